@@ -208,7 +208,7 @@ class Activity(Generic[P, R_co]):
             if commands is None:
                 call = self._plainly(args, kwargs)
             else:
-                call = commands.call(partial(self._durably, commands, args, kwargs), self.name)
+                call = commands.calls.made(partial(self._durably, commands, args, kwargs), self.name, 1)
             call.__qualname__ = self.name
             return call
 

@@ -124,7 +124,7 @@ class Workflow(Generic[P, R_co]):
         def __call__(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
             """Return a coroutine under the workflow's name, so that Python reports a forgotten `await` by that name."""
             commands = self._commands_of_the_parent()
-            call = commands.call(partial(self._as_a_child, commands, args, kwargs), self.name)
+            call = commands.calls.made(partial(self._as_a_child, commands, args, kwargs), self.name, 1)
             call.__qualname__ = self.name
             return call
 

@@ -11,7 +11,7 @@ import asyncio
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
-from romancy.storage.limits import check_batch
+from romancy.storage.limits import check_batch, check_step
 from romancy.storage.records import Append, Outcome, Start
 from romancy.storage.sqlkit.portions import portions
 from romancy_postgres._columns import path_sets, set_columns
@@ -61,8 +61,8 @@ class Commits:
 
     async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
         """As `Store.commit` promises."""
-        check_batch(batch, worker)
         if len(batch) == 1 and type(item := batch[0]) is Append and item.plain and not self._database.settings.pooled:
+            check_step(item, worker)
             # Most batches are such an append. It costs little more than its statement.
             row = (item.instance_id, item.life, item.seq, item.writer, item.body, item.behind)
             try:
@@ -71,6 +71,7 @@ class Commits:
                 pass  # the long way handles the error
             else:
                 return [Outcome.ACCEPTED if count else await self._explained(item, worker)]
+        check_batch(batch, worker)
         parts = self._parts(batch)
         if len(parts) == 1:
             outcomes = await self._settle(*parts[0], worker)

@@ -31,12 +31,14 @@ _SIZES: Final = (2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 
 
 def is_common(item: Item) -> bool:
     """Whether an item is of the kinds that are written in bulk."""
-    if isinstance(item, Start) or item.plain:
+    if isinstance(item, Start):
         return True
-    if item.consumed or item.outbox or item.deliveries or item.starts or item.routes:
-        return False
     change = item.change
-    return change is not None and change.refused_by is None and change.run_from is None and not change.forgive
+    if change is not None and (change.refused_by is not None or change.run_from is not None or change.forgive):
+        return False
+    if item.consumed or item.outbox or item.deliveries or item.starts:
+        return False
+    return not (item.interests or item.uninterested or item.postings)
 
 
 def write_in_bulk(tx: Tx, items: Sequence[Item], worker: str | None) -> None:
@@ -53,7 +55,7 @@ def write_in_bulk(tx: Tx, items: Sequence[Item], worker: str | None) -> None:
 
 def append_logs(sql: str, items: Sequence[Append], at: int, worker: str | None) -> tuple[str, list[object]]:
     """The statement that writes the log rows of all these items, and its bound values."""
-    rows = ((item.instance_id, item.life, item.seq, item.writer, item.body, item.behind) for item in items)
+    rows = [(item.instance_id, item.life, item.seq, item.writer, item.body, item.behind) for item in items]
     text, values = _filled(sql, 6, len(items), rows)
     return text, [at, *values, worker]
 

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from romancy.errors import DatabaseReplacedError, StorageConfigurationError, StorageUnavailableError, UsageError
 from romancy_sqlite._connection import Tx, connect, patiently
@@ -58,7 +58,7 @@ class SharedFile:
         self._looked = 0.0
         self._opened = {path: _identity(path)}
         """Device and inode of the open files, which other files may replace under their names."""
-        self._replaced: str | None = None
+        self.replaced: str | None = None
         self._idle: list[sqlite3.Connection] = []
 
     def take_spare(self) -> GuardedConnection | None:
@@ -83,15 +83,14 @@ class SharedFile:
     def check_file(self) -> None:
         """Raise `DatabaseReplacedError`, from then on always, once the path leads to another file than the open one."""
         self._look_for_file()
-        if self._replaced is not None:
-            raise DatabaseReplacedError(self._replaced)
+        if self.replaced is not None:
+            raise DatabaseReplacedError(self.replaced)
 
-    def check_usable(self) -> None:
-        """Refuse what `check_process` refuses and, as far as known without looking, what `check_file` refuses."""
-        if self.pid != os.getpid():
+    def refuse(self) -> NoReturn:
+        """Refuse to work: another process opened the file, or the path leads to another one."""
+        if self.pid != os.getpid() or self.replaced is None:
             raise _forked(self.path)
-        if self._replaced is not None:
-            raise DatabaseReplacedError(self._replaced)
+        raise DatabaseReplacedError(self.replaced)
 
     def _look_for_file(self) -> None:
         """Check that the file and its write-ahead log are still the open ones. These stay while the file is open."""
@@ -107,7 +106,7 @@ class SharedFile:
                 found = status.st_dev, status.st_ino
             if path in self._opened and found != self._opened[path]:
                 what = "was deleted or moved" if found is None else "was replaced by another"
-                self._replaced = self._replaced or _REPLACED.format(path=path, what=what)
+                self.replaced = self.replaced or _REPLACED.format(path=path, what=what)
             elif found is not None:
                 self._opened[path] = found
 

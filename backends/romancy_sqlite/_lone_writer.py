@@ -29,7 +29,8 @@ class Company:
         if self._came_last != 1:
             return False
         if self._came == 0:
-            self._begin_turn(asyncio.current_task())
+            asyncio.get_running_loop().call_soon(self._end_turn)
+            self._came, self._first, self._until = 1, asyncio.current_task(), time.perf_counter() + _LONGEST_TURN
             return True
         return self._came == 1 and time.perf_counter() < self._until and self._first is asyncio.current_task()
 
@@ -37,17 +38,12 @@ class Company:
         """Whether the caller is the only one. Lets other tasks run first, which may also come."""
         task = asyncio.current_task()
         if self._came == 0:
-            self._begin_turn(task)
+            asyncio.get_running_loop().call_soon(self._end_turn)
+            self._came, self._first, self._until = 1, task, time.perf_counter() + _LONGEST_TURN
         elif task is not self._first:
             self._came += 1
         await asyncio.sleep(0)
         return self._came_last == 1
-
-    def _begin_turn(self, task: asyncio.Task[object] | None) -> None:
-        asyncio.get_running_loop().call_soon(self._end_turn)
-        self._came = 1
-        self._first = task
-        self._until = time.perf_counter() + _LONGEST_TURN
 
     def _end_turn(self) -> None:
         self._came_last = self._came

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from contextlib import asynccontextmanager
 from functools import partial
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from romancy.errors import SchemaVersionError, StorageUnavailableError, UsageError
 from romancy.storage.joining import Joined
-from romancy.storage.limits import can_be_id, check_batch, check_deliveries
+from romancy.storage.limits import can_be_id, check_batch, check_deliveries, check_step
 from romancy.storage.records import Append, Capabilities, Outcome
 from romancy.storage.sql import load_queries
 from romancy_sqlite import _file
@@ -146,17 +147,22 @@ class SqliteStore:
         await asyncio.to_thread(_file.release, shared)
 
     async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
-        check_batch(batch, worker)
+        lone = batch[0] if len(batch) == 1 else None
+        step = lone if type(lone) is Append and lone.plain else None
+        if step is None:
+            check_batch(batch, worker)
+        else:
+            check_step(step, worker)
         if not batch:
             return []
-        if len(batch) == 1 and self.gate is None and (self._company.expects_nobody() or await self._company.alone()):
-            item, writer = batch[0], self._use()[0].writer
+        if lone is not None and self.gate is None and (self._company.expects_nobody() or await self._company.alone()):
+            writer = self._use()[0].writer
             if not writer.quick:
                 pass  # too slow a disk for the event loop's thread
-            elif isinstance(item, Append) and item.plain:
-                if writer.write_one(self._sql["append_log"], plain_row(item, now(), worker), len(item.body)):
+            elif step is not None:
+                if writer.write_one(self._sql["append_log"], plain_row(step, now(), worker), len(step.body)):
                     return [Outcome.ACCEPTED]
-            elif done := writer.run_inline(partial(write_alone, item=item, worker=worker), self._sql, weight_of(batch)):
+            elif done := writer.run_inline(partial(write_alone, item=lone, worker=worker), self._sql, weight_of(batch)):
                 return [done[0]]
         return await self._queue(partial(write_items, batch=batch, worker=worker), weight_of(batch))
 
@@ -244,7 +250,9 @@ class SqliteStore:
             raise StorageUnavailableError(
                 f"SQLite file {self._settings.path}: not open; call `open()` first, and nothing after `close()`"
             )
-        self._opened[0].check_usable()
+        shared = self._opened[0]
+        if shared.pid != os.getpid() or shared.replaced is not None:
+            shared.refuse()
         return self._opened
 
     async def run_read(self, work: Callable[[Tx], Result]) -> Result:

@@ -115,8 +115,8 @@ class Writer:
 
     def write_one(self, sql: str, row: Sequence[object], size: int) -> bool:
         """Commit one row of about this size, here and now. False if it was not written."""
-        if not self._enter_inline():
-            return False
+        if not (self.quick and self._queue.empty() and self._gate.acquire(blocking=False)):
+            return False  # commits are long, or it would have to wait
         started = time.perf_counter()
         try:
             written = self._connection.execute(sql, cast("Any", row)).rowcount == 1
@@ -129,7 +129,7 @@ class Writer:
 
     def run_inline(self, work: Callable[[Tx], Result], sql: dict[str, str], weight: int) -> tuple[Result] | None:
         """Commit lone work here and now. None, with nothing done, if that could make the event loop wait."""
-        if not self._enter_inline():
+        if not (self.quick and self._queue.empty() and self._gate.acquire(blocking=False)):
             return None
         started = time.perf_counter()
         try:
@@ -148,10 +148,6 @@ class Writer:
         if tx.touched:
             self._tell(tx.touched)
         return (result,)
-
-    def _enter_inline(self) -> bool:
-        """Take the lock if commits are short and that takes no waiting."""
-        return self.quick and self._queue.empty() and self._gate.acquire(blocking=False)
 
     def changed_by_others(self) -> bool:
         """Whether another connection has committed since the last call. False while this process writes."""

@@ -53,7 +53,7 @@ class Asking:
         self.state = state
         self.loop = loop
         self.asked: list[ev.Command] = NO_LIST
-        """The commands asked for since `begin`. Between activations, nothing can ask."""
+        """The commands of the activation under way. Between activations, nothing can ask."""
         self.activation = 0
         """The number of the activation under way."""
         self.matcher: Matcher | None = None
@@ -70,13 +70,6 @@ class Asking:
         self._timers: dict[str, Timer] = NO_DICT
         self._patches: dict[str, bool] = NO_DICT
         self._draws: dict[str, int] = NO_DICT
-
-    def begin(self) -> list[ev.Command]:
-        """Begin an activation. Returns the list in which its commands will stand."""
-        self.activation += 1
-        asked: list[ev.Command] = []
-        self.asked = asked
-        return asked
 
     # ── asking ──────────────────────────────────────────────────────────────────────────────────────────────────
 

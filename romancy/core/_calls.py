@@ -45,14 +45,18 @@ class Call(NamedTuple):
 class Calls:
     """The calls of one run, in the order in which they were made."""
 
-    __slots__ = ("_made", "_number")
+    __slots__ = ("_made", "_number", "kept")
 
     def __init__(self) -> None:
+        self.kept = False
+        """Whether calls are kept until they begin. Runs under older rules keep none."""
         self._made: dict[int, Call] = NO_DICT
         self._number = 0
 
     def made(self, make: Callable[[int], Coroutine[Any, Any, Any]], name: str, depth: int) -> Coroutine[Any, Any, Any]:
-        """Make a call, which is given its number. The line that makes it is `depth` callers above."""
+        """Make a call, which is given its number, and keep it. The line that makes it is `depth` callers above."""
+        if not self.kept:
+            return make(0)
         self._number += 1
         call = make(self._number)
         if self._made is NO_DICT:

@@ -26,7 +26,7 @@ from romancy.core._thread_state import threads
 from romancy.errors import EventTimeoutError, WorkflowCancelledError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Mapping
 
     from msgspec import Raw
 
@@ -204,14 +204,6 @@ class Commands(ChannelCommands):
         started = self.started
         seed = started.seed if isinstance(started, ev.WorkflowRetried) else started.nonce
         return derive(self.instance_id, seed, kind, number)
-
-    def call(self, make: Callable[[int], Coroutine[Any, Any, T]], name: str) -> Coroutine[Any, Any, T]:
-        """Make a call on behalf of the caller's caller, and keep it until it begins.
-
-        Runs under older rules keep no calls.
-        """
-        started = self.state.started
-        return make(0) if started is None or not started.rules else self.calls.made(make, name, 2)
 
     def holders(self) -> list[object]:
         """Everything that may still continue: tasks, generators and timers."""

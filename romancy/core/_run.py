@@ -261,7 +261,9 @@ class Run:
 
     def _wind_up(self, event: ev.Input) -> list[ev.Command]:
         """Keep what comes in for a run without code, until a cancellation ends the run from its log."""
-        asked = self._commands.begin()
+        commands = self._commands
+        commands.activation += 1
+        asked = commands.asked = []
         if isinstance(event, ev.CancelRequested):
             self._ending.abandon(event.reason)
         elif not self.state.abandoned:
@@ -319,7 +321,9 @@ class Run:
     def _drive(self, event: ev.Input) -> list[ev.Command]:
         """Act on the input, and on those deferred before it. Returns the commands that this led to."""
         commands, loop = self._commands, self._loop
-        asked = commands.begin()
+        commands.activation += 1
+        asked: list[ev.Command] = []
+        commands.asked = asked
         deferred, self.deferred = self.deferred, ()
         caught_up = bool(deferred) and commands.catches_up()
         for each in (*deferred, event):
@@ -349,6 +353,7 @@ class Run:
         assert started is not None  # noqa: S101 - the state accepts nothing before the start
         if event is started:
             commands.began = at
+            commands.calls.kept = bool(started.rules)
         now = (at - commands.began) / SECOND + loop.skipped
         loop.now = max(loop.now, now)
         try:

@@ -33,12 +33,13 @@ _ALL_BUT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]
 class Plan:
     """How values of one declared type are written and read. Immutable and safe to share between threads."""
 
-    __slots__ = ("_decode", "_loose", "_suspicious", "declared")
+    __slots__ = ("_loose", "_suspicious", "declared", "decode")
 
     def __init__(self, declared: Any) -> None:
         decoder, traits = decoder_for(declared)
         self.declared = declared
-        self._decode = decoder.decode
+        self.decode = decoder.decode
+        """Decodes without a word about where the value stands. If it raises, `read` says what is wrong."""
         self._loose = traits.loose
         self._suspicious = traits.sets or traits.blind
 
@@ -47,7 +48,7 @@ class Plan:
         raw = b""
         try:
             raw = encode(value)
-            back = self._decode(raw)
+            back = self.decode(raw)
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 (a serialiser of the user's may raise anything)
@@ -65,7 +66,7 @@ class Plan:
     def read(self, raw: bytes | msgspec.Raw, where: Where | str) -> Any:
         """The value. Raises SerializationError with the path and what was expected there."""
         try:
-            return self._decode(raw)
+            return self.decode(raw)
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 (a class of the user's may raise anything when it is made)

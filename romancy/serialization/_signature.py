@@ -181,7 +181,10 @@ class Signature:
         plans = self._argument_plans or self._plans()
         if len(plans) == 1:
             parameter, plan, where, _ = plans[0]
-            value = plan.read(raw, where)
+            try:
+                value = plan.decode(raw)
+            except Exception:  # noqa: BLE001 - `read` raises it again, with the place
+                value = plan.read(raw, where)
             return ((), {parameter.name: value}) if parameter.keyword_only else ((value,), {})
         stored = self._read_members(raw)
         args: list[Any] = []

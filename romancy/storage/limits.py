@@ -123,6 +123,12 @@ def check_batch(batch: Sequence[Item], worker: str | None) -> None:
             _check_effects(item, targets)
 
 
+def check_step(item: Append, worker: str | None) -> None:
+    """Refuse what `check_batch` refuses, for a lone append that touches only the log."""
+    if worker is None or len(item.body) > MAX_BODY_BYTES:
+        check_batch([item], worker)
+
+
 def check_deliveries(batch: Sequence[Delivery]) -> None:
     """Refuse deliveries that could not be stored, before any of them is written."""
     for delivery in batch:
