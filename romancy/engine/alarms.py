@@ -23,26 +23,27 @@ class Alarms:
 
     def __init__(self, clock: DatabaseClock) -> None:
         self._clock = clock
-        self._handles: dict[tuple[str, str], Timer] = {}
+        self._handles: dict[Live, dict[str, Timer]] = {}
+        """The alarms of each instance that has any, by their names."""
 
     def set(self, live: Live, name: str, due: int, ring: Callable[[], None]) -> None:
         """Call `ring` once, at `due`, unless the alarm is cleared first."""
-        if live.alarms is NO_DICT:
-            live.alarms = {}
-        live.alarms[name] = None
-        self._handles[live.instance_id, name] = self._clock.call_at(due, self._ring, live, name, due, ring)
+        handle = self._clock.call_at(due, self._ring, live, name, due, ring)
+        self._handles.setdefault(live, {})[name] = handle
 
     def clear(self, live: Live, name: str) -> None:
         """Cancel one alarm of the instance."""
-        live.alarms.pop(name, None)
-        handle = self._handles.pop((live.instance_id, name), None)
-        if handle is not None:
-            handle.cancel()
+        handles = self._handles.get(live)
+        if handles is None or name not in handles:
+            return
+        handles.pop(name).cancel()
+        if not handles:
+            del self._handles[live]
 
     def clear_all(self, live: Live) -> None:
         """Cancel all alarms of the instance."""
-        for name in list(live.alarms):
-            self.clear(live, name)
+        for handle in self._handles.pop(live, NO_DICT).values():
+            handle.cancel()
 
     def _ring(self, live: Live, name: str, due: int, ring: Callable[[], None]) -> None:
         if self._clock.seconds_until(due):

@@ -10,36 +10,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from romancy.core import NO_DICT
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from romancy.engine.activities.port import Port
     from romancy.engine.instance import Live
 
-__all__ = ["Slots", "hand_over", "is_held"]
-
-
-def is_held(live: Live) -> bool:
-    """Whether a session holds the slot and its attempt has not ended.
-
-    Nothing may be appended until the attempt ends.
-    """
-    return live.holder is not None and not live.holder.ended
-
-
-def hand_over(live: Live) -> None:
-    """Give the slot, if it is free, to the session that has waited longest for it.
-
-    A released instance appends nothing more. A session that still asks (to clean up) needs no slot and does not wait.
-    """
-    while live.wanting and (live.released or live.holder is None):
-        port = next(iter(live.wanting))
-        turn = live.wanting.pop(port)
-        if not turn.done():
-            live.holder = None if live.released else port
-            turn.set_result(None)
+__all__ = ["Slots"]
 
 
 class Slots:
@@ -56,23 +33,16 @@ class Slots:
 
     async def take(self, live: Live, port: Port) -> None:
         """Return when the session has the slot, or when nobody needs the slot any more."""
-        if live.released:
+        turn = live.lend_slot(port, asyncio.get_running_loop().create_future)
+        if turn is None:
             return
-        if not live.in_flight and live.holder is None:
-            live.holder = port
-            return
-        if live.wanting is NO_DICT:
-            live.wanting = {}
-        turn = live.wanting[port] = asyncio.get_running_loop().create_future()
         try:
             await turn
         except asyncio.CancelledError:
-            live.wanting.pop(port, None)
             self.free(live, port)
             raise
 
     def free(self, live: Live, port: Port) -> None:
         """Give the slot back: the session has ended, or never began."""
-        if live.holder is port:
-            live.holder = None
+        if live.take_slot_back(port):
             self._freed(live)

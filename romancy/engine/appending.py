@@ -43,7 +43,6 @@ def append_of(
     """
     dropped = {id(event) for event in activation.dropped}
     mails = [(mail.delivery_id, id(event) not in dropped) for event, mail in inputs if mail is not None]
-    live.taking = frozenset(delivery_id for delivery_id, _ in mails)
     consumed = tuple(delivery_id for delivery_id, taken in mails if taken)
     if activation.outcome is not None:
         consumed += live.too_late(inputs, activation.dropped)
@@ -58,6 +57,7 @@ def append_of(
         nonce(),
         encode_commit(activation.events),
         change_for(live, activation, now, consumed=bool(consumed)),
+        taking=frozenset(delivery_id for delivery_id, _ in mails),
         consumed=consumed,
         outbox=(*outbox, *(row for port in ports.values() for row in port.outbox)),
         deliveries=(*deliveries, *(mail for port in ports.values() for mail in port.deliveries)),

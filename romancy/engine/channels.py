@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from romancy._logs import about, get_logger
 from romancy.core import ChannelJoined, ChannelRefused
 from romancy.engine.messages import ChannelMessage, encode_message
+from romancy.engine.slot import GONE
 from romancy.errors import InstanceNotFoundError, StorageUnavailableError
 from romancy.storage.routing import Interest, InterestKind, Owner, Place, Posting, Spread, address_of_channel
 
@@ -96,7 +97,7 @@ class Joining:
 
     async def _until_answered(self, live: Live, effect: JoinChannel) -> None:
         pause = _PAUSE
-        while not live.released:
+        while live.slot is not GONE:
             try:
                 await self._ask(live, effect)
             except InstanceNotFoundError:
@@ -119,7 +120,7 @@ class Joining:
     async def _ask(self, live: Live, effect: JoinChannel) -> None:
         owner = Owner(live.instance_id, live.life)
         in_the_way = await self._store.router.register(owner, subscription(effect.channel, effect.mode))
-        if live.released or effect.join_id not in live.run.state.joining:
+        if live.slot is GONE or effect.join_id not in live.run.state.joining:
             return
         now = max(self._driver.clock.now(), live.run.last_time)
         if in_the_way is None:

@@ -40,6 +40,7 @@ from romancy.engine.messages import (
     outgoing,
 )
 from romancy.engine.runtime import RUNTIME
+from romancy.engine.slot import FREE
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import MAX_EVENT_BYTES
 from romancy.storage.query import project_with_index
@@ -61,8 +62,8 @@ __all__ = [
     "change_for",
     "first_input",
     "handing_back",
+    "how_many_fit",
     "idle_release",
-    "in_order",
     "is_bound",
     "is_step",
     "new_life",
@@ -255,12 +256,11 @@ def is_step(live: Live, activation: Activation, inputs: Sequence[tuple[Input, Ma
     return True
 
 
-def in_order(inputs: list[tuple[Input, Mail | None]]) -> int:
-    """Sort inputs by time and return how many fit into one commit; at least one.
+def how_many_fit(inputs: Sequence[tuple[Input, Mail | None]]) -> int:
+    """How many of the inputs fit into one commit; at least one.
 
     They may fill half of a commit, because the events that follow from them need room as well.
     """
-    inputs.sort(key=_time)
     size = 0
     for count, (event, _) in enumerate(inputs):
         payload = getattr(event, "result", None)
@@ -268,10 +268,6 @@ def in_order(inputs: list[tuple[Input, Mail | None]]) -> int:
         if count and size > MAX_EVENT_BYTES:
             return count
     return len(inputs)
-
-
-def _time(given: tuple[Input, Mail | None]) -> int:
-    return given[0].at
 
 
 def change_for(live: Live, activation: Activation, now: int, *, consumed: bool) -> Change | None:
@@ -341,8 +337,7 @@ def _look_again(live: Live, now: int) -> int | None:
 def idle_release(live: Live, now: int, writer: str) -> Append | None:
     """An append that only gives up ownership, if the instance was claimed for nothing and has long to wait."""
     wake_at = _look_again(live, now)
-    idle = not (live.inputs or _is_at_work(live) or live.in_flight or live.released or is_bound(live))
-    idle = idle and not live.returning
+    idle = live.slot is FREE and not (live.inputs or _is_at_work(live) or is_bound(live) or live.returning)
     if not idle or (wake_at is not None and wake_at - now <= _REST_AFTER):
         return None
     change = Change(status=live.run.status(), seen=live.signals, release=True, wake_at=wake_at)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from romancy._logs import about, get_logger
 from romancy.core import (
-    NO_DICT,
     Activation,
     ActivityAttemptFailed,
     AwaitChannel,
@@ -37,7 +37,6 @@ from romancy.core import (
 )
 from romancy.engine.activities.attempt import id_of
 from romancy.engine.activities.runner import ENDS, unanswered
-from romancy.engine.append_slots import hand_over, is_held
 from romancy.engine.appending import append_of
 from romancy.engine.child_conflicts import with_refusals
 from romancy.engine.decide import (
@@ -49,7 +48,7 @@ from romancy.engine.decide import (
 )
 from romancy.engine.ended_attempts import Ports
 from romancy.engine.first_drive import start_of_child
-from romancy.engine.held_back import hold_back, may_wait, taken_from
+from romancy.engine.held_back import hold_back, may_wait
 from romancy.engine.interests import routed_by
 from romancy.engine.log_lines import say_complaints
 from romancy.engine.mail import UsedMail, in_order_of_arrival, input_of
@@ -58,6 +57,7 @@ from romancy.engine.pending_append import NO_PORTS, PendingAppend
 from romancy.engine.post import NO_POST
 from romancy.engine.recur import continue_as_new
 from romancy.engine.returning import give_strays_back
+from romancy.engine.slot import FREE, GATHERING, GONE, TAKEN
 from romancy.engine.solitude import Solitude
 from romancy.errors import CodecError
 from romancy.storage.records import Append, Outcome
@@ -127,7 +127,7 @@ class Driver:
         """Makes the first commit of a child."""
         self.at_once: int | None = None
         """How many due instances are fed in one turn of the event loop; None: all."""
-        self.due: list[Live] = []
+        self.due: dict[Live, None] = {}
         """Instances to be fed together in this turn of the event loop."""
 
     @property
@@ -143,25 +143,25 @@ class Driver:
         If nothing else runs that might have something to write, the input is fed at once. Otherwise it is fed together
         with all inputs that arrive in this turn of the event loop.
         """
-        live.inputs.append((event, None))
-        if (live.in_flight and live.held is None) or live.released or live.due:
+        live.give(event)
+        if live.slot is TAKEN or live.slot is GONE or live in self.due:
             return
-        if self.attempts.idle and not self.due:
+        if not self.due and self.attempts.idle:
             self.advance(live)
             return
-        live.due = True
-        self.due.append(live)
+        self.due[live] = None
         if len(self.due) == 1:
             asyncio.get_running_loop().call_soon(self._advance_due)
 
     def _advance_due(self) -> None:
         """Feed some due instances. The others follow in the next turn, while the database writes these appends."""
-        due, self.due = self.due[: self.at_once], [] if self.at_once is None else self.due[self.at_once :]
+        due = list(islice(self.due, self.at_once))
+        for live in due:
+            del self.due[live]
         if self.due:
             asyncio.get_running_loop().call_soon(self._advance_due)
         with driving():
             for live in due:
-                live.due = False
                 self.advance(live)
 
     def ended(self, live: Live, event: Input, port: Port | None) -> None:
@@ -172,23 +172,23 @@ class Driver:
 
     async def ended_alone(self, live: Live, event: Input, port: Port | None) -> None:
         """Feed the end of the only running attempt. The calling task writes the append, unless others may join it."""
-        if self.due or live.due or (live.in_flight and live.held is None) or live.released:
+        if self.due or live.slot is TAKEN or live.slot is GONE:
             self.ended(live, event, port)
             return
         if port is not None and port.leaves_something:
             self.ports.put(event, port)
-        live.inputs.append((event, None))
+        live.give(event)
         prepared = self._prepare(live)
         if prepared is not None:
             await self.writer.write(prepared.item, functools.partial(self.settle, prepared))
 
     def receive(self, live: Live, mailbox: Mailbox) -> None:
         """Take in mail. A message that the run waits for becomes an input; the others are kept."""
-        live.signals = mailbox.signals  # may fall: the database can lose the last deliveries that it had accepted
         known = {mail.delivery_id for _, mail in live.inputs if mail is not None} | live.taking | live.returning.keys()
         known |= self.used.of(live.instance_id)
         try:
-            live.take_in(row for row in in_order_of_arrival(mailbox.rows) if row.delivery_id not in known)
+            rows = (row for row in in_order_of_arrival(mailbox.rows) if row.delivery_id not in known)
+            live.take_in(rows, mailbox.signals)
         except CodecError as error:
             self._broken(live, error)
         else:
@@ -196,9 +196,9 @@ class Driver:
 
     def go_on(self, live: Live) -> None:
         """Continue with what waited for the slot of the instance, if the slot is free."""
-        if not live.in_flight:
+        if live.slot is FREE:
             if live.wanting:
-                hand_over(live)
+                live.hand_slot_over()
             if live.post is not NO_POST and len(live.post):
                 self._sort_mail(live)
             if live.inputs:
@@ -209,7 +209,7 @@ class Driver:
         for mail, wait_id in live.post.match():
             event = input_of(mail.message, mail.at, wait_id)
             if event is not None:
-                live.inputs.append((event, mail))
+                live.give(event, mail)
             elif isinstance(mail.message, TerminateMessage):
                 self._terminate(live, mail.delivery_id, mail.message.reason)
                 return
@@ -231,16 +231,16 @@ class Driver:
 
     def _prepare(self, live: Live) -> PendingAppend | None:
         """Feed the waiting inputs; the append that follows, or None if there is none or a session writes it."""
-        if not live.inputs or live.released or (live.in_flight and live.held is None):
+        if not live.inputs or live.slot is TAKEN or live.slot is GONE:
             return None
-        if live.holder is not None and is_held(live):
+        if live.holder is not None and live.is_held:
             return None
         if self.solitude.only is not None and self.solitude.only != live.instance_id:
             return None  # the end of the trial feeds this instance again
         ports = NO_PORTS
         try:
             if len(live.inputs) == 1 and not self.ports.of:
-                inputs, live.inputs = live.inputs, []
+                inputs = live.take_inputs()
             else:
                 inputs, ports = self.ports.take(live)
             before = live.run
@@ -250,10 +250,9 @@ class Driver:
                     self._do(live, effect)
                 hold_back(live, activation, inputs, self._send_held_back)
                 return self._prepare(live)
-            if live.held is not None:
-                activation, inputs, ports = taken_from(live).before(activation, inputs, ports)
+            if live.slot is GATHERING:
+                activation, inputs, ports = live.gathered().before(activation, inputs, ports)
             if live.run is before and not ports and is_step(live, activation, inputs):
-                live.in_flight = True
                 item = live.append(self._nonce(), encode_commit(activation.events))
                 return PendingAppend(live, item, activation, inputs)
             return self._prepare_more(live, before, activation, inputs, ports)
@@ -274,7 +273,6 @@ class Driver:
             ports = self.ports.of_fed(inputs, ports, activation.dropped)
         if not activation.events:
             return self._prepare(live)
-        live.in_flight = True
         item = append_of(
             live,
             activation,
@@ -295,7 +293,7 @@ class Driver:
         return None
 
     def _send_held_back(self, live: Live) -> None:
-        held = taken_from(live)
+        held = live.gathered()
         self._send(live, live.append(self._nonce(), encode_commit(held.events)), held.alone(), held.inputs)
 
     def _activate(self, live: Live, inputs: list[Given]) -> Activation:
@@ -333,7 +331,7 @@ class Driver:
                 self.used.note(prepared.item)
             if prepared.ports or prepared.routed or self.observer is not None:
                 prepared.tell_committed(self.observer, self.dispatcher)
-        if live.released:
+        if live.slot is GONE:
             return  # the run was dropped while this append was in flight
         if outcome is not Outcome.ACCEPTED:
             self._lost(prepared, outcome)
@@ -349,7 +347,7 @@ class Driver:
             logger.exception("instance %s: could not start what follows", live.instance_id, extra=about(live))
             self._broken(live, error)
             return
-        live.in_flight = False
+        live.free_slot()
         if live.inputs or live.wanting or live.post is not NO_POST:
             self.go_on(live)
 
@@ -372,7 +370,7 @@ class Driver:
             else:
                 self._do(live, effect)
         if live.run.state.memory is not None and live.run.remembers:
-            live.inputs.append((WorkflowResumed(at=self.clock.now()), None))
+            live.give(WorkflowResumed(at=self.clock.now()))
         for event, _ in prepared.inputs:
             if isinstance(event, (ActivityAttemptFailed, CompensationAttemptFailed)):
                 self._again(live, event.id)
@@ -411,7 +409,7 @@ class Driver:
         if self.clock.seconds_until(due):
             self.alarms.set(live, name, due, lambda: self.feed(live, event))
         else:
-            live.inputs.append((event, None))  # the caller holds the slot and feeds this input next
+            live.give(event)  # the caller holds the slot and feeds this input next
 
     def _again(self, live: Live, attempt_id: str) -> None:
         """Start the next attempt of a failed activity or compensation, at the time that the log names."""
@@ -441,11 +439,11 @@ class Driver:
 
     def _bring_about(self, live: Live, inputs: Sequence[Given], effects: Sequence[Effect]) -> None:
         self.live[live.instance_id] = live
-        live.in_flight = True
-        live.inputs += inputs
+        live.take_slot()
+        live.give_all(inputs)
         for effect in effects:
             self._do(live, effect)
-        live.in_flight = False
+        live.free_slot()
 
     def rest(self, live: Live) -> None:
         """Release an instance that was claimed for nothing: nothing waits for its message, or its timer was moved."""
@@ -454,16 +452,15 @@ class Driver:
 
     def give_back(self, live: Live) -> None:
         """Offer the instance to other workers, unless its slot is taken."""
-        if not live.in_flight:
+        if live.slot is FREE:
             self._send(live, handing_back(live, self.clock.now(), self._nonce()))
 
     def clear(self, live: Live) -> None:
         """Clear the quarantine mark, unless an append is in flight, a session holds the slot, or it was released."""
-        if not live.in_flight and not live.released and not is_held(live):
+        if live.slot is FREE and not live.is_held:
             self._send(live, live.append(self._nonce(), owner_changed(self.clock.now(), "", live.definition.code)))
 
     def _send(self, live: Live, item: Append, activation: Activation | None = None, fed: Sequence[Given] = ()) -> None:
-        live.in_flight = True
         idle = activation or Activation(events=[], effects=[], status=live.run.status())
         self.writer.submit(item, functools.partial(self.settle, PendingAppend(live, item, idle, fed)))
 
@@ -471,27 +468,20 @@ class Driver:
 
     def let_go(self, live: Live, carried: Sequence[Given] = ()) -> None:
         """Stop all work for an instance that this worker no longer owns."""
-        live.released = True
-        if live.held is not None:
-            taken_from(live)
+        live.let_go()
         if self.observer is not None:
             self.observer.let_go(live, [event.id for event, _ in carried if isinstance(event, ENDS)])
-        if live.moved is not None:
-            live.moved()
         if self.live.get(live.instance_id) is live:
             del self.live[live.instance_id]
         self._stop(live)
         live.post.clear()
-        hand_over(live)
+        live.hand_slot_over()
 
     def _stop(self, live: Live) -> None:
         """Discard everything that the present run started, and every input that waits to be fed."""
         self.attempts.drop(live)
-        live.lazy = NO_DICT
         self.alarms.clear_all(live)
-        live.post.stop_all()
-        self.ports.forget(live.inputs)
-        live.inputs.clear()
+        self.ports.forget(live.stop())
 
     def drop(self, live: Live, carried: Sequence[Given] = ()) -> None:
         """Release the instance and close its run. Only a replay brings it back, and is fed what is `carried` over."""

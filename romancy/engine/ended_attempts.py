@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from romancy.engine.activities.runner import ENDS
-from romancy.engine.decide import in_order
+from romancy.engine.decide import how_many_fit
 from romancy.engine.pending_append import NO_PORTS
 
 if TYPE_CHECKING:
@@ -51,17 +51,16 @@ class Ports:
         The input of an attempt that holds a session goes alone. It goes first if nothing else can be written before the
         session ends.
         """
-        fitting = 1 if len(live.inputs) == 1 else in_order(live.inputs)
+        live.sort_inputs()
+        fitting = how_many_fit(live.inputs)
         if not self.of:
-            inputs, live.inputs = live.inputs[:fitting], live.inputs[fitting:]
-            return inputs, NO_PORTS
+            return live.take_inputs(0, fitting), NO_PORTS
         ports = {index: self.of[id(event)][1] for index, (event, _) in enumerate(live.inputs) if id(event) in self.of}
         sessions = [index for index, port in ports.items() if port.opened is not None]
         first, count = 0, fitting if not sessions else min(fitting, max(1, sessions[0]))
         if sessions and ports[sessions[0]] is live.holder:
             first, count = sessions[0], 1
-        inputs = live.inputs[first : first + count]
-        del live.inputs[first : first + count]
+        inputs = live.take_inputs(first, first + count)
         for event, _ in inputs:
             self.of.pop(id(event), None)
         return inputs, {index - first: port for index, port in ports.items() if first <= index < first + count}
@@ -84,10 +83,8 @@ class Ports:
         Their work is not repeated. An attempt with an open session is repeated: its transaction is dropped with the
         run.
         """
-        ends = [given for given in live.inputs if isinstance(given[0], ENDS) and not self._has_session(given[0])]
-        taken = {id(event) for event, _ in ends}
-        live.inputs = [given for given in live.inputs if id(given[0]) not in taken]
-        return ends
+        ends = {id(event) for event, _ in live.inputs if isinstance(event, ENDS) and not self._has_session(event)}
+        return live.take_ends(ends)
 
     def _has_session(self, event: Input) -> bool:
         kept = self.of.get(id(event))

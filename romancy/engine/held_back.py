@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from romancy.engine.instance import Live
     from romancy.engine.pending_append import Given
 
-__all__ = ["LONGEST_WAIT", "HeldBack", "hold_back", "may_wait", "taken_from"]
+__all__ = ["LONGEST_WAIT", "HeldBack", "hold_back", "may_wait"]
 
 LONGEST_WAIT: Final = 0.005
 """Seconds that a result waits for the next append of its instance."""
@@ -77,19 +77,11 @@ def hold_back(live: Live, activation: Activation, inputs: Sequence[Given], send:
     """Keep the events of an activation for the next append. `send` is called when they have waited long enough."""
     held = live.held
     if held is None:
-        held = live.held = HeldBack(asyncio.get_running_loop().call_later(LONGEST_WAIT, send, live))
-        live.in_flight = True
+        held = HeldBack(asyncio.get_running_loop().call_later(LONGEST_WAIT, send, live))
+        live.gather(held)
     held.add(activation, inputs)
     if held.is_full:
         send(live)
-
-
-def taken_from(live: Live) -> HeldBack:
-    """What the instance holds back, for an append that follows now."""
-    held, live.held = live.held, None
-    assert held is not None  # noqa: S101 - the caller has looked
-    held.alarm.cancel()
-    return held
 
 
 def may_wait(live: Live, activation: Activation, inputs: Sequence[Given]) -> bool:
@@ -98,8 +90,7 @@ def may_wait(live: Live, activation: Activation, inputs: Sequence[Given]) -> boo
     These results are no longer noted as lazy. The caller makes sure that the run is still the same.
     """
     answered = [event.id for event, _ in inputs if type(event) is ActivityCompleted and event.id in live.lazy]
-    for activity_id in answered:
-        del live.lazy[activity_id]
+    live.answer_lazily(answered)
     if len(answered) < len(inputs) or activation.dropped:
         return False
     if activation.outcome is not None or activation.parked is not None:

@@ -1,8 +1,11 @@
-"""An instance loaded in a worker: its run, its one append slot, and what waits for the slot."""
+"""An instance loaded in a worker: its run, its one append slot, and what waits for the slot.
+
+Nobody else writes the fields of an instance. Its methods are synchronous, and refuse what its state does not allow.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from romancy._logs import about, get_logger
 from romancy.core import (
@@ -14,29 +17,33 @@ from romancy.core import (
     Run,
     StartChild,
 )
-from romancy.engine.interests import NO_DIFFERENCE
+from romancy.engine.interests import NO_DIFFERENCE, interests_of
 from romancy.engine.mail import is_for
 from romancy.engine.messages import (
     KEPT,
     decode_message,
 )
 from romancy.engine.post import NO_POST, Mail, Post
-from romancy.errors import HistoryVersionError
+from romancy.engine.runtime import RUNTIME
+from romancy.engine.slot import FREE, GATHERING, GONE, TAKEN, Slot
+from romancy.errors import HistoryVersionError, InternalError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Append, Change, Delivery, OutboxRow, Start, as_end
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from romancy.core import Input
     from romancy.engine.activities.attempt import Attempt
     from romancy.engine.activities.port import Port
     from romancy.engine.held_back import HeldBack
     from romancy.engine.interests import Difference, Interests
-    from romancy.storage.records import InboxRow
+    from romancy.storage.records import Claimed, InboxRow
     from romancy.storage.routing import Posting
     from romancy.workflow import Workflow
+
+    Given = tuple[Input, Mail | None]
 
 __all__ = ["Live"]
 
@@ -49,14 +56,11 @@ class Live:
     """An instance that this worker owns: its run, its one append slot, and what waits for the slot."""
 
     __slots__ = (
-        "alarms",
         "attempts",
         "definition",
-        "due",
         "head",
         "held",
         "holder",
-        "in_flight",
         "inputs",
         "instance_id",
         "interests",
@@ -66,13 +70,13 @@ class Live:
         "parent",
         "passed_over",
         "post",
-        "released",
         "returning",
         "reviving",
         "run",
         "run_from",
         "shown",
         "signals",
+        "slot",
         "taking",
         "wanting",
         "writer",
@@ -94,14 +98,12 @@ class Live:
         self.shown = Status.RUNNING
         """The status in the instance's row."""
         self.parent: Parent | None = None
-        self.inputs: list[tuple[Input, Mail | None]] = []
+        self.inputs: list[Given] = []
         """What the run is fed next, each input with the message it was made from."""
-        self.due = False
-        """Whether it is to be fed in this turn of the event loop."""
-        self.in_flight = False
-        """Whether an append, or a session's commit, is in flight or being gathered: the slot is taken."""
+        self.slot: Slot = FREE
+        """What its append slot is used for."""
         self.held: HeldBack | None = None
-        """What its next append begins with, while it is being gathered."""
+        """What its next append begins with, while the slot is GATHERING."""
         self.lazy: dict[str, None] = NO_DICT
         """Lazy activities that have completed, and whose results were not fed yet."""
         self.post = NO_POST
@@ -122,11 +124,8 @@ class Live:
         """Messages that were taken for it, and that are being given back because no wait has a use for them."""
         self.attempts: dict[str, Attempt] = {}
         """Activities and compensations that run or wait to run in this process."""
-        self.alarms: dict[str, None] = NO_DICT
         self.reviving = _NOBODY
         """Children of a former run that are being brought back."""
-        self.released = False
-        """Whether this worker no longer owns the instance and keeps it only in case it comes back unchanged."""
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -134,11 +133,213 @@ class Live:
         started = self.run.state.started
         return {} if started is None else started.headers
 
+    # ── where it stands ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def followed(self, seq: int, writer: str | None) -> None:
+        """Record that its run has followed the log up to this row."""
+        self.head, self.writer = seq, writer
+
+    def stands_as(self, claimed: Claimed, run_from: int) -> None:
+        """Record what a claim and the run, which has followed the log, say of the instance."""
+        started = self.run.state.started
+        self.parent = started.parent if started is not None else None
+        self.interests = interests_of(self.run.state)
+        self.signals = min(claimed.seen, claimed.signals)
+        self.run_from = run_from
+        self.shown = claimed.status
+
+    def again(self, claimed: Claimed) -> Live:
+        """The instance after a rest, claimed again and unchanged. It goes on with the same run."""
+        live = Live(claimed.instance_id, claimed.life, self.definition, self.run)
+        live.followed(self.head, self.writer)
+        live.stands_as(claimed, self.run_from)
+        return live
+
+    def begin_run(self) -> Run:
+        """Put a new run in place of the one that has just ended, which is closed."""
+        self.run.close()
+        self.run = Run(self.definition, instance_id=self.instance_id, code=self.definition.code, runtime=RUNTIME)
+        return self.run
+
+    def registers(self, interests: Interests) -> None:
+        """Record what it registers from its next append on."""
+        self.interests = interests
+
+    def revives(self, child_id: str) -> None:
+        """Record that a child of a former run is being brought back."""
+        self.reviving |= {child_id}
+
+    def has_revived(self, child_id: str) -> None:
+        """Record that a child of a former run was brought back, or that this was given up."""
+        self.reviving -= {child_id}
+
+    # ── its slot ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def take_slot(self) -> None:
+        """Reserve the slot for what is about to be written or carried out."""
+        if self.slot is not FREE:
+            self._refuse("take its slot")
+        self.slot = TAKEN
+
+    def free_slot(self) -> None:
+        """Record that what follows from the last append is carried out."""
+        if self.slot is not TAKEN:
+            self._refuse("free its slot")
+        self.slot = FREE
+
+    def gather(self, held: HeldBack) -> None:
+        """Hold this back for the next append."""
+        if self.slot is not FREE:
+            self._refuse("hold something back")
+        self.slot, self.held = GATHERING, held
+
+    def gathered(self) -> HeldBack:
+        """What was held back, for an append that follows now."""
+        held, self.held = self.held, None
+        if held is None or self.slot is not GATHERING:
+            self._refuse("end its gathering")
+        held.alarm.cancel()
+        self.slot = FREE
+        return held
+
+    def let_go(self) -> None:
+        """Append nothing any more: another worker may own the instance now. What is held back is dropped."""
+        if self.held is not None:
+            self.held.alarm.cancel()
+            self.held = None
+        self.slot = GONE
+        if self.moved is not None:
+            self.moved()
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise InternalError(f"instance {self.instance_id} cannot {what}: its slot is {self.slot.value}")
+
+    def call_when_moved(self, moved: Callable[[], None] | None) -> None:
+        """Have this called when an append is settled, and when the instance is let go."""
+        self.moved = moved
+
+    # ── sessions that take the slot (`append_slots.py`) ─────────────────────────────────────────────────────────
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a session has the slot and its attempt has not ended. Nothing may be appended until it ends."""
+        return self.holder is not None and not self.holder.ended
+
+    def lend_slot(self, port: Port, turn: Callable[[], Future[None]]) -> Future[None] | None:
+        """Lend the slot to a session. If it has to wait for its turn, returns the future that brings it.
+
+        A session of an instance that was let go (to clean up) needs no slot and does not wait.
+        """
+        if self.slot is GONE:
+            return None
+        if self.slot is FREE and self.holder is None:
+            self.holder = port
+            return None
+        if self.wanting is NO_DICT:
+            self.wanting = {}
+        waits = self.wanting[port] = turn()
+        return waits
+
+    def hand_slot_over(self) -> None:
+        """Give the slot, if no session has it, to the one that has waited longest for it.
+
+        Once the instance is let go, all of them continue without the slot.
+        """
+        while self.wanting and (self.slot is GONE or self.holder is None):
+            port = next(iter(self.wanting))
+            turn = self.wanting.pop(port)
+            if not turn.done():
+                self.holder = None if self.slot is GONE else port
+                turn.set_result(None)
+
+    def take_slot_back(self, port: Port) -> bool:
+        """Record that this session has ended, or never began. True if it had the slot."""
+        self.wanting.pop(port, None)
+        if self.holder is not port:
+            return False
+        self.holder = None
+        return True
+
+    # ── attempts ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def begins(self, attempt: Attempt) -> None:
+        """Record an attempt. It takes the place of a former one at the same activity."""
+        self.attempts[attempt.id] = attempt
+
+    def ends(self, attempt: Attempt) -> bool:
+        """Record that an attempt has ended. False if the instance had let go of it, and nobody waits for its end."""
+        if self.attempts.get(attempt.id) is not attempt:
+            return False
+        del self.attempts[attempt.id]
+        return True
+
+    def goes_on_without(self, activity_id: str) -> None:
+        """Let go of the attempt at one activity, if there is one."""
+        self.attempts.pop(activity_id, None)
+
+    def take_attempts(self) -> Iterable[Attempt]:
+        """Let go of all attempts."""
+        attempts, self.attempts = self.attempts, {}
+        return attempts.values()
+
     def completed_lazily(self, activity_id: str) -> None:
-        """Note that a lazy activity has completed."""
+        """Record that a lazy activity has completed."""
         if self.lazy is NO_DICT:
             self.lazy = {}
         self.lazy[activity_id] = None
+
+    def answer_lazily(self, activity_ids: Iterable[str]) -> None:
+        """Record that the run was fed the results of these lazy activities."""
+        for activity_id in activity_ids:
+            del self.lazy[activity_id]
+
+    # ── inputs ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def give(self, event: Input, mail: Mail | None = None) -> None:
+        """Let an input, and the message it was made from, wait to be fed."""
+        self.inputs.append((event, mail))
+
+    def give_all(self, inputs: Iterable[Given]) -> None:
+        """Let these inputs wait to be fed."""
+        self.inputs += inputs
+
+    def sort_inputs(self) -> None:
+        """Put the waiting inputs in the order of their times."""
+        self.inputs.sort(key=_time)
+
+    def take_inputs(self, first: int = 0, end: int | None = None) -> list[Given]:
+        """Take waiting inputs, from the `first` to the one before `end`."""
+        if not first and (end is None or end == len(self.inputs)):
+            taken, self.inputs = self.inputs, []
+        else:
+            taken = self.inputs[first:end]
+            del self.inputs[first:end]
+        return taken
+
+    def take_ends(self, taken: Collection[int]) -> list[Given]:
+        """Take the waiting inputs with these `id()`s."""
+        ends = [given for given in self.inputs if id(given[0]) in taken]
+        self.inputs = [given for given in self.inputs if id(given[0]) not in taken]
+        return ends
+
+    def stop(self) -> list[Given]:
+        """Forget what the present run waits for. Returns the inputs that will not be fed."""
+        self.lazy = NO_DICT
+        self.post.stop_all()
+        return self.take_inputs()
+
+    # ── mail ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def returns(self, mail: Mail) -> None:
+        """Record that a message is being given back to its address."""
+        if self.returning is NO_DICT:
+            self.returning = {}
+        self.returning[mail.delivery_id] = mail
+
+    def has_returned(self, delivery_id: str) -> bool:
+        """Record that a message was given back. True if it was the last one."""
+        self.returning.pop(delivery_id, None)
+        return not self.returning
 
     def keep(self, mail: Mail) -> None:
         """Keep a message that nothing is known to wait for."""
@@ -146,11 +347,13 @@ class Live:
             self.post = Post()
         self.post.keep(mail)
 
-    def take_in(self, rows: Iterable[InboxRow]) -> None:
+    def take_in(self, rows: Iterable[InboxRow], signals: int) -> None:
         """Keep messages of the inbox, except those for another life of the id, and those kept already.
 
-        A message that only a newer version can read is passed over. Raises CodecError.
+        A message that only a newer version can read is passed over. Raises CodecError. `signals` deliveries are covered
+        now. This number may fall: the database can lose the last deliveries that it had accepted.
         """
+        self.signals = signals
         for row in rows:
             if row.delivery_id in self.post:
                 continue
@@ -167,7 +370,7 @@ class Live:
         else:
             self.passed_over = True
 
-    def keep_unless_fed(self, mails: Sequence[Mail], inputs: Sequence[tuple[Input, Mail | None]]) -> None:
+    def keep_unless_fed(self, mails: Sequence[Mail], inputs: Sequence[Given]) -> None:
         """Keep what the previous run had read and kept, except what it is about to be fed."""
         fed = {mail.delivery_id for _, mail in inputs if mail is not None}
         for mail in mails:
@@ -178,7 +381,7 @@ class Live:
         """Mail that was read here and is still in the inbox: nothing waits for it, or its input was not fed yet."""
         return (*self.post.mail(), *(mail for _, mail in self.inputs if mail is not None))
 
-    def keep_dropped(self, inputs: Sequence[tuple[Input, Mail | None]], dropped: Sequence[Input]) -> None:
+    def keep_dropped(self, inputs: Sequence[Given], dropped: Sequence[Input]) -> None:
         """Keep signals that came too late for their wait; the next wait finds them as if nobody had looked at them."""
         ids = {id(event) for event in dropped}
         for event, mail in inputs:
@@ -188,7 +391,7 @@ class Live:
                 else:
                     self.passed_over = True
 
-    def too_late(self, inputs: Sequence[tuple[Input, Mail | None]], dropped: Sequence[Input]) -> tuple[str, ...]:
+    def too_late(self, inputs: Sequence[Given], dropped: Sequence[Input]) -> tuple[str, ...]:
         """Mail, except signals, that reached a run too late because it has just ended.
 
         A retry of the run must not find it.
@@ -198,7 +401,7 @@ class Live:
         mails = (*late, *(mail for _, mail in self.inputs))
         return tuple(mail.delivery_id for mail in mails if mail is not None and not isinstance(mail.message, KEPT))
 
-    def keep_for_next_run(self, inputs: Sequence[tuple[Input, Mail | None]], dropped: Sequence[Input]) -> None:
+    def keep_for_next_run(self, inputs: Sequence[Given], dropped: Sequence[Input]) -> None:
         """Keep all mail that the run which has just ended did not take, for the next run."""
         ids = {id(event) for event in dropped}
         too_late = [mail for event, mail in inputs if id(event) in ids]
@@ -216,12 +419,15 @@ class Live:
             self.post = Post()
         self.post.wait(wait)
 
+    # ── appends ─────────────────────────────────────────────────────────────────────────────────────────────────
+
     def append(
         self,
         writer: str,
         body: bytes,
         change: Change | None = None,
         *,
+        taking: frozenset[str] | None = None,
         consumed: tuple[str, ...] = (),
         outbox: tuple[OutboxRow, ...] = (),
         deliveries: tuple[Delivery, ...] = (),
@@ -229,7 +435,12 @@ class Live:
         routing: Difference = NO_DIFFERENCE,
         postings: tuple[Posting, ...] = (),
     ) -> Append:
-        """The next row of the instance's log."""
+        """The next row of the instance's log, which takes the slot. It was made from the deliveries in `taking`."""
+        if self.slot is not FREE:
+            self._refuse("append")
+        self.slot = TAKEN
+        if taking is not None:
+            self.taking = taking
         return Append(
             instance_id=self.instance_id,
             life=self.life,
@@ -256,5 +467,11 @@ class Live:
         """Record that the row shows this change. True if the change releases or ends the instance."""
         self.shown = change.status
         self.run_from = change.run_from or self.run_from
-        self.released = change.release or change.status in TERMINAL_STATUSES
-        return self.released
+        if change.release or change.status in TERMINAL_STATUSES:
+            self.slot = GONE
+            return True
+        return False
+
+
+def _time(given: Given) -> int:
+    return given[0].at

@@ -249,7 +249,8 @@ def difference(live: Live, activation: Activation, inputs: Sequence[Given], *, a
     if before is None:
         if not (left or _wants(state)):
             return NO_DIFFERENCE
-        before = live.interests = Interests()
+        before = Interests()
+        live.registers(before)
     before.give_up(left)
     for _, mail in inputs:
         if mail is not None and mail.interest is not None:
@@ -257,8 +258,9 @@ def difference(live: Live, activation: Activation, inputs: Sequence[Given], *, a
     if activation.outcome is not None:
         return before.end(state)
     if anew:
-        live.interests = Interests.of(state)
-        return before.replaced_by(live.interests)
+        after = Interests.of(state)
+        live.registers(after)
+        return before.replaced_by(after)
     return before.follow(state, activation)
 
 

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from romancy.core import Activation, CancelChild, LeaveChannel, Publish, Run, Send, SendOnChannel, StartChild
-from romancy.engine.runtime import RUNTIME
+from romancy.core import Activation, CancelChild, LeaveChannel, Publish, Send, SendOnChannel, StartChild
 from romancy.status import Status
 from romancy.storage.query import project_with_index
 from romancy.storage.records import Change
@@ -21,13 +20,11 @@ _OUTWARD = (StartChild, CancelChild, Publish, Send, SendOnChannel, LeaveChannel)
 
 
 def continue_as_new(live: Live, activation: Activation) -> Activation:
-    """The activation extended to the first wait of the following run. Sets `live.run` to that run."""
+    """The activation extended to the first wait of the following run. The instance goes on with that run."""
     events, outward = list(activation.events), [e for e in activation.effects if isinstance(e, _OUTWARD)]
     following = activation
     while following.successor is not None:
-        live.run.close()
-        live.run = Run(live.definition, instance_id=live.instance_id, code=live.definition.code, runtime=RUNTIME)
-        following = live.run.activate([following.successor])
+        following = live.begin_run().activate([following.successor])
         events += following.events
         if following.successor is not None:
             outward += [effect for effect in following.effects if isinstance(effect, _OUTWARD)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from romancy.core import NO_DICT
+from romancy.engine.slot import GONE
 from romancy.storage.routing import Owner
 
 if TYPE_CHECKING:
@@ -29,15 +29,12 @@ def give_strays_back(live: Live, dispatcher: Dispatcher, rest: Callable[[Live], 
     mails = live.post.strays()
     for channel in live.run.state.left:
         mails += live.post.take_copies(channel)
-    if mails and live.returning is NO_DICT:
-        live.returning = {}
     for mail in mails:
-        live.returning[mail.delivery_id] = mail
+        live.returns(mail)
         done = functools.partial(_returned, live, mail.delivery_id, rest)
         dispatcher.give_back(Owner(live.instance_id, live.life), [mail.delivery_id], mail.address or "", done)
 
 
 def _returned(live: Live, delivery_id: str, rest: Callable[[Live], None]) -> None:
-    live.returning.pop(delivery_id, None)
-    if not live.returning and not live.released:
+    if live.has_returned(delivery_id) and live.slot is not GONE:
         rest(live)

@@ -13,6 +13,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from romancy.core import ActivityScheduled, LogEvent, OwnerChanged, WorkflowStarted, decode_commit, encode_commit
+from romancy.engine.instance import Live
 from romancy.engine.solitude import Solitude
 from romancy.engine.worker import quarantine as trials
 from romancy.engine.worker.quarantine import Evidence, Quarantine, evidence_in
@@ -137,14 +138,11 @@ class World:
         self._alone = alone
         self._times: Iterator[float] = iter((0.0, lived))
         self.live: dict[str, Any] = {}
-        self._suspect = SimpleNamespace(
-            instance_id=CLAIMED.instance_id,
-            attempts={"a:1": None} if attempts else {},
-            inputs=[],
-            in_flight=False,
-            head=CLAIMED.head + 1,
-            moved=None,
-        )
+        nothing = cast("Any", None)
+        self._suspect = Live(CLAIMED.instance_id, CLAIMED.life, nothing, nothing)
+        self._suspect.followed(CLAIMED.head + 1, "w3.1")
+        if attempts:
+            self._suspect.begins(cast("Any", SimpleNamespace(id="a:1")))
         self.attempts = self.writer = self.clock = self
         self.solitude = Solitude()
         self.ports = SimpleNamespace(empty=True)
@@ -196,7 +194,7 @@ class World:
         self.live[claimed.instance_id] = self._suspect
         self.taken_up.set()
         if self.settles_at_once:
-            self._suspect.in_flight = True
+            self._suspect.take_slot()
             asyncio.get_running_loop().call_soon(lambda: self._suspect.moved and self._suspect.moved())
 
     def clear(self, live: Any) -> None:

@@ -145,7 +145,7 @@ class Attempts:
     def start(self, live: Live, effect: StartActivity | StartCompensation) -> None:
         """Run the attempt at its due time."""
         attempt = Attempt(self.tools, live, effect)
-        live.attempts[attempt.id] = attempt
+        live.begins(attempt)
         wait = 0.0 if effect.due is None else self._clock.seconds_until(effect.due)
         if self.observer is not None and not self.observer.idle(live):
             attempt.asked = self._clock.now() + round(wait * 1_000_000)
@@ -183,13 +183,12 @@ class Attempts:
         self._cancelled(live, attempt.id, unknown=True)
 
     def _cancelled(self, live: Live, activity_id: str, *, unknown: bool) -> None:
-        live.attempts.pop(activity_id, None)
+        live.goes_on_without(activity_id)
         self._ended(live, ActivityCancelled(at=self._clock.now(), id=activity_id, unknown=unknown), None)
 
     def drop(self, live: Live) -> None:
         """Stop every attempt of this instance. None of them reports its end."""
-        attempts, live.attempts = live.attempts, {}
-        for attempt in attempts.values():
+        for attempt in live.take_attempts():
             self._stop(attempt)
 
     def _stop(self, attempt: Attempt) -> bool:
@@ -321,10 +320,9 @@ class Attempts:
                 attempt.task = None  # breaks the cycle from the task over its context to the attempt
                 self._one_free()
             live, task = attempt.live, asyncio.current_task()
-            if live.attempts.get(attempt.id) is not attempt:
+            if not live.ends(attempt):
                 await attempt.close()
                 return
-            del live.attempts[attempt.id]
             if attempt.port is not None:
                 attempt.port.ended = True
             if self._free == self._limit and task is not None and not task.cancelling():
@@ -422,7 +420,8 @@ class Attempts:
             extra=about(live, attempt.id, attempt.effect.attempt),
         )  # fmt: skip
         # A new object, so that a thread still at the lost attempt is not taken for it.
-        again = live.attempts[attempt.id] = Attempt(self.tools, live, attempt.effect)
+        again = Attempt(self.tools, live, attempt.effect)
+        live.begins(again)
         again.asked = attempt.asked
         due = self._clock.now() + round(pause * 1_000_000)
         again.timer = self._clock.call_at(due, self._fall_due, again, due)

@@ -26,6 +26,7 @@ import msgspec
 from romancy._logs import about, get_logger
 from romancy.core import OwnerChanged, decode_commit
 from romancy.engine.decide import owner_changed
+from romancy.engine.slot import FREE
 from romancy.errors import StorageError
 from romancy.storage.records import Append, Outcome
 
@@ -285,7 +286,7 @@ class Quarantine:
         if live is None or live.head != marked.head:
             return None
         self._moved = asyncio.Event()  # before anything else runs: the next commit may follow at once
-        live.moved = self._moved.set
+        live.call_when_moved(self._moved.set)
         return live
 
     async def _until_moved(self, live: Live) -> None:
@@ -294,7 +295,7 @@ class Quarantine:
         self._driver.attempts.hold(only=live)
         try:
             # A replayed instance that only waits runs nothing that could end a process.
-            if not moved.is_set() and (live.attempts or live.inputs or live.in_flight):
+            if not moved.is_set() and (live.attempts or live.inputs or live.slot is not FREE):
                 async with asyncio.timeout(self._patience):
                     await moved.wait()
         except TimeoutError:
@@ -309,7 +310,7 @@ class Quarantine:
                 await moved.wait()
         except TimeoutError:
             pass
-        live.moved = None
+        live.call_when_moved(None)
 
     async def _write(self, claimed: Claimed, nonce: str, body: bytes) -> Outcome:
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()

@@ -15,6 +15,7 @@ from romancy._logs import about, get_logger
 from romancy.engine.decide import owner_changed, short
 from romancy.engine.log_lines import say_refused, say_stuck
 from romancy.engine.messages import CancelMessage, decode_message
+from romancy.engine.slot import FREE
 from romancy.engine.worker.replay import load, load_log, resumption
 from romancy.errors import (
     CodecError,
@@ -172,7 +173,7 @@ class Intake:
 
     def standing(self) -> dict[str, tuple[Live, int]]:
         """The loaded instances that have no append in flight, with the ends of their logs."""
-        return {one: (live, live.head) for one, live in self._driver.live.items() if not live.in_flight}
+        return {one: (live, live.head) for one, live in self._driver.live.items() if live.slot is FREE}
 
     def drop_lost(self, work: Work, before: Mapping[str, tuple[Live, int]]) -> None:
         """Drop runs that remember more than the database, which was asked after it had accepted their last commits.
@@ -192,7 +193,7 @@ class Intake:
         """Mark claimed instances to be taken up, unless the same life is loaded already."""
         for claimed in work.claimed:
             mine = self._driver.live.get(claimed.instance_id)
-            if mine is not None and mine.life != claimed.life and not mine.in_flight:
+            if mine is not None and mine.life != claimed.life and mine.slot is FREE:
                 self._driver.drop(mine)  # its id is used again, so it has ended
                 mine = None
             if mine is None and claimed.instance_id not in self.starting:

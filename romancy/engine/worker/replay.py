@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from romancy.core import ActivityScheduled, Run, WorkflowContinued, WorkflowResumed, WorkflowRetried, begin_of_retry
 from romancy.engine.instance import Live
-from romancy.engine.interests import interests_of
 from romancy.engine.runtime import RUNTIME
 from romancy.errors import HistoryCorruptError, InstanceNotFoundError, NonDeterminismError
 from romancy.log import commit_of, commits_of
@@ -129,12 +128,7 @@ async def _replay(
             page = []
     if elsewhere := _follow(live, page, place, note):
         return elsewhere
-    started = live.run.state.started
-    live.parent = started.parent if started is not None else None
-    live.interests = interests_of(live.run.state)
-    live.signals = min(claimed.seen, claimed.signals)
-    live.run_from = place.run_from
-    live.shown = claimed.status
+    live.stands_as(claimed, place.run_from)
     return None
 
 
@@ -163,7 +157,7 @@ def _follow(
                     note(commit)
         except HistoryCorruptError as error:
             raise HistoryCorruptError(f"instance {live.instance_id!r}, row {seq} of its log: {error}") from error
-        live.head, live.writer = seq, writer
+        live.followed(seq, writer)
     return None
 
 

@@ -11,10 +11,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from romancy.engine.instance import Live
-from romancy.engine.interests import interests_of
-
 if TYPE_CHECKING:
+    from romancy.engine.instance import Live
     from romancy.storage.records import Claimed
 
 __all__ = ["Resting"]
@@ -50,11 +48,7 @@ class Resting:
             self._forget(claimed.instance_id)
             return None
         del self._kept[claimed.instance_id]
-        live = Live(claimed.instance_id, claimed.life, kept.definition, kept.run)
-        live.head, live.writer, live.parent, live.run_from = kept.head, kept.writer, kept.parent, kept.run_from
-        live.signals, live.shown = min(claimed.seen, claimed.signals), claimed.status
-        live.interests = interests_of(kept.run.state)
-        return live
+        return kept.again(claimed)
 
     def close(self) -> None:
         """Close all kept runs."""

@@ -21,6 +21,7 @@ from romancy.core import (
     encode_commit,
 )
 from romancy.engine.messages import NO_RESULT, CancelMessage, ChildEnded, encode_message
+from romancy.engine.slot import GONE
 from romancy.engine.worker.replay import rows
 from romancy.errors import InstanceNotFoundError, StorageError, StorageUnavailableError, UsageError
 from romancy.log import commit_of
@@ -146,21 +147,21 @@ class Revivals:
 
     def begin(self, live: Live, child: StartChild) -> None:
         """Make the child run again, or tell its parent why it cannot. The parent stays loaded meanwhile."""
-        live.reviving |= {child.child_id}
+        live.revives(child.child_id)
         self._spawn(self._bring_back(live, child))
 
     async def _bring_back(self, live: Live, child: StartChild) -> None:
         try:
             await self._until_done(live, child)
         finally:
-            live.reviving -= {child.child_id}
-        if not live.released and self._driver.live.get(live.instance_id) is live:
+            live.has_revived(child.child_id)
+        if live.slot is not GONE and self._driver.live.get(live.instance_id) is live:
             self._driver.rest(live)
         self._look()
 
     async def _until_done(self, live: Live, child: StartChild) -> None:
         pause = _PAUSE
-        while not live.released:
+        while live.slot is not GONE:
             try:
                 if await self._try(live, child):
                     return
@@ -178,7 +179,7 @@ class Revivals:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _refuse(self, live: Live, child: StartChild, error: Exception) -> None:
-        if not live.released:
+        if live.slot is not GONE:
             now = max(self._driver.clock.now(), live.run.last_time)
             self._driver.feed(live, ChildFailed(at=now, id=child.child_id, error=describe_exception(error)))
 
@@ -212,7 +213,7 @@ class Revivals:
             if outcome is not Outcome.ACCEPTED:
                 return False
         still = live.run.state.children.get(child.child_id)
-        if not live.released and still is not None and still.cancel_requested:
+        if live.slot is not GONE and still is not None and still.cancel_requested:
             reason = f"its parent {live.instance_id} gave it up"
             message = CancelMessage(reason=reason, parent=live.parent_of(child))
             await self._deliver(child.instance_id, f"cancel-{child.by}-{child.child_id}", message)

@@ -23,6 +23,7 @@ from romancy.engine.log_lines import say_end, say_refused, say_stuck
 from romancy.engine.log_writer import LogWriter
 from romancy.engine.observer import Observer
 from romancy.engine.pending_append import PendingAppend
+from romancy.engine.slot import GONE
 from romancy.engine.worker.claims import Claiming
 from romancy.engine.worker.known_workflows import names_told
 from romancy.engine.worker.lease import Leases
@@ -425,7 +426,7 @@ class Worker:
             return
         if instead is None:
             await asyncio.sleep(self.driver.attempts.patience.lost())
-        if not prepared.live.released:
+        if prepared.live.slot is not GONE:
             kept = prepared.live.unread()
             told: list[Given] = [] if instead is None else [(instead, None)]
             inputs = [*told, *self.driver.ports.carry_over(prepared.live)]
@@ -491,5 +492,5 @@ class Worker:
             self._finished(live, begun.activation)
         else:
             self.driver.live[live.instance_id] = live
-            live.in_flight = True
+            live.take_slot()
             self.driver.settle(PendingAppend(live, begun.start, begun.activation, ()), outcome)

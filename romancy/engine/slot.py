@@ -1,0 +1,28 @@
+"""The append slot of a loaded instance, as explicit states: an instance has one append under way, or none."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+__all__ = ["FREE", "GATHERING", "GONE", "TAKEN", "Slot"]
+
+
+class Slot(Enum):
+    """What the append slot of an instance is used for."""
+
+    FREE = "free"
+    """Nothing is under way. The next input leads to an append."""
+    GATHERING = "gathering"
+    """Results of lazy activities are held back. The next append begins with them, and may follow at any time."""
+    TAKEN = "taken"
+    """An append or a session's commit is in flight, or its effects are being carried out. Inputs wait."""
+    GONE = "gone"
+    """This worker no longer owns the instance, and appends nothing to its log any more."""
+
+
+# The members by themselves: Python 3.11 calls a function for each `Slot.TAKEN`.
+FREE: Final = Slot.FREE
+GATHERING: Final = Slot.GATHERING
+TAKEN: Final = Slot.TAKEN
+GONE: Final = Slot.GONE
