@@ -92,7 +92,7 @@ class Submissions:
         worker = self._worker
         if worker is not None and known and not worker.draining and not isinstance(definition, NamedWorkflow):
             try:
-                worker.start(definition, raw, instance_id, delay, done)
+                worker.starts.begin(definition, raw, instance_id, delay, done)
             except BaseException:
                 self._unanswered.answer(answer, Outcome.INVALID)
                 raise

@@ -100,17 +100,23 @@ class Driver:
         lost: Callable[[PendingAppend, Outcome], None],
         broken: Callable[[Live, Exception], None],
         in_session: Callable[[PendingAppend, Port], None],
+        revive: Callable[[Live, StartChild], None],
+        join: Callable[[Live, JoinChannel], None],
+        attempts: Callable[[Driver], Attempts],
+        observer: Observer | None = None,
+        at_once: int | None = None,
     ) -> None:
+        """`attempts` makes the attempts, whose ends this driver feeds.
+
+        `at_once`: how many due instances are fed in one turn of the event loop; None: all.
+        """
         self.registry = registry
         self.clock = clock
         self.writer = writer
         self.alarms = alarms
         self.dispatcher = dispatcher
-        self.attempts: Attempts
-        self.revive: Callable[[Live, StartChild], None]
-        self.join: Callable[[Live, JoinChannel], None]
-        self.observer: Observer | None = None
-        self.announces: Observer | None = None
+        self.observer = observer
+        self.announces = None if observer is None else observer.announces
         self.live: dict[str, Live] = {}
         self.taken: set[str] = set()
         """Ids wanted for children that other instances have. Their start is not tried again; the parent is told."""
@@ -120,15 +126,17 @@ class Driver:
         self._lost = lost
         self._broken = broken
         self._in_session = in_session
+        self._revive = revive
+        self._join = join
         self.ports = Ports()
         self.used = UsedMail()
         self.solitude = Solitude()
         self.start_of_child = functools.partial(start_of_child, registry, clock, nonce)
         """Makes the first commit of a child."""
-        self.at_once: int | None = None
-        """How many due instances are fed in one turn of the event loop; None: all."""
+        self._at_once = at_once
         self.due: dict[Live, None] = {}
         """Instances to be fed together in this turn of the event loop."""
+        self.attempts = attempts(self)
 
     @property
     def to_write(self) -> int:
@@ -155,7 +163,7 @@ class Driver:
 
     def _advance_due(self) -> None:
         """Feed some due instances. The others follow in the next turn, while the database writes these appends."""
-        due = list(islice(self.due, self.at_once))
+        due = list(islice(self.due, self._at_once))
         for live in due:
             del self.due[live]
         if self.due:
@@ -399,9 +407,9 @@ class Driver:
         """Bring about what happens to others."""
         match effect:
             case StartChild(again=True):
-                self.revive(live, effect)
+                self._revive(live, effect)
             case JoinChannel():
-                self.join(live, effect)
+                self._join(live, effect)
             case _:
                 pass  # other children and messages were part of the append itself
 

@@ -48,8 +48,16 @@ _MANY: Final = 32
 class LogWriter:
     """Commits items in batches and tells each submitter the outcome of its own item."""
 
-    def __init__(self, store: Store, incarnation: Incarnation | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        incarnation: Incarnation | None = None,
+        *,
+        timed: Callable[[float, int], None] | None = None,
+    ) -> None:
+        """`timed` is told how many seconds each commit took, and how many items it had."""
         self._store = store
+        self._timed = timed
         self._incarnation = incarnation or Incarnation()
         self._queue: list[Entry] = []
         self._ease = GcPause()
@@ -62,8 +70,6 @@ class LogWriter:
         """How many items the last batch sent has."""
         self._written_at = -_A_MOMENT
         """When the last batch was answered."""
-        self.timed: Callable[[float, int], None] | None = None
-        """Told how many seconds a commit took, and how many items it had. None if nobody wants to know."""
         self.written = 0
         """How many items have been written in all."""
         self._gathering = 0
@@ -130,7 +136,8 @@ class LogWriter:
         self._busy, self._under_way, self._guest = True, 1, asyncio.current_task()
         try:
             try:
-                outcomes = await (self._store.commit if self.timed is None else self._measured)([item], worker=entry[2])
+                commit = self._store.commit if self._timed is None else self._measured
+                outcomes = await commit([item], worker=entry[2])
             except Exception as error:  # noqa: BLE001 - the submitter is told
                 outcomes = await self._insist([item], entry[2], error)
             self.written += 1
@@ -282,15 +289,15 @@ class LogWriter:
 
     async def _commit(self, items: list[Item], worker: str | None) -> list[Outcome]:
         try:
-            return await (self._store.commit if self.timed is None else self._measured)(items, worker=worker)
+            return await (self._store.commit if self._timed is None else self._measured)(items, worker=worker)
         except Exception as error:  # noqa: BLE001 - the submitter is told
             return await self._insist(items, worker, error)
 
     async def _measured(self, items: Sequence[Item], *, worker: str | None) -> list[Outcome]:
         began = perf_counter()
         outcomes = await self._store.commit(items, worker=worker)
-        if self.timed is not None:
-            self.timed(perf_counter() - began, len(items))
+        if self._timed is not None:
+            self._timed(perf_counter() - began, len(items))
         return outcomes
 
     async def _insist(self, items: list[Item], worker: str | None, error: Exception) -> list[Outcome]:

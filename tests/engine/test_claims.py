@@ -48,6 +48,8 @@ class Worker:
             cast("Any", self),
             DatabaseClock(),
             cast("Any", self.driver),
+            cast("Any", self),
+            cast("Any", SimpleNamespace(busy=False)),
             token=lambda: "w",
             fresh=lambda: True,
             codes={"flow": "c1"},
@@ -55,8 +57,6 @@ class Worker:
             max_live=1000,
             swept=lambda: None,
         )
-        self.claiming.intake = cast("Any", self)
-        self.claiming.quarantine = cast("Any", SimpleNamespace(busy=False))
         self.waits_for_mail = False
         self.starting = set[str]()
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from romancy.engine.worker.recovery import Intake
+from romancy.engine.worker.intake import Intake
 from romancy.storage.records import InboxRow, Mailbox, Work
 
 pytestmark = pytest.mark.anyio
@@ -27,7 +27,7 @@ class World:
         self.live: dict[str, Any] = {}
         self.received: list[tuple[Any, list[str]]] = []
         world = cast("Any", self)
-        self.intake = Intake(world, world, nonce=str, recover=lambda: None, resting=world)
+        self.intake = Intake(world, world, world, starting=frozenset())
 
     def run(self, kept: int = MUCH, *, passed_over: bool = False) -> Any:
         """Begin another run of the instance, which keeps so many messages."""

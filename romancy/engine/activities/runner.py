@@ -92,7 +92,7 @@ def unanswered(effects: list[Effect], inputs: Collection[Given]) -> list[Effect]
 class Attempts:
     """Starts attempts when they are due and a slot is free, and turns each end into an input."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the other parts of a worker
         self,
         tools: Tools,
         clock: DatabaseClock,
@@ -105,6 +105,7 @@ class Attempts:
         ended: Ended,
         ended_alone: Callable[[Live, Input, Port | None], Awaitable[None]],
         broken: Callable[[Live, Exception], None],
+        observer: Observer | None = None,
     ) -> None:
         self.tools = tools
         self._context = contextvars.copy_context()
@@ -118,8 +119,7 @@ class Attempts:
         """Tells whether this worker is known to be alive."""
         self._free = limit
         self._limit = limit
-        self.relief: Callable[[], None] | None = None
-        """Called once, when no attempt waits and a quarter of the slots is free."""
+        self._relief: Callable[[], None] | None = None
         self._held = False
         self._only: Live | None = None
         self._all_ended = asyncio.Event()
@@ -129,7 +129,7 @@ class Attempts:
         """Like `_ended`, for an attempt beside which no other runs: it may write the append itself."""
         self._broken = broken
         self.patience = Backoff()
-        self.observer: Observer | None = None
+        self._observer = observer
         self._stage = tools.stage
 
     @property
@@ -147,7 +147,7 @@ class Attempts:
         attempt = Attempt(self.tools, live, effect)
         live.begins(attempt)
         wait = 0.0 if effect.due is None else self._clock.seconds_until(effect.due)
-        if self.observer is not None and not self.observer.idle(live):
+        if self._observer is not None and not self._observer.idle(live):
             attempt.asked = self._clock.now() + round(wait * 1_000_000)
         if effect.due is not None and wait:
             attempt.timer = self._clock.call_at(effect.due, self._fall_due, attempt, effect.due)
@@ -208,9 +208,13 @@ class Attempts:
             self._all_ended.set()
         if self._queue:
             self._launch()
-        elif self.relief is not None and self._free * 4 >= self._limit:
-            relief, self.relief = self.relief, None
+        elif self._relief is not None and self._free * 4 >= self._limit:
+            relief, self._relief = self._relief, None
             relief()
+
+    def call_when_relieved(self, relief: Callable[[], None]) -> None:
+        """Have this called once, when no attempt waits and a quarter of the slots is free."""
+        self._relief = relief
 
     @property
     def spare(self) -> int:
@@ -297,7 +301,7 @@ class Attempts:
         attempt.began = True
         try:
             try:
-                observer = self.observer
+                observer = self._observer
                 if observer is None or not attempt.asked:
                     call = self._plain_call(attempt) if self._stage is None else None
                     value = None if call is None else await call

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from romancy.engine.clock import DatabaseClock, Timer
     from romancy.engine.driver import Driver
+    from romancy.engine.worker.intake import Intake
     from romancy.engine.worker.quarantine import Quarantine
-    from romancy.engine.worker.recovery import Intake
     from romancy.storage.protocol import Store
 
 __all__ = ["Claiming"]
@@ -42,11 +42,13 @@ _ENDS_REMEMBERED: Final = 10_000
 class Claiming:
     """Claims when there may be work, and at the latest when something known falls due."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the other parts of a worker
         self,
         store: Store,
         clock: DatabaseClock,
         driver: Driver,
+        intake: Intake,
+        quarantine: Quarantine,
         *,
         token: Callable[[], str],
         fresh: Callable[[], bool],
@@ -70,8 +72,8 @@ class Claiming:
         """How many items this worker had written at its last claim."""
         self._postponed = False
         """Whether news was put off until there is less work at hand."""
-        self.intake: Intake
-        self.quarantine: Quarantine
+        self.intake = intake
+        self._quarantine = quarantine
         self._tell_swept = swept
         self._look = asyncio.Event()
         self._recover = False
@@ -226,7 +228,7 @@ class Claiming:
         """
         if self._only_mail:
             return 0
-        busy = self.quarantine.busy or self.intake.waits_for_mail
+        busy = self._quarantine.busy or self.intake.waits_for_mail
         room = 0 if busy else self._max_live - len(self._driver.live) - len(self.intake.starting)
         if not self._company():
             return max(0, min(_CLAIM, room))
@@ -250,7 +252,7 @@ class Claiming:
         pause = len(self._driver.live) * _PAUSE_PER_LIVE if attempts.spare > 0 else _SATED
         self._sated_until = asyncio.get_running_loop().time() + min(pause, _SATED)
         if attempts.spare <= 0:
-            attempts.relief = self._hungry
+            attempts.call_when_relieved(self._hungry)
         self._look_in(min(pause, _SATED))
 
     def _hungry(self) -> None:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from romancy.core import LogEvent
     from romancy.engine.driver import Driver
     from romancy.engine.instance import Live
-    from romancy.engine.worker.recovery import Intake
+    from romancy.engine.worker.recovery import Recovery
     from romancy.storage.protocol import Store
     from romancy.storage.records import Claimed, Mailbox
 
@@ -124,7 +124,7 @@ class Quarantine:
         self,
         store: Store,
         driver: Driver,
-        intake: Intake,
+        recovery: Recovery,
         *,
         nonce: Callable[[], str],
         token: Callable[[], str],
@@ -135,7 +135,7 @@ class Quarantine:
     ) -> None:
         self._store = store
         self._driver = driver
-        self._intake = intake
+        self._recovery = recovery
         self._nonce = nonce
         self._token = token
         self._patience = patience
@@ -169,7 +169,7 @@ class Quarantine:
         if evidence.enough:
             reason = _what_was_seen(evidence)
             logger.error("instance %s is parked: %s", claimed.instance_id, reason, extra=about(claimed))
-            self._intake.park(claimed, reason)
+            self._recovery.park(claimed, reason)
             return True
         self._suspects[claimed.instance_id] = (claimed, box, evidence)
         self._wanted.set()
@@ -233,7 +233,7 @@ class Quarantine:
                 extra=about(claimed),
             )
             self._driver.solitude.end()
-            await self._intake.take_up(claimed, (), box)
+            await self._recovery.take_up(claimed, (), box)
             return
         if not self._is_held(claimed):
             return  # others own it now
@@ -278,10 +278,10 @@ class Quarantine:
         mark = owner_changed(self._driver.clock.now(), self._token(), "", alone=True)
         nonce = self._nonce()
         if await self._write(claimed, nonce, mark) is not Outcome.ACCEPTED:
-            self._intake.look_for_own()
+            self._recovery.look_for_own()
             return None
         marked = msgspec.structs.replace(claimed, head=claimed.head + 1, head_writer=nonce)
-        await self._intake.take_up(marked, (), box)
+        await self._recovery.take_up(marked, (), box)
         live = self._driver.live.get(claimed.instance_id)
         if live is None or live.head != marked.head:
             return None

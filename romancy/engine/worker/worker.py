@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import TYPE_CHECKING, Final
-
-from msgspec import Raw
 
 from romancy._logs import about, get_logger, hush, speaking, unhush
 from romancy.engine.activities.attempt import Tools
@@ -15,24 +14,22 @@ from romancy.engine.alarms import Alarms
 from romancy.engine.append_slots import Slots
 from romancy.engine.channels import Joining
 from romancy.engine.clock import DatabaseClock
-from romancy.engine.decide import new_life, start_of
 from romancy.engine.driver import Driver
-from romancy.engine.first_drive import begin
 from romancy.engine.incarnation import Incarnation
 from romancy.engine.log_lines import say_end, say_refused, say_stuck
 from romancy.engine.log_writer import LogWriter
 from romancy.engine.observer import Observer
-from romancy.engine.pending_append import PendingAppend
 from romancy.engine.slot import GONE
 from romancy.engine.worker.claims import Claiming
+from romancy.engine.worker.intake import Intake
 from romancy.engine.worker.known_workflows import names_told
 from romancy.engine.worker.lease import Leases
 from romancy.engine.worker.lease_keeper import LeaseKeeper
 from romancy.engine.worker.quarantine import Quarantine
-from romancy.engine.worker.recovery import Intake, claimed_again
-from romancy.engine.worker.replay import resumption
+from romancy.engine.worker.recovery import Recovery, claimed_again
 from romancy.engine.worker.resting import Resting
 from romancy.engine.worker.retrying import Revivals
+from romancy.engine.worker.starts import Starts
 from romancy.engine.worker.tasks import Tasks
 from romancy.engine.worker.watchdog import Watchdog, watching
 from romancy.errors import DatabaseReplacedError, StorageUnavailableError
@@ -42,19 +39,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
     from typing import Any
 
-    from romancy.core import Activation
+    from romancy.core import Activation, JoinChannel, StartChild
     from romancy.depends import Dependencies
     from romancy.engine.activities.port import Port
     from romancy.engine.dispatcher import Dispatcher
-    from romancy.engine.first_drive import Begun
     from romancy.engine.instance import Live
-    from romancy.engine.pending_append import Given
+    from romancy.engine.pending_append import Given, PendingAppend
     from romancy.engine.post import Mail
     from romancy.engine.settings import Settings
     from romancy.errors import RomancyError
     from romancy.registry import Registry
     from romancy.storage.protocol import Store
-    from romancy.workflow import Workflow
 
 __all__ = ["Worker"]
 
@@ -89,39 +84,26 @@ class Worker:
         self._ended = ended
         self.tasks = Tasks()
         self.beating = self._new_beating()
-        self.writer = LogWriter(store, self._incarnation)
-        self.driver = Driver(
-            registry=registry,
-            clock=self.clock,
-            writer=self.writer,
-            alarms=Alarms(self.clock),
-            dispatcher=dispatcher,
-            stamp=self.stamp,
-            nonce=self.nonce,
-            finished=self._finished,
-            lost=self._lost,
-            broken=self._broken,
-            in_session=self._in_session,
-        )
-        if not store.capabilities.embedded:
-            # While a server writes one part, this process drives the next. An embedded database would compete with it.
-            self.driver.at_once = _AT_ONCE
         self._observer = Observer(settings.hooks, self.clock, settings.worker_id) if settings.hooks else None
-        self.writer.timed = None if self._observer is None else self._observer.timed
-        self.driver.attempts = self._new_attempts(dependencies)
-        self.claiming = self._new_claiming()
+        timed = None if self._observer is None else self._observer.timed
+        self.writer = LogWriter(store, self._incarnation, timed=timed)
+        self.driver = self._new_driver(dependencies, dispatcher)
         self._resting = Resting(settings.sticky)
-        self._intake = Intake(
-            store, self.driver, nonce=self.nonce, recover=self.claiming.look_for_own, resting=self._resting
+        self._recovery = Recovery(
+            store,
+            self.driver,
+            nonce=self.nonce,
+            look_for_own=self._look_for_own,
+            parked=ended,
+            resting=self._resting,
+            observer=self._observer,
         )
-        self._intake.tell_parked = ended
-        self.driver.revive = Revivals(
-            store, self.driver, token=lambda: self.leases.token, spawn=self.tasks.spawn, look=self.claiming.look
-        ).begin
-        self.driver.join = Joining(store, self.driver, spawn=self.tasks.spawn, broken=self._broken).begin
-        self._quarantine = self._intake.quarantine = self._new_quarantine()
-        self.claiming.intake, self.claiming.quarantine = self._intake, self._quarantine
-        self.driver.observer = self.driver.attempts.observer = self._intake.observer = self._observer
+        self._quarantine = self._new_quarantine()
+        self.starts = Starts(self.driver, settings, beating=self.beating, nonce=self.nonce, finished=self._finished)
+        self._intake = Intake(self.driver, self._recovery, self._quarantine, starting=self.starts.under_way)
+        self.claiming = self._new_claiming()
+        self._revivals = Revivals(store, self.driver, token=self._token, spawn=self.tasks.spawn, look=self._look)
+        self._joining = Joining(store, self.driver, spawn=self.tasks.spawn, broken=self._broken)
         self._trials: asyncio.Task[None] | None = None
         self._another, self.draining = another, False
         self._watchdog: Watchdog | None = None
@@ -140,12 +122,33 @@ class Worker:
             self.clock,
             incarnate=self._new_leases,
             nonce=self.nonce,
-            alive=lambda: self.driver.attempts.resume(),  # noqa: PLW0108 - it does not exist yet
+            alive=self._known_alive,
             lapsed=self._lease_lapsed,
             dead=self._declared_dead,
             reborn=self._reborn,
-            freed=lambda: self.claiming.look(),  # noqa: PLW0108 - it does not exist yet
+            freed=self._look,
             failed=self._gave_up,
+        )
+
+    def _new_driver(self, dependencies: Dependencies, dispatcher: Dispatcher) -> Driver:
+        return Driver(
+            registry=self.registry,
+            clock=self.clock,
+            writer=self.writer,
+            alarms=Alarms(self.clock),
+            dispatcher=dispatcher,
+            stamp=self.stamp,
+            nonce=self.nonce,
+            finished=self._finished,
+            lost=self._lost,
+            broken=self._broken,
+            in_session=self._in_session,
+            revive=self._revive,
+            join=self._join,
+            attempts=functools.partial(self._new_attempts, dependencies),
+            observer=self._observer,
+            # While a server writes one part, this process drives the next. An embedded database would compete with it.
+            at_once=None if self.store.capabilities.embedded else _AT_ONCE,
         )
 
     def _new_claiming(self) -> Claiming:
@@ -153,20 +156,21 @@ class Worker:
             self.store,
             self.clock,
             self.driver,
-            token=lambda: self.leases.token,
+            self._intake,
+            self._quarantine,
+            token=self._token,
             fresh=self.is_alive,
             codes=self._codes,
-            company=lambda: self.leases.company(),  # noqa: PLW0108 - the leases change with the incarnation
+            company=self._has_company,
             max_live=self._settings.max_live,
             swept=self.driver.dispatcher.sweep,
         )
 
-    def _new_attempts(self, dependencies: Dependencies) -> Attempts:
-        self.driver.announces = None if self._observer is None else self._observer.announces
+    def _new_attempts(self, dependencies: Dependencies, driver: Driver) -> Attempts:
         slots = None
         if self.store.capabilities.sessions_exclude:
-            slots = Slots(self.driver.go_on, self.beating.hold, self.beating.watch)
-        tools = Tools(self.store, self.stamp, slots, self.registry.errors, self._settings.stage, self.driver.announces)
+            slots = Slots(driver.go_on, self.beating.hold, self.beating.watch)
+        tools = Tools(self.store, self.stamp, slots, self.registry.errors, self._settings.stage, driver.announces)
         with speaking(self._settings.speaker):  # attempts begin in a context that is copied here
             return Attempts(
                 tools,
@@ -176,25 +180,32 @@ class Worker:
                 retry=self._settings.retry,
                 beating=self.beating,
                 limit=self._settings.max_activities,
-                ended=self.driver.ended,
-                ended_alone=self.driver.ended_alone,
+                ended=driver.ended,
+                ended_alone=driver.ended_alone,
                 broken=self._broken,
+                observer=self._observer,
             )
 
     def _new_quarantine(self) -> Quarantine:
         return Quarantine(
             self.store,
             self.driver,
-            self._intake,
+            self._recovery,
             nonce=self.nonce,
-            token=lambda: self.leases.token,
+            token=self._token,
             patience=self._settings.lease / 1_000_000,
-            done=self.claiming.look,
+            done=self._look,
         )
 
     def is_alive(self) -> bool:
         """Whether nobody can have declared this incarnation dead, judged by its lease."""
         return self.leases.fresh()
+
+    def _token(self) -> str:
+        return self.leases.token
+
+    def _has_company(self) -> bool:
+        return self.leases.company()
 
     def stamp(self) -> str:
         """An id for a message. The ids of one worker sort in the order in which they were made."""
@@ -341,7 +352,22 @@ class Worker:
         self._incarnation.token = leases.token
         return leases
 
-    # ── reports of the driver ───────────────────────────────────────────────────────────────────────────────────
+    # ── reports of the parts ────────────────────────────────────────────────────────────────────────────────────
+
+    def _look(self) -> None:
+        self.claiming.look()
+
+    def _look_for_own(self) -> None:
+        self.claiming.look_for_own()
+
+    def _known_alive(self) -> None:
+        self.driver.attempts.resume()
+
+    def _revive(self, live: Live, child: StartChild) -> None:
+        self._revivals.begin(live, child)
+
+    def _join(self, live: Live, effect: JoinChannel) -> None:
+        self._joining.begin(live, effect)
 
     def _finished(self, live: Live, activation: Activation) -> None:
         if activation.events and activation.outcome is None and activation.parked is None:
@@ -377,7 +403,7 @@ class Worker:
         elif outcome is Outcome.INVALID:
             error = self.writer.refusal(live.instance_id)
             reason = f"its commit cannot be written: {type(error).__name__}: {error}"
-            self._intake.park(claimed_again(live), reason)
+            self._recovery.park(claimed_again(live), reason)
         else:
             say_refused(live, outcome)
             self.claiming.look_for_own()
@@ -394,11 +420,11 @@ class Worker:
         except StorageUnavailableError:
             self.claiming.look_for_own()
             return
-        await self._intake.take_up(claimed_again(prepared.live), inputs, kept=kept)
+        await self._recovery.take_up(claimed_again(prepared.live), inputs, kept=kept)
 
     def _broken(self, live: Live, error: Exception) -> None:
         self.driver.drop(live)
-        self._intake.park(claimed_again(live), f"unexpected {type(error).__name__} while driving: {error}")
+        self._recovery.park(claimed_again(live), f"unexpected {type(error).__name__} while driving: {error}")
 
     def _in_session(self, prepared: PendingAppend, port: Port) -> None:
         self.tasks.spawn(self._commit_in_session(prepared, port), self._committing)
@@ -431,66 +457,4 @@ class Worker:
             told: list[Given] = [] if instead is None else [(instead, None)]
             inputs = [*told, *self.driver.ports.carry_over(prepared.live)]
             self.driver.drop(prepared.live, inputs)
-            await self._intake.take_up(claimed_again(prepared.live), inputs, kept=kept)
-
-    # ── starting ────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def start(
-        self,
-        definition: Workflow[..., object],
-        input: Raw,
-        instance_id: str,
-        delay: int,
-        done: Callable[[Outcome], None],
-    ) -> None:
-        """Write a new instance and drive it, unless it is for later or for others. `done` is told the outcome."""
-        now, life = self.clock.now(), new_life()
-        if delay or self._has_enough():
-            item = start_of(
-                definition, input, instance_id=instance_id, life=life, writer=self.nonce(), now=now, delay=delay
-            )
-            self.writer.submit(item, done)
-            return
-        with speaking(self._settings.speaker):
-            begun = begin(
-                definition,
-                input,
-                instance_id=instance_id,
-                life=life,
-                nonce=self.nonce(),
-                now=now,
-                owner=self.leases.token,
-            )
-        self._intake.starting.add(instance_id)
-        self.writer.submit(begun.start, lambda outcome: self._begun(begun, outcome, done))
-
-    def _has_enough(self) -> bool:
-        """Whether one more instance is better left to others, or in the database until there is room for it."""
-        begun = len(self._intake.starting)
-        if len(self.driver.live) + begun >= self._settings.max_live or self.driver.solitude.only is not None:
-            return True
-        return self.driver.attempts.spare <= begun and self.leases.company()
-
-    def _begun(self, begun: Begun, outcome: Outcome, done: Callable[[Outcome], None]) -> None:
-        live = begun.live
-        self._intake.starting.discard(live.instance_id)
-        if outcome is Outcome.DEAD and begun.start.owner != self.leases.token:
-            live.run.close()
-            self.start(live.definition, Raw(begun.start.input), live.instance_id, 0, done)
-            return
-        done(outcome)
-        if outcome is not Outcome.ACCEPTED or begun.start.owner not in (None, self.leases.token):
-            live.run.close()
-            return
-        live.written(begun.start)
-        if begun.activation is None:
-            resumed = resumption(live, self.clock.now())
-            self.driver.resume(live, [] if resumed is None else [(resumed, None)])
-        elif begun.start.owner is None:
-            if self._observer is not None:
-                self._observer.committed(live, begun.activation)
-            self._finished(live, begun.activation)
-        else:
-            self.driver.live[live.instance_id] = live
-            live.take_slot()
-            self.driver.settle(PendingAppend(live, begun.start, begun.activation, ()), outcome)
+            await self._recovery.take_up(claimed_again(prepared.live), inputs, kept=kept)

@@ -1,0 +1,195 @@
+"""Takes in the answer to a claim: sorts claimed instances, and hands out their mail.
+
+A claimed instance is taken up once its mail has come. One that may have killed its owners goes to the quarantine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from romancy._logs import about, get_logger
+from romancy.engine.log_lines import say_refused
+from romancy.engine.slot import FREE
+from romancy.engine.worker.recovery import claimed_again, is_given_up
+from romancy.errors import StorageError, StorageUnavailableError
+from romancy.storage.records import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+
+    from romancy.engine.driver import Driver
+    from romancy.engine.instance import Live
+    from romancy.engine.pending_append import Given
+    from romancy.engine.post import Mail
+    from romancy.engine.worker.quarantine import Quarantine
+    from romancy.engine.worker.recovery import Recovery
+    from romancy.storage.records import Claimed, Mailbox, Work
+
+__all__ = ["Intake"]
+
+logger = get_logger("romancy.engine")
+
+_AT_ONCE: Final = 16
+_MUCH: Final = 32
+"""From this many kept messages on, an answer leaves them out instead of bringing them again."""
+
+
+class Intake:
+    """What this worker has claimed and not taken up yet, and the mail that it was brought."""
+
+    def __init__(
+        self, driver: Driver, recovery: Recovery, quarantine: Quarantine, *, starting: AbstractSet[str]
+    ) -> None:
+        """`starting` are the instances whose start is in flight. A claim's answer may contain them."""
+        self._driver = driver
+        self._recovery = recovery
+        self._quarantine = quarantine
+        self._after_mail: dict[str, tuple[Claimed, Sequence[Given], Sequence[Mail]]] = {}
+        self._told: dict[str, tuple[Live, int]] = {}
+        """The mailbox counter that each instance was last given, as long as that very `Live` is here."""
+        self._unread: dict[str, Claimed] = {}
+        """Claimed instances whose mail did not come along. It may hold messages older than anything due now."""
+        self.starting = starting
+
+    @property
+    def waits_for_mail(self) -> bool:
+        """Whether some instances cannot continue before another claim has brought their mail."""
+        return bool(self._unread)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no instance waits for its mail before it is taken up."""
+        return not (self._unread or self._after_mail)
+
+    def known(self) -> dict[str, int]:
+        """The mail that the next claim need not bring again (`ClaimRequest.known`)."""
+        live = self._driver.live
+        self._told = {instance_id: told for instance_id, told in self._told.items() if live.get(instance_id) is told[0]}
+        counters = {instance_id: signals for instance_id, (_, signals) in self._told.items()}
+        return counters | dict.fromkeys([*self._unread, *self._after_mail], -1)
+
+    def kept(self) -> dict[str, int]:
+        """The part of `known` of which much mail is held here: only new mail need be brought (`ClaimRequest.kept`)."""
+        much = {one: told for one, told in self._told.items() if len(told[0].post) >= _MUCH}
+        return {one: signals for one, (live, signals) in much.items() if not live.passed_over}
+
+    def _lacks(self, box: Mailbox) -> bool:
+        """Whether mail left out of this mailbox is missing here: a run that has been dropped since had kept it."""
+        told, signals = self._told.get(box.instance_id, (None, 0))
+        return box.after > signals or (box.after > 0 and self._driver.live.get(box.instance_id) is not told)
+
+    async def take_in(self, work: Work) -> bool:
+        """Continue claimed instances and hand out the mail. True if another claim must bring what this one did not.
+
+        A mailbox that lacks mail no longer held here is ignored. The next claim does not report that mail as kept.
+        """
+        mail = {box.instance_id: box for box in work.mail}
+        self._note(work)
+        unread, self._unread = self._unread, {}
+        new: list[Claimed] = []
+        for instance_id, claimed in unread.items():
+            if work.more and instance_id not in mail:
+                self._unread[instance_id] = claimed
+            elif instance_id not in self._driver.live:
+                new.append(claimed)
+        await self._admit_all(new, mail)
+        after_mail, self._after_mail = self._after_mail, {}
+        for instance_id, (claimed, inputs, kept) in after_mail.items():
+            box = mail.get(instance_id)
+            if work.more if box is None else self._lacks(box):
+                self._after_mail[instance_id] = (claimed, inputs, kept)
+            elif instance_id not in self._driver.live:
+                await self._recovery.take_up(claimed, inputs, mail.pop(instance_id, None), kept=kept)
+        late = self._hand_out(work, mail)
+        for instance_id in dict.fromkeys([*unread, *(claimed.instance_id for claimed in work.claimed)]):
+            mine = self._driver.live.get(instance_id)
+            if mine is not None:
+                self._driver.rest(mine)
+        return work.more or late
+
+    def standing(self) -> dict[str, tuple[Live, int]]:
+        """The loaded instances that have no append in flight, with the ends of their logs."""
+        return {one: (live, live.head) for one, live in self._driver.live.items() if live.slot is FREE}
+
+    def drop_lost(self, work: Work, before: Mapping[str, tuple[Live, int]]) -> None:
+        """Drop runs that remember more than the database, which was asked after it had accepted their last commits.
+
+        The database has lost its last commits. The instances in its answer are taken up again, from the log as it is
+        now.
+        """
+        for claimed in work.claimed:
+            live, head = before.get(claimed.instance_id, (None, 0))
+            if live is None or self._driver.live.get(claimed.instance_id) is not live or live.life != claimed.life:
+                continue
+            if claimed.head < head:
+                say_refused(live, Outcome.LOST)
+                self._driver.drop(live)
+
+    def _note(self, work: Work) -> None:
+        """Mark claimed instances to be taken up, unless the same life is loaded already."""
+        for claimed in work.claimed:
+            mine = self._driver.live.get(claimed.instance_id)
+            if mine is not None and mine.life != claimed.life and mine.slot is FREE:
+                self._driver.drop(mine)  # its id is used again, so it has ended
+                mine = None
+            if mine is None and claimed.instance_id not in self.starting:
+                self._after_mail.pop(claimed.instance_id, None)
+                self._unread[claimed.instance_id] = claimed
+            elif mine is None or mine.life != claimed.life or claimed.head > mine.head:
+                # Claimed between our own commit and its acknowledgement: ask again after it.
+                self._recovery.look_for_own()
+
+    def _hand_out(self, work: Work, mail: dict[str, Mailbox]) -> bool:
+        """Give each instance its mail. True if some mailboxes lack mail; these are ignored."""
+        live = self._driver.live
+        late = {box.instance_id for box in work.mail if self._lacks(box)}
+        for instance_id, box in mail.items():
+            mine = live.get(instance_id)
+            if mine is not None and mine.life == box.life and instance_id not in late:
+                self._driver.receive(mine, box)
+        for box in work.mail:
+            mine = live.get(box.instance_id)
+            if mine is not None and mine.life == box.life and box.instance_id not in late:
+                self._told[box.instance_id] = (mine, box.signals)
+        return bool(late)
+
+    async def _admit_all(self, new: Sequence[Claimed], mail: dict[str, Mailbox]) -> None:
+        """Take instances up a few at a time: most of the time goes into waiting for the database."""
+        if len(new) == 1:
+            await self._admit(new[0], mail.pop(new[0].instance_id, None))
+            return
+        for first in range(0, len(new), _AT_ONCE):
+            some = [(claimed, mail.pop(claimed.instance_id, None)) for claimed in new[first : first + _AT_ONCE]]
+            ends = await asyncio.gather(*(self._admit(*one) for one in some), return_exceptions=True)
+            for error in ends:
+                if error is not None:
+                    raise error
+
+    async def _admit(self, claimed: Claimed, box: Mailbox | None) -> None:
+        """Take up a claimed instance, or have it tried alone if it may have killed its owners."""
+        try:
+            if claimed.crashes and not is_given_up(box) and await self._quarantine.holds(claimed, box):
+                return
+        except StorageUnavailableError as error:
+            logger.warning("instance %s: cannot be read: %s", claimed.instance_id, error, extra=about(claimed))
+            self._recovery.look_for_own()
+            return
+        except StorageError as error:
+            logger.warning("instance %s: %s", claimed.instance_id, error, extra=about(claimed))
+        await self._recovery.take_up(claimed, (), box)
+
+    def forget(self) -> None:
+        """Forget what was to be taken up: other workers own it now."""
+        self._after_mail.clear()
+        self._told.clear()
+        self._unread.clear()
+        self._quarantine.forget()
+
+    def after_mail(self, live: Live, inputs: Sequence[Given], kept: Sequence[Mail]) -> None:
+        """Take the instance up once its mail has been read: it cannot end before.
+
+        A claim that is under way reports the mail in `kept` as read, and so does not bring it again.
+        """
+        self._after_mail[live.instance_id] = (claimed_again(live), inputs, kept)

@@ -1,0 +1,110 @@
+"""Starts new instances: a worker keeps what it has room for, and leaves the rest to others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Raw
+
+from romancy._logs import speaking
+from romancy.engine.decide import new_life, start_of
+from romancy.engine.first_drive import begin as first_drive
+from romancy.engine.pending_append import PendingAppend
+from romancy.engine.worker.replay import resumption
+from romancy.storage.records import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from romancy.core import Activation
+    from romancy.engine.driver import Driver
+    from romancy.engine.first_drive import Begun
+    from romancy.engine.instance import Live
+    from romancy.engine.settings import Settings
+    from romancy.engine.worker.lease_keeper import LeaseKeeper
+    from romancy.workflow import Workflow
+
+__all__ = ["Starts"]
+
+
+class Starts:
+    """The starts that were asked of one worker."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        settings: Settings,
+        *,
+        beating: LeaseKeeper,
+        nonce: Callable[[], str],
+        finished: Callable[[Live, Activation], None],
+    ) -> None:
+        self._driver = driver
+        self._clock = driver.clock
+        self._writer = driver.writer
+        self._settings = settings
+        self._beating = beating
+        self._nonce = nonce
+        self._finished = finished
+        self.under_way: set[str] = set()
+        """Instances whose start is in flight: a claim's answer may contain them before the start is acknowledged."""
+
+    def begin(
+        self,
+        definition: Workflow[..., object],
+        input: Raw,
+        instance_id: str,
+        delay: int,
+        done: Callable[[Outcome], None],
+    ) -> None:
+        """Write a new instance and drive it, unless it is for later or for others. `done` is told the outcome."""
+        now, life = self._clock.now(), new_life()
+        if delay or self._has_enough():
+            item = start_of(
+                definition, input, instance_id=instance_id, life=life, writer=self._nonce(), now=now, delay=delay
+            )
+            self._writer.submit(item, done)
+            return
+        with speaking(self._settings.speaker):
+            begun = first_drive(
+                definition,
+                input,
+                instance_id=instance_id,
+                life=life,
+                nonce=self._nonce(),
+                now=now,
+                owner=self._beating.leases.token,
+            )
+        self.under_way.add(instance_id)
+        self._writer.submit(begun.start, lambda outcome: self._begun(begun, outcome, done))
+
+    def _has_enough(self) -> bool:
+        """Whether one more instance is better left to others, or in the database until there is room for it."""
+        begun = len(self.under_way)
+        if len(self._driver.live) + begun >= self._settings.max_live or self._driver.solitude.only is not None:
+            return True
+        return self._driver.attempts.spare <= begun and self._beating.leases.company()
+
+    def _begun(self, begun: Begun, outcome: Outcome, done: Callable[[Outcome], None]) -> None:
+        live = begun.live
+        self.under_way.discard(live.instance_id)
+        if outcome is Outcome.DEAD and begun.start.owner != self._beating.leases.token:
+            live.run.close()
+            self.begin(live.definition, Raw(begun.start.input), live.instance_id, 0, done)
+            return
+        done(outcome)
+        if outcome is not Outcome.ACCEPTED or begun.start.owner not in (None, self._beating.leases.token):
+            live.run.close()
+            return
+        live.written(begun.start)
+        if begun.activation is None:
+            resumed = resumption(live, self._clock.now())
+            self._driver.resume(live, [] if resumed is None else [(resumed, None)])
+        elif begun.start.owner is None:
+            if self._driver.observer is not None:
+                self._driver.observer.committed(live, begun.activation)
+            self._finished(live, begun.activation)
+        else:
+            self._driver.live[live.instance_id] = live
+            live.take_slot()
+            self._driver.settle(PendingAppend(live, begun.start, begun.activation, ()), outcome)
