@@ -63,7 +63,7 @@ from romancy.errors import CodecError
 from romancy.storage.records import Append, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from romancy.core import Effect, Input, Run
     from romancy.engine.activities.port import Port
@@ -155,7 +155,7 @@ class Driver:
         if live.slot is TAKEN or live.slot is GONE or live in self.due:
             return
         if not self.due and self.attempts.idle:
-            self.advance(live)
+            self.advance((live,))
             return
         self.due[live] = None
         if len(self.due) == 1:
@@ -169,8 +169,7 @@ class Driver:
         if self.due:
             asyncio.get_running_loop().call_soon(self._advance_due)
         with driving():
-            for live in due:
-                self.advance(live)
+            self.advance(due)
 
     def ended(self, live: Live, event: Input, port: Port | None) -> None:
         """Feed the end of an attempt. If it has a session open, its end commits together with the user's writes."""
@@ -185,8 +184,11 @@ class Driver:
             return
         if port is not None and port.leaves_something:
             self.ports.put(event, port)
-        live.give(event)
-        prepared = self._prepare(live)
+        if live.inputs or live.holder is not None or self.ports.of or self.solitude.only is not None:
+            live.give(event)
+            prepared = self._prepare(live)
+        else:
+            prepared = self._prepare_fed(live, [(event, None)], NO_PORTS)
         if prepared is not None:
             await self.writer.write(prepared.item, functools.partial(self.settle, prepared))
 
@@ -210,7 +212,7 @@ class Driver:
             if live.post is not NO_POST and len(live.post):
                 self._sort_mail(live)
             if live.inputs:
-                self.advance(live)
+                self.advance((live,))
 
     def _sort_mail(self, live: Live) -> None:
         """Turn kept mail that fits the present state of the run into inputs."""
@@ -231,11 +233,12 @@ class Driver:
 
     # ── one append ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def advance(self, live: Live) -> None:
-        """Feed the waiting inputs and submit the append that follows from them."""
-        prepared = self._prepare(live)
-        if prepared is not None:
-            self.writer.submit(prepared.item, functools.partial(self.settle, prepared))
+    def advance(self, lives: Iterable[Live]) -> None:
+        """Feed the waiting inputs of these instances and submit the appends that follow from them."""
+        for live in lives:
+            prepared = self._prepare(live)
+            if prepared is not None:
+                self.writer.submit(prepared.item, functools.partial(self.settle, prepared))
 
     def _prepare(self, live: Live) -> PendingAppend | None:
         """Feed the waiting inputs; the append that follows, or None if there is none or a session writes it."""
@@ -245,12 +248,12 @@ class Driver:
             return None
         if self.solitude.only is not None and self.solitude.only != live.instance_id:
             return None  # the end of the trial feeds this instance again
-        ports = NO_PORTS
+        if len(live.inputs) == 1 and not self.ports.of:
+            return self._prepare_fed(live, live.take_inputs(), NO_PORTS)
+        return self._prepare_fed(live, *self.ports.take(live))
+
+    def _prepare_fed(self, live: Live, inputs: list[Given], ports: Mapping[int, Port]) -> PendingAppend | None:
         try:
-            if len(live.inputs) == 1 and not self.ports.of:
-                inputs = live.take_inputs()
-            else:
-                inputs, ports = self.ports.take(live)
             before = live.run
             activation = self._activate(live, inputs)
             if live.lazy and may_wait(live, activation, inputs) and live.run is before and not ports:

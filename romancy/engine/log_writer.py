@@ -96,7 +96,7 @@ class LogWriter:
         An instance has one item here at a time.
         """
         self._queue.append((item, done, self._incarnation.token))
-        if not (self._busy or self._awaits_more):
+        if self._sleeping is not None and not (self._busy or self._awaits_more):
             self._wake()
 
     @property

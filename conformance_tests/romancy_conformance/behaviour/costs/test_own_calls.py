@@ -22,9 +22,9 @@ FEW, MANY = 200, 600
 ROUNDS = 3
 LEAST = 40
 """With fewer calls, nothing was counted."""
-MOST = {"sqlite": 80, "postgres": 80, "mysql": 110, "mariadb": 110}
+MOST = {"sqlite": 75, "postgres": 78, "mysql": 105, "mariadb": 105}
 """MySQL and MariaDB also count the periodic look at the inbox."""
-ON_THE_WRITERS_THREAD = 115
+ON_THE_WRITERS_THREAD = 110
 """The most on SQLite where commits are so slow that a separate thread makes them."""
 
 
