@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from romancy.core import ActivityScheduled, Run, WorkflowContinued, WorkflowResumed, WorkflowRetried, begin_of_retry
+from romancy.core import (
+    ActivityScheduled,
+    Run,
+    WorkflowContinued,
+    WorkflowResumed,
+    WorkflowRetried,
+    begin_of_retry,
+    driving,
+)
 from romancy.engine.instance import Live
 from romancy.engine.runtime import RUNTIME
 from romancy.errors import HistoryCorruptError, InstanceNotFoundError, NonDeterminismError
@@ -147,17 +155,18 @@ def _follow(
         if live.run.state.started is not None:
             return _Place(place.run_from, page[index][0])
         begins = page[index][0]
-    for seq, writer, commit in page:
-        try:
-            if seq < begins:
-                live.run.recall([commit])
-            else:
-                live.run.replay([commit])
-                if note is not None:
-                    note(commit)
-        except HistoryCorruptError as error:
-            raise HistoryCorruptError(f"instance {live.instance_id!r}, row {seq} of its log: {error}") from error
-        live.followed(seq, writer)
+    with driving():
+        for seq, writer, commit in page:
+            try:
+                if seq < begins:
+                    live.run.recall([commit])
+                else:
+                    live.run.replay([commit])
+                    if note is not None:
+                        note(commit)
+            except HistoryCorruptError as error:
+                raise HistoryCorruptError(f"instance {live.instance_id!r}, row {seq} of its log: {error}") from error
+            live.followed(seq, writer)
     return None
 
 
