@@ -60,10 +60,11 @@ check-architecture: $(READY) ## import-linter: which package may import which
 	$(BIN)/lint-imports --no-logo --config tools/cycles.toml
 
 .PHONY: check-tree
-check-tree: $(READY) ## sizes of files and functions, links, host names and machine paths
+check-tree: $(READY) ## sizes of files and functions, links, host names, machine paths, subjects of commits
 	$(BIN)/python -m tools.check_sizes
 	$(BIN)/python -m tools.check_links
 	$(BIN)/python -m tools.check_hosts
+	$(BIN)/python -m tools.check_commits
 
 # A run that names tests runs all of them, on every database: `make test ARGS=tests/core/test_run.py`
 NAMED = $(filter -k% -m% %.py tests% conformance_tests% ./% /%,$(ARGS))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tools import check_hosts, check_links, check_sizes
+from tools import check_commits, check_hosts, check_links, check_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         pytest.param(check_sizes.main, id="sizes"),
         pytest.param(check_links.main, id="links"),
         pytest.param(check_hosts.main, id="hosts and paths"),
+        pytest.param(check_commits.main, id="subjects of commits"),
     ],
 )
 def test_the_tree_passes(check: Callable[[], int], capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,3 +153,19 @@ def test_a_fence_that_is_never_closed_is_seen(tmp_path: Path) -> None:
     assert ["page.md: the code fence opened in line 3 is never closed"] == list(
         check_links.broken_links(page, tmp_path)
     )
+
+
+@pytest.mark.parametrize(
+    ("subject", "wrong"),
+    [
+        ("engine: wire a worker in constructors", None),
+        ("core, adapters: shorten the road of a plain step", None),
+        ("docs: `make bench` and its pages", None),
+        (f"engine: {'x' * 64}", None),
+        (f"engine: {'x' * 65}", "73 characters, 72 at most"),
+        ("Wire a worker in constructors", "not of the form `area: imperative`"),
+        ("engine: wire a worker.", "not of the form `area: imperative`"),
+    ],
+)
+def test_subjects_of_commits(subject: str, wrong: str | None) -> None:
+    assert check_commits.offence_in(subject) == wrong
