@@ -20,7 +20,7 @@ from romancy_mysql._router import MySQLRouter
 from romancy_mysql._rows import read
 from romancy_mysql._sessions import open_session
 from romancy_mysql._slices import MySQLSlices
-from romancy_mysql._tally import loads, tally, trend
+from romancy_mysql._tally import loads, tally, tally_slice, trend
 from romancy_mysql._upkeep import MySQLUpkeep
 from romancy_mysql._wakeups import Wakeups
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from romancy.storage.outbox import Outbox
     from romancy.storage.protocol import Gate, Session
-    from romancy.storage.query import Query
+    from romancy.storage.query import Position, Query
     from romancy.storage.records import (
         Census,
         ClaimRequest,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         Worker,
     )
     from romancy.storage.routing import Router
-    from romancy.storage.tally import Tally, Trend
+    from romancy.storage.tally import Slice, Tally, Trend
     from romancy_mysql._settings import Settings
 
 __all__ = ["MySQLStore"]
@@ -108,6 +108,9 @@ class MySQLStore:
 
     async def trend(self, *, since: int, width: int, most: int, newest: int) -> Trend:
         return await trend(self.database, since, width, most, newest)
+
+    async def tally_slice(self, *, after: Position | None, count: int, width: int) -> Slice:
+        return await tally_slice(self.database, after, count, width)
 
     async def loads(self, workers: Sequence[str], /, *, most: int) -> dict[str, int]:
         return await loads(self.database, workers, most)

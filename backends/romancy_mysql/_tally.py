@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from romancy.status import Status
-from romancy.storage.tally import Count, Tally, Trend, spans
+from romancy.storage.query import Position
+from romancy.storage.tally import Count, Slice, Tally, Trend, spans
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from romancy_mysql._database import Database
 
-__all__ = ["loads", "tally", "trend"]
+__all__ = ["loads", "tally", "tally_slice", "trend"]
+
+_NEWEST: Final = 2**63 - 1
 
 
 async def tally(database: Database, most: int, newest: int) -> Tally:
@@ -57,3 +60,17 @@ async def loads(database: Database, workers: Sequence[str], most: int) -> dict[s
         return {}
     answers = await database.ask(*(database.statement("load", owner=worker, most=most) for worker in workers))
     return {worker: int(answer.rows[0][0]) for worker, answer in zip(workers, answers, strict=True)}
+
+
+async def tally_slice(database: Database, after: Position | None, count: int, width: int) -> Slice:
+    """As `Slicing` promises."""
+    at, instance_id = (_NEWEST, "") if after is None else (after.created_at, after.instance_id)
+    (answer,) = await database.ask(
+        database.statement("tally_slice", at=at, instance_id=instance_id, count=count, behind=count - 1, width=width)
+    )
+    last = answer.rows[0][4:] if answer.rows else (None, None)
+    counts = {
+        (bytes(name).decode(), Status(bytes(status).decode()), int(span)): int(number)
+        for name, status, span, number, _, _ in answer.rows
+    }
+    return Slice(counts, None if last[0] is None else Position(int(last[0]), bytes(last[1]).decode()))

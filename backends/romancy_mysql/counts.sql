@@ -39,6 +39,26 @@ from (
 ) n
 group by n.workflow_name, n.status, span
 
+-- name: tally_slice
+-- So many instances behind another one, newest first, by workflow, status and span; and the last of them.
+select g.workflow_name, g.status, g.span, g.number, l.created_at, l.instance_id
+from (
+    select n.workflow_name, n.status, n.created_at div :width as span, count(*) as number
+    from (
+        select workflow_name, status, created_at from romancy_instances force index (by_age)
+        where created_at <= :at and (created_at < :at or instance_id < :instance_id)
+        order by created_at desc, instance_id desc
+        limit :count
+    ) n
+    group by n.workflow_name, n.status, n.created_at div :width
+) g
+left join (
+    select created_at, instance_id from romancy_instances force index (by_age)
+    where created_at <= :at and (created_at < :at or instance_id < :instance_id)
+    order by created_at desc, instance_id desc
+    limit 1 offset :behind
+) l on true
+
 -- name: load
 -- Up to so many instances of a worker.
 select count(*) from (select 1 from romancy_instances force index (owned) where owner = :owner limit :most) c

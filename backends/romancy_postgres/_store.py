@@ -23,7 +23,7 @@ from romancy_postgres._server import check_server
 from romancy_postgres._sessions import open_session
 from romancy_postgres._signals import Signals
 from romancy_postgres._slices import PostgresSlices
-from romancy_postgres._tally import loads, tally, trend
+from romancy_postgres._tally import loads, tally, tally_slice, trend
 from romancy_postgres._uncommitted import Uncommitted
 from romancy_postgres._upkeep import PostgresUpkeep
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from romancy.storage.protocol import Gate
-    from romancy.storage.query import Query
+    from romancy.storage.query import Position, Query
     from romancy.storage.records import (
         Census,
         ClaimRequest,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
         Work,
         Worker,
     )
-    from romancy.storage.tally import Tally, Trend
+    from romancy.storage.tally import Slice, Tally, Trend
     from romancy_postgres._sessions import PostgresSession
     from romancy_postgres._settings import Settings
 
@@ -117,6 +117,9 @@ class PostgresStore:
 
     async def trend(self, *, since: int, width: int, most: int, newest: int) -> Trend:
         return await trend(self.database, since, width, most, newest)
+
+    async def tally_slice(self, *, after: Position | None, count: int, width: int) -> Slice:
+        return await tally_slice(self.database, after, count, width)
 
     async def loads(self, workers: Sequence[str], /, *, most: int) -> dict[str, int]:
         return await loads(self.database, workers, most)

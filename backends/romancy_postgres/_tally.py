@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from romancy.status import Status
-from romancy.storage.tally import Count, Tally, Trend, spans
+from romancy.storage.query import Position
+from romancy.storage.tally import Count, Slice, Tally, Trend, spans
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from romancy_postgres._database import Database
 
-__all__ = ["loads", "tally", "trend"]
+__all__ = ["loads", "tally", "tally_slice", "trend"]
+
+_NEWEST: Final = 2**63 - 1
 
 
 async def tally(database: Database, most: int, newest: int) -> Tally:
@@ -34,3 +37,11 @@ async def trend(database: Database, since: int, width: int, most: int, newest: i
 async def loads(database: Database, workers: Sequence[str], most: int) -> dict[str, int]:
     """As `Loads` promises."""
     return {row[0]: row[1] for row in await database.fetch("loads", list(workers), most)}
+
+
+async def tally_slice(database: Database, after: Position | None, count: int, width: int) -> Slice:
+    """As `Slicing` promises."""
+    place = (_NEWEST, "") if after is None else (after.created_at, after.instance_id)
+    rows = await database.fetch("tally_slice", *place, count, width, pool=database.search)
+    end = Position(rows[0][4], rows[0][5]) if rows and rows[0][4] is not None else None
+    return Slice({(name, Status(status), span): number for name, status, span, number, _, _ in rows}, end)

@@ -380,6 +380,26 @@ from (
 ) n
 group by n.workflow_name, n.status, span;
 
+-- name: tally_slice
+-- So many instances behind another one, newest first, by workflow, status and span; and the last of them.
+select g.workflow_name, g.status, g.span, g.number, l.created_at, l.instance_id
+from (
+    select n.workflow_name, n.status, n.created_at / $4::bigint as span, count(*) as number
+    from (
+        select i.workflow_name, i.status, i.created_at from romancy_instances i
+        where (i.created_at, i.instance_id) < ($1::bigint, $2::text)
+        order by i.created_at desc, i.instance_id desc
+        limit $3::bigint
+    ) n
+    group by n.workflow_name, n.status, n.created_at / $4::bigint
+) g
+left join (
+    select i.created_at, i.instance_id from romancy_instances i
+    where (i.created_at, i.instance_id) < ($1::bigint, $2::text)
+    order by i.created_at desc, i.instance_id desc
+    limit 1 offset $3::bigint - 1
+) l on true;
+
 -- name: loads
 -- Up to so many instances of each worker.
 select w.token, c.count

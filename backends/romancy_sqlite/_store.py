@@ -34,7 +34,7 @@ from romancy_sqlite._router import SqliteRouter
 from romancy_sqlite._session_thread import Turn
 from romancy_sqlite._sessions import SqliteSession, open_session
 from romancy_sqlite._slices import SqliteSlices
-from romancy_sqlite._tally import loads, tally, trend
+from romancy_sqlite._tally import loads, tally, tally_slice, trend
 from romancy_sqlite._upkeep import SqliteUpkeep
 from romancy_sqlite._watch import Watch
 from romancy_sqlite._writer import Job
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
     from romancy.storage.protocol import Gate
-    from romancy.storage.query import Query
+    from romancy.storage.query import Position, Query
     from romancy.storage.records import (
         Census,
         Claimed,
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
         Work,
         Worker,
     )
-    from romancy.storage.tally import Tally, Trend
+    from romancy.storage.tally import Slice, Tally, Trend
     from romancy_sqlite._connection import Tx
     from romancy_sqlite._settings import Settings
 
@@ -191,6 +191,9 @@ class SqliteStore:
 
     async def trend(self, *, since: int, width: int, most: int, newest: int) -> Trend:
         return await self.run_read(partial(trend, since=since, width=width, most=most, newest=newest))
+
+    async def tally_slice(self, *, after: Position | None, count: int, width: int) -> Slice:
+        return await self.run_read(partial(tally_slice, after=after, count=count, width=width))
 
     async def loads(self, workers: Sequence[str], /, *, most: int) -> dict[str, int]:
         return await self.run_read(partial(loads, workers=workers, most=most))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from romancy.status import Status
-from romancy.storage.tally import Count, Tally, Trend, spans
+from romancy.storage.query import Position
+from romancy.storage.tally import Count, Slice, Tally, Trend, spans
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from romancy_sqlite._connection import Tx
 
-__all__ = ["loads", "tally", "trend"]
+__all__ = ["loads", "tally", "tally_slice", "trend"]
+
+_NEWEST: Final = 2**63 - 1
 
 
 def tally(tx: Tx, most: int, newest: int) -> Tally:
@@ -39,3 +42,12 @@ def trend(tx: Tx, since: int, width: int, most: int, newest: int) -> Trend:
 def loads(tx: Tx, workers: Sequence[str], most: int) -> dict[str, int]:
     """As `Loads` promises."""
     return {worker: tx.rows("load", {"owner": worker, "most": most})[0][0] for worker in workers}
+
+
+def tally_slice(tx: Tx, after: Position | None, count: int, width: int) -> Slice:
+    """As `Slicing` promises."""
+    at, instance_id = (_NEWEST, "") if after is None else (after.created_at, after.instance_id)
+    rows = tx.rows("tally_slice", {"at": at, "id": instance_id, "count": count, "width": width})
+    counts = {(name, Status(status), span): number for name, status, span, number in rows}
+    last = tx.row("place_behind", (at, instance_id, count - 1)) if sum(counts.values()) == count else None
+    return Slice(counts, None if last is None else Position(last[0], last[1]))

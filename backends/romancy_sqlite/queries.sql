@@ -419,6 +419,16 @@ from (
 )
 group by workflow_name, status, span;
 
+-- name: tally_slice
+-- So many instances behind another one, newest first, by workflow, status and span.
+select workflow_name, status, created_at / :width as span, count(*)
+from (
+    select workflow_name, status, created_at from romancy_instances indexed by romancy_instances_newest
+    where (created_at, instance_id) < (:at, :id)
+    order by created_at desc, instance_id desc limit :count
+)
+group by workflow_name, status, span;
+
 -- name: load
 -- Up to so many instances of a worker.
 select count(*)

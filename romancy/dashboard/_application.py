@@ -24,6 +24,7 @@ from romancy.dashboard._pages import render
 from romancy.dashboard._paths_page import paths_page
 from romancy.dashboard._reader import Source
 from romancy.dashboard._refused import InsteadError, RefusedError, forbidden, not_found
+from romancy.dashboard._rollups import Rollups
 from romancy.dashboard._starting import start_page
 from romancy.dashboard._static import static_file
 from romancy.dashboard._visit import Visit, visit_of
@@ -78,6 +79,7 @@ class Dashboard:
         self.auth = local if auth is None else auth
         self._source = Source(app_or_url)
         self._live = Live()
+        self._rollups = Rollups()
         self._jobs = Jobs(self._source)
         self._read_only = read_only
         named = frozenset(host.lower() for host in hosts)
@@ -99,6 +101,7 @@ class Dashboard:
         A later request opens the database again.
         """
         await self._live.close()
+        self._rollups.forget()
         await self._jobs.close()
         await self._source.close()
 
@@ -244,7 +247,7 @@ class Dashboard:
     # ── endpoints ───────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _overview(self, request: Request, reader: Reader) -> Response:
-        return await overview_page(request, reader)
+        return await overview_page(request, reader, self._rollups)
 
     async def _instances(self, request: Request, reader: Reader) -> Response:
         return await instances_page(request, reader)
@@ -274,7 +277,7 @@ class Dashboard:
         return self._live.stream(request, *instances_question(request, reader))
 
     async def _changes_of_overview(self, request: Request, reader: Reader) -> Response:
-        return self._live.stream(request, *overview_question(request, reader), every=EVERY)
+        return self._live.stream(request, *overview_question(request, reader, self._rollups), every=EVERY)
 
     async def _changes_of_instance(self, request: Request, reader: Reader) -> Response:
         return self._live.stream(request, *instance_question(reader, request.query_params.get("id", "")))

@@ -8,6 +8,9 @@ from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.tally import Trend, trend_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from romancy.dashboard._rollups import Rollup
     from romancy.storage.protocol import Store
 
 __all__ = ["RANGES", "USUAL", "Column", "OverTime", "Spark", "over_time"]
@@ -53,7 +56,7 @@ class OverTime(NamedTuple):
     highest: int
     width: int
     workflows: dict[str, list[Spark]]
-    """Of the newest instances alone, as many columns for each workflow."""
+    """Of the newest instances alone, or of those in the rollup, as many columns for each workflow."""
 
     @property
     def partial(self) -> bool:
@@ -61,22 +64,38 @@ class OverTime(NamedTuple):
         return not all(column.whole for column in self.columns)
 
 
-async def over_time(store: Store, name: str, now: int, order: tuple[Status, ...], most: int) -> OverTime:
-    """Count what was started in a range, up to the newest `most` of each status."""
+async def over_time(
+    store: Store, name: str, now: int, order: tuple[Status, ...], most: int, rollup: Rollup | None
+) -> OverTime:
+    """Count what was started in a range, up to the newest `most` of each status. A rollup completes what it can."""
     _, seconds, count = RANGES[name]
     width = seconds * _SECOND
     since = (now // width - count + 1) * width
     trend = trend_of(store)
     found = Trend({}, {}, {}) if trend is None else await trend(since=since, width=width, most=most, newest=most)
-    columns = [_column(found, span, since + span * width, order) for span in range(count)]
+    rolled = 0
+    if rollup is not None:
+        rolled = (rollup.since - since) // width
+        found = _completed(found, rollup.over(since, width), rolled)
+    columns = [_column(found, span, since + span * width, order, rolled) for span in range(count)]
     return OverTime(name, columns, max(column.total for column in columns), width, _sparks(found, count))
 
 
-def _column(found: Trend, span: int, at: int, order: tuple[Status, ...]) -> Column:
+def _completed(found: Trend, counted: Mapping[tuple[str, Status, int], int], rolled: int) -> Trend:
+    """The trend with what was counted, where that is more: in the spans before `rolled`, which were over by then."""
+    upto = {status: min(first, rolled) for status, first in found.whole_from.items()}
+    statuses = {key: number for key, number in found.statuses.items() if key[1] >= upto.get(key[0], 0)}
+    for (_, status, span), number in counted.items():
+        if span < upto.get(status, 0):
+            statuses[status, span] = statuses.get((status, span), 0) + number
+    return Trend(statuses, found.whole_from, dict(counted))
+
+
+def _column(found: Trend, span: int, at: int, order: tuple[Status, ...], rolled: int) -> Column:
     parts = [(status, found.statuses[status, span]) for status in order if (status, span) in found.statuses]
     ended = sum(count for status, count in parts if status in TERMINAL_STATUSES)
     failed = found.statuses.get((Status.FAILED, span), 0)
-    whole = all(span >= first for first in found.whole_from.values())
+    whole = span < rolled or all(span >= first for first in found.whole_from.values())
     return Column(at, span * _WIDE, parts, sum(count for _, count in parts), failed / ended if ended else None, whole)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from romancy.dashboard._gone import unless_gone
@@ -17,18 +18,21 @@ from romancy.storage.routing import Spread
 from romancy.storage.tally import Count, Tally, loads_of, tally_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.requests import Request
     from starlette.responses import Response
 
     from romancy.dashboard._live import Question
     from romancy.dashboard._reader import Reader
+    from romancy.dashboard._rollups import Rollup, Rollups
     from romancy.storage.outbox import OutboxCounts
     from romancy.storage.records import InstanceRow, Peer
 
 __all__ = ["EVERY", "MOST", "overview_page", "overview_question"]
 
 MOST: Final = 10_000
-"""Counts are exact up to here, and the newest so many are told apart by workflow."""
+"""Counts of this moment are exact up to here, and the newest so many are told apart by workflow."""
 EVERY: Final = 10.0
 """Seconds between two looks for open overviews: each takes several statements."""
 _SHOWN: Final = 5
@@ -46,12 +50,14 @@ class Tile(NamedTuple):
     number: int
     more: bool
     """There are more than were counted."""
+    rolled: bool
+    """The number is the rollup's."""
     oldest: int | None
     """Of those that have not ended, or are stuck."""
 
 
 class Flow(NamedTuple):
-    """A workflow among the newest instances."""
+    """A workflow among the newest instances, or among all in the rollup."""
 
     name: str
     parts: list[tuple[Status, int]]
@@ -74,6 +80,9 @@ class Overview(NamedTuple):
     tiles: list[Tile]
     flows: list[Flow]
     counted: int
+    """How many instances the workflows were counted among."""
+    rollup: Rollup | None
+    """All instances as they were counted a while ago, where there are too many for this moment."""
     needy: list[InstanceRow]
     """Instances that need somebody: stuck ones, then failed ones."""
     workers: list[Peer]
@@ -82,12 +91,14 @@ class Overview(NamedTuple):
     loads: dict[str, int]
     """How many instances each worker has, by its token."""
     over: OverTime
+    many: bool
+    """There are more instances than are counted in a moment."""
     now: int
 
 
-async def overview_page(request: Request, reader: Reader) -> Response:
+async def overview_page(request: Request, reader: Reader, rollups: Rollups) -> Response:
     """The page; for htmx, its changing part alone."""
-    seen = await unless_gone(request, _overview(reader, _range(request)))
+    seen = await unless_gone(request, _overview(reader, _range(request), rollups))
     return render(
         request,
         "_overview.html" if "hx-request" in request.headers else "overview.html",
@@ -100,12 +111,16 @@ async def overview_page(request: Request, reader: Reader) -> Response:
     )
 
 
-def overview_question(request: Request, reader: Reader) -> tuple[str, Question]:
-    """What an open overview asks again and again, and its key."""
+def overview_question(request: Request, reader: Reader, rollups: Rollups) -> tuple[str, Question]:
+    """What an open overview asks again and again, and its key. Each look also goes on with the rollup."""
     over = _range(request)
 
     async def question() -> str:
-        return _version(await _overview(reader, over))
+        asked = time.monotonic()
+        seen = await _overview(reader, over, rollups)
+        if seen.many:
+            await rollups.go_on(reader.store, seen.now, asked)
+        return _version(seen)
 
     return f"overview?{over}", question
 
@@ -118,11 +133,13 @@ def _range(request: Request) -> str:
     return name
 
 
-async def _overview(reader: Reader, over: str) -> Overview:
+async def _overview(reader: Reader, over: str, rollups: Rollups) -> Overview:
     store = reader.store
     census = await store.census()
     tally = tally_of(store)
     counts = Tally({}, {}) if tally is None else await tally(most=MOST + 1, newest=MOST)
+    counted = sum(count for count, _ in counts.newest.values())
+    rollup = rollups.known(census.now) if counted >= MOST else None
     needy: list[InstanceRow] = []
     if Status.STUCK in counts.statuses:
         needy += (await store.find(build_query(status=Status.STUCK, limit=_SHOWN))).rows
@@ -132,15 +149,19 @@ async def _overview(reader: Reader, over: str) -> Overview:
     workers = [peer for peer in census.workers if peer.works]
     loads = loads_of(store)
     return Overview(
-        tiles=[_tile(status, counts.statuses.get(status, Count(0, None))) for status in _ORDER],
-        flows=_flows(counts),
-        counted=sum(count for count, _ in counts.newest.values()),
+        tiles=[_tile(status, counts.statuses.get(status, Count(0, None)), rollup) for status in _ORDER],
+        flows=_flows(
+            {key: count.number for key, count in counts.newest.items()} if rollup is None else rollup.workflows
+        ),
+        counted=counted if rollup is None else rollup.total,
+        rollup=rollup,
         needy=needy,
         workers=workers,
         outbox=await store.outbox.counts(most=MOST + 1),
         kept=Kept(min(len(kept), _KEPT), len(kept) > _KEPT, min((one.at for one in kept), default=None)),
         loads={} if loads is None else await loads([peer.token for peer in workers], most=MOST + 1),
-        over=await over_time(store, over, census.now, _ORDER[::-1], MOST),
+        over=await over_time(store, over, census.now, _ORDER[::-1], MOST, rollup),
+        many=counted >= MOST,
         now=census.now,
     )
 
@@ -149,15 +170,22 @@ def _workflows_of(peer: Peer) -> list[str]:
     return sorted(names_in(peer.codes))
 
 
-def _tile(status: Status, count: Count) -> Tile:
+def _tile(status: Status, count: Count, rollup: Rollup | None) -> Tile:
     oldest = None if status in TERMINAL_STATUSES else count.oldest
-    return Tile(status, min(count.number, MOST), count.number > MOST, oldest)
+    rolled = 0 if rollup is None else rollup.statuses.get(status, 0)
+    if count.number > MOST and rolled >= MOST:
+        return Tile(status, rolled, more=False, rolled=True, oldest=oldest)
+    return Tile(status, min(count.number, MOST), count.number > MOST, rolled=False, oldest=oldest)
 
 
-def _flows(counts: Tally) -> list[Flow]:
+def _flows(counts: Mapping[tuple[str, Status], int]) -> list[Flow]:
+    by_name: dict[str, list[tuple[Status, int]]] = {}
+    for status in reversed(_ORDER):
+        for (name, one), number in counts.items():
+            if one is status:
+                by_name.setdefault(name, []).append((status, number))
     flows: list[Flow] = []
-    for name in sorted({name for name, _ in counts.newest}):
-        parts = [(one, counts.newest[name, one].number) for one in reversed(_ORDER) if (name, one) in counts.newest]
+    for name, parts in sorted(by_name.items()):
         ended = sum(count for status, count in parts if status in TERMINAL_STATUSES)
         failed = sum(count for status, count in parts if status is Status.FAILED)
         flows.append(Flow(name, parts, sum(count for _, count in parts), failed / ended if ended else None))

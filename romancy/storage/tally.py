@@ -1,6 +1,7 @@
 """Counts for people who look: how many instances there are, in bounded time however many there are.
 
-An adapter offers them as `tally`, `trend` and `loads` of its store, or leaves them out: the engine never asks.
+An adapter offers them as `tally`, `trend`, `loads` and `tally_slice` of its store, or leaves them out: the engine
+never asks.
 """
 
 from __future__ import annotations
@@ -13,8 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from romancy.storage.protocol import Store
+    from romancy.storage.query import Position
 
-__all__ = ["Count", "Loads", "Tally", "Tallying", "Trend", "Trending", "loads_of", "spans", "tally_of", "trend_of"]
+__all__ = [
+    "Count", "Loads", "Slice", "Slicing", "Tally", "Tallying", "Trend", "Trending", "loads_of", "slicing_of", "spans",
+    "tally_of", "trend_of",
+]  # fmt: skip
 
 
 class Count(NamedTuple):
@@ -44,6 +49,15 @@ class Trend(NamedTuple):
     """The newest instances alone, by workflow, status and the number of the span."""
 
 
+class Slice(NamedTuple):
+    """Successive instances in the order of pages, counted."""
+
+    counts: dict[tuple[str, Status, int], int]
+    """By workflow, status and the number of the span since the epoch in which they were started."""
+    end: Position | None
+    """The last of them. None: no instance follows."""
+
+
 class Tallying(Protocol):
     async def __call__(self, *, most: int, newest: int) -> Tally:
         """Count up to `most` instances of each status, and the `newest` instances by workflow.
@@ -66,6 +80,16 @@ class Trending(Protocol):
 class Loads(Protocol):
     async def __call__(self, workers: Sequence[str], /, *, most: int) -> dict[str, int]:
         """How many instances each of these workers owns, up to `most`, by their tokens."""
+        ...
+
+
+class Slicing(Protocol):
+    async def __call__(self, *, after: Position | None, count: int, width: int) -> Slice:
+        """Count up to `count` instances behind a place, newest first, in spans of `width` microseconds.
+
+        It is one statement, which writes nothing and reads that many entries of an index and their rows. What it
+        counts is exact as of one moment. A slice of fewer than `count` instances is the last one.
+        """
         ...
 
 
@@ -94,6 +118,12 @@ def loads_of(store: Store) -> Loads | None:
     """The store's `loads`, or None if it has none."""
     loads: Loads | None = getattr(store, "loads", None)
     return loads
+
+
+def slicing_of(store: Store) -> Slicing | None:
+    """The store's `tally_slice`, or None if it has none."""
+    slicing: Slicing | None = getattr(store, "tally_slice", None)
+    return slicing
 
 
 def tally_of(store: Store) -> Tallying | None:

@@ -11,7 +11,7 @@ from romancy.storage.backends import create_store
 from romancy.storage.query import Position, build_query, gte, one_of, project_with_index
 from romancy.storage.records import PruneRequest
 from romancy.storage.slices import find_in_slices, slices_of
-from romancy.storage.tally import loads_of, tally_of, trend_of
+from romancy.storage.tally import loads_of, slicing_of, tally_of, trend_of
 from romancy_conformance.contract.building import Actor, append, change, delivery, start
 from romancy_conformance.contract.plans import watch_for
 
@@ -200,8 +200,10 @@ def looks(store: Store, row: InstanceRow) -> Calls:
     if trend is not None and loads is not None:
         calls["count over time"] = lambda: trend(since=row.created_at, width=HOUR, most=20, newest=100)
         calls["count what workers have"] = lambda: loads(["nobody"], most=20)
+    last, slicing = Position(row.created_at, row.instance_id), slicing_of(store)
+    if slicing is not None:
+        calls["count a slice"] = lambda: slicing(after=last, count=200, width=HOUR)
     if slices is not None:
-        last = Position(row.created_at, row.instance_id)
         calls["find the end of a slice"] = lambda: slices.place_behind(last, 200)
         calls["ask for undeclared paths"] = lambda: slices.undeclared("customer.id")
         query = build_query({"total": -1})

@@ -9,7 +9,7 @@ import pytest
 from romancy.status import Status
 from romancy.storage.query import build_query
 from romancy.storage.records import Outcome
-from romancy.storage.tally import Count, Tally, Trend, loads_of, tally_of, trend_of
+from romancy.storage.tally import Count, Tally, Trend, loads_of, slicing_of, tally_of, trend_of
 from romancy_conformance.contract.building import start
 
 if TYPE_CHECKING:
@@ -99,3 +99,40 @@ async def test_the_instances_of_workers_are_counted(store: Store, actor: Actor) 
     assert {actor.token: 3, "nobody": 0} == await loads([actor.token, "nobody"], most=10)
     assert {actor.token: 2} == await loads([actor.token], most=2)
     assert {} == await loads([], most=2)
+
+
+async def test_slices_count_each_instance_once(store: Store) -> None:
+    """Slices of two: the last one is short, and says that nothing follows."""
+    at = await fill(store)
+    slicing = slicing_of(store)
+    if slicing is None:
+        pytest.skip("capability: the store does not count in slices")
+
+    newest = await slicing(after=None, count=2, width=1)
+    middle = await slicing(after=newest.end, count=2, width=1)
+    last = await slicing(after=middle.end, count=2, width=2**60)
+    whole = await slicing(after=None, count=5, width=2**60)
+
+    assert {("ship", Status.COMPLETED, at[4]): 1, ("pay", Status.PENDING, at[3]): 1} == newest.counts
+    assert {("pay", Status.COMPLETED, at[2]): 1, ("ship", Status.COMPLETED, at[1]): 1} == middle.counts
+    assert ({("ship", Status.FAILED, 0): 1}, None) == last
+    assert {("ship", Status.COMPLETED, 0): 2, ("ship", Status.FAILED, 0): 1, ("pay", Status.COMPLETED, 0): 1,
+            ("pay", Status.PENDING, 0): 1} == whole.counts  # fmt: skip
+    assert ({}, None) == await slicing(after=whole.end, count=5, width=1)
+
+
+async def test_a_slice_ends_between_instances_of_one_commit(store: Store) -> None:
+    slicing = slicing_of(store)
+    if slicing is None:
+        pytest.skip("capability: the store does not count in slices")
+    begun = [start(workflow_name=f"flow-{number}", delay=10**12) for number in range(5)]
+    assert [Outcome.ACCEPTED] * 5 == await store.commit(begun)
+
+    found, place = list[tuple[str, Status, int]](), None
+    for _ in range(6):
+        part = await slicing(after=place, count=1, width=2**60)
+        found, place = found + list(part.counts), part.end
+        if place is None:
+            break
+
+    assert sorted((one.workflow_name, Status.PENDING, 0) for one in begun) == sorted(found)

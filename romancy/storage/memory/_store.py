@@ -23,7 +23,7 @@ from romancy.storage.memory._posted import drop_interest, give_back_mail, intere
 from romancy.storage.memory._router import MemoryRouter
 from romancy.storage.memory._rows import Instance, WorkerRow
 from romancy.storage.memory._sessions import MemorySession, UserRows, bump
-from romancy.storage.memory._tally import load_rows, tally_rows, trend_rows
+from romancy.storage.memory._tally import load_rows, slice_rows, tally_rows, trend_rows
 from romancy.storage.memory._write import alive, deliver, free, head_of, short_log, write_item
 from romancy.storage.outbox import OUTBOX_NEWS
 from romancy.storage.records import (
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from romancy.storage.protocol import Gate
-    from romancy.storage.query import Query
+    from romancy.storage.query import Position, Query
     from romancy.storage.records import (
         ClaimRequest,
         Delivered,
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
         PruneRequest,
         Worker,
     )
-    from romancy.storage.tally import Tally, Trend
+    from romancy.storage.tally import Slice, Tally, Trend
 
 __all__ = ["MemoryStore"]
 
@@ -244,6 +244,9 @@ class MemoryStore:
 
     async def trend(self, *, since: int, width: int, most: int, newest: int) -> Trend:
         return trend_rows([row for _, row in self._begin().scan("instances")], since, width, most, newest)
+
+    async def tally_slice(self, *, after: Position | None, count: int, width: int) -> Slice:
+        return slice_rows([row for _, row in self._begin().scan("instances")], after, count, width)
 
     async def loads(self, workers: Sequence[str], /, *, most: int) -> dict[str, int]:
         return load_rows([row for _, row in self._begin().scan("instances")], workers, most)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from romancy.storage.tally import Count, Tally, Trend, spans
+from romancy.storage.query import Position
+from romancy.storage.tally import Count, Slice, Tally, Trend, spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from romancy.status import Status
     from romancy.storage.memory._rows import Instance
 
-__all__ = ["load_rows", "tally_rows", "trend_rows"]
+__all__ = ["load_rows", "slice_rows", "tally_rows", "trend_rows"]
 
 
 def tally_rows(rows: Iterable[Instance], most: int, newest: int) -> Tally:
@@ -54,3 +55,13 @@ def load_rows(rows: Iterable[Instance], workers: Sequence[str], most: int) -> di
     """As `Loads` promises."""
     owned = Counter(row.owner for row in rows)
     return {worker: min(owned[worker], most) for worker in workers}
+
+
+def slice_rows(rows: Iterable[Instance], after: Position | None, count: int, width: int) -> Slice:
+    """As `Slicing` promises."""
+    ordered = sorted(((row.created_at, row.instance_id.encode(), row) for row in rows), reverse=True)
+    if after is not None:
+        ordered = [one for one in ordered if one[:2] < (after.created_at, after.instance_id.encode())]
+    part = ordered[:count]
+    end = Position(part[-1][0], part[-1][2].instance_id) if len(part) == count else None
+    return Slice(dict(Counter((row.workflow_name, row.status, at // width) for at, _, row in part)), end)
