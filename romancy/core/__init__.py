@@ -58,6 +58,7 @@ from romancy.core._definitions import (
     WorkflowDefinition,
 )
 from romancy.core._divergence import (
+    DivergedError,
     describe,
 )
 from romancy.core._effects import (
@@ -116,6 +117,7 @@ from romancy.core._events import (
     LogEvent,
     MessagePublished,
     MessageSent,
+    Misfit,
     OwnerChanged,
     Parent,
     PatchMarked,
@@ -204,6 +206,7 @@ __all__ = [
     "CompensationFailed",
     "CompensationScheduled",
     "ContinueAsNew",
+    "DivergedError",
     "Effect",
     "EventAwaited",
     "EventPutAside",
@@ -218,6 +221,7 @@ __all__ = [
     "LogEvent",
     "MessagePublished",
     "MessageSent",
+    "Misfit",
     "Mode",
     "Outcome",
     "OwnerChanged",

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from romancy.core import _channel_events as ch
 from romancy.core import _events as ev
+from romancy.errors import NonDeterminismError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from romancy.core._match import Matcher
 
-__all__ = ["describe", "divergence_report"]
+__all__ = ["DivergedError", "describe", "divergence"]
 
 _SHOWN: Final = 5
 _CHANGED: Final = (
@@ -62,10 +63,21 @@ def describe(event: ev.LogEvent) -> str:
     return type(event).__name__ + (f" of {identity}" if identity else "")
 
 
-def _several(events: Iterable[ev.LogEvent]) -> str:
-    words = [describe(event) for event in events]
-    more = [f"… and {len(words) - _SHOWN} more"] if len(words) > _SHOWN else []
-    return "; ".join(words[:_SHOWN] + more) or "nothing"
+class DivergedError(NonDeterminismError):
+    """The code asks for other commands than the log holds. It brings this as a value, and as words for people."""
+
+    def __init__(self, message: str, misfit: ev.Misfit) -> None:
+        super().__init__(message)
+        self.misfit = misfit
+
+    def __reduce__(self) -> tuple[type[DivergedError], tuple[str, ev.Misfit]]:
+        return type(self), (str(self), self.misfit)
+
+
+def _several(events: Iterable[ev.LogEvent]) -> tuple[str, ...]:
+    words = tuple(describe(event) for event in events)
+    more = (f"… and {len(words) - _SHOWN} more",) if len(words) > _SHOWN else ()
+    return words[:_SHOWN] + more
 
 
 def _changed_arguments(matcher: Matcher) -> bool:
@@ -73,7 +85,7 @@ def _changed_arguments(matcher: Matcher) -> bool:
     return bool(missing) and missing == {(type(event), getattr(event, "name", None)) for event in matcher.extra}
 
 
-def divergence_report(
+def divergence(
     *,
     instance_id: str,
     position: int,
@@ -82,21 +94,23 @@ def divergence_report(
     started: ev.WorkflowStarted | None,
     code: str,
     runtime: str,
-) -> str:
-    """The message of the NonDeterminismError for an activation whose commands differ from the recorded ones."""
-    name = started.workflow if started else "?"
-    lines = [
-        f"workflow {name}, instance {instance_id}: the code no longer fits the log.",
-        f"  where:             event {position}, after {describe(cause)}",
-        f"  the log says:      {_several(matcher.missing)}",
-        f"  the code now does: {_several(matcher.extra)}",
-    ]
+) -> DivergedError:
+    """The error for an activation whose commands differ from the recorded ones."""
+    more: list[str] = []
     if _changed_arguments(matcher):
-        lines.append("  the same calls, but with other arguments, delays or ids than those recorded.")
+        more.append("the same calls, but with other arguments, delays or ids than those recorded.")
     if started is not None and (started.code or code):
-        lines.append(f"  code of the log: {started.code or 'unknown'}; code now: {code or 'unknown'}")
+        more.append(f"code of the log: {started.code or 'unknown'}; code now: {code or 'unknown'}")
     if started is not None and started.runtime != runtime:
-        lines.append(f"  runtime of the log: {started.runtime or 'unknown'}; runtime now: {runtime or 'unknown'}")
+        more.append(f"runtime of the log: {started.runtime or 'unknown'}; runtime now: {runtime or 'unknown'}")
+    misfit = ev.Misfit(position, describe(cause), _several(matcher.missing), _several(matcher.extra), tuple(more))
     same = started is not None and started.code == code != "" and started.runtime == runtime
-    lines.append(_UNSTEADY if same else _CHANGED)
-    return "\n".join(lines)
+    lines = [
+        f"workflow {started.workflow if started else '?'}, instance {instance_id}: the code no longer fits the log.",
+        f"  where:             event {position}, after {misfit.after}",
+        f"  the log says:      {'; '.join(misfit.recorded) or 'nothing'}",
+        f"  the code now does: {'; '.join(misfit.asked) or 'nothing'}",
+        *(f"  {line}" for line in more),
+        _UNSTEADY if same else _CHANGED,
+    ]
+    return DivergedError("\n".join(lines), misfit)

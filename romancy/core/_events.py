@@ -44,6 +44,7 @@ __all__ = [
     "LogEvent",
     "MessagePublished",
     "MessageSent",
+    "Misfit",
     "OwnerChanged",
     "Parent",
     "PatchMarked",
@@ -126,13 +127,29 @@ class WorkflowRetried(WorkflowStarted, Input, frozen=True, tag=True, omit_defaul
     gone: tuple[str, ...] = ()
 
 
+class Misfit(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """Where the code left the log, in words without payloads: the commands of the log beside those of the code."""
+
+    position: int
+    """Of the run's events, as the report to people counts them."""
+    after: str
+    recorded: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
+    """What else tells the two apart, as the versions of the code and of Python."""
+
+
 class OwnerChanged(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """Another worker writes from here on or, with `alone`, the same one, alone. Runs no workflow code."""
+    """Another worker writes from here on or, with `alone`, the same one, alone. Runs no workflow code.
+
+    The last owner of an instance that got stuck says where its code left the log, if that is why.
+    """
 
     owner: str = ""
     code: str = ""
     runtime: str = ""
     alone: bool = False
+    misfit: Misfit | None = None
 
 
 class WorkflowResumed(Input, frozen=True, tag=True, omit_defaults=True, gc=False):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from romancy.core import _events as ev
 from romancy.core._asking import SECOND
 from romancy.core._commands import Commands
-from romancy.core._divergence import describe, divergence_report
+from romancy.core._divergence import DivergedError, describe, divergence
 from romancy.core._effects import Activation
 from romancy.core._ending import Ending
 from romancy.core._fold import State
@@ -302,7 +302,7 @@ class Run:
         try:
             self._drive(event)
             if matcher.diverged:
-                raise NonDeterminismError(self._report(event, matcher))
+                raise self._diverged(event, matcher)
         except NonDeterminismError as error:
             self.parked = str(error)
             raise
@@ -433,8 +433,8 @@ class Run:
             channels=dict(self.state.channels),
         )
 
-    def _report(self, event: ev.Input, matcher: Matcher) -> str:
-        return divergence_report(
+    def _diverged(self, event: ev.Input, matcher: Matcher) -> DivergedError:
+        return divergence(
             instance_id=self.instance_id,
             position=self._position,
             cause=event,

@@ -15,6 +15,7 @@ from romancy.core import (
     AwaitEvent,
     CancelChild,
     EventTimedOut,
+    Misfit,
     OwnerChanged,
     Parent,
     Publish,
@@ -372,6 +373,6 @@ def terminated(now: int, reason: str) -> bytes:
     return encode_commit([OwnerChanged(at=now), WorkflowCancelled(reason=reason)])
 
 
-def owner_changed(now: int, owner: str, code: str, *, alone: bool = False) -> bytes:
+def owner_changed(now: int, owner: str, code: str, *, alone: bool = False, misfit: Misfit | None = None) -> bytes:
     """The body of the entry that a takeover appends or, without an owner, a release."""
-    return encode_commit([OwnerChanged(at=now, owner=owner, code=code, alone=alone)])
+    return encode_commit([OwnerChanged(at=now, owner=owner, code=code, alone=alone, misfit=misfit)])

@@ -1,10 +1,17 @@
-"""A divergence taken apart: what the log holds beside what the code asked for."""
+"""A divergence taken apart: what the log holds beside what the code asked for.
+
+The log records it as a value. Instances that got stuck before it did so have the report to people alone, and so has a
+reader who cannot open the log: it is then read from the words.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from romancy.core import Misfit
 
 __all__ = ["Divergence", "divergence_of"]
 
@@ -34,8 +41,14 @@ class Divergence:
         return list(zip(left, right, strict=True))
 
 
-def divergence_of(reason: str) -> Divergence | None:
-    """The divergence that this reason for being stuck reports, or None."""
+def divergence_of(reason: str, recorded: Misfit | None = None) -> Divergence | None:
+    """The recorded divergence, or else the one that this reason for being stuck reports, or None."""
+    if recorded is not None:
+        return Divergence(recorded.position, recorded.after, recorded.recorded, recorded.asked, recorded.more)
+    return _told(reason)
+
+
+def _told(reason: str) -> Divergence | None:
     where, recorded, asked = (form.search(reason) for form in (_WHERE, _RECORDED, _ASKED))
     if where is None or recorded is None or asked is None:
         return None

@@ -101,6 +101,8 @@ class Timeline:
     def __init__(self, *, detailed: bool = False) -> None:
         self.entries: list[Step | Note] = []
         self.parked: str | None = None
+        self.misfit: ev.Misfit | None = None
+        """Where the code left the log, if the log's last word is that it did."""
         self.cancelling: str | None = None
         self.put_aside: list[ev.EventPutAside] = []
         """Of the current run."""
@@ -133,6 +135,7 @@ class Timeline:
         self._event = event if self._detailed else None
         if isinstance(event, ev.Input):
             self._at = max(self._at, event.at)
+            self.misfit = None
             if not isinstance(event, ev.OwnerChanged):
                 self.parked = None
         rule = _RULES.get(type(event))
@@ -239,6 +242,7 @@ def _channel_refused(timeline: Timeline, event: ev.ChannelRefused) -> None:
 
 
 def _owner_changed(timeline: Timeline, event: ev.OwnerChanged) -> None:
+    timeline.misfit = event.misfit
     if event.owner:
         timeline.taken_up()
     else:

@@ -11,8 +11,9 @@ from msgspec import structs
 
 from romancy.activity import activity, compensation
 from romancy.context import WorkflowContext
-from romancy.core import CancelRequested, _match, decode_commit, encode_commit, replay
+from romancy.core import CancelRequested, DivergedError, _match, decode_commit, encode_commit, replay
 from romancy.errors import HistoryCorruptError, NonDeterminismError, TerminalError
+from romancy.insight import divergence_of
 from romancy.workflow import Workflow, workflow
 from romancy_conformance.workflows import Scenario
 from romancy_conformance.workflows.activities import add, book, charge, echo, hire, keyed, slow
@@ -237,6 +238,10 @@ def test_a_change_is_found_and_told(change: Body, where: str, says: str, does: s
     assert lines[3].removeprefix("  the code now does: ").startswith(does)
     assert change.__name__ in str(caught.value)
     assert "ctx.patched" in lines[-1]
+    assert isinstance(caught.value, DivergedError)
+    recorded = divergence_of("", caught.value.misfit)
+    assert recorded is not None
+    assert recorded == divergence_of(str(caught.value)), "reports of older versions are read from these words"
 
 
 def test_same_calls_with_other_arguments_are_named_as_such() -> None:

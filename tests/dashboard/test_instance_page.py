@@ -22,6 +22,7 @@ from romancy import (
     workflow,
 )
 from romancy.dashboard import asgi
+from romancy.engine.worker.recovery import Intake
 from romancy_conformance.behaviour.coded import Masking
 from romancy_conformance.behaviour.waiting import status_is, until
 from tests.dashboard.browsing import Browser
@@ -250,10 +251,23 @@ async def test_a_page_costs_the_same_however_long_the_log_is(storage_url: str) -
         assert [f"e{seq}-1" for seq in range(2, 250)] == rows[2:250], "pages follow each other without a gap"
 
 
-async def test_a_stuck_instance_shows_both_sides_of_its_divergence(storage_url: str) -> None:
+@pytest.mark.parametrize("recorded", [True, False], ids=["recorded", "of an older version"])
+async def test_a_stuck_instance_shows_both_sides_of_its_divergence(
+    storage_url: str, monkeypatch: pytest.MonkeyPatch, *, recorded: bool
+) -> None:
+    """The log has them as values. Of what older versions left there are the words for people alone."""
+    told = ["activity ship; by car as ship; by car:1"]
+    if not recorded:
+        told = ["activity ship", "by car as ship", "by car:1"]
+        park = Intake.park
+        monkeypatch.setattr(Intake, "park", lambda intake, claimed, reason, _=None: park(intake, claimed, reason))
+
+    @activity(name="ship; by car")
+    async def ship_by_car() -> None: ...
+
     @workflow(name="trip", version="1")
     async def booked(ctx: WorkflowContext) -> None:
-        await ship("car")
+        await ship_by_car()
         await ctx.wait_event("never")
 
     @workflow(name="trip", version="2")
@@ -271,8 +285,9 @@ async def test_a_stuck_instance_shows_both_sides_of_its_divergence(storage_url: 
         html = await page(Browser(asgi(app)), "/instances/t-1")
 
     assert "Where the code left the log" in html
-    assert ["activity ship as ship:1"] == re.findall(r"<del><bdi>([^<]*)</bdi></del>", html)
+    assert told == re.findall(r"<del><bdi>([^<]*)</bdi></del>", html)
     assert ["activity charge as charge:1"] == re.findall(r"<ins><bdi>([^<]*)</bdi></ins>", html)
+    assert "code of the log: 1; code now: 2" in html
 
 
 async def test_sealed_payloads_are_shown_with_the_codec_alone(storage_url: str) -> None:

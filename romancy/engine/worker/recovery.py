@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from romancy._logs import about, get_logger
+from romancy.core import DivergedError
 from romancy.engine.decide import owner_changed, short
 from romancy.engine.log_lines import say_stuck
 from romancy.engine.messages import CancelMessage, decode_message
@@ -31,6 +32,7 @@ from romancy.storage.records import Append, Change, Claimed, Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from romancy.core import Misfit
     from romancy.engine.driver import Driver
     from romancy.engine.instance import Live
     from romancy.engine.observer import Observer
@@ -128,7 +130,7 @@ class Recovery:
             self.park(replace(claimed, head_writer=None), str(error))  # perhaps its predecessor is missing
         except (NonDeterminismError, HistoryVersionError, CodecError, UsageError) as error:
             logger.warning("instance %s: %s", claimed.instance_id, error, extra=about(claimed))
-            self.park(claimed, str(error))
+            self.park(claimed, str(error), error.misfit if isinstance(error, DivergedError) else None)
         except StorageUnavailableError as error:
             logger.warning("instance %s: cannot be read: %s", claimed.instance_id, error, extra=about(claimed))
             self._recover()
@@ -175,15 +177,18 @@ class Recovery:
             )
         return live, not live.run.state.abandoned
 
-    def park(self, claimed: Claimed, reason: str) -> None:
-        """Make the instance stuck, until other code or a person resumes it. It holds up no other instance."""
+    def park(self, claimed: Claimed, reason: str, misfit: Misfit | None = None) -> None:
+        """Make the instance stuck, until other code or a person resumes it. It holds up no other instance.
+
+        Where its code left the log is recorded as a value beside the reason, which is for people.
+        """
         code = self._driver.registry.workflows[claimed.workflow_name].code
         item = Append(
             instance_id=claimed.instance_id,
             life=claimed.life,
             seq=claimed.head + 1,
             writer=self._nonce(),
-            body=owner_changed(self._driver.clock.now(), "", code),
+            body=owner_changed(self._driver.clock.now(), "", code, misfit=misfit),
             after=claimed.head_writer,
             change=Change(status=Status.STUCK, seen=claimed.seen, release=True, refused_by=code, error=short(reason)),
         )
