@@ -25,6 +25,7 @@ from romancy.dashboard._paths_page import paths_page
 from romancy.dashboard._reader import Source
 from romancy.dashboard._refused import InsteadError, RefusedError, forbidden, not_found
 from romancy.dashboard._rollups import Rollups
+from romancy.dashboard._sealing import Sealing
 from romancy.dashboard._starting import start_page
 from romancy.dashboard._static import static_file
 from romancy.dashboard._visit import Visit, visit_of
@@ -80,6 +81,7 @@ class Dashboard:
         self._source = Source(app_or_url)
         self._live = Live()
         self._rollups = Rollups()
+        self._sealing = Sealing()
         self._jobs = Jobs(self._source)
         self._read_only = read_only
         named = frozenset(host.lower() for host in hosts)
@@ -102,6 +104,7 @@ class Dashboard:
         """
         await self._live.close()
         self._rollups.forget()
+        self._sealing.forget()
         await self._jobs.close()
         await self._source.close()
 
@@ -191,9 +194,10 @@ class Dashboard:
             try:
                 await self._let_in(request)
                 reader = await self._reader()
+                by_input = any(request.query_params.getlist("where"))  # what is sealed can be found by its value
                 if visit_of(request).payloads:
-                    return await endpoint(request, reader)
-                if any(request.query_params.getlist("where")):  # what is sealed can be found by its value
+                    return await endpoint(request, await self._sealing.admit(reader) if by_input else reader)
+                if by_input:
                     raise forbidden("You may not search by input.")
                 return await endpoint(request, reader.sealed())
             except InsteadError as instead:

@@ -290,6 +290,33 @@ async def test_a_stuck_instance_shows_both_sides_of_its_divergence(
     assert "code of the log: 1; code now: 2" in html
 
 
+async def test_sealed_inputs_are_searched_with_the_codec_alone(storage_url: str) -> None:
+    """They are not found by their values: neither among the newest instances nor behind those that are not sealed."""
+    search = "/instances?where=item%3Dlamp"
+    async with Romancy(storage_url, workflows=[shop], codecs=[Masking()], worker=False) as app:
+        await app.start(shop.options(instance_id="sealed"), "lamp")
+        found = await page(Browser(asgi(app)), search)
+        newest = asgi(storage_url)
+        refused = await Browser(newest).get(search)
+        of_others = await Browser(newest).get("/instances?where=item%3Dchair")
+    async with Romancy(storage_url, workflows=[shop], worker=False) as plain:
+        await plain.start_many([shop.options(instance_id=f"plain-{number}").bind("chair") for number in range(201)])
+    behind = asgi(storage_url)
+    without = Browser(behind)
+    chairs = await page(without, "/instances?where=item%3Dchair")
+    hit, bulk = await without.get(search), await without.get("/bulk/cancel?where=item%3Dlamp")
+    afterwards = await without.get("/instances?where=item%3Dchair")
+    listed = await page(without, "/instances?id=sealed")
+
+    assert "/instances/sealed" in found
+    assert [403] * 5 == [one.status for one in (refused, of_others, hit, bulk, afterwards)]
+    assert not any(b"/instances/sealed" in one.body for one in (refused, of_others, hit, bulk, afterwards))
+    assert "/instances/plain-" in chairs
+    assert "/instances/sealed" in listed
+    await newest.close()
+    await behind.close()
+
+
 async def test_sealed_payloads_are_shown_with_the_codec_alone(storage_url: str) -> None:
     async with Romancy(storage_url, workflows=[bill], codecs=[Masking()]) as app:
         await (await app.start(bill.options(instance_id="s-1"), "a secret lamp")).result(timeout=60)

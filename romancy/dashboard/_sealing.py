@@ -1,0 +1,82 @@
+"""Searches by input where codecs have sealed inputs that this dashboard cannot open.
+
+The database compares with a projection that is not sealed. Whoever searches by a value finds out which instances have
+it, and so reads by guessing what only the codec should show.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from romancy.dashboard._refused import forbidden
+from romancy.serialization import is_sealed
+from romancy.storage.query import build_query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from romancy.dashboard._reader import Reader
+    from romancy.dashboard._refused import RefusedError
+    from romancy.storage.protocol import Store
+    from romancy.storage.query import Query
+    from romancy.storage.records import InstanceRow, Page
+
+__all__ = ["Sealing"]
+
+_LOOKED_AT: Final = 200
+_EVERY: Final = 30.0
+
+
+class Sealing:
+    """What one dashboard knows of inputs that it cannot open. Once it has met one, it searches by input no more."""
+
+    def __init__(self) -> None:
+        self._met = False
+        self._looks_at = 0.0
+
+    async def admit(self, reader: Reader) -> Reader:
+        """A reader for a search by input. Raises RefusedError if there are sealed inputs.
+
+        It looks at the newest instances, and then at all that the search finds.
+        """
+        if not self._met and time.monotonic() >= self._looks_at:
+            self._looks_at = time.monotonic() + _EVERY
+            self.check((await reader.store.find(build_query(limit=_LOOKED_AT))).rows)
+        if self._met:
+            raise _refusal()
+        return reader._replace(store=cast("Store", _Checked(reader.store, self)))
+
+    def check(self, rows: Iterable[InstanceRow]) -> None:
+        """Raise RefusedError if one of them is sealed: that it was found would tell what it holds."""
+        if any(is_sealed(row.input, "input") for row in rows):
+            self._met = True
+            raise _refusal()
+
+    def forget(self) -> None:
+        """Begin anew: the database may be another one."""
+        self._met, self._looks_at = False, 0.0
+
+
+class _Checked:
+    """A store whose searches by input find no sealed instance."""
+
+    def __init__(self, store: Store, sealing: Sealing) -> None:
+        self._store = store
+        self._sealing = sealing
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def find(self, query: Query, /) -> Page:
+        page = await self._store.find(query)
+        if query.conditions:
+            self._sealing.check(page.rows)
+        return page
+
+
+def _refusal() -> RefusedError:
+    return forbidden(
+        "A codec has sealed inputs here that this dashboard cannot open, so it does not search by input. "
+        "Give it an app that has the codec, if only for reading."
+    )
