@@ -111,7 +111,7 @@ class Dashboard:
     async def _reader(self) -> Reader:
         reader = await self._source.reader()
         if not self._read_only:
-            await self._jobs.look(reader)
+            self._jobs.look(reader)
         return reader
 
     def _routes(self) -> list[Route]:

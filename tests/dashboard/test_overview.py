@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ from tests.dashboard.browsing import Browser
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+
+    from romancy.storage.query import Query
+    from romancy.storage.records import Page
 
 pytestmark = pytest.mark.anyio
 
@@ -116,8 +120,10 @@ async def test_it_takes_a_bounded_number_of_calls(app: Romancy, monkeypatch: pyt
     monkeypatch.setattr(app, "_opened", Counting)
     with pytest.raises(WorkflowFailedError):
         await app.run(fail, 1)
-    browser = Browser(asgi(app))
-    await browser.get("/jobs")  # the first page of all looks for a job that is open
+    dashboard = asgi(app)
+    browser = Browser(dashboard)
+    await browser.get("/jobs")
+    await dashboard._jobs.looked()  # the first page of all has a job looked for that is open
     calls.clear()
 
     assert 200 == (await browser.get("/")).status
@@ -130,3 +136,29 @@ async def test_htmx_gets_the_changing_part_alone(app: Romancy) -> None:
     part = await Browser(asgi(app)).get("/", hx_request="true")
 
     assert part.body.decode().strip().startswith('<div id="overview"')
+
+
+async def test_no_page_waits_for_the_look_for_jobs(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database answers that look only once the page is there."""
+    shown, looked, store = asyncio.Event(), list[str](), app._opened()
+
+    class Slow:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(store, name)
+
+        async def find(self, query: Query) -> Page:
+            if query.workflow_name is not None:
+                await shown.wait()
+                looked.append(query.workflow_name)
+            return await store.find(query)
+
+    monkeypatch.setattr(app, "_opened", Slow)
+    dashboard = asgi(app)
+
+    page = await Browser(dashboard).get("/")
+    before = list(looked)
+    shown.set()
+    await dashboard._jobs.looked()
+
+    assert (200, []) == (page.status, before)
+    assert ["romancy.dashboard.bulk"] == looked

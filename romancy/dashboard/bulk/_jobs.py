@@ -48,17 +48,28 @@ class Jobs:
         self._app: Romancy | None = None
         self._opening = asyncio.Lock()
         self._looks_at = 0.0
-        self._beginning: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
 
-    async def look(self, reader: Reader) -> None:
-        """Once in a while, let the worker begin if a job is open. The page waits for one query, not for the worker."""
+    def look(self, reader: Reader) -> None:
+        """Once in a while, let the worker begin if a job is open. No page waits for that."""
         if self._app is not None or time.monotonic() < self._looks_at or not self._source.is_shared:
             return
-        self._looks_at = time.monotonic() + _EVERY
-        if any(row.status not in TERMINAL_STATUSES for row in await newest(reader.store)):
-            self._beginning = asyncio.create_task(self._go_on(), name="romancy-dashboard-jobs")
+        if self._looking is None or self._looking.done():
+            self._looks_at = time.monotonic() + _EVERY
+            self._looking = asyncio.create_task(self._look(reader.store), name="romancy-dashboard-jobs")
 
-    async def _go_on(self) -> None:
+    async def looked(self) -> None:
+        """Wait until the last look is over, and the worker has begun if it had to."""
+        if self._looking is not None:
+            await asyncio.wait({self._looking})
+
+    async def _look(self, store: Store) -> None:
+        try:
+            if all(row.status in TERMINAL_STATUSES for row in await newest(store)):
+                return
+        except RomancyError:
+            _log.debug("a look for jobs of the dashboard failed", exc_info=True)
+            return
         try:
             await self.app()
         except RomancyError as error:
@@ -94,10 +105,10 @@ class Jobs:
 
     async def close(self) -> None:
         """Stop working. Another dashboard, or the next start of this one, goes on with what is open."""
-        beginning, self._beginning = self._beginning, None
-        if beginning is not None:
-            beginning.cancel()
-            await asyncio.gather(beginning, return_exceptions=True)
+        looking, self._looking = self._looking, None
+        if looking is not None:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
         async with self._opening:
             await self._end()
 
