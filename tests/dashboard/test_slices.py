@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
+from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import uvicorn
 
 from romancy import Romancy, WorkflowContext, workflow
 from romancy.dashboard import asgi
@@ -20,8 +23,11 @@ from tests.dashboard.browsing import Browser
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from romancy.dashboard import Dashboard
+    from romancy.storage.protocol import Store
     from romancy.storage.query import Query
     from romancy.storage.records import Page
+    from romancy.storage.slices import Found
 
 pytestmark = pytest.mark.anyio
 
@@ -110,3 +116,77 @@ async def test_a_search_ends_with_its_request(app: Romancy, monkeypatch: pytest.
 
     assert 400 == (await request).status
     assert cancelled.is_set()
+
+
+class Watched:
+    """A store that notes what is asked of it, and what of it is still being answered."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.asked = 0
+        self.open = 0
+        self.fifth = asyncio.Event()
+        self.given_up = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def find(self, query: Query) -> Page:
+        if query.conditions:
+            self.asked += 1
+            if self.asked == 5:
+                self.fifth.set()
+        self.open += 1
+        try:
+            return await self._store.find(query)
+        finally:
+            self.open -= 1
+
+    async def search(self, store: Store, query: Query) -> Found:
+        """The search of the page, an instance a slice and for as long as there is one."""
+        try:
+            return await find_in_slices(store, query, within=600, first=1, largest=1)
+        except asyncio.CancelledError:
+            self.given_up.set()
+            raise
+
+
+async def test_a_client_that_hangs_up_ends_its_search(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real server and a real connection, cut while slices are searched. The database is asked nothing afterwards."""
+    if slices_of(app._opened()) is None:
+        pytest.skip("capability: the store has no slices")
+    await app.start_many([order.options(instance_id=f"m-{number}").bind("Wien", number) for number in range(1000)])
+    watched = Watched(app._opened())
+    monkeypatch.setattr(app, "_opened", lambda: watched)
+    monkeypatch.setattr("romancy.dashboard._instances_page.find_in_slices", watched.search)
+    dashboard = asgi(app)
+    async with serving(dashboard) as port:
+        _, client = await asyncio.open_connection("127.0.0.1", port)
+        client.write(f"GET /instances?where=city%3DGraz HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n".encode())
+        await watched.fifth.wait()
+        client.close()
+        await watched.given_up.wait()
+        await dashboard._jobs.looked()
+        asked = watched.asked
+
+        other, again = await asyncio.open_connection("127.0.0.1", port)
+        again.write(f"GET /instances?id=i-00 HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n".encode())
+        page = await other.read()
+        again.close()
+
+    assert b"/instances/i-00" in page
+    assert 5 <= asked == watched.asked < 1000
+    assert 0 == watched.open
+
+
+@asynccontextmanager
+async def serving(app: Dashboard) -> AsyncGenerator[int]:
+    """Serve it on a port of this machine."""
+    with socket.create_server(("127.0.0.1", 0)) as place:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+        serves = asyncio.create_task(server.serve(sockets=[place]))
+        try:
+            yield place.getsockname()[1]
+        finally:
+            server.should_exit = True
+            await serves
