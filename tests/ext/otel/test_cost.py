@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-_MOST: Final = 9
+_MOST: Final = 4
 """Calls a step. A call takes about a tenth of a microsecond, or two: so many stay below three microseconds."""
 _PLACES: Final = (
     "romancy/ext/otel/",

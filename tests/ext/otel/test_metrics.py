@@ -21,12 +21,15 @@ from romancy import (
     activity,
     workflow,
 )
+from romancy.errors import StorageUnavailableError
 from romancy.ext.otel import ATTRIBUTES, METRICS, Gauges, OpenTelemetry
+from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.waiting import status_is, until
 from tools.tree import ROOT
 
 if TYPE_CHECKING:
     from romancy.ext.otel import Metric
+    from romancy.storage.protocol import Store
 
 pytestmark = pytest.mark.anyio
 
@@ -127,6 +130,46 @@ async def test_what_the_gauges_measure(storage_url: str) -> None:
     assert 0 < found["romancy.waiting.oldest", ()] < 600
     assert found["romancy.outbox.depth", ()] == 1
     assert 0 <= found["romancy.outbox.oldest", ()] < 600
+
+
+class Deaf:
+    """A store whose heartbeats get no answer while it is cut off."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.cut_off = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def heartbeat(self, *args: Any, **kwargs: Any) -> Any:
+        if self.cut_off:
+            raise StorageUnavailableError("nobody answers")
+        return await self._store.heartbeat(*args, **kwargs)
+
+
+@pytest.mark.long
+async def test_each_lost_lease_is_counted_once(storage_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stores: list[Deaf] = []
+
+    def create(url: str) -> Any:
+        stores.append(Deaf(create_store(url)))
+        return stores[-1]
+
+    monkeypatch.setattr("romancy.app.create_store", create)
+    failures[:] = [1]
+    measured, lost = Measured(), ("romancy.lease.lost", ())
+    hook = OpenTelemetry(meter_provider=measured.provider)
+    async with Romancy(storage_url, workflows=[retried], hooks=[hook], lease=1.0) as app:
+        await app.run(retried)
+        assert lost not in measured.now()
+        for times in (1, 2):
+            stores[0].cut_off = True
+            await until(lambda times=times: measured.now().get(lost) == times)  # type: ignore[misc] # of this round
+            stores[0].cut_off = False
+            await app.run(retried)
+
+    assert 2 == measured.now()[lost]
 
 
 # ── the files beside the documentation ─────────────────────────────────────────────────────────────────────────────
