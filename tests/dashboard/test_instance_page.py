@@ -22,6 +22,9 @@ from romancy import (
     workflow,
 )
 from romancy.dashboard import asgi
+from romancy.dashboard._acting import ACTIONS
+from romancy.dashboard._search import Search
+from romancy.dashboard.bulk._matching import matching
 from romancy.engine.worker.recovery import Intake
 from romancy_conformance.behaviour.coded import Masking
 from romancy_conformance.behaviour.waiting import status_is, until
@@ -307,10 +310,15 @@ async def test_sealed_inputs_are_searched_with_the_codec_alone(storage_url: str)
     hit, bulk = await without.get(search), await without.get("/bulk/cancel?where=item%3Dlamp")
     afterwards = await without.get("/instances?where=item%3Dchair")
     listed = await page(without, "/instances?id=sealed")
+    async with Romancy(storage_url, worker=False) as counting:
+        store, now = counting._opened(), 2**62  # pyright: ignore[reportPrivateUsage] - what a job searches
+        acted_on, _ = await matching(store, ACTIONS["cancel"], Search(where=("item=lamp",)), now)
+        chair, _ = await matching(store, ACTIONS["cancel"], Search(where=("item=chair",)), now)
 
     assert "/instances/sealed" in found
     assert [403] * 5 == [one.status for one in (refused, of_others, hit, bulk, afterwards)]
     assert not any(b"/instances/sealed" in one.body for one in (refused, of_others, hit, bulk, afterwards))
+    assert (0, 201) == (len(acted_on), len(chair)), "a job whose form was forged does not find it either"
     assert "/instances/plain-" in chairs
     assert "/instances/sealed" in listed
     await newest.close()

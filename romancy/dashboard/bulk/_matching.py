@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from romancy.dashboard._refused import bad_request
+from romancy.serialization import is_sealed
 from romancy.status import Status
 
 if TYPE_CHECKING:
@@ -46,10 +47,15 @@ def statuses_for(action: Action, search: Search) -> tuple[Status, ...]:
 async def matching(
     store: Store, action: Action, search: Search, asked: int, page: str = ""
 ) -> tuple[list[InstanceRow], str | None]:
-    """A page of the instances that were there when somebody asked, and the token of the next page."""
+    """A page of the instances that were there when somebody asked, and the token of the next page.
+
+    A search by input finds none whose input is sealed: what it holds is for those who can open it.
+    """
     query = search._replace(status=statuses_for(action, search), page=page).query(_EACH)
     found = await store.find(query)
     rows = [row for row in found.rows if row.created_at <= asked and row.workflow_name != NAME]
+    if query.conditions:
+        rows = [row for row in rows if not is_sealed(row.input, "input")]
     return rows, found.next_token
 
 
