@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from starlette.requests import Request
 
 from romancy import Romancy, Status, WorkflowContext, workflow
 from romancy.dashboard import Visitor, asgi
 from romancy.dashboard._live import Live
-from romancy.dashboard._overview_page import _overview
+from romancy.dashboard._overview_page import EVERY, _overview, overview_question
 from romancy.dashboard._reader import Reader
 from romancy.dashboard._rollups import Rollups
 from romancy.errors import StorageError
@@ -99,6 +100,19 @@ async def test_each_look_is_one_call(app: Romancy, monkeypatch: pytest.MonkeyPat
     assert {("pay", Status.PENDING): 3, ("ship", Status.PENDING): 4} == rollups.newest.workflows
 
 
+async def test_an_open_page_costs_less_than_a_query_a_second(app: Romancy) -> None:
+    """There is a look in ten seconds. Stuck and failed instances would add two searches to it."""
+    store, rollups = Counted(app._opened()), eager()
+    request = Request({"type": "http", "query_string": b"", "headers": []})
+    _, question = overview_question(request, reader_of(store, app), rollups)
+
+    await question()
+
+    assert 1 == store.calls.count("tally_slice")
+    assert len(store.calls) + 2 - store.calls.count("find") < EVERY
+    assert {"census", "tally", "tally_slice", "trend", "loads", "router", "outbox"} == set(store.calls)
+
+
 async def test_an_open_page_counts_all_and_then_shows_it(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("romancy.dashboard._application.EVERY", 0.01)
     monkeypatch.setattr("romancy.dashboard._live._SHARE", 0.0)
@@ -111,6 +125,7 @@ async def test_an_open_page_counts_all_and_then_shows_it(app: Romancy, monkeypat
     await page.answer.say(b"event: changed")
     await page.leave()
     after = browser.text(await browser.get("/"))
+    other = Browser(asgi(app))
 
     assert "pending 2+" in before
     assert "Counting the others, while this page is open." in before
@@ -119,6 +134,7 @@ async def test_an_open_page_counts_all_and_then_shows_it(app: Romancy, monkeypat
     assert "* All 7 instances were counted from" in after
     assert "among all 7 instances" in after
     assert "ship 4 – 4 pending" in after
+    assert "pending 2+" in other.text(await other.get("/")), "each dashboard counts for itself"
 
 
 async def test_without_an_open_page_nothing_is_counted(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
