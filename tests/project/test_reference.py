@@ -13,7 +13,6 @@ from tools import markdown, tree
 from tools.make_reference import INDEX, pages
 
 MAKE = "make the pages again: python -m tools.make_reference"
-WRITTEN = {tree.name_of(path): text for path, text in pages().items()}
 # The list of decisions links each of its pages.
 PAGES = {tree.name_of(path) for path in tree.files(".md")}
 ORDINARY = {name for name in PAGES if name.startswith("docs/")} - {
@@ -21,24 +20,30 @@ ORDINARY = {name for name in PAGES if name.startswith("docs/")} - {
 }
 
 
-@pytest.mark.parametrize("name", WRITTEN)
-def test_the_page_is_current(name: str) -> None:
-    assert WRITTEN[name] == (tree.ROOT / name).read_text("utf-8"), MAKE
+@pytest.fixture(scope="module")
+def written() -> dict[str, str]:
+    """What `tools.make_reference` writes, by the names of the files."""
+    return {tree.name_of(path): text for path, text in pages().items()}
 
 
-def test_no_page_is_left_of_what_is_no_longer_made() -> None:
-    assert {name for name in PAGES if name.startswith("docs/reference/")} == WRITTEN.keys() - {tree.name_of(INDEX)}
+def test_the_pages_are_current(written: dict[str, str]) -> None:
+    kept = {name: (tree.ROOT / name).read_text("utf-8") for name in written}
+    assert [name for name, text in written.items() if text != kept[name]] == [], MAKE
 
 
-def test_every_public_name_has_its_place() -> None:
+def test_no_page_is_left_of_what_is_no_longer_made(written: dict[str, str]) -> None:
+    assert {name for name in PAGES if name.startswith("docs/reference/")} == written.keys() - {tree.name_of(INDEX)}
+
+
+def test_every_public_name_has_its_place(written: dict[str, str]) -> None:
     public = [*romancy.__all__, *errors.__all__, *hooks.__all__, *http.__all__, *outbox.__all__, *query.__all__]
-    headings = re.findall(r"^## (\w+)$", "\n".join(WRITTEN.values()), re.MULTILINE)
+    headings = re.findall(r"^## (\w+)$", "\n".join(written.values()), re.MULTILINE)
 
     assert {*public} <= {*headings}
 
 
-def test_every_method_that_is_shown_says_what_it_promises() -> None:
-    silent = re.findall(r"^### (\S+)\n\n```[^`]+```\n\n(?=#)", "\n".join(WRITTEN.values()), re.MULTILINE)
+def test_every_method_that_is_shown_says_what_it_promises(written: dict[str, str]) -> None:
+    silent = re.findall(r"^### (\S+)\n\n```[^`]+```\n\n(?=#)", "\n".join(written.values()), re.MULTILINE)
 
     # The protocol documents them: `PayloadCodec.encode` and `.decode`.
     assert [name for name in silent if name.partition(".")[0] not in {"ZlibCodec", "HmacCodec"}] == []
