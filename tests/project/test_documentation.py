@@ -34,12 +34,17 @@ OUR_PATH = re.compile(
 STANDS_FOR_MANY = re.compile(r"[<>*…]")
 
 
-@pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS.keys())
-def test_a_code_block_says_what_it_is(block: markdown.CodeBlock) -> None:
-    assert block.language in {RUN, NAMES_CHECKED, *SHOWN_ONLY}
-    if block.marker:
-        assert re.fullmatch(r"no-run: \S.*", block.marker), "the only marker is `no-run: the reason`"
-        assert block.language == RUN
+def test_every_code_block_says_what_it_is() -> None:
+    """The only marker is `no-run: the reason`, and only of a block that would run."""
+    unknown = {where for where, block in BLOCKS.items() if block.language not in {RUN, NAMES_CHECKED, *SHOWN_ONLY}}
+    marked = {where: block for where, block in BLOCKS.items() if block.marker}
+    wrong = {
+        where
+        for where, block in marked.items()
+        if not re.fullmatch(r"no-run: \S.*", block.marker) or block.language != RUN
+    }
+
+    assert (set[str](), set[str]()) == (unknown, wrong)
 
 
 @pytest.fixture(scope="module")
@@ -69,16 +74,15 @@ def test_a_python_block_runs_by_itself(block: markdown.CodeBlock, run: Callable[
     assert status == 0, f"{block.text}\n{program.with_suffix('.out').read_text('utf-8')}"
 
 
-@pytest.mark.parametrize("block", COMMANDS.values(), ids=COMMANDS.keys())
-def test_a_shell_block_names_what_exists(block: markdown.CodeBlock) -> None:
+def test_the_shell_blocks_name_what_exists() -> None:
     targets = re.findall(r"^([a-z][a-z-]*):", (tree.ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
-    for line in block.text.splitlines():
+    for where, line in ((where, line) for where, block in COMMANDS.items() for line in block.text.splitlines()):
         command, *words = line.split("#")[0].split() or [""]
         named = [word for word in words if re.fullmatch(r"[a-z][a-z-]*", word)]
         if command == "make":
-            assert set(named) <= set(targets)
+            assert set(named) <= set(targets), where
         elif command in {"bash", "sh"}:
-            assert (tree.ROOT / words[0]).is_file()
+            assert (tree.ROOT / words[0]).is_file(), where
 
 
 def test_no_page_is_an_orphan() -> None:
@@ -93,12 +97,15 @@ def test_no_page_is_an_orphan() -> None:
     assert [] == sorted(name for name in PAGES if name.startswith("docs/") and name not in listed)
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_the_paths_a_page_names_exist(name: str) -> None:
-    prose = "\n".join(line for _, line in PAGES[name].prose)
-    named = {path for path in OUR_PATH.findall(prose) if not STANDS_FOR_MANY.search(path)}
+def test_the_paths_that_pages_name_exist() -> None:
+    missing = [
+        (name, path)
+        for name, page in PAGES.items()
+        for path in OUR_PATH.findall("\n".join(line for _, line in page.prose))
+        if not STANDS_FOR_MANY.search(path) and not (tree.ROOT / path).exists()
+    ]
 
-    assert [] == sorted(path for path in named if not (tree.ROOT / path).exists())
+    assert [] == missing
 
 
 def test_the_api_page_names_what_is_public_and_nothing_else() -> None:
