@@ -32,7 +32,7 @@ from romancy_conformance.proxy import Proxy
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-__all__ = ["SOURCES", "UNAVAILABLE", "Source", "chosen_backends", "migrate", "note_backend"]
+__all__ = ["SOURCES", "UNAVAILABLE", "Source", "chosen_backends", "migrate", "migrated_file", "note_backend"]
 
 pytest_plugins = [
     "romancy_conformance.plugin",  # --storage-url, and the report for it
@@ -69,12 +69,12 @@ def _in_memory(folder: Path, migrated: bool) -> Generator[tuple[str, str]]:  # n
 def _in_a_file(folder: Path, migrated: bool) -> Generator[tuple[str, str]]:  # noqa: FBT001 - as `Source.database` has it
     path = folder / "romancy.db"
     if migrated:
-        path.write_bytes(_migrated_file())
+        path.write_bytes(migrated_file())
     yield f"sqlite:///{path}", f"sqlite: SQLite {sqlite3.sqlite_version}"
 
 
 @functools.cache
-def _migrated_file() -> bytes:
+def migrated_file() -> bytes:
     """Return the bytes of a SQLite database that was migrated and never used."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "romancy.db")

@@ -10,6 +10,7 @@ import pytest
 from romancy.storage.records import Outcome
 from romancy.storage.url import parse_url
 from romancy_conformance.contract.building import Actor, start, unique
+from romancy_conformance.stores import migrated_file
 from romancy_sqlite import SqliteStore, create_store
 from tests.backends.sqlite.dogs import DOG
 
@@ -45,7 +46,14 @@ async def open_store(path: Path) -> AsyncIterator[Callable[..., Awaitable[Sqlite
 
 
 @pytest.fixture
-async def store(open_store: Callable[..., Awaitable[SqliteStore]]) -> SqliteStore:
+def tables(path: Path) -> None:
+    """Make the test's file with its tables, where it is missing: migration takes longer than most of the tests."""
+    if not path.exists():
+        path.write_bytes(migrated_file())
+
+
+@pytest.fixture
+async def store(open_store: Callable[..., Awaitable[SqliteStore]], tables: None) -> SqliteStore:
     """A store on the test's file."""
     return await open_store()
 
