@@ -75,16 +75,11 @@ def scans(plan: list[asyncpg.Record]) -> list[str]:
     return [row[0] for row in plan if "Seq Scan" in row[0] and any(table in row[0] + " " for table in _LARGE)]
 
 
-@pytest.mark.parametrize("statistics", ["none", "fresh"])
-async def test_no_statement_of_the_engines_reads_a_whole_table(
-    filled: PostgresStore, connection: asyncpg.Connection, statistics: str
-) -> None:
-    if statistics == "fresh":
-        await connection.execute("analyze")
-    queries = filled.database.queries
-
+async def plans_of_statements(store: PostgresStore) -> dict[str, list[str]]:
+    """Return the lines that read a whole large table, by the names of the engine's statements."""
+    queries = store.database.queries
     found: dict[str, list[str]] = {}
-    borrowed = await filled.database.work.take()
+    borrowed = await store.database.work.take()
     for name in queries.keys() - _NOT_FOR_A_PLAN - _FOR_A_PERSON:
         prepared = await borrowed.prepare(queries[name])
         nothing = [None] * len(prepared.get_parameters())
@@ -92,66 +87,72 @@ async def test_no_statement_of_the_engines_reads_a_whole_table(
         arguments = f"({', '.join('null' for _ in nothing)})" if nothing else ""
         found[name] = scans(await borrowed.fetch(f"explain execute planned{arguments}"))
         await borrowed.execute("deallocate planned")
-    filled.database.work.give_back(borrowed)
-
-    assert len(found) > 30
-    assert {name: lines for name, lines in found.items() if lines} == {}
+    store.database.work.give_back(borrowed)
+    return found
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        build_query(),
-        build_query(status="failed"),
-        build_query(status=["failed", "stuck"]),
-        build_query(workflow_name="flow3"),
-        build_query({"customer": "c77"}),
-        build_query({"customer": "c77"}, status="failed", workflow_name="flow1"),
-        Query(after=Position(_MIDDLE, "i5")),
-        Query(after=Position(_MIDDLE, "i5"), statuses=build_query(status="failed").statuses),
-    ],
-    ids=["all", "status", "statuses", "name", "index", "index and more", "deep", "deep status"],
-)
-async def test_searches_that_should_be_fast_use_an_index(
-    filled: PostgresStore, connection: asyncpg.Connection, query: Query
-) -> None:
-    await connection.execute("analyze")
+async def plan_of(store: PostgresStore, query: Query, others: list[tuple[str, str]]) -> list[asyncpg.Record]:
+    """Return the plan of a search."""
     names = None if query.workflow_name is None else ["flow3"]
-    _, text, values = compose(filled.database.queries, query, names, [])
-
-    borrowed = await filled.database.search.take()
+    _, text, values = compose(store.database.queries, query, names, others)
+    borrowed = await store.database.search.take()
     plan = await borrowed.fetch(f"explain {text}", *values)
-    filled.database.search.give_back(borrowed)
-
-    assert scans(plan) == []
-    assert [row[0] for row in plan if "Index" in row[0]] != []
+    store.database.search.give_back(borrowed)
+    return plan
 
 
-@pytest.mark.parametrize(
-    ("query", "others", "index"),
-    [
-        (build_query(status="failed", limit=5), [], "romancy_instances_status"),
-        (build_query(status=["failed", "completed"], limit=5), [], "romancy_instances_status"),
-        (Query(after=Position(_MIDDLE, "i5"), statuses=_COMPLETED), [], "romancy_instances_status"),
-        (build_query(workflow_name="flow3", limit=5), [], "romancy_instances_name"),
-        (build_query({"customer": "c77"}), [("flow3", "")], "romancy_instances_paths"),
-    ],
-    ids=["status", "statuses", "deep status", "name", "undeclared"],
-)
+async def test_no_statement_of_the_engines_reads_a_whole_table(
+    filled: PostgresStore, connection: asyncpg.Connection
+) -> None:
+    without_statistics = await plans_of_statements(filled)
+    await connection.execute("analyze")
+    with_fresh_ones = await plans_of_statements(filled)
+
+    assert len(without_statistics) == len(with_fresh_ones) > 30
+    assert {name: lines for name, lines in without_statistics.items() if lines} == {}
+    assert {name: lines for name, lines in with_fresh_ones.items() if lines} == {}
+
+
+QUICK = {
+    "all": build_query(),
+    "status": build_query(status="failed"),
+    "statuses": build_query(status=["failed", "stuck"]),
+    "name": build_query(workflow_name="flow3"),
+    "index": build_query({"customer": "c77"}),
+    "index and more": build_query({"customer": "c77"}, status="failed", workflow_name="flow1"),
+    "deep": Query(after=Position(_MIDDLE, "i5")),
+    "deep status": Query(after=Position(_MIDDLE, "i5"), statuses=build_query(status="failed").statuses),
+}
+
+
+async def test_searches_that_should_be_fast_use_an_index(filled: PostgresStore, connection: asyncpg.Connection) -> None:
+    await connection.execute("analyze")
+    plans = {name: await plan_of(filled, query, []) for name, query in QUICK.items()}
+
+    assert {name: scans(plan) for name, plan in plans.items() if scans(plan)} == {}
+    assert [name for name, plan in plans.items() if not any("Index" in row[0] for row in plan)] == []
+
+
+TEMPTING: list[tuple[Query, list[tuple[str, str]], str]] = [
+    (build_query(status="failed", limit=5), [], "romancy_instances_status"),
+    (build_query(status=["failed", "completed"], limit=5), [], "romancy_instances_status"),
+    (Query(after=Position(_MIDDLE, "i5"), statuses=_COMPLETED), [], "romancy_instances_status"),
+    (build_query(workflow_name="flow3", limit=5), [], "romancy_instances_name"),
+    (build_query({"customer": "c77"}), [("flow3", "")], "romancy_instances_paths"),
+]
+"""Queries, what the other workflows declare, and the index to use."""
+
+
 async def test_statistics_do_not_talk_a_search_into_walking_everything(
-    filled: PostgresStore, connection: asyncpg.Connection, query: Query, others: list[tuple[str, str]], index: str
+    filled: PostgresStore, connection: asyncpg.Connection
 ) -> None:
     """The matching rows may be the oldest of all; statistics do not show this, so the plan must not depend on it."""
     await connection.execute("analyze")
-    names = None if query.workflow_name is None else ["flow3"]
-    _, text, values = compose(filled.database.queries, query, names, others)
+    for query, others, index in TEMPTING:
+        plan = [row[0] for row in await plan_of(filled, query, others)]
 
-    borrowed = await filled.database.search.take()
-    plan = [row[0] for row in await borrowed.fetch(f"explain {text}", *values)]
-    filled.database.search.give_back(borrowed)
-
-    assert [line for line in plan if index in line] != [], plan
-    assert [line for line in plan if "romancy_instances_new" in line] == [], plan
+        assert [line for line in plan if index in line] != [], plan
+        assert [line for line in plan if "romancy_instances_new" in line] == [], plan
 
 
 async def test_who_never_declared_a_path_is_in_the_way_of_nobody_elses_search(
