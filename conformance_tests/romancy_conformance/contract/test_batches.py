@@ -114,18 +114,16 @@ NO_TEXT: dict[str, Callable[[Start], Item]] = {
 }
 
 
-@pytest.mark.parametrize("build", NO_TEXT.values(), ids=NO_TEXT.keys())
-async def test_half_a_character_is_refused_before_anything_is_written(
-    actor: Actor, build: Callable[[Start], Item]
-) -> None:
+async def test_half_a_character_is_refused_before_anything_is_written(actor: Actor) -> None:
     """Some databases accept a lone surrogate and some do not; a store sends it to none."""
     owned = [await actor.begin() for _ in range(3)]
-    batch = [append(owned[0], 2), build(owned[1]), append(owned[2], 2)]
+    for place, build in NO_TEXT.items():
+        batch = [append(owned[0], 2), build(owned[1]), append(owned[2], 2)]
 
-    with pytest.raises(UsageError, match="surrogate"):
-        await actor.store.commit(batch, worker=actor.token)
-    async with actor.store.session() as session:
         with pytest.raises(UsageError, match="surrogate"):
-            await session.commit(batch[1], worker=actor.token)
+            await actor.store.commit(batch, worker=actor.token)
+        async with actor.store.session() as session:
+            with pytest.raises(UsageError, match="surrogate"):
+                await session.commit(batch[1], worker=actor.token)
 
-    assert [1] * 3 == [len(await full_log(actor.store, one.instance_id)) for one in owned]
+        assert [1] * 3 == [len(await full_log(actor.store, one.instance_id)) for one in owned], place

@@ -118,19 +118,19 @@ async def test_a_session_that_has_ended_does_not_reach_into_the_next(actor: Acto
     assert (None, 2, 3) == (await ledger.read("late"), await ledger.read("new"), await ledger.read("newer"))
 
 
-@pytest.mark.parametrize("use", USES)
-async def test_what_nobody_has_begun_before_the_end_is_refused_after_it(actor: Actor, ledger: Ledger, use: str) -> None:
+async def test_what_nobody_has_begun_before_the_end_is_refused_after_it(actor: Actor, ledger: Ledger) -> None:
     """A coroutine that was created before the end of the session runs after it."""
     late: list[Awaitable[object]] = []
 
     def prepare(session: Session) -> None:
-        native = session.native
-        late.append(USES[use](session, ledger, native))
+        late.extend(use(session, ledger, session.native) for use in USES.values())
 
     await end(actor, ledger, "committed", prepare)
 
-    with pytest.raises(UsageError):
-        await late[0]
+    assert len(late) == len(USES)
+    for use in late:
+        with pytest.raises(UsageError):
+            await use
 
     assert await ledger.read("late") is None
 
