@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 PROGRAM = """
 import asyncio, os, signal
 from romancy import RetryExhaustedError, RetryPolicy, Romancy, WorkflowContext, activity, workflow
+from romancy.engine.worker import worker
+
+worker._LONGEST_GOODBYE = 0.1  # an interrupted loop answers to no goodbye
 
 @activity(retry=RetryPolicy.none())
 async def stops(how: str) -> None:
