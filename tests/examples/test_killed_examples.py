@@ -11,6 +11,8 @@ import sys
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
+import pytest
+
 from examples import approval, subscription
 from romancy.testing import TestApp
 from tools.tree import ROOT
@@ -18,8 +20,6 @@ from tools.tree import ROOT
 if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
-
-    import pytest
 
 
 def command(*words: object) -> list[str]:
@@ -103,6 +103,7 @@ def test_an_approval_that_nobody_answers_lapses(capsys: pytest.CaptureFixture[st
     ]
 
 
+@pytest.mark.long
 def test_a_thousand_checksums_go_on_where_they_were(tmp_path: Path) -> None:
     folder = tmp_path / "files"
     folder.mkdir()
@@ -121,6 +122,7 @@ def test_a_thousand_checksums_go_on_where_they_were(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.long
 def test_a_subscription_gets_its_receipts_from_the_next_month_on(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/subscriptions.db"
     run = ("examples.subscription", "--database", url, "run", "ada")
@@ -159,6 +161,7 @@ def test_a_month_that_is_over_is_followed_by_the_next_one(capsys: pytest.Capture
     ]
 
 
+@pytest.mark.long
 def test_missed_nights_are_made_up_for_and_none_is_collected_twice(tmp_path: Path) -> None:
     shop = tmp_path / "shop.db"
     url = f"sqlite:///{tmp_path}/nightly.db"
@@ -186,6 +189,7 @@ def test_missed_nights_are_made_up_for_and_none_is_collected_twice(tmp_path: Pat
     assert reports == [("2026-03-01", 16, "lamp"), ("2026-03-02", 1, "pen")]
 
 
+@pytest.mark.long
 def test_an_agent_pays_for_no_answer_twice(tmp_path: Path) -> None:
     work = ("examples.research_agent", f"sqlite:///{tmp_path}/research.db")
 
