@@ -220,8 +220,13 @@ class MySQLAccess(Access):
                     run(f"DROP TABLE {self._quoted(table)}")
                 if self._schema(run) != schema:
                     return None
+                run("SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE")  # reads wait for a commit under way
                 run("BEGIN")
-                for table in sorted(schema.tables - {"romancy_schema"}):
+                first_rows = " UNION ALL ".join(
+                    f"(SELECT '{table}' FROM {self._quoted(table)} LIMIT 1)"  # noqa: S608 - names of ours
+                    for table in sorted(schema.tables - {"romancy_schema"})
+                )
+                for table in sorted(str(table) for (table,) in run(first_rows)):
                     run(f"DELETE FROM {self._quoted(table)} LIMIT {MOST_ROWS + 1}")  # noqa: S608 - a name of ours
                     ((removed,),) = run("SELECT row_count()")
                     if removed > MOST_ROWS:
