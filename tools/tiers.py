@@ -30,6 +30,7 @@ from tools.second_look import ALL, CUT_SHORT, LONG, SHORT, SIBLINGS, TIERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
 STORES: Final = ("sqlite", "postgres", "mysql", "mariadb")
 """The databases that take turns."""
@@ -140,6 +141,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="short: every promise once; long: on the other databases; siblings: on the other of MySQL and MariaDB; "
         "all: all of them, which is what a run does without this option",
     )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no file for the short tier that is all in the long one: every test process imports what it collects."""
+    if str(config.getoption("--tier")) != SHORT or not collection_path.is_relative_to(config.rootpath):
+        return None
+    path = collection_path.relative_to(config.rootpath).as_posix()
+    return True if f"{path}/".startswith(LONG_FOLDERS) else None
 
 
 @pytest.hookimpl(tryfirst=True)  # before -k and -m, which narrow a tier and do not change it
