@@ -25,6 +25,8 @@ GENERATORS = [name for name in AWKWARD if name.startswith("leaves_")]
 
 @pytest.fixture(autouse=True)
 def _collector_as_it_was() -> Iterator[None]:
+    gc.collect()
+    gc.freeze()  # a collection looks at what the test makes, and not at what a thousand tests before it have left
     before = gc.get_threshold()
     yield
     gc.set_threshold(*before)
