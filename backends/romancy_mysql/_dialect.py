@@ -31,9 +31,11 @@ class Dialect(Struct, frozen=True):
         """Further session settings for this product alone, as assignments of SET SESSION.
 
         MySQL sorts whole rows with their JSON, and fails if a row does not fit the sort buffer. It allocates the buffer
-        as needed.
+        as needed. Its estimates of the sizes of tables may be a day old unless they are asked for anew.
         """
-        return f", sort_buffer_size = {_SORT_BUFFER}" if self.product == "MySQL" else ""
+        if self.product != "MySQL":
+            return ""
+        return f", sort_buffer_size = {_SORT_BUFFER}, information_schema_stats_expiry = 0"
 
     @property
     def name(self) -> str:

@@ -438,6 +438,10 @@ delete from romancy_workers where dead = 1 and token in (:ids)
 -- Every workflow that has instances, if the sets of paths cannot tell because an older version wrote some.
 select workflow_name from romancy_instances force index (by_name) group by workflow_name
 
+-- name: about_how_many
+-- The rows of a table, as the server estimates them.
+select table_rows from information_schema.tables where table_schema = :database and table_name = :table
+
 -- ------------------------------------------------------------------------------------------------------------------ schema
 
 -- name: server_settings

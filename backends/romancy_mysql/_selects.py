@@ -1,0 +1,108 @@
+"""The statements of searches: composed of constant pieces, with every value as a literal.
+
+Words of the projection are extracted as text and compared as bytes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from romancy_mysql._compare import compare
+from romancy_mysql._rows import columns
+from romancy_mysql._sql import Raw, Statement, Text, comma, literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from romancy.storage.query import Query
+    from romancy_mysql._database import Database
+    from romancy_mysql._ways import Way
+
+__all__ = ["merged", "place", "scan", "select"]
+
+
+def select(database: Database, query: Query, way: Way) -> Statement:
+    """The rows of one way, in the order of its index."""
+    table = database.table("instances")
+    wanted = b"select " + columns(database) + b" from "
+    if way.looked_up:
+        origin = database.table("index") + b" x straight_join " + table + b" i on i.instance_id = x.instance_id"
+        return Statement("find", Raw(wanted + origin + _rest(query, way, b"x")))
+    origin = table + b" i force index (" + way.index + b")"
+    return Statement("find", Raw(wanted + origin + _rest(query, way, b"i")))
+
+
+def merged(database: Database, query: Query, ways: list[Way]) -> Statement:
+    """All ways at once, merged by the server. Only the rows of this page are read."""
+    table = database.table("instances")
+    places = [
+        b"(select i.instance_id, i.created_at from " + table + b" i force index (" + way.index + b")"
+        + _rest(query, way, b"i") + b")"
+        for way in ways
+    ]  # fmt: skip
+    page = places[0]
+    if len(places) > 1:
+        page = b"(select u.instance_id from (" + b" union all ".join(places) + b") u" + _order(query, b"u") + b")"
+    rest = b" k straight_join " + table + b" i on i.instance_id = k.instance_id"
+    return Statement("find", Raw(b"select " + columns(database) + b" from " + page + rest))
+
+
+def scan(database: Database, query: Query, ways: list[Way]) -> Statement:
+    """All rows of these ways, in the order of the table. The server sorts the ids of those that match."""
+    table = database.table("instances")
+    each = [b" and ".join([*way.where, *way.also]) for way in ways]
+    one_of = [b"(" + b" or ".join(each) + b")"] if all(each) else []
+    where = b" where " + b" and ".join([*one_of, *_filters(query, None, b"i")])
+    page = b"(select i.instance_id from " + table + b" i use index ()" + where + _order(query, b"i") + b")"
+    rest = b" k straight_join " + table + b" i on i.instance_id = k.instance_id"
+    return Statement("find", Raw(b"select " + columns(database) + b" from " + page + rest))
+
+
+def place(database: Database, query: Query, way: Way, behind: int) -> Statement:
+    """When the instance was started that has so many newer ones before it in the index of this way."""
+    where = [*way.where, *_bounds(query, b"i")]
+    text = b" where " + b" and ".join(where) if where else b""
+    origin = database.table("instances") + b" i force index (" + way.index + b")" + text
+    order = b" order by i.created_at desc, i.instance_id desc limit 1 offset %d" % behind
+    return Statement("find_place", Raw(b"select i.created_at from " + origin + order))
+
+
+def _rest(query: Query, way: Way, first: bytes) -> bytes:
+    """WHERE, ORDER BY and LIMIT. `first` has the columns of the order."""
+    where = [*way.where, *way.also, *_filters(query, way, first)]
+    text = b" where " + b" and ".join(where) if where else b""
+    return text + _order(query, first)
+
+
+def _order(query: Query, first: bytes) -> bytes:
+    return b" order by %b.created_at desc, %b.instance_id desc limit %d" % (first, first, query.limit + 1)
+
+
+def _bounds(query: Query, first: bytes) -> Iterable[bytes]:
+    """The part of the order of pages that is asked for."""
+    if query.since is not None:
+        yield b"%b.created_at >= %b" % (first, literal(query.since))
+    if query.after is not None:
+        at, key = literal(query.after.created_at), literal(query.after.instance_id)
+        yield b"%b.created_at <= %b and (%b.created_at < %b or %b.instance_id < %b)" % (
+            first,
+            at,
+            first,
+            at,
+            first,
+            key,
+        )
+
+
+def _filters(query: Query, way: Way | None, first: bytes) -> Iterable[bytes]:
+    if query.statuses and not (way and way.by_status):
+        yield b"i.status in (" + comma(sorted(query.statuses)) + b")"
+    if query.instance_id is not None:
+        yield b"locate(" + literal(query.instance_id) + b", %b.instance_id) > 0" % first
+    yield from _bounds(query, first)
+    if query.conditions:
+        yield b"i.projection is not null"
+    for condition in query.conditions:
+        path = literal(Text(f'$."{condition.key}"'))
+        word = b"cast(json_unquote(json_extract(i.projection, " + path + b")) as binary)"
+        yield compare(word, condition.predicate)

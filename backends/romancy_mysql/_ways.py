@@ -1,0 +1,118 @@
+"""The ways to the rows of a search: which index gives them in the order of pages, and for which of its values.
+
+Instances whose declared paths do not contain the path of a condition have no rows in `romancy_index`. They are searched
+by their projection in addition, unless the search names workflows that have always declared the path.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from romancy.storage.query import Equals, In, Missing, index_predicate, path_key
+from romancy_mysql._compare import compare
+from romancy_mysql._effects import index_path
+from romancy_mysql._sql import comma, literal
+
+if TYPE_CHECKING:
+    from romancy.storage.query import Condition, Predicate, Query
+    from romancy_mysql._database import Database
+
+__all__ = ["Way", "in_index_alone", "known", "ways_to"]
+
+_SETS_EACH = 16
+_NAMES_EACH = 8
+_NAMES_MERGED = 100
+"""Up to this many names are each read in their own order if an index alone answers that."""
+
+
+class Way(Struct, frozen=True):
+    """One way to rows: the index that gives the order of pages, and the conditions on its columns."""
+
+    index: bytes
+    where: tuple[bytes, ...] = ()
+    also: tuple[bytes, ...] = ()
+    """What the index does not know of the rows."""
+    looked_up: bool = False
+    """The rows are found in `romancy_index`, with the alias x."""
+    by_status: bool = False
+    """The way itself asks for one status."""
+
+
+async def known(database: Database, query: Query) -> tuple[list[bytes] | None, dict[bytes, set[str]]]:
+    """The workflows that the query names, if it does, and the sets of paths that their instances have declared."""
+    if query.workflow_name is None and not query.conditions:
+        return None, {}
+    (answer,) = await database.ask(database.statement("index_sets"))
+    recorded = {bytes(name) for name, _, _ in answer.rows}
+    names: list[bytes] | None = None
+    if query.workflow_name is not None:
+        if b"" in recorded:
+            (found,) = await database.ask(database.statement("workflow_names"))
+            recorded |= {bytes(name) for (name,) in found.rows}
+        part = query.workflow_name.encode()
+        names = sorted(name for name in recorded if name and part in name)
+    wanted = recorded if names is None else {*names, b""}
+    return names, {bytes(short): _paths(paths) for name, short, paths in answer.rows if name in wanted}
+
+
+def ways_to(query: Query, names: list[bytes] | None, sets: dict[bytes, set[str]]) -> list[Way]:
+    """All ways to the rows. Together they meet every matching row, each in the order of its index."""
+    named = () if names is None else (b"i.workflow_name in (" + comma(names) + b")",)
+    by_index = _by_index(query, sets)
+    if by_index:
+        return [replace(way, also=(*way.also, *named)) for way in by_index]
+    few = _NAMES_EACH if query.conditions or query.statuses else _NAMES_MERGED
+    if names is not None and len(names) <= few:
+        return [Way(b"by_name", (b"i.workflow_name = " + literal(name),)) for name in names]
+    if names is None and query.statuses:
+        return [Way(b"by_status", (b"i.status = " + literal(status),), by_status=True) for status in query.statuses]
+    return [Way(b"by_age", also=named)]
+
+
+def _by_index(query: Query, sets: dict[bytes, set[str]]) -> list[Way]:
+    """The ways of a condition on a declared path. Empty if no condition is on one."""
+    declared = {path for paths in sets.values() for path in paths}
+    for condition in sorted(query.conditions, key=_usefulness):
+        wanted = _indexable(condition)
+        spellings = {path for path in declared if path_key(path) == condition.key}
+        if wanted is None or not spellings:
+            continue
+        compared = compare(b"x.value", wanted)
+        at = [b"x.path = " + literal(index_path(path)) for path in sorted(spellings)]
+        ways = [Way(b"primary", (one, compared), looked_up=True) for one in at]
+        others = [short for short, paths in sets.items() if not spellings & paths]
+        if len(others) > _SETS_EACH:
+            return [*ways, Way(b"by_age", also=(b"i.index_paths in (" + comma(others) + b")",))]
+        return ways + [Way(b"by_paths", (b"i.index_paths = " + literal(short),)) for short in others]
+    return []
+
+
+def _paths(joined: bytes) -> set[str]:
+    return set(joined.decode().split("\n")) if joined else set()
+
+
+def _usefulness(condition: Condition) -> int:
+    """The rank of a condition: smaller if it will probably leave fewer rows."""
+    match condition.predicate:
+        case Equals():
+            return 0
+        case In():
+            return 1
+        case _:
+            return 2
+
+
+def _indexable(condition: Condition) -> Predicate | None:
+    """The index's condition that holds wherever the condition holds. None for absence, which leaves no row there."""
+    predicate = index_predicate(condition.predicate)
+    if isinstance(predicate, Missing) or (isinstance(predicate, In) and predicate.or_missing):
+        return None
+    return predicate
+
+
+def in_index_alone(query: Query, way: Way) -> bool:
+    """Whether the index alone says which rows match."""
+    return not query.conditions and not way.also and (way.by_status or not query.statuses)
