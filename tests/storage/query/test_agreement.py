@@ -49,6 +49,7 @@ def test_the_reference_and_the_compiled_form_answer_the_truth_table() -> None:
     assert wrong == []
 
 
+@pytest.mark.long
 def test_every_document_with_the_filters_of_the_others() -> None:
     documents = [(raw, project(raw)) for raw in DOCUMENTS]
 
