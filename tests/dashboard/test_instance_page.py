@@ -25,7 +25,7 @@ from romancy.dashboard import asgi
 from romancy.dashboard._acting import ACTIONS
 from romancy.dashboard._search import Search
 from romancy.dashboard.bulk._matching import matching
-from romancy.engine.worker.recovery import Intake
+from romancy.engine.worker.intake import Intake
 from romancy_conformance.behaviour.coded import Masking
 from romancy_conformance.behaviour.waiting import status_is, until
 from tests.dashboard.browsing import Browser

@@ -81,7 +81,7 @@ async def test_a_change_ends_the_wait(far: MySQLStore, store: MySQLStore, monkey
         await noted.until("await_change")
         await store.commit([item])
 
-        assert await call == {item.instance_id}
+        assert await call == frozenset([item.instance_id])
         assert noted.names.count("await_change") == 1
 
 
@@ -99,7 +99,7 @@ async def test_what_is_not_committed_wakes_nobody_and_is_not_asked_for_again_and
         assert not call.done()
         assert noted.names.count("await_change") <= 2
         await wire.run(b"commit", "test")
-        assert await call == {item.instance_id}
+        assert await call == frozenset([item.instance_id])
 
 
 async def test_a_server_that_ends_long_statements_is_polled(
@@ -114,7 +114,7 @@ async def test_a_server_that_ends_long_statements_is_polled(
         await noted.until("touched", times=4)
         await store.commit([item])
 
-        assert await call == {item.instance_id}
+        assert await call == frozenset([item.instance_id])
         assert noted.names.count("await_change") <= 2
 
 
@@ -132,7 +132,7 @@ async def test_a_server_that_refuses_the_statement_is_polled(
         await noted.until("touched", times=4)
         await store.commit([item])
 
-        assert await call == {item.instance_id}
+        assert await call == frozenset([item.instance_id])
         assert noted.names.count("await_change") <= 1
     assert caplog.text.count("polling instead of waiting in the server") == 1
 
@@ -144,7 +144,7 @@ async def test_the_url_can_ask_for_polls(open_store: Open, storage_url: str, sto
         await noted.until("touched", times=4)
         await store.commit([item])
 
-        assert await call == {item.instance_id}
+        assert await call == frozenset([item.instance_id])
         assert "await_change" not in noted.names
 
 
