@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 TITLE: Final = "A network between worker and database"
 CORE: Final = False
-SIZES: Final = {"network_steps": 50, "network_workflows": 250}
+SIZES: Final = {"network_steps": 50, "network_workflows": 500, "network_at_once": 500}
 WHO: Final = ("romancy", "dbos", "edda", "absurd")
 ROUND_TRIPS: Final = (0.0, 0.5, 2.0, 5.0)
 
@@ -29,15 +29,16 @@ def measure(place: Place) -> Iterator[Figure]:
         return
     steps = place.sizes["network_steps"] * place.contestant.scale
     workflows = place.sizes["network_workflows"] * place.contestant.scale
+    at_once = place.sizes["network_at_once"]
     for milliseconds in ROUND_TRIPS:
         with place.database_url() as near:
             far = slow_wire(near, milliseconds) if milliseconds else nullcontext(near)
             with far as url, place.on(url) as driver:
                 place.count(driver.do("warm_up"))
                 one = driver.do("sequential", steps=steps)
-                many = driver.do("together", workflows=workflows, at_once=50)
+                many = driver.do("together", workflows=workflows, at_once=at_once)
         place.count(one)
         place.count(many)
         name = f"{milliseconds} ms" if milliseconds else "none"
         yield Figure(f"{name}: one after another", one["count"] / one["seconds"], "steps/s")
-        yield Figure(f"{name}: 50 at once", many["count"] / many["seconds"], "steps/s")
+        yield Figure(f"{name}: {at_once} at once", many["count"] / many["seconds"], "steps/s")
