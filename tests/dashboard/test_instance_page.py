@@ -34,6 +34,8 @@ from tests.dashboard.long_log import plant
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from romancy.storage.records import Claimed
+
 pytestmark = pytest.mark.anyio
 
 EVIL = "<script>alert(1)</script>\u202e\x00'\"--><svg onload=alert(2)>"
@@ -263,7 +265,11 @@ async def test_a_stuck_instance_shows_both_sides_of_its_divergence(
     if not recorded:
         told = ["activity ship", "by car as ship", "by car:1"]
         park = Intake.park
-        monkeypatch.setattr(Intake, "park", lambda intake, claimed, reason, _=None: park(intake, claimed, reason))
+
+        def wordy(intake: Intake, claimed: Claimed, reason: str, misfit: object = None) -> None:
+            park(intake, claimed, reason)
+
+        monkeypatch.setattr(Intake, "park", wordy)
 
     @activity(name="ship; by car")
     async def ship_by_car() -> None: ...
