@@ -316,7 +316,7 @@ async def test_sealed_inputs_are_searched_with_the_codec_alone(storage_url: str)
     hit, bulk = await without.get(search), await without.get("/bulk/cancel?where=item%3Dlamp")
     afterwards = await without.get("/instances?where=item%3Dchair")
     listed = await page(without, "/instances?id=sealed")
-    async with Romancy(storage_url, worker=False) as counting:
+    async with Romancy(storage_url, workflows=[shop], worker=False) as counting:
         store, now = counting._opened(), 2**62  # pyright: ignore[reportPrivateUsage] - what a job searches
         acted_on, _ = await matching(store, ACTIONS["cancel"], Search(where=("item=lamp",)), now)
         chair, _ = await matching(store, ACTIONS["cancel"], Search(where=("item=chair",)), now)
