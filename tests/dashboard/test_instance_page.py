@@ -25,7 +25,7 @@ from romancy.dashboard import asgi
 from romancy.dashboard._acting import ACTIONS
 from romancy.dashboard._search import Search
 from romancy.dashboard.bulk._matching import matching
-from romancy.engine.worker.intake import Intake
+from romancy.engine.worker.recovery import Recovery
 from romancy_conformance.behaviour.coded import Masking
 from romancy_conformance.behaviour.waiting import status_is, until
 from tests.dashboard.browsing import Browser
@@ -264,12 +264,12 @@ async def test_a_stuck_instance_shows_both_sides_of_its_divergence(
     told = ["activity ship; by car as ship; by car:1"]
     if not recorded:
         told = ["activity ship", "by car as ship", "by car:1"]
-        park = Intake.park
+        park = Recovery.park
 
-        def wordy(intake: Intake, claimed: Claimed, reason: str, misfit: object = None) -> None:
-            park(intake, claimed, reason)
+        def wordy(recovery: Recovery, claimed: Claimed, reason: str, misfit: object = None) -> None:
+            park(recovery, claimed, reason)
 
-        monkeypatch.setattr(Intake, "park", wordy)
+        monkeypatch.setattr(Recovery, "park", wordy)
 
     @activity(name="ship; by car")
     async def ship_by_car() -> None: ...
