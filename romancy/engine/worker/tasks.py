@@ -21,6 +21,9 @@ class Tasks:
     def __init__(self) -> None:
         self._lasting: set[asyncio.Task[None]] = set()
         self._passing: set[asyncio.Task[None]] = set()
+        self.interrupted = False
+        """Whether the event loop has cancelled a task that lasts, as it does at its end: after a second Ctrl-C, say."""
+        self._cancelled = False
 
     @property
     def idle(self) -> bool:
@@ -29,7 +32,7 @@ class Tasks:
 
     def last(self, work: Coroutine[Any, Any, None]) -> None:
         """Run this for as long as the worker."""
-        self._begin(work, self._lasting)
+        self._begin(work, self._lasting).add_done_callback(self._ended)
 
     def spawn(self, work: Coroutine[Any, Any, None], *sets: set[asyncio.Task[None]]) -> None:
         """Run this once. While it runs, it is also in the `sets`."""
@@ -37,17 +40,22 @@ class Tasks:
 
     async def cancel(self) -> None:
         """Cancel all of them, and wait for their ends."""
+        self._cancelled = True
         running = [*self._lasting, *self._passing]
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
-    def _begin(self, work: Coroutine[Any, Any, None], *sets: set[asyncio.Task[None]]) -> None:
+    def _begin(self, work: Coroutine[Any, Any, None], *sets: set[asyncio.Task[None]]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         for tasks in sets:
             tasks.add(task)
             task.add_done_callback(tasks.discard)
         task.add_done_callback(self.done)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self.interrupted |= task.cancelled() and not self._cancelled
 
     def done(self, task: asyncio.Task[None]) -> None:
         """Log the error by which a task stopped."""

@@ -263,7 +263,9 @@ class Worker:
             await asyncio.sleep(_A_MOMENT)
 
     async def _within_goodbye(self, work: Coroutine[Any, Any, object]) -> None:
-        if not await self._within(work, _LONGEST_GOODBYE):
+        if self.tasks.interrupted:
+            work.close()  # nothing would come of it: the tasks that write and claim have ended
+        elif not await self._within(work, _LONGEST_GOODBYE):
             logger.warning("the database does not answer during shutdown; others take over when the lease ends")
 
     async def _within(self, work: Coroutine[Any, Any, object], seconds: float) -> bool:
