@@ -202,7 +202,9 @@ def looks(store: Store, row: InstanceRow) -> Calls:
         calls["count what workers have"] = lambda: loads(["nobody"], most=20)
     last, slicing = Position(row.created_at, row.instance_id), slicing_of(store)
     if slicing is not None:
-        calls["count a slice"] = lambda: slicing(after=last, count=200, width=HOUR)
+        # No instance was started then: a batch has one time, and a slice looks twice at all that share its own.
+        between = Position(row.created_at - 1, row.instance_id)
+        calls["count a slice"] = lambda: slicing(after=between, count=200, width=HOUR)
     if slices is not None:
         calls["find the end of a slice"] = lambda: slices.place_behind(last, 200)
         calls["ask for undeclared paths"] = lambda: slices.undeclared("customer.id")

@@ -32,7 +32,7 @@ class Tasks:
 
     def last(self, work: Coroutine[Any, Any, None]) -> None:
         """Run this for as long as the worker."""
-        self._begin(work, self._lasting).add_done_callback(self._ended)
+        self._begin(work, self._lasting)
 
     def spawn(self, work: Coroutine[Any, Any, None], *sets: set[asyncio.Task[None]]) -> None:
         """Run this once. While it runs, it is also in the `sets`."""
@@ -46,13 +46,14 @@ class Tasks:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
-    def _begin(self, work: Coroutine[Any, Any, None], *sets: set[asyncio.Task[None]]) -> asyncio.Task[None]:
+    def _begin(self, work: Coroutine[Any, Any, None], *sets: set[asyncio.Task[None]]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         for tasks in sets:
             tasks.add(task)
             task.add_done_callback(tasks.discard)
+        if task in self._lasting:
+            task.add_done_callback(self._ended)
         task.add_done_callback(self.done)
-        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self.interrupted |= task.cancelled() and not self._cancelled
