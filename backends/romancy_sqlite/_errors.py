@@ -16,7 +16,7 @@ __all__ = ["is_busy", "is_item_fault", "is_stale", "is_uncertain", "translate", 
 
 _BUSY, _LOCKED, _NOMEM, _READONLY, _INTERRUPT, _IOERR, _CORRUPT = 5, 6, 7, 8, 9, 10, 11
 _FULL, _CANTOPEN, _PROTOCOL, _SCHEMA, _TOOBIG, _CONSTRAINT, _MISMATCH, _NOTADB = 13, 14, 15, 17, 18, 19, 20, 26
-_PERM, _AUTH = 3, 23
+_ERROR, _PERM, _AUTH = 1, 3, 23
 _BUSY_SNAPSHOT = 517
 
 _WAIT = frozenset({_BUSY, _LOCKED, _PROTOCOL, _SCHEMA})
@@ -41,7 +41,9 @@ _PERMANENT = frozenset({_PERM, _AUTH, _READONLY, _CORRUPT, _NOTADB, _CANTOPEN})
 
 
 def _code(error: BaseException) -> int:
-    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+    code = int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+    # SQLite has no code of its own for a first page that is damaged where it names the format of the file.
+    return _CORRUPT if code == _ERROR and "unsupported file format" in str(error) else code
 
 
 def is_busy(error: BaseException) -> bool:

@@ -86,3 +86,12 @@ def test_the_values_of_one_item_are_the_items_fault(fault: BaseException) -> Non
 @pytest.mark.parametrize("fault", [error(5), error(10), error(13), error(1), LookupError(), TypeError()])
 def test_what_befalls_all_is_nobodys_fault(fault: BaseException) -> None:
     assert not is_item_fault(fault)
+
+
+def test_a_file_of_an_unknown_format_is_damaged() -> None:
+    """Its first page is overwritten: SQLite tells it by words alone."""
+    damaged = sqlite3.OperationalError("unsupported file format")
+    damaged.sqlite_errorcode = 1
+
+    assert "the file is damaged" in str(translate(damaged, FILE))
+    assert isinstance(translate(damaged, FILE, opening=True), StorageConfigurationError)

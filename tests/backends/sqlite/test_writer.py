@@ -311,10 +311,7 @@ async def test_cancelled_work_that_was_waiting_is_not_done(store: SqliteStore) -
     assert await store.read(item.instance_id) is None
 
 
-async def test_a_file_damaged_under_way_is_reported_as_such(
-    open_store: Callable[..., Awaitable[SqliteStore]], path: Path
-) -> None:
-    store = await open_store()
+async def test_a_file_damaged_under_way_is_reported_as_such(store: SqliteStore, path: Path) -> None:
     await store.commit([start() for _ in range(50)])
     connection = store._use()[0]._idle
     scribble(path)
