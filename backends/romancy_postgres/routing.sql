@@ -323,22 +323,19 @@ select null,
        case when (select count(*) from mail) = $1 then (select max(instance_id) from mail) end;
 
 -- name: sweep_ended
--- Remove the interests of instances that have ended or are not there, and those of former lives, and give back what the
--- ended had taken. An ended instance that another transaction holds may be about to be opened again, and is left for the
--- next sweep. Open instances are not locked: a claim skips what is locked, and nobody would tell it to look again.
+-- Remove the interests of instances that have ended or are gone, and those of former lives; give back what the ended had
+-- taken. An ended one that another transaction holds may be opened again, and is left. Open ones are not locked: a claim
+-- skips what is locked, and nobody would tell it to look again.
 with held as materialized (
-    select instance_id
-    from romancy_instances
+    select instance_id from romancy_instances
     where instance_id = any ($1::text[]) and status in ('completed', 'failed', 'cancelled')
-    order by instance_id
-    for no key update skip locked
+    order by instance_id for no key update skip locked
 ), judged as materialized (
     select t.instance_id, x.life, case when x.instance_id is not null then held.instance_id is not null end as over
     from unnest($1::text[]) as t (instance_id)
     left join held using (instance_id)
     left join romancy_instances x using (instance_id)
-    where held.instance_id is not null
-       or x.instance_id is null
+    where held.instance_id is not null or x.instance_id is null
        or x.status not in ('completed', 'failed', 'cancelled')
 ), gone as (
     delete from romancy_interests i
