@@ -224,8 +224,8 @@ async def test_a_payload_can_be_had_whole(app: Romancy, browser: Browser) -> Non
 
 async def test_a_page_costs_the_same_however_long_the_log_is(storage_url: str) -> None:
     """Statements are counted, and rows: no page reads more than a few slices of the log."""
-    await plant(storage_url, 5000)
     async with Romancy(storage_url, workflows=[bill], worker=False) as app:
+        await plant(storage_url, 5000)
         store = app._opened()  # pyright: ignore[reportPrivateUsage] - what the page reads with is counted
         asked: list[int] = []
         read = store.read

@@ -60,7 +60,7 @@ async def peak(work: Callable[[], Awaitable[object]]) -> int:
 @pytest.mark.backends("sqlite", *OTHERS)
 async def test_a_page_of_a_long_log_takes_no_more_memory(storage_url: str) -> None:
     few, many = EVENTS
-    async with Romancy(storage_url, worker=False):
+    async with Romancy(storage_url, workflows=[], worker=False):
         await plant(storage_url, few, "short")
         await plant(storage_url, many, "long")
     dashboard = asgi(storage_url)
