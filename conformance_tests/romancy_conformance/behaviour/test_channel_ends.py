@@ -108,7 +108,7 @@ async def takes_late(ctx: WorkflowContext, way: str) -> list[int]:
 
 
 async def test_terminated_receivers_leave_their_messages_to_others(app: Romancy, store: Store) -> None:
-    one = await app.start(takes, 3)
+    one = await app.start(takes, 4)  # one more than is published before it ends
     await asking(store, 2)
     await app.channel(Orders).publish(1)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sqlite3
 import sys
 import time
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,7 +37,7 @@ FULL = 5.0
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
     """A disk with little more room than the test needs."""
-    with mounted(tmp_path / "disk", "size=16m") as disk:
+    with mounted(tmp_path / "disk", "size=32m") as disk:
         yield disk
 
 
@@ -47,6 +48,21 @@ async def on_disk(disk: Disk, tmp_path: Path) -> AsyncIterator[Field]:
     await field.open()
     yield field
     await field.close()
+
+
+def fill_database(disk: Disk) -> None:
+    """Fill the disk, and then the room that the database has within its own files: its log is written over in turns."""
+    disk.fill()
+    with closing(sqlite3.connect(disk.folder / "romancy.db", timeout=60, isolation_level=None)) as connection:
+        size = 1 << 16
+        while size:
+            try:
+                connection.execute("create table if not exists ballast (data)")
+                connection.execute("insert into ballast values (zeroblob(?))", (size,))
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                    raise
+                size //= 2
 
 
 def noted(field: Field, what: str, activity: str = "") -> int:
@@ -70,7 +86,7 @@ async def test_a_disk_that_fills_up_under_load(on_disk: Field, disk: Disk) -> No
     again = 0
     for turn in (1, 2):
         await field.begun(turn * len(ids))
-        disk.fill()
+        await asyncio.to_thread(fill_database, disk)
         began = time.monotonic()
         ids.append(f"late-{turn}")
         starting = asyncio.create_task(field.start(ids[-1:], STEPS, 0.2))
