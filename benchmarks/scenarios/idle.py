@@ -21,7 +21,8 @@ TITLE: Final = "An idle process"
 CORE: Final = False
 SIZES: Final = {"idle_seconds": 30}
 WHO: Final = ("romancy", "dbos", "edda")
-SETTLE: Final = 5
+SETTLE: Final = 12
+"""Seconds before the counters are read. A backend of PostgreSQL that goes to rest may keep its counts for ten."""
 
 
 def measure(place: Place) -> Iterator[Figure]:

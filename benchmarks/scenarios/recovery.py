@@ -29,7 +29,7 @@ def measure(place: Place) -> Iterator[Figure]:
     with place.database_url() as url:
         with place.on(url, env={"ROMANCY_BENCH_HELD": "1"}) as driver:
             place.count(driver.do("warm_up"))
-            driver.do("hold", workflows=workflows)
+            driver.do("hold", patience=PATIENCE, workflows=workflows)
             driver.kill()
         began = time.perf_counter()
         with place.on(url) as driver:

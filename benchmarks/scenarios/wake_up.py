@@ -20,6 +20,7 @@ TITLE: Final = "From a signal or a timer to the next activity"
 CORE: Final = False
 SIZES: Final = {"wake_up_times": 100}
 WHO: Final = ("romancy", "dbos")
+PATIENCE: Final = 300.0
 
 
 def measure(place: Place) -> Iterator[Figure]:
@@ -27,7 +28,7 @@ def measure(place: Place) -> Iterator[Figure]:
     with place.driver() as driver:
         place.count(driver.do("warm_up"))
         for by in ("signals", "timers"):
-            answer = driver.do("wake_ups", times=place.sizes["wake_up_times"], by=by)
+            answer = driver.do("wake_ups", patience=PATIENCE, times=place.sizes["wake_up_times"], by=by)
             place.count(answer)
             took = sorted(answer["took"])
             yield Figure(f"{by}, median", statistics.median(took) * 1000, "ms")
