@@ -16,8 +16,10 @@ __all__ = ["number", "table"]
 
 
 def table(results: Results, name: str, title: str) -> str:
-    """Return the table of a scenario."""
-    cases = results.of(name)
+    """Return the table of a scenario. Databases that it leaves out have no line."""
+    cases = {
+        case: rounds for case, rounds in results.of(name).items() if any(one.figures or one.failed for one in rounds)
+    }
     names = figures_of(one for rounds in cases.values() for one in rounds)
     head = ["database", "", *names, "wrong"]
     lines = [f"### {title}", "", "| " + " | ".join(head) + " |", "|---|---|" + "--:|" * (len(names) + 1)]

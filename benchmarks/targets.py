@@ -27,6 +27,10 @@ RATE: Final = {"sqlite": 25_000.0, "postgres": 25_000.0, "mysql": 18_000.0, "mar
 """Steps a second of 500 workflows at once."""
 CPU: Final = 30.0
 """Microseconds of our own process for a step of 500 workflows at once."""
+GROWTH: Final = 1.2
+"""The time of a step in the last tenth of a workflow of 10,000, to that in the first tenth."""
+DISTANT: Final = 80.0
+"""Per cent of the steps of 500 workflows at once that remain when a round trip takes 5 ms longer."""
 BULK: Final = "500 at once, started in bulk"
 CPU_BULK: Final = "CPU a step, started in bulk"
 
@@ -67,6 +71,24 @@ def _judged(results: Results) -> Iterator[Held]:
         cost = _median(results, "together", database, "romancy", CPU_BULK)
         if cost is not None:
             yield Held(f"{database}, 500 at once, own CPU a step", f"{CPU:.0f} µs", f"{cost:.0f} µs", cost <= CPU)
+        growth = _median(results, "growth", database, "romancy", "last to first")
+        if growth is not None:
+            what = f"{database}, a step at the end of 10,000, to one at the beginning"
+            yield Held(what, f"at most {GROWTH} ×", f"{number(growth)} ×", growth <= GROWTH)
+        yield from _remaining(results, database)
+
+
+def _remaining(results: Results, database: str) -> Iterator[Held]:
+    """Judge what remains of a rate in worse conditions."""
+    for scenario, what, best, worst, least in (
+        ("workers", "eight workers, to one", "1", "8", 100.0),
+        ("network", "500 at once, 5 ms away, to none", "none: 500 at once", "5.0 ms: 500 at once", DISTANT),
+    ):
+        before = _median(results, scenario, database, "romancy", best)
+        after = _median(results, scenario, database, "romancy", worst)
+        if before and after is not None:
+            share = after / before * 100
+            yield Held(f"{database}, {what}", f"{least:.0f} %", f"{share:.0f} %", share >= least)
 
 
 def _ratios(results: Results, database: str) -> Iterator[Held]:

@@ -30,8 +30,9 @@ def measured() -> Results:
     return Results(commit="c", sizes={"sequential_steps": 50}, measured=rounds)
 
 
-def test_the_page_has_the_figures_of_the_committed_run() -> None:
-    path = TREE / "docs" / "benchmarks.md"
+@pytest.mark.parametrize("name", ["benchmarks.md", "benchmarks-all.md"])
+def test_a_page_has_the_figures_of_its_committed_run(name: str) -> None:
+    path = TREE / "docs" / name
     written = path.read_text("utf-8")
     results = Results.read(path.with_suffix("") / "results.json")
 
@@ -50,6 +51,28 @@ def test_a_target_is_reached_or_missed() -> None:
 
     assert "| sqlite, one after another, to DBOS Transact | 10 × | 20.0 × | reached |" in text
     assert "| sqlite, one after another, of the floor | 80 % | 79 % | **missed** |" in text
+
+
+def test_what_remains_in_worse_conditions_is_judged() -> None:
+    rates = {"workers": {"1": 100.0, "8": 99.0}, "network": {"none: 500 at once": 100.0, "5.0 ms: 500 at once": 80.0}}
+    cases = [
+        Measured(Case(scenario, "mysql", "romancy"), 1, [Figure(what, rate) for what, rate in figures.items()])
+        for scenario, figures in rates.items()
+    ]
+    growth = Measured(Case("growth", "mysql", "romancy"), 1, [Figure("last to first", 1.3, "×")])
+    text = targets.table(Results(measured=[*cases, growth]))
+
+    assert "| mysql, eight workers, to one | 100 % | 99 % | **missed** |" in text
+    assert "| mysql, 500 at once, 5 ms away, to none | 80 % | 80 % | reached |" in text
+    assert (
+        "| mysql, a step at the end of 10,000, to one at the beginning | at most 1.2 × | 1.30 × | **missed** |" in text
+    )
+
+
+def test_a_database_that_a_scenario_leaves_out_has_no_line() -> None:
+    results = Results(measured=[Measured(Case("idle", "sqlite", "romancy"), 1)])
+
+    assert "| sqlite |" not in tables.table(results, "idle", "An idle process")
 
 
 def test_other_sizes_forget_the_scenario_and_nothing_else() -> None:
