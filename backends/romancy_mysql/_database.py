@@ -1,7 +1,7 @@
 """The server as the adapter uses it: four pools, statements sent together, transactions with retries.
 
-Pools: `work` for the engine's statements; `pulse` with one connection for heartbeats, which nothing else can take;
-`sessions` for user code; and beside these, which share the configured size, `vigil` with one connection that waits.
+Pools: `work` for the engine's statements; `heartbeats` with one connection for heartbeats, which nothing else can take;
+`sessions` for user code; and beside these, which share the configured size, `waiting` with one connection that waits.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class Database:
     async def close(self) -> None:
         """Close every connection. Calls in flight fail."""
         self._open = False
-        await asyncio.gather(self.work.close(), self.pulse.close(), self.sessions.close(), self.vigil.close())
+        await asyncio.gather(self.work.close(), self.heartbeats.close(), self.sessions.close(), self.waiting.close())
 
     def check_open(self) -> None:
         """Refuse a call before `open` or after `close`."""
@@ -276,9 +276,9 @@ class Database:
         size = self.settings.pool_size
         engine = max(1, min(_ENGINE_POOL, size // 2))
         self.work = self._pool(engine)
-        self.pulse = self._pool(1, hurry=_HURRY)
+        self.heartbeats = self._pool(1, hurry=_HURRY)
         self.sessions = self._pool(max(1, size - engine - 1))
-        self.vigil = self._pool(1, after_connecting=_SEE_UNCOMMITTED)
+        self.waiting = self._pool(1, after_connecting=_SEE_UNCOMMITTED)
 
     def _pool(self, size: int, *, hurry: int = 1, after_connecting: Statement | None = None) -> Pool[Wire]:
         """A pool whose statements time out after a fraction of the usual time."""

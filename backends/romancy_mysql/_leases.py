@@ -27,7 +27,7 @@ class Leases:
         self._registered: set[str] = set()
 
     async def heartbeat(self, worker: Worker, *, leaving: bool) -> Pulse:
-        """As `Store.heartbeat` promises, in one round trip, on the `pulse` pool's connection."""
+        """As `Store.heartbeat` promises, in one round trip, on the `heartbeats` pool's connection."""
         database = self._database
         token = worker.token
         first = [] if token in self._registered else [database["register"].statement(_columns(worker))]
@@ -35,7 +35,7 @@ class Leases:
             *first,
             database["beat"].statement(_columns(worker), leaving=leaving),
             database.statement("peers", token=token),
-            pool=database.pulse,
+            pool=database.heartbeats,
         )
         self._registered.add(token)
         return Pulse(

@@ -1,11 +1,11 @@
 """Waiting for work: stores of one process tell each other at once; changes of other processes are found by polling.
 
-A poll is one indexed query for what was touched since the last one. Polls are frequent after a change. While nothing
-happens they slow down, with jitter, and then the server is asked to wait for a change (`_vigil.py`). Nothing polls
-while no caller waits. A transaction may commit a moment after the time it wrote, so each poll goes back a little
+A poll is one indexed query for the rows touched since the last poll. Polls are frequent after a change. While nothing
+happens they slow down, with jitter, and then the server is asked to wait for a change (`_server_wait.py`). A store polls
+only while a caller waits. A transaction may commit a moment after the time it wrote, so each poll goes back a little
 further than the last one reached, and one now and then some seconds. Under load all of that is read again and again, so
-the next poll comes the later the more the last one found. For what commits later still (a start inside a long
-transaction of the user's), waiting callers are told at long intervals to look everywhere.
+the next poll comes the later the more rows the last one found. For later commits (a start inside a long transaction of
+the user's), waiting callers are told at long intervals to look everywhere.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from weakref import WeakSet
 
 from romancy.errors import StorageError, StorageUnavailableError
 from romancy.storage.sqlkit.news import News, parted
-from romancy_mysql._vigil import Vigil
+from romancy_mysql._server_wait import ServerWait
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,7 +59,7 @@ class Wakeups:
         """The same for the outbox: that it may have news."""
         self._outbox_pace = _QUICKEST
         self._looking: asyncio.Task[None] | None = None
-        self._vigil = Vigil(database)
+        self._server_wait = ServerWait(database)
         self._pace = self._quickest = _QUICKEST
         """The seconds between two polls, and the least number of seconds after what the last one found."""
         self._hurry = asyncio.Event()
@@ -153,8 +153,8 @@ class Wakeups:
 
     async def _rest(self) -> None:
         """Wait until the next poll is due, or less if something happened and polling has become slow."""
-        if self._pace >= _PATIENT and self._vigil.may_wait:
-            await self._vigil.wait(self._reached)
+        if self._pace >= _PATIENT and self._server_wait.may_wait:
+            await self._server_wait.wait(self._reached)
             return
         now = asyncio.get_running_loop().time()
         seconds = self._looked_at + max(self._pace, self._quickest) * random.uniform(0.75, 1.25) - now  # noqa: S311
@@ -183,7 +183,7 @@ class Wakeups:
             self._far_at, self._recent = now, found
         else:
             self._recent |= found
-        self._vigil.judge(found=bool(fresh))
+        self._server_wait.judge(found=bool(fresh))
         if everything or len(found) == _AT_ONCE or now - self._everything_at > _EVERYTHING_EVERY:
             self._everything_at, pace = now, self._pace
             self._hear(None)

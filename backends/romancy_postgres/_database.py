@@ -1,8 +1,8 @@
 """The server as the adapter uses it: five pools, statements and transactions with retries, translated errors.
 
-Pools: `work` for the engine's statements and `sessions` for user code, together `pool_size` connections; `search` with
-two for searches, which may be slow; `pulse` with one for heartbeats and notifications, which nothing may delay; `ears`
-with the one that listens.
+Pools: `work` for the engine's statements and `sessions` for user code have together `pool_size` connections. `search` has
+two, for searches, which may be slow; `heartbeats` has one, for heartbeats and notifications, which nothing may delay;
+`listening` has the one that listens.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ class Database:
         engine = max(1, min(_ENGINE_POOL, size // 2))
         name = f"storage {self.settings.url}"
         self.work: Pool[EngineConnection] = Pool(name, self._connect_for_engine, HANDLING, engine)
-        self.pulse: Pool[EngineConnection] = Pool(name, self._connect_for_engine, HANDLING, 1)
-        self.ears: Pool[EngineConnection] = Pool(name, self._connect_for_engine, HANDLING, 1)
+        self.heartbeats: Pool[EngineConnection] = Pool(name, self._connect_for_engine, HANDLING, 1)
+        self.listening: Pool[EngineConnection] = Pool(name, self._connect_for_engine, HANDLING, 1)
         self.search: Pool[EngineConnection] = Pool(name, self._connect_for_search, HANDLING, _SEARCH_POOL)
         self.sessions: Pool[SessionConnection] = Pool(name, self._connect_for_session, HANDLING, size - engine)
 
@@ -92,7 +92,7 @@ class Database:
     async def close(self) -> None:
         """Close every connection. Calls in flight fail."""
         self._opened = False
-        pools = (self.work, self.pulse, self.ears, self.search, self.sessions)
+        pools = (self.work, self.heartbeats, self.listening, self.search, self.sessions)
         await asyncio.gather(*(pool.close() for pool in pools))
 
     async def fetch(

@@ -20,7 +20,7 @@ _ROUNDS = 3
 
 
 async def heartbeat(database: Database, worker: Worker, *, leaving: bool) -> Pulse:
-    """As `Store.heartbeat` promises, on a connection of the `pulse` pool."""
+    """As `Store.heartbeat` promises, on a connection of the `heartbeats` pool."""
     host = worker.host
     await database.fetch(
         "beat",
@@ -33,9 +33,9 @@ async def heartbeat(database: Database, worker: Worker, *, leaving: bool) -> Pul
         host.pid,
         host.pid_start,
         leaving,
-        pool=database.pulse,
+        pool=database.heartbeats,
     )
-    rows = await database.fetch("peers", worker.token, pool=database.pulse)
+    rows = await database.fetch("peers", worker.token, pool=database.heartbeats)
     return Pulse(
         now=rows[0]["now"],
         alive=rows[0]["alive"],

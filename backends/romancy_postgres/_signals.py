@@ -146,7 +146,7 @@ class Signals:
             outgoing, self._outgoing = self._outgoing, set()
             try:
                 await self._database.fetch(
-                    "notify", self._channel, payloads(self._origin, outgoing), pool=self._database.pulse
+                    "notify", self._channel, payloads(self._origin, outgoing), pool=self._database.heartbeats
                 )
             except StorageError:
                 return  # the others poll by themselves; so does this store when the server is back
@@ -157,7 +157,7 @@ class Signals:
         again = False
         while True:
             try:
-                connection = await self._database.ears.take()
+                connection = await self._database.listening.take()
                 try:
                     lost = await self._attach(connection)
                     if again:
@@ -167,7 +167,7 @@ class Signals:
                     await self._watch(connection, lost)
                 finally:
                     self._listening.clear()
-                    self._database.ears.discard(connection)
+                    self._database.listening.discard(connection)
             except (StorageError, *DRIVER_ERRORS):
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter
                 pause = min(pause * 2, _LONGEST_PAUSE)

@@ -164,7 +164,7 @@ def take_over(tx: Tx, worker: str, dead: Peer, body: bytes, writer: str, limit: 
         return Takeover(refused=True)
     if not held[0] and held[1] != dead.beat:
         return Takeover(refused=True)
-    tx.run("bury", (dead.token,))
+    tx.run("mark_dead", (dead.token,))
     owned = tx.rows("owned_heads", (dead.token, limit + 1))
     moved: list[str] = []
     for instance_id, life, head in owned[:limit]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import time
 
-__all__ = ["Company"]
+__all__ = ["LoneWriter"]
 
 _LONGEST_TURN = 0.001
 """Seconds after which a caller that writes again and again must let others run."""
 
 
-class Company:
+class LoneWriter:
     """Distinguishes one caller from many by the count in a turn, and expects the same count in the next turn."""
 
     def __init__(self) -> None:

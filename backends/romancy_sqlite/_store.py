@@ -25,7 +25,7 @@ from romancy_sqlite._gates import ThreadGate
 from romancy_sqlite._guard import Reason
 from romancy_sqlite._inbox import deliver_all
 from romancy_sqlite._joined import JoinedSession
-from romancy_sqlite._lone_writer import Company
+from romancy_sqlite._lone_writer import LoneWriter
 from romancy_sqlite._migrations import bring_up_to_date
 from romancy_sqlite._outbox import SqliteOutbox
 from romancy_sqlite._prune import KEYS_AT_ONCE, forget_keys, prune
@@ -83,7 +83,7 @@ class SqliteStore:
         for file in ("queries.sql", "claims.sql", "outbox.sql", "routing.sql"):
             self._sql |= load_queries(resources.files("romancy_sqlite") / file, settings.prefix)
         self._opened: tuple[_file.SharedFile, Watch] | None = None
-        self._company = Company()
+        self._lone = LoneWriter()
         self._in_flight: set[asyncio.Future[object]] = set()
         self._turns: set[Turn] = set()
         self._worker: Worker | None = None
@@ -155,7 +155,7 @@ class SqliteStore:
             check_step(step, worker)
         if not batch:
             return []
-        if lone is not None and self.gate is None and (self._company.expects_nobody() or await self._company.alone()):
+        if lone is not None and self.gate is None and (self._lone.expects_nobody() or await self._lone.alone()):
             writer = self._use()[0].writer
             if not writer.quick:
                 pass  # too slow a disk for the event loop's thread
@@ -271,7 +271,7 @@ class SqliteStore:
         return await self._queue(work, weight)
 
     async def _is_alone(self) -> bool:
-        return self.gate is None and (self._company.expects_nobody() or await self._company.alone())
+        return self.gate is None and (self._lone.expects_nobody() or await self._lone.alone())
 
     async def _queue(self, work: Callable[[Tx], Result], weight: int) -> Result:
         """Leave work to the writer's thread, which commits it together with other queued work."""

@@ -157,7 +157,7 @@ order by token;
 -- The columns that a takeover checks.
 select dead, beat from romancy_workers where token = ?;
 
--- name: bury
+-- name: mark_dead
 -- Declare a worker dead.
 update romancy_workers set dead = 1 where token = ? and dead = 0;
 

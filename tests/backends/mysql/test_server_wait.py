@@ -75,7 +75,7 @@ async def far(open_store: Open, storage_url: str) -> MySQLStore:
 
 async def test_a_change_ends_the_wait(far: MySQLStore, store: MySQLStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """The wait would last seven seconds. One is enough."""
-    monkeypatch.setattr("romancy_mysql._vigil.SECONDS", 7.0)
+    monkeypatch.setattr("romancy_mysql._server_wait.SECONDS", 7.0)
     item = start()
     async with resting(far) as (noted, call):
         await noted.until("await_change")

@@ -19,7 +19,7 @@ from romancy.errors import StorageUnavailableError
 if TYPE_CHECKING:
     from romancy_mysql._database import Database
 
-__all__ = ["Vigil"]
+__all__ = ["ServerWait"]
 
 _log = logging.getLogger("romancy.mysql")
 
@@ -31,7 +31,7 @@ _FIRST_REST, _LONGEST_REST = 0.5, 16.0
 _AFTER_FAILURE: Final = 10.0
 
 
-class Vigil:
+class ServerWait:
     """Waits in the server for one store, and tells when ordinary polls do better."""
 
     def __init__(self, database: Database) -> None:
@@ -53,7 +53,7 @@ class Vigil:
         ticks = max(1, round(seconds * 1000 / _TICK_MS))
         statement = database.statement("await_change", ticks=ticks, tick_ms=_TICK_MS, since=since)
         try:
-            (answer,) = await database.ask(statement, pool=database.vigil)
+            (answer,) = await database.ask(statement, pool=database.waiting)
             self._announced = bool(answer.rows)
         except StorageUnavailableError:  # the look that follows meets the error as well
             self._pause(_AFTER_FAILURE)
