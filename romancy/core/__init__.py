@@ -148,9 +148,6 @@ from romancy.core._ids import (
 from romancy.core._loop import (
     not_in_a_workflow,
 )
-from romancy.core._nothing import (
-    NO_DICT,
-)
 from romancy.core._own_errors import (
     own_classes,
 )
@@ -161,6 +158,9 @@ from romancy.core._replay import Replayed, current_run, replay
 from romancy.core._run import (
     Run,
     begin_of_retry,
+)
+from romancy.core._shared_empty import (
+    NO_DICT,
 )
 from romancy.core._thread_state import driving
 

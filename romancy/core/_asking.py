@@ -9,7 +9,7 @@ from romancy.core._answers import WaitAnswer
 from romancy.core._calls import Calls
 from romancy.core._ids import Ids
 from romancy.core._loop import DeterministicLoop, Timer, cancellation
-from romancy.core._nothing import NO_DICT, NO_LIST
+from romancy.core._shared_empty import NO_DICT, NO_LIST
 
 if TYPE_CHECKING:
     from romancy.core import _channel_events as ch

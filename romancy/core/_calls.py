@@ -14,7 +14,7 @@ from contextvars import Context
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from romancy.core._nothing import NO_DICT
+from romancy.core._shared_empty import NO_DICT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable

@@ -13,7 +13,7 @@ from romancy.core._asking import Asking
 from romancy.core._ids import derive
 from romancy.core._loop import FAR_FUTURE
 from romancy.core._memory import what_went_out
-from romancy.core._nothing import NO_DICT
+from romancy.core._shared_empty import NO_DICT
 from romancy.errors import ChannelModeConflictError, UsageError
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from romancy.core import _channel_events as ch
-from romancy.core._nothing import NO_DICT
 from romancy.core._recall import find_gone_out, find_received
+from romancy.core._shared_empty import NO_DICT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -20,8 +20,8 @@ from romancy.core._failures import activity_error, child_error
 from romancy.core._ids import automatic_child, derive
 from romancy.core._loop import FAR_FUTURE
 from romancy.core._memory import what_of, without_number
-from romancy.core._nothing import NO_DICT
 from romancy.core._recall import what_of_sent
+from romancy.core._shared_empty import NO_DICT
 from romancy.core._thread_state import threads
 from romancy.errors import EventTimeoutError, WorkflowCancelledError
 

@@ -15,8 +15,8 @@ from romancy.core import _events as ev
 from romancy.core._channels import CHANNEL_RULES
 from romancy.core._effects import Outcome
 from romancy.core._in_flight import AWAITED, LATEST, Attempted, Child, Compensable
-from romancy.core._nothing import NO_DICT, NO_LIST
 from romancy.core._recall import Recall, find_activity, find_child, find_event, find_message, find_sent, find_timer
+from romancy.core._shared_empty import NO_DICT, NO_LIST
 from romancy.errors import HistoryCorruptError
 from romancy.status import Status
 

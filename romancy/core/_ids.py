@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-from romancy.core._nothing import NO_DICT
+from romancy.core._shared_empty import NO_DICT
 from romancy.errors import UsageError
 
 _LONGEST_ID: Final = 255

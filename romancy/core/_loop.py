@@ -18,7 +18,7 @@ from romancy.core._complaints import Complaint, complaint
 from romancy.core._forbidden import AUDITED, REFUSED
 from romancy.core._generators import Generators
 from romancy.core._handles import GIVES_WAY, HOLDS_OUT, MOST, TURNS, Ready, Timer, effort_of
-from romancy.core._nothing import NO_DICT, NO_LIST
+from romancy.core._shared_empty import NO_DICT, NO_LIST
 from romancy.core._stable import StableFuture, StableTask, leaves_the_loop, whereabouts
 from romancy.core._teardown import PATIENCE, close_generator, close_task
 from romancy.core._thread_state import threads

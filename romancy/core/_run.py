@@ -18,9 +18,9 @@ from romancy.core._fold import State
 from romancy.core._ids import derive
 from romancy.core._loop import new_loop, orphans
 from romancy.core._match import Matcher
-from romancy.core._nothing import NO_LIST
 from romancy.core._outstanding import effects_of, outstanding
 from romancy.core._recall import Recall
+from romancy.core._shared_empty import NO_LIST
 from romancy.errors import HistoryCorruptError, NonDeterminismError, SerializationError
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from romancy.context import entered_activity
 from romancy.errors import RomancyError, UsageError
 from romancy.retry import Duration, seconds
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.memory import Database, bury, share
+from romancy.storage.memory import Database, mark_dead, share
 from romancy.testing._calls import name_of_activity
 from romancy.testing._clock import StandingClock
 from romancy.testing._mocks import Fault, Stage, fake_of
@@ -163,7 +163,7 @@ class TestApp(Romancy):
         self._skips += time.skips
         await time.close()
         await asyncio.gather(worker.abandon(), self._relaying.end(0.0))
-        bury(self._database, worker.leases.token)
+        mark_dead(self._database, worker.leases.token)
         self._time = self._worker = None
         await self.__aexit__(None, None, None)
         await self.__aenter__()

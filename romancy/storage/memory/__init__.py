@@ -17,7 +17,7 @@ from romancy.storage.memory._store import MemoryStore
 if TYPE_CHECKING:
     from romancy.storage.url import StorageURL
 
-__all__ = ["Database", "MemoryStore", "bury", "create_store", "share"]
+__all__ = ["Database", "MemoryStore", "create_store", "mark_dead", "share"]
 
 _shared: WeakValueDictionary[str, Database] = WeakValueDictionary()
 
@@ -27,7 +27,7 @@ def share(name: str, database: Database) -> None:
     _shared[name] = database
 
 
-def bury(database: Database, token: str) -> None:
+def mark_dead(database: Database, token: str) -> None:
     """Note that this worker is dead, so that others need not wait for the end of its lease."""
     row = database.tables["workers"].get((token,))
     if row is not None:
