@@ -122,6 +122,6 @@ class Waiting:
 
 def _used_anew(instance_id: str) -> InstanceNotFoundError:
     return InstanceNotFoundError(
-        f"the instance {instance_id!r} that was waited for was removed, and its id is used anew; ask again for the "
+        f"the instance {instance_id!r} that was waited for was removed, and its id is used again; ask again for the "
         "result of the new one"
     )

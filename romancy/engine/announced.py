@@ -1,4 +1,4 @@
-"""What a workflow's body sends, with the headers that hooks add to it. Its own log keeps what the body gave."""
+"""Adds the headers of hooks to what a workflow's body sends. The log keeps only what the body gave."""
 
 from __future__ import annotations
 

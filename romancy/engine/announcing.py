@@ -1,6 +1,6 @@
-"""Asks hooks for headers before something is sent, and tells them once the database has it.
+"""Asks hooks for headers before a send, and reports the send to them once it is committed.
 
-An app whose hooks want neither has no announcer, and pays nothing.
+An app without such hooks has no announcer, and no cost.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ class Announcer:
 
     @classmethod
     def of(cls, hooks: Iterable[Hook]) -> Announcer | None:
-        """The announcer for those of the hooks that want to be asked or told; None if none does."""
+        """The announcer for the hooks that define these methods; None if no hook does."""
         wanting = [hook for hook in hooks if type(hook).sending is not Hook.sending or type(hook).sent is not Hook.sent]
         return cls(wanting) if wanting else None
 
     def sending(
         self, kind: Any, name: str, to: str | None, headers: Mapping[str, str], sender: Sender | None = None
     ) -> Sending:
-        """What is about to be written, with all its headers."""
+        """The sendings that are about to be written, with all headers."""
         carried = dict(headers)
         sending = Sending(kind=kind, name=name, to=to, headers=carried, sender=sender)
         for hook in self._hooks:
@@ -49,7 +49,7 @@ class Announcer:
         return sending
 
     def sent(self, sendings: Iterable[Sending]) -> None:
-        """Tell that the database has these."""
+        """Report these sendings to hooks: the database has them."""
         for sending in sendings:
             for hook in self._hooks:
                 try:
@@ -59,7 +59,7 @@ class Announcer:
 
 
 def given(headers: Mapping[str, str]) -> Mapping[str, str]:
-    """The headers that a caller gave, and those that everything sent from this context carries."""
+    """The caller's headers, together with those that every sending from this context carries."""
     beside = brought.get()
     return {**beside, **headers} if beside else headers
 

@@ -32,7 +32,7 @@ class Slots:
         self.let_go = let_go
 
     async def take(self, live: Live, port: Port) -> None:
-        """Return when the session has the slot, or when nobody needs the slot any more."""
+        """Return when the session has the slot, or when no append of the instance needs it any more."""
         turn = live.lend_slot(port, asyncio.get_running_loop().create_future)
         if turn is None:
             return

@@ -1,6 +1,6 @@
-"""Channels in the engine: the interest behind a subscription, how it is registered, and messages on their way.
+"""Channels in the engine: a subscription's interest, its registration, and the messages sent.
 
-A subscription is registered after the commit that asked for it, outside of any append, because the answer may be no.
+A subscription is registered after the commit that asked for it, outside of any append, because it may be refused.
 Registering is idempotent: a worker that takes the instance over registers it again. An append drops it.
 """
 
@@ -70,13 +70,13 @@ def on_channel(effect: SendOnChannel, sender: str) -> ChannelMessage:
 
 
 def posted_on_channel(message: ChannelMessage, stamp: str) -> Posting:
-    """The message for whoever has subscribed."""
+    """The posting of a message for the subscribers of its channel."""
     place = Place(address_of_channel(message.channel), Spread.CHANNEL)
     return Posting(message_id=stamp, places=(place,), body=encode_message(message))
 
 
 class Joining:
-    """Registers the subscriptions of the instances of a worker, and tells their runs the answers."""
+    """Registers the subscriptions of a worker's instances, and feeds the answers to their runs."""
 
     def __init__(
         self,
@@ -101,10 +101,10 @@ class Joining:
             try:
                 await self._ask(live, effect)
             except InstanceNotFoundError:
-                pass  # it has ended, and its run is being told
+                pass  # the instance has ended, and its run gets the end
             except StorageUnavailableError as error:
                 logger.warning(
-                    "instance %s: cannot subscribe to channel %r yet, again in %.1f s: %s",
+                    "instance %s: cannot subscribe to channel %r yet, retried in %.1f s: %s",
                     live.instance_id, effect.channel, pause, error, extra=about(live),
                 )  # fmt: skip
                 await asyncio.sleep(pause)

@@ -28,7 +28,7 @@ def with_refusals(
     now: int,
     activate: Callable[[Live, list[Given]], Activation],
 ) -> Activation:
-    """Add to the activation, in the same commit, what follows from children whose ids are known to be taken."""
+    """Extend the activation by the refusals of children whose ids are taken, so that one commit holds both."""
     rounds = 0
     while children := _refused(activation, live.instance_id, taken):
         rounds += 1

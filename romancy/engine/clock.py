@@ -1,7 +1,7 @@
 """The database's time, estimated between heartbeats, and the machine's time since boot.
 
-The estimate dates events and decides when to look. It never decides who may write, so correctness does not depend on
-it.
+The estimate dates events and decides when to poll. It never decides which worker may write, so correctness does not
+depend on it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Timer(Protocol):
     """A call that was put off."""
 
     def cancel(self) -> None:
-        """Do not call."""
+        """Cancel the call."""
         ...
 
 
@@ -50,7 +50,7 @@ class DatabaseClock:
         self._last = 0
 
     def observe(self, now: int) -> None:
-        """Adjust the estimate: the database has just reported `now`."""
+        """Adjust the estimate to `now`, which the database has just reported."""
         self._offset = now - self._local() // 1000
 
     def now(self) -> int:
@@ -69,8 +69,7 @@ class DatabaseClock:
     def call_at(self, due: int, callback: Callable[..., None], *args: Any) -> Timer:
         """Call back on the event loop at a moment in the database's time, and at the latest in an hour.
 
-        The callback looks whether the moment has come: until then, the database's clock may have been put forward or
-        back.
+        The callback checks whether the moment has come: the database's clock may have been put forward or back.
         """
         wait = min(self.seconds_until(due), _LONGEST)
         return asyncio.get_running_loop().call_later(wait, callback, *args)

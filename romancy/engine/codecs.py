@@ -1,11 +1,11 @@
 """The store as the engine and the app see it: codecs open what is read and seal what is written.
 
 Only this module seals and opens bodies, and `coded_routing` those of messages that are posted to addresses. If no codec
-writes, every write is the store's own method.
+writes, every write calls the store directly.
 
-Commits, messages and inputs are sealed. The following stay readable: ids, names, keys, statuses, times, the short error
-text in the row of an instance, the projection that searches filter on, and commits that only say who owns the
-instance, which workers without the codecs write and read as well.
+Commits, messages and inputs are sealed. Not sealed are ids, names, keys, statuses, times, the short error text in the
+row of an instance, and the projection that searches filter on. Commits that only record a change of owner are not
+sealed either: workers without the codecs write and read them.
 
 A reader of an unreadable commit gets an error. An unreadable message or input is passed on unopened, so that only an
 instance that needs it fails. A process without the codecs can therefore look at instances and park them.
@@ -57,12 +57,12 @@ _PAUSE: Final = 1.0
 
 
 def coded(store: Store, codecs: Codecs) -> Store:
-    """Wrap the store so that these codecs open and seal what it keeps."""
+    """Wrap the store: these codecs seal what is written to it and open what is read from it."""
     return cast("Store", _CodingStore(store, codecs) if codecs.ids else _ReadingStore(store))
 
 
 def uncoded(store: Store) -> Store:
-    """The same open store for a reader without codecs: what was sealed stays sealed."""
+    """The same open store without codecs: sealed payloads stay sealed."""
     return cast("Store", store.without_codecs() if isinstance(store, _ReadingStore) else _ReadingStore(store))
 
 
@@ -244,7 +244,7 @@ class _CodingSession:
         try:
             sealed = self._sealing.sealed(item)
         except StorageUnavailableError:
-            await asyncio.sleep(_PAUSE)  # the attempt is repeated, and must not be repeated in a tight loop
+            await asyncio.sleep(_PAUSE)  # the attempt is repeated; avoids a tight loop
             raise
         return await self._session.commit(sealed, worker=worker)
 

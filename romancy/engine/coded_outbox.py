@@ -1,4 +1,4 @@
-"""The outbox as relays and operators see it through an app's codecs: bodies are opened when they are read."""
+"""The outbox as relays and operators see it: an app's codecs open bodies when they are read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["OpenedOutbox"]
 
 
 class OpenedOutbox:
-    """Opens what is read from an outbox. What cannot be opened is passed on as it is."""
+    """Opens bodies that are read from an outbox. A body that cannot be opened is passed on sealed."""
 
     def __init__(self, outbox: Outbox, opened: Callable[[OutboxRow], OutboxRow]) -> None:
         self._outbox = outbox

@@ -1,9 +1,9 @@
-"""Messages that are posted to addresses, sealed and opened.
+"""Seals and opens messages that are posted to addresses.
 
-A posted message may reach many inboxes and letter boxes, under other ids. So it is sealed for the first address that it
-is posted to and for its message id, and both stand in a line before what the codecs wrote:
-`{"type":"SealedFor","address":"k/5/order/7","message_id":"01…"}`. Whoever opens a copy reads them there, and a codec
-that binds a payload to its place finds the place in which it was sealed.
+A posted message may reach many inboxes and letter boxes, under other ids. So it is sealed for its message id and the
+first address that it is posted to. Both are written in a line before the output of the codecs:
+`{"type":"SealedFor","address":"k/5/order/7","message_id":"01…"}`. A reader of a copy takes both from that line, so a
+codec that binds a payload to its place gets the place for which the message was sealed.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def sealed(codecs: Codecs, posting: Posting) -> Posting:
 
 
 def opened(codecs: Codecs, row: Routed) -> Routed:
-    """The message as it was posted. If it cannot be opened, it stays sealed, as other messages do."""
+    """The message as it was posted. A message that cannot be opened stays sealed."""
     if not row.body.startswith(_BEGINNING):
         return row
     head, _, body = row.body.partition(b"\n")
@@ -62,7 +62,7 @@ def opened(codecs: Codecs, row: Routed) -> Routed:
 
 
 class ReadingRouter:
-    """A router that opens what it brings."""
+    """A router that opens the messages it delivers."""
 
     def __init__(self, router: Router, codecs: Codecs) -> None:
         self._router = router
@@ -80,7 +80,7 @@ class ReadingRouter:
 
 
 class CodingRouter(ReadingRouter):
-    """A router that seals what is posted as well."""
+    """A router that also seals posted messages."""
 
     async def post(self, batch: Sequence[Posting], /) -> list[Delivered]:
         return await self._router.post([sealed(self._codecs, one) for one in batch])

@@ -83,7 +83,7 @@ _LONGEST_ERROR: Final = 1000
 
 
 def new_life() -> int:
-    """A number that no other life of an id has."""
+    """A random number that tells this life of an id from all others."""
     return secrets.randbits(53) | 1
 
 
@@ -126,9 +126,9 @@ def start_row(
     change: Change | None = None,
     delay: int | None = 0,
 ) -> Start:
-    """A new instance whose log begins with these events.
+    """The start of an instance whose log begins with these events.
 
-    `owner` drives it; without one, any worker that knows the workflow.
+    `owner` is the worker that drives it. Without one, any worker that knows the workflow may claim it.
     """
     started = events[0]
     assert isinstance(started, WorkflowStarted)  # noqa: S101 - a log begins with its start
@@ -164,9 +164,9 @@ def start_of(
     delay: int | None = 0,
     headers: dict[str, str] | None = None,
 ) -> Start:
-    """A start that has not been driven. Any worker that knows the workflow may continue it.
+    """A start that was not driven yet. Any worker that knows the workflow may claim it.
 
-    Without `headers`, it has those of the definition.
+    Without `headers`, the instance gets those of the definition.
     """
     headers = definition.headers if headers is None else headers
     started = first_input(definition, input, life=life, now=now, parent=parent, headers=headers)
@@ -174,7 +174,7 @@ def start_of(
 
 
 class SideEffects(NamedTuple):
-    """Children, messages to instances, outgoing messages, and messages to whoever is interested."""
+    """Children, messages to instances, outgoing messages, and messages posted to addresses."""
 
     children: list[StartChild]
     deliveries: tuple[Delivery, ...]
@@ -189,7 +189,7 @@ def side_effects(
     stamp: Callable[[], str],
     announces: Observer | None = None,
 ) -> SideEffects:
-    """What the transaction of the append must also write. `announces` asks hooks for headers."""
+    """Everything else that the transaction of the append must write. `announces` asks hooks for headers."""
     children: list[StartChild] = []
     deliveries: list[Delivery] = []
     outbox: list[OutboxRow] = []
@@ -228,7 +228,7 @@ def side_effects(
 
 
 def _sent(effect: Send | SendOnChannel, live: Live, stamp: str) -> Delivery | Posting:
-    """What a workflow sends: to an instance, or to whoever is interested."""
+    """The message that a workflow sends, as a delivery to an instance or a posting to addresses."""
     if isinstance(effect, SendOnChannel):
         message = on_channel(effect, live.instance_id)
         return posted_on_channel(message, stamp) if effect.to is None else _to(effect.to, message, stamp)
@@ -260,7 +260,7 @@ def is_step(live: Live, activation: Activation, inputs: Sequence[tuple[Input, Ma
 def how_many_fit(inputs: Sequence[tuple[Input, Mail | None]]) -> int:
     """How many of the inputs fit into one commit; at least one.
 
-    They may fill half of a commit, because the events that follow from them need room as well.
+    They may fill half of a commit; the other half is for the events that follow from them.
     """
     size = 0
     for count, (event, _) in enumerate(inputs):
@@ -272,7 +272,7 @@ def how_many_fit(inputs: Sequence[tuple[Input, Mail | None]]) -> int:
 
 
 def change_for(live: Live, activation: Activation, now: int, *, consumed: bool) -> Change | None:
-    """The change of the instance's row after this activation; None if no query and no claim would see a difference."""
+    """The change of the row after this activation; None if it changes no column that queries or claims read."""
     status = activation.status
     if activation.parked is not None:
         return Change(
@@ -295,7 +295,7 @@ def change_for(live: Live, activation: Activation, now: int, *, consumed: bool) 
 
 
 def _rests(live: Live, activation: Activation, now: int) -> bool:
-    """Whether the instance has nothing to do for long enough that it should have no owner."""
+    """Whether the instance has nothing to do for so long that the worker should release it."""
     if live.inputs or _is_at_work(live) or activation.status in TERMINAL_STATUSES or is_bound(live):
         return False
     if any(isinstance(effect, StartChild) and effect.again for effect in activation.effects):
@@ -303,7 +303,7 @@ def _rests(live: Live, activation: Activation, now: int) -> bool:
     if live.post.is_pressing:
         return False  # the message is fed after this append: the previous run had no use for it
     if live.returning or live.post.has_strays:
-        return False  # a message goes back first; nobody else would look for it here
+        return False  # a message is given back first; no other worker knows of it
     if len(live.post) and any(
         isinstance(effect, (AwaitEvent, AwaitChannel)) and live.post.has_for(effect) for effect in activation.effects
     ):
@@ -312,7 +312,7 @@ def _rests(live: Live, activation: Activation, now: int) -> bool:
 
 
 def is_bound(live: Live) -> bool:
-    """Whether a retried run has work left that only this process knows of."""
+    """Whether a retried run has outstanding work that only this process knows of."""
     return bool(live.reviving) or live.run.remembers
 
 
@@ -323,10 +323,10 @@ def _is_at_work(live: Live) -> bool:
 
 
 def _look_again(live: Live, now: int) -> int | None:
-    """When to load a resting instance again if no message arrives before.
+    """When to load a resting instance again if no message arrives earlier.
 
-    An instance that waits for its children to stop has the status of an instance being cancelled. A sweep would take it
-    for stranded, so workers look at it from time to time, and less often the longer it waits.
+    An instance that waits for its children to stop has the status of an instance being cancelled. A sweep would treat
+    it as stranded. Workers therefore load it from time to time, and less often the longer it waits.
     """
     state = live.run.state
     wake_at = state.wake_at()
@@ -336,7 +336,7 @@ def _look_again(live: Live, now: int) -> int | None:
 
 
 def idle_release(live: Live, now: int, writer: str) -> Append | None:
-    """An append that only gives up ownership, if the instance was claimed for nothing and has long to wait."""
+    """An append that only releases the instance, if the claim brought no work and the next due time is far."""
     wake_at = _look_again(live, now)
     idle = live.slot is FREE and not (live.inputs or _is_at_work(live) or is_bound(live) or live.returning)
     if not idle or (wake_at is not None and wake_at - now <= _REST_AFTER):
@@ -346,7 +346,7 @@ def idle_release(live: Live, now: int, writer: str) -> Append | None:
 
 
 def handing_back(live: Live, now: int, writer: str) -> Append:
-    """An append that offers the instance to any worker: at once if it has something to do."""
+    """An append that releases the instance to any worker. If it has something to do, it is due at once."""
     busy = live.inputs or live.run.resumable or is_bound(live) or _is_at_work(live) or live.returning
     wake_at = now if busy else _look_again(live, now)
     change = Change(status=live.run.status(), seen=live.signals, release=True, wake_at=wake_at)
@@ -356,7 +356,7 @@ def handing_back(live: Live, now: int, writer: str) -> Append:
 def termination(
     live: Live, now: int, reason: str, delivery_id: str, writer: str, stamp: Callable[[], str]
 ) -> tuple[Append, Activation]:
-    """The append that terminates the instance and consumes the message that asked for it, and how the instance ends."""
+    """The append that terminates the instance and consumes the request to terminate, with the outcome."""
     reason = reason or "terminated"
     end = Ended(Status.CANCELLED, reason=reason)
     deliveries = side_effects((), end, live, stamp).deliveries

@@ -1,10 +1,10 @@
-"""Dispatching: what is posted, or asked for, at an address is routed soon after the commit that wrote it.
+"""Dispatches messages and interests at an address soon after the commit that wrote them.
 
-Every app has a dispatcher, with a worker or without one. It makes one dispatch at a time, for all addresses that were
-named since the last one. What it does not come to do (a crash, a closed app), the sweep of some worker does.
+Every app has a dispatcher, with a worker or without one. It runs one dispatch at a time, for all addresses that were
+named since the last one. Whatever it leaves undone (a crash, a closed app), the sweep of a worker does.
 
-What fails is put aside and tried again with growing pauses, while everything else goes on. If the database answers, the
-addresses of a failed dispatch are divided, until the one that fails is alone.
+A failed dispatch is retried with growing pauses, while the others continue. If the database answers, the addresses of a
+failed dispatch are halved until the failing address is alone.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ logger = get_logger("romancy.engine")
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 5.0
 _LONGEST_PAUSE_OF_ONE: Final = 60.0
-"""For what fails although the database answers."""
+"""Pauses between retries of a dispatch that fails although the database answers."""
 _LONGEST_GOODBYE: Final = 5.0
 _LOOKS: Final = (0.02, 0.1, 0.5, 2.0)
 _AT_ONCE: Final = 200
@@ -39,23 +39,23 @@ _AT_ONCE: Final = 200
 _EXPIRE_EVERY: Final = 600.0
 _EXPIRED_AT_ONCE: Final = 1000
 _TOLD: Final = 1000
-"""Upper bound on the addresses of which it is remembered that they were reported."""
+"""Upper bound on the addresses for which a warning was logged and is not repeated."""
 
 
 class _Job(ABC):
-    """Something to do, which is tried again if it fails."""
+    """One piece of work, retried if it fails."""
 
     def __init__(self, what: str) -> None:
         self.what = what
         self.pause = _FIRST_PAUSE
         self.answers = -1
-        """How often the database had answered when this failed; -1: it has not failed."""
+        """The count of the database's answers when this job failed; -1: it has not failed."""
         self.waits = False
-        """Whether it is tried again after a pause."""
+        """Whether the job is retried after a pause."""
 
     @abstractmethod
     async def do(self, store: Store) -> None:
-        """Do it. Raises what the store raises; nothing is half done then that cannot be done again."""
+        """Run the job. Raises the errors of the store; the job can then be run again."""
 
 
 class _Return(_Job):
@@ -86,7 +86,7 @@ class _Sweep(_Job):
             self._again()
 
     async def _expire(self, store: Store) -> bool:
-        """Once in a while, remove what was kept for long enough. Return whether there is more of it."""
+        """From time to time, remove kept messages that have expired. Return whether there are more."""
         if self._keep is None or time.monotonic() < self._expires_at:
             return False
         before = (await store.census()).now - round(self._keep * 1_000_000)
@@ -103,7 +103,7 @@ class _Dispatch(_Job):
         tell: Callable[[Mapping[str, str]], None],
         again: Callable[[Iterable[str]], None],
     ) -> None:
-        super().__init__(f"what is at {addresses[0]!r}" + f" and {len(addresses) - 1} more" * (len(addresses) > 1))
+        super().__init__(f"messages at {addresses[0]!r}" + f" and {len(addresses) - 1} more" * (len(addresses) > 1))
         self.addresses = addresses
         self._tell, self._again = tell, again
 
@@ -125,17 +125,17 @@ class _Dispatch(_Job):
 
 
 class Dispatcher:
-    """Dispatches what was asked for, until closed. A sweep removes what nobody has asked for in `keep` seconds."""
+    """Dispatches the requested addresses until closed. A sweep removes messages kept for over `keep` seconds."""
 
     def __init__(self, store: Store, keep: float | None = None) -> None:
         self._store = store
         self._addresses: dict[str, None] = {}
         self._jobs: deque[_Job] = deque()
-        """What is to be done before the addresses: give back, and try again."""
+        """Jobs that precede the next dispatch: messages to give back, and retries."""
         self._sweep = _Sweep(self._report, self.sweep, keep)
         self._sweeps = False
         self._aside: dict[str, None] = {}
-        """Addresses of dispatches that have failed and are tried again."""
+        """Addresses of failed dispatches that wait for a retry."""
         self._told: dict[str, None] = {}
         self._answers = 0
         """How often the database has answered."""
@@ -145,7 +145,7 @@ class Dispatcher:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is to be dispatched now. What has failed is tried again later."""
+        """Whether there is nothing to dispatch now, except retries that are not due yet."""
         return self._task is None and not (self._jobs or self._addresses or self._sweeps)
 
     def ask(self, addresses: Iterable[str]) -> None:
@@ -154,10 +154,10 @@ class Dispatcher:
         self._go_on()
 
     def ask_later(self, addresses: Iterable[str]) -> None:
-        """Dispatch these addresses now and, with growing pauses, a few times more.
+        """Dispatch these addresses now and, with growing pauses, a few more times.
 
-        Somebody else's transaction has posted there, and nobody says when it commits. If that takes longer, a sweep
-        comes across it.
+        The post is in the caller's transaction, and its commit is not announced. If the commit takes longer, a sweep
+        finds the post.
         """
         after, addresses = 0.0, tuple(addresses)
         for pause in _LOOKS:
@@ -165,21 +165,21 @@ class Dispatcher:
             self._call_later(after, lambda: self.ask(addresses))
 
     def sweep(self) -> None:
-        """Dispatch soon wherever there is something to do."""
+        """Soon dispatch every address that has something to route."""
         if not self._sweep.waits:
             self._sweeps = True
             self._go_on()
 
     def give_back(self, owner: Owner, delivery_ids: Sequence[str], address: str, done: Callable[[], None]) -> None:
-        """Put messages that an instance took and has no use for back to their address, and dispatch them again.
+        """Return messages that an instance took but cannot use to their address, and dispatch them again.
 
-        `done` is called once they are back, or were found to be gone.
+        `done` is called once they are back, or no longer exist.
         """
         self._jobs.append(_Return(owner, delivery_ids, done, lambda: self.ask((address,))))
         self._go_on()
 
     async def close(self) -> None:
-        """Wait for what was asked for, as long as the database answers."""
+        """Finish the requested dispatches, as long as the database answers."""
         self._closing = True
         for looking in self._later:
             looking.cancel()
@@ -190,7 +190,7 @@ class Dispatcher:
         if late:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            logger.warning("the database does not answer: what was sent last is routed by the sweep of a worker")
+            logger.warning("the database does not answer: a worker's sweep will route the last messages")
 
     def _call_later(self, seconds: float, call: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
@@ -206,7 +206,7 @@ class Dispatcher:
     def _ended(self, _: asyncio.Task[None]) -> None:
         self._task = None
         if not self._closing and (self._jobs or self._addresses or self._sweeps):
-            self._go_on()  # it was asked for after the last look
+            self._go_on()  # a request came after the last look
 
     async def _run(self) -> None:
         while (job := self._next()) is not None:
@@ -237,19 +237,19 @@ class Dispatcher:
         return None
 
     def _failed(self, job: _Job, error: Exception) -> None:
-        """Try again: in two parts at once if the database answers otherwise, else after a pause."""
+        """Retry: at once and in two halves if the database answers other calls, else after a pause."""
         away = isinstance(error, StorageUnavailableError)
         if job is self._sweep:
-            self._sweeps = False  # the next try is also what was asked for meanwhile
+            self._sweeps = False  # the retry also covers the sweep requested meanwhile
         if isinstance(job, _Dispatch):
             self._aside.update(dict.fromkeys(job.addresses))
             if len(job.addresses) > 1 and (not away or -1 < job.answers < self._answers):
                 self._jobs.extend(job.halves())
                 return
         if away:
-            logger.warning("%s: it waits to be routed: %s", job.what, error)
+            logger.warning("%s: not routed yet: %s", job.what, error)
         else:
-            logger.error("%s: it cannot be routed, and is tried again: %s", job.what, error, exc_info=error)
+            logger.error("%s: cannot be routed, retried: %s", job.what, error, exc_info=error)
         job.waits, job.answers = True, self._answers
         self._call_later(job.pause, lambda: self._retry(job))
         job.pause = min(2 * job.pause, _LONGEST_PAUSE if away else _LONGEST_PAUSE_OF_ONE)
@@ -260,10 +260,10 @@ class Dispatcher:
         self._go_on()
 
     def _report(self, held_up: Mapping[str, str]) -> None:
-        """Say once for each address that this process cannot dispatch it."""
+        """Log, once for each address, that this process cannot dispatch it."""
         for address, reason in held_up.items():
             if address not in self._told:
-                logger.warning("what is kept at %r waits for another worker: %s", address, reason)
+                logger.warning("messages at %r wait for another worker: %s", address, reason)
                 self._told[address] = None
         while len(self._told) > _TOLD:
             del self._told[next(iter(self._told))]

@@ -1,4 +1,4 @@
-"""Driving instances: feed inputs to a run, write what it decides, and carry out its effects once they are durable.
+"""Drives instances: feeds inputs to a run, writes its decisions, and carries out its effects once they are durable.
 
 An instance has one append slot. Inputs that arrive while the slot is taken wait and go into the next append together.
 If a run's memory may be wrong, the worker drops the run, tears it down, and replays the log.
@@ -37,6 +37,7 @@ from romancy.core import (
 )
 from romancy.engine.activities.attempt import id_of
 from romancy.engine.activities.runner import ENDS, unanswered
+from romancy.engine.admission import Admission
 from romancy.engine.appending import append_of
 from romancy.engine.child_conflicts import with_refusals
 from romancy.engine.decide import (
@@ -58,7 +59,6 @@ from romancy.engine.post import NO_POST
 from romancy.engine.recur import continue_as_new
 from romancy.engine.returning import give_strays_back
 from romancy.engine.slot import FREE, GATHERING, GONE, TAKEN
-from romancy.engine.solitude import Solitude
 from romancy.errors import CodecError
 from romancy.storage.records import Append, Outcome
 
@@ -68,13 +68,13 @@ if TYPE_CHECKING:
     from romancy.core import Effect, Input, Run
     from romancy.engine.activities.port import Port
     from romancy.engine.activities.runner import Attempts
-    from romancy.engine.alarms import Alarms
     from romancy.engine.clock import DatabaseClock
     from romancy.engine.dispatcher import Dispatcher
     from romancy.engine.instance import Live
     from romancy.engine.log_writer import LogWriter
     from romancy.engine.observer import Observer
     from romancy.engine.pending_append import Given
+    from romancy.engine.timers import Timers
     from romancy.registry import Registry
     from romancy.storage.records import Mailbox
 
@@ -92,7 +92,7 @@ class Driver:
         registry: Registry,
         clock: DatabaseClock,
         writer: LogWriter,
-        alarms: Alarms,
+        timers: Timers,
         dispatcher: Dispatcher,
         stamp: Callable[[], str],
         nonce: Callable[[], str],
@@ -106,20 +106,20 @@ class Driver:
         observer: Observer | None = None,
         at_once: int | None = None,
     ) -> None:
-        """`attempts` makes the attempts, whose ends this driver feeds.
+        """`attempts` runs activities; this driver feeds their ends to the runs.
 
         `at_once`: how many due instances are fed in one turn of the event loop; None: all.
         """
         self.registry = registry
         self.clock = clock
         self.writer = writer
-        self.alarms = alarms
+        self.timers = timers
         self.dispatcher = dispatcher
         self.observer = observer
         self.announces = None if observer is None else observer.announces
         self.live: dict[str, Live] = {}
         self.taken: set[str] = set()
-        """Ids wanted for children that other instances have. Their start is not tried again; the parent is told."""
+        """Child ids that other instances have. The engine refuses the child instead of starting it."""
         self._stamp = stamp
         self._nonce = nonce
         self._finished = finished
@@ -130,7 +130,7 @@ class Driver:
         self._join = join
         self.ports = Ports()
         self.used = UsedMail()
-        self.solitude = Solitude()
+        self.admission = Admission()
         self.start_of_child = functools.partial(start_of_child, registry, clock, nonce)
         """Makes the first commit of a child."""
         self._at_once = at_once
@@ -140,7 +140,7 @@ class Driver:
 
     @property
     def to_write(self) -> int:
-        """How many instances have something to write, or have an append in flight, or had one a moment ago."""
+        """How many instances have, or had a moment ago, something to write or an append in flight."""
         return len(self.due) + self.writer.load
 
     # ── inputs ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -184,7 +184,7 @@ class Driver:
             return
         if port is not None and port.leaves_something:
             self.ports.put(event, port)
-        if live.inputs or live.holder is not None or self.ports.of or self.solitude.only is not None:
+        if live.inputs or live.holder is not None or self.ports.of or self.admission.only is not None:
             live.give(event)
             prepared = self._prepare(live)
         else:
@@ -193,7 +193,7 @@ class Driver:
             await self.writer.write(prepared.item, functools.partial(self.settle, prepared))
 
     def receive(self, live: Live, mailbox: Mailbox) -> None:
-        """Take in mail. A message that the run waits for becomes an input; the others are kept."""
+        """Take in mail. A message that the run waits for becomes an input; other messages are kept."""
         known = {mail.delivery_id for _, mail in live.inputs if mail is not None} | live.taking | live.returning.keys()
         known |= self.used.of(live.instance_id)
         try:
@@ -205,7 +205,7 @@ class Driver:
             self.go_on(live)
 
     def go_on(self, live: Live) -> None:
-        """Continue with what waited for the slot of the instance, if the slot is free."""
+        """Feed the inputs that waited for the instance's slot, if the slot is free."""
         if live.slot is FREE:
             if live.wanting:
                 live.hand_slot_over()
@@ -227,7 +227,7 @@ class Driver:
             give_strays_back(live, self.dispatcher, self.rest)
 
     def _terminate(self, live: Live, delivery_id: str, reason: str) -> None:
-        """End the instance as it stands: nothing of it continues to run, and nothing is compensated."""
+        """End the instance at once: stop all its work and compensate nothing."""
         self._stop(live)
         self._send(live, *termination(live, self.clock.now(), reason, delivery_id, self._nonce(), self._stamp))
 
@@ -246,7 +246,7 @@ class Driver:
             return None
         if live.holder is not None and live.is_held:
             return None
-        if self.solitude.only is not None and self.solitude.only != live.instance_id:
+        if self.admission.only is not None and self.admission.only != live.instance_id:
             return None  # the end of the trial feeds this instance again
         if len(live.inputs) == 1 and not self.ports.of:
             return self._prepare_fed(live, live.take_inputs(), NO_PORTS)
@@ -310,7 +310,7 @@ class Driver:
     def _activate(self, live: Live, inputs: list[Given]) -> Activation:
         floor = live.run.state.time
         if live.run.deferred:
-            floor = max(floor, self.clock.now())  # it continues now, whenever its inputs arrived
+            floor = max(floor, self.clock.now())  # it continues now, not when its inputs arrived
         events: list[Input] = []
         for index, (event, mail) in enumerate(inputs):
             if type(event) is EventTimedOut:
@@ -351,7 +351,7 @@ class Driver:
         if change is not None and live.changed(change):
             self._release(live, prepared.activation)
             return
-        # Hold the slot until every effect is carried out: an attempt that ends at once must find the others begun.
+        # Hold the slot until every effect is carried out: others must have begun before an attempt can end.
         try:
             self._carry_out(live, prepared)
         except Exception as error:
@@ -364,9 +364,9 @@ class Driver:
 
     def _release(self, live: Live, activation: Activation) -> None:
         if activation.outcome is not None and live.post.has_strays:
-            give_strays_back(live, self.dispatcher, self.rest)  # what came after a release, the next claim brings
+            give_strays_back(live, self.dispatcher, self.rest)  # the next claim brings later mail
         if live.interests is not None and live.interests.asked_to_the_end:
-            self.dispatcher.sweep()  # gives back what was taken for it and had not been counted when it ended
+            self.dispatcher.sweep()  # gives back messages taken for it but not yet counted when it ended
         self.let_go(live)
         self._finished(live, activation)
 
@@ -393,37 +393,37 @@ class Driver:
             case CancelActivity():
                 self.attempts.cancel(live, effect.activity_id)
             case StartTimer():
-                self._alarm(live, effect.timer_id, effect.due, TimerFired(at=effect.due, id=effect.timer_id))
+                self._arm_timer(live, effect.timer_id, effect.due, TimerFired(at=effect.due, id=effect.timer_id))
             case AwaitEvent() | AwaitChannel():
                 live.wait(effect)
                 if effect.due is not None:
-                    self._alarm(live, effect.wait_id, effect.due, EventTimedOut(at=effect.due, id=effect.wait_id))
+                    self._arm_timer(live, effect.wait_id, effect.due, EventTimedOut(at=effect.due, id=effect.wait_id))
             case StopAwaiting():
                 live.post.stop_waiting(effect.wait_id)
-                self.alarms.clear(live, effect.wait_id)
+                self.timers.clear(live, effect.wait_id)
             case CancelTimer():
-                self.alarms.clear(live, effect.timer_id)
+                self.timers.clear(live, effect.timer_id)
             case _:
                 self._do_outside(live, effect)
 
     def _do_outside(self, live: Live, effect: Effect) -> None:
-        """Bring about what happens to others."""
+        """Carry out an effect on another instance or a channel."""
         match effect:
             case StartChild(again=True):
                 self._revive(live, effect)
             case JoinChannel():
                 self._join(live, effect)
             case _:
-                pass  # other children and messages were part of the append itself
+                pass  # the append itself carried other children and messages
 
-    def _alarm(self, live: Live, name: str, due: int, event: Input) -> None:
+    def _arm_timer(self, live: Live, name: str, due: int, event: Input) -> None:
         if self.clock.seconds_until(due):
-            self.alarms.set(live, name, due, lambda: self.feed(live, event))
+            self.timers.arm(live, name, due, lambda: self.feed(live, event))
         else:
             live.give(event)  # the caller holds the slot and feeds this input next
 
     def _again(self, live: Live, attempt_id: str) -> None:
-        """Start the next attempt of a failed activity or compensation, at the time that the log names."""
+        """Schedule the next attempt of a failed activity or compensation, at the time in the log."""
         for effect in live.run.outstanding():
             if isinstance(effect, StartActivity | StartCompensation) and id_of(effect) == attempt_id:
                 self.attempts.start(live, effect)
@@ -457,7 +457,7 @@ class Driver:
         live.free_slot()
 
     def rest(self, live: Live) -> None:
-        """Release an instance that was claimed for nothing: nothing waits for its message, or its timer was moved."""
+        """Release an instance that has nothing to do after all: no wait fits its message, or its timer was moved."""
         if (item := idle_release(live, self.clock.now(), self._nonce())) is not None:
             self._send(live, item)
 
@@ -467,7 +467,7 @@ class Driver:
             self._send(live, handing_back(live, self.clock.now(), self._nonce()))
 
     def clear(self, live: Live) -> None:
-        """Clear the quarantine mark, unless an append is in flight, a session holds the slot, or it was released."""
+        """Clear the quarantine mark, unless the slot is taken, a session holds it, or the instance was released."""
         if live.slot is FREE and not live.is_held:
             self._send(live, live.append(self._nonce(), owner_changed(self.clock.now(), "", live.definition.code)))
 
@@ -489,9 +489,9 @@ class Driver:
         live.hand_slot_over()
 
     def _stop(self, live: Live) -> None:
-        """Discard everything that the present run started, and every input that waits to be fed."""
+        """Stop everything that the present run started, and discard the inputs that wait to be fed."""
         self.attempts.drop(live)
-        self.alarms.clear_all(live)
+        self.timers.clear_all(live)
         self.ports.forget(live.stop())
 
     def drop(self, live: Live, carried: Sequence[Given] = ()) -> None:

@@ -1,4 +1,4 @@
-"""What ended attempts leave behind (sessions, messages, callbacks), until the appends that carry their ends."""
+"""Keeps the sessions, messages and callbacks of ended attempts until their ends are appended."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Ports:
 
     @property
     def empty(self) -> bool:
-        """Whether no ended attempt has left anything that waits for its input to be fed."""
+        """Whether no port waits for its input to be fed."""
         return not self.of
 
     def put(self, event: Input, port: Port) -> None:
@@ -48,8 +48,8 @@ class Ports:
     def take(self, live: Live) -> tuple[list[Given], Mapping[int, Port]]:
         """Take the inputs of the next append, in the order of their times, and their ports by position.
 
-        The input of an attempt that holds a session goes alone. It goes first if nothing else can be written before the
-        session ends.
+        The input of an attempt that holds a session is taken alone. It is taken first if nothing else can be written
+        before the session ends.
         """
         live.sort_inputs()
         fitting = how_many_fit(live.inputs)
@@ -70,7 +70,7 @@ class Ports:
     ) -> Mapping[int, Port]:
         """The ports of the inputs that the run took.
 
-        An unwanted attempt's end is in no log, so its port is given up.
+        The log does not record the end of an unwanted attempt, so its port is given up.
         """
         unwanted = {id(event) for event in dropped}
         lost = {index for index in ports if id(inputs[index][0]) in unwanted}
@@ -78,10 +78,10 @@ class Ports:
         return {index: port for index, port in ports.items() if index not in lost}
 
     def carry_over(self, live: Live) -> list[Given]:
-        """Take the ends of attempts that were not fed yet, for the run that a replay puts in place of this one.
+        """Take the ends of attempts that were not fed yet, for the run that a replay creates instead of this one.
 
-        Their work is not repeated. An attempt with an open session is repeated: its transaction is dropped with the
-        run.
+        The engine does not repeat their work. It repeats an attempt with an open session, whose transaction ends with
+        the run.
         """
         ends = {id(event) for event, _ in live.inputs if isinstance(event, ENDS) and not self._has_session(event)}
         return live.take_ends(ends)

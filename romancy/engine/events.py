@@ -1,4 +1,4 @@
-"""Events on their way: what is posted for one that is not sent to an instance."""
+"""Turns events into postings and deliveries."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = ["dedupe_of", "delivery_of", "posting_of", "sent_by_workflow", "signal
 
 
 def posting_of(signal: Signal, message_id: str, *, chosen: bool) -> Posting:
-    """The posting of an event: for one that waits for its key, if it has one, and for all that listen to its type.
+    """The posting of an event: to one wait for its key, if it has a key, and to all waits for its type.
 
-    `chosen`: its id is the sender's own, and the same one again is to be recognised.
+    `chosen`: the sender chose the id, and a repetition must be recognised.
     """
     places: tuple[Place, ...] = (Place(address_of_type(signal.name), Spread.EVERY),)
     if signal.key is not None:
@@ -35,9 +35,9 @@ def posting_of(signal: Signal, message_id: str, *, chosen: bool) -> Posting:
 
 
 def delivery_of(signal: Signal, instance_id: str, delivery_id: str, *, chosen: bool) -> Delivery:
-    """The same for an event that a workflow or an activity sends to one instance.
+    """The delivery of an event that a workflow or an activity sends to one instance.
 
-    Its append does not read the receiver. So an id is remembered for the name of the instance, not for each life.
+    The sender's append does not read the receiver. So an id is remembered for the instance id, not for each life of it.
     """
     dedupe = dedupe_of(f"{len(instance_id)}:{instance_id}:{signal.source}", signal.event_id) if chosen else None
     return Delivery(instance_id=instance_id, delivery_id=delivery_id, body=encode_message(signal), dedupe=dedupe)
@@ -57,7 +57,7 @@ def sent_by_workflow(sent: MessageSent) -> Signal:
 
 
 def signal_of(event: OutgoingEvent, event_id: str) -> Signal:
-    """The message of an event, which gets this id unless its sender chose one."""
+    """The message of an event. It has this id unless its sender chose one."""
     return Signal(
         name=event.name,
         data=event.data,
@@ -72,5 +72,5 @@ def signal_of(event: OutgoingEvent, event_id: str) -> Signal:
 
 
 def dedupe_of(source: str, id: str) -> str:
-    """What identifies an event that is sent again: a key of bounded length."""
+    """A key of bounded length by which the database recognises an event that is sent again."""
     return "event-" + hashlib.sha256(f"{len(source)}:{source}:{id}".encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Starting instances: a start is driven up to its first wait before it is written, where that is possible.
+"""Drives new instances up to their first wait before their start is written, where possible.
 
 `[WorkflowStarted, ActivityScheduled(first)]` is then one row. A start row cannot carry children, messages or interests.
 In that case the start is written undriven, its owner drives it at once, and the next append carries them.
@@ -74,7 +74,7 @@ def begin(
 def start_of_child(
     registry: Registry, clock: DatabaseClock, nonce: Callable[[], str], live: Live, child: StartChild
 ) -> Start:
-    """The first commit of a child. Raises UsageError if this worker does not know its workflow."""
+    """The first commit of a child. Raises UsageError if this worker does not know the child's workflow."""
     definition: Workflow[..., object] | None = registry.workflows.get(child.workflow)
     if definition is None:
         raise UsageError(f"this worker does not know the child workflow {child.workflow!r}: give it to the app")

@@ -1,8 +1,8 @@
 """Raises the threshold of Python's garbage collector while many workflows are at work.
 
 A step makes a few dozen objects, which reference counting frees. With hundreds of loaded workflows and its default
-settings, the collector would visit every live object after every few steps. It would find nothing and cost a fifth of a
-step. The first threshold is therefore raised while batches keep coming, and restored a moment after the last one. The
+settings, the collector would visit every live object after every few steps. It would find nothing, and cost a fifth of
+a step. The first threshold is therefore raised while batches keep coming, and restored a moment after the last one. The
 collector belongs to the whole process: a program that has raised the threshold further, switched the collector off, or
 changes the threshold meanwhile, keeps its own setting.
 """
@@ -43,7 +43,7 @@ def _end() -> None:
 
 
 class GcPause:
-    """What one worker asks of the garbage collector."""
+    """One worker's share in the raised threshold."""
 
     def __init__(self) -> None:
         self._until = 0.0

@@ -1,12 +1,12 @@
-"""Commits that wait for company: the results of lazy activities, until the next append of their instance.
+"""Holds the results of lazy activities back until the next append of their instance.
 
-While the results of lazy activities are held back, their instance goes on: the run has been fed them, and the lazy
-activities that followed have begun. Anything else that follows (another activity, a timer, a message, a child, the end
-of the workflow) makes an append at once, which begins with what was held back. Without it, an alarm sends what there
-is. So a commit has the same events in the same order as without holding back, in fewer rows.
+While results are held back, their instance continues: the run was fed the results, and the next lazy activities have
+begun. Any other consequence (another activity, a timer, a message, a child, the end of the workflow) leads to an append
+at once, which begins with the held-back events. Otherwise a timer sends them. The log has the same events in the same
+order as without holding back, in fewer rows.
 
-The append slot of the instance counts as taken while something is held back: an append is being gathered. A worker that
-drops the instance drops what it holds back, and a replay runs those activities again.
+While events are held back, the instance's append slot is gathering an append. A worker that drops the instance also
+drops its held-back events, and a replay runs those activities again.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ LONGEST_WAIT: Final = 0.005
 """Seconds that a result waits for the next append of its instance."""
 _EVENTS: Final = 1000
 _BYTES: Final = 64 * 1024
-"""Results held back at most. The append that follows needs room as well."""
+"""Upper bound on the results held back. The append that follows needs room as well."""
 
 
 class HeldBack:
-    """The events of one instance that its next append begins with, and the inputs that they came from."""
+    """The events with which an instance's next append begins, and the inputs that led to them."""
 
-    __slots__ = ("alarm", "events", "inputs", "size")
+    __slots__ = ("events", "inputs", "size", "timer")
 
-    def __init__(self, alarm: TimerHandle) -> None:
-        self.alarm = alarm
+    def __init__(self, timer: TimerHandle) -> None:
+        self.timer = timer
         self.events: list[LogEvent] = []
         self.inputs: list[Given] = []
         self.size = 0
 
     @property
     def is_full(self) -> bool:
-        """Whether it should be sent without waiting any longer."""
+        """Whether the events should be sent now."""
         return self.size > _BYTES or len(self.events) > _EVENTS
 
     def add(self, activation: Activation, inputs: Sequence[Given]) -> None:
@@ -63,18 +63,18 @@ class HeldBack:
     def before(
         self, activation: Activation, inputs: list[Given], ports: Mapping[int, Port]
     ) -> tuple[Activation, list[Given], Mapping[int, Port]]:
-        """The activation with what was held back before it, its inputs, and its ports by their new positions."""
+        """The activation preceded by the held-back events, its inputs, and its ports by their new positions."""
         shift = len(self.inputs)
         joined = replace(activation, events=self.events + activation.events)
         return joined, self.inputs + inputs, {index + shift: port for index, port in ports.items()}
 
     def alone(self) -> Activation:
-        """What was held back, as an activation whose effects are carried out already."""
+        """The held-back events, as an activation whose effects are carried out already."""
         return Activation(events=self.events, effects=[], status=Status.RUNNING)
 
 
 def hold_back(live: Live, activation: Activation, inputs: Sequence[Given], send: Callable[[Live], None]) -> None:
-    """Keep the events of an activation for the next append. `send` is called when they have waited long enough."""
+    """Keep the events of an activation for the next append. `send` is called if no append comes in time."""
     held = live.held
     if held is None:
         held = HeldBack(asyncio.get_running_loop().call_later(LONGEST_WAIT, send, live))
@@ -85,9 +85,9 @@ def hold_back(live: Live, activation: Activation, inputs: Sequence[Given], send:
 
 
 def may_wait(live: Live, activation: Activation, inputs: Sequence[Given]) -> bool:
-    """Whether only results of lazy activities came in, and nothing follows from them but more lazy activities.
+    """Whether all inputs are results of lazy activities that lead only to more lazy activities.
 
-    These results are no longer noted as lazy. The caller makes sure that the run is still the same.
+    Removes the results from the record of lazy completions. The caller makes sure that the run is still the same.
     """
     answered = [event.id for event, _ in inputs if type(event) is ActivityCompleted and event.id in live.lazy]
     live.answer_lazily(answered)

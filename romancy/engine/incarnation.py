@@ -1,4 +1,4 @@
-"""The present identity of a worker: the token in its rows, and marks that nobody else makes."""
+"""The present identity of a worker: the token in its rows, and the nonces of its appends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["Incarnation"]
 
 
 class Incarnation:
-    """The token changes when a worker was declared dead and begins anew; the numbers continue."""
+    """A worker that was declared dead gets a new token and continues to count nonces."""
 
     __slots__ = ("numbers", "token")
 
@@ -18,5 +18,5 @@ class Incarnation:
         self.numbers = itertools.count(1)
 
     def nonce(self) -> str:
-        """A mark that no other append has."""
+        """A nonce that no other append has."""
         return f"{self.token}.{next(self.numbers)}"

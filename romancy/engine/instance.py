@@ -1,6 +1,7 @@
 """An instance loaded in a worker: its run, its one append slot, and what waits for the slot.
 
-Nobody else writes the fields of an instance. Its methods are synchronous, and refuse what its state does not allow.
+No other module writes the fields of an instance. Its methods are synchronous. They raise InternalError for what its
+state does not allow.
 """
 
 from __future__ import annotations
@@ -94,24 +95,24 @@ class Live:
         self.run_from = 1
         """The seq at which the current run begins."""
         self.signals = 0
-        """How many deliveries the mail read so far covers."""
+        """The delivery counter up to which the mail was read."""
         self.shown = Status.RUNNING
         """The status in the instance's row."""
         self.parent: Parent | None = None
         self.inputs: list[Given] = []
-        """What the run is fed next, each input with the message it was made from."""
+        """The inputs to be fed next, each with the message it was made from."""
         self.slot: Slot = FREE
         """What its append slot is used for."""
         self.held: HeldBack | None = None
-        """What its next append begins with, while the slot is GATHERING."""
+        """The events with which the next append begins, while the slot is GATHERING."""
         self.lazy: dict[str, None] = NO_DICT
-        """Lazy activities that have completed, and whose results were not fed yet."""
+        """Completed lazy activities whose results were not fed yet."""
         self.post = NO_POST
-        """Mail that nothing waits for yet, which stays in the inbox, and waits that no message has ended."""
+        """Mail that no wait fits yet, which stays in the inbox, and waits that no message has ended."""
         self.passed_over = False
-        """Whether the inbox holds a message not kept here: nobody could read it, or the run had no use for it."""
+        """Whether the inbox holds a message not kept here: it could not be read, or the run had no use for it."""
         self.taking = _NOBODY
-        """Deliveries that the append in flight was made from."""
+        """Ids of the deliveries that the append in flight was made from."""
         self.moved: Callable[[], None] | None = None
         """Called when the next append is in the log, or when the instance is released."""
         self.holder: Port | None = None
@@ -119,13 +120,13 @@ class Live:
         self.wanting: dict[Port, Future[None]] = NO_DICT
         """Attempts whose sessions wait for the slot, the first first."""
         self.interests: Interests | None = None
-        """What it has registered; None if it never has."""
+        """Its registered interests; None if it never registered any."""
         self.returning: dict[str, Mail] = NO_DICT
-        """Messages that were taken for it, and that are being given back because no wait has a use for them."""
+        """Messages that were taken for the instance and are being given back, because no wait fits them."""
         self.attempts: dict[str, Attempt] = {}
         """Activities and compensations that run or wait to run in this process."""
         self.reviving = _NOBODY
-        """Children of a former run that are being brought back."""
+        """Children of a former run that are being retried."""
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -136,11 +137,11 @@ class Live:
     # ── where it stands ─────────────────────────────────────────────────────────────────────────────────────────
 
     def followed(self, seq: int, writer: str | None) -> None:
-        """Record that its run has followed the log up to this row."""
+        """Record that the run has followed the log up to this row."""
         self.head, self.writer = seq, writer
 
     def stands_as(self, claimed: Claimed, run_from: int) -> None:
-        """Record what a claim and the run, which has followed the log, say of the instance."""
+        """Set the state from a claim and from a run that has followed the log."""
         started = self.run.state.started
         self.parent = started.parent if started is not None else None
         self.interests = interests_of(self.run.state)
@@ -149,63 +150,63 @@ class Live:
         self.shown = claimed.status
 
     def again(self, claimed: Claimed) -> Live:
-        """The instance after a rest, claimed again and unchanged. It goes on with the same run."""
+        """The instance, claimed again after it rested unchanged. It continues with the same run."""
         live = Live(claimed.instance_id, claimed.life, self.definition, self.run)
         live.followed(self.head, self.writer)
         live.stands_as(claimed, self.run_from)
         return live
 
     def begin_run(self) -> Run:
-        """Put a new run in place of the one that has just ended, which is closed."""
+        """Close the run that has just ended and put a new run in its place."""
         self.run.close()
         self.run = Run(self.definition, instance_id=self.instance_id, code=self.definition.code, runtime=RUNTIME)
         return self.run
 
     def registers(self, interests: Interests) -> None:
-        """Record what it registers from its next append on."""
+        """Set the interests that the next appends update."""
         self.interests = interests
 
     def revives(self, child_id: str) -> None:
-        """Record that a child of a former run is being brought back."""
+        """Record that a child of a former run is being retried."""
         self.reviving |= {child_id}
 
     def has_revived(self, child_id: str) -> None:
-        """Record that a child of a former run was brought back, or that this was given up."""
+        """Record that the retry of a child of a former run has ended, successfully or not."""
         self.reviving -= {child_id}
 
     # ── its slot ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def take_slot(self) -> None:
-        """Reserve the slot for what is about to be written or carried out."""
+        """Take the slot for an append, or for the effects of one."""
         if self.slot is not FREE:
             self._refuse("take its slot")
         self.slot = TAKEN
 
     def free_slot(self) -> None:
-        """Record that what follows from the last append is carried out."""
+        """Free the slot: the effects of the last append are carried out."""
         if self.slot is not TAKEN:
             self._refuse("free its slot")
         self.slot = FREE
 
     def gather(self, held: HeldBack) -> None:
-        """Hold this back for the next append."""
+        """Hold these events back for the next append."""
         if self.slot is not FREE:
             self._refuse("hold something back")
         self.slot, self.held = GATHERING, held
 
     def gathered(self) -> HeldBack:
-        """What was held back, for an append that follows now."""
+        """Take the held-back events, for an append that follows now."""
         held, self.held = self.held, None
         if held is None or self.slot is not GATHERING:
             self._refuse("end its gathering")
-        held.alarm.cancel()
+        held.timer.cancel()
         self.slot = FREE
         return held
 
     def let_go(self) -> None:
-        """Append nothing any more: another worker may own the instance now. What is held back is dropped."""
+        """Append nothing any more: another worker may own the instance now. Held-back events are dropped."""
         if self.held is not None:
-            self.held.alarm.cancel()
+            self.held.timer.cancel()
             self.held = None
         self.slot = GONE
         if self.moved is not None:
@@ -215,7 +216,7 @@ class Live:
         raise InternalError(f"instance {self.instance_id} cannot {what}: its slot is {self.slot.value}")
 
     def call_when_moved(self, moved: Callable[[], None] | None) -> None:
-        """Have this called when an append is settled, and when the instance is let go."""
+        """Call this back when an append is settled, or when the instance is let go."""
         self.moved = moved
 
     # ── sessions that take the slot (`append_slots.py`) ─────────────────────────────────────────────────────────
@@ -226,7 +227,7 @@ class Live:
         return self.holder is not None and not self.holder.ended
 
     def lend_slot(self, port: Port, turn: Callable[[], Future[None]]) -> Future[None] | None:
-        """Lend the slot to a session. If it has to wait for its turn, returns the future that brings it.
+        """Lend the slot to a session. If it has to wait for its turn, return the future that resolves then.
 
         A session of an instance that was let go (to clean up) needs no slot and does not wait.
         """
@@ -241,7 +242,7 @@ class Live:
         return waits
 
     def hand_slot_over(self) -> None:
-        """Give the slot, if no session has it, to the one that has waited longest for it.
+        """If no session has the slot, give it to the session that has waited longest.
 
         Once the instance is let go, all of them continue without the slot.
         """
@@ -253,7 +254,7 @@ class Live:
                 turn.set_result(None)
 
     def take_slot_back(self, port: Port) -> bool:
-        """Record that this session has ended, or never began. True if it had the slot."""
+        """Record that this session has ended, or never began. Returns True if it had the slot."""
         self.wanting.pop(port, None)
         if self.holder is not port:
             return False
@@ -263,11 +264,11 @@ class Live:
     # ── attempts ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def begins(self, attempt: Attempt) -> None:
-        """Record an attempt. It takes the place of a former one at the same activity."""
+        """Record an attempt. It replaces a former attempt at the same activity."""
         self.attempts[attempt.id] = attempt
 
     def ends(self, attempt: Attempt) -> bool:
-        """Record that an attempt has ended. False if the instance had let go of it, and nobody waits for its end."""
+        """Record that an attempt has ended. Returns False if the instance had let go of it before."""
         if self.attempts.get(attempt.id) is not attempt:
             return False
         del self.attempts[attempt.id]
@@ -296,11 +297,11 @@ class Live:
     # ── inputs ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def give(self, event: Input, mail: Mail | None = None) -> None:
-        """Let an input, and the message it was made from, wait to be fed."""
+        """Queue an input, with the message it was made from."""
         self.inputs.append((event, mail))
 
     def give_all(self, inputs: Iterable[Given]) -> None:
-        """Let these inputs wait to be fed."""
+        """Queue these inputs."""
         self.inputs += inputs
 
     def sort_inputs(self) -> None:
@@ -323,7 +324,7 @@ class Live:
         return ends
 
     def stop(self) -> list[Given]:
-        """Forget what the present run waits for. Returns the inputs that will not be fed."""
+        """Discard the waits and queued inputs of the present run. Returns the inputs that will not be fed."""
         self.lazy = NO_DICT
         self.post.stop_all()
         return self.take_inputs()
@@ -337,12 +338,12 @@ class Live:
         self.returning[mail.delivery_id] = mail
 
     def has_returned(self, delivery_id: str) -> bool:
-        """Record that a message was given back. True if it was the last one."""
+        """Record that a message was given back. Returns True if it was the last one."""
         self.returning.pop(delivery_id, None)
         return not self.returning
 
     def keep(self, mail: Mail) -> None:
-        """Keep a message that nothing is known to wait for."""
+        """Keep a message for which no wait is known."""
         if self.post is NO_POST:
             self.post = Post()
         self.post.keep(mail)
@@ -350,7 +351,7 @@ class Live:
     def take_in(self, rows: Iterable[InboxRow], signals: int) -> None:
         """Keep messages of the inbox, except those for another life of the id, and those kept already.
 
-        A message that only a newer version can read is passed over. Raises CodecError. `signals` deliveries are covered
+        A message that only a newer version can read is skipped. Raises CodecError. `signals` deliveries are covered
         now. This number may fall: the database can lose the last deliveries that it had accepted.
         """
         self.signals = signals
@@ -371,18 +372,18 @@ class Live:
             self.passed_over = True
 
     def keep_unless_fed(self, mails: Sequence[Mail], inputs: Sequence[Given]) -> None:
-        """Keep what the previous run had read and kept, except what it is about to be fed."""
+        """Keep the mail that the previous run had kept, except messages in queued inputs."""
         fed = {mail.delivery_id for _, mail in inputs if mail is not None}
         for mail in mails:
             if mail.delivery_id not in fed:
                 self.keep(mail)
 
     def unread(self) -> tuple[Mail, ...]:
-        """Mail that was read here and is still in the inbox: nothing waits for it, or its input was not fed yet."""
+        """Mail that was read here and is still in the inbox: no wait fits it, or its input was not fed yet."""
         return (*self.post.mail(), *(mail for _, mail in self.inputs if mail is not None))
 
     def keep_dropped(self, inputs: Sequence[Given], dropped: Sequence[Input]) -> None:
-        """Keep signals that came too late for their wait; the next wait finds them as if nobody had looked at them."""
+        """Keep signals that came too late for their wait: the next fitting wait receives them."""
         ids = {id(event) for event in dropped}
         for event, mail in inputs:
             if mail is not None and id(event) in ids:
@@ -402,7 +403,7 @@ class Live:
         return tuple(mail.delivery_id for mail in mails if mail is not None and not isinstance(mail.message, KEPT))
 
     def keep_for_next_run(self, inputs: Sequence[Given], dropped: Sequence[Input]) -> None:
-        """Keep all mail that the run which has just ended did not take, for the next run."""
+        """Keep all mail that the ended run did not receive, for the next run."""
         ids = {id(event) for event in dropped}
         too_late = [mail for event, mail in inputs if id(event) in ids]
         for mail in (*too_late, *(mail for _, mail in self.inputs)):
@@ -410,7 +411,7 @@ class Live:
                 self.keep(mail)
 
     def parent_of(self, child: StartChild | CancelChild) -> Parent:
-        """How this life of the instance appears to its child as a parent."""
+        """This life of the instance, as its child records its parent."""
         return Parent(self.instance_id, child.child_id, self.life)
 
     def wait(self, wait: AwaitEvent | AwaitChannel) -> None:

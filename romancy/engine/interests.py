@@ -1,8 +1,8 @@
-"""What an instance is interested in: its interests follow from its open waits and its subscriptions.
+"""Derives an instance's interests from its open waits and its subscriptions.
 
-Each append registers and drops the difference to what the database holds. So the log and the interests never disagree,
-and a workflow that waits for the same type again and again writes nothing. A wait with a key has an interest of its
-own, which the dispatch removes when it brings a message. The waits for a type without a key share one.
+Each append registers and drops the difference from what the database holds. So the log and the interests never
+disagree, and a workflow that waits for the same type again and again writes nothing. A wait with a key has an interest
+of its own, which the dispatch removes when it brings a message. The waits for a type without a key share one.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 Difference = tuple[tuple[Interest, ...], tuple[str, ...]]
-"""The interests to register, and the ids of those to drop."""
+"""The interests to register, and the ids of interests to drop."""
 
 NOTHING: Final = Raw(b"null")
 """No conditions."""
@@ -62,7 +62,7 @@ def interest_id_of(wait_id: str) -> str:
 
 
 class Interests:
-    """The interests of one run: what the database holds, and what is needed."""
+    """The interests of one run: those that the database holds, and those that the run needs."""
 
     __slots__ = (
         "_joined",
@@ -78,27 +78,27 @@ class Interests:
 
     def __init__(self) -> None:
         self.registered: dict[str, Interest] = {}
-        """What the database holds, unless a dispatch has removed it since."""
+        """The interests in the database, except those that a dispatch has removed since."""
         self.asked_to_the_end = False
-        """Whether the instance ended while it asked for a message. One may have been taken for it that it never saw."""
+        """Whether the instance ended during a wait. A dispatch may have taken a message for it that it never read."""
         self._needed: dict[str, Interest] = {}
         self._users: dict[str, int] = {}
-        """How many waits and subscriptions need it."""
+        """How many waits and subscriptions need each interest."""
         self._waits: dict[str, str] = {}
         """The interest of each open wait."""
         self._subscriptions: dict[str, None] = {}
         self._joined: dict[str, Interest] = {}
         """The subscriptions to channels that are registered, or are being registered."""
         self._left: dict[str, None] = {}
-        """Subscriptions that the run gave up in this activation. It may ask for the same channels again at once."""
+        """Subscriptions that the run gave up in this activation. It may subscribe to the same channels at once."""
         self._touched: dict[str, None] = {}
 
     def answered(self, interest_id: str) -> None:
-        """Note that a dispatch has removed this interest, because it found something for it."""
+        """Record that a dispatch has found a message for this interest, and removed the interest."""
         self.registered.pop(interest_id, None)
 
     def follow(self, state: State, activation: Activation) -> Difference:
-        """Take in one activation of the run."""
+        """Update the interests for one activation of the run."""
         for effect in activation.effects:
             if isinstance(effect, AwaitEvent):
                 self.open(effect.wait_id, effect.name, effect.key, effect.where)
@@ -122,7 +122,7 @@ class Interests:
         return new._difference()
 
     def give_up(self, left: Iterable[LeaveChannel]) -> None:
-        """Take in the subscriptions that an activation gives up, before the rest of it."""
+        """Remove the subscriptions that an activation gives up, before the rest of the activation is followed."""
         for effect in left:
             interest_id = subscription(effect.channel, effect.mode).interest_id
             if self._joined.pop(effect.channel, None) is not None:
@@ -130,14 +130,14 @@ class Interests:
             self._left[interest_id] = None
 
     def end(self, state: State) -> Difference:
-        """The difference when nothing is wanted any more."""
+        """The difference that drops all interests."""
         self._join(state)
         self.asked_to_the_end = any(one.kind is InterestKind.TAKE for one in self.registered.values())
         gone, self.registered = tuple(self.registered | self._left), {}
         return (), gone
 
     def open(self, wait_id: str, name: str, key: str | None, where: Raw) -> Interest:
-        """Note that a wait has begun, and return the interest that it needs."""
+        """Record that a wait has begun, and return the interest that it needs."""
         conditions = None if where == NOTHING else bytes(where)
         if key is None and conditions is None:
             interest = _of_type(name)
@@ -162,7 +162,7 @@ class Interests:
                 self._leave(_of_type(name).interest_id)
 
     def _take_from(self, wait_id: str, channel: str, mode: Mode) -> Interest | None:
-        """Note that a wait for a message of a channel has begun. Only a competing one has an interest of its own."""
+        """Record a new wait for a message of a channel. Only a competing one has an interest of its own."""
         if mode != "competing":
             return None
         interest = taking(channel, interest_id_of(wait_id))
@@ -171,7 +171,7 @@ class Interests:
         return interest
 
     def _join(self, state: State) -> None:
-        """Take in the subscriptions to channels. They are registered outside of appends, and dropped by appends."""
+        """Record the subscriptions to channels. They are registered outside of appends, and dropped by appends."""
         if not (state.channels or state.joining or self._joined):
             return
         modes = {asked.channel: asked.mode for asked in state.joining.values()} | state.channels
@@ -223,7 +223,7 @@ class Interests:
 
     @classmethod
     def of(cls, state: State) -> Interests:
-        """The interests of a run that was replayed, as its log says that the database holds them."""
+        """The interests of a replayed run: those that, by its log, the database holds."""
         interests = cls()
         for wait in state.waits.values():
             if ("waits", wait.id) in state.remembered:
@@ -242,7 +242,7 @@ class Interests:
 
 
 def difference(live: Live, activation: Activation, inputs: Sequence[Given], *, anew: bool) -> Difference:
-    """What the append of this activation registers and drops. `anew`: another run has taken the place of the last."""
+    """The interests that the append of this activation registers and drops. `anew`: another run has begun."""
     state = live.run.state
     before = live.interests
     left = [one for one in activation.effects if isinstance(one, LeaveChannel) and one.mode != "direct"]
@@ -265,7 +265,7 @@ def difference(live: Live, activation: Activation, inputs: Sequence[Given], *, a
 
 
 def interests_of(state: State) -> Interests | None:
-    """The interests of a run that was replayed; None if it has none."""
+    """The interests of a replayed run; None if it has none."""
     return Interests.of(state) if _wants(state) else None
 
 
@@ -274,15 +274,15 @@ def _wants(state: State) -> bool:
 
 
 def nothing_more(live: Live) -> Difference:
-    """What the last append of an instance drops."""
+    """The interests that the last append of an instance drops."""
     interests = live.interests or interests_of(live.run.state)
     return NO_DIFFERENCE if interests is None else interests.end(live.run.state)
 
 
 def routed_by(item: Append) -> Sequence[str]:
-    """The addresses to dispatch once the append is in the log: something was posted there, or is asked for there.
+    """The addresses to dispatch once the append is in the log: it posts there, or registers an interest there.
 
-    A new interest in a type needs no dispatch: nothing is kept there, and whoever posts something dispatches it.
+    A new interest in a type needs no dispatch: no message is kept there, and a sender dispatches what it posts.
     """
     if not item.routes:
         return ()

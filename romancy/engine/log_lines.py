@@ -25,7 +25,7 @@ _OWN_FOLDER: Final = __file__.rpartition("engine")[0]
 
 
 def say_attempt_failed(attempt: Attempt, info: ErrorInfo, raised: BaseException | None, delay: float | None) -> None:
-    """Log a failed attempt. The next one follows in `delay` seconds; None: no other follows.
+    """Log a failed attempt. The retry follows in `delay` seconds; None: there is no retry.
 
     `raised` is the local exception.
     """
@@ -40,7 +40,7 @@ def say_attempt_failed(attempt: Attempt, info: ErrorInfo, raised: BaseException 
 
 
 def _by_the_user(error: BaseException) -> TracebackType | None:
-    """The traceback from where it leaves the code of this library."""
+    """The traceback from the first frame outside this library."""
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OWN_FOLDER):
         trace = trace.tb_next
@@ -48,7 +48,7 @@ def _by_the_user(error: BaseException) -> TracebackType | None:
 
 
 def say_complaints(live: Live, activation: Activation) -> None:
-    """Log errors in the workflow that reached no code."""
+    """Log errors in the workflow that no code has handled."""
     for complaint in activation.warnings:
         logger.warning("instance %s: %s", live.instance_id, Said(complaint, complaint.brief), extra=about(live))
 
@@ -83,9 +83,9 @@ def say_refused(live: Live, answer: Answer) -> None:
 
 
 def say_stuck(instance: Concerned, reason: str) -> None:
-    """Log that the instance is stuck. Without this line, nobody who awaits its result would know.
+    """Log that the instance is stuck. A caller that awaits its result has no other notice of it.
 
-    The reason may quote arguments.
+    The reason may quote arguments, so the line does not hold it.
     """
     logger.warning(
         "instance %s: put aside, it is stuck; `error` of app.get_instance(…) says why, and app.resume(…) tries again%s",

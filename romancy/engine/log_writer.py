@@ -40,7 +40,7 @@ _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 5.0
 _A_MOMENT: Final = 0.25
 _TOLD_AT_ONCE: Final = 200
-"""How many submitters are told the outcome of their commits in one turn of the event loop."""
+"""How many submitters get the outcome of their commits in one turn of the event loop."""
 _MANY: Final = 32
 """A batch of this size or more raises the threshold of the garbage collector."""
 
@@ -55,7 +55,7 @@ class LogWriter:
         *,
         timed: Callable[[float, int], None] | None = None,
     ) -> None:
-        """`timed` is told how many seconds each commit took, and how many items it had."""
+        """`timed` is called with the seconds that each commit took and the number of its items."""
         self._store = store
         self._timed = timed
         self._incarnation = incarnation or Incarnation()
@@ -67,13 +67,13 @@ class LogWriter:
         self._flushed: list[asyncio.Future[None]] = []
         self._busy = False
         self._under_way = 0
-        """How many items the last batch sent has."""
+        """The number of items in the last batch sent."""
         self._written_at = -_A_MOMENT
         """When the last batch was answered."""
         self.written = 0
         """How many items have been written in all."""
         self._gathering = 0
-        """How many callers are about to submit more items for the next batch."""
+        """The number of callers that are about to submit more items for the next batch."""
         self._guest: asyncio.Task[Any] | None = None
         """A task that writes its own item."""
         self._apart: set[asyncio.Task[None]] = set()
@@ -81,7 +81,7 @@ class LogWriter:
 
     @property
     def load(self) -> int:
-        """How many items are queued or in flight, or were so a moment ago: as many are likely to follow."""
+        """How many items are queued or in flight, or were so a moment ago; about as many will follow."""
         recent = self._busy or asyncio.get_running_loop().time() - self._written_at < _A_MOMENT
         return len(self._queue) + self._under_way * recent
 
@@ -145,7 +145,7 @@ class LogWriter:
             self._settle([entry], outcomes)
         finally:
             self._busy, self._guest = False, None
-            if outcomes is None:  # cancelled: the store recognises the item by its nonce if it is written already
+            if outcomes is None:  # cancelled: the store recognises a written item by its nonce
                 self._queue.insert(0, entry)
             if self._queue or self._flushed:
                 self._wake()
@@ -213,9 +213,9 @@ class LogWriter:
                 self._queue[:0] = batch
 
     async def _settle_all(self, batch: list[Entry], outcomes: list[Outcome]) -> None:
-        """Tell all submitters, with turns of the event loop between them.
+        """Call all submitters back, with turns of the event loop between them.
 
-        A cancellation tells the remaining ones at once.
+        After a cancellation, the remaining ones are called at once.
         """
         step = _TOLD_AT_ONCE
         for first in range(0, len(batch), step):
@@ -238,7 +238,7 @@ class LogWriter:
                 done(outcome)
             except Exception:
                 logger.exception(
-                    "instance %s: the commit is written, but acting on its outcome failed",
+                    "instance %s: the commit is written, but its outcome could not be acted on",
                     item.instance_id,
                     extra=about(item),
                 )
@@ -247,7 +247,7 @@ class LogWriter:
         """Send a locked item again by itself, so that no other item waits for the transaction that blocks it."""
         item = entry[0]
         logger.warning(
-            "instance %s: another transaction holds up its commit; sent again", item.instance_id, extra=about(item)
+            "instance %s: another transaction blocks its commit; sent again", item.instance_id, extra=about(item)
         )
         waiting = asyncio.create_task(self._write_apart(entry))
         self._apart.add(waiting)

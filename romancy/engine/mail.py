@@ -1,4 +1,4 @@
-"""Puts the messages of an inbox in order, and turns them into the inputs that a run is fed."""
+"""Sorts the messages of an inbox, and turns them into the inputs of a run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SENDER: Final = 16
 
 
 def in_order_of_arrival(rows: Sequence[InboxRow]) -> Sequence[InboxRow]:
-    """Return messages, sorted by delivery id, in the order of arrival. A sender's ids overrule the clock."""
+    """Sort messages, which come sorted by delivery id, by arrival. One sender's ids overrule the clock."""
     if len(rows) < 2:  # noqa: PLR2004 - one is in order
         return rows
     latest: dict[str, int] = {}
@@ -45,7 +45,7 @@ def in_order_of_arrival(rows: Sequence[InboxRow]) -> Sequence[InboxRow]:
 class UsedMail:
     """Messages that appends have consumed since the last claim began.
 
-    The store may have answered that claim before it wrote those appends. The answer then still has the messages.
+    The store may have read the claim's answer before it wrote those appends. The answer then still holds the messages.
     """
 
     __slots__ = ("_ids",)
@@ -62,7 +62,7 @@ class UsedMail:
         return self._ids.get(instance_id, _NONE)
 
     def forget(self) -> None:
-        """A claim begins: what was consumed before cannot be in its answer."""
+        """A claim begins: messages consumed earlier cannot be in its answer."""
         self._ids.clear()
 
 

@@ -1,6 +1,6 @@
 """Messages in inboxes: the bodies of deliveries. As with events, changes to them only add.
 
-The store sees bytes. The owner of the instance turns each message into an input of its run.
+The store sees bytes. The instance's owner turns each message into an input of the run.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class ChannelMessage(msgspec.Struct, frozen=True, tag_field="type", tag="channel
     data: Raw
     message_id: str = ""
     sender: str = ""
-    """The id of the instance that sent it. Empty: no workflow did."""
+    """The id of the instance that sent it. Empty: the sender is no workflow."""
     metadata: Raw = NULL
     headers: dict[str, str] = {}
     direct: bool = False
@@ -84,13 +84,13 @@ class CancelMessage(msgspec.Struct, frozen=True, tag_field="type", tag="cancel",
 
     reason: str = ""
     stuck: bool = False
-    """Whether it was stuck at that time: the worker that takes it up ends it from its log, without its code."""
+    """Whether the instance was stuck at that time: its next worker then ends it from its log, without its code."""
     parent: Parent | None = None
-    """The parent that gives up its child. The message is for that child, not for a later instance with the same id."""
+    """The parent that gives up its child. The message is not for a later instance with the child's id."""
 
 
 class TerminateMessage(msgspec.Struct, frozen=True, tag_field="type", tag="terminate", omit_defaults=True):
-    """The workflow ends at once: its code is not told, and nothing is compensated."""
+    """Ends the workflow at once: its code gets no notice, and nothing is compensated."""
 
     reason: str = ""
 
@@ -98,7 +98,7 @@ class TerminateMessage(msgspec.Struct, frozen=True, tag_field="type", tag="termi
 Message: TypeAlias = Signal | ChannelMessage | ChildEnded | CancelMessage | TerminateMessage
 
 KEPT: Final = (Signal, ChannelMessage)
-"""Messages that are kept until a wait asks for them."""
+"""Types of messages that are kept until a wait asks for them."""
 
 
 class Outgoing(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -139,7 +139,8 @@ def outgoing(
 def decode_outgoing(body: bytes) -> Outgoing:
     """The message in a row of the outbox.
 
-    Raises HistoryVersionError when it is none that this version knows, CodecError when it could not be unsealed.
+    Raises HistoryVersionError for a kind that this version does not know, CodecError when the body could not be
+    unsealed.
     """
     refuse_sealed(body, "message", "a message in the outbox")
     try:

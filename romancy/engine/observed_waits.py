@@ -1,4 +1,4 @@
-"""Which waits of an instance began and have not ended: what a log's events say to hooks about waits."""
+"""Tracks the open waits of instances, for the hooks that report waits."""
 
 from __future__ import annotations
 
@@ -60,15 +60,15 @@ def awaited_by(event: LogEvent) -> Awaited:
 
 
 class Waits:
-    """The open waits of the instances at hand, by their ids in the log. The latest of those put aside are kept too."""
+    """The open waits of loaded instances, by their ids in the log. Those of recently released ones are kept too."""
 
     def __init__(self) -> None:
         self._open: dict[str, dict[str, Awaited]] = {}
         self._aside: dict[str, tuple[int, dict[str, Awaited]]] = {}
-        """Of released instances, with the life; the latest last."""
+        """The waits of released instances, with the life; the latest last."""
 
     def taken_up(self, live: Live) -> None:
-        """Note what the run still waits for. When that began is known only of what began here."""
+        """Record the waits of a run that was brought back. Waits that began elsewhere have no known begin."""
         state = live.run.state
         run = 0 if state.started is None else state.started.run
         life, known = self._aside.pop(live.instance_id, (0, {}))
@@ -83,7 +83,7 @@ class Waits:
             self._open[live.instance_id] = found
 
     def began(self, instance_id: str, wait_id: str, awaited: Awaited) -> None:
-        """Note a wait."""
+        """Record a wait."""
         self._open.setdefault(instance_id, {})[wait_id] = awaited
 
     def ended(self, instance_id: str, wait_id: str) -> Awaited | None:
@@ -91,7 +91,7 @@ class Waits:
         return self._open.get(instance_id, {}).pop(wait_id, None)
 
     def put_aside(self, instance_id: str, life: int) -> None:
-        """The instance is released. It may come back."""
+        """Record that the instance is released. It may come back."""
         waits = self._open.pop(instance_id, None)
         if waits:
             self._aside[instance_id] = life, waits

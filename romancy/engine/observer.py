@@ -1,7 +1,6 @@
-"""Tells hooks what has been committed: after the commit, in order, and unaffected by what a hook does.
+"""Reports committed events to hooks: after the commit, in order, and unaffected by what a hook does.
 
-An app without hooks builds nothing of this. The process that wrote a commit reports its events. A replay reports
-nothing.
+An app without hooks has no observer. The process that wrote a commit reports its events. A replay reports nothing.
 """
 
 from __future__ import annotations
@@ -67,23 +66,23 @@ class Observer:
         self._worker_id = worker_id
         self._announcer = Announcer.of(self._hooks)
         self.announces = None if self._announcer is None else self
-        """Itself, if any hook wants to be asked or told about what is sent."""
+        """The observer itself, if any hook wants to know what is sent; else None."""
         can_idle = all(type(hook).idle is not Hook.idle for hook in self._hooks)
         self._idle = tuple(hook.idle for hook in self._hooks) if can_idle else ()
         self._timers = tuple(hook for hook in self._hooks if type(hook).commit_took is not Hook.commit_took)
         self.timed = self._commit_took if self._timers else None
-        """Wants to know how long commits take, if any hook does."""
+        """Called with the duration of each commit; None if no hook measures commits."""
         self.resting = False
-        """Whether all hooks were idle when they were last asked: nothing is told meanwhile."""
+        """Whether all hooks were idle when last asked. Nothing is reported to idle hooks."""
         self._sendings: dict[str, list[Sending]] = {}
-        """What the append in flight of an instance sends."""
+        """The messages that an instance's append in flight sends."""
         self._waits = Waits()
         self._queue: deque[Happening | Sending] = deque()
         self._soon: asyncio.Handle | None = None
         self._fresh: set[str] = set()
         """Instances taken up whose body has not run yet."""
         self._running: dict[str, dict[str, ActivityStarted]] = {}
-        """Attempts that began here and whose end is not in the log, by instance and attempt id."""
+        """Attempts that began here and whose ends are not in the log, by instance and attempt id."""
 
     # ── reports of the engine ───────────────────────────────────────────────────────────────────────────────────
 
@@ -109,14 +108,14 @@ class Observer:
         headers: Mapping[str, str],
         activity_id: str | None = None,
     ) -> Sending:
-        """What a workflow or one of its activities is about to send, with all its headers."""
+        """The sendings of a workflow or one of its activities, with all headers."""
         sender = _sender(live, activity_id)
         if self._announcer is None:
             return Sending(kind=kind, name=name, to=to, headers=headers, sender=sender)  # type: ignore[arg-type]
         return self._announcer.sending(kind, name, to, headers, sender)
 
     def sent(self, sendings: Sequence[Sending]) -> None:
-        """Report what an activity has sent, which is in the database now."""
+        """Report the committed sendings of an activity."""
         for sending in sendings:
             self._tell(sending)
 
@@ -148,7 +147,7 @@ class Observer:
             self.sent(self._sendings.pop(live.instance_id, ()))
         if activation.outcome is not None:
             self._waits.forget(live.instance_id)
-            # An instance that was terminated has no event of its run, and so no time from it.
+            # The run of a terminated instance has no event of its end, and so gives no time.
             at = live.run.last_time if activation.events else self._clock.now()
             self._tell(self._ended(live, activation.outcome, _moment(at)))
         elif activation.parked is not None:
@@ -170,7 +169,7 @@ class Observer:
     def let_go(self, live: Live, ended: Collection[str] = ()) -> None:
         """Forget the attempts of a released instance, except those that have `ended`.
 
-        The others will have no end here.
+        Their ends will not be seen here.
         """
         instance_id = live.instance_id
         self._fresh.discard(instance_id)
@@ -181,7 +180,7 @@ class Observer:
             self._running[instance_id] = still
 
     def idle(self, live: Live) -> bool:
-        """Whether no hook has a use for the attempts of this run."""
+        """Whether no hook needs the attempts of this run."""
         for idle in self._idle:
             if not idle():
                 self.resting = False
@@ -344,7 +343,7 @@ class Observer:
         **dict.fromkeys(BEGINS, _wait_began),
         **dict.fromkeys(ENDS, _wait_ended),
     }
-    """What follows from an event of the log, given the commit that it is part of."""
+    """The hook events that follow from an event of the log, given the commit that it is part of."""
 
 
 def _entered(

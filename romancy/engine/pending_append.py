@@ -1,4 +1,4 @@
-"""An item about to be sent, with everything needed to act on its outcome."""
+"""An item about to be sent, with everything that is needed to act on its outcome."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class PendingAppend(Struct, frozen=True, gc=False):
     """The addresses to dispatch once the item is in the log."""
 
     def tell_committed(self, observer: Observer | None, dispatcher: Dispatcher) -> None:
-        """Tell the ports, the dispatcher and the observer that the item is in the log."""
+        """Inform the ports, the dispatcher and the observer that the item is in the log."""
         if self.routed:
             dispatcher.ask(self.routed)
         for port in self.ports.values():

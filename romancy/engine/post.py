@@ -1,11 +1,11 @@
-"""Messages that nothing waits for yet, and waits that no message has ended, indexed so that each finds the other.
+"""Matches kept messages with open waits.
 
-After `match`, no kept message fits any wait. Later calls therefore look only at what was added since, and the cost of a
-commit depends on what it changed, not on how much mail the instance has. Only waits with conditions on the data
+Both are indexed. After `match`, no kept message fits any wait. Later calls therefore look only at additions, so the
+cost of a commit depends on its changes, not on how much mail the instance has. Only waits with conditions on the data
 (`where`) look at every kept message of their name, once.
 
-A message that was sent to the instance fits waits of its name, with its key or without one. One that was taken for a
-wait fits waits with its key, its own wait first. A copy of one that was sent to everybody fits waits without a key.
+A message that was sent to the instance fits waits for its name, with its key or without one. A message that was taken
+for a wait fits waits with its key, and that wait first. A copy of a broadcast message fits waits without a key.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ class Mail:
     at: int
     message: Message
     number: int
-    """Its position among the messages read for this instance."""
+    """The message's position among those read for this instance."""
     address: str | None = None
-    """Where it was posted. None: it was sent to this very instance."""
+    """The address where it was posted. None: it was sent to this very instance."""
     interest: str | None = None
-    """The interest for which it was taken. It has to be given back if nothing consumes it."""
+    """The interest for which it was taken. It must be given back if no append consumes it."""
 
 
 class _Queue:
-    """Numbered ids, the lowest first. Removed ids stay in the heap until they come up or make up most of it."""
+    """Numbered ids, the lowest first. Removed ids stay in the heap until they reach its top or make up most of it."""
 
     __slots__ = ("_heap", "left")
 
@@ -153,7 +153,7 @@ class Post:
         self._by_interest: dict[str, str] = {}
         """The waits by their interests."""
         self._taken: dict[str, Mail] = {}
-        """Messages that have to be given back if nothing consumes them."""
+        """Messages that must be given back if no append consumes them."""
         self._begun = 0
         self.read = 0
         """The number of the last message read."""
@@ -169,7 +169,7 @@ class Post:
         return list(self._mail.values())
 
     def keep(self, mail: Mail) -> None:
-        """Keep a message that nothing is known to wait for."""
+        """Keep a message for which no wait is known."""
         self.read = max(self.read, mail.number)
         self._mail[mail.delivery_id] = mail
         self._new.append(mail)
@@ -240,7 +240,7 @@ class Post:
         return bool(self._taken)
 
     def strays(self) -> list[Mail]:
-        """Remove and return the kept messages that were taken for a wait. After `match`, no wait has a use for them."""
+        """Remove and return the kept messages that were taken for a wait. After `match`, no wait fits them."""
         strays = list(self._taken.values())
         for mail in strays:
             self._take_out(mail)
@@ -270,9 +270,9 @@ class Post:
         return bool(self._pressing)
 
     def match(self) -> list[tuple[Mail, str]]:
-        """Remove and return the messages that something waits for, in the order of arrival.
+        """Remove and return the messages that a wait fits or that need none, in the order of arrival.
 
-        Each comes with the oldest wait that it fits, and ends that wait. A message that is not a signal is returned
+        Each is paired with the oldest wait that it fits, and ends that wait. A message that is not a signal is returned
         with an empty wait id.
         """
         found: list[tuple[Mail, str]] = []

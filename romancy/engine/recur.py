@@ -1,4 +1,4 @@
-"""Continuing as new: one append, under the same id, ends a run and begins the next one."""
+"""Continues as new: one append, under the same id, ends a run and begins the next one."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Giving back: a message that was taken for a wait, and that came when the wait was over, goes back to its address.
+"""Gives back messages that were taken for a wait and arrived after the wait had ended.
 
-A copy of a broadcast message that came when the workflow had left the channel is given back likewise, which removes it.
+A copy of a broadcast message that arrived after the workflow had left the channel is given back too, which removes it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["give_strays_back"]
 
 
 def give_strays_back(live: Live, dispatcher: Dispatcher, rest: Callable[[Live], None]) -> None:
-    """Give back the kept messages that no wait has a use for, and drop copies from channels that were left.
+    """Give back the kept messages that no wait fits, and drop copies from channels that were left.
 
     The instance is not released meanwhile, so that another worker gives them back if this one dies. `rest` is called
     when they are back.

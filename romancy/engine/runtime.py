@@ -1,4 +1,4 @@
-"""The runtime that a log records: another Python or anyio may explain why a history no longer fits."""
+"""Describes the runtime for the log: a change of Python or anyio may explain a divergence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The settings that the user chose for a worker, already checked."""
+"""A worker's settings, already checked."""
 
 from __future__ import annotations
 
@@ -48,4 +48,4 @@ class Settings:
         self.clock: DatabaseClock | None = None
         """The clock of a test; None: the worker makes its own."""
         self.stage: Stage | None = None
-        """How a test has attempts made; None: as they are."""
+        """A test's replacement for the call of a function. None: the function itself is called."""

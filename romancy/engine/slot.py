@@ -1,4 +1,4 @@
-"""The append slot of a loaded instance, as explicit states: an instance has one append under way, or none."""
+"""The states of a loaded instance's append slot: an instance has at most one append under way."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ __all__ = ["FREE", "GATHERING", "GONE", "TAKEN", "Slot"]
 
 
 class Slot(Enum):
-    """What the append slot of an instance is used for."""
+    """The state of an instance's append slot."""
 
     FREE = "free"
-    """Nothing is under way. The next input leads to an append."""
+    """No append is under way. The next input leads to one."""
     GATHERING = "gathering"
     """Results of lazy activities are held back. The next append begins with them, and may follow at any time."""
     TAKEN = "taken"
@@ -21,7 +21,7 @@ class Slot(Enum):
     """This worker no longer owns the instance, and appends nothing to its log any more."""
 
 
-# The members by themselves: Python 3.11 calls a function for each `Slot.TAKEN`.
+# Module constants for the members: Python 3.11 calls a function for each `Slot.TAKEN`.
 FREE: Final = Slot.FREE
 GATHERING: Final = Slot.GATHERING
 TAKEN: Final = Slot.TAKEN

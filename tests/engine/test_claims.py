@@ -34,7 +34,7 @@ def anyio_backend() -> str:
 class Worker:
     """A worker's claims with everything they read: a store without work, and the instances in memory."""
 
-    def __init__(self, *, company: bool) -> None:
+    def __init__(self, *, has_peers: bool) -> None:
         self.claims = 0
         self.limits: list[int] = []
         self.driver = SimpleNamespace(
@@ -53,7 +53,7 @@ class Worker:
             token=lambda: "w",
             fresh=lambda: True,
             codes={"flow": "c1"},
-            company=lambda: company,
+            has_peers=lambda: has_peers,
             max_live=1000,
             swept=lambda: None,
         )
@@ -92,12 +92,12 @@ async def a_few_turns() -> None:
 @pytest.fixture
 def endless(monkeypatch: pytest.MonkeyPatch) -> None:
     """A postponed claim waits longer than a test takes on a busy machine."""
-    monkeypatch.setattr("romancy.engine.worker.claims._SATED", 3600.0)
+    monkeypatch.setattr("romancy.engine.worker.claims._PAUSE_WITH_PEERS", 3600.0)
 
 
 @asynccontextmanager
-async def at_work(*, company: bool) -> AsyncGenerator[Worker]:
-    worker = Worker(company=company)
+async def at_work(*, has_peers: bool) -> AsyncGenerator[Worker]:
+    worker = Worker(has_peers=has_peers)
     running = asyncio.create_task(worker.claiming.run())
     yield worker
     running.cancel()
@@ -106,7 +106,7 @@ async def at_work(*, company: bool) -> AsyncGenerator[Worker]:
 
 @pytest.mark.usefixtures("endless")
 @pytest.mark.parametrize(
-    ("company", "to_write", "changed", "claims"),
+    ("has_peers", "to_write", "changed", "claims"),
     [
         (True, MUCH, frozenset({"theirs"}), 0),
         (True, MUCH, None, 0),
@@ -117,8 +117,8 @@ async def at_work(*, company: bool) -> AsyncGenerator[Worker]:
     ],
     ids=["much", "much, unknown", "mail", "little", "alone", "nothing"],
 )
-async def test_who_asks_at_once(*, company: bool, to_write: int, changed: frozenset[str] | None, claims: int) -> None:
-    async with at_work(company=company) as worker:
+async def test_who_asks_at_once(*, has_peers: bool, to_write: int, changed: frozenset[str] | None, claims: int) -> None:
+    async with at_work(has_peers=has_peers) as worker:
         worker.driver.to_write = to_write
 
         assert await worker.claims_after(changed) == claims
@@ -126,7 +126,7 @@ async def test_who_asks_at_once(*, company: bool, to_write: int, changed: frozen
 
 @pytest.mark.usefixtures("endless")
 async def test_news_that_were_left_are_looked_at_when_less_is_at_hand() -> None:
-    async with at_work(company=True) as worker:
+    async with at_work(has_peers=True) as worker:
         worker.driver.to_write = MUCH
         assert await worker.claims_after(frozenset({"theirs"})) == 0
         worker.driver.to_write = LITTLE
@@ -139,20 +139,20 @@ async def test_news_that_were_left_are_looked_at_when_less_is_at_hand() -> None:
 @pytest.mark.usefixtures("endless")
 async def test_having_little_in_hand_is_having_little_to_write() -> None:
     """The last commit may have written all there was."""
-    async with at_work(company=True) as worker:
+    async with at_work(has_peers=True) as worker:
         worker.driver.to_write = MUCH
         worker.driver.live = {"mine": None}
 
         assert await worker.claims_after(frozenset({"theirs"})) == 1
 
 
-@pytest.mark.parametrize(("company", "at_once"), [(True, 0), (False, 1)], ids=["company", "alone"])
+@pytest.mark.parametrize(("has_peers", "at_once"), [(True, 0), (False, 1)], ids=["has_peers", "alone"])
 async def test_who_has_asked_in_vain_waits_a_moment(
-    monkeypatch: pytest.MonkeyPatch, *, company: bool, at_once: int
+    monkeypatch: pytest.MonkeyPatch, *, has_peers: bool, at_once: int
 ) -> None:
     """Most notifications report ends, and each would make every idle worker claim."""
     monkeypatch.setattr("romancy.engine.worker.claims._IN_VAIN", 3600.0)
-    async with at_work(company=company) as worker:
+    async with at_work(has_peers=has_peers) as worker:
         assert await worker.claims_after(frozenset({"theirs"})) == 1
         assert await worker.claims_after(frozenset({"theirs too"})) == at_once
         assert await worker.claims_after(None) == at_once
@@ -160,7 +160,7 @@ async def test_who_has_asked_in_vain_waits_a_moment(
 
 
 async def test_after_that_moment_it_asks() -> None:
-    async with at_work(company=True) as worker:
+    async with at_work(has_peers=True) as worker:
         assert await worker.claims_after(frozenset({"theirs"})) == 1
         worker.claiming.notice(frozenset({"theirs too"}))
         async with asyncio.timeout(10):
@@ -170,7 +170,7 @@ async def test_after_that_moment_it_asks() -> None:
 
 async def test_a_share_grows_with_what_was_written_since_the_last_claim() -> None:
     """Fifty at first, when their duration is unknown; more if they are quick."""
-    async with at_work(company=True) as worker:
+    async with at_work(has_peers=True) as worker:
         for written, to_write in ((0, 0), (40, 40), (160, 40), (1160, 40), (2160, 0), (2260, 40)):
             worker.driver.writer.written, worker.driver.to_write = written, to_write
             assert await worker.claims_after(frozenset({"mine"})) == 1
@@ -179,7 +179,7 @@ async def test_a_share_grows_with_what_was_written_since_the_last_claim() -> Non
 
 
 async def test_an_end_here_is_no_reason_to_ask() -> None:
-    async with at_work(company=True) as worker:
+    async with at_work(has_peers=True) as worker:
         worker.claiming.ended_here("mine")
         await a_few_turns()
 
@@ -187,7 +187,7 @@ async def test_an_end_here_is_no_reason_to_ask() -> None:
 
 
 async def test_news_that_were_left_are_looked_at_in_the_end_although_much_is_at_hand() -> None:
-    async with at_work(company=True) as worker:
+    async with at_work(has_peers=True) as worker:
         worker.driver.to_write = MUCH
         worker.claiming.notice(frozenset({"theirs"}))
         async with asyncio.timeout(10):
@@ -201,7 +201,7 @@ def test_a_look_that_is_put_off_by_nothing_is_no_last_one(loop: str) -> None:
     make = asyncio.new_event_loop if loop == "asyncio" else pytest.importorskip("uvloop").new_event_loop
 
     async def put_off_twice() -> int:
-        async with at_work(company=True) as worker:
+        async with at_work(has_peers=True) as worker:
             for _ in range(3):
                 worker.claiming.notice(frozenset({"theirs"}))
                 worker.claiming.notice(None)

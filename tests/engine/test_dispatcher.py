@@ -172,5 +172,5 @@ async def test_an_address_that_waits_for_another_worker_is_named_once(caplog: py
     await dispatcher.close()
 
     assert [record.getMessage() for record in caplog.records] == [
-        "what is kept at 'k/5/order/7' waits for another worker: a newer version wrote it"
+        "messages at 'k/5/order/7' wait for another worker: a newer version wrote it"
     ]

@@ -38,7 +38,7 @@ ALLOWED = {
 
 
 def held() -> Any:
-    return SimpleNamespace(alarm=SimpleNamespace(cancel=lambda: None))
+    return SimpleNamespace(timer=SimpleNamespace(cancel=lambda: None))
 
 
 def in_state(slot: Slot) -> Live:

@@ -98,5 +98,5 @@ async def test_who_hears_later_that_another_bears_its_id_gives_up_and_leaves() -
     heart.stop()
 
     assert len(told) == 1
-    assert "a worker with the id 'w' is at work" in told[0]
+    assert "a worker with the id 'w' is already at work" in told[0]
     assert {heart.leases.token} == verdict.left

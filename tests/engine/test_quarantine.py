@@ -13,8 +13,8 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from romancy.core import ActivityScheduled, LogEvent, OwnerChanged, WorkflowStarted, decode_commit, encode_commit
+from romancy.engine.admission import Admission
 from romancy.engine.instance import Live
-from romancy.engine.solitude import Solitude
 from romancy.engine.worker import quarantine as trials
 from romancy.engine.worker.quarantine import Evidence, Quarantine, evidence_in
 from romancy.serialization import dumps
@@ -144,7 +144,7 @@ class World:
         if attempts:
             self._suspect.begins(cast("Any", SimpleNamespace(id="a:1")))
         self.attempts = self.writer = self.clock = self
-        self.solitude = Solitude()
+        self.admission = Admission()
         self.ports = SimpleNamespace(empty=True)
         self.settles_at_once = False
         self.submitted = asyncio.Event()
@@ -168,7 +168,7 @@ class World:
         self.done.append("held" if only is None else "only it")
 
     def let_go_on(self) -> None:
-        assert self.solitude.only is None
+        assert self.admission.only is None
         self.done.append("let go on")
 
     def go_on(self, _live: object) -> None:
@@ -189,7 +189,7 @@ class World:
             tell(Outcome.ACCEPTED)
 
     async def take_up(self, claimed: Claimed, *_with: object) -> None:
-        assert self.solitude.only == (CLAIMED.instance_id if self._alone and self.ports.empty else None)
+        assert self.admission.only == (CLAIMED.instance_id if self._alone and self.ports.empty else None)
         self.done.append(f"taken up at {claimed.head}")
         self.live[claimed.instance_id] = self._suspect
         self.taken_up.set()
@@ -350,11 +350,11 @@ async def test_deaths_without_it_speak_for_it() -> None:
 
 async def test_alone_is_who_alone_may_be_driven() -> None:
     """The trial waits for a running replay, and later ones wait for the trial."""
-    solitude, order = Solitude(), list[str]()
+    admission, order = Admission(), list[str]()
 
     async def replay(instance_id: str, done: asyncio.Event) -> None:
-        await solitude.turn_of(instance_id)
-        with solitude.replaying():
+        await admission.turn_of(instance_id)
+        with admission.replaying():
             order.append(f"{instance_id} begins")
             await done.wait()
             order.append(f"{instance_id} ends")
@@ -363,14 +363,14 @@ async def test_alone_is_who_alone_may_be_driven() -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(replay("before", done))
         await asyncio.sleep(0)
-        assert not await solitude.begin("suspect", 0.0)
-        beginning = group.create_task(solitude.begin("suspect", 1000.0))
+        assert not await admission.begin("suspect", 0.0)
+        beginning = group.create_task(admission.begin("suspect", 1000.0))
         await asyncio.sleep(0)
         group.create_task(replay("after", done))
         await asyncio.sleep(0)
         done.set()
         assert await beginning
         await replay("suspect", done)
-        solitude.end()
+        admission.end()
 
     assert order == [f"{who} {what}" for who in ("before", "suspect", "after") for what in ("begins", "ends")]

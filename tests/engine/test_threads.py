@@ -67,7 +67,7 @@ def test_one_that_outlives_its_loop_ends_quietly(gate: threading.Event, caplog: 
 
     assert begun == []
     assert [record.name for record in caplog.records] == ["romancy.engine"]
-    assert "all 1 threads are at functions that were given up" in caplog.text
+    assert "all 1 threads run functions that were given up" in caplog.text
 
 
 def test_a_thread_is_free_again_after_every_end(gate: threading.Event) -> None:

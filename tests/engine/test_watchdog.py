@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from romancy.engine.clock import DatabaseClock
 from romancy.engine.worker import watchdog
 from romancy.engine.worker.lease import Leases
-from romancy.engine.worker.watchdog import SecondHeart, Watchdog
+from romancy.engine.worker.watchdog import SecondHeartbeat, Watchdog
 from romancy.storage.records import Pulse
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def new_leases(store: Wall, lease: float) -> Leases:
 async def blocked(store: Wall, seconds: float, *, patience: float = 0.05, lease: float = LEASE) -> bool:
     """Block a loop for so long, with heartbeats from a thread; return whether its lease is fresh after that."""
     leases = new_leases(store, lease)
-    watchdog = Watchdog(patience, SecondHeart(lambda: cast("Store", store), lambda: leases, lease))
+    watchdog = Watchdog(patience, SecondHeartbeat(lambda: cast("Store", store), lambda: leases, lease))
     watchdog.start()
     await asyncio.sleep(0.1)
     time.sleep(seconds)  # noqa: ASYNC251 - this is what it watches for
@@ -79,7 +79,7 @@ def test_it_gives_up_when_the_loop_is_blocked_for_too_long(
     store = Wall()
     fresh = asyncio.run(blocked(store, 3 * LEASE))
 
-    assert "others take over" in caplog.text
+    assert "other workers take over" in caplog.text
     assert store.beats[-1] - store.beats[0] < 1.5 * LEASE
     assert not fresh
 

@@ -187,7 +187,7 @@ async def test_a_retry_of_what_was_replaced_is_refused(app: Romancy, open_app: O
     assert found is not None
     assert "new" == await app.run(one, "new", if_exists="restart_failed")
 
-    with pytest.raises(InstanceNotFoundError, match="used anew"):
+    with pytest.raises(InstanceNotFoundError, match="used again"):
         await runs_so_far(store, found.instance)
 
 

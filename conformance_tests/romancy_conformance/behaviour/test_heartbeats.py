@@ -174,7 +174,7 @@ async def test_silence_has_an_error_of_its_own(app: Romancy) -> None:
     kind, is_timeout, text, attempts = await app.run(hears_nothing)
 
     assert (HeartbeatTimeoutError.__name__, "True", "2") == (kind, is_timeout, attempts)
-    assert "activity silent gave no sign of life for 0.2 s" in text
+    assert "activity silent sent no heartbeat for 0.2 s" in text
 
 
 async def test_a_thread_that_was_given_up_hears_of_it(app: Romancy) -> None:

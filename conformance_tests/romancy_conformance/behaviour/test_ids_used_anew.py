@@ -159,7 +159,7 @@ async def test_what_is_read_of_a_log_is_of_one_life(app: Romancy, monkeypatch: p
     await app.purge("same")
     await app.run(named, "new")
 
-    with pytest.raises(InstanceNotFoundError, match="'same' was removed, and its id is used anew"):
+    with pytest.raises(InstanceNotFoundError, match="'same' was removed, and its id is used again"):
         await anext(log)
 
 

@@ -72,7 +72,7 @@ async def test_news_that_come_while_a_worker_asks_do_not_deafen_it(app: Romancy,
     other = await open_app()
     worker = vars(other)["_worker"]
     claim, asking, answered = worker.store.claim, asyncio.Event(), asyncio.Event()
-    worker.leases.company = lambda: True
+    worker.leases.has_peers = lambda: True
 
     async def slow_claim(request: Any) -> Any:
         asking.set()

@@ -193,7 +193,7 @@ async def test_the_time_of_what_runs_is_charged_and_its_thread_is_free_when_it_e
 
     assert await other.result(timeout=LONGEST_WAIT) == "other"
     assert note.said == ["slow begins", "slow ends", "other"]
-    assert "all 1 threads are at functions that were given up" in caplog.text
+    assert "all 1 threads run functions that were given up" in caplog.text
 
 
 async def test_one_cancelled_while_it_waits_for_a_thread_never_begins(open_app: Open, note: Notes) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Made = Callable[["Attempt", Any], Coroutine[Any, Any, Input]]
     """Makes an attempt with the function of a definition."""
     Stage = Callable[["Attempt", Made], Coroutine[Any, Any, Input]]
-    """Makes attempts in its own way, perhaps with another definition."""
+    """A test's way to make attempts, perhaps with another definition."""
 
 __all__ = ["Attempt", "Tools", "id_of"]
 
@@ -49,11 +49,11 @@ class Tools(NamedTuple):
     slots: Slots | None
     """Lends append slots to sessions, where sessions take the slots of their instances."""
     errors: frozenset[str] = frozenset()
-    """The names of the exception types that workflows catch as themselves."""
+    """Names of the exception types that a workflow can catch by their own class."""
     stage: Stage | None = None
-    """Makes the attempts of a test; None: they are made as they are."""
+    """A test's replacement for the call of the function. None: the function itself is called."""
     announces: Observer | None = None
-    """Asks hooks about what activities send, if any wants to be asked."""
+    """Asks hooks for headers of what activities send. None: no hook adds any."""
 
 
 class Attempt:
@@ -93,9 +93,9 @@ class Attempt:
         self.timer: Timer | None = None
         self.port: Port | None = None
         self.cancelled = False
-        """Whether its workflow, not the engine, has asked it to stop."""
+        """Whether the workflow, not the engine, has asked the attempt to stop."""
         self.asked = 0
-        """When it could have begun (µs), if hooks want to know."""
+        """When the attempt was due (µs). Recorded only if hooks want to know."""
         self.began = False
         """Whether its task has run. A task cancelled before that never runs and reports nothing."""
         self.ending = False
@@ -103,9 +103,9 @@ class Attempt:
         self.returned = False
         """Whether its function has returned. A failure after that is no reason to repeat the work."""
         self.waits_since = 0.0
-        """When it began to wait for a slot, by a clock that only moves forward. 0: it has not waited."""
+        """When the attempt began to wait for a slot, by a monotonic clock. 0: it has not waited."""
         self.queued = 0
-        """For how many microseconds it waited for a slot."""
+        """How many microseconds the attempt waited for a slot."""
         self._over = False
 
     def __call__(self) -> ActivityContext:
@@ -117,7 +117,7 @@ class Attempt:
         return kind(self, self.live.instance_id, self.id, effect.attempt, self.nonce, details, key=effect.key)
 
     def excuse(self, error: Exception) -> StorageUnavailableError | None:
-        """The reason why an exception is not the attempt's fault, if the database took its session away."""
+        """The database error that took the attempt's session away; None if the exception has another cause."""
         return None if self.port is None else self.port.excuse(error)
 
     def open(self) -> Port:
@@ -129,7 +129,7 @@ class Attempt:
         return port
 
     def has_stopped(self) -> None:
-        """Note that the attempt was cancelled and has stopped: nobody needs to wait for it any more."""
+        """Record that the cancelled attempt has stopped: the engine no longer waits for its end."""
         self.ending = True
         if self.timer is not None:
             self.timer.cancel()
@@ -141,13 +141,13 @@ class Attempt:
             await self.port.give_up()
 
     async def finish(self) -> None:
-        """Its function has returned: write what a library's session still holds back."""
+        """Flush the writes that a library's session still holds back, after the function has returned."""
         companion = None if self.port is None else self.port.companion
         try:
             if companion is not None:
                 await companion.finish()
         except UsageError:
-            self.returned = True  # to do the same again would not help
+            self.returned = True  # a repetition would fail in the same way
             raise
 
     async def close(self) -> None:

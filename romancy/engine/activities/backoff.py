@@ -1,4 +1,4 @@
-"""How long to wait before work that the database took away is tried again."""
+"""Computes the pause before the engine retries work that failed because of the database."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _LONGEST: Final = 5.0
 
 
 class Backoff:
-    """A jittered pause, as long as the time since the first loss without a success, within limits.
+    """A jittered pause that grows with the time since the first failure, within limits.
 
-    A lost deadlock is therefore tried again almost at once, and a database that is away for minutes is not asked to
-    repeat everything all the time.
+    A transaction that lost a deadlock is therefore retried almost at once. A database that is away for minutes gets few
+    retries.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -27,7 +27,7 @@ class Backoff:
         self._lost_since: float | None = None
 
     def lost(self) -> float:
-        """Note a loss and return the seconds until the next try."""
+        """Record a failure and return the seconds until the next try."""
         now = self._clock()
         if self._lost_since is None:
             self._lost_since = now
@@ -35,5 +35,5 @@ class Backoff:
         return pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
 
     def succeeded(self) -> None:
-        """Note that the database works."""
+        """Record that the database works."""
         self._lost_since = None

@@ -51,7 +51,7 @@ async def watched(port: Port, activity: str, limit: float) -> AsyncGenerator[Non
         if not scope.expired():
             raise
         raise HeartbeatTimeoutError(
-            f"activity {activity} gave no sign of life for {limit:g} s, its heartbeat_timeout: "
+            f"activity {activity} sent no heartbeat for {limit:g} s, its heartbeat_timeout: "
             "call activity_context().heartbeat() more often in it, or allow more"
         ) from None
     finally:

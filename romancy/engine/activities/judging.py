@@ -1,4 +1,4 @@
-"""What follows from the failure of an attempt. Only this module applies the retry policy."""
+"""Decides what follows from the failure of an attempt. Only this module applies the retry policy."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = ["ends_the_process", "judged"]
 
 
 def ends_the_process(error: BaseException) -> bool:
-    """Whether the exception is not the activity's own: its loop has ended, or somebody has pressed Ctrl-C.
+    """Whether the exception comes from outside the activity: its loop has ended, or a user has pressed Ctrl-C.
 
     Where Python's own handler of Ctrl-C is installed, its KeyboardInterrupt looks like one that the activity raises.
     """
@@ -46,7 +46,7 @@ def ends_the_process(error: BaseException) -> bool:
 
 
 def judged(attempt: Attempt, error: BaseException, *, now: int, retry: RetryPolicy | None) -> Input:
-    """The input that reports what becomes of the attempt. `retry` is the policy of the app."""
+    """The input that reports the failure: a retry, or the end of the activity. `retry` is the policy of the app."""
     effect, port, named = attempt.effect, attempt.port, attempt.tools.errors
     definition: Any = effect.definition
     call_policy = None if isinstance(effect, StartCompensation) else effect.retry

@@ -57,7 +57,7 @@ class Port:
     postings: tuple[Posting, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
     sendings: tuple[Sending, ...] = ()
-    """What hooks were asked about, of that."""
+    """Those of them for which hooks were asked for headers."""
     callbacks: tuple[Callable[[], Any], ...] = ()
     details: Raw | None = None
     """The details of the attempt's last heartbeat."""
@@ -78,15 +78,15 @@ class Port:
         self._slots = tools.slots
         self._live = live
         self.begun: set[str] = set()
-        """Instances that were started in the session."""
+        """Ids of the instances that the activity started in the session."""
         self._effect = effect
         self._id = id
         self._calls: set[asyncio.Task[Any]] = set()
-        """What the loop does for the attempt's thread."""
+        """Tasks on the event loop that the attempt's thread waits for."""
 
     @property
     def leaves_something(self) -> bool:
-        """Whether the attempt's end has to be written together with something of the attempt."""
+        """Whether the append of the attempt's end also has to carry a session, messages or callbacks of the attempt."""
         sends = self.outbox or self.postings or self.deliveries
         return bool(sends or self.callbacks or self.opened is not None)
 
@@ -145,7 +145,7 @@ class Port:
         return None if self.opened is None else self.opened.excuse(error)
 
     def wait(self, loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, Any, T]], /) -> T:
-        """Have the loop do this while the attempt's thread waits.
+        """Run this on the event loop while the attempt's thread waits.
 
         Raises CancelledError, to stop the thread, if the attempt was given up.
         """
@@ -271,7 +271,7 @@ class Port:
                     self._slots.let_go()
 
     async def _let_companion_go(self) -> None:
-        """Nobody else may be at the transaction when it ends: neither a library nor an abandoned thread."""
+        """Detach the library's session and any abandoned thread: nothing else may use the transaction when it ends."""
         companion, self.companion = self.companion, None
         if companion is not None:
             await companion.leave()

@@ -1,8 +1,8 @@
-"""Activities that need a core of their own: plain functions in other processes, arguments and results as JSON.
+"""Runs plain functions in other processes (CPU-bound activities), with arguments and results as JSON.
 
 The process finds the function by the module and name it was declared under, so it has to be at the top level of a
 module. Exceptions come back as data, like results; nothing of the user's is ever pickled. A process runs one function
-at a time, so a function that takes too long or is no longer wanted can be killed without harm to others.
+at a time, so a function that takes too long or is no longer wanted can be killed without affecting others.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class _Child:
         """The functions that the process has loaded."""
 
     def ask(self, function: tuple[str, str], args: bytes | None, named: Collection[str] = ()) -> bytes:
-        """Have a function called, or only loaded. Raises ActivityError if the process ended instead of answering.
+        """Call a function, or only load it. Raises ActivityError if the process ended instead of answering.
 
         An exception of the `named` types comes back with its contents. The names are sent when a function is loaded.
         """
@@ -77,16 +77,16 @@ class _Child:
             raise self._gone() from None
 
     def _gone(self) -> ActivityError:
-        self.bury()
+        self.reap()
         return ActivityError(f"the process it ran in ended with exit code {self._process.exitcode}")
 
-    def bury(self) -> None:
+    def reap(self) -> None:
         """Wait for a process that ends, and close its pipe."""
         self._process.join(_LONGEST_DEATH)
         self._pipe.close()
 
     def kill(self) -> None:
-        """End the process, whatever it does. A thread that waits for its answer gets ActivityError."""
+        """Kill the process. A thread that waits for its answer gets ActivityError."""
         self._process.kill()
 
 
@@ -95,7 +95,7 @@ class Processes:
 
     def __init__(self, named: frozenset[str] = frozenset()) -> None:
         self._named = named
-        """The names of the exception types that workflows catch as themselves."""
+        """Names of the exception types that a workflow can catch by their own class."""
         self._limit = os.cpu_count() or 1
         self._slots = asyncio.Semaphore(self._limit)
         self._threads = ThreadPoolExecutor(self._limit, thread_name_prefix="romancy-process")
@@ -148,12 +148,12 @@ class Processes:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
 
     def close(self) -> None:
-        """End the processes, whatever they do."""
+        """Kill all processes."""
         children, self._all = self._all, set()
         for child in children:
             child.kill()
         for child in self._idle:
-            child.bury()
+            child.reap()
         self._idle.clear()
         self._threads.shutdown(wait=False)
 

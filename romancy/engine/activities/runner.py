@@ -78,7 +78,7 @@ def _longer_than_a_moment(seconds: float) -> int:
 
 
 def unanswered(effects: list[Effect], inputs: Collection[Given]) -> list[Effect]:
-    """The effects without the attempts whose ends are among the inputs: finished work is not repeated."""
+    """The effects, without attempts whose ends are among the inputs: the engine does not repeat finished work."""
     if not inputs:
         return effects
     answered = {(kind, event.id) for event, _ in inputs for kind, ends in _ENDS.items() if isinstance(event, ends)}
@@ -109,14 +109,14 @@ class Attempts:
     ) -> None:
         self.tools = tools
         self._context = contextvars.copy_context()
-        """Each attempt begins in a copy of this context, whatever code starts it."""
+        """Each attempt begins in a copy of this context, not in that of the code that starts it."""
         self._clock = clock
         self._threads = Threads(threads)
         self._processes = Processes(tools.errors)
         self._dependencies = dependencies
         self._retry = retry
         self._beating = beating
-        """Tells whether this worker is known to be alive."""
+        """Returns whether this worker's lease is known to hold."""
         self._free = limit
         self._limit = limit
         self._relief: Callable[[], None] | None = None
@@ -126,7 +126,7 @@ class Attempts:
         self._queue: deque[Attempt] = deque()
         self._ended = ended
         self._ended_alone = ended_alone
-        """Like `_ended`, for an attempt beside which no other runs: it may write the append itself."""
+        """Like `_ended`, for the only running attempt: its task may write the append itself."""
         self._broken = broken
         self.patience = Backoff()
         self._observer = observer
@@ -139,7 +139,7 @@ class Attempts:
 
     @property
     def at_rest(self) -> bool:
-        """Whether no attempt runs and none could: what there is, is for later."""
+        """Whether no attempt runs, and none is due yet."""
         return self.idle and not any(each.live.attempts.get(each.id) is each for each in self._queue)
 
     def start(self, live: Live, effect: StartActivity | StartCompensation) -> None:
@@ -157,7 +157,7 @@ class Attempts:
             self._begin(attempt)
 
     def cancel(self, live: Live, activity_id: str) -> None:
-        """Stop an attempt that the workflow no longer wants. Its end is still reported."""
+        """Cancel an attempt that the workflow no longer wants. Its end is still reported."""
         attempt = live.attempts.get(activity_id)
         if attempt is not None:
             attempt.cancelled = True
@@ -213,7 +213,7 @@ class Attempts:
             relief()
 
     def call_when_relieved(self, relief: Callable[[], None]) -> None:
-        """Have this called once, when no attempt waits and a quarter of the slots is free."""
+        """Call back once no attempt waits and a quarter of the slots is free."""
         self._relief = relief
 
     @property
@@ -247,7 +247,7 @@ class Attempts:
             if self._held and attempt.live is not self._only:
                 waiting.append(attempt)
                 continue
-            # An attempt that waited starts only while this worker is known to be alive.
+            # An attempt that waited for a slot starts only while this worker's lease is known to hold.
             if not self._beating.leases.fresh():
                 waiting.append(attempt)
                 break
@@ -257,7 +257,7 @@ class Attempts:
             self._queue.extendleft(reversed(waiting))
 
     def hold(self, only: Live | None = None) -> None:
-        """Begin no more attempts, or only those of one instance. Running attempts continue."""
+        """Begin no further attempts, or only those of one instance. Running attempts continue."""
         self._held, self._only = True, only
         self._launch()
 
@@ -267,7 +267,7 @@ class Attempts:
         self._launch()
 
     async def all_ended(self, timeout: float | None) -> bool:
-        """Wait until no attempt runs. False if one still runs after `timeout` seconds."""
+        """Wait until no attempt runs. Returns False if one still runs after `timeout` seconds."""
         try:
             async with asyncio.timeout(timeout):
                 while self._free < self._limit:
@@ -289,11 +289,11 @@ class Attempts:
         return True
 
     def resume(self) -> None:
-        """Start the attempts that waited for this worker to be known to be alive."""
+        """Start the attempts that waited while this worker's lease was in doubt."""
         self._launch()
 
     def close(self) -> None:
-        """Begin nothing more on threads, and end the processes."""
+        """Begin no further call on a thread, and kill the processes."""
         self._threads.close()
         self._processes.close()
 
@@ -333,11 +333,11 @@ class Attempts:
                 await self._ended_alone(live, event, attempt.port)
             else:
                 self._ended(live, event, attempt.port)
-        except Exception as error:  # noqa: BLE001 - any error is reported, so that nobody waits forever
+        except Exception as error:  # noqa: BLE001 - any error is reported, so that no run waits forever
             await self._cannot_tell(attempt, error)
 
     async def _cannot_tell(self, attempt: Attempt, error: Exception) -> None:
-        """Log that the outcome could not be recorded, and drop the run, which would wait for the attempt forever."""
+        """Log that the outcome could not be recorded, and drop the run: it would wait for the attempt forever."""
         live = attempt.live
         logger.error(
             "instance %s: %s: could not record the outcome of the attempt",
@@ -380,7 +380,7 @@ class Attempts:
         return await self._finished(attempt, call, None if call is None else await call)
 
     async def _finished(self, attempt: Attempt, call: Awaitable[Any] | None, value: object) -> Input:
-        """The end of an attempt that had a port, or, without a `call`, of one that is still to be made."""
+        """The end of an attempt that used a port. Without a `call`, the function is called here first."""
         if call is None:
             return await self._carefully(attempt)
         await attempt.finish()
@@ -399,12 +399,12 @@ class Attempts:
         if attempt.cancelled:
             return ActivityCancelled(at=self._clock.now(), id=attempt.id)
         name = attempt.effect.definition.name
-        cause = ActivityError(f"{name} raised CancelledError although nobody had cancelled it")
+        cause = ActivityError(f"{name} raised CancelledError, but it had not been cancelled")
         cause.__cause__ = error
         return self._failure(attempt, cause)
 
     async def _has_failed(self, attempt: Attempt, error: BaseException) -> bool:
-        """Undo the attempt. True if it is made again as if it had never been made."""
+        """Undo the attempt. Returns True if the engine repeats it without counting it."""
         excuse = attempt.excuse(error) if isinstance(error, Exception) else None
         await attempt.give_up()
         if excuse is None or attempt.cancelled:
@@ -413,17 +413,17 @@ class Attempts:
         return True
 
     def _again(self, attempt: Attempt, error: Exception) -> None:
-        """Make an attempt again whose session the database took away before its commit: it counts as never made."""
+        """Repeat an attempt that lost its session before the commit. The lost attempt does not count."""
         live = attempt.live
         if live.attempts.get(attempt.id) is not attempt:
             return
         pause = self.patience.lost()
         logger.warning(
-            "instance %s: the session of %s was lost, again in %.1f s: %s",
+            "instance %s: the session of %s was lost, retried in %.1f s: %s",
             live.instance_id, attempt.id, pause, error,
             extra=about(live, attempt.id, attempt.effect.attempt),
         )  # fmt: skip
-        # A new object, so that a thread still at the lost attempt is not taken for it.
+        # A new object: a thread that still runs the lost attempt must not be mistaken for the new one.
         again = Attempt(self.tools, live, attempt.effect)
         live.begins(again)
         again.asked = attempt.asked

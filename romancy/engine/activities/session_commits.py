@@ -39,8 +39,8 @@ async def commit_session(
 ) -> Verdict:
     """The outcome of the append; or None, and the input that the run gets instead of `event` (None: try again).
 
-    A session that lost its connection or a deadlock before its COMMIT never happened, and does not count as an attempt.
-    If a COMMIT went unanswered, a tombstone at the same seq settles its outcome.
+    A session that lost its connection or a deadlock before COMMIT wrote nothing, and does not count as an attempt. If a
+    COMMIT went unanswered, a tombstone at the same seq settles its outcome.
     """
     session = port.opened
     assert session is not None  # noqa: S101 - the caller asked
@@ -83,7 +83,7 @@ async def _settle(
 
 
 async def _read(store: Store, item: Append) -> History | None:
-    """What stands at the item's seq. Waits for the database, however long it is away."""
+    """The row at the item's seq. Waits until the database answers."""
     while True:
         try:
             return await store.read(item.instance_id, after=item.seq - 1, limit=1)
@@ -92,7 +92,7 @@ async def _read(store: Store, item: Append) -> History | None:
 
 
 def _failure(event: Input, error: RomancyError) -> Input:
-    """A final failure: the attempt did something to its transaction that Romancy cannot commit."""
+    """A final failure: after what the attempt did to its transaction, Romancy cannot commit it."""
     info = describe_exception(error)
     attempts = getattr(event, "attempt", 1)
     kind = CompensationFailed if type(event).__name__.startswith("Compensation") else ActivityFailed

@@ -1,7 +1,7 @@
 """Plain functions on a limited number of threads. Waiting for a thread does not count towards a timeout.
 
-A thread cannot be stopped from outside. A function that nobody waits for any more keeps its thread until it ends, so
-that no more functions run than allowed.
+A thread cannot be stopped from outside. An abandoned function keeps its thread until it ends, so the limit on threads
+holds.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Threads:
         self._slots = asyncio.Semaphore(limit)
         self._pool = ThreadPoolExecutor(limit, thread_name_prefix="romancy-activity")
         self._given_up: set[Future[Any]] = set()
-        """Abandoned functions: nobody waits for them, and they still run."""
+        """Abandoned functions, which still run although the engine no longer waits for them."""
         self._left = asyncio.Event()
 
     async def call(
@@ -68,7 +68,7 @@ class Threads:
         self._given_up.add(begun)
         if len(self._given_up) == self._limit:
             logger.error(
-                "all %d threads are at functions that were given up and go on: activities that are plain functions "
+                "all %d threads run functions that were given up and do not stop: activities that are plain functions "
                 "wait until one of them ends. Let them call activity_context().heartbeat() now and then, which ends "
                 "them, bound what they wait for, or declare them with executor='process'",
                 self._limit,
@@ -93,7 +93,7 @@ class Threads:
             await self._left.wait()
 
     def close(self) -> None:
-        """Begin nothing more. Running functions continue by themselves."""
+        """Begin no further function. Running functions continue."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
@@ -113,7 +113,7 @@ def _count(loop: asyncio.AbstractEventLoop, scope: asyncio.Timeout, timeout: flo
 
 
 def _limit(scope: asyncio.Timeout, deadline: float) -> None:
-    with contextlib.suppress(RuntimeError):  # nobody waits any more
+    with contextlib.suppress(RuntimeError):  # the event loop is closed
         scope.reschedule(deadline)
 
 

@@ -1,1 +1,1 @@
-"""What comes from outside a worker: management, starts and signals in a caller's transaction, waits."""
+"""Calls from outside a worker: management, starts and signals in a caller's transaction, waits."""

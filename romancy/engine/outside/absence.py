@@ -1,6 +1,6 @@
-"""Whether any worker may yet continue an instance, as far as this process has seen. Asked only while a caller waits.
+"""Tells whether any live worker may still continue an instance. Used only while a caller waits.
 
-The database's clock decides. This process's own clock only says when to look again.
+The database's clock decides. This process's own clock only schedules the next look.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ __all__ = ["Absence", "others_may_try"]
 
 _LEASES: Final = 2
 _TO_TRY: Final = 60_000_000
-"""Within this time, a worker has looked twice for instances that others have parked."""
+"""Within this time, a worker looks twice for instances that others have parked."""
 
 
 async def others_may_try(store: Store, row: InstanceRow) -> bool:
-    """Whether a live worker that knows the workflow may yet take up this stuck instance, which another one parked.
+    """Whether a live worker that knows the workflow may still take up this stuck instance, parked by another.
 
-    Only the store knows which code and which codecs have been refused, so every other worker is given time to try.
+    Only the store knows which code and which codecs were refused, so every other worker gets time to try.
     """
     census, parked_by = await store.census(), await _parked_by(store, row)
     return any(
@@ -98,7 +98,7 @@ class Absence:
     def _lives(self, peer: Peer, now: int) -> bool:
         """Whether it may yet continue.
 
-        Where sessions exclude, an open session can keep a live worker from its heartbeats.
+        On a database where a session excludes other writers, an open session can delay a live worker's heartbeats.
         """
         if peer.dead or certainly_gone(peer.host, self._here):
             return False

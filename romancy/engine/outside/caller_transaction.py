@@ -1,4 +1,4 @@
-"""Starts and sends inside a transaction that the caller holds, and only the caller ends.
+"""Starts and sends inside a transaction that the caller holds and ends.
 
 Nothing here is queued for the log writer. It is written when the call returns, and durable when the caller commits.
 """
@@ -29,8 +29,8 @@ __all__ = ["send_in", "start_alone", "start_in"]
 async def start_in(transaction: object, store: Store, start: Start, *, former: Former | None = None) -> Outcome:
     """Write the start into the transaction. Any worker may continue it once the transaction is committed.
 
-    Returns EXISTS if its id is taken, or does not have the ended life that the start is to replace. Raises UsageError,
-    with nothing written, if it is no transaction of this store's database.
+    Returns EXISTS if the id is taken, or if the ended life that the start should replace is not there. Raises
+    UsageError, with nothing written, if the transaction is not one of this store's database.
     """
     native = await _native(transaction)
     async with store.session(join=native) as session:
@@ -41,11 +41,11 @@ async def start_in(transaction: object, store: Store, start: Start, *, former: F
 
 
 class _NotStartedError(Exception):
-    """What was written so far is to be undone."""
+    """Undoes what was written so far."""
 
 
 async def _replaced(session: StoreSession, start: Start, former: Former) -> Outcome:
-    """Both or neither: the caller may go on after an error, and commit."""
+    """Replace the life and write the start, or do neither: after an error, the caller may still commit."""
     outcome, cause = Outcome.EXISTS, None
     try:
         async with session.savepoint():
@@ -61,7 +61,7 @@ async def _replaced(session: StoreSession, start: Start, former: Former) -> Outc
     except Exception:
         if cause is None:
             raise
-        raise cause  # noqa: B904 - where the whole transaction is gone there is nothing to undo, which says less
+        raise cause  # noqa: B904 - if the transaction itself is lost, the error of the undo says less
     return outcome
 
 
@@ -87,9 +87,9 @@ async def send_in(
 async def start_alone(
     store: Store, token: str, now: int, start: Start, *, former: Former | None = None, mail: Delivery | None = None
 ) -> Outcome:
-    """Start an instance in one commit: in the place of an ended life, or with a message in its inbox, or both.
+    """Start an instance in one commit: replacing an ended life, or with a message in its inbox, or both.
 
-    The commit of a session of our own takes an append: the second row of the new log, which says nothing.
+    A session commits together with an append: the second row of the new log, which holds no decision.
     """
     async with store.session() as own:
         async with store.session(join=own.native) as session:

@@ -18,7 +18,7 @@ __all__ = ["note_start", "refuse_to_wait", "waits_in_vain"]
 
 
 def waits_in_vain(store: Store) -> bool:
-    """Whether nothing can be written to this store before the caller's own session ends."""
+    """Whether this store can write nothing before the caller's own session ends."""
     attempt = _holder()
     if attempt is None or not store.capabilities.sessions_exclude:
         return False
@@ -46,7 +46,7 @@ def refuse_to_wait(store: Store, what: str, instance_ids: Iterable[str] = ()) ->
 
 
 def note_start(transaction: object, instance_id: str) -> None:
-    """Note that an instance was started in a transaction, which may be that of the caller's own session."""
+    """Record that an instance was started in a transaction, possibly that of the caller's own session."""
     attempt = _holder()
     if attempt is not None and _is_of(transaction, attempt.open()):
         attempt.open().begun.add(instance_id)

@@ -55,7 +55,7 @@ _UNREADABLE: Final = (HistoryCorruptError, HistoryVersionError, CodecError)
 
 @asynccontextmanager
 async def _acting(store: Store, worker: str | Standing | None) -> AsyncGenerator[tuple[str, int]]:
-    """The token to write under and the database's time. Without a worker, a row is registered for this call alone."""
+    """The token to write under, and the database's time. Without a worker, this call registers a row of its own."""
     if isinstance(worker, Standing):
         yield await worker.look(store)
         return
@@ -71,9 +71,9 @@ async def _acting(store: Store, worker: str | Standing | None) -> AsyncGenerator
 
 
 class Standing:
-    """The worker row of an app that has no worker.
+    """The worker row under which an app without a worker writes.
 
-    All its calls share the row, which expires like a crashed worker's.
+    All calls of the app share the row, which expires like a crashed worker's.
     """
 
     def __init__(self) -> None:
@@ -81,10 +81,10 @@ class Standing:
         self._beat = self._now = 0
 
     async def look(self, store: Store) -> tuple[str, int]:
-        """The token to write under and the database's time."""
+        """The token to write under, and the database's time."""
         at = time.monotonic_ns() // 1000
         if self._worker is None or at - self._beat > _LEASE // 3:
-            worker = self._worker = self._worker or _manager()  # a concurrent call takes the same
+            worker = self._worker = self._worker or _manager()  # a concurrent call uses the same row
             pulse = await store.heartbeat(worker)
             if not pulse.alive:
                 worker = _manager()
@@ -93,7 +93,7 @@ class Standing:
         return self._worker.token, self._now + at - self._beat
 
     async def leave(self, store: Store) -> None:
-        """Remove the row. Nothing is written under it any more."""
+        """Remove the row. Nothing is written under it afterwards."""
         worker, self._worker = self._worker, None
         if worker is not None:
             await store.heartbeat(worker, leaving=True)
@@ -104,7 +104,7 @@ def _manager() -> Worker:
 
 
 async def _end_of_log(store: Store, row: InstanceRow) -> tuple[int, int, str | None]:
-    """The seq of the last commit, when it was accepted and by whom (None: it is missing). No commit is decoded."""
+    """The seq, time and writer of the last commit (None: it is missing). No commit is decoded."""
     seq, at, more, writer = row.last_seq - 1, row.updated_at, True, None
     while more:
         page = await store.read(row.instance_id, after=seq)
@@ -123,7 +123,7 @@ async def retry(
     *,
     manager: Standing | None = None,
 ) -> None:
-    """Let a failed instance begin a new run that remembers what still stands; due at once for any worker."""
+    """Begin a new run of a failed instance, which remembers what still stands. It is due at once for any worker."""
     if unsure not in (None, "done", "undone"):
         raise UsageError(f"unsure={unsure!r}: say 'done' or 'undone', or leave it out")
     found = await store.read(instance_id, limit=0)
@@ -143,7 +143,7 @@ async def retry(
 
 
 async def resume(store: Store, worker: str | Standing | None, instance_id: str) -> None:
-    """Let every worker try a stuck instance again, whatever code has been refused; due at once."""
+    """Let every worker try a stuck instance again, including those whose code was refused. It is due at once."""
     found = await store.read(instance_id, limit=0)
     if found is None:
         raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
@@ -168,7 +168,7 @@ async def resume(store: Store, worker: str | Standing | None, instance_id: str) 
 
 
 async def terminate(store: Store, worker: str | Standing | None, instance_id: str, reason: str) -> bool:
-    """End an instance at once: nothing more of it runs and nothing is compensated. False if it had ended already."""
+    """End an instance at once, without compensation. Returns False if it had ended already."""
     async with _acting(store, worker) as (token, now):
         for _ in range(_TRIES):
             found = await store.read(instance_id, limit=0)
@@ -218,7 +218,7 @@ async def _end(store: Store, row: InstanceRow, now: int, reason: str) -> Append:
 
 
 async def _who_waits(store: Store, row: InstanceRow, parent: str) -> Parent | None:
-    """The parent that the instance reports to, by its own log or, if that cannot be read, by its parent's.
+    """The parent to which the instance reports, from its own log or, if that cannot be read, from its parent's.
 
     None if nobody waits for the instance. Raises UsageError when neither log can be read and the parent is open, since
     the parent would wait forever.
@@ -260,7 +260,7 @@ def _message(instance_id: str, message: Message) -> Delivery:
 
 
 async def purge(store: Store, instance_ids: Sequence[str], *, until: int = LATEST, forget: bool = False) -> int:
-    """Remove ended instances with everything under their ids, except those changed after `until`. Returns how many.
+    """Remove ended instances with all their data, except those changed after `until`. Returns how many.
 
     With `forget`, old ids of signals are forgotten as well.
     """

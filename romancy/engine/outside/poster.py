@@ -1,7 +1,7 @@
-"""Posting: messages that are sent at the same time share one write.
+"""Posts messages. Messages that are sent at the same time share one write.
 
-While a write is on its way, what is sent meanwhile waits for the next one. A message with an id of its sender's is
-written alone: another transaction may hold the same id, and nobody else should wait for it.
+Messages that are sent during a write wait for the next one. A message whose sender chose its id is written alone:
+another transaction may hold the same id, and no other message should wait for it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BYTES_AT_ONCE: Final = 1_000_000
 
 
 class Poster:
-    """Posts messages for whoever calls."""
+    """Posts messages for all callers in this process."""
 
     def __init__(self, router: Callable[[], Router], accepted: Callable[[Posting], None]) -> None:
         self._router = router
@@ -41,7 +41,7 @@ class Poster:
             (answer,) = await self._router().post([posting])
             self._answer(posting, answer)
             return answer
-        check_postings([posting])  # what is refused refuses nobody else
+        check_postings([posting])  # a bad message must not refuse its neighbours
         answered: asyncio.Future[Delivered] = asyncio.get_running_loop().create_future()
         self._waiting.append((posting, answered))
         if self._task is None:
@@ -56,11 +56,11 @@ class Poster:
         finally:
             self._task = None
             for _, answered in (*batch, *self._waiting):
-                answered.cancel()  # only if this task was cancelled: else all are answered
+                answered.cancel()  # has an effect only if this task was cancelled
             self._waiting.clear()
 
     def _next(self) -> Sequence[Waiting]:
-        """Take what goes into the next write. Whoever has stopped waiting sends nothing."""
+        """Take the messages of the next write, without those whose callers no longer wait."""
         size = 0
         self._waiting = [one for one in self._waiting if not one[1].done()]
         for number, (posting, _) in enumerate(self._waiting):
@@ -89,7 +89,7 @@ class Poster:
                     answered.set_result(answer)
 
     def _answer(self, posting: Posting, answer: Delivered) -> None:
-        """Tell that a message is accepted, also if its sender does not wait any more."""
+        """Record that a message was accepted, even if its caller no longer waits."""
         if answer is Delivered.ACCEPTED:
             self._accepted(posting)
 

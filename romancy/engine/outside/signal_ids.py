@@ -1,4 +1,4 @@
-"""Signals with an id from their sender: each is delivered once to its instance."""
+"""Recognises signals whose sender chose an id: each is delivered once to its instance."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REMEMBERED: Final = 7 * 86_400 * 1_000_000
 
 
 async def dedupe_key(store: Store, instance_id: str, id: str, *, joined: bool) -> str:
-    """The key that distinguishes this signal to this life of the instance from all others."""
+    """The key that identifies this signal to this life of the instance."""
     check_id(id, "id of the signal")
     found = await store.read(instance_id, limit=0)
     if found is None and joined:

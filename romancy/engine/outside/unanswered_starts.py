@@ -1,7 +1,7 @@
-"""Starts that callers asked for and that the database has not answered yet.
+"""Limits the starts that callers asked for and that the database has not answered yet.
 
-Their total size is limited; later callers wait for their turn. A limit on waiting callers would be no bound: a caller
-that gives up leaves its start behind, and the next caller comes.
+Their total size is limited; later callers wait for their turn. A limit on waiting callers would not bound them: a
+caller that gives up leaves its start behind.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Unanswered"]
 
 _LEAST: Final = 1024
-"""Bytes that a start takes in addition to its input."""
+"""Approximate bytes of a start besides its input."""
 
 
 class Unanswered:
@@ -35,7 +35,7 @@ class Unanswered:
         return self._left > 0
 
     async def turn(self) -> None:
-        """Return when there is room. Raises UsageError if the app is closed first; nothing was submitted then."""
+        """Return when there is room. Raises UsageError, with nothing submitted, if the app is closed first."""
         if self.has_room and not self._turns:
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -69,7 +69,7 @@ class Unanswered:
                 return  # the caller wakes the next one once it has submitted
 
     def close(self) -> None:
-        """Fail everybody who waits: no answer will come any more."""
+        """Fail all waiting callers: no answer will come."""
         for answer in self._sizes:
             if not answer.done():
                 answer.set_exception(

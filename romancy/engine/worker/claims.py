@@ -1,4 +1,4 @@
-"""Finding work: when to ask the database for it, how much to ask for, and when to ask again."""
+"""Claims work: decides when to ask the database for it, how much to ask for, and when to ask again."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SHARE: Final = 50
 _LARGEST_SHARE: Final = 200
 _FEW: Final = 5
 _SOON: Final = 0.02
-_SATED: Final = 0.25
+_PAUSE_WITH_PEERS: Final = 0.25
 _IN_VAIN: Final = 0.05
 _ENOUGH: Final = 25
 _PAUSE_PER_LIVE: Final = 0.0001
@@ -53,7 +53,7 @@ class Claiming:
         token: Callable[[], str],
         fresh: Callable[[], bool],
         codes: Mapping[str, str],
-        company: Callable[[], bool],
+        has_peers: Callable[[], bool],
         max_live: int,
         swept: Callable[[], None],
     ) -> None:
@@ -64,14 +64,14 @@ class Claiming:
         self._token = token
         self._fresh = fresh
         self._codes = dict(codes)
-        self._company = company
+        self._has_peers = has_peers
         self._max_live = max_live
-        self._sated_until = 0.0
+        self._leaves_work_until = 0.0
         self._in_vain_until = 0.0
         self._written = 0
-        """How many items this worker had written at its last claim."""
+        """The number of items that this worker had written at its last claim."""
         self._postponed = False
-        """Whether news was put off until there is less work at hand."""
+        """Whether the reaction to news was postponed until there is less work at hand."""
         self.intake = intake
         self._quarantine = quarantine
         self._tell_swept = swept
@@ -81,10 +81,10 @@ class Claiming:
         self._claims = False
         """Whether a claim is under way."""
         self._due_look: Timer | None = None
-        """The look when the first instance falls due that rests in the database."""
+        """The claim planned for the time when the first resting instance falls due."""
         self._next_look: asyncio.Handle | None = None
         self._next_look_at = 0.0
-        """By the event loop's clock. The handle cannot tell: uvloop's has no `when()` if the delay is nearly zero."""
+        """By the event loop's clock. Not read from the handle: uvloop's has no `when()` if the delay is nearly zero."""
         self._ended_here: dict[str, None] = {}
         self._only_mail = False
         self._stopping = False
@@ -100,35 +100,36 @@ class Claiming:
         return not (self._claims or self._look.is_set())
 
     def look_for_own(self) -> None:
-        """Soon ask for everything this worker owns: some of it may have been missed."""
+        """Soon claim with a request for everything this worker owns: an earlier answer may have been lost."""
         self._recover = True
         self._look_in(_PAUSE)
 
     def notice(self, changed: frozenset[str] | None) -> None:
-        """Take note that these instances changed (None: any). Those that ended here are hardly news.
+        """React to changes of these instances (None: of any). Those that ended here are usually no news.
 
         Most notifications report instances that ended. A busy worker leaves the rest to idle ones. A worker whose last
         claim brought nothing waits a moment before it asks again.
         """
         if changed is not None and changed <= self._ended_here.keys():
             if changed:
-                # Most likely this worker's own change. But somebody may have retried one of them, or used its id again.
+                # Most likely these are this worker's own changes. But a caller may have retried an instance, or reused
+                # its id.
                 self._look_in(_ECHO)
         elif changed is not None and not changed.isdisjoint(self._driver.live):
             self.look()
         elif self._has_enough():
             self._postponed = True
-            self._look_in(_SATED)
-        elif self._company():
+            self._look_in(_PAUSE_WITH_PEERS)
+        elif self._has_peers():
             self._look_in(max(0.0, self._in_vain_until - asyncio.get_running_loop().time()))
         else:
             self.look()
 
     def _has_enough(self) -> bool:
-        return self._company() and len(self._driver.live) > _ENOUGH and self._driver.to_write > _ENOUGH
+        return self._has_peers() and len(self._driver.live) > _ENOUGH and self._driver.to_write > _ENOUGH
 
     def ended_here(self, instance_id: str) -> None:
-        """Note that this instance ended here: the store's notification of it will be no news."""
+        """Record that this instance ended here: the store's notification of it will be no news."""
         self._ended_here[instance_id] = None
         if len(self._ended_here) > _ENDS_REMEMBERED:
             del self._ended_here[next(iter(self._ended_here))]
@@ -149,7 +150,7 @@ class Claiming:
                     planned.cancel()
             self._next_look = self._due_look = None
             if not self._fresh():
-                continue  # the next heartbeat that succeeds looks again
+                continue  # the next successful heartbeat claims again
             self._claims = True
             try:
                 await self._claim()
@@ -163,11 +164,11 @@ class Claiming:
                 self._claims = False
 
     def only_mail(self) -> None:
-        """Claim no more instances, but ask for the mail of loaded ones, which may have to read it before they end."""
+        """Claim no more instances, only the mail of loaded ones: they may have to read it before they end."""
         self._only_mail = True
 
     def stop(self) -> None:
-        """Make no more claims."""
+        """Stop claiming."""
         self._stopping = True
         self.look()
 
@@ -182,7 +183,7 @@ class Claiming:
 
     async def _claim(self) -> None:
         now = asyncio.get_running_loop().time()
-        limit = self._appetite(now)
+        limit = self._claim_limit(now)
         sweep = now - self._swept >= _SWEEP_EVERY
         request = ClaimRequest(
             worker=self._token(),
@@ -198,10 +199,10 @@ class Claiming:
         self._driver.used.forget()
         work = await self._store.claim(request)
         if request.recover:
-            # This worker may have written to its own instances since the store looked: read their logs once more.
+            # This worker may have written to its own instances since the store read them: read their logs again.
             work.claimed[:] = [replace(claimed, log=()) for claimed in work.claimed]
             self.intake.drop_lost(work, before)
-        self._clock.observe(work.now)  # judge what is due by the clock that decided it, which may have jumped
+        self._clock.observe(work.now)  # the store decided by this clock what is due; it may have jumped
         if sweep:
             self._swept = now
             self._tell_swept()
@@ -210,53 +211,53 @@ class Claiming:
         if await self.intake.take_in(work):
             self.look()
         elif len(work.claimed) >= limit > 0:
-            self._digest()
-        elif not limit and now < self._sated_until:
-            self._look_in(self._sated_until - now)
+            self._plan_next()
+        elif not limit and now < self._leaves_work_until:
+            self._look_in(self._leaves_work_until - now)
         self._look_in(_SWEEP_EVERY)
         if work.next_due is not None and self._clock.seconds_until(work.next_due):
             self._due_look = self._clock.call_at(work.next_due, self.look)
         elif work.next_due is not None:
-            # It is due and was not claimed: another worker is about to take it, or there is no room for it here.
-            self._look_in(_SOON if limit else _SATED)
+            # The instance is due but was not claimed: another worker is about to take it, or there is no room here.
+            self._look_in(_SOON if limit else _PAUSE_WITH_PEERS)
 
-    def _appetite(self, now: float) -> int:
-        """How many instances to ask for: alone, as many as there is room for; else no more than can run at once.
+    def _claim_limit(self, now: float) -> int:
+        """The number of instances to claim: all that there is room for, or with peers those that can run at once.
 
-        Among other workers the share is small. Where much has been written since the last claim, the share grows: the
-        next instances will not wait long either, and fewer, larger claims and commits cost everybody less.
+        With peers, a claim is small. If much was written since the last claim, the next one is larger: its instances
+        will not wait long either, and fewer, larger claims and commits cost less.
         """
         if self._only_mail:
             return 0
         busy = self._quarantine.busy or self.intake.waits_for_mail
         room = 0 if busy else self._max_live - len(self._driver.live) - len(self.intake.starting)
-        if not self._company():
+        if not self._has_peers():
             return max(0, min(_CLAIM, room))
-        if now < self._sated_until:
-            return 0  # only the mail of what is here already
+        if now < self._leaves_work_until:
+            return 0  # only the mail of loaded instances
         before, self._written = self._written, self._driver.writer.written
         written = self._written - before if self._driver.to_write else 0
         share = max(_SHARE, min(written, _LARGEST_SHARE))
         return max(0, min(share, room, max(_FEW, self._driver.attempts.spare)))
 
-    def _digest(self) -> None:
-        """Claim again. Among other workers, a worker with much in hand leaves more work to them for a moment.
+    def _plan_next(self) -> None:
+        """Plan the next claim. With peers, a worker with many instances first leaves work to them for a moment.
 
-        While activities wait for slots, the worker takes a few more instances only now and then (they may need no
-        slot), until a good part of the slots is free.
+        While activities wait for slots, the worker claims a few more instances only from time to time (they may need no
+        slot), until a quarter of the slots is free.
         """
-        if not self._company():
+        if not self._has_peers():
             self.look()
             return
         attempts = self._driver.attempts
-        pause = len(self._driver.live) * _PAUSE_PER_LIVE if attempts.spare > 0 else _SATED
-        self._sated_until = asyncio.get_running_loop().time() + min(pause, _SATED)
+        pause = len(self._driver.live) * _PAUSE_PER_LIVE if attempts.spare > 0 else _PAUSE_WITH_PEERS
+        self._leaves_work_until = asyncio.get_running_loop().time() + min(pause, _PAUSE_WITH_PEERS)
         if attempts.spare <= 0:
-            attempts.call_when_relieved(self._hungry)
-        self._look_in(min(pause, _SATED))
+            attempts.call_when_relieved(self._slots_are_free)
+        self._look_in(min(pause, _PAUSE_WITH_PEERS))
 
-    def _hungry(self) -> None:
-        self._sated_until = 0.0
+    def _slots_are_free(self) -> None:
+        self._leaves_work_until = 0.0
         self.look()
 
     def _look_in(self, seconds: float) -> None:

@@ -1,7 +1,7 @@
-"""Where this process runs, and whether a worker that recorded where it runs is certainly gone.
+"""Describes where this process runs, and tells whether the process of another worker is certainly gone.
 
 "Certainly" means: the boot and the pid namespace are the same, and the process with that pid is missing or is another
-one (a pid is used again, a start time is not). Where the system cannot tell, no worker is certainly gone.
+one (pids are reused, start times are not). If the system cannot tell, no worker is certainly gone.
 """
 
 from __future__ import annotations

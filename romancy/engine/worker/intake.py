@@ -33,29 +33,29 @@ logger = get_logger("romancy.engine")
 
 _AT_ONCE: Final = 16
 _MUCH: Final = 32
-"""From this many kept messages on, an answer leaves them out instead of bringing them again."""
+"""From this many kept messages on, a claim asks only for newer ones."""
 
 
 class Intake:
-    """What this worker has claimed and not taken up yet, and the mail that it was brought."""
+    """The instances that this worker has claimed and not taken up yet, and the mail that came with them."""
 
     def __init__(
         self, driver: Driver, recovery: Recovery, quarantine: Quarantine, *, starting: AbstractSet[str]
     ) -> None:
-        """`starting` are the instances whose start is in flight. A claim's answer may contain them."""
+        """`starting` holds the instances whose start is in flight. A claim's answer may contain them."""
         self._driver = driver
         self._recovery = recovery
         self._quarantine = quarantine
         self._after_mail: dict[str, tuple[Claimed, Sequence[Given], Sequence[Mail]]] = {}
         self._told: dict[str, tuple[Live, int]] = {}
-        """The mailbox counter that each instance was last given, as long as that very `Live` is here."""
+        """The mailbox counter up to which each instance got its mail, as long as that very `Live` is loaded."""
         self._unread: dict[str, Claimed] = {}
-        """Claimed instances whose mail did not come along. It may hold messages older than anything due now."""
+        """Claimed instances whose mail did not come with the claim. Their mail may be older than anything due now."""
         self.starting = starting
 
     @property
     def waits_for_mail(self) -> bool:
-        """Whether some instances cannot continue before another claim has brought their mail."""
+        """Whether some instances have to wait until another claim brings their mail."""
         return bool(self._unread)
 
     @property
@@ -71,17 +71,17 @@ class Intake:
         return counters | dict.fromkeys([*self._unread, *self._after_mail], -1)
 
     def kept(self) -> dict[str, int]:
-        """The part of `known` of which much mail is held here: only new mail need be brought (`ClaimRequest.kept`)."""
+        """The part of `known` with much mail held here: a claim need bring only new mail (`ClaimRequest.kept`)."""
         much = {one: told for one, told in self._told.items() if len(told[0].post) >= _MUCH}
         return {one: signals for one, (live, signals) in much.items() if not live.passed_over}
 
     def _lacks(self, box: Mailbox) -> bool:
-        """Whether mail left out of this mailbox is missing here: a run that has been dropped since had kept it."""
+        """Whether this mailbox leaves out mail that is missing here, because the run that kept it was dropped."""
         told, signals = self._told.get(box.instance_id, (None, 0))
         return box.after > signals or (box.after > 0 and self._driver.live.get(box.instance_id) is not told)
 
     async def take_in(self, work: Work) -> bool:
-        """Continue claimed instances and hand out the mail. True if another claim must bring what this one did not.
+        """Continue claimed instances and distribute the mail. Returns True if another claim must bring missing mail.
 
         A mailbox that lacks mail no longer held here is ignored. The next claim does not report that mail as kept.
         """
@@ -114,10 +114,10 @@ class Intake:
         return {one: (live, live.head) for one, live in self._driver.live.items() if live.slot is FREE}
 
     def drop_lost(self, work: Work, before: Mapping[str, tuple[Live, int]]) -> None:
-        """Drop runs that remember more than the database, which was asked after it had accepted their last commits.
+        """Drop runs that are ahead of their logs: the database has lost commits that it had accepted.
 
-        The database has lost its last commits. The instances in its answer are taken up again, from the log as it is
-        now.
+        The claim asked after those commits were accepted. The instances in its answer are taken up again, from the
+        present log.
         """
         for claimed in work.claimed:
             live, head = before.get(claimed.instance_id, (None, 0))
@@ -132,7 +132,7 @@ class Intake:
         for claimed in work.claimed:
             mine = self._driver.live.get(claimed.instance_id)
             if mine is not None and mine.life != claimed.life and mine.slot is FREE:
-                self._driver.drop(mine)  # its id is used again, so it has ended
+                self._driver.drop(mine)  # its id has a new life, so this one has ended
                 mine = None
             if mine is None and claimed.instance_id not in self.starting:
                 self._after_mail.pop(claimed.instance_id, None)
@@ -142,7 +142,7 @@ class Intake:
                 self._recovery.look_for_own()
 
     def _hand_out(self, work: Work, mail: dict[str, Mailbox]) -> bool:
-        """Give each instance its mail. True if some mailboxes lack mail; these are ignored."""
+        """Give each instance its mail. Returns True if some mailboxes lack mail; these are ignored."""
         live = self._driver.live
         late = {box.instance_id for box in work.mail if self._lacks(box)}
         for instance_id, box in mail.items():
@@ -156,7 +156,7 @@ class Intake:
         return bool(late)
 
     async def _admit_all(self, new: Sequence[Claimed], mail: dict[str, Mailbox]) -> None:
-        """Take instances up a few at a time: most of the time goes into waiting for the database."""
+        """Take up a few instances at a time: most of the time is spent waiting for the database."""
         if len(new) == 1:
             await self._admit(new[0], mail.pop(new[0].instance_id, None))
             return
@@ -168,7 +168,7 @@ class Intake:
                     raise error
 
     async def _admit(self, claimed: Claimed, box: Mailbox | None) -> None:
-        """Take up a claimed instance, or have it tried alone if it may have killed its owners."""
+        """Take up a claimed instance, or send it to the quarantine if it may have killed its owners."""
         try:
             if claimed.crashes and not is_given_up(box) and await self._quarantine.holds(claimed, box):
                 return
@@ -181,14 +181,14 @@ class Intake:
         await self._recovery.take_up(claimed, (), box)
 
     def forget(self) -> None:
-        """Forget what was to be taken up: other workers own it now."""
+        """Forget the instances to be taken up: other workers own them now."""
         self._after_mail.clear()
         self._told.clear()
         self._unread.clear()
         self._quarantine.forget()
 
     def after_mail(self, live: Live, inputs: Sequence[Given], kept: Sequence[Mail]) -> None:
-        """Take the instance up once its mail has been read: it cannot end before.
+        """Take the instance up once its mail was read: it cannot end earlier.
 
         A claim that is under way reports the mail in `kept` as read, and so does not bring it again.
         """

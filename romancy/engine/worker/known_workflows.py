@@ -1,4 +1,4 @@
-"""Which workflows a worker knows, as its row lists them: their names, beside the versions of their code."""
+"""Encodes in a worker's row which workflows it knows: their names, beside the versions of their code."""
 
 from __future__ import annotations
 

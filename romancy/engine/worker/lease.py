@@ -1,4 +1,4 @@
-"""Keeps one worker's lease and watches those of the others.
+"""Renews one worker's lease by heartbeats, and watches the leases of other workers.
 
 A worker lives as long as its row gets heartbeats. Another worker declares it dead only after watching its heartbeat
 stand still for a whole lease while its own heartbeats succeeded. A database outage or a jump of the database's clock
@@ -33,16 +33,16 @@ _LOOK_AT_SESSION: Final = 1.0
 
 
 class Excluding(Protocol):
-    """An open session of this worker that keeps everybody else from writing."""
+    """An open session of this worker that excludes all other writers."""
 
     @property
     def excluding(self) -> bool:
-        """Whether nobody else can write and the session is not about to end."""
+        """Whether the session excludes other writers and is not about to end."""
         ...
 
     @property
     def renewed(self) -> bool | None:
-        """Whether its end was a heartbeat of this worker; None before it has ended."""
+        """Whether the end of the session renewed this worker's lease; None before the end."""
         ...
 
 
@@ -60,7 +60,7 @@ class Leases:
         named: bool = False,
         exclusive: bool = False,
     ) -> None:
-        """`exclusive`: while a session is open on this database, no other worker can send a heartbeat."""
+        """`exclusive`: an open session on this database keeps other workers from sending heartbeats."""
         here = this_host()
         self._store = store
         self._clock = clock
@@ -91,8 +91,8 @@ class Leases:
         far = any(not same_machine(peer.host, self._here) for peer in self.peers)
         return min(self.worker.lease / 3_000_000, _BEAT_AMONG_OTHERS if far else _LONGEST_INTERVAL)
 
-    def company(self) -> bool:
-        """Whether other live workers could do the same work: they know one of the workflows, in whatever version."""
+    def has_peers(self) -> bool:
+        """Whether other live workers could do the same work: they know one of the workflows, in any version."""
         mine = frozenset(self.worker.codes)
         return any(not peer.dead and not mine.isdisjoint(peer.codes) for peer in self.peers)
 
@@ -103,18 +103,18 @@ class Leases:
         return min((end for end in ends if end > 0), default=self.worker.lease) / 1_000_000
 
     def fresh(self) -> bool:
-        """Whether this worker was seen alive so recently that nobody can have declared it dead."""
+        """Whether the last heartbeat is so recent that no peer can have declared this worker dead."""
         if self._held is not None and self._nobody_can_write():
             return True
         return self._beaten_at is not None and boot_time() - self._beaten_at < self.worker.lease
 
     def hold(self, session: Excluding) -> None:
-        """Note an open session. While it is open, nobody can declare this worker dead, unless somebody has already."""
+        """Record an open session. Until it ends, no peer can declare this worker dead, unless one has already."""
         if self.fresh():
             self._held, self._held_at = session, boot_time()
 
     def _nobody_can_write(self) -> bool:
-        """Whether the noted session still excludes others. Once it has ended, update the leases to match."""
+        """Whether the recorded session still excludes other writers. Updates the leases if it has ended."""
         now, held = boot_time(), self._held
         if held is None:
             return False
@@ -125,7 +125,7 @@ class Leases:
         if renewed is None:
             return True
         self._held = None
-        # The others could not send heartbeats either: nothing seen before counts.
+        # The peers could not send heartbeats either: earlier observations do not count.
         self._watched = {token: (beat, now) for token, (beat, _) in self._watched.items()}
         if renewed:
             self._beaten_at = max(self._beaten_at or 0, self._held_at)
@@ -139,8 +139,8 @@ class Leases:
             return 0.0
         return max(0.0, (self._beaten_at + self.worker.lease - boot_time()) / 1_000_000)
 
-    async def beat_through(self, store: Store) -> bool:
-        """Send a heartbeat over another store, from another thread, for a blocked loop.
+    async def renew_through(self, store: Store) -> bool:
+        """Renew the lease over another store, from another thread, while the event loop is blocked.
 
         False: this incarnation is dead.
         """
@@ -151,14 +151,14 @@ class Leases:
         return alive
 
     async def beat(self, *, leaving: bool = False) -> bool:
-        """Send one heartbeat and look at the peers. False: this incarnation is dead and must drop everything."""
+        """Renew the lease by a heartbeat and look at the peers. False: this worker is dead and must drop everything."""
         sent = boot_time()
         pulse = await self._store.heartbeat(self.worker, leaving=leaving)
         self._clock.observe(pulse.now)
         if pulse.alive:
             missed = self._beaten_at is None or sent - self._beaten_at > self.worker.lease
             now = boot_time()
-            # Whatever delayed this heartbeat has delayed those of the others, too.
+            # The cause that delayed this heartbeat has delayed those of the peers, too.
             missed = missed or (self._exclusive and now - sent > self.worker.lease // 4)
             self._nobody_can_write()
             self._beaten_at = max(sent, self._beaten_at or 0)
@@ -168,7 +168,7 @@ class Leases:
         return pulse.alive
 
     def _watch(self, peers: list[Peer], now: int, *, restart: bool) -> None:
-        """Note since when each heartbeat stands still. After a gap of our own, nothing seen before it counts."""
+        """Record since when each peer's heartbeat stands still. A gap in our own makes earlier observations void."""
         before = {} if restart else self._watched
         self._watched = {}
         for peer in peers:
@@ -182,7 +182,7 @@ class Leases:
         return [peer for peer in self.peers if peer.dead or certainly_gone(peer.host, here) or self._expired(peer)]
 
     def rival(self) -> Peer | None:
-        """A live worker with the same chosen id that was there before this one."""
+        """A live worker with the same chosen id that registered before this one."""
         if not self._named or self._elders is None:
             return None
         for peer in self.peers:

@@ -1,4 +1,4 @@
-"""Sends heartbeats in time, takes over from dead workers, and reports when this worker has lost its own lease."""
+"""Sends heartbeats in time, takes over from dead workers, and reports the loss of this worker's lease."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _A_LITTLE: Final = 0.01
 
 
 class LeaseKeeper:
-    """Keeps the lease of one worker. A new incarnation gets new leases from `incarnate`."""
+    """Renews the lease of one worker in time. A new incarnation gets new leases from `incarnate`."""
 
     def __init__(
         self,
@@ -102,11 +102,11 @@ class LeaseKeeper:
             self._expiry.cancel()
 
     def hold(self, session: Excluding) -> None:
-        """Note an open session in which nobody else can write. Call `watch` when it has ended."""
+        """Record an open session that excludes other writers. Call `watch` when it has ended."""
         self.leases.hold(session)
 
     def watch(self) -> None:
-        """Watch the lease. When it runs out, stop the work here without asking the database.
+        """Watch the lease. When it expires, stop the work here without asking the database.
 
         Others may continue this worker's instances from then on.
         """
@@ -147,7 +147,7 @@ class LeaseKeeper:
         if rival is None:
             return None
         return UsageError(
-            f"a worker with the id {rival.worker_id!r} is at work on this database already: give each worker an "
+            f"a worker with the id {rival.worker_id!r} is already at work on this database: give each worker an "
             "id of its own, or none"
         )
 

@@ -1,7 +1,7 @@
-"""Opens the store: a mere client succeeds or fails at once, a worker waits for a database that is down.
+"""Opens the store. A client fails at once if the database is down; a worker waits for it.
 
-A worker is often started beside its database, by the same boot or the same deployment, and the database takes longer.
-An error that no waiting can mend (a wrong password, an unknown scheme, a newer schema) is raised at once for both.
+A worker is often started together with its database, by the same boot or deployment, and the database takes longer. An
+error that waiting cannot solve (a wrong password, an unknown scheme, a newer schema) is raised at once in both cases.
 """
 
 from __future__ import annotations

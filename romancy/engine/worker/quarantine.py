@@ -1,17 +1,15 @@
-"""Instances that may be killing their workers are tried alone, and parked if their workers die in trial after trial.
+"""Tries instances that may kill their workers alone, and parks those whose workers keep dying in trials.
 
-The log keeps the record. Each takeover leaves an entry, and so does each trial; real progress, or surviving the trial,
-ends the series. An instance whose log shows two deaths in a row is a suspect. Most suspects are innocent and only
-shared a worker with the culprit. During a trial, only the suspect's code runs: no activity, no body and no replay of
-another instance, and no abandoned thread. A worker that dies in a trial therefore died while it drove this instance
-alone.
+The log keeps the record. Each takeover and each trial leaves an entry; progress, or a survived trial, ends the series.
+An instance whose log shows two deaths in a row is a suspect. Most suspects are innocent and only shared a worker with
+the one that killed it. During a trial, only the suspect's code runs: no activity, no body and no replay of another
+instance, and no abandoned thread. A worker that dies in a trial therefore died while it drove this instance alone.
 
-Workers also die for other reasons, and such a death may fall into a trial. A worker therefore tries an instance only
-after it has lived without driving it for much longer than the trials took in which others died, and longer before each
-further one: a worker that dies at random dies before. Such a death speaks for the instance: the trials before it no
-longer count, and one more is required from then on. A worker that was thought dead in a trial and lives knows that the
-trial was no death. After enough trials in a row, the instance is parked, with what was seen as the reason, and all
-others continue.
+Workers also die for other reasons, and such a death may fall into a trial. A worker therefore first lives without
+driving the instance, for much longer than the fatal trials lasted, and longer before each further trial. A worker that
+dies at random dies during this time. Such a death is evidence for the instance: earlier trials no longer count, and one
+more trial is required. If a worker lives that was declared dead during a trial, it knows that the trial was not fatal.
+After enough fatal trials in a row, the instance is parked, with this evidence as the reason, and all others continue.
 """
 
 from __future__ import annotations
@@ -45,7 +43,7 @@ __all__ = ["Evidence", "Quarantine", "evidence_in"]
 logger = get_logger("romancy.engine")
 
 _GOODBYE: Final = 5.0
-"""Seconds that a cancelled trial has to report how far it came."""
+"""Seconds that a cancelled trial has to report its progress."""
 _A_MOMENT: Final = 0.02
 _SUSPICIOUS: Final = 2
 _TRIALS: Final = 4
@@ -54,31 +52,29 @@ _TAIL: Final = 32
 _ALIVE: Final = 1.0
 """Seconds that a worker lives without the instance before the first trial; twice as long before each further one."""
 _TIMES_LONGER: Final = 8
-"""How many times longer than the longest trial in which a worker died a worker has to live without the instance."""
+"""The time that a worker has to live without the instance, as a multiple of the longest fatal trial."""
 _LONG_ENOUGH: Final = 120.0
-"""Seconds without the instance that are enough before any trial."""
+"""Upper bound on the seconds that a worker lives without the instance before a trial."""
 
 
 class Evidence(NamedTuple):
-    """What the end of a log says about the owners that the instance has lost."""
+    """The evidence at the end of a log about the owners that the instance has lost."""
 
     deaths: int = 0
     """How many owners in a row lost the instance without its log growing."""
     trials: tuple[int, ...] = ()
-    """The trials since a worker last died without driving the instance, the first first: how many µs after the trial
-    had begun another worker had the instance.
-    """
+    """The fatal trials since a worker last died without driving the instance: the µs until the next worker had it."""
     without: int = 0
     """How many of the deaths were of workers that owned the instance and did not drive it."""
 
     @property
     def suspicious(self) -> bool:
-        """Whether the next owner has to try the instance alone."""
+        """Whether the next owner must try the instance alone."""
         return self.deaths >= _SUSPICIOUS
 
     @property
     def enough(self) -> bool:
-        """Whether the instance is to be parked."""
+        """Whether the instance must be parked."""
         return len(self.trials) >= min(_TRIALS + self.without, _MOST_TRIALS)
 
     def alive_before(self, longest: float) -> float:
@@ -88,7 +84,7 @@ class Evidence(NamedTuple):
 
 
 def evidence_in(commits: Iterable[list[LogEvent]], *, living: Collection[str] = ()) -> Evidence:
-    """What these commits, the last of a log, say. `living` are workers that are known not to have died."""
+    """The evidence in these commits, the last of a log. `living` are workers that are known not to have died."""
     row: list[OwnerChanged] = []
     for commit in reversed(list(commits)):
         if not all(isinstance(event, OwnerChanged) and event.owner for event in commit):
@@ -104,7 +100,7 @@ def evidence_in(commits: Iterable[list[LogEvent]], *, living: Collection[str] = 
             trials.clear()
             without += 1
     deaths = sum(not event.alone for event in row)
-    # Between the first two it was not yet a suspect, and was driven.
+    # Between the first two, the instance was not yet a suspect, and was driven.
     return Evidence(deaths, tuple(trials), max(0, without - 1))
 
 
@@ -143,9 +139,9 @@ class Quarantine:
         self._pause = pause
         self._clock = clock
         self._since = clock()
-        """Since when this worker has lived without the instances that it holds back."""
+        """The times since when this worker lives without the suspects that it holds back."""
         self._tried_by: set[str] = set()
-        """The incarnations in which this worker has tried an instance, and lives."""
+        """The incarnations of this worker that have begun a trial and did not die of it."""
         self._suspects: dict[str, tuple[Claimed, Mailbox | None, Evidence]] = {}
         self._wanted = asyncio.Event()
         self._trying = False
@@ -153,11 +149,11 @@ class Quarantine:
 
     @property
     def busy(self) -> bool:
-        """Whether a suspect is tried: nothing else may be claimed meanwhile."""
+        """Whether a trial is under way, during which nothing else may be claimed."""
         return self._trying
 
     async def holds(self, claimed: Claimed, box: Mailbox | None) -> bool:
-        """Look at the log of an instance whose owner died. True if it is a suspect and will be tried, or parked."""
+        """Read the log of an instance whose owner died. Returns True if it is a suspect and will be tried or parked."""
         if claimed.instance_id in self._suspects:
             return True
         after = max(claimed.run_from - 1, claimed.head - _TAIL)
@@ -192,7 +188,7 @@ class Quarantine:
                     await self._try(*suspect)
                 except StorageError as error:
                     logger.warning(
-                        "instance %s: its trial is put off: %s", claimed.instance_id, error, extra=about(claimed)
+                        "instance %s: its trial is postponed: %s", claimed.instance_id, error, extra=about(claimed)
                     )
                     await asyncio.sleep(1)
                 finally:
@@ -200,19 +196,19 @@ class Quarantine:
                     if self._is_held(claimed):
                         del self._suspects[claimed.instance_id]
                     self._let_all_go_on()
-                self._done()  # what was not claimed during the trial may be claimed now
+                self._done()  # claims may continue after the trial
             self._done()
 
     def _alive_before(self, suspect: tuple[Claimed, Mailbox | None, Evidence]) -> float:
         return suspect[2].alive_before(self._patience)
 
     def _is_held(self, claimed: Claimed) -> bool:
-        """Whether it is still held as it was claimed: not lost to others, and not claimed again."""
+        """Whether the suspect is still held under the same claim: not lost to others, and not claimed again."""
         held = self._suspects.get(claimed.instance_id)
         return held is not None and held[0] is claimed
 
     def _let_all_go_on(self) -> None:
-        self._driver.solitude.end()
+        self._driver.admission.end()
         try:
             for live in list(self._driver.live.values()):
                 self._driver.go_on(live)
@@ -228,11 +224,11 @@ class Quarantine:
         self._driver.attempts.hold()
         if not await self._alone(claimed):
             logger.warning(
-                "instance %s is suspected of killing workers, and other work did not end in time for a trial alone",
+                "instance %s is suspected of killing workers; no trial, because other work did not end in time",
                 claimed.instance_id,
                 extra=about(claimed),
             )
-            self._driver.solitude.end()
+            self._driver.admission.end()
             await self._recovery.take_up(claimed, (), box)
             return
         if not self._is_held(claimed):
@@ -257,13 +253,13 @@ class Quarantine:
             raise
 
     async def _alone(self, claimed: Claimed) -> bool:
-        """Wait until nothing runs and keep everything else from beginning. False if something does not end."""
+        """Wait until no code runs, and let none begin. Returns False if something does not end."""
         if not await self._driver.attempts.nothing_runs(self._patience) or not await self._nothing_is_open():
             return False
-        return await self._driver.solitude.begin(claimed.instance_id, self._patience)
+        return await self._driver.admission.begin(claimed.instance_id, self._patience)
 
     async def _nothing_is_open(self) -> bool:
-        """Wait until ended attempts are written: a session left open by one would stay open during the whole trial."""
+        """Wait until ended attempts are written: otherwise a session could stay open during the whole trial."""
         try:
             async with asyncio.timeout(self._patience):
                 while not self._driver.ports.empty:  # noqa: ASYNC110 - rare, and nothing signals it
@@ -273,7 +269,7 @@ class Quarantine:
         return True
 
     async def _begin(self, claimed: Claimed, box: Mailbox | None) -> Live | None:
-        """Append the beginning of the trial and take the instance up. None if it is not here or has moved already."""
+        """Append the beginning of the trial and take the instance up. None if it is not loaded or has moved already."""
         self._tried_by.add(self._token())
         mark = owner_changed(self._driver.clock.now(), self._token(), "", alone=True)
         nonce = self._nonce()
@@ -285,16 +281,16 @@ class Quarantine:
         live = self._driver.live.get(claimed.instance_id)
         if live is None or live.head != marked.head:
             return None
-        self._moved = asyncio.Event()  # before anything else runs: the next commit may follow at once
+        self._moved = asyncio.Event()  # set first: the next commit may follow at once
         live.call_when_moved(self._moved.set)
         return live
 
     async def _until_moved(self, live: Live) -> None:
-        """Let the instance run until its log has grown, by itself or because it has survived for long enough."""
+        """Let the instance run until its log grows: by its own progress, or after it has survived for long enough."""
         moved = self._moved
         self._driver.attempts.hold(only=live)
         try:
-            # A replayed instance that only waits runs nothing that could end a process.
+            # A replayed instance that only waits runs no code that could end a process.
             if not moved.is_set() and (live.attempts or live.inputs or live.slot is not FREE):
                 async with asyncio.timeout(self._patience):
                     await moved.wait()
@@ -304,8 +300,8 @@ class Quarantine:
             if not moved.is_set():
                 self._driver.clear(live)
         try:
-            # Until the survival is in the log, a death would count against the instance. But the others do not wait
-            # forever.
+            # Until the survival is in the log, a death would count against the instance. But the wait is bounded: all
+            # other instances stand still.
             async with asyncio.timeout(self._patience):
                 await moved.wait()
         except TimeoutError:

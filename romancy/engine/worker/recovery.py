@@ -1,4 +1,4 @@
-"""Takes an instance up, from a claim or again from its log, to a run that continues; parks one that cannot continue.
+"""Takes instances up: replays the log into a run that continues, or parks an instance that cannot continue.
 
 Trouble with one instance does not affect the others. An instance whose log cannot be read because the database is away
 stays owned, and comes back with the next claim that asks for everything this worker owns.
@@ -79,7 +79,7 @@ def claimed_again(live: Live) -> Claimed:
 
 
 class Recovery:
-    """Brings single instances into the driver, or parks them."""
+    """Loads single instances into the driver, or parks them."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Recovery:
         resting: Resting,
         observer: Observer | None = None,
     ) -> None:
-        """`look_for_own` lets the next claim ask for everything this worker owns. `parked` is told of parked ones."""
+        """`look_for_own` lets the next claim ask for everything this worker owns. `parked` gets parked ones."""
         self._store = store
         self._driver = driver
         self._nonce = nonce
@@ -102,7 +102,7 @@ class Recovery:
         self._observer = observer
 
     def look_for_own(self) -> None:
-        """Let the next claim ask for everything this worker owns: something is not as it seemed."""
+        """Let the next claim ask for everything this worker owns, to bring this instance again."""
         self._recover()
 
     async def take_up(
@@ -113,18 +113,18 @@ class Recovery:
         *,
         kept: Sequence[Mail] = (),
     ) -> None:
-        """Bring a claimed instance back from its log and continue it; park it where that cannot be done.
+        """Replay a claimed instance from its log and continue it; park it if that is impossible.
 
-        `kept` are messages that nothing waited for when the instance was last here. They have been counted, and are not
-        brought again.
+        `kept` are messages that no wait fitted when the instance was last loaded. The store has counted them, and no
+        claim brings them again.
         """
-        await self._driver.solitude.turn_of(claimed.instance_id)
+        await self._driver.admission.turn_of(claimed.instance_id)
         try:
-            with self._driver.solitude.replaying():
+            with self._driver.admission.replaying():
                 live, given_up = await self._load(claimed, box)
         except InstanceNotFoundError:
             logger.info("instance %s was removed", claimed.instance_id, extra=about(claimed))
-            self._recover()  # its id may have been used anew here since, and that life dropped in favour of this one
+            self._recover()  # the id may have a new life, which was dropped in favour of this one
         except HistoryCorruptError as error:
             logger.error("%s", error, extra=about(claimed))  # noqa: TRY400 - no traceback
             self.park(replace(claimed, head_writer=None), str(error))  # perhaps its predecessor is missing
@@ -154,7 +154,7 @@ class Recovery:
             self._driver.resume(live, inputs if resumed is None else [*inputs, (resumed, None)], box)
 
     async def _load(self, claimed: Claimed, box: Mailbox | None) -> tuple[Live, bool]:
-        """The instance, and whether to wind it up: it was cancelled while it was stuck, and its code is not asked."""
+        """The instance, and whether to wind it up without its code, because it was cancelled while it was stuck."""
         registry = self._driver.registry
         misfit: NonDeterminismError | None = None
         if (resting := self._resting.take(claimed)) is not None:
@@ -178,9 +178,9 @@ class Recovery:
         return live, not live.run.state.abandoned
 
     def park(self, claimed: Claimed, reason: str, misfit: Misfit | None = None) -> None:
-        """Make the instance stuck, until other code or a person resumes it. It holds up no other instance.
+        """Make the instance stuck, until other code or a person resumes it. Other instances are not affected.
 
-        Where its code left the log is recorded as a value beside the reason, which is for people.
+        The place where its code left the log is recorded as data, beside the reason for people.
         """
         code = self._driver.registry.workflows[claimed.workflow_name].code
         item = Append(

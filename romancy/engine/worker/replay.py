@@ -1,4 +1,4 @@
-"""Brings an instance back from its log."""
+"""Replays a log: rebuilds the run of an instance from its recorded commits."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _PAGE = 1000
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where the log of the current run is read from, and where in it the run begins: later, if it was retried."""
+    """Where reading the log begins, and where the current run begins: later, if the instance was retried."""
 
     run_from: int
     begins: int
@@ -45,7 +45,7 @@ class _Place:
 async def history(
     store: Store, instance_id: str, *, after: int = 0, life: int | None = None
 ) -> AsyncIterator[tuple[int, list[LogEvent]]]:
-    """Each commit of one life of the instance with its seq, read page by page. Raises what `rows` does."""
+    """Each commit of one life of the instance with its seq, read page by page. Raises as `rows` does."""
     async for row, commit in rows(store, instance_id, after=after, life=life):
         yield row.seq, commit
 
@@ -56,7 +56,7 @@ async def rows(
     """Each row behind `after` with its events, of this life or (None) of the present one.
 
     Raises HistoryCorruptError where a row is missing or cannot be read, HistoryVersionError where one is newer than
-    this library, and InstanceNotFoundError where that life was removed, whatever its id is used for now.
+    this library, and InstanceNotFoundError if that life was removed, even if its id is in use again.
     """
     while True:
         page = await store.read(instance_id, after=after, limit=_PAGE)
@@ -64,7 +64,7 @@ async def rows(
             raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
         life = page.instance.life if life is None else life
         if page.instance.life != life:
-            raise InstanceNotFoundError(f"instance {instance_id!r} was removed, and its id is used anew")
+            raise InstanceNotFoundError(f"instance {instance_id!r} was removed, and its id is used again")
         for row, commit in commits_of(page, after):
             yield row, commit
             after = row.seq
@@ -121,7 +121,7 @@ async def _replay(
     place: _Place,
     note: Callable[[Sequence[LogEvent]], None] | None = None,
 ) -> _Place | None:
-    """Follow the log from there. Commits before the run's beginning are recalled.
+    """Follow the log from that place. Commits before the run's beginning are recalled.
 
     Returns None, or the place where the run turned out to begin, for another run to follow it from there. That happens
     if the instance was retried, which only reading a long log shows, or if it was continued as new after the claim, by
@@ -179,7 +179,7 @@ def _continued(page: list[_Commit]) -> int:
 
 
 async def _commits(store: Store, claimed: Claimed, run_from: int) -> AsyncIterator[_Commit]:
-    """The commits of its current run: those that came along with the claim if they are all there are, else the store's.
+    """The commits of its current run: from the claim if it brought all of them, else read from the store.
 
     All commits from a claim come with the writer of the last one.
     """
@@ -192,7 +192,7 @@ async def _commits(store: Store, claimed: Claimed, run_from: int) -> AsyncIterat
 
 
 async def load_log(store: Store, registry: Registry, claimed: Claimed) -> tuple[Live, set[str]]:
-    """The instance as its log alone describes it, and the activities in the log that this worker does not know."""
+    """The instance as its log alone describes it, and the names of logged activities that this worker does not know."""
     definition = registry.workflows[claimed.workflow_name]
     known = registry.activities_of(claimed.workflow_name)
     place = _Place(claimed.run_from, claimed.run_from)
@@ -220,6 +220,7 @@ async def load_log(store: Store, registry: Registry, claimed: Claimed) -> tuple[
 def resumption(live: Live, now: int) -> WorkflowResumed | None:
     """The input that lets a run continue; None if it needs none.
 
-    A run needs it if it has not acted on its last input (it was started, or parked), or if it remembers answers.
+    A run needs it if it has not acted on its last input (a start, or the input at which it was parked), or if it
+    remembers answers.
     """
     return WorkflowResumed(at=now) if live.run.resumable or live.run.remembers else None

@@ -1,4 +1,4 @@
-"""Whether a worker has nothing to do until a moment comes, or until somebody outside does something."""
+"""Tells whether a worker has nothing to do until a due time or until a change from outside."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["is_at_rest", "rests_beside_attempts"]
 
 
 def is_at_rest(worker: Worker) -> bool:
-    """Whether nothing is under way: the worker waits for a moment to come, or for somebody outside."""
+    """Whether nothing is under way: the worker waits for a due time or for a change from outside."""
     return worker.driver.attempts.at_rest and rests_beside_attempts(worker)
 
 
 def rests_beside_attempts(worker: Worker) -> bool:
-    """Whether nothing is to be claimed, taken up, fed, written or dispatched now, whatever attempts are made."""
+    """Whether nothing is to be claimed, taken up, fed, written or dispatched now. Attempts may run."""
     driver, claiming = worker.driver, worker.claiming
-    if driver.due or driver.solitude.only is not None or not worker.tasks.idle:
+    if driver.due or driver.admission.only is not None or not worker.tasks.idle:
         return False
     return driver.writer.idle and driver.dispatcher.idle and claiming.at_rest and claiming.intake.is_idle

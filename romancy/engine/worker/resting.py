@@ -1,9 +1,8 @@
-"""Runs of resting instances, kept for their return: a wake-up that finds the log unchanged replays nothing.
+"""Keeps the runs of released (sticky) instances: a wake-up that finds the log unchanged replays nothing.
 
-Releasing an instance gives up its ownership, not its run in memory. Nobody can write to its log unseen: a takeover, a
-release and another worker's step all append. A log with the same life and the same last row is therefore the log that
-this run has followed. Otherwise the run is closed and the log replayed. Only a limited number of runs is kept, those
-that rested last.
+Releasing an instance gives up its ownership, not its run in memory. Every write to its log is visible: a takeover, a
+release and another worker's step all append. If the log has the same life and the same last row, this run has followed
+it. Otherwise the run is closed and the log replayed. Only a limited number of runs is kept: the most recently released.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ __all__ = ["Resting"]
 
 
 class Resting:
-    """The last `limit` runs that were released in good order."""
+    """The last `limit` runs that were released normally."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -39,7 +38,7 @@ class Resting:
             self._forget(next(iter(self._kept)))
 
     def take(self, claimed: Claimed) -> Live | None:
-        """The instance as it was released, if nobody has written to its log since."""
+        """The instance as it was released, if its log has not grown since."""
         kept = self._kept.get(claimed.instance_id)
         if kept is None:
             return None

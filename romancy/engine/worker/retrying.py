@@ -1,7 +1,7 @@
-"""Retries what failed: the append that opens a new run behind a failed one, and the retry of that run's children.
+"""Retries failed instances: opens a new run behind the failed one, and retries that run's children.
 
-A retry remembers what still stands of the runs before it; `romancy.core` finds it in their commits, which stay where
-they are. This module decides whether a retry is allowed, and what its first event says.
+A retry remembers what still stands of the runs before it. `romancy.core` reads that from their commits, which stay in
+the log. This module decides whether a retry is allowed, and makes its first event.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ async def opening_of_retry(
 ) -> Append:
     """The append behind this row that begins a new run of a failed instance. A child is retried `by` its parent.
 
-    Raises UsageError when the instance has not failed, or when nobody can know what a retry should do.
+    Raises UsageError when the instance has not failed, or when the log does not show what a retry should do.
     """
     if not isinstance(recall.ended, (WorkflowFailed, WorkflowCancelled) if by else WorkflowFailed):
         raise UsageError(f"instance {row.instance_id!r} has not failed; only a failed one can be retried")
@@ -68,7 +68,7 @@ async def opening_of_retry(
             doubts += theirs
     if doubts:
         raise UsageError(
-            f"instance {row.instance_id!r} cannot be retried before somebody has looked: the compensation of "
+            f"instance {row.instance_id!r} cannot be retried before you have looked: the compensation of "
             f"{', '.join(doubts)} failed for good, or was cut off, and nobody knows whether what was done stands. Say "
             "unsure='done' if it does, or unsure='undone' if it does not"
         )
@@ -97,7 +97,7 @@ async def runs_so_far(store: Store, row: InstanceRow) -> tuple[Recall, LogRow]:
 
 
 async def _doubts_of_child(store: Store, parent: InstanceRow, child: str, *, look: bool) -> list[str] | None:
-    """The items of a child of which nobody knows whether they stand; None if there is no such child."""
+    """The items of a child for which the log does not show whether they stand; None if there is no such child."""
     found = await store.read(child, limit=1)
     if found is None or not is_child_of(found, parent.instance_id, parent.life):
         return None
@@ -146,7 +146,7 @@ class Revivals:
         self._look = look
 
     def begin(self, live: Live, child: StartChild) -> None:
-        """Make the child run again, or tell its parent why it cannot. The parent stays loaded meanwhile."""
+        """Retry the child, or tell its parent why that is impossible. Until then, the parent stays loaded."""
         live.revives(child.child_id)
         self._spawn(self._bring_back(live, child))
 
@@ -169,7 +169,7 @@ class Revivals:
                 pass  # it was purged just now
             except StorageUnavailableError as error:
                 logger.warning(
-                    "instance %s: its child %s cannot be retried yet, again in %.1f s: %s",
+                    "instance %s: its child %s cannot be retried yet, next try in %.1f s: %s",
                     live.instance_id, child.instance_id, pause, error, extra=about(live),
                 )  # fmt: skip
             except (StorageError, UsageError) as error:
@@ -184,7 +184,7 @@ class Revivals:
             self._driver.feed(live, ChildFailed(at=now, id=child.child_id, error=describe_exception(error)))
 
     async def _try(self, live: Live, child: StartChild) -> bool:
-        """Try once. False if the child has changed meanwhile and has to be looked at again."""
+        """Try once. Returns False if the child has changed meanwhile and must be read again."""
         found = await self._store.read(child.instance_id, limit=1)
         if found is None:
             (outcome,) = await self._store.commit([self._driver.start_of_child(live, child)], worker=self._token())
@@ -198,7 +198,7 @@ class Revivals:
         if row.status in (*_ENDED_BADLY, Status.COMPLETED):
             recall, last = await runs_so_far(self._store, row)
             if recall.wanted_by == child.by or child.child_id not in live.run.state.children:
-                return True  # it has run again, and its end is in its parent's mail
+                return True  # it has run again, and its end is in the parent's mail
             if recall.ended is None:
                 return False  # another process has just retried it
             if row.status is Status.COMPLETED:
@@ -209,7 +209,7 @@ class Revivals:
             item = await opening_of_retry(self._store, row, recall, last, now=now, unsure=child.unsure, by=child.by)
             (outcome,) = await self._store.commit([item], worker=self._token())
             if outcome is Outcome.DEAD:
-                return True  # the worker that takes the parent over sees to it
+                return True  # the worker that takes the parent over retries the child
             if outcome is not Outcome.ACCEPTED:
                 return False
         still = live.run.state.children.get(child.child_id)
@@ -226,7 +226,7 @@ class Revivals:
 
 
 def _end_of(live: Live, child: StartChild, recall: Recall) -> ChildEnded:
-    """The message of a child that completed in between."""
+    """The end of a child that completed meanwhile, as a message."""
     end = recall.ended
     result = end.result if isinstance(end, WorkflowCompleted) else NO_RESULT
     return ChildEnded(child_id=child.child_id, result=result, life=live.life)

@@ -1,4 +1,4 @@
-"""Starts new instances: a worker keeps what it has room for, and leaves the rest to others."""
+"""Starts new instances: the worker drives as many as it has room for, and leaves the rest to others."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["Starts"]
 
 
 class Starts:
-    """The starts that were asked of one worker."""
+    """The starts requested from one worker."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Starts:
         delay: int,
         done: Callable[[Outcome], None],
     ) -> None:
-        """Write a new instance and drive it, unless it is for later or for others. `done` is told the outcome."""
+        """Write a new instance and drive it, unless it is due later or left to others. `done` gets the outcome."""
         now, life = self._clock.now(), new_life()
         if delay or self._has_enough():
             item = start_of(
@@ -79,11 +79,11 @@ class Starts:
         self._writer.submit(begun.start, lambda outcome: self._begun(begun, outcome, done))
 
     def _has_enough(self) -> bool:
-        """Whether one more instance is better left to others, or in the database until there is room for it."""
+        """Whether to leave one more instance to others, or in the database until there is room for it."""
         begun = len(self.under_way)
-        if len(self._driver.live) + begun >= self._settings.max_live or self._driver.solitude.only is not None:
+        if len(self._driver.live) + begun >= self._settings.max_live or self._driver.admission.only is not None:
             return True
-        return self._driver.attempts.spare <= begun and self._beating.leases.company()
+        return self._driver.attempts.spare <= begun and self._beating.leases.has_peers()
 
     def _begun(self, begun: Begun, outcome: Outcome, done: Callable[[Outcome], None]) -> None:
         live = begun.live

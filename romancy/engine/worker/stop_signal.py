@@ -1,4 +1,4 @@
-"""The signals by which an operator, a supervisor or a terminal tells a process to stop."""
+"""Handles the POSIX signals that tell a process to stop (SIGTERM, SIGINT)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ToldToStop:
 
     def __init__(self) -> None:
         if threading.current_thread() is not threading.main_thread():
-            raise UsageError("only the main thread hears signals: call serve() there, or drain() when you see fit")
+            raise UsageError("only the main thread receives signals: call serve() there, or call drain() yourself")
         self._loop = asyncio.get_running_loop()
         self._told = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""The tasks of one worker: those that run for as long as it does, and those that pass."""
+"""The tasks of one worker: those that run as long as the worker, and short ones."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class Tasks:
         self._lasting: set[asyncio.Task[None]] = set()
         self._passing: set[asyncio.Task[None]] = set()
         self.interrupted = False
-        """Whether the event loop has cancelled a task that lasts, as it does at its end: after a second Ctrl-C, say."""
+        """Whether the event loop has cancelled a lasting task, as it does when it closes (after a second Ctrl-C)."""
         self._cancelled = False
 
     @property
     def idle(self) -> bool:
-        """Whether there are only tasks that last."""
+        """Whether only lasting tasks run."""
         return not self._passing
 
     def last(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run this for as long as the worker."""
+        """Run this as long as the worker."""
         self._begin(work, self._lasting)
 
     def spawn(self, work: Coroutine[Any, Any, None], *sets: set[asyncio.Task[None]]) -> None:

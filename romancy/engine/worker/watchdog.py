@@ -1,10 +1,10 @@
-"""A thread that watches the event loop, names what blocks it, and keeps the lease alive for a while.
+"""Watches the event loop from a thread, logs what blocks it, and renews the lease for a while.
 
 User code that blocks (a synchronous client, a long computation in an `async def`) stops everything else in the process:
-other workflows, heartbeats, the detection of timeouts. The thread therefore asks the loop for a sign of life. If none
-comes, the log says what the loop is doing. Meanwhile another thread sends heartbeats over a connection of its own, so
-that a worker that is merely slow is not declared dead and its work is not repeated. A worker that stays blocked is
-given up.
+other workflows, heartbeats, the detection of timeouts. The thread therefore asks the loop for an answer at intervals.
+If none comes, it logs what the loop is doing. Meanwhile another thread sends heartbeats over a connection of its own,
+so that a slow worker is not declared dead and its work is not repeated. If the loop stays blocked, the heartbeats end
+and other workers take over.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from romancy.engine.worker.lease import Leases
     from romancy.storage.protocol import Store
 
-__all__ = ["SecondHeart", "Watchdog", "watching"]
+__all__ = ["SecondHeartbeat", "Watchdog", "watching"]
 
 logger = get_logger("romancy.engine")
 
 _LEASES_BLOCKED: Final = 10
 
 
-class SecondHeart:
-    """Sends heartbeats for a worker whose event loop cannot, on a loop and a store of its own."""
+class SecondHeartbeat:
+    """Sends heartbeats for a worker whose event loop is blocked, on a loop and a store of its own."""
 
     def __init__(self, another: Callable[[], Store], leases: Callable[[], Leases], lease: float) -> None:
         self._another = another
@@ -45,8 +45,8 @@ class SecondHeart:
         """Seconds that the loop may be blocked before these heartbeats begin."""
         return self._lease / 3
 
-    def beat_until(self, answered: threading.Event) -> None:
-        """Send heartbeats until the loop answers, or has been blocked for too many leases. Blocks, and never raises."""
+    def renew_until(self, answered: threading.Event) -> None:
+        """Send heartbeats until the loop answers or was blocked for too many leases. Blocks, and never raises."""
         try:
             asyncio.run(self._beat(answered))
         except Exception:
@@ -59,10 +59,10 @@ class SecondHeart:
         try:
             while not answered.is_set():
                 if time.monotonic() > until:
-                    logger.error("the event loop is blocked for too long: others take over what this worker has")
+                    logger.error("the event loop is blocked for too long: other workers take over")
                     return
                 try:
-                    if not await leases.beat_through(store):
+                    if not await leases.renew_through(store):
                         return
                 except StorageError as error:
                     logger.warning("no heartbeat for a blocked event loop: %s", error)
@@ -77,15 +77,15 @@ def watching(
     """A started watchdog; None without `patience`. Without `another` store it sends no heartbeats."""
     if patience is None:
         return None
-    watchdog = Watchdog(patience, None if another is None else SecondHeart(another, leases, lease))
+    watchdog = Watchdog(patience, None if another is None else SecondHeartbeat(another, leases, lease))
     watchdog.start()
     return watchdog
 
 
 class Watchdog:
-    """Asks the loop on which it was made for signs of life, from a thread."""
+    """Asks the event loop on which it was made for answers, from a thread."""
 
-    def __init__(self, patience: float, heart: SecondHeart | None) -> None:
+    def __init__(self, patience: float, heart: SecondHeartbeat | None) -> None:
         self._loop = asyncio.get_running_loop()
         self._watched = threading.get_ident()
         self._patience = patience
@@ -113,18 +113,18 @@ class Watchdog:
                 self._outlast(answered, asked)
 
     def _outlast(self, answered: threading.Event, asked: float) -> None:
-        """Stay with a loop that does not answer: start the heartbeats, warn, and log how long it was blocked."""
+        """Handle a loop that does not answer: start the heartbeats, warn, and log how long it was blocked."""
         beating = told = False
         looked = time.monotonic()
         excused = max(0.0, looked - asked - 2 * self._pace)
         while not answered.wait(self._pace / 2) and not self._stop.is_set():
             now = time.monotonic()
-            # If this thread was late as well, the whole process stood still: the loop is given that time as well.
+            # If this thread was late as well, the whole process stood still: the loop gets that time in addition.
             excused, looked = excused + max(0.0, now - looked - self._pace), now
             if self._heart is not None and not beating and now - asked > self._heart.after:
                 beating = True
                 name = "romancy-second-heart"
-                threading.Thread(target=self._heart.beat_until, args=(answered,), name=name, daemon=True).start()
+                threading.Thread(target=self._heart.renew_until, args=(answered,), name=name, daemon=True).start()
             if not told and now - asked - excused > self._patience:
                 told = True
                 self._tell()

@@ -1,4 +1,4 @@
-"""The worker: its parts put together, its life from opening to leaving, and what follows when an append is refused."""
+"""The worker: wires its parts, opens and closes it, and handles refused appends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from romancy._logs import about, get_logger, hush, speaking, unhush
 from romancy.engine.activities.attempt import Tools
 from romancy.engine.activities.runner import Attempts
 from romancy.engine.activities.session_commits import commit_session
-from romancy.engine.alarms import Alarms
 from romancy.engine.append_slots import Slots
 from romancy.engine.channels import Joining
 from romancy.engine.clock import DatabaseClock
@@ -20,6 +19,7 @@ from romancy.engine.log_lines import say_end, say_refused, say_stuck
 from romancy.engine.log_writer import LogWriter
 from romancy.engine.observer import Observer
 from romancy.engine.slot import GONE
+from romancy.engine.timers import Timers
 from romancy.engine.worker.claims import Claiming
 from romancy.engine.worker.intake import Intake
 from romancy.engine.worker.known_workflows import names_told
@@ -109,7 +109,7 @@ class Worker:
         self._watchdog: Watchdog | None = None
         self._committing: set[asyncio.Task[None]] = set()
         self.failed: RomancyError | None = None
-        """Why this worker gave up for good."""
+        """The error for which this worker stopped for good."""
 
     @property
     def leases(self) -> Leases:
@@ -135,7 +135,7 @@ class Worker:
             registry=self.registry,
             clock=self.clock,
             writer=self.writer,
-            alarms=Alarms(self.clock),
+            timers=Timers(self.clock),
             dispatcher=dispatcher,
             stamp=self.stamp,
             nonce=self.nonce,
@@ -147,7 +147,8 @@ class Worker:
             join=self._join,
             attempts=functools.partial(self._new_attempts, dependencies),
             observer=self._observer,
-            # While a server writes one part, this process drives the next. An embedded database would compete with it.
+            # While a database server writes one part, this process drives the next. An embedded database would compete
+            # for the CPU.
             at_once=None if self.store.capabilities.embedded else _AT_ONCE,
         )
 
@@ -161,7 +162,7 @@ class Worker:
             token=self._token,
             fresh=self.is_alive,
             codes=self._codes,
-            company=self._has_company,
+            has_peers=self._has_peers,
             max_live=self._settings.max_live,
             swept=self.driver.dispatcher.sweep,
         )
@@ -171,7 +172,7 @@ class Worker:
         if self.store.capabilities.sessions_exclude:
             slots = Slots(driver.go_on, self.beating.hold, self.beating.watch)
         tools = Tools(self.store, self.stamp, slots, self.registry.errors, self._settings.stage, driver.announces)
-        with speaking(self._settings.speaker):  # attempts begin in a context that is copied here
+        with speaking(self._settings.speaker):  # copies the context in which attempts begin
             return Attempts(
                 tools,
                 self.clock,
@@ -198,14 +199,14 @@ class Worker:
         )
 
     def is_alive(self) -> bool:
-        """Whether nobody can have declared this incarnation dead, judged by its lease."""
+        """Whether, judged by its lease, no peer can have declared this incarnation dead."""
         return self.leases.fresh()
 
     def _token(self) -> str:
         return self.leases.token
 
-    def _has_company(self) -> bool:
-        return self.leases.company()
+    def _has_peers(self) -> bool:
+        return self.leases.has_peers()
 
     def stamp(self) -> str:
         """An id for a message. The ids of one worker sort in the order in which they were made."""
@@ -232,7 +233,7 @@ class Worker:
             logger.info("worker %s is at work; it knows %d workflows", self._settings.worker_id, len(self._codes))
 
     async def drain(self, grace: float) -> None:
-        """Claim and begin nothing more, let attempts end within `grace` seconds, and give every instance back."""
+        """Claim and begin nothing more, let attempts end within `grace` seconds, and release every instance."""
         self.draining = True
         if self._trials is not None:
             self._trials.cancel()
@@ -240,7 +241,7 @@ class Worker:
         self.driver.attempts.hold()
         self.claiming.only_mail()
         if not await self.driver.attempts.all_ended(grace):
-            logger.warning("activities still run after %.0f s: they are cancelled and begin again elsewhere", grace)
+            logger.warning("activities still run after %.0f s: they are cancelled; other workers repeat them", grace)
         for live in list(self.driver.live.values()):
             self.driver.attempts.drop(live)
         await asyncio.sleep(0)  # ended attempts are fed
@@ -252,7 +253,7 @@ class Worker:
         await self._within_goodbye(self._give_everything_back())
 
     async def _give_everything_back(self) -> None:
-        """Give every instance back. One that had to end with mail unread is taken up again, reads it, and ends."""
+        """Release every instance. One that was about to end with unread mail is taken up again, reads it, and ends."""
         while True:
             await self.writer.flushed()
             for live in list(self.driver.live.values()):
@@ -264,9 +265,9 @@ class Worker:
 
     async def _within_goodbye(self, work: Coroutine[Any, Any, object]) -> None:
         if self.tasks.interrupted:
-            work.close()  # nothing would come of it: the tasks that write and claim have ended
+            work.close()  # it cannot be run: the tasks that write and claim have ended
         elif not await self._within(work, _LONGEST_GOODBYE):
-            logger.warning("the database does not answer during shutdown; others take over when the lease ends")
+            logger.warning("the database does not answer during shutdown; others take over when the lease expires")
 
     async def _within(self, work: Coroutine[Any, Any, object], seconds: float) -> bool:
         try:
@@ -284,11 +285,11 @@ class Worker:
             async with asyncio.timeout(_LONGEST_GOODBYE):
                 await self.leases.beat(leaving=True)
         except (StorageUnavailableError, DatabaseReplacedError, TimeoutError) as error:
-            logger.warning("could not say goodbye to the database: %s", error)
+            logger.warning("could not mark this worker as gone in the database: %s", error)
         unhush(self._settings.speaker)
 
     async def abandon(self) -> None:
-        """Stop at once and give nothing back, as a process does that is killed."""
+        """Stop at once and release nothing, like a killed process."""
         for live in list(self.driver.live.values()):
             self.driver.drop(live)
         if self._watchdog is not None:
@@ -305,7 +306,7 @@ class Worker:
 
     def _lease_lapsed(self) -> None:
         logger.error(
-            "no heartbeat for %g s: the lease has run out and others may go on with the %d instances of this worker; "
+            "no heartbeat for %g s: the lease has expired and others may continue the %d instances of this worker; "
             "it stops what runs, drops them, and claims again when the database answers",
             self._settings.lease / 1_000_000,
             len(self.driver.live),
@@ -316,7 +317,7 @@ class Worker:
         self.tasks.spawn(self._look_for_own_once_written())
 
     async def _look_for_own_once_written(self) -> None:
-        """Let the appends in flight reach the log before anybody reads it, then ask for everything this worker owns."""
+        """Let the appends in flight reach the log before it is read, then claim everything this worker owns."""
         await self._within(self.writer.flushed(), self._settings.lease / 1_000_000)
         self.claiming.look_for_own()
 
@@ -387,11 +388,11 @@ class Worker:
         self._ended(live.instance_id, live.life, activation)
 
     def _lost(self, prepared: PendingAppend, outcome: Outcome) -> None:
-        """Handle a refused append: drop the run, and bring it back if this worker still owns the instance."""
+        """Handle a refused append: drop the run, and replay it if this worker still owns the instance."""
         live, inputs, kept = prepared.live, list(prepared.inputs), prepared.live.unread()
         still_ours = outcome is Outcome.UNSEEN or outcome is Outcome.EXISTS
         if prepared.session is not None:
-            inputs = []  # the session was rolled back: the attempt is made again
+            inputs = []  # the session was rolled back: the attempt is repeated
         elif still_ours:
             self.driver.ports.keep(inputs, prepared.ports)
         if still_ours:
@@ -413,7 +414,7 @@ class Worker:
     async def _without_taken_children(
         self, prepared: PendingAppend, inputs: Sequence[Given], kept: Sequence[Mail]
     ) -> None:
-        """Find out which children cannot be started, and tell the run where it asked for them."""
+        """Find the children that cannot be started, and refuse them to the run that asked for them."""
         assert isinstance(prepared.item, Append)  # noqa: S101 - only appends have children
         try:
             for start in prepared.item.starts:

@@ -107,7 +107,7 @@ async def test_what_runs_stops_when_the_lease_runs_out_and_begins_again_untold(
     deaf[0].deaf = True
     await until(lambda: "stopped" in seen)
     assert time.monotonic() - deaf[0].beaten_at >= LEASE * 0.9
-    assert "the lease has run out" in caplog.text
+    assert "the lease has expired" in caplog.text
     other = await app.start(leased)
     await asyncio.sleep(0.3)
     assert seen == ["begun", "stopped"]

@@ -1,6 +1,6 @@
-"""Durable timers of loaded instances, as timers of the event loop.
+"""Arms the durable timers of loaded instances as timers of the event loop.
 
-The database keeps the alarms of resting instances.
+For a resting instance, the database row holds the next due time instead.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
     from romancy.engine.clock import DatabaseClock, Timer
     from romancy.engine.instance import Live
 
-__all__ = ["Alarms"]
+__all__ = ["Timers"]
 
 
-class Alarms:
+class Timers:
     """Calls back when the database's clock has reached a moment, never earlier."""
 
     def __init__(self, clock: DatabaseClock) -> None:
         self._clock = clock
         self._handles: dict[Live, dict[str, Timer]] = {}
-        """The alarms of each instance that has any, by their names."""
+        """The timers of each instance that has any, by their names."""
 
-    def set(self, live: Live, name: str, due: int, ring: Callable[[], None]) -> None:
-        """Call `ring` once, at `due`, unless the alarm is cleared first."""
+    def arm(self, live: Live, name: str, due: int, ring: Callable[[], None]) -> None:
+        """Call `ring` once, at `due`, unless the timer is cleared first."""
         handle = self._clock.call_at(due, self._ring, live, name, due, ring)
         self._handles.setdefault(live, {})[name] = handle
 
     def clear(self, live: Live, name: str) -> None:
-        """Cancel one alarm of the instance."""
+        """Cancel one timer of the instance."""
         handles = self._handles.get(live)
         if handles is None or name not in handles:
             return
@@ -41,13 +41,13 @@ class Alarms:
             del self._handles[live]
 
     def clear_all(self, live: Live) -> None:
-        """Cancel all alarms of the instance."""
+        """Cancel all timers of the instance."""
         for handle in self._handles.pop(live, NO_DICT).values():
             handle.cancel()
 
     def _ring(self, live: Live, name: str, due: int, ring: Callable[[], None]) -> None:
         if self._clock.seconds_until(due):
-            self.set(live, name, due, ring)
+            self.arm(live, name, due, ring)
             return
         self.clear(live, name)
         ring()

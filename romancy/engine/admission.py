@@ -1,6 +1,6 @@
-"""Which instances may run code: all of them or, while a suspect is on trial, the suspect alone.
+"""Decides which instances may run code: all of them or, during a trial, the suspect alone.
 
-Nothing is lost meanwhile: inputs stay with their instances, and replays are postponed.
+During a trial, the inputs of other instances are queued and their replays are postponed.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["Solitude"]
+__all__ = ["Admission"]
 
 
-class Solitude:
+class Admission:
     """Which instances may be driven in this process."""
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class Solitude:
         self._over.set()
 
     async def turn_of(self, instance_id: str) -> None:
-        """Return when this instance may be driven."""
+        """Wait until this instance may be driven."""
         while self.only not in (None, instance_id):
             await self._over.wait()
 
