@@ -10,7 +10,7 @@
     ├── WorkflowStuckError            the awaited workflow does not go on, and would be awaited in vain
     ├── EventTimeoutError             the awaited event did not come in time
     ├── UsageError                    the caller: a wrong argument, name, value or order of calls
-    ├── UnawaitedCallError            the code: a workflow ended with a call that nobody awaited
+    ├── UnawaitedCallError            the code: a workflow ended with a call that was never awaited
     ├── NonDeterminismError           the code: it no longer fits what the log says, or left the loop
     ├── StorageError                  the database: absent, refusing, full, of another version
     └── InternalError                 a bug in Romancy, with what is needed to report it
@@ -180,7 +180,7 @@ class InstanceConflictError(UsageError):
 
 
 class ChannelModeConflictError(UsageError):
-    """The channel has subscribers of the mode `existing`, and nobody can subscribe to it as `requested` beside them."""
+    """The channel has subscribers of the mode `existing`, so it accepts none of the mode `requested`."""
 
     def __init__(self, message: str, *, channel: str = "", existing: str = "", requested: str = "") -> None:
         super().__init__(message)
@@ -203,7 +203,7 @@ class InstanceEndedError(UsageError):
 
 
 class UnawaitedCallError(RomancyError):
-    """The workflow ended with a call to an activity or workflow that nobody awaited, so it was not carried out."""
+    """The workflow ended with a call to an activity or workflow that was never awaited, so the call did not happen."""
 
 
 class NonDeterminismError(RomancyError):

@@ -1,4 +1,4 @@
-"""The futures of what a run asked for. Whoever gives one up tells the run that nobody waits any more."""
+"""The futures of a run's requests. Cancelling a future tells the run that its answer is no longer wanted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["ActivityAnswer", "Answer", "ChildAnswer", "JoinAnswer", "WaitAnswer"
 
 
 class Answer(StableFuture[Any]):
-    """The future of a command. Cancelling it tells the run that nobody waits any more."""
+    """The future of a command. Cancelling it tells the run that its answer is no longer wanted."""
 
     __slots__ = ("commands", "id")
 
@@ -32,7 +32,7 @@ class Answer(StableFuture[Any]):
         return True
 
     def give_up(self) -> None:
-        """Tell the run that nobody waits any more."""
+        """Tell the run that the answer is no longer wanted."""
 
 
 class ActivityAnswer(Answer):
@@ -91,7 +91,7 @@ class ChildAnswer(Answer):
 
 
 class JoinAnswer(Answer):
-    """The future of a subscription. A subscription that nobody awaits any more comes about all the same."""
+    """The future of a subscription. Cancelling it does not cancel the subscription."""
 
     __slots__ = ("asked",)
 

@@ -1,4 +1,4 @@
-"""How a run asks: each request becomes a command that is recorded or, on replay, found in the record."""
+"""Turns each request of a run into a command that is recorded or, on replay, found in the record."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SECOND: Final = 1_000_000
 
 
 class Asking:
-    """What one run asks for. `asked` collects the commands of the activation under way."""
+    """The requests of one run. `asked` collects the commands of the activation under way."""
 
     __slots__ = (
         "_children",
@@ -53,17 +53,17 @@ class Asking:
         self.state = state
         self.loop = loop
         self.asked: list[ev.Command] = NO_LIST
-        """The commands of the activation under way. Between activations, nothing can ask."""
+        """The commands of the activation under way. Between activations, no request is possible."""
         self.activation = 0
         """The number of the activation under way."""
         self.matcher: Matcher | None = None
         self.over = False
         self.calls = Calls()
         self.began = 0
-        """The time (µs) at which the loop's time begins: that of the input for which the body was first driven."""
+        """The time (µs) at which the loop's time begins: the time of the input for which the body was first driven."""
         self._ids = Ids()
         self.activities: dict[str, ActivityAnswer] = {}
-        """Activities that were asked for and whose outcome is not known."""
+        """Activities that were scheduled and whose outcome is not known."""
         self.waits: dict[str, WaitAnswer] = NO_DICT
         self.joining: dict[str, JoinAnswer] = NO_DICT
         self._children: dict[str, ChildAnswer] = NO_DICT
@@ -74,9 +74,9 @@ class Asking:
     # ── asking ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def ask(self, command: C, *, chosen: bool = False, of: Definition | None = None) -> C:
-        """Record the command, or find it in the record. The returned command has the id that counts.
+        """Record the command, or find it in the record. The returned command has the recorded id.
 
-        `of` is the called definition, which can say whether a recorded call of an older version is the same one.
+        `of` is the called definition, which decides whether a recorded call of an older version is the same call.
         """
         if self.loop.dead:
             return command
@@ -111,7 +111,7 @@ class Asking:
 
     @property
     def _remembers(self) -> bool:
-        """Whether a former run may have an answer. On replay, the record has it."""
+        """Whether a former run may have an answer. On replay, the record holds the answer."""
         return self.state.memory is not None and self.matcher is None
 
     @property

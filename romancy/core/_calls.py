@@ -1,8 +1,8 @@
-"""Calls of activities and child workflows that were made and have not begun. A run must not lose any of them.
+"""Tracks calls of activities and child workflows that were made and not awaited. A run must not lose one.
 
 A call is a coroutine: until somebody awaits it, nothing has happened. The run keeps each call from the moment it is
-made until it begins. Once the body has ended, nobody awaits a call that is still kept, unless a task holds it. The time
-of a garbage collection has no influence on this (decision 0030).
+made until it begins. Once the body has ended, no code awaits a call that is still kept, unless a task holds it. The
+time of a garbage collection has no influence on this (decision 0030).
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["RULES", "Call", "Calls"]
 
 RULES: Final = 1
-"""The rules for runs that begin now; the start records them. From 1 on, a call that nobody awaits fails the run."""
+"""The rules for runs that begin now; the start records them. From 1 on, a call that is never awaited fails the run."""
 
 _FARTHEST: Final = 100_000
-"""How many objects are looked at before a call is taken to be held."""
+"""How many objects the search visits before it assumes that a call is held."""
 _LEAVES: Final = (str, bytes, int, float, type, ModuleType, CodeType, BuiltinFunctionType, Context)
 
 
@@ -54,24 +54,24 @@ class Calls:
         self._number = 0
 
     def made(self, make: Callable[[int], Coroutine[Any, Any, Any]], name: str, depth: int) -> Coroutine[Any, Any, Any]:
-        """Make a call, which is given its number, and keep it. The line that makes it is `depth` callers above."""
+        """Make a call, number it, and keep it. The line that makes it is `depth` callers above."""
         if not self.kept:
             return make(0)
         self._number += 1
         call = make(self._number)
         if self._made is NO_DICT:
             self._made = {}
-        # There is no other way to find the caller at this price.
+        # No other way to find the caller is as cheap.
         frame = sys._getframe(depth + 1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         self._made[self._number] = Call(call, name, frame.f_code, frame.f_lineno)
         return call
 
     def begin(self, number: int) -> None:
-        """Note that the call is awaited."""
+        """Record that the call is awaited."""
         self._made.pop(number, None)
 
     def dropped(self, roots: Iterable[object], beyond: tuple[type, ...]) -> list[Call]:
-        """The calls that nobody can await any more: they have not begun, and none of the roots holds them.
+        """The calls that no code can await any more: they have not begun, and no root holds them.
 
         Objects of a type in `beyond` are not searched.
         """
@@ -82,7 +82,7 @@ class Calls:
         return [call for call in left if id(call.coroutine) not in held]
 
     def close(self) -> None:
-        """Close the calls. They are known to be lost, so the interpreter need not warn of them."""
+        """Close the calls. They are reported as lost, so the interpreter need not warn of them."""
         made, self._made = self._made, NO_DICT
         for call in made.values():
             call.coroutine.close()

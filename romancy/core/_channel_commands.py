@@ -25,7 +25,7 @@ __all__ = ["ChannelCommands", "mode_conflict"]
 
 
 class ChannelCommands(Asking):
-    """The part of a run's requests that concerns channels."""
+    """The requests of a run about channels."""
 
     __slots__ = ()
 
@@ -34,11 +34,11 @@ class ChannelCommands(Asking):
         return self.state.channels.get(channel)
 
     def joining_of(self, channel: str) -> JoinAnswer | None:
-        """The subscription to the channel that was asked for and neither granted nor refused."""
+        """The pending subscription to the channel: asked for, and neither granted nor refused."""
         return next((answer for answer in self.joining.values() if answer.asked.channel == channel), None)
 
     def join_channel(self, channel: str, mode: ch.Mode) -> JoinAnswer | None:
-        """Subscribe to a channel. None: it is done. Raises ChannelModeConflictError if the run has another mode."""
+        """Subscribe to a channel. None: already subscribed. Raises ChannelModeConflictError for another mode."""
         self._require_open()
         under_way = self.joining_of(channel)
         existing = under_way.asked.mode if under_way is not None else self.mode_of_channel(channel)
@@ -106,9 +106,9 @@ class ChannelCommands(Asking):
 
 
 def mode_conflict(channel: str, existing: str, requested: str) -> ChannelModeConflictError:
-    """The error of a subscription that the mode of the others does not allow."""
+    """The error for a subscription whose mode conflicts with that of the other subscribers."""
     return ChannelModeConflictError(
-        f"channel {channel!r} has {existing} subscribers, so nobody can subscribe to it as {requested}; use the same "
+        f"channel {channel!r} has {existing} subscribers, so it accepts no {requested} subscriber; use the same "
         "mode or another channel, or end those subscriptions first (members() lists them, unsubscribe() ends one)",
         channel=channel,
         existing=existing,

@@ -1,4 +1,4 @@
-"""The part of the log's vocabulary that channels need. The rules of `_events` hold: changes only add."""
+"""The events of channels. The rules of `_events` hold: changes only add."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class ChannelJoined(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
 
 
 class ChannelRefused(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The channel has subscribers of another mode, `existing`. Nothing was subscribed."""
+    """The channel has subscribers of another mode, `existing`. The subscription was refused."""
 
     id: str
     existing: str
 
 
 class ChannelReceived(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """A message of a channel for the wait `id`. `metadata` is what its sender wrote beside the data."""
+    """A message of a channel for the wait `id`. `metadata` is what the sender wrote beside the data."""
 
     id: str
     channel: str
@@ -73,7 +73,7 @@ class ChannelAwaited(Command, frozen=True, tag=True, omit_defaults=True, gc=Fals
 
 
 class ChannelSent(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The workflow sent a message over a channel, to whoever has subscribed or to the instance `to`.
+    """The workflow sent a message over a channel, to its subscribers or to the instance `to`.
 
     It is sent once this is durable. `again`: a former run had sent it.
     """

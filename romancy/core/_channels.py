@@ -1,4 +1,4 @@
-"""What the events of channels do to the state of a run: its subscriptions, and its waits for messages."""
+"""Applies the events of channels to the state of a run: its subscriptions, and its waits for messages."""
 
 from __future__ import annotations
 

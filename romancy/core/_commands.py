@@ -1,4 +1,4 @@
-"""What a workflow body can ask for, and how it gets the answers.
+"""The requests that a workflow body can make, and how it gets the answers.
 
 Each request becomes a command (compared with the log on replay) and a future. Each input that answers a command
 resolves its future. User code reaches the run only through this module.
@@ -86,9 +86,9 @@ class Commands(ChannelCommands):
     def wait_on(
         self, waited: WaitAnswer, received: ev.EventReceived | ch.ChannelReceived, misfit: str
     ) -> WaitAnswer | None:
-        """Put aside an event or a message whose data does not fit, and wait for the next one, as long as was asked for.
+        """Put aside an event or a message whose data does not fit, and wait for the next one until the same due time.
 
-        None in a replay of a history in which the event was not put aside: the workflow was told then.
+        Returns None in a replay of a history in which the event was not put aside: there, the workflow got the error.
         """
         if self.matcher is not None and not self.matcher.holds_put_aside(waited.id):
             return None
@@ -106,7 +106,7 @@ class Commands(ChannelCommands):
         return self._wait(asked.name, asked.key, asked.due, asked.where)
 
     def subscribe(self, name: str) -> None:
-        """Have every event of this name brought to the instance from now on."""
+        """Subscribe to every event of this name from now on."""
         self._require_open()
         if name not in self.state.subscriptions:
             self.ask(ev.EventsSubscribed(name))
@@ -130,7 +130,7 @@ class Commands(ChannelCommands):
         self._require_open()
         id = self._ids.number("child", definition.name)
         if self.started.run > 1:
-            id = f"{id}@{self.started.run}"  # keeps the end of a former run's child from being taken for this one's
+            id = f"{id}@{self.started.run}"  # tells the end of this run's child from that of a former run's child
         microseconds = round(min(delay, FAR_FUTURE) * SECOND)
         former = self._former_child(definition, input, instance_id, microseconds) if self._remembers else None
         if former is None:
@@ -196,7 +196,7 @@ class Commands(ChannelCommands):
         return known
 
     def draw(self, kind: str) -> bytes:
-        """The next 32 random-looking bytes of this kind. Each kind has its own count."""
+        """The next 32 pseudo-random bytes of this kind. Each kind has its own count."""
         self._require_open()
         if self._draws is NO_DICT:
             self._draws = {}
@@ -212,7 +212,7 @@ class Commands(ChannelCommands):
     # ── what former runs left ───────────────────────────────────────────────────────────────────────────────────
 
     def _with_key(self, definition: ActivityDefinition, command: ev.ActivityScheduled) -> ev.ActivityScheduled:
-        """The call under the key that a former run had for it, unless what it did then was undone."""
+        """The call with the key that a former run gave it, unless its effect was undone."""
         chosen = without_number(command.name, command.id)
         former = self._memory.call("activities", command.name, command.args, chosen, of=definition)
         if former is None or former.undone:
@@ -229,13 +229,13 @@ class Commands(ChannelCommands):
 
     @property
     def replaying(self) -> bool:
-        """Whether what happens now has happened before (or happens in a run torn down, for nobody)."""
+        """Whether the code now running has run before (or runs in a teardown)."""
         return self.matcher is not None or self.loop.dead
 
     def write_timers(self) -> None:
-        """Turn what the loop armed and disarmed into commands.
+        """Turn the timers that the loop armed and disarmed into commands.
 
-        A timer that was armed and disarmed in one go leaves no trace.
+        A timer that was armed and disarmed in the same activation leaves no command.
         """
         loop = self.loop
         ended = self.state.terminal is not None
@@ -254,7 +254,7 @@ class Commands(ChannelCommands):
         loop.cancelled.clear()
 
     def catches_up(self) -> bool:
-        """Whether the run acts on deferred inputs at the present time. In histories that do not say so, it did not."""
+        """Whether the run acts on deferred inputs at the present time. A history without `WorkflowCaughtUp` did not."""
         if self.matcher is not None and not self.matcher.caught_up:
             return False
         self.ask(ev.WorkflowCaughtUp())
@@ -325,7 +325,7 @@ class Commands(ChannelCommands):
         ev.ChildFailed: _child_failed,
         ev.ChildCancelled: _child_cancelled,
     }
-    """Each hands an input to the code that awaits it.
+    """Each function resumes the code that awaits its input.
 
     Raises SerializationError when a result no longer fits its type.
     """

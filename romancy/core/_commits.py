@@ -1,4 +1,4 @@
-"""The commits of the log: which events there are, and how those decided together become the body of a row."""
+"""The commits of the log: lists the events, and encodes those decided together as the body of a row."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ encode_commit: Final[Callable[[list[ev.LogEvent]], bytes]] = msgspec.json.Encode
 def decode_commit(body: bytes) -> list[ev.LogEvent]:
     """The events of a log row.
 
-    Raises HistoryVersionError when an event is of a kind this version does not know (the log is newer than the
-    code), and HistoryCorruptError when the bytes are not a commit at all.
+    Raises HistoryVersionError when an event is of a kind that this version does not know (the log is newer than the
+    code), and HistoryCorruptError when the bytes are no commit.
     """
     try:
         return _decoder.decode(body)

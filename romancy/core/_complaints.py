@@ -1,4 +1,4 @@
-"""Warnings of a run: errors that reached nobody, such as those of a task that nobody awaited."""
+"""Warnings of a run: errors that no code handled, such as those of a task that was never awaited."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Complaint(str):
 
 
 def complaint(context: Mapping[str, Any]) -> Complaint:
-    """The warning for what asyncio passes to a loop's exception handler."""
+    """The warning for a context that asyncio passes to a loop's exception handler."""
     error, task = context.get("exception"), context.get("future")
     message = str(context.get("message", "unhandled error"))
     if message.endswith("exception was never retrieved"):
-        message = f"{_called(task)} has failed, and nobody awaits it"
+        message = f"{_called(task)} has failed, and no code awaits it"
     if not isinstance(error, BaseException):
         return Complaint(message, message)
     brief = f"{message}: {type(error).__name__}"

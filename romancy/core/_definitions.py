@@ -1,4 +1,4 @@
-"""What the core needs to know of a workflow and an activity. The authoring layer provides it."""
+"""The definitions of workflows and activities as the core sees them. The authoring layer provides them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class ActivityDefinition(Protocol):
     def read_result(self, result: Raw, /) -> object: ...
 
     def is_same_call(self, recorded: Raw, asked: Raw, /) -> bool:
-        """Whether both are one call for today's code, in which later parameters have their defaults."""
+        """Whether both are the same call for today's code, in which later parameters have their defaults."""
         ...
 
 
@@ -72,5 +72,5 @@ class WorkflowDefinition(Protocol):
     def read_result(self, result: Raw, /) -> object: ...
 
     def is_same_call(self, recorded: Raw, asked: Raw, /) -> bool:
-        """Whether both are one call, as for an activity."""
+        """Whether both are the same call, as for an activity."""
         ...

@@ -64,7 +64,7 @@ def describe(event: ev.LogEvent) -> str:
 
 
 class DivergedError(NonDeterminismError):
-    """The code asks for other commands than the log holds. It brings this as a value, and as words for people."""
+    """The code asks for other commands than the log holds. Holds the difference as a value, and as text for people."""
 
     def __init__(self, message: str, misfit: ev.Misfit) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""What a run asks of the world, as values. The engine carries effects out once the events beside them are durable."""
+"""Effects: what a run asks the engine to do, as values. The engine carries them out once their commit is durable."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ PUBLISHED: Final = "\0published"
 class StartActivity(Struct, frozen=True, gc=False):
     """Run attempt number `attempt`, not before `due` (µs) if that is given.
 
-    `retry` and `timeout` are those of the call or of the activity; None leaves them to the app. `details` are those of
-    the last heartbeat of the attempts before this one.
+    `retry` and `timeout` come from the call or the activity; None: the app's are used. `details` come from the last
+    heartbeat of the attempts before this one.
     """
 
     activity_id: str
@@ -105,7 +105,7 @@ class AwaitChannel(Struct, frozen=True, gc=False):
 
     @property
     def name(self) -> str:
-        """What stands for the name of an event, where waits are compared with messages. No event has it."""
+        """Takes the place of an event's name where waits are compared with messages. No event has this name."""
         return DIRECT if self.mode == "direct" else PUBLISHED
 
     @property
@@ -132,7 +132,7 @@ class JoinChannel(Struct, frozen=True, gc=False):
 
 
 class LeaveChannel(Struct, frozen=True, gc=False):
-    """Remove the subscription, and the messages of the channel that nobody waits for."""
+    """Remove the subscription, and the messages of the channel that no wait has received."""
 
     channel: str
     mode: Mode
@@ -178,7 +178,7 @@ class Send(Struct, frozen=True, gc=False):
 
 
 class SendOnChannel(Struct, frozen=True, gc=False):
-    """Send a message over a channel, once: to the instance `to`, or to whoever has subscribed."""
+    """Send a message over a channel, once: to the instance `to`, or to the subscribers."""
 
     channel: str
     message_id: str
@@ -246,9 +246,9 @@ class Outcome(Struct, frozen=True, gc=False):
 class Activation(Struct, frozen=True, gc=False):
     """The result of feeding inputs: the commit, what to do once it is durable, and the state of the run.
 
-    `dropped` are the inputs that nobody waited for. They are not in `events`, and their source must keep them. `parked`
-    is the reason why the run cannot continue. The inputs are recorded, and the run must be dropped. `successor` is the
-    first input of the next run after `ctx.recur`. It belongs into the same append.
+    `dropped` holds the inputs that no wait accepted. They are not in `events`, and their source must keep them.
+    `parked` is the reason why the run cannot continue; the inputs are recorded, and the run must be dropped.
+    `successor` is the first input of the next run after `ctx.recur`. It goes into the same append.
     """
 
     events: list[LogEvent]

@@ -1,4 +1,4 @@
-"""How a run ends: the body's outcome, then settle what is in flight, then compensate, then one terminal event.
+"""Ends a run: takes the body's outcome, settles what is in flight, compensates, and asks for one terminal event.
 
 Only a failure or a cancellation settles and compensates. Each step is a command that waits for its recorded outcome.
 After a crash in the middle, the run continues with the next step and repeats none.
@@ -80,7 +80,7 @@ class Ending:
             self._settle_activities()
 
     def _dropped(self) -> str:
-        """What to say about calls that nobody awaits and nothing holds; empty if there are none."""
+        """The error text about calls that were never awaited and that no code holds; empty if there are none."""
         commands = self._commands
         dropped = commands.calls.dropped(commands.holders(), (type(commands), type(commands.loop)))
         if not dropped:
@@ -88,12 +88,12 @@ class Ending:
         told = ", ".join(map(str, dropped[:_CALLS_TOLD]))
         more = f", and {len(dropped) - _CALLS_TOLD} more" if len(dropped) > _CALLS_TOLD else ""
         return (
-            f"workflow {self._workflow.name} ended with a call that nobody awaited, so that it did not happen: "
+            f"workflow {self._workflow.name} ended with a call that was never awaited, so the call did not happen: "
             f"{told}{more}. Write `await` before it, or hand it to a task; close() one that is not wanted"
         )
 
     def _stop_the_rest(self) -> None:
-        """Cancel the running tasks, and finish in tasks the async generators that nobody finished."""
+        """Cancel the running tasks, and finish the unfinished async generators in tasks."""
         loop = self._commands.loop
         loop.spent = 0
         self._cancel_tasks()
@@ -110,7 +110,7 @@ class Ending:
             loop.drive()
 
     def abandon(self, reason: str) -> None:
-        """End the run from its log alone: settle and compensate, whatever the body would have done."""
+        """End the run from its log alone: settle and compensate, without running the body."""
         self._commands.ask(ev.WorkflowAbandoned(reason))
         self.take_over(reason)
         self._settle_activities()
@@ -178,7 +178,7 @@ class Ending:
         return msgspec.structs.replace(verdict, unclaimed=left) if left else verdict
 
     def _advance_to_the_next_run(self, verdict: ev.WorkflowContinued) -> None:
-        """Wait for all activities first: a later outcome would be taken for that of an activity of the next run.
+        """Wait for all activities first: a later outcome could be mistaken for that of an activity of the next run.
 
         Wait for subscriptions as well, which the next run keeps.
         """

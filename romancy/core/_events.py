@@ -1,4 +1,4 @@
-"""The vocabulary of the log: what a run can be told (inputs) and what it can decide (commands).
+"""The events of the log: what a run can be told (inputs) and what it can decide (commands).
 
 Names and fields here are the public record. Changes only add: a field with a default, or an event. Nothing is ever
 renamed, removed or given another meaning. This module defines the form of the events, not how a run reacts to them.
@@ -72,17 +72,17 @@ class LogEvent(msgspec.Struct, frozen=True, tag_field="type", tag=True, omit_def
 
 
 class Input(LogEvent, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """Something that the outside told the run, at a time (µs since the epoch, UTC) that never runs backwards."""
+    """An event from outside the run, with a time (µs since the epoch, UTC) that never runs backwards."""
 
     at: int
 
 
 class Command(LogEvent, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """Something that the run decided. Its time is that of the input it answers."""
+    """An event that the run decided. Its time is that of the input it answers."""
 
 
 class Parent(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """Where a child reports to: its parent, the id of its `ChildStarted`, and the parent's life (0: not recorded)."""
+    """Where a child reports to: the parent, the id of its `ChildStarted`, and the parent's life (0: unknown)."""
 
     instance_id: str
     child_id: str
@@ -111,15 +111,15 @@ class WorkflowStarted(Input, frozen=True, tag=True, omit_defaults=True, gc=False
     """The run of the parent that had this child retried. It stays the same when the child continues as new."""
     rules: int = 0
     subscriptions: tuple[str, ...] = ()
-    """The types of events to which the run before, which continued as this one, had subscribed."""
+    """The types of events to which the run that continued as this one had subscribed."""
     channels: dict[str, Literal["broadcast", "competing", "direct"]] = {}
 
 
 class WorkflowRetried(WorkflowStarted, Input, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """A run begins that remembers what stands of the failed runs before it. Their commits precede this one.
+    """A retry begins: a run that remembers what stands of the failed runs before it. Their commits precede this one.
 
-    `seed` is the nonce of the first of them, from which all of them draw. `unsure` says what became of activities whose
-    compensation failed for good. The children in `gone` no longer exist and are started anew.
+    `seed` is the nonce of the first of them, from which all of them draw random values. `unsure` says what became of
+    activities whose compensation failed for good. The children in `gone` no longer exist and are started again.
     """
 
     seed: str = ""
@@ -128,21 +128,21 @@ class WorkflowRetried(WorkflowStarted, Input, frozen=True, tag=True, omit_defaul
 
 
 class Misfit(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """Where the code left the log, in words without payloads: the commands of the log beside those of the code."""
+    """Where the code left the log, without payloads: the commands of the log beside those of the code."""
 
     position: int
-    """Of the run's events, as the report to people counts them."""
+    """The position among the run's events, as in the report to people."""
     after: str
     recorded: tuple[str, ...] = ()
     asked: tuple[str, ...] = ()
     more: tuple[str, ...] = ()
-    """What else tells the two apart, as the versions of the code and of Python."""
+    """Further differences, such as the versions of the code and of Python."""
 
 
 class OwnerChanged(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
     """Another worker writes from here on or, with `alone`, the same one, alone. Runs no workflow code.
 
-    The last owner of an instance that got stuck says where its code left the log, if that is why.
+    When an instance gets stuck by a divergence, its last owner records where its code left the log.
     """
 
     owner: str = ""
@@ -199,7 +199,7 @@ class ActivityCancelled(Input, frozen=True, tag=True, omit_defaults=True, gc=Fal
 
 
 class TimerFired(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The timer's time has come. `again`: it had come in a former run, and is not waited for again."""
+    """The timer is due. `again`: it was due in a former run, and the run does not wait for it again."""
 
     id: str
     again: bool = False
@@ -275,7 +275,7 @@ class CompensationFailed(Input, frozen=True, tag=True, omit_defaults=True, gc=Fa
 
 
 class CancelRequested(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """Somebody asked for the workflow to stop."""
+    """A caller asked the workflow to stop."""
 
     reason: str = ""
 
@@ -293,9 +293,9 @@ class ActivityScheduled(Command, frozen=True, tag=True, omit_defaults=True, gc=F
 
 
 class ActivityCancelRequested(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The workflow no longer awaits the activity. Its outcome is still recorded.
+    """The workflow no longer awaits the activity. The outcome is still recorded.
 
-    `never_started`: it was called and given up in one activation, so there is no outcome to wait for.
+    `never_started`: the activity was called and given up in one activation, so it has no outcome.
     """
 
     id: str
@@ -342,7 +342,7 @@ class EventWaitCancelled(Command, frozen=True, tag=True, omit_defaults=True, gc=
 
 
 class EventPutAside(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The data of the event that the wait `id` received does not fit the declared type. Another wait goes on for it."""
+    """The event that the wait `id` received does not fit the declared type. Another wait replaces this one."""
 
     id: str
     name: str
@@ -444,15 +444,16 @@ class WorkflowAbandoned(Command, frozen=True, tag=True, omit_defaults=True, gc=F
 
 
 class WorkflowParked(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The run could not act on the input before this. It acts on it when the next input comes."""
+    """The run could not act on the preceding input. It tries again when the next input comes."""
 
     reason: str
 
 
 class WorkflowCaughtUp(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The run acts on deferred inputs at the time of the input that this answers: the wait took none of the run's time.
+    """The run acts on deferred inputs at the time of the input that this answers, as if no time had passed in between.
 
-    A body that begins here counts its loop's time from here. Without this command, each is acted on at its own time.
+    A body that begins here counts its loop's time from here. Without this command, the run acts on each input at the
+    input's own time.
     """
 
 
@@ -464,7 +465,7 @@ class WorkflowContinued(Command, frozen=True, tag=True, omit_defaults=True, gc=F
 
 
 class WorkflowCompleted(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The workflow returned. `unclaimed` names what former runs had done and this one did not ask for."""
+    """The workflow returned. `unclaimed` names what former runs had done and this run did not ask for."""
 
     result: Raw = NULL
     unclaimed: tuple[str, ...] = ()

@@ -49,7 +49,7 @@ def as_caught(
 
 
 def activity_error(event: ev.ActivityFailed, definition: ActivityDefinition, failures: tuple[str, ...]) -> Exception:
-    """A declared or terminal error as itself; any other as the error that follows from exhausted retries.
+    """A declared or terminal error of its own class; any other as the error for exhausted retries.
 
     Raises NonDeterminismError if the log names a class that cannot be found.
     """

@@ -1,4 +1,4 @@
-"""Folds the log into a state: what is in flight, what is done, how the run ended. One function per kind of event.
+"""Folds the log into a state: what is in flight, what is done, and how the run ended. One function per kind of event.
 
 The state is the run's only bookkeeping, live and on replay, and it needs no workflow code. An instance whose code is
 missing or does not fit can still be looked at, cancelled and compensated.
@@ -64,11 +64,11 @@ class State:
         self.compensable = compensable
         """Activities whose effect can be undone, by name."""
         self.known: Mapping[str, ActivityDefinition] = NO_DICT
-        """Activities that the run may not have called itself: they undo what former runs left."""
+        """Activities that the run may not have called itself; they undo the effects of former runs."""
         self.recall: Recall | None = None
         """The runs that this one retries."""
         self.memory: Memory | None = None
-        """What those runs left behind."""
+        """The memory of those runs."""
         self.started: ev.WorkflowStarted | None = None
         self.time = 0
         self.activities: dict[str, Attempted] = {}
@@ -77,11 +77,11 @@ class State:
         self.subscriptions: dict[str, None] = NO_DICT
         """The types of events that the instance has subscribed to."""
         self.joining: dict[str, ch.ChannelAsked] = NO_DICT
-        """Subscriptions that were asked for and neither granted nor refused."""
+        """Pending subscriptions: asked for, and neither granted nor refused."""
         self.channels: dict[str, ch.Mode] = NO_DICT
         """The channels that the instance has subscribed to."""
         self.left: dict[str, None] = NO_DICT
-        """The broadcast channels that the run has left for now. What still comes from there is not for it."""
+        """The broadcast channels that the run has left. It ignores messages that still come from them."""
         self.children: dict[str, Child] = NO_DICT
         self.compensations: dict[str, Attempted] = NO_DICT
         self.to_compensate: list[Compensable] = NO_LIST
@@ -95,7 +95,7 @@ class State:
         """A heap of due times. Entries that are no longer waited for stay until they come up."""
 
     def can_undo(self, definition: ActivityDefinition) -> None:
-        """Note that this activity has a compensation."""
+        """Record that this activity has a compensation."""
         if self.compensable is NO_DICT:
             self.compensable = {}
         self.compensable[definition.name] = definition
@@ -123,7 +123,8 @@ class State:
     def accepts(self, event: ev.Input) -> bool:
         """Whether the run still waits for this input. A late or repeated one changes nothing and is not written.
 
-        The end of a child is always written. Otherwise the end of a former run's child would be sent forever.
+        The end of a child is always written. Otherwise the message about a former run's child would be delivered
+        forever.
         """
         if self.terminal is not None:
             return False
@@ -155,13 +156,13 @@ class State:
         return bool((waiting.next_at if isinstance(waiting, Attempted) else waiting.due) == at)
 
     def expect(self, at: int, kind: str, id: str) -> None:
-        """Note that something is due at this time, if it is still waited for by then."""
+        """Record a due time, which counts if the run still waits for it by then."""
         if self.due is NO_LIST:
             self.due = []
         heappush(self.due, (at, kind, id))
 
     def undo_later(self, scheduled: ev.ActivityScheduled, result: Raw) -> None:
-        """Note that the effect of this activity is to be undone if the run fails."""
+        """Record that the effect of this activity is to be undone if the run fails."""
         former = None if self.memory is None else self.memory.given.get(("activities", scheduled.id))
         if former is None or former.undone:
             self.put_back(Compensable(scheduled, result))
@@ -169,7 +170,7 @@ class State:
             self.put_back(Compensable(scheduled, result, former.position, former.undo_key))
 
     def put_back(self, done: Compensable) -> None:
-        """Insert it by the time of its completion, in place of the entry that a former run left for it."""
+        """Insert the entry by the time of completion, in place of the entry that a former run left for it."""
         if self.to_compensate is NO_LIST:
             self.to_compensate = []
         waiting = self.to_compensate
@@ -186,16 +187,16 @@ class State:
 
     @property
     def remembered(self) -> Mapping[tuple[Kind, str], Remembered]:
-        """What was asked for and is to be answered from the memory."""
+        """The requests that are to be answered from the memory."""
         return NO_DICT if self.memory is None else self.memory.to_answer
 
     def answered(self, kind: Kind, id: str) -> None:
-        """Note that a request has its answer."""
+        """Record that a request has its answer."""
         if self.memory is not None:
             self.memory.to_answer.pop((kind, id), None)
 
     def given_up(self, kind: Kind, id: str) -> None:
-        """Note that nobody waits for it any more. The next request for it may have it."""
+        """Record that the answer is no longer wanted. The next such request may have it."""
         if self.memory is not None:
             self.memory.give_back(kind, id)
 
@@ -204,7 +205,7 @@ class State:
         return None if self.memory is None else self.memory.next_answer(self.time)
 
     def unclaimed(self) -> tuple[str, ...]:
-        """What former runs had done, that still stands, and that this run has not asked for."""
+        """What former runs had done, what still stands of it, and what this run has not asked for."""
         return () if self.memory is None else self.memory.unclaimed()
 
     def status(self) -> Status:
@@ -442,7 +443,7 @@ def _unsubscribed(state: State, event: ev.EventsUnsubscribed) -> None:
 
 
 def _nothing(state: State, event: ev.Command) -> None:
-    """Patches and the like leave no trace in the state."""
+    """Patches and similar events do not change the state."""
 
 
 def _terminal(state: State, event: ev.Command) -> None:

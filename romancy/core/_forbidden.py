@@ -1,4 +1,4 @@
-"""What would leave a run: the methods of a loop that reach outside, and the calls that the interpreter audits."""
+"""Lists what would leave a run: the methods of a loop that reach outside, and the calls that the interpreter audits."""
 
 from __future__ import annotations
 

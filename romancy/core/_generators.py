@@ -1,8 +1,9 @@
-"""The async generators that a run has begun, and when those that nobody finished are finished.
+"""Tracks the async generators of a run, and finishes abandoned ones at points that the log determines.
 
-A generator whose last reference goes is finished at once, which is the same on every replay. A generator that refers to
-itself, for example through an exception it holds, is found by the garbage collector at some arbitrary time. The run
-keeps it and finishes it at a point that the log determines: when nothing else can make the run continue, or at its end.
+A generator whose last reference is dropped is finished at once, which is the same on every replay. A generator that
+refers to itself, for example through an exception it holds, is found by the garbage collector at some arbitrary time.
+The run keeps it and finishes it at a point that the log determines: when nothing else can make the run continue, or at
+its end.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Generators:
     def __init__(self) -> None:
         self._begun: dict[int, _Begun] = {}
         self._fading: dict[int, int] = {}
-        """Numbers of the generators that have just gone, by their addresses.
+        """Numbers of the generators that were just freed, by their addresses.
 
         The collector reports them only after that.
         """
@@ -43,7 +44,7 @@ class Generators:
         """The generators that the collector found."""
 
     def meet(self, generator: Generator, number: int) -> None:
-        """Note that it begins, as the `number`th object of its run."""
+        """Record that the generator begins, as the `number`th object of its run."""
         begun = self._begun[number] = _Begun(generator, self._fade)
         begun.key, begun.number = id(generator), number
         if len(self._fading) > _MANY:
@@ -54,7 +55,7 @@ class Generators:
         self._fading[begun.key] = begun.number
 
     def lose(self, generator: Generator) -> None:
-        """Note that the collector has found it. May be called on any thread."""
+        """Record that the collector has found the generator. May be called on any thread."""
         self._lost[self._fading.pop(id(generator), 0)] = generator
 
     def lost(self) -> list[Generator]:
@@ -66,7 +67,7 @@ class Generators:
         return [lost[number] for number in sorted(lost)]
 
     def unfinished(self) -> list[Generator]:
-        """All that have begun and not ended, in the order in which they began. The lost ones are kept."""
+        """All generators that have begun and not ended, in the order in which they began. Lost ones stay recorded."""
         begun = [(number, begun()) for number, begun in list(self._begun.items())]
         known: list[tuple[int, Any]] = [*self._lost.items(), *begun]
         found = {

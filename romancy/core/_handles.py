@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 __all__ = ["GIVES_WAY", "HOLDS_OUT", "MOST", "TURNS", "Ready", "Timer", "effort_of"]
 
 GIVES_WAY: Final = 3
-"""How many budgets of callbacks may run beyond the first without progress, if something may come from outside the loop.
+"""How many budgets of callbacks beyond the first may run without progress, if an event may come from outside the loop.
 
-Progress means that something awaited comes about.
+Progress means that an awaited future is done.
 """
 
 HOLDS_OUT: Final = 10
-"""The same limit if nothing may come from outside. The run is then parked."""
+"""The same limit if no event can come from outside. The run is then parked."""
 
 TURNS: Final = 100
-"""How many turns each ready callback may give away meanwhile, if that allows more."""
+"""How many turns each ready callback may give away in the meantime, if that allows more."""
 
 MOST: Final = 200
 """How many budgets of callbacks may run in all without a command."""
@@ -60,11 +60,11 @@ class Timer(asyncio.TimerHandle):
 
 
 def effort_of(handle: asyncio.Handle) -> int:
-    """How far a callback is from progress; 0 if it reports that something awaited has come about.
+    """How far a callback is from progress; 0 if it reports that an awaited future is done.
 
     A cancellation that is delivered again and again, as by anyio's scopes, counts for more than a turn given away.
     """
-    args = handle._args  # noqa: SLF001 - the arguments of a callback tell what it is for
+    args = handle._args  # noqa: SLF001 - the arguments of a callback show its purpose
     told = args[0] if args else None
     if not isinstance(told, asyncio.Future) or not told.done():
         return 1

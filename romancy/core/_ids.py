@@ -1,4 +1,4 @@
-"""Names for what a run asks for: "{name}:{n}", counted per kind and name, and the ids that the user chose."""
+"""Ids for the commands of a run: "{name}:{n}", counted per kind and name, and ids that the user chose."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from romancy.errors import UsageError
 _LONGEST_ID: Final = 255
 """The longest instance id, in bytes, that every store accepts."""
 _DIGITS: Final = 18
-"""No count of a run has as many digits."""
+"""More digits than any count of a run has."""
 
 __all__ = ["Ids", "automatic_child", "derive", "idempotency_key"]
 

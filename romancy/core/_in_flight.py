@@ -1,4 +1,4 @@
-"""What a run has under way, or has done and may have to undo: the entries of its state."""
+"""The entries of a run's state: what is in flight, and what it may have to undo."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Compensable(Struct, frozen=True, gc=False):
     scheduled: ev.ActivityScheduled
     result: Raw
     position: int = LATEST
-    """When it completed, if that was in a former run."""
+    """The time of completion, if that was in a former run."""
     key: str = ""
     """The key under which a former run tried to undo it."""
 
@@ -57,4 +57,4 @@ AWAITED: Final[Mapping[type[ev.LogEvent], str]] = {
     ch.ChannelRefused: "joining",
     **dict.fromkeys((ev.CompensationAttemptFailed, ev.CompensationCompleted, ev.CompensationFailed), "compensations"),
 }
-"""The part of the state that holds what an input answers, while the run waits for it."""
+"""For each kind of input, the part of the state that holds the command it answers."""

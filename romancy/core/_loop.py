@@ -1,7 +1,7 @@
 """An asyncio event loop that runs what is ready. It never waits, reads a clock, opens a socket or starts a thread.
 
-The run sets its time, its timers become durable ones, and whatever would leave it is refused by name. The loop knows
-asyncio and nothing of events, activities or logs.
+The run sets its time, its timers become durable ones, and it refuses, by name, every call that would leave it. The loop
+knows asyncio, but no events, activities or logs.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ _wakes_a_sleeper: Final[Any] = asyncio.futures._set_result_unless_cancelled  # t
 """The callback of the timers that `asyncio.sleep` arms."""
 
 FAR_FUTURE: Final = 100 * 366 * 86_400.0
-"""Delays of more than a century never end, and are not written to the log."""
+"""Delays of more than a century count as endless, and are not written to the log."""
 
 
 class RunDropped(BaseException):
-    """Raised in user code that is being torn down when it asks for anything. Only the teardown sees it."""
+    """Raised in user code that makes a request during its teardown. Only the teardown sees it."""
 
 
 class DeterministicLoop(asyncio.AbstractEventLoop):
@@ -212,7 +212,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     # ── what the run does with it ───────────────────────────────────────────────────────────────────────────────
 
     def start(self, coro: Coroutine[Any, Any, Any]) -> StableTask[Any]:
-        """Make the root task, in an empty context, so that nothing of the host's context reaches it."""
+        """Make the root task, in an empty context: the host's context must not reach it."""
         alive.add(self)
         body = self._body = self._root.run(StableTask, coro, self, "workflow", self._root)
         return body
@@ -229,13 +229,13 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         return others if body is None or body.done() else [body, *others]
 
     def holders(self) -> list[object]:
-        """Everything that may still continue, and with it whatever that holds."""
+        """Everything that may still continue, which holds everything else."""
         generators = () if self.generators is None else self.generators.unfinished()
         timers = [timer for timer in (*self.started, *self._endless) if not timer.cancelled()]
         return [*(task.get_coro() for task in self.unfinished()), *generators, *timers]
 
     def skip_to(self, when: float) -> None:
-        """Let time pass at once that a former run has waited for already."""
+        """Skip time that a former run has already waited for."""
         if when > self.now:
             self.skipped += when - self.now
             self.now = when
@@ -248,7 +248,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
             self._make_ready(timer)
 
     def drop(self) -> None:
-        """Raise RunDropped. Code that catches it again and again is left waiting for good."""
+        """Raise RunDropped. Code that keeps catching it is left waiting forever."""
         if self.patience:
             self.patience -= 1
             raise RunDropped
@@ -258,7 +258,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         return self._violate(leaves_the_loop(call))
 
     def forbid(self, reason: str) -> NonDeterminismError:
-        """Record what would have another outcome on replay, even if user code swallows the error."""
+        """Record a call whose outcome would differ on replay, even if user code swallows the error."""
         return self._violate(NonDeterminismError(reason))
 
     def _violate(self, error: NonDeterminismError) -> NonDeterminismError:
@@ -271,7 +271,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     @property
     def waits_for_ever(self) -> bool:
-        """Whether an endless delay is awaited: nothing will come of it, and that is meant."""
+        """Whether an endless delay is awaited, which is no mistake although no event ends it."""
         self._endless = tuple(timer for timer in self._endless if not timer.cancelled())
         return bool(self._endless)
 
@@ -315,9 +315,9 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
                     break
 
     def _drive_beyond(self) -> bool:
-        """Continue as long as the run makes progress: something awaited comes about.
+        """Continue as long as the run makes progress: awaited futures get done.
 
-        True if it has asked for something.
+        Returns True if the run has made a request.
 
         The limits are counts, so that a replay stops at the same place.
         """
@@ -343,7 +343,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         return False
 
     def _holds_out(self) -> int:
-        """How many budgets to allow without progress: fewer while something may come from outside."""
+        """How many budgets to allow without progress: fewer while an event may come from outside."""
         waits = self.commands is not None and self.commands.state.waits_for_something
         return GIVES_WAY if waits or self.started else HOLDS_OUT
 
@@ -355,7 +355,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self.generators.meet(generator, self.number())
 
     def _abandon_generator(self, generator: Generator) -> None:
-        """Take over a generator that nobody refers to.
+        """Take over a generator without references.
 
         Outside of a drive, the collector reports it, at an arbitrary time.
         """
@@ -371,13 +371,13 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         return [self._finish(generator, context) for generator, context in abandoned]
 
     def finish_generators(self) -> list[StableTask[None]]:
-        """Begin to finish the async generators that nobody finished, in the order in which they began."""
+        """Begin to finish the unfinished async generators, in the order in which they began."""
         if not self.generators:
             return []
         return [self._finish(generator, self._root.copy()) for generator in self.generators.unfinished()]
 
     def finish_lost_generators(self) -> bool:
-        """Begin to finish the unreachable generators. True if there are any; to know that costs a whole collection."""
+        """Begin to finish the unreachable generators. True if there are any. Needs a full garbage collection."""
         if not self.generators:
             return False
         self.leave()
@@ -402,7 +402,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def teardown(self) -> None:
-        """Close every coroutine of the run, each in its own context, and refuse everything it asks for."""
+        """Close every coroutine of the run, each in its own context, and refuse all their requests."""
         if self.dead:
             return
         self.dead = True
@@ -416,7 +416,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self._tasks.clear()
         if self.commands is not None:
             self.commands.calls.close()
-        self.commands = None  # nobody can ask any more, and the rest of the run is freed without a collector
+        self.commands = None  # no request is possible any more, and the run is freed without the garbage collector
 
     def _close_all(self, unfinished: list[StableTask[Any]]) -> None:
         self.enter()
@@ -445,7 +445,7 @@ run, and what their clean-up asks for would reach that run.
 orphans: list[DeterministicLoop] = []
 """Loops whose run was collected as garbage.
 
-That happens anywhere, and a teardown must not: the next new run does it.
+A collection happens at any place, but a teardown must not: the next new run tears them down.
 """
 
 
@@ -459,7 +459,7 @@ def running_loop() -> DeterministicLoop | None:
 
 
 def not_in_a_workflow(call: str) -> None:
-    """Refuse the call if the code of a workflow makes it. Raises NonDeterminismError."""
+    """Raise NonDeterminismError if the code of a workflow makes this call."""
     loop = running_loop()
     if loop is not None:
         raise loop.refuse(call)

@@ -56,7 +56,7 @@ _FITS: Final[Mapping[type[ev.LogEvent], _Fits]] = {
     ev.ActivityCancelRequested: lambda a, b: a.id == b.id,
 }
 _HARMLESS: Final = (ev.ProgressReported, ev.PatchMarked)
-"""Code may stop reporting, report something else, or no longer ask for a patch: none of that changes its course."""
+"""Reports and patches, which do not change the course of a run: code may stop making them, or change them."""
 
 
 def _fits(recorded: ev.Command, asked: ev.Command, *, chosen: bool) -> bool:
@@ -70,7 +70,7 @@ def _fits(recorded: ev.Command, asked: ev.Command, *, chosen: bool) -> bool:
 
 
 def _is_older(recorded: ev.Command, asked: ev.Command, of: Definition | None, chosen: bool) -> bool:  # noqa: FBT001
-    """Whether both are one call for today's code, although it was recorded with fewer parameters or fields."""
+    """Whether both are the same call for today's code, although one was recorded with fewer parameters or fields."""
     if of is None:
         return False
     match recorded, asked:
@@ -99,7 +99,7 @@ class Matcher:
         """The recorded command that `asked` repeats. `chosen`: the user chose its id, which has to be the same.
 
         `of` is the called definition. A call that an older version of it recorded, with fewer parameters or fields, is
-        the same call if today's defaults make it so.
+        the same call if the missing ones have today's defaults.
         """
         if self._left is None:
             if self._claimed < len(self.recorded):
@@ -140,7 +140,7 @@ class Matcher:
 
     @property
     def missing(self) -> list[ev.Command]:
-        """The commands that the log holds and nobody asked for."""
+        """The recorded commands that the code has not asked for."""
         left = self.recorded[self._claimed :] if self._left is None else self._left
         return [command for command in left if not isinstance(command, _HARMLESS)]
 

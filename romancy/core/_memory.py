@@ -1,8 +1,8 @@
-"""The memory of a retry: what stands of the runs before it, and how requests of the body are found in it.
+"""The memory of a retry: what stands of the runs before it, and how a request of the body finds its former answer.
 
-A call is the same as one of a former run if its kind, name and arguments are the same, and it is the first of these
-that has not been asked for yet. Its place in the former log does not matter. The result depends only on the former
-commits and on what was asked for since, so a replay finds the same.
+A call matches the first call of a former run that has the same kind, name and arguments and that was not asked for yet.
+The position in the former log does not matter. The result depends only on the former commits and on the requests since,
+so a replay finds the same.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ Kind: TypeAlias = Literal["activities", "children", "timers", "waits", "messages
 
 _DIGEST_FROM: Final = 64
 _MOST_OLDER: Final = 100
-"""How many calls of other versions of one name are compared before a call is taken for a new one."""
+"""How many calls of one name by other versions are compared before a call counts as new."""
 _NEW: Final = 1 << 62
 
 
 class Remembered(Struct, eq=False, kw_only=True):
-    """One thing that a former run asked for, and what became of it."""
+    """One request of a former run, and its outcome."""
 
     kind: Kind
     id: str
     """The id that it had in that run, and the number of the run: `charge:1@1`."""
     name: str
     what: bytes
-    """What else has to be the same: arguments, a chosen id, a delay."""
+    """What else must be equal: arguments, a chosen id, a delay."""
     key: str = ""
     """For an activity its idempotency key, for a child its instance id."""
     asked: Any = None
@@ -53,11 +53,11 @@ class Remembered(Struct, eq=False, kw_only=True):
     position: int = _NEW
     """Its position in the order of completion."""
     undone: bool = False
-    """Whether nothing of it is left: it is done again as if for the first time."""
+    """Whether its effect was undone: it is done again as if for the first time."""
     unsure: bool = False
     """Whether its compensation failed for good, or was cut off."""
     owed: bool = False
-    """Whether it is to be undone if the run fails, even if the run does not ask for it."""
+    """Whether its effect is to be undone if the run fails, even if the run does not ask for it."""
     undo_key: str = ""
     """The idempotency key of the compensation that was tried."""
     given: bool = False
@@ -108,9 +108,9 @@ class Memory:
         self.given: dict[tuple[Kind, str], Remembered] = {}
         """What the run has asked for, by its own ids."""
         self.to_answer: dict[tuple[Kind, str], Remembered] = {}
-        """The part of that which is to be answered from here and was not yet."""
+        """Those of them that are to be answered from the memory and were not answered yet."""
         self._order: list[tuple[int, Kind, str]] = []
-        """A heap of that part, ordered by completion. What was given up stays until it comes up."""
+        """A heap of these, ordered by completion. Requests that were given up stay until they reach the top."""
         self._groups: dict[tuple[Kind, str, bytes], list[Remembered]] = {}
         self._names: dict[tuple[Kind, str], list[tuple[Kind, str, bytes]]] = {}
         self._next: dict[tuple[Kind, str, bytes], int] = {}
@@ -145,7 +145,7 @@ class Memory:
     def call(
         self, kind: Kind, name: str, raw: Raw, *more: object, of: ActivityDefinition | WorkflowDefinition
     ) -> Remembered | None:
-        """The same call of a former run, also one of an older version that today's defaults make the same."""
+        """The same call of a former run. A call of an older version is the same if today's defaults fill its gaps."""
         what = what_of(raw, *more)
         found = self.look(kind, name, what)
         if found is not None or (kind, name, what) in self._groups:
@@ -158,7 +158,7 @@ class Memory:
         return None
 
     def event(self, name: str, key: str | None) -> Remembered | None:
-        """The first event of this name, and of this key if one is asked for, that was not given yet."""
+        """The first event of this name, and of this key if the wait has one, that was not delivered yet."""
         found = [self.look(*group) for group in self._names.get(("waits", name), ())]
         fitting = [one for one in found if one is not None and (key is None or one.asked.key == key)]
         return min(fitting, key=lambda one: one.position, default=None)
@@ -166,7 +166,7 @@ class Memory:
     # ── taking ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def take(self, command: Any, found: Remembered | None) -> Remembered | None:
-        """Note that the run has asked for it, by this command."""
+        """Record that the run has asked for it, by this command."""
         if found is not None:
             found.given = True
             asked: tuple[Kind, str] = (found.kind, command.id)
@@ -185,7 +185,7 @@ class Memory:
         return self._by_id.get((kind, id))
 
     def give_back(self, kind: Kind, id: str) -> None:
-        """Make available again what the run asked for under this id and gave up before it was answered."""
+        """Release the item that the run asked for under this id and gave up before the answer."""
         self.to_answer.pop((kind, id), None)
         item = self.given.pop((kind, id), None)
         if item is not None:
@@ -194,7 +194,7 @@ class Memory:
             self._next[group] = min(self._next.get(group, 0), item.place)
 
     def was_undone(self, activity_id: str) -> None:
-        """Note that an activity of a former run has been undone."""
+        """Record that an activity of a former run was undone."""
         owed = self.by_id("activities", activity_id)
         if owed is not None:
             owed.undone = True
@@ -202,7 +202,7 @@ class Memory:
     # ── answering ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def next_answer(self, at: int) -> ev.Input | None:
-        """The answer to something that was asked for: the one that came first then.
+        """The answer to a pending request that came first in the former run.
 
         It stays the next until it is applied.
         """
@@ -215,11 +215,11 @@ class Memory:
         return None
 
     def unclaimed(self) -> tuple[str, ...]:
-        """The activities and children that stand and were not asked for, for people to know."""
+        """The activities and children that stand and that the run has not asked for, for people to read."""
         return tuple(item.id for item in self.left() if item.kind in ("activities", "children") and item.stands)
 
     def left(self) -> Iterator[Remembered]:
-        """What the run has not asked for."""
+        """The items that the run has not asked for."""
         return (item for item in self.items if not item.given)
 
 

@@ -1,6 +1,6 @@
-"""Gives locks, queues, events and the like one order in a set, whatever their addresses.
+"""Gives locks, queues, events and similar objects one order in a set, independent of their addresses.
 
-Users import the classes of asyncio by name, so exchanging the classes while a run is driven would not reach every user.
+Code imports the classes of asyncio by name, so exchanging the classes while a run is driven would not reach all code.
 Their `__hash__` is replaced for good. Outside of runs it answers as before. The classes of anyio's backend have no room
 for a number; they are exchanged as its scopes are.
 """

@@ -1,4 +1,4 @@
-"""Turns commands, or the state after a replay, into what the world has to do about them."""
+"""Turns commands, or the state after a replay, into effects for the engine."""
 
 from __future__ import annotations
 
@@ -78,12 +78,12 @@ def _activity(commands: Commands, event: ev.ActivityScheduled) -> fx.StartActivi
 
 def _cancel_activity(commands: Commands, event: ev.ActivityCancelRequested) -> fx.CancelActivity | None:
     if event.never_started or not _is_open(commands, "activities", event):
-        return None  # nothing of it runs; how it completed in a former run is reported all the same
+        return None  # it does not run; its completion in a former run is still reported
     return fx.CancelActivity(event.id)
 
 
 def _is_open(commands: Commands, kind: Kind, event: Any) -> bool:
-    """Whether the world has to act on it; not if former runs answer it."""
+    """Whether the engine must act on it; not if former runs answer it."""
     state = commands.state
     return state.memory is None or (event.id in getattr(state, kind) and (kind, event.id) not in state.remembered)
 
@@ -140,8 +140,8 @@ def effects_of(events: Iterable[ev.LogEvent], commands: Commands) -> list[fx.Eff
 def outstanding(commands: Commands) -> list[fx.Effect]:
     """Everything that the run still waits for, as the effects that bring it about; nothing once it has ended.
 
-    A `CancelActivity` stands for an activity that was asked to stop and whose outcome is not recorded. Nothing runs it
-    now, so its outcome can be written at once. A run without code starts no activity.
+    A `CancelActivity` stands for an activity that was asked to stop and has no recorded outcome. It does not run now,
+    so its outcome can be written at once. A run without code starts no activity.
     """
     state = commands.state
     if state.terminal is not None:

@@ -49,7 +49,7 @@ def _each(info: ErrorInfo) -> Iterator[ErrorInfo]:
 def classes_of(
     event: ev.ActivityFailed, fn: Callable[..., Any], declared: Mapping[str, type[Exception]]
 ) -> dict[str, type[Exception]]:
-    """The classes that the record says the failure is caught as. Raises NonDeterminismError if one is not found."""
+    """The classes as which, by the record, the failure is caught. Raises NonDeterminismError if one is not found."""
     found: dict[str, type[Exception]] = {}
     for name in event.own:
         cls = declared.get(name) or find_error(name, fn, Exception)

@@ -27,7 +27,7 @@ class Recall:
         self.instance_id = instance_id
         self.started: ev.WorkflowStarted | None = None
         self.ended: ev.Command | None = None
-        """How the last of them ended."""
+        """The end of the last of them."""
         self.memory = Memory()
         self._items: dict[Remembered, None] = {}
         self._activities: dict[str, Remembered] = {}
@@ -38,7 +38,7 @@ class Recall:
     def follow(self, event: ev.LogEvent) -> None:
         """Take in one event of a former run. Raises HistoryCorruptError when it cannot follow what came before."""
         if self.started is None and not isinstance(event, ev.WorkflowStarted):
-            return  # belongs to the run that continued as the first of these: its end stands in the same commit
+            return  # belongs to the run that continued as the first of these: the same commit holds its end
         rule = self._rules.get(type(event))
         if rule is not None:
             try:
@@ -48,7 +48,7 @@ class Recall:
                 raise HistoryCorruptError(f"the log holds {name} for {error}, which is not in flight") from error
 
     def unsure(self) -> list[Remembered]:
-        """The items of which nobody knows whether they stand: their compensation failed for good, or was cut off."""
+        """The items in doubt: their compensation failed for good or was cut off, so they may or may not stand."""
         return [item for item in self._all() if item.unsure]
 
     def children(self) -> list[Remembered]:
@@ -98,7 +98,7 @@ class Recall:
         return self.memory
 
     def _all(self) -> list[Remembered]:
-        """What the last run asked for, and what the runs before it left."""
+        """The requests of the last run, and what the runs before it left."""
         return [*self._items, *self.memory.left()]
 
     # ── rules ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -193,7 +193,7 @@ class Recall:
     def _completed(self, event: Any) -> None:
         item = self._open.pop((_KINDS[type(event)], event.id), None)
         if item is None:
-            return  # a limit came to its end, or a child of a former run
+            return  # a limit ended, or a child of a former run
         item.answer = event
         self._count += 1
         item.position = min(item.position, self._count)
@@ -229,7 +229,7 @@ class Recall:
     def _over(self, event: ev.Command) -> None:
         self.ended = event
         for item in self._undoing.values():
-            item.unsure = True  # the run was terminated while it undid this
+            item.unsure = True  # the run was terminated during this compensation
         self._undoing = {}
 
     _rules: ClassVar[Mapping[type[ev.LogEvent], Callable[[Any, Any], object]]] = {
@@ -266,7 +266,7 @@ class Recall:
 
 
 def _matters(item: Remembered, gone: set[str]) -> bool:
-    """Whether a run can use it. Delays and waits that did not end, and children that are gone, begin anew."""
+    """Whether a run can use it. Delays and waits that did not end, and children that are gone, begin again."""
     if item.answer is None:
         return item.kind in ("activities", "messages", "sends") or (item.kind == "children" and item.key not in gone)
     return True

@@ -1,7 +1,7 @@
-"""One run of one workflow: events in, events and effects out. The engine's only way into the core.
+"""One run of one workflow: events in, events and effects out. The engine enters the core only here.
 
 A run is fed inputs (`activate`) or its recorded past (`replay`), by one thread at a time. It holds no clock and does
-nothing by itself. Whatever goes wrong, `close` the run and replay a new one from the log.
+nothing by itself. After any error, `close` the run and replay a new one from the log.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class Run:
     """Drives `workflow` as instance `instance_id`. `code` and `runtime` only serve the report of a divergence.
 
     With `activities`, it runs without the workflow's code, which does not fit or is missing. It folds the log and keeps
-    the inputs that come in. A `CancelRequested` ends the instance, with the compensations that the log and these
-    activities, by name, tell of.
+    the inputs that come in. A `CancelRequested` ends the instance, with the compensations of these activities that the
+    log names.
 
-    `known` are the activities that undo what former runs did, if this run retries them and does not call them itself.
+    `known` holds the activities that undo what former runs did, for a retry that does not call them itself.
     """
 
     __slots__ = (
@@ -93,7 +93,7 @@ class Run:
 
     @property
     def _ending(self) -> Ending:
-        """What ends the run, made on first use."""
+        """The object that ends the run, made on first use."""
         if self._end is None:
             self._end = Ending(self.workflow, self._commands)
         return self._end
@@ -114,7 +114,7 @@ class Run:
         return bool(self.deferred)
 
     def activate(self, inputs: Sequence[ev.Input]) -> Activation:
-        """Feed inputs, in the order of their times, and get what to append and what to do once it is durable.
+        """Feed inputs, in the order of their times. Returns what to append and what to do once it is durable.
 
         The events are one commit. If the append is refused, or the run is parked, the run must be closed.
         """
@@ -154,7 +154,7 @@ class Run:
         )
 
     def _answer_from_memory(self, events: list[ev.LogEvent], answered: int) -> int:
-        """Feed the answers that former runs know, as far as the commit has room.
+        """Feed the answers of former runs, as far as the commit has room.
 
         Returns how many events are answered.
         """
@@ -179,7 +179,7 @@ class Run:
         return bool(self.state.remembered) and (self._has_code or self.state.abandoned)
 
     def recall(self, commits: Iterable[Sequence[ev.LogEvent]]) -> None:
-        """Take in commits of the runs that this one retries, before it begins."""
+        """Read the commits of the runs that this one retries, before it begins."""
         recall = self.state.recall
         if recall is None:
             recall = self.state.recall = Recall(self.instance_id)
@@ -220,7 +220,7 @@ class Run:
             self._loop.leave()
 
     def outstanding(self) -> list[Effect]:
-        """What the run waits for, as the effects that bring it about, to be carried out after a replay."""
+        """What the run waits for, as effects to be carried out after a replay."""
         return outstanding(self._commands)
 
     def outcome(self) -> Outcome | None:
@@ -235,7 +235,7 @@ class Run:
         self._loop.teardown()
 
     def __del__(self) -> None:
-        """Have the next new run tear this one down, if nobody closed it and nobody holds it any more."""
+        """Have the next new run tear this one down, if it was collected without being closed."""
         loop = getattr(self, "_loop", None)
         if loop is not None and not loop.dead:
             orphans.append(loop)
@@ -260,7 +260,7 @@ class Run:
         return ends and not self.state.abandoned and self.state.terminal is None
 
     def _wind_up(self, event: ev.Input) -> list[ev.Command]:
-        """Keep what comes in for a run without code, until a cancellation ends the run from its log."""
+        """Keep the inputs of a run without code, until a cancellation ends the run from its log."""
         commands = self._commands
         commands.activation += 1
         asked = commands.asked = []
@@ -287,7 +287,7 @@ class Run:
         if type(event) is ev.OwnerChanged:
             return
         if isinstance(event, ev.WorkflowStarted) and not recorded:
-            # Written by a process without a worker: nothing has been decided yet. `WorkflowResumed` drives it.
+            # Written by a process without a worker: nothing was decided yet. `WorkflowResumed` drives it.
             self.deferred += (event,)
             return
         if recorded and isinstance(recorded[0], ev.WorkflowParked):
@@ -319,7 +319,7 @@ class Run:
         self._position += len(recorded)
 
     def _drive(self, event: ev.Input) -> list[ev.Command]:
-        """Act on the input, and on those deferred before it. Returns the commands that this led to."""
+        """Act on the input, and on inputs deferred before it. Returns the resulting commands."""
         commands, loop = self._commands, self._loop
         commands.activation += 1
         asked: list[ev.Command] = []
@@ -338,7 +338,7 @@ class Run:
         return asked
 
     def _finish_lost_generators(self) -> None:
-        """Continue where only an async generator that nobody finished can make the run continue."""
+        """Finish unfinished async generators when nothing else can make the run continue."""
         loop = self._loop
         while loop.generators and loop.idle and not self._has_prospects() and loop.finish_lost_generators():
             loop.drive()
@@ -447,7 +447,7 @@ class Run:
 
 _PAGE: Final = 256
 _ROOM: Final = 1024 * 1024
-"""Approximate bytes of answers from former runs in one commit. What follows from them needs room as well."""
+"""Approximate bytes of answers from former runs in one commit. The commands that follow need room as well."""
 _EVENT: Final = 256
 """Approximate upper bound on the bytes of an event beside its payload."""
 

@@ -1,4 +1,4 @@
-"""One dict and one list that stay empty, shared by all runs until one of them has something to keep.
+"""One dict and one list that stay empty. Each run shares them until it has an entry to keep.
 
 A run has a dozen kinds of things to wait for, and most runs wait for one or two. Ten thousand runs would pay for a
 hundred thousand empty containers. Reading, removing and clearing work as with any empty container. Code that adds must
@@ -13,7 +13,7 @@ __all__ = ["NO_DICT", "NO_LIST"]
 
 
 def _refused(_: object, *__: object, **___: object) -> NoReturn:
-    raise TypeError("this container is everybody's and stays empty: make one before adding to it")
+    raise TypeError("this container is shared and stays empty: make one of your own before adding to it")
 
 
 class _NoDict(dict[Any, Any]):

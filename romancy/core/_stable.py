@@ -1,4 +1,4 @@
-"""Tasks and futures that have one order in a set whatever their addresses, and the seams that make it so.
+"""Gives tasks and futures one order in a set, independent of their addresses, through seams in asyncio and anyio.
 
 Addresses in memory differ from process to process, and a replay must not. The seams are the places in asyncio and anyio
 that keep such sets, or put coroutines into one.
@@ -36,7 +36,7 @@ __all__ = ["StableFuture", "StableTask", "leaves_the_loop", "seams", "whereabout
 T = TypeVar("T")
 
 _strike_off: Any = getattr(asyncio.tasks, "_unregister_task")  # noqa: B009 - absent from the type stubs
-"""asyncio lists every task of the process, for `all_tasks`. A run lists its own, and nobody else may ask for them."""
+"""asyncio lists every task of the process, for `all_tasks`. A run lists only its own, and only for its own code."""
 
 
 class StableFuture(asyncio.Future[T]):

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 __all__ = ["PATIENCE", "close_generator", "close_task", "undying"]
 
 PATIENCE: Final = 10
-"""How often each task of a run is told of the teardown before it is left waiting for good."""
+"""How often the teardown closes each task of a run before it leaves the task waiting forever."""
 
 undying: list[Any] = []
-"""Coroutines that caught everything and went on waiting.
+"""Coroutines that caught every exception and kept waiting.
 
 They are kept, because collecting them would wake them again.
 """
@@ -26,7 +26,7 @@ def close_task(task: StableTask[Any]) -> None:
     for _ in range(PATIENCE):
         try:
             task.context.run(coro.close)
-        except BaseException:  # noqa: BLE001, S110 - the run is gone; what its clean-up raises concerns nobody
+        except BaseException:  # noqa: BLE001, S110 - the run is gone; errors of its clean-up are ignored
             pass
         if coro.cr_frame is None:
             return

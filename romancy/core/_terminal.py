@@ -1,4 +1,4 @@
-"""Finds the class of an error by its recorded name, whatever this process happens to have imported.
+"""Finds the class of an error by its recorded name, independent of what this process has imported.
 
 A class is looked for where its name says: in its module, which is imported if it has not been, or among the variables
 of the activity's function. Two processes with the same code find the same class or none.
@@ -40,7 +40,7 @@ def terminal_errors(info: ErrorInfo, fn: Callable[..., Any]) -> dict[str, type[E
 
 
 def find_error(name: str, fn: Callable[..., Any], base: type[Exception]) -> type[Exception] | None:
-    """The class derived from `base` that has this name; None if there is none where the name says."""
+    """The class derived from `base` with this name; None if the place that the name gives holds none."""
     return _local(name, fn, base) if _LOCAL in name else _of_a_module(name, fn, base)
 
 

@@ -1,6 +1,6 @@
 """Gives a thread to runs and back to its host: the host's task, its generator hooks and the seams of asyncio.
 
-That costs more than most drives. Code that drives many runs in one go does it once for all of them: `with driving():`.
+This costs more than most drives. Code that drives many runs in a row does it once for all of them: `with driving():`.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ threads = _Threads()
 
 
 class driving:  # noqa: N801 - read as a verb: `with driving():`
-    """Drive several runs in one go. Between them the block must be synchronous and iterate no async generator."""
+    """Drive several runs in a row. Between them the block must be synchronous and iterate no async generator."""
 
     __slots__ = ("_stage",)
 

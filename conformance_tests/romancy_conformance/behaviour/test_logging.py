@@ -262,7 +262,7 @@ async def test_what_fails_is_told_with_message_and_traceback(open_app: Open, cap
         "after_commit callback failed": ["Traceback", f"no {SECRET} to call"],
         "hook FailingHook failed": ["Traceback", f"no hook for {SECRET}"],
         "failed with LookupError: no": [f"no {SECRET}", "in fails", "raise LookupError"],
-        "the task of forgets.<locals>.fail has failed, and nobody awaits it": ["in fail", f"LookupError: no {SECRET}"],
+        "the task of forgets.<locals>.fail has failed, and no code awaits it": ["in fail", f"LookupError: no {SECRET}"],
         "put aside, it is stuck": ["move it into an activity"],
     }
     for text, parts in told.items():
