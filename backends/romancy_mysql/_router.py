@@ -62,7 +62,7 @@ class MySQLRouter:
         found = await self._database.insist(lambda wire: self._register(wire, owner, interest, kept))
         if found == "gone":
             raise InstanceNotFoundError(
-                f"instance {owner.name!r}: there is none of this life, or it has ended; it can register nothing"
+                f"instance {owner.name!r}: not there in this life, or ended; it can register no interest"
             )
         return InterestKind(found) if found not in ("first", "free") else None
 

@@ -1,11 +1,11 @@
 """Waiting for work: stores of one process tell each other at once; changes of other processes are found by polling.
 
 A poll is one indexed query for the rows touched since the last poll. Polls are frequent after a change. While nothing
-happens they slow down, with jitter, and then the server is asked to wait for a change (`_server_wait.py`). A store polls
-only while a caller waits. A transaction may commit a moment after the time it wrote, so each poll goes back a little
-further than the last one reached, and one now and then some seconds. Under load all of that is read again and again, so
-the next poll comes the later the more rows the last one found. For later commits (a start inside a long transaction of
-the user's), waiting callers are told at long intervals to look everywhere.
+happens they slow down, with jitter, and then the server is asked to wait for a change (`_server_wait.py`). A store
+polls only while a caller waits. A transaction may commit a moment after the time it wrote, so each poll goes back a
+little further than the last one reached, and one now and then some seconds. Under load all of that is read again and
+again, so the next poll comes the later the more rows the last one found. For later commits (a start inside a long
+transaction of the user's), waiting callers are told at long intervals to look everywhere.
 """
 
 from __future__ import annotations

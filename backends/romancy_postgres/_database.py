@@ -1,8 +1,8 @@
 """The server as the adapter uses it: five pools, statements and transactions with retries, translated errors.
 
-Pools: `work` for the engine's statements and `sessions` for user code have together `pool_size` connections. `search` has
-two, for searches, which may be slow; `heartbeats` has one, for heartbeats and notifications, which nothing may delay;
-`listening` has the one that listens.
+Pools: `work` for the engine's statements and `sessions` for user code have together `pool_size` connections. `search`
+has two, for searches, which may be slow; `heartbeats` has one, for heartbeats and notifications, which nothing may
+delay; `listening` has the one that listens.
 """
 
 from __future__ import annotations

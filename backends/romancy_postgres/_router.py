@@ -78,7 +78,7 @@ class PostgresRouter:
         answer = await send(write, lock_waits=_LOCK_WAITS)
         if not answer["there"]:
             raise InstanceNotFoundError(
-                f"instance {owner.name!r}: there is none of this life, or it has ended; it can register nothing"
+                f"instance {owner.name!r}: not there in this life, or ended; it can register no interest"
             )
         return None if answer["allowed"] else other
 

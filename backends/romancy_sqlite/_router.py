@@ -66,7 +66,7 @@ class SqliteRouter:
         found, in_the_way = await self._store.run_write(partial(_register, owner=owner, interest=interest))
         if not found:
             raise InstanceNotFoundError(
-                f"instance {owner.name!r}: there is none of this life, or it has ended; it can register nothing"
+                f"instance {owner.name!r}: not there in this life, or ended; it can register no interest"
             )
         return in_the_way
 

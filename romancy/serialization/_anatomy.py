@@ -1,4 +1,4 @@
-"""The children of a value as JSON sees it, and the names under which they are written.
+"""Lists the children of a value as JSON sees it, with the names under which they are written.
 
 Only the slow paths use this module: locating a culprit, comparing what would come back, sorting sets. A value that is
 written without an error is never walked. Nothing here calls `repr` or `str` of a user's object.
@@ -39,7 +39,7 @@ class Kind(Enum):
 
     @property
     def is_record(self) -> bool:
-        """Whether it has named fields that a class declares."""
+        """Whether the value has named fields that its class declares."""
         return self in (Kind.STRUCT, Kind.DATACLASS, Kind.ATTRS, Kind.MODEL)
 
 
@@ -71,7 +71,7 @@ def kind_of(value: object) -> Kind:
 
 
 def is_model(tp: type) -> bool:
-    """Whether it is a pydantic model. Looks for pydantic among the loaded modules and never imports it."""
+    """Whether the class is a pydantic model. Looks for pydantic among the loaded modules and never imports it."""
     pydantic = sys.modules.get("pydantic")
     base = getattr(pydantic, "BaseModel", None)
     return isinstance(base, type) and issubclass(tp, base)

@@ -1,4 +1,4 @@
-"""The hook around stored payloads: compress, sign, encrypt. Nothing here looks inside a value.
+"""Codecs for stored payloads: compress, sign, encrypt. They see bytes, not values.
 
 A payload is one of three kinds: a commit of an instance's log, a message for its inbox, or its input. A payload that
 codecs changed is sealed: it stands in a JSON object that names the codecs in the order of application,
@@ -46,7 +46,7 @@ class PayloadContext(msgspec.Struct, frozen=True):
         return f"{self.kind} {self.place} of instance {self.instance_id!r}"
 
     def as_bytes(self) -> bytes:
-        """Bytes to bind a signature or an encryption to, so that no payload can be put in another's place."""
+        """Bytes to bind a signature or an encryption to, so that a payload cannot be moved to another place."""
         return msgspec.json.encode((self.instance_id, self.kind, self.place))
 
 
@@ -117,7 +117,7 @@ def _check_codec(codec: object) -> None:
 
 
 class Codecs:
-    """The codecs of one app: those that write, in order, and older ones that are only read."""
+    """The codecs of one app: those that write, in order, and older ones that only read."""
 
     def __init__(self, *codecs: PayloadCodec, read_only: Iterable[PayloadCodec] = ()) -> None:
         if not isinstance(read_only, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped code calls this too

@@ -20,8 +20,8 @@ from romancy.serialization._hooks import dump_model
 from romancy.serialization._where import Segment, render_path, type_name
 
 MAX_DEPTH: Final = 128
-"""How many containers may be nested. The limit is independent of the interpreter's, so that one process can read what
-another could write, however deep its own stack is.
+"""How many containers may be nested. The limit is independent of the interpreter's, so that each process can read what
+another could write, whatever its own stack depth.
 """
 
 SCALARS: Final = (
@@ -119,7 +119,7 @@ def _has_text_form(key: object) -> bool:
 
 
 def reason_of_leaf(value: object) -> str | None:
-    """Why this leaf cannot be written, or None. Looks only at the type: a proxy may lie about its class."""
+    """The reason why this leaf cannot be written, or None. Looks only at the type: a proxy may report another class."""
     tp = type(value)
     if issubclass(tp, Enum):
         inner = cast("Enum", value).value

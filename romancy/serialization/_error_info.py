@@ -1,4 +1,4 @@
-"""Exceptions as data for the log. Nothing here fails, whatever the exception does.
+"""Turns exceptions into data for the log. It never raises, whatever the exception's methods do.
 
 The data of an exception (`args` and its attributes) is kept only for types that a workflow may catch as themselves, and
 only as far as it is JSON. Everything else about an exception is text of a bounded length.
@@ -166,7 +166,7 @@ def _message(exc: BaseException) -> str:
 
 
 def _bounded(text: str, limit: int) -> str:
-    """Text that every database stores. Cut text notes the full length."""
+    """Text that every database can store. Cut text states the full length."""
     if len(text) > limit:
         text = f"{text[:limit]}… ({len(text):,} characters)"
     return text.encode(errors="backslashreplace").decode()
@@ -200,7 +200,7 @@ def _data(exc: BaseException) -> Raw:
 
 
 def _arguments(exc: BaseException) -> tuple[Any, ...]:
-    """The arguments to make it again: its `args`, and what a built-in class keeps besides, such as a file's name."""
+    """The arguments to make it again: its `args`, and further data of a built-in class, such as a file's name."""
     try:
         made_of = builtin_base(type(exc)).__reduce__(exc)[1]
     except Exception:  # noqa: BLE001 (attributes of the user's)
@@ -209,7 +209,7 @@ def _arguments(exc: BaseException) -> tuple[Any, ...]:
 
 
 def builtin_base(cls: type[BaseException]) -> type[BaseException]:
-    """Its nearest base class that is not written in Python. Such a class keeps its data in C."""
+    """The nearest base class that is written in C and so keeps its data in C."""
     builtin: Mapping[str, object] = vars(builtins)
     for base in cls.__mro__:
         if issubclass(base, BaseException) and builtin.get(base.__name__) is base:

@@ -1,8 +1,8 @@
-"""Compares a value with what is read back of it, and finds the first loss.
+"""Compares a value with the value that is read back, and finds the first loss.
 
-JSON has fewer types than Python, so successful writing proves nothing: NaN becomes null, the keys 1 and "1" become
-one, a subclass loses its own fields. Each value is therefore read back before it is accepted. If the two are equal,
-nothing more happens. Otherwise both are walked side by side, and only these differences are accepted:
+JSON has fewer types than Python, so successful writing proves nothing: NaN becomes null, the keys 1 and "1" become one,
+a subclass loses its own fields. Each value is therefore read back before it is accepted. If the two differ, both are
+walked side by side, and only these differences are accepted:
 
 * what the declared type promises to convert: int to float (if no digit is lost), tuple to list and the like;
 * where no type is declared (`Any`, `object`), the plain JSON form: an object for a dataclass, text for a datetime.
@@ -64,12 +64,12 @@ def compare(value: object, back: object, *, loose: bool) -> Comparison:
 
 
 def _is_settled(value: object, back: object) -> bool:
-    """Whether a child is plain and equal. Most are, and need no node of their own."""
+    """Whether a child is plain and equal. Most are, and need no comparison of their own."""
     return type(value) in _PLAIN and value == back
 
 
 def _compare_one(kind: Kind, value: Any, back: Any, *, loose: bool) -> str | list[_Pair]:
-    """The reason why this part is lost, or the pairs of children to compare next."""
+    """The reason why this part would be lost, or the pairs of children to compare next."""
     if kind is Kind.MAPPING:
         return _compare_mapping(value, back, loose=loose)
     if kind in (Kind.ARRAY, Kind.SET):

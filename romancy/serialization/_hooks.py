@@ -34,7 +34,7 @@ class MisfitError(ValueError):
 
 
 class _AcceptsAnyInstance(type):
-    """Accepts every instance: msgspec checks for an instance of the hook's class, but the members have others."""
+    """Accepts every instance: msgspec checks for an instance of the hook's class, but members have other ones."""
 
     def __instancecheck__(cls, instance: object) -> bool:
         return True
@@ -52,7 +52,7 @@ class AnyOf(metaclass=_AcceptsAnyInstance):
 
     @classmethod
     def choose(cls, plain: object) -> object:
-        """The member that accounts for every part of the document, else the only one that accepts it."""
+        """The member that uses every part of the document, else the only member that accepts it."""
         raw = encode(plain)
         accepted: list[object] = []
         for decoder in cls.decoders:
@@ -152,7 +152,7 @@ def _load_model(model: type[BaseModel], plain: object) -> object:
 
 
 def _what_pydantic_says(error: ValueError) -> Sequence[tuple[Sequence[str | int], str]]:
-    """Pydantic's first findings, without the values, which do not belong in an error."""
+    """Pydantic's first findings, without values, which must not appear in an error."""
     try:
         findings = cast("ValidationError", error).errors(include_input=False, include_url=False, include_context=False)
     except AttributeError:

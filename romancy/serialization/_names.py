@@ -46,7 +46,7 @@ class TypesOf:
         return self._declared(name, where)[0]
 
     def _declared(self, name: str, where: Where) -> tuple[Any, Mapping[str, Any]]:
-        """The type, and the names that its annotation could refer to."""
+        """The declared type, and the names that its annotation may refer to."""
         annotation = raw_annotations(self._fn).get(name, Any)
         names = {**self._around, **_names_used_in(self._fn)}
         try:

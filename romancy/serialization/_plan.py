@@ -39,7 +39,7 @@ class Plan:
         decoder, traits = decoder_for(declared)
         self.declared = declared
         self.decode = decoder.decode
-        """Decodes without a word about where the value stands. If it raises, `read` says what is wrong."""
+        """Decodes without locating an error. If it raises, `read` finds the path and the reason."""
         self._loose = traits.loose
         self._suspicious = traits.sets or traits.blind
 
@@ -85,7 +85,7 @@ def _cached_plan(declared: Any) -> Plan:
 
 
 class UnknownTypeError(RegistrationError):
-    """A type is named that cannot be found yet. It may be defined before it is needed."""
+    """An annotation names a type that cannot be found yet. It may be defined before it is needed."""
 
 
 def plan_for(declared: Any, where: Where | str) -> Plan:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _NAMES_THE_VALUE: Final = re.compile(r"Invalid (enum )?value ")
 
 WRITTEN_BEFORE: Final = "was the type changed since the value was written?"
-"""The advice on a value that was stored and does not fit. Whoever has been given it just now leaves it out."""
+"""The advice about a stored value that does not fit its type. A caller that has just got the value leaves it out."""
 _NULL: Final = re.compile(r"\bnull\b")
 _DAMAGED: Final = "it is damaged, or was not written by this library"
 

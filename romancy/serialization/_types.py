@@ -1,4 +1,4 @@
-"""What the code that writes and reads a declared type must know about it, determined once for each type."""
+"""Determines, once for each declared type, what writing and reading its values needs."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class UnsupportedTypeError(TypeError):
 
 
 class Traits(NamedTuple):
-    """What to check before an equal value counts as the same."""
+    """What to check, besides equality, before a value counts as unchanged."""
 
     loose: bool = False
-    """Some part has no declared type, so plain JSON comes back there."""
+    """Some part has no declared type and comes back as plain JSON."""
     sets: bool = False
-    """There may be sets, whose order must not depend on the hashes of one process."""
+    """There may be sets, whose order must not depend on the process's hash seed."""
     blind: bool = False
     """A class leaves a field out of its `==`, which therefore proves nothing."""
 
@@ -234,7 +234,7 @@ def _traits_of_custom(cls: Any) -> Traits:
 
 
 def _complete(model: Any) -> None:
-    """Complete a model that names types which were not defined when it was. Raises NameError if some still are not."""
+    """Complete a model that names types which were defined after it. Raises NameError if some are still missing."""
     if not getattr(model, "__pydantic_complete__", True) and not model.model_rebuild(raise_errors=False):
         raise NameError(f"not all types that {type_name(model)} names are defined")
 

@@ -1,7 +1,7 @@
 """Refuses statements that user code may not send in a session: those that end the transaction, and concurrent ones.
 
-Only the first words of each statement are read, past comments and literals. What is hidden deeper, such as a procedure
-that commits, is found by the session's savepoint, not here.
+Only the first words of each statement are read, past comments and literals. A commit that is hidden deeper, such as in
+a procedure, is found by the session's savepoint, not here.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ __all__ = ["raised_on"]
 
 
 def raised_on(error: BaseException, *kinds: type[object]) -> object | None:
-    """The object of one of these kinds whose method raised the error, or the innermost it passed through; else None.
+    """The innermost object of these kinds in whose method the error was raised or passed through; else None.
 
-    The traceback tells it, so that calls which do not fail cost nothing.
+    The traceback shows it, so that successful calls cost nothing.
     """
     found: object | None = None
     step: TracebackType | None = error.__traceback__

@@ -1,7 +1,7 @@
-"""Transactions of the caller's, as a store joins them: the driver's connection, and how to reach it.
+"""A caller's transaction, as a store joins it: the driver's connection, and how to reach it.
 
 A library that wraps connections registers in the entry-point group `romancy.sessions`. An entry point is named after
-the library's import package and points to a `Joiner`. Whatever has a class of that package is given to it.
+the library's import package and points to a `Joiner`. It gets every object whose class is of that package.
 """
 
 from __future__ import annotations
@@ -40,34 +40,33 @@ async def here(work: Callable[[], T], /) -> T:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A connection of a driver in a transaction that its owner ends. The store only writes on it."""
+    """A driver's connection in a transaction that its owner ends. The store only writes on it."""
 
     connection: object
     """The driver's own object."""
     run: Run = here
-    """Where a connection without `async` methods is used."""
+    """Runs calls of a connection without `async` methods."""
     at_end: AtEnd | None = None
-    """Has a function called after the end of the transaction, in any thread, once however often it is given.
-
-    None: nobody tells of the end.
+    """Registers a function to be called once after the end of the transaction, in any thread. None: the end is not
+    announced.
     """
 
     @classmethod
     def of(cls, given: object) -> Joined:
-        """What was given, or a connection of which nothing else is known."""
+        """The given `Joined`, or a connection of which nothing else is known."""
         return given if isinstance(given, Joined) else cls(given)
 
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """A session or connection of another thread, which waits and carries out what it is given."""
+    """A session or connection of another thread, which carries out work while it waits."""
 
     session: object
     run: Run
 
 
 class Joiner(Protocol):
-    """Finds the driver's connection in a library's session, and begins the transaction on it if that is outstanding.
+    """Finds the driver's connection in a library's session, and begins the transaction on it if needed.
 
     It never ends a transaction. Raises UsageError, with nothing written, for what cannot be joined.
     """
@@ -78,7 +77,7 @@ class Joiner(Protocol):
 
 
 async def joined(session: object) -> object:
-    """What a store is given for a session: `Joined`, or the session itself if no library is known for it."""
+    """The argument for a store: `Joined`, or the session itself if it is of no known library."""
     run: Run = here
     if isinstance(session, Elsewhere):
         run, session = session.run, session.session

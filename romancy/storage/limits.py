@@ -1,4 +1,4 @@
-"""Values that are refused before they reach any database, so that every database refuses the same."""
+"""Refuses values before they reach a database, so that every database refuses the same values."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ Payload = TypeVar("Payload", bytes, Raw)
 MAX_ID_BYTES = 255
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_EVENT_BYTES = 2 * 1024 * 1024
-"""Upper bound on one result or message. A commit has room for it and for what follows from it."""
+"""Upper bound on one result or message. A commit has room for it and for the events that follow from it."""
 MAX_WHERE_BYTES = 60 * 1024
 """Upper bound on the encoded conditions of one interest."""
 
@@ -159,13 +159,13 @@ def check_postings(batch: Sequence[Posting]) -> None:
         what = f"message {posting.message_id!r}"
         check_id(posting.message_id, "message id")
         if not posting.places:
-            raise InternalError(f"{what} is posted to no place")
+            raise InternalError(f"{what} is posted to no address")
         for place in posting.places:
             _check_address(place.address, what)
         if len({place.address for place in posting.places}) < len(posting.places):
             raise InternalError(f"{what} is posted twice to one address")
         if sum(place.spread is not Spread.EVERY for place in posting.places) > 1:
-            raise InternalError(f"{what} can be taken at two addresses; it is for one")
+            raise InternalError(f"{what} can be taken at two addresses; allow only one")
         if posting.dedupe is not None:
             check_id(posting.dedupe, "dedupe key")
         if len(posting.body) > MAX_BODY_BYTES:
@@ -173,7 +173,7 @@ def check_postings(batch: Sequence[Posting]) -> None:
 
 
 def check_owner(owner: Owner) -> None:
-    """Refuse an owner that no row can name."""
+    """Refuse an owner whose id no row can hold."""
     check_id(owner.name, "owner of an interest")
 
 

@@ -1,4 +1,4 @@
-"""Which mailboxes one answer to a claim brings: a bounded amount of mail, the same on every database."""
+"""Chooses the mailboxes in one answer to a claim: a bounded amount of mail, the same on every database."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UNCOUNTED = 2**63 - 1
 """The number of a message that its instance's counter does not cover yet, or that has not been numbered.
 
 Any other number is above the counter before the message was counted, and at most the counter after that. A reader that
-was told a counter, and holds the messages up to it, lacks only messages with higher numbers.
+got a counter, and holds the messages up to it, lacks only messages with higher numbers.
 """
 
 
@@ -41,7 +41,7 @@ def left_out(request: ClaimRequest, instance_id: str, signals: int, *, fresh: bo
 
 
 def choose_mail(waiting: Iterable[Waiting], request: ClaimRequest) -> tuple[list[str], bool]:
-    """Whose mail to read now, and whether some is left for the next claim.
+    """The instances whose mail to read now, and whether some is left for the next claim.
 
     Mail that the worker already has is left out. Instances that were claimed earlier come first: they have waited
     longer.

@@ -1,14 +1,15 @@
 """The outbox: messages for the outside, from the commit that decided them until a relay has sent them.
 
 A message is claimed for a time, sent, and settled. A claim is a lease by the database's clock and nothing else: what a
-crashed relay had claimed is due again when its lease is over, and no state has to be repaired. Settling needs the claim
-that it is about, so a relay that comes back late changes nothing.
+crashed relay had claimed is due again when its lease is over, and no state has to be repaired. Settling names its
+claim, so a relay that returns late changes nothing.
 
 **Order.** Messages with the same key are sent one after the other, in the order in which they were inserted (`at`, then
-the id). Only the oldest pending message of a key is claimable. The others are parked when a claim meets them: they are
-due no more until the message before them has ended. The claim locks a message and then looks for an older one; settling
-ends a message, commits, and then looks for the next one. So of two that meet, the later sees the other, and nothing
-stays parked behind nothing. A sweep repairs what a crash between a commit and that look left behind.
+the id). Only the oldest pending message of a key is claimable. A claim that meets the others parks them: they are not
+due until the message before them has ended. The claim locks a message and then looks for an older one; settling ends a
+message, commits, and then looks for the next one. So of two concurrent calls, the later one sees the effect of the
+other, and no message stays parked without a predecessor. A sweep repairs what a crash between a commit and that look
+left behind.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ __all__ = [
 ]
 
 OUTBOX_NEWS: Final = "\x00outbox"
-"""Stands among the ids of changed instances, where adapters pass them on, for "the outbox has news". No id is that."""
+"""A marker among the ids of changed instances that means "the outbox has news". No instance has this id."""
 _MOST_CANDIDATES: Final = 1000
 
 
@@ -51,22 +52,22 @@ class OutboxRow(Struct, frozen=True, kw_only=True, gc=False):
     key: str | None = None
     """Messages with the same key are sent in order, one at a time. None: in no order."""
     instance_id: str | None = None
-    """The instance that sends it. None: a program outside of workflows does."""
+    """The instance that sends it. None: a program outside of workflows sends it."""
 
 
 class OutboxState(StrEnum):
-    """What has become of a message."""
+    """The state of a message."""
 
     PENDING = "pending"
-    """It is to be sent: now, at a later time, or after others with its key."""
+    """The message is to be sent: now, at a later time, or after others with its key."""
     PUBLISHED = "published"
-    """The receiver has accepted it."""
+    """The receiver has accepted the message."""
     FAILED = "failed"
-    """Every attempt failed, and there will be no other."""
+    """Every attempt failed, and no further attempt follows."""
     INVALID = "invalid"
-    """The receiver refused it for good."""
+    """The receiver refused the message for good."""
     EXPIRED = "expired"
-    """It became too old before it could be sent."""
+    """The message became too old before it was sent."""
 
 
 FINISHED: Final = frozenset(OutboxState) - {OutboxState.PENDING}
@@ -79,12 +80,14 @@ class OutboxEntry(Struct, frozen=True, kw_only=True, gc=False):
     at: int
     """When it was inserted."""
     queued_at: int
-    """Since when it is to be sent: the same, or when it was last queued again."""
+    """When it was queued: at the insertion, or when it was last queued again."""
     state: OutboxState = OutboxState.PENDING
     attempts: int = 0
     """How many attempts to send it have ended."""
     next_at: int | None = None
-    """While pending: when it is due, or when the lease of its claim ends. None: after others with its key."""
+    """While pending: when it is due, or when the lease of its claim ends. None: it is parked behind another with its
+    key.
+    """
     claim: str | None = None
     """The last claim that was made on it."""
     error: str | None = None
@@ -93,7 +96,7 @@ class OutboxEntry(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Consignment(Struct, frozen=True, kw_only=True):
-    """What a claim gave."""
+    """The answer to a claim."""
 
     entries: list[OutboxEntry]
     now: int
@@ -104,7 +107,7 @@ class Consignment(Struct, frozen=True, kw_only=True):
 
 
 class Settled(Struct, frozen=True, kw_only=True, gc=False):
-    """What has become of a claimed message. PENDING: it is due again after `delay` microseconds."""
+    """The outcome of a claimed message. PENDING: it is due again after `delay` microseconds."""
 
     outbox_id: str
     claim: str
@@ -112,8 +115,8 @@ class Settled(Struct, frozen=True, kw_only=True, gc=False):
     delay: int = 0
     error: str | None = None
     counted: bool = True
-    """Whether there was an attempt that counts. False for a message that is given back, or has expired, unsent: it then
-    keeps the error of its last attempt, unless there is a new one.
+    """Whether an attempt was made that counts. False for a message that is given back, or has expired, unsent: it keeps
+    the error of its last attempt, unless there is a new error.
     """
 
 
@@ -134,16 +137,16 @@ class Outbox(Protocol):
     async def claim(self, claim: str, /, *, lease: int, limit: int, sweep: bool = False) -> Consignment:
         """Claim up to `limit` due messages for `lease` microseconds, the longest due first.
 
-        `claim` is a text that no other claim has. No message is given to two claims whose leases overlap. Of a key
-        only the oldest pending message is given. What another transaction holds is skipped; a message that commits
-        late is given all the same. With nothing due, the call reads and writes nothing.
+        `claim` is a text that no other claim has. No message is given to two claims whose leases overlap. Of a key,
+        only the oldest pending message is given. Messages that another transaction holds are skipped; a message that
+        commits late is still given. With nothing due, the call writes nothing.
 
         `sweep` also makes parked messages due whose predecessors are gone.
         """
         ...
 
     async def settle(self, batch: Sequence[Settled], /) -> int:
-        """Record what has become of claimed messages; return of how many. One that has another claim now is left.
+        """Record the outcomes of claimed messages; return how many. Messages with another claim by now are skipped.
 
         Where a message has ended, the next one of its key is due. The number of round trips does not depend on the
         size of the batch. May be repeated.
@@ -161,7 +164,7 @@ class Outbox(Protocol):
     async def entries(
         self, states: Collection[OutboxState] = (), /, *, after: tuple[int, str] = (0, ""), limit: int = 100
     ) -> list[OutboxEntry]:
-        """A page of messages with one of these states (without any: all), by (`at`, id), behind that place."""
+        """A page of the messages in these states (without any: all), by (`at`, id), after that position."""
         ...
 
     async def counts(self, *, most: int | None = None) -> OutboxCounts:
@@ -200,7 +203,7 @@ def candidates(limit: int) -> int:
 
 
 def check_finished(states: Collection[OutboxState]) -> list[str]:
-    """The names of states in which a message is no longer to be sent. `UsageError` for PENDING."""
+    """The names of finished states. `UsageError` for PENDING."""
     if not FINISHED.issuperset(states):
         raise UsageError(
             "a pending message is sent or expires; only what is published, failed, invalid or expired goes"

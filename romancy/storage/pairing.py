@@ -1,7 +1,7 @@
-"""Which messages at some addresses go to whom: the one decision of a dispatch, the same on every database. Pure.
+"""Decides which messages at some addresses go to which receivers: the same on every database. Pure.
 
-A store reads the messages and the interests at the addresses that it has locked, lets `pair` decide, and writes what it
-says. Ids for copies come from `number`, so that they sort in the same order in every inbox.
+A store reads the messages and the interests at the addresses that it has locked, lets `pair` decide, and writes the
+decision. Ids for copies come from `number`, so that they sort in the same order in every inbox.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Kept(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """An interest of an owner who can be given something: an instance of that life that has not ended, or OUTSIDE."""
+    """An interest of an owner who can receive messages: an instance of that life that has not ended, or OUTSIDE."""
 
     owner: Owner
     interest_id: str
@@ -47,7 +47,7 @@ class Wanted(NamedTuple):
 
 
 class Take(NamedTuple):
-    """The message goes to this owner alone, and the interest is over."""
+    """The message goes to this owner alone, and the interest ends."""
 
     address: str
     message_id: str
@@ -65,25 +65,25 @@ class Copy(NamedTuple):
 
 @dataclass(slots=True)
 class Pairing:
-    """What a dispatch has to write."""
+    """The writes of a dispatch."""
 
     takes: list[Take] = field(default_factory=list[Take])
     copies: list[Copy] = field(default_factory=list[Copy])
     finished: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    """Address and id of each message that is no longer kept there: taken, copied, or gone because nobody listens."""
+    """Address and id of each message that is removed there: taken, copied, or dropped for lack of listeners."""
     stopped: bool = False
-    """There were too many deliveries for one dispatch. Some messages were not looked at."""
+    """Whether the limit on deliveries was reached and some messages were not considered."""
     held_up: dict[str, str] = field(default_factory=dict[str, str])
-    """Addresses where an interest cannot be read, and why. What it may be for stays there."""
+    """Addresses where an interest cannot be read, and why. Messages that it may be for stay there."""
 
     @property
     def delivered(self) -> int:
-        """How many inboxes and letter boxes get something."""
+        """The number of deliveries to inboxes and letter boxes."""
         return len(self.takes) + len(self.copies)
 
 
 class _Address:
-    """Who is interested in one address, in the order in which they are served."""
+    """The interests in one address, in the order in which they are served."""
 
     def __init__(self) -> None:
         self.takers: dict[tuple[Owner, str], Wanted] = {}
@@ -97,14 +97,14 @@ class _Address:
 
 
 def pair(messages: Iterable[Kept], interests: Iterable[Wanted], *, limit: int) -> Pairing:
-    """Decide in the order of posting: a message for one goes to the taker that has waited longest of those it fits.
+    """Decide in the order of posting: a message for one receiver goes to the fitting taker that has waited longest.
 
-    An owner gets one copy of a message at an address, however many of its interests fit. What it takes at another
-    address makes no difference, for that may happen in another dispatch. Not more than `limit` deliveries, unless a
-    single message has more.
+    An owner gets one copy of a message at an address, however many of its interests fit. Messages that it takes at
+    another address do not count, because another dispatch may handle that address. At most `limit` deliveries are made,
+    unless a single message has more.
 
-    An interest that cannot be read may want any message. So nobody who began to wait later takes one, and nothing is
-    copied at its address, until somebody decides who can read it.
+    An interest that cannot be read may want any message. So until a process that can read it decides, owners that began
+    to wait later take no message at its address, and none is copied there.
     """
     served: defaultdict[str, _Address] = defaultdict(_Address)
     for wanted in sorted(interests, key=lambda one: (one.at, one.owner, one.interest_id)):
@@ -151,7 +151,7 @@ def _give(message: Kept, data: Searched, here: _Address, done: Pairing) -> None:
 
 
 class Numbers(NamedTuple):
-    """The numbers of what is delivered as a copy or as a letter. A number is also the time of this delivery."""
+    """The numbers of copies and letters. A number is also the time of the delivery."""
 
     of: dict[tuple[str, str], int]
     """By address and message id."""
@@ -162,7 +162,7 @@ class Numbers(NamedTuple):
 def number(done: Pairing, last: Mapping[str, int], now: int) -> Numbers:
     """Number the messages of each address from its last number on, in the order of `pair`, and not before `now`.
 
-    So the copies from one address carry times that go up everywhere, even if the clock of the database went back.
+    So the copies from one address have ascending times everywhere, even if the clock of the database went back.
     """
     of: dict[tuple[str, str], int] = {}
     latest: dict[str, int] = {}

@@ -1,9 +1,9 @@
 """The storage protocol: thirteen methods and a session, each documented by its promise.
 
 A store knows nothing of workflows. It keeps logs, instance rows, inboxes and worker rows, and it alone decides who may
-write: **a log row is accepted only if its `(instance_id, life, seq)` is free, the row before is the one that the
-writer knows and not an end, and the writer's worker row is alive. The statement that writes the row decides all of
-this.** Everything else here follows from that.
+write: **a log row is accepted only if its `(instance_id, life, seq)` is free, the row before is the one that the writer
+knows and not an end, and the writer's worker row is alive. The statement that writes the row decides all of this.**
+Everything else here follows from this rule.
 
 Rules for every method:
 
@@ -14,8 +14,8 @@ Rules for every method:
 - *Cancellation.* A cancelled call leaves no transaction open and no connection in doubt.
 - *Time* is the database's. A worker's clock never decides anything.
 - *Order of locks*, in every transaction: log keys by `(instance_id, life, seq)`, then instances by id, then inbox,
-  outbox, addresses, interests, messages and the rest. Lock waits last about a second; what could not be locked is left
-  for the next call.
+  outbox, addresses, interests, messages and the rest. Lock waits last about a second; rows that could not be locked are
+  left for the next call.
 - *Text.* Ids compare byte for byte. Bodies come back as the bytes that were given.
 """
 
@@ -84,12 +84,12 @@ class Session(Protocol):
         ...
 
     def excuse(self, error: Exception, /) -> StorageUnavailableError | None:
-        """The error that `execute` would have raised for a passing trouble met by the native object; else None.
+        """The error that `execute` would have raised for a transient failure of the native object; else None.
 
-        Such troubles are a deadlock, a lock wait that timed out, a lost connection, a database that takes no writes
-        now. The attempt is repeated and does not count as failed. The engine asks before it leaves the session, about
-        any error from user code. None for errors raised elsewhere, and in a joined session, whose owner handles its
-        errors.
+        Transient failures are a deadlock, a lock wait that timed out, a lost connection, and a database that takes no
+        writes now. The attempt is repeated and does not count as failed. The engine asks before it leaves the session,
+        about any error from user code. None for errors raised elsewhere, and in a joined session, whose owner handles
+        its errors.
         """
         ...
 
@@ -119,10 +119,10 @@ class Session(Protocol):
         """In a joined session: write messages for inboxes, the outside and addresses in the caller's transaction.
 
         Returns one answer for each delivery, in order, as that transaction sees the instances, and then one for each
-        posting, as `Router.post` does. What is not ACCEPTED wrote nothing. No instance's row stays locked until the
-        caller commits. An instance that ends before that leaves its message unread. The counter that wakes the owner
-        moves after the commit, at the latest with the next sweep. Postings are dispatched after the commit, by whoever
-        knows of it, or by a sweep. `UsageError` in a session that is not joined.
+        posting, as `Router.post` does. A message that is not ACCEPTED wrote nothing. No instance's row stays locked
+        until the caller commits. An instance that ends before that leaves its message unread. The counter that wakes
+        the owner moves after the commit, at the latest with the next sweep. Postings are dispatched after the commit,
+        by a process that knows of it, or by a sweep. `UsageError` in a session that is not joined.
         """
         ...
 
@@ -131,18 +131,19 @@ class Session(Protocol):
 
         Returns False and removes nothing unless the instance exists, has ended and has one of these statuses. The id is
         then free for a start in the same transaction. Others see the instance until the caller commits, and wait for
-        that to write to it. `StorageUnavailableError` if another transaction holds the instance: roll back, and try
-        again. `UsageError` in a session that is not joined.
+        the commit before they write to it. `StorageUnavailableError` if another transaction holds the instance: roll
+        back, and try again. `UsageError` in a session that is not joined.
         """
         ...
 
 
 class Store(Protocol):
-    """A database as the engine sees it. Safe for concurrent use by the tasks of one event loop."""
+    """A database as the engine sees it. The tasks of one event loop may use it concurrently."""
 
     gate: Gate | None
-    """None in use. A store awaits it before every statement, so that the contract suite can play every interleaving of
-    two transactions. A store that works off the event loop (on a thread) awaits it before it hands a statement over.
+    """None in normal use. In the contract suite, a store awaits it before every statement, so that tests can play every
+    interleaving of two transactions. A store that works off the event loop (on a thread) awaits it before it hands a
+    statement over.
     """
 
     @property
@@ -176,14 +177,13 @@ class Store(Protocol):
         """Write each item wholly or not at all; one outcome per item, in order.
 
         Items do not affect each other. A refused item leaves its neighbours' outcomes unchanged. An item held up by
-        another open transaction comes back as LOCKED after a second or two, its neighbours with their own outcomes.
-        An instance appears at most once in a batch (else `InternalError`, nothing written), and all Appends are by
-        `worker`.
-        An item sent again (same nonce) after an unknown outcome is ACCEPTED if any copy of it is in, once.
+        another open transaction comes back as LOCKED after a second or two, its neighbours with their own outcomes. An
+        instance appears at most once in a batch (else `InternalError`, nothing written), and all Appends are by
+        `worker`. An item sent again (same nonce) after an unknown outcome is ACCEPTED if any copy of it is in, once.
         The number of round trips does not depend on the number of items. A batch of plain appends is one statement.
-        Sizes are checked before anything is written (`PayloadTooLargeError`).
-        Callers in `wait_for_work` anywhere are woken for instances that became due, got mail, ended or are stuck, and
-        for nothing else: steps and starts that their owner goes on with wake no one.
+        Sizes are checked before anything is written (`PayloadTooLargeError`). Callers in `wait_for_work` anywhere are
+        woken for instances that became due, got mail, ended or are stuck, and for nothing else: steps, and starts that
+        their owner continues, wake no caller.
         """
         ...
 
@@ -225,11 +225,11 @@ class Store(Protocol):
     async def deliver(self, batch: Sequence[Delivery], /) -> list[Delivered]:
         """Put each message into its instance's inbox and make the instance due; one answer per message, in order.
 
-        Exactly one copy of a delivery id is ever accepted while its row or its dedupe key is remembered. The owner, or
-        the next one, sees an accepted message, whatever else runs at the same time.
+        Exactly one copy of a delivery id is ever accepted while its row or its dedupe key is remembered. The present or
+        the next owner sees an accepted message, whatever else runs at the same time.
 
         `StorageUnavailableError` within a few seconds if another transaction holds an instance: the messages of that
-        instance are not in, those of others may be. Send the batch again.
+        instance were not delivered, those of others may have been. Send the batch again.
         """
         ...
 
@@ -238,7 +238,7 @@ class Store(Protocol):
 
         Over all pages, an instance that exists and matches throughout comes exactly once, whatever is inserted, changed
         and removed in the meantime, and also if it moves between two statuses asked for. An instance that begins or
-        ceases to match on the way comes once or not at all.
+        ceases to match during the search comes once or not at all.
         """
         ...
 

@@ -50,9 +50,9 @@ __all__ = [
 ]
 
 LATEST = (1 << 63) - 1
-"""Later than every time."""
+"""A time later than all others."""
 MANAGEMENT = "management"
-"""The name of an app without a worker, or of a command: it writes to instances and runs none."""
+"""The worker id of an app without a worker, or of a command: it writes to instances and runs none."""
 _END = "!"
 
 
@@ -67,7 +67,7 @@ def is_end(writer: str) -> bool:
 
 
 class Capabilities(Struct, frozen=True, kw_only=True):
-    """Differences between databases that a caller may have to know. Everything not named here is the same."""
+    """Differences between databases that a caller may have to know. In everything else, databases behave alike."""
 
     name: str
     """The server's name for itself, with its version: `PostgreSQL 15.18`."""
@@ -93,7 +93,7 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     """
 
     sessions_exclude: bool = False
-    """While a session is open, nothing else can be written: every other writer waits for its end.
+    """While a session is open, every other writer waits for its end.
 
     Such a session says so (`excluding`). Its end, commit or not, is a heartbeat of the store's worker if the session
     was long for that worker's lease (`renewed`, which is None until the session has ended).
@@ -133,7 +133,7 @@ class Start(Struct, frozen=True, kw_only=True, gc=False):
     """Each declared path with its encoded value (None: null or absent)."""
     status: Status = Status.PENDING
     owner: str | None = None
-    """The worker (token) that starts it and goes on with it. None: any worker may claim it at `wake_at`."""
+    """The token of the worker that starts and continues it. None: any worker may claim it at `wake_at`."""
     delay: int | None = 0
     """Microseconds until an unowned instance is due. None: only when something is delivered, or never if its first
     commit was also its last.
@@ -150,7 +150,7 @@ class Former(NamedTuple):
 
 
 class Change(Struct, frozen=True, kw_only=True, gc=False):
-    """What an append changes in the instance's row: only what a query or a claim must see.
+    """The changes of an append to the instance's row: only columns that a query or a claim reads.
 
     `release` gives up the ownership. The instance is due at `wake_at` (None: when something is delivered), or at once
     if something was delivered that the owner had not seen (`seen` differs from the row's counter). In that case a
@@ -188,8 +188,8 @@ class Append(Struct, frozen=True, kw_only=True, gc=False):
     """The nonce of this very append, which identifies it when it is sent again. `as_end` if its status is terminal."""
     body: bytes
     after: str | None = None
-    """The writer of the row before, as the caller knows it. None: the caller cannot know it, and nothing is compared.
-    Only for setting aside an instance whose log has lost its last rows.
+    """The writer of the row before, as the caller knows it. None: the caller cannot know it, and no check is made. Only
+    for setting aside an instance whose log has lost its last rows.
     """
     change: Change | None = None
     consumed: tuple[str, ...] = ()
@@ -198,9 +198,9 @@ class Append(Struct, frozen=True, kw_only=True, gc=False):
     deliveries: tuple[Delivery, ...] = ()
     starts: tuple[Start, ...] = ()
     interests: tuple[Interest, ...] = ()
-    """What the instance wants to be routed to it from now on (`romancy.storage.routing`)."""
+    """The interests that the instance registers (`romancy.storage.routing`)."""
     uninterested: tuple[str, ...] = ()
-    """The ids of interests that it no longer has. A dispatch may have removed them already."""
+    """The ids of interests that it drops. A dispatch may have removed them already."""
     postings: tuple[Posting, ...] = ()
 
     @property
@@ -242,11 +242,11 @@ class Outcome(StrEnum):
     DEAD = "dead"
     """The writer's worker row is marked dead or gone."""
     LOST = "lost"
-    """The row before is missing, or another than the caller knows: the database has lost what it had accepted."""
+    """The row before is missing, or is not the one that the caller knows: the database has lost accepted rows."""
     ENDED = "ended"
     """The instance has ended, and only a change that `reopens` it may follow."""
     UNSEEN = "unseen"
-    """A terminal change met an inbox that holds something that the owner has not seen."""
+    """The change is terminal, and the inbox holds a message that the owner has not seen."""
     GONE = "gone"
     """A row to be consumed does not exist, or the instance of this life does not."""
     EXISTS = "exists"
@@ -254,8 +254,8 @@ class Outcome(StrEnum):
     INVALID = "invalid"
     """The database refused this item's values. Its neighbours were not affected."""
     LOCKED = "locked"
-    """Another transaction has held what the item needs for longer than a store waits. The item was not refused: send it
-    again unchanged and by itself, so that it does not delay others.
+    """Another transaction has held a row that the item needs for longer than a store waits. The item was not refused:
+    send it again unchanged and by itself, so that it does not delay others.
     """
 
 
@@ -285,9 +285,9 @@ class InboxRow(Struct, frozen=True, gc=False):
     body: bytes
     at: int
     address: str | None = None
-    """Where a dispatch found it. None: it was delivered to this very instance."""
+    """The address where a dispatch found it. None: it was delivered to this very instance."""
     interest: str | None = None
-    """The TAKE interest that it answered. If nobody consumes it, it must be given back."""
+    """The TAKE interest that it answered. If no append consumes it, it must be given back."""
 
 
 class InstanceRow(Struct, frozen=True, kw_only=True):
@@ -330,7 +330,7 @@ class History(Struct, frozen=True, kw_only=True):
 
 
 class Mailbox(Struct, frozen=True, kw_only=True):
-    """Everything waiting for one instance, in the order of each sender, and the counter that covers it.
+    """All messages waiting for one instance, in the order of each sender, and the counter that covers them.
 
     `signals` was read no later than the rows: a change with `seen=signals` misses nothing. Messages that are not
     counted yet may be among the rows, and come again once they are counted.
@@ -345,7 +345,7 @@ class Mailbox(Struct, frozen=True, kw_only=True):
 
 
 class Host(Struct, frozen=True, kw_only=True):
-    """Where a worker runs, precisely enough for a neighbour to see that it is certainly gone."""
+    """Where a worker runs, precisely enough for a neighbour to find out that it is certainly gone."""
 
     boot_id: str = ""
     pid_namespace: str = ""
@@ -364,7 +364,7 @@ class Worker(Struct, frozen=True, kw_only=True):
 
 
 class Peer(Struct, frozen=True, kw_only=True):
-    """Another worker as its row is now. `beat` counts up while it lives."""
+    """Another worker as its row is now. `beat` counts its heartbeats."""
 
     token: str
     worker_id: str
@@ -401,7 +401,7 @@ class Pulse(Struct, frozen=True, kw_only=True):
 
 
 class ClaimRequest(Struct, frozen=True, kw_only=True):
-    """What a worker can claim."""
+    """The request of a claim: what the worker can take."""
 
     worker: str
     codes: dict[str, str]
@@ -411,14 +411,15 @@ class ClaimRequest(Struct, frozen=True, kw_only=True):
     """Code versions that other live workers run: their instances are left to them for `grace`."""
     grace: int = 30_000_000
     sweep: bool = False
-    """Also repair instances that a crash between two commits may have left asleep; make stranded ones due (without an
-    owner and a time to wake, and at work by their status); and take up stuck instances that this code has not refused.
+    """Also sweep: repair instances that a crash between two commits may have left asleep; make stranded ones due (those
+    without an owner and a due time although their status says that they are at work); and take up stuck instances that
+    this code has not refused.
     """
     recover: bool = False
     """Also return everything that this worker already owns, because an earlier answer may have been lost."""
     known: dict[str, int] = {}
     """For instances that it already owns: the counter of the mailbox it was last given. That mail is not brought again
-    until the counter has moved. -1: it was given none although there may be mail (`Work.more`).
+    until the counter has moved. -1: it got none although there may be mail (`Work.more`).
     """
     kept: dict[str, int] = {}
     """For instances that it already owns and of which it holds much mail: the counter up to which it has every
@@ -454,8 +455,8 @@ class Work(Struct, frozen=True, kw_only=True):
     """The answer to a claim: the new instances, and the mail of those that the worker owns.
 
     Mail is given for an instance that has unseen deliveries, and for one claimed by this very call that has any mail: a
-    former owner may have left messages in the inbox that nothing was waiting for yet. A mailbox comes whole, but not
-    every mailbox comes in one answer (`romancy.storage.mail`).
+    former owner may have left messages in the inbox that no wait fitted yet. A mailbox comes whole, but not every
+    mailbox comes in one answer (`romancy.storage.mail`).
     """
 
     claimed: list[Claimed]
@@ -476,7 +477,7 @@ class Takeover(Struct, frozen=True, kw_only=True):
 
 
 class PruneRequest(Struct, frozen=True, kw_only=True):
-    """What to remove: ended instances by age or by id, at most `limit` of them in one call."""
+    """A request to remove ended instances, by age or by id, at most `limit` of them in one call."""
 
     ended_before: int | None = None
     instance_ids: tuple[str, ...] = ()

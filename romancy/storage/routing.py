@@ -1,10 +1,10 @@
-"""Routing: messages that are addressed to whoever is interested, and not to one instance.
+"""Routing: messages that are posted to addresses instead of being sent to one instance.
 
 A message is *posted* to one or more addresses in a transaction of its sender, which locks nothing. A *dispatch* then
-moves it to the inboxes of those that are interested, in a transaction of its own. Both sides dispatch after their own
+moves it to the inboxes of the interested instances, in a transaction of its own. Both sides dispatch after their own
 commit, the sender after posting and the receiver after registering its interest, and two dispatches of one address
-never overlap. So the later of the two sees both, and a message never passes a receiver unseen. A sweep repeats what a
-crash between a commit and its dispatch left undone.
+never overlap. So the later of the two sees both, and no message misses a receiver. A sweep makes up for a dispatch that
+a crash has prevented.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 OUTSIDE: Final = 0
-"""The life of an owner that is no instance, but a subscriber outside of workflows, known by its name."""
+"""The life of an owner that is a subscriber outside of workflows, known by its name, and no instance."""
 
 MAX_ADDRESS_BYTES: Final = 640
 """Upper bound on an address. It has room for a type and a key of 255 bytes each."""
@@ -47,12 +47,12 @@ _MAX_KEY_BYTES: Final = 255
 
 
 def address_of_type(type: str) -> str:
-    """Where those listen that want every event of a type."""
+    """The address of every event of a type."""
     return f"e/{type}"
 
 
 def address_of_key(type: str, key: str) -> str:
-    """Where an event of a type waits for the one that asks for its key. The key may be any text."""
+    """The address at which an event waits for a wait with its key. The key may be any text."""
     raw = key.encode()
     if len(raw) > _MAX_KEY_BYTES or b"\0" in raw:
         return f"h/{len(type)}/{type}/{sha256(raw).hexdigest()}"
@@ -68,9 +68,9 @@ class Spread(StrEnum):
     """The rule by which a message at an address finds its receivers."""
 
     ONE = "one"
-    """The longest registered TAKE interest that it fits. The message is kept until there is one."""
+    """To the longest registered TAKE interest that it fits. The message is kept until there is one."""
     EVERY = "every"
-    """Every COPY interest that it fits, at the time of the dispatch. Then the message is gone."""
+    """A copy to every COPY interest that it fits at the time of the dispatch. Then the message is removed."""
     CHANNEL = "channel"
     """As EVERY if the address has COPY interests at that time, else as ONE."""
 
@@ -83,10 +83,10 @@ class Place(NamedTuple):
 
 
 class Posting(Struct, frozen=True, kw_only=True, gc=False):
-    """A message for whoever is interested. The ids of one sender sort in the order of sending, as in a `Delivery`.
+    """A message posted to addresses. The ids of one sender sort in the order of sending, as in a `Delivery`.
 
     At most one of its places has another spread than EVERY. An owner that takes it there and listens at another place
-    gets it at both, whether one dispatch routes it or two.
+    gets it from both, whether one dispatch routes it or two.
     """
 
     message_id: str
@@ -108,14 +108,14 @@ class InterestKind(StrEnum):
     the address fit.
     """
     MEMBER = "member"
-    """Nothing: it only makes the address one whose messages are taken, not copied (a competing channel)."""
+    """No message: it only marks the address as one whose messages are taken, not copied (a competing channel)."""
 
 
 class Interest(Struct, frozen=True, kw_only=True, gc=False):
-    """An owner's wish at an address. `interest_id` is unique for its owner; registering it again replaces it.
+    """An owner's interest at an address. `interest_id` is unique for its owner; registering it again replaces it.
 
-    An interest that is replaced by one of the same address and kind keeps its place among those that wait there.
-    `where` is a JSON object of conditions, as `romancy.storage.query.encode_where` writes it. None: everything fits.
+    An interest that is replaced by one of the same address and kind keeps its place in the queue there. `where` is a
+    JSON object of conditions, as `romancy.storage.query.encode_where` writes it. None: everything fits.
     """
 
     interest_id: str
@@ -125,7 +125,7 @@ class Interest(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Owner(NamedTuple):
-    """An interested party: one life of an instance or, with the life OUTSIDE, a named subscriber outside."""
+    """The owner of an interest: one life of an instance or, with the life OUTSIDE, a named subscriber outside."""
 
     name: str
     life: int
@@ -137,7 +137,7 @@ class Dispatched(Struct, frozen=True, kw_only=True):
     delivered: int
     more: bool = False
     held_up: dict[str, str] = {}
-    """Addresses where an interest cannot be read here, and why. What it may be for stays there."""
+    """Addresses where an interest cannot be read here, and why. Messages that it may be for stay there."""
 
 
 class Letter(Struct, frozen=True, kw_only=True, gc=False):
@@ -153,7 +153,7 @@ class Letter(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class KeptMessage(Struct, frozen=True, kw_only=True, gc=False):
-    """A posted message that nobody has got."""
+    """A posted message that no receiver has got."""
 
     message_id: str
     address: str
@@ -176,8 +176,8 @@ class Router(Protocol):
 
     What removes an instance (`Store.prune`, `Session.clear`) removes its interests, of every life, and then, in a new
     statement, gives back what it was given: a dispatch reads an instance after it has locked the interest, so it either
-    finds none, or is done before the mail is looked for. Appends that end an instance leave that to the engine, or to a
-    sweep.
+    finds no interest, or ends before the mail is looked for. Appends that end an instance leave that to the engine, or
+    to a sweep.
 
     Rows of `romancy_inbox` that came from an address have `address` set. Those that were taken have `interest` and
     `spread` set, and `projection` if there was one. A letter that was taken keeps `message_id`, `spread`, `projection`
@@ -193,10 +193,10 @@ class Router(Protocol):
         ...
 
     async def dispatch(self, addresses: Collection[str] = (), /, *, limit: int = 500) -> Dispatched:
-        """Route what is kept at these addresses; without any, wherever there is something to do (a sweep).
+        """Route the messages at these addresses; without addresses, at all that have something to route (a sweep).
 
-        A call with few addresses is one transaction. It looks at up to `limit` messages in the order of posting, and
-        further on while none of these finds anybody. It delivers no more than `limit` copies and takes, unless one
+        A call with few addresses is one transaction. It looks at up to `limit` messages in the order of posting, and at
+        further ones while none of these has a receiver. It delivers no more than `limit` copies and takes, unless one
         message has more. Bodies do not leave the database. The number of statements does not depend on the number of
         messages and receivers.
 
@@ -206,8 +206,9 @@ class Router(Protocol):
         are dated when they are dispatched, and numbered: the copies from one address arrive everywhere in one order
         (`romancy.storage.pairing.number` and `copy_id`; the last number of an address is kept with it).
 
-        Where the `where` of an interest cannot be read (a newer version of Romancy wrote it), what nobody before it
-        takes, and every copy, stays at the address, for whoever can read it. Other addresses are dispatched.
+        If the `where` of an interest cannot be read (a newer version of Romancy wrote it), messages that no earlier
+        interest takes, and all copies, stay at the address for a process that can read it. Other addresses are
+        dispatched.
 
         If another transaction holds an address, the others are dispatched before this raises.
 
@@ -217,7 +218,7 @@ class Router(Protocol):
         ...
 
     async def register(self, owner: Owner, interest: Interest, /) -> InterestKind | None:
-        """Register an interest outside of an append. None: done, or it stood already.
+        """Register an interest outside of an append. None: it is registered, or was before.
 
         COPY and MEMBER exclude each other at one address, whoever owns them. The kind in the way is returned and
         nothing is written. The first COPY interest at an address discards what was kept there before.

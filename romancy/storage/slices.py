@@ -1,4 +1,4 @@
-"""Searches that no index answers, in slices: each statement looks at a bounded number of instances.
+"""Runs searches that no index answers in slices: each statement looks at a bounded number of instances.
 
 A slice is a part of the order of pages, newest first. Its end is found in the index of that order, and the search is
 then asked for within it. A caller that stops waiting stops the search at the statement that runs.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Found", "Slices", "find_in_slices", "slices_of"]
 
 _LOWEST: Final = "\x01"
-"""No id is below it. An empty id is no place for a page token."""
+"""No id sorts below it. (A page token cannot hold an empty id.)"""
 _FIRST: Final = 2_000
 _LARGEST: Final = 64_000
 _LEAST: Final = 250
@@ -32,10 +32,10 @@ _WITHIN: Final = 0.2
 
 
 class Slices(Protocol):
-    """What an adapter offers as `slices` of its store, or leaves out."""
+    """The optional attribute `slices` of an adapter's store."""
 
     async def place_behind(self, after: Position | None, count: int) -> Position | None:
-        """The instance so many places behind this one, newest first, from an index alone. None: fewer follow."""
+        """The instance that many places behind this one, newest first, from an index alone. None: fewer follow."""
         ...
 
     async def undeclared(self, key: str) -> list[str]:
@@ -44,11 +44,11 @@ class Slices(Protocol):
 
 
 class Found(NamedTuple):
-    """What a search has found so far."""
+    """The result of a search so far."""
 
     rows: list[InstanceRow]
     next_token: str | None
-    """Where it goes on: behind the last row, or behind what was looked at. None: there are no more."""
+    """The token that continues it: after the last row, or after the instances looked at. None: there are no more."""
     back_to: int | None
     """If the search is not over: it has looked at all instances that were started since then."""
     undeclared: list[str]
@@ -65,10 +65,10 @@ def slices_of(store: Store) -> Slices | None:
 async def find_in_slices(
     store: Store, query: Query, *, within: float = _WITHIN, first: int = _FIRST, largest: int = _LARGEST
 ) -> Found:
-    """A page of the search, or as much of it as is found in about `within` seconds.
+    """A page of the search, or the part of it that is found in about `within` seconds.
 
-    What an index answers is one statement. Slices begin with `first` instances and grow to `largest` while they are
-    quick. At least one slice is looked at.
+    A search that an index answers is one statement. Slices begin with `first` instances and grow to `largest` while
+    they are quick. At least one slice is looked at.
     """
     slices = slices_of(store)
     undeclared: list[str] = []

@@ -1,7 +1,6 @@
-"""Counts for people who look: how many instances there are, in bounded time however many there are.
+"""Counts for displays: how many instances there are, in bounded time for any number of instances.
 
-An adapter offers them as `tally`, `trend`, `loads` and `tally_slice` of its store, or leaves them out: the engine
-never asks.
+An adapter may offer them as `tally`, `trend`, `loads` and `tally_slice` of its store. The engine does not use them.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ __all__ = [
 
 
 class Count(NamedTuple):
-    """How many there are, at most as many as were asked for, and when the oldest was started."""
+    """The number of instances, at most as many as were asked for, and when the oldest was started."""
 
     number: int
     oldest: int | None
@@ -33,7 +32,7 @@ class Tally(NamedTuple):
     """The counts of one moment, or nearly."""
 
     statuses: dict[Status, Count]
-    """Of all instances. Statuses that none has may be missing."""
+    """Of all instances, by status. Statuses of no instance may be missing."""
     newest: dict[tuple[str, Status], Count]
     """Of the newest instances alone, by workflow and status."""
 
@@ -44,7 +43,7 @@ class Trend(NamedTuple):
     statuses: dict[tuple[Status, int], int]
     """By status and the number of the span."""
     whole_from: dict[Status, int]
-    """Of statuses of which not all were counted: the first span in which they were."""
+    """For statuses that were not counted completely: the first span that was."""
     workflows: dict[tuple[str, Status, int], int]
     """The newest instances alone, by workflow, status and the number of the span."""
 
@@ -69,7 +68,7 @@ class Tallying(Protocol):
 
 class Trending(Protocol):
     async def __call__(self, *, since: int, width: int, most: int, newest: int) -> Trend:
-        """Count what was started since a time, in spans of `width` microseconds.
+        """Count the instances started since a time, in spans of `width` microseconds.
 
         Of each status it counts the newest `most` instances, and of all workflows together the `newest`. It reads no
         more entries of an index than that.
@@ -87,8 +86,8 @@ class Slicing(Protocol):
     async def __call__(self, *, after: Position | None, count: int, width: int) -> Slice:
         """Count up to `count` instances behind a place, newest first, in spans of `width` microseconds.
 
-        It is one statement, which writes nothing and reads that many entries of an index and their rows. What it
-        counts is exact as of one moment. A slice of fewer than `count` instances is the last one.
+        It is one statement, which writes nothing and reads that many entries of an index and their rows. Its counts are
+        exact as of one moment. A slice of fewer than `count` instances is the last one.
         """
         ...
 
@@ -96,7 +95,7 @@ class Slicing(Protocol):
 def spans(
     by_status: Iterable[tuple[str, int, int]], by_workflow: Iterable[tuple[str, str, int, int]], most: int
 ) -> Trend:
-    """The trend of lines of a status, a span and a count, and of lines with a workflow before them."""
+    """The trend from lines of a status, a span and a count, and from lines that also begin with a workflow."""
     statuses: dict[tuple[Status, int], int] = {}
     for status, span, count in by_status:
         statuses[Status(status), span] = count

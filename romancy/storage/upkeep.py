@@ -1,6 +1,6 @@
-"""Operator's questions: what a migration would do, and which settings cost durability or speed.
+"""Answers operators' questions: what a migration would do, and which settings cost durability or speed.
 
-An adapter offers the answers as `upkeep` of its store, or leaves it out: the engine never asks.
+An adapter may offer the answers as `upkeep` of its store. The engine does not use them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Verdict: TypeAlias = Literal["ok", "note", "problem"]
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """What `open` would do to the schema."""
+    """The changes that `open` would make to the schema."""
 
     steps: tuple[str, ...]
     """The names of the missing migrations, or of their parts. Empty: the schema is up to date."""
@@ -33,7 +33,7 @@ class Setting(Struct, frozen=True, kw_only=True):
     value: str
     verdict: Verdict = "ok"
     advice: str = ""
-    """What the value costs and what to do about it."""
+    """What the value costs, and what to do about it."""
 
 
 class Upkeep(Protocol):

@@ -28,7 +28,7 @@ class StorageURL(Struct, frozen=True, kw_only=True):
     host: str | None = None
     port: int | None = None
     path: str = ""
-    """Everything after the host, percent-decoded, with its leading slash."""
+    """The path after the host, percent-decoded, with its leading slash."""
     options: dict[str, str] = {}
     original: str = ""
 
@@ -84,7 +84,7 @@ def parse_url(url: str) -> StorageURL:
         written = url.partition("://")[0]
         named = f" {written!r}" if _NAMEABLE.fullmatch(written) else ""
         raise StorageConfigurationError(
-            f"storage URL: what stands before ://{named} is no scheme; write e.g. postgresql://user@host/database"
+            f"storage URL: the text before ://{named} is no scheme; write e.g. postgresql://user@host/database"
         )
     options = parse_qsl(parts.query, keep_blank_values=True)
     names = [name for name, _ in options]

@@ -23,12 +23,12 @@ _shared: WeakValueDictionary[str, Database] = WeakValueDictionary()
 
 
 def share(name: str, database: Database) -> None:
-    """Let `memory://name` be this database for as long as the caller keeps it."""
+    """Make `memory://name` this database for as long as the caller keeps it."""
     _shared[name] = database
 
 
 def mark_dead(database: Database, token: str) -> None:
-    """Note that this worker is dead, so that others need not wait for the end of its lease."""
+    """Mark this worker dead, so that others need not wait until its lease expires."""
     row = database.tables["workers"].get((token,))
     if row is not None:
         database.tables["workers"][token,] = replace(row, dead=True)

@@ -1,9 +1,9 @@
 """A small database: tables of frozen rows, transactions at READ COMMITTED, row locks.
 
 It models *visibility*. A transaction's writes are unseen by others until it commits. Two writers of one row wait for
-each other. A row that was waited for is read again. A test can hold any transaction open between two of its statements
-(`Store.gate`), and so show here first the interleavings that break real databases. This module knows nothing of
-instances or logs.
+each other. After a wait for a row, the row is read again. A test can hold any transaction open between two of its
+statements (`Store.gate`). Interleavings that break real databases can so be tested here first. This module does not
+know instances or logs.
 """
 
 from __future__ import annotations

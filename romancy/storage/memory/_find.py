@@ -1,4 +1,4 @@
-"""Searches the in-memory rows: the meaning of a query, without any index."""
+"""Searches the in-memory rows: the specification of a query, without any index."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class MemoryOutbox:
         self._news = asyncio.Event()
 
     def hear(self) -> None:
-        """There is news."""
+        """Wake the relays that wait."""
         self._news.set()
 
     async def wait(self, timeout: float, /) -> bool:
@@ -117,18 +117,18 @@ class MemoryOutbox:
         )
 
     async def _promote(self, keys: Collection[str | None]) -> None:
-        """Make the next message of each key due. In a transaction of its own, after the end before it is committed."""
+        """Make the next message of each key due. Needs a transaction of its own, after its predecessor has ended."""
         if keys:
             async with self._begin() as tx:
                 await tx.step("outbox_promote")
                 for key, head in sorted(_heads(tx).items()):
                     if key in keys:
-                        await tx.lock(_TABLE, _key(head))  # a claim that parks it now has it
+                        await tx.lock(_TABLE, _key(head))  # waits for a claim that parks it now
                         self._unpark(tx, head)
                 await tx.commit()
 
     def _unpark(self, tx: Transaction, entry: OutboxEntry) -> None:
-        """Make a message due if it is parked, as it is now."""
+        """Make a message due if it is parked now."""
         held: OutboxEntry | None = tx.get(_TABLE, _key(entry))
         if held is not None and held.state is OutboxState.PENDING and held.next_at is None:
             tx.put(_TABLE, _key(held), replace(held, next_at=self._database.now()))

@@ -1,4 +1,4 @@
-"""What appends, sessions and purges write of the routing: interests, posted messages, and messages given back."""
+"""Writes the routing of appends, sessions and purges: interests, posted messages, and messages given back."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def drop_interest(tx: Transaction, key: Key) -> None:
 
 
 async def post_message(tx: Transaction, database: Database, posting: Posting) -> Delivered:
-    """Keep a message at all its places, or at none if it is known."""
+    """Keep a message at all its addresses, or at none if its id is known."""
     mark = tx.mark()
     if posting.dedupe is not None:
         if await tx.lock("seen", (posting.dedupe,)) is not None:
@@ -91,7 +91,7 @@ async def put_back(tx: Transaction, kept: KeptMessage, projection: bytes | None)
 
 
 async def give_back_letters(tx: Transaction, keys: Iterable[Key]) -> int:
-    """The same for letters."""
+    """Put taken letters back likewise, and remove copies. Return how many there were."""
     given = 0
     for key in keys:
         letter: LetterRow | None = await tx.lock("letters", key)

@@ -1,4 +1,4 @@
-"""The routing of the in-memory store: posting, registering, and the dispatch that brings both together."""
+"""The routing of the in-memory store: posting, registering, and the dispatch that matches both."""
 
 from __future__ import annotations
 
@@ -90,8 +90,8 @@ class MemoryRouter:
     async def _locked_interests(self, tx: Transaction, addresses: Collection[str]) -> list[Wanted]:
         """Lock the addresses, then the interests there. Read an owner's instance after locking the interest.
 
-        A purge removes interests before it looks for mail to give back. So it either stands here before the interest is
-        locked, or finds what the dispatch brought.
+        A purge removes interests before it looks for mail to give back. So it either removes the interest before it is
+        locked here, or finds the mail that the dispatch delivered.
         """
         await tx.step("dispatch.addresses")
         for address in sorted(set(addresses)):
@@ -107,7 +107,7 @@ class MemoryRouter:
     async def _pair(
         self, tx: Transaction, addresses: Collection[str], wanted: list[Wanted], limit: int
     ) -> tuple[Pairing, bool]:
-        """Look at messages, so many at a time, until some of them find somebody or none is left."""
+        """Read messages, a page at a time, until a page has messages with receivers or none is left."""
         await tx.step("dispatch.messages")
         kept = sorted(
             (row.kept.at, row.kept.message_id, row.kept.address, row)
@@ -128,7 +128,7 @@ class MemoryRouter:
                 return done, bool(done.finished) and (done.stopped or start < len(kept))
 
     async def _write(self, tx: Transaction, done: Pairing) -> list[str]:
-        """Write what was decided, and return whose mail is to be counted."""
+        """Write the decision, and return the instances whose mail is to be counted."""
         await tx.step("dispatch.deliver")
         last = {address: tx.get("addresses", (address,)) or 0 for address, _ in done.finished}
         numbers = number(done, last, self._database.now())
@@ -171,7 +171,7 @@ class MemoryRouter:
                 await tx.step("register")
                 if not _can_be_given(tx, owner):
                     raise InstanceNotFoundError(
-                        f"instance {owner.name!r}: there is none of this life, or it has ended; it can register nothing"
+                        f"instance {owner.name!r}: not there in this life, or ended; it can register no interest"
                     )
                 kinds = Counter(one.kind for _, one in self._standing(tx, interest.address))
                 in_the_way = _EXCLUDES.get(interest.kind)
@@ -272,7 +272,7 @@ class MemoryRouter:
 async def _give(
     tx: Transaction, posted: Posted, owner: Owner, numbers: Numbers, *, interest: str | None = None
 ) -> None:
-    """Put a message into an inbox or a letter box: as it is if it was taken (for this interest), else as a copy."""
+    """Put a message into an inbox or a letter box: itself if it was taken (for this interest), else a copy."""
     kept, taken = posted.kept, interest is not None
     at = numbers.of.get((kept.address, kept.message_id), kept.at)
     spread, projection = (kept.spread, posted.projection) if taken else (None, None)

@@ -49,7 +49,7 @@ class Numbered(Struct, frozen=True):
     row: InboxRow
     number: int = UNCOUNTED
     spread: Spread | None = None
-    """If it was taken: how it was posted at the address to which it may have to go back."""
+    """If it was taken: the posted message, which may have to go back to its address."""
     projection: bytes | None = None
 
 

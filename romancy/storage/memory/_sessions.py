@@ -77,7 +77,7 @@ class MemorySession:
         return self._native
 
     def end(self) -> None:
-        """Refuse all further use, whatever becomes of the transaction."""
+        """Refuse all further use, whether the transaction commits or not."""
         self._done = True
 
     def refuse_if_done(self) -> None:

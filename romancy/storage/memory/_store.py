@@ -295,7 +295,7 @@ class MemoryStore:
                 await tx.commit()
         except LockedError:
             raise StorageUnavailableError(
-                "memory store: another transaction holds an instance of these messages; none is in, send them again"
+                "memory store: another transaction holds an instance of these messages; none is in; send them again"
             ) from None
         return answers
 
@@ -346,7 +346,7 @@ class MemoryStore:
         return len(doomed)
 
     async def _prune_routing(self, tx: Transaction, doomed: list[str]) -> None:
-        """Remove interests, which waits for dispatches that have begun, and then give back what these brought."""
+        """Remove interests, which waits for dispatches under way, and then give back the mail that these delivered."""
         for key in [key for instance_id in doomed for key in interests_of(tx, instance_id)]:
             await drop_interest(tx, key)
         await tx.step("prune.mail")

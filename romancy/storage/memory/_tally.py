@@ -1,4 +1,4 @@
-"""Counts of the in-memory rows: the meaning of `Tallying`."""
+"""Counts the in-memory rows: the specification of `Tallying`."""
 
 from __future__ import annotations
 

@@ -228,7 +228,7 @@ async def clear(tx: Transaction, instance_id: str, life: int, statuses: Collecti
 
 
 async def free(tx: Transaction, database: Database, row: Instance, dead: str, body: bytes, writer: str) -> bool:
-    """Append `body` to the log of a dead worker's instance and free the instance. False: try again later."""
+    """Append `body` to the log of a dead worker's instance and free it. False: its rows are locked, try again later."""
     head = head_of(database, row)
     while True:
         await tx.step("takeover.log")

@@ -97,7 +97,7 @@ class Condition(Struct, frozen=True, tag="condition"):
 
 
 def compile_filters(filters: Mapping[str, FilterValue] | None) -> tuple[Condition, ...]:
-    """Conditions that all hold exactly if the filters match. `QueryError` as for `read_filters`."""
+    """The conditions that hold, all together, exactly if the filters match. `QueryError` as for `read_filters`."""
     return tuple(
         Condition(path_key(clause.text), _COMPILE[clause.relation](clause)) for clause in read_filters(filters)
     )

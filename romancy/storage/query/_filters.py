@@ -68,7 +68,7 @@ FilterScalar: TypeAlias = (
 
 
 class Relation(StrEnum):
-    """The relation between the found value and the operands."""
+    """The relation between the value in the document and the operands."""
 
     EQUAL = "equal"
     UNEQUAL = "ne"
@@ -211,7 +211,7 @@ def _range_bound(where: str, value: FilterScalar) -> Scalar:
     if isinstance(bound, str):
         return _short(where, bound)
     if isinstance(bound, int) and not is_int64(bound):
-        raise QueryError(f"{where}: an integer beyond 64 bits has no place in a range; use a float")
+        raise QueryError(f"{where}: an integer beyond 64 bits cannot be used in a range; use a float")
     return bound
 
 
@@ -253,7 +253,7 @@ def _scalar(where: str, value: Any) -> Scalar:
 
 def _integer(where: str, value: int) -> int:
     if abs(value) >= 10**MAX_DIGITS:
-        raise QueryError(f"{where}: an integer of over {MAX_DIGITS} digits cannot be looked for")
+        raise QueryError(f"{where}: an integer of over {MAX_DIGITS} digits cannot be searched for")
     return int(value)
 
 

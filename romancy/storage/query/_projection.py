@@ -8,9 +8,9 @@ of 32 segments would otherwise need 32 nested objects, and MariaDB's JSON functi
 with numbers for keys look alike, so a path is always a single extraction.
 
 A document is **not searchable** (None, stored as NULL) if its projection would be over 64 kB or if it is not JSON, as
-under an encrypting codec. It then matches no filter, not even `None` or `missing()`. What lies deeper than 32 segments
-is not in the projection, and no path reaches it. Of members with the same name the last one counts. Nothing here
-raises: whatever can be stored can be started.
+under an encrypting codec. It then matches no filter, not even `None` or `missing()`. Values deeper than 32 segments are
+not in the projection, and no path reaches them. Of members with the same name the last one counts. Nothing here raises:
+an instance whose input can be stored can be started.
 """
 
 from __future__ import annotations

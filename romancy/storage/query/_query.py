@@ -1,4 +1,4 @@
-"""A whole query: which instances, how many, from where. Built and checked here, answered by a store.
+"""A whole query: which instances, how many, after which position. Built and checked here, answered by a store.
 
 Pages come newest first, by `(created_at, instance_id)` both descending, ids by the bytes of their UTF-8. A page
 continues after a position, not after a count, so rows that come and go elsewhere never shift it.
@@ -47,7 +47,7 @@ class Query(Struct, frozen=True, kw_only=True):
     """Only rows that come after this position in the order of pages: older, or as old and with a smaller id."""
 
     def fingerprint(self) -> bytes:
-        """What a page token is bound to: everything but the limit, the times and the position, in any order."""
+        """The parts to which a page token is bound: all but the limit, the times and the position, in any order."""
         canonical = msgspec.json.encode(
             (
                 self.workflow_name,

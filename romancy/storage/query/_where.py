@@ -1,6 +1,6 @@
-"""Conditions that are stored beside an interest, and held against the projections of messages.
+"""Conditions that are stored with an interest, and applied to the projections of messages.
 
-They are stored compiled, so that whoever reads them compares words and knows no filters.
+They are stored compiled, so that a reader compares words and needs no filters.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class _Where(Struct, frozen=True):
 
 
 def encode_where(filters: Mapping[str, FilterValue] | None) -> bytes | None:
-    """The filters as `Interest.where` stores them. None: there is none, and everything fits.
+    """The filters as `Interest.where` stores them. None: no filters, so every message fits.
 
     `QueryError` as for `compile_filters`.
     """
@@ -38,7 +38,7 @@ def encode_where(filters: Mapping[str, FilterValue] | None) -> bytes | None:
 
 
 class Searched:
-    """A projection that is held against many conditions. It is decoded once, and only if it has to be."""
+    """A projection to which many conditions are applied. It is decoded once, and only when needed."""
 
     __slots__ = ("_members", "_projection")
 

@@ -1,4 +1,4 @@
-"""The changes that callers of one store wait for: which instances changed, or that any may have."""
+"""Collects the changes that callers of one store wait for: ids of changed instances, or that any may have changed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def parted(changed: Iterable[str] | None) -> tuple[bool, Collection[str] | None]
 
 
 class News:
-    """Keeps changes until a caller takes them. All callers waiting at a change get the same. For one event loop."""
+    """Keeps changes until a caller takes them. All callers that wait at a change get it. For one event loop."""
 
     def __init__(self, most: int = 10_000) -> None:
         self._most = most

@@ -1,4 +1,4 @@
-"""Pauses before a statement that a database refused for the moment is tried again."""
+"""Pauses before the retry of a statement that the database refused temporarily."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pool of connections: a bounded number, a bounded wait, and no doubtful connection is lent again.
+"""A pool of connections: a bounded number, a bounded wait, and no connection in doubt is lent again.
 
 A borrower gives a connection back, or discards it if it may be in the middle of something. A discarded connection keeps
 its place until it is closed, so the server never sees more than `size` connections.
@@ -25,7 +25,7 @@ C_contra = TypeVar("C_contra", contravariant=True)
 
 
 class Handling(Protocol[C_contra]):
-    """What a pool needs from a driver's connections."""
+    """The operations of a driver's connections that a pool needs."""
 
     def is_dead(self, connection: C_contra, /) -> bool:
         """Whether the connection cannot be lent again, as far as is known without asking the server."""
@@ -127,7 +127,7 @@ class Pool(Generic[C]):
         self._after(self._close_and_free(connection))
 
     def drop_idle(self) -> None:
-        """End the idle connections: after one was found dead, each of them might cost a time-out of its own."""
+        """End the idle connections: after one was found dead, each other one might cost a time-out."""
         idle, self._idle = self._idle, []
         for _, connection in idle:
             self._handling.drop(connection)
@@ -155,14 +155,14 @@ class Pool(Generic[C]):
             async with asyncio.timeout(self.patience):
                 await turn
         except BaseException as error:
-            if turn.done() and not turn.cancelled():  # its turn came just as it gave up
+            if turn.done() and not turn.cancelled():  # its turn came just when it gave up
                 self._give_place()
             elif turn in self._waiting:
                 self._waiting.remove(turn)
             if not isinstance(error, TimeoutError):
                 raise
             raise StorageUnavailableError(
-                f"{self._where}: no connection got free within {self.patience:g} s; "
+                f"{self._where}: no connection became free within {self.patience:g} s; "
                 "raise pool_size in the URL, or hold sessions for shorter"
             ) from None
 
@@ -208,7 +208,7 @@ class Pool(Generic[C]):
         return connection
 
     async def _keep(self, making: asyncio.Future[C]) -> None:
-        """Keep the connection for the next caller: the one that asked for it has gone."""
+        """Keep the connection for the next caller: the one that asked for it no longer waits."""
         try:
             connection = await making
         except Exception:  # noqa: BLE001 - no caller is left to get the error
@@ -219,7 +219,7 @@ class Pool(Generic[C]):
     async def _clean(self, connection: C, clean: Callable[[C], Awaitable[None]]) -> None:
         try:
             await clean(connection)
-        except Exception:  # noqa: BLE001 - whatever is wrong with it, it is not lent again
+        except Exception:  # noqa: BLE001 - after any error, it is not lent again
             self.discard(connection)
         except BaseException:
             self.discard(connection)

@@ -13,7 +13,7 @@ __all__ = ["indexed_values"]
 
 
 def indexed_values(query: Query) -> tuple[str, list[str]] | None:
-    """The key of the first condition that an index of values answers, and the values to look up there."""
+    """The key of the first condition that an index of values answers, and the values to look up."""
     for condition in query.conditions:
         match index_predicate(condition.predicate):
             case Equals(word):
