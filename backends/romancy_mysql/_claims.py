@@ -32,7 +32,7 @@ _SWEPT_AT_ONCE = 500
 
 
 class _Box(NamedTuple):
-    """What is known of an instance's mail before it is read."""
+    """The size and counters of an instance's mail, known before it is read."""
 
     life: int
     signals: int
@@ -76,10 +76,10 @@ class _Claim(NamedTuple):
     times: Mapping[str, int]
     """When the next instance of each workflow is due, from the first look."""
     owned: Mapping[str, _Box]
-    """The mail of what the worker already owned. Empty if it asks for everything again."""
+    """The mail of instances that the worker already owned. Empty if it asks for everything again."""
 
     async def made(self) -> Work:
-        """Lock, take, and read what was taken. `MismatchError` if the worker has died in the meantime."""
+        """Lock, take, and read the taken instances. `MismatchError` if the worker was declared dead in the meantime."""
         database, wire, request = self.database, self.wire, self.request
         wire.tainted = True
         locking = [_due(database, request, name) for name in self.names]
@@ -97,11 +97,11 @@ class _Claim(NamedTuple):
             await database.roll_back(wire)
             raise
         except ConnectionLostError as error:
-            # They may be the worker's now. It must learn of them by `recover`; a retry would hide them.
+            # They may be the worker's now. It must get them by `recover`; a retry would hide them.
             raise StorageUnavailableError(str(error)) from None
 
     async def _take(self, ids: list[str], then: list[Statement]) -> list[Answer]:
-        """Commit them as the worker's, and return the answers to `then`."""
+        """Commit the change of owner, and return the answers to `then`."""
         if not ids:
             await self.database.roll_back(self.wire)
             return await self.database.send(self.wire, then)
@@ -191,7 +191,7 @@ async def _mail(
 
 
 def _lying(boxes: Iterable[Mailbox]) -> Raw:
-    """The condition on the messages to read, of constants alone, so that each box is one range of an index."""
+    """The condition on the messages to read. It has constants only, so that each box is one range of an index."""
     whole = [box.instance_id for box in boxes if not box.after]
     parts = [b"instance_id in (%b)" % comma(sorted(whole))] if whole else []
     parts += [b"instance_id = %b and number > %d" % (literal(box.instance_id), box.after) for box in boxes if box.after]

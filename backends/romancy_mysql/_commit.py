@@ -1,8 +1,8 @@
-"""Commits a batch by one statement or one transaction in one round trip. After a refusal it takes a second look.
+"""Commits a batch by one statement or one transaction in one round trip. Only after a refusal it reads why.
 
 The transaction is composed as if everything would be accepted. If a row count falls short, it is rolled back whole, the
-deciding rows are read, the refused items drop out with their outcomes, and the rest is sent again. A refused item never
-costs its neighbours more than that, however many they are.
+deciding rows are read, the refused items drop out with their outcomes, and the rest is sent again. A refused item costs
+its neighbours no more than that.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Committer:
         return [outcomes[item.instance_id] for item in batch]
 
     async def _lone(self, item: Append, worker: str | None) -> Outcome:
-        """The outcome of a lone plain append, which most batches are, on the shortest way."""
+        """The outcome of a lone plain append, on the shortest path: most batches are one."""
         database = self._database
         try:
             if await database.insist(partial(self._append, item, worker), lock_waits=0):
@@ -114,7 +114,7 @@ class Committer:
 
 
 class _Settling:
-    """One batch on its way to an outcome for each of its items."""
+    """Finds the outcome of each item of one batch."""
 
     def __init__(self, database: Database, worker: str | None, outcomes: dict[str, Outcome], plain: PlainLog) -> None:
         self._database = database
@@ -122,10 +122,10 @@ class _Settling:
         self._outcomes = outcomes
         self._plain = plain
         self._settled: frozenset[object] = frozenset()
-        """Deliveries and nested starts that need not be written any more."""
+        """Deliveries and nested starts that an earlier copy has already settled."""
 
     async def settle(self, items: Sequence[Item]) -> None:
-        """Write what can be written of the items, and record the outcome of each."""
+        """Write the items that can be written, and record the outcome of each."""
         todo = list(items)
         for attempt in range(_ROUNDS):
             try:
@@ -188,7 +188,7 @@ class _Settling:
         return left
 
     async def _bisect(self, items: Sequence[Item]) -> None:
-        """Halve the items until the one whose values the database refuses stands alone."""
+        """Halve the items until the one with refused values is alone."""
         if len(items) == 1:
             self._outcomes[items[0].instance_id] = Outcome.INVALID
             return
@@ -237,7 +237,7 @@ def _place(item: Item) -> tuple[str, int, int]:
 
 
 def _concerned(item: Item) -> Iterator[str]:
-    """The instances to announce to others than the writer."""
+    """The instances to announce to callers other than the writer."""
     if isinstance(item, Start):
         if item.owner is None:
             yield item.instance_id

@@ -43,14 +43,14 @@ T = TypeVar("T")
 
 _COM_RESET_CONNECTION = 0x1F
 _CLOSE_TIMEOUT = 2.0
-# How Romancy's statements are read. With other settings a backslash or a byte of another character set could end a
-# literal, and NULL could become "". May be sent within a transaction.
+# Settings that decide how statements are parsed. With others, a backslash or a byte of another character set could end
+# a literal, and NULL could become "". May be sent within a transaction.
 READING = (
     "set names utf8mb4; "
     "set session sql_mode = 'ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,"
     "ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'"
 )
-# What else the statements rely on, whatever the server's defaults and the connection's history.
+# Further settings that the statements rely on, whatever the server's defaults and the connection's history.
 _SETUP = READING + (
     ", time_zone = '+00:00', autocommit = 1, completion_type = 'NO_CHAIN', sql_safe_updates = 0, "
     "innodb_lock_wait_timeout = 1, lock_wait_timeout = 5, wait_timeout = {idle}{more}; "
@@ -59,7 +59,7 @@ _SETUP = READING + (
 
 
 class Line(Protocol):
-    """Where packets can be sent: a connection of Romancy's own, or one of the caller's."""
+    """A connection to which packets can be sent: one of Romancy's own, or one of the caller's."""
 
     async def run(self, packet: bytes, what: str) -> list[Answer]:
         """Send a packet. Errors are those of `_errors.translate`."""
@@ -74,11 +74,11 @@ class Wire(aiomysql.Connection):
     """The statements that the server keeps prepared for this connection."""
     tainted = False
     fresh = True
-    """Whether the connection has not been used yet. If it breaks now, the server is really away."""
+    """Whether the connection was never used. If it breaks then, the server is really away."""
     prepares = True
     """Whether the server may still be asked to prepare statements."""
     borrower: Wire | None = None
-    """The connection that has this one's socket for the time being."""
+    """The connection that has borrowed this one's socket."""
     timed_out = False
     _busy_until = 0.0
     _watch: asyncio.TimerHandle | None = None
@@ -115,7 +115,7 @@ class Wire(aiomysql.Connection):
             prepared = await self._watched(self._ask_for(sql), what)
         except TransientError:
             raise
-        except TOLD_BY_THE_SERVER:  # it has too many, or a proxy knows of no prepared statements
+        except TOLD_BY_THE_SERVER:  # it has too many, or a proxy does not support prepared statements
             self.prepares = False
             raise UnpreparedError(what) from None
         self.ready[sql] = prepared
@@ -157,7 +157,7 @@ class Wire(aiomysql.Connection):
         return Prepared(*await reader.prepared())
 
     async def _sent(self, command: int, packet: bytes) -> Reader:
-        await self._execute_command(command, packet)  # first reads what a cursor of the user's has left
+        await self._execute_command(command, packet)  # first reads the answers that a cursor of the user's has left
         stream = self._reader
         if stream is None:
             raise InterfaceError
@@ -185,7 +185,7 @@ class Wire(aiomysql.Connection):
         await self.run(_SETUP.format(idle=self.settings.idle_timeout, more=more).encode(), "connection set-up")
 
     async def reset(self) -> None:
-        """Discard everything that a user did to the session: variables, temporary tables, locks, settings."""
+        """Discard all changes of a user to the session: variables, temporary tables, locks, settings."""
         try:
             self.ready.clear()
             async with asyncio.timeout(self.settings.timeout):
@@ -199,7 +199,7 @@ class Wire(aiomysql.Connection):
 
     @property
     def gone(self) -> bool:
-        """Whether the other side has hung up, as far as is known without asking."""
+        """Whether the server has closed the connection, as far as is known without asking."""
         reader, writer = self._reader, self._writer
         return reader is None or writer is None or reader.at_eof() or writer.transport.is_closing()
 

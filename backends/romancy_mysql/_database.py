@@ -1,7 +1,8 @@
 """The server as the adapter uses it: four pools, statements sent together, transactions with retries.
 
-Pools: `work` for the engine's statements; `heartbeats` with one connection for heartbeats, which nothing else can take;
-`sessions` for user code; and beside these, which share the configured size, `waiting` with one connection that waits.
+Pools: `work` for the engine's statements; `heartbeats` with one connection that nothing else can take; `sessions` for
+user code. These share the configured size. In addition, `waiting` has one connection, which waits in the server for
+changes.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ _SEE_UNCOMMITTED = Statement("see_uncommitted", b"set session transaction isolat
 # rest. Without autocommit the rest is a transaction that lacks the savepoint, and does not reach its commit.
 _BEGIN_WHOLE = Statement("begin", b"set autocommit = 0; start transaction; savepoint " + WHOLE.encode())
 _COMMIT_WHOLE = b"release savepoint " + WHOLE.encode() + b"; commit; set autocommit = 1"
-# The server adds up the rows touched. A sum that falls short fails before COMMIT is reached.
+# The server adds up the rows touched. A sum that is too small fails before COMMIT is reached.
 _COUNT = b"set @romancy = %brow_count()"
 _CHECK = b"set @romancy = if(%brow_count() = %d, 0, (select 1 union all select 2))"
 _FILES = ("queries.sql", "claims.sql", "outbox.sql", "routing.sql", "counts.sql")
@@ -178,7 +179,7 @@ class Database:
             await pause(attempt)
         else:
             raise StorageUnavailableError(
-                f"{self.settings.where}: a transaction had to give way to others {_TRIES} times (deadlocks); try again"
+                f"{self.settings.where}: a transaction was rolled back {_TRIES} times (deadlocks); try again"
             )
         raise StorageUnavailableError(
             f"{self.settings.where}: rows stayed locked by other transactions; look for a long one on the server"
@@ -222,7 +223,7 @@ class Database:
         wire.tainted = False
 
     def keep_whole(self) -> None:
-        """From here on, do not commit a transaction whose beginning the server has lost."""
+        """From here on, do not commit a transaction of which the server has lost the beginning."""
         self.begin, self.end = _BEGIN_WHOLE, _COMMIT_WHOLE
 
     async def _transaction(
@@ -329,7 +330,7 @@ def _counted(statements: Sequence[Statement]) -> list[Statement]:
 
 
 async def _one_by_one(gate: Gate, line: Line, statements: Sequence[Statement], last: bytes) -> None:
-    """What `carry_out` does, with a test between any two statements."""
+    """As `carry_out`, with a gate between any two statements."""
     for statement in statements:
         if statement.name != "begin":
             await gate(statement.name)

@@ -1,9 +1,9 @@
-"""A dispatch: messages that are kept at addresses go to the inboxes and letter boxes of those that are interested.
+"""A dispatch: moves messages kept at addresses to the inboxes and letter boxes of interested owners.
 
-It reads without locks, decides, and writes in one packet that counts what it removes: a message or an interest that
-somebody else has removed in the meantime, or a number that has moved, makes the count fall short, and the dispatch
-begins anew. So two dispatches of an address never both succeed on the same rows, and none holds a lock while this
-process thinks. Messages are read before interests: whoever registered before a message was posted is seen.
+It reads without locks, decides, and writes in one packet that counts the removed rows. If another dispatch has removed
+a message or an interest in the meantime, or has moved a number, the count is too small and this dispatch starts again.
+So two dispatches of an address never both succeed on the same rows, and none holds a lock while this process decides.
+Messages are read before interests, so an interest that was registered before a message was posted is seen.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _LOCK_WAITS = 3
 _ADDRESSES_AT_ONCE = 500
 _COUNTED_AT_ONCE = 500
 _PAGE, _WIDEST_PAGE, _WIDER = 500, 2000, 4
-"""How many messages are looked at together. Each page costs the server a look at all messages that are there."""
+"""The number of messages in a page. For each page, the server looks at all messages there."""
 _BEGINNING = (-1, "")
 
 _KEY = ("owner", "life", "interest_id")
@@ -45,7 +45,7 @@ _LETTER = ("subscriber", "letter_id", "at", "taken", "address", "message_id")
 
 
 class _Look(NamedTuple):
-    """What is at some addresses."""
+    """The messages and interests at some addresses."""
 
     messages: list[Kept]
     wanted: list[Wanted]
@@ -56,7 +56,7 @@ class _Look(NamedTuple):
 
     @property
     def end(self) -> tuple[int, str]:
-        """The place behind which to look next."""
+        """The place after which the next page begins."""
         return (self.messages[-1].at, self.messages[-1].message_id)
 
 
@@ -85,7 +85,7 @@ class Dispatch:
         return Dispatched(delivered=self._delivered, more=self._more, held_up=self._held_up)
 
     async def _together(self, addresses: Sequence[str]) -> None:
-        """Dispatch from these. If another transaction holds something, from each by itself, so that it holds up one."""
+        """Dispatch from these addresses. If another transaction holds a row, dispatch each address by itself."""
         try:
             await self._all_pages(addresses, patient=len(addresses) == 1)
         except LockWaitError:
@@ -117,7 +117,7 @@ class Dispatch:
     async def _page(
         self, addresses: Sequence[str], after: tuple[int, str], size: int, *, patient: bool
     ) -> tuple[_Look, Pairing]:
-        """Route one page of messages. Begins anew if others change the rows on which the decision rests."""
+        """Route one page of messages. Starts again if others change the rows on which the decision rests."""
         database = self._database
         for attempt in range(_ROUNDS):
             look = await self._look(addresses, after, size)
@@ -134,7 +134,7 @@ class Dispatch:
                 )
                 return look, done
             await pause(attempt)
-        self._more = True  # others route these messages, and were faster each time
+        self._more = True  # another process routes these messages, and was faster each time
         return _NOTHING, Pairing()
 
     async def _look(self, addresses: Sequence[str], after: tuple[int, str], size: int) -> _Look:
@@ -162,14 +162,14 @@ class Dispatch:
         )
 
     async def _counted(self, mail: Sequence[tuple[Owner, str]], left: set[tuple[str, str]]) -> None:
-        """Wake the owners of mail that the dispatch has counted itself. Count what is left."""
+        """Wake the owners of mail that the dispatch itself has counted. Count the rest."""
         self._tell({owner.name for owner, one in mail if (owner.name, one) not in left})
         await self._count([(owner, one) for owner, one in mail if (owner.name, one) in left])
 
     async def _count(self, mail: Sequence[tuple[Owner, str]]) -> None:
         """Count mail whose receivers others held, and wake them. If that fails, the next sweep does it.
 
-        What came to an instance that has ended or begun another life in the meantime is given back.
+        Mail of an instance that has ended or begun another life in the meantime is given back.
         """
         for first in range(0, len(mail), _COUNTED_AT_ONCE):
             part = mail[first : first + _COUNTED_AT_ONCE]
@@ -209,7 +209,7 @@ def _messages(answer: Answer) -> list[Kept]:
 
 
 def _whole(messages: list[Kept], *, full: bool) -> list[Kept]:
-    """A page without its last message, of which the next page may hold more places."""
+    """A page without its last message, whose further places may be on the next page."""
     if not full:
         return messages
     last = messages[-1].message_id
@@ -226,7 +226,7 @@ class _Writing:
         self._done = done
         self._numbers: Numbers = number(done, look.numbers, look.now)
         self.mail: list[tuple[Owner, str]] = []
-        """What comes into inboxes: the owner, and the delivery id."""
+        """Owner and delivery id of each message for an inbox."""
         self._letters: list[tuple[str, str, int | None, bool, str, str]] = []
         self._rows: list[tuple[str, str, int | None, str | None, str, str]] = []
         for take in done.takes:
@@ -245,7 +245,7 @@ class _Writing:
         self._rows.append((owner.name, one, None if interest is not None else at, interest, address, message_id))
 
     def statements(self) -> Iterator[Statement]:
-        """In the order of locks: addresses, interests, then what is given, messages, and receivers that are free."""
+        """In the order of locks: addresses, interests, deliveries, messages, and receivers that are not locked."""
         yield from self._move_numbers()
         yield from self._hold_listeners()
         yield from self._end_interests()
@@ -259,13 +259,13 @@ class _Writing:
         yield from self._count_mail()
 
     def asks(self) -> Iterator[Statement]:
-        """What to ask after the commit: which mail is not counted yet."""
+        """The query to send after the commit: which mail is not counted yet."""
         if self.mail:
             places = sorted({(owner.name, one) for owner, one in self.mail})
             yield self._database["still_uncounted"].statement(source(("instance_id", "delivery_id"), places))
 
     def _count_mail(self) -> Iterator[Statement]:
-        """Count the mail of receivers that nobody holds. The marks say which: `hold_free` removes theirs."""
+        """Count the mail of receivers that are not locked. `hold_free` has removed their marks."""
         if not self.mail:
             return
         database = self._database
@@ -282,11 +282,11 @@ class _Writing:
         )
 
     def _free(self, name: str, parameters: Mapping[str, Value]) -> Statement:
-        """A statement about messages, for those that have lost their marks."""
+        """Restrict a statement about messages to those that have lost their marks."""
         return self._database[name].statement(parameters, further=self._database["unmarked"].render(parameters))
 
     def _end_messages(self) -> Iterator[Statement]:
-        """What was given away was there, or all is undone. What nobody wanted may be gone already."""
+        """Remove routed messages, which must all exist, and unwanted ones, which may be gone already."""
         key = ("address", "message_id")
         given = {(one.address, one.message_id) for moved in (self._done.takes, self._done.copies) for one in moved}
         if given:
@@ -306,7 +306,7 @@ class _Writing:
         )
 
     def _hold_listeners(self) -> Iterator[Statement]:
-        """Keep the interests in copies as they were read, so that no copy comes to a life that is purged meanwhile."""
+        """Lock the interests in copies as they were read, so that no copy goes to a life that is purged meanwhile."""
         of = {(one.owner, one.address): one for one in self._look.wanted if one.kind is InterestKind.COPY}
         held = {of[copy.owner, copy.address] for copy in self._done.copies}
         if not held:

@@ -112,7 +112,7 @@ class Write:
         self._marks: set[object] = set()
 
     def add(self, item: Item, *, skip: frozenset[object] = frozenset()) -> None:
-        """Add an item, without those of its deliveries and starts that are settled already."""
+        """Add an item, except its deliveries and starts that are settled already."""
         if isinstance(item, Start):
             self.starts.append(item)
             return
@@ -127,7 +127,7 @@ class Write:
                 self.add_posting(posting)
 
     def add_delivery(self, delivery: Delivery) -> bool:
-        """Add a delivery. False for the second copy of one that is in already."""
+        """Add a delivery. False for a second copy."""
         marks = {(delivery.instance_id, delivery.delivery_id), delivery.dedupe} - {None}
         if marks & self._marks:
             return False
@@ -136,11 +136,11 @@ class Write:
         return True
 
     def add_message(self, one: Delivery | Posting) -> bool:
-        """Add either. False for the second copy of one that is in already."""
+        """Add a delivery or a posting. False for a second copy."""
         return self.add_posting(one) if isinstance(one, Posting) else self.add_delivery(one)
 
     def add_posting(self, posting: Posting) -> bool:
-        """Add a message for whoever is interested. False for the second copy of one that is in already."""
+        """Add a posting. False for a second copy."""
         marks: set[object] = {(place.address, posting.message_id, Place) for place in posting.places}
         marks |= {posting.dedupe} - {None}
         if marks & self._marks:
@@ -217,7 +217,7 @@ class Write:
         yield from self._insert("add_outbox", rows, counted=False)
 
     def _mail_in(self) -> Iterator[Statement]:
-        # An instance that ends in this transaction takes no mail in it: its closed row would count none, and undo all.
+        # An instance that ends in this transaction gets no mail in it: its ended row counts none, which would undo all.
         ended = {one.instance_id for one in self.appends if one.change and one.change.status in TERMINAL_STATUSES}
         arriving = [one for one in self.deliveries if one.instance_id not in ended]
         mail = sorted(arriving, key=lambda one: (one.instance_id, one.delivery_id))
@@ -395,6 +395,6 @@ def weight(item: Item) -> int:
 
 
 def posting_weight(one: Posting) -> int:
-    """The same of a message that is posted."""
+    """The approximate number of bytes of a posting in its statements."""
     size = _OVERHEAD + len(one.body) + len(one.projection or b"")
     return sum(size + len(place.address) for place in one.places)

@@ -1,7 +1,7 @@
 """Translates the servers' errors for a caller of the store. Only this file knows error numbers.
 
 The text of a server's error is repeated only where it cannot hold data of the user's. For a duplicate key, a wrong
-value or a syntax error it quotes what was sent.
+value or a syntax error it quotes the statement.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ WHOLE = "romancy_whole"
 
 
 class TransientError(Exception):
-    """Another transaction was in the way (deadlock, lock wait, conflict). The same transaction will work later."""
+    """Another transaction interfered (deadlock, lock wait, conflict). The same transaction will work later."""
 
 
 class LockWaitError(TransientError):
@@ -65,11 +65,11 @@ class UnpreparedError(Exception):
 
 
 class ServerRefusalError(StorageUnavailableError):
-    """The server says that it cannot do this now. It was not done."""
+    """The server refused the statement for now. It had no effect."""
 
 
 class ConnectionLostError(StorageUnavailableError):
-    """The connection broke before the answer came. What was sent may have happened or not."""
+    """The connection broke before the answer came. The statements may or may not have taken effect."""
 
 
 TOLD_BY_THE_SERVER = (
@@ -97,14 +97,14 @@ _PRIVATE: Mapping[int, type[Exception]] = {
 _TRANSIENT = frozenset({1213, 1020, 3572, 3101, 1180, 1637, 3058})
 _VALUE = frozenset({1153, 1264, 1265, 1292, 1300, 1366, 1406, 3140, 3141, 3157, 4025, 4038})
 _LOST = frozenset({2006, 2013, 2014, 2055, 1053, 1077, 1079, 1080, 1317, 1927, 3169, 4031})
-_READ_ONLY = "the server takes no writes now (read-only); they go on when it does"
+_READ_ONLY = "the server takes no writes now (read-only); Romancy continues when it does"
 _UNAVAILABLE: Mapping[int, str] = {
     2002: "the server cannot be reached; is it running, and are host and port right?",
     2003: "the server cannot be reached; is it running, and are host and port right?",
     2005: "the server's name cannot be resolved; correct it in the URL",
     1040: "the server has no free connection; raise its max_connections or lower `pool_size` in the URL",
     1203: "this user has no free connection; raise the limit or lower `pool_size` in the URL",
-    1226: "this user has used up what the server allows it",
+    1226: "this user has exhausted a limit of the server",
     1129: "the server has blocked this host after failed connections; FLUSH HOSTS there",
     1158: "the network failed",
     1159: "the network was too slow for the server",
@@ -150,7 +150,7 @@ _CONFIGURATION: Mapping[int, str] = {
     4052: "the account is locked",
     3118: "the account is locked",
 }
-# Errors of a migration step that was done before, if the process died before it recorded the step.
+# Errors of a migration step that was done before by a process that died before it recorded the step.
 _DONE_BEFORE = frozenset({1050, 1060, 1061, 1091})
 _OF_FILES = range(1, 1000)
 """Errors of the server's own file system layer."""
@@ -167,7 +167,7 @@ def code_of(error: BaseException) -> int:
 
 
 def is_duplicate(error: BaseException) -> bool:
-    """Whether a row is there already."""
+    """Whether the error is a duplicate key."""
     return code_of(error) == _DUPLICATE
 
 
@@ -177,7 +177,7 @@ def overran(error: BaseException) -> bool:
 
 
 def already_there(error: BaseException) -> bool:
-    """Whether a step of a migration was done before."""
+    """Whether the error shows that a step of a migration was done before."""
     return code_of(error) in _DONE_BEFORE
 
 

@@ -1,4 +1,4 @@
-"""Why a transaction fell short: the rows in the database, and the outcome of each item and each delivery."""
+"""Explains a refused transaction: reads the deciding rows, and finds the outcome of each item and each delivery."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PLAIN = Raw(b"")
 class Facts(Struct):
     """The deciding rows, as they were read.
 
-    Instances were read before log rows. What one transaction wrote is therefore never seen there and missed here.
+    Instances were read before log rows. So the instances never show a transaction whose log rows are missed.
     """
 
     alive: set[str]
@@ -160,6 +160,6 @@ def on_posting(posting: Posting, facts: Facts) -> Delivered | None:
 
 
 def settled(facts: Facts, deliveries: Iterable[Delivery], postings: Iterable[Posting]) -> frozenset[object]:
-    """Those of the messages that need not be written any more, which is no reason to refuse their item."""
+    """The messages that are settled already, which is no reason to refuse their item."""
     mail = (one for one in deliveries if on_delivery(one, facts) is not None)
     return frozenset(mail) | frozenset(one for one in postings if on_posting(one, facts) is not None)

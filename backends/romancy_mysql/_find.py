@@ -1,4 +1,4 @@
-"""Finding instances: a `Query` as one SELECT, or as one for each way to the rows, merged."""
+"""Finds instances: a `Query` becomes one SELECT, or one for each access path, merged."""
 
 from __future__ import annotations
 

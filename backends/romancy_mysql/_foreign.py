@@ -1,4 +1,4 @@
-"""A connection of PyMySQL in a transaction of the caller's. It takes the packets of the adapter, as aiomysql does.
+"""A connection of PyMySQL in a transaction of the caller's. It runs the adapter's packets, as aiomysql does.
 
 PyMySQL accepts one statement a packet unless it was told otherwise, so several are allowed for the length of the block.
 """
@@ -39,12 +39,12 @@ class Blocking:
 
     @property
     def closed(self) -> bool:
-        """Whether it cannot be used any more."""
+        """Whether the connection is closed."""
         return not self.connection.open
 
     @property
     def client_flag(self) -> int:
-        """What the driver agreed on with the server."""
+        """The capability flags that the driver agreed on with the server."""
         return int(self.connection.client_flag)
 
     async def run(self, packet: bytes, what: str, where: str) -> list[Answer]:

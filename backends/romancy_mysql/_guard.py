@@ -1,8 +1,8 @@
 """The native object of a session: a connection of the driver's that cannot end Romancy's transaction.
 
 Forbidden methods and SQL are refused. Where SQL hides them (a procedure, DDL), the session's savepoint shows it. A
-failed statement is remembered: the server goes on after an error, and after a deadlock even without the transaction, so
-what is left must not be committed.
+failed statement is remembered: the server continues after an error, and after a deadlock even without the transaction,
+so the rest must not be committed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class GuardedConnection(Wire):
 
     over = False
     ending = False
-    """The session is being ended: what is still sent is Romancy's."""
+    """Whether the session is ending: further statements are Romancy's."""
     failed = False
     """Whether a statement of the user's failed and no savepoint has undone it."""
     _ours = 0
@@ -64,7 +64,7 @@ class GuardedConnection(Wire):
             self._ours -= 1
 
     async def query(self, sql: str | bytes, unbuffered: bool = False) -> int:  # noqa: FBT001, FBT002 - the driver's signature
-        """Check and run a statement. Every statement of a cursor comes through here."""
+        """Check and run a statement. Every statement of a cursor passes here."""
         self._check_use()
         refuse_mysql_ending(sql if isinstance(sql, str) else sql.decode(errors="replace"))
         self._busy += 1
@@ -77,7 +77,7 @@ class GuardedConnection(Wire):
             self._busy -= 1
 
     async def next_result(self) -> int:
-        """Read a further result. Every one comes through here."""
+        """Read a further result. Every result passes here."""
         self._check_use()
         self._busy += 1
         try:
@@ -90,7 +90,7 @@ class GuardedConnection(Wire):
 
     @property
     def busy(self) -> bool:
-        """Whether an answer is on its way. Two at a time could not be told apart."""
+        """Whether an answer is outstanding. Two at a time could not be told apart."""
         return bool(self._busy or self._ours)
 
     def _check_use(self) -> None:

@@ -1,4 +1,4 @@
-"""Deliveries from outside."""
+"""Delivers messages from outside."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["deliver"]
 _BATCH_BYTES = 3 * 1024 * 1024
 _ROUNDS = 12
 _LOCK_WAITS = 3
-"""Lock waits of a second each for the mail of one instance. Several instances are separated after the first."""
+"""Lock waits, of a second each, for one instance. A batch for several instances is split after the first."""
 
 
 async def deliver(database: Database, batch: Sequence[Delivery]) -> list[Delivered]:

@@ -63,7 +63,7 @@ class JoinedSession:
         self._at_end = at_end
         self._savepoints = 0
         self._finds_rows = bool(connection.client_flag & CLIENT.FOUND_ROWS)
-        """Whether the server counts rows that were found and not changed, as SQLAlchemy asks it to."""
+        """Whether the server also counts rows that were found and not changed, as SQLAlchemy requests."""
 
     @property
     def native(self) -> Any:
@@ -222,7 +222,7 @@ class JoinedSession:
             raise _unfit(f"is to another server than {self._database.settings.where}")
 
     def _fitting(self, statements: Sequence[Statement]) -> list[Statement]:
-        """The statements as this connection counts their rows: where it would count a row that is there, they fail."""
+        """The statements as this connection counts rows: where it would count an existing row, they fail."""
         if not self._finds_rows:
             return list(statements)
         return [
@@ -241,7 +241,7 @@ class JoinedSession:
     def _try_again(self) -> StorageUnavailableError:
         where = self._database.settings.where
         return StorageUnavailableError(
-            f"{where}: another transaction was in the way of the one that was joined; roll it back and try again"
+            f"{where}: another transaction conflicts with the one that was joined; roll it back and try again"
         )
 
 

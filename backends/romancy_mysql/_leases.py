@@ -20,7 +20,7 @@ _ROUNDS = 5
 
 
 class Leases:
-    """The workers' rows. Remembers which workers it registered: a row that has gone since means "dead"."""
+    """The workers' rows. Remembers which workers it registered: if such a row is gone, the worker is dead."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

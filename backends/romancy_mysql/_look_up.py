@@ -1,12 +1,12 @@
-"""Searches whose rows must be looked at one by one: the newest in the order of an index, the rest in that of the table.
+"""Searches that must read many rows: the newest in the order of an index, the rest in the order of the table.
 
 An index gives the rows in the order of pages, so that a page which is soon full costs little. But each row lies on
 another page of the table, and a server with less memory than the table reads one from the disk for each row. In the
 order of the table it reads each page once. That needs all rows, so it pays only where the newest have not filled the
 page and many others are left.
 
-What was started at or after some time is looked at in one moment, and what was started before it in another. No
-instance changes its place, so none comes twice or is missed, whatever becomes of it.
+Instances started at or after some time are read in one snapshot, and older ones in another. The time of the start never
+changes, so no instance comes twice or is missed.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ __all__ = ["FAR", "NEAR", "SMALL", "about_how_many", "look_up"]
 SMALL: Final = 50_000
 """A table of fewer rows is never scanned: even if it is not in the server's memory, its rows come within seconds."""
 NEAR: Final = (512, 32)
-"""One row of so many is looked at by each index first, and more of them if those show that the page will be full."""
+"""The first part of the rows that each index reads; more follow if these show that the page will be full."""
 FAR: Final = 16
-"""If no index leads to one row of so many, all are followed to their ends.
+"""If every index leads to a smaller part of the table than this, all are followed to their ends.
 
 A scan reads a row in a fifteenth of the time that a look-up takes from the disk, and in a seventh of that from memory.
 """
@@ -72,13 +72,13 @@ async def about_how_many(database: Database) -> int:
 
 
 async def _places(database: Database, query: Query, ways: Iterable[Way], behind: int) -> list[int]:
-    """When the instances so many places behind the newest were started, by the ways that have so many."""
+    """The start times of the instances that many places behind the newest, for the access paths that have as many."""
     asked = [place(database, query, way, behind) for way in ways if not way.looked_up]
     return [int(answer.rows[0][0]) for answer in await database.ask(*asked) if answer.rows]
 
 
 async def _rows(database: Database, selects: Iterable[Statement]) -> list[InstanceRow]:
-    """The rows of all these statements, each once, in one moment."""
+    """The rows of all these statements, each once, from one snapshot."""
     statements = list(selects)
     if len(statements) == 1:
         answers = await database.ask(*statements)

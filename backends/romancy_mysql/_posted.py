@@ -1,7 +1,8 @@
-"""Watches for the commit of what was written into a caller's transaction, because nothing announces it.
+"""Watches for the commit of writes in a caller's transaction, because nothing announces it.
 
-After the commit, the mail is counted, waiting callers are woken, and messages are dispatched from their addresses. What
-is not seen for half a minute was rolled back, or belongs to a transaction so long that the sweep may find it.
+After the commit, the mail is counted, waiting callers are woken, and messages are dispatched from their addresses.
+Writes that are not seen within half a minute were rolled back, or belong to a long transaction and are left to the
+sweep.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Posted:
         self._looking: asyncio.Task[None] | None = None
 
     def add(self, starts: Iterable[str], mail: Iterable[Delivery], messages: Iterable[Posting] = ()) -> None:
-        """Watch for these, which the caller's transaction has just written."""
+        """Watch for these writes of the caller's transaction."""
         self._starts |= set(starts)
         self._mail |= {(one.instance_id, one.delivery_id) for one in mail}
         self._messages |= {(place.address, one.message_id) for one in messages for place in one.places}
@@ -58,7 +59,7 @@ class Posted:
                 self._looking = asyncio.create_task(self._look_until_seen())
 
     def look_now(self) -> None:
-        """From any thread: the caller's transaction has ended."""
+        """Look now, from any thread: the caller's transaction has ended."""
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._woken.set)
 

@@ -1,4 +1,4 @@
-"""Posting: messages that are kept at addresses until they are dispatched."""
+"""Posts messages, which are kept at addresses until they are dispatched."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def post(database: Database, batch: Sequence[Posting]) -> list[Delivered]:
 
 
 async def _settle(database: Database, todo: list[tuple[int, Posting]], answers: dict[int, Delivered]) -> None:
-    """Accept what can be accepted. The second of two copies in one batch shares the fate of the first."""
+    """Accept what can be accepted. Of two copies in one batch, the second gets the outcome of the first."""
     for attempt in range(_ROUNDS):
         write = Write(database.__getitem__)
         tried = [(place, one) for place, one in todo if write.add_posting(one)]

@@ -47,7 +47,7 @@ class Prepared:
 
 
 def _size(size: int) -> bytes:
-    """A length that takes more than one byte."""
+    """The encoding of a length that takes more than one byte."""
     if size < _TWO_BYTES:
         return b"\xfc" + size.to_bytes(2, "little")
     if size < _THREE_BYTES:

@@ -149,13 +149,13 @@ class Reader:
         return data[at : at + size]
 
     async def _more(self, wanted: int) -> None:
-        """Have at least that many bytes at hand, and what else has arrived."""
+        """Read until at least that many bytes are in the buffer."""
         parts = [self._data[self._at :]]
         missing = wanted - len(parts[0])
         while missing > 0:
             part = await self._stream.read(max(missing, _CHUNK))
             if not part:
-                raise OperationalError(CR.CR_SERVER_LOST, "the server has hung up")
+                raise OperationalError(CR.CR_SERVER_LOST, "the server closed the connection")
             parts.append(part)
             missing -= len(part)
         self._data = b"".join(parts)
@@ -205,4 +205,4 @@ def _number(packet: bytes, at: int) -> tuple[int, int]:
 
 
 def _out_of_step() -> OperationalError:
-    return OperationalError(CR.CR_COMMANDS_OUT_OF_SYNC, "the answer is not one to what was asked")
+    return OperationalError(CR.CR_COMMANDS_OUT_OF_SYNC, "the answer does not fit the request")

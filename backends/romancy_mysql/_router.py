@@ -67,14 +67,14 @@ class MySQLRouter:
         return InterestKind(found) if found not in ("first", "free") else None
 
     async def _kept_ids(self, interest: Interest) -> list[tuple[str, bytes]]:
-        """What the first interest in copies discards. Read without locks: see `routing.sql`."""
+        """The messages that the first interest in copies discards. Read without locks: see `routing.sql`."""
         if interest.kind is not InterestKind.COPY:
             return []
         (answer,) = await self._database.ask(self._database.statement("kept_ids", address=interest.address))
         return [(interest.address, line[0]) for line in answer.rows]
 
     async def _register(self, wire: Wire, owner: Owner, interest: Interest, kept: Sequence[tuple[str, bytes]]) -> str:
-        """Judge and write in one packet, while the address is locked. Returns what `judge_interest` found."""
+        """Check and write in one packet, while the address is locked. Returns the finding of `judge_interest`."""
         database = self._database
         other = _EXCLUDES.get(interest.kind, "")
         judging = database.statement(

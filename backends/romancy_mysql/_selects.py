@@ -22,7 +22,7 @@ __all__ = ["merged", "place", "scan", "select"]
 
 
 def select(database: Database, query: Query, way: Way) -> Statement:
-    """The rows of one way, in the order of its index."""
+    """The rows of one access path, in the order of its index."""
     table = database.table("instances")
     wanted = b"select " + columns(database) + b" from "
     if way.looked_up:
@@ -33,7 +33,7 @@ def select(database: Database, query: Query, way: Way) -> Statement:
 
 
 def merged(database: Database, query: Query, ways: list[Way]) -> Statement:
-    """All ways at once, merged by the server. Only the rows of this page are read."""
+    """All access paths at once, merged by the server. Only the rows of this page are read."""
     table = database.table("instances")
     places = [
         b"(select i.instance_id, i.created_at from " + table + b" i force index (" + way.index + b")"
@@ -48,7 +48,7 @@ def merged(database: Database, query: Query, ways: list[Way]) -> Statement:
 
 
 def scan(database: Database, query: Query, ways: list[Way]) -> Statement:
-    """All rows of these ways, in the order of the table. The server sorts the ids of those that match."""
+    """All rows of these access paths, in the order of the table. The server sorts the ids of matches."""
     table = database.table("instances")
     each = [b" and ".join([*way.where, *way.also]) for way in ways]
     one_of = [b"(" + b" or ".join(each) + b")"] if all(each) else []
@@ -59,7 +59,7 @@ def scan(database: Database, query: Query, ways: list[Way]) -> Statement:
 
 
 def place(database: Database, query: Query, way: Way, behind: int) -> Statement:
-    """When the instance was started that has so many newer ones before it in the index of this way."""
+    """The start time of the instance with that many newer ones before it in the index of this access path."""
     where = [*way.where, *_bounds(query, b"i")]
     text = b" where " + b" and ".join(where) if where else b""
     origin = database.table("instances") + b" i force index (" + way.index + b")" + text
@@ -79,7 +79,7 @@ def _order(query: Query, first: bytes) -> bytes:
 
 
 def _bounds(query: Query, first: bytes) -> Iterable[bytes]:
-    """The part of the order of pages that is asked for."""
+    """The conditions for the requested part of the order of pages."""
     if query.since is not None:
         yield b"%b.created_at >= %b" % (first, literal(query.since))
     if query.after is not None:

@@ -1,11 +1,11 @@
-"""Waiting for a change inside the server, so that rest costs few statements and yet ends within a moment.
+"""Waits for a change inside the server, so that idle stores send few statements and still react quickly.
 
-MySQL and MariaDB have nothing like LISTEN. One statement sleeps a few hundredths of a second again and again, and
-between two sleeps it reads the newest entry of the index of changes. It answers when that entry is newer than what is
-known, or after `SECONDS`. It runs on a connection of its own, which sees what is not committed yet: only so does a
-statement see what others write while it runs. So a change may be announced before its commit, or although it is never
-committed. An ordinary look follows each announcement and decides. After announcements in vain, ordinary polls take
-over for a while: longer each time, because a long transaction may be the cause.
+MySQL and MariaDB have nothing like LISTEN. One statement repeatedly sleeps for a few hundredths of a second and reads
+the newest entry of the index of changes. It answers when that entry is newer than the last known one, or after
+`SECONDS`. It runs on a connection of its own, which reads uncommitted rows: otherwise, a statement does not see rows
+that others write while it runs. So a change may be announced before its commit, or although it is never committed. An
+ordinary poll follows each announcement and decides. After false announcements, ordinary polls replace the wait for a
+while, longer each time, because a long transaction may be the cause.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _AFTER_FAILURE: Final = 10.0
 
 
 class ServerWait:
-    """Waits in the server for one store, and tells when ordinary polls do better."""
+    """Waits in the server for one store, and decides when ordinary polls are better."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -43,11 +43,11 @@ class ServerWait:
 
     @property
     def may_wait(self) -> bool:
-        """Whether the server is to be asked to wait."""
+        """Whether to wait in the server instead of polling."""
         return self._database.settings.listen and asyncio.get_running_loop().time() >= self._rests_until
 
     async def wait(self, since: int) -> None:
-        """Return after something was touched later than `since`, after `SECONDS`, or when the server refuses."""
+        """Return once a row was touched later than `since`, after `SECONDS`, or when the server refuses."""
         database = self._database
         seconds = min(SECONDS, database.settings.timeout / _PART_OF_TIMEOUT)
         ticks = max(1, round(seconds * 1000 / _TICK_MS))
@@ -55,7 +55,7 @@ class ServerWait:
         try:
             (answer,) = await database.ask(statement, pool=database.waiting)
             self._announced = bool(answer.rows)
-        except StorageUnavailableError:  # the look that follows meets the error as well
+        except StorageUnavailableError:  # the poll that follows gets the error as well
             self._pause(_AFTER_FAILURE)
         except Exception as error:  # noqa: BLE001 - a server or proxy that ends long statements is polled instead
             if not self._has_warned:
@@ -64,7 +64,7 @@ class ServerWait:
             self._pause(_AFTER_FAILURE)
 
     def judge(self, *, found: bool) -> None:
-        """Note whether the look that followed found a change."""
+        """Record whether the poll that followed found a change."""
         announced, self._announced = self._announced, False
         if found:
             self._rest = _FIRST_REST

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["MySQLSession", "open_session"]
 
 _GUARD = b"; savepoint romancy_session"
-# The user may have changed how statements are read. Romancy's must keep their meaning.
+# The user may have changed how statements are parsed. Romancy's must keep their meaning.
 _RELEASE = Statement("session.release", READING.encode() + b"; release savepoint romancy_session")
 _ENDED = (
     "the session's transaction was ended by user code (COMMIT, ROLLBACK, DDL, a deadlock that was swallowed); "
@@ -158,13 +158,13 @@ class MySQLSession:
     async def roll_back(self) -> None:
         """Undo everything. A broken connection needs nothing more."""
         self._let_go()
-        if self._guard.busy:  # with a statement whose answer is not awaited
+        if self._guard.busy:  # a statement's answer is still outstanding
             self._guard.abort()
         if not self._guard.closed:
             await self._database.roll_back(self._guard)
 
     def _explained(self, error: MySQLError) -> StorageUnavailableError | None:
-        """The error for a user's statement that met a passing trouble. None if the statement is at fault."""
+        """The error for a user's statement that met a transient failure. None if the statement is at fault."""
         explained = translate(error, "a statement of the session", self._database.settings.where)
         if isinstance(explained, TransientError):
             return self._try_again(f"the session {_why_not(explained)} (error {code_of(error)})")
@@ -200,7 +200,7 @@ class MySQLSession:
         return True
 
     async def _settled(self, item: Item) -> frozenset[object]:
-        """The messages that would be refused anyway, which is no reason to refuse the item."""
+        """The messages that are settled already, which is no reason to refuse the item."""
         if not isinstance(item, Append) or not (item.deliveries or item.postings):
             return frozenset()
         facts = await look(self._database, self._send, (), item.deliveries, item.postings)
@@ -225,7 +225,7 @@ class MySQLSession:
             raise UsageError(OVER)
 
     def _let_go(self) -> None:
-        """Take the transaction from the user. From here on Romancy ends it."""
+        """End the user's access to the transaction. From here on, only Romancy uses it."""
         self.done = self._guard.ending = True
 
 
@@ -287,7 +287,7 @@ def _why_not(error: TransientError) -> str:
 
 
 def _write(database: Database, item: Item, worker: str | None, settled: frozenset[object]) -> Write:
-    """The item's rows. The receivers of its deliveries are told after the commit: their rows are not locked here."""
+    """The item's rows. The counters of its receivers move after the commit, so their rows are not locked here."""
     write = Write(database.__getitem__, worker=worker, session=True)
     write.add(item, skip=settled)
     return write

@@ -4,7 +4,7 @@
 
 | option | default | meaning |
 |---|---|---|
-| `prefix` | `romancy_` | what the tables' names begin with |
+| `prefix` | `romancy_` | the prefix of the tables' names |
 | `pool_size` | 10 | connections at most: one for heartbeats, up to half for sessions, the rest for everything else |
 | `pool_timeout` | 30 | seconds to wait for one of them |
 | `timeout` | 30 | seconds a statement of Romancy's own may take |
@@ -81,7 +81,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     @property
     def local(self) -> bool:
-        """Whether the server is on this machine, so that no one in between can listen."""
+        """Whether the server is on this machine, so that the traffic cannot be intercepted."""
         if self.socket or self.host == "localhost":
             return True
         try:

@@ -1,4 +1,4 @@
-"""Where slices of the order of pages end, and which workflows have not declared a path."""
+"""Finds where slices of the order of pages end, and which workflows have not declared a path."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 The driver has no prepared statements over the wire, and its own `executemany` recognises only some statements.
 Statements are therefore composed here: constant text from `queries.sql`, and values as literals that cannot be read as
 anything else. Every string is a binary literal, and every statement is ASCII, whatever the connection's character set:
-while a statement holds other bytes, MySQL's list of running statements fails for everyone who reads it.
+while a statement holds other bytes, MySQL's list of running statements fails for every reader.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 
 
 class Raw(bytes):
-    """SQL text that is ready to send. Everything else is a value."""
+    """SQL text that is ready to send, as opposed to a value."""
 
     __slots__ = ()
 
@@ -81,7 +81,7 @@ class Template:
         return Raw(b"".join(parts))
 
     def refusing(self, sql: bytes) -> bytes:
-        """This query, rendered, but failing for a row that is there already, which it would have kept."""
+        """This query, rendered so that it fails for an existing row instead of keeping it."""
         return sql[: len(sql) - self._kept]
 
     def statement(
@@ -126,7 +126,7 @@ def comma(values: Iterable[Value]) -> Raw:
 
 
 def as_select(rows: Iterable[Raw]) -> Raw:
-    """Rows, each the `comma` of its values, as a query. Tables read in it are not locked, as those in VALUES are."""
+    """Rows, each the `comma` of its values, as a query. Unlike VALUES, it does not lock the tables it reads."""
     return Raw(b"select " + b" union all select ".join(rows))
 
 

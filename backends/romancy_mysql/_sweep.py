@@ -1,8 +1,8 @@
-"""The sweep of the routing: finds what a crash left between a commit and its dispatch.
+"""The sweep of the routing: finds messages and interests that a crash left between a commit and its dispatch.
 
-Rows that no sweep has looked at are found by an index. A sweep marks what is still there when it has dispatched: what
-comes later is dispatched by its writer, or found by a later sweep. Interests of ended instances are looked for page by
-page, one page in each sweep, so that a sweep costs no more when many wait.
+Rows that no sweep has looked at are found by an index. After its dispatch, a sweep marks the rows that remain. Later
+rows are dispatched by their writers, or found by a later sweep. Interests of ended instances are searched page by page,
+one page in each sweep, so that the cost of a sweep does not grow with the number of waits.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Sweep:
         return Dispatched(delivered=done.delivered, more=more, held_up=done.held_up)
 
     async def _drop(self, outlived: Answer) -> None:
-        """Remove the interests of a page whose instances have ended, and go on behind it the next time."""
+        """Remove the interests of a page whose instances have ended. The next sweep takes the next page."""
         rows = outlived.rows
         over = [tuple(line[:3]) for line in rows if line[3]]
         if over:
@@ -74,7 +74,7 @@ class Sweep:
         self._place = (owner, life, interest_id)
 
     async def _mark(self, messages: Sequence[tuple[Any, ...]], interests: Sequence[tuple[Any, ...]]) -> int:
-        """Mark what is still there. What came back or was registered again in the meantime keeps its own mark."""
+        """Mark the rows that remain. Rows that came back or were registered again in between keep their marks."""
         database = self._database
         marks = [
             database[name].statement(source(columns, rows), age=_YOUNG)

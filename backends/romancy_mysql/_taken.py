@@ -1,4 +1,4 @@
-"""Gives back what was routed to an owner who has no use for it."""
+"""Gives back messages that were routed to an owner who cannot use them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def give_back(database: Database, mail: Sequence[tuple[str, str]]) -> int:
 
 
 async def give_back_letters(database: Database, subscriber: str, letter_ids: Sequence[str]) -> int:
-    """The same for letters."""
+    """Keep taken letters at their addresses again, and remove copies; return how many there were."""
     if not letter_ids:
         return 0
     ids = comma(sorted(set(letter_ids)))

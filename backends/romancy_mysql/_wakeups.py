@@ -1,4 +1,4 @@
-"""Waiting for work: stores of one process tell each other at once; changes of other processes are found by polling.
+"""Waits for work: stores of one process notify each other at once; polls find the changes of other processes.
 
 A poll is one indexed query for the rows touched since the last poll. Polls are frequent after a change. While nothing
 happens they slow down, with jitter, and then the server is asked to wait for a change (`_server_wait.py`). A store
@@ -36,7 +36,7 @@ _PATIENT = 0.1
 """Seconds between polls from which on the server is asked to wait."""
 _SLOWEST_OUTBOX = 0.5
 _PER_ROW = 0.0003
-"""Seconds of rest for each row that a poll found."""
+"""Seconds of pause for each row that a poll found."""
 _AFTER_FAILURE = 1.0
 _LOOK_BACK, _LOOK_FAR_BACK = 150_000, 3_000_000
 _FAR_EVERY = 0.3
@@ -61,14 +61,16 @@ class Wakeups:
         self._looking: asyncio.Task[None] | None = None
         self._server_wait = ServerWait(database)
         self._pace = self._quickest = _QUICKEST
-        """The seconds between two polls, and the least number of seconds after what the last one found."""
+        """The seconds between two polls, and the least seconds until the next one after the rows that the last one
+        found.
+        """
         self._hurry = asyncio.Event()
         self._looked_at = self._far_at = self._everything_at = 0.0
         self._reached = 0
         self._recent: dict[str, int] = {}
 
     async def open(self) -> None:
-        """Begin. No change after this is missed."""
+        """Begin. Changes after this are not missed."""
         if self._loop is not None:
             return
         self._loop = asyncio.get_running_loop()
@@ -100,13 +102,13 @@ class Wakeups:
             sibling.hear_from(self._loop, ids)
 
     def hear_from(self, loop: asyncio.AbstractEventLoop | None, ids: frozenset[str]) -> None:
-        """Receive changes from a store, which may live on another loop."""
+        """Receive changes from a store, which may be on another loop."""
         if self._loop is loop:
             self._hear(ids)
         elif self._loop is not None:
             try:
                 self._loop.call_soon_threadsafe(self._hear, ids)
-            except RuntimeError:  # that loop is closed, and every caller on it gone
+            except RuntimeError:  # that loop is closed, so no caller waits on it
                 with _lock:
                     _siblings[self._database.settings.identity].discard(self)
 
@@ -144,7 +146,7 @@ class Wakeups:
             try:
                 await self._look(everything=failed)
                 failed = False
-            except StorageError:  # claims meet the error as well, and report it
+            except StorageError:  # claims get the error as well, and report it
                 failed, self._pace = True, _AFTER_FAILURE
             except Exception:  # noqa: BLE001 - it is logged, and polling goes on
                 _log.exception("cannot look for work; looking again")
@@ -152,7 +154,7 @@ class Wakeups:
             await self._rest()
 
     async def _rest(self) -> None:
-        """Wait until the next poll is due, or less if something happened and polling has become slow."""
+        """Wait until the next poll is due, or shorter if a change was reported and polling has become slow."""
         if self._pace >= _PATIENT and self._server_wait.may_wait:
             await self._server_wait.wait(self._reached)
             return
@@ -188,7 +190,7 @@ class Wakeups:
             self._everything_at, pace = now, self._pace
             self._hear(None)
             if not fresh:
-                self._pace = min(pace * _SLOWER, _SLOWEST)  # nothing is known to have happened
+                self._pace = min(pace * _SLOWER, _SLOWEST)  # no change is known
         elif fresh:
             self._hear(fresh)
         else:

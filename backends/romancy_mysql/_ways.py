@@ -1,4 +1,4 @@
-"""The ways to the rows of a search: which index gives them in the order of pages, and for which of its values.
+"""The access paths of a search: which index gives its rows in the order of pages, and for which of its values.
 
 Instances whose declared paths do not contain the path of a condition have no rows in `romancy_index`. They are searched
 by their projection in addition, unless the search names workflows that have always declared the path.
@@ -29,16 +29,16 @@ _NAMES_MERGED = 100
 
 
 class Way(Struct, frozen=True):
-    """One way to rows: the index that gives the order of pages, and the conditions on its columns."""
+    """One access path: the index that gives the order of pages, and the conditions on its columns."""
 
     index: bytes
     where: tuple[bytes, ...] = ()
     also: tuple[bytes, ...] = ()
-    """What the index does not know of the rows."""
+    """The conditions that the index does not answer."""
     looked_up: bool = False
     """The rows are found in `romancy_index`, with the alias x."""
     by_status: bool = False
-    """The way itself asks for one status."""
+    """The access path itself is restricted to one status."""
 
 
 async def known(database: Database, query: Query) -> tuple[list[bytes] | None, dict[bytes, set[str]]]:
@@ -59,7 +59,7 @@ async def known(database: Database, query: Query) -> tuple[list[bytes] | None, d
 
 
 def ways_to(query: Query, names: list[bytes] | None, sets: dict[bytes, set[str]]) -> list[Way]:
-    """All ways to the rows. Together they meet every matching row, each in the order of its index."""
+    """All access paths of a query. Together they reach every matching row, each in the order of its index."""
     named = () if names is None else (b"i.workflow_name in (" + comma(names) + b")",)
     by_index = _by_index(query, sets)
     if by_index:
@@ -73,7 +73,7 @@ def ways_to(query: Query, names: list[bytes] | None, sets: dict[bytes, set[str]]
 
 
 def _by_index(query: Query, sets: dict[bytes, set[str]]) -> list[Way]:
-    """The ways of a condition on a declared path. Empty if no condition is on one."""
+    """The access paths of a condition on a declared path. Empty if there is no such condition."""
     declared = {path for paths in sets.values() for path in paths}
     for condition in sorted(query.conditions, key=_usefulness):
         wanted = _indexable(condition)
@@ -106,7 +106,7 @@ def _usefulness(condition: Condition) -> int:
 
 
 def _indexable(condition: Condition) -> Predicate | None:
-    """The index's condition that holds wherever the condition holds. None for absence, which leaves no row there."""
+    """The index's condition that holds wherever the condition holds. None for absence, which has no row there."""
     predicate = index_predicate(condition.predicate)
     if isinstance(predicate, Missing) or (isinstance(predicate, In) and predicate.or_missing):
         return None
@@ -114,5 +114,5 @@ def _indexable(condition: Condition) -> Predicate | None:
 
 
 def in_index_alone(query: Query, way: Way) -> bool:
-    """Whether the index alone says which rows match."""
+    """Whether the index alone decides which rows match."""
     return not query.conditions and not way.also and (way.by_status or not query.statuses)

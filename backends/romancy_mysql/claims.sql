@@ -1,8 +1,8 @@
 -- Claims of instances, and what comes with them. The rules of queries.sql hold here too.
 
 -- name: claim_due
--- Due instances of one workflow, longest due first, without those that another transaction holds. By another index,
--- which old statistics may suggest, the query would lock every row it looks at.
+-- Due instances of one workflow, longest due first, without those that another transaction holds. With another index,
+-- which old statistics may suggest, the query would lock every row it reads.
 (select i.instance_id, i.wake_at
 from romancy_instances i force index (claim)
 where i.workflow_name = :workflow_name
@@ -14,8 +14,8 @@ limit :limit
 for update skip locked)
 
 -- name: claim_owned
--- What the worker already owns, because an earlier answer may have been lost. Not locked: a row that another
--- transaction holds for a moment would be left out, and is not asked for again.
+-- The instances that the worker already owns, because an earlier answer may have been lost. Not locked: otherwise a row
+-- that another transaction holds for a moment would be left out and never asked for again.
 (select i.instance_id, 0 as wake_at from romancy_instances i force index (owned) where i.owner = :worker)
 
 -- name: take_claimed
@@ -26,7 +26,7 @@ where i.instance_id in (:ids)
     and exists (select 1 from romancy_workers w where w.token = :worker and w.dead = 0)
 
 -- name: read_claimed
--- What the worker must know of the instances, beginning with the columns on mail of `read_mailboxes`.
+-- The columns of claimed instances, beginning with the columns on mail of `read_mailboxes`.
 select i.instance_id, i.life, i.signals,
     (select cast(coalesce(sum(octet_length(x.body)), 0) as signed) from romancy_inbox x where x.instance_id = i.instance_id),
     i.workflow_name, i.status, i.code, i.run_from,

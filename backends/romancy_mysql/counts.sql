@@ -1,7 +1,7 @@
--- Counts for people who look, each from a bounded part of an index, and the ends of slices of the order of pages.
+-- Counts for displays, each from a bounded part of an index, and the ends of slices of the order of pages.
 
 -- name: place_behind
--- The instance so many places behind another one, newest first.
+-- The instance that many places behind another one, newest first.
 select created_at, instance_id from romancy_instances force index (by_age)
 where created_at <= :at and (created_at < :at or instance_id < :instance_id)
 order by created_at desc, instance_id desc

@@ -23,8 +23,8 @@ limit :limit
 for update skip locked
 
 -- name: outbox_judge
--- Of messages that this transaction holds, those with an older pending one of the same key. It sees every end that was
--- committed before the messages were locked.
+-- Of messages that this transaction has locked, those with an older pending one of the same key. The query sees every
+-- end that was committed before the messages were locked.
 select o.outbox_id, o.order_key is not null and exists (
     select 1 from romancy_outbox older force index (by_order)
     where older.order_key = o.order_key and older.state = _binary'pending'
@@ -35,17 +35,17 @@ where o.outbox_id in (:ids)
 order by o.next_at, o.at, o.outbox_id
 
 -- name: outbox_park
--- Messages that come after others with their keys.
+-- Park messages that come after others with their keys.
 update romancy_outbox set next_at = null where outbox_id in (:ids)
 
 -- name: outbox_claim
--- Messages that a relay sends, until its lease is over.
+-- Give messages to a relay until its lease expires.
 update romancy_outbox
 set claim = :claim, next_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) + :lease
 where outbox_id in (:ids)
 
 -- name: outbox_claimed
--- What a claim has given.
+-- The messages of a claim.
 select outbox_id, topic, body, order_key, instance_id, at, greatest(at, queued_at), state, attempts, next_at, claim,
     error, ended_at
 from romancy_outbox
@@ -53,7 +53,7 @@ where outbox_id in (:ids)
 order by at, outbox_id
 
 -- name: outbox_settle
--- What has become of claimed messages.
+-- Record the outcomes of claimed messages.
 update :source romancy_outbox o
 set o.state = :state,
     o.attempts = o.attempts + :counted,
@@ -75,7 +75,7 @@ order by at, outbox_id
 limit 1)
 
 -- name: outbox_promote
--- Make these messages due, if they are parked. A claim that is parking one is waited for.
+-- Make these messages due, if they are parked. Waits for a claim that is parking one.
 update romancy_outbox
 set next_at = coalesce(next_at, timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)))
 where outbox_id in (:ids) and state = _binary'pending'
@@ -115,7 +115,7 @@ from (select at from romancy_outbox force index (due) where state = _binary'pend
 select count(*) from (select 1 from romancy_outbox force index (by_end) where state = :state limit :most) c
 
 -- name: outbox_requeue
--- Finished messages are to be sent again.
+-- Queue finished messages again.
 update romancy_outbox
 set state = _binary'pending', attempts = 0, ended_at = null,
     queued_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)),

@@ -10,9 +10,10 @@
 -- ---------------------------------------------------------------------------------------------------- log and instances
 
 -- name: append_log
--- The fence: the row goes in if its key is free. For a single row, :rows is one SELECT with `from_living`. Of several
--- rows the first has its writer as `living_writer`. They are VALUES if the statement stands alone, and SELECT … UNION
--- ALL within a transaction, which reads the worker's row without locking it. `predecessors` is added to either.
+-- The fence: the row is inserted if its key is free. For a single row, :rows is one SELECT with `from_living`. Of
+-- several rows, the first gets its writer from `living_writer`. They are VALUES if the statement stands alone, and
+-- SELECT … UNION ALL within a transaction, which reads the worker's row without locking it. `predecessors` is added to
+-- either.
 insert into romancy_log (instance_id, life, seq, writer, body) :rows
 on duplicate key update seq = romancy_log.seq
 
@@ -44,9 +45,9 @@ on duplicate key update life = romancy_instances.life
 timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) + :delay
 
 -- name: change_instances
--- What an append changes in its instance's row. Mail that the owner has not seen, by the counter, keeps the instance
--- from sleeping and from ending. An ended instance can only be reopened. Refused by '' means that all code versions are
--- forgiven. :continued is empty if no workflow continues as new.
+-- The changes of an append to its instance's row. Mail that the owner has not seen, by the counter, keeps the instance
+-- from sleeping and from ending. An ended instance can only be reopened. Refused by '' clears the refusals of all code
+-- versions. :continued is empty if no workflow continues as new.
 update :source romancy_instances i
 set
     i.status = :status,
@@ -81,7 +82,7 @@ insert into romancy_index_sets (workflow_name, index_paths, paths) values :rows
 on duplicate key update index_paths = romancy_index_sets.index_paths
 
 -- name: renew_index_sets
--- The same for runs that begin anew. Most are known, and then nothing is locked.
+-- The same for runs that continue as new. Most sets are known, and then nothing is locked.
 insert into romancy_index_sets (workflow_name, index_paths, paths)
 select i.workflow_name, :index_paths, :paths
 from :source romancy_instances i
@@ -184,7 +185,7 @@ where x.instance_id = :instance_id and x.delivery_id = :delivery_id :lock
 select dedupe from romancy_seen where dedupe in (:ids) :lock
 
 -- name: see_uncommitted
--- Let the next statement see rows that are not committed yet, and wait for none.
+-- Let the next statement see uncommitted rows, without waiting for any.
 set transaction isolation level read uncommitted
 
 -- name: free_instances
@@ -198,11 +199,11 @@ select instance_id from romancy_instances where instance_id in (:ids) for update
 set transaction isolation level repeatable read
 
 -- name: begin_moment
--- Begin what one_moment announced.
+-- Begin the transaction that one_moment prepared.
 start transaction with consistent snapshot, read only
 
 -- name: end_moment
--- End it. Nothing was written.
+-- End the transaction. Nothing was written.
 commit
 
 -- name: read_instance
@@ -276,7 +277,7 @@ set d.dead = 1, d.beat_at = timestampdiff(microsecond, '1970-01-01', utc_timesta
 where d.token = :dead and d.dead = 0 and d.beat = :beat
 
 -- name: read_owned
--- What a dead worker owns, with the last seq of each log.
+-- The instances that a dead worker owns, with the last seq of each log.
 select i.instance_id, i.life, greatest(i.last_seq, coalesce((
     select max(l.seq) from romancy_log l where l.instance_id = i.instance_id and l.life = i.life
 ), 0))
@@ -326,7 +327,7 @@ where i.status in (_binary'running', _binary'cancelling', _binary'compensating')
 limit :limit
 
 -- name: count_mail
--- Make the owner look again, and wake sleeping instances.
+-- Make the owner claim again, and wake sleeping instances.
 update romancy_instances i
 set
     i.wake_at = if(i.owner is null and i.status <> _binary'stuck',
@@ -347,12 +348,12 @@ where i.instance_id in (:ids) and i.owner is null and i.wake_at is null
 -- ----------------------------------------------------------------------------------------------------------------- waiting
 
 -- name: touched
--- What waiting callers should hear of: the newest instances, up to a limit, that became due, got mail or ended since.
+-- The news for waiting callers: the newest instances, up to a limit, that became due, got mail or ended since.
 select instance_id, touched_at from romancy_instances force index (touched) where touched_at >= :since order by touched_at desc limit :limit
 
 -- name: await_change
--- One row as soon as something was touched later, committed or not; none after that many ticks. The inner query names a
--- tick, so that the server asks it anew at each of them.
+-- One row as soon as a row was touched later, committed or not; none after that many ticks. The inner query names a
+-- tick, so that the server runs it again at each of them.
 with recursive ticks (tick) as (select 1 union all select tick + 1 from ticks where tick < :ticks)
 select 1 from ticks
 where sleep(:tick_ms / 1000)

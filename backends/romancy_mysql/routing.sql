@@ -1,13 +1,13 @@
--- Messages that are addressed to whoever is interested. The rules of queries.sql hold here too.
+-- Messages that are posted to addresses. The rules of queries.sql hold here too.
 --
--- Others insert messages in transactions that may stay open for long. So no statement here reads a range of messages with
--- locks: it would wait for them. Rows are found without locks, and removed by key and counted.
+-- Messages are inserted in transactions that may stay open for long. So no statement here reads a range of messages
+-- with locks: it would wait for these transactions. Rows are found without locks, and removed by key and counted.
 
 -- --------------------------------------------------------------------------------------------------- in appends and posts
 
 -- name: add_interests
--- Register interests. One that is there is replaced. It keeps its place in the queue if only its condition changes.
--- :rows is a query. The columns are set in this order, and each expression sees those already set.
+-- Register interests. An existing one is replaced. It keeps its place in the queue if only its condition changes. :rows
+-- is a query. The columns are set in this order, and each expression sees those already set.
 insert into romancy_interests (owner, life, interest_id, address, kind, where_)
 select v.owner, v.life, v.interest_id, v.address, v.kind, v.where_
 from (:rows) v
@@ -35,9 +35,9 @@ where m.address = :address and m.message_id = :message_id :lock
 -- ----------------------------------------------------------------------------------------------------------- what to route
 
 -- name: read_messages
--- A page of the messages at these addresses (:rows is a query) that may go somewhere, oldest first. Where nobody is
--- interested, only what goes away then is looked for. A projection is read only where there are conditions. The large
--- limit has the server look for interests once for each address.
+-- A page of the messages at these addresses (:rows is a query) that can be routed, oldest first. At addresses without
+-- interests, only messages that are dropped then are read. A projection is read only where there are conditions. The
+-- large limit makes the server look for interests once for each address.
 select p.address, p.message_id, p.spread, p.at, m.projection
 from (
     select straight_join k.address, k.spread, k.message_id, k.at, a.choosy
@@ -58,7 +58,7 @@ from (
 left join romancy_messages m on p.choosy and m.address = p.address and m.message_id = p.message_id
 
 -- name: read_interests
--- Who is interested in those of these addresses where messages are, and can be given something.
+-- The interests of owners that can receive messages, at those of these addresses that hold messages.
 select i.owner, i.life, i.interest_id, i.address, i.kind, i.where_, i.at
 from (
     select v.address from (:rows) v
@@ -81,20 +81,20 @@ insert into romancy_addresses (address) values :rows
 on duplicate key update address = romancy_addresses.address
 
 -- name: number_addresses
--- Move the numbers of the last copies. A dispatch that was faster has moved them already, and this one begins anew.
+-- Move the numbers of the last copies. If a faster dispatch has moved them already, this one starts again.
 update :source romancy_addresses a
 set a.number = :number
 where a.address = :address and a.number = :last
 
 -- name: hold_interests
--- Keep these interests as they are until the end of the transaction, or fail if one is no more what it was when it was
--- read. A purge, which removes interests first, then waits for it.
+-- Lock these interests until the end of the transaction, or fail if one has changed since it was read. A purge, which
+-- removes interests first, then waits for the transaction.
 select if(count(*) = :count, 0, (select 1 union all select 2))
 from :source romancy_interests i
 where i.owner = :owner and i.life = :life and i.interest_id = :interest_id and i.address = :address for update
 
 -- name: give_mail
--- Put messages into inboxes: copies with a time of their own, what was taken (for an interest) as it was posted.
+-- Put messages into inboxes: copies with a time of their own, taken messages (for an interest) as they were posted.
 insert into romancy_inbox (instance_id, delivery_id, body, at, address, interest, spread, projection)
 select :instance_id, :delivery_id, m.body, coalesce(:at, m.at), m.address, :interest,
     if(:interest is null, null, m.spread), if(:interest is null, null, m.projection)
@@ -112,12 +112,13 @@ where m.address = :address and m.message_id = :message_id
 on duplicate key update letter_id = romancy_letters.letter_id
 
 -- name: end_interests
--- Remove the interests that were answered, if they are as they were read.
+-- Remove the interests that got a message, if they have not changed since they were read.
 delete i from :source romancy_interests i
 where i.owner = :owner and i.life = :life and i.interest_id = :interest_id and i.address = :address and i.at = :at
 
 -- name: drop_messages
--- Remove messages that nobody wanted. All dispatches of an address find them, so what another one holds is left to it.
+-- Remove messages without receivers. All dispatches of an address find them, so rows that another dispatch holds are
+-- left to it.
 delete m
 from (
     select k.address, k.message_id
@@ -129,14 +130,14 @@ from (
 straight_join romancy_messages m on m.address = g.address and m.message_id = g.message_id
 
 -- name: end_messages
--- Remove messages that were given away.
+-- Remove messages that were routed.
 delete m from :source romancy_messages m
 where m.address = :address and m.message_id = :message_id
 
 -- name: hold_free
--- Remove the marks of the messages whose receivers live and are held by nobody else, and hold these receivers. It waits
--- for nobody, so it can follow the locks of a dispatch, although appends lock their instances before all that. Without
--- the limit, MySQL merges the derived table into the statement, and deletes the instances as well.
+-- Remove the marks of the messages whose receivers are open and not locked by others, and lock these receivers. It
+-- never waits, so it can follow the locks of a dispatch, although appends lock their instances first. Without the
+-- limit, MySQL merges the derived table into the statement, and deletes the instances as well.
 delete u
 from (
     select :instance_id as instance_id, :delivery_id as delivery_id
@@ -173,7 +174,7 @@ from :source romancy_inbox x
 where x.instance_id = :instance_id and x.delivery_id = :delivery_id and x.address is not null for update
 
 -- name: return_mail
--- Keep again at its address what was taken and is in these inboxes.
+-- Keep the taken messages of these inboxes at their addresses again.
 insert into romancy_messages (address, message_id, spread, at, body, projection, swept)
 select x.address, x.delivery_id, x.spread, x.at, x.body, x.projection,
     -timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
@@ -182,7 +183,7 @@ where x.instance_id = :instance_id and x.delivery_id = :delivery_id and x.intere
 on duplicate key update address = romancy_messages.address
 
 -- name: drop_mail
--- Remove from inboxes what came from an address.
+-- Remove messages that came from an address from inboxes.
 delete x from :source romancy_inbox x
 where x.instance_id = :instance_id and x.delivery_id = :delivery_id and x.address is not null
 
@@ -191,7 +192,7 @@ where x.instance_id = :instance_id and x.delivery_id = :delivery_id and x.addres
 select count(*) from romancy_letters where subscriber = :subscriber and letter_id in (:ids) for update
 
 -- name: return_letters
--- Keep again at its address what a subscriber has taken.
+-- Keep the messages that a subscriber has taken at their addresses again.
 insert into romancy_messages (address, message_id, spread, at, body, projection, swept)
 select address, message_id, spread, posted_at, body, projection, -timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
 from romancy_letters
@@ -209,8 +210,8 @@ select life from romancy_instances where instance_id = :instance_id
 -- ------------------------------------------------------------------------------------------------------------- registering
 
 -- name: judge_interest
--- What registering an interest meets, while its address is locked: 'gone', a kind that excludes it, 'first' for the first
--- interest in copies, else 'free'. Interests of instances that have ended do not count.
+-- The state that a new interest finds, while its address is locked: 'gone', a kind that excludes it, 'first' for the
+-- first interest in copies, else 'free'. Interests of instances that have ended do not count.
 select case
     when :life <> 0 and not exists (
         select 1 from romancy_instances n where n.instance_id = :owner and n.life = :life and n.status not in (:closed)
@@ -228,7 +229,7 @@ from (
 ) k
 
 -- name: register_interest
--- Write it unless something is in the way.
+-- Write the interest unless it is excluded.
 insert into romancy_interests (owner, life, interest_id, address, kind, where_)
 select v.owner, v.life, v.interest_id, v.address, v.kind, v.where_
 from (:rows) v
@@ -239,20 +240,20 @@ on duplicate key update
     address = v.address, kind = v.kind, where_ = v.where_, swept = 0
 
 -- name: discard_messages
--- Remove what was kept before the first interest in copies.
+-- Remove messages that were kept before the first interest in copies.
 delete m from (:rows) v straight_join romancy_messages m
 where m.address = v.address and m.message_id = v.message_id and @judged = 'first'
 
 -- name: judged
--- What judge_interest has found.
+-- The finding of judge_interest.
 select @judged
 
 -- name: kept_ids
--- What is kept at an address.
+-- The messages at an address.
 select message_id from romancy_messages where address = :address
 
 -- name: list_interests
--- Everybody that is interested in an address and can be given something, the longest registered first.
+-- The interests at an address whose owners can receive messages, the longest registered first.
 select i.owner, i.life, i.interest_id, i.kind, i.where_
 from romancy_interests i force index (by_address)
 left join romancy_instances n on n.instance_id = i.owner and n.life = i.life and n.status not in (:closed)
@@ -266,7 +267,7 @@ order by i.at, i.owner, i.life, i.interest_id
 select letter_id, address, body, at from romancy_letters where subscriber = :subscriber order by letter_id limit :limit
 
 -- name: kept_anywhere
--- A page of the messages that nobody has got.
+-- A page of the undelivered messages.
 select address, message_id, spread, body, at from romancy_messages force index (by_id)
 where message_id > :after order by message_id limit :limit
 
@@ -292,7 +293,7 @@ select owner, life, interest_id, address, at from romancy_interests force index 
 where swept = 0 limit :limit
 
 -- name: sweep_messages
--- A sweep has looked at these. What is young is left: its own dispatch may be on the way.
+-- Mark the messages that a sweep has looked at. Recent ones are left: their own dispatch may be under way.
 update :source romancy_messages m
 set m.swept = 1
 where m.address = :address and m.message_id = :message_id and m.at = :at and m.swept = :swept
@@ -306,7 +307,7 @@ where i.owner = :owner and i.life = :life and i.interest_id = :interest_id and i
     and i.at < timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) - :age
 
 -- name: find_abandoned
--- What ended or missing instances have taken and never consumed.
+-- The messages that ended or missing instances have taken and never consumed.
 select x.instance_id, x.delivery_id
 from romancy_inbox x force index (by_interest)
 left join romancy_instances n on n.instance_id = x.instance_id and n.status not in (:closed)
@@ -332,11 +333,11 @@ left join romancy_instances n on n.instance_id = i.owner and n.life = i.life and
 delete from romancy_interests where owner in (:ids) and life > 0
 
 -- name: hold_taken
--- Lock what these instances have taken.
+-- Lock the messages that these instances have taken.
 select count(*) from romancy_inbox where instance_id in (:ids) and interest is not null for update
 
 -- name: return_taken
--- Keep it again at its address.
+-- Keep these messages at their addresses again.
 insert into romancy_messages (address, message_id, spread, at, body, projection, swept)
 select address, delivery_id, spread, at, body, projection, -timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
 from romancy_inbox
@@ -344,14 +345,14 @@ where instance_id in (:ids) and interest is not null
 on duplicate key update address = romancy_messages.address
 
 -- name: find_expired
--- Old messages at addresses that nobody is interested in.
+-- Old messages at addresses without interests.
 select m.address, m.message_id
 from romancy_messages m force index (by_sweep)
 where m.swept in (0, 1) and m.at < :before and not exists (select 1 from romancy_interests i where i.address = m.address)
 limit :limit
 
 -- name: find_unread
--- Old letters of subscribers that are interested in nothing any more.
+-- Old letters of subscribers without interests.
 select l.subscriber, l.letter_id
 from romancy_letters l
 where l.at < :before and not exists (select 1 from romancy_interests i where i.owner = l.subscriber and i.life = 0)
@@ -363,7 +364,7 @@ delete l from :source romancy_letters l
 where l.subscriber = :subscriber and l.letter_id = :letter_id
 
 -- name: find_unused
--- Addresses where nothing is kept or wanted. A later number is never below the time, so it may begin anew.
+-- Addresses where nothing is kept or wanted. A later number is never below the time, so the count may begin again.
 select a.address
 from romancy_addresses a
 where a.number < :before

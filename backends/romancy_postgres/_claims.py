@@ -59,7 +59,7 @@ async def _sweep(database: Database, signals: Signals, worker: str, names: list[
 
 
 async def _mail(database: Database, request: ClaimRequest, rows: list[asyncpg.Record]) -> tuple[list[Mailbox], bool]:
-    """The mailboxes to give out now, and whether there are more. Empty ones of fresh instances are left out."""
+    """The mailboxes for this answer, and whether there are more. Empty ones of instances just claimed are left out."""
     waiting = [Waiting(row["instance_id"], row["signals"], row["size"], row["fresh"]) for row in rows]
     chosen, more = choose_mail(waiting, request)
     by_id = {row["instance_id"]: row for row in rows}
@@ -81,7 +81,7 @@ def _claimed(row: asyncpg.Record, box: asyncpg.Record) -> Claimed:
     known = ("head", "head_writer", "status", "crashes", "log")
     fields: dict[str, Any] = {name: row[name] for name in Claimed.__struct_fields__ if name not in known}
     head = box["head"]
-    crashes = row["crashes"] if row["crash_seq"] == head else 0  # a log that has grown since clears the suspicion
+    crashes = row["crashes"] if row["crash_seq"] == head else 0  # a log that has grown since resets the count
     log = tuple(box["log"] or ())
     whole = len(log) == head - row["run_from"] + 1
     return Claimed(

@@ -43,8 +43,8 @@ PathSet = tuple[str, str]
 class Flat:
     """A column for the driver, which iterates every array twice.
 
-    First the driver asks two abstract base classes of each element whether it is an array too, then it writes the
-    elements. The question costs seven times as much as the writing, and the answer is known: the first iteration yields
+    First the driver checks each element against two abstract base classes (is it an array?), then it writes the
+    elements. The check costs seven times as much as the writing, and its answer is known. So the first iteration yields
     nothing.
     """
 

@@ -63,12 +63,12 @@ class Commits:
         """As `Store.commit` promises."""
         if len(batch) == 1 and type(item := batch[0]) is Append and item.plain and not self._database.settings.pooled:
             check_step(item, worker)
-            # Most batches are such an append. It costs little more than its statement.
+            # Most batches are one such append. This path costs little more than the statement.
             row = (item.instance_id, item.life, item.seq, item.writer, item.body, item.behind)
             try:
                 count = await self._database.run_at_once("append_one", worker, *row)
             except DRIVER_ERRORS:
-                pass  # the long way handles the error
+                pass  # the general path below handles the error
             else:
                 return [Outcome.ACCEPTED if count else await self._explained(item, worker)]
         check_batch(batch, worker)
@@ -84,7 +84,7 @@ class Commits:
         return reasons[item.instance_id]
 
     async def learn_sets(self, sets: dict[PathSet, list[str]]) -> None:
-        """Record sets of declared paths for searches, before the first instance of a workflow with such a set."""
+        """Record sets of declared paths for searches, before the first instance with such a set is written."""
         unknown = sets.keys() - self._known_sets
         if unknown:
             await self._database.run("index_sets", *set_columns({one: sets[one] for one in unknown}))
@@ -122,7 +122,7 @@ class Commits:
     async def _each_alone(self, write: Part, items: Sequence[Item], worker: str | None) -> Outcomes:
         """Write each item by itself, with short waits, so that one locked row does not delay the others.
 
-        An item that has had no turn when the time is up is LOCKED untried. Its sender sends it again by itself.
+        An item that was not tried when the time is up comes back as LOCKED. Its sender sends it again by itself.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + _APART_SECONDS

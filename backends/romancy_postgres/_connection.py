@@ -43,7 +43,7 @@ _DURABLE: Final = {"synchronous_commit": "on"}
 COMMON_SETTINGS: Final = {
     "application_name": "romancy",
     "default_transaction_isolation": "read committed",
-    # A peer that has vanished silently is noticed in half a minute, not in two hours.
+    # A vanished peer is noticed in half a minute, not in two hours.
     "tcp_keepalives_idle": "15",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
@@ -55,9 +55,10 @@ ENGINE_SETTINGS: Final = {
     "jit": "off",
     # Every query of the engine has an index. Statistics of a table that changes all day must not prevent its use.
     "enable_seqscan": "off",
-    # The engine nearly always wants the first rows in the order of an index. A bitmap collects and sorts them all.
+    # The engine nearly always wants the first rows in the order of an index. A bitmap scan would collect and sort all
+    # rows.
     "enable_bitmapscan": "off",
-    # Most statements take arrays. A plan made for the actual arrays costs five times what it saves.
+    # Most statements take arrays. Planning for the actual arrays costs five times what it saves.
     "plan_cache_mode": "force_generic_plan",
 }
 _CLOSE_TIMEOUT: Final = 2.0
@@ -149,7 +150,7 @@ class Source(Protocol):
 
     @property
     def gate(self) -> Gate | None:
-        """What to await before each statement."""
+        """The gate to await before each statement, if any."""
         ...
 
 

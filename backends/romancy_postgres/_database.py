@@ -86,7 +86,7 @@ class Database:
 
     @property
     def gate(self) -> Gate | None:
-        """What to await before each statement at present."""
+        """The gate to await before each statement at present, if any."""
         return self._gated.gate
 
     async def close(self) -> None:
@@ -123,8 +123,8 @@ class Database:
     async def run_at_once(self, name: str, *arguments: object) -> int:
         """Run one statement, prepared once per connection and sent once, and return how many rows it touched.
 
-        For a statement that is sent so often that its overhead counts. The driver's errors that a retry could mend, and
-        those about values, are raised unchanged: `single` handles them.
+        For a statement that is sent so often that its overhead counts. The driver's errors that a retry could solve,
+        and those about values, are raised unchanged: `single` handles them.
         """
         if not self._opened:
             self.check_open()
@@ -154,9 +154,9 @@ class Database:
         lock_waits: int = _LOCK_WAITS,
         lasting: bool = True,
     ) -> T:
-        """Run statements that stand or fall together. If the transaction must be repeated, the body runs again.
+        """Run statements in one transaction. If the transaction must be repeated, the body runs again.
 
-        A crash of the server may undo one that is not `lasting`, but never without all that was committed later.
+        A crash of the server may undo a transaction that is not `lasting`, but never without all later commits.
         """
         begin = self.begin if lasting else f"{self.begin}; set local synchronous_commit = off"
         return await self._insist(lambda: self._all_or_nothing(body, pool or self.work, begin), lock_waits)
@@ -207,7 +207,7 @@ class Database:
         return answer
 
     def _part(self, connection: EngineConnection, pool: Pool[EngineConnection], error: BaseException) -> None:
-        """Discard the connection of a lone statement that raised this error, or return it if it is in order.
+        """Discard the connection of a lone statement that raised this error, or return it to the pool if it is usable.
 
         Raises the error that the driver should have raised if it raised another one.
         """

@@ -1,11 +1,11 @@
-"""A dispatch: messages at some addresses to the inboxes and letter boxes of those that are interested.
+"""A dispatch: moves messages at some addresses to the inboxes and letter boxes of interested owners.
 
-A look without locks finds the addresses where there is something to do. Most posts and most waits find nothing, and
-cost no more than this look. The rest is one transaction for some addresses: lock them, read interests and messages, let
+A read without locks finds the addresses that have something to route. Most posts and most waits find nothing, and cost
+no more than this read. The rest is one transaction for some addresses: lock them, read interests and messages, let
 `pair` decide, and write. The counters of receivers whose rows are locked move after its commit.
 
-That transaction does not wait for the disk. If a crash of the server undoes it, the messages are where they were, and
-nobody has consumed them: a commit that does is durable, and with it all that came before.
+That transaction does not wait for the disk. If a crash of the server undoes it, the messages are back at their
+addresses. No append can have consumed them: its commit is durable, and with it all earlier ones.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _BEGINNING: Final = (-(2**63), "")
 
 
 class _Moved(Struct):
-    """What a transaction has delivered."""
+    """The deliveries of a transaction."""
 
     mail: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     """Instances and delivery ids."""
@@ -100,7 +100,7 @@ async def _dispatch(database: Database, addresses: Sequence[str], limit: int) ->
 
 
 async def _move(link: Link, addresses: Sequence[str], limit: int) -> _Moved:
-    """Everything between BEGIN and COMMIT. What it reads, it reads after the addresses are locked."""
+    """Everything between BEGIN and COMMIT. All reads follow the locks on the addresses."""
     ordered = sorted(addresses)
     await link.fetch("route_lock", ordered)
     rows = await link.fetch("route_interests", ordered, limit)
@@ -134,7 +134,7 @@ def _wanted(row: asyncpg.Record) -> Wanted:
 
 
 def _wishes(addresses: Sequence[str], wanted: Iterable[Wanted], limit: int) -> list[list[object]]:
-    """Which messages could find somebody: address, spread, how many, and whether their projections are needed."""
+    """Which messages may have receivers: address, spread, how many, and whether their projections are needed."""
     listeners: dict[str, int] = {}
     takers: dict[str, int] = {}
     choosy: set[str] = set()

@@ -1,7 +1,7 @@
 """Translates the driver's errors for a store: wait and retry, come back later, or correct the configuration.
 
 Only this file knows SQLSTATEs. Messages name the server by its URL without the password, and repeat the server's own
-words only where these cannot hold data.
+text only where it cannot hold data.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 DRIVER_ERRORS = (PostgresError, InterfaceError, InternalClientError, OSError, TimeoutError, asyncio.IncompleteReadError)
-"""Everything that a call of the driver may raise because of the server or the network."""
+"""All exceptions that a call of the driver may raise because of the server or the network."""
 
 _LOCK_NOT_AVAILABLE = "55P03"
 _CONTENDED = frozenset({"40001", "40P01", _LOCK_NOT_AVAILABLE})
@@ -72,7 +72,7 @@ def _state(error: BaseException) -> str:
 
 
 def contended(error: BaseException) -> bool:
-    """Whether another transaction was in the way, so that a retry is right."""
+    """Whether another transaction interfered, so that a retry is right."""
     return _state(error) in _CONTENDED
 
 
@@ -87,11 +87,11 @@ def waited_in_vain(error: BaseException) -> bool:
 
 
 def falls_away(error: BaseException) -> bool:
-    """Whether a statement of user code met a server that is away or takes no writes now, whatever the statement.
+    """Whether a statement of user code failed because the server is away or takes no writes now.
 
-    This covers less than what is away for the engine: a statement that takes too long or too much is its own fault.
+    This covers fewer errors than for the engine: a statement that takes too long or too much is itself at fault.
     """
-    if isinstance(error, InternalClientError):  # the driver's own confusion over a connection that is ending
+    if isinstance(error, InternalClientError):  # the driver raises it for a connection that is ending
         return True
     state = _state(error)
     return state in _AWAY_FOR_USERS or (state[:2] == "08" and state not in _POOLER)
@@ -100,7 +100,7 @@ def falls_away(error: BaseException) -> bool:
 def read_only(error: BaseException) -> bool:
     """Whether the connection takes no writes, perhaps even when the database takes them again.
 
-    It keeps the setting that it was made with, or leads to a server that has become a follower.
+    It keeps the setting with which it was made, or its server has become a replica.
     """
     return _state(error) == _READ_ONLY
 
@@ -134,7 +134,7 @@ def translated(error: BaseException, url: StorageURL) -> Exception | None:
     if waited_in_vain(error):
         return LockedError(f"storage {url}: another transaction has held a lock for too long; try again [{state}]")
     if contended(error):
-        return LockedError(f"storage {url}: this transaction had to give way to another one; try again [{state}]")
+        return LockedError(f"storage {url}: this transaction lost against another one; try again [{state}]")
     if refuses_values(error):
         return RefusedValueError(f"storage {url}: the server refuses a value [{state}]")
     if state[:2] in _AWAY_CLASSES or state in _AWAY:

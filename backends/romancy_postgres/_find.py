@@ -143,7 +143,7 @@ def _conditions(query: Query, arguments: _Arguments) -> list[str]:
 
 
 def _position(table: str, query: Query, arguments: _Arguments) -> str:
-    """Between which places of the order of pages the rows are."""
+    """The condition that the rows lie between two places in the order of pages."""
     bounds: list[str] = []
     if query.since is not None:
         bounds.append(f"{table}.created_at >= {arguments.bind(query.since, 'bigint')}")

@@ -1,7 +1,7 @@
 """Connections of other drivers than asyncpg in a transaction of the caller's: psycopg 3, psycopg 2.
 
-They take the statements of the adapter, and their errors become those of asyncpg, which the adapter understands. Only
-what a joined session uses is here.
+They run the adapter's statements, and their errors become those of asyncpg, which the adapter understands. Only the
+calls of a joined session are here.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class _Psycopg(Foreign):
         return await self.run(partial(self._ask_here, query, values))
 
     def _ask_here(self, query: str, values: list[Any]) -> _Answer:
-        psycopg: Any = sys.modules["psycopg"]  # loaded by the one whose connection this is
+        psycopg: Any = sys.modules["psycopg"]  # the caller's connection proves that it is loaded
         with psycopg.RawCursor(self.connection, row_factory=psycopg.rows.tuple_row) as cursor:
             cursor.execute(query, values or None, prepare=False)
             names = tuple(column.name for column in cursor.description or ())
@@ -136,7 +136,7 @@ class _Psycopg2(Foreign):
 
 
 def foreign(joined: Joined) -> Foreign | None:
-    """The connection, if it is of a driver that is known here."""
+    """The wrapped connection, if it is of a known driver."""
     for base in type(joined.connection).__mro__:
         kind = _KINDS.get((base.__module__.partition(".")[0], base.__name__))
         if kind is not None:
@@ -152,12 +152,12 @@ _KINDS: Final[dict[tuple[str, str], Callable[[Any, Run], Foreign]]] = {
 
 
 def _plain(value: Any) -> Any:
-    """Bytes as psycopg 2 does not give them."""
+    """A value with bytes as `bytes`, where psycopg 2 gives memoryviews."""
     return value.tobytes() if type(value) is memoryview else value
 
 
 def _translated(error: Exception, *, closed: bool) -> Exception | None:
-    """The error that asyncpg would have raised for what the server said, or for a lost connection."""
+    """The error that asyncpg would have raised for the server's answer, or for a lost connection."""
     state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
     if state is not None:
         return asyncpg.PostgresError.new({"S": "ERROR", "C": state, "M": _words(error)})

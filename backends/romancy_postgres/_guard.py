@@ -1,7 +1,7 @@
 """The native object of a session: a connection object of the driver's over a socket that stays Romancy's.
 
-It shares the protocol state with the pool's connection, and ends by itself. What the user still holds after the end
-(the object, a method, a statement, a cursor, a coroutine that has not begun) reaches nothing any more.
+It shares the protocol state with the pool's connection, but has its own end. Objects that the user still holds after
+the end (the connection, a method, a statement, a cursor, a coroutine that has not begun) can do nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LASTING = ("reset_type_codec", "set_builtin_type_codec", "set_type_codec")
 
 
 class _Nothing:
-    """What a guard is connected to after the end."""
+    """Stands for the protocol of a guard after the end: refuses everything."""
 
     def is_connected(self) -> bool:
         return False
@@ -41,7 +41,7 @@ class GuardedConnection(asyncpg.Connection):
 
     lender: asyncpg.Connection
     tainted = False
-    """Whether the user has changed what a later session on this connection would meet."""
+    """Whether the user has changed state that a later session on this connection would see."""
     over = False
     _releases = 0
 
@@ -68,7 +68,7 @@ class GuardedConnection(asyncpg.Connection):
         return await super().execute(query, *args, timeout=timeout)
 
     async def _get_statement(self, query: str, *arguments: Any, **options: Any) -> Any:
-        """Check a statement that is prepared. Everything that is not sent as plain text comes through here."""
+        """Check a statement that is prepared. Every statement that is not sent as plain text passes here."""
         self._check_open()
         refuse_postgres_ending(query)
         parent: Any = super()
@@ -81,7 +81,7 @@ class GuardedConnection(asyncpg.Connection):
         self._refuse("reset()")
 
     def terminate(self) -> None:
-        """Break the connection. Nothing of the session has happened then."""
+        """Break the connection, which undoes the whole session."""
         if self.over:
             raise UsageError(OVER)
         self.lender.terminate()
@@ -92,7 +92,7 @@ class GuardedConnection(asyncpg.Connection):
         raise not_yours(what)
 
     def taint(self) -> None:
-        """Note that the user changes what a later session on this connection would meet."""
+        """Record that the user changes state that a later session on this connection would see."""
         self._check_open()
         self.tainted = True
 
@@ -103,7 +103,7 @@ class GuardedConnection(asyncpg.Connection):
         parent._check_open()  # noqa: SLF001 - as above
 
     def _maybe_gc_stmt(self, statement: Any) -> None:
-        """Leave a statement that the user has dropped, perhaps long after the end, to the lender to close."""
+        """Let the lender close a statement that the user has dropped, perhaps long after the end."""
         lender: Any = self.lender
         lender._maybe_gc_stmt(statement)  # noqa: SLF001 - as above
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["count_mail", "deliver"]
 
 _LOCK_WAITS = 2
-"""Lock waits of a second each, after the first. Then the sender hears that an instance is locked."""
+"""Lock waits of a second each, after the first. Then the sender gets an error that an instance is locked."""
 _PART_BYTES = 4 * 1024 * 1024
 
 

@@ -118,7 +118,7 @@ class JoinedSession(PostgresSession):
         return None
 
     async def check_place(self) -> None:
-        """Refuse a connection that sees other tables than this store. Nothing is cached: servers move."""
+        """Refuse a connection that sees other tables than this store. Checked each time: a server may be replaced."""
         try:
             (theirs,) = await self._link.fetch("place")
         except asyncpg.PostgresError as error:
@@ -157,7 +157,7 @@ class JoinedSession(PostgresSession):
 
 
 class ForeignSession(JoinedSession):
-    """The same on a connection of another driver, which does not tell of its commits."""
+    """The same on a connection of another driver, which does not report its commits."""
 
     def __init__(
         self,

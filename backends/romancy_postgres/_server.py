@@ -30,7 +30,7 @@ async def check_server(database: Database) -> str:
     if fsync != "on" and database.settings.durable:
         raise StorageConfigurationError(
             f"{where}: fsync is {fsync} on this server, so that a crash of its machine loses or damages what was "
-            "committed; set fsync = on, or add durability=relaxed to the URL to live with it"
+            "committed; set fsync = on, or add durability=relaxed to the URL to accept that"
         )
     return _short(version)
 

@@ -200,7 +200,7 @@ class PostgresSession:
             await self._transaction.rollback()
 
     def let_go(self) -> None:
-        """Take the transaction from the user. From here on the engine ends it."""
+        """End the user's access to the transaction. From here on, only the engine uses it."""
         self.ended = True
         if self._lent is not None:
             self.doubtful = self.doubtful or self._lent.tainted
@@ -217,7 +217,7 @@ class PostgresSession:
             self.doubtful = True
             raise OutcomeUnknownError(
                 f"storage {self._database.settings.url}: the connection was lost while the session was being "
-                "committed; append something at the same seq to learn what became of it"
+                "committed; append a row at the same seq to find out whether it was committed"
             ) from None
 
     async def _prove_ours(self) -> None:
@@ -243,7 +243,7 @@ class PostgresSession:
             raise UsageError(BESIDE) from None
 
     async def _prepare(self, item: Item, worker: str | None) -> None:
-        """Do what must be done outside of the transaction."""
+        """Do the preparations that must be outside of the transaction."""
         self._refuse_if_ended()
         self._alone.check()
         check_batch([item], worker)
@@ -295,7 +295,7 @@ class PostgresSession:
 
     @asynccontextmanager
     async def _understood(self) -> AsyncGenerator[None]:
-        """Leave the user's own mistakes as the driver's errors, and translate a passing trouble of the server."""
+        """Leave the user's own mistakes as the driver's errors, and translate a transient failure of the server."""
         try:
             yield
         except DRIVER_ERRORS as error:
@@ -344,7 +344,7 @@ async def open_session(database: Database, signals: Signals, commits: Commits) -
 
 
 async def _left_clean(session: PostgresSession) -> bool:
-    """Undo what was not committed. False if the connection cannot be used again, which undoes it as well."""
+    """Roll back. False if the connection cannot be used again, which rolls back as well."""
     try:
         if not session.ended:
             await session.roll_back()

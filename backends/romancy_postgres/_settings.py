@@ -49,8 +49,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     """A pooler in transaction mode stands between: nothing may rely on the state of a server session."""
     listen: bool
     durable: bool
-    """A commit is on the disk when it is acknowledged, whatever the settings of the server, the database or the role.
-    """
+    """An acknowledged commit is on the disk, whatever the settings of the server, the database or the role."""
 
     def __repr__(self) -> str:
         return f"Settings({self.url})"

@@ -1,10 +1,10 @@
 """Wake-ups: this store's changes reach waiting callers here at once and elsewhere by NOTIFY.
 
-Notifications are sent after commits, never inside one: PostgreSQL serialises all transactions that notify. One is sent
-at once, and what changes in the few milliseconds after it goes together. They carry only ids; too many become "look
+Notifications are sent after commits, never inside one: PostgreSQL serialises all transactions that notify. The first is
+sent at once; changes of the next few milliseconds are sent together. They carry only ids; too many become "look
 everywhere". The listener has its own connection and makes a new one when that is lost; then all callers look
-everywhere. A slow safety look covers lost notifications. Without LISTEN (behind a pooler) it is faster, and the only
-way to hear of changes.
+everywhere. A slow poll covers lost notifications. Without LISTEN (behind a pooler) the poll is faster, and the only way
+to see changes.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ class Signals:
         self._listening = asyncio.Event()
         self._looked = 0.0
         self._unfinished: set[asyncio.Task[None]] = set()
-        """Work to finish before the store is closed."""
+        """Tasks to finish before the store is closed."""
         self._closing = False
 
     async def open(self) -> None:
-        """Begin to listen. What is committed after this is heard."""
+        """Begin to listen. Commits after this are reported."""
         self._looked = asyncio.get_running_loop().time()
         self._closing = False
         if not self._database.settings.listen:
@@ -73,10 +73,10 @@ class Signals:
             async with asyncio.timeout(_ANSWER):
                 await self._listening.wait()
         except TimeoutError:
-            self._hear(None)  # it goes on trying; until then the safety look does its work
+            self._hear(None)  # it keeps trying; until then, the slow poll finds changes
 
     async def close(self) -> None:
-        """Send what is to be sent, stop listening, and release all waiting callers."""
+        """Send pending notifications, stop listening, and release all waiting callers."""
         self._closing = True
         if self._unfinished:
             await asyncio.wait(set(self._unfinished), timeout=_ANSWER)
@@ -112,7 +112,7 @@ class Signals:
             self._sender = asyncio.create_task(self._send())
 
     async def wait(self, timeout: float) -> frozenset[str] | None:
-        """As `Store.wait_for_work` promises. All callers waiting at a change hear of it."""
+        """As `Store.wait_for_work` promises. All callers that wait at a change get it."""
         self._database.check_open()
         loop = asyncio.get_running_loop()
         until_look = max(0.0, self._looked + self._look_interval() - loop.time())
@@ -123,7 +123,7 @@ class Signals:
         return None
 
     async def wait_for_outbox(self, timeout: float) -> bool:
-        """Whether the outbox may have news. Without LISTEN this is so from time to time; False after the time-out."""
+        """Whether the outbox may have news; without LISTEN, True at intervals. False after the time-out."""
         self._database.check_open()
         longest = self._look_interval()
         heard = await self._outbox.wait(min(timeout, longest))
@@ -138,10 +138,10 @@ class Signals:
 
     def _look_interval(self) -> float:
         base = _LOOK_WITH_PUSH if self._listening.is_set() else _LOOK_WITHOUT_PUSH
-        return base * random.uniform(0.9, 1.1)  # noqa: S311 - jitter, so that processes do not look all at once
+        return base * random.uniform(0.9, 1.1)  # noqa: S311 - jitter, so that processes do not poll all at once
 
     async def _send(self) -> None:
-        """Send the first change at once. Send what follows it closely together."""
+        """Send the first change at once, and the changes that closely follow it together."""
         while self._outgoing:
             outgoing, self._outgoing = self._outgoing, set()
             try:
@@ -149,7 +149,7 @@ class Signals:
                     "notify", self._channel, payloads(self._origin, outgoing), pool=self._database.heartbeats
                 )
             except StorageError:
-                return  # the others poll by themselves; so does this store when the server is back
+                return  # other stores poll; so does this one when the server is back
             await asyncio.sleep(_GATHER)
 
     async def _listen(self) -> None:
@@ -179,7 +179,7 @@ class Signals:
         return lost
 
     async def _watch(self, connection: asyncpg.Connection, lost: asyncio.Event) -> None:
-        """Return when the connection is lost, also when it only seems alive."""
+        """Return when the connection is lost, even if it still seems open."""
         while not lost.is_set():
             try:
                 async with asyncio.timeout(_CHECK_LISTENER):

@@ -1,8 +1,8 @@
-"""The sweep of the routing: finds what a crash has left undone.
+"""The sweep of the routing: finishes what a crash has left undone.
 
 A crash between a commit and its dispatch leaves a message and an interest at one address. A crash of an owner leaves
-messages that it took, and its interests. A sweep looks at the newest first, and goes on through all others from sweep
-to sweep, so that its cost does not grow with what is kept for long.
+messages that it took, and its interests. A sweep looks at the newest first, and continues through all others from sweep
+to sweep, so that its cost does not grow with the number of kept messages.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _OWNERS: Final = 1000
 
 
 class Sweep:
-    """The sweeps of one store, each of which goes on where the last one stopped."""
+    """The sweeps of one store. Each continues where the last one stopped."""
 
     def __init__(self, database: Database, signals: Signals) -> None:
         self._database = database

@@ -1,7 +1,7 @@
-"""Watches for the commit of callers' transactions whose driver does not tell of it.
+"""Watches for the commit of callers' transactions whose driver does not report it.
 
-Each is known by its number. The server says what has become of it. After a commit, what was written in it is announced.
-What is undecided for longer than the patience is left to the sweep.
+Each transaction is known by its number, and the server reports its state. After a commit, its writes are announced.
+Transactions that stay undecided for too long are left to the sweep.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _STATES = "select one, txid_status(one) from unnest($1::bigint[]) one"
 
 
 class _Written(Struct):
-    """What to announce once a transaction is committed."""
+    """The changes to announce once a transaction is committed."""
 
     until: float
     stirred: set[str]
@@ -49,7 +49,7 @@ class Uncommitted:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def add(self, link: Link, stirred: Iterable[str], posted: Iterable[tuple[str, str]]) -> None:
-        """Watch the transaction that is open on this link, in which these were just written."""
+        """Watch the open transaction of this link, which has just written these."""
         ((number,),) = await link.fetch_text("number", _NUMBER)
         self._loop = asyncio.get_running_loop()
         written = self._open.setdefault(number, _Written(0.0, set(), set()))
@@ -60,7 +60,7 @@ class Uncommitted:
             self._looking = asyncio.create_task(self._look_until_decided())
 
     def look_now(self) -> None:
-        """From any thread: one of the transactions has ended."""
+        """Look now, from any thread: one of the transactions has ended."""
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._woken.set)
 
@@ -73,7 +73,7 @@ class Uncommitted:
         try:
             await self._look()
         except StorageError:
-            return  # a sweep finds what is there
+            return  # a sweep finds the rest
 
     async def _look_until_decided(self) -> None:
         pause = _FIRST_PAUSE

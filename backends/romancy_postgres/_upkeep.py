@@ -1,4 +1,4 @@
-"""Operator's questions about a server: which migrations are missing, and what costs durability or speed."""
+"""Answers operators' questions about a server: missing migrations, and settings that cost durability or speed."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 _NEWS = (*TERMINAL_STATUSES, Status.STUCK)
-"""Statuses in which no worker goes on with the instance: callers that wait for its result must hear of it."""
+"""Statuses in which no worker continues the instance: callers that wait for its result must be told."""
 
 
 class Written(Struct):
@@ -155,7 +155,7 @@ async def deliver(link: Link, deliveries: Sequence[Delivery], name: str) -> list
 
 
 async def explain_appends(link: Link, items: Sequence[Append], worker: str | None) -> dict[str, Outcome]:
-    """Why these appends were not accepted, or ACCEPTED if an earlier copy of them was."""
+    """The reasons why these appends were not accepted, or ACCEPTED if an earlier copy was."""
     instances, lives, seqs, *_ = log_columns(items)
     rows = await link.fetch("explain_appends", worker, instances, lives, seqs)
     return {
@@ -187,7 +187,7 @@ def _change_reason(item: Append, life: int | None, signals: int | None, *, over:
 
 
 async def explain_starts(link: Link, starts: Sequence[Start]) -> dict[str, Outcome]:
-    """Why these instances were not created, or ACCEPTED if an earlier copy of the start created them."""
+    """The reasons why these instances were not created, or ACCEPTED if an earlier copy of the start created them."""
     rows = await link.fetch("explain_starts", [start.instance_id for start in starts], [start.life for start in starts])
     return {
         start.instance_id: _start_reason(start, row["writer"], taken=row["taken"])

@@ -126,9 +126,9 @@ order by given.since, given.instance_id;
 -- name: mailboxes
 -- The mailboxes of a worker's instances that have unseen mail, of those that it has just claimed ($2), and of those
 -- whose mail it does not know ($3): their counters and sizes. For instances just claimed, also the heads of the logs,
--- their writers, and the logs of up to $4 commits of at most $5 bytes each. No message is read for its size. What the
--- worker keeps ($6, up to the numbers $7) is left out if the counter has not gone back behind that. `offset 0` reads
--- inbox by inbox; merged, the query would read all mail.
+-- their writers, and the logs of up to $4 commits of at most $5 bytes each. No message is read for its size. Messages
+-- that the worker keeps ($6, up to the numbers $7) are left out if the counter has not fallen below that. `offset 0`
+-- reads inbox by inbox; merged, the query would read all mail.
 select i.instance_id, i.life, i.signals, i.fresh, m.size, h.head,
        (select l.writer from romancy_log l
         where l.instance_id = i.instance_id and l.life = i.life and l.seq = h.head) as head_writer,
@@ -173,7 +173,7 @@ cross join lateral (
 order by m.instance_id, m.delivery_id;
 
 -- name: beat
--- Register a worker or count its beat up, unless it was declared dead. $9: it declares itself dead.
+-- Register a worker or count its beat up, unless it was declared dead. $9: the worker declares itself dead.
 insert into romancy_workers as w
     (token, worker_id, lease, codes, boot_id, pid_namespace, pid, pid_start, dead, beat, beat_at, started_at)
 select $1::text, $2::text, $3::bigint, $4::text[], $5::text, $6::text, $7::bigint, $8::bigint, $9::boolean,
@@ -245,5 +245,5 @@ where i.instance_id = logged.instance_id
 returning i.instance_id;
 
 -- name: owned
--- What a worker still owns.
+-- The instances that a worker still owns.
 select instance_id from romancy_instances where owner = $1 order by instance_id limit $2;

@@ -46,7 +46,7 @@ returning o.outbox_id, o.topic, case when ranked.behind then null else o.body en
     o.at, greatest(o.at, o.queued_at), o.state, o.attempts, o.next_at, o.claim, o.error, o.ended_at;
 
 -- name: outbox_settle
--- What has become of claimed messages.
+-- Record the outcomes of claimed messages.
 with held as materialized (
     select outbox_id from romancy_outbox where outbox_id = any ($1::text[]) order by outbox_id for update
 )
@@ -64,8 +64,8 @@ where o.outbox_id = t.outbox_id and o.claim = t.claim and o.state = 'pending'
 returning o.order_key, o.state;
 
 -- name: outbox_promote
--- Make the next message of each key due, if it is parked. A claim that is parking it is waited for, and its row is then
--- read as it is: nothing but the assignment may depend on next_at.
+-- Make the next message of each key due, if it is parked. The statement waits for a claim that is parking it and then
+-- reads the row again: nothing but the assignment may depend on next_at.
 update romancy_outbox o
 set next_at = coalesce(o.next_at, romancy_now())
 where o.state = 'pending' and o.outbox_id = any (array(
@@ -79,7 +79,8 @@ where o.state = 'pending' and o.outbox_id = any (array(
 ));
 
 -- name: outbox_sweep
--- Make the next message of each key due, if it is parked. It goes from key to key: very many may be parked behind one.
+-- Make the next message of each key due, if it is parked. The query goes from key to key: very many may be parked
+-- behind one.
 with recursive keys (key) as (
     (
         select order_key from romancy_outbox
@@ -154,7 +155,7 @@ cross join lateral (
 ) ended;
 
 -- name: outbox_requeue
--- Finished messages are to be sent again.
+-- Queue finished messages again.
 update romancy_outbox o
 set state = 'pending', attempts = 0, queued_at = romancy_now(), next_at = romancy_now(), ended_at = null
 where o.outbox_id = any (array(
@@ -183,7 +184,7 @@ order by outbox_id
 limit $1;
 
 -- name: outbox_remove
--- Remove messages, and tell their keys.
+-- Remove messages, and return their keys.
 with held as materialized (
     select outbox_id from romancy_outbox where outbox_id = any ($1::text[]) order by outbox_id for update
 )

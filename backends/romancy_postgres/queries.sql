@@ -2,8 +2,8 @@
 -- with the prefix romancy_, which the loader replaces.
 --
 -- Rules for all statements: existing instance rows are locked before anything else is written, in the order of their
--- ids, then log keys, new instances, inbox, outbox and the rest, each in the order of its key. A row that was waited
--- for is read as it is then. Arrays carry a whole batch, so the number of statements never depends on its size.
+-- ids, then log keys, new instances, inbox, outbox and the rest, each in the order of its key. After a wait for a row,
+-- the row is read again. Arrays carry a whole batch, so the number of statements never depends on its size.
 
 -- name: append_one
 -- A lone plain append. It is accepted if the place is free, the row before is by the writer $7 (null: any writer), and
@@ -201,9 +201,9 @@ left join romancy_instances i on i.instance_id = t.instance_id
 order by t.n;
 
 -- name: deliver
--- Messages into inboxes, one answer each in their order. Targets are locked first, so each is decided on the row as it
--- is, and the counter moves in the same commit as the rows that it counts. Their numbers are above the counter before,
--- and not above the counter after.
+-- Insert messages into inboxes, one answer each in their order. Targets are locked first, so each decision is made on
+-- the present row, and the counter moves in the same commit as the rows that it counts. Their numbers are above the
+-- counter before, and not above the counter after.
 with message as materialized (
     select * from unnest($1::text[], $2::text[], $3::bytea[], $4::text[])
                   with ordinality as t (instance_id, delivery_id, body, dedupe, n)
@@ -258,8 +258,8 @@ left join taken on taken.instance_id = fresh.instance_id and taken.delivery_id =
 order by m.n;
 
 -- name: post
--- Messages into inboxes inside a session, whose transaction must not hold up the rows of other instances. Its lock only
--- keeps them from being pruned. The counter moves afterwards (`count_mail`), or else with the next sweep.
+-- Insert messages into inboxes inside a session, whose transaction must not block the rows of other instances. Its lock
+-- only keeps them from being pruned. The counter moves afterwards (`count_mail`), or else with the next sweep.
 with message as materialized (
     select * from unnest($1::text[], $2::text[], $3::bytea[], $4::text[])
                   with ordinality as t (instance_id, delivery_id, body, dedupe, n)

@@ -74,7 +74,7 @@ where $1 <> all (members) and ($2::text[] is null or workflow_name = any ($2));
 select distinct workflow_name from romancy_index_sets where $1 <> all (members) order by workflow_name;
 
 -- name: place_behind
--- The instance so many places behind another one, newest first.
+-- The instance that many places behind another one, newest first.
 select created_at, instance_id from romancy_instances
 where (created_at, instance_id) < ($1::bigint, $2::text)
 order by created_at desc, instance_id desc

@@ -1,9 +1,9 @@
--- Routing: messages that are posted to addresses, interests in them, and the dispatch that brings both together.
+-- Routing: messages that are posted to addresses, interests in them, and the dispatch that matches both.
 --
 -- A dispatch takes the locks of its addresses first, then interests, then messages, and no instance. An address is
 -- locked by an advisory lock that ends with the transaction: most addresses are those of keys, used once, and a row for
--- each would have to be written and removed. What a dispatch decides by is read by statements that begin after the
--- lock is held. Interests and messages are locked where they are used, and what has gone in the meantime is left out.
+-- each would have to be written and removed. A dispatch reads the rows for its decision by statements that begin after
+-- the lock is held. Interests and messages are locked where they are used; rows that are gone by then are left out.
 
 -- name: messages_add
 -- Keep messages, one row for each place, and answer for each message ($1 numbers them) whether it is new.
@@ -64,9 +64,8 @@ set at = case when i.address = excluded.address and i.kind = excluded.kind then 
 where i.address <> excluded.address or i.kind <> excluded.kind or i.where_ is distinct from excluded.where_;
 
 -- name: route_due
--- Those of these addresses where a dispatch may find something to do. Where nobody listens, what is for every listener
--- goes at once: nobody is interested at the time of this statement. (The server might answer an EXISTS from a hash of
--- the whole table.)
+-- Those of these addresses that may have something to route. Messages for all listeners are removed at once where
+-- nobody listens at the time of this statement. (The server might answer an EXISTS from a hash of the whole table.)
 with place as materialized (
     select t.address,
            (select true from romancy_interests i where i.address = t.address and i.kind = 'copy' limit 1) as heard,
@@ -90,9 +89,9 @@ from (select distinct hashtextextended(address collate "C", to_regclass('romancy
       order by key offset 0) ordered;
 
 -- name: route_interests
--- Who can be given something at these addresses, with the time, and the number of the last copy from the address. A
--- message has one taker: of those who take anything, as many are enough as there are messages, of which $2 are looked
--- at.
+-- The interests at these addresses whose owners can receive messages, with the time, and the number of the last copy
+-- from the address. A message has one taker, so of the takers without conditions as many are read as there are
+-- messages, of which $2 are looked at.
 select i.*, n.number, clock.now
 from unnest($1::text[]) as t (address)
 cross join (select romancy_now() as now) as clock
@@ -127,7 +126,7 @@ left join romancy_addresses n on n.address = t.address;
 
 -- name: route_messages
 -- The oldest messages at these addresses behind a time and id ($5, $6), $7 of them and those of the same time and id.
--- Each address is asked for one spread and for as many as could find somebody; $4: with their projections.
+-- Each address is asked for one spread and for as many messages as could have receivers; $4: with their projections.
 select m.address, m.message_id, m.spread, m.at, m.projection
 from unnest($1::text[], $2::text[], $3::bigint[], $4::boolean[]) as t (address, spread, most, searched)
 cross join lateral (
@@ -141,8 +140,8 @@ order by m.at, m.message_id
 fetch first ($7::bigint) rows with ties;
 
 -- name: route_take
--- Messages to those who take them, who are then no longer interested. The interests and messages are locked first, so
--- that one which has gone meanwhile is left out, and a purge of the owner waits and then finds what it was given.
+-- Move messages to their takers, and remove the takers' interests. The interests and messages are locked first, so that
+-- rows that are gone by then are left out, and a purge of the owner waits and then finds the messages.
 with held as materialized (
     select m.message_id, m.address, m.spread, m.at, m.body, m.projection, i.owner, i.life, i.interest_id, t.number,
            t.letter_id
@@ -188,8 +187,8 @@ with held as materialized (
 select owner, life, message_id from given;
 
 -- name: route_copy
--- Copies to those who listen. Their interests stay, and are locked so that a purge of the owner waits. Each is looked
--- up by its key. (By address and kind, the server would compare every copy with every listener.)
+-- Put copies into the inboxes of listeners. Their interests stay, and are locked so that a purge of the owner waits.
+-- Each is looked up by its key. (By address and kind, the server would compare every copy with every listener.)
 with held as materialized (
     select m.address, m.body, i.owner, i.life, t.number, t.copy_id
     from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bigint[], $7::text[])
@@ -224,9 +223,9 @@ union all
 select subscriber, letter_id, false from lettered;
 
 -- name: route_count
--- Count at once what came to instances that nobody holds, and say which these are, and which have ended meanwhile. The
--- others are counted after the commit (`count_mail`). It waits for nobody, so a dispatch still takes its locks in one
--- order with appends, which lock their instance first.
+-- Count at once the mail of instances that are not locked, and return these and those that have ended. The mail of the
+-- others is counted after the commit (`count_mail`). The statement never waits, so a dispatch keeps one order of locks
+-- with appends, which lock their instance first.
 with held as materialized (
     select t.instance_id, t.delivery_id, x.signals, x.status in ('completed', 'failed', 'cancelled') as over
     from unnest($1::text[], $2::text[]) as t (instance_id, delivery_id)
@@ -249,7 +248,7 @@ with held as materialized (
 select distinct instance_id, over from held;
 
 -- name: route_finish
--- Forget messages that everybody has got, and remember the numbers of the last copies ($3, $4).
+-- Remove messages that were delivered, and store the numbers of the last copies ($3, $4).
 with finished as (
     delete from romancy_messages m
     using unnest($1::text[], $2::text[]) as t (address, message_id)
@@ -269,7 +268,7 @@ select address from (
 ) recent;
 
 -- name: sweep_addresses
--- The next $2 addresses at which something is kept, behind $1, by one index probe each.
+-- The next $2 addresses after $1 that hold messages, by one index probe each.
 with recursive walk as (
     (select address from romancy_messages where address > $1 order by address limit 1)
     union all
@@ -281,7 +280,8 @@ select address from (select address from walk limit $2) page where address is no
 
 -- name: sweep_owners
 -- Instances that have ended, or are not there, and to which interests or taken messages still belong: among the $1 that
--- ended last, and among $1 interests and $1 taken messages behind those keys ($2, $3). The last row is where to go on.
+-- ended last, and among $1 interests and $1 taken messages behind those keys ($2, $3). The last row says where to
+-- continue.
 with page as materialized (
     select owner, life
     from romancy_interests
@@ -323,9 +323,9 @@ select null,
        case when (select count(*) from mail) = $1 then (select max(instance_id) from mail) end;
 
 -- name: sweep_ended
--- Remove the interests of instances that have ended or are gone, and those of former lives; give back what the ended had
--- taken. An ended one that another transaction holds may be opened again, and is left. Open ones are not locked: a claim
--- skips what is locked, and nobody would tell it to look again.
+-- Remove the interests of instances that have ended or are gone, and those of former lives; give back the messages that
+-- ended instances had taken. An ended instance that another transaction holds may be reopened, and is skipped. Open
+-- ones are not locked: a claim skips locked rows, and nothing would make it look again.
 with held as materialized (
     select instance_id from romancy_instances
     where instance_id = any ($1::text[]) and status in ('completed', 'failed', 'cancelled')
@@ -354,8 +354,8 @@ order by delivery_id collate "C", address collate "C"
 on conflict do nothing;
 
 -- name: register
--- Register an interest if its owner is there and nobody's interest of another kind ($7) is in the way. The first that
--- listens to everything gets only what is posted from then on. The caller holds the lock of the address, if the kind
+-- Register an interest if its owner exists and no interest of a conflicting kind ($7) does. The first interest in
+-- copies gets only messages that are posted from then on. The caller holds the lock of the address, if the kind
 -- matters.
 with owner as materialized (
     select true as there
@@ -394,7 +394,7 @@ select exists (select from owner) as there, exists (select from allowed) as allo
 delete from romancy_interests where owner = $1 and life = $2 and interest_id = any ($3::text[]);
 
 -- name: interests
--- Those who are interested in an address, the longest registered first.
+-- The interests in an address, the longest registered first.
 select i.owner, i.life, i.interest_id, i.kind, i.where_
 from romancy_interests i
 where i.address = $1
@@ -404,8 +404,8 @@ where i.address = $1
 order by i.at, i.owner, i.life, i.interest_id;
 
 -- name: give_back
--- Take messages out of an inbox, those that were taken back to their addresses. The instance is locked first, as by the
--- append that could consume them. One that is not there is no longer anybody's.
+-- Remove messages from an inbox, and return taken ones to their addresses. The instance is locked first, as by the
+-- append that could consume them. Messages of a missing instance have no owner.
 with held as materialized (
     select life from romancy_instances where instance_id = $1 for no key update
 ), gone as (
@@ -446,7 +446,7 @@ select letter_id, address, body, at from romancy_letters where subscriber = $1 o
 delete from romancy_letters where subscriber = $1 and letter_id = any ($2::text[]);
 
 -- name: kept
--- A page of messages that nobody has got, with all places of the last.
+-- A page of undelivered messages, with all places of the last.
 select message_id, address, spread, body, at
 from romancy_messages
 where message_id > $1
@@ -461,7 +461,7 @@ order by message_id
 limit $2;
 
 -- name: expire
--- Forget messages and letters from before $1, up to $2 of each, if nobody is interested.
+-- Remove messages and letters from before $1, up to $2 of each, if no interest is left.
 with old as materialized (
     select message_id, address
     from romancy_messages m

@@ -32,9 +32,9 @@ select coalesce(max(version), 0) from romancy_schema;
 insert into romancy_schema (version, name) values ($1, $2);
 
 -- name: prune_named
--- Lock those of these instances that have ended, and remove their interests: who dispatches to them holds these until
--- it has committed. The status is tested as an expression: otherwise the index of ended instances would seem useful
--- while the server has no statistics of the rows.
+-- Lock those of these instances that have ended, and remove their interests: a dispatch to them locks these until it
+-- has committed. The status is tested as an expression: otherwise the index of ended instances would seem useful while
+-- the server has no statistics of the rows.
 with doomed as materialized (
     select instance_id from romancy_instances
     where status = any ($1::text[]) and status || '' in ('completed', 'failed', 'cancelled')

@@ -38,7 +38,7 @@ def is_idle(tx: Tx, request: ClaimRequest) -> bool:
 
 
 def take(tx: Tx, request: ClaimRequest) -> list[Claimed]:
-    """Claim the longest due instances for the worker. With `recover`, also list those that it already owns."""
+    """Claim the longest due instances for the worker. With `recover`, also list the instances that it already owns."""
     if tx.row("worker_alive", (request.worker,)) is None:
         return []
     if request.sweep:
@@ -80,7 +80,7 @@ def _claimed(tx: Tx, instance_id: str) -> Claimed:
 
 
 def collect(tx: Tx, request: ClaimRequest, claimed: list[Claimed]) -> Work:
-    """The mail of everything that the worker owns, and when it can claim next."""
+    """The mail of all instances that the worker owns, and when it can claim next."""
     if tx.row("worker_alive", (request.worker,)) is None:
         return Work(claimed=[], mail=[], now=tx.now)
     fresh = {one.instance_id for one in claimed}

@@ -31,7 +31,7 @@ __all__ = ["plain_row", "weight_of", "write_alone", "write_items"]
 
 
 class _RefusedError(Exception):
-    """An item is refused, by something other than the fence, after its log row was written."""
+    """A guard other than the fence refused an item after its log row was written."""
 
     def __init__(self, outcome: Outcome) -> None:
         self.outcome = outcome
@@ -67,7 +67,7 @@ def write_items(tx: Tx, batch: Sequence[Item], worker: str | None) -> list[Outco
 
 
 def _write_quickly(tx: Tx, batch: Sequence[Item], worker: str | None) -> dict[str, Outcome]:
-    """Write together what can be written together, and return the outcomes. Other items are left out."""
+    """Write the items that bulk statements can write, and return the outcomes. Other items are left out."""
     if tx.careful:
         plain = [item for item in batch if isinstance(item, Append) and item.plain]
         return _write_plain(tx, plain, worker) if plain else {}
@@ -92,7 +92,7 @@ def _write_plain(tx: Tx, items: list[Append], worker: str | None) -> dict[str, O
     except Exception as error:
         if not is_item_fault(error):
             raise
-        # Rows before the faulty one are in. Each item is tried again alone, and recognises its own nonce.
+        # Rows before the faulty one are written. Each item is tried again alone, and recognises its own nonce.
         return {item.instance_id: _guarded(tx, item, worker) for item in items}
     return {item.instance_id: _fenced_off(tx, item, worker) for item in items}
 
@@ -134,7 +134,7 @@ def _hopefully(tx: Tx, item: Item, worker: str | None) -> Outcome:
 
 
 def _fenced_off(tx: Tx, item: Append, worker: str | None) -> Outcome:
-    """Why no row was written for this append: it is in already, another writer's row is, or it is not allowed."""
+    """The reason why no row was written for this append: an earlier copy, another writer's row, or a guard."""
     held = tx.row("log_writer", (item.instance_id, item.life, item.seq))
     if held is not None:
         return Outcome.ACCEPTED if held[0] == item.writer else Outcome.TAKEN

@@ -1,4 +1,4 @@
-"""Connections to the file, and the waiting for other processes. Knows no table.
+"""Connections to the file, and waits for other processes. Knows no table.
 
 No connection waits inside SQLite (`busy_timeout` is 0). Waiting is done here, where it is bounded, jittered and never
 on the thread of an event loop.
@@ -71,7 +71,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def connect_as(kind: type[Kind], path: Path) -> Kind:
-    """The same, of another connection class."""
+    """As `connect`, with another connection class."""
     connection = sqlite3.connect(str(path), timeout=0, isolation_level=None, check_same_thread=False, factory=kind)
     cursor = sqlite3.Cursor(connection)
     try:
@@ -89,7 +89,7 @@ def connect_as(kind: type[Kind], path: Path) -> Kind:
 
 
 def patiently(action: Callable[[], Result], *, seconds: float, stop: threading.Event = _NEVER) -> Result:
-    """Try until the file is not locked, the time is up or `stop` is set. For threads that may block."""
+    """Retry until the file is not locked, the time is up or `stop` is set. For threads that may block."""
     deadline = time.monotonic() + seconds
     pause = _SHORTEST_PAUSE
     while True:

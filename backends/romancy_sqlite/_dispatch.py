@@ -1,7 +1,7 @@
-"""A dispatch: messages at some addresses to the inboxes and letter boxes of those that are interested.
+"""A dispatch: moves messages at some addresses to the inboxes and letter boxes of interested owners.
 
-A look without the write lock finds the addresses where there is something to do. Most posts and most waits find
-nothing. The rest is one transaction, which has the file to itself: so what it delivers is counted at once.
+A read without the write lock finds the addresses that have something to route. Most posts and most waits find nothing.
+The rest is one transaction, which has the file to itself, so deliveries are counted at once.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _ONLY_FOR_EVERYONE, _ALL, _SEARCHED = 0, 1, 2
 
 
 def due(tx: Tx, addresses: Collection[str]) -> list[str]:
-    """At which of these addresses there may be something to do."""
+    """Those of these addresses that may have something to route."""
     return [row[0] for row in tx.rows("route_due", (_json(sorted(set(addresses))),))]
 
 
 def overdue(tx: Tx, limit: int) -> tuple[list[str], bool]:
-    """Where there is something to do at all, and whether something has to be tidied up."""
+    """All addresses that have something to route, and whether something has to be tidied up."""
     addresses = [row[0] for row in tx.rows("route_work", (_ADDRESSES_OF_A_SWEEP,))]
     untidy = tx.row("route_lost", (limit,)) or tx.row("route_over", (limit,))
     return addresses, untidy is not None
@@ -49,7 +49,7 @@ def tidy(tx: Tx, limit: int) -> set[str]:
 
 
 def dispatch(tx: Tx, addresses: Collection[str], limit: int) -> Dispatched:
-    """Look at messages, so many at a time, until some of them find somebody or none is left."""
+    """Read messages, a page at a time, until a page has messages with receivers or none is left."""
     ordered = sorted(set(addresses))
     rows = tx.rows("route_interests", (_json(ordered),))
     wanted = [Wanted(Owner(row[0], row[1]), row[2], row[3], InterestKind(row[4]), row[5], row[6]) for row in rows]

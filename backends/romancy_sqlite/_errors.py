@@ -37,12 +37,12 @@ _ADVICE = {
     _NOTADB: "this is not an SQLite database; name another file",
 }
 _PERMANENT = frozenset({_PERM, _AUTH, _READONLY, _CORRUPT, _NOTADB, _CANTOPEN})
-"""Errors on opening that do not pass by themselves. Later, the same codes concern a database that had worked."""
+"""Errors on opening that are permanent. Later, the same codes concern a database that had worked."""
 
 
 def _code(error: BaseException) -> int:
     code = int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
-    # SQLite has no code of its own for a first page that is damaged where it names the format of the file.
+    # SQLite has no separate code for a first page whose format field is damaged.
     return _CORRUPT if code == _ERROR and "unsupported file format" in str(error) else code
 
 
@@ -52,7 +52,7 @@ def is_busy(error: BaseException) -> bool:
 
 
 def is_stale(error: BaseException) -> bool:
-    """Whether a transaction that has read can no longer write, however long it waits. Not every driver can tell."""
+    """Whether a transaction that has read can no longer write, however long it waits. Not every driver reports it."""
     return getattr(error, "sqlite_errorcode", 0) == _BUSY_SNAPSHOT
 
 
@@ -89,7 +89,7 @@ def translate(error: AnyError, path: Path, *, opening: bool = False) -> AnyError
 
 
 def unavailable(error: Exception, path: Path) -> StorageError | None:
-    """The error for user code in a session whose statement met a full or failing disk. None for other errors."""
+    """The error for a session whose statement met a full or failing disk. None for other errors."""
     if _code(error) not in (_FULL, _IOERR):
         return None
     return StorageUnavailableError(f"SQLite file {path}: {_ADVICE[_code(error)]} ({error})")

@@ -53,7 +53,7 @@ class SharedFile:
         """Set when the file is being closed: no thread waits for other processes any more."""
         self.writer = Writer(path, lock_timeout=lock_timeout, stop=self.stop, tell=self.tell)
         self.spare: GuardedConnection | None = None
-        """A connection that a session has left as good as new. Belongs to the writer's thread."""
+        """A connection that a session has left unchanged. Belongs to the writer's thread."""
         self._executor = ThreadPoolExecutor(_READERS, thread_name_prefix="romancy-sqlite-read")
         self._looked = 0.0
         self._opened = {path: _identity(path)}
@@ -87,7 +87,7 @@ class SharedFile:
             raise DatabaseReplacedError(self.replaced)
 
     def refuse(self) -> NoReturn:
-        """Refuse to work: another process opened the file, or the path leads to another one."""
+        """Refuse all work: another process opened the file, or the path leads to another file."""
         if self.pid != os.getpid() or self.replaced is None:
             raise _forked(self.path)
         raise DatabaseReplacedError(self.replaced)
@@ -101,7 +101,7 @@ class SharedFile:
             except FileNotFoundError:
                 found = None
             except OSError:
-                continue  # the disk cannot tell now
+                continue  # the disk does not answer now
             else:
                 found = status.st_dev, status.st_ino
             if path in self._opened and found != self._opened[path]:
@@ -111,7 +111,7 @@ class SharedFile:
                 self._opened[path] = found
 
     def catch_up(self) -> None:
-        """Wake all callers that have not heard what other connections have written so far."""
+        """Wake all callers that were not told of writes by other connections so far."""
         if self.writer.changed_by_others():
             self.tell(None)
 
@@ -179,7 +179,7 @@ def acquire(settings: Settings) -> SharedFile:
 
 
 def release(shared: SharedFile) -> None:
-    """Give the file back. The last user closes it. Blocks."""
+    """Release the file. The last user closes it. Blocks."""
     with _files_lock:
         shared.users -= 1
         if shared.users:

@@ -95,7 +95,7 @@ class GuardedConnection(sqlite3.Connection):
     touched: set[str]
     """Instances to announce to others once this is committed."""
     tainted = False
-    """Whether the user has changed what a later session on this connection would meet."""
+    """Whether the user has changed state that a later session on this connection would see."""
     alone = 0
     """The reference count of a connection that exactly one variable holds."""
     _in_use = False
@@ -115,7 +115,7 @@ class GuardedConnection(sqlite3.Connection):
         super().set_authorizer(authorize)
 
     def hand_over(self) -> None:
-        """The transaction is open: let the user use it."""
+        """Give the open transaction to the user."""
         self.touched = set()
         self.tainted = False
         self.lost = None
@@ -139,7 +139,7 @@ class GuardedConnection(sqlite3.Connection):
     def end(self, reason: Reason, parting: Callable[[sqlite3.Cursor], bool] | None = None) -> bool:
         """Roll back the open transaction, once no statement of the user's is running.
 
-        `parting` writes something that is committed before any other writer can write. Returns whether that was done
+        `parting` writes something that is committed before any other writer can write. Returns whether it was committed
         and `parting` returned True.
         """
         self.over = reason
@@ -241,7 +241,7 @@ class GuardedConnection(sqlite3.Connection):
         raise _ENDING.error()
 
     def set_authorizer(self, authorizer_callback: Any) -> NoReturn:  # noqa: ARG002 - the driver's signature
-        raise UsageError("session: the authorizer is what guards this transaction; it cannot be replaced")
+        raise UsageError("session: the authorizer guards this transaction and cannot be replaced")
 
     def __enter__(self) -> NoReturn:
         raise _ENDING.error()

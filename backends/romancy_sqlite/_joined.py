@@ -1,7 +1,7 @@
 """Joined sessions: an item in the caller's transaction, which the caller alone commits.
 
-Everything runs where the caller's connection may be used, mostly on the event loop: statements in an open transaction
-wait for no disk. If the transaction must still become a writing one, the event loop does the waiting.
+Everything runs on the thread of the caller's connection, mostly on the event loop: statements in an open transaction do
+not wait for the disk. If the transaction must still get the write lock, the wait is asynchronous.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class JoinedSession:
         return await self._write(partial(clear, instance_id=instance_id, life=life, statuses=statuses))
 
     async def _write(self, work: Callable[[Tx], Result]) -> Result:
-        """Do the work inside the caller's transaction, whatever the caller's settings of the connection are."""
+        """Do the work inside the caller's transaction, independent of the caller's settings of the connection."""
         try:
             begun = await self._run(self._check_transaction)
             await self._take_lock("lock_file" if begun else "begin_writing")
@@ -188,7 +188,7 @@ class JoinedSession:
 
 
 def _reached(joined: Joined) -> tuple[Database, Run]:
-    """The caller's database, and where it is to be used."""
+    """The caller's database, and the way to run work on its thread."""
     given: Any = joined.connection
     if isinstance(given, Database):
         return given, joined.run

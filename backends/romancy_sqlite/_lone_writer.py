@@ -16,7 +16,7 @@ _LONGEST_TURN = 0.001
 
 
 class LoneWriter:
-    """Distinguishes one caller from many by the count in a turn, and expects the same count in the next turn."""
+    """Tells a lone caller from many by the count in a turn, and expects the same count in the next turn."""
 
     def __init__(self) -> None:
         self._came = 0
@@ -25,7 +25,7 @@ class LoneWriter:
         self._until = 0.0
 
     def expects_nobody(self) -> bool:
-        """Whether the caller may go ahead at once: no other came in the last turn, nor so far in this one."""
+        """Whether the caller may write at once: no other came in the last turn, nor so far in this one."""
         if self._came_last != 1:
             return False
         if self._came == 0:
@@ -35,7 +35,7 @@ class LoneWriter:
         return self._came == 1 and time.perf_counter() < self._until and self._first is asyncio.current_task()
 
     async def alone(self) -> bool:
-        """Whether the caller is the only one. Lets other tasks run first, which may also come."""
+        """Whether the caller is the only one. Lets other tasks run first, which may also call."""
         task = asyncio.current_task()
         if self._came == 0:
             asyncio.get_running_loop().call_soon(self._end_turn)

@@ -1,4 +1,4 @@
-"""Removing what is over."""
+"""Removes what has ended."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class _File(Protocol):
 
 
 class SqliteRouter:
-    """Messages that are addressed to whoever is interested."""
+    """As `Router` promises."""
 
     def __init__(self, store: _File) -> None:
         self._store = store
@@ -113,7 +113,7 @@ def _standing(tx: Tx, address: str) -> list[tuple[Owner, Interest]]:
 
 
 def _register(tx: Tx, owner: Owner, interest: Interest) -> tuple[bool, InterestKind | None]:
-    """Register, unless the owner is not there (False), or another kind is in the way (which is returned)."""
+    """Register. False if the owner does not exist; an interest of a conflicting kind is returned."""
     if owner.life != OUTSIDE and tx.row("is_open", owner) is None:
         return False, None
     exclude = _EXCLUDES.get(interest.kind)

@@ -1,4 +1,4 @@
-"""What appends, sessions, posts and purges write of the routing: interests, messages, and what is given back."""
+"""Writes the routing of appends, sessions, posts and purges: interests, messages, and messages given back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["drop_interests", "post_all", "put_interest", "remove_routing", "weig
 
 
 def write_routes(tx: Tx, item: Append, owner: Owner) -> None:
-    """Write what an accepted append changes in the routing."""
+    """Write the routing of an accepted append."""
     for interest in item.interests:
         put_interest(tx, owner, interest)
     if item.uninterested:
@@ -62,6 +62,6 @@ def _post(tx: Tx, posting: Posting) -> Delivered:
 
 
 def remove_routing(tx: Tx, doomed: Sequence[tuple[str]]) -> None:
-    """Remove the interests of instances, and give back what they took and did not consume."""
+    """Remove the interests of instances, and give back messages that they took and did not consume."""
     tx.many("prune_interests", doomed)
     tx.many("put_back_all", doomed)

@@ -50,9 +50,9 @@ class Turn:
     def __init__(self, shared: SharedFile, limit: float, beat: tuple[str, Worker] | None = None) -> None:
         """`beat` renews the heartbeat of a worker, which could not be written during the turn."""
         self.excluding = False
-        """Whether no other writer can write, and that is not about to end."""
+        """Whether the turn excludes other writers and is not about to end."""
         self.renewed: bool | None = None
-        """Whether the end was a heartbeat of the worker. None before it has ended."""
+        """Whether the end of the turn renewed the worker's lease. None before it has ended."""
         self._beat = beat
         self._shared = shared
         self._limit = limit
@@ -78,7 +78,7 @@ class Turn:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing can be asked any more."""
+        """Whether requests are refused."""
         return self._over is not None
 
     async def begin(self) -> None:
@@ -102,13 +102,13 @@ class Turn:
         return result
 
     def finish(self, reason: Reason | None = None) -> None:
-        """Accept no more requests: what is not committed is rolled back, and others may write."""
+        """Accept no more requests: uncommitted writes are rolled back, and others may write."""
         with self._lock:
             self._over = self._over or reason
         self._requests.put(None)
 
     def leave(self) -> None:
-        """On the loop: the session's block has been left."""
+        """Runs on the loop: the session's block was left."""
         if self._alarm is not None:
             self._alarm.cancel()
         self.finish(OVER)
@@ -192,7 +192,7 @@ class Turn:
         self._refuse_rest(self._over)
 
     def _parting(self, seconds: float) -> Callable[[sqlite3.Cursor], bool] | None:
-        """The worker's heartbeat, if the turn was long for its lease: other workers must not find it silent now."""
+        """The worker's heartbeat, if the turn was long for its lease: other workers must not declare it dead now."""
         if self._beat is None or seconds < self._beat[1].lease / 4_000_000:
             return None
         sql, worker = self._beat
@@ -218,7 +218,7 @@ class Turn:
 
 
 def _stopped(late: float) -> Reason:
-    """The reason after a stopped process: what the session did can be done again."""
+    """The error after the process was stopped: the session can be repeated."""
     return Reason(StorageUnavailableError, _STOPPED.format(late=late))
 
 
@@ -231,7 +231,7 @@ class _Request:
         self.future: asyncio.Future[Any] = loop.create_future()
 
     def run(self) -> None:
-        """Do it and answer, unless the caller has gone away."""
+        """Run the request and answer, unless the caller has stopped waiting."""
         if self.future.cancelled():
             return
         try:

@@ -77,12 +77,12 @@ class SqliteSession:
 
     @property
     def excluding(self) -> bool:
-        """Whether no other writer can write, and that is not about to end."""
+        """Whether the session excludes other writers and is not about to end."""
         return self._turn.excluding
 
     @property
     def renewed(self) -> bool | None:
-        """Whether the end of the session was a heartbeat of its worker. None before it has ended."""
+        """Whether the end of the session renewed its worker's lease. None before it has ended."""
         return self._turn.renewed
 
     async def execute(self, sql: str, *parameters: object) -> int:
@@ -92,7 +92,7 @@ class SqliteSession:
         return await self._user_statement(partial(fetch_all, self._turn.connection, sql, parameters))
 
     def excuse(self, error: Exception, /) -> StorageUnavailableError | None:
-        # The native object raises StorageUnavailableError itself for a passing trouble.
+        # The native object itself raises StorageUnavailableError for a transient failure.
         return error if isinstance(error, StorageUnavailableError) else None
 
     @asynccontextmanager
@@ -190,7 +190,7 @@ class SqliteSession:
             if not is_uncertain(error):
                 raise
             raise OutcomeUnknownError(
-                f"SQLite file {self._shared.path}: COMMIT failed ({error}), and only the log can say what became of it"
+                f"SQLite file {self._shared.path}: COMMIT failed ({error}), and only the log shows its outcome"
             ) from error
 
 

@@ -26,7 +26,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     path: Path
     prefix: str = DEFAULT_PREFIX
     lock_timeout: float = 60.0
-    """Seconds to wait for other processes that hold the file before the database counts as unavailable."""
+    """Seconds to wait for other processes that lock the file before the database counts as unavailable."""
     session_limit: float = 30.0
     """Seconds that a session may keep every other writer waiting."""
 

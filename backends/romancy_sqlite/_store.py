@@ -87,7 +87,7 @@ class SqliteStore:
         self._in_flight: set[asyncio.Future[object]] = set()
         self._turns: set[Turn] = set()
         self._worker: Worker | None = None
-        """The worker that beats here. A session that was long for its lease beats for it when it ends."""
+        """The worker that sends heartbeats here. A session that was long for its lease renews it when it ends."""
 
     @property
     def capabilities(self) -> Capabilities:
@@ -112,7 +112,7 @@ class SqliteStore:
         except asyncio.CancelledError:
             opening.add_done_callback(_give_back)
             raise
-        shared.catch_up()  # including this store's own migrations, which are no news
+        shared.catch_up()  # including this store's own migrations, which callers need not see
         watch = Watch(shared.look)
         shared.watches.add(watch)
         self._opened = shared, watch
@@ -236,7 +236,7 @@ class SqliteStore:
 
     @property
     def watch(self) -> Watch:
-        """What this store hears of changes."""
+        """The changes for this store's callers."""
         return self._use()[1]
 
     async def prune(self, request: PruneRequest, /) -> int:

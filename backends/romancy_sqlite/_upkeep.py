@@ -1,4 +1,4 @@
-"""Operator's questions about a file: which migrations are missing, and what costs durability or speed."""
+"""Answers operators' questions about a file: which migrations are missing, and what costs durability or speed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class SqliteUpkeep:
     def _plan(self) -> Plan:
         check_version()
         path = self._settings.path
-        # A missing file is not made. An existing one is opened read-only.
+        # A missing file is not created. An existing one is opened read-only.
         address = f"{path.as_uri()}?mode=ro" if path.exists() else ":memory:"
         try:
             with closing(sqlite3.connect(address, uri=True, timeout=10, isolation_level=None)) as connection:

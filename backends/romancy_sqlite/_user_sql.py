@@ -25,7 +25,7 @@ def fetch_all(connection: sqlite3.Connection, sql: str, parameters: tuple[Any, .
 
 
 def undo_part(connection: sqlite3.Connection, savepoint: str) -> None:
-    """Undo what came after a savepoint, unless the whole transaction is gone."""
+    """Undo the writes after a savepoint, unless the whole transaction is gone."""
     if connection.in_transaction:
         connection.execute(f"rollback to {savepoint}")
         connection.execute(f"release {savepoint}")

@@ -1,4 +1,4 @@
-"""Waiting for changes of a file: this process reports its own at once, a cheap look finds those of others."""
+"""Waits for changes of a file: this process reports its own at once, a cheap look finds those of others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST_IDS = 1000
 
 
 class Watch:
-    """The changes for one store, which looks at the file at intervals while a caller waits."""
+    """The changes for one store. It looks at the file at intervals while a caller waits."""
 
     def __init__(self, look: Callable[[], None]) -> None:
         self._look = look
@@ -30,14 +30,14 @@ class Watch:
         self._timer: asyncio.TimerHandle | None = None
 
     def tell(self, instance_ids: set[str] | None) -> None:
-        """From any thread: these instances changed (None: something did)."""
+        """Report from any thread that these instances changed (None: any may have)."""
         try:
             self._loop.call_soon_threadsafe(self._hear, instance_ids)
         except RuntimeError:
             return  # the loop is closed: no caller waits there any more
 
     def look_now(self) -> None:
-        """From any thread: somebody else's transaction has ended, perhaps with a commit."""
+        """Look now, from any thread: a caller's transaction has ended, perhaps with a commit."""
         self.tell(None)
 
     async def wait(self, timeout: float) -> frozenset[str] | None:
@@ -65,7 +65,7 @@ class Watch:
     def _hear(self, instance_ids: set[str] | None) -> None:
         self._pause = _SHORTEST_PAUSE
         if self._timer is not None and self._timer.when() > self._loop.time() + self._pause:
-            self._timer.cancel()  # it was set while nothing happened
+            self._timer.cancel()  # it was set for an idle file
             self._timer = self._loop.call_later(self._pause, self._look_again)
         outbox, rest = parted(instance_ids)
         if outbox:

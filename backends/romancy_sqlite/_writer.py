@@ -110,25 +110,25 @@ class Writer:
         self._queue.put(job)
 
     def take_turn(self, action: Callable[[], None]) -> None:
-        """Queue something that needs the file for itself: nothing else in this process writes while it runs."""
+        """Queue work that needs the file for itself: nothing else in this process writes while it runs."""
         self._queue.put(action)
 
     def write_one(self, sql: str, row: Sequence[object], size: int) -> bool:
-        """Commit one row of about this size, here and now. False if it was not written."""
+        """Commit one row of about this size on this thread. False if it was not written."""
         if not (self.quick and self._queue.empty() and self._gate.acquire(blocking=False)):
             return False  # commits are long, or it would have to wait
         started = time.perf_counter()
         try:
             written = self._connection.execute(sql, cast("Any", row)).rowcount == 1
             self._measure(time.perf_counter() - started, 1 + (size >> 11))
-        except Exception:  # noqa: BLE001 - the thread will meet it again and translate it
+        except Exception:  # noqa: BLE001 - the thread will get it again and translate it
             return False
         finally:
             self._gate.release()
         return written
 
     def run_inline(self, work: Callable[[Tx], Result], sql: dict[str, str], weight: int) -> tuple[Result] | None:
-        """Commit lone work here and now. None, with nothing done, if that could make the event loop wait."""
+        """Commit lone work on this thread. None, with nothing done, if that could make the event loop wait."""
         if not (self.quick and self._queue.empty() and self._gate.acquire(blocking=False)):
             return None
         started = time.perf_counter()
@@ -141,7 +141,7 @@ class Writer:
         except BaseException as error:
             self._roll_back()
             if isinstance(error, Exception):
-                return None  # the thread will meet it again, waits for locks and translates errors
+                return None  # the thread repeats it, waits for locks and translates errors
             raise
         finally:
             self._gate.release()
@@ -198,7 +198,7 @@ class Writer:
     def _write(self, group: list[Job]) -> None:
         """Commit the group in one transaction. A job that raises is taken out and the others are written again.
 
-        The first attempt is optimistic: only the whole of it can be undone.
+        The first attempt is optimistic: it can only be undone as a whole.
         """
         jobs: list[Job] = [job for job in group if not job.future.done()]
         while jobs:
@@ -275,7 +275,7 @@ class Writer:
             self._weight = 0
         except sqlite3.Error as error:  # a checkpoint is never urgent: the next one will do
             if not is_busy(error):
-                _log.warning("what is in the write-ahead log stays there for now: %s", translate(error, self._path))
+                _log.warning("the write-ahead log was not copied back: %s", translate(error, self._path))
         finally:
             self._roll_back()
 
@@ -288,7 +288,7 @@ class Writer:
         self.wrote(weight)
 
     def wrote(self, weight: int) -> None:
-        """Count what was written, here or by a session in its turn, and queue a checkpoint in time."""
+        """Count the pages written, here or by a session in its turn, and queue a checkpoint in time."""
         before, self._weight = self._weight, self._weight + weight
         if before // _CHECKPOINT_AFTER != self._weight // _CHECKPOINT_AFTER:
             self._queue.put(self._checkpoint)
@@ -305,7 +305,7 @@ def _carry_out(action: Callable[[], None]) -> None:
     try:
         action()
     except Exception:  # noqa: BLE001 - the thread must survive any action
-        _log.exception("the writer goes on without it")
+        _log.exception("the writer continues without it")
 
 
 def _settle_all(jobs: list[Job]) -> None:

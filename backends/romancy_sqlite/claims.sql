@@ -1,7 +1,8 @@
 -- Claims, the mail that comes with them, the repairs of a sweep, heartbeats and takeovers.
 
 -- name: due
--- What a worker could claim, longest due first. Each workflow is read separately, so that none hides another.
+-- The instances that a worker could claim, longest due first. Each workflow is read separately, so that none hides
+-- another.
 select instance.instance_id
 from json_each(:codes) as known
 cross join romancy_instances as instance on instance.rowid in (
@@ -36,11 +37,11 @@ from json_each(?) as known;
 update romancy_instances set owner = ?, wake_at = null where instance_id = ?;
 
 -- name: owned
--- Everything a worker owns.
+-- All instances that a worker owns.
 select instance_id from romancy_instances where owner = ? order by instance_id;
 
 -- name: claimed
--- What a worker must know of an instance that it claims.
+-- The columns of a claimed instance.
 select
     instance_id, life, workflow_name, status, code, run_from, head, signals, seen,
     case when crash_seq = head then crashes else 0 end,
@@ -67,8 +68,8 @@ order by seq;
 
 -- name: mailboxes
 -- Owned instances with mail that their owner has not seen, and those whose mail it does not know, each with the size of
--- its mail, for which no message is read. What a worker keeps is left out, if the counter has not gone back behind
--- that.
+-- its mail, for which no message is read. Messages that the worker keeps are left out, if the counter has not fallen
+-- below that.
 select
     owned.instance_id,
     owned.life,

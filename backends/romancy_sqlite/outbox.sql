@@ -25,15 +25,15 @@ order by next_at, at, outbox_id
 limit ?;
 
 -- name: outbox_park
--- A message that comes after others with its key.
+-- Park a message that comes after others with its key.
 update romancy_outbox set next_at = null where outbox_id = ?;
 
 -- name: outbox_claim
--- A message that a relay sends, until its lease is over.
+-- Give a message to a relay until its lease expires.
 update romancy_outbox set claim = ?, next_at = ? where outbox_id = ?;
 
 -- name: outbox_claimed
--- What a claim has given.
+-- The messages of a claim.
 select
     outbox_id, topic, body, order_key, instance_id, at, max(at, queued_at), state, attempts, next_at, claim, error, ended_at
 from romancy_outbox
@@ -41,7 +41,7 @@ where outbox_id in (select value from json_each(?))
 order by at, outbox_id;
 
 -- name: outbox_settle
--- What has become of a claimed message.
+-- Record the outcome of a claimed message.
 update romancy_outbox set
     state = :state,
     attempts = attempts + :counted,
@@ -138,7 +138,7 @@ select
 from json_each(:states) as wanted;
 
 -- name: outbox_requeue
--- Finished messages are to be sent again.
+-- Queue finished messages again.
 update romancy_outbox set state = 'pending', attempts = 0, queued_at = :now, next_at = :now, ended_at = null
 where outbox_id in (
     select outbox_id from romancy_outbox

@@ -53,7 +53,7 @@ savepoint romancy_item;
 rollback to romancy_item;
 
 -- name: item_end
--- The item stands, or nothing of it is left.
+-- Release the savepoint: the item is kept, or was undone.
 release romancy_item;
 
 -- name: start_log
@@ -136,7 +136,7 @@ update romancy_instances set
 where instance_id = :instance_id;
 
 -- name: searched
--- What searches find an instance by besides its input: its workflow, and the time that orders it.
+-- The workflow and the creation time of an instance, for its index rows.
 select workflow_name, created_at from romancy_instances where instance_id = ?;
 
 -- name: index_clear

@@ -1,4 +1,4 @@
--- Routing: messages at addresses, interests in them, and what a dispatch moves to inboxes and letter boxes.
+-- Routing: messages at addresses, interests in them, and the dispatch to inboxes and letter boxes.
 
 -- name: message_has
 -- Whether a message is kept at an address.
@@ -9,7 +9,7 @@ select 1 from romancy_messages where address = ? and message_id = ?;
 insert into romancy_messages (address, message_id, spread, at, body, projection) values (?, ?, ?, ?, ?, ?);
 
 -- name: interest_put
--- Register an interest. One that is replaced by its like keeps its place in the queue.
+-- Register an interest. A replacement of the same address and kind keeps the place in the queue.
 insert into romancy_interests (owner, life, interest_id, address, kind, where_, at) values (?, ?, ?, ?, ?, ?, ?)
 on conflict do update set
     at = iif(address = excluded.address and kind = excluded.kind, at, excluded.at),
@@ -22,7 +22,7 @@ on conflict do update set
 delete from romancy_interests where owner = ? and life = ? and interest_id = ?;
 
 -- name: route_due
--- At which of these addresses a dispatch would do anything.
+-- Those of these addresses that have something to route.
 select wanted.value
 from json_each(?) as wanted
 where
@@ -44,7 +44,7 @@ where
 limit ?;
 
 -- name: route_interests
--- Who is interested at these addresses and can still be given something.
+-- The interests at these addresses whose owners can still receive messages.
 select interest.owner, interest.life, interest.interest_id, interest.address, interest.kind, interest.where_, interest.at
 from json_each(?) as wanted
 cross join romancy_interests as interest on interest.address = wanted.value
@@ -55,8 +55,8 @@ where
 order by interest.at, interest.owner, interest.life, interest.interest_id;
 
 -- name: route_messages
--- What is kept at these addresses behind some place, the oldest first: everything where the value is 1 or 2, with what a
--- `where` looks at where it is 2, and else only what is for everyone.
+-- The messages at these addresses after some place, the oldest first: all where the value is 1 or 2, with projections
+-- where it is 2, and otherwise only messages for everyone.
 select
     message.address, message.message_id, message.spread, message.at,
     case when wanted.value = 2 then (
@@ -72,7 +72,7 @@ order by message.at, message.message_id, message.address
 limit :limit;
 
 -- name: route_take
--- Put a message into the inbox of who takes it, with the number that the counter will have.
+-- Put a message into the inbox of its taker, with the number that the counter will have.
 insert into romancy_inbox (
     instance_id, delivery_id, body, at, number, address, interest, spread, projection
 )
@@ -103,7 +103,7 @@ from romancy_messages
 where address = :address and message_id = :message_id;
 
 -- name: message_remove
--- A message was taken or copied, or is for nobody.
+-- Remove a message that was taken or copied, or has no receiver.
 delete from romancy_messages where address = ? and message_id = ?;
 
 -- name: numbers
@@ -129,7 +129,7 @@ where
 limit ?;
 
 -- name: route_lost
--- What instances that have ended, or are gone, were given and never consumed.
+-- The messages that ended or missing instances have taken and never consumed.
 select inbox.instance_id, inbox.delivery_id
 from romancy_inbox as inbox indexed by romancy_inbox_taken
 left join romancy_instances as instance on instance.instance_id = inbox.instance_id
@@ -139,7 +139,7 @@ where
 limit ?;
 
 -- name: put_back
--- Keep again what was taken and not consumed.
+-- Keep a message again that was taken and not consumed.
 insert into romancy_messages (address, message_id, spread, at, body, projection)
 select address, delivery_id, spread, at, body, projection
 from romancy_inbox
@@ -147,7 +147,7 @@ where instance_id = ? and delivery_id = ? and interest is not null
 on conflict do nothing;
 
 -- name: put_back_all
--- The same for everything that an instance was given.
+-- The same for all messages that an instance has taken.
 insert into romancy_messages (address, message_id, spread, at, body, projection)
 select address, delivery_id, spread, at, body, projection
 from romancy_inbox indexed by romancy_inbox_taken
@@ -155,11 +155,11 @@ where instance_id = ? and interest is not null
 on conflict do nothing;
 
 -- name: routed_remove
--- Remove what came from an address.
+-- Remove a message that came from an address.
 delete from romancy_inbox where instance_id = ? and delivery_id = ? and address is not null;
 
 -- name: letter_back
--- Keep again what was taken into a letter box.
+-- Keep a message again that was taken into a letter box.
 insert into romancy_messages (address, message_id, spread, at, body, projection)
 select address, message_id, spread, posted_at, body, projection
 from romancy_letters
@@ -179,17 +179,17 @@ select letter_id, address, body, at from romancy_letters where subscriber = ? or
 select 1 from romancy_instances where instance_id = ? and life <> ?;
 
 -- name: is_open
--- Whether an instance of this life can still be given something.
+-- Whether an instance of this life can still receive messages.
 select 1 from romancy_instances
 where instance_id = ? and life = ? and status not in ('completed', 'failed', 'cancelled');
 
 -- name: discard
--- Remove everything that is kept at an address.
+-- Remove all messages at an address.
 delete from romancy_messages where address = ?;
 
 -- name: kept
--- Messages that nobody has got, by message id. A page ends with all places of its last message. A blob is greater than
--- every text.
+-- Undelivered messages, by message id. A page ends with all places of its last message. A blob is greater than every
+-- text.
 select message_id, address, spread, body, at
 from romancy_messages
 where
@@ -204,7 +204,7 @@ where
 order by message_id, address;
 
 -- name: expire_messages
--- Remove old messages where nobody is interested, up to a limit.
+-- Remove old messages at addresses without interests, up to a limit.
 delete from romancy_messages
 where (address, message_id) in (
     select message.address, message.message_id
@@ -248,5 +248,5 @@ update romancy_instances set
 where instance_id = ?;
 
 -- name: routed_from
--- Where something in an inbox came from.
+-- The address that a message in an inbox came from.
 select address from romancy_inbox where instance_id = ? and delivery_id = ?;

@@ -143,7 +143,7 @@ async def test_a_checkpoint_without_room_is_left_for_later(
     disk.free()
     writer.take_turn(writer._checkpoint)
 
-    assert ["stays there for now" in record.message and FULL in record.message for record in caplog.records] == [True]
+    assert ["was not copied back" in record.message and FULL in record.message for record in caplog.records] == [True]
     assert [Outcome.ACCEPTED] == await store.commit([append(begun, 3)], worker=actor.token)
     assert (disk.folder / "romancy.db").stat().st_size > 200_000
 
