@@ -1,4 +1,4 @@
-"""Starts of a program, with the headers that its context and its hooks add to them."""
+"""Adds the headers of a program's context and of hooks to its starts, and reports the starts to hooks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["AnnouncedStarts"]
 
 
 class AnnouncedStarts:
-    """Asks hooks about the starts of one app, and tells them which of those the database has."""
+    """Asks hooks for headers of one app's starts, and reports committed starts to them."""
 
     def __init__(self, announcer: Announcer | None) -> None:
         self._announcer = announcer
@@ -33,11 +33,11 @@ class AnnouncedStarts:
         return definition if headers is definition.headers else definition.options(headers=headers), sending
 
     def begun(self, handle: Handle[Any], sending: Sending | None) -> None:
-        """Note a start that is on its way."""
+        """Record a start that is being written."""
         if sending is not None:
             self._sendings[handle] = sending
 
     def written(self, handle: Handle[Any]) -> None:
-        """The database has the start of this handle's instance."""
+        """Report that the database has the start of this handle's instance."""
         if self._announcer is not None and (sending := self._sendings.pop(handle, None)) is not None:
             self._announcer.sent((sending,))

@@ -34,21 +34,23 @@ __all__ = ["tell_misfits"]
 logger = get_logger("romancy")
 
 _AFTER: Final = 15.0
-"""Seconds between the worker's start and the sample. A worker that lives for less takes no sample."""
+"""Seconds between the worker's start and the sample. A worker that lives for a shorter time takes no sample."""
 _DAY: Final = 86_400_000_000
 _AGES: Final = (0, _DAY // 24, _DAY, 7 * _DAY, 30 * _DAY, 365 * _DAY)
-"""Ages of the instances to sample, in microseconds. An old sleeping instance is listed behind all newer ones."""
+"""Ages of the instances to sample, in microseconds. Searches list the newest first, so old sleeping instances need a
+search of their own.
+"""
 _PAGE: Final = 25
 _MOST: Final = 50
 _LONGEST: Final = 1000
-"""Commits in the longest log that is replayed beside other work."""
+"""The most commits in a log that is replayed beside other work."""
 _REST: Final = 4.0
 """The pause after a replay, as a multiple of the replay's duration."""
 _ASLEEP: Final = tuple(status for status in Status if status not in {*TERMINAL_STATUSES, Status.STUCK})
 
 
 async def tell_misfits(store: Store, worker: Worker) -> None:
-    """Log how many sampled instances do not fit the worker's code, if any do. Stops when the worker is drained."""
+    """Log how many sampled instances do not fit the worker's code, if any. Stops when the worker is drained."""
     if _is_known(worker):
         return
     await asyncio.sleep(_AFTER)
@@ -63,15 +65,15 @@ async def tell_misfits(store: Store, worker: Worker) -> None:
                 misfits.append(misfit)
             await asyncio.sleep((moment() - began) * _REST)
     except RomancyError as error:
-        logger.info("cannot look whether this code fits what is open: %s", error)
+        logger.info("cannot check whether this code fits open instances: %s", error)
     except Exception:
-        logger.exception("cannot look whether this code fits what is open")
+        logger.exception("cannot check whether this code fits open instances")
     if misfits:
         _tell(misfits, looked_at)
 
 
 def _is_known(worker: Worker) -> bool:
-    """Whether there was another worker of the same code when this one registered: that one looks, or has, or died."""
+    """Whether another worker with the same code was registered before: it takes the sample, has taken it, or died."""
     mine = frozenset(worker.leases.worker.codes)
     return any(mine == frozenset(peer.codes) for peer in worker.leases.peers)
 
@@ -90,7 +92,7 @@ def _tell(misfits: list[Misfit], looked_at: int) -> None:
 
 
 def _in_short(report: str) -> str:
-    """What the log says and what the code does now, if the report holds that; else its first line."""
+    """The parts of the report that say what the log holds and what the code does now; else its first line."""
     lines = [" ".join(line.split()) for line in report.splitlines()]
     telling = [line for line in lines if line.startswith(("the log says", "the code now does"))]
     return "; ".join(telling or lines[:1])

@@ -1,4 +1,4 @@
-"""Acting on every instance that a search finds."""
+"""Acts on every instance that a search finds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _AT_ONCE: Final = 20
 
 
 async def if_still(act: Awaitable[None]) -> bool:
-    """Whether the instance was still in the state in which the search found it, and was acted upon."""
+    """Act on an instance. False if it was no longer in the state in which the search found it."""
     try:
         await act
     except UsageError:

@@ -30,7 +30,7 @@ def name_of(fn: Callable[..., Any], name: str | None, decorator: str) -> str:
 
 
 def label_of(fn: Callable[..., Any], label: str, decorator: str, what: str) -> str:
-    """A label that searches use, unchanged. Raises RegistrationError if it cannot be stored in a row."""
+    """Return a label that searches use. Raises RegistrationError if no row can store it."""
     try:
         check_id(label, what)
     except UsageError as error:

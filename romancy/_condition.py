@@ -1,4 +1,4 @@
-"""Whether an app is open and whether it takes on work, for whoever serves it."""
+"""Tells a server whether an app is open and whether it takes on work."""
 
 from __future__ import annotations
 

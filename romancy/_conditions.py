@@ -1,4 +1,4 @@
-"""Conditions as people type them: `amount>=100`, `customer.city=Paris`, `note^=urgent`. Pure."""
+"""Reads conditions as people type them: `amount>=100`, `customer.city=Paris`, `note^=urgent`. Pure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TEXTUAL: Final = ("^=", "*=")
 
 
 def read_conditions(conditions: Iterable[str]) -> dict[str, Any]:
-    """The filter of all conditions, each `PATH OPERATOR VALUE`; a value that is no JSON is a text.
+    """The filter of all conditions, each `PATH OPERATOR VALUE`. A value that is not JSON is taken as text.
 
     Raises QueryError with the condition and its fault.
     """

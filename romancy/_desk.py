@@ -1,4 +1,4 @@
-"""Instances of a store that somebody else opens and closes: for commands and pages, which have no worker."""
+"""Instances of a store that its caller opens and closes: for commands and pages, which have no worker."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ __all__ = ["Desk"]
 
 
 class Desk(Instances):
-    """Instances of an open store, for somebody who has neither an app nor a worker."""
+    """Instances of an open store, for callers without an app and a worker."""
 
     def __init__(self, store: Store) -> None:
         super().__init__()
         self.store = store
-        self._manager = Standing()  # a command may act on very many
+        self._manager = Standing()  # a command may act on many instances
 
     def _opened(self) -> Store:
         return self.store
 
     async def leave(self) -> None:
-        """Give up what the calls were written under."""
+        """Remove the worker row under which the calls wrote."""
         await self._give_up_row(self.store)
 
     async def purge_as_found(self, found: Instance) -> bool:

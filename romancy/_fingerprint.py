@@ -6,8 +6,8 @@ children. The code of an activity is not replayed and does not count. Of data, t
 defaults, and module globals whose names are in capitals. Other module globals may change at run time and do not count.
 
 The fingerprint is made from compiled code, never from source: files may have been replaced since they were imported. It
-calls no code of the user's, so objects may behave in any way. Two processes that run the same code on the same Python
-get the same fingerprint, whatever their hash seeds.
+calls no code of the user's, so no object can disturb it. Two processes that run the same code on the same Python get
+the same fingerprint, whatever their hash seeds.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 __all__ = ["fingerprint"]
 
 _MOST: Final = 5000
-"""Upper bound on the functions and classes that are looked at."""
+"""Upper bound on the functions and classes that are examined."""
 _MOST_VALUES: Final = 100_000
 _DEEPEST: Final = 8
 _LARGEST: Final = 10_000
-"""Upper bound on the items of a container that are looked at. Of a larger container only the size counts."""
+"""Upper bound on the items of a container that are examined. Of a larger container only the size counts."""
 _ATOMS: Final = (
     bool, int, float, complex, str, bytes, type(None), type(...), range, date, datetime, time, timedelta, timezone,
     Decimal, Fraction, UUID,
@@ -265,7 +265,7 @@ class _Survey:
 
 
 def _pieces(thing: Any, kind: Any) -> tuple[Any, ...]:
-    """The fixed parts of an object of this class."""
+    """The parts of an object that define it, for classes with fixed parts."""
     if issubclass(kind, Enum):
         return (thing.name,)
     if issubclass(kind, tuple):

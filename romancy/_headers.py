@@ -1,4 +1,4 @@
-"""Headers: small texts by name that travel with a message and are no part of its data."""
+"""Headers: small texts by name that travel with a message beside its data."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{
 _TRACESTATE: Final = re.compile(r"[\x20-\x7e]{1,1024}")
 _NOTHING: Final[dict[str, Any]] = {}
 brought: Final[ContextVar[Mapping[str, str]]] = ContextVar("brought", default=_NOTHING)
-"""Headers that everything sent from this context carries, unless its caller gives others of the same names."""
+"""Headers of every message sent from this context, unless the caller gives others of the same names."""
 
 
 @contextmanager
 def bringing(headers: Mapping[str, str]) -> Generator[None]:
-    """Everything sent inside of this block carries these headers."""
+    """Add these headers to every message sent inside the block."""
     token = brought.set(headers)
     try:
         yield
@@ -33,7 +33,7 @@ def bringing(headers: Mapping[str, str]) -> Generator[None]:
 
 
 def trace_of(headers: Mapping[str, Any]) -> dict[str, str]:
-    """The trace context among the headers, in the form of W3C. Nothing of it if it is not valid: it is of no use."""
+    """The trace context among the headers, in W3C form. Empty if it is not valid."""
     parent, state = headers.get("traceparent"), headers.get("tracestate")
     if not isinstance(parent, str) or _TRACEPARENT.fullmatch(parent) is None:
         return {}
@@ -43,7 +43,7 @@ def trace_of(headers: Mapping[str, Any]) -> dict[str, str]:
 
 
 def headers_of(given: Any, what: str) -> dict[str, str]:
-    """The headers, checked and copied. Raises UsageError and PayloadTooLargeError naming `what` they are for."""
+    """The headers, checked and copied. Raises UsageError and PayloadTooLargeError, which name `what` they belong to."""
     if given is None:
         return _NOTHING
     headers = dict(_mapping(given, f"headers of {what}"))

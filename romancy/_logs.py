@@ -26,7 +26,7 @@ FIELDS: Final = (
     "romancy_attempt",
     "romancy_worker",
 )
-"""Attributes of every record. None where a record is not about such a thing."""
+"""Attributes of every record. None if they do not apply to the record."""
 
 
 class Speaker(str):
@@ -46,12 +46,12 @@ working: ContextVar[str | None] = ContextVar("romancy_worker", default=None)
 """The id of the worker whose tasks run in this context."""
 
 _HARMLESS: Final = (StorageError, UsageError, InternalError)
-"""Errors of this library that carry no payload."""
+"""Errors of this library whose texts hold no payload."""
 _hushed: Final[dict[int, Speaker]] = {}
 
 
 def hush(speaker: Speaker) -> None:
-    """Until `unhush`, keep texts of exceptions out of lines of unknown origin, if this worker keeps them out."""
+    """Until `unhush`, also keep texts of exceptions out of lines of unknown origin, if this worker keeps them out."""
     if not speaker.error_text:
         _hushed[id(speaker)] = speaker
 
@@ -84,7 +84,7 @@ class Said:
 
 
 class Concerned(Protocol):
-    """Anything that concerns an instance."""
+    """An object with the ids of an instance."""
 
     @property
     def instance_id(self) -> str: ...

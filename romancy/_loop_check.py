@@ -15,7 +15,7 @@ def check_place(home: asyncio.AbstractEventLoop | None) -> None:
     not_in_a_workflow("a method of the app (children are begun by ctx.start)")
     try:
         here = asyncio.get_running_loop()
-    except RuntimeError:  # there is no running loop: a handle can be made anywhere
+    except RuntimeError:  # there is no running loop: handles can be made without one
         return
     if here is not home:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Names and addresses of this machine alone, for whoever serves something over HTTP. Pure."""
+"""Recognises loopback names and addresses, for HTTP servers. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def host_of(url: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether this is a name or an address of this machine alone."""
+    """Whether this name or address is loopback."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

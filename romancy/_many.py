@@ -1,4 +1,4 @@
-"""Starting many instances by one call. The event loop gets its turns, and one answer covers all starts."""
+"""Starts many instances by one call. The event loop gets its turns in between, and one answer covers all starts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def turn_after(done: int) -> None:
 
 
 async def all_of(starts: Iterable[Awaitable[Handle[T]]], beside: type[RomancyError]) -> list[Handle[T]]:
-    """The handles of all starts, or one error about the failed ones. An error of type `beside` does not stop it."""
+    """The handles of all starts, or one error about the failed ones. An error of type `beside` stops no start."""
     started: list[Handle[T]] = []
     failures: list[RomancyError] = []
     for start in starts:

@@ -38,7 +38,7 @@ class NamedWorkflow(Workflow[..., Any]):
         """The stored form of an input: one argument as itself, several as an object by their names."""
         if len(args) + bool(kwargs) > 1 or len(kwargs) == 1:
             raise UsageError(
-                f"workflow {self.name!r} is known here by its name alone, so the names of its parameters are not: give "
+                f"workflow {self.name!r} is known here by its name alone, so its parameters have no names: give "
                 "the value of its only parameter by position, or several by name, or a dict of all of them"
             )
         what = f"input of workflow {self.name}"

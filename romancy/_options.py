@@ -31,7 +31,7 @@ def whole_number(value: Any, what: str, least: int = 1) -> int:
 
 
 def yes_or_no(value: Any, what: str) -> bool:
-    """True or False, and nothing that is only truthy or falsy."""
+    """Return a bool. Refuses other truthy or falsy values."""
     if not isinstance(value, bool):
         raise UsageError(f"{what} must be True or False, not {value!r}")
     return value

@@ -1,4 +1,4 @@
-"""Events to send to workflows, from outside, from a workflow or from an activity: checked, encoded, and given a key."""
+"""Events to send to workflows, from a program, a workflow or an activity: checked, encoded, and with their key."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class OutgoingEvent(NamedTuple):
     key: str | None
     source: str
     id: str
-    """Empty: the sender chose none."""
+    """Empty: the sender did not choose one."""
     subject: str | None
     time: int | None
     headers: dict[str, str]
@@ -57,7 +57,7 @@ def outgoing_event(
 ) -> OutgoingEvent:
     """The event. Its key is the given one, else the one that the type finds in the data, else the subject.
 
-    Raises SerializationError for data that do not fit the type, and UsageError for other arguments that do not.
+    Raises SerializationError for data that do not fit the type, and UsageError for other bad arguments.
     """
     name, declared = name_of_event(event), event.data if isinstance(event, EventType) else Any
     what = f"event {name!r}"

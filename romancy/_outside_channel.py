@@ -1,4 +1,4 @@
-"""Channels outside of workflows: publishing, and subscribers that are known by a name and acknowledge what they got."""
+"""Channels outside of workflows: publishing, and named subscribers that acknowledge messages."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ T = TypeVar("T")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 _LOOKS_FOR_AN_END: Final = 8
-"""After so many looks in vain, a subscriber checks that its subscription still stands."""
+"""After this many reads without a message, a subscriber checks that its subscription still exists."""
 _LONGEST_GOODBYE: Final = 5.0
-"""How long an outage may last at the end of a block, in seconds."""
+"""Seconds that an outage may last at the end of a block."""
 _TAKE: Final = "take"
 
 
 class ChannelPort:
-    """What an app does for its channels."""
+    """The operations of an app that its channels use."""
 
     __slots__ = ("announcer", "deliver", "dispatch", "opened", "post", "stamp")
 
@@ -76,7 +76,7 @@ class ChannelPort:
         self.deliver = deliver
         """Put a message into the inbox of an instance. Raises InstanceNotFoundError."""
         self.dispatch = dispatch
-        """Have what is kept at these addresses dispatched soon."""
+        """Dispatch these addresses soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class ChannelMember:
 
 
 class AppChannel(Generic[T]):
-    """A channel in the hands of a program (`app.channel`)."""
+    """A channel as a program uses it (`app.channel`)."""
 
     __slots__ = ("_channel", "_port")
 
@@ -146,7 +146,7 @@ class AppChannel(Generic[T]):
         return message.message_id
 
     def _announced(self, message: ChannelMessage, to: str | None) -> tuple[ChannelMessage, Sending | None]:
-        """The message with all its headers, and what hooks were asked about."""
+        """The message with all its headers, and the sending about which hooks were asked."""
         headers = given(message.headers)
         announcer = self._port.announcer
         sending = None if announcer is None else announcer.sending("message", self.name, to, headers)
@@ -163,8 +163,8 @@ class AppChannel(Generic[T]):
     def subscribe(self, name: str, *, mode: Literal["broadcast", "competing"] = "broadcast") -> ChannelSubscription[T]:
         """Take part in the channel under a name, in an `async with` block. The subscription outlasts the block.
 
-        Under the same name, the next block (of this process or of another) goes on behind the last message that was
-        acknowledged. `unsubscribe(name)` ends the subscription. Use a name in one place at a time.
+        Under the same name, the next block (of this process or of another) continues after the last acknowledged
+        message. `unsubscribe(name)` ends the subscription. Use a name in one place at a time.
         """
         check_mode(mode)
         if mode not in ("broadcast", "competing"):
@@ -172,7 +172,7 @@ class AppChannel(Generic[T]):
         return ChannelSubscription(self._port, self._channel, _owner(self.name, name), mode)
 
     async def unsubscribe(self, name: str) -> None:
-        """End the subscription of this name. What it has not acknowledged is dropped; if competing, others get it."""
+        """End the subscription of this name. Unacknowledged messages are dropped; if competing, others get them."""
         owner, router = _owner(self.name, name), self._port.opened().router
         await router.unregister(owner, (subscription(self.name, "broadcast").interest_id, _TAKE))
         while letters := await router.letters(owner.name):
@@ -180,7 +180,7 @@ class AppChannel(Generic[T]):
         self._port.dispatch((address_of_channel(self.name),), None)
 
     async def members(self) -> list[ChannelMember]:
-        """Who has subscribed to the channel, the first subscriber first."""
+        """The subscribers of the channel, in the order in which they subscribed."""
         interests = await self._port.opened().router.interests(address_of_channel(self.name))
         return [
             ChannelMember(_name_of(self.name, owner), mode_of_interest(interest.kind), owner.life == OUTSIDE)
@@ -208,7 +208,7 @@ class AppChannel(Generic[T]):
 
 
 class ChannelSubscription(Generic[T]):
-    """What a named subscriber outside of workflows receives. A message comes again until it is acknowledged."""
+    """The messages of a named subscriber outside of workflows. A message comes again until it is acknowledged."""
 
     def __init__(self, port: ChannelPort, channel: Channel[T], owner: Owner, mode: str) -> None:
         self._port = port
@@ -217,11 +217,11 @@ class ChannelSubscription(Generic[T]):
         self._mode = mode
         self._address = address_of_channel(channel.name)
         self._letters: deque[Letter] = deque()
-        """What was read and not handed out."""
+        """Messages that were read and not returned yet."""
         self._handed: list[str] = []
-        """What was handed out and is not acknowledged."""
+        """Messages that were returned and are not acknowledged."""
         self._asks = False
-        """Whether a competing subscriber has asked for a message and is not known to have got one."""
+        """Whether a competing subscriber has asked for a message and, as far as is known, not got one."""
         self._open = False
         self._receiving = False
 
@@ -306,11 +306,11 @@ class ChannelSubscription(Generic[T]):
         try:
             message = decode_message(letter.body)
         except StorageError:
-            self._letters.clear()  # they are read again: perhaps it can be opened then
+            self._letters.clear()  # they are read again: the message may be readable then
             raise
         self._handed.append(letter.letter_id)
         if not isinstance(message, ChannelMessage):
-            raise UsageError(f"address {letter.address!r} holds what is no message of a channel")
+            raise UsageError(f"address {letter.address!r} holds a payload that is no message of a channel")
         return _message_of(self._channel, letter, message)
 
     async def _until_there_are_letters(self, limit: float | None) -> None:
@@ -321,7 +321,7 @@ class ChannelSubscription(Generic[T]):
             try:
                 await self._look_a_last_time()
             except StorageUnavailableError:
-                pass  # it was away for all that time
+                pass  # the database was away for the whole time
             if self._handed or not self._letters:
                 raise EventTimeoutError(f"no message of channel {self._channel.name!r} came in time") from None
 
@@ -349,13 +349,13 @@ class ChannelSubscription(Generic[T]):
         if not self._letters and self._mode == "competing" and not self._asks:
             await router.register(self._owner, taking(self._channel.name, _TAKE))
             await router.dispatch((self._address,))
-            self._asks = True  # not before: after an outage, both are done again
+            self._asks = True  # set last: after an outage, both steps are repeated
             self._letters.extend(await router.letters(self._owner.name))
         if self._letters:
             self._asks = False
 
     async def _look_a_last_time(self) -> None:
-        """Stop asking for a message, which others may have from now on. One that came just now counts."""
+        """Stop asking for a message, so that others get the next one. A message that has just come is kept."""
         router = self._port.opened().router
         await self._acknowledge()
         if not self._letters:
@@ -377,7 +377,7 @@ class ChannelSubscription(Generic[T]):
 
 
 def _owner(channel: str, name: str) -> Owner:
-    """Who a subscriber is to the store, which knows names and no channels."""
+    """The owner of a subscriber's interests in the store, which knows names and no channels."""
     check_id(name, "name of the subscriber")
     owner = _prefix(channel) + name
     check_id(owner, "names of the channel and of its subscriber together")
@@ -385,7 +385,7 @@ def _owner(channel: str, name: str) -> Owner:
 
 
 def _prefix(channel: str) -> str:
-    """What names of subscribers begin with. It has the length of the channel's name, which may have slashes."""
+    """The prefix of subscribers' names. It holds the length of the channel's name, which may have slashes."""
     return f"{len(channel)}/{channel}/"
 
 
@@ -394,12 +394,12 @@ def _name_of(channel: str, owner: Owner) -> str:
 
 
 def _dedupe(channel: str, id: str) -> str:
-    """What identifies a message that is published again: a key of bounded length."""
+    """A key of bounded length by which the database recognises a message that is published again."""
     return "channel-" + hashlib.sha256(f"{len(channel)}:{channel}:{id}".encode()).hexdigest()
 
 
 async def _insist(write: Callable[[], Awaitable[None]]) -> None:
-    """Write, and repeat it during an outage that is not long."""
+    """Write, and repeat the write during a short outage."""
     loop, pause = asyncio.get_running_loop(), _FIRST_PAUSE
     latest = loop.time() + _LONGEST_GOODBYE
     while True:

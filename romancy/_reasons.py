@@ -39,10 +39,10 @@ async def stuck_error(store: Store, row: InstanceRow) -> WorkflowStuckError:
     except RomancyError:  # its log cannot be read, which may be why it is stuck
         told = [
             f"It is stuck: {reason}",
-            f"After that is mended, `romancy resume {row.instance_id}` has it tried again.",
+            f"After the cause is fixed, `romancy resume {row.instance_id}` makes a worker try it again.",
         ]
     return WorkflowStuckError(
-        f"instance {row.instance_id} of workflow {row.workflow_name} does not go on. {' '.join(told)}",
+        f"instance {row.instance_id} of workflow {row.workflow_name} does not continue. {' '.join(told)}",
         instance_id=row.instance_id,
         reason=reason,
     )

@@ -32,7 +32,7 @@ _PAUSE: Final = 0.05
 
 
 class Writing:
-    """How an app writes the starts that its worker does not write."""
+    """Writes the starts that an app's worker does not write."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Writing:
 
 
 async def renew(store: Store, start: Start, statuses: frozenset[Status], write: Write) -> bool:
-    """Start in the place of an ended instance. False if the instance that is there stays.
+    """Replace an ended instance by a new one. False if the existing instance stays.
 
     An instance of another workflow always stays. Of several callers that found the same end, one replaces it, and the
     others find the instance that it started.
@@ -79,14 +79,16 @@ async def renew(store: Store, start: Start, statuses: frozenset[Status], write: 
         except StorageUnavailableError as error:
             problem = error
         await asyncio.sleep(_PAUSE * tries * (0.5 + random.random()))  # noqa: S311 - jitter, not a secret
-    raise problem or StorageUnavailableError(f"instance {start.instance_id!r} could not be started anew; try again")
+    raise problem or StorageUnavailableError(
+        f"instance {start.instance_id!r} could not be replaced; try again"
+    )
 
 
 def started(start: Start, outcome: Outcome) -> bool:
-    """Whether the start was written. False if its id is taken, or what it should replace is gone."""
+    """Whether the start was written. False if its id is taken, or if the life that it should replace is gone."""
     if outcome is Outcome.DEAD:
         raise StorageUnavailableError(
-            f"instance {start.instance_id!r} is not started: the lease ran out meanwhile; try again"
+            f"instance {start.instance_id!r} is not started: the lease has expired; try again"
         )
     if outcome is Outcome.INVALID:
         raise UsageError(f"the database cannot hold the start of instance {start.instance_id!r}")

@@ -1,4 +1,4 @@
-"""The callers that wait for the end of an instance, and the end once it is known, shared by the handles of one app."""
+"""Holds the callers that wait for the end of an instance, and the end once it is known, for the handles of one app."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ class Watch:
         self.life = 0
         """The life of the instance that ended with `outcome`."""
         self._begun = 0
-        """The life that this app began in the place of another; 0 if none."""
+        """The life with which this app replaced another; 0 if none."""
         self._used = 0
         """The life of the last outcome that a caller has got; 0 if none."""
         self.waiting: list[asyncio.Future[None]] = []
 
     def begin(self, life: int) -> None:
-        """A new life of the id begins. The end of a former life no longer counts."""
+        """Record that a new life of the id begins. The end of a former life no longer counts."""
         self._begun = life
         self.outcome = None
         self.tell()
 
     def end(self, life: int, outcome: Outcome | None) -> None:
-        """A life ended here, if there is an outcome. The end of a life that has been replaced is ignored.
+        """Record the end of a life here, if there is an outcome. The end of a replaced life is ignored.
 
-        So is that of a life whose end a caller has read from the database before it was told here: who asks later may
-        ask for another life.
+        The end of a life is also ignored if a caller has already read it from the database: a later caller may ask for
+        another life.
         """
         if self._begun in (0, life) and life != self._used:
             self.outcome, self.life = outcome, life
         self.tell()
 
     def use(self) -> Outcome | None:
-        """Give the outcome to one caller. A later one asks the database: the instance may have been removed by then."""
+        """Give the outcome to one caller. A later caller asks the database: the instance may be gone by then."""
         outcome, self.outcome, self._used = self.outcome, None, self.life
         return outcome
 

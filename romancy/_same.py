@@ -37,7 +37,7 @@ async def check_same(store: Store, instance_id: str, definition: Workflow[..., A
 
 
 async def _first_input(store: Store, row: InstanceRow) -> bytes | None:
-    """The first input of an instance that continued as new. None if that part of the log is pruned."""
+    """The first input of an instance that continued as new. None if that part of the log was pruned."""
     first = await store.read(row.instance_id, limit=1)
     if first is None or not first.rows or first.rows[0].seq != 1:
         return None

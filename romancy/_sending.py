@@ -1,4 +1,4 @@
-"""Signals to send: named, checked and encoded before anything is written."""
+"""Checks and encodes signals before anything is written."""
 
 from __future__ import annotations
 

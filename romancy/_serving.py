@@ -1,4 +1,4 @@
-"""A worker for a script that is nothing else: it works until its process is told to stop."""
+"""Runs a script that is only a worker, until its process is told to stop."""
 
 from __future__ import annotations
 

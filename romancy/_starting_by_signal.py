@@ -1,4 +1,4 @@
-"""A signal that starts its instance if the instance does not exist."""
+"""Sends a signal that starts its instance if the instance does not exist."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _TRIES: Final = 5
 
 
 class Beginning(NamedTuple):
-    """What to write if the instance does not exist, or has ended and is to be replaced."""
+    """The writes for an instance that does not exist, or has ended and is to be replaced."""
 
     workflow: Workflow[..., Any]
     raw: Raw
@@ -52,7 +52,7 @@ async def start_or_signal(store: Store, begin: Beginning, signal: Callable[[], A
     """Start the instance with the signal in its inbox (True), or send the signal to the existing instance (False)."""
     instance_id = begin.instance_id
     if begin.workflow.instance_id is None:
-        raise UsageError("a signal that starts is for an instance id of yours: wf.options(instance_id=…).bind(…)")
+        raise UsageError("a signal that starts an instance needs an id of yours: wf.options(instance_id=…).bind(…)")
     for _ in range(_TRIES):
         found = await store.read(instance_id, limit=0)
         row = None if found is None else found.instance

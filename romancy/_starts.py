@@ -1,4 +1,4 @@
-"""Checks of what is to be started, and new instance ids."""
+"""Checks starts, and makes new instance ids."""
 
 from __future__ import annotations
 
@@ -75,5 +75,5 @@ def warn_of_unknown(name: str, said: set[str]) -> None:
 
 
 def new_id() -> str:
-    """A new unique id. Ids sort by time, so that instances at work together lie together in the database."""
+    """A new unique id. Ids sort by time, so that instances of the same time are neighbours in the database."""
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}"

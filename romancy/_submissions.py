@@ -1,4 +1,4 @@
-"""Starts on their way to the database: submitted many at a time while there is room, each with its answer."""
+"""Submits starts to the database, many at a time while there is room, and returns each answer."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Submitted = tuple["Handle[T]", "Raw", "asyncio.Future[Outcome]"]
 """A start that was given to the log writer, with the future of its answer."""
 
 _MOST_UNANSWERED: Final = 64 * 1024 * 1024
-"""Upper bound on the bytes of starts on their way to the database. Further starts wait."""
+"""Upper bound on the bytes of unanswered starts. Further starts wait."""
 
 
 class Submissions:
@@ -55,10 +55,10 @@ class Submissions:
         self._nonce = nonce
         self._unanswered = Unanswered(_MOST_UNANSWERED)
         self._unknown: set[str] = set()
-        """Names of workflows that nobody here knows, each warned of once."""
+        """Names of workflows unknown here, for one warning each."""
 
     async def submit(self, prepared: Sequence[Prepared[T]]) -> list[Submitted[T]]:
-        """Submit all of them, waiting for room where there is none. Those gathered here share commits."""
+        """Submit all starts, and wait for room if necessary. Starts submitted together share commits."""
         submitted: list[Submitted[T]] = []
         while len(submitted) < len(prepared):
             await self._unanswered.turn()
@@ -70,11 +70,11 @@ class Submissions:
         return submitted
 
     def close(self) -> None:
-        """Fail everybody who waits: no answer will come any more."""
+        """Fail all waiting callers: no answer will come."""
         self._unanswered.close()
 
     def _submit_some(self, calls: Sequence[Prepared[T]]) -> list[Submitted[T]]:
-        """Submit these in one turn of the event loop while there is room, the first in any case."""
+        """Submit these starts in one turn of the event loop while there is room; the first one always."""
         self._check_open()
         submitted: list[Submitted[T]] = []
         with driving():

@@ -1,4 +1,4 @@
-"""What a start does if its id is taken: return the existing instance, refuse, or replace it."""
+"""Handles a start whose id is taken: returns the existing instance, refuses, or replaces it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Wanted:
         return False
 
     async def start_in(self, session: object, if_exists: IfExists) -> bool:
-        """Start in the caller's transaction, which the caller alone commits. False if the instance was there."""
+        """Start in the caller's transaction, which only the caller commits. False if the instance existed."""
         store, start = self._writing.opened(), self._start()
         outcome = await start_in(session, store, start)
         if outcome is Outcome.EXISTS:

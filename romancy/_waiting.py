@@ -1,4 +1,4 @@
-"""Waiting for the end of an instance, whichever worker runs it, or until no worker does."""
+"""Waits for the end of an instance, whichever worker runs it, or until no worker knows its workflow."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PAUSE: Final = 0.5
 
 
 class Waiting:
-    """How one app waits for results."""
+    """Waits for results on behalf of one app."""
 
     def __init__(self, opened: Callable[[], Store], worker: Callable[[], Worker | None], lease: int) -> None:
         self._opened = opened
@@ -36,7 +36,7 @@ class Waiting:
         self._absence = Absence(lease)
 
     async def end_of(self, instance_id: str, watch: Watch, timeout: float | None) -> Outcome:
-        """How the instance ended, once it has. Raises WorkflowStuckError if no worker goes on with it.
+        """The outcome of the instance, once it has ended. Raises WorkflowStuckError if no worker continues it.
 
         The first life of the id that is seen is awaited. Raises InstanceNotFoundError once the id belongs to another
         life.
@@ -103,7 +103,7 @@ class Waiting:
     def _nobody_knows(self, row: InstanceRow) -> WorkflowStuckError:
         worker, name = self._worker(), row.workflow_name
         reason = f"no live worker has known workflow {name} for two leases ({2 * self._lease:g} s)"
-        said = f"instance {row.instance_id} does not go on: {reason}"
+        said = f"instance {row.instance_id} does not continue: {reason}"
         if worker is not None and name not in worker.registry.workflows:
             return WorkflowUnknownError(
                 f"{said}, and this app's own does not: give it the workflow in workflows=[…], and declare it before "

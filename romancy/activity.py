@@ -1,4 +1,4 @@
-"""Activities and compensations: the decorators, and the meaning of a call inside and outside of a workflow.
+"""Activities and compensations: the decorators, and what a call does inside and outside of a workflow.
 
 Inside a workflow a call is a command: the engine writes it to the log, carries it out and answers it from the log on
 replay. Outside of a workflow the call runs the plain function, so that unit tests need nothing else.
@@ -66,18 +66,18 @@ class Compensation:
 
     @property
     def takes_result(self) -> bool:
-        """Whether its first parameter is named `result`: it then gets what the activity returned."""
+        """Whether its first parameter is named `result`: it then gets the activity's result."""
         return self.signature.names[:1] == ("result",)
 
     def arguments(self, activity: Activity[..., Any], args: Raw, result: Raw) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments of the call: those of the activity, preceded by its result if the compensation takes that."""
+        """The arguments of the call: those of the activity, preceded by its result if the compensation takes it."""
         positional, named = activity.signature.decode_arguments(args)
         if self.takes_result and activity.signature.names[:1] != ("result",):
             positional = (activity.signature.decode_result(result), *positional)
         return positional, named
 
     def check_fits(self, activity: Activity[..., Any], /) -> None:
-        """Raise RegistrationError unless it can be called with the activity's arguments."""
+        """Raise RegistrationError unless the compensation can be called with the activity's arguments."""
         misfit = _misfit(self.signature, activity.signature)
         if misfit is not None:
             raise RegistrationError(
@@ -94,7 +94,7 @@ class Compensation:
 
 
 def _misfit(undo: Signature, done: Signature) -> str | None:
-    """Why a compensation cannot be called with its activity's arguments, by position or by name. None if it can."""
+    """The reason why a compensation cannot be called with its activity's arguments. None if it can."""
     if "result" in undo.names[1:] and "result" not in done.names:
         return "takes `result`, but not as its first parameter"
     takes = [parameter for parameter in undo.parameters if not parameter.keyword_only]
@@ -413,7 +413,7 @@ def activity(fn: Any = None, /, *, compensation: Callable[..., object] | None = 
 
     `timeout` limits one attempt. `heartbeat_timeout` limits the time between two heartbeats, which the attempt gives
     with `activity_context().heartbeat()`. Either one ends the attempt, which then counts as failed. A function in a
-    process (`executor="process"`) is killed. A function on a thread is told at its next heartbeat.
+    process (`executor="process"`) is killed. A function on a thread gets a CancelledError at its next heartbeat.
 
     `commit="lazy"` is for a quick activity that may run again: its result is committed together with the next commit of
     its workflow, after some milliseconds at the latest. A crash before that runs it again.

@@ -93,11 +93,11 @@ class Romancy(Instances):
         relay: Relay | None = None,
         keep_undelivered: Duration | None = 7 * 86_400.0,
     ) -> None:
-        """`codecs` wrap what is stored, in this order. Give `Codecs(…)` to name codecs that are only read.
+        """`codecs` encode payloads before they are stored, in this order. `Codecs(…)` names codecs that only read.
 
         With `log_error_text=False`, log lines name the types of exceptions and leave out their texts, which may quote
-        payloads. The `relay` sends what was published, beside the worker. The worker removes events and messages that
-        nobody has asked for in `keep_undelivered`; with None it keeps them.
+        payloads. The `relay` sends published events, beside the worker. The worker removes events and messages that no
+        workflow has received within `keep_undelivered`; with None it keeps them.
         """
         self._url = url
         self._codecs = Codecs.of(codecs)
@@ -238,7 +238,7 @@ class Romancy(Instances):
         await self._dispatcher.close()
         self._submissions.close()
         for watch in list(self._watches.values()):
-            watch.tell()  # its waiting callers wake up and find the app closed
+            watch.tell()  # waiting callers wake up and find the app closed
         await self.dependencies.close()
         await self._give_up_row(store)
         await store.close()
@@ -289,7 +289,7 @@ class Romancy(Instances):
         return self._worker.leases.token if self._worker is not None else None
 
     def _ended(self, instance_id: str, life: int, activation: Activation | None) -> None:
-        """This life of the instance ended here, or was set aside as stuck. `activation` may be None if it is stuck."""
+        """Record that this life of the instance ended here, or got stuck. `activation` may be None if it is stuck."""
         watch = self._watches.get(instance_id)
         if watch is None or (activation is not None and activation.outcome is None and activation.parked is None):
             return
@@ -412,7 +412,7 @@ class Romancy(Instances):
             check_id(instance_id)
         known = self._watches.get(instance_id)
         if known is not None:
-            known.outcome = None  # it may be the outcome of a former life
+            known.outcome = None  # it may belong to a former life
         definition, sending = self._starts.announced(definition, instance_id)
         handle = Handle[Any](self, instance_id, definition)
         self._starts.begun(handle, sending)
@@ -426,7 +426,7 @@ class Romancy(Instances):
         return handle
 
     def _begun_anew(self, instance_id: str, life: int) -> None:
-        """A new life of the id begins. Wake those who wait for a former life, and the worker."""
+        """Record that a new life of the id begins. Wake the callers that wait for a former life, and the worker."""
         self.watch(instance_id).begin(life)
         self._stir()
 
@@ -471,7 +471,7 @@ class Romancy(Instances):
         return self._watches.setdefault(instance_id, Watch())
 
     async def outcome(self, instance_id: str, watch: Watch, timeout: float | None) -> RunOutcome:
-        """How the instance ended, once it has. Raises WorkflowStuckError if no worker goes on with it."""
+        """The outcome of the instance, once it has ended. Raises WorkflowStuckError if no worker continues it."""
         return await self._waiting.end_of(instance_id, watch, timeout)
 
     def _removed(self, instance_ids: Iterable[str]) -> None:

@@ -1,6 +1,6 @@
-"""Channels as workflows see them: the declaration that all sides share, a received message, and what a workflow can do.
+"""Channels as workflows see them: the declaration that all sides share, a received message, and a workflow's calls.
 
-What programs outside of workflows do with channels is in `romancy/_outside_channel.py`.
+`romancy/_outside_channel.py` has channels for programs outside of workflows.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def check_name(name: str) -> None:
 
 
 def check_mode(mode: str) -> None:
-    """Refuse what is no mode of a subscription."""
+    """Refuse a value that is no mode of a subscription."""
     if mode not in get_args(Mode):
         raise UsageError(f"{mode!r} is no mode of a channel: subscribe as 'broadcast', 'competing' or 'direct'")
 
@@ -116,7 +116,7 @@ def message_of(channel: Channel[Any], received: ChannelReceived) -> Message[Any]
 
 
 class ActivityChannel(Generic[T]):
-    """A channel in the hands of an activity (`activity_context().channel`)."""
+    """A channel as an activity uses it (`activity_context().channel`)."""
 
     __slots__ = ("_channel", "_send")
 
@@ -156,7 +156,7 @@ class ActivityChannel(Generic[T]):
 
 
 class WorkflowChannel(Generic[T]):
-    """A channel in the hands of a workflow (`ctx.channel`)."""
+    """A channel as a workflow uses it (`ctx.channel`)."""
 
     __slots__ = ("_channel", "_commands")
 
@@ -173,8 +173,8 @@ class WorkflowChannel(Generic[T]):
 
         In `broadcast` mode the instance gets every message that is published from now on. In `competing` mode each
         message goes to one of the subscribers, and waits for one if there is none. In `direct` mode `receive` gets what
-        is sent to this instance alone. Raises ChannelModeConflictError, and changes nothing, if anybody has subscribed
-        in the other one of the first two modes.
+        is sent to this instance alone. Raises ChannelModeConflictError, and changes nothing, if the channel has
+        subscribers in the other one of the first two modes.
         """
         check_mode(mode)
         answer = self._commands.join_channel(self.name, mode)

@@ -39,17 +39,17 @@ _UNREADABLE: Final = (HistoryCorruptError, HistoryVersionError, CodecError)
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """An open instance that this code cannot go on with."""
+    """An open instance that this code cannot continue."""
 
     instance_id: str
     workflow_name: str
     status: Status
     kind: str
-    """`diverges`: the code does something else than the log says. `unknown workflow`: the app has none of this name.
+    """`diverges`: the code does not do what the log says. `unknown workflow`: the app has none of this name.
     `unreadable`: this version, or these codecs, cannot read the log.
     """
     report: str
-    """What differs, with source lines where the code is at fault."""
+    """The difference, with source lines if the code is at fault."""
 
 
 @dataclass(slots=True)
@@ -61,7 +61,7 @@ class Check:
 
     @property
     def fits(self) -> bool:
-        """Whether this code can go on with every instance that was checked."""
+        """Whether this code can continue every instance that was checked."""
         return not self.misfits
 
 
@@ -102,7 +102,7 @@ async def _open_rows(store: Store, workflow_name: str | None) -> AsyncIterator[I
 
 
 async def misfit_of(store: Store, registry: Registry, row: InstanceRow) -> Misfit | None:
-    """Why these workflows cannot go on with an instance. None if they can.
+    """The reason why these workflows cannot continue an instance. None if they can.
 
     Nothing is written. Raises InstanceNotFoundError if the instance is removed in the meantime.
     """

@@ -182,10 +182,10 @@ class WorkflowContext:
         """Wait for an event or a signal of this type. Raises EventTimeoutError if none arrives in time.
 
         With a `key`, one event that was sent with this key comes to this wait alone, also if it was sent before.
-        Without a key, every event of the type comes that is sent while the workflow waits. `where` leaves those out
+        Without a key, every event of the type comes that is sent while the workflow waits. `where` excludes events
         whose data do not meet these conditions, in the form of `app.find_instances`.
 
-        An event whose data do not fit the declared type is put aside, which the log says, and the wait goes on.
+        An event whose data do not fit the declared type is put aside, which the log records, and the wait continues.
         """
         name, model = name_of_event(type), type.data if isinstance(type, EventType) else model
         check_key(key)
@@ -204,11 +204,11 @@ class WorkflowContext:
                 wait = again
 
     async def subscribe(self, type: str | EventType[Any]) -> None:
-        """Have every event of this type kept for this workflow from now on, also while it does not wait for one.
+        """Keep every event of this type for this workflow from now on, also while it does not wait for one.
 
-        They come to `wait_event` without a key, in the order in which they were sent. The subscription is durable
-        before anything else that this step asks for happens. It lasts until `unsubscribe` or the end of the instance,
-        through `recur`. A retry of the instance subscribes anew.
+        `wait_event` without a key receives them in the order in which they were sent. The subscription is durable
+        before any other request of this step is carried out. It lasts until `unsubscribe` or the end of the instance,
+        through `recur`. A retry of the instance subscribes again.
         """
         self._commands.subscribe(name_of_event(type))
 
@@ -231,7 +231,7 @@ class WorkflowContext:
         """Send an event to workflows, as `app.send` does, once this step is durable. Returns the event's id.
 
         A replay sends nothing, and a retry of the instance sends nothing that a former run has sent. `to` names an
-        instance; nothing comes of the event if that instance does not exist or has ended.
+        instance; the event is dropped if that instance does not exist or has ended.
         """
         if to is not None:
             check_id(to)
@@ -263,7 +263,7 @@ class WorkflowContext:
         return self._commands.patched(name)
 
     async def start(self, wf: ChildWorkflow[P, T], /, *args: P.args, **kwargs: P.kwargs) -> ChildHandle[T]:
-        """Start a child workflow and go on. The child is cancelled if this workflow fails or is cancelled."""
+        """Start a child workflow and continue. The child is cancelled if this workflow fails or is cancelled."""
         return wf.launch(self._commands, args, kwargs)
 
     async def publish(self, type: str | EventType[Any], data: object = None, *, key: str | None = None) -> None:
@@ -295,7 +295,7 @@ def _event_of(received: EventReceived, model: Any) -> Event[Any]:
 
 
 class ActivityContext:
-    """What an activity can ask about its attempt, and do in it."""
+    """An activity's access to its attempt."""
 
     __slots__ = ("_details", "_key", "_nonce", "_port", "activity_id", "attempt", "instance_id")
 
@@ -391,8 +391,8 @@ class ActivityContext:
     ) -> str:
         """Send an event to workflows, as `app.send` does, together with this activity's completion.
 
-        Returns the event's id. A failed attempt sends nothing. Nothing comes of an event `to` an instance that does not
-        exist or has ended. Only for an `async def`; a plain function gets UsageError.
+        Returns the event's id. A failed attempt sends nothing. An event `to` an instance that does not exist or has
+        ended is dropped. Only for an `async def`; a plain function gets UsageError.
         """
         if to is not None:
             check_id(to)
@@ -451,7 +451,7 @@ class PlainActivityContext(ActivityContext):
 
 
 def activity_port() -> tuple[ActivityContext, ActivityPort]:
-    """The context of the activity that runs this code, and what the engine does for it. For integrations."""
+    """The context of the activity that runs this code, and its port to the engine. For integrations."""
     context = activity_context()
     return context, context._port  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # a class of this module
 

@@ -1,4 +1,4 @@
-"""Every error Romancy raises, in one hierarchy whose branches say whose fault it is.
+"""Every error Romancy raises, in one hierarchy whose branches say where the cause is.
 
     RomancyError
     ├── TerminalError                 raised by an activity: do not try this again
@@ -7,11 +7,11 @@
     ├── HeartbeatTimeoutError         an attempt at an activity was silent for too long
     ├── WorkflowFailedError           the awaited workflow ended in failure
     ├── WorkflowCancelledError        the awaited workflow was cancelled
-    ├── WorkflowStuckError            the awaited workflow does not go on, and would be awaited in vain
+    ├── WorkflowStuckError            the awaited workflow does not continue: no worker runs it
     ├── EventTimeoutError             the awaited event did not come in time
     ├── UsageError                    the caller: a wrong argument, name, value or order of calls
     ├── UnawaitedCallError            the code: a workflow ended with a call that was never awaited
-    ├── NonDeterminismError           the code: it no longer fits what the log says, or left the loop
+    ├── NonDeterminismError           the code: it does not fit the log, or has left the loop
     ├── StorageError                  the database: absent, refusing, full, of another version
     └── InternalError                 a bug in Romancy, with what is needed to report it
 
@@ -127,9 +127,9 @@ class WorkflowCancelledError(RomancyError):
 
 
 class WorkflowStuckError(RomancyError):
-    """The awaited workflow does not go on by itself: it is stuck, or no live worker knows it. Nothing is lost.
+    """The awaited workflow does not continue by itself: it is stuck, or no live worker knows it. Nothing is lost.
 
-    `reason` says why, and the message says what to do. Once that is done, `result()` waits again.
+    `reason` says why, and the message says what to do. After that, `result()` waits again.
     """
 
     def __init__(self, message: str, *, instance_id: str = "", reason: str = "") -> None:
@@ -194,7 +194,7 @@ class InstanceNotFoundError(UsageError, LookupError):
 
 
 class InstanceEndedError(UsageError):
-    """The instance has ended, with this `status`, and would never receive what was sent to it."""
+    """The instance has ended, with this `status`, and would never receive the message."""
 
     def __init__(self, message: str, *, instance_id: str = "", status: str = "") -> None:
         super().__init__(message)
@@ -211,7 +211,7 @@ class NonDeterminismError(RomancyError):
 
 
 class StorageError(RomancyError):
-    """The database did not do what was asked."""
+    """The database did not carry out the call."""
 
 
 class StorageConfigurationError(StorageError):
@@ -219,11 +219,11 @@ class StorageConfigurationError(StorageError):
 
 
 class DatabaseReplacedError(StorageConfigurationError):
-    """The file was deleted, moved or replaced while it was open. What is written to it is lost with the process."""
+    """The file was deleted, moved or replaced while it was open. Writes to it are lost with the process."""
 
 
 class CodecError(StorageConfigurationError):
-    """The codecs of this app cannot read, or cannot write, what is stored. Nothing was done with it."""
+    """The codecs of this app cannot read, or cannot write, a payload. It was left unchanged."""
 
 
 class StorageUnavailableError(StorageError):
@@ -243,7 +243,7 @@ class HistoryVersionError(StorageError):
 
 
 class HistoryCorruptError(StorageError):
-    """A row of the log cannot be read, or rows are missing. Nothing was done with the instance."""
+    """A row of the log cannot be read, or rows are missing. The instance was left unchanged."""
 
 
 class InternalError(RomancyError):

@@ -29,7 +29,7 @@ class EventType(Generic[T]):
     """The name of an event or a signal and the type of its data, shared by sender and receiver.
 
     `key` is the path of the key in the data, as in a search: `EventType("payment.settled", Payment, key="order.id")`.
-    What is sent with this type then has that value as its key. It must be text or a whole number.
+    An event of this type then has that value as its key. It must be text or a whole number.
     """
 
     __slots__ = ("data", "key", "name")
@@ -44,7 +44,7 @@ class EventType(Generic[T]):
         self.key = key
 
     def key_in(self, data: Raw) -> str | None:
-        """The key in these data; None if the type has no path. Raises UsageError if nothing fit for a key is there."""
+        """The key in these data; None if the type has no path. Raises UsageError if no valid key is there."""
         if self.key is None:
             return None
         value: Any = msgspec.json.decode(data)
@@ -72,7 +72,7 @@ class Event(Generic[T]):
     time: datetime
     data: T
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    """What the sender gave as `headers=`."""
+    """The headers that the sender gave."""
     extensions: Mapping[str, str | int | bool] = field(default_factory=dict[str, "str | int | bool"])
     """The extension attributes of a CloudEvent."""
 
@@ -88,7 +88,7 @@ class Sent:
 
 
 def _member(container: Any, segment: str) -> Any:
-    """What stands at one segment of a path; None if nothing does."""
+    """The value at one segment of a path; None if there is none."""
     if isinstance(container, dict):
         return cast("dict[str, Any]", container).get(segment)
     if isinstance(container, list) and segment.isascii() and segment.isdigit():

@@ -26,7 +26,7 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class Handle(Generic[R_co]):
-    """An instance by its id, with what can be asked of it. A handle holds no resources."""
+    """An instance by its id, with the calls about it. A handle holds no resources."""
 
     def __init__(self, app: Romancy, instance_id: str, workflow: Workflow[..., R_co] | None) -> None:
         self._app = app
@@ -48,9 +48,10 @@ class Handle(Generic[R_co]):
         """What the workflow returned, once it has.
 
         Raises WorkflowFailedError or WorkflowCancelledError if it ended otherwise. Raises TimeoutError if it has not
-        ended within `timeout`: the workflow goes on, and the error says what it waits for. Raises InstanceNotFoundError
-        if there is no such instance. Raises WorkflowStuckError if the instance does not go on by itself: it is stuck,
-        or no live worker has known its workflow for two leases. Once that is mended, call `result()` again.
+        ended within `timeout`: the workflow continues, and the error says what it waits for. Raises
+        InstanceNotFoundError if there is no such instance. Raises WorkflowStuckError if the instance does not continue
+        by itself: it is stuck, or no live worker has known its workflow for two leases. Once the cause is fixed, call
+        `result()` again.
         """
         limit = None if timeout is None else seconds(timeout, "timeout")
         outcome = await self._app.outcome(self._instance_id, self._watch, limit)
@@ -128,7 +129,7 @@ class Handle(Generic[R_co]):
         await self._app.signal(self._instance_id, sent, data, key=key, id=id, session=session)
 
     async def resume(self) -> None:
-        """Let the stuck instance be tried again: see `Romancy.resume`."""
+        """Let workers try the stuck instance again: see `Romancy.resume`."""
         await self._app.resume(self._instance_id)
 
     async def report(self) -> Any:

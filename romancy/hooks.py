@@ -58,7 +58,7 @@ class WorkflowEnded(_About):
 
     status: Status
     duration: timedelta | None
-    """Time since the start. None if the start has no time of its own (an app without a worker wrote it)."""
+    """Time since the start. None if the time of the start was not recorded (an app without a worker wrote it)."""
     error_type: str | None
     error_message: str | None
     reason: str
@@ -90,7 +90,7 @@ class ActivityStarted(_About):
     compensates: str | None
     """For a compensation: the id of the activity that it undoes."""
     waited: timedelta = timedelta()
-    """How long this worker had it to do before it began: the queue for a slot. The pause before a retry is no part."""
+    """How long the due attempt waited for a slot in this worker. The pause before a retry does not count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +116,7 @@ the end of a child."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitBegan(_About):
-    """The workflow waits for something that the outside brings. It may do other things meanwhile."""
+    """The workflow begins a wait. It may do other work meanwhile."""
 
     wait_id: str
     kind: WaitKind
@@ -135,7 +135,7 @@ class WaitEnded(_About):
     name: str
     outcome: Literal["fired", "received", "timed_out", "completed", "failed", "cancelled"]
     duration: timedelta | None
-    """Time since it began. None if this worker did not have the instance all the time."""
+    """Time since the wait began. None if this worker did not hold the instance all the time."""
     message_headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     """The headers of the event or the message that it received."""
 
@@ -160,7 +160,7 @@ class Sender:
     workflow_name: str
     run: int
     at: datetime
-    """The time of what makes the run send it."""
+    """The time of the event to which the run reacts by sending."""
     began_at: datetime | None
     headers: Mapping[str, str] = field(repr=False)
     """The headers that the starter of this workflow sent."""
@@ -170,16 +170,16 @@ class Sender:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class Sending:
-    """Something that is about to be written for others: a start, a signal, an event or a message."""
+    """A message that is about to be written: a start, a signal, an event or a channel message."""
 
     kind: Literal["start", "signal", "send", "message", "publish"]
     """`start` also stands for a child, `message` for one of a channel, `publish` for the outbox."""
     name: str
     """The workflow, the type of the event, or the channel."""
     to: str | None
-    """The instance that it is for, if it is for one."""
+    """The receiving instance, if it has one."""
     headers: Mapping[str, str] = field(repr=False)
-    """What it carries: what the caller gave and, then, what hooks add."""
+    """Its headers: those of the caller, and then those that hooks add."""
     sender: Sender | None = None
     """None: a program sends it, not a workflow."""
 
@@ -187,14 +187,14 @@ class Sending:
 class Hook:
     """Derive from it and override what you want. Give instances to `Romancy(url, hooks=[…])`.
 
-    An exception in a hook is logged and disturbs no workflow, no activity and no other hook.
+    An exception in a hook is logged and does not affect workflows, activities and other hooks.
     """
 
     def happened(self, event: Happening, /) -> None:
-        """Something happened. Called on the app's event loop, in the order of the commits: do not block."""
+        """Called for each event, on the app's event loop, in the order of the commits: do not block."""
 
     def idle(self) -> bool:
-        """Whether it has no use for events at present. While all hooks of an app are idle, none is told anything.
+        """Whether the hook does not need events at present. While all hooks of an app are idle, none gets any.
 
         Asked before each attempt: it must cost next to nothing. Blocks are still put around the attempts of runs whose
         starters sent headers, so that a trace can be carried on.
@@ -210,16 +210,16 @@ class Hook:
         return nullcontext()
 
     def sending(self, message: Sending, /) -> Mapping[str, str] | None:  # noqa: ARG002 - the same
-        """Something is about to be written. What this returns is added to its headers, and replaces those there.
+        """Called before a message is written. The returned headers are added to it and replace those of the same names.
 
         Called where it is sent: in the caller's task, in the activity's, or, for what a workflow's body sends, on the
         app's event loop. Never on a replay. A write that fails is prepared again, as another `Sending`. If this raises,
-        or returns what cannot be headers, that is logged, and the message goes without.
+        or returns invalid headers, that is logged, and the message is sent without them.
         """
         return None
 
     def sent(self, message: Sending, /) -> None:
-        """The database has it: the same object as in `sending`. At most once, and not for what was there before.
+        """Called when the database has the message, given as in `sending`. At most once, never for duplicates.
 
         With `session=` it is in the caller's transaction, which may still be rolled back.
         """
@@ -227,7 +227,7 @@ class Hook:
     def commit_took(self, seconds: float, items: int, /) -> None:
         """The database has accepted a batch of the worker's writes. Called for each batch: do next to nothing.
 
-        What activities write in their own transactions is not among them.
+        It does not cover what activities write in their own transactions.
         """
 
     def lease_lost(self, worker_id: str, /) -> None:

@@ -1,6 +1,6 @@
-"""Instances from outside: reading and searching them, and acting on one or on all that a search finds.
+"""Reads and searches instances, and acts on one or on all that a search finds.
 
-What acts on one instance exists for many as well (`cancel_many`, …). `dry_run=True` only names the instances.
+Each action on one instance exists for many as well (`cancel_many`, …). `dry_run=True` only names the instances.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ class Instances(Senders, Condition):
         """The row under which calls that manage instances write if no worker runs here. None: one row for each call."""
 
     def _sweep(self) -> None:
-        """Let what is posted and what ended instances were given be routed soon."""
+        """Soon route posted messages, and those that ended instances had taken."""
 
     def _stir(self) -> None:
-        """Something may be due now: a worker of this app looks for it."""
+        """Let a worker of this app claim: an instance may be due now."""
 
     async def _writes_as(self, store: Store) -> tuple[str, int]:
         """The token to write under (the worker's or that of this app's own row), and the database's time or 0."""
@@ -67,7 +67,7 @@ class Instances(Senders, Condition):
         return (worker, 0) if worker is not None else await self._standing.look(store)
 
     async def _give_up_row(self, store: Store) -> None:
-        """Give up the row that calls wrote under; a database that is away finds out by itself."""
+        """Remove the row under which calls wrote. If the database is away, the row expires."""
         for standing in (self._standing, self._manager):
             if standing is not None:
                 with contextlib.suppress(StorageError):
@@ -170,8 +170,8 @@ class Instances(Senders, Condition):
     ) -> AsyncIterator[LogEntry]:
         """Every entry of an instance's log behind the cursor `after`; with `follow`, also future ones, until its end.
 
-        Nothing is left out: keep the cursor of the last entry that you have dealt with, and go on behind it, also after
-        a crash. Raises InstanceNotFoundError, and UsageError if entries behind the cursor have been pruned.
+        Nothing is left out: keep the cursor of the last entry that you have processed, and continue after it, also
+        after a crash. Raises InstanceNotFoundError, and UsageError if entries behind the cursor have been pruned.
         """
         position = None if after is None else Position.parse(after)
         return (follow_log if follow else read_log)(self._opened(), instance_id, position)
@@ -224,7 +224,7 @@ class Instances(Senders, Condition):
         """Why an instance does not move, in sentences, the most important first. `romancy why` prints them.
 
         They say who holds the instance, what it waits for, when the next attempt is due and after which error, why it
-        is stuck, and how it ended. The words are for people and may change. Raises InstanceNotFoundError, and
+        is stuck, and how it ended. The texts are for people and may change. Raises InstanceNotFoundError, and
         CodecError if the log was written with a codec that this app does not have.
         """
         return await reasons_of(self._opened(), instance_id)
@@ -247,18 +247,18 @@ class Instances(Senders, Condition):
         return asked
 
     async def retry(self, instance_id: str, *, unsure: Literal["done", "undone"] | None = None) -> None:
-        """Let a failed instance begin a new run, under its id, that remembers what stands of the runs before.
+        """Begin a new run of a failed instance, under its id, that remembers what stands of the runs before.
 
-        What was completed and not undone is answered from memory when the body asks for it with the same arguments.
-        What failed is tried again under the same idempotency key. What was undone is done again under a new one. Raises
-        UsageError if the instance has not failed, or if the compensation of an activity failed for good. In the latter
-        case say whether the work of these activities stands, with `unsure="done"` or `"undone"`.
+        Calls that were completed and not undone are answered from memory when the body makes them with the same
+        arguments. Failed calls are tried again under the same idempotency key. Undone calls are made again under a new
+        one. Raises UsageError if the instance has not failed, or if the compensation of an activity failed for good. In
+        the latter case say whether the work of these activities stands, with `unsure="done"` or `"undone"`.
         """
         await retry(self._to_write("retry", instance_id), instance_id, unsure, manager=self._manager)
         self._stir()
 
     async def resume(self, instance_id: str) -> None:
-        """Let a stuck instance be tried again, by any worker that knows its workflow.
+        """Let any worker that knows the workflow try a stuck instance again.
 
         Use it when the cause is gone and the code is the same: other code takes the instance up by itself. The instance
         is replayed first, so nothing that was completed runs again. If the code still does not fit, the instance is
@@ -272,7 +272,7 @@ class Instances(Senders, Condition):
         check_text(reason, "reason")
         worker = self._worker_token() or self._manager
         ended = await terminate(self._to_write("terminate", instance_id), worker, instance_id, reason)
-        self._sweep()  # it may have been given a message that is for the next one who asks
+        self._sweep()  # it may have taken a message that another waiter can use
         return ended
 
     async def purge(self, *instance_ids: str) -> int:
@@ -287,7 +287,7 @@ class Instances(Senders, Condition):
         return bool(await self._purge((found.instance_id,), changed_at(found)))
 
     async def _purge(self, ids: Sequence[str], until: int = LATEST) -> int:
-        """Remove these instances. Once in a while, remove old ids of signals as well."""
+        """Remove these instances. From time to time, remove old ids of signals as well."""
         forget = time.monotonic() >= self._forgets_at
         gone = await purge(self._to_write("purge", *ids), ids, until=until, forget=forget)
         if forget:
@@ -296,7 +296,7 @@ class Instances(Senders, Condition):
         return gone
 
     def _removed(self, instance_ids: Iterable[str]) -> None:
-        """These may be gone: callers that wait for one look again."""
+        """Wake the callers that wait for these instances, which may be gone."""
 
     # ── acting on many ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -355,7 +355,7 @@ class Instances(Senders, Condition):
         workflow_name: str | None = None,
         dry_run: bool = False,
     ) -> list[str]:
-        """Let every matching stuck instance be tried again, and return the ids of those that are."""
+        """Let workers try every matching stuck instance again, and return the ids of those instances."""
         found = self.iter_instances(where, workflow_name=workflow_name, status=Status.STUCK)
         return await each(found, lambda instance_id: if_still(self.resume(instance_id)), dry_run=dry_run)
 
@@ -391,6 +391,6 @@ class Instances(Senders, Condition):
         gone = await each(found(), remove, dry_run=dry_run)
         if dry_run:
             return gone
-        # Try once more what another call held at that moment: the two were in each other's way, and no longer are.
+        # Try once more the instances that another call held at that moment.
         left = seen.keys() - set(gone)
         return gone + [instance_id for instance_id in seen if instance_id in left and await remove(instance_id)]

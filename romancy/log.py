@@ -1,9 +1,9 @@
-"""Reading logs: row by row, or as entries with a cursor each, for readers that must miss nothing.
+"""Reads logs: row by row, or as entries with a cursor each, for readers that must miss nothing.
 
 A damaged log is never read past the damage: the missing part can neither be guessed nor left out.
 
-One writer at a time writes a log, each commit behind the last. What comes after a cursor is therefore everything that
-was committed after it, without a gap, at any time of asking. There is no such order among instances.
+One writer at a time writes a log, each commit behind the last. The entries after a cursor are therefore all that were
+committed after it, without a gap, at the time of each read. There is no such order among instances.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _QUICKEST, _SLOWEST, _SLOWER = 0.02, 0.5, 1.5
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One event of an instance's log. Pass `cursor` as `after=` to go on behind it."""
+    """One event of an instance's log. Pass `cursor` as `after=` to continue after it."""
 
     instance_id: str
     workflow_name: str
@@ -65,7 +65,7 @@ class Position(NamedTuple):
             life, seq, event = cursor.split("-")
             return cls(int(life, 16), int(seq), int(event) if event else _WHOLE)
         except (ValueError, AttributeError):
-            raise QueryError("the cursor is malformed; use one that an entry bore, unchanged") from None
+            raise QueryError("the cursor is malformed; use the cursor of an entry, unchanged") from None
 
     @classmethod
     def of_instances(cls, cursors: Mapping[str, str] | None) -> dict[str, Self]:

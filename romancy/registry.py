@@ -1,8 +1,8 @@
-"""What the decorators have declared, and the part of it that one app sees.
+"""The definitions that decorators have declared, and those of them that one app sees.
 
-A decorator only notes the definition; an app compares the names. A definition replaces an earlier one with the same
-module and qualified name, so that a reload or a notebook cell that runs twice is no conflict. A definition that nothing
-refers to any more is forgotten.
+A decorator only records the definition; an app compares the names. A definition replaces an earlier one with the same
+module and qualified name, so that a reload or a notebook cell that runs twice is no conflict. A definition without
+references is forgotten.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _declared: WeakValueDictionary[tuple[str, str, str], Any] = WeakValueDictionary(
 
 
 def declare(definition: D) -> D:
-    """Note the definition for apps made later."""
+    """Record the definition for apps that are made later."""
     fn = definition.fn
     _declared[definition.kind, fn.__module__, fn.__qualname__] = definition
     return definition
@@ -84,7 +84,7 @@ def _activities_of(workflows: Iterable[Any]) -> list[Any]:
 
 
 def reached_from(functions: Iterable[Any]) -> Iterator[Any]:
-    """What the code of these functions names, directly or through functions of the same module."""
+    """The objects that the code of these functions names, directly or through functions of the same module."""
     waiting: list[Any] = list(functions)
     seen: set[int] = set()
     while waiting:
@@ -109,7 +109,7 @@ def _errors_of(definitions: Iterable[Any]) -> frozenset[str]:
 def _is_own_error(thing: Any) -> bool:
     """Whether a workflow can catch the class as itself: it is not built in, not of this library, and ends no call.
 
-    The function looks at the real class only. `__class__` of a user's object may be made up, or raise.
+    The function looks at the real class only: the `__class__` of a user's object may be false, or raise.
     """
     if not issubclass(type(thing), type) or not issubclass(thing, Exception):
         return False
@@ -134,7 +134,7 @@ def _is_activity(thing: Any) -> bool:
 
 
 def _named_by(fn: Any) -> list[Any]:
-    """What the names in a function's code stand for outside of it, also in modules."""
+    """The objects that the names in a function's code refer to outside of it, also in modules."""
     names: set[str] = set()
     codes: list[CodeType] = [fn.__code__]
     while codes:
@@ -194,10 +194,10 @@ class Registry:
         return registry
 
     def check(self, *, everything: bool) -> None:
-        """Check every type now. A type that could not be found at its declaration must be found by now.
+        """Check every type now. Types that could not be found at their declaration must be found by now.
 
         Raises RegistrationError for a type that is not found, or cannot be stored. With `everything` all activities are
-        checked, else those that the code of the workflows names: the others may belong to anyone.
+        checked, else those that the code of the workflows names: the others may belong to other apps.
         """
         for workflow in self.workflows.values():
             workflow.check()

@@ -1,4 +1,4 @@
-"""When a failed activity is tried again: a policy, and its decision, as pure values.
+"""Retry policies: compute when a failed activity is tried again. Pure values.
 
 Nothing here waits or reads a clock. The engine carries out an attempt, asks `decide`, and writes the answer to the log,
 so that a crash does not reset the count.
@@ -133,7 +133,7 @@ class RetryPolicy:
         return min(pause, self.max_interval) * (1.0 - self.jitter * chance)
 
     def decide(self, attempt: int, error: BaseException, chance: float = 0.0) -> Retry | GiveUp:
-        """What follows the failure of attempt number `attempt` (from 1) with `error`."""
+        """Decide what follows the failure of attempt number `attempt` (from 1) with `error`."""
         if isinstance(error, TerminalError) or self._excludes(error) or not self._covers(error):
             return GiveUp(exhausted=False)
         if self.max_attempts and attempt >= self.max_attempts:

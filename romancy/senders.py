@@ -1,4 +1,4 @@
-"""Sending from outside: signals and events to workflows, and events to the outside in a transaction of the caller's."""
+"""Sends from outside: signals and events to workflows, and events to the outside in a caller's transaction."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Senders:
         return store
 
     def _dispatch(self, addresses: Iterable[str], session: object) -> None:
-        """Something was posted at these addresses, in the caller's transaction if there is one."""
+        """Dispatch these addresses, after the caller's transaction if there is one."""
 
     async def send(  # noqa: PLR0913 - the attributes of an event
         self,
@@ -84,9 +84,9 @@ class Senders:
         Raises InstanceNotFoundError and InstanceEndedError.
 
         Otherwise it goes to every workflow that waits for this type without a key, or has subscribed to it, at this
-        moment. If it has a key, it also goes to exactly one wait for that key, the one that has waited longest. If
-        there is none, it is kept until there is, by default for a week. The key is `key`, else what the `EventType`
-        finds in the data, else the `subject`.
+        moment. If it has a key, it also goes to exactly one wait for that key, the longest one. If there is none, the
+        event is kept until there is, by default for a week. The key is `key`, else what the `EventType` finds in the
+        data, else the `subject`.
 
         With an `id` of yours, another event with the same `source` and `id` is dropped, and `Sent.duplicate` is set.
         The pair is remembered for at least a week. `headers` travel along and are read as `Event.headers`, as `time`
@@ -130,7 +130,7 @@ class Senders:
             self._announcer.sent((sending,))
 
     async def _post(self, posting: Posting, session: object) -> Delivered:
-        """Post a message, and have it dispatched."""
+        """Post a message, and dispatch it soon."""
         if session is None:
             self._to_write("send")
             return await self._poster.post(posting)
@@ -212,7 +212,7 @@ class Senders:
 
         With an `id` of yours, a second signal with the same id to the same instance is dropped, whatever its content,
         even after the first one was received. The workflow sees the id as the event's `id`. The id is remembered for a
-        week, and longer until `purge` is called. An instance started anew under a purged id remembers nothing.
+        week, and longer until `purge` is called. An instance that is started again under a purged id remembers nothing.
         """
         message, sending = self._announced_signal(instance_id, signal_message(instance_id, event, data, key, id))
         store = self._opened() if session is not None else self._to_write("signal", instance_id)
@@ -235,7 +235,7 @@ class Senders:
     ) -> None:
         """Send an event to the outside by the commit of your own transaction. A rollback sends nothing."""
         if session is None:
-            raise UsageError("app.publish goes with a transaction of yours: give it as session=")
+            raise UsageError("app.publish needs a transaction of yours: give it as session=")
         name, declared = name_of_event(type), type.data if isinstance(type, EventType) else Any
         check_key(key)
         what = f"event {name!r}"

@@ -123,7 +123,7 @@ class SyncSession:
 
 
 class _UndoneError(Exception):
-    """Ends a savepoint without its writes."""
+    """Raised to end a savepoint without its writes."""
 
 
 async def _enter(part: AbstractAsyncContextManager[None]) -> None:
@@ -144,7 +144,7 @@ async def undo(part: AbstractAsyncContextManager[None]) -> None:
 
 
 class Wait(Protocol):
-    """Has the event loop do something while the thread of a plain function waits."""
+    """Runs work on the event loop while the thread of a plain function waits."""
 
     def __call__(self, work: Callable[[], Coroutine[Any, Any, T]], /) -> T:
         """Return what the work returns. Raises asyncio.CancelledError if the attempt has been given up."""
@@ -162,16 +162,16 @@ class Companion(Protocol):
         ...
 
     def cause(self, error: Exception, /) -> Exception:
-        """The driver's error behind an error of the library; every other error as it is."""
+        """The driver's error behind an error of the library; any other error unchanged."""
         ...
 
     async def leave(self) -> None:
-        """The attempt has ended. Refuse all further use, and write nothing."""
+        """Refuse all further use, and write nothing: the attempt has ended."""
         ...
 
 
 class ActivityPort(Protocol):
-    """What the engine does for a running activity."""
+    """The engine's services for a running activity."""
 
     @property
     def place(self) -> object:
@@ -189,7 +189,7 @@ class ActivityPort(Protocol):
     async def session(self, native: type[Any] | None, /) -> Any: ...
 
     def wait(self, work: Callable[[], Coroutine[Any, Any, T]], /) -> T:
-        """Have the event loop do this while the thread of a plain function waits."""
+        """Run this on the event loop while the thread of a plain function waits."""
         ...
 
     def heartbeat(self, details: Raw | None, /) -> None: ...
@@ -206,7 +206,7 @@ class ActivityPort(Protocol):
 
 
 class SessionOpening(Generic[Awaited_co, Entered_co]):
-    """What `session()` returns: await it in an `async def`, or enter it with `with` in a plain function.
+    """The result of `session()`: await it in an `async def`, or enter it with `with` in a plain function.
 
     Neither the end of the `with` block nor anything else in the activity ends the transaction.
     """

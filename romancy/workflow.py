@@ -1,4 +1,4 @@
-"""Workflows: the decorator, the meaning of a call in another workflow, and what an app needs to start one."""
+"""Workflows: the decorator, what a call in another workflow does, and what an app needs to start one."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def romancy(
         ("purge --status running --url sqlite:///made.db", 2, "it is for those that are cancelled, completed, failed"),
         ("run shop.py", 2, "name a module as Python imports it"),
         ("run no_such_module", 2, "there is no module 'no_such_module'"),
-        ("history x --after 1 --url sqlite:///made.db", 2, "use one that an entry bore"),
+        ("history x --after 1 --url sqlite:///made.db", 2, "use the cursor of an entry"),
         ("show x --depth -1 --url sqlite:///made.db", 2, "--depth"),
     ],
 )

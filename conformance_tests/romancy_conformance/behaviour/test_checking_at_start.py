@@ -183,4 +183,4 @@ async def test_a_database_that_does_not_answer_is_no_fault_of_the_worker(
     looks = next(task for task in vars(app)["_tasks"] if "tell_misfits" in repr(task.get_coro()))
     await asyncio.wait_for(looks, 60)
 
-    assert "cannot look whether this code fits what is open: away" in caplog.text
+    assert "cannot check whether this code fits open instances: away" in caplog.text

@@ -122,7 +122,7 @@ async def test_what_cannot_be_sent_starts_nothing(open_app: Open) -> None:
     unsendable: Any = 7
     with pytest.raises(UsageError, match="data of the signal 'added'"):
         await front.signal_with_start(begun_cart.options(instance_id="cart").bind("ann", 1), Added, unsendable)
-    with pytest.raises(UsageError, match="an instance id of yours"):
+    with pytest.raises(UsageError, match="needs an id of yours"):
         await front.signal_with_start(begun_cart.bind("ann", 1), Added, "lamp")
     assert [] == (await front.list_instances()).instances
 

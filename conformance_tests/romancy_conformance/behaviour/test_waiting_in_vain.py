@@ -108,7 +108,7 @@ async def test_another_app_hears_it_too(app: Romancy, open_app: Open) -> None:
     handle = await front.start(vain_breaks.options(instance_id="s-3"))
     await handle.signal("go")
 
-    with pytest.raises(WorkflowStuckError, match="instance s-3 of workflow vain_breaks does not go on"):
+    with pytest.raises(WorkflowStuckError, match="instance s-3 of workflow vain_breaks does not continue"):
         await handle.result()
     assert Status.STUCK is await app.handle("s-3").status()
 

@@ -73,7 +73,7 @@ class Jobs:
         try:
             await self.app()
         except RomancyError as error:
-            _log.warning("a job of the dashboard is open and does not go on: %s", error)
+            _log.warning("a job of the dashboard is open and does not continue: %s", error)
 
     async def app(self) -> Romancy:
         """The open app with the worker. Raises RefusedError if no other app can open the database."""
