@@ -58,11 +58,11 @@ class SyncRomancy(Keeper, SyncInstances):
         relay: Relay | None = None,
         keep_undelivered: Duration | None = 7 * 86400.0,
     ) -> None:
-        """`codecs` wrap what is stored, in this order. Give `Codecs(…)` to name codecs that are only read.
+        """`codecs` encode payloads before they are stored, in this order. `Codecs(…)` names codecs that only read.
 
         With `log_error_text=False`, log lines name the types of exceptions and leave out their texts, which may quote
-        payloads. The `relay` sends what was published, beside the worker. The worker removes events and messages that
-        nobody has asked for in `keep_undelivered`; with None it keeps them.
+        payloads. The `relay` sends published events, beside the worker. The worker removes events and messages that no
+        workflow has received within `keep_undelivered`; with None it keeps them.
         """
         super().__init__(
             lambda: Romancy(

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class SyncChannel(Caller, Generic[T]):
-    """A channel in the hands of a program (`app.channel`)."""
+    """A channel as a program uses it (`app.channel`)."""
 
     def __init__(self, keeper: Keeper, target: AppChannel[T]) -> None:
         self._its_keeper = keeper
@@ -79,16 +79,16 @@ class SyncChannel(Caller, Generic[T]):
     def subscribe(self, name: str, *, mode: Literal["broadcast", "competing"] = "broadcast") -> SyncSubscription[T]:
         """Take part in the channel under a name, in a `with` block. The subscription outlasts the block.
 
-        Under the same name, the next block (of this process or of another) goes on behind the last message that was
-        acknowledged. `unsubscribe(name)` ends the subscription. Use a name in one place at a time.
+        Under the same name, the next block (of this process or of another) continues after the last acknowledged
+        message. `unsubscribe(name)` ends the subscription. Use a name in one place at a time.
         """
         return SyncSubscription(self._keeper, self._call("subscribe", name, mode=mode))
 
     def unsubscribe(self, name: str) -> None:
-        """End the subscription of this name. What it has not acknowledged is dropped; if competing, others get it."""
+        """End the subscription of this name. Unacknowledged messages are dropped; if competing, others get them."""
         self._call("unsubscribe", name)
 
     def members(self) -> list[ChannelMember]:
-        """Who has subscribed to the channel, the first subscriber first."""
+        """The subscribers of the channel, in the order in which they subscribed."""
         result: list[ChannelMember] = self._call("members")
         return result

@@ -28,7 +28,7 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class SyncHandle(Caller, Generic[R_co]):
-    """An instance by its id, with what can be asked of it. A handle holds no resources."""
+    """An instance by its id, with the calls about it. A handle holds no resources."""
 
     def __init__(self, keeper: Keeper, target: Handle[R_co]) -> None:
         self._its_keeper = keeper
@@ -58,9 +58,10 @@ class SyncHandle(Caller, Generic[R_co]):
         """What the workflow returned, once it has.
 
         Raises WorkflowFailedError or WorkflowCancelledError if it ended otherwise. Raises TimeoutError if it has not
-        ended within `timeout`: the workflow goes on, and the error says what it waits for. Raises InstanceNotFoundError
-        if there is no such instance. Raises WorkflowStuckError if the instance does not go on by itself: it is stuck,
-        or no live worker has known its workflow for two leases. Once that is mended, call `result()` again.
+        ended within `timeout`: the workflow continues, and the error says what it waits for. Raises
+        InstanceNotFoundError if there is no such instance. Raises WorkflowStuckError if the instance does not continue
+        by itself: it is stuck, or no live worker has known its workflow for two leases. Once the cause is fixed, call
+        `result()` again.
         """
         result: R_co = self._call("result", timeout)
         return result
@@ -112,7 +113,7 @@ class SyncHandle(Caller, Generic[R_co]):
         self._call("signal", event, data, key=key, id=id, session=session)
 
     def resume(self) -> None:
-        """Let the stuck instance be tried again: see `Romancy.resume`."""
+        """Let workers try the stuck instance again: see `Romancy.resume`."""
         self._call("resume")
 
     def report(self) -> Any:

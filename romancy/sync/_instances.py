@@ -105,8 +105,8 @@ class SyncInstances(SyncSenders):
     def entries_of(self, instance_id: str, *, after: str | None = None, follow: bool = False) -> Iterator[LogEntry]:
         """Every entry of an instance's log behind the cursor `after`; with `follow`, also future ones, until its end.
 
-        Nothing is left out: keep the cursor of the last entry that you have dealt with, and go on behind it, also after
-        a crash. Raises InstanceNotFoundError, and UsageError if entries behind the cursor have been pruned.
+        Nothing is left out: keep the cursor of the last entry that you have processed, and continue after it, also
+        after a crash. Raises InstanceNotFoundError, and UsageError if entries behind the cursor have been pruned.
         """
         return self._each("entries_of", instance_id, after=after, follow=follow)
 
@@ -134,7 +134,7 @@ class SyncInstances(SyncSenders):
         """Why an instance does not move, in sentences, the most important first. `romancy why` prints them.
 
         They say who holds the instance, what it waits for, when the next attempt is due and after which error, why it
-        is stuck, and how it ended. The words are for people and may change. Raises InstanceNotFoundError, and
+        is stuck, and how it ended. The texts are for people and may change. Raises InstanceNotFoundError, and
         CodecError if the log was written with a codec that this app does not have.
         """
         result: list[str] = self._call("explain", instance_id)
@@ -151,17 +151,17 @@ class SyncInstances(SyncSenders):
         return result
 
     def retry(self, instance_id: str, *, unsure: Literal["done", "undone"] | None = None) -> None:
-        """Let a failed instance begin a new run, under its id, that remembers what stands of the runs before.
+        """Begin a new run of a failed instance, under its id, that remembers what stands of the runs before.
 
-        What was completed and not undone is answered from memory when the body asks for it with the same arguments.
-        What failed is tried again under the same idempotency key. What was undone is done again under a new one. Raises
-        UsageError if the instance has not failed, or if the compensation of an activity failed for good. In the latter
-        case say whether the work of these activities stands, with `unsure="done"` or `"undone"`.
+        Calls that were completed and not undone are answered from memory when the body makes them with the same
+        arguments. Failed calls are tried again under the same idempotency key. Undone calls are made again under a new
+        one. Raises UsageError if the instance has not failed, or if the compensation of an activity failed for good. In
+        the latter case say whether the work of these activities stands, with `unsure="done"` or `"undone"`.
         """
         self._call("retry", instance_id, unsure=unsure)
 
     def resume(self, instance_id: str) -> None:
-        """Let a stuck instance be tried again, by any worker that knows its workflow.
+        """Let any worker that knows the workflow try a stuck instance again.
 
         Use it when the cause is gone and the code is the same: other code takes the instance up by itself. The instance
         is replayed first, so nothing that was completed runs again. If the code still does not fit, the instance is
@@ -235,7 +235,7 @@ class SyncInstances(SyncSenders):
         workflow_name: str | None = None,
         dry_run: bool = False,
     ) -> list[str]:
-        """Let every matching stuck instance be tried again, and return the ids of those that are."""
+        """Let workers try every matching stuck instance again, and return the ids of those instances."""
         result: list[str] = self._call("resume_many", where, workflow_name=workflow_name, dry_run=dry_run)
         return result
 

@@ -49,9 +49,9 @@ class SyncSenders(Caller):
         Raises InstanceNotFoundError and InstanceEndedError.
 
         Otherwise it goes to every workflow that waits for this type without a key, or has subscribed to it, at this
-        moment. If it has a key, it also goes to exactly one wait for that key, the one that has waited longest. If
-        there is none, it is kept until there is, by default for a week. The key is `key`, else what the `EventType`
-        finds in the data, else the `subject`.
+        moment. If it has a key, it also goes to exactly one wait for that key, the longest one. If there is none, the
+        event is kept until there is, by default for a week. The key is `key`, else what the `EventType` finds in the
+        data, else the `subject`.
 
         With an `id` of yours, another event with the same `source` and `id` is dropped, and `Sent.duplicate` is set.
         The pair is remembered for at least a week. `headers` travel along and are read as `Event.headers`, as `time`
@@ -139,7 +139,7 @@ class SyncSenders(Caller):
 
         With an `id` of yours, a second signal with the same id to the same instance is dropped, whatever its content,
         even after the first one was received. The workflow sees the id as the event's `id`. The id is remembered for a
-        week, and longer until `purge` is called. An instance started anew under a purged id remembers nothing.
+        week, and longer until `purge` is called. An instance that is started again under a purged id remembers nothing.
         """
         self._call("signal", instance_id, event, data, key=key, id=id, session=session)
 
