@@ -79,9 +79,7 @@ async def renew(store: Store, start: Start, statuses: frozenset[Status], write: 
         except StorageUnavailableError as error:
             problem = error
         await asyncio.sleep(_PAUSE * tries * (0.5 + random.random()))  # noqa: S311 - jitter, not a secret
-    raise problem or StorageUnavailableError(
-        f"instance {start.instance_id!r} could not be replaced; try again"
-    )
+    raise problem or StorageUnavailableError(f"instance {start.instance_id!r} could not be replaced; try again")
 
 
 def started(start: Start, outcome: Outcome) -> bool:

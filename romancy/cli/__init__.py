@@ -1,7 +1,7 @@
-"""The command `romancy`: looking at a database, acting on its instances, and running workers, from a shell.
+"""The command `romancy`: reads a database, acts on its instances, and runs workers, from a shell.
 
-Each module holds the commands of one purpose; `_endings` says which exit code an error has. Commands that look take the
-URL alone and run no code of the user's; they write nothing and do not migrate.
+Each module holds the commands of one purpose; `_endings` maps errors to exit codes. Commands that read take the URL
+alone and run no code of the user's; they write nothing and do not migrate.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def cli() -> None:
 
     The database is given by --url or ROMANCY_URL, as in sqlite:///app.db or postgresql://localhost/shop.
 
-    Exit codes: 0 done, 1 failed (also the workflow that was waited for), 2 wrong usage, 3 not found, 4 conflict,
-    5 database, 6 code and history disagree, 130 interrupted.
+    Exit codes: 0 done, 1 failed (also the awaited workflow), 2 wrong usage, 3 not found, 4 conflict, 5 database, 6 code
+    and history disagree, 130 interrupted.
     """
 
 
@@ -53,7 +53,7 @@ for _command in _ALL:
 def main(arguments: Sequence[str] | None = None, *, name: str = "romancy", app: str | None = None) -> None:
     """Run the command line, by default that of the process, and end the process with its exit code.
 
-    `app` is what `--app` says to each command that has it and is not given it.
+    `app` is the default of `--app` for each command that has this option.
     """
     defaults = {one.name: {"app": app} for one in _ALL if any(option.name == "app" for option in one.params)}
     raise SystemExit(

@@ -1,4 +1,4 @@
-"""Finding the app that a command names as `module:attribute`, as the user would import it in the current folder."""
+"""Finds the app that a command names as `module:attribute`, as the user would import it in the current folder."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _NOT_WHEN_IMPORTED: Final = (
 def load_app(target: str) -> Romancy:
     """The app of `module:attribute`; without an attribute `app`, or the only app that the module has.
 
-    Raises click.UsageError in words that say what was looked for where, and click.ClickException where the module
-    itself fails: with its file and line, and without the way there through Python's own files.
+    Raises click.UsageError, which says what was looked for and where, and click.ClickException if the module itself
+    fails: with file and line, and without the frames of Python's own files.
     """
     return load(target, {Romancy: "app"})
 
@@ -71,7 +71,7 @@ def _import(name: str, target: str) -> object:
     if not name or name.endswith(".py") or "/" in name:
         raise click.UsageError(f"{target}: name a module as Python imports it, as in `shop.workflows:app`, not a file")
     try:
-        # Suspended around it: a coroutine that the module made and could not run is no second complaint.
+        # Warnings are suspended: a coroutine that the failed module left unawaited must not add a second message.
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
             return _run(name, here)
@@ -99,10 +99,10 @@ def _is_of(missing: str | None, name: str) -> bool:
 
 
 def _told(error: Exception, name: str, here: str) -> str:
-    """Where the module failed and with what; a module that runs something is told not to."""
+    """Where the module failed and with which error. If it runs a program, the text says not to."""
     lines = [f"module {name} cannot be imported"]
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(here)]
-    if frames and not isinstance(error, SyntaxError):  # which names its place itself
+    if frames and not isinstance(error, SyntaxError):  # which names the place itself
         last = frames[-1]
         source = linecache.getline(last.filename, last.lineno or 0).strip()
         lines += [f'  File "{last.filename}", line {last.lineno}, in {last.name}', f"    {source}"]

@@ -1,4 +1,4 @@
-"""Asking before something is done to many."""
+"""Asks for a confirmation before an action on many instances."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["confirm"]
 
 
 def confirm(question: str) -> None:
-    """Go on if the answer is yes. Raises click.ClickException if it is no, or if nobody is there to answer."""
+    """Return if the answer is yes. Raises click.ClickException if it is no, or without a terminal."""
     try:
         agreed = click.confirm(question, err=True)
     except click.Abort:

@@ -1,8 +1,9 @@
-"""Acting on one instance by its id, or on all that a filter finds.
+"""Acts on one instance by its id, or on all that a filter finds.
 
-With a filter the number is told first and asked for; `--yes` answers, `--dry-run` only lists. Instances are read page
-by page and acted on as they come; of those that a question was about eight bytes each are kept. Only these are acted on
-then, and only if they still fit. Without a question, instances that began after the command are left alone.
+With a filter, the command shows the number of instances and asks first; `--yes` answers, `--dry-run` only lists.
+Instances are read page by page and acted on as they come. Of the instances in a question, a key of eight bytes each is
+kept. The command then acts only on these, and only if they still match. Without a question, instances that began after
+the command are skipped.
 """
 
 from __future__ import annotations
@@ -36,17 +37,17 @@ _EACH: Final = 1000
 
 @dataclass(frozen=True)
 class Action:
-    """What a command does to an instance."""
+    """The action of a command on an instance."""
 
     verb: str
     statuses: tuple[Status, ...]
-    """Of the instances that it can be done to."""
+    """The statuses of the instances that it applies to."""
     act: Callable[[Desk, str, Instance | None], Awaitable[object]]
-    """Does it; the instance as a filter found it. False: it had ended already. UsageError: it cannot be done."""
+    """Acts on the instance as a filter found it. False: it had ended already. UsageError: the action is impossible."""
     quiet_for: float | None = None
-    """Only what has not changed for so many seconds."""
+    """Acts only on instances that have not changed for so many seconds."""
     as_found: bool = False
-    """What has changed since the question is left alone."""
+    """Skips instances that have changed since the question."""
 
 
 def bulk(command: Any) -> Any:
@@ -75,7 +76,7 @@ async def act_on(
     yes: bool,
     json_lines: bool,
 ) -> None:
-    """Do it to the instance, or to all that the filter finds; click.ClickException if it could not be done to some."""
+    """Act on the instance, or on all that the filter finds. click.ClickException if the action failed for some."""
     chosen = parse_where(where)
     if bool(chosen or workflow or status) == (instance_id is not None):
         raise click.UsageError(f"name what to {action.verb}: either an ID, or --where, --workflow or --status")
@@ -107,7 +108,7 @@ async def act_on(
 
 
 def _wanted(action: Action, status: tuple[str, ...]) -> tuple[Status, ...]:
-    """The statuses to look for. One that the action is not for finds nothing that it could be done to."""
+    """The statuses to search for. A status that the action does not apply to finds nothing."""
     wanted = tuple(Status(one) for one in status) or action.statuses
     if vain := sorted(set(wanted) - set(action.statuses)):
         raise click.UsageError(
@@ -118,7 +119,7 @@ def _wanted(action: Action, status: tuple[str, ...]) -> tuple[Status, ...]:
 
 
 async def _asked(found: AsyncIterator[Instance]) -> array[int]:
-    """What a question is about: a key of each, in order."""
+    """The keys of the instances that a question is about, in order."""
     keys = array("q")
     async for one in found:
         keys.append(hash(one.instance_id))
@@ -141,13 +142,13 @@ async def _one(open_desk: Desk, action: Action, instance_id: str, *, dry_run: bo
 
 
 class _Run:
-    """One command at work on all that a filter finds."""
+    """One command that acts on all instances that a filter finds."""
 
     def __init__(
         self, open_desk: Desk, action: Action, asked_at: int, only: tuple[Status, ...] | None, *, json_lines: bool
     ) -> None:
         self.asked: array[int] | None = None
-        """The keys of those that the question was about; None: nobody was asked."""
+        """The keys of the instances in the question; None: there was no question."""
         self._desk = open_desk
         self._action = action
         self._asked_at = asked_at
@@ -156,14 +157,14 @@ class _Run:
         self._met = self._failed = self._late = 0
 
     async def preview(self, found: AsyncIterator[Instance]) -> None:
-        """Only say what would be acted on."""
+        """Only list the instances that the command would act on."""
         async for one in found:
             self._met += 1
             _print(one.instance_id, f"would {self._action.verb}", json_lines=self._json_lines)
         say(f"{self._met} to {self._action.verb}")
 
     async def act(self, found: AsyncIterator[Instance]) -> None:
-        """Act on them as they come, some at once."""
+        """Act on the instances as they come, some concurrently."""
         some: list[Instance] = []
         try:
             async for one in found:
@@ -180,7 +181,7 @@ class _Run:
             raise
 
     def sum_up(self) -> None:
-        """Say what there was to do, and end the command with an error if a part of it could not be done."""
+        """Print a summary, and end the command with an error if the action failed for some."""
         if not self._met:
             say(f"0 to {self._action.verb}")
         if self.asked is not None and self._met < len(self.asked):
@@ -226,7 +227,7 @@ class _Run:
 
 
 def _is_of_one(error: BaseException) -> bool:
-    """Whether the error concerns this instance alone. If the database is away, the others meet the same."""
+    """Whether the error concerns this instance alone, unlike a database that is away."""
     return isinstance(error, UsageError | CodecError | HistoryVersionError | HistoryCorruptError)
 
 

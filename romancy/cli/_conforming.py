@@ -1,4 +1,4 @@
-"""`conformance`: hold a storage adapter to the suite that ours are held to."""
+"""`conformance`: run the conformance suite against a storage adapter."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _INTERRUPTED: Final = 2
 @click.argument("given", metavar="[URL]", required=False)
 @click.argument("more", metavar="[-- PYTEST OPTIONS]", nargs=-1, type=click.UNPROCESSED)
 def conformance(url: str | None, given: str | None, more: tuple[str, ...]) -> int:
-    """Hold a storage adapter to the suite of the protocol.
+    """Run the suite of the storage protocol against an adapter.
 
-    The report tells promise by promise which are kept. The tests write to that database and do not clean up: name
-    one of their own. {unique} in the URL becomes a word of each test's own, so that each has an empty database.
-    What follows -- goes to pytest, as in -- -x -k inbox.
+    The report lists which promises are kept. The tests write to that database and do not clean up: name one of their
+    own. {unique} in the URL becomes a different word for each test, so that each has an empty database. What follows --
+    goes to pytest, as in -- -x -k inbox.
     """
     target = given or url
     if target is None:
@@ -44,9 +44,9 @@ def conformance(url: str | None, given: str | None, more: tuple[str, ...]) -> in
         raise click.ClickException(
             f"the suite needs {' and '.join(missing)}; install them with: pip install 'romancy[conformance]'"
         )
-    create_store(target)  # says what is wrong with the URL or with the adapter
+    create_store(target)  # raises if the URL or the adapter is wrong
     say("the tests write to this database and do not clean up after themselves")
-    with tempfile.TemporaryDirectory() as folder:  # no settings of a project around are to change what is tested
+    with tempfile.TemporaryDirectory() as folder:  # the settings of a surrounding project must not apply
         command = [sys.executable, "-m", "pytest", "--rootdir", folder, "-c", os.devnull, "-p", "no:cacheprovider"]
         # The URL may hold a password, and everybody can read the arguments of a process.
         url_alone = {"PYTEST_ADDOPTS": shlex.join(["--storage-url", target])}

@@ -1,4 +1,4 @@
-"""The command `ui`: the dashboard of a database, for the browser of whoever has started it."""
+"""The command `ui`: the dashboard of a database, for the browser of the user who started it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The database that a command works on: how it is named, and how it is opened without changing it."""
+"""The database that a command works on: reads its options, and opens it without changing it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def database(command: Callable[P, T]) -> Callable[P, T]:
 
 @asynccontextmanager
 async def desk(url: str | None, app: str | None, codecs: Codecs = NO_CODECS) -> AsyncGenerator[Desk]:
-    """The database as it stands: it is not migrated, and one that is not there is not made."""
+    """The database unchanged: it is neither migrated nor created."""
     if app is not None:
         loaded = load_app(app)
         url, codecs = url or loaded.url, loaded.codecs

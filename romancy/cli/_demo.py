@@ -26,14 +26,14 @@ __all__ = ["demo"]
 
 _INSTANCE: Final = "trip-42"
 _FIRST = """\
-A trip is three bookings: a flight, a hotel and a car.
+A trip has three bookings: a flight, a hotel and a car.
 If one of them fails for good, the others must be undone.
 
 1. A worker process starts the workflow. The car rental does not answer:"""
 _SECOND = """
 2. Another worker process opens the same file. Flight and hotel are in the
-   log, so they are not booked again; the car is. The rental has no cars
-   left, so what was booked is undone, last first:"""
+   log, so they are not booked again. It books the car. The rental has no cars
+   left, so the bookings are undone, last first:"""
 _THIRD = """
 3. What happened, from the log in the database:"""
 
@@ -42,15 +42,15 @@ _THIRD = """
 @click.option("--keep", type=click.Path(path_type=Path), metavar="FILE", help="Keep the database in this file.")
 @click.option("--work", hidden=True, type=click.Choice(["silent", "answered"]), help="Be one of the workers.")
 def demo(keep: Path | None, work: str | None) -> None:
-    """See a process be killed half way, and the next one go on.
+    """Show how a process is killed half way and the next one continues.
 
-    It needs nothing but this command: a file of SQLite, and some seconds.
+    It needs only this command, and some seconds. The database is an SQLite file.
     """
     if work is not None:
         _be_a_worker(f"sqlite:///{keep}", answered=work == "answered")
         return
     if keep is not None and keep.exists():
-        raise click.UsageError(f"--keep: {keep} is there already; name a new file")
+        raise click.UsageError(f"--keep: {keep} exists already; name a new file")
     with tempfile.TemporaryDirectory() if keep is None else nullcontext() as folder:
         database = Path(folder or ".", keep or "demo.db")
         _play(database)
@@ -62,7 +62,7 @@ def _be_a_worker(url: str, *, answered: bool) -> None:
     from romancy.cli._trip import book  # noqa: PLC0415 - an app of the user's would know its workflow, once imported
 
     stop_with_parent()
-    logging.disable(logging.ERROR)  # that the car could not be booked is the story, and no news
+    logging.disable(logging.ERROR)  # the failed booking is part of the demo: log no error
     asyncio.run(book(url, _INSTANCE, answered=answered))
 
 
@@ -83,7 +83,7 @@ def _play(database: Path) -> None:
 
 @contextmanager
 def _worker(database: Path, work: str) -> Generator[subprocess.Popen[str]]:
-    """A worker process with its output on a pipe, gone in any case when the block ends or this process does."""
+    """A worker process with its output on a pipe. It ends with the block, or with this process."""
     command = [sys.executable, "-m", "romancy", "demo", "--keep", str(database), "--work", work]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as worker:  # noqa: S603 - itself
@@ -94,7 +94,7 @@ def _worker(database: Path, work: str) -> Generator[subprocess.Popen[str]]:
 
 
 def _pass_on(worker: subprocess.Popen[str], word: str | None = None) -> None:
-    """Pass on what the worker says, up to the line that holds `word`, or to its end."""
+    """Print the worker's output, up to the line that holds `word`, or to its end."""
     if worker.stdout is not None:
         for line in worker.stdout:
             click.echo(line, nl=False)

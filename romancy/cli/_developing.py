@@ -1,7 +1,7 @@
-"""The command `dev`: a worker and the dashboard of an app, started anew whenever a Python file changes.
+"""The command `dev`: a worker and the dashboard of an app, restarted whenever a Python file changes.
 
-The process that was called keeps the socket and the secret of the link, so that an open browser stays where it is. The
-worker and the dashboard are one process below it, which inherits both.
+The parent process keeps the socket and the secret of the link, so that an open page stays valid. The worker and the
+dashboard are one child process, which inherits both.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def dev(target: str, port: int, quiet: bool, listener: int | None) -> None:  # n
     """Run a worker and the dashboard, with reload.
 
     For development, until Ctrl-C. Both start again when a Python file below this folder changes. The command prints a
-    link for the browser of this machine. The link and an open browser stay good over changes. While a file has an
-    error, it says so and waits for the next change.
+    link for the browser of this machine. The link and an open page stay valid after changes. While a file has an error,
+    the command says so and waits for the next change.
     """
     if listener is None:
         _supervise(target, port, quiet=quiet)

@@ -1,4 +1,4 @@
-"""How a command ends: every error of ours becomes a line on stderr and an exit code that scripts can rely on."""
+"""Ends commands: every error of this library becomes a line on stderr and an exit code that scripts can rely on."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ _ADVICE: Final[dict[type[Exception], str]] = {
     CodecError: "; give --app MODULE:APP with an app that has the codec",
     InstanceNotFoundError: "; `romancy list` shows those that are in this database",
 }
-"""What a shell can do about an error, behind its message."""
+"""Hints for a shell user, after the message of an error."""
 
 
 def ended(command: Callable[[], object]) -> int:
-    """Run a command; its exit code. Errors are told on stderr, one that is nobody's fault but ours with its trace."""
+    """Run a command and return its exit code. Errors are printed on stderr, internal ones with a traceback."""
     stdout = sys.stdout
     try:
         code = command()
@@ -75,7 +75,7 @@ def ended(command: Callable[[], object]) -> int:
 
 
 def _unread(stdout: TextIO) -> int:
-    """The reader has gone, as `head` does: whatever is still buffered must not raise once more at exit."""
+    """The exit code if the reader has gone, as `head` does. Buffered output must not raise once more at exit."""
     sys.stdout = stdout
     os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
     return 0

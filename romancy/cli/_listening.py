@@ -1,4 +1,4 @@
-"""The socket of a command that serves something."""
+"""The socket of a command that serves HTTP."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["address_of", "listener_at"]
 
 
 def listener_at(host: str, port: int) -> socket.socket:
-    """A socket that listens there; click.ClickException if that cannot be."""
+    """A socket that listens there; click.ClickException if that is impossible."""
     try:
         (family, *_, address), *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         return socket.create_server(address[:2], family=family, backlog=2048)

@@ -1,4 +1,4 @@
-"""Commands that look: `list`, `find`, `why`, `history`, `watch`. They write nothing."""
+"""Commands that read: `list`, `find`, `why`, `history`, `watch`. They write nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Output: data on stdout as columns or JSON Lines, talk on stderr. Fields of JSON are only ever added."""
+"""Output: data on stdout as columns or JSON Lines, messages on stderr. Fields of JSON are only ever added."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ json_option = click.option("--json", "json_lines", is_flag=True, help="JSON Line
 
 
 def say(text: str) -> None:
-    """Talk to the person: on stderr, so that it never mixes with data."""
+    """Print a message for the user: on stderr, so that it never mixes with data."""
     click.echo(text, err=True)
 
 
 def line(text: str = "") -> None:
-    """A line of data."""
+    """Print a line of data."""
     click.echo(clean(text))
 
 
@@ -40,7 +40,7 @@ def as_json(record: dict[str, Any]) -> None:
 
 
 def clean(text: str) -> str:
-    """The text without what would steer a terminal: payloads and errors are other people's."""
+    """The text without control characters for a terminal: payloads and errors are not trusted."""
     return "".join(one if one.isprintable() else _shown(one) for one in text)
 
 
@@ -54,7 +54,7 @@ def columns() -> int:
 
 
 def wrapped(text: str, indent: str = "", hanging: int = 2) -> str:
-    """Text in lines that fit, broken between words; much text is cut, since a long word costs the square to break."""
+    """Text in lines that fit, broken between words. Long text is cut: breaking a long word takes quadratic time."""
     shown, rest = clean(text), indent + " " * hanging
     if len(shown) <= _MUCH:
         return click.wrap_text(shown, columns(), initial_indent=indent, subsequent_indent=rest)
@@ -64,7 +64,7 @@ def wrapped(text: str, indent: str = "", hanging: int = 2) -> str:
 
 
 def paragraphs(text: str) -> Iterator[str]:
-    """Lines that fit, of a text with lines of its own: those behind the first keep theirs, and are always indented."""
+    """The lines of a text, broken to fit. Lines after the first are indented."""
     first, *others = text.split("\n")
     yield wrapped(first)
     for other in filter(str.strip, others):

@@ -35,7 +35,7 @@ _GIVEN_UP: Final = (OutboxState.FAILED, OutboxState.INVALID, OutboxState.EXPIRED
 
 
 class _UnknownEventError(click.ClickException):
-    """Some IDs name no event."""
+    """Some IDs belong to no event."""
 
     exit_code = NOT_FOUND
 
@@ -47,8 +47,8 @@ class _UnknownEventError(click.ClickException):
 def relay(target: str, drain: timedelta | None, quiet: bool) -> None:  # noqa: FBT001 - click gives it by name
     """Send published events, without a worker.
 
-    It goes on until SIGTERM or Ctrl-C. The app says by relay=Relay(…) where they go. Any number of relays may run,
-    beside workers that relay as well. A second signal ends it at once; another relay sends again what it was sending.
+    It runs until SIGTERM or Ctrl-C. The app names the receiver by relay=Relay(…). Any number of relays may run, beside
+    workers that relay as well. A second signal ends it at once; another relay repeats the events that it was sending.
     """
     level = logging.WARNING if quiet else logging.INFO
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -109,10 +109,10 @@ async def outbox(
     yes: bool,
     json_lines: bool,
 ) -> None:
-    """Events for the outside, and what became of them.
+    """Events for the outside, and their states.
 
-    Without options, how many there are; with --state, which. --requeue sends the events with these IDs or states again:
-    without either, what failed. An event keeps its id, by which its receivers recognise it.
+    Without options, it counts them; with --state, it lists them. --requeue sends the events with these IDs or states
+    again: without either, the failed ones. An event keeps its id, by which its receivers recognise it.
     """
     _check(ids, requeue=requeue, purge=purge, older_than=older_than)
     chosen = tuple(OutboxState(one) for one in states)
@@ -154,7 +154,7 @@ async def _requeue(box: Outbox, states: tuple[OutboxState, ...], ids: Sequence[s
 
 
 async def _requeue_named(box: Outbox, states: tuple[OutboxState, ...], ids: Sequence[str]) -> None:
-    """Queue these again. Says which are not in these states, and raises _UnknownEventError if some are nowhere."""
+    """Queue these again. Prints those that are in other states, and raises _UnknownEventError if some do not exist."""
     unique = list(dict.fromkeys(ids))
     left = [one for one in unique if not await box.requeue(states, outbox_ids=[one], limit=1)]
     unknown = dict.fromkeys(left)

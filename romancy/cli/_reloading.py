@@ -1,8 +1,8 @@
-"""`run --reload` and `dev`: the worker is a process, started anew whenever a Python file of the project changes.
+"""`run --reload` and `dev`: the worker is a process, restarted whenever a Python file of the project changes.
 
 For development. The files are those below the current folder, except those of virtual environments and hidden folders.
 Their times are compared twice a second. The worker holds one end of a pipe as its standard input: when the pipe closes,
-because of a change or because this process is gone in whatever way, the worker stops. So no worker is left behind.
+because of a change or because this process has ended in any way, the worker stops. So no worker is left behind.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def stop_with_parent() -> None:
 
 @contextmanager
 def _told_to_stop() -> Generator[threading.Event]:
-    """Set by the first signal; a second one does what it always did."""
+    """An event that the first signal sets; a second one has its usual effect."""
     told = threading.Event()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
@@ -83,7 +83,7 @@ def _told_to_stop() -> Generator[threading.Event]:
 
 
 class _Child(NamedTuple):
-    """How a worker is started."""
+    """The command, files and secrets of a worker process."""
 
     command: Sequence[str]
     drain: float
@@ -118,7 +118,7 @@ def _worker(child: _Child) -> Generator[subprocess.Popen[bytes]]:
 
 
 def _until_change(worker: subprocess.Popen[bytes], times: Times, told: threading.Event) -> list[str]:
-    """The files that changed, once they have stopped changing; empty: we were told to stop."""
+    """The files that changed, once they have stopped changing; empty after a stop signal."""
     ended = False
     while not told.wait(_LOOK_EVERY):
         now = times_of(Path.cwd())
@@ -147,5 +147,5 @@ def times_of(folder: Path) -> Times:
                 try:
                     times[str(path.relative_to(folder))] = path.stat().st_mtime_ns
                 except OSError:
-                    continue  # it was removed just now, or leads nowhere
+                    continue  # it was removed just now, or is a broken link
     return times

@@ -1,6 +1,6 @@
-"""uvicorn, without its signals, and with an end to the patience for requests that do not come.
+"""uvicorn, without its signal handlers, and with a time limit for requests that do not come.
 
-Every command that serves something runs it with `serve_until_told`.
+Every command that serves HTTP runs it with `serve_until_told`.
 """
 
 from __future__ import annotations
@@ -77,10 +77,10 @@ async def serve_until_told(
 async def serve_dashboard(
     dashboard: Dashboard, listener: socket.socket, grace: float, *, began: Callable[[], None]
 ) -> None:
-    """Open a dashboard, serve it until told, and close it."""
+    """Open a dashboard, serve it until told to stop, and close it."""
 
     async def ending(_: bool) -> None:  # noqa: FBT001 - as it is called
-        await dashboard.close()  # the streams of open pages end, for which the server would wait
+        await dashboard.close()  # ends the streams of open pages, for which the server would wait
 
     await dashboard.open()
     await serve_until_told(dashboard, listener, grace, began=began, ending=ending)
@@ -88,7 +88,7 @@ async def serve_dashboard(
 
 
 class _Server(uvicorn.Server):
-    """Whoever starts it hears the signals."""
+    """A server that leaves signals to its caller."""
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -96,7 +96,7 @@ class _Server(uvicorn.Server):
 
 
 class _Impatient(H11Protocol):
-    """One connection. uvicorn waits for ever for the first head, and for the rest of one that has begun."""
+    """One connection with a time limit. uvicorn waits forever for the first head, and for the rest of a head."""
 
     patience = _PATIENCE
 

@@ -56,7 +56,7 @@ def _load(target: str) -> Ingress:
 
 
 def _check_place(http: Ingress, target: str, host: str) -> None:
-    """Refuse to listen where others would reach an app that answers this machine alone."""
+    """Refuse to listen on other addresses than loopback with an app that answers this machine alone."""
     from romancy.http._auth import local  # noqa: PLC0415 - needs the extra http
 
     if http.auth is local and not is_loopback(host):

@@ -1,6 +1,6 @@
-"""`show`: what an instance did, step by step, with its attempts, its errors and what its children did.
+"""`show`: prints the steps of an instance, with attempts and errors, and those of its children.
 
-Children are read down to a depth, and so many of them: a workflow may have thousands.
+The depth and the number of the children that are read are limited: a workflow may have thousands.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ _BRANCH: Final = "| "
 
 @dataclass
 class _Node:
-    """An instance as it was read, with those of its children that were read too."""
+    """An instance, with those of its children that were read."""
 
     row: InstanceRow
     timeline: Timeline
     children: dict[str, _Node | str] = field(default_factory=dict[str, "_Node | str"])
-    """By their ids; a text says why there is none to show."""
+    """By their ids. A text says why a child cannot be shown."""
 
     def unread(self) -> int:
-        """How many children of this instance, and of those that were read, were not read."""
+        """How many children, of this instance and of those below it, were not read."""
         started = {step.instance_id for step in self.timeline.steps if step.instance_id is not None}
         below = sum(child.unread() for child in self.children.values() if isinstance(child, _Node))
         return len(started - self.children.keys()) + below
@@ -63,7 +63,7 @@ async def show(
     children: int,
     json_lines: bool,  # noqa: FBT001 - click gives it by name
 ) -> None:
-    """What an instance and its children did, step by step."""
+    """Show the steps of an instance and its children."""
     async with desk(url, app) as open_desk:
         try:
             root = await _read(open_desk, instance_id)
@@ -97,7 +97,7 @@ async def _read(open_desk: Desk, instance_id: str) -> _Node:
 
 
 async def _read_child(open_desk: Desk, instance_id: str, parent_id: str) -> _Node | str:
-    """A child, or why it cannot be shown: what its parent did can be shown all the same."""
+    """A child, or the reason why it cannot be shown. The parent is shown in any case."""
     try:
         child = await _read(open_desk, instance_id)
         return child if child.row.parent == parent_id else "the instance with this id is another one's, or nobody's"
@@ -108,7 +108,7 @@ async def _read_child(open_desk: Desk, instance_id: str, parent_id: str) -> _Nod
 
 
 async def _show_sealed(open_desk: Desk, instance_id: str, *, json_lines: bool) -> None:
-    """Show what can be known of an instance without its codecs."""
+    """Show what is readable of an instance without its codecs."""
     instance = await open_desk.get_instance(instance_id)
     if instance is None:
         return
@@ -119,7 +119,7 @@ async def _show_sealed(open_desk: Desk, instance_id: str, *, json_lines: bool) -
 
 
 async def _follow(open_desk: Desk, root: _Node, depth: int, limit: int) -> None:
-    """Read children level by level, as far down as asked for and no more than so many."""
+    """Read children level by level, down to the given depth and up to the given number."""
     level, known = [root], {root.row.instance_id}
     for _ in range(depth):
         below: list[_Node] = []
@@ -153,7 +153,7 @@ def _head(instance: Instance) -> None:
 
 
 def _told(node: _Node, start: int, now: int, depth: int = 0) -> Iterator[str]:
-    """The lines of an instance. Each child's stand under the step that started it, where it was read."""
+    """The lines of an instance. The lines of a child that was read follow the step that started it."""
     prefix = _MARGIN + _BRANCH * depth if depth else ""
     told: set[str] = set()
     for entry in node.timeline.entries:

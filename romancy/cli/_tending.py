@@ -41,8 +41,8 @@ _url = click.option("--url", envvar="ROMANCY_URL", metavar="URL", required=True,
 async def migrate(url: str, plan: bool, sql: bool, json_lines: bool) -> None:  # noqa: FBT001 - click gives them by name
     """Make the tables, or bring them up to date.
 
-    Any number of processes may do so at once. With --plan or --sql nothing is written. After the SQL has been run,
-    the tables are up to date.
+    Any number of processes may do so at once. With --plan or --sql nothing is written. Once the SQL was run, the tables
+    are up to date.
     """
     store = create_store(url)
     if plan or sql:
@@ -83,9 +83,9 @@ def _print_plan(plan: Plan, *, as_sql: bool, json_lines: bool) -> None:
 @json_option
 @running
 async def doctor(url: str, json_lines: bool) -> int:  # noqa: FBT001 - click gives it by name
-    """Look whether the database can be reached and used.
+    """Check whether the database can be reached and used.
 
-    Exit code 1 if something is wrong. It tells versions, the schema, settings that cost durability or speed, the
+    Exit code 1 if something is wrong. It reports versions, the schema, settings that cost durability or speed, the
     difference of the clocks, and workers that are silent or dead. Nothing is written.
     """
     store = create_store(url)

@@ -1,4 +1,4 @@
-"""The workflow of `romancy demo`: a trip is three bookings, and two of them can be undone."""
+"""The workflow of `romancy demo`: a trip has three bookings, and two of them can be undone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["book"]
 
 @dataclass
 class Trip:
-    """What the traveller wants."""
+    """The input: traveller and city."""
 
     traveller: str
     city: str
@@ -53,7 +53,7 @@ async def book_trip(ctx: WorkflowContext, trip: Trip) -> list[str]:  # noqa: ARG
 
 
 class _Rental:
-    """The world outside: a car rental that answers, or does not."""
+    """A fake car rental, which answers or does not."""
 
     answers = True
 
@@ -67,7 +67,7 @@ async def book_car(trip: Trip) -> str:
 
 
 async def book(url: str, instance_id: str, *, answered: bool) -> None:
-    """Be a worker: take up what the last one left behind, start the trip if it is new, wait for its end."""
+    """Run a worker: start the trip if it is new, continue it otherwise, and wait for its end."""
     _Rental.answers = answered
     async with Romancy(url, workflows=[book_trip]) as app:
         handle = await app.start(book_trip.options(instance_id=instance_id), Trip("Ada", "Lisbon"))
@@ -78,5 +78,5 @@ async def book(url: str, instance_id: str, *, answered: bool) -> None:
 
 
 def _say(text: str) -> None:
-    """Speak at once: the process may not live to flush."""
-    print(f"   {text}", flush=True)  # noqa: T201 - it speaks to whoever started it
+    """Print and flush: the process may be killed at any time."""
+    print(f"   {text}", flush=True)  # noqa: T201 - output for the user

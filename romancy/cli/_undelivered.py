@@ -1,4 +1,4 @@
-"""The command `undelivered`: events and messages of channels that nobody has asked for, and what to do with them."""
+"""The command `undelivered`: lists, sends or removes events and messages of channels that no workflow has received."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _AT_ONCE: Final = 500
 
 
 class Choice(NamedTuple):
-    """Which messages are meant."""
+    """The messages that the options choose."""
 
     type: str | None
     address: str | None
@@ -61,11 +61,11 @@ async def undelivered(  # noqa: PLR0913 - click gives them by name
     yes: bool,
     json_lines: bool,
 ) -> None:
-    """Events and messages that nobody has asked for.
+    """Events and messages that no workflow has received.
 
-    An event with a key, and a message of a channel without broadcast subscribers, is kept until somebody asks for it:
-    by default for seven days (Romancy(keep_undelivered=…)). Workers send it by themselves as soon as somebody does.
-    --send does so at once, without a worker.
+    An event with a key, and a message of a channel without broadcast subscribers, is kept until a workflow waits for
+    it: by default for seven days (Romancy(keep_undelivered=…)). Workers then send it by themselves. --send does so at
+    once, without a worker.
     """
     chosen = _chosen(type_, key, channel)
     if send and purge:
@@ -97,7 +97,7 @@ def _chosen(type: str | None, key: str | None, channel: str | None) -> Choice:
 
 
 async def _send(router: Router, chosen: Choice) -> None:
-    """Dispatch one address after the other, and say of which the reason is that nobody has got it."""
+    """Dispatch one address after the other, and print the addresses whose interests cannot be read here."""
     sent, done = 0, set[str]()
     async for message in _kept(router, chosen):
         more = message.address not in done
@@ -141,7 +141,7 @@ async def _list(store: Store, chosen: Choice, limit: int, *, json_lines: bool) -
 
 
 async def _kept(router: Router, chosen: Choice) -> AsyncIterator[KeptMessage]:
-    """What waits for one receiver. A copy for all that listen is only on its way."""
+    """The messages that wait for one receiver, without those for all listeners, which only wait for a dispatch."""
     after = ""
     while page := await router.kept(address=chosen.address, after=after, limit=_AT_ONCE):
         after = page[-1].message_id
@@ -184,7 +184,7 @@ def _record(kept: KeptMessage) -> dict[str, Any]:
 
 
 def _id(kept: KeptMessage, message: Signal | ChannelMessage | None) -> str:
-    """The id that the sender knows."""
+    """The id that the sender gave or got."""
     return message.event_id if isinstance(message, Signal) and message.event_id else kept.message_id
 
 

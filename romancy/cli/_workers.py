@@ -1,4 +1,4 @@
-"""`workers`: who is registered, and who of them lives."""
+"""`workers`: the registered workers, and which of them are alive."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["state_of", "workers"]
 @json_option
 @running
 async def workers(url: str | None, app: str | None, json_lines: bool) -> None:  # noqa: FBT001 - by name
-    """The registered workers, with their last signs of life."""
+    """The registered workers, with their last heartbeats."""
     async with desk(url, app) as open_desk:
         census = await open_desk.store.census()
     registered = [peer for peer in census.workers if peer.works]
@@ -50,7 +50,7 @@ async def workers(url: str | None, app: str | None, json_lines: bool) -> None:  
 
 
 def state_of(peer: Peer, now: int) -> str:
-    """Whether a worker lives, by the database's time."""
+    """Whether a worker is alive, by the database's time."""
     if peer.dead:
         return "dead"
     return "silent" if peer.beat_at + peer.lease < now else "alive"

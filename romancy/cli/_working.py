@@ -48,8 +48,8 @@ _EACH: Final = 1000
 def run(target: str, drain: timedelta | None, quiet: bool, reload: bool, reloaded: bool) -> None:  # noqa: FBT001 - by name
     """Run a worker until SIGTERM or Ctrl-C.
 
-    Then it lets activities end and gives everything back. A second signal ends it at once; other workers take over what
-    it had. An app that was made with worker=False gets a worker all the same.
+    Then it lets activities end and releases its instances. A second signal ends it at once; other workers take over its
+    instances. An app that was made with worker=False gets a worker all the same.
     """
     grace = (1.0 if reload else 30.0) if drain is None else drain.total_seconds()
     if reload:
@@ -67,7 +67,7 @@ async def _work(target: str, grace: float) -> None:
         with ToldToStop() as told:
             say(at_work(target, sorted(app.workflows)))
             await told.wait()
-        # By an exception the app would be closed in a loop whose tasks are all cancelled, which takes its time.
+        # An exception would close the app in a loop whose tasks are all cancelled, which takes long.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         say(f"told to stop: activities have {grace:g} s to end; a second Ctrl-C ends the worker at once")
         await app.drain(grace)
@@ -75,7 +75,7 @@ async def _work(target: str, grace: float) -> None:
 
 
 def at_work(target: str, names: list[str]) -> str:
-    """What a worker of this app says when it begins."""
+    """The lines that a worker of this app prints when it begins."""
     if names:
         return f"worker runs {many(len(names), 'workflow')}: {', '.join(names)}"
     return (
@@ -109,7 +109,7 @@ async def start(
     delay: timedelta | None,
     wait: bool,
 ) -> None:
-    """Start a workflow; any worker goes on with it. Prints the instance's id, or with --wait the result.
+    """Start a workflow; any worker continues it. Prints the instance's id, or with --wait the result.
 
     The input is the JSON of the only parameter, or an object of several.
     """
@@ -166,10 +166,10 @@ def _wanted(workflow: Workflow[..., Any]) -> str:
 @json_option
 @running
 async def check(target: str, url: str | None, workflow: str | None, json_lines: bool) -> int:  # noqa: FBT001 - by name
-    """Tell which open instances do not fit this code.
+    """List the open instances that do not fit this code.
 
-    Each is replayed with it; exit code 6 if there are some that it does not fit. Made for a deploy: nothing is written,
-    no activity runs. Bodies of workflows run up to where their logs end.
+    It replays each open instance with this code; exit code 6 if some do not fit. Made for a deployment: nothing is
+    written and no activity runs. The bodies of workflows run up to the end of their logs.
     """
     app = load_app(target)
     async with desk(url or app.url, None, app.codecs) as open_desk:

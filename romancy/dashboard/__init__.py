@@ -1,4 +1,4 @@
-"""The dashboard: what is in a database, in a browser. It comes with the wheel and loads nothing from elsewhere.
+"""The dashboard shows a database in a browser. It comes with the wheel and loads nothing from elsewhere.
 
 It needs the extra: `pip install 'romancy[ui]'`. `asgi(app_or_url)` is an ASGI application to mount or to run;
 `romancy ui URL` runs it.

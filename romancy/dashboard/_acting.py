@@ -1,4 +1,4 @@
-"""Actions on one instance: what each does, to which statuses, with which fields, and the line in the log about it."""
+"""Actions on one instance: what each does, for which statuses, with which fields, and its line in the audit log."""
 
 from __future__ import annotations
 
@@ -39,25 +39,25 @@ _OPEN: Final = frozenset(status for status in Status if status not in TERMINAL_S
 
 
 class Action(NamedTuple):
-    """Something that can be done to an instance."""
+    """An action on an instance."""
 
     verb: str
     words: str
-    """What it does, for somebody who is about to do it."""
+    """What the action does, for the user who is about to confirm it."""
     statuses: frozenset[Status]
     act: Callable[[Instances, str, Form], Awaitable[object]]
-    """Does it. False: it had ended already."""
+    """Carries out the action. False: the instance had ended already."""
     fields: tuple[str, ...] = ()
     grave: bool = False
-    """What it does cannot be undone."""
+    """Whether the action cannot be undone."""
     settled: bool = False
-    """It is for instances that stay as they are. One that has changed is another matter."""
+    """Whether the action is refused if the instance has changed since the page was made."""
     check: Callable[[Form], object] = dict
-    """Raises RefusedError or RomancyError for a form that fits no instance."""
+    """Checks the form before any instance is read. Raises RefusedError or RomancyError."""
 
 
 class _Sent(NamedTuple):
-    """A signal as a form has it."""
+    """The fields of a signal's form."""
 
     event: str
     data: Any
@@ -139,12 +139,12 @@ ACTIONS: Final = {
 
 
 def actions_for(instance: Instance) -> list[Action]:
-    """What can be done to an instance as it is now."""
+    """The actions that the instance's present state allows."""
     return [action for action in ACTIONS.values() if instance.status in action.statuses]
 
 
 async def act_page(request: Request, reader: Reader, verb: str, instance_id: str) -> Response:
-    """Ask for a confirmation, or act on what was confirmed."""
+    """Ask for a confirmation, or carry out a confirmed action."""
     action = ACTIONS.get(verb)
     if action is None:
         raise not_found("There is no such action.")
@@ -171,7 +171,7 @@ async def act_page(request: Request, reader: Reader, verb: str, instance_id: str
 
 
 def audit(request: Request, verb: str, what: str, outcome: str) -> None:
-    """The line about an action: who, what, to which instance. Never a payload."""
+    """Log an action: who, what, on which instance. Never a payload."""
     _audit.info("%.200r: %s %.300r: %s", visit_of(request).who, verb, what, outcome)
 
 
@@ -198,7 +198,7 @@ async def _found(reader: Reader, instance_id: str) -> tuple[Instance, tuple[Wait
 
 
 class _Shown(NamedTuple):
-    """What the page that asks shows of an instance."""
+    """The parts of an instance that the confirmation page shows."""
 
     instance: Instance
     waits: tuple[Wait, ...]

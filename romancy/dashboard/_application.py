@@ -1,4 +1,4 @@
-"""The ASGI application: routes, the gate before them, and one place where every refusal becomes a page."""
+"""The ASGI application: routes, the checks before them, and one place that turns every refusal into a page."""
 
 from __future__ import annotations
 
@@ -90,15 +90,15 @@ class Dashboard:
 
     @property
     def guarded(self) -> bool:
-        """Whether there is an `auth=`. Without it, only this machine is answered."""
+        """Whether there is an `auth=`. Without it, only requests from this machine are answered."""
         return self.auth is not local
 
     async def open(self) -> None:
-        """Open the database now, and go on with a job that is open. Raises StorageError if it cannot be opened."""
+        """Open the database now, and continue an open job. Raises StorageError if it cannot be opened."""
         await self._reader()
 
     async def close(self) -> None:
-        """End the streams of open pages, and close what the dashboard has opened. An app stays as it is.
+        """End the streams of open pages, and close the database if the dashboard has opened it. A given app stays open.
 
         A later request opens the database again.
         """
@@ -176,7 +176,7 @@ class Dashboard:
         return Route(path, self._answering(endpoint), methods=["GET"])
 
     def _act(self, path: str, endpoint: Callable[[Request, Reader], Awaitable[Response]]) -> Route:
-        """A route that asks for a confirmation (GET) and acts (POST). There is none of them if `read_only`."""
+        """A route that asks for a confirmation (GET) and acts (POST). With `read_only` there are no such routes."""
 
         async def unless_read_only(request: Request, reader: Reader) -> Response:
             if self._read_only:
@@ -188,13 +188,13 @@ class Dashboard:
     def _answering(
         self, endpoint: Callable[[Request, Reader], Awaitable[Response]]
     ) -> Callable[[Request], Awaitable[Response]]:
-        """Let the request in, and make a page of whatever goes wrong."""
+        """Admit the request, and turn any error into a page."""
 
         async def answer(request: Request) -> Response:
             try:
                 await self._let_in(request)
                 reader = await self._reader()
-                by_input = any(request.query_params.getlist("where"))  # what is sealed can be found by its value
+                by_input = any(request.query_params.getlist("where"))  # a search by input could reveal sealed values
                 if visit_of(request).payloads:
                     return await endpoint(request, await self._sealing.admit(reader) if by_input else reader)
                 if by_input:
@@ -203,14 +203,14 @@ class Dashboard:
             except InsteadError as instead:
                 return instead.response
             except ClientDisconnect:
-                return Response(status_code=HTTPStatus.BAD_REQUEST)  # nobody reads it
+                return Response(status_code=HTTPStatus.BAD_REQUEST)  # the client has left
             except Exception as error:  # noqa: BLE001 - each becomes a page
                 return self._refusal(request, error)
 
         return answer
 
     async def _let_in(self, request: Request) -> None:
-        """Raises RefusedError, or InsteadError, unless the request may be answered with a page."""
+        """Raise RefusedError or InsteadError unless the request may be answered with a page."""
         visitor = await admitted(self.auth, request)
         csrf, cookie = csrf_of(request)
         self._visit(request, visitor, csrf, cookie).keep(request)
@@ -239,7 +239,7 @@ class Dashboard:
         if request.method not in _READS and "hx-request" in request.headers:
             return PlainTextResponse(words, status, headers)
         let_in = "romancy.dashboard" in request.scope
-        if not let_in:  # nothing about the database is told to whoever may not look
+        if not let_in:  # a visitor who was not admitted learns nothing about the database
             Visit(
                 base=str(request.scope.get("root_path", "")).rstrip("/"), who="", csrf="", cookie=None,
                 read_only=True, has_app=False, payloads=False, place="",
@@ -294,7 +294,7 @@ class Dashboard:
 
 
 def _instance_id(request: Request) -> str:
-    """The id in the path, or in the query, where ids stand that a browser would change in a path."""
+    """The id in the path, or in the query for ids that a browser would change in a path."""
     instance_id: str = request.path_params.get("instance_id") or request.query_params.get("id", "")
     if not instance_id:
         raise not_found("Which instance? Its id is missing.")
@@ -306,7 +306,7 @@ def _title(status: int) -> str:
 
 
 def _told(error: Exception) -> tuple[int, str, dict[str, str]]:
-    """The status, the words and the headers that an error is answered with. Its text never holds a payload."""
+    """The status, the text and the headers of the answer to an error. The text never holds a payload."""
     match error:
         case RefusedError():
             return error.status, error.words, error.headers

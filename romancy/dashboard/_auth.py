@@ -1,4 +1,4 @@
-"""Who may look: the hook of the user, this machine alone, or a token that opens one session."""
+"""Decides who may look: the user's hook, this machine alone, or a token that opens a session."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ _ENTER: Final = """<!doctype html><html lang="en"><head><meta charset="utf-8"><t
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who asks, and what they may see."""
+    """The visitor's name, and what they may see."""
 
     name: str
     payloads: bool = True
-    """Whether they see what the app's codecs have sealed. Otherwise it stays sealed, as in a dashboard without them."""
+    """Whether they see payloads that the app's codecs have sealed. Otherwise these stay sealed."""
 
 
 async def admitted(auth: Auth, request: Request) -> Visitor:
-    """Ask the hook, and return who asks. Raises RefusedError, or InsteadError with another answer."""
+    """Call the hook, and return the visitor. Raises RefusedError, or InsteadError with another answer."""
     try:
         answer = auth(request)
         if inspect.isawaitable(answer):
@@ -64,7 +64,7 @@ async def admitted(auth: Auth, request: Request) -> Visitor:
 
 
 def check_hook(auth: Any) -> None:
-    """Raise UsageError for what is no hook."""
+    """Raise UsageError for a value that is no hook."""
     if not callable(auth) or isinstance(auth, type):
         raise UsageError(
             f"auth= takes a function of the request, not {auth!r:.60}; it raises PermissionError or returns"
@@ -72,13 +72,13 @@ def check_hook(auth: Any) -> None:
 
 
 def anyone(_request: Request) -> None:
-    """Everyone may look and act. For a dashboard that something in front of it protects already."""
+    """Admit every request. For a dashboard that a proxy in front of it protects."""
 
 
 def local(request: Request) -> None:
-    """Only this machine may look: the peer is loopback, and no proxy has passed the request on.
+    """Admit only this machine: the peer is loopback, and no proxy has forwarded the request.
 
-    This is the hook of a dashboard without `auth=`. That the Host is loopback too is checked before any hook.
+    This is the hook of a dashboard without `auth=`. The Host is checked to be loopback before any hook.
     """
     if request.client is not None and not is_loopback(request.client.host):
         raise forbidden("Without auth= this dashboard answers to loopback addresses alone.")
@@ -87,7 +87,7 @@ def local(request: Request) -> None:
 
 
 class OneTimeToken:
-    """A token that is good for one session of one browser. A hook of a dashboard that runs by itself."""
+    """A token for one session of one browser. The hook of a dashboard that runs by itself."""
 
     def __init__(self) -> None:
         self.token: str | None = secrets.token_urlsafe(32)
@@ -116,7 +116,7 @@ class OneTimeToken:
         return True
 
     def _enter(self, request: Request) -> HTMLResponse:
-        """A page that goes on by itself. A redirect would not send the cookie if another site led here."""
+        """A page that loads the dashboard by itself. A redirect would not send the cookie if another site led here."""
         session = self._new_session()
         self._session = _digest(session)
         response = HTMLResponse(_ENTER)

@@ -1,7 +1,7 @@
 """The event types that the code of workflows names, and signals with a form made from them.
 
 A form with `typed` has an input for each member of the event's data. It is turned into the plain form of a signal, with
-its data as JSON. What no `EventType` declares is sent as JSON.
+its data as JSON. An event without a declared `EventType` is sent as JSON.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class Typed(NamedTuple):
     event: EventType[Any]
     fields: list[Field]
     members: bool
-    """They are the members of the data, and not the data as a whole."""
+    """Whether the inputs are the members of the data, not the data as a whole."""
 
 
 def typed_events(workflows: Iterable[Workflow[..., Any]]) -> dict[str, Typed]:
-    """The event types that these workflows name, by name. A name that stands for different data is left out."""
+    """The event types that these workflows name, by name. A name with two different types of data is left out."""
     found: dict[str, EventType[Any]] = {}
     ambiguous: set[str] = set()
     for thing in reached_from(workflow.fn for workflow in workflows):
@@ -59,17 +59,17 @@ def _typed(event: EventType[Any]) -> Typed:
 
 
 class Signalling(NamedTuple):
-    """What the form of a signal shows."""
+    """The contents of the form of a signal."""
 
     typed: Typed | None
-    """The event that it has inputs for. None: any event, with its data as JSON."""
+    """The event whose inputs it shows. None: any event, with its data as JSON."""
     form: Form
     links: list[tuple[str, str]]
     """The other forms: the names of events, and their URLs. The name of the one for any event is empty."""
 
 
 def signalling(request: Request, events: dict[str, Typed], waited: Sequence[str], form: Form) -> Signalling:
-    """The form of the event that was chosen, or that the instance waits for."""
+    """The form of the chosen event, or of the one that the instance waits for."""
     query = request.query_params
     chosen = [] if "plain" in query and not form else [*query.getlist("event")[:1], *waited]
     if form:

@@ -1,7 +1,7 @@
 """Inputs of a form for a declared type: one for each member of a model, or one for the whole.
 
-What has no input of its own is written as JSON. Reading a form gives the JSON of the whole; that it fits the type is
-for the caller to check.
+A type without an input of its own is entered as JSON. Reading a form gives the JSON of the whole; the caller checks
+that it fits the type.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Field(NamedTuple):
     name: str
     kind: Literal["text", "number", "choice", "json"]
     type: str
-    """As a person writes it."""
+    """The value as a person writes it."""
     required: bool
     choices: tuple[str, ...] = ()
 
@@ -88,13 +88,13 @@ def _is_missing(one: dataclasses.Field[Any]) -> bool:
 
 
 def object_of(fields: Iterable[Field], form: Form) -> bytes:
-    """The JSON object of these inputs. What is left out is not in it."""
+    """The JSON object of these inputs, without omitted ones."""
     given = [(field.name, value) for field in fields if (value := json_of(field, form)) is not None]
     return b"{" + b",".join(msgspec.json.encode(name) + b":" + value for name, value in given) + b"}"
 
 
 def json_of(field: Field, form: Form) -> bytes | None:
-    """The value of an input as JSON. None: it is left out. Raises RefusedError for what cannot be read."""
+    """The value of an input as JSON. None: omitted. Raises RefusedError for an unreadable value."""
     given: Sequence[str] = form.get(f"in-{field.name}", [])
     if len(given) > 1:
         raise bad_request(f"{field.name} is given twice.")
@@ -115,7 +115,7 @@ def json_of(field: Field, form: Form) -> bytes | None:
 
 
 def field_for(name: str, declared: Any, *, required: bool) -> Field:
-    """The input that fits a type. What has no input of its own is written as JSON."""
+    """The input for a type. A type without an input of its own is entered as JSON."""
     shown = declared.__name__ if isinstance(declared, type) and not get_args(declared) else str(declared)
     shown = shown.replace("typing.", "")
     plain = declared

@@ -1,4 +1,4 @@
-"""Work for a page that nobody waits for any more is given up, and the statement that runs with it."""
+"""Cancels the work for a page whose client has left, with its running statement."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
-    """What the work returns. Raises ClientDisconnect, and cancels the work, if the client leaves before that."""
+    """Return the result of the work. If the client leaves first, cancel the work and raise ClientDisconnect."""
     doing = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(_left(request))
     try:

@@ -1,8 +1,8 @@
-"""What every request has to pass, and what every answer bears: hosts, origins, forms, headers.
+"""Checks every request and adds headers to every answer: hosts, origins, forms, security headers.
 
-A page of another site must neither read the dashboard (DNS rebinding), nor act through the browser of somebody who may
-(CSRF), nor show it in a frame. The dashboard's own pages hold no script and no style but its files, so that content
-that got past the escaping would still be inert.
+A page of another site must neither read the dashboard (DNS rebinding), nor act through an admitted visitor's browser
+(CSRF), nor show it in a frame. Pages load scripts and styles only from the dashboard's files, so that content that gets
+past the escaping cannot run.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def check_host(request: Request, hosts: frozenset[str] | None) -> None:
 
 
 def check_origin(request: Request) -> None:
-    """Refuse a request that another site's page has made. Browsers say where a form comes from."""
+    """Refuse a request that another site's page has made. Browsers send the origin of a form."""
     origins = request.headers.getlist("origin")
     try:
         place = urlsplit(origins[0]).netloc if len(origins) == 1 else ""
@@ -70,7 +70,7 @@ def check_origin(request: Request) -> None:
 
 
 def csrf_of(request: Request) -> tuple[str, str | None]:
-    """What forms have to send back, and the cookie to set for it if the browser has none."""
+    """The token that forms have to send back, and the cookie to set for it if the browser has none."""
     cookie = request.cookies.get(COOKIE, "")
     new = None if len(cookie) >= 32 else secrets.token_urlsafe(32)  # noqa: PLR2004 - a cookie of ours is longer
     return _form_token(new or cookie), new

@@ -1,4 +1,4 @@
-"""What an open page of one instance asks: whether its row or its log has changed."""
+"""Answers an open page of one instance: whether its row or its log has changed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def instance_question(reader: Reader, instance_id: str) -> tuple[str, Question]:
     async def question() -> str:
         nonlocal life, seq
         found = await reader.store.read(instance_id, after=seq)
-        if found is not None and found.instance.life != life:  # seen for the first time, or begun anew
+        if found is not None and found.instance.life != life:  # seen for the first time, or a new life
             life, seq = found.instance.life, found.instance.last_seq
             found = await reader.store.read(instance_id, after=seq)
         if found is None:

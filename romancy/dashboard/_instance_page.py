@@ -53,7 +53,7 @@ async def instance_page(request: Request, reader: Reader, instance_id: str) -> R
 
 
 def _head(request: Request, row: InstanceRow, view: str) -> dict[str, Any]:
-    """What each view shows. A page that is open and hears of a change asks for its part alone."""
+    """The content of each view. An open page that is told of a change requests only its part."""
     sealed = is_sealed(row.input, "input")
     instance, page = Instance.of(row), visit_of(request).instance_url(row.instance_id)
     query = request.url.query

@@ -43,7 +43,7 @@ class Line(NamedTuple):
 
 
 async def instances_page(request: Request, reader: Reader) -> Response:
-    """The page that the URL asks for; for htmx, its list alone."""
+    """The requested page; for htmx, only its list."""
     search = Search.of(request.query_params.multi_items())
     found, fault = Found([], None, None, [], sliced=False), None
     try:
@@ -69,7 +69,7 @@ async def instances_page(request: Request, reader: Reader) -> Response:
 
 
 async def _find(store: Store, search: Search, query: Query) -> Found:
-    """What the search finds. An id that is given whole is found at once, however old the instance is."""
+    """The page of the search. A complete id is found at once, however old the instance is."""
     found = await find_in_slices(store, query)
     if found.back_to is None or found.rows or search._replace(id="") != Search():
         return found
@@ -78,12 +78,12 @@ async def _find(store: Store, search: Search, query: Query) -> Found:
 
 
 def instances_question(request: Request, reader: Reader) -> tuple[str, Question]:
-    """What an open list asks again and again, and the key that lists of the same search share."""
+    """The question that an open list repeats, and the key that lists of the same search share."""
     search = Search.of((name, value) for name, value in request.query_params.multi_items() if name != "seen")
-    search.query(_EACH)  # what cannot be read is refused now
+    search.query(_EACH)  # refuses an invalid search now
 
     async def question() -> str:
-        query: Query = search.query(_EACH)  # built anew: a range of time moves with the clock
+        query: Query = search.query(_EACH)  # built again: a range of time moves with the clock
         return version_of_rows((await find_in_slices(reader.store, query)).rows)
 
     return f"instances?{search.encoded()}", question

@@ -1,9 +1,9 @@
-"""News for open pages: one poller in the process looks for all of them, and says only that something has changed.
+"""Tells open pages of changes: one poller in the process serves all pages, and reports only that something has changed.
 
-A page asks a question: which version is what I show? Pages with the same question share one look every few seconds. A
-question that takes long to answer is asked more rarely, so that open pages never take more than a small part of the
-database's time. The stream of a page ends after half a minute, since servers wait for it when they stop; the browser
-opens the next one by itself and says which version it knows.
+A page has a question that returns the version of its content. Pages with the same question share one look every few
+seconds. A slow question is asked more rarely, so that open pages take only a small part of the database's time. The
+stream of a page ends after half a minute, since servers wait for it when they stop; the browser opens the next one by
+itself and sends the version that it knows.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Question: TypeAlias = "Callable[[], Awaitable[str]]"
 _log: Final = logging.getLogger("romancy.dashboard")
 _EVERY: Final = 3.0
 _SHARE: Final = 20.0
-"""A question is asked again after this many times as long as its answer took."""
+"""The pause before a question is repeated, as a multiple of the time that its answer took."""
 _LASTS: Final = 30.0
 _MOST: Final = 512
 
@@ -54,7 +54,7 @@ class _Topic:
 
 
 class Live:
-    """The poller, and the streams of the open pages."""
+    """The poller and the streams of open pages."""
 
     def __init__(self, every: float = _EVERY) -> None:
         self._every = every
@@ -66,11 +66,11 @@ class Live:
 
     @property
     def pages(self) -> int:
-        """How many pages listen."""
+        """The number of open streams."""
         return self._pages
 
     def stream(self, request: Request, key: str, question: Question, every: float = 0.0) -> StreamingResponse:
-        """The answer that tells a page of news. Pages with the same key share the answers to the question.
+        """The stream that tells a page of changes. Pages with the same key share the answers to the question.
 
         The question is asked again after `every` seconds, if that is more than usual.
         """
@@ -143,7 +143,7 @@ class Live:
 
 
 async def _either(one: asyncio.Event, other: asyncio.Event, timeout: float) -> bool:
-    """Wait until one of them is set. False: the time was over first."""
+    """Wait until one of them is set. False after the time-out."""
     waits = {asyncio.ensure_future(one.wait()), asyncio.ensure_future(other.wait())}
     try:
         done, _ = await asyncio.wait(waits, timeout=max(timeout, 0.0), return_when=asyncio.FIRST_COMPLETED)

@@ -23,25 +23,25 @@ RANGES: Final = {
     "7d": ("last 7 days", 21_600, 28),
     "30d": ("last 30 days", 86_400, 30),
 }
-"""What can be looked at, by its name in the URL: its words, the seconds of a column, and how many columns there are."""
+"""The ranges by their names in the URL: the label, the seconds of a column, and the number of columns."""
 USUAL: Final = "24h"
 
 
 class Column(NamedTuple):
-    """What was started in a span of time."""
+    """The instances started in a span of time."""
 
     at: int
     x: int
     parts: list[tuple[Status, int]]
     total: int
     failure: float | None
-    """The share of the failed among the ended; None if none has ended."""
+    """The share of failed instances among the ended ones; None if none has ended."""
     whole: bool
     """Whether all were counted."""
 
 
 class Spark(NamedTuple):
-    """What was started of one workflow in a span: all, and the failed and stuck ones among them."""
+    """The instances of one workflow started in a span: all, and the failed and stuck ones among them."""
 
     x: int
     total: int
@@ -60,14 +60,14 @@ class OverTime(NamedTuple):
 
     @property
     def partial(self) -> bool:
-        """Whether some columns are not whole."""
+        """Whether some columns were not counted completely."""
         return not all(column.whole for column in self.columns)
 
 
 async def over_time(
     store: Store, name: str, now: int, order: tuple[Status, ...], most: int, rollup: Rollup | None
 ) -> OverTime:
-    """Count what was started in a range, up to the newest `most` of each status. A rollup completes what it can."""
+    """Count the instances started in a range, up to the newest `most` of each status. A rollup fills in older ones."""
     _, seconds, count = RANGES[name]
     width = seconds * _SECOND
     since = (now // width - count + 1) * width
@@ -103,7 +103,7 @@ def _sparks(found: Trend, count: int) -> dict[str, list[Spark]]:
     sparks: dict[str, list[Spark]] = {}
     for (name, status, span), number in found.workflows.items():
         own = sparks.setdefault(name, [Spark(column * _WIDE, 0, 0) for column in range(count)])
-        if span < count:  # what began just now may be in a span that has not been drawn yet
+        if span < count:  # the newest instances may be in a span that is not drawn yet
             bad = number if status in {Status.FAILED, Status.STUCK} else 0
             own[span] = Spark(own[span].x, own[span].total + number, own[span].bad + bad)
     return sparks

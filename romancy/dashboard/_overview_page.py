@@ -1,4 +1,4 @@
-"""The overview: how many instances there are, what needs somebody, who works, and what waits to be sent."""
+"""The overview: counts of instances, instances that need attention, workers, and messages that wait to be sent."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["EVERY", "MOST", "overview_page", "overview_question"]
 
 MOST: Final = 10_000
-"""Counts of this moment are exact up to here, and the newest so many are told apart by workflow."""
+"""Present counts are exact up to this number, and this many of the newest instances are counted by workflow."""
 EVERY: Final = 10.0
 """Seconds between two looks for open overviews: each takes several statements."""
 _SHOWN: Final = 5
@@ -49,11 +49,11 @@ class Tile(NamedTuple):
     status: Status
     number: int
     more: bool
-    """There are more than were counted."""
+    """Whether there are more than were counted."""
     rolled: bool
-    """The number is the rollup's."""
+    """Whether the number comes from the rollup."""
     oldest: int | None
-    """Of those that have not ended, or are stuck."""
+    """The oldest start, for statuses that are open."""
 
 
 class Flow(NamedTuple):
@@ -67,7 +67,7 @@ class Flow(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """Messages that nobody has asked for."""
+    """Messages that no workflow has received."""
 
     number: int
     more: bool
@@ -75,16 +75,16 @@ class Kept(NamedTuple):
 
 
 class Overview(NamedTuple):
-    """What the page shows."""
+    """The content of the page."""
 
     tiles: list[Tile]
     flows: list[Flow]
     counted: int
-    """How many instances the workflows were counted among."""
+    """The number of instances among which the workflows were counted."""
     rollup: Rollup | None
     """All instances as they were counted a while ago, where there are too many for this moment."""
     needy: list[InstanceRow]
-    """Instances that need somebody: stuck ones, then failed ones."""
+    """Instances that need attention: stuck ones, then failed ones."""
     workers: list[Peer]
     outbox: OutboxCounts
     kept: Kept
@@ -92,7 +92,7 @@ class Overview(NamedTuple):
     """How many instances each worker has, by its token."""
     over: OverTime
     many: bool
-    """There are more instances than are counted in a moment."""
+    """Whether there are more instances than a present count covers."""
     now: int
 
 
@@ -112,7 +112,7 @@ async def overview_page(request: Request, reader: Reader, rollups: Rollups) -> R
 
 
 def overview_question(request: Request, reader: Reader, rollups: Rollups) -> tuple[str, Question]:
-    """What an open overview asks again and again, and its key. Each look also goes on with the rollup."""
+    """The question that an open overview repeats, and its key. Each look also continues the rollup."""
     over = _range(request)
 
     async def question() -> str:
@@ -193,7 +193,7 @@ def _flows(counts: Mapping[tuple[str, Status], int]) -> list[Flow]:
 
 
 def _version(seen: Overview) -> str:
-    """It changes with what the page shows, but not with the ages, which change all the time."""
+    """A text that changes with the content of the page, but not with the ages, which change all the time."""
     workers = [
         (peer.token, peer.dead, peer.beat_at + peer.lease < seen.now, seen.loads.get(peer.token))
         for peer in seen.workers

@@ -1,4 +1,4 @@
-"""Pages from templates: what all of them show, and how texts, times and ids are written in them."""
+"""Renders pages from templates, with the values that all pages need and filters for texts, times and ids."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _DONE: Final = {
     "resume": "The instance is tried again.",
     "purge": "The instance was removed.",
 }
-"""What is said after an action; the URL names it."""
+"""The messages after an action, by their names in the URL."""
 _KEPT: Final = frozenset("\n\t ")
 
 
 def render(request: Request, template: str, /, status: int = 200, **values: Any) -> HTMLResponse:
-    """A page, or a part of one, for a request that was let in.
+    """A page, or a part of one, for an admitted request.
 
     Templates get `visit`, `static(name)`, `statuses` and the values; everything that they write is escaped.
     """
@@ -86,7 +86,7 @@ def environment() -> Environment:
 
 
 def clean(text: str) -> str:
-    """The text with what cannot be seen written out: controls, and what turns the direction of other text."""
+    """The text with invisible characters written out: controls, and those that change the direction of text."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(one if one.isprintable() or one in _KEPT else _written_out(one) for one in text)
@@ -102,7 +102,7 @@ def age(microseconds: int) -> str:
 
 
 def digest(text: str) -> str:
-    """A short name for an id, which may stand in an attribute and stays the same."""
+    """A short, stable name for an id that is valid in an HTML attribute."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

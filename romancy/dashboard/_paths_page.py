@@ -24,7 +24,7 @@ __all__ = ["paths_in", "paths_page"]
 
 _SAMPLE: Final = 200
 _LARGEST: Final = 64 * 1024
-"""Inputs with more bytes than that are not looked into."""
+"""Inputs with more bytes than this are skipped."""
 _DEEPEST: Final = 8
 _MOST: Final = 300
 _EACH: Final = 200
@@ -42,7 +42,7 @@ _KINDS: Final[dict[type, str]] = {
 
 
 async def paths_page(request: Request, reader: Reader) -> Response:
-    """The options of the list: declared paths first, then those of the sample. What is sealed is not looked into."""
+    """The options of the list: declared paths first, then those of the sample. Sealed inputs are skipped."""
     search = Search.of(request.query_params.multi_items())._replace(where=(), page="")
     found: dict[str, str] = {}
     for name, workflow in () if reader.app is None else reader.app.workflows.items():
@@ -95,7 +95,7 @@ def _is_array(value: object) -> TypeGuard[list[Any]]:
 
 
 def _step(name: str) -> str | None:
-    """The name as a path has it; None if no condition can be written with it."""
+    """The name as written in a path; None if no condition can be written with it."""
     if _OPERATORS & set(name) or len(name) > 100:  # noqa: PLR2004 - no one wants to read it
         return None
     if _NAME.fullmatch(name) and (not _NUMBER.fullmatch(name) or _INDEX.fullmatch(name)):

@@ -23,22 +23,22 @@ __all__ = ["Reader", "Source"]
 
 
 class Reader(NamedTuple):
-    """An open database, as pages ask it."""
+    """An open database, as pages read it."""
 
     instances: Instances
-    """Acts on instances. For somebody who may not see payloads, read from the store."""
+    """Acts on instances. For visitors who may not see payloads, read from the store."""
     store: Store
     codecs: Codecs
     app: Romancy | None
-    """The app that the dashboard was given; its code is known then. It may not be open."""
+    """The app that the dashboard was given, with its code. It may not be open."""
 
     def sealed(self) -> Reader:
-        """The same database for somebody who may not see what codecs have sealed."""
+        """The same database for visitors who may not see sealed payloads."""
         return self._replace(store=uncoded(self.store), codecs=NO_CODECS)
 
 
 class Source:
-    """Where readers come from. What it opens, it opens at the first request, and it never migrates."""
+    """Makes readers. It opens the database at the first request, and never migrates."""
 
     def __init__(self, app_or_url: Romancy | str) -> None:
         if not isinstance(app_or_url, Romancy | str):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped code
@@ -54,12 +54,12 @@ class Source:
 
     @property
     def is_shared(self) -> bool:
-        """Whether a second store finds the same instances: it does, but for a `memory://` without a name."""
+        """Whether a second store finds the same instances: always, except for a `memory://` without a name."""
         place = parse_url(self.url)
         return place.scheme != "memory" or bool(f"{place.host or ''}{place.path}")
 
     async def reader(self) -> Reader:
-        """The database, opened if it is not open yet. Raises StorageError if it cannot be."""
+        """The database, opened if necessary. Raises StorageError if it cannot be opened."""
         if self.app is not None and self.app.is_open:
             return Reader(self.app, _store_of(self.app), self.codecs, self.app)
         async with self._opening:
@@ -78,12 +78,12 @@ class Source:
         async with self._opening:
             if self._client is None:
                 client = self.app.as_client()
-                await client.__aenter__()  # `close` leaves it
+                await client.__aenter__()  # `close` exits it
                 self._client = client
         return self._client
 
     async def close(self) -> None:
-        """Close what was opened here."""
+        """Close the stores and clients that were opened here."""
         desk, self._desk = self._desk, None
         client, self._client = self._client, None
         if client is not None:

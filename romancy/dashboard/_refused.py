@@ -1,4 +1,4 @@
-"""What is answered instead of a page: a refusal, in words, with its status."""
+"""Exceptions for answers other than the page: a refusal, with text and status, or another answer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RefusedError(Exception):
 
 
 class InsteadError(Exception):
-    """This is the answer; no page is asked."""
+    """Sends this answer instead of the page."""
 
     def __init__(self, response: Response) -> None:
         super().__init__("answered already")

@@ -27,13 +27,13 @@ __all__ = ["Rollup", "Rollups"]
 
 _SECOND: Final = 1_000_000
 _BETWEEN: Final = 9.0
-"""Seconds between two slices. A little less than between two looks for open overviews."""
+"""Seconds between two slices: a little less than between two looks for open overviews."""
 _REST: Final = 60.0
 """Seconds between the end of a count and the next one."""
 _HOLDS: Final = 3600 * _SECOND
-"""For so long a count is shown, with its time."""
+"""The seconds for which a count is shown, with its time."""
 _PATIENCE: Final = 300.0
-"""A count that nobody went on with for so long begins anew."""
+"""A count that was not continued for so many seconds starts again."""
 _FIRST: Final = 10_000
 _LARGEST: Final = 500_000
 _LEAST: Final = 1_000
@@ -47,9 +47,9 @@ class Rollup(NamedTuple):
     """A count that is complete."""
 
     since: int
-    """Before its first slice was read: database time in microseconds."""
+    """The database time (µs) before its first slice was read."""
     until: int
-    """After its last slice was read."""
+    """The database time (µs) after its last slice was read."""
     statuses: dict[Status, int]
     workflows: dict[tuple[str, Status], int]
     spans: dict[tuple[str, Status, int, int], int]
@@ -61,7 +61,7 @@ class Rollup(NamedTuple):
         return sum(self.statuses.values())
 
     def over(self, since: int, width: int) -> dict[tuple[str, Status, int], int]:
-        """What was started since a time, by workflow, status and column. Both are those of a range of the overview."""
+        """The instances started since a time, by workflow, status and column, for a range of the overview."""
         found: Counter[tuple[str, Status, int]] = Counter()
         for (name, status, wide, span), number in self.spans.items():
             if span * wide >= since:
@@ -108,12 +108,12 @@ class Rollups:
         return self.newest if self.newest is not None and self.newest.until >= now - _HOLDS else None
 
     def forget(self) -> None:
-        """Begin anew: the database may be another one."""
+        """Start again: the database may be another one."""
         self.newest, self._walk, self._due = None, None, 0.0
 
 
 class _Walk:
-    """A count that goes on."""
+    """A count under way."""
 
     def __init__(self, now: int) -> None:
         self.since = now
@@ -125,7 +125,7 @@ class _Walk:
         return _width_at(now if self.after is None else self.after.created_at, now)
 
     def take(self, part: Slice, width: int, now: int) -> None:
-        """Add a slice. What is old is kept in wide spans, so that there are few of them."""
+        """Add a slice. Old instances are counted in wide spans, so that there are few of them."""
         self.after = part.end
         for (name, status, span), number in part.counts.items():
             wide = max(width, _width_at(span * width, now))

@@ -1,7 +1,7 @@
-"""Searches by input where codecs have sealed inputs that this dashboard cannot open.
+"""Refuses searches by input when the database has inputs that this dashboard cannot open.
 
-The database compares with a projection that is not sealed. Whoever searches by a value finds out which instances have
-it, and so reads by guessing what only the codec should show.
+The database searches in a projection that is not sealed. A visitor who searches by a value finds out which instances
+have it, and could so guess values that only the codec should show.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _EVERY: Final = 30.0
 
 
 class Sealing:
-    """What one dashboard knows of inputs that it cannot open. Once it has met one, it searches by input no more."""
+    """Refuses all searches by input once this dashboard has met an input that it cannot open."""
 
     def __init__(self) -> None:
         self._met = False
@@ -48,7 +48,7 @@ class Sealing:
         return reader._replace(store=cast("Store", _Checked(reader.store, self)))
 
     def check(self, rows: Iterable[InstanceRow]) -> None:
-        """Raise RefusedError if one of them is sealed: that it was found would tell what it holds."""
+        """Raise RefusedError if one of them is sealed: finding it would reveal its value."""
         if any(is_sealed(row.input, "input") for row in rows):
             self._met = True
             raise _refusal()

@@ -1,4 +1,4 @@
-"""What a list of instances shows, as its URL says it: by id, workflow, status, time of the start and input."""
+"""The search of a list of instances, as in its URL: by id, workflow, status, time of the start and input."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Search(NamedTuple):
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[str, str]]) -> Search:
-        """What these parameters ask for. Unknown ones are left alone; of single ones the last counts."""
+        """The search of these parameters. Unknown ones are ignored; of a repeated single one, the last counts."""
         given: dict[str, Any] = {"status": [], "where": []}
         for name, value in pairs:
             text = value.strip()
@@ -83,7 +83,7 @@ class Search(NamedTuple):
         return next((text.partition("=")[0].strip() for text in self.where if _EQUALS.match(text)), "")
 
     def query(self, limit: int) -> Query:
-        """The query for the store. Raises QueryError with what cannot be read."""
+        """The query for the store. Raises QueryError for an invalid part."""
         if len(self.where) > _MOST_CONDITIONS:
             raise QueryError(f"at most {_MOST_CONDITIONS} conditions on the input")
         unknown = [one for one in self.status if one not in tuple(Status)]

@@ -34,7 +34,7 @@ class _Asked(NamedTuple):
 
     fields: list[Field]
     members: bool
-    """They are the members of the only parameter, and not the parameters."""
+    """Whether the inputs are the members of the only parameter, not the parameters."""
 
 
 async def start_page(request: Request, app: Romancy | None) -> Response:

@@ -18,7 +18,7 @@ _files: Final[dict[str, bytes]] = {}
 
 
 def static_file(name: str) -> Response:
-    """The answer with this file. Its URL bears its version, so a browser may keep it."""
+    """The answer with this file. Its URL has its version, so a browser may cache it."""
     content = _all().get(name)
     if content is None:
         raise not_found("There is no such file.")

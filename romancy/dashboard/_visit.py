@@ -1,4 +1,4 @@
-"""What is known of a request once it is let in: who asks, from where links go, and what may be done."""
+"""The facts about an admitted request: the visitor, the prefix of links, and the allowed actions."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _DOTS: Final = frozenset({".", ".."})
 
 @dataclass(frozen=True, kw_only=True)
 class Visit:
-    """One request that was let in."""
+    """One admitted request."""
 
     base: str
     """The path that the dashboard is mounted at, without a slash at its end."""
     who: str
-    """For the audit log."""
+    """The visitor's name, for the audit log."""
     csrf: str
-    """What a form sends back."""
+    """The token that a form sends back."""
     cookie: str | None
     """A new value for the cookie that `csrf` belongs to; None: the browser has one."""
     read_only: bool
     has_app: bool
     """Whether there is an app, with the code and the codecs of the workflows."""
     payloads: bool
-    """Whether what codecs have sealed is opened."""
+    """Whether sealed payloads are opened."""
     place: str
     """The database, without its password."""
 
@@ -48,7 +48,7 @@ class Visit:
         return self._about("/instances", "/instance", instance_id)
 
     def act_url(self, verb: str, instance_id: str) -> str:
-        """The page that asks before it does this to an instance."""
+        """The confirmation page of an action on an instance."""
         return self._about(f"/act/{verb}", f"/act/{verb}", instance_id)
 
     def job_url(self, job_id: str) -> str:
@@ -63,6 +63,6 @@ class Visit:
 
 
 def visit_of(request: Request) -> Visit:
-    """The visit that a request was let in as."""
+    """The visit of an admitted request."""
     visit: Visit = request.scope[_KEY]
     return visit

@@ -1,4 +1,4 @@
-"""Carrying out what was decided about events. Each answer is given when the event is durable."""
+"""Carries out the decisions about events. Each answer is given when the event is durable."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ __all__ = ["Accepting", "serving"]
 logger = get_logger("romancy.http")
 
 serving: Final[ContextVar[str]] = ContextVar("serving", default="over HTTP")
-"""The route of the request that is served, for the log: its method and its path with the names of parameters."""
+"""The route of the request being served, for the log: its method and its path with the names of parameters."""
 
 
 class Accepting:
-    """Writes what an app has to keep. A write that takes longer than `seconds` is answered with 503.
+    """Writes events to an app. A write that takes longer than `seconds` is answered with 503.
 
     Such a write may still take effect. The event's identity makes that harmless: the sender sends it again, and the
     second one is recognised.
@@ -83,8 +83,9 @@ class Accepting:
     async def all_of(self, decisions: Sequence[Decision]) -> Response:
         """Carry out the decisions of a batch in their order, and answer for each event.
 
-        One that is refused does not keep the others back. The status is 202 if all were accepted, and else that of a
-        refusal; one that may be sent again goes before the others, because the accepted ones are recognised then.
+        A refused event does not affect the others. The status is 202 if all were accepted, and otherwise that of a
+        refusal. A retryable refusal takes precedence, because the accepted events are recognised when they are sent
+        again.
         """
         answers: list[dict[str, object]] = []
         refusals: list[Refused] = []
@@ -121,7 +122,7 @@ class Accepting:
 
     @staticmethod
     def fault(error: Exception) -> Refused:
-        """The answer to an exception. One that nobody expected is logged, and its text stays here."""
+        """The answer to an exception. An unexpected one is logged, and its text is not sent."""
         refused = refusal_of(error)
         if refused is None:
             logger.error("the request %s failed", serving.get(), exc_info=error)

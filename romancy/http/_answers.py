@@ -27,11 +27,11 @@ def answer(body: object, status: int = HTTPStatus.OK, headers: Mapping[str, str]
 
 
 def accepted(instance_id: str | None = None, **more: object) -> dict[str, object]:
-    """What is said of an event that is durable."""
+    """The answer's body for a durable event."""
     known = {} if instance_id is None else {"instance_id": instance_id}
     return {"status": "accepted", **known, **more}
 
 
 def answer_of(refused: Refused, **more: object) -> Response:
-    """The answer to a request that was refused."""
+    """The answer to a refused request."""
     return answer({**refused.body, **more}, refused.status, refused.headers)

@@ -1,4 +1,4 @@
-"""Reading the parameters of a request strictly. Pure."""
+"""Reads the parameters of a request strictly. Pure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The attributes of a CloudEvent before the SDK sees them: names, types and characters as the specification has them.
+"""Checks the attributes of a CloudEvent before the SDK reads them: names, types and characters by the specification.
 
-The SDK accepts numbers of any kind, control characters, times that are no RFC 3339, and percent-encoding that is no
+The SDK accepts numbers of any kind, control characters, times that are not RFC 3339, and percent-encoding that is not
 UTF-8. Two events with different ids could then become one. Pure.
 """
 
@@ -52,7 +52,7 @@ def _text(value: Attribute) -> str:
 
 
 def check_attributes(attributes: Mapping[str, Attribute], what: str) -> None:
-    """Raise Refused for a name or a value that the specification does not allow, and for too much of them."""
+    """Raise Refused for a name or a value that the specification does not allow, and for too many characters."""
     size = 0
     for name, given in attributes.items():
         value = _text(given)

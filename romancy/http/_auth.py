@@ -1,4 +1,4 @@
-"""Who may ask: the hook that every route but liveness and webhooks calls first, and hooks that are ready to use."""
+"""Decides who may send requests: the hook that all routes but liveness and webhooks call, and ready hooks."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def admit(auth: Auth, request: Request) -> None:
 
 
 def check_hook(auth: Any) -> None:
-    """Raise UsageError for what is no hook: a class and `bearer` itself take any request for their first argument."""
+    """Raise UsageError for a value that is no hook. A class, or `bearer` itself, would take any request."""
     if not callable(auth) or isinstance(auth, type) or auth is bearer:
         given = "bearer without its tokens" if auth is bearer else kind_of(auth)
         raise UsageError(f"auth= takes a function of the request, not {given}; write auth=bearer(token), for example")
@@ -55,11 +55,11 @@ def _unauthorized(error: str) -> Refused:
 
 
 def anyone(_request: Request) -> None:
-    """Everyone may ask. For an app that something in front of it protects already."""
+    """Admit every request. For an app that a proxy in front of it protects."""
 
 
 def bearer(*tokens: str) -> Auth:
-    """A hook that asks for `authorization: Bearer TOKEN` with one of these tokens. Give two while you rotate them."""
+    """A hook that requires `authorization: Bearer TOKEN` with one of these tokens. Give two while you rotate them."""
     check_texts(tokens, "bearer", "tokens")
     if not tokens or any(len(token) < _SHORTEST for token in tokens):
         raise UsageError(f"bearer() takes tokens of at least {_SHORTEST} characters; `openssl rand -hex 32` makes one")
@@ -76,7 +76,7 @@ def bearer(*tokens: str) -> Auth:
 
 
 def local(request: Request) -> None:
-    """Only programs on this machine may ask: the peer and the Host are loopback, and no foreign web page asks.
+    """Admit only programs on this machine: peer and Host are loopback, and no foreign web page sends the request.
 
     This is the hook of an app without `auth=`.
     """

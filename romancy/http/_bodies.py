@@ -1,4 +1,4 @@
-"""Reading the body of a request with a limit on its size, on its time, and on the memory of all bodies together."""
+"""Reads the body of a request with limits on its size, on its time, and on the memory of all bodies together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Bodies"]
 
 _CLOSE: Final = {"connection": "close"}
-"""What was not read is not waited for."""
+"""Closes the connection, so that the server does not wait for the rest of the body."""
 
 
 class Bodies:

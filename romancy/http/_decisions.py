@@ -1,6 +1,6 @@
-"""What to do with an event: start a workflow, call a handler, or send it on. Pure.
+"""Decides what to do with an event: start a workflow, call a handler, or send it on. Pure.
 
-Everything that can be wrong with the data is found here, before anything is written for any event of a batch.
+All errors in the data are found here, before anything is written for any event of a batch.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Answering(NamedTuple):
 
 
 class Sending(NamedTuple):
-    """Send the event to the instance it names, or to whoever waits for it."""
+    """Send the event to the instance it names, or to the workflows that wait for it."""
 
     type: EventType[Any] | str
     data: Any
@@ -64,7 +64,7 @@ Decision: TypeAlias = Starting | Answering | Sending
 
 
 class Known(NamedTuple):
-    """What the app and its user have declared."""
+    """The declared workflows, handlers and event types."""
 
     workflows: Mapping[str, Workflow[..., Any]]
     types: Mapping[str, EventType[Any]]
@@ -72,10 +72,10 @@ class Known(NamedTuple):
 
 
 def decide(event: Incoming, known: Known) -> Decision:
-    """What to do with the event. Raises Refused if its data does not fit.
+    """Decide what to do with the event. Raises Refused if its data does not fit.
 
-    An event that names an instance goes to that instance. Else a handler for its type gets it, else the workflow of
-    that name starts if it was declared with `event_handler=True`. Any other event is sent on.
+    An event that names an instance goes to that instance. Otherwise a handler for its type gets it. Otherwise the
+    workflow of that name starts, if it was declared with `event_handler=True`. Any other event is sent on.
     """
     check_id(event.type, "type of the event")
     check_id(event.id, "id of the event")

@@ -1,4 +1,4 @@
-"""The header fields of a request, read strictly: where one value is expected, a second one is refused. Pure."""
+"""Reads the header fields of a request strictly: where one value is expected, a second one is refused. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of the secrets that a user gives. What is refused is never shown. Pure."""
+"""Checks the secrets that a user gives. A refused value is never shown. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_texts(given: Iterable[Any], who: str, what: str, *, bytes_too: bool = 
 
 
 def kind_of(given: Any) -> str:
-    """What it is, without what is in it."""
+    """The kind of a value, without its contents."""
     if isinstance(given, type):
         return f"the class {given.__name__}"
     return "None" if given is None else type(given).__name__

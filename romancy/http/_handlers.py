@@ -14,6 +14,6 @@ __all__ = ["check_handler"]
 
 
 def check_handler(fn: Callable[..., Any], what: str) -> None:
-    """Raise UsageError unless it is an `async def`; another function would hold up every other request."""
+    """Raise UsageError unless it is an `async def`; a plain function would block every other request."""
     if not inspect.iscoroutinefunction(fn):
         raise UsageError(f"{what}: the handler has to be an `async def`")

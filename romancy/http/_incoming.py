@@ -1,9 +1,9 @@
-"""CloudEvents in HTTP requests: header fields and a body in, events or a refusal out. Pure.
+"""Reads CloudEvents from HTTP requests: header fields and a body in, events or a refusal out. Pure.
 
 The content type decides the mode, before any header whose name starts with `ce-`: `application/cloudevents+json` is an
 event, `application/cloudevents-batch+json` is a list of events, and any other type is the data of an event whose
-attributes are in the headers. The official SDK reads the headers and validates the attributes. It fills in attributes
-that are missing and accepts times that are no RFC 3339; here both are refused first.
+attributes are in the headers. The official SDK reads the headers and validates the attributes. It fills in missing
+attributes and accepts times that are not RFC 3339; here both are refused before.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def _binary(fields: Fields, media: MediaType | None, body: bytes) -> Incoming:
 
 
 def _texts(found: dict[str, object]) -> dict[str, object]:
-    """What the SDK has read from headers, checked; it has made a datetime of the time."""
+    """The attributes that the SDK has read from headers, checked. The SDK has turned the time into a datetime."""
     check_attributes({name: value for name, value in found.items() if isinstance(value, str)}, "the event")
     return found
 
@@ -149,7 +149,7 @@ def _event(attributes: dict[str, object], what: str) -> CloudEvent:
     except BaseCloudEventException as error:
         raise not_an_event(f"{what}: {error}") from None
     if not timed:
-        del event.get_attributes()["time"]  # the SDK has put the present in its place
+        del event.get_attributes()["time"]  # the SDK has filled in the present time
     return event
 
 

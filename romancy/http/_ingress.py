@@ -1,4 +1,4 @@
-"""The ASGI application: routes, the hook that admits, and one place where every refusal becomes an answer."""
+"""The ASGI application: routes, the auth hook, and one place that turns every refusal into an answer."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def asgi(
     """An ASGI application for this app: CloudEvents at `path`, and the other routes below it.
 
     Mount it in an application that opens the app (`Mount("/romancy", asgi(app))`), or run it alone: then its lifespan
-    opens the app. `auth` is called with each request but those for liveness and webhooks; without it, only this machine
-    is answered. `events` are the types whose data is checked before it is accepted.
+    opens the app. `auth` is called with each request but those for liveness and webhooks; without it, only requests
+    from this machine are answered. `events` are the types whose data is checked before it is accepted.
 
     Limits: `max_body` bytes in a body, which has to be complete within `body_timeout` seconds; `max_batch` events in a
     batch; `max_waiting` requests that wait for a result or a progress at the same time, a result for at most `max_wait`
@@ -129,7 +129,7 @@ class Ingress:
     def _route(
         self, path: str, endpoint: Callable[[Request], Awaitable[Response]], method: str, *, asks: bool = True
     ) -> Route:
-        """A route whose refusals and faults are answers. `asks`: the hook is asked first."""
+        """A route that turns refusals and faults into answers. `asks`: the hook is called first."""
 
         async def answering(request: Request) -> Response:
             serving.set(f"{method} {path}")  # each request of a server runs in a context of its own
@@ -140,7 +140,7 @@ class Ingress:
                 with bringing(trace_of(request.headers)):
                     return await endpoint(request)
             except ClientDisconnect:
-                return answer({}, HTTPStatus.BAD_REQUEST)  # nobody reads it
+                return answer({}, HTTPStatus.BAD_REQUEST)  # the client has left
             except Exception as error:  # noqa: BLE001 - each becomes an answer
                 return answer_of(self._accepting.fault(error))
 
@@ -193,12 +193,12 @@ class Ingress:
 
         Each delivery is sent as an event, of the type that the provider names or that `event` says; a function may
         answer None for a delivery of no interest. A redelivery, by the provider's id or by `id` (a header, or a
-        function), is dropped. An event without a key that nobody listens to is gone.
+        function), is dropped. An event without a key is dropped if no workflow listens to it.
 
         As a decorator, it gives the deliveries to your own function, an `async def`, instead. The function is called
         again for a redelivery: start a workflow with `delivery.instance_id`, and it starts once.
 
-        `verify` is a verifier, such as `GitHub(secret)`: what it does not vouch for is never admitted.
+        `verify` is a verifier, such as `GitHub(secret)`: only requests that it accepts are admitted.
         """
         full = f"{self._prefix}{_prefix(path)}"
         if any(isinstance(route, Route) and route.path == full for route in self._router.routes):
@@ -212,7 +212,7 @@ class Ingress:
         return hook
 
     def drain(self) -> None:
-        """Answer 503 to what would write or wait from now on, and end the requests that wait."""
+        """From now on, answer 503 to requests that would write or wait, and end the waiting ones."""
         self._waits.over.set()
 
     # ── endpoints ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -249,7 +249,7 @@ class Ingress:
         return answer(document(self._prefix, self.app.workflows))
 
     def _check_condition(self, path: str, method: str) -> None:
-        """Raise Refused for a request that would need more than there is. Liveness needs nothing."""
+        """Raise Refused if the app's condition does not allow the request. Liveness needs nothing."""
         if path.endswith("/health/live"):
             return
         if not self.app.is_open:
@@ -279,7 +279,7 @@ def _check_app(app: Any) -> None:
 
 def _types_of(events: Iterable[Any]) -> dict[str, EventType[Any]]:
     given: list[Any] = [None]
-    with suppress(TypeError):  # not even several of anything
+    with suppress(TypeError):  # not iterable
         given = list(events)
     if not all(isinstance(each, EventType) for each in given):
         raise UsageError(

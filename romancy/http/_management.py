@@ -38,7 +38,7 @@ _NULL = Raw(b"null")
 
 
 class ManagementRoute(NamedTuple):
-    """A method and a path, and what answers."""
+    """A method, a path and an endpoint."""
 
     method: str
     path: str
@@ -68,7 +68,7 @@ class Management:
         self._beat = beat
 
     def routes(self) -> list[ManagementRoute]:
-        """The routes. The more special ones come first."""
+        """The routes, the more specific ones first."""
         instance = "/instances/{instance_id:path}"
         return [
             ManagementRoute("POST", "/workflows/{name}", self.start),
@@ -124,7 +124,7 @@ class Management:
         return answer(_shown(found))
 
     async def result(self, request: Request) -> Response:
-        """`GET /instances/{id}/result?timeout=`: 200 once it has ended, 202 if it has not within the time."""
+        """`GET /instances/{id}/result?timeout=`: 200 once it has ended, 202 if it does not end within the time."""
         asked = Asked(request, ("timeout",))
         instance_id = request.path_params["instance_id"]
         timeout = asked.seconds("timeout", self._max_wait)
@@ -176,7 +176,7 @@ class Management:
         return found
 
     def _data(self, request: Request, body: bytes, what: str) -> Raw:
-        """The body, which is JSON whatever it says it is unless it says that it is a form."""
+        """The body as JSON, whatever its content type, except for a form."""
         if not body:
             return _NULL
         given = request.headers.get("content-type", "")

@@ -1,4 +1,4 @@
-"""Media types: what a body claims to be. Pure."""
+"""Reads media types from the content type of a body. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class MediaType(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a content type. Raises Refused if it is none."""
+        """Read a content type. Raises Refused if it is malformed."""
         found = _TYPE.fullmatch(text.strip(" \t"))
         if found is None:
             raise not_an_event(

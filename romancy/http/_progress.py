@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["stream_of"]
 
 _SHOWN: Final = ("id", "name", "workflow", "attempt", "instance_id")
-"""Fields of log events that name things. The others may hold payloads or texts of errors."""
+"""Fields of log events that hold names. Other fields may hold payloads or texts of errors."""
 
 
 async def stream_of(
@@ -28,8 +28,8 @@ async def stream_of(
 ) -> AsyncGenerator[bytes]:
     """The entries as server-sent events, with a comment every `beat` seconds of silence.
 
-    It ends behind the last entry with what `end` says, or when `over` is set. The id of each event is the cursor of its
-    entry, which a client sends back as `last-event-id`.
+    It ends after the last entry with the event from `end`, or when `over` is set. The id of each event is the cursor of
+    its entry, which a client sends back as `last-event-id`.
     """
     drained = asyncio.ensure_future(over.wait())
     following: asyncio.Future[LogEntry] | None = None

@@ -1,7 +1,7 @@
-"""Refusals: why a request is not carried out, as a status and as words. Pure.
+"""Refusals: why a request is not carried out, as a status and a text. Pure.
 
-A refusal says whose fault it is. The sender's fault is a 4xx and `retryable` is false, except for 408, where the sender
-was too slow. What passes by itself is a 5xx, and `retryable` is true.
+The status says where the cause is. The sender's mistakes are a 4xx and `retryable` is false, except for 408, where the
+sender was too slow. Transient conditions are a 5xx, and `retryable` is true.
 """
 
 from __future__ import annotations
@@ -59,12 +59,12 @@ class Refused(Exception):  # noqa: N818 - an answer, not a fault of the program
 
 
 def not_an_event(error: str, error_type: str = "ValidationError") -> Refused:
-    """A 400: the request is not what it claims to be."""
+    """A 400: the request is malformed."""
     return Refused(HTTPStatus.BAD_REQUEST, error, error_type)
 
 
 def unavailable(error: str) -> Refused:
-    """A 503 that asks the sender to come back."""
+    """A 503 that asks the sender to try again."""
     return Refused(
         HTTPStatus.SERVICE_UNAVAILABLE,
         error,
@@ -75,7 +75,7 @@ def unavailable(error: str) -> Refused:
 
 
 def refusal_of(error: Exception) -> Refused | None:
-    """The answer to an error of this library; None for one that nobody expected."""
+    """The answer to an error of this library; None for an unexpected one."""
     if isinstance(error, Refused):
         return error
     if isinstance(error, StorageUnavailableError | TimeoutError):
@@ -92,7 +92,7 @@ def refusal_of(error: Exception) -> Refused | None:
 
 
 def refusal_of_status(status: int) -> Refused:
-    """The answer with a status that the router or a hook of the user's has chosen."""
+    """The answer with a status that the router or a user's hook has chosen."""
     try:
         known = HTTPStatus(status)
     except ValueError:

@@ -28,14 +28,14 @@ _SHORTEST: Final = 16
 
 
 class _Signed(NamedTuple):
-    """A text that one of these signatures has to belong to."""
+    """A signed text, with the signatures of which one has to be valid."""
 
     text: bytes
     signatures: Sequence[bytes]
 
 
 class _Secrets:
-    """The keys of a provider. All are tried, and each comparison takes the same time whatever is given."""
+    """The keys of a provider. All are tried, and each comparison takes constant time."""
 
     def __init__(self, keys: Iterable[bytes], who: str) -> None:
         self._keys = tuple(keys)

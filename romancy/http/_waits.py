@@ -1,4 +1,4 @@
-"""Requests that wait: they end when the client has gone or the server drains, and only so many may wait at once."""
+"""Requests that wait: they end when the client leaves or the server drains, and their number is limited."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class Waits:
-    """The requests that wait. `most` of them at once."""
+    """The requests that wait, at most `most` at once."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -28,13 +28,13 @@ class Waits:
         """Set when the server drains."""
 
     def check(self) -> None:
-        """Raise Refused if there is no place for another one."""
+        """Raise Refused if the limit is reached."""
         if self._now >= self._most:
             raise unavailable(f"{self._most} requests wait already; ask again later")
 
     @contextmanager
     def place(self) -> Generator[None]:
-        """A place for one that waits."""
+        """Count one waiting request inside the block."""
         self._now += 1
         try:
             yield
@@ -42,7 +42,7 @@ class Waits:
             self._now -= 1
 
     async def unless_gone(self, request: Request, work: Coroutine[None, None, T]) -> T | None:
-        """Its result; None if the client left or the server drained first."""
+        """The result of the work; None if the client left or the server drained first."""
         doing = asyncio.ensure_future(work)
         others = [asyncio.ensure_future(_disconnect(request)), asyncio.ensure_future(self.over.wait())]
         try:
@@ -55,6 +55,6 @@ class Waits:
 
 
 async def _disconnect(request: Request) -> None:
-    """Return when the client has gone. What it still sends is thrown away."""
+    """Return when the client has left. Further data from it is discarded."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

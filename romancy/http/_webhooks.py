@@ -1,4 +1,4 @@
-"""Webhooks: requests of providers who sign them. The raw body is verified before anything of it is read."""
+"""Webhooks: signed requests of providers. The raw body is verified before it is parsed."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class VerificationError(Exception):
 
 
 class Verified(NamedTuple):
-    """What a verifier knows of a genuine request: the provider's id of the delivery, and the type of its event."""
+    """The facts about a genuine request: the provider's id of the delivery, and the type of its event."""
 
     id: str | None = None
     type: str | None = None
 
 
 class Verifier(Protocol):
-    """Tells whether a request is genuine. A function of yours may be one.
+    """Checks whether a request is genuine. A function of yours may be a verifier.
 
     It gets the raw body, and the headers by their names in lower case. For a request that is not genuine it raises
     VerificationError. For a genuine one it returns the id of the delivery, a `Verified`, or None. False is answered
@@ -125,7 +125,7 @@ class Webhook:
         return Delivery(chosen, delivery.type, self.path, body, headers)
 
     def _checked(self, found: Any) -> Verified:
-        """What the verifier has returned. Raises Refused for False, and TypeError for what says nothing."""
+        """Check the verifier's return value. Raises Refused for False, and TypeError for a value that is no answer."""
         if found is False:
             raise Refused(HTTPStatus.UNAUTHORIZED, "the verifier refuses the request", "VerificationError")
         verified = found if isinstance(found, Verified) else Verified(found)

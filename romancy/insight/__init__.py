@@ -1,4 +1,4 @@
-"""What an instance did and what it waits for, derived from its log and its row. Pure: no database, no clock.
+"""Derives from an instance's log and row what it did and what it waits for. Pure: no database, no clock.
 
 `Timeline.of(events)` turns a log into steps with their attempts. `explain(…)` says in words why an instance does not
 move. The command line prints both.

@@ -1,4 +1,4 @@
-"""A step as bars on an axis of time: each attempt one of its own, apart from the waits before and between them."""
+"""A step as bars on an axis of time: one bar for each attempt, and bars for the waits before and between them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Bar:
     attempt: int = 0
     """The number of the attempt. 0: this is none."""
     open: bool = False
-    """Whether it goes on."""
+    """Whether the bar has no end yet."""
 
 
 def bars(step: Step, until: int) -> list[Bar]:

@@ -1,7 +1,7 @@
-"""A divergence taken apart: what the log holds beside what the code asked for.
+"""A divergence in parts: what the log holds beside what the code asked for.
 
-The log records it as a value. Instances that got stuck before it did so have the report to people alone, and so has a
-reader who cannot open the log: it is then read from the words.
+The log records it as data. Older instances have only the report to people, and so has a reader who cannot open the log:
+then the text is parsed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Divergence:
     """Where the code left the log."""
 
     position: int
-    """The event of the run to which the code answered otherwise, counted from 1 or as the report counts it."""
+    """The event of the run at which the code did something else, counted from 1 or as the report counts it."""
     after: str
     recorded: tuple[str, ...]
     asked: tuple[str, ...]
@@ -35,7 +35,7 @@ class Divergence:
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
-        """Both sides in lines beside each other; an empty text is where one side has no more."""
+        """Both sides, line by line; an empty text if one side has fewer lines."""
         longest = max(len(self.recorded), len(self.asked))
         left, right = (side + ("",) * (longest - len(side)) for side in (self.recorded, self.asked))
         return list(zip(left, right, strict=True))

@@ -1,4 +1,4 @@
-"""Explains in sentences why an instance does not move: who holds it, what it waits for, who could go on with it."""
+"""Explains in sentences why an instance does not move: who holds it, what it waits for, who could continue it."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def _owner(token: str, census: Census) -> str:
     peer = next((peer for peer in census.workers if peer.token == token), None)
     if peer is None:
         return "The worker that held it is no longer registered; the next look of a worker frees it."
-    beat = f"its last sign of life was {ago(peer.beat_at, census.now)}, its lease is {span(peer.lease)}"
+    beat = f"its last heartbeat was {ago(peer.beat_at, census.now)}, its lease is {span(peer.lease)}"
     if peer.dead:
         return f"Worker {peer.worker_id} holds it and is dead; another worker takes over."
     if _silent(peer, census.now):

@@ -38,7 +38,7 @@ class Attempt:
 
 @dataclass(slots=True)
 class Step:
-    """Something that the run asked for. Times are microseconds since the epoch. `ended_at` is None while it is open."""
+    """A request of the run. Times are microseconds since the epoch. `ended_at` is None while it is open."""
 
     kind: str
     """`activity`, `timer`, `event`, `message`, `subscription`, `child` or `compensation`."""
@@ -62,7 +62,7 @@ class Step:
     queued: int = 0
     """For how many microseconds the last attempt waited for a free slot."""
     left_at: int | None = None
-    """When its run ended without it."""
+    """When its run ended while it was open."""
     taken_up: list[int] = field(default_factory=list[int])
     """When another worker took the instance up while this was open: an attempt at that time was lost."""
     place: Place = (0, 0)
@@ -102,7 +102,7 @@ class Timeline:
         self.entries: list[Step | Note] = []
         self.parked: str | None = None
         self.misfit: ev.Misfit | None = None
-        """Where the code left the log, if the log's last word is that it did."""
+        """Where the code left the log, if the log ends with a divergence."""
         self.cancelling: str | None = None
         self.put_aside: list[ev.EventPutAside] = []
         """Of the current run."""

@@ -1,4 +1,4 @@
-"""An event as senders see it: a CloudEvent, with what a sender needs to know besides."""
+"""An event as senders see it: a CloudEvent, with further facts for the sender."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class OutboxEvent:
     """A published event on its way to the outside. Every attempt to send it has the same `id`."""
 
     id: str
-    """Unique. Receivers recognise by it that an event comes again."""
+    """Unique. Receivers recognise a repeated event by it."""
     type: str
     source: str
     """The relay's `source`, followed by the id of the instance that published the event."""
@@ -46,7 +46,7 @@ class OutboxEvent:
     instance_id: str | None = None
     """The instance that published it. None for `app.publish`."""
     attempt: int = 1
-    """1 for the first attempt. An attempt that its relay did not survive is not counted."""
+    """1 for the first attempt. An attempt whose relay crashed is not counted."""
 
     @property
     def data(self) -> Any:

@@ -1,4 +1,4 @@
-"""Why a receiver could not be reached, in words that hold no secret: the text of an error may quote the URL."""
+"""Describes why a receiver could not be reached, without secrets: the text of an error may quote the URL."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _place(url: str) -> str:
 
 
 def _cause(error: BaseException) -> str:
-    """What the operating system or TLS said, from the first error below this one that comes from there."""
+    """The text of the operating system or TLS, from the first such error in the chain of causes."""
     below: BaseException | None = error
     for _ in range(_DEEPEST):
         match below:

@@ -136,7 +136,7 @@ class HttpSender:
 
 
 def retry_after(told: str | None, now: float) -> float | None:
-    """The seconds that a `Retry-After` header asks for. None if there is none, or nothing that can be understood."""
+    """The seconds that a `Retry-After` header asks for. None if there is none, or if it is malformed."""
     if told is None:
         return None
     told = told.strip()

@@ -21,7 +21,7 @@ _MARGIN: Final = 15.0
 
 
 class Relay:
-    """Sends what was published, for `Romancy(url, relay=Relay(sender))`. Any number of processes may do so at once.
+    """Sends published events, for `Romancy(url, relay=Relay(sender))`. Any number of processes may do so at once.
 
     An app with a worker runs its relay; `romancy relay MODULE:APP` runs it alone.
     """

@@ -1,4 +1,4 @@
-"""What a relay gives events to, and how that says that it could not send one."""
+"""The sender of a relay, and the exceptions by which it reports a failed send."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ class Sender(Protocol):
     async def send(self, event: OutboxEvent, /) -> None:
         """Return when the receiver has the event for good.
 
-        Raise `Retry` or `Reject` otherwise. Any other exception is as good as `Retry`, except a `TerminalError`, what
-        the relay's `retry` policy excludes and what is no `Exception`: they are as good as `Reject`. The relay cancels
-        a call that takes too long.
+        Raise `Retry` or `Reject` otherwise. Any other exception counts as `Retry`, except a `TerminalError`, errors
+        that the relay's `retry` policy excludes, and those that are no `Exception`: they count as `Reject`. The relay
+        cancels a call that takes too long.
         """
         ...
 
 
 def check_sender(sender: object) -> None:
-    """Raise UsageError unless a relay can use it. What only a call shows, the relay checks when it sends."""
+    """Raise UsageError unless a relay can use it. The relay makes further checks when it sends."""
     if isinstance(sender, type):
         raise UsageError(f"{_TAKES}, not a class: make one, as in {sender.__name__}(…)")
     if not isinstance(sender, Sender) or not callable(sender.send):

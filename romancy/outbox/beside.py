@@ -37,7 +37,7 @@ class Beside:
 
     @property
     def at_work(self) -> Relaying | None:
-        """What relays now. None before the sender is entered, and in the pause after an error."""
+        """The running relay. None before the sender is entered, and in the pause after an error."""
         return self._relaying if self._relaying is not None and self._relaying.works else None
 
     @property
@@ -72,13 +72,13 @@ class Beside:
             try:
                 await self._relaying.run(lambda: self._grace)
             except UsageError:
-                logger.exception("the relay has ended and does not begin again; the app goes on without it")
+                logger.exception("the relay has ended and is not restarted; the app continues without it")
                 return
             except Exception:
                 pause = _FIRST_PAUSE if time.monotonic() - begun > _LONGEST_PAUSE else pause
-                then = "what it had claimed is sent by another one"
+                then = "another relay sends the events that it had claimed"
                 if not self._ending.is_set():
-                    then = f"it begins again in {pause:g} s"
+                    then = f"it is restarted in {pause:g} s"
                 logger.exception("the relay ended with an error; %s", then)
                 self._relaying.works = False  # it may have ended before it worked
                 with contextlib.suppress(TimeoutError):

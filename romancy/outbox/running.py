@@ -1,8 +1,8 @@
-"""A relay at work: it claims events, sends them, and records what has become of them.
+"""A running relay: claims events, sends them, and records the outcomes.
 
 Each event is claimed for a little longer than an attempt may take, and not sent any more when that time is nearly over.
-So as long as clocks run and processes are not frozen, two relays never send one event at the same time. What is decided
-about an event is written in batches, with everything else that was decided while the last batch was on its way.
+So as long as clocks run and processes are not frozen, two relays never send one event at the same time. Outcomes are
+written in batches: those found during one write go into the next.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _PURGE_EVERY: Final = 60.0
 _PURGED_AT_ONCE: Final = 1000
 _LONGEST_WAIT: Final = 30.0
 _SHORTEST_WAIT: Final = 0.02
-"""Before another claim if what is due is locked by others."""
+"""Seconds before another claim if others have locked the due events."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _LONGEST_ERROR: Final = 500
 _LONGEST_DELAY: Final = 10 * 365.25 * 86_400
 _LONGEST_GOODBYE: Final = 5.0
-"""Seconds for calls of the sender to heed their cancellation, and then to record what became of the last attempts."""
+"""Seconds for calls of the sender to end after their cancellation, and then to record the last outcomes."""
 
 
 class Relaying:
@@ -65,13 +65,13 @@ class Relaying:
         self._sweep_at = 0.0
         self._purge_at = 0.0
         self._own_due = math.inf
-        """When the first event is due again that was settled here since the last claim (`time.monotonic`)."""
+        """When the first event that was settled here since the last claim is due again (`time.monotonic`)."""
         self._look = asyncio.Event()
         self._failed_before = False
         self.works: bool | None = None
         """Whether it claims. None: its sender is not entered yet."""
         self._unusable: UsageError | None = None
-        """What is wrong with the sender, as a call of it has shown."""
+        """The error of the sender that a call has shown."""
 
     @property
     def holds(self) -> int:
@@ -79,11 +79,11 @@ class Relaying:
         return self._held
 
     def look(self) -> None:
-        """Look now for what is due."""
+        """Look for due events now."""
         self._look.set()
 
     def stop(self) -> None:
-        """Claim nothing more. What is being sent goes on."""
+        """Claim nothing more. Attempts under way continue."""
         self._stopping.set()
         self._settle_now.set()
 
@@ -117,7 +117,7 @@ class Relaying:
             raise self._unusable
 
     async def _give_up_sending(self) -> None:
-        """Cancel what is being sent. What does not heed it is left: nothing is recorded, and another relay sends it."""
+        """Cancel the calls of the sender. A call that does not end is abandoned, and another relay sends its event."""
         for task in self._sending:
             task.cancel()
         _, deaf = await asyncio.wait(self._sending, timeout=_LONGEST_GOODBYE) if self._sending else (None, ())
@@ -152,7 +152,7 @@ class Relaying:
         await self._unless_stopping(self._outbox.wait(soonest), self._look.wait())
 
     async def _unless_stopping(self, *works: Coroutine[Any, Any, object]) -> None:
-        """Do these until one is done or `stop()` is called."""
+        """Run these until one is done or `stop()` is called."""
         tasks = [asyncio.ensure_future(work) for work in (*works, self._stopping.wait())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -182,7 +182,7 @@ class Relaying:
         return given
 
     async def _purge(self, now: int) -> None:
-        """Remove published events that have been kept long enough: a portion, so that others are sent in between."""
+        """Remove a portion of the published events that were kept for long enough. Other events are sent in between."""
         keep, gone = self._relay.keep, 0
         if keep is not None:
             before = now - round(keep * _SECOND)
@@ -192,7 +192,7 @@ class Relaying:
 
     def _say_once(self, error: StorageError) -> None:
         if not self._failed_before:
-            logger.warning("the outbox cannot be read, and is tried again: %s", error)
+            logger.warning("the outbox cannot be read, retried: %s", error)
         self._failed_before = True
 
     # ── sending ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -210,12 +210,12 @@ class Relaying:
         self._settle_now.set()
 
     async def _sent(self, entry: OutboxEntry, now: int, begun: float) -> Settled:
-        """Send the event, and return what became of it."""
+        """Send the event, and return the outcome."""
         relay = self._relay
         if relay.max_age is not None and now - entry.queued_at > relay.max_age * _SECOND:
             return self._ended(entry, OutboxState.EXPIRED, f"older than {relay.max_age:g} s", counted=False)
         if time.monotonic() - begun > relay.lease - relay.timeout:
-            return _given_back(entry)  # it took so long to get here that another relay may begin before this one ends
+            return _given_back(entry)  # it waited so long that another relay may send it before this one ends
         try:
             event = event_of(entry, relay.source)
             async with asyncio.timeout(relay.timeout):
@@ -248,7 +248,7 @@ class Relaying:
         after = error.after if isinstance(error, Retry) and error.after is not None else 0.0
         delay = min(max(decision.delay, after), _LONGEST_DELAY)
         logger.info(
-            "event %s (%s) was not sent, attempt %d; again in %.1f s",
+            "event %s (%s) was not sent, attempt %d; next in %.1f s",
             entry.row.outbox_id, entry.row.topic, entry.attempts + 1, delay,
         )  # fmt: skip
         return _settled(entry, OutboxState.PENDING, said, delay)
@@ -265,7 +265,7 @@ class Relaying:
     # ── settling ────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _settle_all(self) -> None:
-        """Write what was decided, in batches, until everything has ended."""
+        """Write outcomes in batches, until all attempts have ended."""
         while self._settled or self._sending or not self._stopping.is_set():
             await self._settle_now.wait()
             self._settle_now.clear()
@@ -278,7 +278,7 @@ class Relaying:
                 return
 
     async def _settle(self, batch: list[Settled]) -> None:
-        """Write a batch. When the database is away for longer than the claims last, somebody sends the events again."""
+        """Write a batch. If the database is away for longer than the claims last, the events are sent again."""
         until = time.monotonic() + self._relay.lease
         pause = _FIRST_PAUSE
         while True:
@@ -303,7 +303,7 @@ class Relaying:
 
 
 def _until(given: Consignment) -> float:
-    """Seconds until something is known to be due."""
+    """Seconds until the next event that is known to be due."""
     if given.next_due is None:
         return _LONGEST_WAIT
     return min(max((given.next_due - given.now) / _SECOND, _SHORTEST_WAIT), _LONGEST_WAIT)
@@ -340,7 +340,7 @@ def _said(error: BaseException) -> str:
 
 
 def _text(error: BaseException) -> str:
-    """What an error of a sender says. Empty if even that fails."""
+    """The text of a sender's error. Empty if it has none or raises."""
     try:
         return str(error)
     except BaseException:  # noqa: BLE001 - of the user's

@@ -57,10 +57,10 @@ _OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATU
 
 
 class TestApp(Romancy):
-    """An app for tests. Everything that `Romancy` has works as there; the store is in memory, and time is the test's.
+    """An app for tests. It has everything that `Romancy` has; the store is in memory, and the test moves the clock.
 
-    Time stands still. While the test waits for a result, it moves to the next moment that somebody waits for, whenever
-    nothing else can happen. With `skip=False` it moves only with `advance`.
+    Time stands still. While the test waits for a result and nothing else can happen, time moves to the next due moment.
+    With `skip=False` it moves only with `advance`.
     """
 
     __test__ = False
@@ -135,7 +135,7 @@ class TestApp(Romancy):
         return self._store is not None
 
     async def restart(self, workflows: Iterable[Workflow[..., Any]] | None = None) -> None:
-        """Stop in good order and begin again on the same database, as a deployment does; with other code, if given.
+        """Stop normally and start again on the same database, as a deployment does; with other code, if given.
 
         Handles stay valid. Callers that wait for a result at this moment get a UsageError.
         """
@@ -151,7 +151,7 @@ class TestApp(Romancy):
         await super()._begin(mortal)
 
     def dies_after(self, commits: int) -> asyncio.Event:
-        """Let the worker stop behind so many more commits of its own. The event says that it has."""
+        """Stop the worker after that many more commits of its own. The event is set then."""
         self._opened()
         assert self._mortal is not None  # noqa: S101 - an open app has it
         return self._mortal.dies_after(commits)
@@ -181,21 +181,21 @@ class TestApp(Romancy):
         return self._skips + (0 if self._time is None else self._time.skips)
 
     async def advance(self, by: Duration) -> None:
-        """Let so much time pass, and everything happen that falls due meanwhile, each at its moment.
+        """Let so much time pass, and run everything that falls due meanwhile, each at its time.
 
-        First everything happens that can happen now. Activities that execute come to their ends first. In a fake of an
-        activity, time passes while that activity executes.
+        First, everything that is due now runs, and executing activities end. In a fake of an activity, time passes
+        while that activity executes.
         """
         time = self._opened_time()
         length = round(seconds(by, "the time to advance by") * 1_000_000)
         await time.advance(length, executing=entered_activity() is not None)
 
     async def settle(self) -> None:
-        """Let everything happen that can happen at the present time."""
+        """Run everything that can run at the present time."""
         await self._opened_time().settled(executing=entered_activity() is not None)
 
     def hold(self) -> AbstractContextManager[None]:
-        """Inside the block, the clock does not move by itself, whoever waits for a result."""
+        """Inside the block, the clock does not move by itself, even if a caller waits for a result."""
         return self._opened_time().held()
 
     def skipping(self) -> AbstractContextManager[None]:
@@ -294,7 +294,7 @@ class TestApp(Romancy):
     # ── what is left open ───────────────────────────────────────────────────────────────────────────────────────
 
     async def _note_what_is_open(self, error: Exception) -> None:
-        """Say with a test's error which instances are open. It never fails."""
+        """Add the open instances to a test's error, as a note. Never raises."""
         try:
             for told in await self._open():
                 error.add_note(told)

@@ -1,4 +1,4 @@
-"""What a test can ask about the attempts that were made: which activity, with what, and how each ended."""
+"""The attempts that were made, for assertions of tests: which activity, with which arguments, and how each ended."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Calls(Sequence[ActivityCall]):
         self._calls: list[ActivityCall] = [] if calls is None else calls
 
     def of(self, activity: object) -> Calls:
-        """Those of one activity or compensation, given as such or by name."""
+        """The calls of one activity or compensation, given as such or by name."""
         name = name_of_activity(activity)
         return Calls([call for call in self._calls if call.activity == name])
 

@@ -18,7 +18,7 @@ _MICROSECONDS: Final = 1_000_000
 
 
 class _Call:
-    """A call that waits for its moment."""
+    """A call that waits for its due time."""
 
     __slots__ = ("args", "callback", "due", "number")
 
@@ -45,10 +45,10 @@ class StandingClock(DatabaseClock):
         self._calls: list[_Call] = []
         self._numbers = itertools.count()
         self.awaited: Callable[[], None] = lambda: None
-        """Told when somebody begins to wait for a moment."""
+        """Called when a wait for a due time begins."""
 
     def observe(self, now: int) -> None:
-        """Nothing: the database asks this clock."""
+        """Do nothing: the database reads this clock."""
 
     def now(self) -> int:
         return self._now
@@ -70,13 +70,13 @@ class StandingClock(DatabaseClock):
 
     @property
     def next_due(self) -> int | None:
-        """The next moment for which somebody waits; None if nobody does."""
+        """The earliest due time; None if no call waits."""
         while self._calls and self._calls[0].callback is None:
             heapq.heappop(self._calls)
         return self._calls[0].due if self._calls else None
 
     def move_to(self, moment: int) -> None:
-        """Let it be that moment, and call what was put off until then."""
+        """Move to that time, and make the calls that are due by then."""
         self._now = max(self._now, moment)
         self._ring()
 

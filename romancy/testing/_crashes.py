@@ -1,4 +1,4 @@
-"""A workflow whose worker is killed behind each of its commits, and what has to be the same all the same."""
+"""Runs a workflow whose worker is killed after each of its commits, and compares the outcomes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MOST: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """One run of the workflow, whose worker was killed behind a commit."""
+    """One run of the workflow, whose worker was killed after a commit."""
 
     commit: int
     """Which commit it was, counted from 1."""
@@ -56,7 +56,7 @@ async def crash_at_every_commit(
 @overload
 async def crash_at_every_commit(call: Workflow[P, T], /, *args: P.args, **kwargs: P.kwargs) -> list[Crash]: ...
 async def crash_at_every_commit(call: Any, /, *args: Any, **kwargs: Any) -> list[Crash]:
-    """Run a workflow once in peace, and then once for each of its commits with a crash behind that commit.
+    """Run a workflow once undisturbed, and then once for each of its commits with a crash after that commit.
 
     Fails with an AssertionError unless each run ends as the first one did, and makes the same calls of activities.
     Arguments are not compared, because they may hold ids of the run; the result should hold none. An activity that
@@ -91,7 +91,7 @@ def _is_call(given: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """How a run ended, and what it did."""
+    """The outcome and the calls of a run."""
 
     result: Any
     calls: Counter[str]
@@ -123,7 +123,7 @@ class _Test:
             self._processes = Processes(url, self._workflows)
 
     async def run(self, commit: int) -> _Run | None:
-        """Run the workflow with a crash behind that commit (0: without one). None if it makes fewer commits."""
+        """Run the workflow with a crash after that commit (0: without one). None if it makes fewer commits."""
         if self._processes is not None:
             result = await self._processes.run(self.call, commit)
             return None if result is None else _Run(result, Counter(), self._looked())
@@ -141,7 +141,7 @@ class _Test:
             return _Run(ended, _counted(app.calls), self._looked())
 
     async def _begun(self, app: TestApp, died: asyncio.Event) -> list[Handle[Any]]:
-        """Start it; if the worker dies behind the start, it stands all the same."""
+        """Start it. If the worker dies after the start, the start is durable nevertheless."""
         call = self.call.workflow.options(instance_id="crash-test")
         bound = Call(call, self.call.args, self.call.kwargs)
         starting = asyncio.create_task(app.start_many([bound]))
@@ -149,7 +149,7 @@ class _Test:
         return [app.handle("crash-test", self.call.workflow)] if died.is_set() else await starting
 
     async def _until(self, app: TestApp, handle: Handle[Any], died: asyncio.Event) -> Any:
-        """How it ended; None if its worker has died."""
+        """Its outcome; None if its worker has died."""
         driving = asyncio.create_task(_driven(self._drive, app, handle))
         ending = asyncio.create_task(_end_of(handle))
         await _first(ending, asyncio.create_task(died.wait()))

@@ -104,7 +104,7 @@ class ActivityEnvironment:
         return self._dependencies.override(provider, replacement)
 
     def cancel(self) -> None:
-        """Let the next heartbeat say that the attempt was given up."""
+        """Let the next heartbeat report that the attempt was given up."""
         self._cancelled = True
 
     async def session(self) -> Session:
@@ -112,9 +112,9 @@ class ActivityEnvironment:
         return Session(await self.storage_session())
 
     async def run(self, activity: Activity[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run the activity once and return its result, both as they are after they were stored and read.
+        """Run the activity once and return its result. Arguments and result are encoded and decoded as in the log.
 
-        What it raises passes through. Rows that a failed activity wrote are gone, and nothing that it sent is kept.
+        Exceptions pass through. The rows and messages of a failed activity are dropped.
         """
         if self._stack is None:
             raise UsageError("this environment is not open: use it inside `async with`")
@@ -167,7 +167,7 @@ class ActivityEnvironment:
 
 
 class _Port:
-    """What the context of one run asks for."""
+    """The port behind the context of one run."""
 
     def __init__(self, environment: ActivityEnvironment, *, cancelled: bool) -> None:
         self._environment = environment

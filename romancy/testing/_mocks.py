@@ -1,4 +1,4 @@
-"""Fakes in the place of activities, and the stage on which a test app has attempts made."""
+"""Replaces activities by fakes, and makes the attempts of a test app."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Fault", "Stage", "fake_of"]
 
 
 class Fault:
-    """What goes wrong with some attempts of one activity."""
+    """A fault of some attempts of one activity."""
 
     def __init__(self, times: int, error: Callable[[], BaseException], *, after: bool) -> None:
         """`after`: the function is called first, and its answer is lost."""
@@ -32,7 +32,7 @@ class Fault:
 
 
 class Stage:
-    """Makes attempts: with a fake where there is one, with a fault while one is left. Notes every attempt."""
+    """Makes attempts: with a fake if there is one, with a fault while one is left. Records every attempt."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
@@ -41,7 +41,7 @@ class Stage:
         self.calls = Calls()
 
     async def make(self, attempt: Attempt, made: Made) -> Input:
-        """Make an attempt. What it raises passes through."""
+        """Make an attempt. Exceptions pass through."""
         definition: Any = attempt.effect.definition
         fake = self.fakes.get(definition.name)
         call = self.calls.note(_call_of(attempt, self._now(), mocked=fake is not None))
@@ -51,7 +51,7 @@ class Stage:
                 raise fault.error()
             event = await made(attempt, definition if fake is None else _stand_in(definition, fake))
             if fault is not None:
-                attempt.returned = False  # nobody has heard of it
+                attempt.returned = False  # its answer was lost
                 raise fault.error()
         except asyncio.CancelledError as error:
             call.outcome, call.error = "cancelled", error
@@ -155,7 +155,7 @@ def _check_takes(definition: Any, fake: Callable[..., Any]) -> None:
     try:
         signature = inspect.signature(fake)
     except (TypeError, ValueError):
-        return  # one that is written in C does not say what it takes
+        return  # a function written in C may have no signature
     parameters = definition.signature.parameters
     by_place = [parameter.name for parameter in parameters if not parameter.keyword_only]
     by_name = [parameter.name for parameter in parameters if parameter.keyword_only]

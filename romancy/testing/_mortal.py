@@ -1,4 +1,4 @@
-"""A store whose worker dies behind a commit: the commit is durable, and the worker never hears of it."""
+"""A store whose worker dies after a commit: the commit is durable, and the worker gets no answer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Mortal"]
 
 
 class Mortal:
-    """Passes everything on to a store, and counts the commits of its worker."""
+    """Passes all calls on to a store, and counts the commits of its worker."""
 
     def __init__(self, store: Store, die: Callable[[], None] | None = None) -> None:
         """`die` ends the process. Without it, the worker waits from then on, to be abandoned."""
@@ -26,11 +26,11 @@ class Mortal:
         self._died = asyncio.Event()
 
     def reborn(self, store: Store) -> Self:
-        """The same for another worker, which does not die before it is told to."""
+        """The same store for another worker, which does not die until told to."""
         return type(self)(store, self._die)
 
     def dies_after(self, commits: int) -> asyncio.Event:
-        """Die behind so many more commits. The event is set then."""
+        """Die after that many more commits. The event is set then."""
         self._left = commits
         return self._died
 

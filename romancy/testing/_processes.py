@@ -1,4 +1,4 @@
-"""Workers that are processes of their own, and are killed behind a commit."""
+"""Runs workers as processes of their own, which are killed after a commit."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _KILLED: Final = -signal.SIGKILL
 
 
 class Order(msgspec.Struct):
-    """What a process is to do."""
+    """The order for a worker process."""
 
     url: str
     path: list[str]
@@ -45,7 +45,7 @@ class Order(msgspec.Struct):
 
 
 class _MortalApp(Romancy):
-    """An app whose process dies behind a commit."""
+    """An app whose process dies after a commit."""
 
     commit = 0
 
@@ -57,7 +57,7 @@ class _MortalApp(Romancy):
 
 
 class Processes:
-    """Runs of a workflow on a database, each by a process that dies and one that goes on."""
+    """Runs of a workflow on a database, each by a process that dies and one that continues."""
 
     def __init__(self, url: str, workflows: Sequence[Workflow[..., Any]]) -> None:
         self._url = url
@@ -115,7 +115,7 @@ def _place(workflow: Workflow[..., Any]) -> tuple[str, str]:
 
 
 def main() -> None:
-    """Carry out the order that stands on stdin, and print how the workflow ended."""
+    """Carry out the order from stdin, and print how the workflow ended."""
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
     sys.path[:] = order.path
     print(asyncio.run(_carry_out(order)))  # noqa: T201 - the other process reads it

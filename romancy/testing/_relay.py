@@ -20,7 +20,7 @@ _A_MOMENT: Final = 0.001
 
 
 class RelayedTime:
-    """When the relay has nothing to do, and when it has again."""
+    """Tells when the relay has nothing to do, and when its next event is due."""
 
     def __init__(self, clock: StandingClock, outbox: Outbox, beside: Beside) -> None:
         self._clock = clock
@@ -29,7 +29,7 @@ class RelayedTime:
         self._noted: int | None = None
 
     async def settled(self) -> bool:
-        """Wait until nothing is due and nothing is being sent. Whether anything was."""
+        """Wait until no event is due or being sent. Returns whether any was."""
         turns = 0
         while True:
             relaying, first = self._beside.at_work, await self._first()

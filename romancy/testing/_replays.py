@@ -1,4 +1,4 @@
-"""Histories in files, and whether a workflow still does what they say."""
+"""Records histories in files, and checks that a workflow still follows them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _written(path: Path, lines: list[bytes]) -> Path:
 
 
 def assert_replays(workflow: Workflow[..., Any], path: str | PathLike[str]) -> None:
-    """Fail with an AssertionError unless the workflow does what the histories in the file say.
+    """Fail with an AssertionError unless the workflow follows the histories in the file.
 
     The workflow's body runs up to the end of each history, and no activity runs. Record a file with `record_history`,
     or with `romancy history --json ID`, and keep it with the tests.

@@ -1,4 +1,4 @@
-"""When the clock of a test moves: by itself while a test waits and everything else does, and when a test says so.
+"""Moves the clock of a test: by itself while the test and everything else waits, and on request.
 
 The clock never moves past an attempt that executes, a commit that is under way or a message that is to be delivered.
 `docs/decisions/0038-when-the-clock-of-a-test-moves.md` has the reasons.
@@ -25,7 +25,7 @@ __all__ = ["Time"]
 logger = get_logger("romancy.testing")
 
 _TURNS: Final = 5
-"""For how many turns of the event loop everything has to be at rest."""
+"""The number of turns of the event loop for which everything has to be at rest."""
 _MANY_TURNS: Final = 1000
 _A_MOMENT: Final = 0.001
 _SAY_AFTER: Final = 5.0
@@ -63,7 +63,7 @@ class Time:
         self._task.add_done_callback(_report)
 
     async def close(self) -> None:
-        """Move no more."""
+        """Stop moving the clock."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
@@ -106,7 +106,7 @@ class Time:
     # ── moving ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _run(self) -> None:
-        """Move to the next moment that somebody waits for, whenever that is all that can happen."""
+        """Move to the next due time whenever nothing else can happen."""
         while True:
             self._changed.clear()
             if not self._may_skip():
@@ -134,12 +134,12 @@ class Time:
         leases = self._worker.leases
         if self._clock.now() - self._beaten_at > leases.worker.lease // 3:
             self._beaten_at = self._clock.now()
-            await leases.beat()  # the lease is one of real time, and others see it in the time of the database
+            await leases.beat()  # the lease runs in real time, but other workers judge it by the database's time
 
     async def advance(self, by: int, *, executing: bool) -> None:
-        """Move by so many microseconds, with a stop at every moment on the way that somebody waits for.
+        """Move by so many microseconds, with a stop at every due time on the way.
 
-        With `executing`, attempts that execute do not hold it up.
+        With `executing`, executing attempts do not delay it.
         """
         self._advancing += 1
         try:
@@ -165,7 +165,7 @@ class Time:
     # ── at rest ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def settled(self, *, executing: bool = False) -> None:
-        """Wait until nothing can happen at the present time; with `executing`, except that attempts end."""
+        """Wait until nothing can happen at the present time; with `executing`, apart from ends of attempts."""
         worker = self._worker
         while True:
             await self._rests(executing=executing)

@@ -1,4 +1,4 @@
-"""Fixtures for pytest. Nothing loads this module but a test run that asks for it.
+"""Fixtures for pytest. Only a test run that asks for this module loads it.
 
 Ask with `pytest_plugins = ["romancy.testing.plugin"]` in the `conftest.py` at the root, or with
 `-p romancy.testing.plugin`. The fixtures are plain functions, so they work with every plugin for async tests.
@@ -29,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def romancy_app() -> Iterator[Callable[..., TestApp]]:
-    """Makes test apps from what `TestApp` takes. A test that leaves one open fails."""
+    """Makes test apps with the arguments of `TestApp`. A test that leaves one open fails."""
     apps: list[TestApp] = []
 
     def make(*args: Any, **kwargs: Any) -> TestApp:
@@ -49,7 +49,7 @@ class Histories:
         self._recording = recording
 
     async def check(self, handle: Handle[Any], name: str) -> None:
-        """Hold the workflow of a handle against the recorded history of that name, or record it (when asked to)."""
+        """Check the workflow of a handle against the recorded history of that name, or record it (when asked to)."""
         path = self._folder / f"{name}.jsonl"
         if self._recording:
             self._folder.mkdir(exist_ok=True)

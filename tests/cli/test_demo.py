@@ -38,7 +38,7 @@ def test_the_demo_survives_its_own_kill(tmp_path: Path) -> None:
     shown = subprocess.run([*ROMANCY, *advised[1:]], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "activity book_car:1: failed" in shown.stdout
     again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (2, True) == (again.returncode, "kept.db is there already" in again.stderr)
+    assert (2, True) == (again.returncode, "kept.db exists already" in again.stderr)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

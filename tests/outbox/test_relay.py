@@ -286,7 +286,7 @@ async def test_beside_a_worker_such_a_relay_does_not_begin_again(
 
     assert sender.send.call_count == 1
     (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
-    assert "does not begin again" in record.message
+    assert "is not restarted" in record.message
 
 
 async def test_a_warning_says_how_to_see_the_event_and_to_send_it_again(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""Asking before something is done to all that a search finds, and beginning the job that does it."""
+"""Asks for a confirmation of an action on all instances that a search finds, and begins the job."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _DIGITS: Final = 18
 
 
 def bulk_actions(search: Search) -> list[Action]:
-    """What can be done to those that a search finds. Nothing if it asks for all instances."""
+    """The actions on the instances that a search finds. None for a search for all instances."""
     if search.is_empty:
         return []
     asked = set(search.status)
@@ -46,7 +46,7 @@ def bulk_actions(search: Search) -> list[Action]:
 
 
 async def bulk_page(request: Request, reader: Reader, jobs: Jobs, verb: str) -> Response:
-    """Ask, with the number of instances; a POST begins the job."""
+    """Ask for a confirmation, with the number of instances; a POST begins the job."""
     action = ACTIONS.get(verb)
     if action is None:
         raise not_found("There is no such action.")

@@ -1,4 +1,4 @@
-"""Doing something to each of many instances, unless it has changed since it was counted."""
+"""Acts on each of many instances, unless it has changed since it was counted."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["Result", "act_on_each"]
 
 
 class Result(NamedTuple):
-    """What became of one instance."""
+    """The outcome for one instance."""
 
     id: str
     outcome: Literal["done", "skipped", "failed"]

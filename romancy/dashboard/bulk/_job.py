@@ -1,4 +1,4 @@
-"""The job that acts on many instances: a workflow, so that it goes on after a crash, and its progress is in its log.
+"""The job that acts on many instances: a workflow, so that it continues after a crash, with its progress in its log.
 
 First it counts: the ids of all instances that match go into its log. If their number is not the one that was confirmed,
 it waits for a second confirmation. Then it acts on these instances and on no others, some at a time.
@@ -31,7 +31,7 @@ __all__ = ["BULK", "CONFIRMED", "MOST", "desk_of_the_dashboard"]
 CONFIRMED: Final = "romancy.dashboard.confirmed"
 """The signal that confirms what the job has counted. Its data are the number."""
 MOST: Final = 100_000
-"""A job acts on so many instances at most: it keeps their ids."""
+"""Upper bound on the instances of a job, which keeps their ids."""
 _EACH: Final = 40
 _PATIENCE: Final = timedelta(hours=1)
 _NOTES: Final = 20
@@ -49,12 +49,12 @@ class Found:
 
 
 def desk_of_the_dashboard() -> Desk:
-    """Overridden by whoever runs the job."""
+    """Provider of the desk. The app that runs the job overrides it."""
     raise LookupError("jobs run in the process of a dashboard")
 
 
 async def _job_of(desk: Desk, job_id: str) -> Job:
-    """The job, from its own row: the activities do not write it into the log again and again."""
+    """The job, read from its own row, so that it is not written into the log with each activity."""
     found = await desk.store.read(job_id, limit=0)
     if found is None:
         raise TerminalError("the job is gone")
@@ -72,7 +72,7 @@ async def _find(ctx: ActivityContext, page: str, *, desk: Desk = Depends(desk_of
 async def _act(
     ctx: ActivityContext, counted_at: int, ids: list[str], *, desk: Desk = Depends(desk_of_the_dashboard)
 ) -> Progress:
-    """The progress that these instances make."""
+    """Act on these instances and return the progress."""
     job = await _job_of(desk, ctx.instance_id)
     results = await act_on_each(desk, job, ctx.instance_id, counted_at, ids)
     for result in results:
@@ -97,7 +97,7 @@ _act_on_some: Final = Activity[..., Any](
 
 
 async def _bulk(ctx: WorkflowContext, job: Job) -> Progress:
-    """Count, ask if need be, and act."""
+    """Count, ask for a second confirmation if necessary, and act."""
     ids: list[str] = []
     page: str | None = ""
     counted_at = 0
@@ -120,7 +120,7 @@ async def _bulk(ctx: WorkflowContext, job: Job) -> Progress:
 
 
 async def _is_confirmed(ctx: WorkflowContext, number: int) -> bool:
-    """Wait for a signal that bears this number."""
+    """Wait for a signal with this number."""
     await ctx.report(Progress("asking", number))
     while True:
         try:

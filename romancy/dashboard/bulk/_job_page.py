@@ -64,7 +64,7 @@ async def job_page(request: Request, reader: Reader, job_id: str) -> Response:
 
 
 async def confirm_page(request: Request, reader: Reader, jobs: Jobs, job_id: str) -> Response:
-    """Confirm what a job has counted. The form bears the number that its reader saw."""
+    """Confirm the count of a job. The form has the number that the visitor saw."""
     target = visit_of(request).job_url(job_id)
     row = await _row_of(reader.store, job_id)
     if request.method != "POST":

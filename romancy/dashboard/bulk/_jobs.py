@@ -1,7 +1,6 @@
-"""The worker of the jobs. It knows their workflow alone, and works while there is one to do.
+"""The worker of the jobs. It knows only their workflow, and runs while a job is open.
 
-A job that another dashboard has begun is taken up as well, if that one is gone: any dashboard of the same database that
-may act goes on with it.
+If the dashboard that began a job is gone, any other dashboard of the same database that may act continues the job.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class Jobs:
         self._looking: asyncio.Task[None] | None = None
 
     def look(self, reader: Reader) -> None:
-        """Once in a while, let the worker begin if a job is open. No page waits for that."""
+        """From time to time, start the worker if a job is open. No page waits for that."""
         if self._app is not None or time.monotonic() < self._looks_at or not self._source.is_shared:
             return
         if self._looking is None or self._looking.done():
@@ -59,7 +58,7 @@ class Jobs:
             self._looking = asyncio.create_task(self._look(reader.store), name="romancy-dashboard-jobs")
 
     async def looked(self) -> None:
-        """Wait until the last look is over, and the worker has begun if it had to."""
+        """Wait until the last look has ended, and the worker has started if necessary."""
         if self._looking is not None:
             await asyncio.wait({self._looking})
 
@@ -92,7 +91,7 @@ class Jobs:
             workflows=[BULK],
             codecs=self._source.codecs,
             check_at_start=False,
-            keep_undelivered=None,  # what is kept how long is for the user's app to say
+            keep_undelivered=None,  # the user's app decides how long messages are kept
         )
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(app)
@@ -104,7 +103,7 @@ class Jobs:
         return app
 
     async def close(self) -> None:
-        """Stop working. Another dashboard, or the next start of this one, goes on with what is open."""
+        """Stop the worker. Another dashboard, or the next start of this one, continues open jobs."""
         looking, self._looking = self._looking, None
         if looking is not None:
             looking.cancel()

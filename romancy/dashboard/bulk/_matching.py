@@ -1,4 +1,4 @@
-"""Which instances an action on many is for: those that a search finds, as it stood when somebody asked."""
+"""Finds the instances of an action on many: those of a search, as of the time of the confirmation page."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ __all__ = ["COUNTED", "NAME", "Counted", "count", "matching", "statuses_for"]
 NAME: Final = "romancy.dashboard.bulk"
 """The name of the workflow that acts on many. Its instances are never among the many."""
 COUNTED: Final = 10_000
-"""A page counts up to here. The job counts what is beyond."""
+"""Upper bound on the count of a page. The job counts the rest."""
 _EACH: Final = 500
 
 
 class Counted(NamedTuple):
-    """How many instances an action is for."""
+    """The number of instances of an action."""
 
     number: int
     more: bool
-    """There are more than were counted."""
+    """Whether there are more than were counted."""
 
 
 def statuses_for(action: Action, search: Search) -> tuple[Status, ...]:
-    """The statuses of the instances to act on. RefusedError: the search finds none that the action is for."""
-    search.query(1)  # what cannot be read is refused with its reason
+    """The statuses of the instances to act on. RefusedError: the action does not apply to any status of the search."""
+    search.query(1)  # refuses an invalid search with its reason
     asked = [Status(one) for one in search.status] if search.status else list(action.statuses)
     fitting = tuple(sorted(set(asked) & action.statuses))
     if not fitting:
@@ -47,9 +47,9 @@ def statuses_for(action: Action, search: Search) -> tuple[Status, ...]:
 async def matching(
     store: Store, action: Action, search: Search, asked: int, page: str = ""
 ) -> tuple[list[InstanceRow], str | None]:
-    """A page of the instances that were there when somebody asked, and the token of the next page.
+    """A page of the instances that existed when the confirmation page was made, and the token of the next page.
 
-    A search by input finds none whose input is sealed: what it holds is for those who can open it.
+    A search by input finds no instance with a sealed input: only visitors who can open it may know its value.
     """
     query = search._replace(status=statuses_for(action, search), page=page).query(_EACH)
     found = await store.find(query)

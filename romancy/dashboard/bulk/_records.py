@@ -1,4 +1,4 @@
-"""What the log of a job holds: what was confirmed, and how far it is. Old logs are read with these."""
+"""The records in the log of a job: what was confirmed, and the progress. Old logs are read with these."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ Phase = Literal["counting", "asking", "acting", "done", "unanswered", "too many"
 
 @dataclass(frozen=True)
 class Job:
-    """What somebody has confirmed."""
+    """A confirmed action."""
 
     verb: str
     search: str
     """The query of the list's URL."""
     fields: dict[str, list[str]]
-    """Of the action's form."""
+    """The fields of the action's form."""
     who: str
     asked: int
-    """When the number was looked at, by the database's clock. Instances that were started later do not count."""
+    """The database's time of the count. Instances that were started later are not included."""
     expected: int | None
-    """The number that was confirmed. None: there were too many to be counted by a page."""
+    """The confirmed number. None: there were too many for a page to count."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job is."""
+    """The progress of a job."""
 
     phase: Phase
     total: int = 0
     done: int = 0
     skipped: int = 0
-    """They had changed since they were counted, and were left alone."""
+    """Instances that had changed since they were counted, and were skipped."""
     failed: int = 0
     notes: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     """Some of those that were skipped or failed, with the reasons."""
 
     @property
     def seen(self) -> int:
-        """How many were dealt with."""
+        """The number of processed instances."""
         return self.done + self.skipped + self.failed
 
 

@@ -1,4 +1,4 @@
-"""What a URL asks of an instance's page. Anything else than a well-formed request is refused."""
+"""Reads the parameters of an instance's page. Malformed requests are refused."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ _NICE: Final[tuple[int, ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A line with the time since the origin. Its label is empty where two would touch."""
+    """A line with the time since the origin. Its label is empty if two labels would touch."""
 
     x: float
     label: str
@@ -43,12 +43,12 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """A time that was cut short."""
+    """A stretch of time that was cut short."""
 
     x: float
     width: float
     label: str
-    """How long it was. Empty where two labels would touch."""
+    """Its length. Empty if two labels would touch."""
     length: str
 
 
@@ -62,7 +62,7 @@ class _Stretch:
 
 
 class Axis:
-    """The time from `begins` to `ends`. What lies between work is cut where it would hide the work."""
+    """The time from `begins` to `ends`. Gaps between work are cut if they would hide the work."""
 
     def __init__(self, begins: int, ends: int, work: Iterable[tuple[int, int]], origin: int) -> None:
         self.begins, self.ends = begins, max(ends, begins + 1)
@@ -71,14 +71,14 @@ class Axis:
         self._starts = [stretch.begins for stretch in self._stretches]
 
     def x(self, at: int) -> float:
-        """Where a time is, in percent. Times outside of the axis are at its ends."""
+        """The position of a time, in percent. Times outside of the axis are at its ends."""
         at = min(max(at, self.begins), self.ends)
         stretch = self._stretches[max(bisect_right(self._starts, at) - 1, 0)]
         return round(stretch.x + stretch.width * (at - stretch.begins) / (stretch.ends - stretch.begins), 3)
 
     @property
     def breaks(self) -> list[Break]:
-        """What was cut short."""
+        """The stretches that were cut short."""
         made: list[Break] = []
         last = -_APART
         for stretch in self._stretches:

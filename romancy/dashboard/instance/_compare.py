@@ -1,4 +1,4 @@
-"""Two instances side by side: what they were given, where their ways part, what came of them. Pure."""
+"""Compares two instances: their inputs, the first difference of their steps, and their outcomes. Pure."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Pair:
     right: Row | None
     differs: tuple[str, ...]
     first: bool = False
-    """Whether it is the first that differs in more than its time."""
+    """Whether it is the first pair that differs in more than its time."""
 
 
 @dataclass(frozen=True, slots=True)

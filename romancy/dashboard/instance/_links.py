@@ -1,4 +1,4 @@
-"""Links within the pages of one instance: what is asked for is in the URL, so that it can be kept and sent."""
+"""Links within the pages of one instance: a URL holds the complete state of a page, so that it can be kept and sent."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Links:
     """The URL of the instance's page."""
 
     def to(self, view: str = "timeline", **asked: object) -> str:
-        """A view, with what is asked of it. None and empty texts are left out."""
+        """The URL of a view with these parameters. None and empty texts are left out."""
         chosen = {} if view == "timeline" else {"view": view}
         pairs = chosen | {name.rstrip("_"): value for name, value in asked.items() if value is not None and value != ""}
         if not pairs:

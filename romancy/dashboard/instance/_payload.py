@@ -1,7 +1,7 @@
 """A payload as lines that fold, of a bounded size whatever it holds. Pure.
 
-The text of numbers and the order of keys stay as they are stored. What is too large or too deep is shown as the head of
-its text.
+The text of numbers and the order of keys stay as they are stored. A payload that is too large or too deep is shown as
+the head of its text.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["NARROW", "WIDE", "Bounds", "Payload", "Piece", "payload", "summary"]
 _DEEPEST: Final = 16
 _BRIEF: Final = 110
 _UNFOLDED: Final = 2
-"""How many levels are open at first, in a small payload."""
+"""The number of levels that are open at first, in a small payload."""
 _SMALL: Final = 400
 
 
@@ -30,7 +30,7 @@ class Piece:
     kind: str
     key: str = ""
     text: str = ""
-    """Of a leaf its JSON; of an object or a list, what is seen of it when it is folded."""
+    """The JSON of a leaf, or the folded text of an object or a list."""
     sort: str = ""
     """Of a leaf: `string`, `number` or `word`."""
     unfolded: bool = False
@@ -56,7 +56,7 @@ NARROW: Final = Bounds(6 * 1024, 800, 60, 400)
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """What a page shows of a payload."""
+    """The visible part of a payload."""
 
     size: int
     brief: str
@@ -90,7 +90,7 @@ def summary(raw: bytes) -> str:
 
 
 def payload(raw: bytes, bounds: Bounds = WIDE) -> Payload:
-    """What to show of a payload."""
+    """Make the visible part of a payload."""
     if len(raw) > bounds.largest:
         return _head(raw, bounds)
     try:
@@ -154,7 +154,7 @@ class _Folding:
         return Piece("leaf", key, json.dumps(value), "word")
 
     def _unopened(self, key: str, within: list[Any], brackets: str) -> Piece:
-        """What is empty, or too deep to be shown."""
+        """The folded text of a value that is empty or too deep to show."""
         self.cut = self.cut or bool(within)
         return Piece("leaf", key, f"{brackets[0]}…{brackets[1]}" if within else brackets, "word")
 

@@ -108,7 +108,7 @@ def _description(count: int, axis: Axis) -> str:
 
 
 def _work(rows: Sequence[Row]) -> Iterator[tuple[int, int]]:
-    """When something ran, and each moment at which something began or ended."""
+    """The times of work, and each time at which a step began or ended."""
     for row in rows:
         yield row.begins, row.begins
         yield row.ends, row.ends

@@ -1,4 +1,4 @@
-"""The rows of a timeline, for its picture and its table: what a step was given, what came of it, how long. Pure."""
+"""The rows of a timeline, for its picture and its table: input, outcome and duration of each step. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _QUIET: Final = ("cancelled", "never started", "left open")
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A payload with the place where all of it can be had."""
+    """A payload with the place of its complete text."""
 
     name: str
     """The field of the event."""
@@ -38,7 +38,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An attempt that failed, in words."""
+    """A failed attempt, as text."""
 
     number: int
     at: str
@@ -76,7 +76,7 @@ class Row:
 
 
 def row_of(entry: Step | Note, origin: int, until: int, *, beyond: bool = False) -> Row:
-    """The row of an entry of a detailed timeline. `beyond`: the log goes on behind what was read of it."""
+    """The row of an entry of a detailed timeline. `beyond`: the log continues after the part that was read."""
     return _of_note(entry, origin) if isinstance(entry, Note) else _of_step(entry, origin, until, beyond=beyond)
 
 

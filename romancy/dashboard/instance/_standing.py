@@ -1,4 +1,4 @@
-"""How an instance stands: why it does not move, what came of it, where its code left the log."""
+"""The head of an instance's page: why it does not move, how it ended, where its code left the log."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 __all__ = ["Standing", "standing_of"]
 
 _BACK: Final = 300
-"""How many commits before the end are looked at in a log that is longer than a page."""
+"""The number of commits before the end that are read of a log that is longer than a page."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the head of the page says."""
+    """The content of the page's head."""
 
     reasons: list[str]
     result: tuple[Given, ...]
@@ -34,7 +34,7 @@ class Standing:
     """With the lines of the source."""
     divergence: Divergence | None
     cut: int
-    """How many commits of the run were not read. What it waits for since then is not among the reasons."""
+    """The number of commits of the run that were not read. Waits that began in them are not among the reasons."""
     last: int
     """The last commit of the log."""
     now: int

@@ -1,4 +1,4 @@
-"""The state of an instance as of one event: what was reported, what was outstanding, what had come of the rest."""
+"""The state of an instance as of one event: the last report, open steps, and the last ended steps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["READS", "State", "read_state", "state_at"]
 
 READS: Final = 5
-"""How many statements may look back for what was outstanding."""
+"""Upper bound on the statements that look back for open steps."""
 _MOST_DONE: Final = 50
 
 
@@ -33,7 +33,7 @@ class State:
     at: str
     """When, since the beginning."""
     given: tuple[Given, ...]
-    """What the event holds."""
+    """The contents of the event."""
     report: tuple[Given, ...] = ()
     outstanding: list[Row] = field(default_factory=list[Row])
     done: list[Row] = field(default_factory=list[Row])
@@ -43,9 +43,9 @@ class State:
     previous: str = ""
     next: str = ""
     from_seq: int = 1
-    """The first commit that was looked at."""
+    """The first commit that was read."""
     whole: bool = True
-    """Whether all of the run was looked at."""
+    """Whether the whole run was read."""
 
 
 async def read_state(store: Store, row: InstanceRow, place: Place) -> State | None:

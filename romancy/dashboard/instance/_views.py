@@ -1,4 +1,4 @@
-"""The views of an instance: each reads what it shows and returns the values of its template."""
+"""The views of an instance: each reads its data and returns the values of its template."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = ["VIEWS"]
 ROWS: Final = 100
 """How many rows a page of a timeline has."""
 LATEST: Final = "latest"
-"""In a URL, instead of a place: the end of the log as it is when it is asked for."""
+"""In a URL, instead of a place: the end of the log at the time of the request."""
 SLICE: Final = 300
 """How many commits are read for a page, before the ends of its last steps are looked for."""
 EVENTS: Final = 100
@@ -84,7 +84,7 @@ async def timeline(request: Request, store: Store, row: InstanceRow) -> dict[str
 async def _steps(store: Store, row: InstanceRow, start: Place) -> tuple[Window, Timeline, bool]:
     """The steps from a place on, with so much of the log that most of the first ones have ended in it.
 
-    Returns too whether there is more of the log than what was looked at.
+    Also returns whether there is more of the log than was read.
     """
     window = await _window(store, row, max(start[0] - 1, 0))
     folded = Timeline(detailed=True)
@@ -186,7 +186,7 @@ async def graph(request: Request, store: Store, row: InstanceRow) -> dict[str, A
 
 
 async def family(request: Request, store: Store, row: InstanceRow) -> dict[str, Any]:
-    """Where it comes from and what it has started."""
+    """The parents and the children of the instance."""
     start = await _start(request, store, row)
     window, folded, beyond = await _steps(store, row, start)
     children = [step for step in folded.steps if step.kind == "child" and step.place >= start]

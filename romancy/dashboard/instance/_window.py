@@ -64,11 +64,11 @@ class Window:
 async def read_window(
     store: Store, instance_id: str, after: int, *, reads: int = 1, until: int | None = None, limit: int = COMMITS
 ) -> Window | None:
-    """The commits behind `after`, with so many statements at most, up to the one `until` if that is given.
+    """The commits after `after`, by at most so many statements, up to the commit `until` if that is given.
 
     None: there is no such instance.
 
-    Raises HistoryCorruptError and HistoryVersionError for what cannot be read, and CodecError for what is sealed.
+    Raises HistoryCorruptError and HistoryVersionError for unreadable rows, and CodecError for sealed ones.
     """
     window: Window | None = None
     for _ in range(reads):

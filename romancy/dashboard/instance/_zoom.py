@@ -1,4 +1,4 @@
-"""Nearer, further, earlier, later: the times that the timeline draws next. Pure."""
+"""Zooms and moves: computes the time ranges that the timeline can draw next. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Zoom:
 
 
 def zoom(begins: int, ends: int, origin: int) -> list[Zoom]:
-    """What to offer beside a picture of this time."""
+    """The links to offer beside a picture of this time range."""
     wide = max(ends - begins, _LEAST)
     spans = {
         "Zoom in": (begins + wide // 4, ends - wide // 4),

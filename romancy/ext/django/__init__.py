@@ -1,4 +1,4 @@
-"""Django: one app for each process, made from the settings, whose starts and signals join `atomic()`.
+"""Django: one app for each process, made from the settings. Its starts and signals join `atomic()`.
 
 Add `"romancy.ext.django"` to `INSTALLED_APPS`. `docs/guide/django.md` says what the setting `ROMANCY` takes.
 """

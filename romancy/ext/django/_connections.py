@@ -1,4 +1,4 @@
-"""Django's connections in the threads of plain activities: those that are old or lost are closed, as after requests."""
+"""Closes old or lost Django connections in the threads of plain activities, as Django does after requests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _known: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
 
 async def with_fresh_connections(attempt: Attempt, made: Made) -> Input:
-    """Make an attempt. A plain function on a thread finds no connection that has become unusable since."""
+    """Make an attempt. A plain function on a thread never gets a connection that has become unusable."""
     definition: Any = attempt.effect.definition
     if definition.is_async or getattr(definition, "executor", "thread") != "thread":
         return await made(attempt, definition)

@@ -63,6 +63,6 @@ def _reached(session: BaseDatabaseWrapper | ConnectionProxy[Any]) -> tuple[BaseD
 
 
 def _at_end(connection: BaseDatabaseWrapper, call: Callable[[], None]) -> None:
-    """Call this once after the commit. One that is noted already is undone by no savepoint that leaves this one."""
+    """Call this once after the commit. A rolled back savepoint does not remove a callback registered before it."""
     if not any(noted[1] == call for noted in connection.run_on_commit):
         connection.on_commit(call, robust=True)

@@ -46,7 +46,7 @@ def made(said: Chosen, *, worker: bool | None = None) -> Romancy:
 
 
 class _Process:
-    """What a process has of the app."""
+    """The state of the app in a process."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -54,7 +54,7 @@ class _Process:
         os.register_at_fork(after_in_child=self._unlock)
 
     def _unlock(self) -> None:
-        """Another thread may have held the lock at the fork, and is not there any more."""
+        """Replace the lock after a fork: the thread that may have held it does not exist in the child."""
         self.lock = threading.Lock()
 
     def opened(self) -> SyncRomancy:
@@ -81,9 +81,9 @@ _process = _Process()
 def opened_app() -> SyncRomancy:
     """The app of this process. It is opened by the first request or the first call, and closed with the interpreter.
 
-    Any number of threads may use it. In a process that was forked since, it is opened anew. Raises UsageError for a
-    setting that is wrong, and in code that an event loop runs: an async view calls a plain function that uses the app,
-    through `sync_to_async`.
+    Any number of threads may use it. A forked process opens it again. Raises UsageError for a setting that is wrong,
+    and in code that an event loop runs: an async view calls a plain function that uses the app, through
+    `sync_to_async`.
     """
     return _process.opened()
 
@@ -98,13 +98,13 @@ def open_before_the_request(**_: object) -> None:
     try:
         opened_app()
     except UsageError:
-        pass  # a view that needs the app is told; the others go on, as in tests on a database in memory
+        pass  # a view that needs the app gets the error; other views work, as in tests on a database in memory
     except RomancyError as error:
         logger.warning("the app of this process cannot be opened, and this request goes on without it: %s", error)
 
 
 def _check_no_transaction(said: Chosen) -> None:
-    """Refuse to open an app while this thread holds the file for which the opening would wait."""
+    """Refuse to open an app while this thread holds a transaction on the file: the opening would wait for it."""
     if said.alias is None:
         return
     connection = connections[said.alias]

@@ -1,4 +1,4 @@
-"""What the admin shows of an instance: its input and its log, as lines. Pure."""
+"""An instance's input and log as lines for the admin. Pure."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _line(entry: Step | Note) -> Line:
 
 
 def text_of_input(instance: Instance, codecs: Codecs) -> str | None:
-    """The input as indented JSON, the beginning of a long one. None if codecs wrap it: then it is not for everybody."""
+    """The input as indented JSON, the beginning of a long one. None if codecs wrap it: not everybody may read it."""
     if codecs.ids:
         return None
     try:

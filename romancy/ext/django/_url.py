@@ -1,4 +1,4 @@
-"""The URL of Romancy's for a database of Django's: the same server, the same file, the same tables."""
+"""Romancy's URL for a database of Django's: the same server, the same file, the same tables."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TLS: Final = {
 
 
 def url_of(connection: BaseDatabaseWrapper) -> str:
-    """The URL. Raises UsageError for what a URL of Romancy's cannot say."""
+    """The URL. Raises UsageError for settings that Romancy's URL cannot express."""
     make = _KINDS.get(connection.vendor)
     if make is None:
         raise UsageError(
@@ -72,7 +72,7 @@ def _mysql(given: Mapping[str, Any], alias: str) -> str:
 
 
 def _certificates(said: dict[str, Any]) -> dict[str, str]:
-    """What `ssl` says, taken out if all of it can be said."""
+    """The options of `ssl`, taken out if the URL can express all of them."""
     given: dict[str, Any] = said.get("ssl") or {}
     if not set(given) <= {"ca", "cert", "key"}:
         return {}

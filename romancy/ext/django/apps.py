@@ -1,4 +1,4 @@
-"""What Django loads: the app's name, its checks, the workflows of the other apps."""
+"""The Django app: its name, its checks, and the import of other apps' workflows."""
 
 from __future__ import annotations
 

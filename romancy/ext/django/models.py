@@ -1,4 +1,4 @@
-"""What the admin and permissions need a model for. It has no table, and no migration makes one."""
+"""A model for the admin and its permissions. It has no table, and no migration makes one."""
 
 from __future__ import annotations
 

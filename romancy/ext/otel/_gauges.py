@@ -1,4 +1,4 @@
-"""What only the database knows: how many instances are open, and how full the outbox is."""
+"""Gauges from the database: how many instances are open, and how full the outbox is."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _NONE: Final = Count(0, None)
 
 
 class Gauges:
-    """Asks the database now and then: `async with Gauges(app):`, in one process of a deployment."""
+    """Queries the database at intervals: `async with Gauges(app):`, in one process of a deployment."""
 
     def __init__(self, app: Romancy, *, every: Duration = 60.0, most: int = 1000, meter_provider: Any = None) -> None:
-        """`most` limits what is counted, so that it costs little: a value of `most` means so many or more."""
+        """`most` limits the counts, so that they cost little: a value of `most` means that many or more."""
         meter = metrics.get_meter(SCOPE, meter_provider=meter_provider)
         self._app = app
         self._every = seconds(every, "every")
@@ -59,7 +59,7 @@ class Gauges:
             self._task = None
 
     async def measure(self) -> None:
-        """Ask the database once."""
+        """Query the database once."""
         store = _store_of(self._app)
         tally = tally_of(store)
         counted = None if tally is None else (await tally(most=self._most, newest=1)).statuses

@@ -1,7 +1,7 @@
-"""The hook: spans for what is sent, for attempts, for what is received and for whole runs; metrics beside them.
+"""The hook: spans for sends, attempts, receipts and whole runs, and metrics.
 
-A span ends when the log has what it stands for, with the time at which that happened. So a replay and a worker that
-died leave none twice, and no span stays open while a workflow waits.
+A span ends when the log has its event, with the time of that event. So replays and dead workers cause no duplicate
+spans, and no span stays open while a workflow waits.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _FAILED: Final = ("failed", "retrying")
 class OpenTelemetry(Hook):
     """Traces and measures an app: `Romancy(url, hooks=[OpenTelemetry()])`. Needs the extra `romancy[otel]`.
 
-    Without a provider of yours, it does nothing but carry a caller's trace on.
+    Without a provider of yours, it only passes a caller's trace on.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class OpenTelemetry(Hook):
         tracer_provider: Any = None,
         meter_provider: Any = None,
     ) -> None:
-        """What follows a rest longer than `new_trace_after` has a trace of its own.
+        """Work after a rest longer than `new_trace_after` gets a trace of its own.
 
         With `error_text=False`, spans name the types of exceptions and leave out their messages and tracebacks, which
         may quote payloads. Without providers, the global ones are used, also those that are set later.
@@ -93,7 +93,7 @@ class OpenTelemetry(Hook):
     # ── what is sent ────────────────────────────────────────────────────────────────────────────────────────────
 
     def sending(self, message: Sending, /) -> Mapping[str, str]:
-        """The trace goes along."""
+        """Add the trace context to the headers."""
         parent = self._parent_of(message)
         here = trace.get_current_span(parent).get_span_context()
         brought = link_to(message.headers) if message.sender is None else None
@@ -111,7 +111,7 @@ class OpenTelemetry(Hook):
         return carrier
 
     def _parent_of(self, message: Sending) -> Context:
-        """The context of what sends: the running code, or the run whose body sends it."""
+        """The parent context of a sending: that of the running code, or of the run whose body sends it."""
         sender = message.sender
         if sender is not None and sender.activity_id is None:
             return self._lines.before(sender, sender.at).context
@@ -121,7 +121,7 @@ class OpenTelemetry(Hook):
         return here
 
     def sent(self, message: Sending, /) -> None:
-        """The span of what was sent ends."""
+        """End the span of the sending."""
         self._measures.sent(message.kind)
         span = self._sendings.pop(message, None)
         if span is not None:

@@ -1,7 +1,7 @@
-"""To which trace the work of an instance belongs.
+"""Decides to which trace the work of an instance belongs.
 
-It is the trace of its start, which the headers name. A later run, and what follows a long rest, has a trace of its own,
-which is linked to the start. A trace that grows for weeks is of no use to anybody, and most backends cut it off.
+It is the trace of its start, which the headers name. A later run, and work after a long rest, has a trace of its own,
+which is linked to the start. A trace that grows for weeks is useless, and most backends cut it off.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def start_of(headers: Mapping[str, str]) -> Context:
 
 
 class Line:
-    """What is known here of a run: its trace, and when something last happened in it."""
+    """The known state of a run: its trace, and the time of its last event."""
 
     __slots__ = ("began_at", "context", "last", "root", "run")
 
@@ -57,7 +57,7 @@ class Line:
         self.context = context
         self.last = last
         self.root: Span | None = None
-        """The first span of its own trace, until it is known that the log has what it stands for."""
+        """The first span of its own trace, until the log is known to have its event."""
 
 
 class Lines:
@@ -77,7 +77,7 @@ class Lines:
         return line
 
     def before(self, about: Happening | Sender, at: datetime, cause: Mapping[str, str] | None = None) -> Line:
-        """The line of this run for what is about to be written."""
+        """The line of this run for a message that is about to be written."""
         former = self._lines.get(about.instance_id)
         known = former is not None and former.run == about.run
         if former is not None and known and at - former.last <= self._long:
@@ -95,7 +95,7 @@ class Lines:
         return line
 
     def touch(self, instance_id: str, at: datetime) -> None:
-        """Something happened."""
+        """Record the time of an event."""
         line = self._lines.get(instance_id)
         if line is not None:
             line.last = max(line.last, at)

@@ -1,7 +1,7 @@
 """The connections of SQLAlchemy's drivers around one that is lent to an activity.
 
-SQLAlchemy's own classes adapt asyncpg and aiomysql to its blocking code, in greenlets. Here they get no say over the
-transaction. On a thread, each call of theirs is left to the event loop.
+SQLAlchemy's own classes adapt asyncpg and aiomysql to its blocking code, in greenlets. Here they cannot end the
+transaction. On a thread, the event loop makes each of their calls.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class LentAsyncpg(AsyncAdapt_asyncpg_connection):
         self.keeper = keeper
 
     async def _start_transaction(self) -> None:
-        self._transaction = cast("Any", self.keeper)  # anything: SQLAlchemy asks only whether there is one
+        self._transaction = cast("Any", self.keeper)  # any object: SQLAlchemy only checks that there is one
 
 
 class _MatchingCursor(AsyncAdapt_aiomysql_cursor):
@@ -119,7 +119,7 @@ class _Threaded:
         return list(rows)
 
     async def _async_soft_close(self) -> None:
-        """SQLAlchemy awaits this before it hands out what is left."""
+        """SQLAlchemy awaits this before it returns the remaining rows."""
 
     def close(self) -> None:
         self._rows.clear()
@@ -129,7 +129,7 @@ class _Threaded:
 
 
 class Blocking:
-    """A connection in the thread of a plain function. The event loop does what has to be awaited."""
+    """A connection in the thread of a plain function. The event loop runs the calls that must be awaited."""
 
     def __init__(self, adapted: Any, keeper: Keeper) -> None:
         self.adapted = adapted

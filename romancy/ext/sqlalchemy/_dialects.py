@@ -1,4 +1,4 @@
-"""SQLAlchemy's dialects on connections that are lent to activities. They find out about the server as they always do.
+"""SQLAlchemy's dialects on connections that are lent to activities. They inspect the server as usual.
 
 They begin and end no transaction, and their savepoints are those of the activity's session. Each stands here twice:
 for greenlets, and for the threads of plain functions.
@@ -30,7 +30,7 @@ def _keeper(connection: Any) -> Keeper:
 
 
 class _Lent:
-    """What a dialect leaves alone."""
+    """The calls that a dialect must not make."""
 
     adapted: type[Any]
     dbapi: Any

@@ -32,7 +32,7 @@ __all__ = ["join"]
 
 _SCOPED: Final = (scoped_session, async_scoped_session)
 _waiting: Final[WeakKeyDictionary[Session, dict[Callable[[], None], None]]] = WeakKeyDictionary()
-"""What to call after the end of the outermost transaction of each session."""
+"""The callbacks after the end of the outermost transaction of each session."""
 
 
 async def join(session: object, run: Run, /) -> Joined:

@@ -1,4 +1,4 @@
-"""What SQLAlchemy may do with the transaction of an attempt: use it and set savepoints, but not end it."""
+"""Lets SQLAlchemy use the transaction of an attempt and set savepoints, but not end it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Keeper:
     """Keeps the transaction of one attempt while SQLAlchemy uses it."""
 
     def __init__(self, facade: Facade, wait: Wait, loop: asyncio.AbstractEventLoop, *, blocking: bool) -> None:
-        """`wait` has the event loop do something, while the code of SQLAlchemy waits."""
+        """`wait` runs work on the event loop, while SQLAlchemy's code waits."""
         self.facade = facade
         self.native: Any = facade.native
         self.wait = wait
@@ -61,7 +61,7 @@ class Keeper:
             raise UsageError(f"{OVER}: an activity's session() ends with its attempt")
 
     def end(self) -> None:
-        """The attempt has ended, perhaps while a thread is at a statement of SQLite's, which is interrupted."""
+        """End the use by the attempt. A thread may still run a statement on SQLite, which is interrupted."""
         self.over = True
         connection = getattr(self.native, "conn", None)
         try:
@@ -79,16 +79,16 @@ class Keeper:
             )
 
     def check_whole(self) -> None:
-        """Raise UsageError if something has failed that nobody undid."""
+        """Raise UsageError if a statement has failed and no savepoint undid it."""
         if self._doom is not None:
             raise UsageError(self._doom)
 
     def failed(self) -> None:
-        """Note that a statement failed. Only a savepoint around it can make up for that."""
+        """Record that a statement failed. Only rolling back a savepoint around it clears that."""
         self._doom = self._doom or _FAILED
 
     def left(self) -> None:
-        """Note that an exception left the block of the session."""
+        """Record that an exception left the block of the session."""
         self._doom = self._doom or _LEFT
 
     def commit(self) -> NoReturn:
@@ -115,7 +115,7 @@ class Keeper:
         self._parts.append((name, part, self._doom))
 
     def release(self, name: str) -> None:
-        """Keep what was done since the savepoint."""
+        """Keep the writes since the savepoint."""
         self.check()
 
         async def leave() -> None:
@@ -125,7 +125,7 @@ class Keeper:
         self.wait(leave)
 
     def undo(self, name: str) -> None:
-        """Undo what was done since the savepoint."""
+        """Undo the writes since the savepoint."""
         if self.over:
             return
         before = next((doom for known, _, doom in self._parts if known == name), self._doom)
@@ -138,7 +138,7 @@ class Keeper:
         self._doom = before
 
     def _since(self, name: str) -> list[AbstractAsyncContextManager[None]]:
-        """The savepoints from this one on, the last first. They are open no more."""
+        """Close the savepoints from this one on and return them, the last first."""
         place = next((number for number, part in enumerate(self._parts) if part[0] == name), len(self._parts))
         since, self._parts = self._parts[place:], self._parts[:place]
         return [part for _, part, _ in reversed(since)]

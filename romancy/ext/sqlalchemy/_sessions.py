@@ -1,4 +1,4 @@
-"""The sessions that activities use, and what the engine does with them before and after the activity's result."""
+"""The sessions that activities use, and the engine's steps before and after the activity's result."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class ActivitySession(Session):
 
 
 def keeper_of(session: object) -> Keeper | None:
-    """Who keeps the transaction of this session, if it is one of an activity."""
+    """The keeper of this session's transaction, if the session is one of an activity."""
     sync = session.sync_session if isinstance(session, AsyncSession) else session
     return sync.keeper if isinstance(sync, ActivitySession) else None
 
@@ -125,13 +125,13 @@ class Awaiting(_Companion):
             await self._session.flush()
 
     async def finish(self) -> None:
-        """Write what is pending, and see to it that nothing has failed unnoticed."""
+        """Flush, and raise if a statement has failed unnoticed."""
         self.keeper.check_whole()
         await self.flush()
         self.keeper.check_whole()
 
     async def leave(self) -> None:
-        """Give the connection back to SQLAlchemy, which does nothing with it."""
+        """Give the connection back to SQLAlchemy, which does not use it."""
         self.keeper.end()
         if self._connection is not None:
             await self._connection.close()
@@ -157,14 +157,14 @@ class InThread(_Companion):
         self.session.flush()
 
     async def finish(self) -> None:
-        """See to it that nothing has failed unnoticed, and that nothing was left pending behind the block."""
+        """Raise if a statement has failed unnoticed, or if changes were made after the block and are still pending."""
         self.keeper.check_whole()
         if self.session.new or self.session.dirty or self.session.deleted:
             await asyncio.to_thread(self.flush)
             self.keeper.check_whole()
 
     async def leave(self) -> None:
-        """The thread may still run: it gets errors from now on."""
+        """Refuse further use: a thread that still runs gets errors from now on."""
         self.keeper.end()
 
 
@@ -200,7 +200,7 @@ def _made(name: str, keeper: Keeper) -> Engine:
 
 
 def _module_of(connection: object) -> Any:
-    """The module of SQLite's that the connection is of: there are others than the one of Python."""
+    """The SQLite module of the connection: there are others besides Python's."""
     names = [base.__module__ for base in type(connection).__mro__ if base.__name__ == "Connection"]
     name = names[-1].partition(".")[0]
     return sys.modules.get(name) or importlib.import_module(name)

@@ -36,5 +36,5 @@ class Command(BaseCommand):
 
 def run(words: Sequence[str]) -> None:
     """Run a command of `romancy`, and end with its exit code."""
-    os.environ["ROMANCY_URL"] = chosen().url  # not as an option: other users of the machine see those
+    os.environ["ROMANCY_URL"] = chosen().url  # not as an option: other users can see arguments
     main(words, name="manage.py romancy", app="romancy.ext.django.worker:app")
