@@ -32,8 +32,8 @@ If one of them fails for good, the others must be undone.
 1. A worker process starts the workflow. The car rental does not answer:"""
 _SECOND = """
 2. Another worker process opens the same file. Flight and hotel are in the
-   log, so they are not booked again. It books the car. The rental has no cars
-   left, so the bookings are undone, last first:"""
+   log, so they are not booked again. The car is tried again. The rental has
+   no cars left, so the bookings are undone, last first:"""
 _THIRD = """
 3. What happened, from the log in the database:"""
 

@@ -51,7 +51,7 @@ class Action(NamedTuple):
     grave: bool = False
     """Whether the action cannot be undone."""
     settled: bool = False
-    """Whether the action is refused if the instance has changed since the page was made."""
+    """Whether an action on many skips instances that have changed since they were counted."""
     check: Callable[[Form], object] = dict
     """Checks the form before any instance is read. Raises RefusedError or RomancyError."""
 
