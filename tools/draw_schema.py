@@ -39,7 +39,7 @@ page from freshly migrated databases, and a test fails when the page is out of d
 `romancy_` unless the URL says `prefix=…`. Times are microseconds since the epoch, UTC, by the database's clock; ids are
 compared byte for byte; bodies are stored unchanged.
 
-The rows of the log are the truth. The other tables hold what can be rebuilt from them, messages that nobody has
+The rows of the log are the truth. The other tables hold what can be rebuilt from them, messages that are not
 received yet, and the workers.
 """
 

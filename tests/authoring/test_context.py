@@ -1,4 +1,4 @@
-"""What a workflow can ask of its context, and what an activity knows of its attempt."""
+"""The contexts of workflows and activities."""
 
 from __future__ import annotations
 

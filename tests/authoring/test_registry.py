@@ -1,4 +1,4 @@
-"""What an app sees of everything that has been declared."""
+"""The declared definitions that an app sees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Channels in a run: what it asks of the world, what it is told, and that a replay and a retry know the same."""
+"""Channels in a run: its effects, its inputs, and that a replay and a retry see the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run from start to end: what it writes, what it asks of the world, and what happens after a crash."""
+"""A run from start to end: its events, its effects, and what happens after a crash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Actions on all that a search finds, as a job: on every database, and attempts to reach what nobody confirmed."""
+"""Actions on all that a search finds, as a job: on every database, and attempts to act on unconfirmed instances."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The graph of what was executed: what followed what, where it is drawn, and as Mermaid."""
+"""The graph of executed steps: their order, their places in the drawing, and the Mermaid text."""
 
 from __future__ import annotations
 

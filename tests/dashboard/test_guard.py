@@ -1,4 +1,4 @@
-"""Who is answered, and what every answer bears: attacks on the door of the dashboard."""
+"""Which requests the dashboard answers, and the headers of every answer: attacks on its access checks."""
 
 from __future__ import annotations
 

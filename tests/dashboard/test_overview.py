@@ -1,4 +1,4 @@
-"""The overview on every database: counts, what needs somebody, workers and messages."""
+"""The overview on every database: counts, instances that need attention, workers and messages."""
 
 # What the pages cost is seen at the store.
 # pyright: reportPrivateUsage=false

@@ -1,4 +1,4 @@
-"""Completion of the paths in inputs, and what somebody without permission sees of what codecs have sealed."""
+"""Completion of the paths in inputs, and what a visitor without permission sees of sealed inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rollups on every database: exact numbers beyond what a moment counts, slice by slice, while an overview is open."""
+"""Rollups on every database: exact numbers beyond the limit of present counts, while an overview is open."""
 
 # What the pages cost is seen at the store.
 # pyright: reportPrivateUsage=false

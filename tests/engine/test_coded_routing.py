@@ -1,4 +1,4 @@
-"""Posted messages under a codec that binds each payload to its place: whoever gets one, or a copy, can open it."""
+"""Posted messages under a codec that binds each payload to its place: every receiver can open its message or copy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cannot be dispatched holds up nothing else, and is tried again."""
+"""A failed dispatch does not delay others, and is retried."""
 
 from __future__ import annotations
 

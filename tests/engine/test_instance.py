@@ -1,4 +1,4 @@
-"""A loaded instance: the states of its append slot, and that nobody else writes its fields."""
+"""A loaded instance: the states of its append slot, and that no other module writes its fields."""
 
 from __future__ import annotations
 

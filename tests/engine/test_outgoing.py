@@ -1,4 +1,4 @@
-"""Events before they are sent: what is no attribute of a CloudEvent is refused."""
+"""Events before they are sent: values that are no attributes of a CloudEvent are refused."""
 
 from __future__ import annotations
 

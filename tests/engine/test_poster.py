@@ -1,4 +1,4 @@
-"""Messages that are sent at the same time share one write, and nobody suffers from the others."""
+"""Messages that are sent at the same time share one write, and do not affect each other."""
 
 from __future__ import annotations
 

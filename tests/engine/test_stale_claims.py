@@ -1,4 +1,4 @@
-"""A claim that is out of date: its instance was continued as new in the meantime, or its id is used anew."""
+"""A claim that is out of date: its instance was continued as new in the meantime, or its id is used again."""
 
 # pyright: reportPrivateUsage=false
 

@@ -1,4 +1,4 @@
-"""Sweeps: from time to time a worker looks for what was not counted."""
+"""Sweeps: from time to time a worker looks for uncounted messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is answered: the hook comes before the body, a hook that fails closes, without one this machine alone."""
+"""Access: the hook runs before the body is read, a failing hook refuses, without a hook only this machine may ask."""
 
 # Only private state shows the list of routes.
 # pyright: reportPrivateUsage=false

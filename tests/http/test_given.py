@@ -1,4 +1,4 @@
-"""What `asgi` refuses at once, before it serves: what is no app, and what is no type of an event."""
+"""`asgi` refuses bad arguments at once: values that are no app, and values that are no event type."""
 
 from __future__ import annotations
 

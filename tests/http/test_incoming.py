@@ -1,4 +1,4 @@
-"""CloudEvents out of headers and a body: every mode, and every way to be none."""
+"""CloudEvents from headers and a body: every mode, and every way to be invalid."""
 
 from __future__ import annotations
 

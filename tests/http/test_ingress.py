@@ -1,4 +1,4 @@
-"""The routes on an app: what each answers, and what it has written by then."""
+"""The routes on an app: their answers, and what they have written by then."""
 
 # Only private state shows what waits.
 # pyright: reportPrivateUsage=false

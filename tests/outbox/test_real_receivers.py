@@ -1,4 +1,4 @@
-"""What others read of an event: the official SDK, the library of Standard Webhooks, and another Romancy app."""
+"""Events as other receivers read them: the official SDK, the library of Standard Webhooks, and another Romancy app."""
 
 from __future__ import annotations
 

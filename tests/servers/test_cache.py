@@ -1,4 +1,4 @@
-"""The cache: where it is, and that its folders are complete, whichever process builds meanwhile or was killed."""
+"""The cache: where it is, and that its folders are complete, even if other processes build meanwhile or are killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each library, on each database: what is written in its transaction shares the fate of the author's own rows."""
+"""Each library, on each database: Romancy's writes in its transaction commit or vanish with the author's own rows."""
 
 from __future__ import annotations
 

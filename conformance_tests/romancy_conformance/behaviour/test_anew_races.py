@@ -1,4 +1,4 @@
-"""Starting anew while somebody else starts, retries or purges the same instance, or goes on with one of its family.
+"""Replacing an instance while another caller starts, retries or purges it, or continues a parent or child of it.
 
 The held caller has read the instance and is about to write; the other caller's change is committed before that write.
 """

@@ -252,7 +252,7 @@ async def test_an_app_in_a_workflow(app: Romancy, how: str) -> None:
 
 
 async def test_an_app_on_another_loop(app: Romancy) -> None:
-    """As in a thread with its own `asyncio.run`: what it awaits belongs to the loop that opened the app."""
+    """As in a thread with its own `asyncio.run`: the app belongs to the loop that opened it."""
     with pytest.raises(UsageError, match="run_coroutine_threadsafe"):
         await asyncio.to_thread(lambda: asyncio.run(app.run(child, 1)))
 

@@ -1,4 +1,4 @@
-"""Cancelling: asked for once or again and again, by one or by many, it is done once, and whoever asks is told."""
+"""Cancelling: requested once or repeatedly, by one caller or many, it is done once, and all callers are told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ends a receiver, a subscription or a wait: no message is lost, doubled or left where nobody looks."""
+"""Ends of receivers, subscriptions and waits: no message is lost, duplicated or left without a receiver."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ async def hears(ctx: WorkflowContext, count: int) -> list[int]:
 
 @workflow
 async def takes_late(ctx: WorkflowContext, way: str) -> list[int]:
-    """Ask for a message, give up, and end when told so: what was taken meanwhile is for somebody else."""
+    """Ask for a message, give up, and end on a signal: a message taken meanwhile must go to another receiver."""
     orders = ctx.channel(Orders)
     await orders.subscribe("competing")
     waiting = asyncio.create_task(orders.receive())

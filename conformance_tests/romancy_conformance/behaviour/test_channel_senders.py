@@ -1,4 +1,4 @@
-"""Who sends on channels: a workflow to itself and to its children, a caller's transaction, and codecs on the way."""
+"""Senders on channels: a workflow to itself and to its children, a caller's transaction, and apps with codecs."""
 
 from __future__ import annotations
 

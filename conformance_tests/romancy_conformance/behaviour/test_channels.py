@@ -153,7 +153,7 @@ async def _subscribed_outside(app: Romancy, mode: Any) -> None:
 
 @workflow
 async def mailbox(ctx: WorkflowContext) -> list[Any]:
-    """Receive what was sent before and after it asks, and nothing that was published."""
+    """Receive messages sent before and after it asks, and no published ones."""
     orders = ctx.channel(Orders)
     first: Message[int] = await orders.receive(direct=True)
     await orders.subscribe("direct")

@@ -1,4 +1,4 @@
-"""Starts that the database does not answer, and apps that close meanwhile: they are bounded, nobody waits in vain."""
+"""Starts that the database does not answer, and apps that close then: bounded, and no caller waits forever."""
 
 from __future__ import annotations
 

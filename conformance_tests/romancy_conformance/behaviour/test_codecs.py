@@ -1,4 +1,4 @@
-"""Codecs around what is stored: nothing works differently, nothing is readable, nothing is lost when one is missing."""
+"""Codecs around payloads: behaviour is unchanged, payloads are unreadable, and a missing codec loses nothing."""
 
 from __future__ import annotations
 

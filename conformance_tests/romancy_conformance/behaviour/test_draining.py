@@ -1,4 +1,4 @@
-"""Draining a worker while mail comes for what it has: what it had goes on elsewhere, and nothing is done again."""
+"""Draining a worker while mail comes for its instances: they continue on other workers, and no work is repeated."""
 
 # Only a test that stops the worker of an app at a chosen moment touches it.
 # pyright: reportPrivateUsage=false

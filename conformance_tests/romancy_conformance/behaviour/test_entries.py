@@ -172,7 +172,7 @@ async def test_a_gap_is_told_and_not_passed_over(app: Romancy, storage_url: str)
 
 
 async def test_a_cursor_of_a_former_life_begins_anew(app: Romancy) -> None:
-    """A purged id that is used again names another instance: none of its log counts as read."""
+    """A purged id that is used again names another instance: no entry of its log counts as read."""
     named = steps.options(instance_id="again")
     await (await app.start(named, 3)).result(timeout=60)
     cursor = (await all_of(app.entries_of("again")))[-1].cursor

@@ -1,4 +1,4 @@
-"""Attempts that hang: those that fall silent are stopped, what they told is not lost, processes are killed."""
+"""Attempts that hang: attempts without heartbeats are stopped, their details are kept, processes are killed."""
 
 from __future__ import annotations
 

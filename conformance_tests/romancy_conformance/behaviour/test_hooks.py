@@ -1,4 +1,4 @@
-"""Lifecycle hooks: what they are told and when, what they may put around an activity, and that they disturb nobody."""
+"""Lifecycle hooks: their events and their order, blocks around activities, and that they affect no other code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hooks about what is sent: they add headers before it is written, and are told once the database has it."""
+"""Hooks about sends: they add headers before the write, and are called once the database has the message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No id is reserved: that one a child is to have is taken is told to its parent, and nothing is mixed up."""
+"""No id is reserved: the parent is told that a child's id is taken, and instances are never mixed up."""
 
 from __future__ import annotations
 

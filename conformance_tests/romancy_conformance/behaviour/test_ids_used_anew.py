@@ -1,4 +1,4 @@
-"""An id that is used anew while something of its former life is still under way: the new life meets nothing of it."""
+"""An id that is used again while work of its former life is still under way: none of it reaches the new life."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ async def test_the_end_of_a_former_lifes_child_is_not_that_of_a_child_of_today(a
 async def test_a_parent_gives_up_its_own_child_and_nobody_who_bears_its_id(
     open_app: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The child has ended and its id is used again; its parent gives the child up before it hears of this."""
+    """The child has ended and its id is used again; its parent gives the child up before it gets the child's end."""
     gates.append(asyncio.Event())
     hears = asyncio.Event()
     hears.set()

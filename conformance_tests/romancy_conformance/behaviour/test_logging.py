@@ -1,4 +1,4 @@
-"""Log lines: the fields they bear, what they say of failures, and what they never hold."""
+"""Log lines: their fields, their texts about failures, and what they never hold."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ async def test_a_failed_workflow_is_told_by_its_kind(open_app: Open, caplog: pyt
 
 
 async def test_one_that_is_put_aside_is_told(open_app: Open, caplog: pytest.LogCaptureFixture) -> None:
-    """At once, also by a worker that could not even load it: a caller that awaits its result hears nothing."""
+    """Logged at once, even by a worker that could not load it: a caller that awaits its result gets no notice."""
 
     @workflow(name="waits", version="of code that does not fit")
     async def waits_no_more(ctx: WorkflowContext, secret: str) -> str:

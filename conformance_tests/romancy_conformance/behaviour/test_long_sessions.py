@@ -1,4 +1,4 @@
-"""A session that is open for longer than the lease, where nobody else can write meanwhile: its attempt is made once.
+"""A session that is open for longer than the lease and excludes other writers: its attempt is made once.
 
 The test controls the worker's clock, so hours pass when the test says so, and none on a slow machine.
 """

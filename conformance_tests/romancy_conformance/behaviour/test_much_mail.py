@@ -1,4 +1,4 @@
-"""More mail than one answer of the database brings: everybody gets theirs, in order, and nobody goes on without."""
+"""More mail than one answer of the database brings: each instance gets its mail, in order, before it continues."""
 
 from __future__ import annotations
 

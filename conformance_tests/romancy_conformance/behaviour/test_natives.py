@@ -1,4 +1,4 @@
-"""The driver's own object in a session: what it raises through nobody's fault is charged to nobody."""
+"""The driver's own object in a session: its transient errors do not count as failed attempts."""
 
 from __future__ import annotations
 

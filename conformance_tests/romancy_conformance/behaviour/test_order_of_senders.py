@@ -28,7 +28,7 @@ async def in_order(ctx: WorkflowContext, count: int) -> list[int]:
 
 
 async def test_signals_of_apps_by_turns(open_app: Open, storage_url: str, workflows: Known) -> None:
-    """As if somebody typed `romancy signal` again and again: each sender is a process of its own."""
+    """As with repeated calls of `romancy signal`: each sender is a process of its own."""
     async with Romancy(storage_url, workflows=workflows) as app:
         await app.start(in_order.options(instance_id="in order"), _COUNT)
         await status_is(app, "in order", Status.WAITING)

@@ -1,4 +1,4 @@
-"""`purge_many` removes what it found, and leaves alone what changed before it got there."""
+"""`purge_many` removes the instances that it found, except those that have changed in between."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signals race waits, time-outs, cancellations and ends: each is received once or left unread, and nobody sleeps on.
+"""Signals race waits, time-outs, cancellations and ends: each is received once or left unread; no workflow hangs.
 
 No sweep comes to help: a workflow that misses a signal here never receives it.
 """

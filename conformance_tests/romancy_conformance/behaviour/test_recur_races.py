@@ -1,4 +1,4 @@
-"""What comes while one run ends and the next begins is for the next one, or for nobody."""
+"""Messages that come while one run ends and the next begins go to the next one or are dropped."""
 
 from __future__ import annotations
 

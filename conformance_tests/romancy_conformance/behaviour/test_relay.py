@@ -1,4 +1,4 @@
-"""The relay: what was published reaches the receiver, whatever the receiver does, and nothing else does."""
+"""The relay: exactly the published events reach the receiver, whatever the receiver does."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ async def test_an_event_that_never_gets_through_holds_its_key_and_no_other(app: 
 
 
 async def test_requeue_and_purge_while_events_are_sent(app: Romancy, store: Store) -> None:
-    """Operators disturb nothing that is being sent, and what they queue again goes before the rest of its key."""
+    """Operators do not affect events that are being sent; requeued events precede the rest of their keys."""
     may_end = asyncio.Event()
 
     class Slow(Recorder):

@@ -1,4 +1,4 @@
-"""Retrying an instance while somebody else retries, cancels, terminates or purges it: each finds what the other did.
+"""Retrying an instance while another caller retries, cancels, terminates or purges it: each sees the other's change.
 
 The held caller has read the instance and is about to write; the other caller's change is committed before that write.
 """

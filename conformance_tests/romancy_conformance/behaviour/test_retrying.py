@@ -1,4 +1,4 @@
-"""Retrying failed instances: what stands is remembered, what failed keeps its key, what was undone gets another."""
+"""Retrying failed instances: standing results are kept, failed calls keep their keys, undone ones get new keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two versions of a workflow's code at once: each goes on with what it can follow, and neither spoils the other's."""
+"""Two versions of a workflow's code at once: each continues the instances whose logs it fits, and leaves the others."""
 
 from __future__ import annotations
 

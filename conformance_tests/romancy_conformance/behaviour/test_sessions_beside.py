@@ -1,4 +1,4 @@
-"""A session of one activity while other things of the same instance happen: nobody waits for who waits for them."""
+"""A session of one activity beside other work of the same instance: no two of them wait for each other."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ async def beside_fails() -> str:
 
 @activity
 async def beside_cleans_up() -> None:
-    """When asked to stop, it asks for its session only then, to write what it knows."""
+    """When it is asked to stop, it opens its session only then, to write its result."""
     scene = scenes[-1]
     scene.begun.append("cleans up")
     try:

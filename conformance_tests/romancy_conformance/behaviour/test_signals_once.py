@@ -1,4 +1,4 @@
-"""Signals that bear an id are delivered once, and what is sent to the ended is refused by its status."""
+"""Signals with an id are delivered once, and signals to ended instances are refused with their status."""
 
 from __future__ import annotations
 

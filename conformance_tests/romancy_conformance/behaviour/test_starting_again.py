@@ -1,4 +1,4 @@
-"""Starting under an id that is taken: what is there is given, or nothing is, as the caller says."""
+"""Starting under a taken id: the caller gets the existing instance or an error, as it chooses."""
 
 from __future__ import annotations
 

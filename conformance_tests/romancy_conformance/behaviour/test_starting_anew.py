@@ -252,7 +252,7 @@ async def test_of_many_at_once_one_life_begins(app: Romancy, open_app: Open) -> 
 
 
 async def test_who_waits_is_told_of_no_other_life(app: Romancy, open_app: Open) -> None:
-    """A caller that waits for the end of the replaced life hears that it is gone, or how it ended."""
+    """A caller that waits for the end of the replaced life gets its outcome, or the error that it is gone."""
     other, front = await open_app(), await open_app(worker=False)
     handle = await app.start(ann, "bad")
     with pytest.raises(WorkflowFailedError):

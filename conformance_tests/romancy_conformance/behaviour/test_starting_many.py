@@ -1,4 +1,4 @@
-"""Many started by one call: they share commits, and one whose id is taken is told without harm to the others."""
+"""Many starts by one call: they share commits, and a taken id is reported without affecting the others."""
 
 from __future__ import annotations
 

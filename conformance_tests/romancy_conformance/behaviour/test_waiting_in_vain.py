@@ -1,4 +1,4 @@
-"""Whoever waits for an instance that nobody goes on with is told so, and why."""
+"""A caller that waits for an instance that no worker continues gets an error with the reason."""
 
 from __future__ import annotations
 

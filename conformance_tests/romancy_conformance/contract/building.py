@@ -1,4 +1,4 @@
-"""Builders of what the contract tests send to a store, so that a test states only what it is about.
+"""Builders of the records that contract tests send to a store, so that a test states only the relevant fields.
 
 Every name is unique, so the suite can also run on one shared database.
 """

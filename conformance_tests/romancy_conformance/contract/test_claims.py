@@ -1,4 +1,4 @@
-"""Claims: who gets an instance, when, and never two at once."""
+"""Claims: which worker gets an instance, when, and never two at once."""
 
 from __future__ import annotations
 

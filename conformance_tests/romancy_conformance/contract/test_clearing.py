@@ -1,4 +1,4 @@
-"""Clearing: an ended life goes and the next one of its id begins by one commit; at no moment there is none, or two."""
+"""Clearing: one commit removes an ended life and begins the next one of its id; at all times exactly one exists."""
 
 from __future__ import annotations
 

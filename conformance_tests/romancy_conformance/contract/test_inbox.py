@@ -1,4 +1,4 @@
-"""The inbox: what is accepted is seen once, by whoever owns the instance, whatever happens at the same time."""
+"""The inbox: the owner of the instance sees each accepted message once, whatever happens at the same time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mail in bounds: an answer to a claim brings so much and no more, and all mail comes all the same."""
+"""Bounded mail: an answer to a claim brings a limited amount, and all mail arrives in the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Neighbours: what is locked, refused by the database, or left half done by a crash never costs anybody else."""
+"""Neighbours: an item that is locked, refused, or left half done by a crash does not affect other items."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ async def test_mail_in_a_frozen_session_holds_up_nobody(actor: Actor, hire: Hire
 
 
 async def test_what_is_owned_is_told_again_whoever_holds_its_row(actor: Actor, hire: Hire) -> None:
-    """A1: a worker asks once for all it owns; the answer must be complete whoever holds a row."""
+    """A1: a worker asks once for all it owns; the answer must be complete even if another transaction holds a row."""
     other = await hire()
     mine, theirs = [await actor.begin() for _ in range(3)], await other.begin()
     item = append(theirs, 2, deliveries=(delivery(mine[1]),))

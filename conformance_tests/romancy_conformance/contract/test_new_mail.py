@@ -1,4 +1,4 @@
-"""Much mail: who keeps what has come is brought only what is new, and loses nothing by it."""
+"""Much mail: a worker that keeps old messages gets only new ones, and misses none."""
 
 from __future__ import annotations
 

@@ -186,7 +186,7 @@ async def duties(store: Store, worker: Actor) -> Calls:
 
 
 def looks(store: Store, row: InstanceRow) -> Calls:
-    """Return what people who look ask for, as the dashboard does. Counts are read up to a number from an index."""
+    """Return the calls of displays such as the dashboard. Counts are read up to a number from an index."""
     tally, trend, loads, slices = tally_of(store), trend_of(store), loads_of(store), slices_of(store)
     calls: Calls = {
         "find since a time": lambda: store.find(build_query(since=row.created_at, status="cancelled")),

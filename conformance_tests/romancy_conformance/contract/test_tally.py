@@ -1,4 +1,4 @@
-"""Counts for people who look: bounded, by status and, of the newest, by workflow."""
+"""Counts for displays: bounded, by status and, of the newest instances, by workflow."""
 
 from __future__ import annotations
 

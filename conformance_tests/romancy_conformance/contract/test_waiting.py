@@ -1,4 +1,4 @@
-"""Wake-ups: nobody who waits misses what became due, in this process or another."""
+"""Wake-ups: no waiting caller misses an instance that became due, in this process or another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A claim skips rows that are locked, and nobody tells it to look again: sweeps lock no instance that is open."""
+"""A claim skips locked rows, and nothing makes it look again: so sweeps lock no open instance."""
 
 from __future__ import annotations
 

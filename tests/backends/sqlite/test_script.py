@@ -1,4 +1,4 @@
-"""The SQL of a plan in a shell like `sqlite3`, which waits for no lock and goes on after a statement that fails."""
+"""The SQL of a plan in a shell like `sqlite3`, which waits for no lock and continues after a failed statement."""
 
 from __future__ import annotations
 

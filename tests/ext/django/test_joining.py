@@ -1,4 +1,4 @@
-"""Starts and signals in Django's transactions: `atomic()`, nested ones, savepoints, and what is none."""
+"""Starts and signals in Django's transactions: `atomic()`, nested ones, savepoints, and other objects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Spans of an app's hook: which there are, on what they hang, and that none comes twice."""
+"""Spans of an app's hook: which exist, what their parents are, and that there are no duplicates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a codec has written is shown as sealed by every command, and in clear to whoever gives an app with the codec."""
+"""Every command shows sealed payloads as sealed, and in clear if it gets an app with the codec."""
 
 from __future__ import annotations
 

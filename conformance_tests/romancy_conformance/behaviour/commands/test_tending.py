@@ -1,4 +1,4 @@
-"""`migrate` and `doctor` on every database: what they say, what they leave alone, and what is never shown."""
+"""`migrate` and `doctor` on every database: their output, what they do not change, and what they never show."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def url(backend: str, empty_url: str) -> str:
-    """A database without tables: what is tended here is its schema."""
+    """A database without tables: these commands are about its schema."""
     if backend == "memory":
         pytest.skip("capability: a database of this kind lives in one process")
     return empty_url

@@ -1,4 +1,4 @@
-"""`romancy undelivered`: what nobody has asked for, giving it to who waits now, and removing it."""
+"""`romancy undelivered` lists messages that no workflow has received, sends them to present waits, and removes them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def takes(ctx: WorkflowContext, key: str) -> int:
 
 
 def sent(url: str) -> None:
-    """Three events and a message of a channel that nobody asks for, and an event that somebody got."""
+    """Three events and a message of a channel without receivers, and an event that was received."""
 
     async def send() -> None:
         async with Romancy(url, workflows=[takes]) as app:
@@ -74,7 +74,7 @@ def test_what_nobody_has_asked_for_is_listed_until_somebody_does(url: str, roman
 
 
 def test_what_a_crash_left_undone_is_sent_at_once(url: str, romancy: Command) -> None:
-    """Both sides have committed, and nobody dispatched: a sender and its workers died."""
+    """Both sides have committed without a dispatch: a sender and its workers died."""
 
     async def leave() -> None:
         async with Romancy(url, workflows=[takes]) as app:
@@ -105,7 +105,7 @@ def test_what_a_crash_left_undone_is_sent_at_once(url: str, romancy: Command) ->
 
 
 def test_what_cannot_be_sent_is_said_with_the_reason(url: str, romancy: Command) -> None:
-    """The conditions of who waits are those of a newer version."""
+    """The conditions of the wait were written by a newer version."""
     newer = Interest(
         interest_id="newer", address=address_of_key("paid", "o-1"), kind=InterestKind.TAKE, where=b'{"all":[{"new":1}]}'
     )

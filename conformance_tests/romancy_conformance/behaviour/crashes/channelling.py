@@ -42,7 +42,7 @@ async def herald(ctx: WorkflowContext, first: int, count: int) -> None:
 
 @workflow
 async def edition(ctx: WorkflowContext, listeners: int, count: int) -> None:
-    """Let the heralds publish once everybody listens, and tell everybody when it is over."""
+    """Let the publishers publish once all listeners have subscribed, and signal the end to all."""
     for _ in range(2 * listeners):
         await ctx.channel(Ready).receive(direct=True)
     heralds = [await ctx.start(herald, 1000 * number, count) for number in range(HERALDS)]

@@ -64,7 +64,7 @@ WORKFLOWS = (collects,)
 
 
 async def send_all(app: Romancy, job: Sending, sender: int) -> None:
-    """Send everything, as a sender does that does not know what was accepted before it died."""
+    """Send all events again, like a sender that does not know which were accepted before it died."""
     events = [(key, number) for number in range(job.count) for key in range(job.waiting)]
     Random(f"{job.process}-{sender}-{job.run}").shuffle(events)
     for key, number in events:

@@ -1,4 +1,4 @@
-"""Events in odd places: strange keys and data, sends to oneself and to nobody, many waits in one workflow."""
+"""Events in odd places: strange keys and data, sends to itself and without a receiver, many waits in one workflow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What nobody asks for is kept as long as the app says, and what somebody waits for is kept."""
+"""Messages without a waiting receiver are kept as long as the app says; others are kept until they are received."""
 
 from __future__ import annotations
 

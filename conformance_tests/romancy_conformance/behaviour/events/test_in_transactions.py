@@ -135,7 +135,7 @@ async def test_an_id_that_was_rolled_back_is_not_remembered(app: Romancy, caller
 
 
 async def test_a_transaction_that_sends_keeps_no_others_waiting(app: Romancy, caller: Caller) -> None:
-    """What it has sent is not there before its commit; what others send for the same key is."""
+    """Its event is not there before its commit; events of others for the same key are."""
     if app._store is not None and app._store.capabilities.sessions_exclude:
         pytest.skip("capability: while a transaction writes, nobody else does")
     waiting = [await app.start(hears, "k") for _ in range(2)]

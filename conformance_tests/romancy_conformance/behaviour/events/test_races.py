@@ -1,4 +1,4 @@
-"""An event that meets the end of its wait is received there or by the next wait, never by both, never by none."""
+"""An event that meets the end of its wait is received there or by the next wait, exactly once."""
 
 # pyright: reportPrivateUsage=false
 

@@ -1,4 +1,4 @@
-"""Clocks that jump, a worker's and the database's: nobody is declared dead for it, and nothing is forgotten."""
+"""Jumps of a worker's and the database's clock: no worker is declared dead, and no due time is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Apps that open while their database is down: a worker waits for it and says so, who only asks is told at once."""
+"""Apps that open while their database is down: a worker logs it and waits, a client gets an error at once."""
 
 from __future__ import annotations
 

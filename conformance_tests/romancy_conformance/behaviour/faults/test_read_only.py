@@ -1,4 +1,4 @@
-"""A database that takes no writes for a while: workers wait and go on, nobody is charged, everything is there once."""
+"""A database that takes no writes for a while: workers wait, no attempt counts, and every effect is there once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network that swallows everything and tells nobody: time-outs end the wait, and workers go on by themselves."""
+"""A network that drops everything silently: time-outs end the waits, and workers continue by themselves."""
 
 from __future__ import annotations
 

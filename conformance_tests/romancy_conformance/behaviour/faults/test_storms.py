@@ -1,4 +1,4 @@
-"""Workers killed again and again, each before it has done much: nobody innocent is parked, and everything ends."""
+"""Workers are killed repeatedly, each before it has done much: no innocent instance is parked, and all end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Somebody takes the same rows the other way round: deadlocks happen, by the server's own count, and nobody hears."""
+"""Another transaction locks the same rows in reverse: the server counts deadlocks, and no caller sees one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several processes on one database: nobody is turned away, and every message is consumed once."""
+"""Several processes on one database: none is refused, and every message is consumed once."""
 
 from __future__ import annotations
 

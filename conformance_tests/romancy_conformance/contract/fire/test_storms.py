@@ -1,4 +1,4 @@
-"""Everybody wants the same rows in another order: deadlocks and failed serialisations happen, and nobody hears."""
+"""Many transactions lock the same rows in different orders: deadlocks and failed serialisations reach no caller."""
 
 from __future__ import annotations
 

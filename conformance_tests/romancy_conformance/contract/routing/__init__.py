@@ -1,1 +1,1 @@
-"""Routing: messages that are posted to addresses, and dispatched to whoever is interested."""
+"""Routing: messages that are posted to addresses, and dispatched to interested owners."""

@@ -169,7 +169,7 @@ async def test_an_interest_of_what_has_ended_counts_for_nothing(store: Store, re
 
 
 async def test_an_interest_of_another_life_counts_for_nothing(store: Store, receive: Receive) -> None:
-    """The id begins anew; what was meant for its former life goes to nobody."""
+    """The id is used again; messages for its former life are dropped."""
     address, name = unique("e"), unique("i")
     former = await receive(name)
     await former.want(copy(address))

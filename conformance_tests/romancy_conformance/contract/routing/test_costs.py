@@ -212,7 +212,7 @@ async def test_who_uses_no_routing_pays_nothing_for_it(watched: tuple[Watch, Act
 
 
 async def test_a_dispatch_reads_little_beside_much(watched: tuple[Watch, Actor]) -> None:
-    """Neither what is kept elsewhere, nor who waits elsewhere, is looked at."""
+    """Messages and interests at other addresses are not read."""
     watch, actor = watched
     await (await giving_to_takers(actor, 5))
     before = (await watch.cost(actor.store, await giving_to_takers(actor, 5))).rows

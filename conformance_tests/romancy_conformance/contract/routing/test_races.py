@@ -182,7 +182,7 @@ async def test_a_message_outlives_an_end_a_purge_and_a_new_life(
 async def test_the_next_in_line_gets_what_was_given_to_one_that_is_ended_from_outside(
     store: Store, other_store: Store, receive: Receive, held: str
 ) -> None:
-    """Whoever ends the instance knows none of its interests, and sweeps once. Nothing is left to a later sweep."""
+    """The caller that ends the instance does not know its interests, and sweeps once. A later sweep finds nothing."""
 
     async def scenario() -> Scene:
         address = unique("k")
@@ -214,7 +214,7 @@ async def test_the_next_in_line_gets_what_was_given_to_one_that_is_ended_from_ou
 
 
 async def test_clearing_and_a_dispatch_agree(actor: Actor, store: Store, other_store: Store, receive: Receive) -> None:
-    """Where the id begins anew in the transaction that removes the former life."""
+    """The id is used again in the transaction that removes the former life."""
     writer = await receive()
 
     async def scenario() -> Scene:
