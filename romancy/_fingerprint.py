@@ -96,7 +96,7 @@ class _Survey:
     def _describe(self, thing: Any) -> None:
         try:
             parts = list(self._of_class(thing) if issubclass(_class_of(thing), type) else self._of_function(thing))
-        except Exception as error:  # noqa: BLE001 - the user's objects may raise anything; go on with the rest
+        except Exception as error:  # noqa: BLE001 - the user's objects may raise anything; continue with the rest
             parts = [type(error).__name__]
         self.facts.add(f"{_qualified(thing)}: {'; '.join(parts)}")
 
@@ -166,7 +166,7 @@ class _Survey:
         """An annotation as text. The classes it names are described too."""
         try:
             return self._annotated(tp, names)
-        except Exception as error:  # noqa: BLE001 - an annotation may raise anything; go on with the rest
+        except Exception as error:  # noqa: BLE001 - an annotation may raise anything; continue with the rest
             return f"{_class_of(tp).__name__} ({type(error).__name__})"
 
     def _annotated(self, tp: Any, names: Mapping[str, Any]) -> str:
@@ -225,7 +225,7 @@ class _Survey:
             return "…"
         try:
             return self._value(thing, depth)
-        except Exception as error:  # noqa: BLE001 - the user's objects may raise anything; go on with the rest
+        except Exception as error:  # noqa: BLE001 - the user's objects may raise anything; continue with the rest
             return f"{_class_of(thing).__name__} ({type(error).__name__})"
 
     def _value(self, thing: Any, depth: int) -> str:

@@ -108,7 +108,7 @@ class Waiting:
             return WorkflowUnknownError(
                 f"{said}, and this app's own does not: give it the workflow in workflows=[…], and declare it before "
                 "the app is opened. "
-                "The instance is kept, and a worker that knows it goes on with it",
+                "The instance is kept, and a worker that knows it continues it",
                 instance_id=row.instance_id,
                 reason=reason,
             )

@@ -385,7 +385,7 @@ class Romancy(Instances):
         """
         check_if_exists(if_exists)
         if if_exists == "refuse":
-            raise UsageError("signal_with_start sends the signal to what is there: if_exists='refuse' is for start")
+            raise UsageError("signal_with_start signals an existing instance: if_exists='refuse' is for start")
         handle, raw, delay = self._prepare(call)
         store = self._to_write("signal_with_start", handle.instance_id)
         plain = signal_message(handle.instance_id, event, data, key, id)

@@ -201,7 +201,7 @@ class WorkflowChannel(Generic[T]):
         if mode is None:
             raise UsageError(
                 f"the workflow has not subscribed to channel {self.name!r} and would wait in vain: `await "
-                "channel.subscribe()` first, or receive(direct=True) what is sent to this instance alone"
+                "channel.subscribe()` first, or receive(direct=True) messages for this instance alone"
             )
         wait = self._commands.await_channel(self.name, mode, timeout=limit)
         while True:

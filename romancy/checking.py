@@ -72,7 +72,7 @@ async def check_open(
     workflow_name: str | None = None,
     progress: Callable[[Check], None] | None = None,
 ) -> Check:
-    """Replay every open instance with these workflows. Instances that end or are removed meanwhile are left out."""
+    """Replay every open instance with these workflows. Instances that end or vanish meanwhile are left out."""
     check = Check()
     registry = Registry.collect(workflows.values())
     async for row in _open_rows(store, workflow_name):

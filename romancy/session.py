@@ -135,7 +135,7 @@ async def _leave(part: AbstractAsyncContextManager[None]) -> None:
 
 
 async def undo(part: AbstractAsyncContextManager[None]) -> None:
-    """Leave a savepoint, and undo what was done in it."""
+    """Leave a savepoint, and undo its writes."""
     undone = _UndoneError()
     try:
         await part.__aexit__(_UndoneError, undone, None)

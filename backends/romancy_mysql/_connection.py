@@ -252,7 +252,7 @@ class Wire(aiomysql.Connection):
             self._stream = self._writer
 
     async def _process_auth(self, plugin_name: bytes, auth_packet: object) -> object:
-        """Refuse to send the password in clear over an unencrypted connection, whoever asks for it."""
+        """Refuse to send the password in clear over an unencrypted connection."""
         if plugin_name == b"mysql_clear_password" and not self._secure:
             raise StorageConfigurationError(
                 f"{self.settings.where}: the server asks for the password in clear text; add tls=require to the URL"

@@ -33,11 +33,11 @@ _LONG = 0.1
 _FROZEN = 1.0
 """A delay in seconds that only a stopped process explains."""
 _TOO_LONG = (
-    "session: it has held the file for {limit:g} s, in which nobody else could write, and was rolled back; "
-    "await what is slow before the session, or raise session_limit in the storage URL"
+    "session: it has held the file for {limit:g} s, blocked all other writers, and was rolled back; "
+    "await slow work before the session, or raise session_limit in the storage URL"
 )
 _STOPPED = (
-    "session: its process was stopped for {late:.0f} s while it held the file, in which nobody else could write, and "
+    "session: its process was stopped for {late:.0f} s while it held the file and blocked all other writers, and "
     "it was rolled back; it can be opened again"
 )
 
@@ -210,8 +210,8 @@ class Turn:
     def _report(self, seconds: float) -> None:
         if seconds > _LONG:
             _log.warning(
-                "%s: a session held the file for %.0f ms, in which nobody else could write; "
-                "open sessions last, after what is slow",
+                "%s: a session held the file for %.0f ms and blocked all other writers; "
+                "open sessions last, after slow work",
                 self._shared.path,
                 seconds * 1000,
             )
@@ -223,7 +223,7 @@ def _stopped(late: float) -> Reason:
 
 
 class _Request:
-    """A request to a turn, and the caller who waits for the answer."""
+    """A request to a turn, and the caller that waits for the answer."""
 
     def __init__(self, action: Callable[[], Any], loop: asyncio.AbstractEventLoop) -> None:
         self._action = action

@@ -49,7 +49,7 @@ commits into an existing file are a fifth faster than those that extend it.
 
 
 class Job:
-    """Work for one transaction, repeatable until it is committed, and the caller who waits for its result."""
+    """Work for one transaction, repeatable until it is committed, and the caller that waits for its result."""
 
     __slots__ = ("careful", "error", "future", "gate", "loop", "result", "sql", "touched", "weight", "work")
 
@@ -83,7 +83,7 @@ class Job:
 
 
 class Writer:
-    """Writes everything that this process writes to one file, one transaction at a time."""
+    """Makes all writes of this process to one file, one transaction at a time."""
 
     def __init__(
         self, path: Path, *, lock_timeout: float, stop: threading.Event, tell: Callable[[set[str] | None], None]

@@ -57,7 +57,7 @@ async def terminate(reason: str, **options: Any) -> None:
 )
 @running
 async def retry(unsure: Literal["done", "undone"] | None, **options: Any) -> None:
-    """Let a failed workflow go on from its failure."""
+    """Let a failed workflow continue from its failure."""
     await act_on(Action("retry", (Status.FAILED,), lambda desk, one, _: desk.retry(one, unsure=unsure)), **options)
 
 
@@ -76,7 +76,7 @@ async def resume(**options: Any) -> None:
 @click.option("--older-than", type=DURATION, metavar="AGE", help="Only what ended longer ago, as in 30d or 12h.")
 @running
 async def purge(older_than: timedelta | None, **options: Any) -> None:
-    """Remove ended workflows with everything that bears their ids."""
+    """Remove ended workflows with all data under their ids."""
     if older_than is not None and options["instance_id"] is not None:
         raise click.UsageError("--older-than goes with a filter, not with an ID")
     if older_than is not None and not (options["where"] or options["workflow"] or options["status"]):

@@ -17,6 +17,6 @@ def confirm(question: str) -> None:
         if sys.stdin.isatty():
             raise
         click.echo(err=True)
-        raise click.ClickException("nothing was done: nobody answered; --yes answers for you") from None
+        raise click.ClickException("nothing was done: there was no answer; --yes answers for you") from None
     if not agreed:
         raise click.ClickException("nothing was done")

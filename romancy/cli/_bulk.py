@@ -214,7 +214,7 @@ class _Run:
 
     def _stopped(self) -> None:
         if self._met:
-            say(f"{self._action.verb} stopped after {many(self._met, 'instance')}; give the command again to go on")
+            say(f"{self._action.verb} stopped after {many(self._met, 'instance')}; run the command again to continue")
 
     async def _act(self, one: Instance) -> object:
         if self._action.as_found and changed_at(one) > self._asked_at:

@@ -48,7 +48,7 @@ def conformance(url: str | None, given: str | None, more: tuple[str, ...]) -> in
     say("the tests write to this database and do not clean up after themselves")
     with tempfile.TemporaryDirectory() as folder:  # the settings of a surrounding project must not apply
         command = [sys.executable, "-m", "pytest", "--rootdir", folder, "-c", os.devnull, "-p", "no:cacheprovider"]
-        # The URL may hold a password, and everybody can read the arguments of a process.
+        # The URL may hold a password, and other users can read the arguments of a process.
         url_alone = {"PYTEST_ADDOPTS": shlex.join(["--storage-url", target])}
         environment = os.environ | url_alone | {"HYPOTHESIS_STORAGE_DIRECTORY": folder}
         asked = [*command, "--pyargs", _SUITE, "-q", *more]

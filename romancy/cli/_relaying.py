@@ -91,7 +91,7 @@ async def _relay(target: str, grace: float) -> None:
 )
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="List at most so many.")
 @click.option("--requeue", is_flag=True, help="Send again what failed, was invalid or expired, or was published.")
-@click.option("--purge", is_flag=True, help="Remove what was published, or what --state names.")
+@click.option("--purge", is_flag=True, help="Remove published events, or those that --state names.")
 @click.option("--older-than", type=DURATION, metavar="AGE", help="With --purge: what ended longer ago, as in 30d.")
 @click.option("--yes", is_flag=True, help="Do not ask before --requeue and --purge act on many.")
 @json_option

@@ -100,7 +100,7 @@ async def _read_child(open_desk: Desk, instance_id: str, parent_id: str) -> _Nod
     """A child, or the reason why it cannot be shown. The parent is shown in any case."""
     try:
         child = await _read(open_desk, instance_id)
-        return child if child.row.parent == parent_id else "the instance with this id is another one's, or nobody's"
+        return child if child.row.parent == parent_id else "the instance with this id has another parent, or none"
     except InstanceNotFoundError:
         return "this instance has been removed"
     except (CodecError, HistoryCorruptError, HistoryVersionError) as error:

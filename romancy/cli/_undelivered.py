@@ -41,8 +41,8 @@ class Choice(NamedTuple):
 @click.option("--key", metavar="KEY", help="Only events with this key; goes with --type.")
 @click.option("--channel", metavar="NAME", help="Only messages of this channel.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="List at most so many.")
-@click.option("--send", is_flag=True, help="Look again for somebody who waits for them.")
-@click.option("--purge", is_flag=True, help="Remove all that is older than --older-than and nobody waits for.")
+@click.option("--send", is_flag=True, help="Look for receivers again.")
+@click.option("--purge", is_flag=True, help="Remove all messages older than --older-than without a waiting receiver.")
 @click.option("--older-than", type=DURATION, metavar="AGE", help="With --purge: how old, as in 7d.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
@@ -111,12 +111,12 @@ async def _send(router: Router, chosen: Choice) -> None:
             sent, more = sent + dispatched.delivered, dispatched.more
             for address, reason in dispatched.held_up.items():
                 say(f"{address}: {reason}")
-    say(f"{many(sent, 'message')} sent to those who wait")
+    say(f"{many(sent, 'message')} sent to waiting receivers")
 
 
 async def _purge(store: Store, age: timedelta, *, yes: bool) -> None:
     if not yes:
-        confirm("nobody has got these messages; remove those that nobody waits for?")
+        confirm("these messages have not been received; remove those without a waiting receiver?")
     before = (await store.census()).now - round(age.total_seconds() * 1_000_000)
     count = gone = await store.router.expire(before, limit=_AT_ONCE)
     while gone:

@@ -1,8 +1,8 @@
 """Tracks calls of activities and child workflows that were made and not awaited. A run must not lose one.
 
-A call is a coroutine: until somebody awaits it, nothing has happened. The run keeps each call from the moment it is
-made until it begins. Once the body has ended, no code awaits a call that is still kept, unless a task holds it. The
-time of a garbage collection has no influence on this (decision 0030).
+A call is a coroutine: until it is awaited, nothing has happened. The run keeps each call from the moment it is made
+until it begins. Once the body has ended, no code awaits a call that is still kept, unless a task holds it. The time of
+a garbage collection has no influence on this (decision 0030).
 """
 
 from __future__ import annotations

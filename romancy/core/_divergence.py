@@ -49,7 +49,7 @@ _WORDS: Final[Mapping[type[ev.LogEvent], Callable[[Any], str]]] = {
     ev.WorkflowCancelled: lambda _: "end by cancellation",
     ev.WorkflowContinued: lambda e: f"continuation as run {e.run}",
     ev.WorkflowAbandoned: lambda _: "end without the code",
-    ev.WorkflowCaughtUp: lambda _: "acting late upon what was put off",
+    ev.WorkflowCaughtUp: lambda _: "acting late on deferred inputs",
     ev.WorkflowStarted: lambda e: f"start of {e.workflow}",
 }
 

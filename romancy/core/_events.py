@@ -305,7 +305,7 @@ class ActivityCancelRequested(Command, frozen=True, tag=True, omit_defaults=True
 class TimerStarted(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
     """A delay inside the workflow: `when` in the run's own seconds, exactly; `due` in µs since the epoch.
 
-    A sleep has a `delay`, a limit has none: a retry remembers a sleep and begins a limit anew.
+    A sleep has a `delay`, a limit has none: a retry remembers a sleep and restarts a limit.
     """
 
     id: str

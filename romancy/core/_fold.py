@@ -113,7 +113,7 @@ class State:
         return None if definition is None or definition.undo is None else definition
 
     def apply(self, event: ev.LogEvent) -> None:
-        """Apply one event. Raises HistoryCorruptError when it cannot follow what came before."""
+        """Apply one event. Raises HistoryCorruptError when the event cannot follow the ones before."""
         try:
             _RULES[type(event)](self, event)
         except KeyError as error:

@@ -36,7 +36,7 @@ class Recall:
         self._count = 0
 
     def follow(self, event: ev.LogEvent) -> None:
-        """Take in one event of a former run. Raises HistoryCorruptError when it cannot follow what came before."""
+        """Take in one event of a former run. Raises HistoryCorruptError when the event cannot follow there."""
         if self.started is None and not isinstance(event, ev.WorkflowStarted):
             return  # belongs to the run that continued as the first of these: the same commit holds its end
         rule = self._rules.get(type(event))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Auth", "LastingToken", "OneTimeToken", "Visitor", "admitted", "anyone", "check_hook", "local"]
 
 Auth: TypeAlias = "Callable[[Request], Any]"
-"""Gets the request. It returns who asks, as a name (for the audit log) or a `Visitor`, or nothing, or raises.
+"""Gets the request. It returns the visitor, as a name (for the audit log) or a `Visitor`, or nothing, or raises.
 
 It may be `async`.
 """

@@ -82,7 +82,7 @@ async def over_time(
 
 
 def _completed(found: Trend, counted: Mapping[tuple[str, Status, int], int], rolled: int) -> Trend:
-    """The trend with what was counted, where that is more: in the spans before `rolled`, which were over by then."""
+    """The trend, with the rollup's counts if they are larger: for the spans that ended before `rolled`."""
     upto = {status: min(first, rolled) for status, first in found.whole_from.items()}
     statuses = {key: number for key, number in found.statuses.items() if key[1] >= upto.get(key[0], 0)}
     for (_, status, span), number in counted.items():

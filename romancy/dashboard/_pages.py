@@ -28,7 +28,7 @@ _DONE: Final = {
     "signal": "The event was sent.",
     "cancel": "The instance was asked to stop.",
     "terminate": "The instance was ended.",
-    "retry": "The instance goes on from its failure.",
+    "retry": "The instance continues from its failure.",
     "resume": "The instance is tried again.",
     "purge": "The instance was removed.",
 }

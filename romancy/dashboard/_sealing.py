@@ -54,7 +54,7 @@ class Sealing:
             raise _refusal()
 
     def forget(self) -> None:
-        """Begin anew: the database may be another one."""
+        """Start again: the database may be another one."""
         self._met, self._looks_at = False, 0.0
 
 

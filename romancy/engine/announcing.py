@@ -22,7 +22,7 @@ logger = get_logger("romancy.engine")
 
 
 class Announcer:
-    """The hooks that are asked for headers, or told what was sent."""
+    """The hooks that are asked for headers or want reports of sends."""
 
     def __init__(self, hooks: Sequence[Hook]) -> None:
         self._hooks = hooks
@@ -43,7 +43,7 @@ class Announcer:
             try:
                 added = hook.sending(sending)
                 if added:
-                    carried.update(headers_of({**carried, **added}, f"what is sent by hook {type(hook).__qualname__}"))
+                    carried.update(headers_of({**carried, **added}, f"headers of hook {type(hook).__qualname__}"))
             except Exception as error:  # noqa: BLE001 - an error of a hook affects nothing else
                 say_hook_failed(hook, f"a {kind} of {name}", error, to)
         return sending

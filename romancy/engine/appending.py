@@ -1,4 +1,4 @@
-"""The append that follows from an activation: its log row, and everything that is written with it."""
+"""The append that follows from an activation: its log row, and everything written with it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def append_of(
     anew: bool,
     announces: Observer | None,
 ) -> Append:
-    """The append of an activation, with what the ended attempts (`ports`) leave. `anew`: another run has begun.
+    """The append of an activation, with what ended attempts (`ports`) leave. `anew`: another run has begun.
 
     `announces` asks hooks about what it sends.
     """

@@ -154,7 +154,7 @@ class _ReadingStore:
 
 
 class _CodingStore(_ReadingStore):
-    """Seals what is written as well.
+    """Seals payloads when they are written, too.
 
     When an instance is refused, its row records which codecs the worker had: a worker with other codecs may succeed
     with the same code.

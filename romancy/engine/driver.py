@@ -429,7 +429,7 @@ class Driver:
                 self.attempts.start(live, effect)
 
     def resume(self, live: Live, inputs: Sequence[Given] = (), mailbox: Mailbox | None = None) -> None:
-        """After a replay, carry out what the run still waits for and feed what arrived meanwhile.
+        """After a replay, carry out what the run still waits for and feed inputs that arrived meanwhile.
 
         Timers that fell due and messages that arrived meanwhile are fed together, in the order of their times.
         """

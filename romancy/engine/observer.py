@@ -87,7 +87,7 @@ class Observer:
     # ── reports of the engine ───────────────────────────────────────────────────────────────────────────────────
 
     def taken_up(self, live: Live) -> None:
-        """Note that a run was brought back from its log."""
+        """Record that a run was brought back from its log."""
         if live.run.resumable and live.run.state.parked is None:
             self._fresh.add(live.instance_id)
         self._waits.taken_up(live)

@@ -20,7 +20,7 @@ _OUTWARD = (StartChild, CancelChild, Publish, Send, SendOnChannel, LeaveChannel)
 
 
 def continue_as_new(live: Live, activation: Activation) -> Activation:
-    """The activation extended to the first wait of the following run. The instance goes on with that run."""
+    """The activation extended to the first wait of the following run. The instance continues with that run."""
     events, outward = list(activation.events), [e for e in activation.effects if isinstance(e, _OUTWARD)]
     following = activation
     while following.successor is not None:

@@ -176,7 +176,7 @@ def _result() -> dict[str, Any]:
 
 
 def _progress() -> dict[str, Any]:
-    last = _parameter("last-event-id", "header", {"type": "string"}, "go on behind this event")
+    last = _parameter("last-event-id", "header", {"type": "string"}, "continue after this event")
     operation = _of_instance("Reports, steps and the end, as they come", {200: None}, last)
     operation["responses"]["200"] = {
         "description": "server-sent events: report, step, end, error",

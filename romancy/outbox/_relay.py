@@ -17,7 +17,7 @@ __all__ = ["Relay"]
 
 _RETRY: Final = RetryPolicy(300, 1.0, 2.0, 300.0, jitter=0.3)
 _MARGIN: Final = 15.0
-"""Seconds that a claim lasts longer than an attempt may, for what comes before and after it."""
+"""Seconds by which a claim outlasts an attempt, for the steps before and after it."""
 
 
 class Relay:

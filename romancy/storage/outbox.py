@@ -179,8 +179,8 @@ class Outbox(Protocol):
     ) -> int:
         """Make up to `limit` finished messages of these states, and of these ids if given, pending and due again.
 
-        Their attempts begin anew, and their age counts from now. They keep their ids and, before what is still pending
-        of their keys, their order.
+        Their attempts begin again, and their age counts from now. They keep their ids and their order, and precede the
+        pending messages of their keys.
         """
         ...
 

@@ -231,7 +231,7 @@ class Router(Protocol):
         ...
 
     async def interests(self, address: str, /) -> list[tuple[Owner, Interest]]:
-        """Everybody that is interested in an address, the longest registered first (then by owner and interest id)."""
+        """The interests in an address, the longest registered first (then by owner and interest id)."""
         ...
 
     async def give_back(self, owner: Owner, delivery_ids: Sequence[str], /) -> int:
@@ -252,7 +252,7 @@ class Router(Protocol):
         ...
 
     async def kept(self, *, address: str | None = None, after: str = "", limit: int = 100) -> list[KeptMessage]:
-        """A page of messages that nobody has got, by message id.
+        """A page of undelivered messages, by message id.
 
         It exceeds the limit where the last message has several places: the next page begins behind its id.
         """

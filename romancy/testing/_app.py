@@ -81,8 +81,7 @@ class TestApp(Romancy):
     ) -> None:
         """`now` is the time at the beginning: without it, the time of the machine.
 
-        With a `relay`, its sender gets what was published, and the pause before it gets an event again is one of the
-        test's time.
+        With a `relay`, its sender gets published events, and pauses before a retry are in the test's time.
         """
         self._clock = StandingClock(_microseconds(datetime.now(UTC) if now is None else now))
         self._database = Database(self._clock.now)
@@ -312,7 +311,7 @@ class TestApp(Romancy):
         return told
 
     def _say_what_is_open(self) -> None:
-        logger.warning("the test waits, and nothing is due: nothing happens any more unless somebody sends something")
+        logger.warning("the test waits, and nothing is due: nothing will happen unless the test sends something")
 
 
 def _definition(activity: object) -> Any:

@@ -24,7 +24,7 @@ __all__ = ["Histories", "pytest_addoption", "romancy_app", "romancy_histories"]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("romancy testing")
-    group.addoption("--record-histories", action="store_true", help="write the files of romancy_histories anew")
+    group.addoption("--record-histories", action="store_true", help="write the files of romancy_histories again")
 
 
 @pytest.fixture

@@ -112,5 +112,5 @@ def test_an_outage_says_how_many_were_acted_on(
         asyncio.run(act_on(Action("cancel", (Status.WAITING,), act), **OPTIONS, yes=True))
 
     printed = capsys.readouterr()
-    assert "cancel stopped after 59 instances; give the command again to go on" in printed.err
+    assert "cancel stopped after 59 instances; run the command again to continue" in printed.err
     assert 59 == len(printed.out.splitlines())

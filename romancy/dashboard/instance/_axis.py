@@ -91,7 +91,7 @@ class Axis:
 
     @property
     def ticks(self) -> list[Tick]:
-        """Lines at round times, in what was not cut."""
+        """Lines at round times, outside of the cut stretches."""
         made: list[Tick] = []
         last = -_APART
         for tick in self._lines():

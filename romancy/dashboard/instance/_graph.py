@@ -1,4 +1,4 @@
-"""The graph of what was executed, from the order of requests and ends in the log. Pure.
+"""The graph of executed steps, from the order of requests and ends in the log. Pure.
 
 A request follows the events that the run answered with it: the end of one step leads to the next one, and steps that
 ended one after the other, with no request between, are joined, as the run had awaited them together.

@@ -177,7 +177,7 @@ async def state(request: Request, store: Store, row: InstanceRow) -> dict[str, A
 
 
 async def graph(request: Request, store: Store, row: InstanceRow) -> dict[str, Any]:
-    """The graph of what was executed."""
+    """The graph of executed steps."""
     start = await _start(request, store, row)
     window, folded, beyond = await _steps(store, row, start)
     steps = [step for step in folded.steps if step.place >= start]

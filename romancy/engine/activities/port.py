@@ -261,7 +261,7 @@ class Port:
             try:
                 await manager.__aexit__(None, None, None)
             except Exception as error:  # noqa: BLE001 - whatever the driver raises
-                # A lost connection has rolled back. The end of the attempt is reported all the same.
+                # A lost connection has rolled back. The end of the attempt is still reported.
                 logger.warning(
                     "activity %s: its session could not be closed: %s", self._effect.name, error, extra=self._about()
                 )

@@ -177,7 +177,7 @@ class Attempts:
         if attempt.ending or live.attempts.get(attempt.id) is not attempt:
             return
         logger.warning(
-            "instance %s: %s was cancelled %.0f s ago and still runs; its workflow goes on without its outcome",
+            "instance %s: %s was cancelled %.0f s ago and still runs; its workflow continues without its outcome",
             live.instance_id, attempt.id, _LAST_WORD, extra=about(live, attempt.id, attempt.effect.attempt),
         )  # fmt: skip
         self._cancelled(live, attempt.id, unknown=True)

@@ -31,7 +31,7 @@ def refuse_to_wait(store: Store, what: str, instance_ids: Iterable[str] = ()) ->
     if waits_in_vain(store):
         raise UsageError(
             f"app.{what} in an activity whose session is open would wait for that session for ever: "
-            f"{store.capabilities.name} lets nobody else write meanwhile. Give the session to calls that take one "
+            f"{store.capabilities.name} excludes all other writers until then. Give the session to calls that take one "
             "(session=…); make others before the session is opened, or in an activity of their own"
         )
     attempt = _holder()

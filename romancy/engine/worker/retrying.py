@@ -69,7 +69,7 @@ async def opening_of_retry(
     if doubts:
         raise UsageError(
             f"instance {row.instance_id!r} cannot be retried before you have looked: the compensation of "
-            f"{', '.join(doubts)} failed for good, or was cut off, and nobody knows whether what was done stands. Say "
+            f"{', '.join(doubts)} failed for good, or was cut off, and it is unknown whether its work stands. Say "
             "unsure='done' if it does, or unsure='undone' if it does not"
         )
     retried = recall.retried(at=max(now, row.updated_at), unsure=unsure, gone=tuple(gone), by=by)

@@ -135,9 +135,9 @@ class Watchdog:
     def _tell(self) -> None:
         # There is no other way to see what another thread is doing.
         frame = sys._current_frames().get(self._watched)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        stack = "".join(traceback.format_stack(frame)) if frame is not None else "nobody knows what"
+        stack = "".join(traceback.format_stack(frame)) if frame is not None else "an unknown call"
         logger.warning(
-            "the event loop has been blocked for more than %g s: nothing else goes on here meanwhile. Make the call "
+            "the event loop has been blocked for more than %g s: nothing else runs in this process. Make the call "
             "below await, put it into an activity that is a plain `def`, or allow more with warn_when_blocked=.\n%s",
             self._patience,
             stack,

@@ -100,7 +100,7 @@ def open_before_the_request(**_: object) -> None:
     except UsageError:
         pass  # a view that needs the app gets the error; other views work, as in tests on a database in memory
     except RomancyError as error:
-        logger.warning("the app of this process cannot be opened, and this request goes on without it: %s", error)
+        logger.warning("the app of this process cannot be opened, and this request continues without it: %s", error)
 
 
 def _check_no_transaction(said: Chosen) -> None:

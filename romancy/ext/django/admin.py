@@ -34,7 +34,7 @@ _MOST_ENTRIES: Final = 1000
 
 @admin.register(Instance)
 class InstanceAdmin(Admin):
-    """Reads through the app of this process. Who may look has the permission `romancy.view_instance`."""
+    """Reads through the app of this process. Visitors need the permission `romancy.view_instance`."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002 - nobody may
         return False

@@ -49,7 +49,7 @@ UNCOMPENSATED: Final = "romancy.uncompensated"
 ERROR: Final = "error.type"
 
 ATTRIBUTES: Final = (
-    Attribute(INSTANCE, "the instance; of what is sent, the instance that sends it"),
+    Attribute(INSTANCE, "the instance; for a sending, the instance that sends"),
     Attribute(WORKFLOW, "the workflow", label=True),
     Attribute(RUN, "1, and one more after each `recur` and each retry"),
     Attribute(STATUS, "how the workflow ended", label=True),
@@ -60,7 +60,7 @@ ATTRIBUTES: Final = (
     Attribute(COMPENSATES, "the id of the activity that a compensation undoes"),
     Attribute(NEXT_ATTEMPT, "when the next attempt begins"),
     Attribute(WORKER, "the worker that ran it"),
-    Attribute(KIND, "what is sent: `start`, `signal`, `send`, `message` or `publish`", label=True),
+    Attribute(KIND, "the kind of the sending: `start`, `signal`, `send`, `message` or `publish`", label=True),
     Attribute(TARGET, "the instance that it is sent to"),
     Attribute(EVENT, "the type of the event, or the channel"),
     Attribute(WAIT, "the wait in the log"),
@@ -75,7 +75,7 @@ METRICS: Final = (
     Metric("romancy.activity.retries", "counter", "{attempt}", "attempts that failed and are made again", (ACTIVITY,)),
     Metric("romancy.workflow.duration", "histogram", "s", "the time that a run took", (WORKFLOW, STATUS)),
     Metric("romancy.workflow.stuck", "counter", "{instance}", "instances that became stuck", (WORKFLOW,)),
-    Metric("romancy.sent", "counter", "{message}", "what was started, signalled, sent and published", (KIND,)),
+    Metric("romancy.sent", "counter", "{message}", "starts, signals, events and messages sent", (KIND,)),
     Metric("romancy.commit.duration", "histogram", "s", "the time that a batch of writes took"),
     Metric("romancy.lease.lost", "counter", "{lease}", "leases that a worker could not renew in time"),
     Metric("romancy.instances", "gauge", "{instance}", "open instances by status, each up to a limit", (STATUS,)),

@@ -175,7 +175,7 @@ class Pool(Generic[C]):
         self._free += 1
 
     def _close_idle(self, connection: C) -> None:
-        """Close it, and keep its place until then if nobody has it already."""
+        """Close the connection, and hold its place until then if no caller holds it already."""
         if self._free:
             self._free -= 1
             self._after(self._close_and_free(connection))

@@ -132,7 +132,7 @@ def test_where_nobody_can_answer_nothing_is_done(url: str, romancy: Command) -> 
     answer = romancy("outbox", "--requeue")
 
     assert answer.code == 1
-    assert "nothing was done: nobody answered; --yes answers for you" in answer.err
+    assert "nothing was done: there was no answer; --yes answers for you" in answer.err
     assert "1 event" in romancy("outbox", "--requeue", "--yes").err
 
 

@@ -169,7 +169,7 @@ def test_an_instance_that_has_taken_the_id_of_a_child_is_not_shown_as_the_child(
     shown = record(romancy("show", "b-1", "--json").out)
 
     assert (1, 0) == (words.count("child packing:1 p-1: failed"), words.count("workflow packing started"))
-    assert "the instance with this id is another one's, or nobody's" in words
+    assert "the instance with this id has another parent, or none" in words
     assert [] == children(shown)
 
 

@@ -98,7 +98,7 @@ def test_what_a_crash_left_undone_is_sent_at_once(url: str, romancy: Command) ->
         async with Romancy(url, workflows=[takes]) as app:
             return await app.handle("t-1", takes).result(timeout=60)
 
-    assert ["1 message sent to those who wait", "0 messages sent to those who wait"] == answers
+    assert ["1 message sent to waiting receivers", "0 messages sent to waiting receivers"] == answers
     assert left.startswith("m-o-2\n    event paid, key o-2, ")
     assert len(left.splitlines()) == 2
     assert asyncio.run(received()) == 5
@@ -126,7 +126,7 @@ def test_what_cannot_be_sent_is_said_with_the_reason(url: str, romancy: Command)
     assert said.code == 0
     reason, count = said.err.strip().splitlines()
     assert reason.startswith("k/4/paid/o-1: the conditions of an interest cannot be read")
-    assert count == "1 message sent to those who wait"
+    assert count == "1 message sent to waiting receivers"
 
 
 def test_old_ones_are_removed_when_it_is_confirmed(url: str, romancy: Command) -> None:
