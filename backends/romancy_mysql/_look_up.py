@@ -34,9 +34,9 @@ __all__ = ["FAR", "NEAR", "SMALL", "about_how_many", "look_up"]
 SMALL: Final = 50_000
 """A table of fewer rows is never scanned: even if it is not in the server's memory, its rows come within seconds."""
 NEAR: Final = (512, 32)
-"""The first part of the rows that each index reads; more follow if these show that the page will be full."""
+"""Each index first reads one in 512 of all rows; then one in 32, if these rows show that the page will be full."""
 FAR: Final = 16
-"""If every index leads to a smaller part of the table than this, all are followed to their ends.
+"""If no index leads to one in 16 of all rows, all indexes are followed to their ends.
 
 A scan reads a row in a fifteenth of the time that a look-up takes from the disk, and in a seventh of that from memory.
 """

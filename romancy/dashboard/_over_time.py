@@ -82,7 +82,7 @@ async def over_time(
 
 
 def _completed(found: Trend, counted: Mapping[tuple[str, Status, int], int], rolled: int) -> Trend:
-    """The trend, with the rollup's counts if they are larger: for the spans that ended before `rolled`."""
+    """The trend, with the rollup's counts for spans before `rolled` that the trend does not count completely."""
     upto = {status: min(first, rolled) for status, first in found.whole_from.items()}
     statuses = {key: number for key, number in found.statuses.items() if key[1] >= upto.get(key[0], 0)}
     for (_, status, span), number in counted.items():

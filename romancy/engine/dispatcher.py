@@ -31,7 +31,7 @@ logger = get_logger("romancy.engine")
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 5.0
 _LONGEST_PAUSE_OF_ONE: Final = 60.0
-"""Pauses between retries of a dispatch that fails although the database answers."""
+"""The longest pause before the retry of an address that fails although the database answers."""
 _LONGEST_GOODBYE: Final = 5.0
 _LOOKS: Final = (0.02, 0.1, 0.5, 2.0)
 _AT_ONCE: Final = 200

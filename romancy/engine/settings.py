@@ -48,4 +48,4 @@ class Settings:
         self.clock: DatabaseClock | None = None
         """The clock of a test; None: the worker makes its own."""
         self.stage: Stage | None = None
-        """A test's replacement for the call of a function. None: the function itself is called."""
+        """A test's way to make attempts. None: attempts call their functions."""

@@ -92,7 +92,7 @@ async def a_few_turns() -> None:
 @pytest.fixture
 def endless(monkeypatch: pytest.MonkeyPatch) -> None:
     """A postponed claim waits longer than a test takes on a busy machine."""
-    monkeypatch.setattr("romancy.engine.worker.claims._PAUSE_WITH_PEERS", 3600.0)
+    monkeypatch.setattr("romancy.engine.worker.claims._PAUSE_WHEN_BUSY", 3600.0)
 
 
 @asynccontextmanager

@@ -51,7 +51,7 @@ class Tools(NamedTuple):
     errors: frozenset[str] = frozenset()
     """Names of the exception types that a workflow can catch by their own class."""
     stage: Stage | None = None
-    """A test's replacement for the call of the function. None: the function itself is called."""
+    """A test's way to make attempts. None: attempts call their functions."""
     announces: Observer | None = None
     """Asks hooks for headers of what activities send. None: no hook adds any."""
 

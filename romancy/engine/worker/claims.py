@@ -29,7 +29,7 @@ _SHARE: Final = 50
 _LARGEST_SHARE: Final = 200
 _FEW: Final = 5
 _SOON: Final = 0.02
-_PAUSE_WITH_PEERS: Final = 0.25
+_PAUSE_WHEN_BUSY: Final = 0.25
 _IN_VAIN: Final = 0.05
 _ENOUGH: Final = 25
 _PAUSE_PER_LIVE: Final = 0.0001
@@ -119,7 +119,7 @@ class Claiming:
             self.look()
         elif self._has_enough():
             self._postponed = True
-            self._look_in(_PAUSE_WITH_PEERS)
+            self._look_in(_PAUSE_WHEN_BUSY)
         elif self._has_peers():
             self._look_in(max(0.0, self._in_vain_until - asyncio.get_running_loop().time()))
         else:
@@ -219,7 +219,7 @@ class Claiming:
             self._due_look = self._clock.call_at(work.next_due, self.look)
         elif work.next_due is not None:
             # The instance is due but was not claimed: another worker is about to take it, or there is no room here.
-            self._look_in(_SOON if limit else _PAUSE_WITH_PEERS)
+            self._look_in(_SOON if limit else _PAUSE_WHEN_BUSY)
 
     def _claim_limit(self, now: float) -> int:
         """The number of instances to claim: all that there is room for, or with peers those that can run at once.
@@ -250,11 +250,11 @@ class Claiming:
             self.look()
             return
         attempts = self._driver.attempts
-        pause = len(self._driver.live) * _PAUSE_PER_LIVE if attempts.spare > 0 else _PAUSE_WITH_PEERS
-        self._leaves_work_until = asyncio.get_running_loop().time() + min(pause, _PAUSE_WITH_PEERS)
+        pause = len(self._driver.live) * _PAUSE_PER_LIVE if attempts.spare > 0 else _PAUSE_WHEN_BUSY
+        self._leaves_work_until = asyncio.get_running_loop().time() + min(pause, _PAUSE_WHEN_BUSY)
         if attempts.spare <= 0:
             attempts.call_when_relieved(self._slots_are_free)
-        self._look_in(min(pause, _PAUSE_WITH_PEERS))
+        self._look_in(min(pause, _PAUSE_WHEN_BUSY))
 
     def _slots_are_free(self) -> None:
         self._leaves_work_until = 0.0

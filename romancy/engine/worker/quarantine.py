@@ -54,7 +54,7 @@ _ALIVE: Final = 1.0
 _TIMES_LONGER: Final = 8
 """The time that a worker has to live without the instance, as a multiple of the longest fatal trial."""
 _LONG_ENOUGH: Final = 120.0
-"""Upper bound on the seconds that a worker lives without the instance before a trial."""
+"""Upper bound on that time, in seconds."""
 
 
 class Evidence(NamedTuple):
@@ -139,7 +139,7 @@ class Quarantine:
         self._pause = pause
         self._clock = clock
         self._since = clock()
-        """The times since when this worker lives without the suspects that it holds back."""
+        """The time since when this worker lives without the suspects that it holds back."""
         self._tried_by: set[str] = set()
         """The incarnations of this worker that have begun a trial and did not die of it."""
         self._suspects: dict[str, tuple[Claimed, Mailbox | None, Evidence]] = {}
