@@ -134,7 +134,7 @@ class Time:
         leases = self._worker.leases
         if self._clock.now() - self._beaten_at > leases.worker.lease // 3:
             self._beaten_at = self._clock.now()
-            await leases.beat()  # the lease runs in real time, but other workers judge it by the database's time
+            await leases.renew()  # the lease runs in real time, but other workers judge it by the database's time
 
     async def advance(self, by: int, *, executing: bool) -> None:
         """Move by so many microseconds, with a stop at every due time on the way.

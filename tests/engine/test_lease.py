@@ -57,7 +57,7 @@ def leases(ward: Ward) -> Leases:
 async def lost_at(leases: Leases, monkeypatch: pytest.MonkeyPatch, time: int) -> list[str]:
     """Send heartbeats at that time; return the tokens of workers that may be taken over."""
     monkeypatch.setattr(lease, "boot_time", lambda: time)
-    assert await leases.beat()
+    assert await leases.renew()
     return [peer.token for peer in leases.lost()]
 
 
@@ -101,7 +101,7 @@ async def rival_at_each_beat(ward: Ward, leases: Leases, beats: list[int]) -> li
     """Return its rival after each heartbeat, while the other's counter has these values."""
     found: list[str | None] = []
     for ward.beat in beats:
-        assert await leases.beat()
+        assert await leases.renew()
         rival = leases.rival()
         found.append(None if rival is None else rival.token)
     return found

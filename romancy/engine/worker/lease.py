@@ -150,7 +150,7 @@ class Leases:
             self._beaten_at = max(sent, self._beaten_at or 0)
         return alive
 
-    async def beat(self, *, leaving: bool = False) -> bool:
+    async def renew(self, *, leaving: bool = False) -> bool:
         """Renew the lease by a heartbeat and look at the peers. False: this worker is dead and must drop everything."""
         sent = boot_time()
         pulse = await self._store.heartbeat(self.worker, leaving=leaving)

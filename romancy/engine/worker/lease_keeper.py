@@ -60,10 +60,10 @@ class LeaseKeeper:
 
     async def begin(self) -> None:
         """Register, and take over from dead workers. Raises UsageError when a worker with the same id is at work."""
-        await self.leases.beat()
+        await self.leases.renew()
         rival = self._rival()
         if rival is not None:
-            await self.leases.beat(leaving=True)
+            await self.leases.renew(leaving=True)
             raise rival
         await self._take_over()
 
@@ -79,7 +79,7 @@ class LeaseKeeper:
             if silent < self.leases.interval and pause == tick and not self.leases.lost():
                 continue
             try:
-                await self._beat()
+                await self._renew()
                 silent = 0.0
             except StorageUnavailableError as error:
                 logger.warning("no heartbeat: %s", error)
@@ -121,13 +121,13 @@ class LeaseKeeper:
             self._has_lapsed = True
             self._lapsed()
 
-    async def _beat(self) -> None:
+    async def _renew(self) -> None:
         """Send a heartbeat, and take over from dead workers."""
         self.watch()
-        if not await self.leases.beat():
+        if not await self.leases.renew():
             self._dead()
             self.leases = self._incarnate()
-            await self.leases.beat()
+            await self.leases.renew()
             self._has_lapsed = True
         if self._has_lapsed:
             self._has_lapsed = False
@@ -137,7 +137,7 @@ class LeaseKeeper:
         if rival is not None:
             self._given_up = True
             self._failed(rival)
-            await self.leases.beat(leaving=True)
+            await self.leases.renew(leaving=True)
             return
         self._alive()
         await self._take_over()

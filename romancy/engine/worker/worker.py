@@ -283,7 +283,7 @@ class Worker:
         await self.abandon()
         try:
             async with asyncio.timeout(_LONGEST_GOODBYE):
-                await self.leases.beat(leaving=True)
+                await self.leases.renew(leaving=True)
         except (StorageUnavailableError, DatabaseReplacedError, TimeoutError) as error:
             logger.warning("could not mark this worker as gone in the database: %s", error)
         unhush(self._settings.speaker)
