@@ -42,7 +42,7 @@ _THIRD = """
 @click.option("--keep", type=click.Path(path_type=Path), metavar="FILE", help="Keep the database in this file.")
 @click.option("--work", hidden=True, type=click.Choice(["silent", "answered"]), help="Be one of the workers.")
 def demo(keep: Path | None, work: str | None) -> None:
-    """Show how a process is killed half way and the next one continues.
+    """Kill a process half way, and let the next one continue.
 
     It needs only this command, and some seconds. The database is an SQLite file.
     """

@@ -402,7 +402,7 @@ async def test_a_relay_that_fails_is_told_of_and_begins_again(
     await relay.end(5.0)
 
     assert [one.state for one in box.settled] == [OutboxState.PUBLISHED]
-    assert [record.levelname for record in caplog.records if "begins again" in record.message] == ["ERROR"] * 2
+    assert [record.levelname for record in caplog.records if "is restarted" in record.message] == ["ERROR"] * 2
 
 
 async def test_a_relay_that_keeps_failing_ends_with_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
