@@ -101,7 +101,9 @@ async def test_patience_ends_with_an_error_that_says_what_to_do() -> None:
     pool = pool_of(Server(), 1, patience=0.01)
     held = await pool.take()
 
-    with pytest.raises(StorageUnavailableError, match=r"here: no connection became free within 0.01 s; raise pool_size"):
+    with pytest.raises(
+        StorageUnavailableError, match=r"here: no connection became free within 0.01 s; raise pool_size"
+    ):
         await pool.take()
 
     pool.give_back(held)
