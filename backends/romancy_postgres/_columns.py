@@ -23,6 +23,7 @@ __all__ = [
     "error_text",
     "index_rows",
     "log_columns",
+    "new_run_columns",
     "outbox_columns",
     "path_sets",
     "renewal_columns",
@@ -108,6 +109,19 @@ def renewal_columns(items: Iterable[Append]) -> list[list[object]]:
         [_projection_text(change.projection) for _, change in renewed],
         [None if change.index is None else index_paths(change.index) for _, change in renewed],
         [None if change.index is None else _members_text(change.index) for _, change in renewed],
+    ]
+
+
+def new_run_columns(items: Sequence[Append]) -> list[list[object]]:
+    """The columns of a new run in `append_effects`, one row for each append: null where none begins."""
+    runs = [change if (change := item.change) and change.run_from is not None else None for item in items]
+    indexes = [change and change.index for change in runs]
+    return [
+        [change and change.run_from for change in runs],
+        [change and change.input for change in runs],
+        [change and _projection_text(change.projection) for change in runs],
+        [None if index is None else index_paths(index) for index in indexes],
+        [None if index is None else _members_text(index) for index in indexes],
     ]
 
 

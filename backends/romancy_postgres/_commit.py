@@ -1,8 +1,9 @@
 """Commits: a batch is split by what its items carry, and each part is one statement or one transaction.
 
-Plain appends are one statement, starts are one, appends with a change are one. Only appends that send, deliver, start,
-route or renew need a transaction, of a fixed number of statements. The parts of a batch run concurrently, each on its
-own connection. Items do not affect each other: a fault that blocks or breaks a part is traced to its item.
+Plain appends are one statement, starts are one, appends with a change are one, and so are those that send, deliver,
+start, route or renew. Only if one of these delivers to what another starts or changes, or if a child cannot be created,
+they need a transaction, of a fixed number of statements. The parts of a batch run concurrently, each on its own
+connection. Items do not affect each other: a fault that blocks or breaks a part is traced to its item.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from romancy.storage.limits import check_batch, check_step
 from romancy.storage.records import Append, Outcome, Start
 from romancy.storage.sqlkit.portions import portions
 from romancy_postgres._columns import path_sets, set_columns
-from romancy_postgres._errors import DRIVER_ERRORS, LockedError, RefusedValueError
+from romancy_postgres._effects import entangled, renews, write_at_once
+from romancy_postgres._errors import DRIVER_ERRORS, LockedError, RefusedValueError, UnbornError
 from romancy_postgres._routes import routes_size
 from romancy_postgres._write import (
     ChildRefusedError,
@@ -100,7 +102,7 @@ class Commits:
                 starts.append(item)
             elif item.plain:
                 plain.append(item)
-            elif item.outbox or item.deliveries or item.starts or item.routes or _renews(item):
+            elif item.outbox or item.deliveries or item.starts or item.routes or renews(item):
                 effects.append(item)
             else:
                 changes.append(item)
@@ -161,6 +163,19 @@ class Commits:
     async def _effects(self, items: Sequence[Item], worker: str | None, wait: float | None) -> Outcomes:
         appends = cast("Sequence[Append]", items)
         await self.learn_sets(path_sets(start for item in appends for start in item.starts))
+        if entangled(appends):
+            return await self._by_several(appends, worker, wait)
+        try:
+            written = await self._send(lambda link: write_at_once(link, appends, worker), wait)
+        except UnbornError:
+            return await self._by_several(appends, worker, wait)
+        parents = [item for item in appends if item.starts and item.instance_id not in written.accepted]
+        others = [item for item in appends if item not in parents] if parents else appends
+        outcomes = await self._appended(others, worker, written)
+        return outcomes | await self._by_several(parents, worker, wait) if parents else outcomes
+
+    async def _by_several(self, appends: Sequence[Append], worker: str | None, wait: float | None) -> Outcomes:
+        """Write appends by several statements, which find out which of their children cannot be created."""
         refused: Outcomes = {}
         while True:
             try:
@@ -200,10 +215,6 @@ class Commits:
 
 
 _target: Final[Callable[[Item], str]] = attrgetter("instance_id")
-
-
-def _renews(item: Append) -> bool:
-    return item.change is not None and item.change.run_from is not None
 
 
 def _weight(item: Item) -> int:

@@ -43,7 +43,10 @@ __all__ = ["Database"]
 
 T = TypeVar("T")
 
-_FILES = ("queries.sql", "routing.sql", "claims.sql", "outbox.sql", "reading.sql", "upkeep.sql")
+_FILES = ("queries.sql", "commits.sql", "routing.sql", "claims.sql", "outbox.sql", "reading.sql", "upkeep.sql")
+_FENCE = "append_fence"
+_FENCED = ("append_changes", "append_effects")
+"""The part that decides on appends and writes them, and the statements that hold it."""
 _TRIES = 12
 _LOCK_WAITS = 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.25
@@ -66,6 +69,8 @@ class Database:
         self.queries: dict[str, str] = {}
         for file in _FILES:
             self.queries |= load_queries(files(__package__ or "") / file, settings.prefix, settings.schema)
+        fence = self.queries.pop(_FENCE)
+        self.queries |= {name: self.queries[name].replace(f":{_FENCE}", fence) for name in _FENCED}
         self._opened = False
         self._make_pools()
 

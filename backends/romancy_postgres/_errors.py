@@ -20,6 +20,7 @@ __all__ = [
     "DRIVER_ERRORS",
     "LockedError",
     "RefusedValueError",
+    "UnbornError",
     "busy",
     "contended",
     "falls_away",
@@ -28,6 +29,7 @@ __all__ = [
     "refuses_values",
     "transaction_gone",
     "translated",
+    "unborn",
     "waited_in_vain",
     "words_of",
 ]
@@ -40,6 +42,7 @@ _CONTENDED = frozenset({"40001", "40P01", _LOCK_NOT_AVAILABLE})
 _IN_FAILED_TRANSACTION = "25P02"
 _NO_TRANSACTION = frozenset({"25P01", "3B001"})
 _READ_ONLY = "25006"
+_DIVISION_BY_ZERO = "22012"
 _AWAY_CLASSES = ("08", "53", "57", "58")
 _AWAY = frozenset({_READ_ONLY, "25P03"})
 _AWAY_FOR_USERS = frozenset({_READ_ONLY, "25P03", "53100", "53300", "57P01", "57P02", "57P03", "58030"})
@@ -65,6 +68,10 @@ class LockedError(StorageUnavailableError):
 
 class RefusedValueError(InternalError):
     """The server refuses a value of this statement, and would refuse it again. Nothing was written."""
+
+
+class UnbornError(RefusedValueError):
+    """A child could not be created, so that its statement has undone itself (`append_effects`)."""
 
 
 def _state(error: BaseException) -> str:
@@ -120,6 +127,11 @@ def refuses_values(error: BaseException) -> bool:
     return isinstance(error, PostgresError | InterfaceError) and _state(error)[:2] in _VALUE_CLASSES
 
 
+def unborn(error: BaseException) -> bool:
+    """Whether a statement has undone itself because a child could not be created. No statement divides otherwise."""
+    return _state(error) == _DIVISION_BY_ZERO
+
+
 def translated(error: BaseException, url: StorageURL) -> Exception | None:
     """The error for a caller of the store. None if the driver's error is not an expected one."""
     state = _state(error)
@@ -136,7 +148,8 @@ def translated(error: BaseException, url: StorageURL) -> Exception | None:
     if contended(error):
         return LockedError(f"storage {url}: this transaction lost against another one; try again [{state}]")
     if refuses_values(error):
-        return RefusedValueError(f"storage {url}: the server refuses a value [{state}]")
+        kind = UnbornError if unborn(error) else RefusedValueError
+        return kind(f"storage {url}: the server refuses a value [{state}]")
     if state[:2] in _AWAY_CLASSES or state in _AWAY:
         return StorageUnavailableError(f"storage {url}: {words_of(error)} [{state}]")
     if isinstance(error, TimeoutError):

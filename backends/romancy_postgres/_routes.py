@@ -13,35 +13,46 @@ if TYPE_CHECKING:
     from romancy.storage.routing import Posting
     from romancy_postgres._connection import Link
 
-__all__ = ["add_messages", "routes_size", "size_of", "write_routes"]
+__all__ = ["add_messages", "interest_columns", "place_columns", "routes_size", "size_of", "write_routes"]
 
 
 async def write_routes(link: Link, accepted: Sequence[Append]) -> None:
     """Write what accepted appends carry of the routing: at most two statements, none if they carry nothing."""
-    gone = sorted((one.instance_id, one.life, interest_id) for one in accepted for interest_id in one.uninterested)
-    removed = set(gone)
-    wanted = sorted(
-        (one.instance_id, one.life, interest.interest_id, interest.address, interest.kind.value, interest.where)
-        for one in accepted
-        for interest in one.interests
-        if (one.instance_id, one.life, interest.interest_id) not in removed
-    )
-    if gone or wanted:
-        await link.run("interests_change", *_columns(gone, 3), *_columns(wanted, 6))
+    interests = interest_columns(accepted)
+    if any(interests):
+        await link.run("interests_change", *interests)
     postings = [posting for one in accepted for posting in one.postings]
     if postings:
         await add_messages(link, postings)
 
 
+def interest_columns(appends: Sequence[Append]) -> list[list[object]]:
+    """The columns of `interests_change`: of those that are removed, and of those that are registered."""
+    gone = sorted((one.instance_id, one.life, interest_id) for one in appends for interest_id in one.uninterested)
+    removed = set(gone)
+    wanted = sorted(
+        (one.instance_id, one.life, interest.interest_id, interest.address, interest.kind.value, interest.where)
+        for one in appends
+        for interest in one.interests
+        if (one.instance_id, one.life, interest.interest_id) not in removed
+    )
+    return [*_columns(gone, 3), *_columns(wanted, 6)]
+
+
 async def add_messages(link: Link, postings: Sequence[Posting]) -> list[Delivered]:
     """Keep messages at all their places, or at none. One answer each, in order."""
+    answers = await link.fetch("messages_add", *place_columns(postings))
+    return [Delivered.ACCEPTED if answer[0] else Delivered.DUPLICATE for answer in answers]
+
+
+def place_columns(postings: Iterable[Posting]) -> list[list[object]]:
+    """The columns of `messages_add`: a row for each place of each message."""
     rows = [
         (n, one.message_id, one.dedupe, place.address, place.spread.value, one.body, one.projection)
         for n, one in enumerate(postings)
         for place in one.places
     ]
-    answers = await link.fetch("messages_add", *_columns(rows, 7))
-    return [Delivered.ACCEPTED if answer[0] else Delivered.DUPLICATE for answer in answers]
+    return _columns(rows, 7)
 
 
 def size_of(posting: Posting) -> int:

@@ -22,6 +22,7 @@ from romancy.storage.limits import check_batch, refuse_to_clear, refuse_to_send
 from romancy.storage.records import Outcome, Start
 from romancy_postgres._columns import path_sets
 from romancy_postgres._connection import ANSWER_TIMEOUT, Link, local_settings, rows_touched
+from romancy_postgres._effects import renews, write_at_once
 from romancy_postgres._errors import (
     DRIVER_ERRORS,
     busy,
@@ -31,14 +32,18 @@ from romancy_postgres._errors import (
     read_only,
     refuses_values,
     transaction_gone,
+    unborn,
     words_of,
 )
 from romancy_postgres._guard import lend
 from romancy_postgres._inbox import count_mail
 from romancy_postgres._write import (
     ChildRefusedError,
+    Written,
+    deliver,
     explain_appends,
     explain_starts,
+    write_changes,
     write_effects,
     write_plain,
     write_starts,
@@ -50,7 +55,7 @@ if TYPE_CHECKING:
     from asyncpg.transaction import Transaction
 
     from romancy.status import Status
-    from romancy.storage.records import Delivered, Delivery, Item, OutboxRow
+    from romancy.storage.records import Append, Delivered, Delivery, Item, OutboxRow
     from romancy.storage.routing import Posting
     from romancy_postgres._commit import Commits
     from romancy_postgres._connection import SessionConnection
@@ -265,7 +270,7 @@ class PostgresSession:
             accepted = await write_plain(link, [item], worker) == 1
         else:
             try:
-                written = await write_effects(link, [item], worker, in_session=True)
+                written = await _write_carried(link, item, worker)
             except ChildRefusedError:
                 return Outcome.EXISTS, False
             accepted = bool(written.accepted)
@@ -318,6 +323,24 @@ class PostgresSession:
 
     def _nobodys_fault(self, error: Exception) -> bool:
         return self._connection.is_closed() or contended(error) or falls_away(error)
+
+
+async def _write_carried(link: Link, item: Append, worker: str | None) -> Written:
+    """Append by one statement, and put messages into inboxes by another, which must not hold up their receivers."""
+    if item.outbox or item.starts or item.routes or renews(item):
+        try:
+            written = await write_at_once(link, [item], worker, mail=False)
+        except DRIVER_ERRORS as error:
+            if unborn(error):
+                raise ChildRefusedError({item.instance_id}) from None
+            raise
+        if item.starts and not written.accepted:  # perhaps because of a child
+            return await write_effects(link, [item], worker, in_session=True)
+    else:
+        written = await write_changes(link, [item], worker)
+    if written.accepted and item.deliveries:
+        await deliver(link, item.deliveries, "post")
+    return written
 
 
 @asynccontextmanager

@@ -71,6 +71,7 @@ def read_settings(url: StorageURL) -> Settings:
             "timeout": options.number("connect_timeout", most=600),
             "ssl": _encryption(url, options),
             "statement_cache_size": 0 if pooled else 200,
+            "max_cacheable_statement_size": 0,  # any size: that of a commit with everything is near the default
             "max_cached_statement_lifetime": 0,
         },
         prefix=check_prefix(options["prefix"]),

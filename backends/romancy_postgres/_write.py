@@ -36,6 +36,7 @@ __all__ = [
     "deliver",
     "explain_appends",
     "explain_starts",
+    "news_of",
     "write_changes",
     "write_effects",
     "write_plain",
@@ -78,16 +79,27 @@ async def write_changes(
     columns = (*log_columns(items), *change_columns(items))
     ((chosen, due),) = await link.fetch("append_changes", worker, *columns, [*ids, *also_lock])
     accepted = set(ids if chosen is None else chosen)
-    ended = {
-        item.instance_id
-        for item in items
-        if item.change is not None and item.change.status in _NEWS and item.instance_id in accepted
-    }
+    ended = _ended(item for item in items if item.instance_id in accepted)
     return Written(accepted, ended if due is None else ended.union(due))
 
 
+def _ended(accepted: Iterable[Append]) -> set[str]:
+    return {item.instance_id for item in accepted if item.change is not None and item.change.status in _NEWS}
+
+
+def news_of(accepted: Sequence[Append]) -> set[str]:
+    """What to announce of accepted appends whatever the database answers: those that ended, and the outbox."""
+    news = _ended(accepted)
+    if any(item.outbox for item in accepted):
+        news.add(OUTBOX_NEWS)
+    return news
+
+
 async def write_effects(link: Link, items: Sequence[Append], worker: str | None, *, in_session: bool) -> Written:
-    """Append rows with everything they carry. `ChildRefusedError`: roll back, and leave those items out."""
+    """Append rows with everything they carry, by several statements in a transaction. `_effects` does so by one.
+
+    `ChildRefusedError`: roll back, and leave those items out.
+    """
     targets = {delivery.instance_id for item in items for delivery in item.deliveries}
     written = await write_changes(link, items, worker, () if in_session else targets)
     accepted = [item for item in items if item.instance_id in written.accepted]

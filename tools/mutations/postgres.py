@@ -75,7 +75,7 @@ MUTATIONS = (
         pitfall="B1",
         text="set signals = i.signals + new.mail,",
         replacement="set signals = i.signals + 0 * new.mail,",
-        times=4,
+        times=5,
         tests="test_interleavings.py delivery_and_a_release or release_held",
     ),
     _mutation(
@@ -91,6 +91,27 @@ MUTATIONS = (
         text="    where not held.closed\n",
         replacement="",
         tests="test_inbox.py takes_no_mail",
+    ),
+    _mutation(
+        name="postgres: a commit that sends reaches an ended instance",
+        pitfall="B8",
+        text="    where not held.over\n",
+        replacement="",
+        tests="test_carried.py end_of_its_receiver",
+    ),
+    _mutation(
+        name="postgres: a refused append starts its children",
+        pitfall="A12",
+        text="select * from child where case when append in (select instance_id from logged) then true end",
+        replacement="select * from child",
+        tests="test_carried.py only_what_the_accepted",
+    ),
+    _mutation(
+        name="postgres: an append is accepted without its children",
+        pitfall="A12",
+        text="then 0 else 1 end as whole",
+        replacement="then 1 else 1 end as whole",
+        tests="test_carried.py child_and_a_start",
     ),
     _mutation(
         name="postgres: a worker with a heartbeat is taken over",

@@ -87,6 +87,12 @@ async def frozen_call(store: Store, call: Callable[[], Awaitable[Outcome]], othe
         yield held
 
 
+def delivering(sender: Start, *receivers: Start) -> Append:
+    """An append that holds its receivers until its COMMIT: its child gets a message too, by another statement."""
+    child = start()
+    return append(sender, 2, starts=(child,), deliveries=tuple(delivery(one) for one in (*receivers, child)))
+
+
 async def sent_until(actor: Actor, batch: list[Append], *, locked: int) -> list[Outcome]:
     """Send the batch until at most `locked` are LOCKED: on a busy machine, items without a turn are so at first."""
     async with asyncio.timeout(60):
@@ -121,7 +127,7 @@ async def test_many_frozen_rows_hold_the_answer_up_no_longer_than_one(actor: Act
     """A5: an item that had no turn yet may be LOCKED too, but never refused, and nothing is there twice."""
     other = await hire()
     begun, mine = [await actor.begin() for _ in range(30)], await other.begin()
-    item = append(mine, 2, deliveries=tuple(delivery(one) for one in begun[::2]))
+    item = delivering(mine, *begun[::2])
     batch = [append(one, 2, change=change()) for one in begun]
     outcomes: list[Outcome] = []
 
@@ -149,7 +155,7 @@ async def test_what_is_owned_is_told_again_whoever_holds_its_row(actor: Actor, h
     """A1: a worker asks once for all it owns; the answer must be complete even if another transaction holds a row."""
     other = await hire()
     mine, theirs = [await actor.begin() for _ in range(3)], await other.begin()
-    item = append(theirs, 2, deliveries=(delivery(mine[1]),))
+    item = delivering(theirs, mine[1])
 
     async for _ in frozen_call(other.store, lambda: other.write(item), actor.store):
         claimed = await asyncio.wait_for(actor.claim(0, recover=True), _IN_TIME)
@@ -181,7 +187,7 @@ async def test_mail_for_a_frozen_row_is_answered_soon(actor: Actor, hire: Hire) 
     """A5: the sender learns that it was not taken and sends all again; mail for others may already be in."""
     other = await hire()
     begun, mine = [await actor.begin() for _ in range(3)], await other.begin()
-    item = append(mine, 2, deliveries=(delivery(begun[1]),))
+    item = delivering(mine, begun[1])
     mail = [delivery(one) for one in begun]
 
     async for held in frozen_call(other.store, lambda: other.write(item), actor.store):
@@ -212,7 +218,7 @@ async def test_a_claim_leaves_what_is_just_being_written_to(actor: Actor, hire: 
     mine = await other.begin()
     items = [start(workflow_name=workflow_name) for _ in range(4)]
     await actor.store.commit(items)
-    item = append(mine, 2, deliveries=(delivery(items[0]),))
+    item = delivering(mine, items[0])
 
     async for held in frozen_call(other.store, lambda: other.write(item), actor.store):
         claimed = await asyncio.wait_for(actor.claim(), _IN_TIME)

@@ -56,8 +56,10 @@ async def test_a_commit_that_loses_a_deadlock_is_tried_again(
     """A7: it holds the instance and asks for the outbox row; another transaction does the reverse."""
     store = short_of_patience
     actor = await Actor(store, workflows={unique("flow"): "c1"}).register()
-    begun, outbox_id = await actor.begin(), unique("out")
-    item = append(begun, 2, change=change(), outbox=(OutboxRow(outbox_id=outbox_id, topic="t", body=b"{}"),))
+    begun, outbox_id, child = await actor.begin(), unique("out"), start()
+    outgoing = OutboxRow(outbox_id=outbox_id, topic="t", body=b"{}")
+    # A message to its own child makes it a transaction of several statements.
+    item = append(begun, 2, change=change(), outbox=(outgoing,), starts=(child,), deliveries=(delivery(child),))
     before = await connection.fetchval(_DEADLOCKS)
     theirs = connection.transaction()
     await theirs.start()
@@ -107,6 +109,7 @@ async def test_every_call_is_tried_again_whatever_the_server_calls_it(
     due = start(workflow_name=next(iter(actor.workflows)))
     await store.commit([due])
     first, second = begun
+    row = OutboxRow(outbox_id=unique("out"), topic="t", body=b"{}")
     claim = ClaimRequest(worker=actor.token, codes=actor.workflows, limit=5)
     calls: list[tuple[str, Callable[[], Awaitable[object]], object]] = [
         ("log", lambda: store.commit([append(first, 2)], worker=actor.token), [Outcome.ACCEPTED]),
@@ -120,6 +123,7 @@ async def test_every_call_is_tried_again_whatever_the_server_calls_it(
             lambda: store.commit([append(second, 3, change=change())], worker=actor.token),
             [Outcome.ACCEPTED],
         ),
+        ("outbox", lambda: store.commit([append(second, 4, outbox=(row,))], worker=actor.token), [Outcome.ACCEPTED]),
         ("instances", lambda: store.commit([fresh]), [Outcome.ACCEPTED]),
         ("inbox", lambda: store.deliver([delivery(first)]), [Delivered.ACCEPTED]),
         ("workers", lambda: store.heartbeat(actor.worker), True),

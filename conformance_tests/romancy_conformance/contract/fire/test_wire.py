@@ -87,9 +87,10 @@ async def wire(storage_url: str, proxy_for: Callable[[str | Server], Proxy]) -> 
 
 
 def _rich(begun: Start, target: Start, seq: int = 2) -> Append:
-    """An append that needs a transaction."""
-    outgoing = OutboxRow(outbox_id=unique("o"), topic="t", body=b"{}")
-    return append(begun, seq, change=change(), outbox=(outgoing,), deliveries=(delivery(target),), starts=(start(),))
+    """An append that needs a transaction of several statements: it also sends to the child that it starts."""
+    outgoing, child = OutboxRow(outbox_id=unique("o"), topic="t", body=b"{}"), start()
+    mail = delivery(target), delivery(child)
+    return append(begun, seq, change=change(), outbox=(outgoing,), deliveries=mail, starts=(child,))
 
 
 @pytest.mark.parametrize("fault", [Fault.CUT, Fault.CUT_ANSWER])
@@ -110,6 +111,20 @@ async def test_an_append_with_effects_whose_commit_is_cut_is_in_once(wire: Wire,
     begun, target = await wire.actor.begin(), await wire.actor.begin()
     item = _rich(begun, target)
     trigger = wire.on_commit(fault)
+
+    outcome = await insist(lambda: wire.actor.write(item))
+
+    trigger.wait(0)
+    assert outcome is Outcome.ACCEPTED
+    await _check_rich(wire, begun, target, item)
+
+
+@pytest.mark.parametrize("fault", [Fault.CUT, Fault.CUT_ANSWER])
+async def test_an_append_with_effects_whose_answer_is_lost_is_in_once(wire: Wire, fault: Fault) -> None:
+    begun, target = await wire.actor.begin(), await wire.actor.begin()
+    outgoing = OutboxRow(outbox_id=unique("o"), topic="t", body=b"{}")
+    item = append(begun, 2, change=change(), outbox=(outgoing,), deliveries=(delivery(target),), starts=(start(),))
+    trigger = wire.when_sent(item.writer, fault)
 
     outcome = await insist(lambda: wire.actor.write(item))
 

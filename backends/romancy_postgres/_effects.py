@@ -1,0 +1,105 @@
+"""Appends with everything that they carry, in one statement, and which appends one statement cannot write."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from romancy_postgres._columns import (
+    change_columns,
+    delivery_columns,
+    index_rows,
+    log_columns,
+    new_run_columns,
+    outbox_columns,
+    start_columns,
+)
+from romancy_postgres._routes import interest_columns, place_columns
+from romancy_postgres._write import Written, news_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from romancy.storage.records import Append
+    from romancy_postgres._connection import Link
+
+__all__ = ["entangled", "renews", "write_at_once"]
+
+Columns = list[list[object]]
+
+
+def entangled(items: Sequence[Append]) -> bool:
+    """Whether a message goes to an instance that these appends start or change. One statement cannot write both."""
+    targets = {delivery.instance_id for item in items for delivery in item.deliveries}
+    if not targets:
+        return False
+    changed = {item.instance_id for item in items if item.change is not None}
+    started = {start.instance_id for item in items for start in item.starts}
+    return not targets.isdisjoint(changed | started)
+
+
+def renews(item: Append) -> bool:
+    """Whether a new run begins with this append."""
+    return item.change is not None and item.change.run_from is not None
+
+
+async def write_at_once(link: Link, items: Sequence[Append], worker: str | None, *, mail: bool = True) -> Written:
+    """Append rows with everything they carry, each wholly or not at all. Without `mail`, messages are left to others.
+
+    An append whose child exists is not accepted. If a child cannot be created in the end, nothing of all is written,
+    and the driver's error is one of a division by zero (`_errors.unborn`).
+    """
+    targets = {delivery.instance_id for item in items for delivery in item.deliveries} if mail else ()
+    locked = [*(item.instance_id for item in items), *targets]
+    ((chosen, due, mailed, _),) = await link.fetch(
+        "append_effects",
+        worker,
+        *log_columns(items),
+        *change_columns(items),
+        locked,
+        *_new_runs(items),
+        *_children(items),
+        *_outgoing(items),
+        *_mail(items if mail else ()),
+        *interest_columns(items),
+        *_posts(items),
+    )
+    accepted = [item for item in items if chosen is None or item.instance_id in chosen]
+    stirred = {start.instance_id for item in accepted for start in item.starts if start.owner is None}
+    return Written({item.instance_id for item in accepted}, stirred.union(news_of(accepted), due or (), mailed or ()))
+
+
+def _new_runs(items: Sequence[Append]) -> Columns:
+    indexes = [
+        (item.instance_id, item.change.index)
+        for item in items
+        if renews(item) and item.change is not None and item.change.index is not None
+    ]
+    return [*new_run_columns(items), *index_rows(indexes)]
+
+
+def _children(items: Sequence[Append]) -> Columns:
+    return [
+        [item.instance_id for item in items for _ in item.starts],
+        *start_columns([start for item in items for start in item.starts]),
+    ]
+
+
+def _outgoing(items: Sequence[Append]) -> Columns:
+    return [
+        [item.instance_id for item in items for _ in item.outbox],
+        *outbox_columns(row for item in items for row in item.outbox),
+    ]
+
+
+def _mail(items: Sequence[Append]) -> Columns:
+    return [
+        [item.instance_id for item in items for _ in item.deliveries],
+        *delivery_columns([delivery for item in items for delivery in item.deliveries]),
+    ]
+
+
+def _posts(items: Sequence[Append]) -> Columns:
+    return [
+        [item.instance_id for item in items for posting in item.postings for _ in posting.places],
+        *place_columns(posting for item in items for posting in item.postings),
+    ]

@@ -1,0 +1,260 @@
+-- Appends that change more than the log: each statement is a whole commit, in one round trip. The rules of queries.sql
+-- hold here too.
+--
+-- Both statements hold `append_fence` between what they get and what they answer: the loader puts it in for its name.
+
+-- name: append_fence
+-- Each append is decided on its locked row, and only then written: the life must be the row's, an ended instance must
+-- be reopened, a terminal status must have seen all deliveries, all mail to be taken must exist, and the row before
+-- must be by the writer that the append knows. $19 are all instances to lock: those of the appends, and those to which
+-- messages go. The parts meet by `in` inside `case`, which the server looks up in a hash table. Joined, it would
+-- compare each with each, because the planner takes an array for ten rows: a batch of a thousand took fifty times as
+-- long. Mail is locked after its instance: it may have been given back while this waited for the instance.
+mail as materialized (
+    select * from unnest($17::text[], $18::text[]) as t (instance_id, delivery_id)
+), held as materialized (
+    select i.instance_id, i.life, i.signals, i.status in ('completed', 'failed', 'cancelled') as over
+    from romancy_instances i
+    where i.instance_id = any ($19::text[])
+    order by i.instance_id
+    for no key update
+), mine as materialized (
+    select mail.instance_id
+    from mail join romancy_inbox m using (instance_id, delivery_id)
+    for update of m
+), there as materialized (
+    select instance_id, count(*) as found from mine group by instance_id
+), fit as materialized (
+    select item.*
+    from item
+    where exists (select from romancy_workers where token = $1 and not dead)
+      and (item.after is null
+           or (select p.writer from romancy_log p
+               where p.instance_id = item.instance_id and p.life = item.life and p.seq = item.seq - 1) = item.after)
+      and case when (item.instance_id, item.life) in (select instance_id, life from held)
+               then (item.status is null or item.reopens
+                     or item.instance_id in (select instance_id from held where not over))
+                and (item.status is null or item.status not in ('completed', 'failed', 'cancelled')
+                     or (item.instance_id, item.seen) in (select instance_id, signals from held))
+                and (item.takes = 0 or (item.instance_id, item.takes::bigint) in (select instance_id, found from there))
+          end
+), logged as (
+    insert into romancy_log (instance_id, life, seq, writer, body, at)
+    select instance_id, life, seq, writer, body, romancy_now() from fit order by instance_id collate "C"
+    on conflict do nothing
+    returning instance_id
+), changed as (
+    update romancy_instances i
+    set status = fit.status,
+        seen = fit.seen,
+        last_seq = fit.seq,
+        updated_at = romancy_now(),
+        error = fit.error,
+        code = coalesce(fit.code, i.code),
+        refused = case when fit.refused_by = '' then '{}' -- all are forgiven
+                       when fit.refused_by is null or fit.refused_by = any (i.refused) then i.refused
+                       else i.refused || fit.refused_by end,
+        owner = case when fit.releases then null else i.owner end,
+        wake_at = case when not fit.releases
+                            or fit.status in ('completed', 'failed', 'cancelled', 'stuck') then null
+                       when i.signals = fit.seen then fit.wake_at
+                       else romancy_now() end,
+        run_from = coalesce(fit.run_from, i.run_from),
+        input = coalesce(fit.input, i.input),
+        projection = case when fit.run_from is null then i.projection else fit.projection::jsonb end,
+        index_paths = coalesce(fit.index_paths, i.index_paths)
+    from fit
+    where i.instance_id = fit.instance_id and fit.status is not null
+      and case when fit.instance_id in (select instance_id from logged) then true end
+    returning i.instance_id, i.wake_at
+), taken as (
+    delete from romancy_inbox m
+    using mail
+    where m.instance_id = mail.instance_id and m.delivery_id = mail.delivery_id
+      and case when mail.instance_id in (select instance_id from logged) then true end
+);
+
+-- name: append_changes
+-- Appends that change their instances' rows or take mail. The answer names those that were accepted, unless all were,
+-- and those that are due now.
+with item as materialized (
+    select *, null::bigint as run_from, null::bytea as input, null::text as projection, null::text as index_paths
+    from unnest($2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bytea[], $7::text[],
+                $8::text[], $9::bigint[], $10::boolean[], $11::bigint[], $12::bytea[], $13::text[], $14::text[],
+                $15::boolean[], $16::integer[])
+         as t (instance_id, life, seq, writer, body, after,
+               status, seen, releases, wake_at, error, code, refused_by, reopens, takes)
+), :append_fence
+select case when (select count(*) from logged) < cardinality($2::text[])
+            then coalesce((select array_agg(instance_id) from logged), '{}') end as chosen,
+       (select array_agg(instance_id) from changed where wake_at is not null) as due;
+
+-- name: append_effects
+-- Appends with everything that they can carry: a new run ($20 to $27), children ($28 to $45), messages for the outside
+-- ($46 to $51) and for inboxes ($52 to $56), interests ($57 to $65) and posts ($66 to $73). Each of these rows names its
+-- append, and is written if that was logged.
+--
+-- All parts of a statement see the same rows, those from before it, and no row is changed twice. So no message of it
+-- may go to an instance that it starts or changes. An append with a child whose id is taken is left out, and one whose
+-- child could not be created in the end undoes the whole statement by a division by zero. Both are then tried in a
+-- transaction of several statements. What keys and ids protect does not depend on what a statement sees: two
+-- transactions cannot both insert them. The answer also names who got messages.
+with child as materialized (
+    select *
+    from unnest($28::text[], $29::text[], $30::bigint[], $31::text[], $32::text[], $33::text[], $34::bytea[],
+                $35::bytea[], $36::text[], $37::text[], $38::text[], $39::text[], $40::bigint[], $41::text[],
+                $42::bytea[])
+         as t (append, instance_id, life, workflow_name, code, writer, body,
+               input, projection, index_paths, status, owner, delay, parent, error)
+), item as materialized (
+    select *
+    from unnest($2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bytea[], $7::text[],
+                $8::text[], $9::bigint[], $10::boolean[], $11::bigint[], $12::bytea[], $13::text[], $14::text[],
+                $15::boolean[], $16::integer[],
+                $20::bigint[], $21::bytea[], $22::text[], $23::text[], $24::text[])
+         as t (instance_id, life, seq, writer, body, after,
+               status, seen, releases, wake_at, error, code, refused_by, reopens, takes,
+               run_from, input, projection, index_paths, members)
+    where case when instance_id in (
+                   select append from child
+                   where (select true from romancy_instances x where x.instance_id = child.instance_id)
+               ) then false else true end
+), :append_fence, declared as (
+    insert into romancy_index_sets (workflow_name, paths, members)
+    select distinct i.workflow_name, fit.index_paths, string_to_array(fit.members, E'\n')
+    from fit join romancy_instances i using (instance_id)
+    where fit.index_paths is not null
+      and case when fit.instance_id in (select instance_id from logged) then true end
+      and not exists (select from romancy_index_sets s
+                      where s.workflow_name = i.workflow_name and s.paths = fit.index_paths)
+    order by 1, 2
+    on conflict do nothing
+), forgotten as (
+    delete from romancy_index x using fit
+    where x.instance_id = fit.instance_id and fit.index_paths is not null
+      and case when fit.instance_id in (select instance_id from logged) then true end
+), indexed_anew as (
+    insert into romancy_index (path, value, created_at, instance_id)
+    select x.path, x.value, i.created_at, x.instance_id
+    from unnest($25::text[], $26::text[], $27::text[]) as x (instance_id, path, value)
+    join romancy_instances i using (instance_id)
+    where case when x.instance_id in (select instance_id from logged) then true end
+), born as materialized (
+    select * from child where case when append in (select instance_id from logged) then true end
+), created as (
+    insert into romancy_instances
+        (instance_id, life, workflow_name, code, input, projection, index_paths, status, owner, parent,
+         error, wake_at, created_at, updated_at)
+    select instance_id, life, workflow_name, code, input, projection::jsonb, index_paths, status, owner, parent,
+           error, case when owner is null then clock.now + delay end, clock.now, clock.now
+    from born cross join (select romancy_now() as now) as clock
+    where owner is null or exists (select from romancy_workers w where w.token = born.owner and not w.dead)
+    order by instance_id collate "C"
+    on conflict (instance_id) do nothing
+    returning instance_id, created_at
+), begun as (
+    insert into romancy_log (instance_id, life, seq, writer, body, at)
+    select instance_id, born.life, 1, born.writer, born.body, created.created_at
+    from created join born using (instance_id)
+), indexed as (
+    insert into romancy_index (path, value, created_at, instance_id)
+    select x.path, x.value, created.created_at, instance_id
+    from created join unnest($43::text[], $44::text[], $45::text[]) as x (instance_id, path, value) using (instance_id)
+), sent as (
+    insert into romancy_outbox (outbox_id, topic, body, order_key, instance_id, at, queued_at, next_at)
+    select outbox_id, topic, body, order_key, t.instance_id, now, now, now
+    from unnest($46::text[], $47::text[], $48::text[], $49::bytea[], $50::text[], $51::text[])
+             as t (append, outbox_id, topic, body, order_key, instance_id),
+         (select romancy_now() as now offset 0) as clock
+    where case when t.append in (select instance_id from logged) then true end
+    order by outbox_id collate "C"
+), message as materialized (
+    select * from unnest($52::text[], $53::text[], $54::text[], $55::bytea[], $56::text[])
+                  with ordinality as t (append, instance_id, delivery_id, body, dedupe, n)
+    where case when append in (select instance_id from logged) then true end
+), fitting as materialized (
+    select distinct on (coalesce(m.dedupe, ''), case when m.dedupe is null then m.n end) m.*, held.signals
+    from message m join held using (instance_id)
+    where not held.over
+    order by coalesce(m.dedupe, ''), case when m.dedupe is null then m.n end, m.n
+), keyed as (
+    insert into romancy_seen (dedupe, at)
+    select f.dedupe, romancy_now()
+    from fitting f
+    where f.dedupe is not null
+      and not exists (select from romancy_inbox i where i.instance_id = f.instance_id and i.delivery_id = f.delivery_id)
+    order by f.dedupe collate "C"
+    on conflict do nothing
+    returning dedupe
+), fresh as materialized (
+    select distinct on (f.instance_id, f.delivery_id) f.*
+    from fitting f left join keyed using (dedupe)
+    where f.dedupe is null or keyed.dedupe is not null
+    order by f.instance_id, f.delivery_id, f.n
+), delivered as (
+    insert into romancy_inbox (instance_id, delivery_id, body, at, counted, number)
+    select instance_id, delivery_id, body, romancy_now(), true, signals + 1
+    from fresh
+    order by instance_id collate "C", delivery_id collate "C"
+    on conflict do nothing
+    returning instance_id, delivery_id
+), counted as (
+    update romancy_instances i
+    set signals = i.signals + new.mail,
+        wake_at = case when i.owner is null and i.status <> 'stuck'
+                       then least(i.wake_at, romancy_now()) else i.wake_at end
+    from (select instance_id, count(*) as mail from delivered group by instance_id) new
+    where i.instance_id = new.instance_id
+), uninterested as (
+    delete from romancy_interests i
+    using unnest($57::text[], $58::bigint[], $59::text[]) as t (owner, life, interest_id)
+    where i.owner = t.owner and i.life = t.life and i.interest_id = t.interest_id
+      and case when t.owner in (select instance_id from logged) then true end
+), interested as (
+    insert into romancy_interests as i (at, owner, life, interest_id, address, kind, where_)
+    select clock.now, t.owner, t.life, t.interest_id, t.address, t.kind, t.where_
+    from unnest($60::text[], $61::bigint[], $62::text[], $63::text[], $64::text[], $65::bytea[])
+             as t (owner, life, interest_id, address, kind, where_)
+    cross join (select romancy_now() as now) as clock
+    where case when t.owner in (select instance_id from logged) then true end
+    on conflict (owner, life, interest_id) do update
+    set at = case when i.address = excluded.address and i.kind = excluded.kind then i.at else excluded.at end,
+        address = excluded.address, kind = excluded.kind, where_ = excluded.where_
+    where i.address <> excluded.address or i.kind <> excluded.kind or i.where_ is distinct from excluded.where_
+), place as materialized (
+    select *
+    from unnest($66::text[], $67::integer[], $68::text[], $69::text[], $70::text[], $71::text[], $72::bytea[],
+                $73::bytea[])
+         as t (append, n, message_id, dedupe, address, spread, body, projection)
+    where case when append in (select instance_id from logged) then true end
+), known as materialized (
+    select place.n
+    from place join romancy_messages m on m.message_id = place.message_id and m.address = place.address
+), marked as (
+    insert into romancy_seen (dedupe, at)
+    select dedupe, romancy_now()
+    from (select dedupe from place where dedupe is not null and n not in (select n from known) group by dedupe) one
+    order by dedupe collate "C"
+    on conflict do nothing
+    returning dedupe
+), earliest as materialized (
+    select distinct on (dedupe) dedupe, n
+    from place
+    where dedupe in (select dedupe from marked) and n not in (select n from known)
+    order by dedupe, n
+), posted as (
+    insert into romancy_messages (at, message_id, address, spread, body, projection)
+    select clock.now, message_id, address, spread, body, projection
+    from (select distinct on (message_id, address) *
+          from place
+          where n not in (select n from known) and (dedupe is null or n in (select n from earliest))
+          order by message_id, address, n) new
+    cross join (select romancy_now() as now) as clock
+    order by message_id collate "C", address collate "C"
+    on conflict do nothing
+)
+select case when (select count(*) from logged) < cardinality($2::text[])
+            then coalesce((select array_agg(instance_id) from logged), '{}') end as chosen,
+       (select array_agg(instance_id) from changed where wake_at is not null) as due,
+       (select array_agg(distinct instance_id) from delivered) as mailed,
+       1 / case when (select count(*) from created) < (select count(*) from born) then 0 else 1 end as whole;
