@@ -158,12 +158,14 @@ class Database:
         pool: Pool[EngineConnection] | None = None,
         lock_waits: int = _LOCK_WAITS,
         lasting: bool = True,
+        first: str = "",
     ) -> T:
         """Run statements in one transaction. If the transaction must be repeated, the body runs again.
 
         A crash of the server may undo a transaction that is not `lasting`, but never without all later commits.
+        `first` is SQL without parameters that goes with the beginning, in the same round trip.
         """
-        begin = self.begin if lasting else f"{self.begin}; set local synchronous_commit = off"
+        begin = "; ".join(filter(None, (self.begin, "" if lasting else "set local synchronous_commit = off", first)))
         return await self._insist(lambda: self._all_or_nothing(body, pool or self.work, begin), lock_waits)
 
     async def hurried(self, body: Callable[[Link], Awaitable[T]], wait: float) -> T:

@@ -1,8 +1,8 @@
 """A dispatch: moves messages at some addresses to the inboxes and letter boxes of interested owners.
 
 A read without locks finds the addresses that have something to route. Most posts and most waits find nothing, and cost
-no more than this read. The rest is one transaction for some addresses: lock them, read interests and messages, let
-`pair` decide, and write. The counters of receivers whose rows are locked move after its commit.
+no more than this read. The rest is one transaction for some addresses, which locks them as it begins: read interests
+and messages, let `pair` decide, and write. The counters of receivers whose rows are locked move after its commit.
 
 That transaction does not wait for the disk. If a crash of the server undoes it, the messages are back at their
 addresses. No append can have consumed them: its commit is durable, and with it all earlier ones.
@@ -61,14 +61,14 @@ async def dispatch_at(database: Database, signals: Signals, addresses: Iterable[
     held_up: dict[str, str] = {}
     locked: LockedError | None = None
     for some in portions(dict.fromkeys(addresses), _one, _LOOK_AT_ONCE):
-        due = {row[0] for row in await database.fetch("route_due", some)}
+        due: dict[str, int] = {row[0]: row[1] for row in await database.fetch("route_due", some)}
         parts = list(portions((address for address in some if address in due), _one, _ADDRESSES_AT_ONCE))
         while parts:
             if delivered >= limit:
                 return Dispatched(delivered=delivered, more=True, held_up=held_up)
             part = parts.pop(0)
             try:
-                moved = await _dispatch(database, part, limit - delivered)
+                moved = await _dispatch(database, {address: due[address] for address in part}, limit - delivered)
             except LockedError as error:
                 if len(part) == 1:
                     locked = error
@@ -94,18 +94,21 @@ async def _count_others(database: Database, signals: Signals, moved: _Moved) -> 
     return bool(others) and await database.run("sweep_ended", sorted({name for name, _ in others})) > 0
 
 
-async def _dispatch(database: Database, addresses: Sequence[str], limit: int) -> _Moved:
-    waits = _LOCK_WAITS if len(addresses) == 1 else 0
-    return await database.transaction(lambda link: _move(link, addresses, limit), lock_waits=waits, lasting=False)
+async def _dispatch(database: Database, keys: Mapping[str, int], limit: int) -> _Moved:
+    """Dispatch from these addresses, whose locks have these keys."""
+    waits = _LOCK_WAITS if len(keys) == 1 else 0
+    numbers = ",".join(f"{key:d}" for key in sorted(set(keys.values())))
+    locks = f"select pg_advisory_xact_lock(key) from unnest('{{{numbers}}}'::bigint[]) as t (key)"  # noqa: S608 - numbers
+    return await database.transaction(
+        lambda link: _move(link, sorted(keys), limit), lock_waits=waits, lasting=False, first=locks
+    )
 
 
 async def _move(link: Link, addresses: Sequence[str], limit: int) -> _Moved:
-    """Everything between BEGIN and COMMIT. All reads follow the locks on the addresses."""
-    ordered = sorted(addresses)
-    await link.fetch("route_lock", ordered)
-    rows = await link.fetch("route_interests", ordered, limit)
+    """Everything between BEGIN, which locks the addresses, and COMMIT. All reads follow the locks."""
+    rows = await link.fetch("route_interests", addresses, limit)
     wanted = [_wanted(row) for row in rows]
-    wishes = _wishes(ordered, wanted, limit)
+    wishes = _wishes(addresses, wanted, limit)
     last = {row["address"]: row["number"] or 0 for row in rows}
     after = _BEGINNING
     while True:

@@ -64,8 +64,9 @@ set at = case when i.address = excluded.address and i.kind = excluded.kind then 
 where i.address <> excluded.address or i.kind <> excluded.kind or i.where_ is distinct from excluded.where_;
 
 -- name: route_due
--- Those of these addresses that may have something to route. Messages for all listeners are removed at once where
--- nobody listens at the time of this statement. (The server might answer an EXISTS from a hash of the whole table.)
+-- Those of these addresses that may have something to route, each with the key of its lock (`route_lock`). Messages for
+-- all listeners are removed at once where nobody listens at the time of this statement. (The server might answer an
+-- EXISTS from a hash of the whole table.)
 with place as materialized (
     select t.address,
            (select true from romancy_interests i where i.address = t.address and i.kind = 'copy' limit 1) as heard,
@@ -76,13 +77,13 @@ with place as materialized (
     using place
     where m.address = place.address and m.spread = 'every' and place.heard is null
 )
-select address
+select address, hashtextextended(address collate "C", to_regclass('romancy_messages')::oid::bigint) as key
 from place
 where (heard or wanted) and (select true from romancy_messages m where m.address = place.address limit 1);
 
 -- name: route_lock
--- Keep all other dispatches and registrations off these addresses until the transaction ends. The tables' own number is
--- part of the keys, because a server knows one space of advisory locks for all tables.
+-- Keep all dispatches, which lock by the same keys, and registrations off these addresses until the transaction ends.
+-- The tables' own number is part of the keys: a server knows one space of advisory locks for all tables.
 select pg_advisory_xact_lock(key)
 from (select distinct hashtextextended(address collate "C", to_regclass('romancy_messages')::oid::bigint) as key
       from unnest($1::text[]) as t (address)
