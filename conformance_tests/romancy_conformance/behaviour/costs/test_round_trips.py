@@ -1,0 +1,308 @@
+"""What each feature costs in round trips: a commit takes one, whatever it carries, and a step of a feature so many.
+
+A proxy counts what is sent to the server. Heartbeats and claims may fall into a count and only add to it, so the least
+of a few is the cost.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import pytest
+
+from romancy import Channel, Romancy, WorkflowContext, activity, activity_context, workflow
+from romancy.status import Status
+from romancy.storage.backends import create_store
+from romancy.storage.records import OutboxRow
+from romancy_conformance.behaviour.waiting import until
+from romancy_conformance.contract.building import Actor, append, change, delivery, start, unique
+from romancy_conformance.contract.routing.scenes import posting, take
+from romancy_conformance.proxy import Direction, Fault, Proxy
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    from romancy.storage.records import Append
+
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("postgres", "mysql", "mariadb")]
+
+ROUNDS: Final = 3
+FEW, MANY = 10, 40
+News = Channel("news", int)
+_CHANNEL: Final = re.compile(rb"romancy_work(?!ers)")
+"""The name of the channel of notifications."""
+
+
+class Requests:
+    """Counts what passes a proxy to the server, and lets it pass."""
+
+    count = 0
+    news = 0
+    """How many of them notify others, on a connection of their own, after a commit."""
+
+    def sees(self, direction: Direction, data: bytes) -> bool:
+        if direction is Direction.TO_SERVER:
+            self.count += 1
+            self.news += _CHANNEL.search(data) is not None
+        return False
+
+    @property
+    def commits(self) -> int:
+        """The requests without notifications."""
+        return self.count - self.news
+
+
+@pytest.fixture
+def network(backend: str, has_server: Callable[[str], bool]) -> None:
+    """Skip where there is no network."""
+    if not has_server(backend):
+        pytest.skip("capability: there is no network between a worker and its database")
+
+
+@asynccontextmanager
+async def counted(url: str) -> AsyncGenerator[tuple[str, Requests]]:
+    """The URL of the database behind a proxy, and what it counts."""
+    parts = urlsplit(url)
+    requests = Requests()
+    with Proxy(parts.hostname or "", parts.port or 0) as proxy:
+        proxy.when(requests.sees, Fault.CUT)
+        yield proxy.url(url), requests
+
+
+# ── commits ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def mail_for(actor: Actor, instance_id: str) -> tuple[str, ...]:
+    one = delivery(instance_id)
+    await actor.store.deliver([one])
+    return (one.delivery_id,)
+
+
+async def carried(actor: Actor, what: str) -> Append:
+    """An append that carries this, ready to be committed."""
+    begun, other = await actor.begin(), await actor.begin()
+    outbox = OutboxRow(outbox_id=unique("o"), topic="t", body=b"{}")
+    wait = change(Status.WAITING, release=True)
+    fields: dict[str, dict[str, Any]] = {
+        "nothing": {},
+        "a wait": {"change": wait},
+        "mail taken": {"consumed": await mail_for(actor, begun.instance_id)},
+        "an event for outside": {"outbox": (outbox,)},
+        "a message": {"deliveries": (delivery(other),)},
+        "an event once": {"deliveries": (delivery(other, dedupe=unique("k")),)},
+        "a child": {"starts": (start(),)},
+        "an interest": {"interests": (take(unique("k")),)},
+        "an interest less": {"uninterested": ("none",)},
+        "a post": {"postings": (posting(unique("k"), dedupe=unique("d")),)},
+        "a new run": {"change": change(run_from=2, input=b"{}", index=(("n", "s:1"),))},
+    }
+    if what != "everything":
+        return append(begun, 2, **fields[what])
+    together = {name: value for kind in fields.values() for name, value in kind.items()}
+    return append(begun, 2, **(together | {"change": change(run_from=2, release=True, status=Status.RUNNING)}))
+
+
+CARRIED: Final = (
+    "nothing",
+    "a wait",
+    "mail taken",
+    "an event for outside",
+    "a message",
+    "an event once",
+    "a child",
+    "an interest",
+    "an interest less",
+    "a post",
+    "a new run",
+    "everything",
+)
+
+
+@pytest.mark.usefixtures("network")
+async def test_a_commit_is_one_round_trip_whatever_it_carries(storage_url: str) -> None:
+    async with counted(storage_url) as (url, requests):
+        store = create_store(url)
+        await store.open()
+        actor = await Actor(store, workflows={unique("flow"): "c1"}).register()
+        costs: dict[str, int] = {}
+        for what in CARRIED:
+            await actor.write(await carried(actor, what))  # one-time work is done here
+            counts: list[int] = []
+            for _ in range(ROUNDS):
+                batch = [await carried(actor, what) for _ in range(2)]
+                before = requests.commits
+                assert {"accepted"} == set(await store.commit(batch, worker=actor.token))
+                counts.append(requests.commits - before)
+            costs[what] = min(counts)
+        await store.close()
+
+    assert costs == dict.fromkeys(CARRIED, 1)
+
+
+# ── steps ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@activity
+async def trip_step(number: int) -> int:
+    return number
+
+
+@activity(commit="lazy")
+async def trip_lazily(number: int) -> int:
+    return number
+
+
+@activity
+async def trip_session(number: int) -> int:
+    session = await activity_context().session()
+    return int((await session.fetch_all("select 1 as one"))[0]["one"]) + number
+
+
+@activity
+async def trip_sends(to: str) -> None:
+    await activity_context().send("note", to=to)
+
+
+@workflow
+async def trip_child(ctx: WorkflowContext) -> None:
+    return
+
+
+@workflow
+async def trip_waits(ctx: WorkflowContext, count: int) -> None:
+    for _ in range(count):
+        await ctx.wait_event("note")
+
+
+@workflow
+async def trip_takes(ctx: WorkflowContext, count: int) -> None:
+    for number in range(count):
+        await ctx.wait_event("keyed", key=str(number))
+
+
+@workflow
+async def trip_listens(ctx: WorkflowContext, count: int) -> None:
+    news = ctx.channel(News)
+    await news.subscribe()
+    for _ in range(count):
+        await news.receive()
+
+
+async def publishes(ctx: WorkflowContext, number: int, _: str) -> None:
+    await ctx.publish("outside", number)
+    await trip_step(number)
+
+
+async def sends(ctx: WorkflowContext, number: int, to: str) -> None:
+    await ctx.send("note", to=to)
+    await trip_step(number)
+
+
+async def sends_by_key(ctx: WorkflowContext, number: int, _: str) -> None:
+    await ctx.send("keyed", key=str(number))
+    await trip_step(number)
+
+
+async def sends_on_a_channel(ctx: WorkflowContext, number: int, _: str) -> None:
+    await ctx.channel(News).publish(number)
+    await trip_step(number)
+
+
+FEATURES: Final[dict[str, Callable[[WorkflowContext, int, str], Awaitable[object]]]] = {
+    "step": lambda _, number, __: trip_step(number),
+    "lazy step": lambda _, number, __: trip_lazily(number),
+    "session": lambda _, number, __: trip_session(number),
+    "timer": lambda ctx, _, __: ctx.sleep(0.001),
+    "child": lambda _, __, ___: trip_child(),
+    "publish": publishes,
+    "send": sends,
+    "send by an activity": lambda _, __, to: trip_sends(to),
+    "event by key": sends_by_key,
+    "channel": sends_on_a_channel,
+}
+
+
+@workflow
+async def trips(ctx: WorkflowContext, what: str, steps: int, to: str = "") -> None:
+    for number in range(steps):
+        await FEATURES[what](ctx, number, to)
+
+
+RECEIVING: Final = {
+    "signal": trip_waits,
+    "send": trip_waits,
+    "send by an activity": trip_waits,
+    "event by key": trip_takes,
+    "channel": trip_listens,
+}
+POSTGRES: Final = {
+    "step": 1.2,
+    "lazy step": 0.5,
+    "session": 6.5,
+    "timer": 1.5,
+    "child": 13,
+    "publish": 2.5,
+    "signal": 7,
+    "send": 8,
+    "send by an activity": 7.5,
+    "event by key": 18,
+    "channel": 15,
+}
+MYSQL: Final = {
+    "step": 1.2,
+    "lazy step": 0.5,
+    "session": 6.5,
+    "timer": 1.5,
+    "child": 22,
+    "publish": 1.5,
+    "signal": 7,
+    "send": 7,
+    "send by an activity": 6.5,
+    "event by key": 20,
+    "channel": 8,
+}
+"""Most round trips of a step of each feature, of all that take part in it, with what a worker does now and then."""
+
+
+async def trips_of(app: Romancy, requests: Requests, what: str, steps: int) -> int:
+    """Return the round trips of a workflow of so many steps, and of the one that receives what it sends."""
+    before = requests.count
+    receiver = await app.start(RECEIVING[what], steps) if what in RECEIVING else None
+    to = "" if receiver is None else receiver.instance_id
+    if what == "channel":
+        await until(lambda: has_members(app))
+    if what == "signal":
+        for number in range(steps):
+            await app.signal(to, "note", number)
+    else:
+        await app.run(trips, what, steps, to)
+    if receiver is not None:
+        await receiver.result(timeout=60)
+    return requests.count - before
+
+
+async def has_members(app: Romancy) -> bool:
+    return bool(await app.channel(News).members())
+
+
+@pytest.mark.usefixtures("network")
+async def test_a_step_of_each_feature(storage_url: str, backend: str) -> None:
+    bounds = POSTGRES if backend == "postgres" else MYSQL
+    costs: dict[str, float] = {}
+    async with (
+        counted(storage_url) as (url, requests),
+        Romancy(url, workflows=[trips, trip_child, trip_waits, trip_takes, trip_listens]) as app,
+    ):
+        for what in bounds:
+            await trips_of(app, requests, what, FEW)  # one-time work is done here
+            slopes: list[float] = []
+            for _ in range(ROUNDS):
+                few, many = [await trips_of(app, requests, what, steps) for steps in (FEW, MANY)]
+                slopes.append((many - few) / (MANY - FEW))
+            costs[what] = min(slopes)
+    print(f"round trips of a step: {costs}")
+
+    assert {what: cost for what, cost in costs.items() if cost > bounds[what]} == {}
