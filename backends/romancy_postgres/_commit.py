@@ -77,6 +77,8 @@ class Commits:
         parts = self._parts(batch)
         if len(parts) == 1:
             outcomes = await self._settle(*parts[0], worker)
+        elif _sends_to_a_start(batch):
+            outcomes = await self._in_turn(reversed(parts), worker)  # the starts are the last part
         else:
             outcomes = await _merged(self._settle(write, items, worker) for write, items in parts)
         return [outcomes[instance_id] for instance_id in map(_target, batch)]
@@ -84,6 +86,12 @@ class Commits:
     async def _explained(self, item: Append, worker: str | None) -> Outcome:
         reasons = await self._database.single(lambda link: explain_appends(link, [item], worker))
         return reasons[item.instance_id]
+
+    async def _in_turn(self, parts: Iterable[tuple[Part, list[Item]]], worker: str | None) -> Outcomes:
+        outcomes: Outcomes = {}
+        for write, items in parts:
+            outcomes |= await self._settle(write, items, worker)
+        return outcomes
 
     async def learn_sets(self, sets: dict[PathSet, list[str]]) -> None:
         """Record sets of declared paths for searches, before the first instance with such a set is written."""
@@ -215,6 +223,13 @@ class Commits:
 
 
 _target: Final[Callable[[Item], str]] = attrgetter("instance_id")
+
+
+def _sends_to_a_start(batch: Sequence[Item]) -> bool:
+    """Whether a message goes to an instance that this batch starts: it arrives only if that is there before."""
+    started = {item.instance_id for item in batch if isinstance(item, Start)}
+    sending = (item.deliveries for item in batch if isinstance(item, Append)) if started else ()
+    return any(delivery.instance_id in started for deliveries in sending for delivery in deliveries)
 
 
 def _weight(item: Item) -> int:
