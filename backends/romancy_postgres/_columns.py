@@ -115,7 +115,7 @@ def renewal_columns(items: Iterable[Append]) -> list[list[object]]:
 def new_run_columns(items: Sequence[Append]) -> list[list[object]]:
     """The columns of a new run in `append_effects`, one row for each append: null where none begins."""
     runs = [change if (change := item.change) and change.run_from is not None else None for item in items]
-    indexes = [change and change.index for change in runs]
+    indexes = [None if change is None else change.index for change in runs]
     return [
         [change and change.run_from for change in runs],
         [change and change.input for change in runs],

@@ -12,6 +12,7 @@ from romancy_conformance.contract.building import append, change, delivery, star
 from romancy_conformance.contract.interleaving import statements
 
 if TYPE_CHECKING:
+    from romancy.storage.records import Item
     from romancy_conformance.contract.building import Actor
     from romancy_postgres._store import PostgresStore
 
@@ -45,7 +46,7 @@ async def test_a_message_to_an_instance_that_the_batch_starts(store: PostgresSto
     """The parts of a batch are written at the same time, but for this: nothing arrives where nobody is."""
     for _ in range(5):
         sender, fresh = await actor.begin(), start()
-        batch = [append(sender, 2, outbox=(outgoing(),), deliveries=(delivery(fresh),)), fresh]
+        batch: list[Item] = [append(sender, 2, outbox=(outgoing(),), deliveries=(delivery(fresh),)), fresh]
 
         assert [Outcome.ACCEPTED] * 2 == await store.commit(batch, worker=actor.token)
 
