@@ -8,14 +8,15 @@ changes.
 from __future__ import annotations
 
 import asyncio
-from importlib.resources import files
+from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from msgspec import structs
 
 from romancy.errors import InternalError, StorageConfigurationError, StorageUnavailableError
 from romancy.storage.limits import MAX_BODY_BYTES
-from romancy.storage.sql import load_queries
+from romancy.storage.sql import queries_of
 from romancy.storage.sqlkit import pauses
 from romancy.storage.sqlkit.pool import Pool
 from romancy_mysql._connection import HANDLING, connect
@@ -32,7 +33,7 @@ from romancy_mysql._migrations import bring_up_to_date
 from romancy_mysql._sql import Statement, Template, qualifier
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from romancy.storage.protocol import Gate
     from romancy_mysql._connection import Line, Wire
@@ -85,11 +86,8 @@ class Database:
         self.begin, self.end = _BEGIN, _COMMIT
         """The statements that begin and commit a transaction, each perhaps more than one."""
         self._max_packet = _SMALLEST_PACKET
-        folder = files(__package__ or "")
-        texts = {name: text for file in _FILES for name, text in load_queries(folder / file, settings.prefix).items()}
-        qualified = qualifier(settings.database, settings.prefix)
-        self._queries = {name: Template(name, text, qualified) for name, text in texts.items()}
-        self._qualified = qualified
+        self._queries = _templates(settings.database, settings.prefix)
+        self._qualified = qualifier(settings.database, settings.prefix)
         self._make_pools()
         self._open = False
 
@@ -312,6 +310,14 @@ def check_durability(settings: Settings, flushes: int) -> None:
             f"{settings.where}: innodb_flush_log_at_trx_commit is {flushes} on this server, so that a crash of its "
             "machine loses commits; set it to 1, or add durability=relaxed to the URL to live with it"
         )
+
+
+@lru_cache(maxsize=64)
+def _templates(database: str, prefix: str) -> Mapping[str, Template]:
+    """All named queries on the tables of a database, parsed once in a process."""
+    qualified = qualifier(database, prefix)
+    texts = queries_of(__package__ or "", _FILES, prefix)
+    return MappingProxyType({name: Template(name, text, qualified) for name, text in texts.items()})
 
 
 def _counted(statements: Sequence[Statement]) -> list[Statement]:

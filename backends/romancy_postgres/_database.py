@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from importlib.resources import files
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import asyncpg
 
 from romancy.errors import RomancyError, StorageUnavailableError
-from romancy.storage.sql import load_queries
+from romancy.storage.sql import queries_of
 from romancy.storage.sqlkit.pauses import pause
 from romancy.storage.sqlkit.pool import Pool
 from romancy_postgres._connection import (
@@ -66,9 +65,7 @@ class Database:
     def __init__(self, settings: Settings, gated: Gated) -> None:
         self.settings = settings
         self._gated = gated
-        self.queries: dict[str, str] = {}
-        for file in _FILES:
-            self.queries |= load_queries(files(__package__ or "") / file, settings.prefix, settings.schema)
+        self.queries = dict(queries_of(__package__ or "", _FILES, settings.prefix, settings.schema))
         fence = self.queries.pop(_FENCE)
         self.queries |= {name: self.queries[name].replace(f":{_FENCE}", fence) for name in _FENCED}
         self._opened = False

@@ -7,14 +7,13 @@ import os
 import threading
 from contextlib import asynccontextmanager
 from functools import partial
-from importlib import resources
 from typing import TYPE_CHECKING, TypeVar
 
 from romancy.errors import SchemaVersionError, StorageUnavailableError, UsageError
 from romancy.storage.joining import Joined
 from romancy.storage.limits import can_be_id, check_batch, check_deliveries, check_step
 from romancy.storage.records import Append, Capabilities, Outcome
-from romancy.storage.sql import load_queries
+from romancy.storage.sql import queries_of
 from romancy_sqlite import _file
 from romancy_sqlite._claims import beat, census, collect, is_idle, take, take_over
 from romancy_sqlite._commit import plain_row, weight_of, write_alone, write_items
@@ -68,6 +67,8 @@ __all__ = ["SqliteStore"]
 
 Result = TypeVar("Result")
 
+_FILES = ("queries.sql", "claims.sql", "outbox.sql", "routing.sql")
+
 
 class SqliteStore:
     """A store on one SQLite file. Several stores, in one process or in many, may share the file."""
@@ -79,9 +80,7 @@ class SqliteStore:
         self.router = SqliteRouter(self)
         self.upkeep = SqliteUpkeep(settings)
         self._settings = settings
-        self._sql: dict[str, str] = {}
-        for file in ("queries.sql", "claims.sql", "outbox.sql", "routing.sql"):
-            self._sql |= load_queries(resources.files("romancy_sqlite") / file, settings.prefix)
+        self._sql = dict(queries_of(__package__ or "", _FILES, settings.prefix))
         self._opened: tuple[_file.SharedFile, Watch] | None = None
         self._lone = LoneWriter()
         self._in_flight: set[asyncio.Future[object]] = set()

@@ -7,6 +7,7 @@ An entry point is named after a URL scheme and points to a callable that takes a
 from __future__ import annotations
 
 from difflib import get_close_matches
+from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, cast
 
@@ -15,6 +16,7 @@ from romancy.storage.url import parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from importlib.metadata import EntryPoint
 
     from romancy.storage.protocol import Store
     from romancy.storage.url import StorageURL
@@ -27,19 +29,11 @@ GROUP = "romancy.backends"
 def create_store(url: str) -> Store:
     """The unopened store for this URL. Nothing is connected yet."""
     parsed = parse_url(url)
-    found = entry_points(group=GROUP, name=parsed.scheme)
-    if not found:  # an adapter may register a scheme with its driver
+    try:
+        point = _registered(parsed.scheme)
+    except LookupError:  # an adapter may register a scheme with its driver
         parsed = parsed.without_driver()
-        found = entry_points(group=GROUP, name=parsed.scheme)
-    if not found:
-        known = sorted({point.name for point in entry_points(group=GROUP)})
-        near = get_close_matches(parsed.scheme, known, 1)
-        meant = f"did you mean {near[0]}? Known" if near else "known"
-        raise StorageConfigurationError(
-            f"storage URL {parsed}: no backend for the scheme {parsed.scheme!r}; "
-            f"{meant} are {', '.join(known)}. An adapter adds its own through the entry-point group {GROUP!r}"
-        )
-    point = next(iter(found))
+        point = _known(parsed)
     try:
         factory = cast("Callable[[StorageURL], Store]", point.load())
     except ImportError as error:
@@ -48,3 +42,27 @@ def create_store(url: str) -> Store:
             f"install it, for our own with: pip install 'romancy[{parsed.scheme}]'"
         ) from error
     return factory(parsed)
+
+
+def _known(parsed: StorageURL) -> EntryPoint:
+    try:
+        return _registered(parsed.scheme)
+    except LookupError:
+        known = sorted({point.name for point in entry_points(group=GROUP)})
+        near = get_close_matches(parsed.scheme, known, 1)
+        meant = f"did you mean {near[0]}? Known" if near else "known"
+        raise StorageConfigurationError(
+            f"storage URL {parsed}: no backend for the scheme {parsed.scheme!r}; "
+            f"{meant} are {', '.join(known)}. An adapter adds its own through the entry-point group {GROUP!r}"
+        ) from None
+
+
+@cache
+def _registered(scheme: str) -> EntryPoint:
+    """The entry point of a scheme, else `LookupError`, which is not kept.
+
+    Finding it reads the metadata of everything that is installed, which takes longer than opening a SQLite file.
+    """
+    for point in entry_points(group=GROUP, name=scheme):
+        return point
+    raise LookupError(scheme)

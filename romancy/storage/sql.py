@@ -8,14 +8,18 @@ that the files stay valid SQL.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
+from importlib.resources import files
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from romancy.errors import InternalError, StorageConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from importlib.resources.abc import Traversable
 
-__all__ = ["DEFAULT_PREFIX", "check_prefix", "load_queries", "with_prefix"]
+__all__ = ["DEFAULT_PREFIX", "check_prefix", "load_queries", "queries_of", "with_prefix"]
 
 DEFAULT_PREFIX = "romancy_"
 _NAME = re.compile(r"^-- name: (\w+)[ \t]*$", re.MULTILINE)
@@ -37,6 +41,17 @@ def with_prefix(sql: str, prefix: str, schema: str | None = None) -> str:
     if schema is None:
         return sql if prefix == DEFAULT_PREFIX else re.sub(r"\bromancy_", check_prefix(prefix), sql)
     return re.sub(r"\bromancy_", f'"{check_prefix(schema, "schema")}".{check_prefix(prefix)}', sql)
+
+
+@lru_cache(maxsize=64)
+def queries_of(
+    package: str, names: tuple[str, ...], prefix: str = DEFAULT_PREFIX, schema: str | None = None
+) -> Mapping[str, str]:
+    """All queries of these files of an adapter by name. A process reads them once for each prefix and schema."""
+    queries: dict[str, str] = {}
+    for name in names:
+        queries |= load_queries(files(package) / name, prefix, schema)
+    return MappingProxyType(queries)
 
 
 def load_queries(file: Traversable, prefix: str = DEFAULT_PREFIX, schema: str | None = None) -> dict[str, str]:
