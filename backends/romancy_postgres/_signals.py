@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import suppress
 from hashlib import sha256
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
@@ -60,12 +61,12 @@ class Signals:
         self._looked = 0.0
         self._unfinished: set[asyncio.Task[None]] = set()
         """Tasks to finish before the store is closed."""
-        self._closing = False
+        self._closing = asyncio.Event()
 
     async def open(self) -> None:
         """Begin to listen. Commits after this are reported."""
         self._looked = asyncio.get_running_loop().time()
-        self._closing = False
+        self._closing = asyncio.Event()
         if not self._database.settings.listen:
             return
         self._listener = asyncio.create_task(self._listen())
@@ -77,7 +78,7 @@ class Signals:
 
     async def close(self) -> None:
         """Send pending notifications, stop listening, and release all waiting callers."""
-        self._closing = True
+        self._closing.set()
         if self._unfinished:
             await asyncio.wait(set(self._unfinished), timeout=_ANSWER)
         if self._sender is not None:
@@ -91,7 +92,7 @@ class Signals:
 
     async def before_close(self, work: Coroutine[Any, Any, None]) -> None:
         """Run work in a task that closing waits for. After closing has begun, do nothing."""
-        if self._closing:
+        if self._closing.is_set():
             work.close()
             return
         task = asyncio.create_task(work)
@@ -117,7 +118,7 @@ class Signals:
         loop = asyncio.get_running_loop()
         until_look = max(0.0, self._looked + self._look_interval() - loop.time())
         heard = await self._news.wait(min(timeout, until_look))
-        if heard != frozenset() or until_look > timeout or self._closing:
+        if heard != frozenset() or until_look > timeout or self._closing.is_set():
             return heard
         self._looked = loop.time()
         return None
@@ -127,7 +128,7 @@ class Signals:
         self._database.check_open()
         longest = self._look_interval()
         heard = await self._outbox.wait(min(timeout, longest))
-        return heard != frozenset() or (timeout > longest and not self._closing)
+        return heard != frozenset() or (timeout > longest and not self._closing.is_set())
 
     def _hear(self, changed: Iterable[str] | None) -> None:
         outbox, rest = parted(changed)
@@ -141,7 +142,7 @@ class Signals:
         return base * random.uniform(0.9, 1.1)  # noqa: S311 - jitter, so that processes do not poll all at once
 
     async def _send(self) -> None:
-        """Send the first change at once, and the changes that closely follow it together."""
+        """Send the first change at once, and the changes that closely follow it together, or when the store closes."""
         while self._outgoing:
             outgoing, self._outgoing = self._outgoing, set()
             try:
@@ -150,7 +151,9 @@ class Signals:
                 )
             except StorageError:
                 return  # other stores poll; so does this one when the server is back
-            await asyncio.sleep(_GATHER)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_GATHER):
+                    await self._closing.wait()
 
     async def _listen(self) -> None:
         pause = _FIRST_PAUSE

@@ -288,15 +288,17 @@ async def test_a_cancelled_call_leaves_no_lock_behind(store: Store, actor: Actor
     other = await hire()
     begun = await actor.begin()
     for number in range(1, 40):
-        reached = asyncio.Event()
+        reached, cancelled = asyncio.Event(), asyncio.Event()
         count = 0
 
-        async def stop(_: str, /, number: int = number, reached: asyncio.Event = reached) -> None:
+        async def stop(
+            _: str, /, number: int = number, reached: asyncio.Event = reached, cancelled: asyncio.Event = cancelled
+        ) -> None:
             nonlocal count
             count += 1
             if count == number:
                 reached.set()
-                await asyncio.Event().wait()
+                await cancelled.wait()
 
         store.gate = stop
         calling = asyncio.ensure_future(store.deliver([delivery(begun)]))
@@ -309,5 +311,6 @@ async def test_a_cancelled_call_leaves_no_lock_behind(store: Store, actor: Actor
             return
         calling.cancel()
         await asyncio.wait({calling})
+        cancelled.set()  # what the store does beside the call goes on, as the notification of PostgreSQL
         assert await asyncio.wait_for(other.store.deliver([delivery(begun)]), 60) == [Delivered.ACCEPTED]
     raise AssertionError("the delivery sends more than 40 statements")

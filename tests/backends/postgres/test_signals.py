@@ -137,9 +137,9 @@ async def test_what_nobody_waits_for_is_not_announced(
 async def test_no_commit_announces_by_itself(
     actor: Actor, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """B5: a transaction that notifies delays all others that notify until its commit."""
+    """B5: a transaction that notifies delays all others that notify until its commit. Closing waits for no company."""
     begun, other = await actor.begin(), await actor.begin()
-    monkeypatch.setattr(_signals, "_GATHER", 8.0)
+    monkeypatch.setattr(_signals, "_GATHER", LONG)
     heard = await listen(connection)
     sleep = change(Status.WAITING, seen=0, release=True)
     first, item = start(), start()
@@ -158,7 +158,9 @@ async def test_no_commit_announces_by_itself(
         await session.commit(append(other, 2, change=sleep), worker=actor.token)
     await connection.execute("select 1")
     assert heard == [[first.instance_id]], "the first is announced at once, and all others together after it"
-    await announcements(2)
+    async with asyncio.timeout(LONG / 2):
+        await actor.store.close()
+        await announcements(2)
 
     assert sorted(heard[1]) == sorted([item.instance_id, begun.instance_id])
 
