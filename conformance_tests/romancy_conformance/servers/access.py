@@ -1,7 +1,8 @@
 """A database server as a client sees it: its URL, its databases, its version. Knows nothing of processes.
 
 The calls block, for fixtures and scripts. PostgreSQL's driver is asynchronous, so it runs in its own event loop in its
-own thread: the calls work whether or not the caller has a running loop. Each driver is imported where it is used,
+own thread: the calls work whether or not the caller has a running loop. What is done for every test goes over a
+connection that stays open until `hang_up`. Each driver is imported where it is used,
 because the suites also run on machines that have only the driver of one database.
 """
 
@@ -9,24 +10,43 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 import secrets
+import threading
 from abc import ABC, abstractmethod
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
 from .kinds import Kind, ServerUnavailableError
-from .schemas import MOST_ROWS, MYSQL_SCHEMA, MYSQL_TABLES, POSTGRES_SCHEMA, POSTGRES_TABLES, WIPE_POSTGRES, Schema
+from .schemas import (
+    MOST_ROWS,
+    MYSQL_SCHEMA,
+    MYSQL_TABLES,
+    POSTGRES_MARK,
+    POSTGRES_SCHEMA,
+    POSTGRES_TABLES,
+    WIPE_POSTGRES,
+    Schema,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Coroutine, Generator, Sequence
 
     _Run = Callable[..., Sequence[Sequence[Any]]]
 
+T = TypeVar("T")
+
 _TIMEOUT = 30
+_kept: dict[Access, Any] = {}
+"""The administrator's connection that stays open, by server."""
+_marks: dict[tuple[int, str], str] = {}
+"""What `POSTGRES_MARK` said of a database whose tables were as they should be, by port and name."""
+_loops: dict[int, asyncio.AbstractEventLoop] = {}
+"""The event loop for PostgreSQL, by process: a forked one has not its parent's threads."""
 
 
 class AccessError(Exception):
@@ -82,6 +102,10 @@ class Access(ABC):
         return bool(name)
 
     @abstractmethod
+    def hang_up(self) -> None:
+        """Close what this process keeps open for `wipe` and `is_unused`."""
+
+    @abstractmethod
     def version(self) -> str:
         """Return the server's version as it reports it, such as `PostgreSQL 15.18`."""
 
@@ -135,38 +159,69 @@ class PostgresAccess(Access):
         new_name = _new_name()  # as in `recycle`
         wipe = WIPE_POSTGRES.format(name=self._quoted(name), tables=",".join(schema.tables), most=MOST_ROWS)
         try:
-            _, digest = self._run(("execute", wipe), ("fetchval", POSTGRES_SCHEMA), database=name)
-            if digest != schema.digest:
+            mark = self._told_apart(self._wiped(name, wipe, schema))
+            if mark is None:
                 return None
-            self.fetch(f"ALTER DATABASE {self._quoted(name)} RENAME TO {self._quoted(new_name)}")
+            self._told_apart(self._renamed(name, new_name))
         except AccessError:
             return None
+        _marks[self.port, new_name] = mark
         return new_name
+
+    async def _wiped(self, name: str, wipe: str, schema: Schema) -> str | None:
+        """Remove the rows; return the mark of the tables, or None if they are others."""
+        connection = await self._connected(name)
+        try:
+            await connection.execute(wipe)
+            mark = str(await connection.fetchval(POSTGRES_MARK))
+            if mark != _marks.pop((self.port, name), None):  # to look at all tables takes ten times as long
+                digest = await connection.fetchval(POSTGRES_SCHEMA)
+                return mark if digest == schema.digest else None
+            return mark
+        finally:
+            await connection.close()
+
+    async def _renamed(self, name: str, new_name: str) -> None:
+        connection = _kept.get(self)
+        if connection is None or connection.is_closed():
+            connection = _kept[self] = await self._connected("")
+        await connection.execute(f"ALTER DATABASE {self._quoted(name)} RENAME TO {self._quoted(new_name)}")
+
+    def hang_up(self) -> None:
+        connection = _kept.pop(self, None)
+        if connection is not None:
+            with suppress(AccessError):
+                self._told_apart(connection.close(timeout=_TIMEOUT))
 
     def _run(self, *steps: tuple[str, str], database: str) -> list[Any]:
         """Run methods of the driver's connection, each with its statement; return their results."""
-        asyncpg = _driver("asyncpg", "postgres")
 
         async def run() -> list[Any]:
-            connection = await asyncpg.connect(
-                host=str(Path(self.socket).parent) if self.socket else self.host,
-                port=self.port,
-                user=self.user,
-                password=self.password,
-                database=database or self.database or self.kind.first_database,
-                timeout=_TIMEOUT,
-                server_settings={"default_transaction_read_only": "off"},  # whatever a test set for the database
-            )
+            connection = await self._connected(database)
             try:
                 return [await getattr(connection, method)(statement) for method, statement in steps]
             finally:
                 await connection.close()
 
-        with ThreadPoolExecutor(1) as thread:
-            try:
-                return thread.submit(asyncio.run, run()).result()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                raise AccessError(f"PostgreSQL on port {self.port}: {error}") from error
+        return self._told_apart(run())
+
+    async def _connected(self, database: str) -> Any:
+        return await _driver("asyncpg", "postgres").connect(
+            host=str(Path(self.socket).parent) if self.socket else self.host,
+            port=self.port,
+            user=self.user,
+            password=self.password,
+            database=database or self.database or self.kind.first_database,
+            timeout=_TIMEOUT,
+            server_settings={"default_transaction_read_only": "off"},  # whatever a test set for the database
+        )
+
+    def _told_apart(self, work: Coroutine[Any, Any, T]) -> T:
+        asyncpg = _driver("asyncpg", "postgres")
+        try:
+            return asyncio.run_coroutine_threadsafe(work, _loop()).result()
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise AccessError(f"PostgreSQL on port {self.port}: {error}") from error
 
     def _quoted(self, name: str) -> str:
         return '"' + name.replace('"', '""') + '"'
@@ -213,7 +268,7 @@ class MySQLAccess(Access):
 
     def wipe(self, name: str, schema: Schema) -> str | None:
         try:
-            with self._session(name) as run:
+            with self._kept_session(name) as run:
                 self._end_sessions(run, name)
                 tables = {str(table) for (table,) in run(MYSQL_TABLES)}
                 for table in sorted(tables - schema.tables):
@@ -238,7 +293,7 @@ class MySQLAccess(Access):
 
     def is_unused(self, name: str) -> bool:
         # A name stays in use here, and a process that a test forgot may have reconnected.
-        with self._session() as run:
+        with self._kept_session("mysql") as run:
             return not run(_SESSIONS_IN[self.kind], name)
 
     def _schema(self, run: _Run) -> Schema:
@@ -264,15 +319,39 @@ class MySQLAccess(Access):
     @contextmanager
     def _session(self, database: str = "") -> Generator[_Run]:
         """Open a connection; yield a function that runs a statement with parameters and returns its rows."""
-        pymysql = _driver("pymysql", "mysql")
+        with self._connected(database) as connection:
+            yield partial(self._run, connection)
 
-        def run(statement: str, *parameters: object) -> Sequence[Sequence[Any]]:
-            with self._told_apart(pymysql), connection.cursor() as cursor:
-                cursor.execute(statement, parameters or None)
-                return tuple(cursor.fetchall())
+    @contextmanager
+    def _kept_session(self, database: str) -> Generator[_Run]:
+        """As `_session`, on a connection that stays open; it is in no test's database while nobody uses it."""
+        connection = _kept.pop(self, None) or self._connected()
+        try:
+            with self._told_apart():
+                connection.select_db(database)
+            yield partial(self._run, connection)
+            with self._told_apart():
+                connection.rollback()
+                connection.select_db("mysql")
+        except BaseException:
+            connection.close()
+            raise
+        _kept[self] = connection
 
-        with self._told_apart(pymysql):
-            connection = pymysql.connect(
+    def hang_up(self) -> None:
+        connection = _kept.pop(self, None)
+        if connection is not None:
+            with suppress(AccessError), self._told_apart():
+                connection.close()
+
+    def _run(self, connection: Any, statement: str, *parameters: object) -> Sequence[Sequence[Any]]:
+        with self._told_apart(), connection.cursor() as cursor:
+            cursor.execute(statement, parameters or None)
+            return tuple(cursor.fetchall())
+
+    def _connected(self, database: str = "") -> Any:
+        with self._told_apart():
+            return _driver("pymysql", "mysql").connect(
                 host=self.host,
                 port=self.port,
                 unix_socket=self.socket,
@@ -282,11 +361,10 @@ class MySQLAccess(Access):
                 connect_timeout=_TIMEOUT,
                 autocommit=True,
             )
-        with connection:
-            yield run
 
     @contextmanager
-    def _told_apart(self, pymysql: Any) -> Generator[None]:
+    def _told_apart(self) -> Generator[None]:
+        pymysql = _driver("pymysql", "mysql")
         try:
             yield
         except (OSError, RuntimeError, pymysql.MySQLError) as error:  # RuntimeError: it cannot encrypt a password
@@ -294,6 +372,14 @@ class MySQLAccess(Access):
 
     def _quoted(self, name: str) -> str:
         return "`" + name.replace("`", "``") + "`"
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    loop = _loops.get(os.getpid())
+    if loop is None:
+        loop = _loops[os.getpid()] = asyncio.new_event_loop()
+        threading.Thread(target=loop.run_forever, name="romancy-access", daemon=True).start()
+    return loop
 
 
 def _new_name() -> str:

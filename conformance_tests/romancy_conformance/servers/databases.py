@@ -72,6 +72,8 @@ def drop_spares() -> None:
         for access, urls in spares.items():
             while urls and access.socket is None:
                 access.drop_database(_name(urls.pop()))
+    for access in _tables:
+        access.hang_up()
 
 
 def _name(url: str) -> str:

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["MOST_ROWS", "MYSQL_SCHEMA", "MYSQL_TABLES", "POSTGRES_SCHEMA", "POSTGRES_TABLES", "WIPE_POSTGRES", "Schema"]
+__all__ = [
+    "MOST_ROWS",
+    "MYSQL_SCHEMA",
+    "MYSQL_TABLES",
+    "POSTGRES_MARK",
+    "POSTGRES_SCHEMA",
+    "POSTGRES_TABLES",
+    "WIPE_POSTGRES",
+    "Schema",
+]
 
 MOST_ROWS = 2000
 """A database with more rows is dropped: they leave traces in files and statistics."""
@@ -59,6 +68,25 @@ POSTGRES_SCHEMA = """
         UNION ALL
         SELECT format('version %s', version) FROM romancy_schema
     ) AS lines (line)
+"""
+
+POSTGRES_MARK = """
+    SELECT concat_ws(' ',
+        (SELECT (count(*), max(xmin::text::bigint), count(*) FILTER (WHERE relkind = 'r' AND reltuples >= 0))
+            FROM pg_class WHERE oid >= 16384),
+        (SELECT (count(*), max(xmin::text::bigint)) FROM pg_attribute WHERE attrelid >= 16384),
+        (SELECT (count(*), max(xmin::text::bigint)) FROM pg_attrdef),
+        (SELECT (count(*), max(xmin::text::bigint)) FROM pg_index WHERE indexrelid >= 16384),
+        (SELECT (count(*), max(xmin::text::bigint)) FROM pg_constraint WHERE oid >= 16384),
+        (SELECT (count(*), max(xmin::text::bigint)) FROM pg_rewrite WHERE oid >= 16384),
+        (SELECT (count(*), max(xmin::text::bigint)) FROM pg_trigger WHERE NOT tgisinternal),
+        (SELECT (count(*), max(xmin::text::bigint)) FROM pg_proc WHERE oid >= 16384),
+        (SELECT (count(*), max(xmin::text::bigint)) FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_%'),
+        (SELECT count(*) FROM pg_statistic WHERE starelid >= 16384),
+        (SELECT (count(*), max(xmin::text::bigint)) FROM romancy_schema))
+"""
+"""Differs from an earlier answer in the same database if anything that `POSTGRES_SCHEMA` shows was changed meanwhile:
+every row of the catalogue has the number of the transaction that wrote it, and each number is higher than those before.
 """
 
 WIPE_POSTGRES = """
