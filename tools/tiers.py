@@ -3,12 +3,13 @@
 A pytest plugin, which the `conftest.py` of the tree loads. A test is in one tier and never in both:
 
 - A test marked `long` or `soak`, or in a folder of `LONG_FOLDERS`, is in the long tier.
-- The contract is in the short tier on every database, except for its tests marked `dealt`.
+- The contract is in the short tier on every adapter: on memory, SQLite, PostgreSQL, and by turns on one of MySQL and
+  MariaDB, which have one adapter. On the other of these siblings it is in the long tier. Its tests marked `dealt` are
+  dealt like any other.
 - Any other test that runs on several databases is in the short tier on one of them, and in the long tier on the
-  others, but for one of MySQL and MariaDB: they have one adapter, and the contract, the crashes and the faults are
-  tried on both. The other of these siblings is in a tier of its own (`make test-siblings`). The databases take turns:
-  a digest of the test's name chooses, so a test stays where it is. The mark `dealt("postgres", …)` names the databases
-  among which it chooses.
+  others, but for one of MySQL and MariaDB: the contract, the crashes and the faults are tried on both. The other of
+  these siblings is in a tier of its own (`make test-siblings`). The databases take turns: a digest of the test's name
+  chooses, so a test stays where it is. The mark `dealt("postgres", …)` names the databases among which it chooses.
 - A test that runs on no database is in the short tier.
 
 A history depends on the engine and not on the database. So a test of the long tier whose twin is in the short one does
@@ -62,8 +63,13 @@ class Case:
 
     @property
     def everywhere(self) -> bool:
-        """Whether it is in the short tier on every database."""
+        """Whether it is in the short tier on every adapter."""
         return self.backend is None or (self.nodeid.startswith(CONTRACT) and not self.dealt)
+
+    @property
+    def paired(self) -> bool:
+        """Whether it is in the short tier on one of the two databases that its adapter has."""
+        return self.everywhere and self.backend in _OF_ONE_ADAPTER
 
     @property
     def name(self) -> str:
@@ -98,13 +104,17 @@ def deal(cases: Iterable[Case]) -> Tiers:
     cases = tuple(cases)
     short, siblings = set[str](), set[str]()
     dealt: defaultdict[str, list[Case]] = defaultdict(list)
+    paired: defaultdict[str, list[Case]] = defaultdict(list)
     for case in cases:
         if case.long:
             continue
-        if case.everywhere:
+        if case.paired:
+            paired[case.name].append(case)
+        elif case.everywhere:
             short.add(case.nodeid)
         else:
             dealt[case.name].append(case)
+    short.update(_turn(name, pair).nodeid for name, pair in paired.items())
     for name, stores in dealt.items():
         turn = _turn(name, stores)
         short.add(turn.nodeid)
