@@ -280,3 +280,31 @@ def test_a_database_whose_rows_were_counted_is_not_used_again(kind: Kind) -> Non
 
     assert access.wipe(_name(url), schema) is None
     give_back(kind, url)
+
+
+@pytest.mark.skipif(Kind.POSTGRES not in chosen_backends(), reason="this run is not for PostgreSQL")
+def test_a_table_with_many_pages_gets_new_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("romancy_conformance.servers.access.MOST_PAGES", 0)
+    access, url = _administration(Kind.POSTGRES), migrated_database(Kind.POSTGRES)
+    access.fetch(_ROW.format(1), database=_name(url))
+
+    name = access.wipe(_name(url), access.schema(_name(url)))
+
+    assert name is not None
+    assert access.fetch("SELECT pg_relation_size('romancy_seen')", database=name) == 0
+    access.drop_database(name)
+
+
+@pytest.mark.skipif(Kind.POSTGRES not in chosen_backends(), reason="this run is not for PostgreSQL")
+def test_tables_that_were_changed_after_they_were_found_right_are_noticed() -> None:
+    """The second time, a look at the catalogue's transactions replaces the comparison of all definitions."""
+    access, url = _administration(Kind.POSTGRES), migrated_database(Kind.POSTGRES)
+    schema = access.schema(_name(url))
+    name = access.wipe(_name(url), schema)
+    assert name is not None
+    again = access.wipe(name, schema)
+    assert again is not None
+    access.fetch("ALTER TABLE romancy_workers ALTER COLUMN beat_at DROP NOT NULL", database=again)
+
+    assert access.wipe(again, schema) is None
+    access.drop_database(again)

@@ -23,6 +23,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from .kinds import Kind, ServerUnavailableError
 from .schemas import (
+    MOST_PAGES,
     MOST_ROWS,
     MYSQL_SCHEMA,
     MYSQL_TABLES,
@@ -157,7 +158,8 @@ class PostgresAccess(Access):
 
     def wipe(self, name: str, schema: Schema) -> str | None:
         new_name = _new_name()  # as in `recycle`
-        wipe = WIPE_POSTGRES.format(name=self._quoted(name), tables=",".join(schema.tables), most=MOST_ROWS)
+        tables = ",".join(schema.tables)
+        wipe = WIPE_POSTGRES.format(name=self._quoted(name), tables=tables, pages=MOST_PAGES, most=MOST_ROWS)
         try:
             mark = self._told_apart(self._wiped(name, wipe, schema))
             if mark is None:

@@ -33,6 +33,8 @@ class PostgresServer(Server):
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": str(self.folder),
             "max_connections": str(MAX_CONNECTIONS),
+            # Every minute it would count the rows of databases that tests use again, which have to be dropped then.
+            "autovacuum_naptime": "1h",
             # In files in the data folder, so that a server that is killed and never restarted leaves no shared memory
             # behind.
             "dynamic_shared_memory_type": "mmap",
