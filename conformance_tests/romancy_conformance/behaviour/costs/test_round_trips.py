@@ -101,8 +101,9 @@ async def carried(actor: Actor, what: str) -> Append:
     }
     if what != "everything":
         return append(begun, 2, **fields[what])
-    together = {name: value for kind in fields.values() for name, value in kind.items()}
-    return append(begun, 2, **(together | {"change": change(run_from=2, release=True, status=Status.RUNNING)}))
+    together: dict[str, Any] = {name: value for kind in fields.values() for name, value in kind.items()}
+    together["change"] = change(run_from=2, release=True, status=Status.RUNNING)
+    return append(begun, 2, **together)
 
 
 CARRIED: Final = (
