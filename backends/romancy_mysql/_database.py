@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import structs
 
@@ -35,7 +35,6 @@ from romancy_mysql._sql import Statement, Template, qualifier
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
-    from romancy.storage.protocol import Gate
     from romancy_mysql._connection import Line, Wire
     from romancy_mysql._dialect import Dialect
     from romancy_mysql._protocol import Answer
@@ -70,18 +69,11 @@ _FILES = ("queries.sql", "claims.sql", "outbox.sql", "routing.sql", "counts.sql"
 _SO_FAR = b"@romancy + "
 
 
-class Gated(Protocol):
-    """The store, which holds the gate."""
-
-    gate: Gate | None
-
-
 class Database:
     """Sends statements. It raises the errors of the storage protocol, and the private errors named below."""
 
-    def __init__(self, settings: Settings, gated: Gated) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.gated = gated
         self.dialect: Dialect | None = None
         self.begin, self.end = _BEGIN, _COMMIT
         """The statements that begin and commit a transaction, each perhaps more than one."""
@@ -184,17 +176,10 @@ class Database:
         )
 
     async def send(self, line: Line, statements: Sequence[Statement]) -> list[Answer]:
-        """Send statements unchanged, in as few round trips as possible; one by one while a test holds the gate."""
-        gate = self.gated.gate
-        if gate is None and len(statements) == 1:
+        """Send statements unchanged, in as few round trips as possible."""
+        if len(statements) == 1:
             return await line.run(statements[0].sql, statements[0].name)
-        if gate is None:
-            return [answer for packet in self._packets(statements) for answer in await line.run(*packet)]
-        answers: list[Answer] = []
-        for statement in statements:
-            await gate(statement.name)
-            answers += await line.run(statement.sql, statement.name)
-        return answers
+        return [answer for packet in self._packets(statements) for answer in await line.run(*packet)]
 
     async def carry_out(
         self, line: Line, statements: Sequence[Statement], *, last: bytes = b"", then: Sequence[Statement] = ()
@@ -204,10 +189,6 @@ class Database:
         `last` (COMMIT) goes in the same packet and is reached only if all went well. So do the statements of `then`,
         whose answers are returned.
         """
-        gate = self.gated.gate
-        if gate is not None:
-            await _one_by_one(gate, line, statements, last)
-            return await self.send(line, then) if then else []
         script = _counted(statements)
         if last:
             script.append(Statement("commit", last))
@@ -333,19 +314,6 @@ def _counted(statements: Sequence[Statement]) -> list[Statement]:
             script.append(Statement("count", _COUNT % so_far if left else _CHECK % (so_far, total)))
             so_far = _SO_FAR
     return script
-
-
-async def _one_by_one(gate: Gate, line: Line, statements: Sequence[Statement], last: bytes) -> None:
-    """As `carry_out`, with a gate between any two statements."""
-    for statement in statements:
-        if statement.name != "begin":
-            await gate(statement.name)
-        *_, answer = await line.run(statement.sql, statement.name)
-        if statement.expected not in (None, answer.affected):
-            raise MismatchError(statement.name)
-    if last:
-        await gate("commit")
-        await line.run(last, "commit")
 
 
 async def pause(attempt: int) -> None:

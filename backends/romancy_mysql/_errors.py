@@ -89,6 +89,7 @@ _DUPLICATE = 1062
 _PRIVATE: Mapping[int, type[Exception]] = {
     1205: LockWaitError,
     1048: MismatchError,  # a NULL where none is allowed
+    _DUPLICATE: MismatchError,  # the packet goes on after a row that was there, up to the sum at its end
     1242: MismatchError,  # two rows where one is allowed
     _NO_SAVEPOINT: SavepointGoneError,
     1243: UnpreparedError,  # a proxy now leads to another server

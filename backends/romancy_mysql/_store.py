@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from romancy.storage.outbox import Outbox
-    from romancy.storage.protocol import Gate, Session
+    from romancy.storage.protocol import Session
     from romancy.storage.query import Position, Query
     from romancy.storage.records import (
         Census,
@@ -55,8 +55,7 @@ class MySQLStore:
     """A database on a MySQL or MariaDB server."""
 
     def __init__(self, settings: Settings) -> None:
-        self.gate: Gate | None = None
-        self.database = Database(settings, self)
+        self.database = Database(settings)
         self._wakeups = Wakeups(self.database)
         self._committer = Committer(self.database, self._wakeups.tell)
         self.commit = self._committer.commit
@@ -65,7 +64,7 @@ class MySQLStore:
         self._leases = Leases(self.database)
         self._outbox = MySQLOutbox(self.database, self._wakeups)
         self.slices = MySQLSlices(self.database)
-        self.upkeep = MySQLUpkeep(self.database, lambda: Database(settings, self))
+        self.upkeep = MySQLUpkeep(self.database, lambda: Database(settings))
 
     @property
     def capabilities(self) -> Capabilities:

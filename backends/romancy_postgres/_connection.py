@@ -1,4 +1,4 @@
-"""One connection for the rest of the adapter: named queries, a gate before each, transactions.
+"""One connection for the rest of the adapter: named queries, transactions.
 
 The casts that the driver's stubs need are here and nowhere else.
 """
@@ -14,7 +14,6 @@ from romancy_postgres._columns import Flat
 from romancy_postgres._prepared import EngineConnection
 
 if TYPE_CHECKING:
-    from romancy.storage.protocol import Gate
     from romancy_postgres._settings import Settings
 
 __all__ = [
@@ -144,14 +143,9 @@ def as_connection(value: object) -> asyncpg.Connection:
 
 
 class Source(Protocol):
-    """Where a link finds its queries and the present gate."""
+    """Where a link finds its queries."""
 
     queries: dict[str, str]
-
-    @property
-    def gate(self) -> Gate | None:
-        """The gate to await before each statement, if any."""
-        ...
 
 
 class Link:
@@ -165,32 +159,29 @@ class Link:
 
     async def fetch(self, name: str, *arguments: object) -> list[asyncpg.Record]:
         """Run a query and return its rows."""
-        if self._source.gate is not None:
-            await self._source.gate(name)
         return await self.connection.fetch(self._source.queries[name], *_flat(arguments), timeout=ANSWER_TIMEOUT)
 
-    async def fetch_text(self, name: str, text: str, *arguments: object) -> list[asyncpg.Record]:
-        """Run a query composed for this occasion. The gate knows it as `name`."""
-        if self._source.gate is not None:
-            await self._source.gate(name)
+    async def fetch_text(
+        self,
+        name: str,  # noqa: ARG002 - says what the text is, as in the other methods
+        text: str,
+        *arguments: object,
+    ) -> list[asyncpg.Record]:
+        """Run a query composed for this occasion."""
         return await self.connection.fetch(text, *arguments, timeout=ANSWER_TIMEOUT)
 
     async def run(self, name: str, *arguments: object) -> int:
         """Run a statement and return how many rows it touched."""
-        if self._source.gate is not None:
-            await self._source.gate(name)
         status = await self.connection.execute(self._source.queries[name], *_flat(arguments), timeout=ANSWER_TIMEOUT)
         return rows_touched(status)
 
-    async def pause(self, name: str) -> None:
-        """Await the gate before a statement that is sent in another way."""
-        if self._source.gate is not None:
-            await self._source.gate(name)
-
-    async def control(self, name: str, text: str, timeout: float = ANSWER_TIMEOUT) -> None:
+    async def control(
+        self,
+        name: str,  # noqa: ARG002 - as above
+        text: str,
+        timeout: float = ANSWER_TIMEOUT,
+    ) -> None:
         """Run statements without parameters in one round trip."""
-        if self._source.gate is not None:
-            await self._source.gate(name)
         await self.connection.execute(text, timeout=timeout)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import asyncpg
 
@@ -33,7 +33,6 @@ from romancy_postgres._errors import DRIVER_ERRORS, contended, read_only, refuse
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
-    from romancy.storage.protocol import Gate
     from romancy_postgres._connection import SessionConnection
     from romancy_postgres._prepared import EngineConnection
     from romancy_postgres._settings import Settings
@@ -53,18 +52,11 @@ _ENGINE_POOL = 4
 _SEARCH_POOL = 2
 
 
-class Gated(Protocol):
-    """The store, which holds the gate."""
-
-    gate: Gate | None
-
-
 class Database:
     """Sends statements. Everything here raises the errors of the storage protocol, never the driver's."""
 
-    def __init__(self, settings: Settings, gated: Gated) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._gated = gated
         self.queries = dict(queries_of(__package__ or "", _FILES, settings.prefix, settings.schema))
         fence = self.queries.pop(_FENCE)
         self.queries |= {name: self.queries[name].replace(f":{_FENCE}", fence) for name in _FENCED}
@@ -85,11 +77,6 @@ class Database:
         self.listening: Pool[EngineConnection] = Pool(name, self._connect_for_engine, HANDLING, 1)
         self.search: Pool[EngineConnection] = Pool(name, self._connect_for_search, HANDLING, _SEARCH_POOL)
         self.sessions: Pool[SessionConnection] = Pool(name, self._connect_for_session, HANDLING, size - engine)
-
-    @property
-    def gate(self) -> Gate | None:
-        """The gate to await before each statement at present, if any."""
-        return self._gated.gate
 
     async def close(self) -> None:
         """Close every connection. Calls in flight fail."""
@@ -133,8 +120,6 @@ class Database:
         try:
             connection = self.work.grab() or await self.work.take()
             try:
-                if self._gated.gate is not None:
-                    await self._gated.gate(name)
                 tag = await connection.run_prepared(self.queries[name], arguments, ANSWER_TIMEOUT)
             except BaseException as error:
                 self._part(connection, self.work, error)

@@ -148,7 +148,6 @@ class PostgresSession:
     async def begin(self, connection: SessionConnection) -> None:
         """Open the transaction and its guarding savepoint, in one round trip."""
         self._transaction = connection.transaction(isolation="read_committed")
-        await self._link.pause("begin")
         connection.opening = f" savepoint {self._guard};"
         async with asyncio.timeout(ANSWER_TIMEOUT):
             await self._transaction.start()
@@ -212,7 +211,6 @@ class PostgresSession:
             self._lent.end()
 
     async def _commit(self) -> None:
-        await self._link.pause("commit")
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT):
                 await self._transaction.commit()

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from romancy.storage.protocol import Gate
     from romancy.storage.query import Position, Query
     from romancy.storage.records import (
         Census,
@@ -63,8 +62,7 @@ class PostgresStore:
         self._capabilities = Capabilities(
             name="PostgreSQL", push=settings.listen, transactional_ddl=True, sql=True, placeholder="$1"
         )
-        self.gate: Gate | None = None
-        self.database = Database(settings, self)
+        self.database = Database(settings)
         self._signals = Signals(self.database)
         self._commits = Commits(self.database, self._signals)
         self._uncommitted = Uncommitted(self.database, self._signals)
@@ -72,7 +70,7 @@ class PostgresStore:
         self.outbox = PostgresOutbox(self.database, self._signals)
         self.slices = PostgresSlices(self.database)
         self.router = PostgresRouter(self.database, self._signals)
-        self.upkeep = PostgresUpkeep(self.database, lambda: Database(settings, self))
+        self.upkeep = PostgresUpkeep(self.database, lambda: Database(settings))
 
     @property
     def capabilities(self) -> Capabilities:

@@ -109,19 +109,17 @@ class UndoError(Exception):
 class Tx:
     """One transaction as its statements see it: named queries, one time, and the instances to announce afterwards."""
 
-    __slots__ = ("_connection", "_gate", "_sql", "careful", "now", "touched")
+    __slots__ = ("_connection", "_sql", "careful", "now", "touched")
 
     def __init__(
         self,
         connection: sqlite3.Connection | sqlite3.Cursor,
         sql: dict[str, str],
-        gate: Callable[[str], None] | None = None,
         *,
         careful: bool = True,
     ) -> None:
         self._connection = connection
         self._sql = sql
-        self._gate = gate
         self.careful = careful
         """Whether parts can be undone. SQLite then copies every page that a savepoint may have to restore."""
         self.now = now()
@@ -130,8 +128,6 @@ class Tx:
 
     def run(self, name: str, parameters: Parameters = ()) -> int:
         """Execute the named statement and return how many rows it touched."""
-        if self._gate is not None:
-            self._gate(name)
         return self._connection.execute(self._sql[name], cast("Any", parameters)).rowcount
 
     def run_text(self, sql: str, parameters: Sequence[object]) -> int:
@@ -140,8 +136,6 @@ class Tx:
 
     def many(self, name: str, rows: Sequence[Parameters]) -> int:
         """Execute the named statement once for each row and return how many rows were touched in all."""
-        if self._gate is not None:
-            self._gate(name)
         return self._connection.executemany(self._sql[name], cast("Any", rows)).rowcount
 
     def row(self, name: str, parameters: Parameters = ()) -> tuple[Any, ...] | None:
@@ -151,8 +145,6 @@ class Tx:
 
     def rows(self, name: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
         """All rows of the named query."""
-        if self._gate is not None:
-            self._gate(name)
         cursor = self._connection.execute(self._sql[name], cast("Any", parameters))
         return cast("list[tuple[Any, ...]]", cursor.fetchall())
 

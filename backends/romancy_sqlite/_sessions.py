@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from romancy.storage.routing import Posting
     from romancy_sqlite._driver import Database
     from romancy_sqlite._file import SharedFile
-    from romancy_sqlite._gates import ThreadGate
     from romancy_sqlite._session_thread import Turn
 
 __all__ = ["SqliteSession", "open_session"]
@@ -44,13 +43,11 @@ _DOOMED = Reason(
 
 
 @asynccontextmanager
-async def open_session(
-    shared: SharedFile, sql: dict[str, str], turn: Turn, gate: ThreadGate | None
-) -> AsyncGenerator[SqliteSession]:
+async def open_session(shared: SharedFile, sql: dict[str, str], turn: Turn) -> AsyncGenerator[SqliteSession]:
     """A user's transaction. It is rolled back at the end of the block unless it was committed."""
     try:
         await turn.begin()
-        yield SqliteSession(shared, turn, sql, gate)
+        yield SqliteSession(shared, turn, sql)
     finally:
         turn.leave()
 
@@ -58,11 +55,10 @@ async def open_session(
 class SqliteSession:
     """A session whose statements run on the writer's thread. `native` may be used from any thread."""
 
-    def __init__(self, shared: SharedFile, turn: Turn, sql: dict[str, str], gate: ThreadGate | None) -> None:
+    def __init__(self, shared: SharedFile, turn: Turn, sql: dict[str, str]) -> None:
         self._shared = shared
         self._turn = turn
         self._sql = sql
-        self._gate = gate
         self._committed = False
         self._doomed = False
         self._parts = 0
@@ -163,13 +159,11 @@ class SqliteSession:
         try:
             with connection.take_back() as cursor:
                 _release_guard(cursor)
-                tx = Tx(cursor, self._sql, self._gate)
+                tx = Tx(cursor, self._sql)
                 (outcome,) = write_items(tx, [item], worker)
                 if outcome is not Outcome.ACCEPTED:
                     return outcome
                 renewed = worker is not None and tx.run("renew", (tx.now, worker)) == 1
-                if self._gate is not None:
-                    self._gate("commit")
                 self._turn.excluding = False
                 self._end_transaction(cursor)
                 self._turn.renewed = renewed

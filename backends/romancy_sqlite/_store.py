@@ -20,7 +20,6 @@ from romancy_sqlite._commit import plain_row, weight_of, write_alone, write_item
 from romancy_sqlite._connection import check_version, now
 from romancy_sqlite._driver import sqlite3
 from romancy_sqlite._find import find
-from romancy_sqlite._gates import ThreadGate
 from romancy_sqlite._guard import Reason
 from romancy_sqlite._inbox import deliver_all
 from romancy_sqlite._joined import JoinedSession
@@ -41,7 +40,6 @@ from romancy_sqlite._writer import Job
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
-    from romancy.storage.protocol import Gate
     from romancy.storage.query import Position, Query
     from romancy.storage.records import (
         Census,
@@ -74,7 +72,6 @@ class SqliteStore:
     """A store on one SQLite file. Several stores, in one process or in many, may share the file."""
 
     def __init__(self, settings: Settings) -> None:
-        self.gate: Gate | None = None
         self.outbox = SqliteOutbox(self)
         self.slices = SqliteSlices(self)
         self.router = SqliteRouter(self)
@@ -154,7 +151,7 @@ class SqliteStore:
             check_step(step, worker)
         if not batch:
             return []
-        if lone is not None and self.gate is None and (self._lone.expects_nobody() or await self._lone.alone()):
+        if lone is not None and (self._lone.expects_nobody() or await self._lone.alone()):
             writer = self._use()[0].writer
             if not writer.quick:
                 pass  # too slow a disk for the event loop's thread
@@ -219,7 +216,7 @@ class SqliteStore:
         turn = Turn(shared, self._settings.session_limit, beat)
         self._turns.add(turn)
         try:
-            async with open_session(shared, self._sql, turn, self._thread_gate()) as session:
+            async with open_session(shared, self._sql, turn) as session:
                 yield session
         finally:
             self._turns.discard(turn)
@@ -270,26 +267,19 @@ class SqliteStore:
         return await self._queue(work, weight)
 
     async def _is_alone(self) -> bool:
-        return self.gate is None and (self._lone.expects_nobody() or await self._lone.alone())
+        return self._lone.expects_nobody() or await self._lone.alone()
 
     async def _queue(self, work: Callable[[Tx], Result], weight: int) -> Result:
         """Leave work to the writer's thread, which commits it together with other queued work."""
-        job = Job(work, self._sql, weight=weight, gate=self._thread_gate())
+        job = Job(work, self._sql, weight=weight)
         shared, _ = self._use()
         self._in_flight.add(job.future)
         shared.writer.submit(job)
         try:
             result: Result = await job.future
-        except asyncio.CancelledError:
-            if job.gate is not None:
-                job.gate.abandon()
-            raise
         finally:
             self._in_flight.discard(job.future)
         return result
-
-    def _thread_gate(self) -> ThreadGate | None:
-        return ThreadGate(self.gate) if self.gate is not None else None
 
 
 def _give_back(opening: asyncio.Future[_file.SharedFile]) -> None:

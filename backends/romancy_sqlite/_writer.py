@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from romancy_sqlite._gates import ThreadGate
-
 __all__ = ["Job", "Writer"]
 
 Result = TypeVar("Result")
@@ -51,21 +49,13 @@ commits into an existing file are a fifth faster than those that extend it.
 class Job:
     """Work for one transaction, repeatable until it is committed, and the caller that waits for its result."""
 
-    __slots__ = ("careful", "error", "future", "gate", "loop", "result", "sql", "touched", "weight", "work")
+    __slots__ = ("careful", "error", "future", "loop", "result", "sql", "touched", "weight", "work")
 
-    def __init__(
-        self,
-        work: Callable[[Tx], Any],
-        sql: dict[str, str],
-        *,
-        weight: int = 1,
-        gate: ThreadGate | None = None,
-    ) -> None:
+    def __init__(self, work: Callable[[Tx], Any], sql: dict[str, str], *, weight: int = 1) -> None:
         self.work = work
         self.sql = sql
         self.weight = weight
-        self.gate = gate
-        self.careful = gate is not None
+        self.careful = False
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[Any] = self.loop.create_future()
         self.result: Any = None
@@ -94,7 +84,7 @@ class Writer:
         self._connection = connect(path)
         self._connection.execute(f"pragma cache_size = -{_CACHE}")
         self._checkpointer = connect(path)
-        self._gate = threading.Lock()
+        self._alone = threading.Lock()
         self._stop = stop
         self._queue: SimpleQueue[Job | Callable[[], None] | None] = SimpleQueue()
         self._pace: float | None = None
@@ -115,7 +105,7 @@ class Writer:
 
     def write_one(self, sql: str, row: Sequence[object], size: int) -> bool:
         """Commit one row of about this size on this thread. False if it was not written."""
-        if not (self.quick and self._queue.empty() and self._gate.acquire(blocking=False)):
+        if not (self.quick and self._queue.empty() and self._alone.acquire(blocking=False)):
             return False  # commits are long, or it would have to wait
         started = time.perf_counter()
         try:
@@ -124,12 +114,12 @@ class Writer:
         except Exception:  # noqa: BLE001 - the thread will get it again and translate it
             return False
         finally:
-            self._gate.release()
+            self._alone.release()
         return written
 
     def run_inline(self, work: Callable[[Tx], Result], sql: dict[str, str], weight: int) -> tuple[Result] | None:
         """Commit lone work on this thread. None, with nothing done, if that could make the event loop wait."""
-        if not (self.quick and self._queue.empty() and self._gate.acquire(blocking=False)):
+        if not (self.quick and self._queue.empty() and self._alone.acquire(blocking=False)):
             return None
         started = time.perf_counter()
         try:
@@ -144,19 +134,19 @@ class Writer:
                 return None  # the thread repeats it, waits for locks and translates errors
             raise
         finally:
-            self._gate.release()
+            self._alone.release()
         if tx.touched:
             self._tell(tx.touched)
         return (result,)
 
     def changed_by_others(self) -> bool:
         """Whether another connection has committed since the last call. False while this process writes."""
-        if not self._gate.acquire(blocking=False):
+        if not self._alone.acquire(blocking=False):
             return False
         try:
             version = self._data_version()
         finally:
-            self._gate.release()
+            self._alone.release()
         changed = version != self._version
         self._version = version
         return changed
@@ -171,7 +161,7 @@ class Writer:
     def _main(self) -> None:
         while (first := self._queue.get()) is not None:
             group, action = self._drain(first)
-            with self._gate:
+            with self._alone:
                 if group:
                     self._write(group)
                 if action is not None:
@@ -222,11 +212,9 @@ class Writer:
             patiently(partial(execute, "begin immediate"), seconds=self._lock_timeout, stop=self._stop)
             for job in jobs:
                 current = job
-                tx = Tx(self._connection, job.sql, job.gate, careful=job.careful)
+                tx = Tx(self._connection, job.sql, careful=job.careful)
                 job.result = job.work(tx)
                 job.touched = tx.touched
-                if job.gate is not None:
-                    job.gate("commit")
             current = None
             patiently(partial(execute, "commit"), seconds=self._lock_timeout, stop=self._stop)
             self._measure((time.perf_counter() - started) / len(jobs), sum(job.weight for job in jobs))
@@ -279,7 +267,7 @@ class Writer:
         finally:
             self._roll_back()
 
-    # --- behind the gate --------------------------------------------------------------------------------------
+    # --- under the lock ---------------------------------------------------------------------------------------
 
     def _measure(self, seconds: float, weight: int) -> None:
         seconds = min(seconds, _LONGEST_COUNTED)

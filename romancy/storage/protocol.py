@@ -51,15 +51,7 @@ if TYPE_CHECKING:
     )
     from romancy.storage.routing import Posting, Router
 
-__all__ = ["Gate", "Session", "Store"]
-
-
-class Gate(Protocol):
-    """For tests only: holds one store's transactions open between any two of their statements."""
-
-    async def __call__(self, statement: str, /) -> None:
-        """Awaited before each statement sent to the database (COMMIT included), with a name for it."""
-        ...
+__all__ = ["Session", "Store"]
 
 
 class Session(Protocol):
@@ -139,12 +131,6 @@ class Session(Protocol):
 
 class Store(Protocol):
     """A database as the engine sees it. The tasks of one event loop may use it concurrently."""
-
-    gate: Gate | None
-    """None in normal use. In the contract suite, a store awaits it before every statement, so that tests can play every
-    interleaving of two transactions. A store that works off the event loop (on a thread) awaits it before it hands a
-    statement over.
-    """
 
     @property
     def capabilities(self) -> Capabilities:

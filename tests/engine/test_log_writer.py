@@ -15,6 +15,7 @@ from romancy.errors import StorageUnavailableError, UsageError
 from romancy.storage.memory import Database, MemoryStore
 from romancy.storage.records import Outcome
 from romancy_conformance.contract.building import Actor, append
+from romancy_conformance.contract.interleaving import leave, listen
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -55,14 +56,14 @@ async def frozen(actor: Actor, begun: Start) -> AsyncGenerator[None]:
             reached.set()
             await go.wait()
 
-    actor.store.gate = hold
+    listen(actor.store, hold)
     async with actor.store.session() as session:
         writing = asyncio.ensure_future(session.commit(append(begun, 2), worker=actor.token))
         await asyncio.wait_for(reached.wait(), _SOON)
         yield
         go.set()
         assert await writing is Outcome.ACCEPTED
-    actor.store.gate = None
+    leave(actor.store)
 
 
 class Submitted:
@@ -226,7 +227,7 @@ def slow(actor: Actor) -> tuple[asyncio.Event, asyncio.Event]:
             reached.set()
             await go.wait()
 
-    actor.store.gate = hold
+    listen(actor.store, hold)
     return reached, go
 
 

@@ -10,22 +10,9 @@ from romancy.storage.memory import create_store
 from romancy.storage.records import Outcome
 from romancy.storage.url import parse_url
 from romancy_conformance.contract.building import Actor, append, change, full_log, nonce, unique
+from romancy_conformance.contract.interleaving import HoldAt, listen
 
 pytestmark = pytest.mark.anyio
-
-
-class Hold:
-    """A gate that stops the statement of this name until it is released."""
-
-    def __init__(self, statement: str) -> None:
-        self._statement = statement
-        self.reached = asyncio.Event()
-        self.go = asyncio.Event()
-
-    async def __call__(self, statement: str, /) -> None:
-        if statement == self._statement:
-            self.reached.set()
-            await self.go.wait()
 
 
 async def test_a_takeover_goes_behind_what_was_committed_since_it_looked() -> None:
@@ -39,8 +26,9 @@ async def test_a_takeover_goes_behind_what_was_committed_since_it_looked() -> No
     survivor = await Actor(other, workflows=workflows).register()
     begun = await victim.begin()
     peer = await survivor.see(victim)
-    writes, takes = Hold("append.change"), Hold("takeover.log")
-    store.gate, other.gate = writes, takes
+    writes, takes = HoldAt("append.change"), HoldAt("takeover.log")
+    listen(store, writes)
+    listen(other, takes)
 
     last = asyncio.create_task(victim.write(append(begun, 2, b'["last words"]', change=change())))
     await writes.reached.wait()

@@ -1,21 +1,27 @@
-"""Uses of the gate: list the statements that a call sends, and interleave two calls.
+"""Uses of a tap: list the statements that a call sends, and interleave two calls.
 
 The gate stops the first call before its first statement, then (in a fresh scenario) before its second, and so on until
-the call runs through. So each interleaving at statement granularity is played once. The other call may meet a lock or a
-half-written row on the way; the check looks only at what both calls leave behind.
+the call runs through. So each interleaving at statement granularity is played once, on each way on which the call may
+reach the database. The other call may meet a lock or a half-written row on the way; the check looks only at what both
+calls leave behind.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from romancy_conformance.taps import tap_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from romancy.storage.protocol import Store
+    from romancy_conformance.taps.tap import Gate
 
-__all__ = ["Hold", "HoldAt", "play", "statements"]
+__all__ = ["Hold", "HoldAt", "held_at", "leave", "listen", "play", "run", "statements"]
+
+T = TypeVar("T")
 
 _BLOCKED_AFTER = 0.1
 _STATEMENTS_AT_MOST = 40
@@ -50,6 +56,30 @@ class HoldAt(Hold):
             await super().__call__(statement)
 
 
+def listen(store: Store, gate: Gate) -> None:
+    """Have the gate awaited before each statement of the store, until `leave`."""
+    tap = tap_of(store)
+    tap.listen(store, gate, tap.ways[0])
+
+
+def leave(store: Store) -> None:
+    """Listen to the store no more. What its gate holds stays held."""
+    tap_of(store).leave(store)
+
+
+def run(store: Store, call: Awaitable[T]) -> asyncio.Future[T]:
+    """Start a call of a store that is listened to. Calls that hold the event loop's thread run in another one."""
+    return tap_of(store).run(store, call)
+
+
+async def held_at(hold: Hold, running: asyncio.Future[Any]) -> bool:
+    """Wait until the call is held, and return True, or has ended."""
+    stopped = asyncio.ensure_future(hold.reached.wait())
+    await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    return hold.reached.is_set()
+
+
 async def statements(store: Store, call: Awaitable[Any]) -> list[str]:
     """Return the names of the statements that this call sends."""
     names: list[str] = []
@@ -57,40 +87,43 @@ async def statements(store: Store, call: Awaitable[Any]) -> list[str]:
     async def gate(statement: str, /) -> None:
         names.append(statement)
 
-    store.gate = gate
+    listen(store, gate)
     try:
-        await call
+        await run(store, call)
     finally:
-        store.gate = None
+        leave(store)
     return names
 
 
 async def play(
     held: Store,
     scenario: Callable[[], Awaitable[tuple[Awaitable[Any], Awaitable[Any], Callable[[Any, Any], Awaitable[None]]]]],
-) -> int:
-    """Play the scenario once for each statement of its first call; return the number of plays.
+) -> None:
+    """Play the scenario once for each statement of its first call, on each way that this call may take.
 
     `scenario` prepares fresh rows and returns the two calls (not yet started) and a check of their answers and of what
     they left behind. The first call must go through the store `held`, the second through another one.
     """
-    for number in range(1, _STATEMENTS_AT_MOST):
-        first, second, check = await scenario()
-        hold = Hold(number)
-        held.gate = hold
-        running = asyncio.ensure_future(first)
-        stopped = asyncio.ensure_future(hold.reached.wait())
-        await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        was_held = hold.reached.is_set()
-        other = asyncio.ensure_future(second)
-        if was_held:
-            await asyncio.wait({other}, timeout=_BLOCKED_AFTER)
-        hold.go.set()
-        answers = await asyncio.gather(running, other)
-        held.gate = None
-        stopped.cancel()
-        await check(*answers)
-        if not was_held:
-            assert number > 1, "the held call never came to the gate: nothing was played against anything"
-            return number
-    raise AssertionError(f"the held call sends more than {_STATEMENTS_AT_MOST} statements")
+    for way in tap_of(held).ways:
+        number = 1
+        while await _play_one(held, scenario, number, way):
+            number += 1
+            assert number < _STATEMENTS_AT_MOST, f"the held call sends {number} statements or more"
+        assert number > 1, f"the held call sent nothing {way}: nothing was played against anything"
+
+
+async def _play_one(held: Store, scenario: Callable[[], Awaitable[Any]], number: int, way: str) -> bool:
+    """Hold the first call before this statement of it. Returns False if it has fewer."""
+    first, second, check = await scenario()
+    tap, hold = tap_of(held), Hold(number)
+    tap.listen(held, hold, way)
+    running = tap.run(held, first)
+    was_held = await held_at(hold, running)
+    other = asyncio.ensure_future(second)
+    if was_held:
+        await asyncio.wait({other}, timeout=_BLOCKED_AFTER)
+    hold.go.set()
+    answers: tuple[Any, Any] = await asyncio.gather(running, other)
+    tap.leave(held)
+    await check(*answers)
+    return was_held

@@ -20,6 +20,8 @@ from urllib.parse import urlsplit
 import pytest
 from msgspec import Struct
 
+from romancy_conformance.contract.interleaving import leave, listen
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
 
@@ -242,11 +244,13 @@ class _Mysql(Watch):
         before = await self._read()
         own = await self._read() - before  # the cost of the counting query itself
         self._sent.clear()
-        store.gate = _one_by_one
+        listen(store, _one_by_one)
         try:
-            await call
+            # What is prepared has no text to explain.
+            with mock.patch("romancy_mysql._connection.Wire.prepares", new=False):
+                await call
         finally:
-            store.gate = None
+            leave(store)
         sent = list(self._sent)
         rows = await self._read() - before - 2 * own
         plans = [await self._explained(connection, sql) for connection, sql in sent if _DATA.match(_text(sql))]
@@ -283,7 +287,7 @@ class _Mysql(Watch):
 
 
 async def _one_by_one(statement: str, /) -> None:
-    """A gate that never stops a statement; while a gate is set, the store sends each statement by itself."""
+    """A gate that never stops a statement. While a tap listens, each statement is sent by itself."""
 
 
 def _text(sql: bytes) -> str:

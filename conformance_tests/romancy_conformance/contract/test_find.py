@@ -26,6 +26,7 @@ from romancy.storage.query import (
 )
 from romancy.storage.records import Outcome, PruneRequest
 from romancy_conformance.contract.building import append, change, start, unique
+from romancy_conformance.contract.interleaving import leave, listen
 from romancy_conformance.query_corpus import CASES, DOCUMENTS
 from romancy_conformance.query_strategies import filters_for, raw_documents
 
@@ -275,7 +276,7 @@ async def test_walking_shows_once_what_moves_from_one_asked_status_to_another(
         query["workflow_name"] = name
     elif asked == "statuses and a filter":
         query["filters"] = {"v": 1}
-    store.gate = move_meanwhile
+    listen(store, move_meanwhile)
     seen: list[str] = []
     token: str | None = None
     for _ in range(6):
@@ -283,6 +284,7 @@ async def test_walking_shows_once_what_moves_from_one_asked_status_to_another(
         seen += [row.instance_id for row in page.rows]
         token = page.next_token
         await move(3)
+    leave(store)
 
     assert token is None
     assert sorted(seen) == sorted(item.instance_id for item in items)

@@ -10,7 +10,7 @@ import pytest
 from romancy.status import Status
 from romancy.storage.records import ClaimRequest, Delivered, Outcome, PruneRequest, Takeover
 from romancy_conformance.contract.building import append, change, delivery, full_log, nonce, start
-from romancy_conformance.contract.interleaving import play
+from romancy_conformance.contract.interleaving import Hold, held_at, leave, listen, play, run
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -107,7 +107,7 @@ async def test_an_owner_changes_only_with_its_log_row(store: Store, actor: Actor
         victim = await hire()
         begun = await victim.begin()
         peer = await survivor.see(victim)
-        item = append(begun, 2, b'["last words"]')
+        item = append(begun, 2, b'["last words"]', after=begun.writer)  # as the engine appends
 
         async def check(outcomes: list[Outcome], first: Takeover) -> None:
             moved, answer, owner = list(first.moved), first, b'["owner"]'
@@ -135,6 +135,36 @@ async def test_an_owner_changes_only_with_its_log_row(store: Store, actor: Actor
     await play(store, scenario)
 
 
+async def test_a_batch_held_open_meets_a_takeover(store: Store, actor: Actor, hire: Hire) -> None:
+    """A10: the same of many appends, which a store may write together."""
+    survivor = await hire()
+
+    async def scenario() -> Scene:
+        victim = await hire()
+        begun = [await victim.begin() for _ in range(3)]
+        peer = await survivor.see(victim)
+        batch = [append(one, 2, b'["last words"]', change=change()) for one in begun]
+
+        async def check(outcomes: list[Outcome], first: Takeover) -> None:
+            moved, answer = list(first.moved), first
+            while answer.left:
+                answer = await survivor.store.takeover(survivor.token, peer, b'["owner"]', nonce())
+                moved += answer.moved
+            assert sorted(moved) == sorted(one.instance_id for one in begun)
+            claimed = {one.instance_id: one.head for one in await survivor.claim(len(begun))}
+            assert len(claimed) == len(begun)
+            for one, outcome in zip(begun, outcomes, strict=True):
+                rows = await full_log(survivor.store, one.instance_id)
+                expected = [b'["last words"]', b'["owner"]'] if outcome is Outcome.ACCEPTED else [b'["owner"]']
+                assert [row.body for row in rows][1:] == expected
+                await survivor.write(append(one, claimed[one.instance_id] + 1, change=change(Status.FAILED)))
+
+        takeover = survivor.store.takeover(survivor.token, peer, b'["owner"]', nonce())
+        return store.commit(batch, worker=victim.token), takeover, check
+
+    await play(store, scenario)
+
+
 async def test_a_takeover_held_open_meets_the_last_append(store: Store, actor: Actor, hire: Hire) -> None:
     victims = [await hire() for _ in range(30)]
 
@@ -157,7 +187,7 @@ async def test_a_takeover_held_open_meets_the_last_append(store: Store, actor: A
 
         return (
             store.takeover(actor.token, peer, b'["owner"]', nonce()),
-            victim.write(append(begun, 2)),
+            victim.write(append(begun, 2, after=begun.writer)),
             check,
         )
 
@@ -288,29 +318,17 @@ async def test_a_cancelled_call_leaves_no_lock_behind(store: Store, actor: Actor
     other = await hire()
     begun = await actor.begin()
     for number in range(1, 40):
-        reached, cancelled = asyncio.Event(), asyncio.Event()
-        count = 0
-
-        async def stop(
-            _: str, /, number: int = number, reached: asyncio.Event = reached, cancelled: asyncio.Event = cancelled
-        ) -> None:
-            nonlocal count
-            count += 1
-            if count == number:
-                reached.set()
-                await cancelled.wait()
-
-        store.gate = stop
-        calling = asyncio.ensure_future(store.deliver([delivery(begun)]))
-        stopped = asyncio.ensure_future(reached.wait())
-        await asyncio.wait({calling, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        store.gate = None
-        if not reached.is_set():
-            stopped.cancel()
+        hold = Hold(number)
+        listen(store, hold)
+        calling = run(store, store.deliver([delivery(begun)]))
+        was_held = await held_at(hold, calling)
+        leave(store)
+        if not was_held:
+            assert number > 1, "the delivery sent nothing"
             assert await calling == [Delivered.ACCEPTED]
             return
         calling.cancel()
         await asyncio.wait({calling})
-        cancelled.set()  # what the store does beside the call goes on, as the notification of PostgreSQL
+        hold.go.set()  # what the store sends beside the call goes on, such as a notification of PostgreSQL
         assert await asyncio.wait_for(other.store.deliver([delivery(begun)]), 60) == [Delivered.ACCEPTED]
     raise AssertionError("the delivery sends more than 40 statements")

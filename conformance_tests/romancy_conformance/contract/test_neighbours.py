@@ -11,6 +11,7 @@ from romancy.errors import StorageUnavailableError
 from romancy.status import Status
 from romancy.storage.records import ClaimRequest, Delivered, Outcome
 from romancy_conformance.contract.building import append, change, delivery, full_log, nonce, start
+from romancy_conformance.contract.interleaving import HoldAt, leave, listen, run
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -37,24 +38,18 @@ class Frozen:
     def __init__(self, store: Store, call: Callable[[], Awaitable[Outcome]]) -> None:
         self._store = store
         self._call = call
-        self._reached = asyncio.Event()
-        self._go = asyncio.Event()
+        self._hold = HoldAt("commit")
 
     async def __aenter__(self) -> Self:
-        async def hold(statement: str, /) -> None:
-            if statement == "commit":
-                self._reached.set()
-                await self._go.wait()
-
-        self._store.gate = hold
-        self._writing = asyncio.ensure_future(self._call())
-        await asyncio.wait_for(self._reached.wait(), 60)
+        listen(self._store, self._hold)
+        self._writing = run(self._store, self._call())
+        await asyncio.wait_for(self._hold.reached.wait(), 60)
         return self
 
     async def thaw(self) -> Outcome:
         """Let the call continue; return the outcome of its append."""
-        self._store.gate = None
-        self._go.set()
+        leave(self._store)
+        self._hold.go.set()
         return await self._writing
 
     async def __aexit__(self, *_: object) -> None:
@@ -263,18 +258,18 @@ async def test_mail_of_a_session_is_found_although_nobody_counted_it(actor: Acto
             committed.set()
 
     async def write() -> None:
-        sender.store.gate = crash_after_commit
         async with sender.store.session() as session:
             await session.commit(append(begun, 2, deliveries=mail), worker=sender.token)
 
-    writing = asyncio.create_task(write())
+    listen(sender.store, crash_after_commit)
+    writing = run(sender.store, write())
     await asyncio.wait_for(committed.wait(), 60)
     logged: list[int] = []
     while len(logged) < 2:
         logged = [row.seq for row in await full_log(sweeper.store, begun.instance_id)]
     writing.cancel()
     await asyncio.wait({writing})
-    sender.store.gate = None
+    leave(sender.store)
 
     found: set[str] = set()
 

@@ -12,7 +12,7 @@ from romancy.errors import UsageError
 from romancy.storage.outbox import FINISHED, OutboxEntry, OutboxRow, OutboxState, Settled
 from romancy.storage.records import Outcome
 from romancy_conformance.contract.building import append, unique
-from romancy_conformance.contract.interleaving import HoldAt, play
+from romancy_conformance.contract.interleaving import HoldAt, leave, listen, play, run
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -276,8 +276,9 @@ async def test_what_commits_late_is_given(actor: Actor, publisher: Publisher, op
         async with slow.session() as session:
             return await session.commit(append(begun, 2, outbox=(late,)), worker=actor.token)
 
-    hold = slow.gate = HoldAt("commit")
-    committing = asyncio.create_task(commit())
+    hold = HoldAt("commit")
+    listen(slow, hold)
+    committing = run(slow, commit())
     await hold.reached.wait()
     (newer,) = await publisher.publish(outgoing("k"))
     (given,) = await take(actor.store)
@@ -286,6 +287,7 @@ async def test_what_commits_late_is_given(actor: Actor, publisher: Publisher, op
 
     hold.go.set()
     assert await committing is Outcome.ACCEPTED
+    leave(slow)
 
     assert ids(await take(actor.store)) == [late.outbox_id]
 
@@ -378,17 +380,13 @@ async def test_a_crash_before_the_next_was_made_due_is_swept_up(
     (head,) = await take(store)
     assert await take(store) == []
 
-    class DiesError(Exception):
-        pass
-
-    async def gate(statement: str, /) -> None:
-        if statement == "outbox_promote":
-            raise DiesError
-
-    dying.gate = gate
-    with pytest.raises(DiesError):
-        await dying.outbox.settle([ended(head)])
-    dying.gate = None
+    hold = HoldAt("outbox_promote")
+    listen(dying, hold)
+    settling = run(dying, dying.outbox.settle([ended(head)]))
+    await asyncio.wait_for(hold.reached.wait(), 60)
+    settling.cancel()
+    await asyncio.wait({settling})
+    leave(dying)
 
     swept = await take(store, sweep=True)
     if ids(swept) == []:  # the settlement was one transaction with it, and is undone

@@ -1,6 +1,6 @@
 """Cost is a count: how many statements each call sends, which no noise can blur, and that a batch costs what one does.
 
-The gate counts the statements, as each announces itself there. Statements that only bracket a transaction (`begin`,
+A tap counts the statements. Statements that only bracket a transaction (`begin`,
 `commit`) are not counted, nor is the notification that follows one (`notify`, which is sent separately and shared by
 many calls). If an adapter names these otherwise, they are counted. Where the database runs inside the process, a
 statement is no round trip: there the test counts transactions.
@@ -201,7 +201,7 @@ async def test_a_call_sends_a_fixed_number_of_statements_and_a_batch_is_one_tran
         counts: list[int] = []
         for size in SIZES:
             names = await statements(store, await call(await newcomer(store), size))
-            assert names, f"{call.__name__}: every statement announces itself at the gate"
+            assert names, f"{call.__name__}: every statement is heard"
             assert call not in BATCHES or names.count("commit") <= 1, (call.__name__, names)
             counted = [name for name in names if name not in BRACKETS]
             counts.append(len(counted))

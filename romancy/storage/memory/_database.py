@@ -1,9 +1,8 @@
 """A small database: tables of frozen rows, transactions at READ COMMITTED, row locks.
 
 It models *visibility*. A transaction's writes are unseen by others until it commits. Two writers of one row wait for
-each other. After a wait for a row, the row is read again. A test can hold any transaction open between two of its
-statements (`Store.gate`). Interleavings that break real databases can so be tested here first. This module does not
-know instances or logs.
+each other. After a wait for a row, the row is read again. A transaction names its statements (`Transaction.step`), so
+that the interleavings that break real databases can be played here first. This module does not know instances or logs.
 """
 
 from __future__ import annotations
@@ -15,8 +14,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from romancy.storage.protocol import Gate
 
 __all__ = ["Database", "Key", "LockedError", "Transaction"]
 
@@ -52,9 +49,8 @@ class Database:
 class Transaction:
     """One transaction. `async with` rolls it back unless `commit` was reached."""
 
-    def __init__(self, database: Database, gate: Gate | None = None, patience: float | None = None) -> None:
+    def __init__(self, database: Database, patience: float | None = None) -> None:
         self._database = database
-        self._gate = gate
         self._patience = patience
         """Seconds to wait for a row that another transaction holds. None: until it is free."""
         self._writes: dict[tuple[str, Key], Any] = {}
@@ -70,9 +66,7 @@ class Transaction:
         self._release()
 
     async def step(self, statement: str) -> None:
-        """The boundary between two statements, where a test may hold this transaction."""
-        if self._gate is not None:
-            await self._gate(statement)
+        """The boundary before a statement of this name. Nothing happens here, as there is no server to send it to."""
 
     async def lock(self, table: str, key: Key) -> Any:
         """Wait until no other transaction holds the row, lock it, and read it as it is *now*."""

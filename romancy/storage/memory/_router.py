@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from romancy.storage.memory._database import Database, Key, Transaction
     from romancy.storage.pairing import Numbers, Pairing
-    from romancy.storage.protocol import Gate
     from romancy.storage.records import Delivered
     from romancy.storage.routing import KeptMessage, Posting
 
@@ -41,12 +40,9 @@ _EXCLUDES = {InterestKind.COPY: InterestKind.MEMBER, InterestKind.MEMBER: Intere
 class MemoryRouter:
     """The routing side of a store. `begin` opens a transaction that waits so many seconds for a row."""
 
-    def __init__(
-        self, begin: Callable[[float | None], Transaction], database: Database, gate: Callable[[], Gate | None]
-    ) -> None:
+    def __init__(self, begin: Callable[[float | None], Transaction], database: Database) -> None:
         self._begin = begin
         self._database = database
-        self._gate = gate
 
     async def post(self, batch: Sequence[Posting], /) -> list[Delivered]:
         check_postings(batch)
@@ -71,7 +67,7 @@ class MemoryRouter:
                 await tx.commit()
         except LockedError:
             raise _busy("changes what is to be dispatched") from None
-        await bump(self._database, self._gate(), told)
+        await bump(self._database, lambda: self._begin(None), told)
         now = self._begin(None)
         if any(_is_over(now.get("instances", (name,))) for name in told):
             await self._tidy(limit)  # it ended meanwhile

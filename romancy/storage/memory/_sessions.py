@@ -16,7 +16,6 @@ from romancy.storage.limits import (
     refuse_to_clear,
     refuse_to_send,
 )
-from romancy.storage.memory._database import Transaction
 from romancy.storage.memory._outbox import queue_outgoing
 from romancy.storage.memory._posted import post_message
 from romancy.storage.memory._rows import after_delivery
@@ -24,11 +23,10 @@ from romancy.storage.memory._write import clear, deliver, write_item
 from romancy.storage.records import Append, Delivered, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
 
     from romancy.errors import StorageUnavailableError
-    from romancy.storage.memory._database import Database
-    from romancy.storage.protocol import Gate
+    from romancy.storage.memory._database import Database, Transaction
     from romancy.storage.records import Delivery, Item, OutboxRow
     from romancy.storage.routing import Posting
 
@@ -158,10 +156,10 @@ class MemorySession:
         return await clear(self._tx, instance_id, life, statuses)
 
 
-async def bump(database: Database, gate: Gate | None, instance_ids: Iterable[str]) -> None:
+async def bump(database: Database, begin: Callable[[], Transaction], instance_ids: Iterable[str]) -> None:
     """Count deliveries made in sessions and dispatches, whose transactions do not touch the instances' rows."""
     for instance_id in instance_ids:
-        async with Transaction(database, gate) as tx:
+        async with begin() as tx:
             await tx.step("session.signal")
             row = await tx.lock("instances", (instance_id,))
             if row is not None and row.status not in TERMINAL_STATUSES:

@@ -42,7 +42,6 @@ from romancy.storage.records import (
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from romancy.storage.protocol import Gate
     from romancy.storage.query import Position, Query
     from romancy.storage.records import (
         ClaimRequest,
@@ -74,8 +73,7 @@ class MemoryStore:
     def __init__(self, database: Database | None = None) -> None:
         self.database = database if database is not None else Database()
         self.outbox = MemoryOutbox(self.database, self._begin)
-        self.gate: Gate | None = None
-        self.router = MemoryRouter(self._begin, self.database, lambda: self.gate)
+        self.router = MemoryRouter(self._begin, self.database)
         self._changed: set[str] = set()
         self._wake = asyncio.Event()
         self._open = False
@@ -102,7 +100,7 @@ class MemoryStore:
     def _begin(self, patience: float | None = None) -> Transaction:
         if not self._open:
             raise StorageUnavailableError("memory store: not open; call `open()` first, and nothing after `close()`")
-        return Transaction(self.database, self.gate, patience)
+        return Transaction(self.database, patience)
 
     async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
         check_batch(batch, worker)
@@ -316,7 +314,7 @@ class MemoryStore:
                 yield session
             finally:
                 session.end()
-        await bump(self.database, self.gate, session.delivered)
+        await bump(self.database, lambda: Transaction(self.database), session.delivered)
 
     async def wait_for_work(self, timeout: float, /) -> frozenset[str] | None:
         self._begin()

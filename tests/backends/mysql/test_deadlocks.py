@@ -9,6 +9,7 @@ import pytest
 
 from romancy.storage.records import OutboxRow, Outcome
 from romancy_conformance.contract.building import Actor, append, change, delivery, full_log, unique
+from romancy_conformance.contract.interleaving import listen
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -56,7 +57,8 @@ async def test_a_commit_that_loses_a_deadlock_is_tried_again(store: MySQLStore, 
         b"insert into romancy_outbox (outbox_id, topic, body) values ('%b', '', '')" % outbox_id.encode(), "test"
     )
 
-    store.gate = holding = Holding("add_outbox")
+    holding = Holding("add_outbox")
+    listen(store, holding)
     committing = asyncio.create_task(store.commit([item], worker=actor.token))
     await holding.reached.wait()
     lock = b"select 1 from romancy_instances where instance_id = '%b' for update" % begun.instance_id.encode()
@@ -81,7 +83,8 @@ async def test_commits_to_each_others_instances_make_no_deadlock(open_store: Ope
         own, other = ((mine, yours), (yours, mine))[number]
         return append(own, 2, change=change(), deliveries=(delivery(other),))
 
-    stores[0].gate, stores[1].gate = first, second
+    listen(stores[0], first)
+    listen(stores[1], second)
     one = asyncio.create_task(stores[0].commit([crossing(0)], worker=actors[0].token))
     await first.reached.wait()
     other = asyncio.create_task(stores[1].commit([crossing(1)], worker=actors[1].token))

@@ -12,6 +12,7 @@ import pytest
 from romancy.errors import StorageUnavailableError
 from romancy.storage.records import Delivered, Outcome
 from romancy_conformance.contract.building import append, change, delivery, full_log, start
+from romancy_conformance.contract.interleaving import leave, listen
 from romancy_mysql._effects import PlainLog, Write
 from romancy_mysql._errors import LockWaitError, MismatchError
 
@@ -93,12 +94,12 @@ async def test_an_append_in_a_transaction_holds_no_workers_row(store: MySQLStore
 
     async def write() -> Outcome:
         async with store.session() as session:
-            store.gate = hold
+            listen(store, hold)
             return await session.commit(append(begun, 2), worker=actor.token)
 
     writing = asyncio.create_task(write())
     await reached.wait()
-    store.gate = None
+    leave(store)
     (answer,) = await wire.run(b"update romancy_workers set beat = beat + 1", "test")
     go.set()
 

@@ -11,6 +11,7 @@ from romancy.status import Status
 from romancy.storage.query import Position, build_query, gte, lt, missing, ne, one_of, project_with_index
 from romancy.storage.records import Outcome
 from romancy_conformance.contract.building import start
+from romancy_conformance.contract.interleaving import listen
 from romancy_mysql import _look_up
 from romancy_mysql._selects import scan
 
@@ -149,7 +150,7 @@ async def test_what_moves_between_two_statuses_is_found_once(
         if sent[-2:] == ["end_moment", "find_place"]:
             await wire.run(_EXCHANGE, "test")
 
-    filled.gate = exchange
+    listen(filled, exchange)
     after = [row.instance_id for row in (await filled.find(query)).rows]
 
     assert after == before

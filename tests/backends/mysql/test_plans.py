@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from romancy.storage.query import Position, build_query, one_of
 from romancy.storage.records import ClaimRequest, OutboxRow, PruneRequest
 from romancy_conformance.contract.building import Actor, append, change, delivery, nonce, start, unique
+from romancy_conformance.contract.interleaving import listen
 from romancy_mysql._connection import Wire
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ class Recorder:
             return
 
         monkeypatch.setattr(Wire, "run", recording)
-        store.gate = one_by_one
+        monkeypatch.setattr(Wire, "prepares", False)  # what is prepared has no text to explain
+        listen(store, one_by_one)
 
     async def plans(self, wire: Wire) -> dict[str, list[tuple[object, ...]]]:
         """Return the lines of EXPLAIN for each statement."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy_conformance.contract.building import start
+from romancy_conformance.contract.interleaving import leave, listen
 from romancy_mysql import _database, _wakeups
 from romancy_mysql._sql import Statement
 
@@ -37,7 +38,7 @@ class Resting:
         self.store = store
         self.names: list[str] = []
         self.came = asyncio.Condition()
-        store.gate = self._note
+        listen(store, self._note)
 
     async def _note(self, statement: str, /) -> None:
         async with self.came:
@@ -64,7 +65,7 @@ async def resting(store: MySQLStore) -> AsyncGenerator[tuple[Resting, asyncio.Ta
         yield noted, call
     finally:
         call.cancel()
-        store.gate = None
+        leave(store)
 
 
 @pytest.fixture

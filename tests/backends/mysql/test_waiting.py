@@ -12,6 +12,7 @@ from romancy.errors import StorageUnavailableError
 from romancy.status import Status
 from romancy.storage.backends import create_store
 from romancy_conformance.contract.building import Actor, append, change, delivery, start
+from romancy_conformance.contract.interleaving import listen
 from romancy_mysql import _wakeups
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ async def test_waiting_costs_little_at_rest(store: MySQLStore) -> None:
     async def gate(statement: str, /) -> None:
         names.append(statement)
 
-    store.gate = gate
+    listen(store, gate)
     await asyncio.sleep(1)
     assert names == []
     await asyncio.gather(*(store.wait_for_work(4) for _ in range(5)))
@@ -124,7 +125,7 @@ async def test_a_look_that_finds_much_is_not_followed_soon(
     async def gate(statement: str, /) -> None:
         names.append(statement)
 
-    far.gate = gate
+    listen(far, gate)
     await store.commit([start()])
 
     assert await far.wait_for_work(1.5) == frozenset()

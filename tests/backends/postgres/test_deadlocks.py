@@ -9,6 +9,7 @@ import pytest
 
 from romancy.storage.records import ClaimRequest, Delivered, OutboxRow, Outcome
 from romancy_conformance.contract.building import Actor, append, change, delivery, full_log, start, unique
+from romancy_conformance.contract.interleaving import listen
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -65,7 +66,8 @@ async def test_a_commit_that_loses_a_deadlock_is_tried_again(
     await theirs.start()
     await connection.execute("insert into romancy_outbox values (1, $1, 'x', 'x')", outbox_id)
 
-    store.gate = holding = Holding("outbox_add")
+    holding = Holding("outbox_add")
+    listen(store, holding)
     committing = asyncio.create_task(store.commit([item], worker=actor.token))
     await holding.reached.wait()
     lock = "select from romancy_instances where instance_id = $1 for update"

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from romancy.status import Status
 from romancy.storage.sql import load_queries
+from romancy_conformance.contract import interleaving
 from romancy_conformance.contract.building import append, change, delivery, start
 from romancy_postgres import _signals
 from romancy_postgres._signals import channel_of, payloads
@@ -176,9 +177,9 @@ async def test_many_commits_are_announced_together(store: PostgresStore, connect
     async def note(statement: str, /) -> None:
         statements.append(statement)
 
-    store.gate = note
+    interleaving.listen(store, note)
     await store.commit(items)
-    store.gate = None
+    interleaving.leave(store)
 
     def told() -> list[str]:
         return sorted(one for ids in heard for one in ids)
@@ -203,7 +204,7 @@ async def test_a_store_at_rest_asks_next_to_nothing(open_store: Open, options: s
     async def note(statement: str, /) -> None:
         statements.append(statement)
 
-    store.gate = note
+    interleaving.listen(store, note)
     looks = 0
     async with asyncio.timeout(60):
         began = asyncio.get_running_loop().time()

@@ -1,5 +1,8 @@
 """Pruning old rows while others write."""
 
+# pyright: reportPrivateUsage=false
+# A test may look inside.
+
 from __future__ import annotations
 
 import asyncio
@@ -35,13 +38,21 @@ async def test_others_write_between_two_portions_of_old_keys(open_store: Open) -
     writing: list[asyncio.Task[list[Outcome]]] = []
     written_before: list[bool] = []
 
-    async def write_meanwhile(statement: str, /) -> None:
-        if statement == "prune_seen":
-            written_before.append(any(task.done() for task in writing))
-            writing.append(asyncio.create_task(other.commit([start()])))
+    loop = asyncio.get_running_loop()
 
-    store.gate = write_meanwhile
+    async def write_meanwhile() -> None:
+        written_before.append(any(task.done() for task in writing))
+        writing.append(asyncio.create_task(other.commit([start()])))
+
+    def traced(sql: str) -> None:
+        if sql.startswith("delete from romancy_seen"):
+            asyncio.run_coroutine_threadsafe(write_meanwhile(), loop).result()
+
+    assert store._opened is not None
+    writer = store._opened[0].writer
+    writer._connection.set_trace_callback(traced)  # both stores write on this connection
     await store.prune(PruneRequest(dedupe_before=2))
+    writer._connection.set_trace_callback(None)
 
     assert [[Outcome.ACCEPTED]] * 4 == await asyncio.gather(*writing)
     assert [False, True] == [written_before[0], written_before[-1]]

@@ -16,6 +16,7 @@ from romancy.storage.backends import create_store
 from romancy.storage.records import ClaimRequest, Delivered, OutboxRow, Outcome
 from romancy_conformance.contract.building import Actor, append, change, delivery, full_log, start, unique
 from romancy_conformance.contract.fire.program import insist
+from romancy_conformance.contract.interleaving import listen
 from romancy_conformance.contract.ledger import Ledger
 from romancy_conformance.proxy import Direction, Fault
 
@@ -57,12 +58,12 @@ class Wire:
         )
 
     def statement_by_statement(self) -> None:
-        """Make the store behind the proxy send each statement by itself, COMMIT too, as it does while a gate is set."""
+        """Make the store behind the proxy send each statement by itself, COMMIT too, as while a tap listens."""
 
         async def pass_by(_: str, /) -> None:
             return
 
-        self.far.gate = pass_by
+        listen(self.far, pass_by)
 
     async def look(self, begun: Start) -> list[tuple[int, str]]:
         """Return the log, read past the proxy."""

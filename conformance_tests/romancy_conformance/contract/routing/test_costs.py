@@ -12,7 +12,7 @@ from romancy.storage.backends import create_store
 from romancy.storage.records import ClaimRequest
 from romancy.storage.routing import Owner, Spread
 from romancy_conformance.contract.building import Actor, append, change, start, unique
-from romancy_conformance.contract.interleaving import statements
+from romancy_conformance.contract.interleaving import Hold, leave, listen, run, statements
 from romancy_conformance.contract.plans import watch_for
 from romancy_conformance.contract.routing.scenes import copy, posting, take
 
@@ -147,7 +147,7 @@ async def test_routing_sends_a_fixed_number_of_statements(actor: Actor, call: Ca
     counts: list[int] = []
     for size in SIZES:
         counted = [name for name in await statements(actor.store, await call(actor, size)) if name not in BRACKETS]
-        assert counted, "every statement announces itself at the gate"
+        assert counted, "every statement is heard"
         assert len(counted) <= CALLS[call], counted
         counts.append(len(counted))
 
@@ -251,19 +251,11 @@ async def signals(actor: Actor, begun: Start) -> int:
 
 
 async def _cut_off(actor: Actor, places: list[str], number: int) -> None:
-    """Cancel a dispatch before this statement of it."""
-    reached, count = asyncio.Event(), 0
-
-    async def stop(_: str, /) -> None:
-        nonlocal count
-        if count == number:
-            reached.set()
-            await asyncio.Event().wait()
-        count += 1
-
-    actor.store.gate = stop
-    calling = asyncio.ensure_future(actor.store.router.dispatch(places))
-    await reached.wait()
-    actor.store.gate = None
+    """Cancel a dispatch before this statement of it, counted from 0."""
+    hold = Hold(number + 1)
+    listen(actor.store, hold)
+    calling = run(actor.store, actor.store.router.dispatch(places))
+    await hold.reached.wait()
     calling.cancel()
     await asyncio.wait({calling})
+    leave(actor.store)

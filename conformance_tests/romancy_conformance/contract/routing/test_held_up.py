@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +10,7 @@ from romancy.errors import StorageUnavailableError
 from romancy.storage.query import gte
 from romancy.storage.routing import Interest, InterestKind, Spread
 from romancy_conformance.contract.building import unique
-from romancy_conformance.contract.interleaving import HoldAt
+from romancy_conformance.contract.interleaving import HoldAt, leave, listen, run
 from romancy_conformance.contract.routing.scenes import copy, drained, post, take
 
 if TYPE_CHECKING:
@@ -88,8 +87,8 @@ async def test_an_address_that_another_dispatch_holds_keeps_no_other_waiting(
     for address in places:
         await post(store, address)
     hold = HoldAt("commit")
-    other_store.gate = hold
-    stopped = asyncio.ensure_future(other_store.router.dispatch([places[2]]))
+    listen(other_store, hold)
+    stopped = run(other_store, other_store.router.dispatch([places[2]]))
     await hold.reached.wait()
 
     try:
@@ -98,7 +97,7 @@ async def test_an_address_that_another_dispatch_holds_keeps_no_other_waiting(
         pass  # it says that something is left to do
     got = [len(await one.inbox()) for one in receivers]
     hold.go.set()
-    other_store.gate = None
+    leave(other_store)
     assert (await stopped).delivered == 1
 
     assert got == [1, 1, 1, 1, 0]

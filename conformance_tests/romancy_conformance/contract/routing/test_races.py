@@ -12,7 +12,7 @@ from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Delivered, Outcome, PruneRequest
 from romancy.storage.routing import InterestKind, Place, Spread
 from romancy_conformance.contract.building import append, change, unique
-from romancy_conformance.contract.interleaving import play
+from romancy_conformance.contract.interleaving import Hold, held_at, leave, listen, play, run
 from romancy_conformance.contract.routing.scenes import copy, drained, member, post, posting, take
 from romancy_conformance.contract.test_sessions import joinable
 
@@ -345,29 +345,19 @@ async def test_wherever_a_dispatch_ends_sweeps_bring_the_message(
         for one in (receiver, listener):
             assert len(await one.inbox()) == 1
         if ran:
-            assert number > 1, "the dispatch never came to the gate"
+            assert number > 1, "the dispatch sent nothing"
             return
     raise AssertionError("the dispatch sends more than 40 statements")
 
 
 async def _cut_off(store: Store, call: Awaitable[Any], number: int) -> bool:
-    """Cancel a call before this statement of it; return whether it ran through."""
-    reached, count = asyncio.Event(), 0
-
-    async def stop(_: str, /) -> None:
-        nonlocal count
-        if count == number:
-            reached.set()
-            await asyncio.Event().wait()
-        count += 1
-
-    store.gate = stop
-    calling = asyncio.ensure_future(call)
-    stopped = asyncio.ensure_future(reached.wait())
-    await asyncio.wait({calling, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    store.gate = None
-    stopped.cancel()
-    if reached.is_set():
+    """Cancel a call before this statement of it, counted from 0; return whether it ran through."""
+    hold = Hold(number + 1)
+    listen(store, hold)
+    calling = run(store, call)
+    was_held = await held_at(hold, calling)
+    if was_held:
         calling.cancel()
     await asyncio.wait({calling})
-    return not reached.is_set()
+    leave(store)
+    return not was_held
