@@ -24,7 +24,6 @@ from romancy_mysql._errors import (
     MismatchError,
     TransientError,
     UnpreparedError,
-    is_duplicate,
     translate,
 )
 from romancy_mysql._prepared import Prepared
@@ -277,8 +276,6 @@ async def exchange(connection: aiomysql.Connection, packet: bytes, what: str, wh
 
 def exchange_error(error: Exception, what: str, where: str, *, closed: bool) -> Exception:
     """The error to raise for an error that was met on a connection of the caller's."""
-    if is_duplicate(error):
-        return MismatchError(what)
     if isinstance(error, MySQLError):
         return translate(error, what, where)
     # If another task closed the connection in the meantime, the driver's reader and writer are None.

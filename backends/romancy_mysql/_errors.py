@@ -30,7 +30,6 @@ __all__ = [
     "UnpreparedError",
     "already_there",
     "code_of",
-    "is_duplicate",
     "overran",
     "translate",
 ]
@@ -85,11 +84,10 @@ TOLD_BY_THE_SERVER = (
 """Errors that are answers of the server: the connection is in order."""
 
 _NO_SAVEPOINT = 1305
-_DUPLICATE = 1062
 _PRIVATE: Mapping[int, type[Exception]] = {
     1205: LockWaitError,
     1048: MismatchError,  # a NULL where none is allowed
-    _DUPLICATE: MismatchError,  # the packet goes on after a row that was there, up to the sum at its end
+    1062: MismatchError,  # a row of an append that was sent before
     1242: MismatchError,  # two rows where one is allowed
     _NO_SAVEPOINT: SavepointGoneError,
     1243: UnpreparedError,  # a proxy now leads to another server
@@ -165,11 +163,6 @@ def code_of(error: BaseException) -> int:
     """The error number of the server or the driver; 0 if there is none."""
     first = error.args[0] if isinstance(error, MySQLError) and error.args else 0
     return first if isinstance(first, int) else 0
-
-
-def is_duplicate(error: BaseException) -> bool:
-    """Whether the error is a duplicate key."""
-    return code_of(error) == _DUPLICATE
 
 
 def overran(error: BaseException) -> bool:

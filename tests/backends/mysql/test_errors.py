@@ -50,7 +50,7 @@ OPERATIONAL, DATA = pymysql.err.OperationalError, pymysql.err.DataError
         (1406, RefusedValueError),
         (1305, SavepointGoneError),
         (1064, InternalError),
-        (1062, InternalError),
+        (1062, MismatchError),
     ],
 )
 def test_an_error_by_its_number(code: int, kind: type[Exception]) -> None:
