@@ -21,7 +21,6 @@ from romancy_mysql._dialect import dialect_of
 from romancy_mysql._errors import (
     TOLD_BY_THE_SERVER,
     ConnectionLostError,
-    MismatchError,
     TransientError,
     UnpreparedError,
     translate,
