@@ -64,9 +64,8 @@ set at = case when i.address = excluded.address and i.kind = excluded.kind then 
 where i.address <> excluded.address or i.kind <> excluded.kind or i.where_ is distinct from excluded.where_;
 
 -- name: route_due
--- Those of these addresses that may have something to route, each with the key of its lock (`route_lock`). Messages for
--- all listeners are removed at once where nobody listens at the time of this statement. (The server might answer an
--- EXISTS from a hash of the whole table.)
+-- The addresses that may have something to route, with the keys of their locks. Where nobody listens, messages for all
+-- listeners are removed at once. (The server might answer an EXISTS from a hash of the whole table.)
 with place as materialized (
     select t.address,
            (select true from romancy_interests i where i.address = t.address and i.kind = 'copy' limit 1) as heard,
