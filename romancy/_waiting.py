@@ -29,7 +29,7 @@ _PAUSE: Final = 0.5
 class Waiting:
     """Waits for results on behalf of one app."""
 
-    def __init__(self, opened: Callable[[], Store], worker: Callable[[], Worker | None], lease: int) -> None:
+    def __init__(self, opened: Callable[[], Store], worker: Worker | None, lease: int) -> None:
         self._opened = opened
         self._worker = worker
         self._lease = lease / 1_000_000
@@ -92,16 +92,16 @@ class Waiting:
 
     def _life_here(self, instance_id: str) -> int:
         """The life of the instance that this app's worker holds; 0 if it holds none."""
-        worker = self._worker()
+        worker = self._worker
         live = None if worker is None else worker.driver.live.get(instance_id)
         return 0 if live is None else live.life
 
     def _is_known_here(self, name: str) -> bool:
-        worker = self._worker()
+        worker = self._worker
         return worker is not None and not worker.draining and name in worker.registry.workflows
 
     def _nobody_knows(self, row: InstanceRow) -> WorkflowStuckError:
-        worker, name = self._worker(), row.workflow_name
+        worker, name = self._worker, row.workflow_name
         reason = f"no live worker has known workflow {name} for two leases ({2 * self._lease:g} s)"
         said = f"instance {row.instance_id} does not continue: {reason}"
         if worker is not None and name not in worker.registry.workflows:

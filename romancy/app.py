@@ -106,7 +106,7 @@ class Romancy(Instances):
         self.relay = relay
         self._keep_undelivered = None if keep_undelivered is None else some_time(keep_undelivered, "keep_undelivered")
         self._drain_timeout = seconds(drain_timeout, "drain_timeout")
-        self._settings = Settings(
+        self._settings = Settings.chosen(
             worker_id=label(worker_id, "worker_id"),
             lease=some_time(lease, "lease"),
             retry=policy(retry),
@@ -196,7 +196,6 @@ class Romancy(Instances):
         self._announcer = Announcer.of(self._settings.hooks)
         self._starts = AnnouncedStarts(self._announcer)
         self._dispatcher = Dispatcher(store, self._keep_undelivered)
-        self._waiting = Waiting(self._opened, lambda: self._worker, self._settings.lease)
         if self._works:
             other = functools.partial(create_store, self._url) if store.capabilities.processes else None
             worker = Worker(
@@ -219,6 +218,7 @@ class Romancy(Instances):
         self._submissions = Submissions(
             self._registry, self._writer, self._worker, check_open=self._opened, nonce=self._nonce
         )
+        self._waiting = Waiting(self._opened, self._worker, self._settings.lease)
         self._tasks.add(asyncio.create_task(listen(store, self._worker, self._watches)))
 
     async def __aexit__(

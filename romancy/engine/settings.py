@@ -6,22 +6,43 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from romancy._logs import Speaker
+from romancy.engine.clock import DatabaseClock
+from romancy.hooks import Hook
+from romancy.retry import RetryPolicy
 
 if TYPE_CHECKING:
-    from romancy.engine.activities.attempt import Stage
-    from romancy.engine.clock import DatabaseClock
-    from romancy.hooks import Hook
-    from romancy.retry import RetryPolicy
+    from romancy.engine.activities.attempt import Stage  # noqa: TC004 - settings are never decoded
 
 __all__ = ["Settings"]
 
 
-class Settings:
-    """The settings that the user chose."""
+class Settings(Struct, frozen=True, kw_only=True):
+    """The settings that the user chose, and what an app of another kind puts in the place of the usual parts."""
 
-    def __init__(
-        self,
+    worker_id: str
+    named: bool
+    """Whether the user chose the worker's id."""
+    speaker: Speaker
+    lease: int
+    """In microseconds."""
+    retry: RetryPolicy | None
+    max_activities: int
+    max_threads: int
+    max_live: int
+    sticky: int
+    warn_when_blocked: float | None
+    hooks: tuple[Hook, ...]
+    clock: DatabaseClock | None = None
+    """The clock of a test; None: the worker makes its own."""
+    stage: Stage | None = None
+    """Another way to make attempts; None: attempts call their functions."""
+
+    @classmethod
+    def chosen(
+        cls,
         *,
         worker_id: str | None,
         lease: float,
@@ -31,21 +52,21 @@ class Settings:
         max_live: int,
         sticky: int,
         warn_when_blocked: float | None,
-        hooks: tuple[Hook, ...] = (),
-        log_error_text: bool = True,
-    ) -> None:
-        self.worker_id = worker_id or f"{socket.gethostname()}:{os.getpid()}"
-        self.speaker = Speaker(self.worker_id, error_text=log_error_text)
-        self.named = worker_id is not None
-        self.lease = round(lease * 1_000_000)
-        self.retry = retry
-        self.max_activities = max_activities
-        self.max_threads = max_threads
-        self.max_live = max_live
-        self.sticky = sticky
-        self.warn_when_blocked = warn_when_blocked
-        self.hooks = hooks
-        self.clock: DatabaseClock | None = None
-        """The clock of a test; None: the worker makes its own."""
-        self.stage: Stage | None = None
-        """A test's way to make attempts. None: attempts call their functions."""
+        hooks: tuple[Hook, ...],
+        log_error_text: bool,
+    ) -> Settings:
+        """Return the settings for these options of an app. The worker's id defaults to host and process."""
+        name = worker_id or f"{socket.gethostname()}:{os.getpid()}"
+        return cls(
+            worker_id=name,
+            named=worker_id is not None,
+            speaker=Speaker(name, error_text=log_error_text),
+            lease=round(lease * 1_000_000),
+            retry=retry,
+            max_activities=max_activities,
+            max_threads=max_threads,
+            max_live=max_live,
+            sticky=sticky,
+            warn_when_blocked=warn_when_blocked,
+            hooks=hooks,
+        )

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeAlias, TypeVar, overload
 
+from msgspec.structs import replace
+
 from romancy._logs import get_logger
 from romancy._options import whole_number
 from romancy.app import Romancy
@@ -101,8 +103,7 @@ class TestApp(Romancy):
         )
         self._skip = skip
         self._stage = Stage(lambda: self.now)
-        self._settings.clock = self._clock
-        self._settings.stage = self._stage.make
+        self._settings = replace(self._settings, clock=self._clock, stage=self._stage.make)
         self._time: Time | None = None
         self._skips = 0
         self._mortal: Mortal | None = None

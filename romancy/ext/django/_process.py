@@ -7,6 +7,7 @@ import threading
 from typing import Any
 
 from django.db import connections
+from msgspec.structs import replace
 
 from romancy._logs import get_logger
 from romancy.app import Romancy
@@ -26,7 +27,7 @@ class DjangoRomancy(Romancy):
 
     def __init__(self, url: str, **options: Any) -> None:
         super().__init__(url, **options)
-        self._settings.stage = with_fresh_connections
+        self._settings = replace(self._settings, stage=with_fresh_connections)
 
 
 class DjangoSyncRomancy(SyncRomancy):
