@@ -117,13 +117,13 @@ async def _play_one(held: Store, scenario: Callable[[], Awaitable[Any]], number:
     first, second, check = await scenario()
     tap, hold = tap_of(held), Hold(number)
     tap.listen(held, hold, way)
-    running = tap.run(held, first)
+    running: asyncio.Future[Any] = tap.run(held, first)
     was_held = await held_at(hold, running)
-    other = asyncio.ensure_future(second)
+    other: asyncio.Future[Any] = asyncio.ensure_future(second)
     if was_held:
         await asyncio.wait({other}, timeout=_BLOCKED_AFTER)
     hold.go.set()
-    answers: tuple[Any, Any] = await asyncio.gather(running, other)
+    one, two = await asyncio.gather(running, other)
     tap.leave(held)
-    await check(*answers)
+    await check(one, two)
     return was_held
