@@ -70,6 +70,7 @@ async def test_after_a_lock_wait_amid_answers_the_next_one_is_its_own(
     await holder.execute("rollback")
 
 
+@pytest.mark.long
 async def test_whoever_is_cancelled_or_killed_leaves_nothing_to_read_for_others(open_store: Open, wire: Wire) -> None:
     """One connection for all: amid cancelled, interrupted and killed large answers, each reader gets its own."""
     store = await open_store("pool_size=3")

@@ -289,6 +289,7 @@ async def has_members(app: Romancy) -> bool:
     return bool(await app.channel(News).members())
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("network")
 async def test_a_step_of_each_feature(storage_url: str, backend: str) -> None:
     bounds = POSTGRES if backend == "postgres" else MYSQL
