@@ -119,7 +119,9 @@ with child as materialized (
                    select append from child
                    where (select true from romancy_instances x where x.instance_id = child.instance_id)
                ) then false else true end
-), :append_fence, declared as (
+), :append_fence, clock as materialized ( -- one time for all rows, after the locks: the outbox is sent in this order
+    select romancy_now() as now from (select count(*) from logged) as decided
+), declared as (
     insert into romancy_index_sets (workflow_name, paths, members)
     select distinct i.workflow_name, fit.index_paths, string_to_array(fit.members, E'\n')
     from fit join romancy_instances i using (instance_id)
@@ -147,7 +149,7 @@ with child as materialized (
          error, wake_at, created_at, updated_at)
     select instance_id, life, workflow_name, code, input, projection::jsonb, index_paths, status, owner, parent,
            error, case when owner is null then clock.now + delay end, clock.now, clock.now
-    from born cross join (select romancy_now() as now) as clock
+    from born cross join clock
     where owner is null or exists (select from romancy_workers w where w.token = born.owner and not w.dead)
     order by instance_id collate "C"
     on conflict (instance_id) do nothing
@@ -164,8 +166,8 @@ with child as materialized (
     insert into romancy_outbox (outbox_id, topic, body, order_key, instance_id, at, queued_at, next_at)
     select outbox_id, topic, body, order_key, t.instance_id, now, now, now
     from unnest($46::text[], $47::text[], $48::text[], $49::bytea[], $50::text[], $51::text[])
-             as t (append, outbox_id, topic, body, order_key, instance_id),
-         (select romancy_now() as now offset 0) as clock
+             as t (append, outbox_id, topic, body, order_key, instance_id)
+    cross join clock
     where case when t.append in (select instance_id from logged) then true end
     order by outbox_id collate "C"
 ), message as materialized (
@@ -215,7 +217,7 @@ with child as materialized (
     select clock.now, t.owner, t.life, t.interest_id, t.address, t.kind, t.where_
     from unnest($60::text[], $61::bigint[], $62::text[], $63::text[], $64::text[], $65::bytea[])
              as t (owner, life, interest_id, address, kind, where_)
-    cross join (select romancy_now() as now) as clock
+    cross join clock
     where case when t.owner in (select instance_id from logged) then true end
     on conflict (owner, life, interest_id) do update
     set at = case when i.address = excluded.address and i.kind = excluded.kind then i.at else excluded.at end,
@@ -249,7 +251,7 @@ with child as materialized (
           from place
           where n not in (select n from known) and (dedupe is null or n in (select n from earliest))
           order by message_id, address, n) new
-    cross join (select romancy_now() as now) as clock
+    cross join clock
     order by message_id collate "C", address collate "C"
     on conflict do nothing
 )

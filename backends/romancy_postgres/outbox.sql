@@ -1,12 +1,15 @@
 -- The outbox: messages for the outside, and the relays that claim and settle them.
 
 -- name: outbox_add
--- Messages for the outside, with the commit that decided them.
+-- Messages for the outside, with the commit that decided them. All get one time, and so are sent in the order of ids.
+with clock as materialized (
+    select romancy_now() as now
+)
 insert into romancy_outbox (outbox_id, topic, body, order_key, instance_id, at, queued_at, next_at)
 select outbox_id, topic, body, order_key, instance_id, now, now, now
 from unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[])
-        as t (outbox_id, topic, body, order_key, instance_id),
-     (select romancy_now() as now offset 0) as clock
+        as t (outbox_id, topic, body, order_key, instance_id)
+cross join clock
 order by outbox_id collate "C";
 
 -- name: outbox_look

@@ -137,6 +137,7 @@ class SharedFile:
             raise translate(error, self.path) from error
 
     def _connect_reader(self) -> sqlite3.Connection:
+        self.check_file()  # SQLite would make a new file in the place of a deleted one
         connection = connect(self.path)
         try:
             self.check_file()

@@ -52,7 +52,9 @@ import romancy_conformance
 
 root = pathlib.Path(romancy_conformance.__file__).parent
 names = [".".join((root.name, *path.relative_to(root).with_suffix("").parts)) for path in sorted(root.rglob("*.py"))]
-for name in names:
+need_drivers = {f"{root.name}.taps.mysql", f"{root.name}.taps.postgres"}
+assert need_drivers < set(names)
+for name in set(names) - need_drivers:
     importlib.import_module(name)
 print(json.dumps([str(root), len(names)]))
 """
