@@ -223,3 +223,23 @@ async def test_one_message_for_several_appends_is_there_once(actor: Actor, store
 
     assert await signals(store, receiver.instance_id) == 1
     assert len(await store.router.kept(address=address)) == 1
+
+
+@pytest.mark.parametrize("way", ["batch", "session"])
+async def test_what_one_commit_publishes_has_one_time(actor: Actor, way: str) -> None:
+    """So relays send it in the order of its ids, however the append names it. Servers plan by the number of rows."""
+    store, begun = actor.store, await actor.begin()
+    for seq in range(2, 10):
+        rows = sorted((OutboxRow(outbox_id=unique("o"), topic="t", body=b"{}", key="k") for _ in range(2)), key=by_id)
+        item = append(begun, seq, outbox=tuple(reversed(rows)))
+        if way == "batch":
+            assert await actor.write(item) is Outcome.ACCEPTED
+            continue
+        async with store.session() as session:
+            assert await session.commit(item, worker=actor.token) is Outcome.ACCEPTED
+
+    assert len({entry.at for entry in await store.outbox.entries(limit=1000)}) == 8
+
+
+def by_id(row: OutboxRow) -> str:
+    return row.outbox_id

@@ -251,17 +251,6 @@ async def test_after_an_end_the_next_of_the_key_is_due(store: Store, publisher: 
     assert ids(await take(store)) == [second]
 
 
-async def test_what_one_commit_publishes_is_given_in_the_order_of_ids(store: Store, publisher: Publisher) -> None:
-    """Also if the append names them in another order: all have one time."""
-    rows = [outgoing("k") for _ in range(5)]
-    await publisher.publish(*reversed(rows))
-
-    for row in rows:
-        (given,) = await take(store)
-        assert given.row.outbox_id == row.outbox_id
-        await store.outbox.settle([ended(given)])
-
-
 async def test_very_many_behind_one_that_fails_hide_no_other(store: Store, publisher: Publisher) -> None:
     (head,) = await publisher.publish(outgoing("a"))
     for _ in range(3):
