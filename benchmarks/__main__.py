@@ -11,6 +11,7 @@ import argparse
 import sys
 import tempfile
 from pathlib import Path
+from typing import Final
 
 from benchmarks import charts, page
 from benchmarks.contestants import BUILD, CONTESTANTS
@@ -18,6 +19,9 @@ from benchmarks.databases import DATABASES
 from benchmarks.results import Results
 from benchmarks.runs import run
 from benchmarks.scenarios import SCENARIOS
+
+CORE_MINUTES: Final = 14.0
+"""The core table ends within a quarter of an hour, on a slow machine with fewer rounds of the later cases."""
 
 
 def main() -> None:
@@ -29,6 +33,9 @@ def main() -> None:
     results = Results.read(path) if path.exists() else Results()
     if chosen.anew:
         results = Results()
+    minutes = chosen.minutes
+    if minutes is None and not (chosen.all or chosen.scenario):
+        minutes = CORE_MINUTES
     if not chosen.report:
         for name in names:
             results.begin(name, {size: getattr(chosen, size) for size in SCENARIOS[name].SIZES})
@@ -36,7 +43,7 @@ def main() -> None:
             run(
                 {name: SCENARIOS[name] for name in names}, results, path,
                 who=who, databases=chosen.database or DATABASES, rounds=chosen.rounds, folder=Path(folder),
-                minutes=chosen.minutes,
+                minutes=minutes,
             )  # fmt: skip
     text = page.measured(results, SCENARIOS)
     charts.write(results, chosen.into)
@@ -57,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--report", action="store_true", help="measure nothing; write tables and charts again")
     parser.add_argument("--rounds", type=int, default=3, help="rounds in which all take turns (default 3)")
     parser.add_argument(
-        "--minutes", type=float, default=0, help="begin no measurement after so many (default: no limit)"
+        "--minutes", type=float, help="begin no measurement after so many (default: 14 for the core table, or no limit)"
     )
     parser.add_argument("--into", type=Path, default=BUILD / "results", help="folder of results, tables and charts")
     parser.add_argument("--page", type=Path, help="write the tables into this page, between its marks")

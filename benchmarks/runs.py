@@ -81,9 +81,9 @@ class Place:
 
 def run(
     scenarios: Mapping[str, Scenario], results: Results, path: Path, *, who: Sequence[str], databases: Sequence[str],
-    rounds: int, folder: Path, minutes: float = 0,
+    rounds: int, folder: Path, minutes: float | None = None,
 ) -> None:  # fmt: skip
-    """Measure what the results do not have yet; begin nothing after so many minutes, unless they are 0."""
+    """Measure what the results do not have yet; begin nothing after so many minutes, if they are given."""
     if results.commit != this_commit():
         results.measured.clear()
     results.commit, results.machine = this_commit(), this_machine()
