@@ -8,6 +8,7 @@ delay; `listening` has the one that listens.
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -42,9 +43,8 @@ __all__ = ["Database"]
 T = TypeVar("T")
 
 _FILES = ("queries.sql", "commits.sql", "routing.sql", "claims.sql", "outbox.sql", "reading.sql", "upkeep.sql")
-_FENCE = "append_fence"
-_FENCED = ("append_changes", "append_effects")
-"""The part that decides on appends and writes them, and the statements that hold it."""
+_PART = re.compile(r":(part_\w+)")
+"""The name of a part, where a statement holds it."""
 _TRIES = 12
 _LOCK_WAITS = 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.25
@@ -57,9 +57,12 @@ class Database:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.queries = dict(queries_of(__package__ or "", _FILES, settings.prefix, settings.schema))
-        fence = self.queries.pop(_FENCE)
-        self.queries |= {name: self.queries[name].replace(f":{_FENCE}", fence) for name in _FENCED}
+        texts = queries_of(__package__ or "", _FILES, settings.prefix, settings.schema)
+        self.queries = {
+            name: _PART.sub(lambda part: texts[part[1]], text)
+            for name, text in texts.items()
+            if not name.startswith("part_")
+        }
         self._opened = False
         self._make_pools()
 

@@ -1,9 +1,9 @@
 -- Appends that change more than the log: each statement is a whole commit, in one round trip. The rules of queries.sql
 -- hold here too.
 --
--- Both statements hold `append_fence` between what they get and what they answer: the loader puts it in for its name.
+-- A part is no statement. It stands in other statements for its name, which begins with `part_`.
 
--- name: append_fence
+-- name: part_append
 -- Each append is decided on its locked row, and only then written: the life must be the row's, an ended instance must
 -- be reopened, a terminal status must have seen all deliveries, all mail to be taken must exist, and the row before
 -- must be by the writer that the append knows. $19 are all instances to lock: those of the appends, and those to which
@@ -74,6 +74,77 @@ mail as materialized (
       and case when mail.instance_id in (select instance_id from logged) then true end
 );
 
+-- name: part_deliver
+-- Messages for inboxes, given `message` and `held`, the locked rows of their receivers: `delivered` are those that are
+-- new. The counter moves in the same commit as the rows that it counts. Their numbers are above the counter before, and
+-- not above the counter after.
+fitting as materialized (
+    select distinct on (coalesce(m.dedupe, ''), case when m.dedupe is null then m.n end) m.*, held.signals
+    from message m join held using (instance_id)
+    where not held.over
+    order by coalesce(m.dedupe, ''), case when m.dedupe is null then m.n end, m.n
+), keyed as (
+    insert into romancy_seen (dedupe, at)
+    select f.dedupe, romancy_now()
+    from fitting f
+    where f.dedupe is not null
+      and not exists (select from romancy_inbox i where i.instance_id = f.instance_id and i.delivery_id = f.delivery_id)
+    order by f.dedupe collate "C"
+    on conflict do nothing
+    returning dedupe
+), fresh as materialized (
+    select distinct on (f.instance_id, f.delivery_id) f.*
+    from fitting f left join keyed using (dedupe)
+    where f.dedupe is null or keyed.dedupe is not null
+    order by f.instance_id, f.delivery_id, f.n
+), delivered as (
+    insert into romancy_inbox (instance_id, delivery_id, body, at, counted, number)
+    select instance_id, delivery_id, body, romancy_now(), true, signals + 1
+    from fresh
+    order by instance_id collate "C", delivery_id collate "C"
+    on conflict do nothing
+    returning instance_id, delivery_id
+), counted as (
+    update romancy_instances i
+    set signals = i.signals + new.mail,
+        wake_at = case when i.owner is null and i.status <> 'stuck'
+                       then least(i.wake_at, romancy_now()) else i.wake_at end
+    from (select instance_id, count(*) as mail from delivered group by instance_id) new
+    where i.instance_id = new.instance_id
+);
+
+-- name: part_post
+-- Messages to keep at addresses, given `place`, a row for each place, and `clock`: `posted` are those that are new.
+known as materialized (
+    select place.n
+    from place join romancy_messages m on m.message_id = place.message_id and m.address = place.address
+), marked as (
+    insert into romancy_seen (dedupe, at)
+    select dedupe, romancy_now()
+    from (select dedupe from place where dedupe is not null and n not in (select n from known) group by dedupe) one
+    order by dedupe collate "C"
+    on conflict do nothing
+    returning dedupe
+), earliest as materialized (
+    select distinct on (dedupe) dedupe, n
+    from place
+    where dedupe in (select dedupe from marked) and n not in (select n from known)
+    order by dedupe, n
+), new as materialized (
+    select distinct on (message_id, address) *
+    from place
+    where n not in (select n from known)
+      and (dedupe is null or n in (select n from earliest))
+    order by message_id, address, n
+), posted as (
+    insert into romancy_messages (at, message_id, address, spread, body, projection)
+    select clock.now, message_id, address, spread, body, projection
+    from new cross join clock
+    order by message_id collate "C", address collate "C"
+    on conflict do nothing
+    returning message_id
+);
+
 -- name: append_changes
 -- Appends that change their instances' rows or take mail. The answer names those that were accepted, unless all were,
 -- and those that are due now.
@@ -84,7 +155,7 @@ with item as materialized (
                 $15::boolean[], $16::integer[])
          as t (instance_id, life, seq, writer, body, after,
                status, seen, releases, wake_at, error, code, refused_by, reopens, takes)
-), :append_fence
+), :part_append
 select case when (select count(*) from logged) < cardinality($2::text[])
             then coalesce((select array_agg(instance_id) from logged), '{}') end as chosen,
        (select array_agg(instance_id) from changed where wake_at is not null) as due;
@@ -119,7 +190,7 @@ with child as materialized (
                    select append from child
                    where (select true from romancy_instances x where x.instance_id = child.instance_id)
                ) then false else true end
-), :append_fence, clock as materialized ( -- one time for all rows, after the locks: the outbox is sent in this order
+), :part_append, clock as materialized ( -- one time for all rows, after the locks: the outbox is sent in this order
     select romancy_now() as now from (select count(*) from logged) as decided
 ), declared as (
     insert into romancy_index_sets (workflow_name, paths, members)
@@ -174,40 +245,7 @@ with child as materialized (
     select * from unnest($52::text[], $53::text[], $54::text[], $55::bytea[], $56::text[])
                   with ordinality as t (append, instance_id, delivery_id, body, dedupe, n)
     where case when append in (select instance_id from logged) then true end
-), fitting as materialized (
-    select distinct on (coalesce(m.dedupe, ''), case when m.dedupe is null then m.n end) m.*, held.signals
-    from message m join held using (instance_id)
-    where not held.over
-    order by coalesce(m.dedupe, ''), case when m.dedupe is null then m.n end, m.n
-), keyed as (
-    insert into romancy_seen (dedupe, at)
-    select f.dedupe, romancy_now()
-    from fitting f
-    where f.dedupe is not null
-      and not exists (select from romancy_inbox i where i.instance_id = f.instance_id and i.delivery_id = f.delivery_id)
-    order by f.dedupe collate "C"
-    on conflict do nothing
-    returning dedupe
-), fresh as materialized (
-    select distinct on (f.instance_id, f.delivery_id) f.*
-    from fitting f left join keyed using (dedupe)
-    where f.dedupe is null or keyed.dedupe is not null
-    order by f.instance_id, f.delivery_id, f.n
-), delivered as (
-    insert into romancy_inbox (instance_id, delivery_id, body, at, counted, number)
-    select instance_id, delivery_id, body, romancy_now(), true, signals + 1
-    from fresh
-    order by instance_id collate "C", delivery_id collate "C"
-    on conflict do nothing
-    returning instance_id, delivery_id
-), counted as (
-    update romancy_instances i
-    set signals = i.signals + new.mail,
-        wake_at = case when i.owner is null and i.status <> 'stuck'
-                       then least(i.wake_at, romancy_now()) else i.wake_at end
-    from (select instance_id, count(*) as mail from delivered group by instance_id) new
-    where i.instance_id = new.instance_id
-), uninterested as (
+), :part_deliver, uninterested as (
     delete from romancy_interests i
     using unnest($57::text[], $58::bigint[], $59::text[]) as t (owner, life, interest_id)
     where i.owner = t.owner and i.life = t.life and i.interest_id = t.interest_id
@@ -229,32 +267,7 @@ with child as materialized (
                 $73::bytea[])
          as t (append, n, message_id, dedupe, address, spread, body, projection)
     where case when append in (select instance_id from logged) then true end
-), known as materialized (
-    select place.n
-    from place join romancy_messages m on m.message_id = place.message_id and m.address = place.address
-), marked as (
-    insert into romancy_seen (dedupe, at)
-    select dedupe, romancy_now()
-    from (select dedupe from place where dedupe is not null and n not in (select n from known) group by dedupe) one
-    order by dedupe collate "C"
-    on conflict do nothing
-    returning dedupe
-), earliest as materialized (
-    select distinct on (dedupe) dedupe, n
-    from place
-    where dedupe in (select dedupe from marked) and n not in (select n from known)
-    order by dedupe, n
-), posted as (
-    insert into romancy_messages (at, message_id, address, spread, body, projection)
-    select clock.now, message_id, address, spread, body, projection
-    from (select distinct on (message_id, address) *
-          from place
-          where n not in (select n from known) and (dedupe is null or n in (select n from earliest))
-          order by message_id, address, n) new
-    cross join clock
-    order by message_id collate "C", address collate "C"
-    on conflict do nothing
-)
+), :part_post
 select case when (select count(*) from logged) < cardinality($2::text[])
             then coalesce((select array_agg(instance_id) from logged), '{}') end as chosen,
        (select array_agg(instance_id) from changed where wake_at is not null) as due,

@@ -129,53 +129,20 @@ with message as materialized (
     select * from unnest($1::text[], $2::text[], $3::bytea[], $4::text[])
                   with ordinality as t (instance_id, delivery_id, body, dedupe, n)
 ), held as materialized (
-    select instance_id, signals, status in ('completed', 'failed', 'cancelled') as closed
+    select instance_id, signals, status in ('completed', 'failed', 'cancelled') as over
     from romancy_instances
     where instance_id = any ($1)
     order by instance_id
     for no key update
-), fitting as materialized (
-    select distinct on (coalesce(m.dedupe, ''), case when m.dedupe is null then m.n end) m.*, held.signals
-    from message m join held using (instance_id)
-    where not held.closed
-    order by coalesce(m.dedupe, ''), case when m.dedupe is null then m.n end, m.n
-), keyed as (
-    insert into romancy_seen (dedupe, at)
-    select f.dedupe, romancy_now()
-    from fitting f
-    where f.dedupe is not null
-      and not exists (select from romancy_inbox i where i.instance_id = f.instance_id and i.delivery_id = f.delivery_id)
-    order by f.dedupe collate "C"
-    on conflict do nothing
-    returning dedupe
-), fresh as materialized (
-    select distinct on (f.instance_id, f.delivery_id) f.*
-    from fitting f left join keyed using (dedupe)
-    where f.dedupe is null or keyed.dedupe is not null
-    order by f.instance_id, f.delivery_id, f.n
-), taken as (
-    insert into romancy_inbox (instance_id, delivery_id, body, at, counted, number)
-    select instance_id, delivery_id, body, romancy_now(), true, signals + 1
-    from fresh
-    order by instance_id collate "C", delivery_id collate "C"
-    on conflict do nothing
-    returning instance_id, delivery_id
-), counted as (
-    update romancy_instances i
-    set signals = i.signals + new.mail,
-        wake_at = case when i.owner is null and i.status <> 'stuck'
-                       then least(i.wake_at, romancy_now()) else i.wake_at end
-    from (select instance_id, count(*) as mail from taken group by instance_id) new
-    where i.instance_id = new.instance_id
-)
+), :part_deliver
 select case when held.instance_id is null then 'unknown'
-            when held.closed then 'closed'
-            when taken.instance_id is null then 'duplicate'
+            when held.over then 'closed'
+            when delivered.instance_id is null then 'duplicate'
             else 'accepted' end
 from message m
 left join held using (instance_id)
 left join fresh on fresh.n = m.n
-left join taken on taken.instance_id = fresh.instance_id and taken.delivery_id = fresh.delivery_id
+left join delivered on delivered.instance_id = fresh.instance_id and delivered.delivery_id = fresh.delivery_id
 order by m.n;
 
 -- name: post

@@ -11,36 +11,10 @@ with place as materialized (
     select *
     from unnest($1::integer[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bytea[])
          as t (n, message_id, dedupe, address, spread, body, projection)
-), known as materialized (
-    select place.n
-    from place join romancy_messages m on m.message_id = place.message_id and m.address = place.address
-), keyed as (
-    insert into romancy_seen (dedupe, at)
-    select dedupe, romancy_now()
-    from (select dedupe from place where dedupe is not null and n not in (select n from known) group by dedupe) one
-    order by dedupe collate "C"
-    on conflict do nothing
-    returning dedupe
-), chosen as materialized (
-    select distinct on (dedupe) dedupe, n
-    from place
-    where dedupe in (select dedupe from keyed) and n not in (select n from known)
-    order by dedupe, n
-), fresh as materialized (
-    select distinct on (message_id, address) *
-    from place
-    where n not in (select n from known)
-      and (dedupe is null or n in (select n from chosen))
-    order by message_id, address, n
-), posted as (
-    insert into romancy_messages (at, message_id, address, spread, body, projection)
-    select clock.now, message_id, address, spread, body, projection
-    from fresh cross join (select romancy_now() as now) as clock
-    order by message_id collate "C", address collate "C"
-    on conflict do nothing
-    returning message_id
-)
-select bool_and(n in (select n from fresh) and message_id in (select message_id from posted))
+), clock as materialized (
+    select romancy_now() as now
+), :part_post
+select bool_and(n in (select n from new) and message_id in (select message_id from posted))
 from place
 group by n
 order by n;
