@@ -14,7 +14,7 @@ import os
 import secrets
 import threading
 from abc import ABC, abstractmethod
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,27 +25,30 @@ from .kinds import Kind, ServerUnavailableError
 from .schemas import (
     MOST_PAGES,
     MOST_ROWS,
+    MYSQL_MARK,
     MYSQL_SCHEMA,
     MYSQL_TABLES,
+    MYSQL_VERSIONS,
     POSTGRES_MARK,
     POSTGRES_SCHEMA,
     POSTGRES_TABLES,
+    SESSIONS_POSTGRES,
     WIPE_POSTGRES,
     Schema,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
 
     _Run = Callable[..., Sequence[Sequence[Any]]]
 
 T = TypeVar("T")
 
 _TIMEOUT = 30
-_kept: dict[Access, Any] = {}
-"""The administrator's connection that stays open, by server."""
-_marks: dict[tuple[int, str], str] = {}
-"""What `POSTGRES_MARK` said of a database whose tables were as they should be, by port and name."""
+_kept: dict[tuple[Access, str], Any] = {}
+"""The administrator's connections that stay open, by server and database; on MySQL one for all databases."""
+_marks: dict[tuple[Access, str], str] = {}
+"""What `POSTGRES_MARK` or `MYSQL_MARK` returned for a database whose tables were as they should be."""
 _loops: dict[int, asyncio.AbstractEventLoop] = {}
 """The event loop for PostgreSQL, by process: a forked one has not its parent's threads."""
 
@@ -95,12 +98,12 @@ class Access(ABC):
         """Return the schema of the database, without its rows."""
 
     @abstractmethod
-    def wipe(self, name: str, schema: Schema) -> str | None:
-        """End all sessions in the database and remove its rows; return its new name, or None: recycle it instead."""
+    def wipe(self, name: str, schema: Schema) -> bool:
+        """End all sessions in the database and remove its rows; return whether it has the tables of the schema."""
 
+    @abstractmethod
     def is_unused(self, name: str) -> bool:
         """Whether no client is connected to the database; a process that an earlier test forgot may be."""
-        return bool(name)
 
     @abstractmethod
     def hang_up(self) -> None:
@@ -132,12 +135,20 @@ class Shared:
 
 class PostgresAccess(Access):
     def drop_database(self, name: str) -> None:
+        self._leave(name)
         self.fetch(f"DROP DATABASE IF EXISTS {self._quoted(name)} WITH (FORCE)")
+
+    def _leave(self, name: str) -> None:
+        """Close the connection that is kept in a database."""
+        connection = _kept.pop((self, name), None)
+        if connection is not None:
+            _loop().call_soon_threadsafe(connection.terminate)
 
     def recycle(self, name: str) -> str | None:
         # PostgreSQL takes a tenth of a second to create a database, a hundredth to empty one. The new name keeps out
         # a process that an earlier test forgot and that connects again.
         new_name = _new_name()
+        self._leave(name)
         try:
             self._run(("execute", _EMPTY_POSTGRES.format(name=self._quoted(name))), database=name)
             self.fetch(f"ALTER DATABASE {self._quoted(name)} RENAME TO {self._quoted(new_name)}")
@@ -156,44 +167,54 @@ class PostgresAccess(Access):
         tables, digest = self._run(("fetchval", POSTGRES_TABLES), ("fetchval", POSTGRES_SCHEMA), database=name)
         return Schema(frozenset(tables.split(",")), digest)
 
-    def wipe(self, name: str, schema: Schema) -> str | None:
-        new_name = _new_name()  # as in `recycle`
-        tables = ",".join(schema.tables)
-        wipe = WIPE_POSTGRES.format(name=self._quoted(name), tables=tables, pages=MOST_PAGES, most=MOST_ROWS)
+    def wipe(self, name: str, schema: Schema) -> bool:
+        wipe = WIPE_POSTGRES.format(
+            name=self._quoted(name), tables=",".join(schema.tables), pages=MOST_PAGES, most=MOST_ROWS
+        )
         try:
-            mark = self._told_apart(self._wiped(name, wipe, schema))
-            if mark is None:
-                return None
-            self._told_apart(self._renamed(name, new_name))
+            return self._told_apart(self._wiped(name, wipe, schema))
         except AccessError:
-            return None
-        _marks[self.port, new_name] = mark
-        return new_name
+            return False
 
-    async def _wiped(self, name: str, wipe: str, schema: Schema) -> str | None:
-        """Remove the rows; return the mark of the tables, or None if they are others."""
-        connection = await self._connected(name)
-        try:
+    async def _wiped(self, name: str, wipe: str, schema: Schema) -> bool:
+        """Remove the rows; return whether the tables are those of the schema."""
+        async with self._kept_connection(name) as connection:
             await connection.execute(wipe)
             mark = str(await connection.fetchval(POSTGRES_MARK))
-            if mark != _marks.pop((self.port, name), None):  # to look at all tables takes ten times as long
-                digest = await connection.fetchval(POSTGRES_SCHEMA)
-                return mark if digest == schema.digest else None
-            return mark
-        finally:
-            await connection.close()
+            if mark == _marks.get((self, name)):  # to compare all definitions takes ten times as long
+                return True
+            if await connection.fetchval(POSTGRES_SCHEMA) != schema.digest:
+                return False
+            _marks[self, name] = mark
+            return True
 
-    async def _renamed(self, name: str, new_name: str) -> None:
-        connection = _kept.get(self)
-        if connection is None or connection.is_closed():
-            connection = _kept[self] = await self._connected("")
-        await connection.execute(f"ALTER DATABASE {self._quoted(name)} RENAME TO {self._quoted(new_name)}")
+    def is_unused(self, name: str) -> bool:
+        try:
+            return self._told_apart(self._others(name)) == 0
+        except AccessError:
+            return False
+
+    async def _others(self, name: str) -> int:
+        async with self._kept_connection(name) as connection:
+            return int(await connection.fetchval(SESSIONS_POSTGRES))
+
+    @asynccontextmanager
+    async def _kept_connection(self, name: str) -> AsyncGenerator[Any]:
+        """Yield a connection to the database that stays open: a new one costs more than what is done over it."""
+        connection = _kept.pop((self, name), None)
+        if connection is None or connection.is_closed():  # a test may have ended it
+            connection = await self._connected(name)
+        try:
+            yield connection
+        except BaseException:
+            connection.terminate()
+            raise
+        _kept[self, name] = connection
 
     def hang_up(self) -> None:
-        connection = _kept.pop(self, None)
-        if connection is not None:
+        for key in [key for key in _kept if key[0] == self]:
             with suppress(AccessError):
-                self._told_apart(connection.close(timeout=_TIMEOUT))
+                self._told_apart(_kept.pop(key).close(timeout=_TIMEOUT))
 
     def _run(self, *steps: tuple[str, str], database: str) -> list[Any]:
         """Run methods of the driver's connection, each with its statement; return their results."""
@@ -268,30 +289,43 @@ class MySQLAccess(Access):
         with self._session(name) as run:
             return self._schema(run)
 
-    def wipe(self, name: str, schema: Schema) -> str | None:
+    def wipe(self, name: str, schema: Schema) -> bool:
         try:
             with self._kept_session(name) as run:
                 self._end_sessions(run, name)
-                tables = {str(table) for (table,) in run(MYSQL_TABLES)}
-                for table in sorted(tables - schema.tables):
-                    run(f"DROP TABLE {self._quoted(table)}")
-                if self._schema(run) != schema:
-                    return None
-                run("SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE")  # reads wait for a commit under way
-                run("BEGIN")
-                first_rows = " UNION ALL ".join(
-                    f"(SELECT '{table}' FROM {self._quoted(table)} LIMIT 1)"  # noqa: S608 - names of ours
-                    for table in sorted(schema.tables - {"romancy_schema"})
-                )
-                for table in sorted(str(table) for (table,) in run(first_rows)):
-                    run(f"DELETE FROM {self._quoted(table)} LIMIT {MOST_ROWS + 1}")  # noqa: S608 - a name of ours
-                    ((removed,),) = run("SELECT row_count()")
-                    if removed > MOST_ROWS:
-                        return None
-                run("COMMIT")
+                return self._has_tables(run, name, schema) and self._without_rows(run, schema)
         except AccessError:
-            return None
-        return name
+            return False
+
+    def _has_tables(self, run: _Run, name: str, schema: Schema) -> bool:
+        """Drop what a test added; return whether the tables are those of the schema."""
+        # Both queries together take a tenth of the time that a comparison of all definitions takes.
+        mark = repr([run(MYSQL_MARK), run(MYSQL_VERSIONS)])
+        if mark == _marks.get((self, name)):
+            return True
+        tables = {str(table) for (table,) in run(MYSQL_TABLES)}
+        for table in sorted(tables - schema.tables):
+            run(f"DROP TABLE {self._quoted(table)}")
+        if self._schema(run) != schema:
+            return False
+        _marks[self, name] = mark
+        return True
+
+    def _without_rows(self, run: _Run, schema: Schema) -> bool:
+        """Remove the rows; return False if they are too many."""
+        run("SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE")  # reads wait for a commit under way
+        run("BEGIN")
+        first_rows = " UNION ALL ".join(
+            f"(SELECT '{table}' FROM {self._quoted(table)} LIMIT 1)"  # noqa: S608 - names of ours
+            for table in sorted(schema.tables - {"romancy_schema"})
+        )
+        for table in sorted(str(table) for (table,) in run(first_rows)):
+            run(f"DELETE FROM {self._quoted(table)} LIMIT {MOST_ROWS + 1}")  # noqa: S608 - a name of ours
+            ((removed,),) = run("SELECT row_count()")
+            if removed > MOST_ROWS:
+                return False
+        run("COMMIT")
+        return True
 
     def is_unused(self, name: str) -> bool:
         # A name stays in use here, and a process that a test forgot may have reconnected.
@@ -327,7 +361,7 @@ class MySQLAccess(Access):
     @contextmanager
     def _kept_session(self, database: str) -> Generator[_Run]:
         """As `_session`, on a connection that stays open; it is in no test's database while nobody uses it."""
-        connection = _kept.pop(self, None) or self._connected()
+        connection = _kept.pop((self, ""), None) or self._connected()
         try:
             with self._told_apart():
                 connection.select_db(database)
@@ -338,10 +372,10 @@ class MySQLAccess(Access):
         except BaseException:
             connection.close()
             raise
-        _kept[self] = connection
+        _kept[self, ""] = connection
 
     def hang_up(self) -> None:
-        connection = _kept.pop(self, None)
+        connection = _kept.pop((self, ""), None)
         if connection is not None:
             with suppress(AccessError), self._told_apart():
                 connection.close()

@@ -60,8 +60,8 @@ def give_back(kind: Kind | str, url: str) -> None:
     """Take back a database from this module, and end all sessions in it."""
     access = shared_server(kind).access
     tables = _tables.get(access)
-    if tables is not None and (name := access.wipe(_name(url), tables)):
-        _migrated[access].append(access.url(name))
+    if tables is not None and access.wipe(_name(url), tables):
+        _migrated[access].append(url)
     elif name := access.recycle(_name(url)):
         _spare[access].append(access.url(name))
 

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 __all__ = [
     "MOST_PAGES",
     "MOST_ROWS",
+    "MYSQL_MARK",
     "MYSQL_SCHEMA",
     "MYSQL_TABLES",
+    "MYSQL_VERSIONS",
     "POSTGRES_MARK",
     "POSTGRES_SCHEMA",
     "POSTGRES_TABLES",
+    "SESSIONS_POSTGRES",
     "WIPE_POSTGRES",
     "Schema",
 ]
@@ -94,7 +97,7 @@ every row of the catalogue has the number of the transaction that wrote it, and 
 
 WIPE_POSTGRES = """
     ALTER DATABASE {name} RESET ALL;
-    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
         WHERE datname = current_database() AND pid <> pg_backend_pid();
     DO $$
         DECLARE one text; removed bigint; total bigint := 0;
@@ -120,10 +123,16 @@ WIPE_POSTGRES = """
     $$
 """
 
+SESSIONS_POSTGRES = """
+    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+
 MYSQL_TABLES = """
     SELECT table_name FROM information_schema.tables
     WHERE table_schema = database() AND table_type = 'BASE TABLE'
 """
+
+MYSQL_VERSIONS = "SELECT version FROM romancy_schema ORDER BY 1"
 
 MYSQL_SCHEMA = (
     (
@@ -148,5 +157,13 @@ MYSQL_SCHEMA = (
     ),
     "SELECT routine_name FROM information_schema.routines WHERE routine_schema = database() ORDER BY 1",
     "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = database() ORDER BY 1",
-    "SELECT version FROM romancy_schema ORDER BY 1",
+    MYSQL_VERSIONS,
 )
+
+MYSQL_MARK = r"""
+    SHOW GLOBAL STATUS WHERE value <> '0' AND (
+        variable_name LIKE 'Com\_create\_%' OR variable_name LIKE 'Com\_alter\_%' OR variable_name LIKE 'Com\_drop\_%'
+        OR variable_name IN ('Com_rename_table', 'Com_analyze', 'Com_optimize')
+    )
+"""
+"""Differs from an earlier answer of the same server if a statement changed a definition meanwhile, in any database."""
