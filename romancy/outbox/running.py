@@ -69,7 +69,7 @@ class Relaying:
         self._look = asyncio.Event()
         self._failed_before = False
         self.works: bool | None = None
-        """Whether it claims. None: its sender is not entered yet."""
+        """Whether it may claim. None: its sender is not entered yet."""
         self._unusable: UsageError | None = None
         """The error of the sender that a call has shown."""
 
@@ -85,7 +85,6 @@ class Relaying:
     def stop(self) -> None:
         """Claim nothing more. Attempts under way continue."""
         self._stopping.set()
-        self._settle_now.set()
 
     async def run(self, grace: Callable[[], float]) -> None:
         """Work until `stop()`, then let attempts end within as many seconds as `grace` says. Others are given back.
@@ -265,8 +264,8 @@ class Relaying:
     # ── settling ────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _settle_all(self) -> None:
-        """Write outcomes in batches, until all attempts have ended."""
-        while self._settled or self._sending or not self._stopping.is_set():
+        """Write outcomes in batches, until nothing is claimed any more and all attempts have ended."""
+        while self.works is not False or self._sending or self._settled:
             await self._settle_now.wait()
             self._settle_now.clear()
             batch, self._settled = self._settled, []
@@ -274,8 +273,6 @@ class Relaying:
                 await self._settle(batch)
                 self._held -= len(batch)
                 self._freed.set()
-            elif self._stopping.is_set() and not self._sending:
-                return
 
     async def _settle(self, batch: list[Settled]) -> None:
         """Write a batch. If the database is away for longer than the claims last, the events are sent again."""

@@ -30,6 +30,7 @@ from romancy_conformance.receiver import Answer, Receiver, Request
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from romancy.storage.outbox import Consignment
     from romancy.storage.protocol import Store
 
     Open = Callable[..., Awaitable[Romancy]]
@@ -205,6 +206,32 @@ async def test_a_relay_that_stops_gives_back_what_it_sends(app: Romancy, store: 
     async with relaying(Relay(recorder), store):
         await recorder.until(1)
     assert recorder.sent[0].attempt == 1
+
+
+async def test_an_event_that_is_claimed_while_the_relay_stops_is_settled(
+    app: Romancy, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the event and its key wait for the end of the claim, which takes longer than an attempt may."""
+    claiming, stopped = asyncio.Event(), asyncio.Event()
+    claim = store.outbox.claim
+
+    async def claim_late(*arguments: Any, **options: Any) -> Consignment:
+        claiming.set()
+        await stopped.wait()
+        return await claim(*arguments, **options)
+
+    monkeypatch.setattr(store.outbox, "claim", claim_late)
+    await app.run(announces, "ann")
+    at_work = Relaying(Relay(Recorder()), store.outbox)
+    task = asyncio.create_task(at_work.run(lambda: 5.0))
+    await claiming.wait()
+    at_work.stop()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    stopped.set()
+    await task
+
+    assert (await store.outbox.counts()).states == {OutboxState.PUBLISHED: 1}
 
 
 async def test_published_events_are_kept_as_long_as_the_relay_says(app: Romancy, store: Store) -> None:
