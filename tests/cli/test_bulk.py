@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
-MANY = 30_000
+MANY = 8_000
 OPTIONS: dict[str, Any] = {
     "url": "x", "app": None, "instance_id": None, "where": (), "workflow": "flow", "status": (), "dry_run": False,
     "json_lines": False,

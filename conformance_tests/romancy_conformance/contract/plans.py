@@ -109,19 +109,21 @@ class _Sqlite(Watch):
         self._rows = 0
         await call
         rows, sent = self._rows, [sql for sql in self._sent if _DATA.match(sql)]
-        plans = [self._explained(sql) for sql in dict.fromkeys(sent)]
+        with self._unwatched() as connection:
+            plans = [_sqlite_plan(connection, sql) for sql in dict.fromkeys(sent)]
         return Cost(rows, "\n".join(plans))
 
-    def _explained(self, sql: str) -> str:
-        lines = [f"  {line[3]}" for line in self._unwatched(f"explain query plan {sql}")]
-        return "\n".join([_short(sql), *lines])
-
-    def _unwatched(self, sql: str) -> list[tuple[Any, ...]]:
-        with closing(_connect(self._path, isolation_level=None)) as connection:
-            return connection.execute(sql).fetchall()
+    def _unwatched(self) -> closing[sqlite3.Connection]:
+        return closing(_connect(self._path, isolation_level=None))
 
     async def analyze(self, store: Store) -> None:
-        self._unwatched("analyze")
+        with self._unwatched() as connection:
+            connection.execute("analyze")
+
+
+def _sqlite_plan(connection: sqlite3.Connection, sql: str) -> str:
+    lines = [f"  {line[3]}" for line in connection.execute(f"explain query plan {sql}")]
+    return "\n".join([_short(sql), *lines])
 
 
 # --- PostgreSQL ---------------------------------------------------------------------------------------------------
