@@ -54,7 +54,7 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(command: tuple[str, ..
     assert (0, b"") == (code, said)
 
 
-@pytest.mark.parametrize("command", [("--help",), ("list", "--help"), ("list",), ("history", "long")], ids=" ".join)
+@pytest.mark.parametrize("command", [("list", "--help"), ("history", "long")], ids=" ".join)
 def test_a_reader_that_never_was_ends_the_command_quietly(command: tuple[str, ...], url: str) -> None:
     reading, writing = os.pipe()
     os.close(reading)
@@ -86,7 +86,7 @@ def test_the_shell_completes_commands_options_and_values(typed: str, completed: 
     assert (0, "") == (done.returncode, done.stderr)
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize("shell", ["bash", *(pytest.param(shell, marks=pytest.mark.long) for shell in ("zsh", "fish"))])
 def test_the_script_for_the_shell_is_printed(shell: str) -> None:
     asked = {"_ROMANCY_COMPLETE": f"{shell}_source"}
 

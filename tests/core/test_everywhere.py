@@ -21,7 +21,7 @@ def written() -> str:
     return json.dumps({name: histories(name) for name in ALL})
 
 
-@pytest.mark.parametrize("seed", ["1", "2", "31415"])
+@pytest.mark.parametrize("seed", ["1", *(pytest.param(seed, marks=pytest.mark.long) for seed in ("2", "31415"))])
 def test_another_hash_seed_and_another_heap(written: str, seed: str) -> None:
     found = this_one().run("-m", SCRIPT, "--exact", "--cuts", "3", "--heap", seed, input=written, PYTHONHASHSEED=seed)
     assert json.loads(found) == {}

@@ -33,6 +33,12 @@ def run_with(seed: str) -> str:
     return subprocess.check_output([sys.executable, "-c", PROGRAM], env=environment, text=True)
 
 
-@pytest.mark.parametrize("seed", ["1", "2", "3", "random"])
-def test_the_same_bytes_under_every_hash_seed(seed: str) -> None:
-    assert run_with("0") == run_with(seed)
+@pytest.fixture(scope="module")
+def written() -> str:
+    """What the program prints under the hash seed 0."""
+    return run_with("0")
+
+
+@pytest.mark.parametrize("seed", ["1", pytest.param("2", marks=pytest.mark.long), "random"])
+def test_the_same_bytes_under_every_hash_seed(written: str, seed: str) -> None:
+    assert written == run_with(seed)

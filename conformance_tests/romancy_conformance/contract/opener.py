@@ -16,7 +16,7 @@ from romancy.storage.backends import create_store
 from romancy_conformance.contract.building import start
 
 
-async def open_together(url: str, count: int = 10) -> list[str]:
+async def open_together(url: str, count: int = 5) -> list[str]:
     """Have this many processes open a database at the same moment; return the ids of the instances they wrote."""
     command = [sys.executable, "-m", "romancy_conformance.contract.opener", url]
     processes = [

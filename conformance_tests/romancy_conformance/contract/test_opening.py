@@ -183,7 +183,7 @@ async def test_a_newer_schema_is_refused(empty_url: str, store: Store) -> None:
 
 
 @pytest.mark.dealt
-async def test_ten_processes_open_an_empty_database_at_once(empty_url: str, open_store: Open) -> None:
+async def test_processes_open_an_empty_database_at_once(empty_url: str, open_store: Open) -> None:
     """The tests beside the adapters (`tests/backends`) do the same on databases of old schemas."""
     written = await open_together(empty_url)
 
