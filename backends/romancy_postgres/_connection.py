@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 import asyncpg
 
 from romancy.errors import UsageError
+from romancy_postgres._array_types import ArrayTypesConnection
 from romancy_postgres._columns import Flat
 from romancy_postgres._prepared import EngineConnection
 
@@ -71,7 +72,7 @@ SEARCH_SETTINGS: Final = {
 }
 
 
-class SessionConnection(asyncpg.Connection):
+class SessionConnection(ArrayTypesConnection):
     """The connection of a session. User code gets another object over the same socket (`_guard`)."""
 
     opening: str = ""

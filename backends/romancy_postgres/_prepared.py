@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-import asyncpg
+from romancy_postgres._array_types import ArrayTypesConnection
 
 if TYPE_CHECKING:
     from asyncpg.prepared_stmt import PreparedStatement
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["EngineConnection"]
 
 
-class EngineConnection(asyncpg.Connection):
+class EngineConnection(ArrayTypesConnection):
     """A connection for the engine's own statements."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
