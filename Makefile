@@ -1,5 +1,5 @@
-# Every job of the project is a target here; `make` alone lists them.
-# Nothing is needed beforehand but make and Python 3.11 or newer: the first target that needs tools makes .venv.
+# Every command of the project is a target here; `make` alone lists them.
+# It needs only make and Python 3.11 or newer: the first target that needs tools makes .venv.
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,11 +8,11 @@ READY := $(VENV)/.ready
 
 # How many test processes: `make test JOBS=1 ARGS='-k replay -x'`
 JOBS ?= auto
-# How many mutations at a time; more need more processors, or tests end by their time limits.
+# How many mutations run at a time. With more of them than processors, tests reach their time limits.
 MUTATION_JOBS ?= 2
 ARGS ?=
 
-# pytest rewrites the assertions of a test file once and keeps the result, unless this forbids it.
+# pytest rewrites the assertions of a test file once and caches the result, unless this variable is set.
 unexport PYTHONDONTWRITEBYTECODE
 
 MAKEFLAGS += --no-print-directory
@@ -27,16 +27,16 @@ $(READY): requirements/dev.txt pyproject.toml tools/environment.sh
 	@sh tools/environment.sh "$(PYTHON)" "$(VENV)"
 	@printf '%s\n' "$(CURDIR)" > $@
 
-# A virtual environment knows its own path: one that was moved or copied with the tree has to be made again.
+# A virtual environment contains its own path, so it has to be made again after the tree was moved or copied.
 ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 .PHONY: $(READY)
 endif
 
 .PHONY: install
-install: $(READY) ## make or mend .venv (every other target does it when needed)
+install: $(READY) ## make or repair .venv (every other target does it when needed)
 
 .PHONY: check
-check: check-format check-lint check-mypy check-pyright check-architecture check-tree ## all that can be said without running the code
+check: check-format check-lint check-mypy check-pyright check-architecture check-tree ## all checks that do not run the code
 
 .PHONY: check-format
 check-format: $(READY) ## ruff: formatting
@@ -47,11 +47,11 @@ check-lint: $(READY) ## ruff: rules
 	$(BIN)/ruff check .
 
 .PHONY: check-mypy
-check-mypy: $(READY) ## types, as mypy --strict sees them
+check-mypy: $(READY) ## mypy --strict: types
 	$(BIN)/mypy --strict
 
 .PHONY: check-pyright
-check-pyright: $(READY) ## types, as pyright strict sees them
+check-pyright: $(READY) ## pyright strict: types
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
 
 .PHONY: check-architecture
@@ -60,7 +60,7 @@ check-architecture: $(READY) ## import-linter: which package may import which
 	$(BIN)/lint-imports --no-logo --config tools/cycles.toml
 
 .PHONY: check-tree
-check-tree: $(READY) ## sizes of files and functions, links, host names, machine paths, subjects of commits
+check-tree: $(READY) ## sizes of files and functions, links, host names, machine paths, commit subjects
 	$(BIN)/python -m tools.check_sizes
 	$(BIN)/python -m tools.check_links
 	$(BIN)/python -m tools.check_hosts
@@ -75,33 +75,33 @@ test: $(READY) ## every promise once, in parallel: the contract on every adapter
 	$(PYTEST) --tier $(if $(NAMED),all,short) $(ARGS)
 
 .PHONY: test-long
-test-long: $(READY) ## what `make test` leaves out: the other databases, crashes, faults, mutations, builds
+test-long: $(READY) ## the tests that `make test` leaves out: the other databases, crashes, faults, mutations, builds
 	$(PYTEST) --tier long $(ARGS)
 
 .PHONY: test-siblings
-test-siblings: $(READY) ## the tests that the other two try on one of MySQL and MariaDB: on the other one
+test-siblings: $(READY) ## the tests that the other tiers run on one of MySQL and MariaDB, on the other one
 	$(PYTEST) --tier siblings $(ARGS)
 
 .PHONY: test-again
-test-again: $(READY) ## the few tests that failed last in either tier, alone; names those that pass as unsteady
+test-again: $(READY) ## the few tests that failed last in each tier, alone; reports those that pass as unsteady
 	$(BIN)/python -m tools.second_look
 
 .PHONY: soak
 soak: $(READY) ## the tests marked soak, with large numbers
 	ROMANCY_SOAK=1 $(BIN)/python -m pytest -m soak --timeout=3600 $(ARGS)
 
-# Seeds are printed and repeat: `make chaos ARGS='--backend postgres --seed last1 --first 10 --rounds 1'`
+# A printed seed repeats its round: `make chaos ARGS='--backend postgres --seed last1 --first 10 --rounds 1'`
 .PHONY: chaos
-chaos: $(READY) ## random programs under killed, frozen and drained workers and killed servers, against an oracle
+chaos: $(READY) ## random programs under killed, frozen and drained workers and killed servers, compared with an oracle
 	$(BIN)/python -m romancy_conformance.chaos $(ARGS)
 
-# Each fence in the SQL of an adapter is removed from a copy of the tree, where a named test must fail: `make mutations ARGS='A4 B1'`
+# Removes each fence in the SQL of an adapter from a copy of the tree, where a named test must fail: `make mutations ARGS='A4 B1'`
 .PHONY: mutations
 mutations: $(READY) ## remove each fence of the SQL in turn, and count those that no test notices
 	$(BIN)/python -m tools.mutations --jobs $(MUTATION_JOBS) $(ARGS)
 
 .PHONY: demo
-demo: $(READY) ## romancy demo: a process is killed half way, and the next one finishes its work
+demo: $(READY) ## romancy demo: kill a process half way, and let the next one finish its work
 	$(BIN)/romancy demo $(ARGS)
 
 # `make bench ARGS='--scenario sequential --who romancy --who floor --rounds 1'`; --help lists scenarios and sizes.
@@ -110,15 +110,15 @@ bench: $(READY) ## the core table: the floor, Romancy and its peers; results, ta
 	$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: bench-all
-bench-all: $(READY) ## every scenario and every peer; continues where an interrupted run ended
+bench-all: $(READY) ## every scenario and every peer; continues an interrupted run
 	$(BIN)/python -m benchmarks --all $(ARGS)
 
 .PHONY: bench-compare
-bench-compare: $(READY) ## this tree beside another commit, in turn: `make bench-compare BASE=main~5`
+bench-compare: $(READY) ## this tree and another commit, in turn: `make bench-compare BASE=main~5`
 	$(BIN)/python -m benchmarks.compare $(BASE) $(ARGS)
 
 .PHONY: lock-bench
-lock-bench: $(READY) ## write benchmarks/drivers/pins/*.txt again from the *.in beside them
+lock-bench: $(READY) ## write benchmarks/drivers/pins/*.txt again from the *.in files beside them
 	@for pins in benchmarks/drivers/pins/*.in; do \
 		$(BIN)/uv pip compile $$pins --quiet --universal --python-version 3.11 --generate-hashes \
 			--no-emit-index-url --custom-compile-command 'make lock-bench' $(LOCK_ARGS) --output-file $${pins%.in}.txt; \
@@ -129,7 +129,7 @@ test-docs: $(READY) ## check the links of README and docs, and run every code bl
 	$(BIN)/python -m tools.check_links
 	$(BIN)/python -m pytest tests/project/test_documentation.py tests/project/test_reference.py $(ARGS)
 
-# The site has an environment of its own: nothing else needs Sphinx.
+# The site has a separate environment, because only it needs Sphinx.
 DOCS := build/docs-venv/bin
 $(DOCS)/sphinx-build: requirements/docs.txt
 	$(PYTHON) -m venv --clear build/docs-venv
@@ -137,7 +137,7 @@ $(DOCS)/sphinx-build: requirements/docs.txt
 	@touch $@
 
 .PHONY: docs
-docs: $(DOCS)/sphinx-build ## the site in build/docs; a warning, or a page without a place, fails it
+docs: $(DOCS)/sphinx-build ## build the site in build/docs; fails on a warning and on a page without a link
 	$(DOCS)/python -m sphinx -W --keep-going -n -q -c docs . build/docs $(ARGS)
 
 .PHONY: lock-docs
@@ -147,11 +147,11 @@ lock-docs: $(READY) ## write requirements/docs.txt again from requirements/docs.
 		--output-file requirements/docs.txt
 
 .PHONY: format
-format: $(READY) ## let ruff format and mend what it can
+format: $(READY) ## format the code with ruff and apply its fixes
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-# Pins stay as they are where they still fit; `make lock LOCK_ARGS=--upgrade` takes the newest of everything.
+# Keeps pins that still fit; `make lock LOCK_ARGS=--upgrade` takes the newest version of every package.
 .PHONY: lock
 lock: $(READY) ## write requirements/dev.txt again from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --all-extras --group dev \
@@ -159,10 +159,10 @@ lock: $(READY) ## write requirements/dev.txt again from pyproject.toml
 		--output-file requirements/dev.txt
 
 .PHONY: release-check
-release-check: $(READY) ## build sdist and wheel into dist, try them in an empty environment, check version and changelog
+release-check: $(READY) ## check version and changelog, build sdist and wheel into dist, try them in an empty environment
 	$(BIN)/python -m tools.release_check
 
 .PHONY: clean
-clean: ## remove .venv and everything that was built or cached in the tree
+clean: ## remove .venv and all built and cached files of the tree
 	rm -rf $(VENV) build dist .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,1 +1,1 @@
-"""Programs that measure; each prints a table with the floor to compare with."""
+"""The benchmarks. Each program prints a table with the floor, to compare with."""

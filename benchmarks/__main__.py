@@ -1,8 +1,8 @@
 """`python -m benchmarks`: Romancy beside the floor of its databases and beside other libraries.
 
-Without arguments it measures the core table, which ends within 15 minutes on two cores once the environments are made.
-It writes `results.json`, tables and charts, and prints each measurement. A run that was interrupted continues where it
-ended, if commit and sizes are the same.
+Without arguments it measures the core table, within 15 minutes on two cores once the environments are made. It writes
+`results.json`, tables and charts, and prints each measurement. An interrupted run continues if commit and sizes are the
+same.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from benchmarks.runs import run
 from benchmarks.scenarios import SCENARIOS
 
 CORE_MINUTES: Final = 14.0
-"""The core table ends within a quarter of an hour, on a slow machine with fewer rounds of the later cases."""
+"""The core table ends within a quarter of an hour. On a slow machine, the later cases then have fewer rounds."""
 
 
 def main() -> None:

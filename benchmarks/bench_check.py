@@ -1,8 +1,8 @@
-"""How long `romancy check` takes before a deploy, and what it weighs.
+"""The time and the memory that `romancy check` needs before a deploy.
 
-`python -m benchmarks.bench_check [--instances 10000] [--steps 10]` fills a SQLite file with so many workflows, each
-with a few steps done and waiting for an event, and has the command replay them all in a process of its own. It tells
-the command's seconds, its CPU time and its largest resident memory, for a tenth of the instances and for all.
+`python -m benchmarks.bench_check [--instances 10000] [--steps 10]` fills a SQLite file with this number of workflows.
+Each has done a few steps and waits for an event. The command replays them all in a separate process. The benchmark
+prints the command's seconds, its CPU time and its largest resident memory, for a tenth of the instances and for all.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ app = Romancy(os.environ.get(URL, "memory://"), workflows=[checked_line], worker
 
 
 async def fill(url: str, instances: int, steps: int) -> None:
-    """Start so many waiting instances."""
+    """Start this number of waiting instances."""
     async with Romancy(url, workflows=[checked_line]) as worker:
         await worker.start_many([checked_line.bind(steps) for _ in range(instances)])
         while (await worker.list_instances(status=["pending", "running"], limit=1)).instances:  # noqa: ASYNC110 - its own worker does it

@@ -1,9 +1,9 @@
 """The time that the dashboard's server takes for a page, with one log of 100,000 events and with a million instances.
 
-`python -m benchmarks.bench_dashboard [--events 100000] [--instances 1000000] [backend …]` plants the log
-and asks for each view of the instance in this process, without a network. With `--instances`, the database holds so
-many other instances, and the lists are timed too. The best of several tries counts; the first one is
-beside it. Every page must be ready within 300 ms. Then all instances are counted for the overview, in its slices.
+`python -m benchmarks.bench_dashboard [--events 100000] [--instances 1000000] [backend …]` writes the log and requests
+each view of the instance in this process, without a network. With `--instances`, the database also holds this number of
+other instances, and the benchmark times the lists too. The best of several tries counts; the table shows the first one
+beside it. Every page must be ready within 300 ms. Then the benchmark counts all instances for the overview, in slices.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TRIES: Final = 5
 
 
 def pages(commits: int, instances: int) -> dict[str, str]:
-    """What is asked for, by its name."""
+    """The requests, by their names."""
     one = "/instances/long"
     middle = commits // 2
     views = {
@@ -78,7 +78,7 @@ async def measure(name: str, url: str, events: int, instances: int) -> bool:
 
 
 async def timed(browser: Browser, what: str, target: str) -> bool:
-    """Ask for a page some times, print its line, and return whether it was ready in time."""
+    """Request a page some times, print its line, and return whether it was ready in time."""
     took: list[float] = []
     size = 0
     for _ in range(TRIES):
@@ -93,7 +93,7 @@ async def timed(browser: Browser, what: str, target: str) -> bool:
 
 
 async def counted(url: str) -> tuple[Rollups, str]:
-    """Count all instances as the poller does, without its pauses, and say how long its slices took."""
+    """Count all instances as the poller does, without its pauses, and print the times of its slices."""
     rollups, took = Rollups(between=0.0), list[float]()
     store = create_store(url)
     await store.open(migrate=False)

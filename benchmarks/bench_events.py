@@ -1,20 +1,20 @@
-"""The speed of events: accepting them, waking those that wait for them, channels, and the outbox.
+"""The speed of events: accepting them, waking workflows that wait for them, channels, and the outbox.
 
 `python -m benchmarks.bench_events [backend …]` measures on private servers with production durability:
 
-- *accepted*: durable events a second from 64 senders at once in one process without a worker, each for a key that
-  nobody waits for yet;
+- *accepted*: durable events a second from 64 senders at once in one process without a worker, each for a key for which
+  no workflow waits yet;
 - *received*: 500 workflows that each wait for a key again and again, in the process of the senders: events a second
   from the first `send` to the last receipt;
 - *wake-up*: the time from the call of `send` to the line of the workflow after its `wait_event`, one event after
   another, from the worker's own process and from another one: the median and the 99th percentile. It is measured first,
-  before a server has the pages of a load to write. *After a rest*: from another process every two seconds, the median
-  and the longest;
+  before a server writes the pages of a load. *After a rest*: from another process every two seconds, the median and the
+  longest;
 - *fan-out*: copies a second that 20 subscribers of a broadcast channel receive in all;
 - *outbox*: published events a second that a relay hands to a sender that answers at once.
 
-The targets stand below the table: at most 25 ms for the 99th percentile in one process, and across processes where the
-database pushes; 250 ms where it polls.
+The targets are below the table: at most 25 ms for the 99th percentile in one process, and across processes if the
+database pushes; 250 ms if it is polled.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ PAUSE = 0.05
 """Seconds between two wake-ups. The worker then rests, as it would between the events of real senders."""
 RESTED = 30
 REST = 2.0
-"""Seconds between wake-ups of a worker that has been at rest, and looks for work as seldom as it ever does."""
+"""Seconds between wake-ups of a worker at rest, which looks for work at its longest interval."""
 SUBSCRIBERS = 20
 MESSAGES = 200
 PUBLISHED = 2000
@@ -91,7 +91,7 @@ async def publisher(ctx: WorkflowContext, first: int, count: int) -> None:
 
 
 class Counting:
-    """A sender that answers at once, and tells when it has seen enough."""
+    """A sender that answers at once, and reports when it has sent enough."""
 
     def __init__(self, enough: int) -> None:
         self.left = enough
@@ -145,7 +145,7 @@ async def accepted(url: str) -> float:
 
 
 async def received(app: Romancy) -> float:
-    """Return events a second until the last of those that wait has received its last one."""
+    """Return events a second until the last workflow has received its last event."""
     handles = await app.start_many([receiver.bind(f"k-{number}", EACH) for number in range(WAITING)])
     await until_waiting(handles)
 
@@ -197,7 +197,7 @@ async def send_pings(app: Romancy, times: int, pause: float) -> None:
 
 
 async def send_from_outside(url: str, times: str, pause: str) -> None:
-    """Be the other process."""
+    """Run as the other process."""
     async with Romancy(url, workflows=[], worker=False) as app:
         await send_pings(app, int(times), float(pause))
 
@@ -218,7 +218,7 @@ async def fan_out(app: Romancy) -> float:
 
 
 async def outbox(url: str) -> float:
-    """Return the published events a second that a relay hands on, beside the workflows that publish them."""
+    """Return the published events a second that a relay sends while workflows publish them."""
     sender = Counting(PUBLISHED)
     async with Romancy(url, workflows=[publisher], relay=Relay(sender)) as app:
         began = time.perf_counter()

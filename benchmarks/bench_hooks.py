@@ -1,9 +1,9 @@
-"""What hooks add to a step: none, one that is told all, OpenTelemetry without an SDK, and with one.
+"""The time that hooks add to a step: no hook, one that receives all events, OpenTelemetry without an SDK, and with one.
 
-`python -m benchmarks.bench_hooks` runs a workflow of many steps on the memory store, in rounds that take turns, and
-prints the CPU time of a step and what each kind of hook adds to it. The best of the rounds counts. OpenTelemetry
-without an SDK must add at most 3 µs. The SDK's own cost is shown beside it, with spans that are thrown away. A last
-column compares with the call of an empty Python function, since machines differ in speed.
+`python -m benchmarks.bench_hooks` runs a workflow of many steps on the memory store, in alternating rounds. It prints
+the CPU time of a step and the time that each kind of hook adds. The best of the rounds counts. OpenTelemetry without an
+SDK must add at most 3 µs. The table also shows the cost of the SDK, with spans that are discarded. A last column
+compares with the call of an empty Python function, because machines differ in speed.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ async def line(ctx: WorkflowContext, steps: int) -> int:
 
 
 class Told(Hook):
-    """Is told all, and does nothing."""
+    """A hook that receives all events and does nothing."""
 
     def happened(self, event: Happening, /) -> None: ...
 
 
 class Nowhere(SpanExporter):
-    """Throws away what it is given."""
+    """An exporter that discards all spans."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         return SpanExportResult.SUCCESS

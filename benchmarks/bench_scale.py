@@ -1,8 +1,8 @@
 """The cost of each call among a million instances, with the plan that the database uses for it.
 
 `python -m benchmarks.bench_scale [--instances 1000000] [backend …]` fills a database through the storage protocol
-(twenty workflows, most instances ended, all searchable by a declared path). It then takes the median time of each call,
-first as the database was filled and again after the database has updated its statistics. After the times it prints the
+(twenty workflows, most instances ended, all searchable by a declared path). It then measures the median time of each
+call, first right after filling and again after the database has updated its statistics. After the times it prints the
 rows that each call read and its plan. At the end it adds due instances, a twentieth as many, of a workflow that
 declares no path: a backlog to claim from, which an indexed search must read one by one.
 """
@@ -65,9 +65,9 @@ async def milliseconds(call: Call) -> float:
 
 
 def patient(url: str) -> str:
-    """Return a store on the same database that never gives up: the server would continue beside the next call.
+    """Return the URL with long time-outs, because after a time-out the server would continue beside the next call.
 
-    The server must not end an idle connection either while another one searches for minutes: its counts are needed.
+    The server must not end the idle connection that reads its counters while another one searches for minutes.
     """
     return f"{url}?timeout=600&idle_timeout=3600" if urlsplit(url).scheme in ("mysql", "mariadb") else url
 

@@ -1,10 +1,10 @@
 """The speed of the stores, beside the floor of the database under each.
 
 `python -m benchmarks.bench_storage [backend …]` measures through the storage protocol alone, on private servers with
-production durability. Short rounds of Romancy and of the database alone alternate (floor, ours, floor, ours …), and the
-share is the median of the rounds' shares: other load on the machine slows both. So compare figures within one run;
-rates from a busy machine do not measure the database. With `--apart` a server runs on other cores than this process:
-see `benchmarks.cores`. SQLite is part of the process.
+production durability. Short rounds of the database alone (the floor) and of Romancy alternate, and the share is the
+median of the rounds' shares, because other load on the machine slows both. So compare figures within one run; rates
+from a busy machine do not measure the database. With `--apart` a server runs on other cores than this process: see
+`benchmarks.cores`. SQLite is part of the process.
 """
 
 from __future__ import annotations

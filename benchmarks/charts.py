@@ -1,7 +1,7 @@
 """The charts of a run, as SVG for light and for dark pages: horizontal bars on a logarithmic scale.
 
-The scale is logarithmic because the figures lie two orders of magnitude apart. The line across a bar goes from the
-lowest to the highest round. Each bar carries its figure, so nothing has to be read from the axis.
+The scale is logarithmic because the figures differ by two orders of magnitude. The line across a bar goes from the
+lowest to the highest round. Each bar shows its figure, so readers do not need the axis.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ _WIDTH, _LEFT, _RIGHT, _ROW, _BAR = 760, 190, 90, 24, 15
 
 
 def write(results: Results, folder: Path) -> None:
-    """Write each chart that there are figures for."""
+    """Write each chart that has figures."""
     for chart in CHARTS:
         groups = [(name, bars) for name in _databases(results, chart) if (bars := list(_bars(results, chart, name)))]
         if not groups:

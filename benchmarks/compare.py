@@ -1,7 +1,7 @@
-"""`python -m benchmarks.compare BASE`: Romancy of this tree beside Romancy of another commit, in turn; ratios.
+"""`python -m benchmarks.compare BASE`: measures this tree and another commit in turn, and prints ratios.
 
-The other commit is checked out below `build/bench`, with the scenarios and drivers of this tree, so both do the same
-work. A ratio above 1 means that this tree has more: more steps a second, or more microseconds.
+It checks out the other commit below `build/bench`, with the scenarios and drivers of this tree, so that both do the
+same work. A ratio above 1 means that this tree has more: more steps a second, or more microseconds.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Who is measured, on which databases, and in which environment each runs.
+"""The libraries that the benchmark measures, with their databases and environments.
 
-`ready` makes an environment if it is not there: a virtual environment with exactly the pinned packages, hashes checked,
+`ready` makes an environment if there is none: a virtual environment with exactly the pinned packages, hashes checked,
 and for Temporal a server built from its Go modules. All of it is below `build/bench`.
 """
 
@@ -29,7 +29,7 @@ _GO_PATIENCE = 600
 
 
 class MissingError(Exception):
-    """A contestant cannot be had on this machine."""
+    """A contestant cannot be installed on this machine."""
 
 
 class Contestant(Struct, frozen=True):
@@ -40,7 +40,7 @@ class Contestant(Struct, frozen=True):
     databases: tuple[str, ...]
     module: str
     scale: int = 1
-    """How many times as many workflows it runs as the slowest, so that each measurement takes seconds."""
+    """The number of its workflows as a multiple of the slowest library's, so that each measurement takes seconds."""
     pinned: bool = True
     core: bool = True
 

@@ -3,7 +3,7 @@
     python benchmarks/core.py [steps]
 
 Every figure is processor time, the best of several runs; compare only figures of one call. In a step, the result of an
-activity arrives, is written, and wakes the workflow, which asks for the next activity.
+activity arrives, is encoded, and wakes the workflow, which calls the next activity.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def begin(count: int, instance_id: str = "benchmark") -> tuple[Run, Any]:
 
 
 def drive(count: int) -> tuple[list[bytes], float]:
-    """Return the log of a workflow of so many steps, and the seconds it took to drive it."""
+    """Return the log of a workflow of `steps` steps, and the seconds that driving it took."""
     run, activation = begin(count)
     log = [encode_commit(activation.events)]
     began = time.process_time()

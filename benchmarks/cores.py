@@ -1,8 +1,8 @@
 """Places processes on cores: together with their database, or apart from it.
 
-A scheduler often puts two processes that wake each other in turn on one core, where each finds its caches emptied by
-the other. Sequential operations are then slower by a tenth or more. Romancy's suffer more than the floor's, because
-they do more. Whether this happens differs from run to run.
+A scheduler often puts two processes that wake each other in turn on one core, where each finds the caches filled by
+the other. Sequential operations are then slower by a tenth or more. Romancy loses more than the floor, because it does
+more. Whether this happens differs from run to run.
 """
 
 from __future__ import annotations

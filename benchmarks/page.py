@@ -1,4 +1,4 @@
-"""The tables of a run in a page of the documentation, between two marks that the page has."""
+"""Writes the tables of a run into a page of the documentation, between two marks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ END: Final = "<!-- end of the figures -->"
 
 
 def measured(results: Results, scenarios: Mapping[str, Scenario]) -> str:
-    """Return all tables of a run, and what it ran on."""
+    """Return all tables of a run, and a description of its machine."""
     machine = "; ".join(f"{what}: {value}" for what, value in results.machine.items())
     versions = ", ".join(f"{who} {version}" for who, version in sorted(results.versions.items()) if who != "floor")
     out = "".join(f"\n\n{reason}." for reason in results.left_out.values())

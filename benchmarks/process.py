@@ -1,4 +1,4 @@
-"""A driver as the benchmark sees it: a process that is told tasks and answers them."""
+"""A driver as the benchmark sees it: a process that gets tasks and answers them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Process:
         return self._process.pid
 
     def do(self, task: str, *, patience: float = PATIENCE, **parameters: object) -> dict[str, Any]:
-        """Have a task done, and return its answer."""
+        """Send a task, and return its answer."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps({"task": task, **parameters}).encode() + b"\n")
@@ -83,7 +83,7 @@ class Process:
         return answer
 
     def kill(self) -> None:
-        """End it as a power cut does."""
+        """Kill it, as a power cut would."""
         self._process.kill()
         self._process.wait()
 

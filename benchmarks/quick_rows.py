@@ -1,6 +1,6 @@
-"""Very many rows in little time, for measurements of reading alone: copies that the database makes of rows it has.
+"""Fills a database quickly, for measurements of reading alone: the database copies rows that it has.
 
-The rows are as the store wrote them, but for their ids and times. What is written here passes no fence.
+The copies differ from rows that the store wrote only in their ids and times. No fence checks them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _TIMES: Final = ("created_at", "updated_at", "touched_at", "at")
 
 
 class _Rows(NamedTuple):
-    """A connection past the store."""
+    """A connection that bypasses the store."""
 
     run: Callable[[str], Awaitable[Any]]
     many: Callable[[str, Sequence[tuple[Any, ...]]], Awaitable[Any]]
@@ -47,7 +47,7 @@ class _Rows(NamedTuple):
     marks: Sequence[str]
     """Of four parameters."""
     indexes: str = ""
-    """Lists the indexes beside primary keys, by name and statement. Without them rows are written much faster."""
+    """Lists the indexes besides primary keys, by name and statement. Without them, inserts are much faster."""
     ask: Callable[[str], Awaitable[list[tuple[str, str]]]] | None = None
 
 
@@ -138,7 +138,7 @@ def _rows(url: str) -> AbstractAsyncContextManager[_Rows]:
 
 
 async def fill_quickly(url: str, size: int) -> None:
-    """Start some instances through the store, and copy them until there are so many, spread over time."""
+    """Start some instances through the store, and copy them until there are enough, spread over time."""
     await fill(url, min(size, ORIGINALS))
     async with _rows(url) as rows:
         indexes = await rows.ask(rows.indexes) if rows.ask is not None else []
@@ -164,7 +164,7 @@ def _value(column: str, copy: int, rows: _Rows) -> str:
 
 
 async def plant_quickly(url: str, events: int) -> None:
-    """An instance with a log of so many events, as `plant` writes it."""
+    """Write an instance with a log of this number of events, as `plant` does."""
     await plant(url, 4)
     async with _rows(url) as rows:
         life, at = "(select life from romancy_instances where instance_id = 'long')", 1_790_000_000_000_000

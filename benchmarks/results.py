@@ -1,4 +1,4 @@
-"""What was measured: one JSON file, written after each measurement, from which tables, charts and comparisons come."""
+"""The results: one JSON file, written after each measurement, from which tables, charts and comparisons are made."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Case", "Figure", "Measured", "Results", "Summary", "figures_of", "th
 
 
 class Case(Struct, frozen=True, order=True):
-    """One measurement to be made: who does what on which database."""
+    """One measurement to be made: a contestant, a scenario and a database."""
 
     scenario: str
     database: str
@@ -37,7 +37,7 @@ class Figure(Struct, frozen=True):
 
 
 class Measured(Struct, frozen=True):
-    """What one round of a case gave."""
+    """The results of one round of a case."""
 
     case: Case
     round: int
@@ -59,7 +59,7 @@ class Summary(Struct, frozen=True):
 
 
 class Results(Struct):
-    """All that a run measured."""
+    """All measurements of a run."""
 
     commit: str = ""
     machine: dict[str, str] = field(default_factory=dict[str, str])
@@ -70,7 +70,7 @@ class Results(Struct):
 
     @classmethod
     def read(cls, path: Path) -> Results:
-        """Return what is in the file."""
+        """Return the results in the file."""
         return msgspec.json.decode(path.read_bytes(), type=cls)
 
     def write(self, path: Path) -> None:
@@ -85,7 +85,7 @@ class Results(Struct):
         return any(one.case == case and one.round == number for one in self.measured)
 
     def begin(self, scenario: str, sizes: dict[str, int]) -> None:
-        """Take these sizes for a scenario, and forget what was measured with others."""
+        """Set the sizes of a scenario, and discard its measurements with other sizes."""
         if any(self.sizes.get(size) != value for size, value in sizes.items()):
             self.measured = [one for one in self.measured if one.case.scenario != scenario]
         self.sizes |= sizes
@@ -117,7 +117,7 @@ def figures_of(rounds: Iterable[Measured]) -> list[str]:
 
 
 def this_machine() -> dict[str, str]:
-    """Return what has to be known of a machine whose figures are read."""
+    """Return the properties of the machine that readers of its figures need."""
     cpu = next(
         (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "unknown"
     )

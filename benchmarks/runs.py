@@ -1,7 +1,7 @@
 """A run: the cases of each scenario in rounds, so that the floor, Romancy and the peers take turns.
 
-The results are written after each case. A run with the same commit and sizes continues where the last one ended. A case
-that failed is not tried again in the following rounds: a time limit of a minute for each would use up the run.
+A run writes the results after each case. A run with the same commit and sizes continues the last one. It does not
+repeat a failed case in the following rounds, because each repetition could take up to its time limit of a minute.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Scenario(Protocol):
 
 
 class Place:
-    """Where one measurement is made: an empty database, and a process that knows its floor."""
+    """The place of one measurement: an empty database, and a process that knows its floor."""
 
     def __init__(self, contestant: Contestant, database: str, sizes: Mapping[str, int], folder: Path) -> None:
         self.contestant = contestant
@@ -73,7 +73,7 @@ class Place:
             yield driver
 
     def count(self, answer: Mapping[str, object]) -> None:
-        """Add what was wrong in this answer."""
+        """Add the errors of this answer."""
         wrong = answer.get("wrong", 0)
         assert isinstance(wrong, int)
         self.wrong += wrong
@@ -83,7 +83,7 @@ def run(
     scenarios: Mapping[str, Scenario], results: Results, path: Path, *, who: Sequence[str], databases: Sequence[str],
     rounds: int, folder: Path, minutes: float | None = None,
 ) -> None:  # fmt: skip
-    """Measure what the results do not have yet; begin nothing after so many minutes, if they are given."""
+    """Measure the cases that the results lack; after `minutes`, if given, begin no further case."""
     if results.commit != this_commit():
         results.measured.clear()
     results.commit, results.machine = this_commit(), this_machine()

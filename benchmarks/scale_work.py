@@ -71,7 +71,7 @@ class Population:
 
 
 async def fill(store: Store, size: int, instance: Callable[[int], Start]) -> None:
-    """Start so many, several batches at once."""
+    """Start this number of instances, several batches at once."""
     batches = iter(range(0, size, BATCH))
 
     async def some() -> None:

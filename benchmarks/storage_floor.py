@@ -1,8 +1,8 @@
 """The floor under the storage figures: the same database without Romancy, measured in turn with Romancy.
 
-It uses one connection of the driver alone, the server's production durability, and a prepared statement where the
-driver prepares. `commit` is one durable insert of one row of 200 bytes; `rows` is one durable insert of many rows that
-look like those of the log, primary key of ids included. `sync` is the time of the disk itself for 4 kB.
+It uses one connection of the driver alone, the server's production durability, and a prepared statement if the driver
+prepares. `commit` is one durable insert of one row of 200 bytes. `rows` is one durable insert of many rows like those
+of the log, with its primary key of ids. `sync` is the time of the disk itself for 4 kB.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ class Workload:
         return await self._commit([self._streams[0].next()])
 
     async def writers(self, count: int, seconds: float) -> float:
-        """Run so many tasks, each of which appends again as soon as its last append is in; return events a second."""
+        """Run tasks, each of which appends again as soon as its last append is done; return events a second."""
         log = LogWriter(self._store, Incarnation(self._worker.token))
         writing = asyncio.create_task(log.run())
         began = time.perf_counter()
@@ -154,7 +154,7 @@ class Workload:
         return count
 
     async def claim(self, count: int) -> float:
-        """Return the seconds of claiming so many due instances, when nothing else is due."""
+        """Return the seconds of claiming this number of due instances, when nothing else is due."""
         if count:
             await self._commit([self._start(owned=False) for _ in range(count)])
         claimant = Worker(token=f"claims-{secrets.token_hex(8)}", worker_id="bench", lease=600_000_000)

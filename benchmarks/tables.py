@@ -49,6 +49,6 @@ def _cell(found: Summary | None) -> str:
 
 
 def number(value: float) -> str:
-    """Return a figure with three digits that count, or all of those before the point."""
+    """Return a figure with three significant digits, or all digits before the point."""
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
     return f"{value:,.{digits}f}"

@@ -1,4 +1,4 @@
-"""What must hold in one run, and whether it did: ratios to the other libraries, shares of the floor, rates and CPU."""
+"""The targets and whether a run met them: ratios to the other libraries, shares of the floor, rates and CPU."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ AT_ONCE: Final = {"dbos": 100.0, "edda": 100.0, "absurd": 40.0}
 SHARE: Final = 80.0
 """Per cent of the floor, for the steps of one workflow."""
 LAZY: Final = 5.0
-"""Lazy steps of one workflow, to its plain ones."""
+"""The ratio of the lazy steps of one workflow to its plain ones."""
 RATE: Final = {"sqlite": 25_000.0, "postgres": 25_000.0, "mysql": 18_000.0, "mariadb": 18_000.0}
 """Steps a second of 500 workflows at once."""
 CPU: Final = 30.0
-"""Microseconds of our own process for a step of 500 workflows at once."""
+"""Microseconds of Romancy's process for a step of 500 workflows at once."""
 GROWTH: Final = 1.2
 """The time of a step in the last tenth of a workflow of 10,000, to that in the first tenth."""
 DISTANT: Final = 80.0
@@ -36,7 +36,7 @@ CPU_BULK: Final = "CPU a step, started in bulk"
 
 
 class Held(Struct, frozen=True):
-    """A target and what was measured."""
+    """A target and the measured figure."""
 
     what: str
     wanted: str
@@ -79,7 +79,7 @@ def _judged(results: Results) -> Iterator[Held]:
 
 
 def _remaining(results: Results, database: str) -> Iterator[Held]:
-    """Judge what remains of a rate in worse conditions."""
+    """Judge the part of a rate that remains in worse conditions."""
     for scenario, what, best, worst, least in (
         ("workers", "eight workers, to one", "1", "8", 100.0),
         ("network", "500 at once, 5 ms away, to none", "none: 500 at once", "5.0 ms: 500 at once", DISTANT),

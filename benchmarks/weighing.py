@@ -1,4 +1,4 @@
-"""What a database has been asked, has stored and has written, as it tells from outside; so it is the same for all."""
+"""The statements, stored bytes and written bytes of a database, from its own counters; comparable for all libraries."""
 
 from __future__ import annotations
 

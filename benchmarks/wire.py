@@ -1,7 +1,7 @@
-"""A wire between a worker and its database that takes a while: `python -m benchmarks.wire HOST PORT MILLISECONDS`.
+"""A slow wire between a worker and its database: `python -m benchmarks.wire HOST PORT MILLISECONDS`.
 
-It prints its port and ends with its input. Half of the time passes in each direction. It sleeps in `select`, which
-counts in microseconds; an asyncio loop counts in milliseconds, too coarse for half of one.
+It prints its port and ends with its input. Half of the time passes in each direction. It sleeps in `select`, which has
+a resolution of microseconds. An asyncio loop has one of milliseconds, which is too coarse for half a millisecond.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["slow_wire"]
 
 @contextmanager
 def slow_wire(url: str, milliseconds: float) -> Generator[str]:
-    """Yield the URL of the same database behind a wire whose round trip takes so long."""
+    """Yield the URL of the same database behind a wire with this round trip."""
     parts = urlsplit(url)
     command = [sys.executable, "-m", "benchmarks.wire", str(parts.hostname), str(parts.port), str(milliseconds)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=TREE) as process:

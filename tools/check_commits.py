@@ -1,7 +1,7 @@
 """Refuse commit subjects that are not `area: imperative` or have more than 72 characters.
 
-Only the last hundred commits are looked at: the rule is younger than the tree. Run as `python -m tools.check_commits`;
-prints one line for each offence and exits with 1 if there is any.
+The check reads only the last hundred commits, because the rule is younger than the tree. Run as `python -m
+tools.check_commits`; prints one line for each offence and exits with 1 if there is any.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Refuse broken links in the documentation: every file and heading that a link names must exist.
 
-External links are only checked to use https: nothing is fetched, so the result is the same everywhere. Run as `python
--m tools.check_links`; prints one line for each offence and exits with 1 if there is any.
+An external link must use https. The check fetches nothing, so the result is the same everywhere. Run as `python -m
+tools.check_links`; prints one line for each offence and exits with 1 if there is any.
 """
 
 from __future__ import annotations

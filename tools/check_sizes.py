@@ -1,6 +1,6 @@
 """Refuse long files and functions: 500 lines for a file, 60 lines for a function.
 
-The pages of docs/reference/ are written by a tool, one for each package, and may be longer.
+The generated pages of docs/reference/, one for each package, may be longer.
 
 Run as `python -m tools.check_sizes`; prints one line for each offence and exits with 1 if there is any.
 """

@@ -1,6 +1,6 @@
 """What a user installs: the sdist and the wheel, built from the tree, and an environment with nothing else in it.
 
-The development environment proves nothing about a wheel.
+A test in the development environment does not test the wheel.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def environment_of_a_user(**more: str) -> dict[str, str]:
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    """Run a program to its end as a user would; return its output. Raises `RuntimeError` with it on failure."""
+    """Run a program to its end as a user would; return its output. Raises `RuntimeError` with it if it fails."""
     done = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,

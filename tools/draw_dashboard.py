@@ -78,7 +78,7 @@ async def order(ctx: WorkflowContext, item: str, card: str) -> None:
 
 
 async def draw(url: str) -> None:
-    """Take a picture of the timeline, light and dark."""
+    """Save a picture of the timeline, light and dark."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(ARGUMENTS))
         for scheme in ("light", "dark"):

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Makes or mends the virtual environment that every make target uses, from nothing but Python >= 3.11.
+# Makes or repairs the virtual environment that every make target uses. It needs only Python >= 3.11.
 #
 #   sh tools/environment.sh PYTHON VENV
 #
-# Installs exactly what requirements/dev.txt locks (hashes are checked) and this tree itself, editable.
-# On Debian the venv module is a package of its own: as root it is installed, otherwise the command is named.
+# It installs the packages of requirements/dev.txt, with their hashes checked, and this tree as an editable package.
+# On Debian the venv module is a separate package: root installs it, and others get the command to run.
 set -eu
 
 asked=${1:-python3}
@@ -43,7 +43,7 @@ install_venv_module() {
         fail "apt-get could not install $package; its messages are above"
 }
 
-was_moved() { # the Makefile notes in .ready which folder it was made for
+was_moved() { # the Makefile writes the folder of the tree into .ready
     made_for=$(cat "$venv/.ready" 2>/dev/null || true)
     [ -n "$made_for" ] && [ "$made_for" != "$(pwd -P)" ] && [ "$made_for" != "$PWD" ]
 }

@@ -1,7 +1,7 @@
 """Write the classes of `romancy.sync` from those with `await`, method by method.
 
-Run as `python -m tools.make_sync`; a test fails when it must be run again. The names, the parameters and the docstrings
-are those of the source. What a method returns is the same, but handles and channels are those of `romancy.sync`.
+Run as `python -m tools.make_sync`; a test fails when it must be run again. Names, parameters, docstrings and results
+are those of the source, except that handles and channels are those of `romancy.sync`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LEFT_OUT: Final = {
         "watch": "for handles",
     },
 }
-"""Public methods without a twin, and why."""
+"""Public methods without a twin, and the reasons."""
 
 NAMES: Final = {"Romancy": "SyncRomancy", "Handle": "SyncHandle", "AppChannel": "SyncChannel"}
 """The classes that have a name of their own in the types."""
@@ -56,7 +56,7 @@ from typing import TYPE_CHECKING, Any, {typing}
 
 @dataclass(frozen=True)
 class Twin:
-    """A class of the source, and what is written for it."""
+    """A class of the source, and the text that the tool writes for it."""
 
     source: str
     original: str
@@ -202,7 +202,7 @@ def _body(node: Function, decorators: set[str], returns: str, owner: str) -> lis
 
 
 def _passed(arguments: ast.arguments) -> str:
-    """The arguments, as they are handed on."""
+    """The arguments, as the twin passes them on."""
     parts = [one.arg for one in (*arguments.posonlyargs, *arguments.args) if one.arg != "self"]
     parts += [f"*{arguments.vararg.arg}"] if arguments.vararg else []
     parts += [f"{one.arg}={one.arg}" for one in arguments.kwonlyargs]
@@ -238,7 +238,7 @@ def _aliases(module: ast.Module) -> list[ast.Assign]:
 
 
 def _values(module: ast.Module, source: str, text: str) -> Iterator[tuple[str, str]]:
-    """Each name that a default mentions, which is needed at run time, and where it comes from."""
+    """Each name that a default value uses at run time, with the module that defines it."""
     functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, Function)]
     defaults = [one for node in functions for one in (*node.args.defaults, *node.args.kw_defaults) if one is not None]
     names = {node.id for one in defaults for node in ast.walk(one) if isinstance(node, ast.Name)} - {"tuple"}
@@ -251,7 +251,7 @@ def _named(found: list[ast.Assign], used: set[str]) -> list[ast.Assign]:
 
 
 def _imports(module: ast.Module, source: str, used: set[str]) -> Iterator[str]:
-    """An import for each name that is used, as the source has it, or from the source itself."""
+    """An import for each used name: the import of the source, or one from the source itself."""
     checking = [one for node in module.body if isinstance(node, ast.If) for one in node.body]
     sources = [node for node in (*module.body, *checking) if isinstance(node, ast.ImportFrom)]
     for alias in _named(_aliases(module), used):

@@ -1,4 +1,4 @@
-"""The README's program, run as the README describes: killed while it packs, run again, and once more."""
+"""Runs the README's program as the README describes: kills it while it packs, runs it again, and once more."""
 
 from __future__ import annotations
 

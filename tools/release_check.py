@@ -1,4 +1,4 @@
-"""`make release-check` says whether this tree may be released, or what prevents it.
+"""`make release-check` checks whether this tree may be released, and prints what prevents it.
 
 It checks the version and the changelog, builds the sdist, builds the wheel from the sdist, and tries the wheel in an
 empty environment: the command, the README's program with its crash, and every extra. It uploads nothing, and leaves the

@@ -1,21 +1,22 @@
-"""Deals the tests into tiers: `make test` tries every promise once, `make test-long` tries them elsewhere.
+"""Assigns the tests to tiers: `make test` tries every promise once, `make test-long` on the other databases.
 
-A pytest plugin, which the `conftest.py` of the tree loads. A test is in one tier and never in both:
+This pytest plugin is loaded by the `conftest.py` of the tree. A test is in exactly one tier:
 
 - A test marked `long` or `soak`, or in a folder of `LONG_FOLDERS`, is in the long tier.
 - The contract is in the short tier on every adapter: on memory, SQLite, PostgreSQL, and by turns on one of MySQL and
-  MariaDB, which have one adapter. On the other of these siblings it is in the long tier. Its tests marked `dealt` are
-  dealt like any other.
+  MariaDB, which share an adapter. On the other of these siblings it is in the long tier. The rule for other tests
+  applies to its tests marked `dealt`.
 - Any other test that runs on several databases is in the short tier on one of them, and in the long tier on the
-  others, but for one of MySQL and MariaDB: the contract, the crashes and the faults are tried on both. The other of
-  these siblings is in a tier of its own (`make test-siblings`). The databases take turns: a digest of the test's name
-  chooses, so a test stays where it is. The mark `dealt("postgres", …)` names the databases among which it chooses.
+  others, except one of MySQL and MariaDB. Only the contract, the crashes and the faults run on both in these tiers.
+  For other tests, the other sibling is in a tier of its own (`make test-siblings`). A digest of the test's name
+  chooses the database of the short tier, so a test always has the same one. The mark `dealt("postgres", …)` names the
+  databases to choose from.
 - A test that runs on no database is in the short tier.
 
-A history depends on the engine and not on the database. So a test of the long tier whose twin is in the short one does
-not replay the histories that it leaves, which takes half of its time; the mark `replayed_elsewhere` says so.
+A history depends on the engine and not on the database. So a test of the long tier whose twin is in the short tier does
+not replay its histories, because the replay takes half of its time. It has the mark `replayed_elsewhere`.
 
-A run without `--tier` runs all that it names. Every run leaves a note for `tools.second_look`.
+Without `--tier`, pytest runs all tests that the command line names. Every run writes a note for `tools.second_look`.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ DEALT: Final = pytest.StashKey[Tiers]()
 
 
 def deal(cases: Iterable[Case]) -> Tiers:
-    """Deal the tests."""
+    """Assign the tests."""
     cases = tuple(cases)
     short, siblings = set[str](), set[str]()
     dealt: defaultdict[str, list[Case]] = defaultdict(list)

@@ -1,1 +1,1 @@
-"""The drivers: one library each behind the interface of `protocol`, each run in an environment of its own."""
+"""The drivers. Each is for one library, has the interface of `protocol`, and runs in a separate environment."""

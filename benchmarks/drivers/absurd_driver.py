@@ -110,7 +110,7 @@ class Absurd(Driver):
 
     @asynccontextmanager
     async def _working(self) -> AsyncGenerator[None]:
-        """Have a worker that runs."""
+        """Run a worker during the block."""
         self._left = 0
         working = asyncio.create_task(self._worker.start_worker())
         yield

@@ -130,7 +130,7 @@ class Dbos(Driver):
         return count
 
     async def starts(self, workflows: int, at_once: int) -> dict[str, object]:
-        """Enqueue workflows on a queue that nobody works off."""
+        """Enqueue workflows on a queue without a worker."""
         client = DBOSClient(system_database_url=self.url)
 
         async def one() -> bool:
@@ -150,7 +150,7 @@ class Dbos(Driver):
         return clock.said(count=width, wrong=int(result != expected(width)))
 
     async def wake_ups(self, times: int, by: str) -> dict[str, object]:
-        """Wake one workflow so often; tell how late it was each time."""
+        """Wake one workflow repeatedly; return each delay."""
         late.clear()
         with Clock() as clock:
             handle = await DBOS.start_workflow_async(woken_by_timers if by == "timers" else woken_by_signals, times)

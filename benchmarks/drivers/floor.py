@@ -58,7 +58,7 @@ class TheFloor(Driver):
         return await _for_a_while(seconds, self._floor.rows)
 
     async def round_trips(self, seconds: float) -> dict[str, object]:
-        """Ask for nothing, one time after another."""
+        """Make round trips that read nothing, one after another."""
         return await _for_a_while(seconds, self._floor.nothing)
 
     async def commits_of_many(self, seconds: float) -> dict[str, object]:

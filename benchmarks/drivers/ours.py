@@ -1,7 +1,7 @@
 """Romancy, in the environment of the tree: starting and running in one process, with the library's defaults.
 
-With `ROMANCY_BENCH_CLIENT` set it does not work itself, and others do. With `ROMANCY_BENCH_HELD` set it may run as many
-activities at once as there are.
+If `ROMANCY_BENCH_CLIENT` is set, this process has no worker, and other processes have. If `ROMANCY_BENCH_HELD` is set,
+it may run all activities at once.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Gate:
 
 gate = Gate()
 late: list[float] = []
-"""Seconds by which workflows went on after the moment when they could."""
+"""The delay of each wake-up, in seconds."""
 
 
 @activity
@@ -204,7 +204,7 @@ class Ours(Driver):
         return clock.said(count=width, wrong=int(result != expected(width)))
 
     async def wake_ups(self, times: int, by: str) -> dict[str, object]:
-        """Wake one workflow so often; tell how late it was each time."""
+        """Wake one workflow repeatedly; return each delay."""
         late.clear()
         with Clock() as clock:
             if by == "timers":

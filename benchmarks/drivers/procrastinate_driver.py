@@ -1,7 +1,7 @@
-"""procrastinate, for queues: jobs without steps, deferred and worked off by one process.
+"""procrastinate, for queues: jobs without steps, which one process defers and runs.
 
-It has no steps and no results, so it takes part where jobs are started and where they run, and nowhere else. A job that
-the library marks as succeeded counts as right.
+It has no steps and no results, so it takes part only in scenarios that start and run jobs. A job that the library marks
+as succeeded counts as right.
 """
 
 # The library is installed in the environment of this driver alone, so no checker can see its types.
@@ -64,7 +64,7 @@ class Procrastinate(Driver):
         return clock.said(count=workflows, wrong=failed, took=took)
 
     async def jobs(self, workflows: int, at_once: int) -> dict[str, object]:
-        """Work off what was deferred, and so many more."""
+        """Run the deferred jobs, and as many more."""
         await self.starts(workflows, at_once)
         count = self._jobs
         self._done.clear()

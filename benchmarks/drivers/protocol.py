@@ -1,9 +1,9 @@
-"""What a driver is: a process that does the tasks it is told, one JSON line for each task and one for each answer.
+"""A driver: a process that gets tasks, with one JSON line for each task and one for each answer.
 
-A driver runs in the environment of its library, so this module needs the standard library alone. The process is started
-with the URL of an empty database. Its first line says what it is: `{"name", "version", "tasks"}`. Then it reads tasks
-from its standard input, such as `{"task": "together", "workflows": 500, "at_once": 50}`. It answers each with what it
-measured, or with `{"failed": reason}`. It ends with its input.
+A driver runs in the environment of its library, so this module needs the standard library alone. The process starts
+with the URL of an empty database. Its first line describes it: `{"name", "version", "tasks"}`. Then it reads tasks from
+its standard input, such as `{"task": "together", "workflows": 500, "at_once": 50}`. It answers each with its
+measurements, or with `{"failed": reason}`. It ends when its input ends.
 
 All libraries do the same work: a step returns the number it was given, and a workflow returns the sum of its steps.
 """
@@ -42,7 +42,7 @@ stamps: deque[float] = deque(maxlen=100_000)
 
 
 def step_body(number: int) -> int:
-    """Do what a step does, in every library: take the time, and return the number."""
+    """Do the work of a step in every library: read the clock, and return the number."""
     stamps.append(time.perf_counter())
     return number
 

@@ -1,4 +1,4 @@
-"""Many instances without their workflows: rows written through the storage protocol, and calls among them."""
+"""Many instances without running workflows: rows written through the storage protocol, and calls on them."""
 
 from __future__ import annotations
 

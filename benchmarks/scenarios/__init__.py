@@ -1,4 +1,4 @@
-"""One scenario a file: what it measures, its sizes, and how."""
+"""The scenarios. Each file says what it measures, and has its sizes and the measurement."""
 
 from __future__ import annotations
 

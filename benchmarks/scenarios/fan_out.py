@@ -1,4 +1,4 @@
-"""One workflow that runs 1,000 activities at once, and one that runs 1,000 children: how many a second."""
+"""One workflow that runs 1,000 activities at once, and one that runs 1,000 children: calls a second."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ PATIENCE: Final = 1800.0
 
 
 def measure(place: Place) -> Iterator[Figure]:
-    """Fill the same database further and further, and find in it."""
+    """Fill the same database in steps, and search it after each."""
     with place.database_url() as url, place.on(url, module="benchmarks.drivers.rows") as rows:
         for size in ("find_few", "find_more", "find_many"):
             rows.do("fill", patience=PATIENCE, size=place.sizes[size])

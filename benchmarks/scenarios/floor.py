@@ -1,4 +1,4 @@
-"""What machine and databases do without any library: calls, syncs, commits, batches and round trips a second."""
+"""The machine and the databases without any library: calls, syncs, commits, batches and round trips a second."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ UNITS: Final = {
 
 
 def measure(place: Place) -> Iterator[Figure]:
-    """Have each kind of operation done for the same time."""
+    """Repeat each kind of operation for the same time."""
     seconds = place.sizes["floor_ms"] / 1000
     with place.driver() as driver:
         for task, (what, unit) in UNITS.items():

@@ -1,4 +1,4 @@
-"""What a process with nothing to do asks its database a second.
+"""The statements a second that an idle process sends to its database.
 
 It counts transactions on PostgreSQL and statements on MySQL and MariaDB.
 SQLite is part of the process and counts no statements, so it is left out. Reading the counters takes some statements of
@@ -22,11 +22,11 @@ CORE: Final = False
 SIZES: Final = {"idle_seconds": 30}
 WHO: Final = ("romancy", "dbos", "edda")
 SETTLE: Final = 12
-"""Seconds before the counters are read. A backend of PostgreSQL that goes to rest may keep its counts for ten."""
+"""Seconds before the counters are read. An idle backend of PostgreSQL may delay its counts for ten."""
 
 
 def measure(place: Place) -> Iterator[Figure]:
-    """Let it be idle."""
+    """Count the statements of an idle process."""
     if place.database == "sqlite":
         return
     seconds = place.sizes["idle_seconds"]

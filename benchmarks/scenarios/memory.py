@@ -1,4 +1,4 @@
-"""Resident memory of a process: idle, with 10,000 live workflows amid a step, and beside 1,000,000 that wait."""
+"""Resident memory of a process: idle, with 10,000 live workflows in a step, and beside 1,000,000 that wait."""
 
 from __future__ import annotations
 

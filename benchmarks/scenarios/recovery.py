@@ -1,7 +1,7 @@
-"""1,000 workflows amid a step when their process is killed: from the start of the next process to their end.
+"""1,000 workflows in a step when their process is killed: the time from the start of the next process to their end.
 
-Each has four of its five steps in the log. The next process is opened at once; the time until it may take over is part
-of the figure.
+Each has four of its five steps in the log. The next process starts at once; the time until it may take over is part of
+the figure.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """One workflow whose steps follow each other: steps a second, and their share of the database's own commits.
 
 Short rounds of the floor and of the library alternate, because the speed of a disk changes from second to second. The
-share is the median of the rounds' shares. A step needs one durable commit, so no more than 100 % can be had.
+share is the median of the rounds' shares. A step needs one durable commit, so no library can exceed 100 %.
 
-Where a library has steps whose results may wait for company, as many of them as ten times the others take turns too.
+If a library has steps whose results may wait for the next commit, rounds of ten times as many such steps alternate too.
 """
 
 from __future__ import annotations

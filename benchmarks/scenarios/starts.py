@@ -21,7 +21,7 @@ WHO: Final = ("romancy", "dbos", "absurd", "procrastinate")
 
 
 def measure(place: Place) -> Iterator[Figure]:
-    """Start them one by one, and in bulk where there is such a call."""
+    """Start them one by one, and in bulk if the library has such a call."""
     workflows = place.sizes["starts_workflows"] * place.contestant.scale
     with place.driver() as driver:
         place.count(driver.do("warm_up"))

@@ -1,4 +1,4 @@
-"""How late a waiting workflow goes on: after a signal from its own process, and after a timer of 50 ms.
+"""The delay of a waiting workflow: after a signal from its own process, and after a timer of 50 ms.
 
 The time ends in the first activity after the wait, so it contains the commits of the signal, the wake-up and the
 activity's start.

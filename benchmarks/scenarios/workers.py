@@ -1,6 +1,6 @@
 """1, 2, 4 and 8 worker processes share workflows of five steps on the cores of this machine: steps a second.
 
-The database shares the cores too, so no gain can be had beyond their number.
+The database shares the cores too, so there is no gain beyond their number.
 """
 
 from __future__ import annotations

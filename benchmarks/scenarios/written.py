@@ -1,4 +1,4 @@
-"""What a step costs the disk: bytes stored, and bytes written to the log of the database.
+"""The disk space of a step: bytes stored, and bytes written to the log of the database.
 
 The result of a step is a number of at most one digit, so nearly all bytes are the library's and the database's own.
 """

@@ -1,13 +1,13 @@
 """Mutations of the SQL files: each removes one fence, and a named test of the contract must fail.
 
-A mutation is an exact piece of a `.sql` file of an adapter, its replacement, and the test that must fail. The tree is
-copied, the mutation applied to the copy, and the test run there. A mutation that no longer finds its text is an error:
-update it, or delete it together with the fence.
+A mutation consists of an exact piece of a `.sql` file of an adapter, its replacement, and the test that must fail. The
+tool copies the tree, applies the mutation to the copy, and runs the test there. A mutation that no longer finds its
+text is an error: update it, or delete it together with the fence.
 
     python -m tools.mutations [--jobs N] [WORD…]
 
-plays the mutations whose name holds a word or whose pitfall is one, and all of them without words. `make mutations`
-does the same. Python modules have no mutations here: their text changes too often.
+runs the mutations whose name contains a word or whose pitfall is one of the words; without words, all of them. `make
+mutations` does the same. Python modules have no mutations: their text changes too often.
 """
 
 from __future__ import annotations

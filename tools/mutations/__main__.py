@@ -1,4 +1,4 @@
-"""`python -m tools.mutations [--jobs N] [WORD…]`: play mutations, and count those that no test notices.
+"""`python -m tools.mutations [--jobs N] [WORD…]`: run mutations, and count those that no test notices.
 
 The named tests first run on the unchanged tree: a test that fails there shows nothing about a mutation.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _SHOWN = 30
-"""How many lines of a test run are printed where it did not end as it should."""
+"""How many lines of a test run are printed if it did not end as expected."""
 
 
 class _Play(NamedTuple):

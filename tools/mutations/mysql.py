@@ -117,7 +117,7 @@ _LOCKED_BY_THE_SERVER = frozenset(
         "mysql: an end ignores unseen messages",
     }
 )
-"""The fences that rest on the locks of the server. MariaDB gets the same SQL, so it is asked for these alone."""
+"""The fences that rely on the locks of the server. MariaDB gets the same SQL, so only these run on it too."""
 _MARIADB = tuple(
     replace(one, name=one.name.replace("mysql:", "mariadb:", 1)) for one in _MYSQL if one.name in _LOCKED_BY_THE_SERVER
 )

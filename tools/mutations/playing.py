@@ -1,4 +1,4 @@
-"""One mutation: how it is applied to a copy of the tree, and how the named tests judge it."""
+"""Applies one mutation to a copy of the tree, and judges it by the named tests."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Mutation(Struct, frozen=True, kw_only=True):
     name: str
     """`backend: the fault it introduces`."""
     pitfall: str
-    """The pitfall it opens again: A4, B1 …"""
+    """The pitfall that the fence prevents: A4, B1 …"""
     file: str
     """A pattern of files in the tree: a statement may move between them."""
     text: str
@@ -47,11 +47,11 @@ class Mutation(Struct, frozen=True, kw_only=True):
     times: int = 1
     """How often the text occurs; each occurrence is replaced."""
     waits: bool = False
-    """Without the fence something waits for ever: a test that reaches its time limit has noticed."""
+    """Without the fence a call waits forever, so a test that reaches its time limit has noticed the mutation."""
 
     @property
     def backend(self) -> str:
-        """The database it is played on."""
+        """The database on which it runs."""
         return self.name.partition(":")[0]
 
 
@@ -61,7 +61,7 @@ class Verdict(Struct, frozen=True):
     passed: bool
     """The mutation was caught; on the unchanged tree, the tests passed."""
     why: str
-    """The test that failed and how; or why nothing is shown."""
+    """The test that failed and how; or why the run shows nothing."""
     output: str
 
 
