@@ -41,7 +41,7 @@ async def fill(url: str, instances: int, steps: int) -> None:
     """Start this number of waiting instances."""
     async with Romancy(url, workflows=[checked_line]) as worker:
         await worker.start_many([checked_line.bind(steps) for _ in range(instances)])
-        while (await worker.list_instances(status=["pending", "running"], limit=1)).instances:  # noqa: ASYNC110 - its own worker does it
+        while (await worker.list_instances(status=["pending", "running"], limit=1)).instances:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.5)
 
 

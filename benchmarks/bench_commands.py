@@ -48,7 +48,7 @@ def measure(name: str, url: str, size: int) -> None:
     began = time.perf_counter()
     with ProcessPoolExecutor(
         1, get_context("spawn")
-    ) as other:  # this process stays small: its children's memory counts
+    ) as other:  # this process stays small, because the memory of its children is measured
         other.submit(_fill, url, size).result()
     rate = size / (time.perf_counter() - began)
     known = one_of(size) | {"rare": f"{size // 100:,}"}

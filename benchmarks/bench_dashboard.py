@@ -69,7 +69,7 @@ async def measure(name: str, url: str, events: int, instances: int) -> bool:
             good = await timed(browser, what, target) and good
         if instances:
             rollups, told = await counted(url)
-            dashboard._rollups = rollups  # pyright: ignore[reportPrivateUsage] - as if it had been open for long
+            dashboard._rollups = rollups  # pyright: ignore[reportPrivateUsage] - as if the page had been open for long
             good = await timed(browser, "overview, all counted", "/") and good
             print(f"\n{told}")
     finally:

@@ -163,7 +163,7 @@ async def received(app: Romancy) -> float:
 async def until_waiting(handles: Sequence[Handle[Any]]) -> None:
     """Return once all of them rest."""
     for handle in handles:
-        while await handle.status() != "waiting":  # noqa: ASYNC110 - nothing tells of it
+        while await handle.status() != "waiting":  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.05)
 
 
@@ -206,7 +206,7 @@ async def fan_out(app: Romancy) -> float:
     """Return the copies a second that the subscribers of a channel receive."""
     handles = await app.start_many([subscriber.bind(MESSAGES) for _ in range(SUBSCRIBERS)])
     channel = app.channel(orders)
-    while len(await channel.members()) < SUBSCRIBERS:  # noqa: ASYNC110 - nothing tells of it
+    while len(await channel.members()) < SUBSCRIBERS:  # noqa: ASYNC110 - there is no event for it
         await asyncio.sleep(0.02)
     began = time.perf_counter()
     for number in range(MESSAGES):

@@ -131,8 +131,8 @@ def _measured(scenario: Scenario, case: Case, number: int, results: Results, fol
     failed = ""
     try:
         for figure in scenario.measure(place):
-            figures.append(figure)  # noqa: PERF402 - those before a failure count
-    except Exception as error:  # noqa: BLE001 - it is written down, and the run goes on
+            figures.append(figure)  # noqa: PERF402 - figures before a failure count
+    except Exception as error:  # noqa: BLE001 - the error is recorded, and the run continues
         failed = str(error) if isinstance(error, DriverError) else f"{type(error).__name__}: {error}"
     results.versions |= place.versions
     return Measured(case, number, figures, place.wrong, failed)

@@ -104,7 +104,7 @@ class Absurd(Driver):
 
         with Clock() as clock:
             first = min(at_once, workflows)
-            await spawn(first)  # the worker's first look must not find the queue empty
+            await spawn(first)  # the worker must find a task when it first polls
             await asyncio.gather(spawn(workflows - first), self._worker.start_worker(concurrency=at_once))
         return clock.said(count=workflows * steps, workflows=workflows, wrong=await self.wrong())
 

@@ -155,7 +155,7 @@ class Dbos(Driver):
         with Clock() as clock:
             handle = await DBOS.start_workflow_async(woken_by_timers if by == "timers" else woken_by_signals, times)
             for number in range(times if by == "signals" else 0):
-                while len(late) < number:  # noqa: ASYNC110 - nothing tells of it
+                while len(late) < number:  # noqa: ASYNC110 - there is no event for it
                     await asyncio.sleep(0.005)
                 await asyncio.sleep(TIMER)
                 await DBOS.send_async(handle.workflow_id, time.time(), "ping")
@@ -169,14 +169,14 @@ class Dbos(Driver):
         closed = True
         for _ in range(workflows):
             await DBOS.start_workflow_async(held_at_last, STEPS)
-        while len(held) < workflows:  # noqa: ASYNC110 - counted by those that are held
+        while len(held) < workflows:  # noqa: ASYNC110 - the held activities count themselves
             await asyncio.sleep(0.05)
         return {"wrong": 0}
 
     async def recover(self, workflows: int) -> dict[str, object]:
         """Return when all workflows have ended that a former process left open."""
         with Clock() as clock:
-            while await DBOS.list_workflows_async(status=["PENDING", "ENQUEUED"], limit=1):  # noqa: ASYNC110 - nothing tells
+            while await DBOS.list_workflows_async(status=["PENDING", "ENQUEUED"], limit=1):  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(0.02)
         ended = await DBOS.list_workflows_async(name=held_at_last.__qualname__, status="SUCCESS")
         return clock.said(count=workflows, wrong=workflows - len(ended))

@@ -213,7 +213,7 @@ class Ours(Driver):
             else:
                 handle = await self._app.start(woken_by_signals, times)
                 for number in range(times):
-                    while await handle.status() != "waiting" or len(late) < number:  # noqa: ASYNC110 - nothing tells
+                    while await handle.status() != "waiting" or len(late) < number:  # noqa: ASYNC110 - there is no event for it
                         await asyncio.sleep(0.005)
                     await handle.signal("ping", time.time())
                 await handle.result()
@@ -226,7 +226,7 @@ class Ours(Driver):
         gate.closed, gate.held = True, 0
         for begun in range(0, workflows, 1000):
             await self._app.start_many([held_at_last.bind(STEPS)] * min(1000, workflows - begun))
-        while gate.held < workflows:  # noqa: ASYNC110 - counted by those that are held
+        while gate.held < workflows:  # noqa: ASYNC110 - the held activities count themselves
             await asyncio.sleep(0.05)
         return {"before": before, "resident": rss_mb(), "wrong": 0}
 
@@ -247,7 +247,7 @@ class Ours(Driver):
         return clock.said(count=workflows * STEPS, wrong=0)
 
     async def _until_none_is_open(self) -> None:
-        while (await self._app.list_instances(status=OPEN, limit=1)).instances:  # noqa: ASYNC110 - others work
+        while (await self._app.list_instances(status=OPEN, limit=1)).instances:  # noqa: ASYNC110 - other processes work
             await asyncio.sleep(0.02)
 
     def tasks(self) -> dict[str, Callable[..., Awaitable[dict[str, object]]]]:

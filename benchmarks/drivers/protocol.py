@@ -85,7 +85,7 @@ async def sliding(count: int, at_once: int, one: Callable[[], Awaitable[bool]]) 
             began = time.perf_counter()
             try:
                 right = await one()
-            except Exception as error:  # noqa: BLE001 - a failed workflow is a result: it is counted
+            except Exception as error:  # noqa: BLE001 - a failed workflow is a result, and is counted
                 right = False
                 print(f"{type(error).__name__}: {str(error)[:300]}", file=sys.stderr)
             took.append(time.perf_counter() - began)
@@ -196,7 +196,7 @@ async def _serve(driver: Driver, answer: Callable[[dict[str, object]], None]) ->
             asked: dict[str, Any] = json.loads(line)
             try:
                 answer(await tasks[asked.pop("task")](**asked))
-            except Exception as error:  # noqa: BLE001 - the process that asked decides
+            except Exception as error:  # noqa: BLE001 - the benchmark decides
                 traceback.print_exc()
                 answer({"failed": f"{type(error).__name__}: {str(error)[:300]}"})
     finally:

@@ -80,7 +80,7 @@ def main(arguments: list[str]) -> int:
     wanted = _asked_for(asked.words)
     for kind in Kind:
         if any(mutation.backend == kind for mutation in wanted):
-            shared_server(kind)  # the runs join the servers of this process
+            shared_server(kind)  # the test runs use the servers of this process
     began = time.monotonic()
     unchanged, mutations = _unchanged(wanted), _mutations(wanted)
     failed = _play_all(unchanged, asked.jobs, "passed", "FAILED")

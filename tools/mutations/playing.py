@@ -122,7 +122,7 @@ def _run(tests: str, backend: str, folder: Path, limit: int) -> tuple[int, str]:
         "ROMANCY_TEST_BACKENDS": backend,
         "PYTHONPATH": os.pathsep.join([*map(str, paths), *filter(None, sys.path)]),
         "PYTHONDONTWRITEBYTECODE": "1",
-        "COLUMNS": "400",  # so that the line on a failed test is whole
+        "COLUMNS": "400",  # so that the line on a failed test is complete
     }
     environment.pop("ROMANCY_SOAK", None)
     options = ("-q", "-x", "--tb=short", "-p", "no:cacheprovider", f"--timeout={limit}", "--timeout-method=thread")
