@@ -11,25 +11,28 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from romancy.engine.activities.port import Port
+    from romancy.engine.driver import Driver
     from romancy.engine.instance import Live
+    from romancy.engine.worker.lease_keeper import LeaseKeeper
 
 __all__ = ["Slots"]
 
 
 class Slots:
-    """Lends the append slots of instances to sessions.
+    """Lends the append slots of instances to sessions, which also hold the lease while they exclude other writers."""
 
-    `freed` is called with an instance whose slot is free again, `held` with each session that has begun, and `let_go`
-    when a session has ended.
-    """
+    def __init__(self, driver: Driver, keeper: LeaseKeeper) -> None:
+        self._driver = driver
+        self._keeper = keeper
 
-    def __init__(self, freed: Callable[[Live], None], held: Callable[[Any], None], let_go: Callable[[], None]) -> None:
-        self._freed = freed
-        self.held = held
-        self.let_go = let_go
+    def begun(self, session: Any) -> None:
+        """A session has begun."""
+        self._keeper.hold(session)
+
+    def ended(self) -> None:
+        """A session has ended."""
+        self._keeper.watch()
 
     async def take(self, live: Live, port: Port) -> None:
         """Return when the session has the slot, or when no append of the instance needs it any more."""
@@ -45,4 +48,4 @@ class Slots:
     def free(self, live: Live, port: Port) -> None:
         """Give the slot back: the session has ended, or never began."""
         if live.take_slot_back(port):
-            self._freed(live)
+            self._driver.go_on(live)

@@ -8,18 +8,21 @@ from msgspec.structs import replace
 
 from romancy.core import LeaveChannel, encode_commit
 from romancy.engine.decide import change_for, side_effects
+from romancy.engine.first_drive import start_of_child
 from romancy.engine.interests import difference
 from romancy.engine.recur import with_new_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from romancy.core import Activation, StartChild
+    from romancy.core import Activation
     from romancy.engine.activities.port import Port
+    from romancy.engine.incarnation import Incarnation
     from romancy.engine.instance import Live
     from romancy.engine.observer import Observer
     from romancy.engine.pending_append import Given
-    from romancy.storage.records import Append, Start
+    from romancy.registry import Registry
+    from romancy.storage.records import Append
 
 __all__ = ["append_of"]
 
@@ -31,9 +34,8 @@ def append_of(
     ports: Mapping[int, Port],
     *,
     now: int,
-    nonce: Callable[[], str],
-    stamp: Callable[[], str],
-    start_of_child: Callable[[Live, StartChild], Start],
+    incarnation: Incarnation,
+    registry: Registry,
     anew: bool,
     announces: Observer | None,
 ) -> Append:
@@ -51,17 +53,17 @@ def append_of(
             consumed += tuple(id for id in live.post.copies_of(effect.channel) if id not in consumed)
     routing = difference(live, activation, inputs, anew=anew)
     children, deliveries, outbox, postings = side_effects(
-        activation.effects, activation.outcome, live, stamp, announces
+        activation.effects, activation.outcome, live, incarnation, announces
     )
     item = live.append(
-        nonce(),
+        incarnation.nonce(),
         encode_commit(activation.events),
         change_for(live, activation, now, consumed=bool(consumed)),
         taking=frozenset(delivery_id for delivery_id, _ in mails),
         consumed=consumed,
         outbox=(*outbox, *(row for port in ports.values() for row in port.outbox)),
         deliveries=(*deliveries, *(mail for port in ports.values() for mail in port.deliveries)),
-        starts=tuple(start_of_child(live, child) for child in children),
+        starts=tuple(start_of_child(registry, incarnation, live, child) for child in children),
         routing=routing,
         postings=(*postings, *(posting for port in ports.values() for posting in port.postings)),
     )

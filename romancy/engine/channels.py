@@ -17,12 +17,10 @@ from romancy.errors import InstanceNotFoundError, StorageUnavailableError
 from romancy.storage.routing import Interest, InterestKind, Owner, Place, Posting, Spread, address_of_channel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-    from typing import Any
-
     from romancy.core import JoinChannel, SendOnChannel
     from romancy.engine.driver import Driver
     from romancy.engine.instance import Live
+    from romancy.engine.worker.tasks import Tasks
     from romancy.storage.protocol import Store
 
 __all__ = [
@@ -78,28 +76,19 @@ def posted_on_channel(message: ChannelMessage, stamp: str) -> Posting:
 class Joining:
     """Registers the subscriptions of a worker's instances, and feeds the answers to their runs."""
 
-    def __init__(
-        self,
-        store: Store,
-        driver: Driver,
-        *,
-        spawn: Callable[[Coroutine[Any, Any, None]], None],
-        broken: Callable[[Live, Exception], None],
-    ) -> None:
+    def __init__(self, store: Store, tasks: Tasks) -> None:
         self._store = store
-        self._driver = driver
-        self._spawn = spawn
-        self._broken = broken
+        self._tasks = tasks
 
-    def begin(self, live: Live, effect: JoinChannel) -> None:
+    def begin(self, driver: Driver, live: Live, effect: JoinChannel) -> None:
         """Register the subscription, however long that takes, and feed the answer."""
-        self._spawn(self._until_answered(live, effect))
+        self._tasks.spawn(self._until_answered(driver, live, effect))
 
-    async def _until_answered(self, live: Live, effect: JoinChannel) -> None:
+    async def _until_answered(self, driver: Driver, live: Live, effect: JoinChannel) -> None:
         pause = _PAUSE
         while live.slot is not GONE:
             try:
-                await self._ask(live, effect)
+                await self._ask(driver, live, effect)
             except InstanceNotFoundError:
                 pass  # the instance has ended, and its run gets the end
             except StorageUnavailableError as error:
@@ -114,16 +103,16 @@ class Joining:
                 logger.exception(
                     "instance %s: cannot subscribe to channel %r", live.instance_id, effect.channel, extra=about(live)
                 )
-                self._broken(live, error)
+                driver.reports.broken(live, error)
             return
 
-    async def _ask(self, live: Live, effect: JoinChannel) -> None:
+    async def _ask(self, driver: Driver, live: Live, effect: JoinChannel) -> None:
         owner = Owner(live.instance_id, live.life)
         in_the_way = await self._store.router.register(owner, subscription(effect.channel, effect.mode))
         if live.slot is GONE or effect.join_id not in live.run.state.joining:
             return
-        now = max(self._driver.clock.now(), live.run.last_time)
+        now = max(driver.clock.now(), live.run.last_time)
         if in_the_way is None:
-            self._driver.feed(live, ChannelJoined(at=now, id=effect.join_id))
+            driver.feed(live, ChannelJoined(at=now, id=effect.join_id))
         else:
-            self._driver.feed(live, ChannelRefused(at=now, id=effect.join_id, existing=mode_of_interest(in_the_way)))
+            driver.feed(live, ChannelRefused(at=now, id=effect.join_id, existing=mode_of_interest(in_the_way)))

@@ -48,11 +48,12 @@ from romancy.storage.query import project_with_index
 from romancy.storage.records import Append, Change, Delivery, OutboxRow, Start, as_end
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from msgspec import Raw
 
     from romancy.core import Effect, Input, LogEvent, Outcome
+    from romancy.engine.incarnation import Incarnation
     from romancy.engine.instance import Live
     from romancy.engine.observer import Observer
     from romancy.engine.post import Mail
@@ -186,7 +187,7 @@ def side_effects(
     effects: Iterable[Effect],
     outcome: Outcome | None,
     live: Live,
-    stamp: Callable[[], str],
+    incarnation: Incarnation,
     announces: Observer | None = None,
 ) -> SideEffects:
     """Everything else that the transaction of the append must write. `announces` asks hooks for headers."""
@@ -201,16 +202,25 @@ def side_effects(
         elif isinstance(effect, CancelChild):
             reason = f"its parent {live.instance_id} gave it up"
             message = CancelMessage(reason=reason, parent=live.parent_of(effect))
-            deliveries.append(_to(effect.instance_id, message, stamp()))
+            deliveries.append(_to(effect.instance_id, message, incarnation.stamp()))
         elif isinstance(effect, Publish):
             headers = live.headers
             if announces is not None:
                 headers = announces.announce(live, "publish", effect.name, None, headers)
             outbox.append(
-                outgoing(effect.name, effect.data, effect.key, stamp(), instance_id=live.instance_id, headers=headers)
+                outgoing(
+                    effect.name,
+                    effect.data,
+                    effect.key,
+                    incarnation.stamp(),
+                    instance_id=live.instance_id,
+                    headers=headers,
+                )
             )
         elif isinstance(effect, (Send, SendOnChannel)):
-            sent = _sent(effect if announces is None else announced_send(effect, live, announces), live, stamp())
+            sent = _sent(
+                effect if announces is None else announced_send(effect, live, announces), live, incarnation.stamp()
+            )
             if isinstance(sent, Delivery):
                 deliveries.append(sent)
             else:
@@ -223,7 +233,7 @@ def side_effects(
             reason=outcome.reason,
             life=live.parent.life,
         )
-        deliveries.append(_to(live.parent.instance_id, end, stamp()))
+        deliveries.append(_to(live.parent.instance_id, end, incarnation.stamp()))
     return SideEffects(children, tuple(deliveries), tuple(outbox), tuple(postings))
 
 
@@ -354,16 +364,21 @@ def handing_back(live: Live, now: int, writer: str) -> Append:
 
 
 def termination(
-    live: Live, now: int, reason: str, delivery_id: str, writer: str, stamp: Callable[[], str]
+    live: Live, now: int, reason: str, delivery_id: str, incarnation: Incarnation
 ) -> tuple[Append, Activation]:
     """The append that terminates the instance and consumes the request to terminate, with the outcome."""
     reason = reason or "terminated"
     end = Ended(Status.CANCELLED, reason=reason)
-    deliveries = side_effects((), end, live, stamp).deliveries
+    deliveries = side_effects((), end, live, incarnation).deliveries
     change = Change(status=Status.CANCELLED, seen=live.signals, error=short(reason))
     routing = nothing_more(live)
     item = live.append(
-        writer, terminated(now, reason), change, consumed=(delivery_id,), deliveries=deliveries, routing=routing
+        incarnation.nonce(),
+        terminated(now, reason),
+        change,
+        consumed=(delivery_id,),
+        deliveries=deliveries,
+        routing=routing,
     )
     return item, Activation(events=[], effects=[], status=Status.CANCELLED, outcome=end)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -36,7 +36,7 @@ from romancy.core import (
     encode_commit,
 )
 from romancy.engine.activities.attempt import id_of
-from romancy.engine.activities.runner import ENDS, unanswered
+from romancy.engine.activities.runner import ENDS, Attempts, unanswered
 from romancy.engine.admission import Admission
 from romancy.engine.appending import append_of
 from romancy.engine.child_conflicts import with_refusals
@@ -48,7 +48,6 @@ from romancy.engine.decide import (
     termination,
 )
 from romancy.engine.ended_attempts import Ports
-from romancy.engine.first_drive import start_of_child
 from romancy.engine.held_back import hold_back, may_wait
 from romancy.engine.interests import routed_by
 from romancy.engine.log_lines import say_complaints
@@ -59,28 +58,37 @@ from romancy.engine.post import NO_POST
 from romancy.engine.recur import continue_as_new
 from romancy.engine.returning import give_strays_back
 from romancy.engine.slot import FREE, GATHERING, GONE, TAKEN
+from romancy.engine.timers import Timers
 from romancy.errors import CodecError
 from romancy.storage.records import Append, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from romancy.core import Effect, Input, Run
+    from romancy.depends import Dependencies
     from romancy.engine.activities.port import Port
-    from romancy.engine.activities.runner import Attempts
-    from romancy.engine.clock import DatabaseClock
+    from romancy.engine.channels import Joining
     from romancy.engine.dispatcher import Dispatcher
+    from romancy.engine.incarnation import Incarnation
     from romancy.engine.instance import Live
     from romancy.engine.log_writer import LogWriter
     from romancy.engine.observer import Observer
     from romancy.engine.pending_append import Given
-    from romancy.engine.timers import Timers
+    from romancy.engine.reports import Reports
+    from romancy.engine.settings import Settings
+    from romancy.engine.worker.lease_keeper import LeaseKeeper
+    from romancy.engine.worker.retrying import Revivals
     from romancy.registry import Registry
-    from romancy.storage.records import Mailbox
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import Mailbox, Start
 
 __all__ = ["Driver"]
 
 logger = get_logger("romancy.engine")
+
+_AT_ONCE: Final = 100
+"""How many due instances are fed in one turn of the event loop, while a database server writes the last ones."""
 
 
 class Driver:
@@ -88,55 +96,41 @@ class Driver:
 
     def __init__(  # noqa: PLR0913 - the other parts of a worker
         self,
-        *,
+        store: Store,
         registry: Registry,
-        clock: DatabaseClock,
+        settings: Settings,
+        *,
+        incarnation: Incarnation,
         writer: LogWriter,
-        timers: Timers,
         dispatcher: Dispatcher,
-        stamp: Callable[[], str],
-        nonce: Callable[[], str],
-        finished: Callable[[Live, Activation], None],
-        lost: Callable[[PendingAppend, Outcome], None],
-        broken: Callable[[Live, Exception], None],
-        in_session: Callable[[PendingAppend, Port], None],
-        revive: Callable[[Live, StartChild], None],
-        join: Callable[[Live, JoinChannel], None],
-        attempts: Callable[[Driver], Attempts],
-        observer: Observer | None = None,
-        at_once: int | None = None,
+        dependencies: Dependencies,
+        keeper: LeaseKeeper,
+        joining: Joining,
+        revivals: Revivals,
+        observer: Observer | None,
+        reports: Reports,
     ) -> None:
-        """`attempts` runs activities; this driver feeds their ends to the runs.
-
-        `at_once`: how many due instances are fed in one turn of the event loop; None: all.
-        """
         self.registry = registry
-        self.clock = clock
+        self.incarnation = incarnation
+        self.clock = incarnation.clock
         self.writer = writer
-        self.timers = timers
+        self.timers = Timers(incarnation.clock)
         self.dispatcher = dispatcher
+        self.reports = reports
         self.observer = observer
         self.announces = None if observer is None else observer.announces
         self.live: dict[str, Live] = {}
-        self.taken: set[str] = set()
-        """Child ids that other instances have. The engine refuses the child instead of starting it."""
-        self._stamp = stamp
-        self._nonce = nonce
-        self._finished = finished
-        self._lost = lost
-        self._broken = broken
-        self._in_session = in_session
-        self._revive = revive
-        self._join = join
+        self._taken: set[str] = set()
+        """Child ids that other instances have."""
+        self._joining = joining
+        self._revivals = revivals
         self.ports = Ports()
         self.used = UsedMail()
         self.admission = Admission()
-        self.start_of_child = functools.partial(start_of_child, registry, clock, nonce)
-        """Makes the first commit of a child."""
-        self._at_once = at_once
+        self._at_once = None if store.capabilities.embedded else _AT_ONCE
         self.due: dict[Live, None] = {}
         """Instances to be fed together in this turn of the event loop."""
-        self.attempts = attempts(self)
+        self.attempts = Attempts(self, store, settings, dependencies, keeper)
 
     @property
     def to_write(self) -> int:
@@ -200,7 +194,7 @@ class Driver:
             rows = (row for row in in_order_of_arrival(mailbox.rows) if row.delivery_id not in known)
             live.take_in(rows, mailbox.signals)
         except CodecError as error:
-            self._broken(live, error)
+            self.reports.broken(live, error)
         else:
             self.go_on(live)
 
@@ -229,7 +223,7 @@ class Driver:
     def _terminate(self, live: Live, delivery_id: str, reason: str) -> None:
         """End the instance at once: stop all its work and compensate nothing."""
         self._stop(live)
-        self._send(live, *termination(live, self.clock.now(), reason, delivery_id, self._nonce(), self._stamp))
+        self._send(live, *termination(live, self.clock.now(), reason, delivery_id, self.incarnation))
 
     # ── one append ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -252,6 +246,10 @@ class Driver:
             return self._prepare_fed(live, live.take_inputs(), NO_PORTS)
         return self._prepare_fed(live, *self.ports.take(live))
 
+    def is_taken(self, child_id: str) -> None:
+        """Record that another instance has this id. A child is refused instead of started."""
+        self._taken.add(child_id)
+
     def _prepare_fed(self, live: Live, inputs: list[Given], ports: Mapping[int, Port]) -> PendingAppend | None:
         try:
             before = live.run
@@ -264,13 +262,13 @@ class Driver:
             if live.slot is GATHERING:
                 activation, inputs, ports = live.gathered().before(activation, inputs, ports)
             if live.run is before and not ports and is_step(live, activation, inputs):
-                item = live.append(self._nonce(), encode_commit(activation.events))
+                item = live.append(self.incarnation.nonce(), encode_commit(activation.events))
                 return PendingAppend(live, item, activation, inputs)
             return self._prepare_more(live, before, activation, inputs, ports)
         except Exception as error:
             logger.exception("instance %s: unexpected error while driving", live.instance_id, extra=about(live))
             self.ports.give_up(ports.values())
-            self._broken(live, error)
+            self.reports.broken(live, error)
             return None
 
     def _prepare_more(
@@ -279,7 +277,7 @@ class Driver:
         """Prepare an append that changes more than the log, or that a session writes."""
         if activation.effects:
             now = max(self.clock.now(), live.run.last_time)
-            activation = with_refusals(live, activation, inputs, self.taken, now, self._activate)
+            activation = with_refusals(live, activation, inputs, self._taken, now, self._activate)
         if activation.dropped:
             ports = self.ports.of_fed(inputs, ports, activation.dropped)
         if not activation.events:
@@ -290,9 +288,8 @@ class Driver:
             inputs,
             ports,
             now=self.clock.now(),
-            nonce=self._nonce,
-            stamp=self._stamp,
-            start_of_child=self.start_of_child,
+            incarnation=self.incarnation,
+            registry=self.registry,
             anew=live.run is not before,
             announces=self.announces,
         )
@@ -300,12 +297,12 @@ class Driver:
         prepared = PendingAppend(live, item, activation, inputs, ports, session, routed_by(item))
         if session is None:
             return prepared
-        self._in_session(prepared, session)
+        self.reports.in_session(prepared, session)
         return None
 
     def _send_held_back(self, live: Live) -> None:
         held = live.gathered()
-        self._send(live, live.append(self._nonce(), encode_commit(held.events)), held.alone(), held.inputs)
+        self._send(live, live.append(self.incarnation.nonce(), encode_commit(held.events)), held.alone(), held.inputs)
 
     def _activate(self, live: Live, inputs: list[Given]) -> Activation:
         floor = live.run.state.time
@@ -345,7 +342,7 @@ class Driver:
         if live.slot is GONE:
             return  # the run was dropped while this append was in flight
         if outcome is not Outcome.ACCEPTED:
-            self._lost(prepared, outcome)
+            self.reports.lost(prepared, outcome)
             return
         change = prepared.item.change if isinstance(prepared.item, Append) else None
         if change is not None and live.changed(change):
@@ -356,7 +353,7 @@ class Driver:
             self._carry_out(live, prepared)
         except Exception as error:
             logger.exception("instance %s: could not start what follows", live.instance_id, extra=about(live))
-            self._broken(live, error)
+            self.reports.broken(live, error)
             return
         live.free_slot()
         if live.inputs or live.wanting or live.post is not NO_POST:
@@ -368,7 +365,7 @@ class Driver:
         if live.interests is not None and live.interests.asked_to_the_end:
             self.dispatcher.sweep()  # gives back messages taken for it but not yet counted when it ended
         self.let_go(live)
-        self._finished(live, activation)
+        self.reports.finished(live, activation)
 
     # ── what follows ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -403,22 +400,16 @@ class Driver:
                 self.timers.clear(live, effect.wait_id)
             case CancelTimer():
                 self.timers.clear(live, effect.timer_id)
-            case _:
-                self._do_outside(live, effect)
-
-    def _do_outside(self, live: Live, effect: Effect) -> None:
-        """Carry out an effect on another instance or a channel."""
-        match effect:
             case StartChild(again=True):
-                self._revive(live, effect)
+                self._revivals.begin(self, live, effect)
             case JoinChannel():
-                self._join(live, effect)
+                self._joining.begin(self, live, effect)
             case _:
                 pass  # the append itself carried other children and messages
 
     def _arm_timer(self, live: Live, name: str, due: int, event: Input) -> None:
         if self.clock.seconds_until(due):
-            self.timers.arm(live, name, due, lambda: self.feed(live, event))
+            self.timers.arm(live, name, due, functools.partial(self.feed, live, event))
         else:
             live.give(event)  # the caller holds the slot and feeds this input next
 
@@ -435,41 +426,50 @@ class Driver:
         """
         if self.observer is not None:
             self.observer.taken_up(live)
-        self._bring_about(live, inputs, unanswered(live.run.outstanding(), inputs))
-        if mailbox is not None:
-            self.receive(live, mailbox)
-        else:
-            self.go_on(live)
+        self._bring_about(live, inputs, unanswered(live.run.outstanding(), inputs), mailbox)
+
+    def take_in_new(self, live: Live, start: Start, activation: Activation) -> None:
+        """Continue an instance whose start, driven up to its first wait, is in the log."""
+        self.live[live.instance_id] = live
+        live.take_slot()
+        self.settle(PendingAppend(live, start, activation, ()), Outcome.ACCEPTED)
 
     def wind_up(self, live: Live, inputs: Sequence[Given], mailbox: Mailbox | None) -> None:
         """After a replay without code, start only the compensations that were under way."""
         effects = unanswered(live.run.outstanding(), inputs)
-        self._bring_about(live, inputs, [effect for effect in effects if isinstance(effect, StartCompensation)])
-        if mailbox is not None:
-            self.receive(live, mailbox)
+        undoing = [effect for effect in effects if isinstance(effect, StartCompensation)]
+        self._bring_about(live, inputs, undoing, mailbox)
 
-    def _bring_about(self, live: Live, inputs: Sequence[Given], effects: Sequence[Effect]) -> None:
+    def _bring_about(
+        self, live: Live, inputs: Sequence[Given], effects: Sequence[Effect], mailbox: Mailbox | None
+    ) -> None:
         self.live[live.instance_id] = live
         live.take_slot()
         live.give_all(inputs)
         for effect in effects:
             self._do(live, effect)
         live.free_slot()
+        if mailbox is not None:
+            self.receive(live, mailbox)
+        else:
+            self.go_on(live)
 
     def rest(self, live: Live) -> None:
         """Release an instance that has nothing to do after all: no wait fits its message, or its timer was moved."""
-        if (item := idle_release(live, self.clock.now(), self._nonce())) is not None:
+        if (item := idle_release(live, self.clock.now(), self.incarnation.nonce())) is not None:
             self._send(live, item)
 
     def give_back(self, live: Live) -> None:
         """Offer the instance to other workers, unless its slot is taken."""
         if live.slot is FREE:
-            self._send(live, handing_back(live, self.clock.now(), self._nonce()))
+            self._send(live, handing_back(live, self.clock.now(), self.incarnation.nonce()))
 
     def clear(self, live: Live) -> None:
         """Clear the quarantine mark, unless the slot is taken, a session holds it, or the instance was released."""
         if live.slot is FREE and not live.is_held:
-            self._send(live, live.append(self._nonce(), owner_changed(self.clock.now(), "", live.definition.code)))
+            self._send(
+                live, live.append(self.incarnation.nonce(), owner_changed(self.clock.now(), "", live.definition.code))
+            )
 
     def _send(self, live: Live, item: Append, activation: Activation | None = None, fed: Sequence[Given] = ()) -> None:
         idle = activation or Activation(events=[], effects=[], status=live.run.status())

@@ -19,12 +19,10 @@ from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Change
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from msgspec import Raw
 
     from romancy.core import Activation
-    from romancy.engine.clock import DatabaseClock
+    from romancy.engine.incarnation import Incarnation
     from romancy.registry import Registry
     from romancy.storage.records import Start
     from romancy.workflow import Workflow
@@ -71,9 +69,7 @@ def begin(
     return Begun(live, row(activation.events, owner=owner, change=_BEGUN), activation)
 
 
-def start_of_child(
-    registry: Registry, clock: DatabaseClock, nonce: Callable[[], str], live: Live, child: StartChild
-) -> Start:
+def start_of_child(registry: Registry, incarnation: Incarnation, live: Live, child: StartChild) -> Start:
     """The first commit of a child. Raises UsageError if this worker does not know the child's workflow."""
     definition: Workflow[..., object] | None = registry.workflows.get(child.workflow)
     if definition is None:
@@ -83,8 +79,8 @@ def start_of_child(
         child.input,
         instance_id=child.instance_id,
         life=new_life(),
-        writer=nonce(),
-        now=clock.now(),
+        writer=incarnation.nonce(),
+        now=incarnation.clock.now(),
         parent=live.parent_of(child),
         delay=child.delay,
         headers=child.headers,

@@ -1,22 +1,33 @@
-"""The present identity of a worker: the token in its rows, and the nonces of its appends."""
+"""What a worker adds to all it writes: the token in its rows, ids that only it makes, and the time."""
 
 from __future__ import annotations
 
 import itertools
 
+from romancy.engine.clock import DatabaseClock
+
 __all__ = ["Incarnation"]
 
 
 class Incarnation:
-    """A worker that was declared dead gets a new token and continues to count nonces."""
+    """A worker that was declared dead gets a new token and continues to count."""
 
-    __slots__ = ("numbers", "token")
+    __slots__ = ("_numbers", "clock", "token")
 
-    def __init__(self, token: str | None = None) -> None:
+    def __init__(self, token: str | None = None, clock: DatabaseClock | None = None) -> None:
         self.token = token
         """None in a process without a worker, which owns nothing."""
-        self.numbers = itertools.count(1)
+        self.clock = clock or DatabaseClock()
+        self._numbers = itertools.count(1)
+
+    def begins_anew(self, token: str) -> None:
+        """Use this token from now on."""
+        self.token = token
 
     def nonce(self) -> str:
         """A nonce that no other append has."""
-        return f"{self.token}.{next(self.numbers)}"
+        return f"{self.token}.{next(self._numbers)}"
+
+    def stamp(self) -> str:
+        """An id for a message. The ids of one worker sort in the order in which they were made."""
+        return f"{self.clock.mark():016x}{next(self._numbers):08x}{self.token}"

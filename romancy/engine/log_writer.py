@@ -99,6 +99,17 @@ class LogWriter:
         if self._sleeping is not None and not (self._busy or self._awaits_more):
             self._wake()
 
+    async def outcome_of(self, item: Item) -> Outcome:
+        """Queue an item, and return its outcome."""
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+        def tell(outcome: Outcome) -> None:
+            if not answer.done():  # nobody waits any more
+                answer.set_result(outcome)
+
+        self.submit(item, tell)
+        return await answer
+
     @property
     def _awaits_more(self) -> bool:
         return bool(self._gathering) and len(self._queue) < _BATCH_ITEMS

@@ -12,6 +12,7 @@ import pytest
 from romancy.engine.clock import DatabaseClock
 from romancy.engine.mail import UsedMail
 from romancy.engine.worker.claims import Claiming
+from romancy.engine.worker.next_claim import NextClaim
 from romancy.storage.records import Work
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Worker:
             to_write=0,
             writer=SimpleNamespace(written=0),
             used=UsedMail(),
+            dispatcher=SimpleNamespace(sweep=bool),
             attempts=SimpleNamespace(spare=1000, relief=None),
         )
         self.claiming = Claiming(
@@ -50,15 +52,21 @@ class Worker:
             cast("Any", self.driver),
             cast("Any", self),
             cast("Any", SimpleNamespace(busy=False)),
-            token=lambda: "w",
-            fresh=lambda: True,
+            keeper=cast("Any", SimpleNamespace(leases=self)),
+            next_claim=NextClaim(),
             codes={"flow": "c1"},
-            has_peers=lambda: has_peers,
             max_live=1000,
-            swept=lambda: None,
         )
+        self.token = "w"
+        self._has_peers = has_peers
         self.waits_for_mail = False
         self.starting = set[str]()
+
+    def fresh(self) -> bool:
+        return True
+
+    def has_peers(self) -> bool:
+        return self._has_peers
 
     async def claim(self, request: ClaimRequest) -> Work:
         assert request.worker == "w"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import pytest
 
-from romancy.engine.clock import DatabaseClock
+from romancy.engine.incarnation import Incarnation
 from romancy.engine.worker.lease import Leases
 from romancy.engine.worker.lease_keeper import LeaseKeeper
 from romancy.storage.records import Host, Peer, Pulse, Worker
@@ -36,39 +35,55 @@ class Verdict:
         return Pulse(now=1, alive=worker.token not in self.dead, peers=self.others)
 
 
+class Holder:
+    """A worker that notes what it is told about its lease."""
+
+    def __init__(self, verdict: Verdict, *, named: bool = False) -> None:
+        self.told: list[str] = []
+        self.again = asyncio.Event()
+        self._store, self._named = cast("Store", verdict), named
+        self._incarnation = Incarnation()
+        self.keeper = LeaseKeeper(self._store, self._incarnation, cast("Any", self), self)
+
+    def new_leases(self) -> Leases:
+        return Leases(self._store, self._incarnation.clock, worker_id="w", lease=LEASE, codes=(), named=self._named)
+
+    def look(self) -> None:
+        self.told.append("freed")
+
+    def lease_renewed(self) -> None:
+        """What waits for it may begin."""
+
+    def lease_lapsed(self) -> None:
+        """The machine may be slow."""
+
+    def declared_dead(self) -> None:
+        self.told.append("dead")
+
+    def reborn(self) -> None:
+        self.told.append("reborn")
+        self.again.set()
+
+    def gave_up(self, reason: Exception) -> None:
+        self.told.append(str(reason))
+
+
 async def test_who_was_declared_dead_drops_everything_and_begins_anew() -> None:
     """D2: it owns nothing any more; a new incarnation may continue to work."""
-    verdict, clock, told = Verdict(), DatabaseClock(), list[str]()
-    store, again = cast("Store", verdict), asyncio.Event()
-    note = told.append
-
-    def reborn() -> None:
-        note("reborn")
-        again.set()
-
-    heart = LeaseKeeper(
-        store,
-        clock,
-        incarnate=lambda: Leases(store, clock, worker_id="w", lease=LEASE, codes=()),
-        nonce=lambda: "n",
-        alive=lambda: None,
-        lapsed=partial(note, "lapsed"),
-        dead=partial(note, "dead"),
-        reborn=reborn,
-        freed=partial(note, "freed"),
-        failed=lambda error: note(str(error)),
-    )
+    verdict = Verdict()
+    holder = Holder(verdict)
+    heart = holder.keeper
     await heart.begin()
     first = heart.leases.token
     verdict.dead.add(first)
     beating = asyncio.create_task(heart.run())
     async with asyncio.timeout(60):
-        await again.wait()
+        await holder.again.wait()
     beating.cancel()
     await asyncio.wait({beating})
     heart.stop()
 
-    assert [one for one in told if one != "lapsed"] == ["dead", "reborn"]
+    assert holder.told == ["dead", "reborn"]
     assert heart.leases.token != first
 
 
@@ -76,27 +91,16 @@ async def test_who_hears_later_that_another_bears_its_id_gives_up_and_leaves() -
     """A rival on another machine shows only when its heartbeat counter changes: by then the worker is at work."""
     host = Host(boot_id="another machine", pid_namespace="1", pid=1, pid_start=1)
     elder = Peer(token="elder", worker_id="w", lease=LEASE, beat=1, dead=False, codes=(), host=host, started_at=0)
-    verdict, clock, told = Verdict(), DatabaseClock(), list[str]()
-    store = cast("Store", verdict)
+    verdict = Verdict()
     verdict.others = [elder]
-    heart = LeaseKeeper(
-        store,
-        clock,
-        incarnate=lambda: Leases(store, clock, worker_id="w", lease=LEASE, codes=(), named=True),
-        nonce=lambda: "n",
-        alive=lambda: None,
-        lapsed=lambda: None,
-        dead=partial(told.append, "dead"),
-        reborn=partial(told.append, "reborn"),
-        freed=partial(told.append, "freed"),
-        failed=lambda error: told.append(str(error)),
-    )
+    holder = Holder(verdict, named=True)
+    heart = holder.keeper
     await heart.begin()
     verdict.others = [msgspec.structs.replace(elder, beat=2)]
     async with asyncio.timeout(60):
         await heart.run()  # it ends by itself
     heart.stop()
 
-    assert len(told) == 1
-    assert "a worker with the id 'w' is already at work" in told[0]
+    assert len(holder.told) == 1
+    assert "a worker with the id 'w' is already at work" in holder.told[0]
     assert {heart.leases.token} == verdict.left

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from romancy.core import ActivityScheduled, LogEvent, OwnerChanged, WorkflowStarted, decode_commit, encode_commit
 from romancy.engine.admission import Admission
+from romancy.engine.incarnation import Incarnation
 from romancy.engine.instance import Live
 from romancy.engine.worker import quarantine as trials
 from romancy.engine.worker.quarantine import Evidence, Quarantine, evidence_in
@@ -22,7 +23,7 @@ from romancy.status import Status
 from romancy.storage.records import Append, Claimed, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.anyio
 
@@ -146,6 +147,8 @@ class World:
         self.attempts = self.writer = self.clock = self
         self.admission = Admission()
         self.ports = SimpleNamespace(empty=True)
+        self.leases = SimpleNamespace(token="w3")
+        self.incarnation = Incarnation("w3")
         self.settles_at_once = False
         self.submitted = asyncio.Event()
         self.is_away = False
@@ -154,9 +157,8 @@ class World:
     def quarantine(self, *, patience: float = 0.0) -> Quarantine:
         world = cast("Any", self)
         return Quarantine(
-            world, world, world, nonce=str, token=lambda: "w3", patience=patience, done=self.finished.set,
-            pause=self.pause, clock=self._times.__next__,
-        )  # fmt: skip
+            world, world, world, world, world, patience=patience, pause=self.pause, clock=self._times.__next__
+        )
 
     async def read(self, _instance_id: str, **_page: int) -> object:
         return SimpleNamespace(rows=self._rows)
@@ -180,13 +182,14 @@ class World:
     async def pause(self, seconds: float) -> None:
         self.paused.append(seconds)
 
-    def submit(self, item: Append, tell: Callable[[Outcome], None]) -> None:
+    async def outcome_of(self, item: Append) -> Outcome:
         (event,) = decode_commit(item.body)
         assert isinstance(event, OwnerChanged)
         self.done.append("marked" if event.alone else "written")
         self.submitted.set()
-        if not self.is_away:
-            tell(Outcome.ACCEPTED)
+        if self.is_away:
+            await asyncio.Event().wait()
+        return Outcome.ACCEPTED
 
     async def take_up(self, claimed: Claimed, *_with: object) -> None:
         assert self.admission.only == (CLAIMED.instance_id if self._alone and self.ports.empty else None)
@@ -205,6 +208,9 @@ class World:
         self.done.append("written")
         if live.moved is not None:
             live.moved()
+
+    def look(self) -> None:
+        self.finished.set()
 
     def look_for_own(self) -> None:
         self.done.append("looked for own")

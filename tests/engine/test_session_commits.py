@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from romancy.core import ActivityCompleted
 from romancy.engine.activities.session_commits import Verdict, commit_session
+from romancy.engine.incarnation import Incarnation
 from romancy.errors import OutcomeUnknownError, StorageUnavailableError
 from romancy.storage.memory import create_store
 from romancy.storage.records import Append, Outcome
 from romancy.storage.url import parse_url
-from romancy_conformance.contract.building import Actor, append, full_log, nonce, unique
+from romancy_conformance.contract.building import Actor, append, full_log, unique
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from romancy.engine.activities.port import Port
     from romancy.engine.log_writer import LogWriter
@@ -46,13 +46,9 @@ class Writer:
 
     def __init__(self, actor: Actor) -> None:
         self._actor = actor
-        self._writing = set[asyncio.Task[None]]()
 
-    def submit(self, item: Append, tell: Callable[[Outcome], None]) -> None:
-        async def write() -> None:
-            tell(await self._actor.write(item))
-
-        self._writing.add(asyncio.create_task(write()))
+    async def outcome_of(self, item: Append) -> Outcome:
+        return await self._actor.write(item)
 
 
 class Victim(Doubt):
@@ -80,8 +76,7 @@ async def verdict_of(actor: Actor, item: Append, port: Doubt) -> Verdict:
         item,
         ActivityCompleted(at=1, id="charge:1"),
         worker=actor.token,
-        nonce=nonce,
-        future=asyncio.get_running_loop().create_future,
+        incarnation=Incarnation(actor.token),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from romancy.engine.clock import DatabaseClock
@@ -16,6 +17,7 @@ from romancy.storage.records import Pulse
 if TYPE_CHECKING:
     import pytest
 
+    from romancy.engine.worker.lease_keeper import LeaseKeeper
     from romancy.storage.protocol import Store
 
 LEASE = 2.5
@@ -50,7 +52,8 @@ def new_leases(store: Wall, lease: float) -> Leases:
 async def blocked(store: Wall, seconds: float, *, patience: float = 0.05, lease: float = LEASE) -> bool:
     """Block a loop for so long, with heartbeats from a thread; return whether its lease is fresh after that."""
     leases = new_leases(store, lease)
-    watchdog = Watchdog(patience, SecondHeartbeat(lambda: cast("Store", store), lambda: leases, lease))
+    keeper = cast("LeaseKeeper", SimpleNamespace(leases=leases))
+    watchdog = Watchdog(patience, SecondHeartbeat(lambda: cast("Store", store), keeper, lease))
     watchdog.start()
     await asyncio.sleep(0.1)
     time.sleep(seconds)  # noqa: ASYNC251 - this is what it watches for

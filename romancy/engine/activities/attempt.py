@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from romancy.core import Input
     from romancy.engine.append_slots import Slots
     from romancy.engine.clock import Timer
+    from romancy.engine.incarnation import Incarnation
     from romancy.engine.instance import Live
     from romancy.engine.observer import Observer
     from romancy.errors import StorageUnavailableError
@@ -45,7 +46,7 @@ class Tools(NamedTuple):
     """What all attempts of a worker share."""
 
     store: Store
-    stamp: Callable[[], str]
+    incarnation: Incarnation
     slots: Slots | None
     """Lends append slots to sessions, where sessions take the slots of their instances."""
     errors: frozenset[str] = frozenset()
@@ -124,8 +125,7 @@ class Attempt:
         """The port of the attempt, opened on first use."""
         port = self.port
         if port is None:
-            port = self.port = Port(self.tools, self.live, self.effect, self.id)
-            port.over = self._over
+            port = self.port = Port(self.tools, self.live, self.effect, self.id, over=self._over)
         return port
 
     def has_stopped(self) -> None:

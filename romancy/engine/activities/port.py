@@ -63,20 +63,22 @@ class Port:
     """The details of the attempt's last heartbeat."""
     heard_at: float | None = None
     """Time of the last heartbeat (`time.monotonic`); None before the attempt has begun."""
-    over = False
-    """Whether the attempt was given up. A thread may still run it."""
     ended = False
     """Whether the attempt has ended and its end is about to be reported."""
     companion: Companion | None = None
     """The session of another library on this transaction."""
     _opening: Lock | None = None
 
-    def __init__(self, tools: Tools, live: Live, effect: StartActivity | StartCompensation, id: str) -> None:
+    def __init__(
+        self, tools: Tools, live: Live, effect: StartActivity | StartCompensation, id: str, *, over: bool
+    ) -> None:
         self._store = tools.store
-        self._stamp = tools.stamp
+        self._incarnation = tools.incarnation
         self._announces = tools.announces
         self._slots = tools.slots
         self._live = live
+        self.over = over
+        """Whether the attempt was given up. A thread may still run it."""
         self.begun: set[str] = set()
         """Ids of the instances that the activity started in the session."""
         self._effect = effect
@@ -126,7 +128,7 @@ class Port:
             raise
         self._manager, self.opened = manager, opened
         if self._slots is not None:
-            self._slots.held(opened)
+            self._slots.begun(opened)
         if self.ended or self.over:
             await self.close()
             raise UsageError(f"activity {self._effect.name} asked for its session after its attempt had ended")
@@ -187,11 +189,13 @@ class Port:
         headers = live.headers
         if self._announces is not None:
             headers = self._carried(self._announces, "publish", type, None, headers)
-        self.outbox += (outgoing(type, data, key, self._stamp(), instance_id=live.instance_id, headers=headers),)
+        self.outbox += (
+            outgoing(type, data, key, self._incarnation.stamp(), instance_id=live.instance_id, headers=headers),
+        )
 
     async def send(self, event: OutgoingEvent, to: str | None, /) -> str:
         """Queue an event for workflows that is sent with the completion, and return its id."""
-        stamp, live = self._stamp(), self._live
+        stamp, live = self._incarnation.stamp(), self._live
         source = event.source or f"/{live.definition.name}/{live.instance_id}"
         if self._announces is not None:
             kind = "send" if to is None else "signal"
@@ -207,7 +211,7 @@ class Port:
         self, channel: str, data: Raw, metadata: Raw, headers: dict[str, str], to: str | None, /
     ) -> str:
         """Queue a message of a channel that is sent with the completion, and return its id."""
-        stamp = self._stamp()
+        stamp = self._incarnation.stamp()
         if self._announces is not None:
             headers = self._carried(self._announces, "message", channel, to, headers)
         message = on_channel(SendOnChannel(channel, stamp, data, metadata, headers, to), self._live.instance_id)
@@ -268,7 +272,7 @@ class Port:
             finally:
                 self._give_slot_back()
                 if self._slots is not None:
-                    self._slots.let_go()
+                    self._slots.ended()
 
     async def _let_companion_go(self) -> None:
         """Detach the library's session and any abandoned thread: nothing else may use the transaction when it ends."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Raw
 
-from romancy._logs import about, get_logger
+from romancy._logs import about, get_logger, speaking
 from romancy.context import enter_activity
 from romancy.core import (
     ActivityAttemptFailed,
@@ -27,12 +27,13 @@ from romancy.core import (
     StartActivity,
     StartCompensation,
 )
-from romancy.engine.activities.attempt import Attempt, id_of
+from romancy.engine.activities.attempt import Attempt, Tools, id_of
 from romancy.engine.activities.backoff import Backoff
 from romancy.engine.activities.heartbeat import watched
 from romancy.engine.activities.judging import ends_the_process, judged
 from romancy.engine.activities.processes import Processes
 from romancy.engine.activities.threads import Threads
+from romancy.engine.append_slots import Slots
 from romancy.errors import ActivityError
 from romancy.storage.limits import MAX_EVENT_BYTES, check_event
 
@@ -41,16 +42,13 @@ if TYPE_CHECKING:
 
     from romancy.core import Effect, Input
     from romancy.depends import Dependencies
-    from romancy.engine.activities.attempt import Tools
     from romancy.engine.activities.port import Port
-    from romancy.engine.clock import DatabaseClock
+    from romancy.engine.driver import Driver
     from romancy.engine.instance import Live
-    from romancy.engine.observer import Observer
     from romancy.engine.pending_append import Given
+    from romancy.engine.settings import Settings
     from romancy.engine.worker.lease_keeper import LeaseKeeper
-    from romancy.retry import RetryPolicy
-
-    Ended = Callable[[Live, Input, Port | None], None]
+    from romancy.storage.protocol import Store
 
 __all__ = ["ENDS", "Attempts", "unanswered"]
 
@@ -92,45 +90,32 @@ def unanswered(effects: list[Effect], inputs: Collection[Given]) -> list[Effect]
 class Attempts:
     """Starts attempts when they are due and a slot is free, and turns each end into an input."""
 
-    def __init__(  # noqa: PLR0913 - the other parts of a worker
-        self,
-        tools: Tools,
-        clock: DatabaseClock,
-        *,
-        threads: int,
-        dependencies: Dependencies,
-        retry: RetryPolicy | None,
-        beating: LeaseKeeper,
-        limit: int,
-        ended: Ended,
-        ended_alone: Callable[[Live, Input, Port | None], Awaitable[None]],
-        broken: Callable[[Live, Exception], None],
-        observer: Observer | None = None,
+    def __init__(
+        self, driver: Driver, store: Store, settings: Settings, dependencies: Dependencies, keeper: LeaseKeeper
     ) -> None:
-        self.tools = tools
-        self._context = contextvars.copy_context()
+        """`driver` feeds the ends of attempts to their runs."""
+        slots = Slots(driver, keeper) if store.capabilities.sessions_exclude else None
+        errors = driver.registry.errors
+        self.tools = Tools(store, driver.incarnation, slots, errors, settings.stage, driver.announces)
+        with speaking(settings.speaker):
+            self._context = contextvars.copy_context()
         """Each attempt begins in a copy of this context, not in that of the code that starts it."""
-        self._clock = clock
-        self._threads = Threads(threads)
-        self._processes = Processes(tools.errors)
+        self._driver = driver
+        self._clock = driver.clock
+        self._threads = Threads(settings.max_threads)
+        self._processes = Processes(errors)
         self._dependencies = dependencies
-        self._retry = retry
-        self._beating = beating
-        """Returns whether this worker's lease is known to hold."""
-        self._free = limit
-        self._limit = limit
+        self._retry = settings.retry
+        self._keeper = keeper
+        self._limit = self._free = settings.max_activities
         self._relief: Callable[[], None] | None = None
         self._held = False
         self._only: Live | None = None
         self._all_ended = asyncio.Event()
         self._queue: deque[Attempt] = deque()
-        self._ended = ended
-        self._ended_alone = ended_alone
-        """Like `_ended`, for the only running attempt: its task may write the append itself."""
-        self._broken = broken
         self.patience = Backoff()
-        self._observer = observer
-        self._stage = tools.stage
+        self._observer = driver.observer
+        self._stage = settings.stage
 
     @property
     def idle(self) -> bool:
@@ -151,7 +136,7 @@ class Attempts:
             attempt.asked = self._clock.now() + round(wait * 1_000_000)
         if effect.due is not None and wait:
             attempt.timer = self._clock.call_at(effect.due, self._fall_due, attempt, effect.due)
-        elif self._queue or self._held or not self._free or not self._beating.leases.fresh():
+        elif self._queue or self._held or not self._free or not self._keeper.leases.fresh():
             self._enqueue(attempt)
         else:
             self._begin(attempt)
@@ -184,7 +169,7 @@ class Attempts:
 
     def _cancelled(self, live: Live, activity_id: str, *, unknown: bool) -> None:
         live.goes_on_without(activity_id)
-        self._ended(live, ActivityCancelled(at=self._clock.now(), id=activity_id, unknown=unknown), None)
+        self._driver.ended(live, ActivityCancelled(at=self._clock.now(), id=activity_id, unknown=unknown), None)
 
     def drop(self, live: Live) -> None:
         """Stop every attempt of this instance. None of them reports its end."""
@@ -248,7 +233,7 @@ class Attempts:
                 waiting.append(attempt)
                 continue
             # An attempt that waited for a slot starts only while this worker's lease is known to hold.
-            if not self._beating.leases.fresh():
+            if not self._keeper.leases.fresh():
                 waiting.append(attempt)
                 break
             attempt.queued = _longer_than_a_moment(time.monotonic() - attempt.waits_since)
@@ -330,9 +315,9 @@ class Attempts:
             if attempt.port is not None:
                 attempt.port.ended = True
             if self._free == self._limit and task is not None and not task.cancelling():
-                await self._ended_alone(live, event, attempt.port)
+                await self._driver.ended_alone(live, event, attempt.port)
             else:
-                self._ended(live, event, attempt.port)
+                self._driver.ended(live, event, attempt.port)
         except Exception as error:  # noqa: BLE001 - any error is reported, so that no run waits forever
             await self._cannot_tell(attempt, error)
 
@@ -345,7 +330,7 @@ class Attempts:
         )  # fmt: skip
         await attempt.give_up()
         if live.attempts.get(attempt.id) is attempt:
-            self._broken(live, error)
+            self._driver.reports.broken(live, error)
 
     def _plain_call(self, attempt: Attempt) -> Awaitable[Any] | None:
         """The call of its function, if the attempt only has to await it; otherwise None."""

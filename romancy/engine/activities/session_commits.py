@@ -11,10 +11,9 @@ from romancy.serialization import describe_exception
 from romancy.storage.records import Append, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from romancy.core import Input
     from romancy.engine.activities.port import Port
+    from romancy.engine.incarnation import Incarnation
     from romancy.engine.log_writer import LogWriter
     from romancy.storage.protocol import Store
     from romancy.storage.records import History
@@ -34,8 +33,7 @@ async def commit_session(
     event: Input,
     *,
     worker: str,
-    nonce: Callable[[], str],
-    future: Callable[[], asyncio.Future[Outcome]],
+    incarnation: Incarnation,
 ) -> Verdict:
     """The outcome of the append; or None, and the input that the run gets instead of `event` (None: try again).
 
@@ -47,7 +45,7 @@ async def commit_session(
     try:
         return await session.commit(item, worker=worker), None
     except OutcomeUnknownError:
-        return await _settle(store, writer, item, event, nonce=nonce, future=future), None
+        return await _settle(store, writer, item, event, incarnation), None
     except StorageUnavailableError:
         return None, None
     except CodecError as error:
@@ -60,21 +58,14 @@ async def commit_session(
 
 
 async def _settle(
-    store: Store,
-    writer: LogWriter,
-    item: Append,
-    event: Input,
-    *,
-    nonce: Callable[[], str],
-    future: Callable[[], asyncio.Future[Outcome]],
+    store: Store, writer: LogWriter, item: Append, event: Input, incarnation: Incarnation
 ) -> Outcome | None:
     body = encode_commit([OwnerChanged(at=event.at)])
+    nonce = incarnation.nonce()
     tombstone = Append(
-        instance_id=item.instance_id, life=item.life, seq=item.seq, writer=nonce(), body=body, after=item.after
+        instance_id=item.instance_id, life=item.life, seq=item.seq, writer=nonce, body=body, after=item.after
     )
-    answer = future()
-    writer.submit(tombstone, answer.set_result)
-    outcome = await answer
+    outcome = await writer.outcome_of(tombstone)
     if outcome is not Outcome.TAKEN:
         return None if outcome is Outcome.ACCEPTED else outcome
     history = await _read(store, item)

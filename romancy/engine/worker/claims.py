@@ -12,11 +12,13 @@ from romancy.errors import StorageUnavailableError
 from romancy.storage.records import ClaimRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from romancy.engine.clock import DatabaseClock, Timer
+    from romancy.engine.clock import DatabaseClock
     from romancy.engine.driver import Driver
     from romancy.engine.worker.intake import Intake
+    from romancy.engine.worker.lease_keeper import LeaseKeeper
+    from romancy.engine.worker.next_claim import NextClaim
     from romancy.engine.worker.quarantine import Quarantine
     from romancy.storage.protocol import Store
 
@@ -33,7 +35,6 @@ _PAUSE_WHEN_BUSY: Final = 0.25
 _IN_VAIN: Final = 0.05
 _ENOUGH: Final = 25
 _PAUSE_PER_LIVE: Final = 0.0001
-_PAUSE: Final = 0.5
 _ECHO: Final = 0.25
 _SWEEP_EVERY: Final = 30.0
 _ENDS_REMEMBERED: Final = 10_000
@@ -42,7 +43,7 @@ _ENDS_REMEMBERED: Final = 10_000
 class Claiming:
     """Claims when there may be work, and at the latest when something known falls due."""
 
-    def __init__(  # noqa: PLR0913 - the other parts of a worker
+    def __init__(
         self,
         store: Store,
         clock: DatabaseClock,
@@ -50,21 +51,17 @@ class Claiming:
         intake: Intake,
         quarantine: Quarantine,
         *,
-        token: Callable[[], str],
-        fresh: Callable[[], bool],
+        keeper: LeaseKeeper,
+        next_claim: NextClaim,
         codes: Mapping[str, str],
-        has_peers: Callable[[], bool],
         max_live: int,
-        swept: Callable[[], None],
     ) -> None:
-        """`swept` is called when a claim has swept."""
         self._store = store
         self._clock = clock
         self._driver = driver
-        self._token = token
-        self._fresh = fresh
+        self._keeper = keeper
+        self._next = next_claim
         self._codes = dict(codes)
-        self._has_peers = has_peers
         self._max_live = max_live
         self._leaves_work_until = 0.0
         self._in_vain_until = 0.0
@@ -74,17 +71,9 @@ class Claiming:
         """Whether the reaction to news was postponed until there is less work at hand."""
         self.intake = intake
         self._quarantine = quarantine
-        self._tell_swept = swept
-        self._look = asyncio.Event()
-        self._recover = False
         self._swept = -_SWEEP_EVERY
         self._claims = False
         """Whether a claim is under way."""
-        self._due_look: Timer | None = None
-        """The claim planned for the time when the first resting instance falls due."""
-        self._next_look: asyncio.Handle | None = None
-        self._next_look_at = 0.0
-        """By the event loop's clock. Not read from the handle: uvloop's has no `when()` if the delay is nearly zero."""
         self._ended_here: dict[str, None] = {}
         self._only_mail = False
         self._stopping = False
@@ -92,17 +81,19 @@ class Claiming:
 
     def look(self) -> None:
         """Claim soon: there may be work."""
-        self._look.set()
+        self._next.look()
 
     @property
     def at_rest(self) -> bool:
         """Whether no claim is under way or about to be made."""
-        return not (self._claims or self._look.is_set())
+        return not (self._claims or self._next.is_wanted)
 
     def look_for_own(self) -> None:
         """Soon claim with a request for everything this worker owns: an earlier answer may have been lost."""
-        self._recover = True
-        self._look_in(_PAUSE)
+        self._next.look_for_own()
+
+    def _has_peers(self) -> bool:
+        return self._keeper.leases.has_peers()
 
     def notice(self, changed: frozenset[str] | None) -> None:
         """React to changes of these instances (None: of any). Those that ended here are usually no news.
@@ -114,14 +105,14 @@ class Claiming:
             if changed:
                 # Most likely these are this worker's own changes. But a caller may have retried an instance, or reused
                 # its id.
-                self._look_in(_ECHO)
+                self._next.look_in(_ECHO)
         elif changed is not None and not changed.isdisjoint(self._driver.live):
             self.look()
         elif self._has_enough():
             self._postponed = True
-            self._look_in(_PAUSE_WHEN_BUSY)
+            self._next.look_in(_PAUSE_WHEN_BUSY)
         elif self._has_peers():
-            self._look_in(max(0.0, self._in_vain_until - asyncio.get_running_loop().time()))
+            self._next.look_in(max(0.0, self._in_vain_until - asyncio.get_running_loop().time()))
         else:
             self.look()
 
@@ -139,17 +130,13 @@ class Claiming:
     async def run(self) -> None:
         """Claim until stopped or cancelled."""
         while True:
-            await self._look.wait()
-            self._look.clear()
+            await self._next.wanted()
             self._postponed = False
             if self._stopping:
                 self._stopped.set()
                 return
-            for planned in (self._next_look, self._due_look):
-                if planned is not None:
-                    planned.cancel()
-            self._next_look = self._due_look = None
-            if not self._fresh():
+            self._next.forget_plans()
+            if not self._keeper.leases.fresh():
                 continue  # the next successful heartbeat claims again
             self._claims = True
             try:
@@ -184,28 +171,27 @@ class Claiming:
     async def _claim(self) -> None:
         now = asyncio.get_running_loop().time()
         limit = self._claim_limit(now)
-        sweep = now - self._swept >= _SWEEP_EVERY
+        sweep, recover = now - self._swept >= _SWEEP_EVERY, self._next.take_own()
         request = ClaimRequest(
-            worker=self._token(),
+            worker=self._keeper.leases.token,
             codes=self._codes,
             limit=limit,
             sweep=sweep,
-            recover=self._recover,
+            recover=recover,
             known=self.intake.known(),
             kept=self.intake.kept(),
         )
-        before = self.intake.standing() if self._recover else {}
-        self._recover = False
+        before = self.intake.standing() if recover else {}
         self._driver.used.forget()
         work = await self._store.claim(request)
-        if request.recover:
+        if recover:
             # This worker may have written to its own instances since the store read them: read their logs again.
             work.claimed[:] = [replace(claimed, log=()) for claimed in work.claimed]
             self.intake.drop_lost(work, before)
         self._clock.observe(work.now)  # the store decided by this clock what is due; it may have jumped
         if sweep:
             self._swept = now
-            self._tell_swept()
+            self._driver.dispatcher.sweep()
         if limit and not work.claimed and not work.mail:
             self._in_vain_until = now + _IN_VAIN
         if await self.intake.take_in(work):
@@ -213,13 +199,13 @@ class Claiming:
         elif len(work.claimed) >= limit > 0:
             self._plan_next()
         elif not limit and now < self._leaves_work_until:
-            self._look_in(self._leaves_work_until - now)
-        self._look_in(_SWEEP_EVERY)
+            self._next.look_in(self._leaves_work_until - now)
+        self._next.look_in(_SWEEP_EVERY)
         if work.next_due is not None and self._clock.seconds_until(work.next_due):
-            self._due_look = self._clock.call_at(work.next_due, self.look)
+            self._next.look_at(work.next_due, self._clock)
         elif work.next_due is not None:
             # The instance is due but was not claimed: another worker is about to take it, or there is no room here.
-            self._look_in(_SOON if limit else _PAUSE_WHEN_BUSY)
+            self._next.look_in(_SOON if limit else _PAUSE_WHEN_BUSY)
 
     def _claim_limit(self, now: float) -> int:
         """The number of instances to claim: all that there is room for, or with peers those that can run at once.
@@ -254,18 +240,8 @@ class Claiming:
         self._leaves_work_until = asyncio.get_running_loop().time() + min(pause, _PAUSE_WHEN_BUSY)
         if attempts.spare <= 0:
             attempts.call_when_relieved(self._slots_are_free)
-        self._look_in(min(pause, _PAUSE_WHEN_BUSY))
+        self._next.look_in(min(pause, _PAUSE_WHEN_BUSY))
 
     def _slots_are_free(self) -> None:
         self._leaves_work_until = 0.0
         self.look()
-
-    def _look_in(self, seconds: float) -> None:
-        """Claim in `seconds` at the latest. An earlier planned claim stays."""
-        loop = asyncio.get_running_loop()
-        at = loop.time() + seconds
-        if self._next_look is not None:
-            if self._next_look_at <= at:
-                return
-            self._next_look.cancel()
-        self._next_look, self._next_look_at = loop.call_later(seconds, self.look), at

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from romancy.engine.instance import Live
     from romancy.engine.pending_append import Given
     from romancy.engine.post import Mail
+    from romancy.engine.worker.next_claim import NextClaim
     from romancy.engine.worker.quarantine import Quarantine
     from romancy.engine.worker.recovery import Recovery
     from romancy.storage.records import Claimed, Mailbox, Work
@@ -40,12 +41,19 @@ class Intake:
     """The instances that this worker has claimed and not taken up yet, and the mail that came with them."""
 
     def __init__(
-        self, driver: Driver, recovery: Recovery, quarantine: Quarantine, *, starting: AbstractSet[str]
+        self,
+        driver: Driver,
+        recovery: Recovery,
+        quarantine: Quarantine,
+        next_claim: NextClaim,
+        *,
+        starting: AbstractSet[str],
     ) -> None:
         """`starting` holds the instances whose start is in flight. A claim's answer may contain them."""
         self._driver = driver
         self._recovery = recovery
         self._quarantine = quarantine
+        self._next_claim = next_claim
         self._after_mail: dict[str, tuple[Claimed, Sequence[Given], Sequence[Mail]]] = {}
         self._told: dict[str, tuple[Live, int]] = {}
         """The mailbox counter up to which each instance got its mail, as long as that very `Live` is loaded."""
@@ -139,7 +147,7 @@ class Intake:
                 self._unread[claimed.instance_id] = claimed
             elif mine is None or mine.life != claimed.life or claimed.head > mine.head:
                 # Claimed between our own commit and its acknowledgement: ask again after it.
-                self._recovery.look_for_own()
+                self._next_claim.look_for_own()
 
     def _hand_out(self, work: Work, mail: dict[str, Mailbox]) -> bool:
         """Give each instance its mail. Returns True if some mailboxes lack mail; these are ignored."""
@@ -174,7 +182,7 @@ class Intake:
                 return
         except StorageUnavailableError as error:
             logger.warning("instance %s: cannot be read: %s", claimed.instance_id, error, extra=about(claimed))
-            self._recovery.look_for_own()
+            self._next_claim.look_for_own()
             return
         except StorageError as error:
             logger.warning("instance %s: %s", claimed.instance_id, error, extra=about(claimed))

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from romancy._logs import get_logger
 from romancy.engine.decide import owner_changed
 from romancy.errors import DatabaseReplacedError, StorageUnavailableError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from romancy.engine.clock import DatabaseClock
+    from romancy.engine.incarnation import Incarnation
     from romancy.engine.worker.lease import Excluding, Leases
+    from romancy.engine.worker.next_claim import NextClaim
     from romancy.errors import RomancyError
     from romancy.storage.protocol import Store
 
-__all__ = ["LeaseKeeper"]
+__all__ = ["LeaseHolder", "LeaseKeeper"]
 
 logger = get_logger("romancy.engine")
 
@@ -25,34 +24,49 @@ _LOOK_FOR_CORPSES_EVERY: Final = 1.0
 _A_LITTLE: Final = 0.01
 
 
+class LeaseHolder(Protocol):
+    """The worker whose lease is kept, and what it is told about its lease."""
+
+    def new_leases(self) -> Leases:
+        """The leases of a new incarnation."""
+        ...
+
+    def lease_renewed(self) -> None:
+        """A heartbeat was answered."""
+        ...
+
+    def lease_lapsed(self) -> None:
+        """No heartbeat was answered for a whole lease. Others may continue the instances of this worker."""
+        ...
+
+    def declared_dead(self) -> None:
+        """Others have declared this incarnation dead. A new one follows."""
+        ...
+
+    def reborn(self) -> None:
+        """After a lapse or a death, a heartbeat was answered again."""
+        ...
+
+    def gave_up(self, reason: RomancyError) -> None:
+        """This worker must stop for good."""
+        ...
+
+
 class LeaseKeeper:
-    """Renews the lease of one worker in time. A new incarnation gets new leases from `incarnate`."""
+    """Renews the lease of one worker in time."""
 
     def __init__(
         self,
         store: Store,
-        clock: DatabaseClock,
-        *,
-        incarnate: Callable[[], Leases],
-        nonce: Callable[[], str],
-        alive: Callable[[], None],
-        lapsed: Callable[[], None],
-        dead: Callable[[], None],
-        reborn: Callable[[], None],
-        freed: Callable[[], None],
-        failed: Callable[[RomancyError], None],
+        incarnation: Incarnation,
+        next_claim: NextClaim,
+        holder: LeaseHolder,
     ) -> None:
         self._store = store
-        self._clock = clock
-        self._incarnate = incarnate
-        self._nonce = nonce
-        self._alive = alive
-        self._lapsed = lapsed
-        self._dead = dead
-        self._reborn = reborn
-        self._freed = freed
-        self._failed = failed
-        self.leases = incarnate()
+        self._incarnation = incarnation
+        self._next_claim = next_claim
+        self._holder = holder
+        self.leases = holder.new_leases()
         self._given_up = False
         self._has_lapsed = False
         self._stopped = False
@@ -86,7 +100,7 @@ class LeaseKeeper:
                 silent = self.leases.interval
             except DatabaseReplacedError as error:
                 self._given_up = True
-                self._failed(error)
+                self._holder.gave_up(error)
             except Exception:
                 logger.exception("no heartbeat")
 
@@ -119,27 +133,27 @@ class LeaseKeeper:
             self._expiry = asyncio.get_running_loop().call_later(left + _A_LITTLE, self.watch)
         elif not self._has_lapsed:
             self._has_lapsed = True
-            self._lapsed()
+            self._holder.lease_lapsed()
 
     async def _renew(self) -> None:
         """Send a heartbeat, and take over from dead workers."""
         self.watch()
         if not await self.leases.renew():
-            self._dead()
-            self.leases = self._incarnate()
+            self._holder.declared_dead()
+            self.leases = self._holder.new_leases()
             await self.leases.renew()
             self._has_lapsed = True
         if self._has_lapsed:
             self._has_lapsed = False
             self.watch()
-            self._reborn()
+            self._holder.reborn()
         rival = self._rival()
         if rival is not None:
             self._given_up = True
-            self._failed(rival)
+            self._holder.gave_up(rival)
             await self.leases.renew(leaving=True)
             return
-        self._alive()
+        self._holder.lease_renewed()
         await self._take_over()
 
     def _rival(self) -> UsageError | None:
@@ -153,11 +167,11 @@ class LeaseKeeper:
 
     async def _take_over(self) -> None:
         for peer in self.leases.lost():
-            body = owner_changed(self._clock.now(), self.leases.token, "")
+            body = owner_changed(self._incarnation.clock.now(), self.leases.token, "")
             while True:
-                answer = await self._store.takeover(self.leases.token, peer, body, self._nonce())
+                answer = await self._store.takeover(self.leases.token, peer, body, self._incarnation.nonce())
                 if answer.moved:
                     logger.info("took over %d instances of worker %s", len(answer.moved), peer.worker_id)
                 if answer.refused or not answer.left or not answer.moved:
                     break
-            self._freed()
+            self._next_claim.look()

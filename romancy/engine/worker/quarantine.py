@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from romancy.core import LogEvent
     from romancy.engine.driver import Driver
     from romancy.engine.instance import Live
+    from romancy.engine.worker.lease_keeper import LeaseKeeper
+    from romancy.engine.worker.next_claim import NextClaim
     from romancy.engine.worker.recovery import Recovery
     from romancy.storage.protocol import Store
     from romancy.storage.records import Claimed, Mailbox
@@ -121,21 +123,19 @@ class Quarantine:
         store: Store,
         driver: Driver,
         recovery: Recovery,
+        keeper: LeaseKeeper,
+        next_claim: NextClaim,
         *,
-        nonce: Callable[[], str],
-        token: Callable[[], str],
         patience: float,
-        done: Callable[[], None],
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._driver = driver
         self._recovery = recovery
-        self._nonce = nonce
-        self._token = token
+        self._keeper = keeper
+        self._next_claim = next_claim
         self._patience = patience
-        self._done = done
         self._pause = pause
         self._clock = clock
         self._since = clock()
@@ -196,8 +196,8 @@ class Quarantine:
                     if self._is_held(claimed):
                         del self._suspects[claimed.instance_id]
                     self._let_all_go_on()
-                self._done()  # claims may continue after the trial
-            self._done()
+                self._next_claim.look()  # claims may continue after the trial
+            self._next_claim.look()
 
     def _alive_before(self, suspect: tuple[Claimed, Mailbox | None, Evidence]) -> float:
         return suspect[2].alive_before(self._patience)
@@ -270,11 +270,12 @@ class Quarantine:
 
     async def _begin(self, claimed: Claimed, box: Mailbox | None) -> Live | None:
         """Append the beginning of the trial and take the instance up. None if it is not loaded or has moved already."""
-        self._tried_by.add(self._token())
-        mark = owner_changed(self._driver.clock.now(), self._token(), "", alone=True)
-        nonce = self._nonce()
+        token = self._keeper.leases.token
+        self._tried_by.add(token)
+        mark = owner_changed(self._driver.clock.now(), token, "", alone=True)
+        nonce = self._driver.incarnation.nonce()
         if await self._write(claimed, nonce, mark) is not Outcome.ACCEPTED:
-            self._recovery.look_for_own()
+            self._next_claim.look_for_own()
             return None
         marked = msgspec.structs.replace(claimed, head=claimed.head + 1, head_writer=nonce)
         await self._recovery.take_up(marked, (), box)
@@ -309,12 +310,6 @@ class Quarantine:
         live.call_when_moved(None)
 
     async def _write(self, claimed: Claimed, nonce: str, body: bytes) -> Outcome:
-        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-
-        def tell(outcome: Outcome) -> None:
-            if not answer.done():
-                answer.set_result(outcome)
-
         item = Append(
             instance_id=claimed.instance_id,
             life=claimed.life,
@@ -323,5 +318,4 @@ class Quarantine:
             body=body,
             after=claimed.head_writer,
         )
-        self._driver.writer.submit(item, tell)
-        return await answer
+        return await self._driver.writer.outcome_of(item)

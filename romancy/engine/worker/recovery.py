@@ -6,6 +6,7 @@ stays owned, and comes back with the next claim that asks for everything this wo
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
     from romancy.core import Misfit
     from romancy.engine.driver import Driver
     from romancy.engine.instance import Live
-    from romancy.engine.observer import Observer
     from romancy.engine.pending_append import Given
     from romancy.engine.post import Mail
+    from romancy.engine.worker.next_claim import NextClaim
     from romancy.engine.worker.resting import Resting
     from romancy.storage.protocol import Store
     from romancy.storage.records import Mailbox
@@ -85,25 +86,17 @@ class Recovery:
         self,
         store: Store,
         driver: Driver,
-        *,
-        nonce: Callable[[], str],
-        look_for_own: Callable[[], None],
-        parked: Callable[[str, int, None], None],
         resting: Resting,
-        observer: Observer | None = None,
+        next_claim: NextClaim,
+        *,
+        parked: Callable[[str, int, None], None],
     ) -> None:
-        """`look_for_own` lets the next claim ask for everything this worker owns. `parked` gets parked ones."""
+        """`parked` is told each instance that was parked."""
         self._store = store
         self._driver = driver
-        self._nonce = nonce
-        self._recover = look_for_own
-        self._tell_parked = parked
         self._resting = resting
-        self._observer = observer
-
-    def look_for_own(self) -> None:
-        """Let the next claim ask for everything this worker owns, to bring this instance again."""
-        self._recover()
+        self._next_claim = next_claim
+        self._tell_parked = parked
 
     async def take_up(
         self,
@@ -124,7 +117,7 @@ class Recovery:
                 live, given_up = await self._load(claimed, box)
         except InstanceNotFoundError:
             logger.info("instance %s was removed", claimed.instance_id, extra=about(claimed))
-            self._recover()  # the id may have a new life, which was dropped in favour of this one
+            self._next_claim.look_for_own()  # the id may have a new life, which was dropped in favour of this one
         except HistoryCorruptError as error:
             logger.error("%s", error, extra=about(claimed))  # noqa: TRY400 - no traceback
             self.park(replace(claimed, head_writer=None), str(error))  # perhaps its predecessor is missing
@@ -133,7 +126,7 @@ class Recovery:
             self.park(claimed, str(error), error.misfit if isinstance(error, DivergedError) else None)
         except StorageUnavailableError as error:
             logger.warning("instance %s: cannot be read: %s", claimed.instance_id, error, extra=about(claimed))
-            self._recover()
+            self._next_claim.look_for_own()
         except Exception as error:
             logger.exception(
                 "instance %s: unexpected error during replay; the instance is parked",
@@ -187,12 +180,12 @@ class Recovery:
             instance_id=claimed.instance_id,
             life=claimed.life,
             seq=claimed.head + 1,
-            writer=self._nonce(),
+            writer=self._driver.incarnation.nonce(),
             body=owner_changed(self._driver.clock.now(), "", code, misfit=misfit),
             after=claimed.head_writer,
             change=Change(status=Status.STUCK, seen=claimed.seen, release=True, refused_by=code, error=short(reason)),
         )
-        self._driver.writer.submit(item, lambda outcome: self._parked(claimed, reason, outcome))
+        self._driver.writer.submit(item, functools.partial(self._parked, claimed, reason))
 
     def _parked(self, claimed: Claimed, reason: str, outcome: Outcome) -> None:
         if outcome is Outcome.ENDED:
@@ -204,9 +197,9 @@ class Recovery:
                 outcome,
                 extra=about(claimed),
             )
-            self._recover()
+            self._next_claim.look_for_own()
             return
         say_stuck(claimed, reason)
         self._tell_parked(claimed.instance_id, claimed.life, None)
-        if self._observer is not None:
-            self._observer.parked(claimed.instance_id, claimed.workflow_name, reason)
+        if self._driver.observer is not None:
+            self._driver.observer.parked(claimed.instance_id, claimed.workflow_name, reason)

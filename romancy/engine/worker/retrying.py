@@ -20,6 +20,7 @@ from romancy.core import (
     WorkflowStarted,
     encode_commit,
 )
+from romancy.engine.first_drive import start_of_child
 from romancy.engine.messages import NO_RESULT, CancelMessage, ChildEnded, encode_message
 from romancy.engine.slot import GONE
 from romancy.engine.worker.replay import rows
@@ -30,12 +31,12 @@ from romancy.status import Status
 from romancy.storage.records import Append, Change, Delivery, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-    from typing import Any
-
     from romancy.core import StartChild
     from romancy.engine.driver import Driver
     from romancy.engine.instance import Live
+    from romancy.engine.worker.lease_keeper import LeaseKeeper
+    from romancy.engine.worker.next_claim import NextClaim
+    from romancy.engine.worker.tasks import Tasks
     from romancy.storage.protocol import Store
     from romancy.storage.records import Delivered, History, InstanceRow, LogRow
 
@@ -133,37 +134,34 @@ class Revivals:
     def __init__(
         self,
         store: Store,
-        driver: Driver,
-        *,
-        token: Callable[[], str],
-        spawn: Callable[[Coroutine[Any, Any, None]], None],
-        look: Callable[[], None],
+        keeper: LeaseKeeper,
+        tasks: Tasks,
+        next_claim: NextClaim,
     ) -> None:
         self._store = store
-        self._driver = driver
-        self._token = token
-        self._spawn = spawn
-        self._look = look
+        self._keeper = keeper
+        self._tasks = tasks
+        self._next_claim = next_claim
 
-    def begin(self, live: Live, child: StartChild) -> None:
+    def begin(self, driver: Driver, live: Live, child: StartChild) -> None:
         """Retry the child, or tell its parent why that is impossible. Until then, the parent stays loaded."""
         live.revives(child.child_id)
-        self._spawn(self._bring_back(live, child))
+        self._tasks.spawn(self._bring_back(driver, live, child))
 
-    async def _bring_back(self, live: Live, child: StartChild) -> None:
+    async def _bring_back(self, driver: Driver, live: Live, child: StartChild) -> None:
         try:
-            await self._until_done(live, child)
+            await self._until_done(driver, live, child)
         finally:
             live.has_revived(child.child_id)
-        if live.slot is not GONE and self._driver.live.get(live.instance_id) is live:
-            self._driver.rest(live)
-        self._look()
+        if live.slot is not GONE and driver.live.get(live.instance_id) is live:
+            driver.rest(live)
+        self._next_claim.look()
 
-    async def _until_done(self, live: Live, child: StartChild) -> None:
+    async def _until_done(self, driver: Driver, live: Live, child: StartChild) -> None:
         pause = _PAUSE
         while live.slot is not GONE:
             try:
-                if await self._try(live, child):
+                if await self._try(driver, live, child):
                     return
             except InstanceNotFoundError:
                 pass  # it was purged just now
@@ -173,21 +171,18 @@ class Revivals:
                     live.instance_id, child.instance_id, pause, error, extra=about(live),
                 )  # fmt: skip
             except (StorageError, UsageError) as error:
-                self._refuse(live, child, error)
+                _refuse(driver, live, child, error)
                 return
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _refuse(self, live: Live, child: StartChild, error: Exception) -> None:
-        if live.slot is not GONE:
-            now = max(self._driver.clock.now(), live.run.last_time)
-            self._driver.feed(live, ChildFailed(at=now, id=child.child_id, error=describe_exception(error)))
-
-    async def _try(self, live: Live, child: StartChild) -> bool:
+    async def _try(self, driver: Driver, live: Live, child: StartChild) -> bool:
         """Try once. Returns False if the child has changed meanwhile and must be read again."""
         found = await self._store.read(child.instance_id, limit=1)
         if found is None:
-            (outcome,) = await self._store.commit([self._driver.start_of_child(live, child)], worker=self._token())
+            (outcome,) = await self._store.commit(
+                [start_of_child(driver.registry, driver.incarnation, live, child)], worker=self._keeper.leases.token
+            )
             return outcome is Outcome.ACCEPTED or outcome is Outcome.DEAD
         row = found.instance
         if not is_child_of(found, live.instance_id, live.life):
@@ -205,9 +200,9 @@ class Revivals:
                 name = f"end-{child.by}-{child.child_id}"
                 await self._deliver(live.instance_id, name, _end_of(live, child, recall))
                 return True
-            now = self._driver.clock.now()
+            now = driver.clock.now()
             item = await opening_of_retry(self._store, row, recall, last, now=now, unsure=child.unsure, by=child.by)
-            (outcome,) = await self._store.commit([item], worker=self._token())
+            (outcome,) = await self._store.commit([item], worker=self._keeper.leases.token)
             if outcome is Outcome.DEAD:
                 return True  # the worker that takes the parent over retries the child
             if outcome is not Outcome.ACCEPTED:
@@ -223,6 +218,12 @@ class Revivals:
         delivery = Delivery(instance_id=instance_id, delivery_id=delivery_id, body=encode_message(message))
         (answer,) = await self._store.deliver([delivery])
         return answer
+
+
+def _refuse(driver: Driver, live: Live, child: StartChild, error: Exception) -> None:
+    if live.slot is not GONE:
+        now = max(driver.clock.now(), live.run.last_time)
+        driver.feed(live, ChildFailed(at=now, id=child.child_id, error=describe_exception(error)))
 
 
 def _end_of(live: Live, child: StartChild, recall: Recall) -> ChildEnded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from msgspec import Raw
@@ -9,17 +10,14 @@ from msgspec import Raw
 from romancy._logs import speaking
 from romancy.engine.decide import new_life, start_of
 from romancy.engine.first_drive import begin as first_drive
-from romancy.engine.pending_append import PendingAppend
 from romancy.engine.worker.replay import resumption
 from romancy.storage.records import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from romancy.core import Activation
     from romancy.engine.driver import Driver
     from romancy.engine.first_drive import Begun
-    from romancy.engine.instance import Live
     from romancy.engine.settings import Settings
     from romancy.engine.worker.lease_keeper import LeaseKeeper
     from romancy.workflow import Workflow
@@ -34,18 +32,13 @@ class Starts:
         self,
         driver: Driver,
         settings: Settings,
-        *,
-        beating: LeaseKeeper,
-        nonce: Callable[[], str],
-        finished: Callable[[Live, Activation], None],
+        keeper: LeaseKeeper,
     ) -> None:
         self._driver = driver
         self._clock = driver.clock
         self._writer = driver.writer
         self._settings = settings
-        self._beating = beating
-        self._nonce = nonce
-        self._finished = finished
+        self._keeper = keeper
         self.under_way: set[str] = set()
         """Instances whose start is in flight: a claim's answer may contain them before the start is acknowledged."""
 
@@ -61,7 +54,13 @@ class Starts:
         now, life = self._clock.now(), new_life()
         if delay or self._has_enough():
             item = start_of(
-                definition, input, instance_id=instance_id, life=life, writer=self._nonce(), now=now, delay=delay
+                definition,
+                input,
+                instance_id=instance_id,
+                life=life,
+                writer=self._driver.incarnation.nonce(),
+                now=now,
+                delay=delay,
             )
             self._writer.submit(item, done)
             return
@@ -71,29 +70,29 @@ class Starts:
                 input,
                 instance_id=instance_id,
                 life=life,
-                nonce=self._nonce(),
+                nonce=self._driver.incarnation.nonce(),
                 now=now,
-                owner=self._beating.leases.token,
+                owner=self._keeper.leases.token,
             )
         self.under_way.add(instance_id)
-        self._writer.submit(begun.start, lambda outcome: self._begun(begun, outcome, done))
+        self._writer.submit(begun.start, functools.partial(self._begun, begun, done))
 
     def _has_enough(self) -> bool:
         """Whether to leave one more instance to others, or in the database until there is room for it."""
         begun = len(self.under_way)
         if len(self._driver.live) + begun >= self._settings.max_live or self._driver.admission.only is not None:
             return True
-        return self._driver.attempts.spare <= begun and self._beating.leases.has_peers()
+        return self._driver.attempts.spare <= begun and self._keeper.leases.has_peers()
 
-    def _begun(self, begun: Begun, outcome: Outcome, done: Callable[[Outcome], None]) -> None:
+    def _begun(self, begun: Begun, done: Callable[[Outcome], None], outcome: Outcome) -> None:
         live = begun.live
         self.under_way.discard(live.instance_id)
-        if outcome is Outcome.DEAD and begun.start.owner != self._beating.leases.token:
+        if outcome is Outcome.DEAD and begun.start.owner != self._keeper.leases.token:
             live.run.close()
             self.begin(live.definition, Raw(begun.start.input), live.instance_id, 0, done)
             return
         done(outcome)
-        if outcome is not Outcome.ACCEPTED or begun.start.owner not in (None, self._beating.leases.token):
+        if outcome is not Outcome.ACCEPTED or begun.start.owner not in (None, self._keeper.leases.token):
             live.run.close()
             return
         live.written(begun.start)
@@ -103,8 +102,6 @@ class Starts:
         elif begun.start.owner is None:
             if self._driver.observer is not None:
                 self._driver.observer.committed(live, begun.activation)
-            self._finished(live, begun.activation)
+            self._driver.reports.finished(live, begun.activation)
         else:
-            self._driver.live[live.instance_id] = live
-            live.take_slot()
-            self._driver.settle(PendingAppend(live, begun.start, begun.activation, ()), outcome)
+            self._driver.take_in_new(live, begun.start, begun.activation)

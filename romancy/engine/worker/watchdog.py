@@ -22,7 +22,7 @@ from romancy.errors import StorageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from romancy.engine.worker.lease import Leases
+    from romancy.engine.worker.lease_keeper import LeaseKeeper
     from romancy.storage.protocol import Store
 
 __all__ = ["SecondHeartbeat", "Watchdog", "watching"]
@@ -35,9 +35,9 @@ _LEASES_BLOCKED: Final = 10
 class SecondHeartbeat:
     """Sends heartbeats for a worker whose event loop is blocked, on a loop and a store of its own."""
 
-    def __init__(self, another: Callable[[], Store], leases: Callable[[], Leases], lease: float) -> None:
+    def __init__(self, another: Callable[[], Store], keeper: LeaseKeeper, lease: float) -> None:
         self._another = another
-        self._leases = leases
+        self._keeper = keeper
         self._lease = lease
 
     @property
@@ -53,7 +53,7 @@ class SecondHeartbeat:
             logger.exception("no heartbeat for a blocked event loop")
 
     async def _beat(self, answered: threading.Event) -> None:
-        leases, until = self._leases(), time.monotonic() + _LEASES_BLOCKED * self._lease
+        leases, until = self._keeper.leases, time.monotonic() + _LEASES_BLOCKED * self._lease
         store = self._another()
         await store.open(migrate=False)
         try:
@@ -72,12 +72,12 @@ class SecondHeartbeat:
 
 
 def watching(
-    patience: float | None, another: Callable[[], Store] | None, leases: Callable[[], Leases], lease: float
+    patience: float | None, another: Callable[[], Store] | None, keeper: LeaseKeeper, lease: float
 ) -> Watchdog | None:
     """A started watchdog; None without `patience`. Without `another` store it sends no heartbeats."""
     if patience is None:
         return None
-    watchdog = Watchdog(patience, None if another is None else SecondHeartbeat(another, leases, lease))
+    watchdog = Watchdog(patience, None if another is None else SecondHeartbeat(another, keeper, lease))
     watchdog.start()
     return watchdog
 

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from typing import TYPE_CHECKING, Final
 
 from romancy._logs import about, get_logger, hush, speaking, unhush
-from romancy.engine.activities.attempt import Tools
-from romancy.engine.activities.runner import Attempts
 from romancy.engine.activities.session_commits import commit_session
-from romancy.engine.append_slots import Slots
 from romancy.engine.channels import Joining
 from romancy.engine.clock import DatabaseClock
 from romancy.engine.driver import Driver
@@ -19,12 +15,12 @@ from romancy.engine.log_lines import say_end, say_refused, say_stuck
 from romancy.engine.log_writer import LogWriter
 from romancy.engine.observer import Observer
 from romancy.engine.slot import GONE
-from romancy.engine.timers import Timers
 from romancy.engine.worker.claims import Claiming
 from romancy.engine.worker.intake import Intake
 from romancy.engine.worker.known_workflows import names_told
 from romancy.engine.worker.lease import Leases
 from romancy.engine.worker.lease_keeper import LeaseKeeper
+from romancy.engine.worker.next_claim import NextClaim
 from romancy.engine.worker.quarantine import Quarantine
 from romancy.engine.worker.recovery import Recovery, claimed_again
 from romancy.engine.worker.resting import Resting
@@ -39,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
     from typing import Any
 
-    from romancy.core import Activation, JoinChannel, StartChild
+    from romancy.core import Activation
     from romancy.depends import Dependencies
     from romancy.engine.activities.port import Port
     from romancy.engine.dispatcher import Dispatcher
@@ -55,13 +51,16 @@ __all__ = ["Worker"]
 
 logger = get_logger("romancy.engine")
 
-_AT_ONCE: Final = 100
 _LONGEST_GOODBYE: Final = 5.0
 _A_MOMENT: Final = 0.01
 
 
 class Worker:
-    """One worker on one store, through all its incarnations."""
+    """One worker on one store, through all its incarnations.
+
+    Its parts are made in the order in which they call each other. `LeaseKeeper` and `Driver` report to it, by the
+    protocols `LeaseHolder` and `Reports`.
+    """
 
     def __init__(
         self,
@@ -79,31 +78,53 @@ class Worker:
         self.clock = settings.clock or DatabaseClock()
         self._settings = settings
         self._codes = {name: workflow.code for name, workflow in registry.workflows.items()}
-        self._incarnation = Incarnation()
-        self.nonce = self._incarnation.nonce
+        self._incarnation = Incarnation(clock=self.clock)
         self._ended = ended
         self.tasks = Tasks()
-        self.beating = self._new_beating()
+        self._next_claim = NextClaim()
+        self.beating = LeaseKeeper(store, self._incarnation, self._next_claim, self)
         self._observer = Observer(settings.hooks, self.clock, settings.worker_id) if settings.hooks else None
         timed = None if self._observer is None else self._observer.timed
         self.writer = LogWriter(store, self._incarnation, timed=timed)
-        self.driver = self._new_driver(dependencies, dispatcher)
+        self.driver = Driver(
+            store,
+            registry,
+            settings,
+            incarnation=self._incarnation,
+            writer=self.writer,
+            dispatcher=dispatcher,
+            dependencies=dependencies,
+            keeper=self.beating,
+            joining=Joining(store, self.tasks),
+            revivals=Revivals(store, self.beating, self.tasks, self._next_claim),
+            observer=self._observer,
+            reports=self,
+        )
         self._resting = Resting(settings.sticky)
-        self._recovery = Recovery(
+        self._recovery = Recovery(store, self.driver, self._resting, self._next_claim, parked=ended)
+        self._quarantine = Quarantine(
             store,
             self.driver,
-            nonce=self.nonce,
-            look_for_own=self._look_for_own,
-            parked=ended,
-            resting=self._resting,
-            observer=self._observer,
+            self._recovery,
+            self.beating,
+            self._next_claim,
+            patience=settings.lease / 1_000_000,
         )
-        self._quarantine = self._new_quarantine()
-        self.starts = Starts(self.driver, settings, beating=self.beating, nonce=self.nonce, finished=self._finished)
-        self._intake = Intake(self.driver, self._recovery, self._quarantine, starting=self.starts.under_way)
-        self.claiming = self._new_claiming()
-        self._revivals = Revivals(store, self.driver, token=self._token, spawn=self.tasks.spawn, look=self._look)
-        self._joining = Joining(store, self.driver, spawn=self.tasks.spawn, broken=self._broken)
+        self.starts = Starts(self.driver, settings, self.beating)
+        self._intake = Intake(
+            self.driver, self._recovery, self._quarantine, self._next_claim, starting=self.starts.under_way
+        )
+        self.claiming = Claiming(
+            store,
+            self.clock,
+            self.driver,
+            self._intake,
+            self._quarantine,
+            keeper=self.beating,
+            next_claim=self._next_claim,
+            codes=self._codes,
+            max_live=settings.max_live,
+        )
         self._trials: asyncio.Task[None] | None = None
         self._another, self.draining = another, False
         self._watchdog: Watchdog | None = None
@@ -116,101 +137,9 @@ class Worker:
         """The leases of the present incarnation."""
         return self.beating.leases
 
-    def _new_beating(self) -> LeaseKeeper:
-        return LeaseKeeper(
-            self.store,
-            self.clock,
-            incarnate=self._new_leases,
-            nonce=self.nonce,
-            alive=self._known_alive,
-            lapsed=self._lease_lapsed,
-            dead=self._declared_dead,
-            reborn=self._reborn,
-            freed=self._look,
-            failed=self._gave_up,
-        )
-
-    def _new_driver(self, dependencies: Dependencies, dispatcher: Dispatcher) -> Driver:
-        return Driver(
-            registry=self.registry,
-            clock=self.clock,
-            writer=self.writer,
-            timers=Timers(self.clock),
-            dispatcher=dispatcher,
-            stamp=self.stamp,
-            nonce=self.nonce,
-            finished=self._finished,
-            lost=self._lost,
-            broken=self._broken,
-            in_session=self._in_session,
-            revive=self._revive,
-            join=self._join,
-            attempts=functools.partial(self._new_attempts, dependencies),
-            observer=self._observer,
-            # While a database server writes one part, this process drives the next. An embedded database would compete
-            # for the CPU.
-            at_once=None if self.store.capabilities.embedded else _AT_ONCE,
-        )
-
-    def _new_claiming(self) -> Claiming:
-        return Claiming(
-            self.store,
-            self.clock,
-            self.driver,
-            self._intake,
-            self._quarantine,
-            token=self._token,
-            fresh=self.is_alive,
-            codes=self._codes,
-            has_peers=self._has_peers,
-            max_live=self._settings.max_live,
-            swept=self.driver.dispatcher.sweep,
-        )
-
-    def _new_attempts(self, dependencies: Dependencies, driver: Driver) -> Attempts:
-        slots = None
-        if self.store.capabilities.sessions_exclude:
-            slots = Slots(driver.go_on, self.beating.hold, self.beating.watch)
-        tools = Tools(self.store, self.stamp, slots, self.registry.errors, self._settings.stage, driver.announces)
-        with speaking(self._settings.speaker):  # copies the context in which attempts begin
-            return Attempts(
-                tools,
-                self.clock,
-                threads=self._settings.max_threads,
-                dependencies=dependencies,
-                retry=self._settings.retry,
-                beating=self.beating,
-                limit=self._settings.max_activities,
-                ended=driver.ended,
-                ended_alone=driver.ended_alone,
-                broken=self._broken,
-                observer=self._observer,
-            )
-
-    def _new_quarantine(self) -> Quarantine:
-        return Quarantine(
-            self.store,
-            self.driver,
-            self._recovery,
-            nonce=self.nonce,
-            token=self._token,
-            patience=self._settings.lease / 1_000_000,
-            done=self._look,
-        )
-
     def is_alive(self) -> bool:
         """Whether, judged by its lease, no peer can have declared this incarnation dead."""
         return self.leases.fresh()
-
-    def _token(self) -> str:
-        return self.leases.token
-
-    def _has_peers(self) -> bool:
-        return self.leases.has_peers()
-
-    def stamp(self) -> str:
-        """An id for a message. The ids of one worker sort in the order in which they were made."""
-        return f"{self.clock.mark():016x}{next(self._incarnation.numbers):08x}{self.leases.token}"
 
     # ── life ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -228,8 +157,8 @@ class Worker:
             self._trials = asyncio.get_running_loop().create_task(self._quarantine.run())
             self._trials.add_done_callback(self.tasks.done)
             patience, lease = self._settings.warn_when_blocked, self._settings.lease / 1_000_000
-            self._watchdog = watching(patience, self._another, lambda: self.leases, lease)
-            self.claiming.look()
+            self._watchdog = watching(patience, self._another, self.beating, lease)
+            self._next_claim.look()
             logger.info("worker %s is at work; it knows %d workflows", self._settings.worker_id, len(self._codes))
 
     async def drain(self, grace: float) -> None:
@@ -304,7 +233,12 @@ class Worker:
 
     # ── the lease ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _lease_lapsed(self) -> None:
+    def lease_renewed(self) -> None:
+        """`LeaseHolder`: begin the attempts that waited for it."""
+        self.driver.attempts.resume()
+
+    def lease_lapsed(self) -> None:
+        """`LeaseHolder`: drop everything."""
         logger.error(
             "no heartbeat for %g s: the lease has expired and others may continue the %d instances of this worker; "
             "it stops what runs, drops them, and claims again when the database answers",
@@ -313,15 +247,17 @@ class Worker:
         )
         self._lost_lease()
 
-    def _reborn(self) -> None:
+    def reborn(self) -> None:
+        """`LeaseHolder`: claim what is still owned."""
         self.tasks.spawn(self._look_for_own_once_written())
 
     async def _look_for_own_once_written(self) -> None:
         """Let the appends in flight reach the log before it is read, then claim everything this worker owns."""
         await self._within(self.writer.flushed(), self._settings.lease / 1_000_000)
-        self.claiming.look_for_own()
+        self._next_claim.look_for_own()
 
-    def _declared_dead(self) -> None:
+    def declared_dead(self) -> None:
+        """`LeaseHolder`: drop everything."""
         logger.error("this worker was declared dead: it drops its %d instances", len(self.driver.live))
         self._lost_lease(known=self.beating.has_lapsed)
 
@@ -330,7 +266,8 @@ class Worker:
             self._observer.lease_lost()
         self._drop_everything()
 
-    def _gave_up(self, reason: RomancyError) -> None:
+    def gave_up(self, reason: RomancyError) -> None:
+        """`LeaseHolder`: stop for good."""
         logger.critical("%s", reason)
         self.failed = reason
         self.draining = True
@@ -342,7 +279,8 @@ class Worker:
             self.driver.drop(live)
         self._intake.forget()
 
-    def _new_leases(self) -> Leases:
+    def new_leases(self) -> Leases:
+        """`LeaseHolder`: those of the next incarnation."""
         leases = Leases(
             self.store,
             self.clock,
@@ -352,34 +290,17 @@ class Worker:
             named=self._settings.named,
             exclusive=self.store.capabilities.sessions_exclude,
         )
-        self._incarnation.token = leases.token
+        self._incarnation.begins_anew(leases.token)
         return leases
 
-    # ── reports of the parts ────────────────────────────────────────────────────────────────────────────────────
+    # ── what the driver reports ─────────────────────────────────────────────────────────────────────────────────
 
-    def _look(self) -> None:
-        self.claiming.look()
-
-    def _look_for_own(self) -> None:
-        self.claiming.look_for_own()
-
-    def _known_alive(self) -> None:
-        self.driver.attempts.resume()
-
-    def _revive(self, live: Live, child: StartChild) -> None:
-        self._revivals.begin(live, child)
-
-    def _join(self, live: Live, effect: JoinChannel) -> None:
-        self._joining.begin(live, effect)
-
-    def _finished(self, live: Live, activation: Activation) -> None:
+    def finished(self, live: Live, activation: Activation) -> None:
+        """`Reports`: keep the run of a resting instance, and tell those who wait for an end."""
         if activation.events and activation.outcome is None and activation.parked is None:
             self._resting.keep(live)
         else:
             live.run.close()
-        self._tell_end(live, activation)
-
-    def _tell_end(self, live: Live, activation: Activation) -> None:
         if activation.outcome is not None:
             self.claiming.ended_here(live.instance_id)
             say_end(live, activation.outcome)
@@ -387,8 +308,8 @@ class Worker:
             say_stuck(live, activation.parked)
         self._ended(live.instance_id, live.life, activation)
 
-    def _lost(self, prepared: PendingAppend, outcome: Outcome) -> None:
-        """Handle a refused append: drop the run, and replay it if this worker still owns the instance."""
+    def lost(self, prepared: PendingAppend, outcome: Outcome) -> None:
+        """`Reports`: drop the run, and replay it if this worker still owns the instance."""
         live, inputs, kept = prepared.live, list(prepared.inputs), prepared.live.unread()
         still_ours = outcome is Outcome.UNSEEN or outcome is Outcome.EXISTS
         if prepared.session is not None:
@@ -400,7 +321,7 @@ class Worker:
         self.driver.drop(live, inputs if still_ours else ())
         if outcome is Outcome.UNSEEN:
             self._intake.after_mail(live, inputs, kept)
-            self.claiming.look()
+            self._next_claim.look()
         elif outcome is Outcome.EXISTS:
             self.tasks.spawn(self._without_taken_children(prepared, inputs, kept))
         elif outcome is Outcome.INVALID:
@@ -409,7 +330,7 @@ class Worker:
             self._recovery.park(claimed_again(live), reason)
         else:
             say_refused(live, outcome)
-            self.claiming.look_for_own()
+            self._next_claim.look_for_own()
 
     async def _without_taken_children(
         self, prepared: PendingAppend, inputs: Sequence[Given], kept: Sequence[Mail]
@@ -419,17 +340,19 @@ class Worker:
         try:
             for start in prepared.item.starts:
                 if await self.store.read(start.instance_id, limit=0) is not None:
-                    self.driver.taken.add(start.instance_id)
+                    self.driver.is_taken(start.instance_id)
         except StorageUnavailableError:
-            self.claiming.look_for_own()
+            self._next_claim.look_for_own()
             return
         await self._recovery.take_up(claimed_again(prepared.live), inputs, kept=kept)
 
-    def _broken(self, live: Live, error: Exception) -> None:
+    def broken(self, live: Live, error: Exception) -> None:
+        """`Reports`: drop the run and park the instance."""
         self.driver.drop(live)
         self._recovery.park(claimed_again(live), f"unexpected {type(error).__name__} while driving: {error}")
 
-    def _in_session(self, prepared: PendingAppend, port: Port) -> None:
+    def in_session(self, prepared: PendingAppend, port: Port) -> None:
+        """`Reports`: commit in the session, and settle the outcome."""
         self.tasks.spawn(self._commit_in_session(prepared, port), self._committing)
 
     async def _commit_in_session(self, prepared: PendingAppend, port: Port) -> None:
@@ -437,14 +360,7 @@ class Worker:
         assert isinstance(item, Append)  # noqa: S101 - only appends carry sessions
         try:
             outcome, instead = await commit_session(
-                self.store,
-                self.writer,
-                port,
-                item,
-                event,
-                worker=self.leases.token,
-                nonce=self.nonce,
-                future=asyncio.get_running_loop().create_future,
+                self.store, self.writer, port, item, event, worker=self.leases.token, incarnation=self._incarnation
             )
         except Exception:
             logger.exception("instance %s: its session's commit failed", item.instance_id, extra=about(prepared.live))
