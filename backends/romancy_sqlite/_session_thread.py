@@ -61,6 +61,7 @@ class Turn:
         self._opening = _Request(self._open, self._loop)
         self._lock = threading.Lock()
         self._over: Reason | None = None
+        self._commits = False
         self._database: Database | None = None
         self._alarm: asyncio.TimerHandle | None = None
 
@@ -91,12 +92,13 @@ class Turn:
             raise
         self._alarm = self._loop.call_later(self._limit, self._interrupt)
 
-    async def ask(self, action: Callable[[], Result]) -> Result:
-        """Run something on the thread that holds the transaction."""
+    async def ask(self, action: Callable[[], Result], *, commits: bool = False) -> Result:
+        """Run something on the thread that holds the transaction. If it `commits`, the end of the block leaves it."""
         request = _Request(action, self._loop)
         with self._lock:
             if self._over is not None:
                 raise self._over.error()
+            self._commits = self._commits or commits
             self._requests.put(request)
         result: Result = await request.future
         return result
@@ -108,9 +110,13 @@ class Turn:
         self._requests.put(None)
 
     def leave(self) -> None:
-        """Runs on the loop: the session's block was left."""
+        """Runs on the loop: the session's block was left. A statement that still runs is interrupted, not a commit."""
         if self._alarm is not None:
             self._alarm.cancel()
+        with self._lock:
+            if self._database is not None and not self._commits:
+                self.connection.over = self._over or OVER  # no thread begins another statement
+                self.connection.interrupt()
         self.finish(OVER)
 
     def _interrupt(self) -> None:
@@ -177,7 +183,7 @@ class Turn:
         self.excluding = False
         with self._lock:
             self._over = self._over or OVER
-        connection, self._database = self.connection, None
+            connection, self._database = self.connection, None
         try:
             renewed = connection.end(self._over, self._parting(seconds))
             self.renewed = self.renewed or renewed

@@ -121,7 +121,7 @@ class SqliteSession:
             reason = self._turn.connection.lost or _DOOMED
             self._turn.finish()
             raise reason.error()
-        return await self._turn.ask(partial(self._commit, item, worker))
+        return await self._turn.ask(partial(self._commit, item, worker), commits=True)
 
     async def send(
         self,

@@ -251,6 +251,42 @@ async def test_a_native_statement_that_stops_the_loop_is_interrupted(open_store:
     assert await actor.write(append(begun, 2)) is Outcome.ACCEPTED
 
 
+LONG = (
+    "with recursive n (i) as (select begun() union all select i + 1 from n where i < 30000000) "
+    "select ended(max(i)) from n"
+)
+
+
+@pytest.mark.parametrize("how", ["execute", "native, on a thread"])
+async def test_a_statement_ends_with_the_block_that_waits_for_it(open_store: Open, actor: Actor, how: str) -> None:
+    """An attempt that is stopped during a statement does not hold the file for as long as the statement would run."""
+    store, begun = await open_store(), await actor.begin()
+    loop, runs, ends = asyncio.get_running_loop(), asyncio.Event(), list[int]()
+
+    def tell() -> int:
+        loop.call_soon_threadsafe(runs.set)
+        return 0
+
+    async def attempt() -> None:
+        async with store.session() as session:
+            connection = session.native.conn
+            connection.create_function("begun", 0, tell)
+            connection.create_function("ended", 1, ends.append)
+            if how == "execute":
+                await session.fetch_all(LONG)
+            else:
+                await asyncio.to_thread(connection.execute, LONG)
+
+    attempted = asyncio.create_task(attempt())
+    await runs.wait()
+    attempted.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await attempted
+
+    assert await actor.write(append(begun, 2)) is Outcome.ACCEPTED
+    assert not ends
+
+
 async def test_a_session_waits_for_the_one_before(store: SqliteStore) -> None:
     order: list[str] = []
 
