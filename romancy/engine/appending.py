@@ -49,8 +49,8 @@ def append_of(
     if activation.outcome is not None:
         consumed += live.too_late(inputs, activation.dropped)
     for effect in activation.effects:
-        if isinstance(effect, LeaveChannel) and len(live.post):
-            consumed += tuple(id for id in live.post.copies_of(effect.channel) if id not in consumed)
+        if isinstance(effect, LeaveChannel) and len(live.inbox):
+            consumed += tuple(id for id in live.inbox.copies_of(effect.channel) if id not in consumed)
     routing = difference(live, activation, inputs, anew=anew)
     children, deliveries, outbox, postings = side_effects(
         activation.effects, activation.outcome, live, incarnation, announces

@@ -53,10 +53,10 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from romancy.core import Effect, Input, LogEvent, Outcome
+    from romancy.engine.inbox import Mail
     from romancy.engine.incarnation import Incarnation
     from romancy.engine.instance import Live
     from romancy.engine.observer import Observer
-    from romancy.engine.post import Mail
     from romancy.storage.routing import Posting
     from romancy.workflow import Workflow
 
@@ -310,12 +310,12 @@ def _rests(live: Live, activation: Activation, now: int) -> bool:
         return False
     if any(isinstance(effect, StartChild) and effect.again for effect in activation.effects):
         return False
-    if live.post.is_pressing:
+    if live.inbox.is_pressing:
         return False  # the message is fed after this append: the previous run had no use for it
-    if live.returning or live.post.has_strays:
+    if live.returning or live.inbox.has_strays:
         return False  # a message is given back first; no other worker knows of it
-    if len(live.post) and any(
-        isinstance(effect, (AwaitEvent, AwaitChannel)) and live.post.has_for(effect) for effect in activation.effects
+    if len(live.inbox) and any(
+        isinstance(effect, (AwaitEvent, AwaitChannel)) and live.inbox.has_for(effect) for effect in activation.effects
     ):
         return False
     return activation.wake_at is None or activation.wake_at - now > _REST_AFTER

@@ -49,12 +49,12 @@ from romancy.engine.decide import (
 )
 from romancy.engine.ended_attempts import Ports
 from romancy.engine.held_back import hold_back, may_wait
+from romancy.engine.inbox import EMPTY_INBOX, ConsumedMail, in_order_of_arrival
 from romancy.engine.interests import routed_by
 from romancy.engine.log_lines import say_complaints
-from romancy.engine.mail import UsedMail, in_order_of_arrival, input_of
+from romancy.engine.message_inputs import input_from_message
 from romancy.engine.messages import TerminateMessage
 from romancy.engine.pending_append import NO_PORTS, PendingAppend
-from romancy.engine.post import NO_POST
 from romancy.engine.recur import continue_as_new
 from romancy.engine.returning import give_strays_back
 from romancy.engine.slot import FREE, GATHERING, GONE, TAKEN
@@ -125,7 +125,7 @@ class Driver:
         self._joining = joining
         self._revivals = revivals
         self.ports = Ports()
-        self.used = UsedMail()
+        self.used = ConsumedMail()
         self.admission = Admission()
         self._at_once = None if store.capabilities.embedded else _AT_ONCE
         self.due: dict[Live, None] = {}
@@ -203,21 +203,21 @@ class Driver:
         if live.slot is FREE:
             if live.wanting:
                 live.hand_slot_over()
-            if live.post is not NO_POST and len(live.post):
+            if live.inbox is not EMPTY_INBOX and len(live.inbox):
                 self._sort_mail(live)
             if live.inputs:
                 self.advance((live,))
 
     def _sort_mail(self, live: Live) -> None:
         """Turn kept mail that fits the present state of the run into inputs."""
-        for mail, wait_id in live.post.match():
-            event = input_of(mail.message, mail.at, wait_id)
+        for mail, wait_id in live.inbox.match():
+            event = input_from_message(mail.message, mail.at, wait_id)
             if event is not None:
                 live.give(event, mail)
             elif isinstance(mail.message, TerminateMessage):
                 self._terminate(live, mail.delivery_id, mail.message.reason)
                 return
-        if live.post.has_strays or live.run.state.left:
+        if live.inbox.has_strays or live.run.state.left:
             give_strays_back(live, self.dispatcher, self.rest)
 
     def _terminate(self, live: Live, delivery_id: str, reason: str) -> None:
@@ -311,7 +311,7 @@ class Driver:
         events: list[Input] = []
         for index, (event, mail) in enumerate(inputs):
             if type(event) is EventTimedOut:
-                live.post.stop_waiting(event.id)
+                live.inbox.stop_waiting(event.id)
             if event.at < floor:
                 event = msgspec.structs.replace(event, at=floor)  # noqa: PLW2901 - the same input, at its time
                 inputs[index] = event, mail
@@ -356,11 +356,11 @@ class Driver:
             self.reports.broken(live, error)
             return
         live.free_slot()
-        if live.inputs or live.wanting or live.post is not NO_POST:
+        if live.inputs or live.wanting or live.inbox is not EMPTY_INBOX:
             self.go_on(live)
 
     def _release(self, live: Live, activation: Activation) -> None:
-        if activation.outcome is not None and live.post.has_strays:
+        if activation.outcome is not None and live.inbox.has_strays:
             give_strays_back(live, self.dispatcher, self.rest)  # the next claim brings later mail
         if live.interests is not None and live.interests.asked_to_the_end:
             self.dispatcher.sweep()  # gives back messages taken for it but not yet counted when it ended
@@ -374,7 +374,7 @@ class Driver:
             if type(effect) is StartActivity:
                 self.attempts.start(live, effect)
             elif isinstance(effect, LeaveChannel):
-                live.post.forget(prepared.item.consumed if isinstance(prepared.item, Append) else ())
+                live.inbox.forget(prepared.item.consumed if isinstance(prepared.item, Append) else ())
             else:
                 self._do(live, effect)
         if live.run.state.memory is not None and live.run.remembers:
@@ -396,7 +396,7 @@ class Driver:
                 if effect.due is not None:
                     self._arm_timer(live, effect.wait_id, effect.due, EventTimedOut(at=effect.due, id=effect.wait_id))
             case StopAwaiting():
-                live.post.stop_waiting(effect.wait_id)
+                live.inbox.stop_waiting(effect.wait_id)
                 self.timers.clear(live, effect.wait_id)
             case CancelTimer():
                 self.timers.clear(live, effect.timer_id)
@@ -485,7 +485,7 @@ class Driver:
         if self.live.get(live.instance_id) is live:
             del self.live[live.instance_id]
         self._stop(live)
-        live.post.clear()
+        live.inbox.clear()
         live.hand_slot_over()
 
     def _stop(self, live: Live) -> None:

@@ -18,13 +18,13 @@ from romancy.core import (
     Run,
     StartChild,
 )
+from romancy.engine.inbox import EMPTY_INBOX, Inbox, Mail
 from romancy.engine.interests import NO_DIFFERENCE, interests_of
-from romancy.engine.mail import is_for
+from romancy.engine.message_inputs import is_for
 from romancy.engine.messages import (
     KEPT,
     decode_message,
 )
-from romancy.engine.post import NO_POST, Mail, Post
 from romancy.engine.runtime import RUNTIME
 from romancy.engine.slot import FREE, GATHERING, GONE, TAKEN, Slot
 from romancy.errors import HistoryVersionError, InternalError
@@ -62,6 +62,7 @@ class Live:
         "head",
         "held",
         "holder",
+        "inbox",
         "inputs",
         "instance_id",
         "interests",
@@ -70,7 +71,6 @@ class Live:
         "moved",
         "parent",
         "passed_over",
-        "post",
         "returning",
         "reviving",
         "run",
@@ -107,7 +107,7 @@ class Live:
         """The events with which the next append begins, while the slot is GATHERING."""
         self.lazy: dict[str, None] = NO_DICT
         """Completed lazy activities whose results were not fed yet."""
-        self.post = NO_POST
+        self.inbox = EMPTY_INBOX
         """Mail that no wait fits yet, which stays in the inbox, and waits that no message has ended."""
         self.passed_over = False
         """Whether the inbox holds a message not kept here: it could not be read, or the run had no use for it."""
@@ -326,7 +326,7 @@ class Live:
     def stop(self) -> list[Given]:
         """Discard the waits and queued inputs of the present run. Returns the inputs that will not be fed."""
         self.lazy = NO_DICT
-        self.post.stop_all()
+        self.inbox.stop_all()
         return self.take_inputs()
 
     # ── mail ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -344,9 +344,9 @@ class Live:
 
     def keep(self, mail: Mail) -> None:
         """Keep a message for which no wait is known."""
-        if self.post is NO_POST:
-            self.post = Post()
-        self.post.keep(mail)
+        if self.inbox is EMPTY_INBOX:
+            self.inbox = Inbox()
+        self.inbox.keep(mail)
 
     def take_in(self, rows: Iterable[InboxRow], signals: int) -> None:
         """Keep messages of the inbox, except those for another life of the id, and those kept already.
@@ -356,7 +356,7 @@ class Live:
         """
         self.signals = signals
         for row in rows:
-            if row.delivery_id in self.post:
+            if row.delivery_id in self.inbox:
                 continue
             try:
                 self._take_in(row)
@@ -367,7 +367,7 @@ class Live:
     def _take_in(self, row: InboxRow) -> None:
         message = decode_message(row.body)
         if is_for(message, self.life, self.parent):
-            self.keep(Mail(row.delivery_id, row.at, message, self.post.read + 1, row.address, row.interest))
+            self.keep(Mail(row.delivery_id, row.at, message, self.inbox.read + 1, row.address, row.interest))
         else:
             self.passed_over = True
 
@@ -380,7 +380,7 @@ class Live:
 
     def unread(self) -> tuple[Mail, ...]:
         """Mail that was read here and is still in the inbox: no wait fits it, or its input was not fed yet."""
-        return (*self.post.mail(), *(mail for _, mail in self.inputs if mail is not None))
+        return (*self.inbox.mail(), *(mail for _, mail in self.inputs if mail is not None))
 
     def keep_dropped(self, inputs: Sequence[Given], dropped: Sequence[Input]) -> None:
         """Keep signals that came too late for their wait: the next fitting wait receives them."""
@@ -416,9 +416,9 @@ class Live:
 
     def wait(self, wait: AwaitEvent | AwaitChannel) -> None:
         """Record that the run waits for an event or a message."""
-        if self.post is NO_POST:
-            self.post = Post()
-        self.post.wait(wait)
+        if self.inbox is EMPTY_INBOX:
+            self.inbox = Inbox()
+        self.inbox.wait(wait)
 
     # ── appends ─────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -16,8 +16,8 @@ from romancy.storage.records import Append, Start
 if TYPE_CHECKING:
     from romancy.core import Input
     from romancy.engine.dispatcher import Dispatcher
+    from romancy.engine.inbox import Mail
     from romancy.engine.observer import Observer
-    from romancy.engine.post import Mail
 
 __all__ = ["NO_PORTS", "Given", "PendingAppend"]
 

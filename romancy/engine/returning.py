@@ -26,9 +26,9 @@ def give_strays_back(live: Live, dispatcher: Dispatcher, rest: Callable[[Live], 
     The instance is not released meanwhile, so that another worker gives them back if this one dies. `rest` is called
     when they are back.
     """
-    mails = live.post.strays()
+    mails = live.inbox.strays()
     for channel in live.run.state.left:
-        mails += live.post.take_copies(channel)
+        mails += live.inbox.take_copies(channel)
     for mail in mails:
         live.returns(mail)
         done = functools.partial(_returned, live, mail.delivery_id, rest)

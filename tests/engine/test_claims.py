@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from romancy.engine.clock import DatabaseClock
-from romancy.engine.mail import UsedMail
+from romancy.engine.inbox import ConsumedMail
 from romancy.engine.worker.claims import Claiming
 from romancy.engine.worker.next_claim import NextClaim
 from romancy.storage.records import Work
@@ -42,7 +42,7 @@ class Worker:
             live=dict.fromkeys(["mine", *map(str, range(MUCH))]),
             to_write=0,
             writer=SimpleNamespace(written=0),
-            used=UsedMail(),
+            used=ConsumedMail(),
             dispatcher=SimpleNamespace(sweep=bool),
             attempts=SimpleNamespace(spare=1000, relief=None),
         )

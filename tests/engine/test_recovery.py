@@ -31,8 +31,8 @@ class World:
 
     def run(self, kept: int = MUCH, *, passed_over: bool = False) -> Any:
         """Begin another run of the instance, which keeps so many messages."""
-        post = [None] * kept
-        live = SimpleNamespace(instance_id="i", life=1, post=post, passed_over=passed_over)
+        inbox = [None] * kept
+        live = SimpleNamespace(instance_id="i", life=1, inbox=inbox, passed_over=passed_over)
         self.live["i"] = live
         return live
 

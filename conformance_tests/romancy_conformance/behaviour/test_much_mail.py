@@ -69,7 +69,7 @@ async def test_many_messages_are_not_looked_at_again_and_again(open_app: Open, m
         looked += 1
         return heapq.heappop(heap)
 
-    monkeypatch.setattr("romancy.engine.post.heappop", counted)
+    monkeypatch.setattr("romancy.engine.inbox.heappop", counted)
     sender = await open_app(worker=False)
     handle = await sender.start(adds_up, SIGNALS)
     await asyncio.gather(*(handle.signal(Number, number) for number in range(SIGNALS)))

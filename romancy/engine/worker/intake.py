@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from romancy.engine.driver import Driver
+    from romancy.engine.inbox import Mail
     from romancy.engine.instance import Live
     from romancy.engine.pending_append import Given
-    from romancy.engine.post import Mail
     from romancy.engine.worker.next_claim import NextClaim
     from romancy.engine.worker.quarantine import Quarantine
     from romancy.engine.worker.recovery import Recovery
@@ -80,7 +80,7 @@ class Intake:
 
     def kept(self) -> dict[str, int]:
         """The part of `known` with much mail held here: a claim need bring only new mail (`ClaimRequest.kept`)."""
-        much = {one: told for one, told in self._told.items() if len(told[0].post) >= _MUCH}
+        much = {one: told for one, told in self._told.items() if len(told[0].inbox) >= _MUCH}
         return {one: signals for one, (live, signals) in much.items() if not live.passed_over}
 
     def _lacks(self, box: Mailbox) -> bool:

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
     from romancy.core import Misfit
     from romancy.engine.driver import Driver
+    from romancy.engine.inbox import Mail
     from romancy.engine.instance import Live
     from romancy.engine.pending_append import Given
-    from romancy.engine.post import Mail
     from romancy.engine.worker.next_claim import NextClaim
     from romancy.engine.worker.resting import Resting
     from romancy.storage.protocol import Store

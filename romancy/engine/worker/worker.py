@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from romancy.depends import Dependencies
     from romancy.engine.activities.port import Port
     from romancy.engine.dispatcher import Dispatcher
+    from romancy.engine.inbox import Mail
     from romancy.engine.instance import Live
     from romancy.engine.pending_append import Given, PendingAppend
-    from romancy.engine.post import Mail
     from romancy.engine.settings import Settings
     from romancy.errors import RomancyError
     from romancy.registry import Registry

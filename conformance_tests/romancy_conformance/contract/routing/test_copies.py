@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from romancy.engine.mail import in_order_of_arrival
+from romancy.engine.inbox import in_order_of_arrival
 from romancy.errors import InstanceNotFoundError
 from romancy.status import Status
 from romancy.storage.query import gt

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from romancy.engine.mail import in_order_of_arrival
+from romancy.engine.inbox import in_order_of_arrival
 from romancy.storage.records import InboxRow
 
 ANN, BOB = "a" * 16, "b" * 16

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from romancy.core import AwaitEvent
+from romancy.engine.inbox import Inbox, Mail
 from romancy.engine.messages import CancelMessage, Signal
-from romancy.engine.post import Mail, Post
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,66 +65,66 @@ STEPS = st.one_of(
 
 @given(st.lists(STEPS, max_size=60))
 def test_what_fits_is_found_as_by_looking_at_everything(steps: list[tuple[str, str, str | None]]) -> None:
-    post, reference = Post(), Reference()
+    inbox, reference = Inbox(), Reference()
     taken: list[Mail] = []
     for place, (kind, name, key) in enumerate(steps):
         if kind in ("mail", "cancel"):
             message = signal(name, key) if kind == "mail" else CancelMessage()
-            mail = Mail(f"{place:03}", 0, message, post.read + 1)
-            post.keep(mail)
+            mail = Mail(f"{place:03}", 0, message, inbox.read + 1)
+            inbox.keep(mail)
             reference.mail.append(mail)
         elif kind == "wait":
             wait = AwaitEvent(str(place), name, key, None)
-            post.wait(wait)
+            inbox.wait(wait)
             reference.waits.append(wait)
         elif kind == "stop" and reference.waits:
-            post.stop_waiting(reference.waits.pop(0).wait_id)
+            inbox.stop_waiting(reference.waits.pop(0).wait_id)
         elif kind == "again" and taken:  # it came too late for its wait, and is kept for the next one
             mail = taken.pop()
-            post.keep(mail)
+            inbox.keep(mail)
             reference.mail.append(mail)
         elif kind == "match":
-            matched = post.match()
+            matched = inbox.match()
             assert [(mail.delivery_id, wait_id) for mail, wait_id in matched] == reference.match()
             taken += [mail for mail, _ in matched]
-    matched = post.match()
+    matched = inbox.match()
     assert [(mail.delivery_id, wait_id) for mail, wait_id in matched] == reference.match()
-    assert {mail.delivery_id for mail in post.mail()} == {mail.delivery_id for mail in reference.mail}
+    assert {mail.delivery_id for mail in inbox.mail()} == {mail.delivery_id for mail in reference.mail}
 
 
 def test_much_mail_that_is_read_one_by_one_costs_what_each_costs() -> None:
     def read() -> None:
-        post = Post()
+        inbox = Inbox()
         for number in range(1, MANY + 1):
-            post.keep(Mail(f"{number:06}", 0, signal("page"), number))
+            inbox.keep(Mail(f"{number:06}", 0, signal("page"), number))
         for number in range(MANY):
-            post.wait(AwaitEvent(str(number), "page", None, None))
-            assert len(post.match()) == 1
+            inbox.wait(AwaitEvent(str(number), "page", None, None))
+            assert len(inbox.match()) == 1
 
     assert lines_run_by(read) < MANY * LINES_FOR_ONE
 
 
 def test_much_mail_that_nobody_wants_is_not_looked_at() -> None:
     def read() -> None:
-        post = Post()
+        inbox = Inbox()
         for number in range(1, FEWER + 1):
-            post.keep(Mail(f"{number:06}", 0, signal("page", f"k{number}"), number))
+            inbox.keep(Mail(f"{number:06}", 0, signal("page", f"k{number}"), number))
         for number in range(FEWER):
-            post.wait(AwaitEvent(str(number), "page", "nobody's", None))
-            assert not post.match()
-            post.stop_waiting(str(number))
+            inbox.wait(AwaitEvent(str(number), "page", "nobody's", None))
+            assert not inbox.match()
+            inbox.stop_waiting(str(number))
 
     assert lines_run_by(read) < FEWER * LINES_FOR_ONE
 
 
 def test_many_waits_each_with_its_key_cost_what_each_costs() -> None:
     def read() -> None:
-        post = Post()
+        inbox = Inbox()
         for number in range(FEWER):
-            post.wait(AwaitEvent(str(number), "page", f"k{number}", None))
+            inbox.wait(AwaitEvent(str(number), "page", f"k{number}", None))
         for number in reversed(range(FEWER)):
-            post.keep(Mail(f"{number:06}", 0, signal("page", f"k{number}"), post.read + 1))
-            assert [wait_id for _, wait_id in post.match()] == [str(number)]
+            inbox.keep(Mail(f"{number:06}", 0, signal("page", f"k{number}"), inbox.read + 1))
+            assert [wait_id for _, wait_id in inbox.match()] == [str(number)]
 
     assert lines_run_by(read) < FEWER * LINES_FOR_ONE
 

@@ -1,4 +1,4 @@
-"""Matches kept messages with open waits.
+"""The inbox of a loaded instance: keeps its messages, and matches them with its open waits.
 
 Both are indexed. After `match`, no kept message fits any wait. Later calls therefore look only at additions, so the
 cost of a commit depends on its changes, not on how much mail the instance has. Only waits with conditions on the data
@@ -21,17 +21,21 @@ from romancy.engine.messages import KEPT, ChannelMessage, Message, Signal
 from romancy.storage.query import Searched, project
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from romancy.core import AwaitChannel, AwaitEvent
+    from romancy.storage.records import Append, InboxRow
 
     _Wait: TypeAlias = AwaitEvent | AwaitChannel
 
-__all__ = ["NO_POST", "Mail", "Post"]
+__all__ = ["EMPTY_INBOX", "ConsumedMail", "Inbox", "Mail", "in_order_of_arrival"]
 
 _Channel: TypeAlias = "tuple[str, str | None]"
 """The name of an event and a key; None matches any key."""
 _FEW: Final = 16
+_NONE: Final = frozenset[str]()
+_SENDER: Final = 16
+"""Characters at the end of a delivery id that name its sender."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,7 @@ class _Queues:
                 del self._of[channel]
 
 
-class Post:
+class Inbox:
     """The kept mail and the waits of one instance."""
 
     __slots__ = (
@@ -354,5 +358,42 @@ def _data(mail: Mail) -> Searched:
     return Searched(project(bytes(getattr(mail.message, "data", b""))))
 
 
-NO_POST: Final = Post()
-"""The read-only post of all instances that have no mail and wait for nothing."""
+EMPTY_INBOX: Final = Inbox()
+"""The read-only inbox of all instances that have no mail and wait for nothing."""
+
+
+def in_order_of_arrival(rows: Sequence[InboxRow]) -> Sequence[InboxRow]:
+    """Sort messages, which come sorted by delivery id, by arrival. One sender's ids overrule the clock."""
+    if len(rows) < 2:  # noqa: PLR2004 - one is in order
+        return rows
+    latest: dict[str, int] = {}
+    came: list[int] = []
+    for row in rows:
+        sender = row.delivery_id[-_SENDER:]
+        latest[sender] = at = max(row.at, latest.get(sender, 0))
+        came.append(at)
+    return [rows[place] for place in sorted(range(len(rows)), key=came.__getitem__)]
+
+
+class ConsumedMail:
+    """Messages that appends have consumed since the last claim began.
+
+    The store may have read the claim's answer before it wrote those appends. The answer then still holds the messages.
+    """
+
+    __slots__ = ("_ids",)
+
+    def __init__(self) -> None:
+        self._ids: dict[str, set[str]] = {}
+
+    def note(self, item: Append) -> None:
+        """Remember the messages that an accepted append has consumed."""
+        self._ids.setdefault(item.instance_id, set()).update(item.consumed)
+
+    def of(self, instance_id: str) -> set[str] | frozenset[str]:
+        """The delivery ids of the messages that this instance has consumed."""
+        return self._ids.get(instance_id, _NONE)
+
+    def forget(self) -> None:
+        """A claim begins: messages consumed earlier cannot be in its answer."""
+        self._ids.clear()
