@@ -162,12 +162,7 @@ class Link:
         """Run a query and return its rows."""
         return await self.connection.fetch(self._source.queries[name], *_flat(arguments), timeout=ANSWER_TIMEOUT)
 
-    async def fetch_text(
-        self,
-        name: str,  # noqa: ARG002 - says what the text is, as in the other methods
-        text: str,
-        *arguments: object,
-    ) -> list[asyncpg.Record]:
+    async def fetch_text(self, text: str, *arguments: object) -> list[asyncpg.Record]:
         """Run a query composed for this occasion."""
         return await self.connection.fetch(text, *arguments, timeout=ANSWER_TIMEOUT)
 
@@ -176,12 +171,7 @@ class Link:
         status = await self.connection.execute(self._source.queries[name], *_flat(arguments), timeout=ANSWER_TIMEOUT)
         return rows_touched(status)
 
-    async def control(
-        self,
-        name: str,  # noqa: ARG002 - as above
-        text: str,
-        timeout: float = ANSWER_TIMEOUT,
-    ) -> None:
+    async def control(self, text: str, timeout: float = ANSWER_TIMEOUT) -> None:
         """Run statements without parameters in one round trip."""
         await self.connection.execute(text, timeout=timeout)
 

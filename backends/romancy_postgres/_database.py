@@ -221,9 +221,9 @@ class Database:
         connection = await pool.take()
         link = Link(connection, self)
         try:
-            await link.control("begin", begin)
+            await link.control(begin)
             answer = await body(link)
-            await link.control("commit", "commit")
+            await link.control("commit")
         except (asyncpg.PostgresError, RomancyError) as error:
             if read_only(error):
                 pool.discard(connection)

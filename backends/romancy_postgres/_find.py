@@ -56,8 +56,8 @@ async def find(database: Database, query: Query) -> Page:
     others: list[PathSet] = []
     if (indexed := indexed_values(query)) is not None:
         others = [(row[0], row[1]) for row in await database.fetch("other_sets", stored_path(indexed[0]), names)]
-    name, text, values = compose(database.queries, query, names, others)
-    found = await database.single(lambda link: link.fetch_text(name, text, *values), pool=database.search)
+    text, values = compose(database.queries, query, names, others)
+    found = await database.single(lambda link: link.fetch_text(text, *values), pool=database.search)
     rows = [instance_row(row) for row in found[: query.limit]]
     token = query.token_after(rows[-1].created_at, rows[-1].instance_id) if len(found) > query.limit else None
     return Page(rows=rows, next_token=token)
@@ -65,8 +65,8 @@ async def find(database: Database, query: Query) -> Page:
 
 def compose(
     queries: dict[str, str], query: Query, names: list[str] | None, others: list[PathSet]
-) -> tuple[str, str, list[object]]:
-    """The statement for the query: its name, its text and its parameters.
+) -> tuple[str, list[object]]:
+    """The statement for the query: its text and its parameters.
 
     `others` are the sets of declared paths, of the wanted workflows, that do not contain the first indexed path.
     """
@@ -91,7 +91,7 @@ def compose(
     conditions += [_among(column, values, arguments) for column, values in columns.items()]
     parts["conditions"] = " and ".join(conditions)
     pages = [queries["find_branch"].format(**parts, branch=branch, order=order) for branch in branches]
-    return name, queries[name].format(**parts, branches=_union(pages, more=indexed is not None)), arguments.values
+    return queries[name].format(**parts, branches=_union(pages, more=indexed is not None)), arguments.values
 
 
 def _undeclared(others: list[PathSet], *, named: bool, arguments: _Arguments) -> tuple[list[str], str]:

@@ -56,14 +56,14 @@ class JoinedSession(PostgresSession):
     async def commit(self, item: Item, /, *, worker: str | None = None) -> Outcome:
         await self._prepare(item, worker)
         try:
-            await self._link.control("savepoint", f"savepoint {_ITEM}")
+            await self._link.control(f"savepoint {_ITEM}")
             try:
                 outcome, written = await self._write(item, worker)
             except (asyncpg.PostgresError, RomancyError):
                 await self._undo()
                 raise
             if written:
-                await self._link.control("release", f"release savepoint {_ITEM}")
+                await self._link.control(f"release savepoint {_ITEM}")
                 await self._announce_after_commit()
             else:
                 await self._undo()
@@ -84,7 +84,7 @@ class JoinedSession(PostgresSession):
         check_outbox(outbox)
         check_postings(postings)
         async with self._database.understood():
-            await self._link.control("savepoint", f"savepoint {_ITEM}")
+            await self._link.control(f"savepoint {_ITEM}")
             try:
                 if outbox:
                     await self._link.run("outbox_add", *outbox_columns(outbox))
@@ -94,7 +94,7 @@ class JoinedSession(PostgresSession):
             except asyncpg.PostgresError:
                 await self._undo()
                 raise
-            await self._link.control("release", f"release savepoint {_ITEM}")
+            await self._link.control(f"release savepoint {_ITEM}")
         accepted = [one for one, got in zip(deliveries, answers, strict=True) if got is Delivered.ACCEPTED]
         self._posted += [(mail.instance_id, mail.delivery_id) for mail in accepted]
         await self._announce_after_commit()
@@ -104,14 +104,14 @@ class JoinedSession(PostgresSession):
         if not can_be_id(instance_id):
             return False
         async with self._database.understood():
-            await self._link.control("savepoint", f"savepoint {_ITEM}")
+            await self._link.control(f"savepoint {_ITEM}")
             try:
                 wanted = [status.value for status in statuses]
                 removed = await remove(self._link, "clear", instance_id, life, wanted)
             except asyncpg.PostgresError:
                 await self._undo()
                 raise
-            await self._link.control("release", f"release savepoint {_ITEM}")
+            await self._link.control(f"release savepoint {_ITEM}")
         return removed == 1
 
     def excuse(self, error: Exception, /) -> StorageUnavailableError | None:  # noqa: ARG002 - its owner handles errors
@@ -153,7 +153,7 @@ class JoinedSession(PostgresSession):
         connection.add_query_logger(look)
 
     async def _undo(self) -> None:
-        await self._link.control("undo", f"rollback to savepoint {_ITEM}; release savepoint {_ITEM}")
+        await self._link.control(f"rollback to savepoint {_ITEM}; release savepoint {_ITEM}")
 
 
 class ForeignSession(JoinedSession):

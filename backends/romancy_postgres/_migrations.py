@@ -103,15 +103,15 @@ async def _version(link: Link) -> int:
 
 async def _apply(link: Link, database: Database, known: list[Migration]) -> None:
     settings = database.settings
-    await link.control("lock", _lock_of(settings), _LONG)
+    await link.control(_lock_of(settings), _LONG)
     if settings.schema is not None:
-        await link.control("schema", _schema_of(settings))
+        await link.control(_schema_of(settings))
     await link.run("schema_table")
     version = (await link.fetch("schema_version"))[0][0]
     _refuse_newer(database, version, known[-1].version)
     for migration in known:
         if migration.version > version:
-            await link.control(migration.name, with_prefix(migration.sql, settings.prefix), _LONG)
+            await link.control(with_prefix(migration.sql, settings.prefix), _LONG)
             await link.run("schema_record", migration.version, migration.name)
 
 

@@ -132,18 +132,18 @@ class PostgresSession:
         name = f"romancy_part_{self._savepoints}"
         torn = self._torn
         async with self._user_statement():
-            await self._link.control("savepoint", f"savepoint {name}")
+            await self._link.control(f"savepoint {name}")
         try:
             yield
         except BaseException:
             if not self.ended:
                 self._torn = True
                 async with self._user_statement():
-                    await self._link.control("undo", f"rollback to savepoint {name}; release savepoint {name}")
+                    await self._link.control(f"rollback to savepoint {name}; release savepoint {name}")
                 self._torn = torn
             raise
         async with self._user_statement():
-            await self._link.control("release", f"release savepoint {name}")
+            await self._link.control(f"release savepoint {name}")
 
     async def begin(self, connection: SessionConnection) -> None:
         """Open the transaction and its guarding savepoint, in one round trip."""
@@ -229,7 +229,7 @@ class PostgresSession:
             raise UsageError(_SWALLOWED)
         try:
             settings = local_settings(self._database.settings)
-            await self._link.control("release", f"release savepoint {self._guard}; {settings}")
+            await self._link.control(f"release savepoint {self._guard}; {settings}")
         except asyncpg.PostgresError as error:
             if transaction_gone(error):
                 raise UsageError(

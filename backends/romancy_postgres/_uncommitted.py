@@ -50,7 +50,7 @@ class Uncommitted:
 
     async def add(self, link: Link, stirred: Iterable[str], posted: Iterable[tuple[str, str]]) -> None:
         """Watch the open transaction of this link, which has just written these."""
-        ((number,),) = await link.fetch_text("number", _NUMBER)
+        ((number,),) = await link.fetch_text(_NUMBER)
         self._loop = asyncio.get_running_loop()
         written = self._open.setdefault(number, _Written(0.0, set(), set()))
         written.until = self._loop.time() + _PATIENCE
@@ -97,7 +97,7 @@ class Uncommitted:
         numbers = sorted(self._open)
         if not numbers:
             return
-        rows = await self._database.single(lambda link: link.fetch_text("states", _STATES, numbers))
+        rows = await self._database.single(lambda link: link.fetch_text(_STATES, numbers))
         decided = {row[0]: row[1] for row in rows if row[1] != "in progress"}
         ended = [(self._open.pop(number), state) for number, state in decided.items()]
         for written, state in ended:

@@ -30,7 +30,7 @@ class PostgresTap(Tap):
     def __init__(self) -> None:
         super().__init__()
         for name in ("fetch", "fetch_text", "run", "control"):
-            self._patch(Link, name, self._named_by_caller)
+            self._patch(Link, name, self._of_link)
         self._patch(Database, "run_at_once", self._at_once)
         self._patch(PostgresSession, "begin", self._of_session("begin"))
         self._patch(PostgresSession, "_commit", self._of_session("commit"))
@@ -42,10 +42,11 @@ class PostgresTap(Tap):
     def _patch(owner: type, name: str, wrap: Callable[[Method], Method]) -> None:
         mock.patch.object(owner, name, wrap(getattr(owner, name))).start()
 
-    def _named_by_caller(self, method: Method) -> Method:
-        async def heard(link: Link, name: str, *arguments: Any, **options: Any) -> Any:
-            await self.heard(link._source, name)
-            return await method(link, name, *arguments, **options)
+    def _of_link(self, method: Method) -> Method:
+        async def heard(link: Link, statement: str, *arguments: Any, **options: Any) -> Any:
+            """The statement is given by the name of its query, or by its text."""
+            await self.heard(link._source, statement)
+            return await method(link, statement, *arguments, **options)
 
         return heard
 

@@ -94,7 +94,7 @@ async def plans_of_statements(store: PostgresStore) -> dict[str, list[str]]:
 async def plan_of(store: PostgresStore, query: Query, others: list[tuple[str, str]]) -> list[asyncpg.Record]:
     """Return the plan of a search."""
     names = None if query.workflow_name is None else ["flow3"]
-    _, text, values = compose(store.database.queries, query, names, others)
+    text, values = compose(store.database.queries, query, names, others)
     borrowed = await store.database.search.take()
     plan = await borrowed.fetch(f"explain {text}", *values)
     store.database.search.give_back(borrowed)

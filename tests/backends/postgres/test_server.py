@@ -107,6 +107,6 @@ async def test_commits_wait_for_the_disk_whatever_the_database_says(
     async with store.session() as session:
         (row,) = await session.fetch_all("select current_setting('synchronous_commit') as said")
     ((engine,),) = await store.database.single(
-        lambda link: link.fetch_text("asked", "select current_setting('synchronous_commit')")
+        lambda link: link.fetch_text("select current_setting('synchronous_commit')")
     )
     assert (row["said"], engine) == (said, said)
