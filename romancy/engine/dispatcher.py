@@ -13,7 +13,7 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from romancy._logs import get_logger
 from romancy.errors import StorageUnavailableError
@@ -45,45 +45,41 @@ _TOLD: Final = 1000
 class _Job(ABC):
     """One piece of work, retried if it fails."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, answers: int = -1) -> None:
         self.what = what
         self.pause = _FIRST_PAUSE
-        self.answers = -1
+        self.answers = answers
         """The count of the database's answers when this job failed; -1: it has not failed."""
         self.waits = False
         """Whether the job is retried after a pause."""
 
     @abstractmethod
-    async def do(self, store: Store) -> None:
+    async def do(self, dispatcher: Dispatcher, store: Store) -> None:
         """Run the job. Raises the errors of the store; the job can then be run again."""
 
 
 class _Return(_Job):
-    def __init__(
-        self, owner: Owner, delivery_ids: Sequence[str], done: Callable[[], None], ask: Callable[[], None]
-    ) -> None:
+    def __init__(self, owner: Owner, delivery_ids: Sequence[str], address: str, done: Callable[[], None]) -> None:
         super().__init__(f"messages that {owner.name} had taken go back")
-        self._owner, self._delivery_ids, self._done, self._ask = owner, delivery_ids, done, ask
+        self._owner, self._delivery_ids, self._address, self._done = owner, delivery_ids, address, done
 
-    async def do(self, store: Store) -> None:
+    async def do(self, dispatcher: Dispatcher, store: Store) -> None:
         await store.router.give_back(self._owner, self._delivery_ids)
-        self._ask()
+        dispatcher.ask((self._address,))
         self._done()
 
 
 class _Sweep(_Job):
-    def __init__(
-        self, tell: Callable[[Mapping[str, str]], None], again: Callable[[], None], keep: float | None
-    ) -> None:
+    def __init__(self, keep: float | None) -> None:
         super().__init__("the sweep")
-        self._tell, self._again, self._keep = tell, again, keep
+        self._keep = keep
         self._expires_at = 0.0
 
-    async def do(self, store: Store) -> None:
+    async def do(self, dispatcher: Dispatcher, store: Store) -> None:
         dispatched = await store.router.dispatch(())
-        self._tell(dispatched.held_up)
+        dispatcher.say_held_up(dispatched.held_up)
         if dispatched.more or await self._expire(store):
-            self._again()
+            dispatcher.sweep()
 
     async def _expire(self, store: Store) -> bool:
         """From time to time, remove kept messages that have expired. Return whether there are more."""
@@ -97,31 +93,21 @@ class _Sweep(_Job):
 
 
 class _Dispatch(_Job):
-    def __init__(
-        self,
-        addresses: Sequence[str],
-        tell: Callable[[Mapping[str, str]], None],
-        again: Callable[[Iterable[str]], None],
-    ) -> None:
-        super().__init__(f"messages at {addresses[0]!r}" + f" and {len(addresses) - 1} more" * (len(addresses) > 1))
+    def __init__(self, addresses: Sequence[str], answers: int = -1) -> None:
+        more = f" and {len(addresses) - 1} more" * (len(addresses) > 1)
+        super().__init__(f"messages at {addresses[0]!r}{more}", answers)
         self.addresses = addresses
-        self._tell, self._again = tell, again
 
-    async def do(self, store: Store) -> None:
+    async def do(self, dispatcher: Dispatcher, store: Store) -> None:
         dispatched = await store.router.dispatch(self.addresses)
-        self._tell(dispatched.held_up)
+        dispatcher.say_held_up(dispatched.held_up)
         if dispatched.more:
-            self._again(self.addresses)
+            dispatcher.ask(self.addresses)
 
     def halves(self) -> list[_Dispatch]:
         """The same as two."""
         middle = len(self.addresses) // 2
-        parts = [
-            _Dispatch(part, self._tell, self._again) for part in (self.addresses[:middle], self.addresses[middle:])
-        ]
-        for part in parts:
-            part.answers = self.answers
-        return parts
+        return [_Dispatch(part, self.answers) for part in (self.addresses[:middle], self.addresses[middle:])]
 
 
 class Dispatcher:
@@ -132,7 +118,7 @@ class Dispatcher:
         self._addresses: dict[str, None] = {}
         self._jobs: deque[_Job] = deque()
         """Jobs that precede the next dispatch: messages to give back, and retries."""
-        self._sweep = _Sweep(self._report, self.sweep, keep)
+        self._sweep = _Sweep(keep)
         self._sweeps = False
         self._aside: dict[str, None] = {}
         """Addresses of failed dispatches that wait for a retry."""
@@ -162,7 +148,7 @@ class Dispatcher:
         after, addresses = 0.0, tuple(addresses)
         for pause in _LOOKS:
             after += pause
-            self._call_later(after, lambda: self.ask(addresses))
+            self._call_later(after, self.ask, addresses)
 
     def sweep(self) -> None:
         """Soon dispatch every address that has something to route."""
@@ -175,7 +161,7 @@ class Dispatcher:
 
         `done` is called once they are back, or no longer exist.
         """
-        self._jobs.append(_Return(owner, delivery_ids, done, lambda: self.ask((address,))))
+        self._jobs.append(_Return(owner, delivery_ids, address, done))
         self._go_on()
 
     async def close(self) -> None:
@@ -192,11 +178,11 @@ class Dispatcher:
             await asyncio.gather(task, return_exceptions=True)
             logger.warning("the database does not answer: a worker's sweep will route the last messages")
 
-    def _call_later(self, seconds: float, call: Callable[[], None]) -> None:
+    def _call_later(self, seconds: float, call: Callable[..., None], *args: Any) -> None:
         loop = asyncio.get_running_loop()
         self._later = [one for one in self._later if not one.cancelled() and one.when() > loop.time()]
         if not self._closing:
-            self._later.append(loop.call_later(seconds, call))
+            self._later.append(loop.call_later(seconds, call, *args))
 
     def _go_on(self) -> None:
         if self._task is None:
@@ -211,7 +197,7 @@ class Dispatcher:
     async def _run(self) -> None:
         while (job := self._next()) is not None:
             try:
-                await job.do(self._store)
+                await job.do(self, self._store)
             except Exception as error:  # noqa: BLE001 - it is logged, and tried again
                 self._failed(job, error)
             else:
@@ -230,7 +216,7 @@ class Dispatcher:
             addresses = list(self._addresses)[:_AT_ONCE]
             for address in addresses:
                 del self._addresses[address]
-            return _Dispatch(addresses, self._report, self.ask)
+            return _Dispatch(addresses)
         if self._sweeps:
             self._sweeps = False
             return self._sweep
@@ -251,7 +237,7 @@ class Dispatcher:
         else:
             logger.error("%s: cannot be routed, retried: %s", job.what, error, exc_info=error)
         job.waits, job.answers = True, self._answers
-        self._call_later(job.pause, lambda: self._retry(job))
+        self._call_later(job.pause, self._retry, job)
         job.pause = min(2 * job.pause, _LONGEST_PAUSE if away else _LONGEST_PAUSE_OF_ONE)
 
     def _retry(self, job: _Job) -> None:
@@ -259,7 +245,7 @@ class Dispatcher:
         self._jobs.append(job)
         self._go_on()
 
-    def _report(self, held_up: Mapping[str, str]) -> None:
+    def say_held_up(self, held_up: Mapping[str, str]) -> None:
         """Log, once for each address, that this process cannot dispatch it."""
         for address, reason in held_up.items():
             if address not in self._told:
