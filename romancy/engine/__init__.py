@@ -6,6 +6,7 @@ from romancy.engine.channels import mode_of_interest, posted_on_channel, subscri
 from romancy.engine.codecs import coded, uncoded
 from romancy.engine.decide import new_life, start_of
 from romancy.engine.dispatcher import Dispatcher
+from romancy.engine.incarnation import RUNTIME
 from romancy.engine.log_writer import LogWriter
 from romancy.engine.messages import ChannelMessage, Outgoing, Signal, decode_message, decode_outgoing, outgoing
 from romancy.engine.outside.absence import Absence, others_may_try
@@ -13,7 +14,6 @@ from romancy.engine.outside.caller_transaction import send_in, start_alone, star
 from romancy.engine.outside.calls_in_sessions import refuse_to_wait, waits_in_vain
 from romancy.engine.outside.management import Standing, purge, resume, retry, terminate
 from romancy.engine.outside.unanswered_starts import Unanswered
-from romancy.engine.runtime import RUNTIME
 from romancy.engine.settings import Settings
 from romancy.engine.worker.known_workflows import names_in, versions_in
 from romancy.engine.worker.opening import opened

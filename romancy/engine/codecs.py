@@ -21,17 +21,16 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from msgspec.structs import replace
 
 from romancy.core import OwnerChanged, decode_commit
-from romancy.engine.coded_outbox import OpenedOutbox
 from romancy.engine.coded_routing import CodingRouter, ReadingRouter, opened, sealed
 from romancy.errors import CodecError, StorageUnavailableError
 from romancy.serialization import NO_CODECS, PayloadContext, is_sealed
 from romancy.storage.records import Append, Start
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 
     from romancy.serialization import Codecs
-    from romancy.storage.outbox import Outbox, OutboxRow
+    from romancy.storage.outbox import Consignment, Outbox, OutboxEntry, OutboxRow, OutboxState
     from romancy.storage.protocol import Session, Store
     from romancy.storage.query import Query
     from romancy.storage.records import (
@@ -88,7 +87,7 @@ class _ReadingStore:
     def __init__(self, store: Store, codecs: Codecs = NO_CODECS) -> None:
         self._store = store
         self._codecs = codecs
-        self.outbox = cast("Outbox", OpenedOutbox(store.outbox, self._unsealed))
+        self.outbox = cast("Outbox", _OpenedOutbox(store.outbox, self._unsealed))
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
@@ -259,6 +258,34 @@ class _CodingSession:
         return await self._session.send(
             sealing.sealed_deliveries(deliveries), sealing.sealed_outgoing(outbox), sealing.sealed_postings(postings)
         )
+
+
+class _OpenedOutbox:
+    """Opens bodies that are read from an outbox. A body that cannot be opened is passed on sealed."""
+
+    def __init__(self, outbox: Outbox, opened: Callable[[OutboxRow], OutboxRow]) -> None:
+        self._outbox = outbox
+        self._row = opened
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._outbox, name)
+
+    async def claim(self, claim: str, /, *, lease: int, limit: int, sweep: bool = False) -> Consignment:
+        given = await self._outbox.claim(claim, lease=lease, limit=limit, sweep=sweep)
+        given.entries[:] = map(self._entry, given.entries)
+        return given
+
+    async def entries(
+        self, states: Collection[OutboxState] = (), /, *, after: tuple[int, str] = (0, ""), limit: int = 100
+    ) -> list[OutboxEntry]:
+        return [self._entry(entry) for entry in await self._outbox.entries(states, after=after, limit=limit)]
+
+    async def read(self, limit: int) -> list[OutboxRow]:
+        return [self._row(row) for row in await self._outbox.read(limit)]
+
+    def _entry(self, entry: OutboxEntry) -> OutboxEntry:
+        row = self._row(entry.row)
+        return entry if row is entry.row else replace(entry, row=row)
 
 
 def _unless_sealed(claimed: Claimed) -> Claimed:

@@ -28,9 +28,9 @@ from romancy.core import (
     encode_commit,
 )
 from romancy.core import Outcome as Ended
-from romancy.engine.announced import announced_child, announced_send
 from romancy.engine.channels import on_channel, posted_on_channel
 from romancy.engine.events import delivery_of, posting_of, sent_by_workflow
+from romancy.engine.incarnation import RUNTIME
 from romancy.engine.interests import nothing_more
 from romancy.engine.messages import (
     NO_RESULT,
@@ -40,7 +40,6 @@ from romancy.engine.messages import (
     encode_message,
     outgoing,
 )
-from romancy.engine.runtime import RUNTIME
 from romancy.engine.slot import FREE
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import MAX_EVENT_BYTES
@@ -198,7 +197,7 @@ def side_effects(
     for effect in effects:
         if isinstance(effect, StartChild):
             if not effect.again:
-                children.append(effect if announces is None else announced_child(effect, live, announces))
+                children.append(effect if announces is None else announces.announce_child(live, effect))
         elif isinstance(effect, CancelChild):
             reason = f"its parent {live.instance_id} gave it up"
             message = CancelMessage(reason=reason, parent=live.parent_of(effect))
@@ -219,7 +218,7 @@ def side_effects(
             )
         elif isinstance(effect, (Send, SendOnChannel)):
             sent = _sent(
-                effect if announces is None else announced_send(effect, live, announces), live, incarnation.stamp()
+                effect if announces is None else announces.announce_send(live, effect), live, incarnation.stamp()
             )
             if isinstance(sent, Delivery):
                 deliveries.append(sent)

@@ -9,11 +9,10 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Final
 
-from romancy.core import AwaitEvent, CancelChild, Publish, Run, Send, SendOnChannel, StartChild
+from romancy.core import AwaitEvent, CancelChild, Publish, Send, SendOnChannel, StartChild
 from romancy.engine.decide import change_for, first_input, is_step, new_life, start_of, start_row
 from romancy.engine.instance import Live
 from romancy.engine.log_lines import say_complaints
-from romancy.engine.runtime import RUNTIME
 from romancy.errors import UsageError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Change
@@ -50,7 +49,7 @@ def begin(
     """The start of an instance that `owner` continues."""
     started = first_input(definition, input, life=life, now=now, headers=definition.headers)
     row = functools.partial(start_row, definition, instance_id=instance_id, life=life, writer=nonce)
-    live = _fresh(definition, instance_id, life)
+    live = Live.new(instance_id, life, definition)
     activation = live.run.activate([started])
     if is_step(live, activation, ()):
         say_complaints(live, activation)
@@ -58,7 +57,7 @@ def begin(
     carries_more = live.run.state.subscriptions or any(isinstance(effect, _MORE) for effect in activation.effects)
     if carries_more or activation.parked is not None or activation.successor is not None:
         live.run.close()
-        live = _fresh(definition, instance_id, life)
+        live = Live.new(instance_id, life, definition)
         live.run.replay([[started]])
         return Begun(live, row([started], owner=owner, change=_BEGUN), None)
     say_complaints(live, activation)
@@ -84,10 +83,4 @@ def start_of_child(registry: Registry, incarnation: Incarnation, live: Live, chi
         parent=live.parent_of(child),
         delay=child.delay,
         headers=child.headers,
-    )
-
-
-def _fresh(definition: Workflow[..., object], instance_id: str, life: int) -> Live:
-    return Live(
-        instance_id, life, definition, Run(definition, instance_id=instance_id, code=definition.code, runtime=RUNTIME)
     )

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import platform
+from importlib.metadata import version
+from typing import Final
 
 from romancy.engine.clock import DatabaseClock
 
-__all__ = ["Incarnation"]
+__all__ = ["RUNTIME", "Incarnation"]
+
+RUNTIME: Final = f"{platform.python_implementation()} {platform.python_version()}, anyio {version('anyio')}"
+"""The runtime, for the log: a change of Python or anyio may explain a divergence."""
 
 
 class Incarnation:

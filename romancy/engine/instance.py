@@ -19,13 +19,13 @@ from romancy.core import (
     StartChild,
 )
 from romancy.engine.inbox import EMPTY_INBOX, Inbox, Mail
+from romancy.engine.incarnation import RUNTIME
 from romancy.engine.interests import NO_DIFFERENCE, interests_of
 from romancy.engine.message_inputs import is_for
 from romancy.engine.messages import (
     KEPT,
     decode_message,
 )
-from romancy.engine.runtime import RUNTIME
 from romancy.engine.slot import FREE, GATHERING, GONE, TAKEN, Slot
 from romancy.errors import HistoryVersionError, InternalError
 from romancy.status import TERMINAL_STATUSES, Status
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from romancy.core import Input
+    from romancy.core import ActivityDefinition, Input
     from romancy.engine.activities.attempt import Attempt
     from romancy.engine.activities.port import Port
     from romancy.engine.held_back import HeldBack
@@ -128,6 +128,20 @@ class Live:
         self.reviving = _NOBODY
         """Children of a former run that are being retried."""
 
+    @classmethod
+    def new(
+        cls,
+        instance_id: str,
+        life: int,
+        definition: Workflow[..., object],
+        *,
+        known: Mapping[str, ActivityDefinition] | None = None,
+        activities: Mapping[str, ActivityDefinition] | None = None,
+    ) -> Live:
+        """An instance whose run was fed nothing yet. With `activities`, the run follows a log without its code."""
+        run = _new_run(instance_id, definition, known=known, activities=activities)
+        return cls(instance_id, life, definition, run)
+
     @property
     def headers(self) -> Mapping[str, str]:
         """The headers that the starter sent."""
@@ -159,7 +173,7 @@ class Live:
     def begin_run(self) -> Run:
         """Close the run that has just ended and put a new run in its place."""
         self.run.close()
-        self.run = Run(self.definition, instance_id=self.instance_id, code=self.definition.code, runtime=RUNTIME)
+        self.run = _new_run(self.instance_id, self.definition)
         return self.run
 
     def registers(self, interests: Interests) -> None:
@@ -472,6 +486,12 @@ class Live:
             self.slot = GONE
             return True
         return False
+
+
+def _new_run(
+    instance_id: str, definition: Workflow[..., object], **known: Mapping[str, ActivityDefinition] | None
+) -> Run:
+    return Run(definition, instance_id=instance_id, code=definition.code, runtime=RUNTIME, **known)
 
 
 def _time(given: Given) -> int:

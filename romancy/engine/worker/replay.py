@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from romancy.core import (
     ActivityScheduled,
-    Run,
     WorkflowContinued,
     WorkflowResumed,
     WorkflowRetried,
@@ -15,7 +14,6 @@ from romancy.core import (
     driving,
 )
 from romancy.engine.instance import Live
-from romancy.engine.runtime import RUNTIME
 from romancy.errors import HistoryCorruptError, InstanceNotFoundError, NonDeterminismError
 from romancy.log import commit_of, commits_of
 
@@ -82,26 +80,19 @@ async def load(store: Store, registry: Registry, claimed: Claimed) -> Live:
     known = registry.activities_of(claimed.workflow_name)
     place = _Place(claimed.run_from, claimed.run_from)
     while True:
-        run = Run(
-            definition,
-            instance_id=claimed.instance_id,
-            code=definition.code,
-            runtime=RUNTIME,
-            known=known,
-        )
-        live = Live(claimed.instance_id, claimed.life, definition, run)
+        live = Live.new(claimed.instance_id, claimed.life, definition, known=known)
         try:
             elsewhere = await _replay(store, live, claimed, place)
         except NonDeterminismError:
             later = await _last_retry(store, claimed, live.head)
-            run.close()
+            live.run.close()
             if not later:
                 raise
             elsewhere = _Place(place.run_from, later)
         else:
             if elsewhere is None:
                 return live
-            run.close()
+            live.run.close()
         place = elsewhere
 
 
@@ -197,15 +188,8 @@ async def load_log(store: Store, registry: Registry, claimed: Claimed) -> tuple[
     known = registry.activities_of(claimed.workflow_name)
     place = _Place(claimed.run_from, claimed.run_from)
     while True:
-        run = Run(
-            definition,
-            instance_id=claimed.instance_id,
-            code=definition.code,
-            runtime=RUNTIME,
-            activities=known,
-            known=known,
-        )
-        live, called = Live(claimed.instance_id, claimed.life, definition, run), set[str]()
+        live = Live.new(claimed.instance_id, claimed.life, definition, activities=known, known=known)
+        called = set[str]()
 
         def note(commit: Sequence[LogEvent], called: set[str] = called) -> None:
             called.update(event.name for event in commit if isinstance(event, ActivityScheduled))
@@ -213,7 +197,7 @@ async def load_log(store: Store, registry: Registry, claimed: Claimed) -> tuple[
         elsewhere = await _replay(store, live, claimed, place, note)
         if elsewhere is None:
             return live, called - known.keys()
-        run.close()
+        live.run.close()
         place = elsewhere
 
 
