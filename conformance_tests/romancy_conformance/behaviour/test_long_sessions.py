@@ -135,11 +135,11 @@ async def test_the_lease_counts_again_once_the_session_has_ended(open_app: Open,
     await outlast_the_lease(app, scene)
     worker = app._worker  # pyright: ignore[reportPrivateUsage]
     assert worker is not None
-    assert worker.is_alive()
+    assert worker.leases.fresh()
     scene.go_on.set()
     await handle.result(timeout=100)
 
-    assert worker.is_alive()
+    assert worker.leases.fresh()
     scene.now += HOUR
 
-    assert not worker.is_alive()
+    assert not worker.leases.fresh()

@@ -51,8 +51,6 @@ class Tools(NamedTuple):
     """Lends append slots to sessions, where sessions take the slots of their instances."""
     errors: frozenset[str] = frozenset()
     """Names of the exception types that a workflow can catch by their own class."""
-    stage: Stage | None = None
-    """A test's way to make attempts. None: attempts call their functions."""
     announces: Observer | None = None
     """Asks hooks for headers of what activities send. None: no hook adds any."""
 
@@ -61,6 +59,7 @@ class Attempt:
     """One attempt at an activity or a compensation, queued, running or about to end.
 
     The activity's context calls it. Most activities need neither a context nor a port, so each is made on first use.
+    Its state is written by `Attempts`, and by nobody else: methods for that would cost several calls a step.
     """
 
     __slots__ = (

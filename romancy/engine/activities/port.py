@@ -250,6 +250,14 @@ class Port:
                     "activity %s: its after_commit callback failed", self._effect.name, extra=self._about()
                 )
 
+    def has_begun(self, instance_id: str) -> None:
+        """Record that the activity started an instance in its session."""
+        self.begun.add(instance_id)
+
+    def has_ended(self) -> None:
+        """Record that the attempt has ended, and its end is about to be reported."""
+        self.ended = True
+
     async def give_up(self) -> None:
         """Discard what a failed or cancelled attempt did: its writes, messages and callbacks take no effect."""
         self.over = True

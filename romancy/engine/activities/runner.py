@@ -96,7 +96,7 @@ class Attempts:
         """`driver` feeds the ends of attempts to their runs."""
         slots = Slots(driver, keeper) if store.capabilities.sessions_exclude else None
         errors = driver.registry.errors
-        self.tools = Tools(store, driver.incarnation, slots, errors, settings.stage, driver.announces)
+        self.tools = Tools(store, driver.incarnation, slots, errors, driver.announces)
         with speaking(settings.speaker):
             self._context = contextvars.copy_context()
         """Each attempt begins in a copy of this context, not in that of the code that starts it."""
@@ -116,6 +116,7 @@ class Attempts:
         self.patience = Backoff()
         self._observer = driver.observer
         self._stage = settings.stage
+        """A test's way to make attempts. None: attempts call their functions."""
 
     @property
     def idle(self) -> bool:
@@ -313,7 +314,7 @@ class Attempts:
                 await attempt.close()
                 return
             if attempt.port is not None:
-                attempt.port.ended = True
+                attempt.port.has_ended()
             if self._free == self._limit and task is not None and not task.cancelling():
                 await self._driver.ended_alone(live, event, attempt.port)
             else:

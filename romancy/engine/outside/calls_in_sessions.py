@@ -49,7 +49,7 @@ def note_start(transaction: object, instance_id: str) -> None:
     """Record that an instance was started in a transaction, possibly that of the caller's own session."""
     attempt = _holder()
     if attempt is not None and _is_of(transaction, attempt.open()):
-        attempt.open().begun.add(instance_id)
+        attempt.open().has_begun(instance_id)
 
 
 def _holder() -> Attempt | None:

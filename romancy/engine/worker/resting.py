@@ -24,9 +24,6 @@ class Resting:
         self._limit = limit
         self._kept: OrderedDict[str, Live] = OrderedDict()
 
-    def __len__(self) -> int:
-        return len(self._kept)
-
     def keep(self, live: Live) -> None:
         """Keep the run of an instance whose release is in its log. The run has followed the whole log."""
         self._forget(live.instance_id)

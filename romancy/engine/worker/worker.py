@@ -137,10 +137,6 @@ class Worker:
         """The leases of the present incarnation."""
         return self.beating.leases
 
-    def is_alive(self) -> bool:
-        """Whether, judged by its lease, no peer can have declared this incarnation dead."""
-        return self.leases.fresh()
-
     # ── life ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def open(self) -> None:
