@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from romancy.core import Activation, ChildFailed, StartChild
+from msgspec.structs import replace
+
+from romancy.core import ChildFailed, StartChild
 from romancy.errors import InstanceConflictError, UsageError
 from romancy.serialization import describe_exception
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
+    from romancy.core import Activation
     from romancy.engine.instance import Live
     from romancy.engine.pending_append import Given
 
@@ -78,14 +81,10 @@ def _without(activation: Activation, children: Sequence[StartChild]) -> Activati
 
 def _joined(first: Activation, second: Activation) -> Activation:
     """Join two consecutive activations into one commit."""
-    return Activation(
+    return replace(
+        second,
         events=[*first.events, *second.events],
         effects=[*first.effects, *second.effects],
-        status=second.status,
-        wake_at=second.wake_at,
-        outcome=second.outcome,
-        parked=second.parked,
-        successor=second.successor,
         dropped=(*first.dropped, *second.dropped),
         warnings=(*first.warnings, *second.warnings),
     )

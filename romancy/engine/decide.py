@@ -56,10 +56,12 @@ if TYPE_CHECKING:
     from romancy.engine.incarnation import Incarnation
     from romancy.engine.instance import Live
     from romancy.engine.observer import Observer
+    from romancy.storage.records import Claimed
     from romancy.storage.routing import Posting
     from romancy.workflow import Workflow
 
 __all__ = [
+    "append_behind",
     "change_for",
     "first_input",
     "handing_back",
@@ -342,6 +344,19 @@ def _look_again(live: Live, now: int) -> int | None:
     if wake_at is not None or state.cancel is None or state.status() is not Status.CANCELLING:
         return wake_at
     return now + max(_LOOK_AFTER, now - state.cancel.at)
+
+
+def append_behind(claimed: Claimed, writer: str, body: bytes, change: Change | None = None) -> Append:
+    """The next row of the log of an instance that is not loaded."""
+    return Append(
+        instance_id=claimed.instance_id,
+        life=claimed.life,
+        seq=claimed.head + 1,
+        writer=writer,
+        body=body,
+        after=claimed.head_writer,
+        change=change,
+    )
 
 
 def idle_release(live: Live, now: int, writer: str) -> Append | None:

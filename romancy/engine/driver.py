@@ -218,7 +218,7 @@ class Driver:
                 self._terminate(live, mail.delivery_id, mail.message.reason)
                 return
         if live.inbox.has_strays or live.run.state.left:
-            give_strays_back(live, self.dispatcher, self.rest)
+            give_strays_back(self, live)
 
     def _terminate(self, live: Live, delivery_id: str, reason: str) -> None:
         """End the instance at once: stop all its work and compensate nothing."""
@@ -361,7 +361,7 @@ class Driver:
 
     def _release(self, live: Live, activation: Activation) -> None:
         if activation.outcome is not None and live.inbox.has_strays:
-            give_strays_back(live, self.dispatcher, self.rest)  # the next claim brings later mail
+            give_strays_back(self, live)  # the next claim brings later mail
         if live.interests is not None and live.interests.asked_to_the_end:
             self.dispatcher.sweep()  # gives back messages taken for it but not yet counted when it ended
         self.let_go(live)

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from romancy.core import Activation, CancelChild, LeaveChannel, Publish, Send, SendOnChannel, StartChild
+from romancy.core import CancelChild, LeaveChannel, Publish, Send, SendOnChannel, StartChild
 from romancy.status import Status
 from romancy.storage.query import project_with_index
 from romancy.storage.records import Change
 
 if TYPE_CHECKING:
+    from romancy.core import Activation
     from romancy.engine.instance import Live
 
 __all__ = ["continue_as_new", "with_new_run"]
@@ -28,13 +29,10 @@ def continue_as_new(live: Live, activation: Activation) -> Activation:
         events += following.events
         if following.successor is not None:
             outward += [effect for effect in following.effects if isinstance(effect, _OUTWARD)]
-    return Activation(
+    return replace(
+        following,
         events=events,
         effects=[*outward, *following.effects],
-        status=following.status,
-        wake_at=following.wake_at,
-        outcome=following.outcome,
-        parked=following.parked,
         dropped=activation.dropped,
         warnings=(*activation.warnings, *following.warnings),
     )

@@ -12,29 +12,26 @@ from romancy.engine.slot import GONE
 from romancy.storage.routing import Owner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from romancy.engine.dispatcher import Dispatcher
+    from romancy.engine.driver import Driver
     from romancy.engine.instance import Live
 
 __all__ = ["give_strays_back"]
 
 
-def give_strays_back(live: Live, dispatcher: Dispatcher, rest: Callable[[Live], None]) -> None:
+def give_strays_back(driver: Driver, live: Live) -> None:
     """Give back the kept messages that no wait fits, and drop copies from channels that were left.
 
-    The instance is not released meanwhile, so that another worker gives them back if this one dies. `rest` is called
-    when they are back.
+    The instance is not released until they are back: if this worker dies, another one gives them back.
     """
     mails = live.inbox.strays()
     for channel in live.run.state.left:
         mails += live.inbox.take_copies(channel)
     for mail in mails:
         live.returns(mail)
-        done = functools.partial(_returned, live, mail.delivery_id, rest)
-        dispatcher.give_back(Owner(live.instance_id, live.life), [mail.delivery_id], mail.address or "", done)
+        done = functools.partial(_returned, driver, live, mail.delivery_id)
+        driver.dispatcher.give_back(Owner(live.instance_id, live.life), [mail.delivery_id], mail.address or "", done)
 
 
-def _returned(live: Live, delivery_id: str, rest: Callable[[Live], None]) -> None:
+def _returned(driver: Driver, live: Live, delivery_id: str) -> None:
     if live.has_returned(delivery_id) and live.slot is not GONE:
-        rest(live)
+        driver.rest(live)

@@ -103,6 +103,13 @@ def _manager() -> Worker:
     return Worker(token=secrets.token_hex(8), worker_id=MANAGEMENT, lease=_LEASE)
 
 
+async def _row(store: Store, instance_id: str) -> InstanceRow:
+    found = await store.read(instance_id, limit=0)
+    if found is None:
+        raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
+    return found.instance
+
+
 async def _end_of_log(store: Store, row: InstanceRow) -> tuple[int, int, str | None]:
     """The seq, time and writer of the last commit (None: it is missing). No commit is decoded."""
     seq, at, more, writer = row.last_seq - 1, row.updated_at, True, None
@@ -126,17 +133,13 @@ async def retry(
     """Begin a new run of a failed instance, which remembers what still stands. It is due at once for any worker."""
     if unsure not in (None, "done", "undone"):
         raise UsageError(f"unsure={unsure!r}: say 'done' or 'undone', or leave it out")
-    found = await store.read(instance_id, limit=0)
-    if found is None:
-        raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
-    if found.instance.status is not Status.FAILED:
-        other = "; resume lets a stuck one be tried again" if found.instance.status is Status.STUCK else ""
-        raise UsageError(
-            f"instance {instance_id!r} is {found.instance.status}; only a failed one can be retried{other}"
-        )
+    row = await _row(store, instance_id)
+    if row.status is not Status.FAILED:
+        other = "; resume lets a stuck one be tried again" if row.status is Status.STUCK else ""
+        raise UsageError(f"instance {instance_id!r} is {row.status}; only a failed one can be retried{other}")
     async with _acting(store, manager) as (token, now):
-        recall, last = await runs_so_far(store, found.instance)
-        item = await opening_of_retry(store, found.instance, recall, last, now=now, unsure=unsure or "")
+        recall, last = await runs_so_far(store, row)
+        item = await opening_of_retry(store, row, recall, last, now=now, unsure=unsure or "")
         outcome = await _written(store, item, token)
     if outcome is not Outcome.ACCEPTED:
         raise UsageError(f"instance {instance_id!r} changed while it was to be retried ({outcome}); look at it again")
@@ -144,13 +147,10 @@ async def retry(
 
 async def resume(store: Store, worker: str | Standing | None, instance_id: str) -> None:
     """Let every worker try a stuck instance again, including those whose code was refused. It is due at once."""
-    found = await store.read(instance_id, limit=0)
-    if found is None:
-        raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
-    if found.instance.status is not Status.STUCK:
-        other = "; retry lets a failed one go on" if found.instance.status is Status.FAILED else ""
-        raise UsageError(f"instance {instance_id!r} is {found.instance.status}; only a stuck one can be resumed{other}")
-    row = found.instance
+    row = await _row(store, instance_id)
+    if row.status is not Status.STUCK:
+        other = "; retry lets a failed one go on" if row.status is Status.FAILED else ""
+        raise UsageError(f"instance {instance_id!r} is {row.status}; only a stuck one can be resumed{other}")
     seq, at, after = await _end_of_log(store, row)
     item = Append(
         instance_id=instance_id,
@@ -171,14 +171,12 @@ async def terminate(store: Store, worker: str | Standing | None, instance_id: st
     """End an instance at once, without compensation. Returns False if it had ended already."""
     async with _acting(store, worker) as (token, now):
         for _ in range(_TRIES):
-            found = await store.read(instance_id, limit=0)
-            if found is None:
-                raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
-            if found.instance.status in TERMINAL_STATUSES:
+            row = await _row(store, instance_id)
+            if row.status in TERMINAL_STATUSES:
                 return False
-            if found.instance.owner is not None:
+            if row.owner is not None:
                 return await _ask_owner(store, instance_id, reason)
-            item = await _end(store, found.instance, now, reason or "terminated")
+            item = await _end(store, row, now, reason or "terminated")
             if await _written(store, item, token) is Outcome.ACCEPTED:
                 return True
     raise StorageUnavailableError(f"instance {instance_id!r} is too busy to be terminated now; try again")

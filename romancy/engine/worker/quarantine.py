@@ -23,10 +23,10 @@ import msgspec
 
 from romancy._logs import about, get_logger
 from romancy.core import OwnerChanged, decode_commit
-from romancy.engine.decide import owner_changed
+from romancy.engine.decide import append_behind, owner_changed
 from romancy.engine.slot import FREE
 from romancy.errors import StorageError
-from romancy.storage.records import Append, Outcome
+from romancy.storage.records import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable
@@ -274,7 +274,7 @@ class Quarantine:
         self._tried_by.add(token)
         mark = owner_changed(self._driver.clock.now(), token, "", alone=True)
         nonce = self._driver.incarnation.nonce()
-        if await self._write(claimed, nonce, mark) is not Outcome.ACCEPTED:
+        if await self._driver.writer.outcome_of(append_behind(claimed, nonce, mark)) is not Outcome.ACCEPTED:
             self._next_claim.look_for_own()
             return None
         marked = msgspec.structs.replace(claimed, head=claimed.head + 1, head_writer=nonce)
@@ -308,14 +308,3 @@ class Quarantine:
         except TimeoutError:
             pass
         live.call_when_moved(None)
-
-    async def _write(self, claimed: Claimed, nonce: str, body: bytes) -> Outcome:
-        item = Append(
-            instance_id=claimed.instance_id,
-            life=claimed.life,
-            seq=claimed.head + 1,
-            writer=nonce,
-            body=body,
-            after=claimed.head_writer,
-        )
-        return await self._driver.writer.outcome_of(item)

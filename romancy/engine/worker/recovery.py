@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from romancy._logs import about, get_logger
 from romancy.core import DivergedError
-from romancy.engine.decide import owner_changed, short
+from romancy.engine.decide import append_behind, owner_changed, short
 from romancy.engine.log_lines import say_stuck
 from romancy.engine.messages import CancelMessage, decode_message
 from romancy.engine.worker.replay import load, load_log, resumption
@@ -28,7 +28,7 @@ from romancy.errors import (
     UsageError,
 )
 from romancy.status import Status
-from romancy.storage.records import Append, Change, Claimed, Outcome
+from romancy.storage.records import Change, Claimed, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -176,15 +176,9 @@ class Recovery:
         The place where its code left the log is recorded as data, beside the reason for people.
         """
         code = self._driver.registry.workflows[claimed.workflow_name].code
-        item = Append(
-            instance_id=claimed.instance_id,
-            life=claimed.life,
-            seq=claimed.head + 1,
-            writer=self._driver.incarnation.nonce(),
-            body=owner_changed(self._driver.clock.now(), "", code, misfit=misfit),
-            after=claimed.head_writer,
-            change=Change(status=Status.STUCK, seen=claimed.seen, release=True, refused_by=code, error=short(reason)),
-        )
+        body = owner_changed(self._driver.clock.now(), "", code, misfit=misfit)
+        change = Change(status=Status.STUCK, seen=claimed.seen, release=True, refused_by=code, error=short(reason))
+        item = append_behind(claimed, self._driver.incarnation.nonce(), body, change)
         self._driver.writer.submit(item, functools.partial(self._parked, claimed, reason))
 
     def _parked(self, claimed: Claimed, reason: str, outcome: Outcome) -> None:
