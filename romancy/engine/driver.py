@@ -485,7 +485,6 @@ class Driver:
         if self.live.get(live.instance_id) is live:
             del self.live[live.instance_id]
         self._stop(live)
-        live.inbox.clear()
         live.hand_slot_over()
 
     def _stop(self, live: Live) -> None:
@@ -498,3 +497,4 @@ class Driver:
         """Release the instance and close its run. Only a replay brings it back, and is fed what is `carried` over."""
         self.let_go(live, carried)
         live.run.close()
+        self.reports.dropped(live)

@@ -218,11 +218,12 @@ class Live:
         return held
 
     def let_go(self) -> None:
-        """Append nothing any more: another worker may own the instance now. Held-back events are dropped."""
+        """Append nothing any more: another worker may own the instance now. Mail and held-back events are dropped."""
         if self.held is not None:
             self.held.timer.cancel()
             self.held = None
         self.slot = GONE
+        self.inbox.clear()
         if self.moved is not None:
             self.moved()
 

@@ -21,6 +21,10 @@ class Reports(Protocol):
         """The instance has ended, rests or is stuck, and its log says so. This worker no longer owns it."""
         ...
 
+    def dropped(self, live: Live) -> None:
+        """The run is closed. Another worker may own the instance now, or has ended it."""
+        ...
+
     def lost(self, prepared: PendingAppend, outcome: Outcome) -> None:
         """The database refused the append. The run's memory may be wrong."""
         ...

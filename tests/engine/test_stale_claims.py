@@ -11,22 +11,37 @@ import pytest
 from msgspec import Raw
 from msgspec.structs import replace
 
-from romancy import Romancy, Status, WorkflowContext, activity, workflow
+from romancy import Romancy, Status, WorkflowCancelledError, WorkflowContext, activity, workflow
 from romancy.checking import misfit_of
+from romancy.engine.decide import terminated
 from romancy.engine.messages import Signal, encode_message
 from romancy.engine.worker.replay import load, load_log
 from romancy.registry import Registry
-from romancy.storage.records import Claimed, Delivered, Delivery, InboxRow, InstanceRow, Mailbox, Work
+from romancy.storage.records import (
+    Append,
+    Change,
+    Claimed,
+    Delivered,
+    Delivery,
+    InboxRow,
+    InstanceRow,
+    Mailbox,
+    Outcome,
+    Work,
+    as_end,
+)
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from romancy.engine.instance import Live
     from romancy.storage.protocol import Store
     from romancy.storage.records import ClaimRequest
 
 pytestmark = pytest.mark.anyio
 
+A_FEW_TURNS = 10
 PAGES = 600
 """Steps of a run; two runs are more than a page of the log."""
 
@@ -152,6 +167,49 @@ async def test_a_claim_of_a_former_life_does_not_leave_the_new_one_to_nobody(app
     worker.claiming.look()
 
     assert await handle.result(timeout=20) == "done"
+
+
+async def test_who_waits_here_hears_of_an_end_that_another_has_written(
+    app: Romancy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The news of it came while the instance was still loaded here, and no other news follows."""
+    attempts.clear()
+    handle = await app.start(works_on)
+    await until(lambda: bool(attempts))
+    worker, store = app._worker, app._store
+    assert worker is not None
+    assert store is not None
+    live, heard, notice = worker.driver.live[handle.instance_id], asyncio.Event(), worker.claiming.notice
+
+    def hear(changed: frozenset[str] | None) -> None:
+        heard.set()
+        notice(changed)
+
+    monkeypatch.setattr(worker.claiming, "notice", hear)
+    waiting = asyncio.create_task(handle.result(timeout=20))
+    end = live_end(live, worker.clock.now())
+    assert await store.commit([end], worker=worker.leases.token) == [Outcome.ACCEPTED]
+    await heard.wait()
+    for _ in range(A_FEW_TURNS):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+
+    worker.driver.clear(live)  # writes, and is refused
+
+    with pytest.raises(WorkflowCancelledError, match="over"):
+        await waiting
+
+
+def live_end(live: Live, now: int) -> Append:
+    return Append(
+        instance_id=live.instance_id,
+        life=live.life,
+        seq=live.head + 1,
+        writer=as_end("another.1"),
+        body=terminated(now, "over"),
+        after=live.writer,
+        change=Change(status=Status.CANCELLED, seen=live.signals, error="over"),
+    )
 
 
 async def test_mail_in_an_old_answer_is_not_received_again(

@@ -86,20 +86,7 @@ class Worker:
         self._observer = Observer(settings.hooks, self.clock, settings.worker_id) if settings.hooks else None
         timed = None if self._observer is None else self._observer.timed
         self.writer = LogWriter(store, self._incarnation, timed=timed)
-        self.driver = Driver(
-            store,
-            registry,
-            settings,
-            incarnation=self._incarnation,
-            writer=self.writer,
-            dispatcher=dispatcher,
-            dependencies=dependencies,
-            keeper=self.beating,
-            joining=Joining(store, self.tasks),
-            revivals=Revivals(store, self.beating, self.tasks, self._next_claim),
-            observer=self._observer,
-            reports=self,
-        )
+        self.driver = self._new_driver(dependencies, dispatcher)
         self._resting = Resting(settings.sticky)
         self._recovery = Recovery(store, self.driver, self._resting, self._next_claim, parked=ended)
         self._quarantine = Quarantine(
@@ -136,6 +123,22 @@ class Worker:
     def leases(self) -> Leases:
         """The leases of the present incarnation."""
         return self.beating.leases
+
+    def _new_driver(self, dependencies: Dependencies, dispatcher: Dispatcher) -> Driver:
+        return Driver(
+            self.store,
+            self.registry,
+            self._settings,
+            incarnation=self._incarnation,
+            writer=self.writer,
+            dispatcher=dispatcher,
+            dependencies=dependencies,
+            keeper=self.beating,
+            joining=Joining(self.store, self.tasks),
+            revivals=Revivals(self.store, self.beating, self.tasks, self._next_claim),
+            observer=self._observer,
+            reports=self,
+        )
 
     # ── life ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -303,6 +306,10 @@ class Worker:
         elif activation.parked is not None:
             say_stuck(live, activation.parked)
         self._ended(live.instance_id, live.life, activation)
+
+    def dropped(self, live: Live) -> None:
+        """`Reports`: let those who wait for its end look again. The news of it may have come while it was loaded."""
+        self._ended(live.instance_id, live.life, None)
 
     def lost(self, prepared: PendingAppend, outcome: Outcome) -> None:
         """`Reports`: drop the run, and replay it if this worker still owns the instance."""
