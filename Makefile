@@ -71,7 +71,7 @@ NAMED = $(filter -k% -m% %.py tests% conformance_tests% ./% /%,$(ARGS))
 PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations=10
 
 .PHONY: test
-test: $(READY) ## every promise once, in parallel: the contract on every adapter, the rest by turns
+test: $(READY) ## every promise once, in parallel: the contract on memory, SQLite and a server, the rest on one, by turns
 	$(PYTEST) --tier $(if $(NAMED),all,short) $(ARGS)
 
 .PHONY: test-long

@@ -36,8 +36,8 @@ def pytest_configure() -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Three processes for each processor: most tests wait for a database, a lease or another process."""
-    return 3 * (os.cpu_count() or 1)
+    """Two processes for each processor: most tests wait for a database, a lease or another process."""
+    return 2 * (os.cpu_count() or 1)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

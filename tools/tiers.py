@@ -3,11 +3,11 @@
 This pytest plugin is loaded by the `conftest.py` of the tree. A test is in exactly one tier:
 
 - A test marked `long` or `soak`, or in a folder of `LONG_FOLDERS`, is in the long tier.
-- The contract is in the short tier on every adapter: on memory, SQLite, PostgreSQL, and by turns on one of MySQL and
-  MariaDB, which share an adapter. On the other of these siblings it is in the long tier. The rule for other tests
-  applies to its tests marked `dealt`.
+- The contract is in the short tier on memory, on SQLite, and by turns on one of the servers: PostgreSQL, MySQL and
+  MariaDB. On the other servers it is in the long tier. The rule for other tests applies to its tests marked `dealt`.
 - Any other test that runs on several databases is in the short tier on one of them, and in the long tier on the
-  others, except one of MySQL and MariaDB. Only the contract, the crashes and the faults run on both in these tiers.
+  others, except one of MySQL and MariaDB, which share an adapter. Only the contract, the crashes and the faults run on
+  both in these tiers.
   For other tests, the other sibling is in a tier of its own (`make test-siblings`). A digest of the test's name
   chooses the database of the short tier, so a test always has the same one. The mark `dealt("postgres", …)` names the
   databases to choose from.
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 STORES: Final = ("sqlite", "postgres", "mysql", "mariadb")
 """The databases that take turns."""
+_SERVERS: Final = ("postgres", "mysql", "mariadb")
 _OF_ONE_ADAPTER: Final = ("mysql", "mariadb")
 
 _SUITE: Final = "conformance_tests/romancy_conformance/"
@@ -64,13 +65,13 @@ class Case:
 
     @property
     def everywhere(self) -> bool:
-        """Whether it is in the short tier on every adapter."""
+        """Whether neither short nor long tier leaves it out on any database."""
         return self.backend is None or (self.nodeid.startswith(CONTRACT) and not self.dealt)
 
     @property
-    def paired(self) -> bool:
-        """Whether it is in the short tier on one of the two databases that its adapter has."""
-        return self.everywhere and self.backend in _OF_ONE_ADAPTER
+    def on_a_server(self) -> bool:
+        """Whether it is in the short tier on one of the servers."""
+        return self.everywhere and self.backend in _SERVERS
 
     @property
     def name(self) -> str:
@@ -105,17 +106,17 @@ def deal(cases: Iterable[Case]) -> Tiers:
     cases = tuple(cases)
     short, siblings = set[str](), set[str]()
     dealt: defaultdict[str, list[Case]] = defaultdict(list)
-    paired: defaultdict[str, list[Case]] = defaultdict(list)
+    on_servers: defaultdict[str, list[Case]] = defaultdict(list)
     for case in cases:
         if case.long:
             continue
-        if case.paired:
-            paired[case.name].append(case)
+        if case.on_a_server:
+            on_servers[case.name].append(case)
         elif case.everywhere:
             short.add(case.nodeid)
         else:
             dealt[case.name].append(case)
-    short.update(_turn(name, pair).nodeid for name, pair in paired.items())
+    short.update(_turn(name, servers).nodeid for name, servers in on_servers.items())
     for name, stores in dealt.items():
         turn = _turn(name, stores)
         short.add(turn.nodeid)

@@ -16,7 +16,7 @@ from romancy.engine.messages import CancelMessage, Signal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MANY = 20_000
+MANY = 8_000
 FEWER = 4_000
 LINES_FOR_ONE = 250
 """Most lines that may run for one message, from its arrival to the end of its wait."""
