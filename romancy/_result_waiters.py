@@ -14,12 +14,14 @@ __all__ = ["Watch"]
 class Watch:
     """Shared by all handles of one instance in this app. Holds the instance's end, or the callers waiting for news."""
 
-    __slots__ = ("__weakref__", "_begun", "_used", "life", "outcome", "waiting")
+    __slots__ = ("__weakref__", "_begun", "_used", "life", "outcome", "recorded", "waiting")
 
     def __init__(self) -> None:
         self.outcome: Outcome | None = None
         self.life = 0
         """The life of the instance that ended with `outcome`."""
+        self.recorded = 0
+        """How many ends this app's worker has recorded. A handle uses only those recorded after it was made."""
         self._begun = 0
         """The life with which this app replaced another; 0 if none."""
         self._used = 0
@@ -40,6 +42,7 @@ class Watch:
         """
         if self._begun in (0, life) and life != self._used:
             self.outcome, self.life = outcome, life
+            self.recorded += 1
         self.tell()
 
     def use(self) -> Outcome | None:

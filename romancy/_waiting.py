@@ -35,14 +35,14 @@ class Waiting:
         self._lease = lease / 1_000_000
         self._absence = Absence(lease)
 
-    async def end_of(self, instance_id: str, watch: Watch, timeout: float | None) -> Outcome:
+    async def end_of(self, instance_id: str, watch: Watch, recorded: int, timeout: float | None) -> Outcome:
         """The outcome of the instance, once it has ended. Raises WorkflowStuckError if no worker continues it.
 
-        The first life of the id that is seen is awaited. Raises InstanceNotFoundError once the id belongs to another
-        life.
+        `recorded`: how many ends the watch had recorded when the caller's handle was made. The first life of the id
+        that is seen is awaited. Raises InstanceNotFoundError once the id belongs to another life.
         """
-        if watch.outcome is not None and watch.outcome.status is not Status.COMPLETED:
-            watch.outcome = None  # it may have been retried since, by any caller or with its parent
+        if watch.recorded == recorded or (watch.outcome and watch.outcome.status is not Status.COMPLETED):
+            watch.outcome = None  # another process may have begun a new life; whoever failed may have been retried
         since, life = moment(), 0
         async with in_time(self._opened, instance_id, timeout):
             while watch.outcome is None:

@@ -470,9 +470,9 @@ class Romancy(Instances):
         """The `Watch` that all handles of an instance share."""
         return self._watches.setdefault(instance_id, Watch())
 
-    async def outcome(self, instance_id: str, watch: Watch, timeout: float | None) -> RunOutcome:
+    async def outcome(self, instance_id: str, watch: Watch, recorded: int, timeout: float | None) -> RunOutcome:
         """The outcome of the instance, once it has ended. Raises WorkflowStuckError if no worker continues it."""
-        return await self._waiting.end_of(instance_id, watch, timeout)
+        return await self._waiting.end_of(instance_id, watch, recorded, timeout)
 
     def _removed(self, instance_ids: Iterable[str]) -> None:
         for watch in filter(None, map(self._watches.get, instance_ids)):

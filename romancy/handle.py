@@ -33,6 +33,7 @@ class Handle(Generic[R_co]):
         self._instance_id = instance_id
         self._workflow = workflow
         self._watch = app.watch(instance_id)
+        self._recorded = self._watch.recorded
 
     @property
     def instance_id(self) -> str:
@@ -54,7 +55,7 @@ class Handle(Generic[R_co]):
         `result()` again.
         """
         limit = None if timeout is None else seconds(timeout, "timeout")
-        outcome = await self._app.outcome(self._instance_id, self._watch, limit)
+        outcome = await self._app.outcome(self._instance_id, self._watch, self._recorded, limit)
         return self._read(outcome)
 
     def _read(self, outcome: Outcome) -> R_co:

@@ -207,10 +207,10 @@ class TestApp(Romancy):
         assert self._time is not None  # noqa: S101 - an open app has its time
         return self._time
 
-    async def outcome(self, instance_id: str, watch: Watch, timeout: float | None) -> Outcome:
+    async def outcome(self, instance_id: str, watch: Watch, recorded: int, timeout: float | None) -> Outcome:
         """The end of an instance. The clock may move while the caller waits for it."""
         with self._opened_time().awaited():
-            return await super().outcome(instance_id, watch, timeout)
+            return await super().outcome(instance_id, watch, recorded, timeout)
 
     def entries_of(
         self, instance_id: str, *, after: str | None = None, follow: bool = False

@@ -142,6 +142,18 @@ async def test_what_has_ended_makes_way(
     assert len(keys) == len(set(keys)), "another life has other idempotency keys"
 
 
+async def test_a_later_handle_does_not_get_the_end_of_a_former_life(app: Romancy, open_app: Open) -> None:
+    """The process that ran the former life still knows its end, and nobody has told it of the new life."""
+    former = await app.start(ann, "old")
+    await status_is(app, "ann", Status.COMPLETED)
+    front = await open_app(worker=False)
+    await front.start(anew_greets.options(instance_id="ann", delay=3600), "new", if_exists="restart_ended")
+
+    with pytest.raises(TimeoutError):
+        await app.handle("ann", anew_greets).result(timeout=0.2)
+    assert former.instance_id == "ann"
+
+
 @pytest.mark.parametrize("if_exists", RESTARTS)
 async def test_what_is_open_or_of_another_workflow_stays(app: Romancy, if_exists: IfExists) -> None:
     listens = anew_listens.options(instance_id="ann")
