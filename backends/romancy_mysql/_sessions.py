@@ -12,8 +12,9 @@ from pymysql.err import MySQLError
 from romancy.errors import OutcomeUnknownError, StorageError, StorageUnavailableError, UsageError
 from romancy.storage.endings import BESIDE, OVER
 from romancy.storage.error_origin import raised_on
-from romancy.storage.limits import check_batch, refuse_to_clear, refuse_to_send
+from romancy.storage.limits import check_batch
 from romancy.storage.records import Append, Outcome
+from romancy.storage.sqlkit.sessions import CommitsOnly
 from romancy_mysql._connection import READING
 from romancy_mysql._effects import Write
 from romancy_mysql._errors import (
@@ -32,11 +33,9 @@ from romancy_mysql._guard import GuardedConnection
 from romancy_mysql._sql import Statement
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Collection, Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
-    from romancy.status import Status
-    from romancy.storage.records import Delivered, Delivery, Item, OutboxRow
-    from romancy.storage.routing import Posting
+    from romancy.storage.records import Item
     from romancy_mysql._commit import Committer
     from romancy_mysql._connection import Wire
     from romancy_mysql._database import Database
@@ -57,7 +56,7 @@ _FAILED = (
 )
 
 
-class MySQLSession:
+class MySQLSession(CommitsOnly):
     """A user's transaction. `native` is an `aiomysql.Connection`."""
 
     def __init__(self, database: Database, committer: Committer, guard: GuardedConnection) -> None:
@@ -136,24 +135,6 @@ class MySQLSession:
         await self._committer.signal(write.deliveries)
         self._committer.tell([item])
         return Outcome.ACCEPTED
-
-    async def send(
-        self,
-        deliveries: Sequence[Delivery] = (),  # noqa: ARG002 - refused whatever they are
-        outbox: Sequence[OutboxRow] = (),  # noqa: ARG002 - as above
-        postings: Sequence[Posting] = (),  # noqa: ARG002 - as above
-        /,
-    ) -> list[Delivered]:
-        refuse_to_send()
-
-    async def clear(
-        self,
-        instance_id: str,  # noqa: ARG002 - refused whatever it is
-        life: int,  # noqa: ARG002 - as above
-        statuses: Collection[Status],  # noqa: ARG002 - as above
-        /,
-    ) -> bool:
-        refuse_to_clear()
 
     async def roll_back(self) -> None:
         """Undo everything. A broken connection needs nothing more."""

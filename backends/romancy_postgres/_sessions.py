@@ -18,8 +18,9 @@ from asyncpg.connresource import ConnectionResource
 from romancy.errors import OutcomeUnknownError, RomancyError, StorageUnavailableError, UsageError
 from romancy.storage.endings import BESIDE, OVER, OneAtATime, refuse_postgres_ending
 from romancy.storage.error_origin import raised_on
-from romancy.storage.limits import check_batch, refuse_to_clear, refuse_to_send
+from romancy.storage.limits import check_batch
 from romancy.storage.records import Outcome, Start
+from romancy.storage.sqlkit.sessions import CommitsOnly
 from romancy_postgres._columns import path_sets
 from romancy_postgres._connection import ANSWER_TIMEOUT, Link, local_settings, rows_touched
 from romancy_postgres._effects import renews, write_at_once
@@ -50,13 +51,11 @@ from romancy_postgres._write import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Collection, Sequence
+    from collections.abc import AsyncGenerator
 
     from asyncpg.transaction import Transaction
 
-    from romancy.status import Status
-    from romancy.storage.records import Append, Delivered, Delivery, Item, OutboxRow
-    from romancy.storage.routing import Posting
+    from romancy.storage.records import Append, Item
     from romancy_postgres._commit import Commits
     from romancy_postgres._connection import SessionConnection
     from romancy_postgres._database import Database
@@ -71,7 +70,7 @@ _SWALLOWED = (
 )
 
 
-class PostgresSession:
+class PostgresSession(CommitsOnly):
     """A session with a transaction of its own."""
 
     _transaction: Transaction
@@ -173,24 +172,6 @@ class PostgresSession:
         await self._commit()
         await self.announce()
         return outcome
-
-    async def send(
-        self,
-        deliveries: Sequence[Delivery] = (),  # noqa: ARG002 - refused whatever they are
-        outbox: Sequence[OutboxRow] = (),  # noqa: ARG002 - as above
-        postings: Sequence[Posting] = (),  # noqa: ARG002 - as above
-        /,
-    ) -> list[Delivered]:
-        refuse_to_send()
-
-    async def clear(
-        self,
-        instance_id: str,  # noqa: ARG002 - refused whatever it is
-        life: int,  # noqa: ARG002 - as above
-        statuses: Collection[Status],  # noqa: ARG002 - as above
-        /,
-    ) -> bool:
-        refuse_to_clear()
 
     async def announce(self) -> None:
         """After the commit: count the posted messages, and wake the waiting callers."""

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from romancy.errors import OutcomeUnknownError, StorageUnavailableError, UsageError
 from romancy.storage.endings import OneAtATime
-from romancy.storage.limits import check_batch, refuse_to_clear, refuse_to_send
+from romancy.storage.limits import check_batch
 from romancy.storage.records import Outcome
+from romancy.storage.sqlkit.sessions import CommitsOnly
 from romancy_sqlite._commit import write_items
 from romancy_sqlite._connection import Tx, patiently
 from romancy_sqlite._driver import sqlite3
@@ -18,11 +19,9 @@ from romancy_sqlite._guard import COMMIT, END_GUARD, OVER, Reason
 from romancy_sqlite._user_sql import execute, fetch_all, undo_part
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+    from collections.abc import AsyncGenerator, Callable
 
-    from romancy.status import Status
-    from romancy.storage.records import Delivered, Delivery, Item, OutboxRow
-    from romancy.storage.routing import Posting
+    from romancy.storage.records import Item
     from romancy_sqlite._driver import Database
     from romancy_sqlite._file import SharedFile
     from romancy_sqlite._session_thread import Turn
@@ -52,7 +51,7 @@ async def open_session(shared: SharedFile, sql: dict[str, str], turn: Turn) -> A
         turn.leave()
 
 
-class SqliteSession:
+class SqliteSession(CommitsOnly):
     """A session whose statements run on the writer's thread. `native` may be used from any thread."""
 
     def __init__(self, shared: SharedFile, turn: Turn, sql: dict[str, str]) -> None:
@@ -122,24 +121,6 @@ class SqliteSession:
             self._turn.finish()
             raise reason.error()
         return await self._turn.ask(partial(self._commit, item, worker), commits=True)
-
-    async def send(
-        self,
-        deliveries: Sequence[Delivery] = (),  # noqa: ARG002 - refused whatever they are
-        outbox: Sequence[OutboxRow] = (),  # noqa: ARG002 - as above
-        postings: Sequence[Posting] = (),  # noqa: ARG002 - as above
-        /,
-    ) -> list[Delivered]:
-        refuse_to_send()
-
-    async def clear(
-        self,
-        instance_id: str,  # noqa: ARG002 - refused whatever it is
-        life: int,  # noqa: ARG002 - as above
-        statuses: Collection[Status],  # noqa: ARG002 - as above
-        /,
-    ) -> bool:
-        refuse_to_clear()
 
     async def _user_statement(self, action: Callable[[], Result]) -> Result:
         if self._committed:
