@@ -58,26 +58,20 @@ def _judged(found: dict[str, str], pool_size: int, *, durable: bool) -> list[Set
 
 def _wanted(found: dict[str, str], name: str, wanted: tuple[str, ...], otherwise: Verdict, cost: str) -> Setting:
     value = found.get(name, "unknown")
-    if value in (*wanted, "unknown"):
-        return Setting(name=name, value=value)
-    return Setting(name=name, value=value, verdict=otherwise, advice=f"{cost}; set it to {wanted[0]}")
+    good = value in (*wanted, "unknown")
+    return Setting.judged(name, value, good=good, otherwise=otherwise, advice=f"{cost}; set it to {wanted[0]}")
 
 
 def _pool(size: int) -> Setting:
-    told = f"{size / 1024 / 1024:.0f} MB"
-    if size > _SMALL_POOL:
-        return Setting(name="innodb_buffer_pool_size", value=told)
-    return Setting(
-        name="innodb_buffer_pool_size",
-        value=told,
-        verdict="note",
+    return Setting.judged(
+        "innodb_buffer_pool_size",
+        f"{size / 1024 / 1024:.0f} MB",
+        good=size > _SMALL_POOL,
         advice="the default; what does not fit is read from the disk, so give it most of the memory of a server",
     )
 
 
 def _connections(most: str, pool_size: int) -> Setting:
     told = f"{most}, of which an app takes up to {pool_size}"
-    if int(most) >= 2 * pool_size:
-        return Setting(name="max_connections", value=told)
     advice = "there is room for one app; raise it, or lower pool_size in the URL"
-    return Setting(name="max_connections", value=told, verdict="note", advice=advice)
+    return Setting.judged("max_connections", told, good=int(most) >= 2 * pool_size, advice=advice)

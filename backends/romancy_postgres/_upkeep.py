@@ -58,19 +58,15 @@ class PostgresUpkeep:
 
 def _judged(name: str, value: str, settings: Settings) -> Setting:
     wanted, cost = _WANTED[name]
-    if value in wanted:
-        return Setting(name=name, value=value)
     verdict: Verdict = "problem" if settings.durable or name == "transaction_read_only" else "note"
-    return Setting(name=name, value=value, verdict=verdict, advice=f"{cost}; set it to {wanted[0]}")
+    return Setting.judged(name, value, good=value in wanted, otherwise=verdict, advice=f"{cost}; set it to {wanted[0]}")
 
 
 def _isolation(value: str) -> Setting:
-    if value == "read committed":
-        return Setting(name="default_transaction_isolation", value=value)
-    return Setting(
-        name="default_transaction_isolation",
-        value=value,
-        verdict="note",
+    return Setting.judged(
+        "default_transaction_isolation",
+        value,
+        good=value == "read committed",
         advice="Romancy's own statements run in read committed; your sessions meet more serialisation failures",
     )
 
@@ -78,7 +74,5 @@ def _isolation(value: str) -> Setting:
 def _connections(most: int, settings: Settings) -> Setting:
     own = settings.pool_size + 4
     told = f"{most}, of which an app takes up to {own}"
-    if most >= 2 * own:
-        return Setting(name="max_connections", value=told)
     advice = "there is room for one app; raise it, or lower pool_size in the URL"
-    return Setting(name="max_connections", value=told, verdict="note", advice=advice)
+    return Setting.judged("max_connections", told, good=most >= 2 * own, advice=advice)

@@ -69,30 +69,23 @@ def _found(path: Path) -> list[Setting]:
 
 
 def _expected(name: str, value: str, wanted: str, otherwise: str) -> Setting:
-    if value == wanted:
-        return Setting(name=name, value=value)
-    return Setting(name=name, value=value, verdict="problem", advice=f"{otherwise}; {wanted} is wanted")
+    advice = f"{otherwise}; {wanted} is wanted"
+    return Setting.judged(name, value, good=value == wanted, otherwise="problem", advice=advice)
 
 
 def _log(size: int) -> Setting:
-    told = f"{size / 1_000_000:.1f} MB"
-    if size <= _LARGE_LOG:
-        return Setting(name="write-ahead log", value=told)
-    return Setting(
-        name="write-ahead log",
-        value=told,
-        verdict="note",
+    return Setting.judged(
+        "write-ahead log",
+        f"{size / 1_000_000:.1f} MB",
+        good=size <= _LARGE_LOG,
         advice="every read looks through it; some process keeps a read transaction open, so it cannot be emptied",
     )
 
 
 def _free(free: int, pages: int, size: int) -> Setting:
-    told = f"{free * size / 1_000_000:.1f} MB of {pages * size / 1_000_000:.1f} MB"
-    if free < max(_MUCH_FREE, pages // 2):
-        return Setting(name="free pages", value=told)
-    return Setting(
-        name="free pages",
-        value=told,
-        verdict="note",
+    return Setting.judged(
+        "free pages",
+        f"{free * size / 1_000_000:.1f} MB of {pages * size / 1_000_000:.1f} MB",
+        good=free < max(_MUCH_FREE, pages // 2),
         advice="new rows use them; `vacuum` gives them back while no app has the file open",
     )

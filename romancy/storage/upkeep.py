@@ -35,6 +35,11 @@ class Setting(Struct, frozen=True, kw_only=True):
     advice: str = ""
     """What the value costs, and what to do about it."""
 
+    @classmethod
+    def judged(cls, name: str, value: str, *, good: bool, advice: str, otherwise: Verdict = "note") -> Setting:
+        """The setting: "ok" if its value is good, otherwise with this verdict and advice."""
+        return cls(name=name, value=value) if good else cls(name=name, value=value, verdict=otherwise, advice=advice)
+
 
 class Upkeep(Protocol):
     """Neither call writes anything."""
