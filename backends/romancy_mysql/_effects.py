@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Append, Start
 from romancy.storage.routing import Owner, Place, Posting
+from romancy.storage.sqlkit.portions import portions
 from romancy_mysql._sql import Raw, Statement, Text, as_select, binary, comma, row, rows_of, source
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ class Write:
                     mark = Raw(b"if(%b,%b,null)" % (known, binary(writer.encode())))
                 mark = self._query("living_writer").render(writer=mark, token=owner)
             lines.append(comma((instance_id, life, seq, mark, body)))
-        for part in _parts(lines):
+        for part in portions(lines, len, _STATEMENT_BYTES):
             yield self._query("append_log").statement(rows=as_select(part), expected=len(part))
 
     def _instances(self) -> Iterator[Statement]:
@@ -241,7 +242,7 @@ class Write:
             for item in routing
             for one in sorted(item.interests, key=lambda one: one.interest_id)
         ]
-        for part in _parts([rows_of(INTEREST, [one]) for one in interests]):
+        for part in portions([rows_of(INTEREST, [one]) for one in interests], len, _STATEMENT_BYTES):
             yield self._query("add_interests").statement(rows=Raw(b" union all ".join(part)))
         over = [(item.instance_id, item.life, one) for item in routing for one in sorted(set(item.uninterested))]
         yield from self._joined("drop_interests", ("owner", "life", "interest_id"), over, counted=False)
@@ -279,7 +280,7 @@ class Write:
         return row(*head, start.error, start.parent, start.input, _json(start.projection), paths)
 
     def _insert(self, name: str, rows: list[Raw], *, counted: bool = True) -> Iterator[Statement]:
-        for part in _parts(rows):
+        for part in portions(rows, len, _STATEMENT_BYTES):
             yield self._query(name).statement(rows=comma(part), expected=len(part) if counted else None)
 
     def _joined(
@@ -361,20 +362,6 @@ def index_set(index: Iterable[tuple[str, str | None]]) -> tuple[str, str]:
 
 def _short(text: str) -> str:
     return text if len(text.encode()) <= _KEY_BYTES else "sha256:" + sha256(text.encode()).hexdigest()
-
-
-def _parts(rows: list[Raw]) -> Iterator[list[Raw]]:
-    """Rows in portions for one statement each."""
-    part: list[Raw] = []
-    size = 0
-    for one in rows:
-        if part and size + len(one) > _STATEMENT_BYTES:
-            yield part
-            part, size = [], 0
-        part.append(one)
-        size += len(one)
-    if part:
-        yield part
 
 
 def weight(item: Item) -> int:
