@@ -113,20 +113,24 @@ class Recall:
         self.memory, self._items, self._open = Memory(), {}, {}
         self._activities, self._undoing = {}, {}
 
-    def _note(self, kind: Kind, id: str, item: Remembered, former: Remembered | None) -> None:
+    def _note(
+        self, kind: Kind, event: Any, former: Remembered | None, *, name: str = "", what: bytes = b"", key: str = ""
+    ) -> Remembered:
+        """Remember a request. If a former run made it and it stands, this one continues that."""
+        id = f"{event.id}@{self._run.run}"
+        item = Remembered(kind=kind, id=id, name=name, what=what, key=key, asked=event)
         if former is not None and not former.undone:
             item.id, item.position, item.undo_key = former.id, former.position, former.undo_key
             item.answer = former.answer
         self._items[item] = None
-        self._open[kind, id] = item
+        self._open[kind, event.id] = item
+        return item
 
     def _activity(self, event: ev.ActivityScheduled) -> None:
         former = find_activity(self.memory, event)
         key = event.key or idempotency_key(self.instance_id, self._run.nonce, event.id)
         what = what_of(event.args, without_number(event.name, event.id))
-        item = Remembered(kind="activities", id=self._named(event.id), name=event.name, what=what, key=key, asked=event)
-        self._activities[event.id] = item
-        self._note("activities", event.id, item, former)
+        self._activities[event.id] = self._note("activities", event, former, name=event.name, what=what, key=key)
 
     def _child(self, event: ev.ChildStarted) -> None:
         former = find_child(self.memory, event)
@@ -137,58 +141,35 @@ class Recall:
             if chosen == automatic_child(self.instance_id, self._run.nonce, event.id):
                 chosen = ""
             what = what_of(event.input, chosen, event.delay)
-        item = Remembered(
-            kind="children",
-            id=self._named(event.id),
-            name=event.workflow,
-            what=what,
-            key=event.instance_id,
-            asked=event,
-        )
-        self._note("children", event.id, item, former)
+        self._note("children", event, former, name=event.workflow, what=what, key=event.instance_id)
 
     def _timer(self, event: ev.TimerStarted) -> None:
         former = find_timer(self.memory, event)
         if event.delay is not None:
-            item = Remembered(
-                kind="timers", id=self._named(event.id), name="", what=repr(event.delay).encode(), asked=event
-            )
-            self._note("timers", event.id, item, former)
+            self._note("timers", event, former, what=repr(event.delay).encode())
 
     def _wait(self, event: ev.EventAwaited) -> None:
         former = find_event(self.memory, event)
         what = b"" if event.key is None else event.key.encode("utf-8", "surrogatepass")
-        item = Remembered(kind="waits", id=self._named(event.id), name=event.name, what=what, asked=event)
-        self._note("waits", event.id, item, former)
+        self._note("waits", event, former, name=event.name, what=what)
 
     def _message(self, event: ev.MessagePublished) -> None:
         former = find_message(self.memory, event)
-        item = Remembered(
-            kind="messages", id=self._named(event.id), name=event.name, what=what_of(event.data, event.key), asked=event
-        )
-        self._note("messages", event.id, item, former)
+        self._note("messages", event, former, name=event.name, what=what_of(event.data, event.key))
 
     def _sent(self, event: ev.MessageSent) -> None:
         former = find_sent(self.memory, event)
-        item = Remembered(
-            kind="sends", id=self._named(event.id), name=event.name, what=what_of_sent(event), asked=event
-        )
-        self._note("sends", event.id, item, former)
+        self._note("sends", event, former, name=event.name, what=what_of_sent(event))
 
     def _message_awaited(self, event: ch.ChannelAwaited) -> None:
         former = find_received(self.memory, event)
         name, what = what_is_awaited(event)
-        item = Remembered(kind="waits", id=self._named(event.id), name=name, what=what, asked=event)
-        self._note("waits", event.id, item, former)
+        self._note("waits", event, former, name=name, what=what)
 
     def _message_sent(self, event: ch.ChannelSent) -> None:
         former = find_gone_out(self.memory, event)
         name, what = what_went_out(event)
-        item = Remembered(kind="messages", id=self._named(event.id), name=name, what=what, asked=event)
-        self._note("messages", event.id, item, former)
-
-    def _named(self, id: str) -> str:
-        return f"{id}@{self._run.run}"
+        self._note("messages", event, former, name=name, what=what)
 
     def _completed(self, event: Any) -> None:
         item = self._open.pop((_KINDS[type(event)], event.id), None)
