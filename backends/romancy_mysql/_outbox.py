@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["MySQLOutbox"]
 
 _IDS_AT_ONCE = 1000
+_BODY = 2
+"""The column with the payload, which stays as it is."""
 _SETTLED = ("outbox_id", "claim", "state", "delay", "counted", "error")
 
 
@@ -76,7 +78,7 @@ class MySQLOutbox:
         *rows, look = await database.carry_out(wire, writes, last=database.end, then=then)
         wire.tainted = False
         found = _looked(look)
-        entries = [_entry(line) for answer in rows for line in answer.rows]
+        entries = [OutboxEntry.of(_texts(line)) for answer in rows for line in answer.rows]
         more = len(due) == candidates(limit) or len(first) > limit
         return Consignment(entries=entries, now=found.now, next_due=found.next_due, more=more)
 
@@ -119,7 +121,7 @@ class MySQLOutbox:
         (answer,) = await self._database.ask(
             self._database.statement("outbox_entries", states=names, at=at, outbox_id=outbox_id, limit=limit)
         )
-        return [_entry(line) for line in answer.rows]
+        return [OutboxEntry.of(_texts(line)) for line in answer.rows]
 
     async def counts(self, *, most: int | None = None) -> OutboxCounts:
         if most is not None:
@@ -166,7 +168,7 @@ class MySQLOutbox:
 
     async def read(self, limit: int) -> list[OutboxRow]:
         (answer,) = await self._database.ask(self._database.statement("read_outbox", limit=limit))
-        return [_row(line) for line in answer.rows]
+        return [OutboxRow.of(_texts(line)) for line in answer.rows]
 
     async def remove(self, outbox_ids: Sequence[str]) -> int:
         removed = 0
@@ -190,19 +192,6 @@ def _looked(look: Answer) -> Consignment:
     return Consignment(entries=[], now=int(now), next_due=None if next_due is None else int(next_due))
 
 
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode()
-
-
-def _row(line: tuple[Any, ...]) -> OutboxRow:
-    return OutboxRow(
-        outbox_id=line[0].decode(), topic=line[1].decode(), body=line[2], key=_text(line[3]), instance_id=_text(line[4])
-    )
-
-
-def _entry(line: tuple[Any, ...]) -> OutboxEntry:
-    at, queued_at, state, attempts, next_at, claim, error, ended_at = line[5:]
-    return OutboxEntry(
-        row=_row(line), at=at, queued_at=queued_at, state=OutboxState(state.decode()), attempts=attempts,
-        next_at=next_at, claim=_text(claim), error=_text(error), ended_at=ended_at,
-    )  # fmt: skip
+def _texts(line: tuple[Any, ...]) -> list[Any]:
+    """The columns of a message or an entry, with texts instead of their bytes."""
+    return [one.decode() if isinstance(one, bytes) and place != _BODY else one for place, one in enumerate(line)]

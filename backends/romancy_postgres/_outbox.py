@@ -46,7 +46,7 @@ class PostgresOutbox:
         if found.next_due is None or found.next_due > found.now:
             return found
         due, rows = await self._database.transaction(lambda link: _claim(link, claim, lease, limit))
-        entries = [_entry(row) for row in rows if row[2] is not None]
+        entries = [OutboxEntry.of(tuple(row)) for row in rows if row[2] is not None]
         # One that no claim and no park has touched is over the limit.
         more = len(due) == candidates(limit) or len(rows) < len(due)
         left = await self._look()
@@ -81,7 +81,9 @@ class PostgresOutbox:
         self, states: Collection[OutboxState] = (), /, *, after: tuple[int, str] = (0, ""), limit: int = 100
     ) -> list[OutboxEntry]:
         names = [state.value for state in (states or OutboxState)]
-        return [_entry(row) for row in await self._database.fetch("outbox_entries", names, *after, limit)]
+        return [
+            OutboxEntry.of(tuple(row)) for row in await self._database.fetch("outbox_entries", names, *after, limit)
+        ]
 
     async def counts(self, *, most: int | None = None) -> OutboxCounts:
         if most is not None:
@@ -111,7 +113,7 @@ class PostgresOutbox:
         return await self._database.run("outbox_purge", check_finished(states), before, limit)
 
     async def read(self, limit: int) -> list[OutboxRow]:
-        return [_row(row) for row in await self._database.fetch("outbox_read", limit)]
+        return [OutboxRow.of(tuple(row)) for row in await self._database.fetch("outbox_read", limit)]
 
     async def remove(self, outbox_ids: Sequence[str]) -> int:
         removed = await self._database.fetch("outbox_remove", list(filter(can_be_id, outbox_ids)))
@@ -127,14 +129,3 @@ async def _claim(link: Link, claim: str, lease: int, limit: int) -> tuple[list[s
 
 def _place(entry: OutboxEntry) -> tuple[int, str]:
     return entry.at, entry.row.outbox_id
-
-
-def _row(row: asyncpg.Record) -> OutboxRow:
-    return OutboxRow(outbox_id=row[0], topic=row[1], body=row[2], key=row[3], instance_id=row[4])
-
-
-def _entry(row: asyncpg.Record) -> OutboxEntry:
-    return OutboxEntry(
-        row=_row(row), at=row[5], queued_at=row[6], state=OutboxState(row[7]), attempts=row[8], next_at=row[9],
-        claim=row[10], error=row[11], ended_at=row[12],
-    )  # fmt: skip

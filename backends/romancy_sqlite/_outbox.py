@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -59,7 +59,7 @@ class SqliteOutbox:
         at, outbox_id = after
         names = _array(state.value for state in (states or OutboxState))
         chosen = {"states": names, "at": at, "outbox_id": outbox_id, "limit": limit}
-        return await self._store.run_read(lambda tx: [_entry(row) for row in tx.rows("outbox_entries", chosen)])
+        return await self._store.run_read(lambda tx: [OutboxEntry.of(row) for row in tx.rows("outbox_entries", chosen)])
 
     async def counts(self, *, most: int | None = None) -> OutboxCounts:
         return await self._store.run_read(_counts if most is None else partial(_counts_to, most=most))
@@ -80,7 +80,7 @@ class SqliteOutbox:
         return await self._store.run_write(lambda tx: tx.run("outbox_purge", chosen), weight=limit)
 
     async def read(self, limit: int) -> list[OutboxRow]:
-        return await self._store.run_read(lambda tx: [_row(row) for row in tx.rows("outbox_page", (limit,))])
+        return await self._store.run_read(lambda tx: [OutboxRow.of(row) for row in tx.rows("outbox_page", (limit,))])
 
     async def remove(self, outbox_ids: Sequence[str]) -> int:
         known = [outbox_id for outbox_id in outbox_ids if can_be_id(outbox_id)]
@@ -105,7 +105,7 @@ def _claim(tx: Tx, claim: str, lease: int, limit: int, *, sweep: bool) -> Consig
     tx.many("outbox_claim", [(claim, tx.now + lease, outbox_id) for outbox_id in first[:limit]])
     rows = tx.rows("outbox_claimed", (_array(first[:limit]),)) if first else []
     more = len(due) == candidates(limit) or len(first) > limit
-    return Consignment(entries=[_entry(row) for row in rows], now=tx.now, next_due=_next_due(tx), more=more)
+    return Consignment(entries=[OutboxEntry.of(row) for row in rows], now=tx.now, next_due=_next_due(tx), more=more)
 
 
 def _settle(tx: Tx, batch: Sequence[Settled]) -> int:
@@ -153,18 +153,6 @@ def _counts_to(tx: Tx, most: int) -> OutboxCounts:
     found = {OutboxState(state): count for state, count in tx.rows("outbox_ended_to", {"states": states, "most": most})}
     counted = {OutboxState.PENDING: pending, **found}
     return OutboxCounts({state: count for state, count in counted.items() if count}, oldest, tx.now)
-
-
-def _row(row: tuple[Any, ...]) -> OutboxRow:
-    return OutboxRow(outbox_id=row[0], topic=row[1], body=row[2], key=row[3], instance_id=row[4])
-
-
-def _entry(row: tuple[Any, ...]) -> OutboxEntry:
-    at, queued_at, state, attempts, next_at, claim, error, ended_at = row[5:]
-    return OutboxEntry(
-        row=_row(row), at=at, queued_at=queued_at, state=OutboxState(state), attempts=attempts, next_at=next_at,
-        claim=claim, error=error, ended_at=ended_at,
-    )  # fmt: skip
 
 
 def _array(values: Iterable[str]) -> str:

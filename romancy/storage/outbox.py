@@ -15,7 +15,7 @@ left behind.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -53,6 +53,12 @@ class OutboxRow(Struct, frozen=True, kw_only=True, gc=False):
     """Messages with the same key are sent in order, one at a time. None: in no order."""
     instance_id: str | None = None
     """The instance that sends it. None: a program outside of workflows sends it."""
+
+    @classmethod
+    def of(cls, columns: Sequence[Any]) -> OutboxRow:
+        """The message of these columns, in the order of the fields."""
+        outbox_id, topic, body, key, instance_id = columns
+        return cls(outbox_id=outbox_id, topic=topic, body=body, key=key, instance_id=instance_id)
 
 
 class OutboxState(StrEnum):
@@ -93,6 +99,15 @@ class OutboxEntry(Struct, frozen=True, kw_only=True, gc=False):
     error: str | None = None
     """Why the last attempt failed."""
     ended_at: int | None = None
+
+    @classmethod
+    def of(cls, columns: Sequence[Any]) -> OutboxEntry:
+        """The entry of these columns: those of its message, then the others in the order of the fields."""
+        at, queued_at, state, attempts, next_at, claim, error, ended_at = columns[5:]
+        return cls(
+            row=OutboxRow.of(columns[:5]), at=at, queued_at=queued_at, state=OutboxState(state), attempts=attempts,
+            next_at=next_at, claim=claim, error=error, ended_at=ended_at,
+        )  # fmt: skip
 
 
 class Consignment(Struct, frozen=True, kw_only=True):
