@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from romancy._renewing import RENEWS, renew
-from romancy._same import check_same
 from romancy._starts import taken
+from romancy.core import WorkflowStarted
 from romancy.engine import new_life, start_in, start_of
 from romancy.errors import InstanceConflictError, StorageUnavailableError
+from romancy.log import commit_of
+from romancy.serialization import refuse_sealed
 from romancy.storage.records import Former, Outcome
 
 if TYPE_CHECKING:
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
     from romancy._renewing import Writing
     from romancy._starts import IfExists
     from romancy.handle import Handle
-    from romancy.storage.records import Start
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import InstanceRow, Start
+    from romancy.workflow import Workflow
 
 __all__ = ["Wanted"]
 
@@ -45,7 +49,7 @@ class Wanted:
             if await renew(store, start, RENEWS[if_exists], self._writing.alone):
                 self._writing.begun(instance_id, start.life)
                 return True
-        await check_same(self._writing.opened(), instance_id, self._handle.workflow, self._raw)
+        await _check_same(self._writing.opened(), instance_id, self._handle.workflow, self._raw)
         return False
 
     async def start_in(self, session: object, if_exists: IfExists) -> bool:
@@ -83,3 +87,29 @@ class Wanted:
             "start it once",
             conflicts=[instance_id],
         )
+
+
+async def _check_same(store: Store, instance_id: str, definition: Workflow[..., Any] | None, raw: Raw) -> None:
+    """Raise InstanceConflictError unless the instance is of this workflow and was started with this input."""
+    history = await store.read(instance_id, limit=0)
+    if history is None:
+        raise StorageUnavailableError(f"instance {instance_id} was just removed; start it again")
+    row, name = history.instance, definition.name if definition is not None else ""
+    given = await _first_input(store, row) if row.run_from > 1 else row.input
+    refuse_sealed(given or b"", "input", f"the input of instance {instance_id}")
+    same = given is None or definition is None or definition.is_same_call(given, raw)
+    if row.workflow_name != name or not same:
+        what = "with another input" if row.workflow_name == name else f"of {row.workflow_name}"
+        raise InstanceConflictError(
+            f"instance {instance_id!r} exists already, {what}; choose another id or start it with the same input",
+            conflicts=[instance_id],
+        )
+
+
+async def _first_input(store: Store, row: InstanceRow) -> bytes | None:
+    """The first input of an instance that continued as new. None if that part of the log was pruned."""
+    first = await store.read(row.instance_id, limit=1)
+    if first is None or not first.rows or first.rows[0].seq != 1:
+        return None
+    started = commit_of(row.instance_id, 1, first.rows[0].body)[0]
+    return bytes(started.input) if isinstance(started, WorkflowStarted) else None
