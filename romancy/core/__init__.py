@@ -54,12 +54,10 @@ from romancy.core._commits import (
 )
 from romancy.core._definitions import (
     ActivityDefinition,
-    CompensationDefinition,
     WorkflowDefinition,
 )
 from romancy.core._divergence import (
     DivergedError,
-    describe,
 )
 from romancy.core._effects import (
     DIRECT,
@@ -101,7 +99,6 @@ from romancy.core._events import (
     ChildCompleted,
     ChildFailed,
     ChildStarted,
-    Command,
     CompensationAttemptFailed,
     CompensationCompleted,
     CompensationFailed,
@@ -120,14 +117,12 @@ from romancy.core._events import (
     Misfit,
     OwnerChanged,
     Parent,
-    PatchMarked,
     ProgressReported,
     TimerCancelled,
     TimerFired,
     TimerStarted,
     WorkflowAbandoned,
     WorkflowCancelled,
-    WorkflowCaughtUp,
     WorkflowCompleted,
     WorkflowContinued,
     WorkflowFailed,
@@ -154,7 +149,7 @@ from romancy.core._own_errors import (
 from romancy.core._recall import (
     Recall,
 )
-from romancy.core._replay import Replayed, current_run, replay
+from romancy.core._replay import current_run, replay
 from romancy.core._run import (
     Run,
     begin_of_retry,
@@ -198,11 +193,9 @@ __all__ = [
     "ChildCompleted",
     "ChildFailed",
     "ChildStarted",
-    "Command",
     "Commands",
     "CompensationAttemptFailed",
     "CompensationCompleted",
-    "CompensationDefinition",
     "CompensationFailed",
     "CompensationScheduled",
     "ContinueAsNew",
@@ -226,11 +219,9 @@ __all__ = [
     "Outcome",
     "OwnerChanged",
     "Parent",
-    "PatchMarked",
     "ProgressReported",
     "Publish",
     "Recall",
-    "Replayed",
     "Report",
     "Run",
     "Send",
@@ -246,7 +237,6 @@ __all__ = [
     "TimerStarted",
     "WorkflowAbandoned",
     "WorkflowCancelled",
-    "WorkflowCaughtUp",
     "WorkflowCompleted",
     "WorkflowContinued",
     "WorkflowDefinition",
@@ -260,7 +250,6 @@ __all__ = [
     "current_commands",
     "current_run",
     "decode_commit",
-    "describe",
     "driving",
     "encode_commit",
     "idempotency_key",

@@ -21,9 +21,7 @@ from romancy.storage.query._conditions import (
 )
 from romancy.storage.query._evaluate import holds, satisfies
 from romancy.storage.query._filters import (
-    FilterScalar,
     FilterValue,
-    Operator,
     contains,
     gt,
     gte,
@@ -35,7 +33,7 @@ from romancy.storage.query._filters import (
     one_of,
     startswith,
 )
-from romancy.storage.query._paths import Path, parse_path, path_key
+from romancy.storage.query._paths import parse_path, path_key
 from romancy.storage.query._projection import (
     MAX_INDEX_LENGTH,
     MAX_PROJECTION_BYTES,
@@ -43,26 +41,22 @@ from romancy.storage.query._projection import (
     project,
     project_with_index,
 )
-from romancy.storage.query._query import DEFAULT_LIMIT, MAX_LIMIT, Query, build_query
+from romancy.storage.query._query import MAX_LIMIT, Query, build_query
 from romancy.storage.query._reference import matches
 from romancy.storage.query._tokens import Position, decode_token, encode_token
 from romancy.storage.query._where import Searched, encode_where
 
 __all__ = [
-    "DEFAULT_LIMIT",
     "MAX_INDEX_LENGTH",
     "MAX_LIMIT",
     "MAX_PROJECTION_BYTES",
     "Condition",
     "Contains",
     "Equals",
-    "FilterScalar",
     "FilterValue",
     "In",
     "Missing",
     "NotEquals",
-    "Operator",
-    "Path",
     "Position",
     "Predicate",
     "Query",
