@@ -37,7 +37,6 @@ from romancy.serialization._plan import dumps, loads
 from romancy.serialization._reasons import WRITTEN_BEFORE
 from romancy.serialization._rebuild import rebuild_exception
 from romancy.serialization._signature import Parameter, Signature
-from romancy.serialization._size import check_size
 from romancy.serialization._where import Where
 
 __all__ = [
@@ -53,7 +52,6 @@ __all__ = [
     "Signature",
     "Where",
     "ZlibCodec",
-    "check_size",
     "describe_exception",
     "dumps",
     "exception_name",

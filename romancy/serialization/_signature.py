@@ -219,11 +219,6 @@ class Signature:
         """Reads a result as its declared type. Raises SerializationError if it is of another shape."""
         return partial(self._plan_of_result().read, where=self._result_where)
 
-    def decode_parameter(self, name: str, raw: bytes | msgspec.Raw) -> Any:
-        """One value, read as the type of this parameter, which may be one that the engine supplies."""
-        where = Where(f"parameter {name!r}", self.subject)
-        return self._types.plan(name, where).read(raw, where)
-
     def _plans(self) -> tuple[_Argument, ...]:
         if self._argument_plans is None:
             wheres = [Where(f"parameter {name!r}", self.subject) for name in self.names]

@@ -13,16 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from romancy.core import COMMANDS, INPUTS
-from romancy.errors import CodecError, PayloadTooLargeError, StorageUnavailableError, UsageError
+from romancy.errors import CodecError, StorageUnavailableError, UsageError
 from romancy.serialization import (
     NO_CODECS,
     Codecs,
     HmacCodec,
     PayloadCodec,
     PayloadContext,
-    Where,
     ZlibCodec,
-    check_size,
     is_sealed,
     refuse_sealed,
 )
@@ -259,12 +257,3 @@ def test_a_signed_payload_is_refused_when_changed_or_under_another_key() -> None
 def test_the_bundled_codecs_fulfil_the_protocol() -> None:
     assert isinstance(ZlibCodec(), PayloadCodec)
     assert isinstance(HmacCodec(KEY), PayloadCodec)
-
-
-def test_a_size_over_the_limit_names_both() -> None:
-    check_size(b"x" * 10, 10, "x")
-
-    expected = "result of activity 'charge' is 2,000,001 bytes of JSON, and at most 2,000,000 are stored"
-    for raw in (b"x" * 2_000_001, msgspec.Raw(b"x" * 2_000_001)):
-        with pytest.raises(PayloadTooLargeError, match=re.escape(expected)):
-            check_size(raw, 2_000_000, Where("result", "activity 'charge'"))

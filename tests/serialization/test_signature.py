@@ -148,17 +148,6 @@ def test_a_parameter_added_since_has_its_default() -> None:
     assert ((1, "x"), {"c": None}) == signature(several).decode_arguments(b'{"a":1}')
 
 
-def test_one_parameter_by_its_type() -> None:
-    def undo(result: m.Item, order: m.Order) -> None: ...
-
-    stored = signature(undo, 1)
-
-    assert ("order",) == stored.names
-    assert m.Item(1.0) == stored.decode_parameter("result", b'{"price":1.0}')
-    with pytest.raises(SerializationError, match="parameter 'result' of activity 'undo': expected object, got int"):
-        stored.decode_parameter("result", b"1")
-
-
 def test_what_the_engine_supplies_is_left_out() -> None:
     stored = signature(with_context, skip_first=True)
 

@@ -19,7 +19,6 @@ def test_the_public_names() -> None:
         "Signature",
         "Where",
         "ZlibCodec",
-        "check_size",
         "describe_exception",
         "dumps",
         "exception_name",
