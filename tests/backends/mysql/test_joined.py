@@ -107,24 +107,21 @@ async def test_a_connection_that_counts_found_rows(store: MySQLStore, actor: Act
     assert found.instance.life == item.life
 
 
-@pytest.mark.parametrize(
-    ("setting", "reason"),
-    [
-        ("set session sql_mode = ''", "not in strict mode"),
-        ("set session sql_mode = 'TRADITIONAL,NO_BACKSLASH_ESCAPES'", "NO_BACKSLASH_ESCAPES"),
-        ("set names gbk", "character set gbk"),
-    ],
-)
 async def test_a_session_in_which_our_statements_would_mean_something_else_is_refused(
-    store: MySQLStore, theirs: Theirs, setting: str, reason: str
+    store: MySQLStore, theirs: Theirs
 ) -> None:
-    connection = await theirs()
-    cursor = await connection.cursor()
-    await cursor.execute(setting)
+    for setting, reason in {
+        "set session sql_mode = ''": "not in strict mode",
+        "set session sql_mode = 'TRADITIONAL,NO_BACKSLASH_ESCAPES'": "NO_BACKSLASH_ESCAPES",
+        "set names gbk": "character set gbk",
+    }.items():
+        connection = await theirs()
+        cursor = await connection.cursor()
+        await cursor.execute(setting)
 
-    with pytest.raises(UsageError, match=reason):
-        async with store.session(join=connection):
-            pass
+        with pytest.raises(UsageError, match=reason):
+            async with store.session(join=connection):
+                pass
 
 
 async def test_another_current_database_is_no_obstacle(store: MySQLStore, theirs: Theirs) -> None:

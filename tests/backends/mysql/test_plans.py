@@ -10,13 +10,12 @@ from msgspec.structs import replace
 from romancy.storage.query import Position, build_query, one_of
 from romancy.storage.records import ClaimRequest, OutboxRow, PruneRequest
 from romancy_conformance.contract.building import Actor, append, change, delivery, nonce, start, unique
-from romancy_conformance.contract.interleaving import listen
+from romancy_conformance.contract.interleaving import leave, listen
 from romancy_mysql._connection import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from romancy.storage.query import Query
     from romancy_mysql._store import MySQLStore
 
     Open = Callable[..., Awaitable[MySQLStore]]
@@ -140,31 +139,29 @@ async def test_no_statement_of_the_engines_reads_a_whole_table(
     assert await recorder.whole_tables(wire) == {}
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        build_query(),
-        build_query(status="failed"),
-        build_query(status=["failed", "waiting"]),
-        build_query(workflow_name="low3"),
-        build_query(workflow_name="low3", status="failed"),
-        build_query({"customer": "c77"}),
-        build_query({"customer": "c77"}, workflow_name="flow2", status="completed"),
-        build_query({"customer": one_of("c77", "c78")}),
-    ],
-    ids=repr,
-)
-async def test_a_search_uses_its_index(
-    filled: MySQLStore, wire: Wire, monkeypatch: pytest.MonkeyPatch, query: Query
-) -> None:
-    await wire.run(b"analyze table romancy_instances, romancy_index", "test")
-    recorder = Recorder(filled, monkeypatch)
-    for after in (None, Position(5_000, "i5000")):
-        await filled.find(replace(query, after=after))
-    monkeypatch.undo()
+SEARCHES = [
+    build_query(),
+    build_query(status="failed"),
+    build_query(status=["failed", "waiting"]),
+    build_query(workflow_name="low3"),
+    build_query(workflow_name="low3", status="failed"),
+    build_query({"customer": "c77"}),
+    build_query({"customer": "c77"}, workflow_name="flow2", status="completed"),
+    build_query({"customer": one_of("c77", "c78")}),
+]
 
-    plans = {name: lines for name, lines in (await recorder.whole_tables(wire)).items() if "by_" not in str(lines)}
-    assert plans == {}
+
+async def test_a_search_uses_its_index(filled: MySQLStore, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    await wire.run(b"analyze table romancy_instances, romancy_index", "test")
+    for query in SEARCHES:
+        recorder = Recorder(filled, monkeypatch)
+        for after in (None, Position(5_000, "i5000")):
+            await filled.find(replace(query, after=after))
+        monkeypatch.undo()
+        leave(filled)
+
+        plans = await recorder.whole_tables(wire)
+        assert {name: lines for name, lines in plans.items() if "by_" not in str(lines)} == {}, query
 
 
 async def test_a_declared_path_is_looked_up(filled: MySQLStore, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,19 +174,10 @@ async def test_a_declared_path_is_looked_up(filled: MySQLStore, wire: Wire, monk
     assert any("'x'" in line and "'ref'" in line and "'PRIMARY'" in line for line in map(str, plans["find"]))
 
 
-@pytest.mark.parametrize(
-    ("query", "ways"),
-    [
-        (build_query({"customer": "c77"}, workflow_name="flow7"), 1),
-        (build_query({"customer": "c77"}, workflow_name="flow"), 1),
-        (build_query({"customer": "c77"}, workflow_name="l"), 2),
-        (build_query({"customer": "c77"}), 2),
-    ],
-    ids=["one that declared it", "all of these did", "another did not", "any"],
-)
 async def test_only_workflows_that_ever_did_not_declare_a_path_are_asked_row_by_row(
-    filled: MySQLStore, monkeypatch: pytest.MonkeyPatch, query: Query, ways: int
+    filled: MySQLStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Each workflow `flow0` to `flow9` has always declared the path, and `plain` has not."""
     await filled.commit([start(workflow_name="plain", projection=b'{"customer":"s:c77"}')])
     packets: list[bytes] = []
     run = Wire.run
@@ -199,28 +187,26 @@ async def test_only_workflows_that_ever_did_not_declare_a_path_are_asked_row_by_
         return await run(wire, packet, what)
 
     monkeypatch.setattr(Wire, "run", recording)
-    page = await filled.find(query)
+    for workflow_name, ways in (("flow7", 1), ("flow", 1), ("l", 2), (None, 2)):
+        page = await filled.find(build_query({"customer": "c77"}, workflow_name=workflow_name))
 
-    assert len(page.rows) == 5 + ways - 1
-    assert packets[-1].count(b"limit 51") == ways
+        assert len(page.rows) == 5 + ways - 1, workflow_name
+        assert packets[-1].count(b"limit 51") == ways, workflow_name
 
 
-@pytest.mark.parametrize("after", [None, Position(5_000, "i5000")], ids=["the newest", "a deep page"])
-async def test_many_workflows_are_read_each_by_its_index(
-    filled: MySQLStore, wire: Wire, after: Position | None
-) -> None:
+async def test_many_workflows_are_read_each_by_its_index(filled: MySQLStore) -> None:
     """With many names, a search reads a page of index entries for each of them, and one page of instances."""
-    query = replace(build_query(workflow_name="flow"), after=after)
-    async with filled.database.work.borrow() as used:
-        before = await _rows_read(used)
-        asking = await _rows_read(used) - before
-    page = await filled.find(query)
-    async with filled.database.work.borrow() as used:
-        looked_at = await _rows_read(used) - before - 2 * asking
+    for newest, after in ((10_000, None), (5_000, Position(5_000, "i5000"))):
+        query = replace(build_query(workflow_name="flow"), after=after)
+        async with filled.database.work.borrow() as used:
+            before = await _rows_read(used)
+            asking = await _rows_read(used) - before
+        page = await filled.find(query)
+        async with filled.database.work.borrow() as used:
+            looked_at = await _rows_read(used) - before - 2 * asking
 
-    newest = 10_000 if after is None else 5_000
-    assert [row.instance_id for row in page.rows] == [f"i{n}" for n in range(newest - 1, newest - 51, -1)]
-    assert looked_at < 10 * 51 * 2 + 51 * 4 + 200
+        assert [row.instance_id for row in page.rows] == [f"i{n}" for n in range(newest - 1, newest - 51, -1)]
+        assert looked_at < 10 * 51 * 2 + 51 * 4 + 200
 
 
 async def _rows_read(wire: Wire) -> int:

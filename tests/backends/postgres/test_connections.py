@@ -206,17 +206,16 @@ async def test_connections_fallen_silent_cost_one_time_out_together(
     await store.close()
 
 
-@pytest.mark.parametrize("call", ["a statement", "an append", "a transaction"])
 async def test_a_connection_that_is_ended_between_two_messages_of_a_call_is_a_lost_one(
-    store: PostgresStore, actor: Actor, monkeypatch: pytest.MonkeyPatch, call: str
+    store: PostgresStore, actor: Actor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The driver has no error of its own for it, and an unknown error would count as a refused commit."""
     begun = await actor.begin()
-    calls: dict[str, Callable[[], Awaitable[object]]] = {
-        "a statement": lambda: store.read("x"),
-        "an append": lambda: store.commit([append(begun, 2)], worker=actor.token),
-        "a transaction": lambda: store.prune(PruneRequest()),
-    }
+    calls: list[Callable[[], Awaitable[object]]] = [
+        lambda: store.read("x"),
+        lambda: store.commit([append(begun, 2)], worker=actor.token),
+        lambda: store.prune(PruneRequest()),
+    ]
     driver: Any = asyncpg.Connection
     gets = driver._get_statement
 
@@ -225,9 +224,10 @@ async def test_a_connection_that_is_ended_between_two_messages_of_a_call_is_a_lo
         driver.terminate(self)
         return statement
 
-    with monkeypatch.context() as patch:
-        patch.setattr(driver, "_get_statement", ended)
-        with pytest.raises(StorageUnavailableError, match=r"ended while it was in use|connection is closed"):
-            await calls[call]()
+    for call in calls:
+        with monkeypatch.context() as patch:
+            patch.setattr(driver, "_get_statement", ended)
+            with pytest.raises(StorageUnavailableError, match=r"ended while it was in use|connection is closed"):
+                await call()
 
-    assert await store.read("x") is None
+        assert await store.read("x") is None
