@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _TIMEOUT = 30
+_LOOKS, _BETWEEN_LOOKS = 50, 0.01
 _kept: dict[tuple[Access, str], Any] = {}
 """The administrator's connections that stay open, by server and database; on MySQL one for all databases."""
 _marks: dict[tuple[Access, str], str] = {}
@@ -195,8 +196,13 @@ class PostgresAccess(Access):
             return False
 
     async def _others(self, name: str) -> int:
+        """The number of sessions in the database besides this one. One that was ended may take a moment to leave."""
         async with self._kept_connection(name) as connection:
-            return int(await connection.fetchval(SESSIONS_POSTGRES))
+            looks = 1
+            while (count := int(await connection.fetchval(SESSIONS_POSTGRES))) and looks < _LOOKS:
+                await asyncio.sleep(_BETWEEN_LOOKS)
+                looks += 1
+            return count
 
     @asynccontextmanager
     async def _kept_connection(self, name: str) -> AsyncGenerator[Any]:

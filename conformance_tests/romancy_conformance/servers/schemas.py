@@ -97,7 +97,7 @@ every row of the catalogue has the number of the transaction that wrote it, and 
 
 WIPE_POSTGRES = """
     ALTER DATABASE {name} RESET ALL;
-    SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE datname = current_database() AND pid <> pg_backend_pid();
     DO $$
         DECLARE one text; removed bigint; total bigint := 0;
