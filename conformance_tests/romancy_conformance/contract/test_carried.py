@@ -90,35 +90,29 @@ async def test_of_a_batch_only_what_the_accepted_carry_is_there(actor: Actor, st
     assert [await signals(store, to.instance_id) for to in receivers] == [1, 0, 1]
 
 
-@pytest.mark.parametrize("how", ["alone", "session"])
-async def test_an_append_that_carries_everything_by_itself(actor: Actor, store: Store, how: str) -> None:
-    (one, receiver) = await owned(actor, 2)
-    item = carrying(one, receiver)
+async def test_an_append_that_carries_everything_by_itself(actor: Actor, store: Store) -> None:
+    one, another, receiver = await owned(actor, 3)
+    alone, in_session = carrying(one, receiver), carrying(another, receiver)
 
-    if how == "alone":
-        assert await actor.write(item) is Outcome.ACCEPTED
-    else:
-        async with store.session() as session:
-            assert await session.commit(item, worker=actor.token) is Outcome.ACCEPTED
+    assert await actor.write(alone) is Outcome.ACCEPTED
+    async with store.session() as session:
+        assert await session.commit(in_session, worker=actor.token) is Outcome.ACCEPTED
 
-    assert await there(store, item) == ALL
+    assert [await there(store, item) for item in (alone, in_session)] == [ALL, ALL]
 
 
-@pytest.mark.parametrize("how", ["batch", "session"])
-async def test_a_child_whose_id_is_taken_refuses_its_append_alone(actor: Actor, store: Store, how: str) -> None:
+async def test_a_child_whose_id_is_taken_refuses_its_append_alone(actor: Actor, store: Store) -> None:
     appending, receivers = await owned(actor, 3), await owned(actor, 3)
     taken = await actor.begin()
     items = [carrying(one, to) for one, to in zip(appending, receivers, strict=True)]
     items[1] = carrying(appending[1], receivers[1], starts=(start(), start(taken.instance_id)))
 
-    if how == "batch":
-        outcomes = await store.commit(items, worker=actor.token)
-        assert outcomes == [Outcome.ACCEPTED, Outcome.EXISTS, Outcome.ACCEPTED]
-        assert [await there(store, item) for item in items] == [ALL, set(), ALL]
-    else:
-        async with store.session() as session:
-            assert await session.commit(items[1], worker=actor.token) is Outcome.EXISTS
-        assert await there(store, items[1]) == set()
+    async with store.session() as session:
+        assert await session.commit(items[1], worker=actor.token) is Outcome.EXISTS
+    assert await there(store, items[1]) == set()
+    outcomes = await store.commit(items, worker=actor.token)
+    assert outcomes == [Outcome.ACCEPTED, Outcome.EXISTS, Outcome.ACCEPTED]
+    assert [await there(store, item) for item in items] == [ALL, set(), ALL]
     assert len(await full_log(store, taken.instance_id)) == 1
 
 

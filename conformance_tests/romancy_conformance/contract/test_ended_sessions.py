@@ -42,7 +42,7 @@ async def end(actor: Actor, ledger: Ledger, how: str, seen: Callable[[Session], 
     with contextlib.suppress(LookupError):
         async with actor.store.session() as session:
             opened.append(session)
-            await ledger.write(session, "a", 1)
+            await ledger.write(session, how, 1)
             answer = seen(session)
             if inspect.isawaitable(answer):
                 await answer
@@ -85,37 +85,37 @@ USES: dict[str, Use] = {
 }
 
 
-@pytest.mark.parametrize("how", ENDS)
-async def test_a_session_that_has_ended_refuses_everything(actor: Actor, ledger: Ledger, how: str) -> None:
-    natives: list[Any] = []
-    session = await end(actor, ledger, how, lambda session: natives.append(session.native))
-    begun = await actor.begin()
-
+async def refuses_everything(session: Session, native: Any, ledger: Ledger) -> None:
+    """Check every use of a session that has ended."""
     for use in USES.values():
         with pytest.raises(UsageError):
-            await use(session, ledger, natives[0])
-    with pytest.raises(UsageError):
-        await session.commit(append(begun, 2), worker=actor.token)
-
-    assert await ledger.read("late") is None
-    assert (1 if how == "committed" else None) == await ledger.read("a")
+            await use(session, ledger, native)
 
 
-@pytest.mark.parametrize("how", ENDS)
-async def test_a_session_that_has_ended_does_not_reach_into_the_next(actor: Actor, ledger: Ledger, how: str) -> None:
-    natives: list[Any] = []
-    old = await end(actor, ledger, how, lambda session: natives.append(session.native))
-    begun = await actor.begin()
+async def test_a_session_that_has_ended_refuses_everything_and_does_not_reach_into_the_next(
+    actor: Actor, ledger: Ledger
+) -> None:
+    for how in ENDS:
+        natives: list[Any] = []
 
-    async with actor.store.session() as session:
-        await ledger.write(session, "new", 2)
-        for use in USES.values():
-            with pytest.raises(UsageError):
-                await use(old, ledger, natives[0])
-        await ledger.write(session, "newer", 3)
-        assert Outcome.ACCEPTED is await session.commit(append(begun, 2), worker=actor.token)
+        def keep(session: Session, natives: list[Any] = natives) -> None:
+            natives.append(session.native)
 
-    assert (None, 2, 3) == (await ledger.read("late"), await ledger.read("new"), await ledger.read("newer"))
+        old = await end(actor, ledger, how, keep)
+        begun = await actor.begin()
+
+        await refuses_everything(old, natives[0], ledger)
+        with pytest.raises(UsageError):
+            await old.commit(append(begun, 2), worker=actor.token)
+        async with actor.store.session() as session:
+            await ledger.write(session, f"new after {how}", 2)
+            await refuses_everything(old, natives[0], ledger)
+            await ledger.write(session, f"newer after {how}", 3)
+            assert Outcome.ACCEPTED is await session.commit(append(begun, 2), worker=actor.token)
+
+        assert (1 if how == "committed" else None) == await ledger.read(how)
+        rows = [await ledger.read(key) for key in ("late", f"new after {how}", f"newer after {how}")]
+        assert [None, 2, 3] == rows, how
 
 
 async def test_what_nobody_has_begun_before_the_end_is_refused_after_it(actor: Actor, ledger: Ledger) -> None:

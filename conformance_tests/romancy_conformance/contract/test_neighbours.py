@@ -223,23 +223,25 @@ async def test_a_claim_leaves_what_is_just_being_written_to(actor: Actor, hire: 
         assert sorted(one.instance_id for one in claimed) == sorted(one.instance_id for one in items)
 
 
-@pytest.mark.parametrize("where", ["seq", "wake time", "child"])
-async def test_a_value_no_database_can_take_is_refused_alone(actor: Actor, where: str) -> None:
+_TOO_LARGE = 2**63
+_UNWRITABLE: dict[str, Callable[[Start], Item]] = {
+    "seq": lambda one: append(one, _TOO_LARGE),
+    "wake time": lambda one: append(one, 2, change=change(Status.WAITING, release=True, wake_at=_TOO_LARGE)),
+    "child": lambda one: append(one, 2, starts=(start(life=_TOO_LARGE),)),
+}
+
+
+async def test_a_value_no_database_can_take_is_refused_alone(actor: Actor) -> None:
     """A12: the faulty item gets a typed refusal, and its neighbours are written."""
-    begun = [await actor.begin() for _ in range(9)]
-    batch: list[Item] = [append(one, 2, change=change() if number % 3 else None) for number, one in enumerate(begun)]
-    too_large = 2**63
-    if where == "seq":
-        batch[4] = append(begun[4], too_large)
-    elif where == "wake time":
-        batch[4] = append(begun[4], 2, change=change(Status.WAITING, release=True, wake_at=too_large))
-    else:
-        batch[4] = append(begun[4], 2, starts=(start(life=too_large),))
+    for where, build in _UNWRITABLE.items():
+        begun = [await actor.begin() for _ in range(9)]
+        batch = [append(one, 2, change=change() if number % 3 else None) for number, one in enumerate(begun)]
 
-    outcomes = await actor.store.commit(batch, worker=actor.token)
+        outcomes = await actor.store.commit([*batch[:4], build(begun[4]), *batch[5:]], worker=actor.token)
 
-    assert outcomes == [Outcome.ACCEPTED] * 4 + [Outcome.INVALID] + [Outcome.ACCEPTED] * 4
-    assert [len(await full_log(actor.store, one.instance_id)) for one in begun] == [2] * 4 + [1] + [2] * 4
+        assert outcomes == [Outcome.ACCEPTED] * 4 + [Outcome.INVALID] + [Outcome.ACCEPTED] * 4, where
+        lengths = [len(await full_log(actor.store, one.instance_id)) for one in begun]
+        assert lengths == [2] * 4 + [1] + [2] * 4, where
 
 
 async def test_mail_of_a_session_is_found_although_nobody_counted_it(actor: Actor, hire: Hire) -> None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from romancy_conformance.contract.routing.scenes import Receiver
 
     Receive = Callable[..., Awaitable[Receiver]]
+    Way = Callable[[Actor, list[Append]], Awaitable[list[Outcome]]]
 
 pytestmark = pytest.mark.anyio
 
@@ -56,13 +57,16 @@ async def by_session(actor: Actor, items: list[Append]) -> list[Outcome]:
     return outcomes
 
 
-WAYS = pytest.mark.parametrize("way", [by_batch, one_by_one, by_session])
+WAYS = (by_batch, one_by_one, by_session)
 
 
-@WAYS
-async def test_what_an_append_carries_goes_with_it(
-    actor: Actor, store: Store, receive: Receive, way: Callable[[Actor, list[Append]], Awaitable[list[Outcome]]]
-) -> None:
+async def test_what_an_append_carries_goes_with_it(actor: Actor, store: Store, receive: Receive) -> None:
+    for way in WAYS:
+        await carry(way, actor, store, receive)
+
+
+async def carry(way: Way, actor: Actor, store: Store, receive: Receive) -> None:
+    """Write appends with interests and messages in this way, and check that both arrive."""
     address, key, channel = unique("e"), unique("k"), unique("c")
     quiet, resting, sender = await receive(), await receive(), await receive()
     await quiet.want(take(key, interest_id="old"))
@@ -82,10 +86,13 @@ async def test_what_an_append_carries_goes_with_it(
     assert await store.router.post([posting(key, dedupe=message.dedupe)]) == [Delivered.DUPLICATE]
 
 
-@WAYS
-async def test_nothing_of_a_refused_append_is_there(
-    actor: Actor, store: Store, receive: Receive, way: Callable[[Actor, list[Append]], Awaitable[list[Outcome]]]
-) -> None:
+async def test_nothing_of_a_refused_append_is_there(actor: Actor, store: Store, receive: Receive) -> None:
+    for way in WAYS:
+        await refuse(way, actor, store, receive)
+
+
+async def refuse(way: Way, actor: Actor, store: Store, receive: Receive) -> None:
+    """Write appends that the store refuses in this way, and check that nothing that they carry is there."""
     address = unique("c")
     taken, gone = await receive(), await receive()
     await taken.want(take(address, interest_id="stays"))
