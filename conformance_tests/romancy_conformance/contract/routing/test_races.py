@@ -76,9 +76,7 @@ async def test_a_sender_and_a_receiver_do_not_miss_each_other(
             assert (await store.router.kept(address=address), await store.router.interests(address)) == ([], [])
 
         one, two = receiving(), posted(theirs, address)
-        if held == "receiver":
-            return one, two, check
-        return two, one, check
+        return (one, two, check) if held == "receiver" else (two, one, check)
 
     await play(store, scenario)
 
@@ -126,9 +124,7 @@ async def test_a_dropped_interest_takes_nothing_or_has_taken(
             assert await patiently(store, address) == 0
 
         one, two = settled(mine, item, receiver.actor.token), patiently(theirs, address)
-        if held == "append":
-            return one, two, check
-        return two, one, check
+        return (one, two, check) if held == "append" else (two, one, check)
 
     await play(store, scenario)
 
@@ -171,9 +167,7 @@ async def test_a_message_outlives_an_end_a_purge_and_a_new_life(
             assert [row.delivery_id for row in await heir.inbox()] == [message.message_id]
 
         one, two = ending(), patiently(theirs, address)
-        if held == "end":
-            return one, two, check
-        return two, one, check
+        return (one, two, check) if held == "end" else (two, one, check)
 
     await play(store, scenario)
 
@@ -206,9 +200,7 @@ async def test_the_next_in_line_gets_what_was_given_to_one_that_is_ended_from_ou
             assert await store.router.kept(address=address) == []
 
         one, two = ending(), patiently(theirs, address)
-        if held == "end":
-            return one, two, check
-        return two, one, check
+        return (one, two, check) if held == "end" else (two, one, check)
 
     await play(store, scenario)
 
