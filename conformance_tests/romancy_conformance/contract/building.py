@@ -23,6 +23,7 @@ __all__ = [
     "change",
     "delivery",
     "full_log",
+    "settle",
     "start",
     "unique",
 ]
@@ -79,6 +80,12 @@ def delivery(to: Start | Claimed | str, body: bytes = b'{"hello":1}', **fields: 
         "body": body,
     }
     return Delivery(**(given | fields))
+
+
+async def settle(store: Store, quiet: float = 0.05) -> None:
+    """Wait until the store reports no change for so many seconds: what happened before is no news any more."""
+    while await store.wait_for_work(quiet) != frozenset():
+        pass
 
 
 async def full_log(store: Store, instance_id: str) -> list[LogRow]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy.status import Status
-from romancy_conformance.contract.building import append, change, delivery, start
+from romancy_conformance.contract.building import append, change, delivery, settle, start
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -23,24 +23,17 @@ pytestmark = pytest.mark.anyio
 LONG = 30.0
 
 
-async def settle(store: Store) -> None:
-    """Let notifications from before this test pass."""
-    while await store.wait_for_work(0.05) != frozenset():
-        pass
+async def test_a_start_wakes_those_who_wait(store: Store, open_store: Open, workflow_name: str) -> None:
+    for waiter in (store, await open_store()):
+        await settle(waiter)
+        waiting = asyncio.create_task(waiter.wait_for_work(LONG))
+        await asyncio.sleep(0)
+        item = start(workflow_name=workflow_name)
 
+        await store.commit([item])
 
-@pytest.mark.parametrize("where", ["same store", "other store"])
-async def test_a_start_wakes_those_who_wait(store: Store, open_store: Open, workflow_name: str, where: str) -> None:
-    waiter = store if where == "same store" else await open_store()
-    await settle(waiter)
-    waiting = asyncio.create_task(waiter.wait_for_work(LONG))
-    await asyncio.sleep(0)
-    item = start(workflow_name=workflow_name)
-
-    await store.commit([item])
-
-    changed = await asyncio.wait_for(waiting, LONG - 2)
-    assert changed is None or item.instance_id in changed
+        changed = await asyncio.wait_for(waiting, LONG - 2)
+        assert changed is None or item.instance_id in changed
 
 
 async def test_a_delivery_wakes_those_who_wait(actor: Actor, open_store: Open) -> None:
@@ -56,19 +49,19 @@ async def test_a_delivery_wakes_those_who_wait(actor: Actor, open_store: Open) -
     assert changed is None or begun.instance_id in changed
 
 
-@pytest.mark.parametrize("status", [Status.COMPLETED, Status.STUCK])
-async def test_an_end_wakes_those_who_wait(actor: Actor, open_store: Open, status: Status) -> None:
+async def test_an_end_wakes_those_who_wait(actor: Actor, open_store: Open) -> None:
     """A client in another process may wait for the result, and learns as well that there will be none."""
-    begun = await actor.begin()
     other = await open_store()
-    await settle(other)
-    waiting = asyncio.create_task(other.wait_for_work(LONG))
-    await asyncio.sleep(0)
+    for status in (Status.COMPLETED, Status.STUCK):
+        begun = await actor.begin()
+        await settle(other)
+        waiting = asyncio.create_task(other.wait_for_work(LONG))
+        await asyncio.sleep(0)
 
-    await actor.write(append(begun, 2, change=change(status)))
+        await actor.write(append(begun, 2, change=change(status)))
 
-    changed = await asyncio.wait_for(waiting, LONG / 3)  # long before the wait would look by itself
-    assert changed is None or begun.instance_id in changed
+        changed = await asyncio.wait_for(waiting, LONG / 3)  # long before the wait would look by itself
+        assert changed is None or begun.instance_id in changed
 
 
 async def test_what_was_committed_before_the_call_is_not_missed(store: Store, open_store: Open) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from romancy_conformance.contract.building import start
+from romancy_conformance.contract.building import settle, start
 from romancy_conformance.contract.interleaving import leave, listen
 from romancy_mysql import _database, _wakeups
 from romancy_mysql._sql import Statement
@@ -57,8 +57,7 @@ class Resting:
 @asynccontextmanager
 async def resting(store: MySQLStore) -> AsyncGenerator[tuple[Resting, asyncio.Task[frozenset[str] | None]]]:
     """A store whose process has been at rest for so long that the server waits, and the waiting call."""
-    while await store.wait_for_work(0.5) != frozenset():
-        pass
+    await settle(store, 0.5)
     noted = Resting(store)
     call = asyncio.create_task(store.wait_for_work(60))
     try:

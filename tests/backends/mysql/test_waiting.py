@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from romancy.errors import StorageUnavailableError
 from romancy.status import Status
 from romancy.storage.backends import create_store
-from romancy_conformance.contract.building import Actor, append, change, delivery, start
+from romancy_conformance.contract.building import Actor, append, change, delivery, settle, start
 from romancy_conformance.contract.interleaving import listen
 from romancy_mysql import _wakeups
 
@@ -33,14 +32,9 @@ async def far(open_store: Open, storage_url: str) -> MySQLStore:
     return await open_store(url=storage_url.replace("127.0.0.1", "localhost"))
 
 
-async def settle(store: MySQLStore) -> None:
-    while await store.wait_for_work(0.5) != frozenset():
-        pass
-
-
 async def hears(store: MySQLStore, act: Awaitable[object]) -> tuple[frozenset[str] | None, float]:
     """Return what a waiting store reports of a call elsewhere, and after how long."""
-    await settle(store)
+    await settle(store, 0.5)
     waiting = asyncio.create_task(store.wait_for_work(20))
     await asyncio.sleep(0.5)
     await act
@@ -70,7 +64,7 @@ async def test_mail_and_an_end_elsewhere_are_seen(far: MySQLStore, actor: Actor)
 
 async def test_steps_of_others_wake_nobody(far: MySQLStore, actor: Actor) -> None:
     begun = await actor.begin()
-    await settle(far)
+    await settle(far, 0.5)
     waiting = asyncio.create_task(far.wait_for_work(1.5))
     for seq in range(2, 6):
         await actor.write(append(begun, seq, change=change() if seq % 2 else None))
@@ -84,7 +78,7 @@ async def test_what_commits_late_is_still_seen(far: MySQLStore, store: MySQLStor
     """Its time lies before the last look, and it became visible after it."""
     early, late = start(), start()
     await store.commit([late])
-    await settle(far)
+    await settle(far, 0.5)
     await wire.run(b"start transaction", "test")
     touch = b"update romancy_instances set touched_at = touched_at + 1000 where instance_id = '%b'"
     await wire.run(touch % late.instance_id.encode(), "test")
@@ -98,7 +92,7 @@ async def test_what_commits_late_is_still_seen(far: MySQLStore, store: MySQLStor
 
 async def test_waiting_costs_little_at_rest(store: MySQLStore) -> None:
     """B6: at most three statements a second, and none while no caller waits."""
-    await settle(store)
+    await settle(store, 0.5)
     names: list[str] = []
 
     async def gate(statement: str, /) -> None:
@@ -117,7 +111,7 @@ async def test_a_look_that_finds_much_is_not_followed_soon(
     far: MySQLStore, store: MySQLStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Among busy workers, the next look would find the same again: the number of results sets the pause."""
-    await settle(far)
+    await settle(far, 0.5)
     monkeypatch.setattr(_wakeups, "_PER_ROW", 3600.0)
     await hears(far, store.commit([start()]))
     names: list[str] = []
@@ -132,24 +126,12 @@ async def test_a_look_that_finds_much_is_not_followed_soon(
     assert names == []
 
 
-async def test_everybody_who_waits_is_told(store: MySQLStore) -> None:
-    await settle(store)
-    waiting = [asyncio.create_task(store.wait_for_work(20)) for _ in range(3)]
-    await asyncio.sleep(0.05)
-    item = start()
-
-    await store.commit([item])
-
-    for changed in await asyncio.gather(*waiting):
-        assert changed is None or item.instance_id in changed
-
-
 async def test_a_lost_server_is_looked_for_again(
     open_store: Open, proxy_for: Callable[[str], Proxy], storage_url: str, store: MySQLStore
 ) -> None:
     proxy = proxy_for(storage_url)
     far = await open_store(url=proxy.url(storage_url))
-    await settle(far)
+    await settle(far, 0.5)
     waiting = asyncio.create_task(far.wait_for_work(30))
     await asyncio.sleep(0.1)
     proxy.refuses = True
@@ -174,8 +156,7 @@ async def test_stores_on_other_loops_are_told(store: MySQLStore, open_store: Ope
     async def other() -> None:
         there = create_store(storage_url)
         await there.open()
-        while await there.wait_for_work(0.3) != frozenset():
-            pass
+        await settle(there, 0.3)
         loop.call_soon_threadsafe(ready.set)
         found.append(await there.wait_for_work(20))
         await there.close()
@@ -190,9 +171,13 @@ async def test_stores_on_other_loops_are_told(store: MySQLStore, open_store: Ope
     assert found == [None] or item.instance_id in (found[0] or ())
 
 
-async def test_waiting_on_a_closed_store_says_so(open_store: Open) -> None:
-    store = await open_store()
-    await store.close()
+async def test_every_call_that_waits_learns_of_a_start(store: MySQLStore) -> None:
+    await settle(store, 0.5)
+    waiting = [asyncio.create_task(store.wait_for_work(20)) for _ in range(3)]
+    await asyncio.sleep(0.05)
+    item = start()
 
-    with pytest.raises(StorageUnavailableError, match="not open"):
-        await store.wait_for_work(1)
+    await store.commit([item])
+
+    for changed in await asyncio.gather(*waiting):
+        assert changed is None or item.instance_id in changed

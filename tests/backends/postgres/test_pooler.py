@@ -11,7 +11,7 @@ from romancy.errors import StorageConfigurationError
 from romancy.status import Status
 from romancy.storage.query import build_query
 from romancy.storage.records import ClaimRequest, Delivered, Outcome
-from romancy_conformance.contract.building import Actor, append, change, delivery, full_log, start, unique
+from romancy_conformance.contract.building import Actor, append, change, delivery, full_log, settle, start, unique
 from tests.backends.postgres.pooler import Pooler
 
 if TYPE_CHECKING:
@@ -85,8 +85,7 @@ async def test_changes_are_found_by_looking(pooler: Pooler, open_store: Open) ->
     """A store cannot listen through a pooler; it looks once a second instead."""
     store = await open_store("pooler=transaction", url=pooler.url)
     direct = await open_store()
-    while await store.wait_for_work(0.1) != frozenset():
-        pass
+    await settle(store, 0.1)
     await direct.commit([start()])
 
     assert await asyncio.wait_for(store.wait_for_work(30), 28) is None
@@ -95,8 +94,7 @@ async def test_changes_are_found_by_looking(pooler: Pooler, open_store: Open) ->
 async def test_those_who_can_listen_hear_those_behind_the_pooler(pooler: Pooler, open_store: Open) -> None:
     store = await open_store("pooler=transaction", url=pooler.url)
     direct = await open_store()
-    while await direct.wait_for_work(0.1) != frozenset():
-        pass
+    await settle(direct, 0.1)
     item = start()
     await store.commit([item])
 

@@ -12,7 +12,7 @@ import pytest
 from romancy.errors import StorageUnavailableError, UsageError
 from romancy.status import Status
 from romancy.storage.records import Outcome
-from romancy_conformance.contract.building import append, change, delivery, full_log, start
+from romancy_conformance.contract.building import append, change, delivery, full_log, settle, start
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -293,8 +293,7 @@ class Joining:
 async def test_what_joined_a_transaction_wakes_others_when_that_is_committed(
     store: PostgresStore, storage_url: str
 ) -> None:
-    while await store.wait_for_work(0.1) != frozenset():
-        pass
+    await settle(store, 0.1)
     waiting = asyncio.create_task(store.wait_for_work(30))
     kept, dropped = start(), start()
 

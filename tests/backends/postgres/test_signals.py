@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from romancy.status import Status
 from romancy.storage.sql import load_queries
 from romancy_conformance.contract import interleaving
-from romancy_conformance.contract.building import append, change, delivery, start
+from romancy_conformance.contract.building import append, change, delivery, settle, start
 from romancy_postgres import _signals
 from romancy_postgres._signals import channel_of, payloads
 
@@ -68,11 +68,6 @@ async def listen(connection: asyncpg.Connection) -> list[list[str]]:
     return heard
 
 
-async def settle(store: PostgresStore) -> None:
-    while await store.wait_for_work(0.1) != frozenset():
-        pass
-
-
 @pytest.mark.anyio
 @pytest.mark.backends("postgres")
 async def test_a_lost_listener_comes_back_and_everybody_looks(
@@ -81,7 +76,7 @@ async def test_a_lost_listener_comes_back_and_everybody_looks(
     """F15: again and again; a store notices what was committed while it did not listen."""
     other = await open_store()
     for _ in range(10):
-        await settle(store)
+        await settle(store, 0.1)
         async with asyncio.timeout(60):
             # A listener that has lost its connection makes a new one after a while.
             while await connection.fetchval(f"select count(*) {_LISTENERS}") < 2:  # noqa: ASYNC110
@@ -94,7 +89,7 @@ async def test_a_lost_listener_comes_back_and_everybody_looks(
 
         assert len(gone) == 2
         assert changed is None or item.instance_id in changed
-        await settle(other)
+        await settle(other, 0.1)
 
 
 @pytest.mark.anyio
@@ -198,7 +193,7 @@ async def test_many_commits_are_announced_together(store: PostgresStore, connect
 async def test_a_store_at_rest_asks_next_to_nothing(open_store: Open, options: str) -> None:
     """At most two statements a second, claims included; here without claims."""
     store = await open_store(options)
-    await settle(store)
+    await settle(store, 0.1)
     statements: list[str] = []
 
     async def note(statement: str, /) -> None:
@@ -218,8 +213,8 @@ async def test_a_store_at_rest_asks_next_to_nothing(open_store: Open, options: s
 
 @pytest.mark.anyio
 @pytest.mark.backends("postgres")
-async def test_all_who_wait_are_told(store: PostgresStore, open_store: Open) -> None:
-    await settle(store)
+async def test_every_call_that_waits_learns_of_a_start(store: PostgresStore, open_store: Open) -> None:
+    await settle(store, 0.1)
     waiting = [asyncio.create_task(store.wait_for_work(LONG)) for _ in range(3)]
     await asyncio.sleep(0)
     item = start()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy.storage.records import Outcome
-from romancy_conformance.contract.building import append, start
+from romancy_conformance.contract.building import append, settle, start
 from romancy_sqlite._watch import Watch
 
 if TYPE_CHECKING:
@@ -35,11 +35,6 @@ async def main():
     await store.close()
 asyncio.run(main())
 """
-
-
-async def settle(store: SqliteStore) -> None:
-    while await store.wait_for_work(0.05) != frozenset():
-        pass
 
 
 async def test_a_commit_of_another_process_is_heard(store: SqliteStore, path: Path) -> None:
