@@ -66,22 +66,6 @@ async def test_a_dead_worker_is_refused_by_the_statement_that_writes(
 
 
 @both
-async def test_a_value_that_does_not_fit_is_refused_whole(store: MySQLStore, actor: Actor) -> None:
-    """A6: never a part of it."""
-    begun = [await actor.begin() for _ in range(3)]
-    batch = [
-        append(begun[0], 2, b"[0]"),
-        append(begun[1], 2, b"[1]", writer="w" * 300),
-        append(begun[2], 2, b"[2]", change=change()),
-    ]
-
-    outcomes = await store.commit(batch, worker=actor.token)
-
-    assert outcomes == [Outcome.ACCEPTED, Outcome.INVALID, Outcome.ACCEPTED]
-    assert [len(await full_log(store, one.instance_id)) for one in begun] == [2, 1, 2]
-
-
-@both
 async def test_an_append_in_a_transaction_holds_no_workers_row(store: MySQLStore, actor: Actor, wire: Wire) -> None:
     """A session that freezes before its COMMIT must not prevent others from declaring its worker dead."""
     begun = await actor.begin()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from romancy.errors import InternalError, SchemaVersionError, StorageConfigurationError, StorageUnavailableError
+from romancy.errors import InternalError, SchemaVersionError, StorageConfigurationError
 from romancy.storage.records import Outcome
 from romancy.storage.url import parse_url
 from romancy_conformance.contract.building import full_log, start
@@ -114,16 +114,6 @@ def test_an_old_sqlite_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     assert (3, 34, 0) == _connection.MINIMUM_VERSION
     assert not path.exists()
-
-
-async def test_a_closed_store_says_so(store: SqliteStore) -> None:
-    await store.close()
-    await store.close()
-
-    with pytest.raises(StorageUnavailableError, match="not open"):
-        await store.commit([start()])
-    with pytest.raises(StorageUnavailableError, match="not open"):
-        await store.read("x")
 
 
 async def test_a_cancelled_open_leaves_nothing_open(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
