@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("mysql", "mariadb")]
 
 
-async def test_who_goes_on_keeps_what_who_begins_anew_replaces(store: MySQLStore, actor: Actor) -> None:
+async def test_only_an_instance_that_begins_a_new_run_gets_a_new_input_and_index(
+    store: MySQLStore, actor: Actor
+) -> None:
     name = next(iter(actor.workflows))
     old, new = ("a", "s:old"), ("a", "s:new")
     begun = [

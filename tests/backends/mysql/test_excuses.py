@@ -105,7 +105,7 @@ async def test_a_lost_connection_excuses_what_was_asked_of_it_and_nothing_else(s
         assert session.excuse(ValueError("of the user's")) is None
 
 
-async def test_what_joined_is_its_owners_affair(store: MySQLStore, theirs: Theirs) -> None:
+async def test_an_error_of_a_joined_connection_is_not_excused(store: MySQLStore, theirs: Theirs) -> None:
     mine = await theirs(autocommit=False)
     await mine.begin()
     async with store.session(join=mine) as session:

@@ -178,7 +178,7 @@ async def test_a_user_without_rights_to_change_tables_can_work(open_store: Open,
 
 
 @both
-async def test_who_waits_for_another_migrator_waits_not_for_ever(open_store: Open, wire: Wire) -> None:
+async def test_a_migration_waits_for_another_one_until_its_timeout(open_store: Open, wire: Wire) -> None:
     store = await open_store()
     (answer,) = await wire.run(b"select count(*) from romancy_schema", "test")
     await wire.run(b"delete from romancy_schema where step > 1", "test")

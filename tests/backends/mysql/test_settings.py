@@ -36,7 +36,7 @@ def test_a_url_without_options_has_sensible_ones() -> None:
     )
 
 
-def test_the_smallest_url() -> None:
+def test_a_url_may_name_the_database_alone() -> None:
     plain = settings(url="mariadb:///orders")
 
     assert (plain.host, plain.port, plain.user, plain.password) == ("localhost", 3306, "", "")
@@ -59,7 +59,7 @@ def test_the_password_is_not_shown() -> None:
         ("mysql://localhost.example/x", False),
     ],
 )
-def test_whether_anybody_could_listen(url: str, local: bool) -> None:  # noqa: FBT001 - a column of the table
+def test_a_server_on_this_machine_counts_as_local(url: str, local: bool) -> None:  # noqa: FBT001 - a column of the table
     assert settings(url=url).local is local
 
 
@@ -80,7 +80,7 @@ def test_whether_anybody_could_listen(url: str, local: bool) -> None:  # noqa: F
         "sslmode=require",
     ],
 )
-def test_what_makes_no_sense_is_refused_by_name(options: str) -> None:
+def test_a_wrong_option_is_refused_by_its_name(options: str) -> None:
     with pytest.raises(StorageConfigurationError, match=options.partition("=")[0]) as caught:
         settings(options)
 
@@ -105,10 +105,10 @@ def test_a_server_that_does_not_write_at_every_commit_is_refused_unless_the_url_
     check_durability(read_settings(parse_url("mysql://me@db.example/orders?durability=relaxed")), flushes)
 
 
-def test_a_server_that_writes_at_every_commit_is_taken() -> None:
+def test_a_server_that_writes_at_every_commit_is_accepted() -> None:
     check_durability(read_settings(parse_url("mysql://me@db.example/orders")), 1)
 
 
-def test_how_durable_is_one_of_two_words() -> None:
+def test_durability_is_full_or_relaxed() -> None:
     with pytest.raises(StorageConfigurationError, match="is not one of full, relaxed"):
         read_settings(parse_url("mysql://me@db.example/orders?durability=much"))

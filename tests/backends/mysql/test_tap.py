@@ -41,7 +41,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bytes]]:
     return packets
 
 
-async def test_what_is_heard_is_what_is_sent_otherwise(
+async def test_a_held_commit_sends_the_statements_of_a_free_one(
     store: MySQLStore, actor: Actor, sent: list[tuple[str, bytes]]
 ) -> None:
     one, two, other = [await actor.begin() for _ in range(3)]

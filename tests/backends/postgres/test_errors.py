@@ -32,7 +32,7 @@ def test_a_server_in_trouble_is_unavailable(state: str) -> None:
 
 
 @pytest.mark.parametrize("state", ["28P01", "28000", "3D000", "42501", "42P01", "26000", "42P05", "0A000"])
-def test_what_waiting_cannot_mend_says_what_can(state: str) -> None:
+def test_an_error_that_no_retry_mends_is_one_of_configuration(state: str) -> None:
     found = translated(error(state), URL)
 
     assert isinstance(found, StorageConfigurationError)
@@ -51,11 +51,11 @@ def test_refused_values_are_not_shown(state: str) -> None:
 @pytest.mark.parametrize(
     "raised", [OSError("no route"), TimeoutError(), asyncpg.InterfaceError("closed"), ConnectionResetError()]
 )
-def test_a_way_that_is_cut_is_unavailable(raised: Exception) -> None:
+def test_a_broken_connection_is_unavailable(raised: Exception) -> None:
     assert type(translated(raised, URL)) is StorageUnavailableError
 
 
-def test_what_is_nobody_knows_stays_what_it_is() -> None:
+def test_an_unknown_error_is_not_translated() -> None:
     assert translated(error("XX000"), URL) is None
     assert translated(ValueError(), URL) is None
 

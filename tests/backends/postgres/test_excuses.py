@@ -175,7 +175,9 @@ async def test_a_connection_that_ends_while_it_is_lent_is_nobodys_fault_and_keep
         assert [{"one": 1}] == await session.fetch_all("select 1 as one")
 
 
-async def test_what_joined_is_its_owners_affair(store: PostgresStore, connection: asyncpg.Connection) -> None:
+async def test_an_error_of_a_joined_connection_is_not_excused(
+    store: PostgresStore, connection: asyncpg.Connection
+) -> None:
     async with connection.transaction(), store.session(join=connection) as session:
         with pytest.raises(asyncpg.DeadlockDetectedError) as raised:
             await in_a_part(connection, "40P01")

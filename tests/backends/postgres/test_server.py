@@ -89,7 +89,7 @@ async def test_a_server_that_does_not_wait_for_its_disk_is_taken_by_who_says_so(
     assert await check_server(cast("Database", server)) == "18.1"
 
 
-async def test_how_durable_is_one_of_two_words() -> None:
+async def test_durability_is_full_or_relaxed() -> None:
     with pytest.raises(StorageConfigurationError, match="durability='much' is not one of full, relaxed"):
         Answering(180001, "18.1", "UTF8", options="?durability=much")
 

@@ -60,11 +60,11 @@ def test_a_lock_is_worth_waiting_for(code: int) -> None:
 
 
 @pytest.mark.parametrize("code", [1, 7, 8, 9, 10, 11, 13, 14, 19, 26])
-def test_nothing_else_is(code: int) -> None:
+def test_no_other_error_is_worth_waiting_for(code: int) -> None:
     assert not is_busy(error(code))
 
 
-def test_an_old_snapshot_is_a_lock_that_no_patience_opens() -> None:
+def test_an_old_snapshot_is_told_from_a_lock() -> None:
     assert is_stale(error(517))
     assert not is_stale(error(5))
 
@@ -84,7 +84,7 @@ def test_the_values_of_one_item_are_the_items_fault(fault: BaseException) -> Non
 
 
 @pytest.mark.parametrize("fault", [error(5), error(10), error(13), error(1), LookupError(), TypeError()])
-def test_what_befalls_all_is_nobodys_fault(fault: BaseException) -> None:
+def test_an_error_of_the_file_is_not_charged_to_an_item(fault: BaseException) -> None:
     assert not is_item_fault(fault)
 
 

@@ -58,7 +58,7 @@ def test_options_have_defaults_and_are_read() -> None:
         ("sqlite:///x.db?prefix=a-b", "table prefix"),
     ],
 )
-def test_what_is_wrong_is_said_without_secrets(url: str, words: str) -> None:
+def test_a_wrong_url_is_refused_without_its_secrets(url: str, words: str) -> None:
     with pytest.raises(StorageConfigurationError, match=words) as caught:
         read_settings(parse_url(url))
 

@@ -145,7 +145,7 @@ async def test_a_lone_append_is_one_statement_and_no_more(store: SqliteStore, ac
     assert ["insert into romancy_log"] * 3 == [sql[:23] for sql in sent]
 
 
-async def test_what_queues_up_is_one_commit(store: SqliteStore, actor: Actor, fast: Writer) -> None:
+async def test_appends_that_wait_together_share_a_commit(store: SqliteStore, actor: Actor, fast: Writer) -> None:
     begun = [await actor.begin() for _ in range(64)]
     commits: list[str] = []
     fast._connection.set_trace_callback(lambda sql: commits.append(sql) if sql == "commit" else None)
@@ -159,9 +159,7 @@ async def test_what_queues_up_is_one_commit(store: SqliteStore, actor: Actor, fa
     assert 10 <= len(commits) <= 20
 
 
-async def test_what_may_have_to_be_undone_costs_nothing_until_it_has(
-    store: SqliteStore, actor: Actor, fast: Writer
-) -> None:
+async def test_a_commit_sets_savepoints_only_after_a_refusal(store: SqliteStore, actor: Actor, fast: Writer) -> None:
     begun = [await actor.begin() for _ in range(3)]
     savepoints: list[str] = []
     fast._connection.set_trace_callback(lambda sql: savepoints.append(sql) if "romancy_item" in sql else None)
@@ -215,7 +213,7 @@ async def test_a_lone_write_does_not_wait_for_a_session_of_its_own_process(
     assert await waiting is Outcome.ACCEPTED
 
 
-async def test_patience_has_an_end_and_plain_words(open_store: Open, path: Path) -> None:
+async def test_a_write_that_waits_too_long_fails_and_names_lock_timeout(open_store: Open, path: Path) -> None:
     store = await open_store(lock_timeout=0.2)
     rival = sqlite3.connect(path, isolation_level=None)
     rival.execute("begin immediate")

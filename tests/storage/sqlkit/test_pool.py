@@ -97,7 +97,7 @@ async def test_no_more_than_the_size_are_open_and_the_first_who_waits_is_served_
     assert server.most == 2
 
 
-async def test_patience_ends_with_an_error_that_says_what_to_do() -> None:
+async def test_a_caller_that_waits_too_long_gets_an_error_that_names_pool_size() -> None:
     pool = pool_of(Server(), 1, patience=0.01)
     held = await pool.take()
 
@@ -110,7 +110,7 @@ async def test_patience_ends_with_an_error_that_says_what_to_do() -> None:
     assert await pool.take() is held
 
 
-async def test_a_place_that_comes_as_its_taker_gives_up_goes_to_the_next() -> None:
+async def test_a_place_offered_to_a_cancelled_caller_goes_to_the_next() -> None:
     pool = pool_of(Server(), 1)
     held = await pool.take()
     first, second = (asyncio.create_task(pool.take()) for _ in range(2))
@@ -167,7 +167,7 @@ async def test_a_discarded_connection_keeps_its_place_until_it_is_closed() -> No
     assert server.most == 1
 
 
-async def test_what_is_broken_is_not_lent_again() -> None:
+async def test_a_broken_connection_is_not_lent_again() -> None:
     server = Server()
     pool = pool_of(server, 3)
     one, two, three = [await pool.take() for _ in range(3)]
@@ -217,7 +217,7 @@ async def test_idle_connections_are_dropped_on_request() -> None:
     assert (True, True) == (server.connections[0].dropped, server.connections[0].closed)
 
 
-async def test_what_nobody_wanted_for_long_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_that_is_idle_for_too_long_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr("romancy.storage.sqlkit.pool.monotonic", lambda: now)
     server = Server()
@@ -231,7 +231,7 @@ async def test_what_nobody_wanted_for_long_is_closed(monkeypatch: pytest.MonkeyP
     assert (True, False) == (one.closed, two.closed)
 
 
-async def test_what_is_closed_because_nobody_wanted_it_keeps_its_place_until_then(
+async def test_an_idle_connection_keeps_its_place_until_it_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 100.0
@@ -254,7 +254,7 @@ async def test_what_is_closed_because_nobody_wanted_it_keeps_its_place_until_the
     assert server.most == 2
 
 
-async def test_closing_ends_what_is_lent_and_refuses_who_comes_later() -> None:
+async def test_closing_drops_lent_connections_and_refuses_later_callers() -> None:
     server = Server()
     pool = pool_of(server, 2)
     lent = await pool.take()
