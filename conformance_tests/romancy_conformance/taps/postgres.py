@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 from unittest import mock
 
 from romancy_conformance.taps.tap import Tap
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     Method = Callable[..., Awaitable[Any]]
 
 __all__ = ["PostgresTap"]
+
+_BRACKETS: Final = frozenset({"begin", "commit", "rollback"})
 
 
 class PostgresTap(Tap):
@@ -45,7 +47,7 @@ class PostgresTap(Tap):
     def _of_link(self, method: Method) -> Method:
         async def heard(link: Link, statement: str, *arguments: Any, **options: Any) -> Any:
             """The statement is given by the name of its query, or by its text."""
-            await self.heard(link._source, statement)
+            await self.heard(link._source, _name(statement))
             return await method(link, statement, *arguments, **options)
 
         return heard
@@ -66,3 +68,9 @@ class PostgresTap(Tap):
             return heard
 
         return wrap
+
+
+def _name(statement: str) -> str:
+    """The name by which the suite knows a statement: its first word if it begins or ends a transaction."""
+    word = statement.split(None, 1)[0]
+    return word if word in _BRACKETS else statement
