@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from romancy import Romancy, Workflow
+from romancy.storage.backends import create_store
 from romancy_conformance.replaying.plugin import replay_afterwards
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    from romancy.storage.protocol import Store
 
 
 @pytest.fixture
@@ -52,3 +55,12 @@ async def open_app(
 async def app(open_app: Callable[..., Awaitable[Romancy]]) -> Romancy:
     """An open app with a worker."""
     return await open_app()
+
+
+@pytest.fixture
+async def store(storage_url: str, app: Romancy) -> AsyncIterator[Store]:
+    """The database of the app, opened once more."""
+    store = create_store(storage_url)
+    await store.open()
+    yield store
+    await store.close()

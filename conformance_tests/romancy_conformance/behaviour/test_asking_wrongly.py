@@ -27,13 +27,12 @@ from romancy.core import (
     WorkflowCompleted,
     WorkflowStarted,
 )
-from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.test_bad_input import IDS, TOO_LARGE
 from romancy_conformance.behaviour.test_joining import published
 from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from romancy.storage.protocol import Store
 
@@ -124,15 +123,6 @@ async def chooses_twice(ctx: WorkflowContext) -> str:
 @workflow
 async def descends(ctx: WorkflowContext, generations: int) -> int:
     return 1 + await descends(generations - 1) if generations else 0
-
-
-@pytest.fixture
-async def store(app: Romancy, storage_url: str) -> AsyncIterator[Store]:
-    """The app's database as a relay opens it."""
-    store = create_store(storage_url)
-    await store.open()
-    yield store
-    await store.close()
 
 
 NO_NAME = "name of the event: must not be empty"

@@ -25,12 +25,11 @@ from romancy import (
 )
 from romancy.core import ChannelAsked, ChannelReceived, EventReceived
 from romancy.engine.channels import Joining
-from romancy.storage.backends import create_store
 from romancy.storage.routing import address_of_channel
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from romancy.storage.protocol import Store
 
@@ -46,15 +45,6 @@ failing: list[str] = []
 def forget() -> None:
     """Clear what the test before has set."""
     failing.clear()
-
-
-@pytest.fixture
-async def store(storage_url: str, app: Romancy) -> AsyncIterator[Store]:
-    """The database of the app, to look at its addresses."""
-    store = create_store(storage_url)
-    await store.open()
-    yield store
-    await store.close()
 
 
 async def joined(app: Romancy, members: int) -> None:

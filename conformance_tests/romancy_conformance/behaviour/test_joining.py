@@ -21,7 +21,6 @@ from romancy import (
     activity_context,
     workflow,
 )
-from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.callers import caller_for
 
 if TYPE_CHECKING:
@@ -76,15 +75,6 @@ async def caller(app: Romancy, storage_url: str) -> AsyncIterator[Caller]:
     caller = await opener()
     yield caller
     await caller.close()
-
-
-@pytest.fixture
-async def store(app: Romancy, storage_url: str) -> AsyncIterator[Store]:
-    """The app's database as a relay opens it."""
-    store = create_store(storage_url)
-    await store.open()
-    yield store
-    await store.close()
 
 
 async def published(store: Store) -> list[object]:

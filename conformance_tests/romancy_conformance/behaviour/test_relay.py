@@ -28,7 +28,7 @@ from romancy_conformance.behaviour.recording import Recorder, ended, relaying
 from romancy_conformance.receiver import Answer, Receiver, Request
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from romancy.storage.outbox import Consignment
     from romancy.storage.protocol import Store
@@ -75,15 +75,6 @@ async def publishes_and_fails(ctx: WorkflowContext, name: str) -> None:
     await ctx.publish("begun", name)
     await announce(name)
     await fail()
-
-
-@pytest.fixture
-async def store(app: Romancy, storage_url: str) -> AsyncIterator[Store]:
-    """The app's database, as an operator opens it."""
-    store = create_store(storage_url)
-    await store.open()
-    yield store
-    await store.close()
 
 
 async def test_what_an_activity_publishes_is_sent_by_the_worker_that_runs_it(open_app: Open) -> None:

@@ -14,7 +14,7 @@ from romancy.storage.outbox import OutboxState
 from romancy_conformance.behaviour.recording import Recorder, ended, relaying
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from romancy.storage.protocol import Store
 
@@ -62,15 +62,6 @@ async def tries(ctx: WorkflowContext) -> None:
 
 
 begun: dict[str, Romancy] = {}
-
-
-@pytest.fixture
-async def store(app: Romancy, storage_url: str) -> AsyncIterator[Store]:
-    """The app's database, as an operator opens it."""
-    store = create_store(storage_url)
-    await store.open()
-    yield store
-    await store.close()
 
 
 class Deaf(Recorder):

@@ -25,12 +25,11 @@ from romancy import (
     workflow,
 )
 from romancy.core import ActivityAttemptFailed, ActivityFailed, ActivityScheduled, CompensationFailed
-from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.test_joining import published
 from romancy_conformance.behaviour.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from romancy import Handle
     from romancy.core import LogEvent
@@ -77,15 +76,6 @@ def note() -> Iterator[Notes]:
     notes.append(Notes())
     yield notes[-1]
     notes[-1].gate.set()
-
-
-@pytest.fixture
-async def store(storage_url: str, app: Romancy) -> AsyncIterator[Store]:
-    """The app's database as a store."""
-    store = create_store(storage_url)
-    await store.open()
-    yield store
-    await store.close()
 
 
 async def logged(handle: Handle[Any], kind: type[LogEvent]) -> list[Any]:

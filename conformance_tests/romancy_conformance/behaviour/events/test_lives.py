@@ -23,12 +23,11 @@ from romancy import (
 from romancy.core import EventPutAside, EventReceived, EventsSubscribed, MessageSent
 from romancy.insight import Note, Timeline
 from romancy.query import gte
-from romancy.storage.backends import create_store
 from romancy.storage.routing import address_of_key, address_of_type
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from romancy.storage.protocol import Store
 
@@ -46,15 +45,6 @@ def forget() -> None:
     """Clear the records of the test before."""
     may_pass.clear()
     begun.clear()
-
-
-@pytest.fixture
-async def store(storage_url: str, app: Romancy) -> AsyncIterator[Store]:
-    """The database of the app, to look at its addresses."""
-    store = create_store(storage_url)
-    await store.open()
-    yield store
-    await store.close()
 
 
 @activity(retry=None)
