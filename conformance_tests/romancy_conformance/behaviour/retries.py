@@ -17,9 +17,6 @@ from romancy import (
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Callable
-
-    Open = Callable[..., Awaitable[Romancy]]
 
 
 calls: list[tuple[str, str]] = []

@@ -29,9 +29,9 @@ from romancy.storage.backends import create_store
 from romancy_conformance.contract.ledger import Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
 
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
 

@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 
     from romancy._starts import IfExists
     from romancy.storage.protocol import Session, Store
-
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 __all__ = ["forget", "nothing_is_amiss"]
 

@@ -36,7 +36,7 @@ from romancy_conformance.contract.dialects import dialect_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
 

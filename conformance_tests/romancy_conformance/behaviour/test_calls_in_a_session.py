@@ -14,7 +14,7 @@ from romancy.errors import RomancyError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
 

@@ -29,11 +29,8 @@ from romancy.storage.routing import address_of_channel
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from romancy.storage.protocol import Store
-
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
 

@@ -12,9 +12,7 @@ from romancy import Romancy, WorkflowContext, activity, workflow
 from romancy.status import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    Opener = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
 
@@ -138,7 +136,7 @@ async def everything(app: Romancy) -> list[Any]:
     return [(one, await app.history(one.instance_id)) async for one in app.iter_instances()]
 
 
-async def test_the_code_that_wrote_it_fits(app: Romancy, open_app: Opener) -> None:
+async def test_the_code_that_wrote_it_fits(app: Romancy, open_app: Open) -> None:
     await filled(app)
 
     check = await (await open_app(worker=False)).check()
@@ -146,7 +144,7 @@ async def test_the_code_that_wrote_it_fits(app: Romancy, open_app: Opener) -> No
     assert (FOR_EACH * 6, True, []) == (check.checked, check.fits, check.misfits)
 
 
-async def test_planted_changes_are_found_and_no_others(app: Romancy, open_app: Opener) -> None:
+async def test_planted_changes_are_found_and_no_others(app: Romancy, open_app: Open) -> None:
     ids = await filled(app)
     before = await everything(app)
 
@@ -199,7 +197,7 @@ def _bytes_of(backend: str, url: str) -> bytes | None:
     return Path(url.removeprefix("sqlite:///")).read_bytes() if backend == "sqlite" else None
 
 
-async def test_a_report_says_what_differs_and_where(app: Romancy, open_app: Opener) -> None:
+async def test_a_report_says_what_differs_and_where(app: Romancy, open_app: Open) -> None:
     await filled(app)
 
     check = await (await open_app(worker=False, workflows=AFTER)).check(workflow_name="renamed")
@@ -212,7 +210,7 @@ async def test_a_report_says_what_differs_and_where(app: Romancy, open_app: Open
     assert "test_checking.py, line " in report
 
 
-async def test_a_stuck_instance_is_checked_against_the_code_at_hand(open_app: Opener) -> None:
+async def test_a_stuck_instance_is_checked_against_the_code_at_hand(open_app: Open) -> None:
     first = await open_app(workflows=[renamed])
     handle = await first.start(renamed.options(instance_id="r-1"), "item")
     await _until_waiting(first, "r-1")

@@ -14,9 +14,7 @@ from romancy.status import Status
 from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    Opener = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
 
@@ -76,7 +74,7 @@ def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 async def test_code_that_does_not_fit_says_so_with_an_example(
-    open_app: Opener, storage_url: str, caplog: pytest.LogCaptureFixture
+    open_app: Open, storage_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     await asleep(storage_url, sampled("pick", "weigh"))
     app = await open_app(workflows=sampled("weigh", "pick"))
@@ -91,9 +89,7 @@ async def test_code_that_does_not_fit_says_so_with_an_example(
     assert before == [(row, await app.history(row.instance_id)) async for row in app.iter_instances()]
 
 
-async def test_code_that_fits_says_nothing(
-    open_app: Opener, storage_url: str, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_code_that_fits_says_nothing(open_app: Open, storage_url: str, caplog: pytest.LogCaptureFixture) -> None:
     await asleep(storage_url, sampled("pick", "weigh"))
     looks = Looks(await open_app(workflows=sampled("pick", "weigh", release=2)))
 
@@ -102,7 +98,7 @@ async def test_code_that_fits_says_nothing(
     assert ([], ["find"], FEW) == (warned(caplog), looks.asked[:1], looks.asked.count("read"))
 
 
-async def test_the_same_code_costs_a_search_and_no_replay(open_app: Opener, storage_url: str) -> None:
+async def test_the_same_code_costs_a_search_and_no_replay(open_app: Open, storage_url: str) -> None:
     code = sampled("pick", "weigh")
     await asleep(storage_url, code)
     looks = Looks(await open_app(workflows=code))
@@ -112,7 +108,7 @@ async def test_the_same_code_costs_a_search_and_no_replay(open_app: Opener, stor
     assert ["find"] == looks.asked
 
 
-async def test_of_workers_of_one_code_the_first_alone_looks(open_app: Opener, storage_url: str) -> None:
+async def test_of_workers_of_one_code_the_first_alone_looks(open_app: Open, storage_url: str) -> None:
     """A replay that ends its process, or never comes back, must not do so in each of them, and not at each start.
 
     The row of a worker that has ended without a word is there until another one has begun.
@@ -134,7 +130,7 @@ async def test_of_workers_of_one_code_the_first_alone_looks(open_app: Opener, st
 
 
 async def test_many_are_sampled_within_bounds(
-    open_app: Opener, storage_url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    open_app: Open, storage_url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(at_start, "_PAGE", 4)
     monkeypatch.setattr(at_start, "_MOST", 7)
@@ -150,7 +146,7 @@ async def test_many_are_sampled_within_bounds(
 
 
 async def test_it_can_be_left_and_ends_with_a_drain_and_with_the_app(
-    open_app: Opener, storage_url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    open_app: Open, storage_url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await asleep(storage_url, sampled("pick", "weigh"))
     with pytest.raises(ValueError, match="not enough values"):
@@ -170,7 +166,7 @@ async def test_it_can_be_left_and_ends_with_a_drain_and_with_the_app(
 
 
 async def test_a_database_that_does_not_answer_is_no_fault_of_the_worker(
-    open_app: Opener, storage_url: str, caplog: pytest.LogCaptureFixture
+    open_app: Open, storage_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     await asleep(storage_url, sampled("pick", "weigh"))
     caplog.set_level(logging.INFO, "romancy")

@@ -36,12 +36,11 @@ from romancy_conformance.behaviour.coded import CHAINS, LEDGER, SECRET, Masking,
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from romancy import PayloadContext, Workflow
+    from romancy_conformance.behaviour.opening import Open
 
-    Open = Callable[..., Awaitable[Romancy]]
     Known = list[Workflow[..., Any]]
 
 pytestmark = pytest.mark.anyio

@@ -27,7 +27,7 @@ from romancy_conformance.contract.building import start
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = [pytest.mark.anyio, pytest.mark.unreplayable("which are about damaged logs")]
 

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import romancy.app
-from romancy import Romancy, Status, WorkflowContext, activity, activity_context, workflow
+from romancy import Status, WorkflowContext, activity, activity_context, workflow
 from romancy.storage.backends import create_store
 from romancy.storage.records import Append
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from romancy.storage.protocol import Store
-
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
 

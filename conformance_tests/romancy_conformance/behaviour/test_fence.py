@@ -15,12 +15,9 @@ from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.test_damaged_logs import sql_on
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from romancy.storage.protocol import Store
     from romancy.storage.records import ClaimRequest, Work
-
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
 

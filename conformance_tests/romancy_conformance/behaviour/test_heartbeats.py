@@ -29,9 +29,7 @@ from romancy.core import ActivityAttemptFailed
 from romancy_conformance.behaviour.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
 

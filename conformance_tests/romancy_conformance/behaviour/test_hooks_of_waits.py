@@ -10,7 +10,6 @@ import pytest
 
 from romancy import (
     EventTimeoutError,
-    Romancy,
     Status,
     TerminalError,
     WorkflowCancelledError,
@@ -22,11 +21,8 @@ from romancy.hooks import Hook, WaitBegan, WaitEnded, WorkflowEnded
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from romancy.hooks import Happening
-
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
 

@@ -26,12 +26,11 @@ from romancy.storage.records import Outcome, is_end
 from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
 
     from romancy.storage.protocol import Store
     from romancy.storage.records import ClaimRequest, Item, Work
-
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
 

@@ -31,12 +31,11 @@ from romancy_conformance.behaviour.waiting import until
 from romancy_conformance.contract.ledger import Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
 
     from romancy.storage.protocol import Store
     from romancy.storage.records import Item, Outcome
-
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
 

@@ -12,7 +12,6 @@ from romancy import (
     ActivityContext,
     RetryExhaustedError,
     RetryPolicy,
-    Romancy,
     Status,
     TerminalError,
     WorkflowContext,
@@ -27,9 +26,7 @@ from romancy.storage.url import parse_url
 from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
 

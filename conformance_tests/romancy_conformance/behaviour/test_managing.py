@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
     from romancy.storage.protocol import Store
     from romancy.storage.records import PruneRequest
-
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
 

@@ -10,17 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import romancy.app
-from romancy import EventType, Romancy, WorkflowContext, activity, workflow
+from romancy import EventType, WorkflowContext, activity, workflow
 from romancy.storage.backends import create_store
 from romancy.storage.mail import MAX_MAIL_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from romancy.storage.protocol import Store
     from romancy.storage.records import ClaimRequest, Work
-
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
 

@@ -10,11 +10,9 @@ from romancy import Romancy, Status, WorkflowContext, workflow
 from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from romancy import Workflow
+    from romancy_conformance.behaviour.opening import Open
 
-    Open = Callable[..., Awaitable[Romancy]]
     Known = list[Workflow[..., object]]
 
 pytestmark = pytest.mark.anyio

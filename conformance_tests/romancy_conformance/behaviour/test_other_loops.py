@@ -12,9 +12,7 @@ from romancy import RetryPolicy, Romancy, Status, WorkflowContext, activity, wor
 from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    Opener = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = [
     pytest.mark.anyio,
@@ -57,7 +55,7 @@ async def test_the_loop_of_these_tests_is_uvloops(app: Romancy) -> None:
     assert await app.run(chained, 1) == 5
 
 
-async def test_workers_side_by_side_share_the_work(app: Romancy, open_app: Opener) -> None:
+async def test_workers_side_by_side_share_the_work(app: Romancy, open_app: Open) -> None:
     other = await open_app()
     handles = await app.start_many([chained.bind(number) for number in range(MANY)])
     assert [await handle.result(timeout=60) for handle in handles] == [5 * number for number in range(MANY)]
@@ -67,7 +65,7 @@ async def test_workers_side_by_side_share_the_work(app: Romancy, open_app: Opene
     assert await waiting.result(timeout=60) == "gone"
 
 
-async def test_news_that_come_while_a_worker_asks_do_not_deafen_it(app: Romancy, open_app: Opener) -> None:
+async def test_news_that_come_while_a_worker_asks_do_not_deafen_it(app: Romancy, open_app: Open) -> None:
     """Each notification schedules a look without a delay: uvloop makes such a handle without a time."""
     other = await open_app()
     worker = vars(other)["_worker"]

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
     from romancy import ChannelSubscription
     from romancy.storage.protocol import Store
-
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
 

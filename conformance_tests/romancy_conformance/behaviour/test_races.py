@@ -29,11 +29,10 @@ from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.costs.hurried import hurried
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Iterator
 
     from romancy import Handle
-
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = [pytest.mark.anyio, pytest.mark.soak, pytest.mark.timeout(1800)]
 

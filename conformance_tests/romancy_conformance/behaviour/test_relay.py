@@ -28,12 +28,9 @@ from romancy_conformance.behaviour.recording import Recorder, ended, relaying
 from romancy_conformance.receiver import Answer, Receiver, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from romancy.storage.outbox import Consignment
     from romancy.storage.protocol import Store
-
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
 

@@ -14,11 +14,8 @@ from romancy.storage.outbox import OutboxState
 from romancy_conformance.behaviour.recording import Recorder, ended, relaying
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from romancy.storage.protocol import Store
-
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
 

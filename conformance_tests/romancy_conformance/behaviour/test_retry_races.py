@@ -29,11 +29,10 @@ from romancy_conformance.behaviour.waiting import status_is
 from romancy_conformance.invariants import sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
 
     from romancy.storage.protocol import Store
-
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 __all__ = ["forget"]
 

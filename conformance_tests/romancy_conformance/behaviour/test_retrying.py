@@ -40,12 +40,11 @@ from romancy_conformance.behaviour.retries import (
 from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
 
     from romancy.storage.protocol import Store
     from romancy.storage.records import Item, Outcome
-
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 __all__ = ["forget"]
 

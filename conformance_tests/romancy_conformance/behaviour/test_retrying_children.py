@@ -35,9 +35,7 @@ from romancy_conformance.behaviour.retries import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 __all__ = ["forget"]
 

@@ -26,12 +26,11 @@ from romancy.storage.records import Append, Outcome
 from romancy_conformance.contract.ledger import Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from romancy.hooks import Happening
     from romancy.storage.protocol import Store
-
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
 

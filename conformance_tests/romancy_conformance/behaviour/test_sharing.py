@@ -18,12 +18,9 @@ from romancy.storage.backends import create_store
 from romancy.storage.records import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from romancy import Handle
     from romancy.storage.protocol import Store
-
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
 

@@ -22,11 +22,10 @@ from romancy.core import WorkflowStarted
 from romancy_conformance.behaviour.coded import SECRET, Masking
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator
 
     from romancy.storage.protocol import Session
-
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
 

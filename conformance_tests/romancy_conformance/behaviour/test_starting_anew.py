@@ -32,11 +32,10 @@ from romancy_conformance.behaviour.waiting import status_is
 from romancy_conformance.invariants import sweep
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
 
     from romancy import Handle, PayloadContext, Workflow
-
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
 

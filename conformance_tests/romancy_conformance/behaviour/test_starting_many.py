@@ -10,12 +10,11 @@ import pytest
 from romancy import InstanceConflictError, PayloadTooLargeError, Romancy, WorkflowContext, workflow
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Iterator
 
     from romancy import Workflow
     from romancy.workflow import Call
-
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
 

@@ -22,11 +22,8 @@ from romancy.core import ActivityCancelled, WorkflowAbandoned
 from romancy_conformance.behaviour.waiting import reason_is, status_is, until
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from romancy import Handle, Workflow
-
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
 

@@ -29,13 +29,12 @@ from romancy_conformance.behaviour.test_joining import published
 from romancy_conformance.behaviour.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Iterator
 
     from romancy import Handle
     from romancy.core import LogEvent
     from romancy.storage.protocol import Store
-
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy import (
-    Romancy,
     Status,
     UnawaitedCallError,
     WorkflowContext,
@@ -21,9 +20,7 @@ from romancy.engine import decide
 from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
 

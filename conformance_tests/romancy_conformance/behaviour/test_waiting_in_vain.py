@@ -20,11 +20,8 @@ from romancy import (
 from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from romancy.storage.records import Census
-
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
 

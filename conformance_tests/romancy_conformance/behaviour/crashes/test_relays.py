@@ -24,13 +24,10 @@ from romancy_conformance.receiver import Answer, Receiver, Request
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
-    from collections.abc import Awaitable, Callable
 
-    from romancy import Romancy
     from romancy.storage.outbox import OutboxEntry
     from romancy.storage.protocol import Store
-
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 

@@ -16,9 +16,7 @@ from romancy.storage.routing import address_of_type
 from romancy_conformance.behaviour.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
 

@@ -25,11 +25,10 @@ from romancy_conformance.behaviour.coded import SECRET, Masking
 from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
 
     from romancy_conformance.behaviour.callers import Caller
-
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
 

@@ -22,12 +22,10 @@ from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from romancy import Workflow
     from romancy.storage.protocol import Store
+    from romancy_conformance.behaviour.opening import Open
 
-    Open = Callable[..., Awaitable[Romancy]]
     Known = list[Workflow[..., Any]]
 
 pytestmark = pytest.mark.anyio

@@ -11,9 +11,7 @@ import pytest
 from romancy import DatabaseReplacedError, Romancy, WorkflowContext, workflow
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    Open = Callable[..., Awaitable[Romancy]]
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("sqlite")]
 
