@@ -10,6 +10,7 @@ import pytest
 
 from romancy import Romancy, WorkflowContext, activity, workflow
 from romancy.status import Status
+from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
     from romancy_conformance.behaviour.opening import Open
@@ -217,8 +218,7 @@ async def test_a_stuck_instance_is_checked_against_the_code_at_hand(open_app: Op
     await first.drain()
     other = await open_app(workflows=[renamed_now])
     await handle.signal("go")
-    while await other.handle("r-1").status() is not Status.STUCK:  # noqa: ASYNC110 - another app parks it
-        await asyncio.sleep(0.02)
+    await status_is(other, "r-1", Status.STUCK)
 
     old = await (await open_app(worker=False, workflows=[renamed])).check()
     new = await (await open_app(worker=False, workflows=[renamed_now])).check()

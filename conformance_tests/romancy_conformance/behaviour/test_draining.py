@@ -14,10 +14,9 @@ import romancy.app
 from romancy import Status, WorkflowContext, activity, activity_context, workflow
 from romancy.storage.backends import create_store
 from romancy.storage.records import Append
+from romancy_conformance.behaviour.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from romancy.storage.protocol import Store
     from romancy_conformance.behaviour.opening import Open
 
@@ -49,8 +48,7 @@ def gate() -> asyncio.Event:
 async def test_mail_comes_while_a_step_is_let_end(open_app: Open, gate: asyncio.Event) -> None:
     app = await open_app()
     handle = await app.start(drain_flow)
-    while not begun:  # noqa: ASYNC110 - an activity tells by a list
-        await asyncio.sleep(0.01)
+    await until(lambda: begun)
     draining = asyncio.create_task(app.drain(20))
     await asyncio.sleep(0.3)
     await handle.signal("unexpected", 1)
@@ -110,19 +108,13 @@ async def drain_gathers(ctx: WorkflowContext) -> int:
     return sum(await asyncio.gather(*(drain_one_of(number) for number in (1, 2, 3))))
 
 
-async def true(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 - what is asked for tells nobody
-            await asyncio.sleep(0.01)
-
-
 async def test_an_end_is_written_after_the_others_were_dropped(open_app: Open, stores: list[Held]) -> None:
     """Nothing of the instance runs any more, but its end is not written yet."""
     ends.update({number: asyncio.Event() for number in (1, 2, 3)})
     app = await open_app()
     store = stores[-1]
     handle = await app.start(drain_gathers)
-    await true(lambda: len(begun) == 3)
+    await until(lambda: len(begun) == 3)
     assert app._worker is not None
     live = app._worker.driver.live[handle.instance_id]
     store.waiting.clear()
@@ -130,9 +122,9 @@ async def test_an_end_is_written_after_the_others_were_dropped(open_app: Open, s
     ends[1].set()
     await asyncio.wait_for(store.waiting.wait(), 60)
     ends[2].set()
-    await true(lambda: bool(live.inputs))
+    await until(lambda: bool(live.inputs))
     draining = asyncio.create_task(app.drain(0))
-    await true(lambda: not live.attempts)
+    await until(lambda: not live.attempts)
     store.free.set()
     await asyncio.wait_for(draining, 60)
 

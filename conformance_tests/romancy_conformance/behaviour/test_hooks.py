@@ -34,7 +34,7 @@ from romancy.hooks import (
     WorkflowStarted,
     WorkflowStuck,
 )
-from romancy_conformance.behaviour.waiting import status_is
+from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -70,9 +70,7 @@ class Recorder(Hook):
 
     async def until_told(self, kind: type[Any]) -> None:
         """Wait until a call of this kind was recorded."""
-        async with asyncio.timeout(60):
-            while not any(isinstance(event, kind) for event in self.told):  # noqa: ASYNC110 - hooks append to a list
-                await asyncio.sleep(0.01)
+        await until(lambda: any(isinstance(event, kind) for event in self.told))
 
 
 def _short(event: Happening) -> str:
@@ -267,9 +265,7 @@ async def test_what_an_app_without_a_worker_starts_begins_where_it_runs(open_app
     await open_app(hooks=[recorder])
     await handle.result(timeout=60)
     await delayed.result(timeout=60)
-    async with asyncio.timeout(60):
-        while recorder.story().count("completed") < 2:  # noqa: ASYNC110 - hooks append to a list
-            await asyncio.sleep(0.01)
+    await until(lambda: recorder.story().count("completed") >= 2)
 
     assert idle.told == []
     assert recorder.story().count("started") == 2

@@ -14,6 +14,7 @@ from romancy.core._ids import derive
 from romancy.engine import new_life, start_of
 from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.costs.hurried import hurried
+from romancy_conformance.behaviour.waiting import status_is
 
 pytestmark = pytest.mark.anyio
 
@@ -90,9 +91,7 @@ async def test_the_id_of_the_parent(app: Romancy) -> None:
 
 async def test_who_asks_for_a_taken_id_without_end_is_put_aside(app: Romancy) -> None:
     handle = await app.start(id_stubborn.options(instance_id="parent"), "parent")
-    async with asyncio.timeout(60):
-        while (await handle.status()) is not Status.STUCK:  # noqa: ASYNC110 - another task parks it
-            await asyncio.sleep(0.02)
+    await status_is(app, handle.instance_id, Status.STUCK)
 
     instance = await app.get_instance("parent")
     assert instance is not None

@@ -9,7 +9,7 @@ import pytest
 
 from romancy import Romancy, Status, WorkflowContext, activity, workflow
 from romancy_conformance.behaviour.planting import Planting
-from romancy_conformance.behaviour.waiting import status_is
+from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
     from romancy import Workflow
@@ -60,9 +60,7 @@ async def with_lost_mail(app: Romancy, url: str, wf: Workflow[[str], str]) -> st
     for number in range(MESSAGES):
         await app.signal(instance_id, "unasked", number)
     live = vars(app)["_worker"].driver.live
-    async with asyncio.timeout(60):
-        while live[instance_id].signals != MESSAGES:  # noqa: ASYNC110 - nobody is told of it
-            await asyncio.sleep(0.01)
+    await until(lambda: live[instance_id].signals == MESSAGES)
     async with Planting(url, lost_beside) as planting:
         await planting.gone("inbox", instance_id)
         await planting.row(instance_id, signals=0, seen=0)

@@ -12,6 +12,7 @@ from romancy.outbox import OutboxEvent, Reject, Relay, Retry
 from romancy.storage.backends import create_store
 from romancy.storage.outbox import OutboxState
 from romancy_conformance.behaviour.recording import Recorder, ended, relaying
+from romancy_conformance.behaviour.waiting import until
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
@@ -92,8 +93,7 @@ async def test_each_run_of_a_workflow_publishes_once_and_in_order(app: Romancy, 
 async def test_what_a_cancelled_and_purged_instance_has_published_is_sent(app: Romancy, store: Store) -> None:
     recorder = Recorder()
     handle = await app.start(waits.options(instance_id="w"))
-    while not await store.outbox.read(1):  # noqa: ASYNC110 - its worker writes it
-        await asyncio.sleep(0.01)
+    await until(lambda: store.outbox.read(1))
     await app.cancel("w")
     with pytest.raises(WorkflowCancelledError):
         await handle.result()

@@ -37,7 +37,7 @@ from romancy_conformance.behaviour.retries import (
     names,
     waits_at_a_gate,
 )
-from romancy_conformance.behaviour.waiting import status_is
+from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -264,9 +264,7 @@ async def test_cancelling_a_retried_run_undoes_what_it_did(app: Romancy) -> None
     gates["gate"] = asyncio.Event()
     instance_id = await failed(app, charges_at_a_gate)
     await app.retry(instance_id)
-    async with asyncio.timeout(60):
-        while "gate" not in names():  # noqa: ASYNC110 - the condition is a list that user code appends to
-            await asyncio.sleep(0.01)
+    await until(lambda: "gate" in names())
 
     assert await app.cancel(instance_id)
 

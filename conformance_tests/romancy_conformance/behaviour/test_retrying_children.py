@@ -33,6 +33,7 @@ from romancy_conformance.behaviour.retries import (
     names,
     waits_at_a_gate,
 )
+from romancy_conformance.behaviour.waiting import until
 
 if TYPE_CHECKING:
     from romancy_conformance.behaviour.opening import Open
@@ -340,8 +341,6 @@ async def test_a_check_knows_who_undoes_what_a_former_run_did(app: Romancy) -> N
 
 async def one_that_called(app: Romancy, workflow_name: str, what: str) -> str:
     """Return the only instance of this workflow, once it has called for that."""
-    async with asyncio.timeout(60):
-        while what not in names():  # noqa: ASYNC110 - the condition is a list that user code appends to
-            await asyncio.sleep(0.01)
+    await until(lambda: what in names())
     (child,) = [instance.instance_id async for instance in app.iter_instances(workflow_name=workflow_name)]
     return child

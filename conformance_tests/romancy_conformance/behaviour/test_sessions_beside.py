@@ -23,6 +23,7 @@ from romancy.errors import StorageUnavailableError
 from romancy.hooks import ActivityEnded, Hook
 from romancy.storage.backends import create_store
 from romancy.storage.records import Append, Outcome
+from romancy_conformance.behaviour.waiting import until
 from romancy_conformance.contract.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -357,8 +358,7 @@ async def test_what_waited_for_a_session_goes_on_when_it_fails(app: Romancy, sce
 async def test_a_session_is_asked_for_while_the_instance_ends(app: Romancy, scene: Scene) -> None:
     """No worker owns it any more: what the session wrote is rolled back, and its activity ends."""
     handle = await app.start(beside_cleaning)
-    while not scene.begun:  # noqa: ASYNC110 - an activity tells by a list
-        await asyncio.sleep(0.01)
+    await until(lambda: scene.begun)
     assert await app.terminate(handle.instance_id)
 
     with pytest.raises(WorkflowCancelledError):

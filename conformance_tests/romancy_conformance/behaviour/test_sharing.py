@@ -16,6 +16,7 @@ import romancy.app
 from romancy import EventType, Romancy, Status, WorkflowContext, activity, workflow
 from romancy.storage.backends import create_store
 from romancy.storage.records import Work
+from romancy_conformance.behaviour.waiting import until
 
 if TYPE_CHECKING:
     from romancy import Handle
@@ -227,9 +228,7 @@ async def test_what_is_started_beyond_the_room_for_it_waits_in_the_database(
 
 async def acquainted(*apps: Romancy) -> None:
     """Wait until each of these workers knows all the others."""
-    async with asyncio.timeout(60):
-        while any(app._worker is None or len(app._worker.leases.peers) < len(apps) - 1 for app in apps):  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
+    await until(lambda: all(app._worker and len(app._worker.leases.peers) >= len(apps) - 1 for app in apps))
 
 
 async def shares(storage_url: str, handles: list[Handle[None]]) -> list[int]:

@@ -28,7 +28,7 @@ from romancy._starts import IfExists
 from romancy.core import WorkflowStarted
 from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.coded import SECRET, Masking
-from romancy_conformance.behaviour.waiting import status_is
+from romancy_conformance.behaviour.waiting import status_is, until
 from romancy_conformance.invariants import sweep
 
 if TYPE_CHECKING:
@@ -270,8 +270,7 @@ async def test_who_waits_is_told_of_no_other_life(app: Romancy, open_app: Open) 
         await handle.result(timeout=SOON)
     again = await front.start(anew_greets.options(instance_id="ann", delay=3600), "old", if_exists="restart_ended")
     waiting = [asyncio.ensure_future(one.handle("ann").result(timeout=SOON)) for one in (app, other, front)]
-    while not all(one.watch("ann").waiting for one in (app, other, front)):  # noqa: ASYNC110 - they look first
-        await asyncio.sleep(0.01)
+    await until(lambda: all(one.watch("ann").waiting for one in (app, other, front)))
     assert await again.cancel("not any more")
     new = await front.start(ann, "new", if_exists="restart_failed") if await _is_over(front) else None
     answers = await asyncio.gather(*waiting, return_exceptions=True)

@@ -17,7 +17,7 @@ from romancy import (
     WorkflowUnknownError,
     workflow,
 )
-from romancy_conformance.behaviour.waiting import status_is
+from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
     from romancy.storage.records import Census
@@ -60,9 +60,7 @@ async def vain_patience(ctx: WorkflowContext) -> str:
 async def waits(app: Romancy, instance_id: str) -> asyncio.Task[str]:
     """Start a caller that waits for the end of an instance, and has looked at it."""
     task = asyncio.create_task(app.handle(instance_id, vain_breaks).result())
-    async with asyncio.timeout(60):
-        while not app.watch(instance_id).waiting:  # noqa: ASYNC110 - the task comes to wait
-            await asyncio.sleep(0.001)
+    await until(lambda: app.watch(instance_id).waiting)
     return task
 
 
@@ -174,9 +172,7 @@ async def test_a_worker_elsewhere_that_knows_it_keeps_who_waits(
     await status_is(worker, "k-1", Status.WAITING)
     task = asyncio.create_task(handle.result())
 
-    async with asyncio.timeout(60):
-        while looks < 4:  # noqa: ASYNC110 - the one that waits looks
-            await asyncio.sleep(0.005)
+    await until(lambda: looks >= 4)
     assert not task.done()
     await handle.signal(Go, "well")
 

@@ -21,6 +21,7 @@ from romancy.storage.routing import (
     address_of_key,
 )
 from romancy_conformance.behaviour.coded import Masking
+from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
     from romancy_conformance.behaviour.commands.buying import Command
@@ -79,8 +80,7 @@ def test_what_a_crash_left_undone_is_sent_at_once(url: str, romancy: Command) ->
     async def leave() -> None:
         async with Romancy(url, workflows=[takes]) as app:
             await app.start(takes.options(instance_id="t-1"), "o-1")
-            while await app.handle("t-1").status() is not Status.WAITING:  # noqa: ASYNC110 - another worker may do it
-                await asyncio.sleep(0.02)
+            await status_is(app, "t-1", Status.WAITING)
         store = create_store(url)
         await store.open()
         body = b'{"type":"signal","name":"paid","data":5,"key":"%s"}'

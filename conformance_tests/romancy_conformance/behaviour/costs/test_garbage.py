@@ -11,6 +11,7 @@ import pytest
 from romancy import Romancy, WorkflowContext, activity, workflow
 from romancy.core import Run
 from romancy.engine.instance import Live
+from romancy_conformance.behaviour.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +48,4 @@ async def test_ended_workflows_leave_no_garbage(app: Romancy, no_collector: None
     handles = await app.start_many([small_line.bind() for _ in range(20)])
     assert await asyncio.gather(*[handle.result() for handle in handles]) == [3] * 20
 
-    async with asyncio.timeout(30):
-        while alive() > before:  # noqa: ASYNC110 - tasks that told their results are about to be over
-            await asyncio.sleep(0.01)
+    await until(lambda: alive() <= before)

@@ -227,9 +227,7 @@ async def test_a_child_this_worker_does_not_know_parks_its_parent_alone(storage_
     async with Romancy(storage_url, workflows=[doubt_parent, doubt_line]) as app:
         handle = await app.start(doubt_parent, "unknown")
         assert await app.run(doubt_line, "beside") == "beside 1beside 2beside 3"
-        async with asyncio.timeout(60):
-            while await handle.status() is not Status.STUCK:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+        await status_is(app, handle.instance_id, Status.STUCK)
         instance = await app.get_instance(handle.instance_id)
         assert instance is not None
         assert "does not know the child workflow 'doubt_child'" in (instance.error or "")
