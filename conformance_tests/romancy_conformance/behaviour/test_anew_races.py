@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import romancy.app
 from romancy import (
     InstanceConflictError,
     InstanceNotFoundError,
@@ -23,8 +22,8 @@ from romancy import (
 )
 from romancy.core import ChildFailed, ChildStarted
 from romancy.engine.worker.retrying import runs_so_far
-from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.retries import act, broken, forget, gates, names, waits_at_a_gate
+from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.test_starting_anew import life_of, nothing_is_amiss
 from romancy_conformance.behaviour.waiting import status_is
 
@@ -63,17 +62,14 @@ async def renewed_parent(ctx: WorkflowContext) -> str:
 one = renewed.options(instance_id="one")
 
 
-class HeldSession:
+class HeldSession(WrappedStore):
     """A store whose next session for a caller outside waits at a gate."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        super().__init__(store)
         self.closed = False
         self.waits = asyncio.Event()
         self.opened = asyncio.Event()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
 
     @asynccontextmanager
     async def session(self, *, join: object | None = None) -> AsyncGenerator[Session]:
@@ -88,14 +84,8 @@ class HeldSession:
 @pytest.fixture
 async def held(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> tuple[Romancy, HeldSession]:
     """An app without a worker, and the gate before its sessions."""
-    made: list[HeldSession] = []
-
-    def create(url: str) -> Any:
-        made.append(HeldSession(create_store(url)))
-        return made[-1]
-
     with monkeypatch.context() as patch:
-        patch.setattr(romancy.app, "create_store", create)
+        made = wrap_stores(patch, HeldSession)
         return await open_app(worker=False), made[0]
 
 

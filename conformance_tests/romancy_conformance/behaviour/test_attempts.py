@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import romancy.app
 from romancy import (
     RetryExhaustedError,
     RetryPolicy,
@@ -27,7 +26,7 @@ from romancy.engine.activities import runner
 from romancy.errors import StorageUnavailableError
 from romancy.retry import Retry
 from romancy.status import Status
-from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
@@ -98,15 +97,12 @@ async def beside_one_that_does_not_stop(ctx: WorkflowContext) -> None:
     await asyncio.gather(does_not_stop(), fails())
 
 
-class Forgetful:
+class Forgetful(WrappedStore):
     """A store that ends a caller's session without cause, so many times."""
 
     def __init__(self, store: Store, times: int) -> None:
-        self._store = store
+        super().__init__(store)
         self.left = times
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
 
     @asynccontextmanager
     async def session(self, **options: Any) -> AsyncGenerator[Any]:
@@ -132,13 +128,7 @@ async def test_an_attempt_whose_session_the_database_took_away_is_made_again_unt
     open_app: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A7: the activity was not at fault, so the retry policy is not asked."""
-    stores: list[Forgetful] = []
-
-    def create(url: str) -> Any:
-        stores.append(Forgetful(create_store(url), 2))
-        return stores[-1]
-
-    monkeypatch.setattr(romancy.app, "create_store", create)
+    stores = wrap_stores(monkeypatch, lambda store: Forgetful(store, 2))
     app = await open_app()
 
     assert await app.run(in_a_session) == 1

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import romancy._submissions
-import romancy.app
 from romancy import Romancy, Status, UsageError, WorkflowContext, workflow
 from romancy.engine.worker import worker
 from romancy.errors import StorageUnavailableError
-from romancy.storage.backends import create_store
 from romancy.storage.records import Start
+from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
@@ -25,15 +24,12 @@ pytestmark = pytest.mark.anyio
 ROOM = 20
 
 
-class Away:
+class Away(WrappedStore):
     """A store that writes no starts while it is away."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        super().__init__(store)
         self.away = False
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
 
     async def commit(self, batch: Any, /, **options: Any) -> Any:
         if self.away and any(isinstance(item, Start) for item in batch):
@@ -44,13 +40,7 @@ class Away:
 @pytest.fixture
 def stores(monkeypatch: pytest.MonkeyPatch) -> list[Away]:
     """The stores of the apps opened from here on; such an app has room for twenty starts."""
-    made: list[Away] = []
-
-    def create(url: str) -> Any:
-        made.append(Away(create_store(url)))
-        return made[-1]
-
-    monkeypatch.setattr(romancy.app, "create_store", create)
+    made = wrap_stores(monkeypatch, Away)
     monkeypatch.setattr(romancy._submissions, "_MOST_UNANSWERED", ROOM * 1024)
     monkeypatch.setattr(worker, "_LONGEST_GOODBYE", 0.2)
     return made

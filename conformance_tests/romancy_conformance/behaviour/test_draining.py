@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import romancy.app
 from romancy import Status, WorkflowContext, activity, activity_context, workflow
-from romancy.storage.backends import create_store
 from romancy.storage.records import Append
+from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import until
 
 if TYPE_CHECKING:
@@ -61,17 +60,14 @@ async def test_mail_comes_while_a_step_is_let_end(open_app: Open, gate: asyncio.
     assert begun == [handle.instance_id]
 
 
-class Held:
+class Held(WrappedStore):
     """A store whose appends wait while they are held."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        super().__init__(store)
         self.free = asyncio.Event()
         self.free.set()
         self.waiting = asyncio.Event()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
 
     async def commit(self, batch: Any, /, **options: Any) -> Any:
         if any(isinstance(item, Append) for item in batch):
@@ -83,14 +79,7 @@ class Held:
 @pytest.fixture
 def stores(monkeypatch: pytest.MonkeyPatch) -> list[Held]:
     """The stores of the apps opened from here on."""
-    made: list[Held] = []
-
-    def create(url: str) -> Any:
-        made.append(Held(create_store(url)))
-        return made[-1]
-
-    monkeypatch.setattr(romancy.app, "create_store", create)
-    return made
+    return wrap_stores(monkeypatch, Held)
 
 
 ends: dict[int, asyncio.Event] = {}

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-import romancy.app
 from romancy import Romancy, Status, WorkflowContext, activity, workflow
 from romancy.core import TERMINAL, OwnerChanged, encode_commit
 from romancy.errors import StorageUnavailableError
 from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.test_damaged_logs import sql_on
 
 if TYPE_CHECKING:
@@ -36,20 +36,17 @@ class Gate:
         self.open = asyncio.Event()
 
 
-class LateStore:
+class LateStore(WrappedStore):
     """A store that can lose the answer of a claim, and delay the next one, which asks for everything."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        super().__init__(store)
         self.lose = False
         self.hold = False
         self.lost = asyncio.Event()
         self.held = asyncio.Event()
         self.give = asyncio.Event()
         self.given = asyncio.Event()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
 
     async def claim(self, request: ClaimRequest, /) -> Work:
         if self.give.is_set():
@@ -69,14 +66,7 @@ class LateStore:
 @pytest.fixture
 def stores(monkeypatch: pytest.MonkeyPatch) -> list[LateStore]:
     """The stores of the apps, in the order in which they were opened."""
-    made: list[LateStore] = []
-
-    def create(url: str) -> LateStore:
-        made.append(LateStore(create_store(url)))
-        return made[-1]
-
-    monkeypatch.setattr(romancy.app, "create_store", create)
-    return made
+    return wrap_stores(monkeypatch, LateStore)
 
 
 @pytest.fixture

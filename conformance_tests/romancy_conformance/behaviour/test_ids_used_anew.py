@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-import romancy.app
 from romancy import (
     InstanceNotFoundError,
     Romancy,
@@ -21,8 +20,8 @@ from romancy import (
 )
 from romancy.core import ChildCancelRequested, ProgressReported
 from romancy.engine.worker import replay
-from romancy.storage.backends import create_store
 from romancy.storage.records import Outcome, is_end
+from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
@@ -83,15 +82,12 @@ async def parent_of_one(ctx: WorkflowContext) -> str:
 gates: list[asyncio.Event] = []
 
 
-class HoldsEnds:
+class HoldsEnds(WrappedStore):
     """A store that delays the answer to a written end until the worker has claimed the new life."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        super().__init__(store)
         self.written, self.claimed = asyncio.Event(), asyncio.Event()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
 
     async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
         outcomes = await self._store.commit(batch, worker=worker)
@@ -107,15 +103,12 @@ class HoldsEnds:
         return work
 
 
-class HearsLate:
+class HearsLate(WrappedStore):
     """A store whose worker gets no notifications for a while."""
 
     def __init__(self, store: Store, hears: asyncio.Event) -> None:
-        self._store = store
+        super().__init__(store)
         self._hears = hears
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
 
     async def claim(self, request: ClaimRequest, /) -> Work:
         await self._hears.wait()
@@ -126,14 +119,8 @@ async def test_a_new_life_is_not_taken_for_the_one_that_just_ended(
     open_app: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The worker has written the end, and claims the new life before it learns that the end is accepted."""
-    held: list[HoldsEnds] = []
-
-    def create(url: str) -> Any:
-        held.append(HoldsEnds(create_store(url)))
-        return held[-1]
-
     with monkeypatch.context() as patch:
-        patch.setattr(romancy.app, "create_store", create)
+        held = wrap_stores(patch, HoldsEnds)
         app = await open_app(sticky=0)
     front = await open_app(worker=False)
     await app.start(short_life.options(instance_id="same"), "old")
@@ -193,12 +180,8 @@ async def test_a_parent_gives_up_its_own_child_and_nobody_who_bears_its_id(
     gates.append(asyncio.Event())
     hears = asyncio.Event()
     hears.set()
-
-    def create(url: str) -> Any:
-        return HearsLate(create_store(url), hears)
-
     with monkeypatch.context() as patch:
-        patch.setattr(romancy.app, "create_store", create)
+        wrap_stores(patch, lambda store: HearsLate(store, hears))
         app = await open_app()
     other, front = await open_app(workflows=[grown_child]), await open_app(worker=False)
     parent = await front.start(gives_up_its_child.options(instance_id="parent"))

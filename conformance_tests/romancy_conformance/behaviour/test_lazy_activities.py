@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import romancy.app
 from romancy import (
     RetryPolicy,
     Romancy,
@@ -27,6 +26,7 @@ from romancy.engine.messages import CancelMessage, encode_message
 from romancy.hooks import ActivityEnded, Happening, Hook
 from romancy.storage.backends import create_store
 from romancy.storage.records import Append, Delivered, Delivery
+from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import until
 from romancy_conformance.contract.ledger import Ledger
 
@@ -303,15 +303,12 @@ async def test_a_worker_that_lost_its_memory_runs_them_again(app: Romancy) -> No
     assert 2 * TEN == calls["quick"]
 
 
-class LateCancellation:
+class LateCancellation(WrappedStore):
     """A store on which a cancellation arrives just before an instance ends."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        super().__init__(store)
         self.late = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
 
     async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
         for item in batch:
@@ -325,13 +322,7 @@ class LateCancellation:
 
 @pytest.mark.usefixtures("patient")
 async def test_a_refused_commit_runs_nothing_again(monkeypatch: pytest.MonkeyPatch, open_app: Open) -> None:
-    made: list[LateCancellation] = []
-
-    def create(url: str) -> LateCancellation:
-        made.append(LateCancellation(create_store(url)))
-        return made[-1]
-
-    monkeypatch.setattr(romancy.app, "create_store", create)
+    made = wrap_stores(monkeypatch, LateCancellation)
     app = await open_app(worker_id="other")
     handle = await app.start(alone)
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import romancy.app
 from romancy import (
     InstanceNotFoundError,
     RetryPolicy,
@@ -21,7 +20,7 @@ from romancy import (
     compensation,
     workflow,
 )
-from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
@@ -428,15 +427,12 @@ async def test_retrying_all_that_failed(app: Romancy) -> None:
     assert results == ["b", "b", "b"]
 
 
-class Contended:
+class Contended(WrappedStore):
     """A store where another transaction holds each instance at the first attempt to prune it."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        super().__init__(store)
         self._asked: set[tuple[str, ...]] = set()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
 
     async def prune(self, request: PruneRequest, /) -> int:
         if request.instance_ids not in self._asked:
@@ -449,11 +445,7 @@ async def test_those_that_are_purged_at_once_are_not_in_each_others_way(
     open_app: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Purging also drops the rows of finished runs, and holds their instances for a moment."""
-
-    def create(url: str) -> Contended:
-        return Contended(create_store(url))
-
-    monkeypatch.setattr(romancy.app, "create_store", create)
+    wrap_stores(monkeypatch, Contended)
     app = await open_app()
     handles = await app.start_many([in_line.bind() for _ in range(10)])
     await asyncio.gather(*(handle.result(timeout=60) for handle in handles))

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import romancy.app
 from romancy import EventType, WorkflowContext, activity, workflow
-from romancy.storage.backends import create_store
 from romancy.storage.mail import MAX_MAIL_BYTES
+from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
@@ -91,18 +90,15 @@ async def adds_up_later(ctx: WorkflowContext, numbers: int) -> int:
     return sum([(await ctx.wait_event(Number)).data for _ in range(numbers)])
 
 
-class Bringing:
+class Bringing(WrappedStore):
     """A store that counts the messages that its claims return."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        super().__init__(store)
         self.rows = 0
         self.covered = 0
         """The highest counter of a mailbox."""
         self.brought = asyncio.Condition()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
 
     async def claim(self, request: ClaimRequest, /) -> Work:
         work = await self._store.claim(request)
@@ -124,14 +120,8 @@ async def test_messages_that_are_kept_are_not_brought_again_and_again(
     open_app: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Messages arrive one at a time for a busy workflow; a claim returns each before the next is sent."""
-    made: list[Bringing] = []
-
-    def create(url: str) -> Any:
-        made.append(Bringing(create_store(url)))
-        return made[-1]
-
     gates[:] = [asyncio.Event()]
-    monkeypatch.setattr(romancy.app, "create_store", create)
+    made = wrap_stores(monkeypatch, Bringing)
     app = await open_app()
     (store,) = made
     handle = await app.start(adds_up_later, ONE_BY_ONE)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-import romancy.app
 from romancy import RetryPolicy, Romancy, Status, WorkflowContext, WorkflowFailedError, activity, workflow
-from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -30,15 +29,12 @@ async def found_purchase(ctx: WorkflowContext) -> None:
     await found_refuse()
 
 
-class Slow:
+class Slow(WrappedStore):
     """A store that runs something before each instance is pruned."""
 
     def __init__(self, store: Store, happens: Callable[[str], Awaitable[None]]) -> None:
-        self._store = store
+        super().__init__(store)
         self._happens = happens
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
 
     async def prune(self, request: PruneRequest, /) -> int:
         for instance_id in request.instance_ids:
@@ -64,10 +60,7 @@ async def test_what_was_retried_meanwhile_is_left_alone(open_app: Open, monkeypa
             await app.retry(instance_id)
             await failed(app, instance_id)
 
-    def create(url: str) -> Slow:
-        return Slow(create_store(url), retry)
-
-    monkeypatch.setattr(romancy.app, "create_store", create)
+    wrap_stores(monkeypatch, lambda store: Slow(store, retry))
     purging = await open_app(worker=False)
 
     assert await purging.purge_many(status=Status.FAILED) == ["two"]

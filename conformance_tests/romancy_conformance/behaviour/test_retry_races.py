@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import romancy.app
 from romancy import (
     InstanceNotFoundError,
     Romancy,
@@ -25,6 +24,7 @@ from romancy import (
 from romancy.core import WorkflowRetried
 from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.retries import act, failed, forget, gates, waits_at_a_gate
+from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is
 from romancy_conformance.invariants import sweep
 
@@ -49,17 +49,14 @@ async def raced(ctx: WorkflowContext) -> str:
     return await waits_at_a_gate("end")
 
 
-class Gated:
+class Gated(WrappedStore):
     """A store whose next write for a caller outside waits at a gate."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        super().__init__(store)
         self.closed = False
         self.waits = asyncio.Event()
         self.opened = asyncio.Event()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
 
     async def _pass(self) -> None:
         if self.closed:
@@ -83,14 +80,8 @@ class Gated:
 @pytest.fixture
 async def held(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> tuple[Romancy, Gated]:
     """An app without a worker, and the gate before its writes."""
-    made: list[Gated] = []
-
-    def create(url: str) -> Any:
-        made.append(Gated(create_store(url)))
-        return made[-1]
-
     with monkeypatch.context() as patch:
-        patch.setattr(romancy.app, "create_store", create)
+        made = wrap_stores(patch, Gated)
         return await open_app(worker=False), made[0]
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import romancy.app
 from romancy import (
     Handle,
     Romancy,
@@ -37,6 +36,7 @@ from romancy_conformance.behaviour.retries import (
     names,
     waits_at_a_gate,
 )
+from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
@@ -282,15 +282,12 @@ async def charges_at_a_gate(ctx: WorkflowContext) -> str:
     return await waits_at_a_gate("gate")
 
 
-class LateCancellation:
+class LateCancellation(WrappedStore):
     """A store on which a caller cancels an instance just before it fails, and learns that the message was accepted."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        super().__init__(store)
         self._left = [CancelMessage()]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
 
     async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
         for item in batch:
@@ -313,10 +310,7 @@ async def ships(ctx: WorkflowContext) -> str:
 async def test_a_cancellation_that_came_too_late_for_a_run_is_not_for_its_retry(
     monkeypatch: pytest.MonkeyPatch, open_app: Open
 ) -> None:
-    def create(url: str) -> LateCancellation:
-        return LateCancellation(create_store(url))
-
-    monkeypatch.setattr(romancy.app, "create_store", create)
+    wrap_stores(monkeypatch, LateCancellation)
     app = await open_app()
     instance_id = await failed(app, ships)
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import romancy.app
 from romancy import (
     RetryExhaustedError,
     RetryPolicy,
@@ -23,6 +22,7 @@ from romancy.errors import StorageUnavailableError
 from romancy.hooks import ActivityEnded, Hook
 from romancy.storage.backends import create_store
 from romancy.storage.records import Append, Outcome
+from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import until
 from romancy_conformance.contract.ledger import Ledger
 
@@ -53,11 +53,11 @@ class Scene:
 scenes: list[Scene] = []
 
 
-class Slow:
+class Slow(WrappedStore):
     """A store whose appends wait while held; a waiting one can be refused, as if another worker had written."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        super().__init__(store)
         self.free = asyncio.Event()
         self.free.set()
         self.waits = asyncio.Event()
@@ -66,9 +66,6 @@ class Slow:
         self.loses = False
         """The next session's commit is lost, once it may be."""
         self.losing, self.lost = asyncio.Event(), asyncio.Event()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
 
     @asynccontextmanager
     async def session(self, *, join: object | None = None) -> AsyncGenerator[Any]:
@@ -107,14 +104,7 @@ class Losing:
 @pytest.fixture(autouse=True)
 def stores(monkeypatch: pytest.MonkeyPatch) -> list[Slow]:
     """The stores of the apps opened from here on."""
-    made: list[Slow] = []
-
-    def create(url: str) -> Any:
-        made.append(Slow(create_store(url)))
-        return made[-1]
-
-    monkeypatch.setattr(romancy.app, "create_store", create)
-    return made
+    return wrap_stores(monkeypatch, Slow)
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
-import romancy.app
 from romancy import EventType, Romancy, Status, WorkflowContext, activity, workflow
 from romancy.storage.backends import create_store
 from romancy.storage.records import Work
+from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import until
 
 if TYPE_CHECKING:
@@ -67,14 +67,14 @@ def gate() -> asyncio.Event:
     return gates[-1]
 
 
-class Counting:
+class Counting(WrappedStore):
     """A store that counts how often a log is read, and finds no work while it is blind.
 
     It withholds the short logs that come with a claim, so that each replay is counted.
     """
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        super().__init__(store)
         self.reads = 0
         self.claims = 0
         self.blind = False
@@ -82,9 +82,6 @@ class Counting:
         """Return short logs with claims, as any other store may."""
         self.bare = 0
         """Number of instances claimed without their log."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
 
     async def read(self, instance_id: str, /, *, after: int = 0, limit: int = 1000) -> Any:
         self.reads += limit > 1  # the row alone, or the end alone, is not the log
@@ -104,14 +101,7 @@ class Counting:
 @pytest.fixture
 def counting(monkeypatch: pytest.MonkeyPatch) -> list[Counting]:
     """The stores of the apps opened from here on."""
-    made: list[Counting] = []
-
-    def create(url: str) -> Any:
-        made.append(Counting(create_store(url)))
-        return made[-1]
-
-    monkeypatch.setattr(romancy.app, "create_store", create)
-    return made
+    return wrap_stores(monkeypatch, Counting)
 
 
 @pytest.fixture

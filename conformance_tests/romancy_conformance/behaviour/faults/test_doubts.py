@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import romancy.app
 from romancy import (
     EventType,
     Romancy,
@@ -18,12 +17,11 @@ from romancy import (
     activity,
     workflow,
 )
-from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
     from romancy import Workflow
-    from romancy.storage.protocol import Store
     from romancy_conformance.behaviour.opening import Open
 
     Known = list[Workflow[..., Any]]
@@ -132,14 +130,8 @@ async def test_an_event_before_the_timeout_wins_though_nobody_was_there(
         assert await app.handle("late", doubt_event_or_timeout).result(timeout=60) == "too late"
 
 
-class Slow:
+class Slow(WrappedStore):
     """A store that is slow to acknowledge."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
 
     async def commit(self, *args: Any, **kwargs: Any) -> Any:
         outcomes = await self._store.commit(*args, **kwargs)
@@ -152,11 +144,7 @@ async def test_what_ends_while_a_write_is_on_its_way_waits_for_it(
 ) -> None:
     """A1: an instance has one append in flight."""
     begun.clear()
-
-    def create(url: str) -> Slow:
-        return Slow(create_store(url))
-
-    monkeypatch.setattr(romancy.app, "create_store", create)
+    wrap_stores(monkeypatch, Slow)
     app = await open_app()
 
     assert list("01234567") == await app.run(doubt_abreast, 8)

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import romancy.app
 from romancy import Romancy, WorkflowContext, activity, activity_context, workflow
 from romancy.core import INPUTS, ActivityCompleted, OwnerChanged
 from romancy.errors import StorageUnavailableError
-from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.faults.program import LEDGER, faulty_line
+from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import until
 
 if TYPE_CHECKING:
@@ -63,17 +62,14 @@ async def hogging(ctx: WorkflowContext, seconds: float) -> None:
     await hogs_the_loop(seconds)
 
 
-class Deaf:
+class Deaf(WrappedStore):
     """A store whose heartbeats get no answer while it is cut off."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        super().__init__(store)
         self.deaf = False
         self.beaten_at = 0.0
         """When the last answered heartbeat was sent."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
 
     async def heartbeat(self, *args: Any, **kwargs: Any) -> Any:
         if self.deaf:
@@ -87,14 +83,7 @@ class Deaf:
 @pytest.fixture
 def deaf(monkeypatch: pytest.MonkeyPatch) -> list[Deaf]:
     """The stores of the apps opened from here on."""
-    made: list[Deaf] = []
-
-    def create(url: str) -> Any:
-        made.append(Deaf(create_store(url)))
-        return made[-1]
-
-    monkeypatch.setattr(romancy.app, "create_store", create)
-    return made
+    return wrap_stores(monkeypatch, Deaf)
 
 
 async def test_what_runs_stops_when_the_lease_runs_out_and_begins_again_untold(
