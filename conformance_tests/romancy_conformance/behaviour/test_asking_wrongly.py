@@ -182,7 +182,9 @@ async def test_names_and_ids_that_no_log_could_hold(app: Romancy) -> None:
     ],
     ids=["number", "bytes", "surrogate", "policy"],
 )
-async def test_keys_and_policies_that_are_none(app: Romancy, how: str, what: str, expected: str) -> None:
+async def test_invalid_keys_and_policies_are_refused_inside_a_workflow(
+    app: Romancy, how: str, what: str, expected: str
+) -> None:
     handle = await app.start(asks_wrongly, how, what)
     said = await handle.result(timeout=60)
 

@@ -285,7 +285,7 @@ async def test_a_result_that_is_no_json_names_the_activity_and_the_place(app: Ro
     assert said.startswith("result of activity 'no_json' at $.deep[0]")
 
 
-async def test_a_workflow_whose_result_is_no_json_is_put_aside(app: Romancy) -> None:
+async def test_a_workflow_whose_result_is_not_json_becomes_stuck(app: Romancy) -> None:
     """Its code can be repaired, and then it continues: nothing is lost."""
     handle = await app.start(no_json_of_its_own)
     await status_is(app, handle.instance_id, Status.STUCK)
@@ -296,7 +296,7 @@ async def test_a_workflow_whose_result_is_no_json_is_put_aside(app: Romancy) -> 
 
 
 @pytest.mark.parametrize("size", [TOO_LARGE, 2 * TOO_LARGE + 1000], ids=["for an event", "for a commit"])
-async def test_a_workflow_whose_result_is_too_large_is_put_aside(app: Romancy, size: int) -> None:
+async def test_a_workflow_whose_result_is_too_large_becomes_stuck(app: Romancy, size: int) -> None:
     handle = await app.start(large_result, size)
     await status_is(app, handle.instance_id, Status.STUCK)
 
@@ -366,7 +366,7 @@ async def test_a_child_the_worker_does_not_know_puts_its_parent_aside(app: Roman
     assert "does not know the child workflow 'stranger'" in (instance.error or "")
 
 
-async def test_times_that_are_none(app: Romancy) -> None:
+async def test_invalid_times_are_refused(app: Romancy) -> None:
     handle = await app.start(wait)
     untyped: list[Any] = [-1, "soon", float("nan"), float("inf"), True]
     for timeout in untyped:
@@ -466,13 +466,13 @@ def test_options_that_make_no_sense(options: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("given", [[length.fn], [text_of], "length", 5], ids=["fn", "activity", "str", "int"])
-async def test_workflows_that_are_none(given: Any) -> None:
+async def test_things_that_are_not_workflows_are_refused(given: Any) -> None:
     with pytest.raises(RegistrationError, match="workflows="):
         await Romancy("memory://never-opened", workflows=given).__aenter__()
 
 
 @pytest.mark.parametrize("url", [5, None, "", "orders.db", "nosuch://x", "postgresql://u:secret@h:port/x"])
-async def test_urls_that_are_none(url: Any) -> None:
+async def test_invalid_urls_are_refused(url: Any) -> None:
     with pytest.raises(StorageConfigurationError, match="storage URL") as caught:
         await Romancy(url, workflows=[length]).__aenter__()
 

@@ -54,7 +54,7 @@ async def waits_for_ever(ctx: WorkflowContext) -> None:
     await ctx.wait_event("never")
 
 
-async def test_a_second_cancel_is_told_and_changes_nothing(app: Romancy, open_app: Open) -> None:
+async def test_a_second_cancel_is_answered_and_changes_nothing(app: Romancy, open_app: Open) -> None:
     """While it is still being undone, by any worker: it is not undone twice, and the first reason stays."""
     may_go_on.append(asyncio.Event())
     client = await open_app(worker=False)

@@ -416,7 +416,7 @@ async def leaves_at_once(ctx: WorkflowContext) -> str:
 
 
 @pytest.mark.parametrize("leaver", [not_awaited, leaves_at_once], ids=lambda leaver: leaver.name)
-async def test_who_leaves_at_once_leaves_no_subscription_behind(app: Romancy, leaver: Workflow[[], str]) -> None:
+async def test_a_subscriber_that_leaves_at_once_leaves_no_subscription(app: Romancy, leaver: Workflow[[], str]) -> None:
     handle = await app.start(leaver)
     await status_is(app, handle.instance_id, Status.WAITING)
     assert [] == await app.channel(Orders).members()

@@ -57,7 +57,9 @@ async def counts(ctx: WorkflowContext, number: int) -> int:
 
 
 @pytest.mark.parametrize("what", ["worker", "client"])
-async def test_who_waits_for_a_result_hears_that_the_app_is_closed(storage_url: str, open_app: Open, what: str) -> None:
+async def test_a_caller_that_waits_for_a_result_learns_that_the_app_is_closed(
+    storage_url: str, open_app: Open, what: str
+) -> None:
     other = await open_app()
     async with Romancy(storage_url, workflows=[waits, counts], worker=what == "worker") as app:
         handle = await app.start(waits)
@@ -73,7 +75,7 @@ async def test_who_waits_for_a_result_hears_that_the_app_is_closed(storage_url: 
 
 
 @pytest.mark.parametrize("what", ["worker", "client"])
-async def test_who_waits_for_a_start_hears_that_the_app_is_closed(
+async def test_a_caller_that_waits_for_a_start_learns_that_the_app_is_closed(
     storage_url: str, stores: list[Away], open_app: Open, what: str
 ) -> None:
     async with Romancy(storage_url, workflows=[waits, counts], worker=what == "worker", drain_timeout=0.0) as app:

@@ -121,7 +121,7 @@ async def test_only_the_current_run_is_told(app: Romancy) -> None:
     assert "It waits for the event 'approved'" in await in_vain(app, "r-1")
 
 
-async def test_a_time_out_that_nobody_can_help_says_so(open_app: Open) -> None:
+async def test_a_timeout_reports_that_no_worker_is_alive(open_app: Open) -> None:
     front = await open_app(worker=False)
     await front.start(explained_approval.options(instance_id="n-1"), "lamp")
 

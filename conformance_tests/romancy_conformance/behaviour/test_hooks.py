@@ -228,7 +228,7 @@ async def test_an_end_by_force(open_app: Open) -> None:
     assert (ended.status, ended.reason) == (Status.CANCELLED, "enough")
 
 
-async def test_an_instance_that_is_put_aside(open_app: Open) -> None:
+async def test_a_hook_is_told_of_a_stuck_instance(open_app: Open) -> None:
     recorder = Recorder()
     app = await open_app(hooks=[recorder])
     handle = await app.start(leaves_the_loop)

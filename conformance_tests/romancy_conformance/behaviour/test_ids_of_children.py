@@ -89,7 +89,7 @@ async def test_the_id_of_the_parent(app: Romancy) -> None:
     assert "an instance 'parent' exists already" in said
 
 
-async def test_who_asks_for_a_taken_id_without_end_is_put_aside(app: Romancy) -> None:
+async def test_a_parent_that_keeps_asking_for_a_taken_id_becomes_stuck(app: Romancy) -> None:
     handle = await app.start(id_stubborn.options(instance_id="parent"), "parent")
     await status_is(app, handle.instance_id, Status.STUCK)
 

@@ -318,7 +318,7 @@ async def test_only_the_stuck_are_resumed(app: Romancy) -> None:
         await app.resume("nobody")
 
 
-async def test_who_confuses_a_retry_and_a_resume_is_told_of_the_other(app: Romancy) -> None:
+async def test_retry_and_resume_each_name_the_other_when_confused(app: Romancy) -> None:
     instance_id = await stuck(app, "a")
     with pytest.raises(UsageError, match="is stuck; only a failed one can be retried; resume lets"):
         await app.retry(instance_id)

@@ -333,7 +333,7 @@ async def test_behind_a_codec(open_app: Open) -> None:
 
 
 @pytest.mark.unreplayable("the type is gone on purpose")
-async def test_a_replay_without_the_type_is_put_aside_and_names_it(
+async def test_a_replay_without_the_type_becomes_stuck_and_names_it(
     open_app: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = await open_app(worker_id="first")

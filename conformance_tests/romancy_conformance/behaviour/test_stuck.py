@@ -208,7 +208,9 @@ async def test_cancelling_what_was_being_cancelled_ends_it(open_app: Open, stora
     assert carried_out.count("unbooked car") == carried_out.count("unbooked room") == 1
 
 
-async def test_who_does_not_know_the_activities_leaves_it_to_who_does(open_app: Open, storage_url: str) -> None:
+async def test_a_worker_without_the_activities_leaves_the_instance_to_one_that_has_them(
+    open_app: Open, storage_url: str
+) -> None:
     await run_and_stop(storage_url, trip, known=V1, until_seen="car")
 
     @activity(name="stuck_book")

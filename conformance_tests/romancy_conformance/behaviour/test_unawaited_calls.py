@@ -82,7 +82,7 @@ async def test_it_fails_with_the_name_and_the_line(open_app: Open, taken_over: b
 
 
 @pytest.mark.parametrize("taken_over", [False, True])
-async def test_what_is_awaited_later_is_none(open_app: Open, taken_over: bool) -> None:  # noqa: FBT001 - a form of the test
+async def test_a_call_that_is_awaited_later_is_not_an_unawaited_call(open_app: Open, taken_over: bool) -> None:  # noqa: FBT001 - a form of the test
     app = await open_app()
     handle = await app.start(forgets_nothing)
     await status_is(app, handle.instance_id, Status.WAITING)

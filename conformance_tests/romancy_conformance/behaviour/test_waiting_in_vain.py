@@ -64,7 +64,7 @@ async def waits(app: Romancy, instance_id: str) -> asyncio.Task[str]:
     return task
 
 
-async def test_who_waits_hears_that_it_is_stuck(app: Romancy) -> None:
+async def test_a_caller_that_waits_for_a_result_learns_that_the_instance_is_stuck(app: Romancy) -> None:
     faults.add("s-1")
     handle = await app.start(vain_breaks.options(instance_id="s-1"))
     await status_is(app, "s-1", Status.WAITING)

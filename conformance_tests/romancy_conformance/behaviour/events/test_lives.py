@@ -292,7 +292,9 @@ async def test_a_child_waits_for_a_key(app: Romancy) -> None:
     assert await handle.result(timeout=20) == 8
 
 
-async def test_data_that_do_not_fit_are_put_aside(app: Romancy, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_event_whose_data_do_not_fit_is_put_aside_and_the_next_is_received(
+    app: Romancy, caplog: pytest.LogCaptureFixture
+) -> None:
     handle = await app.start(typed, "k")
     await app.send("paid", "much", key="k", id="bad")
     await app.send("paid", 5, key="k")

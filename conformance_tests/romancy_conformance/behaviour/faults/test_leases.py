@@ -107,7 +107,7 @@ async def test_what_runs_stops_when_the_lease_runs_out_and_begins_again_untold(
     assert [ActivityCompleted] == [type(event) for event in log[1:] if not isinstance(event, OwnerChanged)]
 
 
-async def test_who_blocks_the_loop_is_named(
+async def test_the_activity_that_blocks_the_loop_is_named(
     open_app: Callable[..., Awaitable[Romancy]], caplog: pytest.LogCaptureFixture
 ) -> None:
     app = await open_app(warn_when_blocked=0.2)
