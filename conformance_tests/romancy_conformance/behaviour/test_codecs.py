@@ -201,19 +201,13 @@ async def test_what_was_written_without_is_read_with_and_the_other_way_round(
 
 @pytest.mark.parametrize("moment", ["commit:after:1", "commit:before:3", "commit:after:4"])
 async def test_a_log_of_a_codec_is_taken_up_after_a_kill(
-    open_app: Open, storage_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+    open_app: Open, shared_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    store = create_store(storage_url)
-    await store.open()
-    processes = store.capabilities.processes
-    await store.close()
-    if not processes:
-        pytest.skip("capability: a database of this kind lives in one process")
     ledger = tmp_path / "ledger"
     monkeypatch.setenv(LEDGER, str(ledger))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     program = [sys.executable, "-m", "romancy_conformance.behaviour.coded"]
-    command = [*program, storage_url, "--ledger", str(ledger), "--fail", moment]
+    command = [*program, shared_url, "--ledger", str(ledger), "--fail", moment]
     killed = await asyncio.to_thread(subprocess.run, command, env=environment, check=False, timeout=200)
     assert killed.returncode == -signal.SIGKILL
 
@@ -224,7 +218,7 @@ async def test_a_log_of_a_codec_is_taken_up_after_a_kill(
     steps = ledger.read_text(encoding="utf-8").split()
     assert sorted(set(steps)) == ["0", "1", "2", "3"]
     assert len(steps) <= 5
-    assert SECRET.encode() not in await stored(storage_url)
+    assert SECRET.encode() not in await stored(shared_url)
 
 
 async def test_without_the_codec_an_instance_waits_for_who_has_it(

@@ -18,12 +18,9 @@ from romancy_conformance.behaviour.crashes.channelling import (
     works,
 )
 from romancy_conformance.behaviour.crashes.forking import Job, Workshop
-from romancy_conformance.behaviour.crashes.test_matrix import shared_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-__all__ = ["shared_url"]
 
 pytestmark = pytest.mark.anyio
 

@@ -16,13 +16,10 @@ from romancy.storage.records import PruneRequest
 from romancy_conformance.behaviour.crashes.__main__ import create_table
 from romancy_conformance.behaviour.crashes.drained import RESULTS, WORKFLOWS, Shift
 from romancy_conformance.behaviour.crashes.forking import Workshop
-from romancy_conformance.behaviour.crashes.test_matrix import shared_url
 from romancy_conformance.invariants import sweep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-__all__ = ["shared_url"]
 
 pytestmark = pytest.mark.anyio
 

@@ -15,12 +15,9 @@ from romancy.core import EventReceived
 from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.crashes.eventing import SENDERS, WORKFLOWS, Sending, collects, number_of
 from romancy_conformance.behaviour.crashes.forking import Workshop
-from romancy_conformance.behaviour.crashes.test_matrix import shared_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-__all__ = ["shared_url"]
 
 pytestmark = pytest.mark.anyio
 

@@ -9,8 +9,6 @@ import sys
 
 import pytest
 
-from romancy.storage.backends import create_store
-
 pytestmark = pytest.mark.anyio
 
 MODULE = "romancy_conformance.behaviour.crashes"
@@ -43,18 +41,6 @@ def kills_in(said: str) -> int:
     found = re.search(r"(\d+) kills", said.splitlines()[-1])
     assert found is not None
     return int(found[1])
-
-
-@pytest.fixture
-async def shared_url(storage_url: str) -> str:
-    """A database that several processes can use."""
-    store = create_store(storage_url)
-    await store.open()
-    shared = store.capabilities.processes
-    await store.close()
-    if not shared:
-        pytest.skip("capability: a database of this kind lives in one process")
-    return storage_url
 
 
 @pytest.mark.timeout(900)

@@ -13,12 +13,9 @@ import pytest
 from romancy import Romancy, Status
 from romancy_conformance.behaviour.crashes.forking import Workshop
 from romancy_conformance.behaviour.crashes.retried import Sale, effects, packs, sells
-from romancy_conformance.behaviour.crashes.test_matrix import shared_url
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-__all__ = ["shared_url"]
 
 pytestmark = pytest.mark.anyio
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.faults.field import Field
 
 if TYPE_CHECKING:
@@ -16,21 +15,10 @@ if TYPE_CHECKING:
     from romancy_conformance.servers import Server
 
 
-async def check_processes(url: str) -> None:
-    """Skip a database that lives in one process."""
-    store = create_store(url)
-    await store.open()
-    shared = store.capabilities.processes
-    await store.close()
-    if not shared:
-        pytest.skip("capability: a database of this kind lives in one process")
-
-
 @pytest.fixture
-async def field(storage_url: str, tmp_path: Path) -> AsyncIterator[Field]:
+async def field(shared_url: str, tmp_path: Path) -> AsyncIterator[Field]:
     """A fresh database without workers."""
-    await check_processes(storage_url)
-    field = Field(storage_url, tmp_path)
+    field = Field(shared_url, tmp_path)
     await field.open()
     yield field
     await field.close()
