@@ -17,11 +17,6 @@ from romancy.errors import RegistrationError
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @dataclass
 class Cat:
     name: str

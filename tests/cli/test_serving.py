@@ -90,11 +90,6 @@ def test_a_port_that_is_taken_is_said_in_a_line() -> None:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def place() -> AsyncGenerator[tuple[str, int]]:
     """The address of a server in this process that waits a moment for a request, and no longer."""
     from romancy.cli._server import server_of  # noqa: PLC0415 - slow to import

@@ -79,11 +79,6 @@ async def greet(ctx: WorkflowContext, name: str) -> str:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def app(storage_url: str) -> AsyncGenerator[Romancy]:
     async with Romancy(storage_url, workflows=[place_order, wait, pack, greet, settle]) as app:
         yield app

@@ -47,11 +47,6 @@ async def wait(ctx: WorkflowContext, city: str, pieces: int = 1) -> Any:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def app(storage_url: str) -> AsyncGenerator[Romancy]:
     async with Romancy(storage_url, workflows=[place_order, wait]) as app:
         yield app

@@ -29,11 +29,6 @@ async def wait(ctx: WorkflowContext, number: int) -> Any:
     return (await ctx.wait_event("paid")).data
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Served:
     """A running `romancy ui`, and a browser that has entered it."""
 

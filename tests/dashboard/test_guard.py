@@ -29,11 +29,6 @@ async def greet(ctx: WorkflowContext, name: str) -> str:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def app() -> AsyncGenerator[Romancy]:
     async with Romancy("memory://", workflows=[greet]) as app:
         await app.run(greet.options(instance_id="first"), "Ann")

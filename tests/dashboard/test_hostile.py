@@ -35,11 +35,6 @@ async def named(ctx: WorkflowContext, text: Any) -> Any:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def app() -> AsyncGenerator[Romancy]:
     async with Romancy("memory://", workflows=[fail, named], log_error_text=False) as app:
         yield app

@@ -33,11 +33,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.long]
 VIEWS: Final = ("timeline", "graph", "family", "state&at=4.0", "log", "compare&with=lamp")
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @contextlib.asynccontextmanager
 async def served(app: Any) -> AsyncGenerator[str]:
     """The application on a port of this machine."""

@@ -78,11 +78,6 @@ async def shop(ctx: WorkflowContext, item: str, wait: str = "", deep: Any = None
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def app(storage_url: str) -> AsyncGenerator[Romancy]:
     async with Romancy(storage_url, workflows=[shop, bill]) as app:
         yield app

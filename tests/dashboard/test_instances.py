@@ -31,11 +31,6 @@ async def greet(ctx: WorkflowContext, name: str) -> str:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def app(storage_url: str) -> AsyncGenerator[Romancy]:
     async with Romancy(storage_url, workflows=[place_order, greet]) as app:
         for number, city in enumerate(("Oslo", "Paris", "Paris", "Graz")):

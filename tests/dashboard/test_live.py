@@ -30,11 +30,6 @@ async def wait(ctx: WorkflowContext) -> str:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def app(storage_url: str) -> AsyncGenerator[Romancy]:
     async with Romancy(storage_url, workflows=[wait]) as app:
         await app.start(wait.options(instance_id="w-1"))

@@ -41,11 +41,6 @@ VIEWS: Final = (
 async def order(ctx: WorkflowContext, city: str, total: int) -> None: ...
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def peak(work: Callable[[], Awaitable[object]]) -> int:
     """The bytes that the second of two rounds takes at once."""
     await work()

@@ -37,11 +37,6 @@ async def wait(ctx: WorkflowContext) -> str:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def app(storage_url: str) -> AsyncGenerator[Romancy]:
     async with Romancy(storage_url, workflows=[fail, wait], worker_id="worker-of-the-test") as app:
         yield app

@@ -27,11 +27,6 @@ async def order(ctx: WorkflowContext, request: dict[str, Any]) -> Any:
     return (await ctx.wait_event("paid")).data
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Turned:
     """A codec that anybody can undo, but only with it."""
 

@@ -38,11 +38,6 @@ async def pay(ctx: WorkflowContext) -> None: ...
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def app(storage_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Romancy]:
     """Seven instances, of which a moment counts two."""
     monkeypatch.setattr("romancy.dashboard._overview_page.MOST", 2)

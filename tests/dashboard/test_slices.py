@@ -43,11 +43,6 @@ async def trip(ctx: WorkflowContext, city: str, total: int) -> None:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def app(storage_url: str) -> AsyncGenerator[Romancy]:
     async with Romancy(storage_url, workflows=[order, trip], worker=False) as app:
         for number in range(12):

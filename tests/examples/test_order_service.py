@@ -47,11 +47,6 @@ END_WHO_WAITS = "select pg_terminate_backend(pid) from pg_locks where locktype =
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def mine(storage_url: str) -> AsyncGenerator[asyncpg.Connection]:
     connection = await asyncpg.connect(storage_url)
     yield connection

@@ -35,11 +35,6 @@ async def tick(ctx: WorkflowContext) -> None: ...
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def app() -> AsyncGenerator[Romancy]:
     async with Romancy("memory://", workflows=[tick]) as app:
         yield app

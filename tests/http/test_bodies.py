@@ -26,11 +26,6 @@ HEADERS = [(b"content-type", STRUCTURED.encode())]
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def app() -> AsyncGenerator[Romancy]:
     async with Romancy("memory://", workflows=[]) as app:
         yield app

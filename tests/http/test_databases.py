@@ -40,11 +40,6 @@ async def waits(ctx: WorkflowContext, name: str = "") -> Any:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def client(storage_url: str) -> AsyncGenerator[Client]:
     async with Romancy(storage_url, workflows=[waits]) as app:
         yield Client(asgi(app, max_body=4 * 1024 * 1024))

@@ -68,11 +68,6 @@ class Hostile:
             writer.transport.abort()
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(scope="module", autouse=True)
 def files() -> Iterator[None]:
     """Let this process and those that it starts have files enough for the connections."""

@@ -51,11 +51,6 @@ async def extended(ctx: WorkflowContext) -> dict[str, Any]:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def app() -> AsyncGenerator[Romancy]:
     async with Romancy("memory://", workflows=[place_order, tick, private, extended]) as app:
         yield app

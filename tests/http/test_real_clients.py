@@ -30,11 +30,6 @@ WITHIN = 60
 CLIENT = httpx2.Client(timeout=WITHIN)
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serving(f"sqlite:///{tmp_path_factory.mktemp('served')}/served.db") as server:

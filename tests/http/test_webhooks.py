@@ -36,11 +36,6 @@ async def deploy(ctx: WorkflowContext, commit: str) -> str:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def app() -> AsyncGenerator[Romancy]:
     async with Romancy("memory://", workflows=[waits, deploy]) as app:
         yield app

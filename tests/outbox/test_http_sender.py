@@ -27,12 +27,6 @@ pytestmark = pytest.mark.anyio
 SECRET = "whsec_plJ3nmyCDGBKInavdOK15jsl"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Relays run on asyncio."""
-    return "asyncio"
-
-
 def event(key: str | None = 'kü "1"', headers: Mapping[str, str] | None = None) -> OutboxEvent:
     return OutboxEvent(
         id="e-1",

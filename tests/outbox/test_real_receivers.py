@@ -29,12 +29,6 @@ SECRETS = ["whsec_" + base64.b64encode(letter * 24).decode() for letter in (b"a"
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=40)
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Relays run on asyncio."""
-    return "asyncio"
-
-
 def event(key: str | None = "o-1", headers: Mapping[str, str] | None = None, json: bytes = b'{"n":1}') -> OutboxEvent:
     return OutboxEvent(
         id="e-1", type="order.paid", source="/shop/o-1", time=datetime(2026, 3, 1, 12, 30, 5, 250_000, UTC), json=json,

@@ -26,12 +26,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Relays run on asyncio."""
-    return "asyncio"
-
-
 class Sender:
     """Does what it is told to."""
 

@@ -21,11 +21,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.mark.long
 async def test_a_crash_leaves_what_the_rows_say(storage_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if storage_url.startswith("memory"):

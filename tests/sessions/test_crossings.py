@@ -34,11 +34,6 @@ async def two_payments(ctx: WorkflowContext) -> list[int]:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def app(storage_url: str) -> AsyncIterator[Romancy]:
     if storage_url.startswith("memory"):
         pytest.skip("capability: this database has no connections but the store's own")

@@ -85,11 +85,6 @@ class Database:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def database(storage_url: str) -> Iterator[Database]:
     if storage_url.startswith("memory"):
         pytest.skip("capability: this database has no SQL")

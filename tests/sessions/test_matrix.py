@@ -32,11 +32,6 @@ async def wait_for_payment(ctx: WorkflowContext) -> int:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def app(storage_url: str) -> AsyncIterator[Romancy]:
     async with Romancy(storage_url, workflows=[greet, wait_for_payment]) as app:
         yield app

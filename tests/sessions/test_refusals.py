@@ -27,11 +27,6 @@ async def greet(ctx: WorkflowContext, name: str) -> str:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def app(storage_url: str) -> AsyncIterator[Romancy]:
     if storage_url.startswith("memory"):
         pytest.skip("capability: this database has no connections but the store's own")

@@ -43,11 +43,6 @@ async def order(ctx: WorkflowContext, amount: int) -> None:
     await pay(amount)
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def made(post: Post) -> TestApp:
     relay = Relay(post, retry=RetryPolicy.fixed(10, timedelta(hours=1)))
     post.app = TestApp([order], now=NOON, relay=relay)

@@ -40,11 +40,6 @@ async def line(ctx: WorkflowContext, steps: int) -> int:
     return sum([await step(number) for number in range(steps)])
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def calls(hooks: list[Hook], steps: int) -> Counter[str]:
     """The calls of what observes, and of the API, by function."""
     found: Counter[str] = Counter()

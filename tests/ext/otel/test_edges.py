@@ -27,11 +27,6 @@ ORIGIN = f"00-{'c' * 32}-{'d' * 16}-01"
 EVENT = {"specversion": "1.0", "id": "e-1", "source": "/s", "type": "seen"}
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 logger = logging.getLogger("tests.ext.otel")
 
 

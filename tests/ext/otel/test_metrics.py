@@ -37,11 +37,6 @@ FOLDER = ROOT / "docs" / "observing"
 failures: list[int] = []
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @activity(retry=RetryPolicy.fixed(2, 0.0))
 async def fails_once(name: str) -> None:
     failures.append(1)

@@ -31,11 +31,6 @@ OTHERS: Final = ("postgres", "mysql") if "ROMANCY_SOAK" in os.environ else ()
 pytestmark = [pytest.mark.soak, pytest.mark.anyio, pytest.mark.backends("sqlite", "mariadb", *OTHERS)]
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @contextmanager
 def working(environment: dict[str, str]) -> Generator[subprocess.Popen[bytes]]:
     """A worker, which is killed at the end of the block."""

@@ -39,11 +39,6 @@ SECRET = "payload 4711"
 failures: dict[str, int] = {}
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(autouse=True)
 def forget() -> None:
     """Clear the records of the test before."""
