@@ -11,27 +11,17 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from romancy import EventType, Romancy, WorkflowContext, workflow
+from romancy import Romancy
 from tests.sessions.libraries import LIBRARIES, ONLY, kind_of, opened
+from tests.sessions.workflows import PAID, greet, wait_for_payment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["PAID", "TIMES", "cells", "greet", "wait_for_payment"]
+__all__ = ["TIMES", "cells"]
 
-PAID: Final = EventType("paid", int)
 TIMES: Final = ("before", "after")
 """When the process is killed: before the commit, or after it and before anybody was woken."""
-
-
-@workflow
-async def greet(ctx: WorkflowContext, name: str) -> str:
-    return f"hello {name}"
-
-
-@workflow
-async def wait_for_payment(ctx: WorkflowContext) -> int:
-    return (await ctx.wait_event(PAID)).data
 
 
 def cells(url: str, when: str) -> Iterator[str]:

@@ -11,20 +11,21 @@ import pytest
 
 from romancy import Romancy, Status
 from romancy.engine.worker import claims
-from tests.sessions.crashing import PAID, cells, greet, wait_for_payment
+from romancy_conformance.behaviour.waiting import status_is
+from romancy_conformance.servers import Kind
+from tests.sessions.crashing import cells
 from tests.sessions.libraries import opened
 from tests.sessions.test_matrix import published
+from tests.sessions.workflows import PAID, greet, wait_for_payment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("sqlite", *Kind)]
 
 
 @pytest.mark.long
 async def test_a_crash_leaves_what_the_rows_say(storage_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if storage_url.startswith("memory"):
-        pytest.skip("capability: this database has no connections but the store's own")
     monkeypatch.setattr(claims, "_SWEEP_EVERY", 0.1)
     before, after = list(cells(storage_url, "before")), list(cells(storage_url, "after"))
     async with Romancy(storage_url, workflows=[greet, wait_for_payment]) as app:
@@ -49,8 +50,7 @@ async def test_a_crash_leaves_what_the_rows_say(storage_url: str, monkeypatch: p
 async def _all_wait(app: Romancy, those: Sequence[str]) -> None:
     handles = await app.start_many([wait_for_payment.options(instance_id=f"wait {cell}").bind() for cell in those])
     for handle in handles:
-        while await handle.status() is not Status.WAITING:
-            await handle.explain()
+        await status_is(app, handle.instance_id, Status.WAITING)
 
 
 async def _crash(url: str) -> None:

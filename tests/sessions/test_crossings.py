@@ -10,22 +10,17 @@ import psycopg
 import pytest
 from sqlalchemy.exc import ProgrammingError
 
-from romancy import EventType, InstanceConflictError, Romancy, UsageError, WorkflowContext, ZlibCodec, workflow
+from romancy import InstanceConflictError, Romancy, UsageError, WorkflowContext, ZlibCodec, workflow
+from romancy_conformance.servers import Kind
 from romancy_mysql import _posted
 from romancy_postgres import _uncommitted
-from tests.sessions.libraries import kind_of, opened, sqlalchemy_url
+from tests.sessions.libraries import opened, sqlalchemy_url
+from tests.sessions.workflows import PAID, greet
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-pytestmark = pytest.mark.anyio
-
-PAID = EventType("paid", int)
-
-
-@workflow
-async def greet(ctx: WorkflowContext, name: str) -> str:
-    return f"hello {name}"
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("sqlite", *Kind)]
 
 
 @workflow
@@ -35,8 +30,6 @@ async def two_payments(ctx: WorkflowContext) -> list[int]:
 
 @pytest.fixture
 async def app(storage_url: str) -> AsyncIterator[Romancy]:
-    if storage_url.startswith("memory"):
-        pytest.skip("capability: this database has no connections but the store's own")
     async with Romancy(storage_url, workflows=[greet, two_payments], codecs=[ZlibCodec()]) as app:
         yield app
 
@@ -57,7 +50,7 @@ async def test_an_ended_instance_is_replaced(app: Romancy, storage_url: str, lib
 
 
 @pytest.mark.parametrize("library", ["AsyncSession on psycopg", "blocking driver"])
-async def test_a_signal_that_is_sent_again(app: Romancy, storage_url: str, library: str) -> None:
+async def test_a_signal_sent_again_in_a_session_is_received_once(app: Romancy, storage_url: str, library: str) -> None:
     handle = await app.start(two_payments)
     async with opened(library, storage_url) as caller:
         await handle.signal(PAID, 1, id="first", session=caller.session)
@@ -78,14 +71,12 @@ async def test_many_starts_of_a_client_in_one_transaction(app: Romancy, storage_
         assert [await one.result(timeout=60) for one in handles] == [f"hello {number}" for number in range(100)]
 
 
-@pytest.mark.dealt("postgres", "mysql", "mariadb")
+@pytest.mark.backends(*Kind)  # changes of a SQLite file are looked for
 @pytest.mark.parametrize("library", ["Session", "AsyncSession on psycopg"])
-async def test_a_session_tells_of_its_commit(
+async def test_the_commit_of_a_session_starts_the_instance_at_once(
     app: Romancy, storage_url: str, library: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With pauses of an hour, nothing but the session's own word ends the watch."""
-    if kind_of(storage_url) == "sqlite":
-        pytest.skip("capability: changes of a file are looked for")
     for module in (_uncommitted, _posted):
         monkeypatch.setattr(module, "_FIRST_PAUSE", 3600.0)
         monkeypatch.setattr(module, "_LONGEST_PAUSE", 3600.0)
@@ -104,7 +95,7 @@ def _watcher(app: Any) -> Any:
 
 @pytest.mark.dealt("postgres")
 @pytest.mark.backends("postgres")
-async def test_a_transaction_in_which_a_statement_has_failed(app: Romancy, storage_url: str) -> None:
+async def test_a_transaction_in_which_a_statement_has_failed_is_refused(app: Romancy, storage_url: str) -> None:
     for library in ("AsyncSession", "AsyncSession on psycopg", "Connection"):
         async with opened(library, storage_url) as caller:
             with pytest.raises(ProgrammingError):
@@ -128,7 +119,7 @@ async def test_a_connection_of_psycopg_without_a_transaction(app: Romancy, stora
 
 
 @pytest.mark.backends("sqlite")
-async def test_a_connection_of_another_thread(app: Romancy, storage_url: str) -> None:
+async def test_a_connection_of_another_thread_is_refused(app: Romancy, storage_url: str) -> None:
     made: list[sqlite3.Connection] = []
     path = sqlalchemy_url(storage_url, "x").database or ""
     thread = threading.Thread(target=lambda: made.append(sqlite3.connect(path)))

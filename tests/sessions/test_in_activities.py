@@ -24,6 +24,7 @@ from romancy import (
 )
 from romancy.ext.sqlalchemy import session
 from romancy.sync import SyncRomancy
+from romancy_conformance.servers import Kind
 from tests.sessions.libraries import DRIVERS, NAMES, kind_of, sqlalchemy_url
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Insert
     from sqlalchemy.ext.asyncio import AsyncSession
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("sqlite", *Kind)]
 
 ONCE = RetryPolicy.none()
 SOON = RetryPolicy.fixed(3, 0.01)
@@ -86,8 +87,6 @@ class Database:
 
 @pytest.fixture
 def database(storage_url: str) -> Iterator[Database]:
-    if storage_url.startswith("memory"):
-        pytest.skip("capability: this database has no SQL")
     database = Database(storage_url)
     yield database
     database.close()
@@ -151,7 +150,7 @@ async def booking(ctx: WorkflowContext, name: str, kind: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("kind", ["async", "thread"])
-async def test_rows_and_result_are_one(storage_url: str, database: Database, kind: str) -> None:
+async def test_rows_and_result_commit_together(storage_url: str, database: Database, kind: str) -> None:
     async with Romancy(storage_url, workflows=[booking]) as app:
         assert await app.run(booking, "ann", kind) == [1, 3, {"quiet": True}, 2]
         assert database.names() == ["ann", "ann & co", "ann at the end"]
@@ -251,7 +250,7 @@ async def ending(ctx: WorkflowContext, kind: str) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["async", "thread"])
-async def test_the_transaction_is_not_ended(storage_url: str, database: Database, kind: str) -> None:
+async def test_an_activity_cannot_end_its_transaction(storage_url: str, database: Database, kind: str) -> None:
     async with Romancy(storage_url, workflows=[ending]) as app:
         expected = ["commit", "rollback", "close", "reset", "invalidate", "begin"]
         assert [*expected, "commit" if kind == "async" else "rollback"] == await app.run(ending, kind)
@@ -324,7 +323,7 @@ async def _used(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["async", "thread"])
-async def test_a_session_that_is_kept(storage_url: str, database: Database, kind: str) -> None:
+async def test_a_session_kept_beyond_its_attempt_is_refused(storage_url: str, database: Database, kind: str) -> None:
     async with Romancy(storage_url, workflows=[keeping]) as app:
         await app.run(keeping, kind)
         with pytest.raises(UsageError, match="ends with its attempt"):

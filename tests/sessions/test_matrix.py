@@ -7,28 +7,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from romancy import EventType, InstanceConflictError, InstanceNotFoundError, Romancy, Status, WorkflowContext, workflow
+from romancy import InstanceConflictError, InstanceNotFoundError, Romancy, Status
 from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.waiting import status_is
+from romancy_conformance.servers import Kind
 from tests.sessions.libraries import LIBRARIES, ONLY, kind_of, opened
+from tests.sessions.workflows import PAID, greet, wait_for_payment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from tests.sessions.libraries import Caller
 
-pytestmark = pytest.mark.anyio
-
-PAID = EventType("paid", int)
-
-
-@workflow
-async def greet(ctx: WorkflowContext, name: str) -> str:
-    return f"hello {name}"
-
-
-@workflow
-async def wait_for_payment(ctx: WorkflowContext) -> int:
-    return (await ctx.wait_event(PAID)).data
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("sqlite", *Kind)]
 
 
 @pytest.fixture
@@ -39,8 +30,6 @@ async def app(storage_url: str) -> AsyncIterator[Romancy]:
 
 @pytest.fixture(params=LIBRARIES)
 async def caller(request: pytest.FixtureRequest, app: Romancy, storage_url: str) -> AsyncIterator[Caller]:
-    if storage_url.startswith("memory"):
-        pytest.skip("capability: this database has no connections but the store's own")
     if ONLY.get(request.param, kind_of(storage_url)) != kind_of(storage_url):
         pytest.skip("capability: a library of another database")
     async with opened(request.param, storage_url) as caller:
@@ -108,8 +97,7 @@ async def test_a_refused_call_leaves_the_transaction_good(app: Romancy, caller: 
 @pytest.mark.long
 async def test_an_event_and_a_new_instance_with_its_signal(app: Romancy, caller: Caller) -> None:
     by_type = await app.start(wait_for_payment)
-    while await by_type.status() is not Status.WAITING:
-        await by_type.explain()
+    await status_is(app, by_type.instance_id, Status.WAITING)
     handle = await app.start(wait_for_payment, session=caller.session)
     await handle.signal(PAID, 7, session=caller.session)
     await app.send(PAID, 8, session=caller.session)

@@ -11,25 +11,20 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-from romancy import Romancy, UsageError, WorkflowContext, workflow
+from romancy import Romancy, UsageError
+from romancy_conformance.servers import Kind
 from tests.sessions.libraries import DRIVERS, kind_of, opened, sqlalchemy_url
+from tests.sessions.workflows import greet
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-pytestmark = pytest.mark.anyio
-
-
-@workflow
-async def greet(ctx: WorkflowContext, name: str) -> str:
-    return f"hello {name}"
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("sqlite", *Kind)]
 
 
 @pytest.fixture
 async def app(storage_url: str) -> AsyncIterator[Romancy]:
-    if storage_url.startswith("memory"):
-        pytest.skip("capability: this database has no connections but the store's own")
     async with Romancy(storage_url, workflows=[greet]) as app:
         yield app
 
@@ -42,7 +37,7 @@ async def refused(app: Romancy, session: object, why: str) -> None:
     assert (await app.list_instances()).instances == []
 
 
-async def test_an_engine_is_no_session(app: Romancy, storage_url: str) -> None:
+async def test_an_engine_is_refused(app: Romancy, storage_url: str) -> None:
     awaits, blocks = DRIVERS[kind_of(storage_url)]
     for engine in (
         create_async_engine(sqlalchemy_url(storage_url, awaits)),
@@ -52,11 +47,11 @@ async def test_an_engine_is_no_session(app: Romancy, storage_url: str) -> None:
     await refused(app, sessionmaker(), "takes an AsyncSession.*not sessionmaker")
 
 
-async def test_a_session_without_an_engine(app: Romancy) -> None:
+async def test_a_session_without_an_engine_is_refused(app: Romancy) -> None:
     await refused(app, Session(), "without an engine")
 
 
-async def test_a_connection_that_commits_by_itself(app: Romancy, storage_url: str) -> None:
+async def test_a_connection_that_commits_by_itself_is_refused(app: Romancy, storage_url: str) -> None:
     awaits, blocks = DRIVERS[kind_of(storage_url)]
     one = create_async_engine(sqlalchemy_url(storage_url, awaits), isolation_level="AUTOCOMMIT")
     async with AsyncSession(one) as session:
@@ -68,7 +63,7 @@ async def test_a_connection_that_commits_by_itself(app: Romancy, storage_url: st
     two.dispose()
 
 
-async def test_a_closed_connection(app: Romancy, storage_url: str) -> None:
+async def test_a_closed_connection_is_refused(app: Romancy, storage_url: str) -> None:
     engine = create_engine(sqlalchemy_url(storage_url, DRIVERS[kind_of(storage_url)][1]))
     connection = engine.connect()
     connection.close()
@@ -76,7 +71,7 @@ async def test_a_closed_connection(app: Romancy, storage_url: str) -> None:
     engine.dispose()
 
 
-async def test_a_session_in_which_a_flush_has_failed(app: Romancy, storage_url: str) -> None:
+async def test_a_start_joins_a_session_after_a_failed_flush(app: Romancy, storage_url: str) -> None:
     async with opened("Session", storage_url) as caller:
         await caller.write("ann")
         nested = caller.session.begin_nested()
@@ -89,7 +84,7 @@ async def test_a_session_in_which_a_flush_has_failed(app: Romancy, storage_url: 
 
 
 @pytest.mark.dealt("sqlite", "postgres")
-async def test_another_database(app: Romancy, storage_url: str, tmp_path: Path) -> None:
+async def test_a_session_of_another_database_is_refused(app: Romancy, storage_url: str, tmp_path: Path) -> None:
     if kind_of(storage_url) == "mysql":
         pytest.skip("capability: tables are named with their database")
     awaits, _ = DRIVERS[kind_of(storage_url)]
@@ -105,12 +100,12 @@ async def test_another_database(app: Romancy, storage_url: str, tmp_path: Path) 
     await engine.dispose()
 
 
-async def test_the_synchronous_side_of_an_asynchronous_session(app: Romancy, storage_url: str) -> None:
+async def test_the_synchronous_side_of_an_asynchronous_session_is_refused(app: Romancy, storage_url: str) -> None:
     async with opened("AsyncSession", storage_url) as caller:
         await refused(app, caller.session.sync_session, "give the asynchronous one")
 
 
-async def test_scoped_sessions(app: Romancy, storage_url: str) -> None:
+async def test_a_start_joins_scoped_sessions(app: Romancy, storage_url: str) -> None:
     awaits, blocks = DRIVERS[kind_of(storage_url)]
     one = create_async_engine(sqlalchemy_url(storage_url, awaits))
     awaited = async_scoped_session(async_sessionmaker(one), scopefunc=asyncio.current_task)
@@ -129,7 +124,7 @@ async def test_scoped_sessions(app: Romancy, storage_url: str) -> None:
     two.dispose()
 
 
-async def test_a_savepoint_of_the_callers_that_is_undone(app: Romancy, storage_url: str) -> None:
+async def test_a_start_in_a_savepoint_that_is_undone_is_undone(app: Romancy, storage_url: str) -> None:
     async with opened("AsyncSession", storage_url) as caller:
         await caller.write("ann")
         kept = await app.start(greet, "ann", session=caller.session)

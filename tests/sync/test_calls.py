@@ -16,7 +16,6 @@ from sqlalchemy.orm import Session
 from romancy import (
     Channel,
     EventTimeoutError,
-    EventType,
     InstanceNotFoundError,
     Status,
     UsageError,
@@ -27,12 +26,13 @@ from romancy import (
     workflow,
 )
 from romancy.sync import SyncHandle, SyncRomancy
+from romancy_conformance.servers import Kind
 from tests.sessions.libraries import CREATE, DRIVERS, INSERT, kind_of, sqlalchemy_url
+from tests.sessions.workflows import PAID, wait_for_payment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PAID = EventType("paid", int)
 NEWS = Channel("news", str)
 
 
@@ -44,11 +44,6 @@ def whisper(name: str) -> str:
 @workflow
 async def greet(ctx: WorkflowContext, name: str) -> str:
     return f"hello {await whisper(name)}"
-
-
-@workflow
-async def wait_for_payment(ctx: WorkflowContext) -> int:
-    return (await ctx.wait_event(PAID)).data
 
 
 @workflow
@@ -168,15 +163,14 @@ def test_a_plain_activity_uses_the_app_that_it_runs_in(app: SyncRomancy) -> None
     assert app.handle("ANN", greet).result(60) == "hello ann"
 
 
-def test_a_workflow_does_not(app: SyncRomancy) -> None:
+def test_a_workflow_that_calls_the_app_it_runs_in_fails(app: SyncRomancy) -> None:
     apps[:] = [app]
     with pytest.raises(WorkflowFailedError, match="blocks"):
         app.run(calls_the_app)
 
 
+@pytest.mark.backends("sqlite", *Kind)
 def test_a_session_is_used_in_its_own_thread(app: SyncRomancy, storage_url: str) -> None:
-    if storage_url.startswith("memory"):
-        pytest.skip("capability: this database has no connections but the store's own")
     engine = create_engine(sqlalchemy_url(storage_url, DRIVERS[kind_of(storage_url)][1]))
     with engine.begin() as making:
         making.execute(text(CREATE))
@@ -196,9 +190,8 @@ def test_a_session_is_used_in_its_own_thread(app: SyncRomancy, storage_url: str)
     engine.dispose()
 
 
+@pytest.mark.backends("sqlite", *Kind)
 def test_a_session_that_awaits_is_refused(app: SyncRomancy, storage_url: str) -> None:
-    if storage_url.startswith("memory"):
-        pytest.skip("capability: this database has no connections but the store's own")
     engine = create_async_engine(sqlalchemy_url(storage_url, DRIVERS[kind_of(storage_url)][0]))
     with pytest.raises(UsageError, match="belongs to an event loop"):
         app.start(greet, "ann", session=AsyncSession(engine))
@@ -217,7 +210,7 @@ def start_signal_and_await(app: SyncRomancy, count: int) -> None:
         assert list(pool.map(one, range(count))) == list(range(count))
 
 
-def test_many_threads(app: SyncRomancy) -> None:
+def test_many_threads_share_one_app(app: SyncRomancy) -> None:
     start_signal_and_await(app, 200)
 
 
@@ -242,7 +235,7 @@ def test_inside_a_running_loop_it_is_refused_by_name(app: SyncRomancy, storage_u
 
 
 @pytest.mark.dealt("sqlite")
-def test_a_closed_app(storage_url: str) -> None:
+def test_a_closed_app_refuses_calls_and_can_be_opened_again(storage_url: str) -> None:
     app = SyncRomancy(storage_url, workflows=[greet])
     with pytest.raises(UsageError, match="not open"):
         app.run(greet, "ANN")

@@ -13,6 +13,8 @@ from typing import IO, TYPE_CHECKING
 
 import pytest
 
+from romancy_conformance.servers import Kind
+
 if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
@@ -150,10 +152,9 @@ app.close()
 
 
 @pytest.mark.dealt("sqlite", "postgres", "mysql")
+@pytest.mark.backends("sqlite", *Kind)
 def test_a_child_process_is_refused_by_name_and_may_open_the_app_again(tmp_path: Path, storage_url: str) -> None:
     """A SQLite file that was open at a fork cannot be used in the child: the file's locks belong to processes."""
-    if storage_url.startswith("memory"):
-        pytest.skip("capability: this database does not outlive its process")
     with program(tmp_path, CHILD, "program.py", storage_url) as process:
         out, err = process.communicate(timeout=60)
     first, second, *rest = out.splitlines()

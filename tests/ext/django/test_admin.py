@@ -110,7 +110,7 @@ def test_what_the_list_and_the_page_show(site: Path) -> None:
     assert root.get(f"{LIST}add/").status_code == 404
 
 
-def test_who_may_look(site: Path) -> None:
+def test_only_staff_with_the_permission_may_look(site: Path) -> None:
     page = reverse("admin:romancy_instance_change", args=["quiet"])
     for path in (LIST, page):
         assert Client().get(path).status_code == 302
@@ -152,7 +152,7 @@ def test_the_app_is_not_opened_inside_of_a_transaction_on_a_file(site: Path) -> 
         ([], "is a dictionary"),
     ],
 )
-def test_a_setting_that_is_wrong(database: Path, setting: Any, told: str) -> None:
+def test_a_wrong_setting_is_refused(database: Path, setting: Any, told: str) -> None:
     with override_settings(ROMANCY=setting):
         with pytest.raises(UsageError, match=told):
             opened_app()
@@ -160,7 +160,9 @@ def test_a_setting_that_is_wrong(database: Path, setting: Any, told: str) -> Non
             call_command("check")
 
 
-def test_commands(database: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_manage_py_runs_the_commands_of_romancy(
+    database: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with override_settings(ROMANCY={"URL": f"sqlite:///{tmp_path}/new.db"}):
         call_command("romancy_sql")
         assert "create table" in capsys.readouterr().out.lower()

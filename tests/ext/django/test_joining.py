@@ -9,33 +9,23 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.db import DatabaseError, connection, connections, transaction
 
-from romancy import EventType, InstanceConflictError, Romancy, UsageError, WorkflowContext, ZlibCodec, workflow
+from romancy import InstanceConflictError, Romancy, UsageError, ZlibCodec
 from romancy.sync import SyncRomancy
+from romancy_conformance.servers import Kind
 from romancy_mysql import _posted
 from romancy_postgres import _uncommitted
 from tests.ext.django.project import project, settings_of
-from tests.sessions.libraries import CREATE, INSERT, NAMES, kind_of
+from tests.sessions.libraries import CREATE, INSERT, NAMES
+from tests.sessions.workflows import PAID, greet, wait_for_payment
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-PAID = EventType("paid", int)
-
-
-@workflow
-async def greet(ctx: WorkflowContext, name: str) -> str:
-    return f"hello {name}"
-
-
-@workflow
-async def wait_for_payment(ctx: WorkflowContext) -> int:
-    return (await ctx.wait_event(PAID)).data
+pytestmark = pytest.mark.backends("sqlite", *Kind)
 
 
 @pytest.fixture
 def app(storage_url: str) -> Iterator[SyncRomancy]:
-    if storage_url.startswith("memory"):
-        pytest.skip("capability: this database has no connections but the store's own")
     with (
         SyncRomancy(storage_url, workflows=[greet, wait_for_payment], codecs=[ZlibCodec()]) as app,
         project(settings_of(storage_url)),
@@ -84,7 +74,7 @@ def test_a_rollback_leaves_nothing(app: SyncRomancy) -> None:
     assert execute(NAMES) == []
 
 
-def test_blocks_within_blocks(app: SyncRomancy) -> None:
+def test_nested_blocks_and_savepoints_keep_what_they_commit(app: SyncRomancy) -> None:
     with transaction.atomic():
         with transaction.atomic():
             kept = app.start(greet, "ann", session=connection)
@@ -135,7 +125,7 @@ def test_what_is_no_transaction_is_refused_by_name(app: SyncRomancy) -> None:
     assert app.list_instances().instances == []
 
 
-def test_a_transaction_that_is_managed_by_hand(app: SyncRomancy) -> None:
+def test_a_start_joins_a_transaction_managed_by_hand(app: SyncRomancy) -> None:
     transaction.set_autocommit(False)
     handle = app.start(greet, "ann", session=connection)
     transaction.commit()
@@ -146,13 +136,9 @@ def test_a_transaction_that_is_managed_by_hand(app: SyncRomancy) -> None:
     assert app.get_instance(dropped.instance_id) is None
 
 
-@pytest.mark.dealt("postgres", "mysql", "mariadb")
-def test_the_end_of_the_block_wakes_at_once(
-    app: SyncRomancy, storage_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.backends(*Kind)  # changes of a SQLite file are looked for
+def test_the_end_of_the_block_starts_the_instance_at_once(app: SyncRomancy, monkeypatch: pytest.MonkeyPatch) -> None:
     """With pauses of an hour, nothing but `on_commit` ends the watch."""
-    if kind_of(storage_url) == "sqlite":
-        pytest.skip("capability: changes of a file are looked for")
     for module in (_uncommitted, _posted):
         monkeypatch.setattr(module, "_FIRST_PAUSE", 3600.0)
         monkeypatch.setattr(module, "_LONGEST_PAUSE", 3600.0)

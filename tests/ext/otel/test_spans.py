@@ -225,7 +225,7 @@ async def test_each_later_run_has_a_trace_of_its_own(storage_url: str, traces: T
     assert ended == ["continued", "completed"]
 
 
-async def test_a_retry_of_the_instance(storage_url: str, traces: Traces) -> None:
+async def test_a_retry_of_the_instance_begins_a_linked_trace(storage_url: str, traces: Traces) -> None:
     failures["a"] = 3
     async with app_on(storage_url, traces.hook()) as app:
         handle = await app.start(steps)
@@ -239,7 +239,7 @@ async def test_a_retry_of_the_instance(storage_url: str, traces: Traces) -> None
     assert traces.picture().count("activity step < resume steps") == 1
 
 
-async def test_a_cancellation(storage_url: str, traces: Traces) -> None:
+async def test_a_cancelled_attempt_has_a_span_without_an_error(storage_url: str, traces: Traces) -> None:
     async with app_on(storage_url, traces.hook()) as app:
         handle = await app.start(hangs)
         await until(lambda: failures.get("endless"))
@@ -303,7 +303,7 @@ async def test_another_worker_knows_that_the_rest_was_long(storage_url: str, tra
     assert "start steps < resume starts_after_a_rest" in traces.picture()
 
 
-async def test_starts_of_every_kind(storage_url: str, traces: Traces) -> None:
+async def test_every_kind_of_start_has_one_span(storage_url: str, traces: Traces) -> None:
     async with app_on(storage_url, traces.hook()) as app:
         calls = [steps.options(instance_id=name).bind() for name in "abc"]
         for handle in await app.start_many(calls):
