@@ -34,7 +34,7 @@ WRONG: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("delay", "words"), WRONG, ids=[str(delay)[:20] for delay, _ in WRONG])
-def test_it_is_refused(delay: Any, words: str) -> None:
+def test_an_impossible_delay_of_a_start_is_refused(delay: Any, words: str) -> None:
     with pytest.raises(UsageError) as caught:
         started_later.options(delay=delay)
 
@@ -47,7 +47,7 @@ async def starts_a_child_too_late(ctx: WorkflowContext) -> None:
     await ctx.start(started_later.options(delay=1e18))
 
 
-def test_that_of_a_child_as_well() -> None:
+def test_an_impossible_delay_of_a_child_is_refused() -> None:
     outcome = World(Scenario(starts_a_child_too_late, children=(started_later,))).finish()
 
     assert outcome.error is not None
@@ -55,6 +55,6 @@ def test_that_of_a_child_as_well() -> None:
     assert "(a century)" in outcome.error.message
 
 
-def test_a_century_is_not_too_long() -> None:
+def test_a_delay_of_a_century_is_accepted() -> None:
     assert CENTURY == started_later.options(delay=CENTURY).delay
     assert CENTURY == started_later.options(delay=timedelta(seconds=CENTURY)).delay

@@ -62,6 +62,7 @@ from romancy.serialization import describe_exception, dumps
 
 if TYPE_CHECKING:
     from romancy.session import Companion
+    from romancy.workflow import Workflow
     from romancy_conformance.workflows import Scenario
 
 T = TypeVar("T")
@@ -69,6 +70,11 @@ START = 1_700_000_000_000_000
 SECOND = 1_000_000
 Job = Callable[[], Sequence[Input]]
 Jobs = dict[tuple[str, str], tuple[int, Job]]
+
+
+def started(wf: Workflow[..., Any], *args: Any, at: int = START, **fields: Any) -> WorkflowStarted:
+    """Return the first input of a run."""
+    return WorkflowStarted(at=at, workflow=wf.name, input=wf.bind(*args).encode(), nonce="n", **fields)
 
 
 class NoPort:
@@ -145,6 +151,21 @@ class World:
     def log(self, instance_id: str | None = None) -> list[LogEvent]:
         wanted = instance_id or self.script.instance_id
         return [event for id, body in self.commits if id == wanted for event in decode_commit(body)]
+
+    def kinds(self) -> list[str]:
+        """Return the names of the events in the log of the main instance."""
+        return [type(event).__name__ for event in self.log()]
+
+    def scheduled(self) -> list[str]:
+        """Return the ids of the activities that the main instance has scheduled, in order."""
+        return [event.id for event in self.log() if isinstance(event, ActivityScheduled)]
+
+    def check_every_cut(self) -> None:
+        """Check that a crash after any commit changes nothing: the resumed script ends with the same log."""
+        for commits in range(1, len(self.commits)):
+            resumed = self.cut(commits)
+            resumed.finish()
+            assert resumed.commits == self.commits, f"cut after commit {commits}"
 
     def finish(self, steps: int = 100_000) -> Outcome:
         """Play the script until the main instance has ended."""

@@ -36,7 +36,7 @@ from romancy.core._recall import recalled
 from romancy.errors import ChannelModeConflictError, EventTimeoutError, UsageError
 from romancy.status import Status
 from romancy.workflow import Workflow, workflow
-from tests.core.driver import SECOND, START
+from tests.core.driver import SECOND, START, started
 
 ORDERS = Channel("orders", int)
 
@@ -48,9 +48,7 @@ class Play:
         self.workflow = wf
         self.run = Run(wf, instance_id="x")
         self.commits: list[list[LogEvent]] = []
-        if first is None:
-            first = WorkflowStarted(at=START, workflow=wf.name, input=wf.bind(*args).encode(), nonce="n", rules=1)
-        self.last = self.feed(first)
+        self.last = self.feed(first or started(wf, *args, rules=1))
 
     def feed(self, *inputs: Input) -> Activation:
         self.last = self.run.activate(inputs)

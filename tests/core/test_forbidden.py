@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import asyncio
+import inspect
 import multiprocessing
 import os
 import socket
@@ -11,199 +12,95 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anyio
 import anyio.to_thread
 import pytest
-from msgspec import Raw
 
 from romancy.context import WorkflowContext
 from romancy.core import Run, WorkflowParked, WorkflowStarted
-from romancy.workflow import workflow
+from romancy.workflow import Workflow, workflow
 from romancy_conformance.workflows.activities import echo
-from tests.core.driver import START
+from tests.core.driver import started
 
-Leave = Callable[[], Awaitable[Any]]
-
-
-async def open_connection() -> Any:
-    return await asyncio.open_connection("localhost", 9)
+Leave = Callable[[], Any]
 
 
-async def create_subprocess() -> Any:
-    return await asyncio.create_subprocess_exec("true")
-
-
-async def run_in_executor() -> Any:
-    return await asyncio.get_running_loop().run_in_executor(None, time.monotonic)
-
-
-async def to_thread() -> Any:
-    return await asyncio.to_thread(time.monotonic)
-
-
-async def anyio_to_thread() -> Any:
-    return await anyio.to_thread.run_sync(time.monotonic)
-
-
-async def anyio_connect() -> Any:
-    return await anyio.connect_tcp("localhost", 9)
-
-
-async def anyio_process() -> Any:
-    return await anyio.run_process(["true"])
-
-
-async def own_thread() -> Any:
-    threading.Thread(target=print).start()
-
-
-async def pool() -> Any:
+def pool() -> Any:
     with ThreadPoolExecutor() as threads:
         return threads.submit(time.monotonic).result()
 
 
-async def from_another_thread() -> Any:
-    asyncio.get_running_loop().call_soon_threadsafe(print)
-
-
-async def signal_handler() -> Any:
-    asyncio.get_running_loop().add_signal_handler(10, print)
-
-
-async def add_reader() -> Any:
-    asyncio.get_running_loop().add_reader(0, print)
-
-
-async def nested_loop() -> Any:
-    asyncio.get_running_loop().run_forever()
-
-
-async def eager_tasks() -> Any:
-    loop: Any = asyncio.get_running_loop()
-    return loop.create_task(asyncio.sleep(0), eager_start=True)
-
-
-async def task_factory() -> Any:
-    asyncio.get_running_loop().set_task_factory(None)
-
-
-async def plain_socket() -> Any:
+def plain_socket() -> None:
     with socket.socket() as plain:
         plain.connect(("127.0.0.1", 9))
 
 
-async def name_lookup() -> Any:
-    return socket.getaddrinfo("localhost", 80)
-
-
-async def plain_subprocess() -> Any:
-    return subprocess.run(["true"], check=True)  # noqa: ASYNC221 - what is to be refused
-
-
-async def another_program() -> Any:
-    return os.posix_spawn("/bin/true", ["true"], {})  # noqa: ASYNC221 - what is to be refused
-
-
-async def fork() -> Any:
-    return os.fork()
-
-
-async def forked_process() -> Any:
-    multiprocessing.get_context("fork").Process(target=int).start()
-
-
-async def spawned_process() -> Any:
-    multiprocessing.get_context("spawn").Process(target=int).start()
-
-
-async def datagrams() -> Any:
-    return await asyncio.get_running_loop().create_datagram_endpoint(asyncio.DatagramProtocol)
-
-
-async def unix_socket() -> Any:
-    return await asyncio.open_unix_connection("nowhere")
-
-
-async def server() -> Any:
-    return await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
-
-
-async def plain_server() -> Any:
+def plain_server() -> None:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
 
 
-async def from_a_thread() -> Any:
+def from_a_thread() -> Any:
     coroutine = echo(1)
     try:
-        return asyncio.run_coroutine_threadsafe(coroutine, asyncio.get_running_loop())
+        return asyncio.run_coroutine_threadsafe(coroutine, loop())
     finally:
         coroutine.close()
 
 
-async def timer_thread() -> Any:
-    threading.Timer(0.01, int).start()
-
-
-async def raw_thread() -> Any:
-    _thread.start_new_thread(print, ())
-
-
-async def another_loop() -> Any:
-    return asyncio.new_event_loop()
-
-
-async def another_loop_by_its_module() -> Any:
-    return asyncio.events.new_event_loop()
-
-
-async def another_runner() -> Any:
+def another_runner() -> Any:
     with asyncio.Runner() as runner:
         return runner.get_loop()
 
 
-LEAVING: list[tuple[Leave, str]] = [
-    (open_connection, "loop.create_connection()"),
-    (create_subprocess, "loop.subprocess_exec()"),
-    (run_in_executor, "loop.run_in_executor()"),
-    (to_thread, "loop.run_in_executor()"),
-    (anyio_to_thread, "Thread.start()"),
-    (anyio_connect, "loop.getaddrinfo()"),
-    (anyio_process, "loop.subprocess_exec()"),
-    (own_thread, "Thread.start()"),
-    (pool, "Thread.start()"),
-    (from_another_thread, "loop.call_soon_threadsafe()"),
-    (signal_handler, "loop.add_signal_handler()"),
-    (add_reader, "loop.add_reader()"),
-    (nested_loop, "loop.run_forever()"),
-    (eager_tasks, "create_task(eager_start=True)"),
-    (task_factory, "loop.set_task_factory()"),
-    (raw_thread, "_thread.start_new_thread"),
-    (another_loop, "asyncio.new_event_loop()"),
-    (another_loop_by_its_module, "asyncio.new_event_loop()"),
-    (another_runner, "asyncio.new_event_loop()"),
-    (plain_socket, "socket.connect"),
-    (name_lookup, "socket.getaddrinfo"),
-    (plain_subprocess, "subprocess.Popen"),
-    (another_program, "os.posix_spawn"),
-    (fork, "os.fork"),
-    (forked_process, "os.fork"),
-    (spawned_process, "Process.start()"),
-    (datagrams, "loop.create_datagram_endpoint()"),
-    (unix_socket, "loop.create_unix_connection()"),
-    (server, "loop.create_server()"),
-    (plain_server, "socket.bind"),
-    (from_a_thread, "loop.call_soon_threadsafe()"),
-    (timer_thread, "Thread.start()"),
-]
+loop: Callable[[], Any] = asyncio.get_running_loop
+
+LEAVING: dict[str, tuple[Leave, str]] = {
+    "open_connection": (lambda: asyncio.open_connection("localhost", 9), "loop.create_connection()"),
+    "create_subprocess": (lambda: asyncio.create_subprocess_exec("true"), "loop.subprocess_exec()"),
+    "run_in_executor": (lambda: loop().run_in_executor(None, time.monotonic), "loop.run_in_executor()"),
+    "to_thread": (lambda: asyncio.to_thread(time.monotonic), "loop.run_in_executor()"),
+    "anyio_to_thread": (lambda: anyio.to_thread.run_sync(time.monotonic), "Thread.start()"),
+    "anyio_connect": (lambda: anyio.connect_tcp("localhost", 9), "loop.getaddrinfo()"),
+    "anyio_process": (lambda: anyio.run_process(["true"]), "loop.subprocess_exec()"),
+    "own_thread": (lambda: threading.Thread(target=print).start(), "Thread.start()"),
+    "pool": (pool, "Thread.start()"),
+    "from_another_thread": (lambda: loop().call_soon_threadsafe(print), "loop.call_soon_threadsafe()"),
+    "signal_handler": (lambda: loop().add_signal_handler(10, print), "loop.add_signal_handler()"),
+    "add_reader": (lambda: loop().add_reader(0, print), "loop.add_reader()"),
+    "nested_loop": (lambda: loop().run_forever(), "loop.run_forever()"),
+    "eager_tasks": (lambda: loop().create_task(asyncio.sleep(0), eager_start=True), "create_task(eager_start=True)"),
+    "task_factory": (lambda: loop().set_task_factory(None), "loop.set_task_factory()"),
+    "raw_thread": (lambda: _thread.start_new_thread(print, ()), "_thread.start_new_thread"),
+    "another_loop": (lambda: asyncio.new_event_loop(), "asyncio.new_event_loop()"),  # noqa: PLW0108 - looked up in the run
+    "another_loop_by_its_module": (lambda: asyncio.events.new_event_loop(), "asyncio.new_event_loop()"),  # noqa: PLW0108 - looked up in the run
+    "another_runner": (another_runner, "asyncio.new_event_loop()"),
+    "plain_socket": (plain_socket, "socket.connect"),
+    "name_lookup": (lambda: socket.getaddrinfo("localhost", 80), "socket.getaddrinfo"),
+    "plain_subprocess": (lambda: subprocess.run(["true"], check=True), "subprocess.Popen"),
+    "another_program": (lambda: os.posix_spawn("/bin/true", ["true"], {}), "os.posix_spawn"),
+    "fork": (os.fork, "os.fork"),
+    "forked_process": (lambda: multiprocessing.get_context("fork").Process(target=int).start(), "os.fork"),
+    "spawned_process": (lambda: multiprocessing.get_context("spawn").Process(target=int).start(), "Process.start()"),
+    "datagrams": (
+        lambda: loop().create_datagram_endpoint(asyncio.DatagramProtocol), "loop.create_datagram_endpoint()"
+    ),
+    "unix_socket": (lambda: asyncio.open_unix_connection("nowhere"), "loop.create_unix_connection()"),
+    "server": (lambda: asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0), "loop.create_server()"),
+    "plain_server": (plain_server, "socket.bind"),
+    "from_a_thread": (from_a_thread, "loop.call_soon_threadsafe()"),
+    "timer_thread": (lambda: threading.Timer(0.01, int).start(), "Thread.start()"),
+}  # fmt: skip
+"""What leaves the loop, and the call that the reason names."""
 
 
-def park_reason(run: Run, name: str) -> str:
-    activation = run.activate([WorkflowStarted(at=START, workflow=name, input=Raw(b"{}"), nonce="n")])
+def park_reason(wf: Workflow[[], Any]) -> str:
+    run = Run(wf, instance_id="x")
+    activation = run.activate([started(wf)])
     run.close()
     assert activation.parked is not None
     assert [type(event) for event in activation.events] == [WorkflowStarted, WorkflowParked]
@@ -211,13 +108,15 @@ def park_reason(run: Run, name: str) -> str:
     return activation.parked
 
 
-@pytest.mark.parametrize(("leave", "call"), LEAVING, ids=[leave.__name__ for leave, _ in LEAVING])
+@pytest.mark.parametrize(("leave", "call"), LEAVING.values(), ids=LEAVING.keys())
 def test_leaving_the_loop_parks_the_run(leave: Leave, call: str) -> None:
     @workflow(name="leaves")
     async def leaves(ctx: WorkflowContext) -> None:
-        await leave()
+        answer = leave()
+        if inspect.isawaitable(answer):
+            await answer
 
-    reason = park_reason(Run(leaves, instance_id="x"), "leaves")
+    reason = park_reason(leaves)
     assert call in reason
     assert "move it into an activity" in reason
 
@@ -226,12 +125,12 @@ def test_swallowing_the_error_changes_nothing() -> None:
     @workflow
     async def swallows(ctx: WorkflowContext) -> int:
         try:
-            await to_thread()
+            await asyncio.to_thread(time.monotonic)
         except Exception:  # noqa: BLE001 - what a careless workflow does
             return await echo(1)
         return 0
 
-    assert "run_in_executor" in park_reason(Run(swallows, instance_id="x"), "swallows")
+    assert "run_in_executor" in park_reason(swallows)
 
 
 def test_a_future_of_another_loop() -> None:
@@ -242,7 +141,7 @@ def test_a_future_of_another_loop() -> None:
     async def awaits_foreign(ctx: WorkflowContext) -> None:
         await foreign
 
-    reason = park_reason(Run(awaits_foreign, instance_id="x"), "awaits_foreign")
+    reason = park_reason(awaits_foreign)
     other.close()
     assert "belongs to another event loop" in reason
 
@@ -252,7 +151,7 @@ def test_a_future_that_nobody_will_resolve_is_named_with_its_place() -> None:
     async def forgotten(ctx: WorkflowContext) -> None:
         await asyncio.get_running_loop().create_future()
 
-    reason = park_reason(Run(forgotten, instance_id="x"), "forgotten")
+    reason = park_reason(forgotten)
     assert "awaits something that no event can bring" in reason
     assert "forgotten, line" in reason
 
@@ -263,7 +162,7 @@ def test_a_workflow_that_never_yields() -> None:
         while True:  # noqa: ASYNC110 - what is to be refused
             await asyncio.sleep(0)
 
-    assert "never yields" in park_reason(Run(spins, instance_id="x"), "spins")
+    assert "never yields" in park_reason(spins)
 
 
 def test_a_result_that_cannot_be_written() -> None:
@@ -271,7 +170,7 @@ def test_a_result_that_cannot_be_written() -> None:
     async def returns_a_lock(ctx: WorkflowContext) -> int:
         return threading.Lock()  # type: ignore[return-value]
 
-    reason = park_reason(Run(returns_a_lock, instance_id="x"), "returns_a_lock")
+    reason = park_reason(returns_a_lock)
     assert "the workflow's result cannot be written" in reason
     assert "returns_a_lock" in reason
 
@@ -285,7 +184,7 @@ def test_an_endless_recursion_is_an_ordinary_failure() -> None:
         return await dig(0)
 
     run = Run(digs, instance_id="x")
-    activation = run.activate([WorkflowStarted(at=START, workflow="digs", input=Raw(b"{}"), nonce="n")])
+    activation = run.activate([started(digs)])
     assert activation.outcome is not None
     assert activation.outcome.error is not None
     assert activation.outcome.error.type == "RecursionError"
@@ -294,7 +193,7 @@ def test_an_endless_recursion_is_an_ordinary_failure() -> None:
 def test_the_same_calls_are_fine_outside_of_a_run() -> None:
     async def host() -> float:
         run = Run(_idle, instance_id="x")
-        run.activate([WorkflowStarted(at=START, workflow="idle", input=Raw(b"{}"), nonce="n")])
+        run.activate([started(_idle)])
         answer = await asyncio.to_thread(time.monotonic)
         run.close()
         return answer

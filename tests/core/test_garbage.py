@@ -65,7 +65,7 @@ def test_one_log_whenever_the_collector_comes(name: str, collect: Callable[[], o
         assert resumed.commits == written.commits
 
 
-def test_also_from_another_thread() -> None:
+def test_one_log_when_another_thread_collects() -> None:
     def collect() -> None:
         thread = threading.Thread(target=gc.collect)
         thread.start()

@@ -13,13 +13,13 @@ import anyio
 import pytest
 
 from romancy.context import WorkflowContext
-from romancy.core import CancelRequested, Run, WorkflowStarted, driving
+from romancy.core import CancelRequested, Run, driving
 from romancy.core import _stable as stable
 from romancy.status import Status
 from romancy.workflow import workflow
 from romancy_conformance.workflows import FAMILY, Scenario
 from romancy_conformance.workflows.activities import echo
-from tests.core.driver import START, World
+from tests.core.driver import START, World, started
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,11 +113,11 @@ HOSTS: dict[str, Callable[[Callable[[], Any]], Any]] = {
 
 @pytest.mark.parametrize("host", HOSTS)
 @pytest.mark.parametrize("play", [play_in_a_task, play_in_a_callback, play_in_an_anyio_group])
-def test_in_a_host(host: str, play: Callable[[], Any]) -> None:
+def test_a_run_leaves_its_host_as_it_was(host: str, play: Callable[[], Any]) -> None:
     assert HOSTS[host](play) == EXPECTED
 
 
-def test_without_any_loop() -> None:
+def test_a_run_needs_no_loop_of_a_host() -> None:
     assert World(Scenario(looks_around)).result() == EXPECTED
     assert asyncio._get_running_loop() is None
 
@@ -135,7 +135,7 @@ def test_an_exception_in_the_host_after_a_drive_is_its_own() -> None:
 def test_two_runs_side_by_side_know_nothing_of_each_other() -> None:
     runs = [Run(looks_around, instance_id=f"run-{n}") for n in range(2)]
     for run in runs:
-        run.activate([WorkflowStarted(at=START, workflow="looks_around", input=_empty(), nonce="n")])
+        run.activate([started(looks_around)])
     runs[0].activate([CancelRequested(at=START)])
     assert [run.status() for run in runs] == [Status.CANCELLING, Status.RUNNING]
     for run in runs:
@@ -166,10 +166,6 @@ def test_neither_the_run_nor_its_host_sees_the_others_tasks() -> None:
     assert "of the host" not in names
 
 
-def _empty() -> Any:
-    return looks_around.bind().encode()
-
-
 def test_several_runs_in_one_go() -> None:
     """Within `driving`, the host's loop is restored after each run, its task and generator hooks after the last."""
 
@@ -189,7 +185,7 @@ def test_several_runs_in_one_go() -> None:
 
 
 @pytest.mark.long
-def test_on_every_python(python: Interpreter) -> None:
+def test_the_family_runs_in_each_host_on_every_python(python: Interpreter) -> None:
     assert python.run("-m", "tests.core.hosts_without_pytest").split() == ["ok"] * 9
 
 

@@ -6,20 +6,19 @@ import asyncio
 from typing import Any
 
 import pytest
-from msgspec import Raw
 
 from romancy.context import WorkflowContext
-from romancy.core import Run, WorkflowStarted
-from romancy.workflow import Workflow, workflow
+from romancy.core import Run
+from romancy.workflow import workflow
 from romancy_conformance.workflows import Scenario
 from romancy_conformance.workflows.activities import echo
 from tests.core.awkward import AWKWARD, takes_many_turns
-from tests.core.driver import START, World
+from tests.core.driver import World, started
 
 BUDGET = 50
 
 
-@pytest.mark.parametrize("items", [6_000, 20_000])
+@pytest.mark.parametrize("items", [6_000, pytest.param(20_000, marks=pytest.mark.long)])
 def test_many_items_through_a_queue(items: int) -> None:
     total = sum(range(items))
     assert World(Scenario(takes_many_turns, (items,))).result() == [total, total, 1]
@@ -30,10 +29,7 @@ def test_a_replay_stops_where_the_run_did(name: str) -> None:
     scenario = AWKWARD[name]
     world = World(scenario)
     assert world.result() == scenario.result
-    for commits in range(1, len(world.commits)):
-        resumed = world.cut(commits)
-        assert resumed.result() == scenario.result
-        assert resumed.commits == world.commits
+    world.check_every_cut()
 
 
 async def gives_its_turn_away() -> None:
@@ -78,14 +74,10 @@ def test_what_gets_nowhere_is_parked(spin: Any) -> None:
         await spin()
 
     run = Run(spins, instance_id="x")
-    activation = run.activate([start(spins)])
+    activation = run.activate([started(spins, budget=BUDGET)])
     run.close()
     assert activation.parked is not None
     assert "never yields" in activation.parked
-
-
-def start(wf: Workflow[..., Any]) -> WorkflowStarted:
-    return WorkflowStarted(at=START, workflow=wf.name, input=Raw(b"{}"), nonce="n", budget=BUDGET)
 
 
 @workflow
@@ -101,7 +93,7 @@ async def polls_for_much(ctx: WorkflowContext) -> int:
     return sum(done)
 
 
-def test_who_waits_by_giving_its_turn_away_gives_way_to_the_world() -> None:
+def test_a_workflow_that_polls_for_an_activity_gives_way_to_it() -> None:
     world = World(Scenario(polls_for_much))
     assert world.result() == 1
     assert world.cut(2).result() == 1
@@ -124,7 +116,7 @@ async def _ask(n: int) -> int:
 
 def test_a_command_begins_a_new_stretch() -> None:
     run = Run(asks_between, instance_id="x")
-    activation = run.activate([start(asks_between)])
+    activation = run.activate([started(asks_between, budget=BUDGET)])
     run.close()
     assert activation.parked is None
     assert len(activation.effects) == 30

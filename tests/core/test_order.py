@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
 
@@ -19,13 +19,12 @@ from romancy.core import (
     StartActivity,
     StartTimer,
     TimerFired,
-    WorkflowStarted,
     decode_commit,
     encode_commit,
 )
 from romancy.workflow import workflow
 from romancy_conformance.workflows.activities import add, echo
-from tests.core.driver import SECOND, START
+from tests.core.driver import SECOND, START, started
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,13 +65,12 @@ class Open:
         ]
 
 
+@settings(max_examples=40)
 @given(st.data())
-def test_any_order_and_grouping(data: st.DataObject) -> None:
+def test_inputs_in_any_order_and_grouping_write_a_log_that_replays(data: st.DataObject) -> None:
     run = Run(many_chains, instance_id="x")
     todo = Open()
-    activation = run.activate(
-        [WorkflowStarted(at=START, workflow="many_chains", input=many_chains.bind().encode(), nonce="n")]
-    )
+    activation = run.activate([started(many_chains)])
     log: list[list[LogEvent]] = [activation.events]
     todo.take_in(activation.effects)
     while activation.outcome is None:
@@ -93,7 +91,7 @@ def test_any_order_and_grouping(data: st.DataObject) -> None:
 
 def test_late_and_repeated_inputs_in_one_batch_are_dropped() -> None:
     run = Run(many_chains, instance_id="x")
-    run.activate([WorkflowStarted(at=START, workflow="many_chains", input=many_chains.bind().encode(), nonce="n")])
+    run.activate([started(many_chains)])
     once = ActivityCompleted(at=START, id="echo:1", result=Raw(b"0"))
     never = TimerFired(at=START, id="timer:77")
     activation = run.activate([once, once, never, CancelRequested(at=START), CancelRequested(at=START)])

@@ -13,7 +13,7 @@ from romancy.status import Status
 from romancy.workflow import Workflow, workflow
 from romancy_conformance.workflows import Scenario
 from romancy_conformance.workflows.activities import book, echo, keyed, slow
-from tests.core.driver import START, World
+from tests.core.driver import World, started
 
 
 @workflow
@@ -44,10 +44,7 @@ async def from_a_helper(ctx: WorkflowContext, n: int) -> str:
 def test_from_anywhere_in_the_body(wf: Workflow[[int], str]) -> None:
     world = World(Scenario(wf, (2,), durations={"slow": 5}))
     assert world.result() == "run 3"
-    for commits in range(1, len(world.commits)):
-        resumed = world.cut(commits)
-        assert resumed.result() == "run 3"
-        assert resumed.commits == world.commits
+    world.check_every_cut()
 
 
 @workflow
@@ -133,7 +130,7 @@ async def leaves_work_behind(ctx: WorkflowContext, n: int) -> str:
 def test_work_of_a_former_run_is_settled_before_the_next_begins() -> None:
     world = World(Scenario(leaves_work_behind, (2,), durations={"slow": 30}))
     assert world.result() == "result 0"
-    kinds = [type(event).__name__ for event in world.log()]
+    kinds = world.kinds()
     assert kinds.count("ActivityCancelled") == kinds.count("WorkflowContinued") == 2
     assert kinds.index("ActivityCancelled") < kinds.index("WorkflowContinued")
 
@@ -177,8 +174,7 @@ def test_a_future_of_another_loop_within_a_group_parks_the_run() -> None:
             group.create_task(wait())
 
     run = Run(grouped, instance_id="x")
-    start = WorkflowStarted(at=START, workflow="grouped", input=grouped.bind().encode(), nonce="n")
-    parked = run.activate([start]).parked
+    parked = run.activate([started(grouped)]).parked
     run.close()
     loop.close()
     assert parked is not None

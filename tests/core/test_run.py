@@ -23,28 +23,18 @@ from romancy.core import (
     WorkflowFailed,
     WorkflowParked,
     WorkflowResumed,
-    WorkflowStarted,
     decode_commit,
 )
 from romancy.errors import (
     HistoryCorruptError,
     NonDeterminismError,
     RetryExhaustedError,
-    UsageError,
     WorkflowCancelledError,
 )
 from romancy.status import Status
 from romancy.workflow import workflow
 from romancy_conformance.workflows import Scenario
-from tests.core.driver import SECOND, START, World
-
-
-def kinds(world: World) -> list[str]:
-    return [type(event).__name__ for event in world.log()]
-
-
-def ids(world: World) -> list[str]:
-    return [event.id for event in world.log() if type(event).__name__ == "ActivityScheduled"]  # type: ignore[attr-defined]
+from tests.core.driver import SECOND, START, World, started
 
 
 @activity
@@ -63,17 +53,7 @@ def test_one_commit_per_step() -> None:
     world = World(Scenario(sequence, (1,)))
     assert world.result() == 8
     assert [len(decode_commit(body)) for _, body in world.commits] == [2, 2, 2, 2]
-    assert ids(world) == ["double:1", "double:2", "double:3"]
-
-
-def test_every_cut_of_the_log_goes_on_to_the_same_end_and_repeats_nothing() -> None:
-    world = World(Scenario(sequence, (1,)))
-    world.finish()
-    for commits in range(1, len(world.commits) + 1):
-        resumed = world.cut(commits)
-        assert resumed.result() == 8
-        assert resumed.commits == world.commits
-        assert len(resumed.executed) == 4 - commits
+    assert world.scheduled() == ["double:1", "double:2", "double:3"]
 
 
 @activity
@@ -103,16 +83,6 @@ def test_the_default_schedule_is_1_2_4_8_seconds() -> None:
     assert world.now - START == 15 * SECOND
 
 
-def test_a_crash_does_not_reset_the_count_of_attempts() -> None:
-    world = World(Scenario(failing))
-    world.finish()
-    for commits in range(1, len(world.commits)):
-        resumed = world.cut(commits)
-        resumed.finish()
-        assert resumed.commits == world.commits
-        assert [attempt for _, _, attempt in resumed.executed] == list(range(commits, 6))
-
-
 @workflow
 async def chosen(ctx: WorkflowContext) -> list[int]:
     a = await double.options(id="double:2")(1)
@@ -124,7 +94,7 @@ async def chosen(ctx: WorkflowContext) -> list[int]:
 def test_automatic_ids_skip_the_ones_chosen_by_the_user() -> None:
     world = World(Scenario(chosen))
     assert world.result() == [2, 4, 6]
-    assert ids(world) == ["double:2", "double:1", "double:3"]
+    assert world.scheduled() == ["double:2", "double:1", "double:3"]
 
 
 @workflow
@@ -138,10 +108,6 @@ def test_an_id_used_twice_is_refused() -> None:
     assert outcome.error is not None
     assert "mine" in outcome.error.message
     assert "UsageError" in outcome.error.type
-
-
-def started(wf: Any, *args: Any) -> WorkflowStarted:
-    return WorkflowStarted(at=START, workflow=wf.name, input=wf.bind(*args).encode(), nonce="n")
 
 
 def test_inputs_that_nobody_waits_for_are_dropped_and_not_written() -> None:
@@ -209,8 +175,7 @@ def test_an_activity_given_up_at_once_never_starts() -> None:
     assert world.result() == "done"
     assert world.executed == []
     assert ActivityCancelRequested(id="double:1", never_started=True) in world.log()
-    for commits in range(1, len(world.commits)):
-        assert world.cut(commits).result() == "done"
+    world.check_every_cut()
 
 
 def test_the_failure_of_the_body_is_recorded_with_its_type() -> None:
@@ -223,21 +188,6 @@ def test_the_failure_of_the_body_is_recorded_with_its_type() -> None:
     assert outcome.error is not None
     assert (outcome.error.type, outcome.error.message) == ("LookupError", "nothing here")
     assert isinstance(world.log()[-1], WorkflowFailed)
-
-
-def test_a_workflow_cannot_be_called_outside() -> None:
-    async def call() -> None:
-        await sequence(1)
-
-    with pytest.raises(UsageError, match=r"app\.start"):
-        asyncio.run(call())
-
-
-def test_an_activity_outside_of_a_workflow_is_the_function() -> None:
-    async def call() -> int:
-        return await double(4)
-
-    assert asyncio.run(call()) == 8
 
 
 @workflow
@@ -365,12 +315,9 @@ async def stops_and_asks(ctx: WorkflowContext, heeds: str) -> str:
 
 
 @pytest.mark.parametrize(("heeds", "told"), [("heeds", "cancelled"), ("not", "done all the same")])
-def test_who_stops_a_child_is_told_how_it_ended(heeds: str, told: str) -> None:
+def test_a_workflow_that_cancels_a_child_learns_how_it_ended(heeds: str, told: str) -> None:
     """The workflow is itself cancelled while it asks."""
     world = World(Scenario(stops_and_asks, args=(heeds,), children=(undecided,)))
     assert world.result() == told
-    assert [type(event).__name__ for event in world.log()].count("ChildCancelRequested") == 1
-    for commits in range(1, len(world.commits)):
-        resumed = world.cut(commits)
-        resumed.finish()
-        assert resumed.commits == world.commits
+    assert world.kinds().count("ChildCancelRequested") == 1
+    world.check_every_cut()

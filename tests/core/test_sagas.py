@@ -17,21 +17,8 @@ from romancy.retry import RetryPolicy
 from romancy.status import Status
 from romancy.workflow import workflow
 from romancy_conformance.workflows import Scenario
+from romancy_conformance.workflows.activities import echo
 from tests.core.driver import SECOND, START, World
-
-
-def kinds(world: World) -> list[str]:
-    return [type(event).__name__ for event in world.log()]
-
-
-def ids(world: World) -> list[str]:
-    return [event.id for event in world.log() if type(event).__name__ == "ActivityScheduled"]  # type: ignore[attr-defined]
-
-
-@activity
-async def double(x: int) -> int:
-    return 2 * x
-
 
 released: list[str] = []
 
@@ -70,10 +57,7 @@ def test_compensations_run_in_reverse_order_one_after_another() -> None:
         "reserve:2",
         "reserve:1",
     ]
-    for commits in range(1, len(world.commits)):
-        resumed = world.cut(commits)
-        resumed.finish()
-        assert resumed.commits == world.commits
+    world.check_every_cut()
 
 
 @activity(compensation=release)
@@ -90,7 +74,7 @@ def test_what_is_in_flight_is_settled_before_anything_is_compensated() -> None:
     released.clear()
     world = World(Scenario(half_done, durations={"charge": 1, "slow_reserve": 60}))
     assert world.finish().status is Status.FAILED
-    names = kinds(world)
+    names = world.kinds()
     assert names.index("ActivityCancelRequested") < names.index("ActivityCancelled")
     assert names.index("ActivityCancelled") < names.index("CompensationScheduled")
     assert released == ["early"]
@@ -102,7 +86,7 @@ async def sleeper(ctx: WorkflowContext) -> str:
         await reserve("room")
         await ctx.sleep(3600)
     finally:
-        await double(1)
+        await echo(1)
     return "slept"
 
 
@@ -111,7 +95,7 @@ def test_cancellation_lets_the_body_clean_up_and_then_compensates() -> None:
     world = World(Scenario(sleeper, cancel_at=10))
     outcome = world.finish()
     assert (outcome.status, outcome.reason) == (Status.CANCELLED, "asked by the script")
-    assert ids(world) == ["reserve:1", "double:1"]
+    assert world.scheduled() == ["reserve:1", "echo:1"]
     assert released == ["room"]
 
 
@@ -136,10 +120,7 @@ def test_what_was_only_attempted_is_undone_if_the_activity_says_so(mode: Any, un
     world = World(Scenario(tries, durations={"slow_outside": 60}))
     assert world.finish().status is Status.FAILED
     assert released == undone
-    for commits in range(1, len(world.commits)):
-        resumed = world.cut(commits)
-        resumed.finish()
-        assert resumed.commits == world.commits
+    world.check_every_cut()
 
 
 tries: list[int] = []

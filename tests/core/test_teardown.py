@@ -13,11 +13,11 @@ import pytest
 from msgspec import Raw
 
 from romancy.context import WorkflowContext
-from romancy.core import ActivityCompleted, Run, WorkflowStarted, _loop, _stable, _teardown
+from romancy.core import ActivityCompleted, Run, _loop, _stable, _teardown
 from romancy.workflow import Workflow, workflow
 from romancy_conformance.workflows import FAMILY, Scenario
 from romancy_conformance.workflows.activities import book, echo, slow
-from tests.core.driver import START, World
+from tests.core.driver import START, World, started
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -32,7 +32,7 @@ def _nothing_seen() -> None:
 
 def begin(wf: Workflow[..., Any], instance_id: str = "x") -> Run:
     run = Run(wf, instance_id=instance_id)
-    run.activate([WorkflowStarted(at=START, workflow=wf.name, input=Raw(b"{}"), nonce="n")])
+    run.activate([started(wf)])
     return run
 
 
@@ -63,7 +63,7 @@ def test_a_generator_left_by_break_cleans_up_in_its_run() -> None:
     assert world.warnings == []
 
 
-def test_also_inside_an_asyncio_host() -> None:
+def test_a_generator_left_by_break_cleans_up_in_its_run_inside_an_asyncio_host() -> None:
     async def host() -> Any:
         world = World(Scenario(leaves_a_generator))
         world.finish()
@@ -245,28 +245,7 @@ def test_a_cancellation_delivered_again_and_again_ends_with_the_input_it_waits_f
     world = World(Scenario(never_ending_cancel, durations={"slow": 30}))
     assert world.result() == "over"
     assert [step for _, step, _ in world.executed] == ["echo:1"]
-    for commits in range(1, len(world.commits)):
-        assert world.cut(commits).result() == "over"
-
-
-@workflow
-async def polls(ctx: WorkflowContext) -> int:
-    done: list[int] = []
-
-    async def work() -> None:
-        done.append(await slow(3))
-
-    task = asyncio.create_task(work())
-    while not done:  # noqa: ASYNC110 - what is tested
-        await asyncio.sleep(0)
-    await task
-    return done[0]
-
-
-def test_polling_for_an_activity_gives_way_to_it() -> None:
-    world = World(Scenario(polls, durations={"slow": 3}))
-    assert world.result() == 3
-    assert world.cut(1).result() == 3
+    world.check_every_cut()
 
 
 @workflow

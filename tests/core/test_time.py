@@ -26,22 +26,17 @@ from romancy.core import (
     TimerStarted,
     WorkflowParked,
     WorkflowResumed,
-    WorkflowStarted,
 )
 from romancy.status import Status
 from romancy.workflow import Workflow, workflow
 from romancy_conformance.workflows import Scenario
 from romancy_conformance.workflows.activities import echo
-from tests.core.driver import SECOND, START, World
-
-
-def undriven(wf: Workflow[[], object], at: int = START) -> WorkflowStarted:
-    return WorkflowStarted(at=at, workflow=wf.name, input=wf.bind().encode(), nonce="n")
+from tests.core.driver import SECOND, START, World, started
 
 
 def begin(wf: Workflow[[], object]) -> tuple[Run, list[LogEvent], Status, int | None]:
     run = Run(wf, instance_id="x")
-    activation = run.activate([undriven(wf)])
+    activation = run.activate([started(wf)])
     return run, list(activation.events[1:]), activation.status, activation.wake_at
 
 
@@ -106,7 +101,7 @@ def test_a_timer_no_longer_wanted_is_cancelled_in_the_log() -> None:
 
     world = World(Scenario(in_time))
     world.finish()
-    assert [type(event).__name__ for event in world.log()] == [
+    assert world.kinds() == [
         "WorkflowStarted",
         "ActivityScheduled",
         "TimerStarted",
@@ -231,7 +226,7 @@ async def looks_at_clocks(ctx: WorkflowContext) -> list[float]:
 @pytest.mark.parametrize("written_at", [0, START])
 def test_a_start_that_lay_undriven_begins_when_it_is_driven(written_at: int) -> None:
     driven_at = START + 3600 * SECOND
-    commits: list[list[LogEvent]] = [[undriven(looks_at_clocks, written_at)], [OwnerChanged(at=driven_at - 1)]]
+    commits: list[list[LogEvent]] = [[started(looks_at_clocks, at=written_at)], [OwnerChanged(at=driven_at - 1)]]
     inputs: list[Input] = [
         WorkflowResumed(at=driven_at),
         TimerFired(at=driven_at + 10 * SECOND, id="timer:1"),
@@ -263,7 +258,7 @@ def test_a_cancellation_that_drives_a_start_bears_its_time() -> None:
             await ctx.sleep(10)
 
     run = Run(cleans_up, instance_id="x")
-    run.replay([[undriven(cleans_up, 0)]])
+    run.replay([[started(cleans_up, at=0)]])
     activation = run.activate([CancelRequested(at=START)])
     assert activation.wake_at == START + 10 * SECOND
     run.close()
@@ -285,7 +280,7 @@ def test_an_input_that_could_not_be_acted_upon_is_acted_upon_at_the_time_of_the_
     assert isinstance(completed.events[-1], WorkflowParked)
     run.close()
     resumed = Run(mended, instance_id="x")
-    commits = [[undriven(broken), *scheduled], completed.events]
+    commits = [[started(broken), *scheduled], completed.events]
     resumed.replay(commits)
     activation = resumed.activate([WorkflowResumed(at=START + 3600 * SECOND)])
     assert activation.wake_at == START + 3610 * SECOND
@@ -304,7 +299,7 @@ def test_a_history_without_the_mark_goes_on_by_the_times_of_its_inputs() -> None
         TimerStarted(id="timer:1", when=10.0, due=START + 10 * SECOND),
     ]
     run = Run(looks_at_clocks, instance_id="x")
-    run.replay([[undriven(looks_at_clocks)], driven])
+    run.replay([[started(looks_at_clocks)], driven])
     run.activate([TimerFired(at=START + 10 * SECOND, id="timer:1")])
     activation = run.activate([TimerFired(at=START + 15 * SECOND, id="timer:2")])
     assert activation.outcome is not None

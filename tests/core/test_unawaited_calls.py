@@ -12,13 +12,13 @@ import pytest
 
 from romancy.activity import activity
 from romancy.context import WorkflowContext
-from romancy.core import RULES, Outcome, Run, WorkflowStarted
+from romancy.core import RULES, Outcome, Run
 from romancy.errors import UnawaitedCallError
 from romancy.serialization import exception_name
 from romancy.status import Status
 from romancy.workflow import workflow
 from romancy_conformance.workflows import Scenario
-from tests.core.driver import START, World
+from tests.core.driver import World, started
 
 NAME = exception_name(UnawaitedCallError)
 Body = Callable[[WorkflowContext], Coroutine[Any, Any, Any]]
@@ -294,18 +294,14 @@ def test_what_fails_by_itself_fails_by_that() -> None:
 def test_a_run_of_before_is_held_to_nothing() -> None:
     definition = workflow(name="as_a_statement")(as_a_statement)
 
-    def start(rules: int) -> WorkflowStarted:
-        input = definition.bind().encode()
-        return WorkflowStarted(at=START, workflow=definition.name, input=input, nonce="n", rules=rules)
-
     ends: list[list[str]] = []
     for rules in (0, RULES):
         run = Run(definition, instance_id="x")
         if rules:
-            events = run.activate([start(rules)]).events
+            events = run.activate([started(definition, rules=rules)]).events
         else:
             with pytest.warns(RuntimeWarning, match="coroutine 'charge' was never awaited"):
-                events = run.activate([start(rules)]).events
+                events = run.activate([started(definition, rules=rules)]).events
         ends.append([type(event).__name__ for event in events])
         run.close()
     assert ends == [["WorkflowStarted", "WorkflowCompleted"], ["WorkflowStarted", "WorkflowFailed"]]
@@ -314,8 +310,7 @@ def test_a_run_of_before_is_held_to_nothing() -> None:
 def test_a_run_that_is_torn_down_warns_of_nothing() -> None:
     definition = workflow(name="later")(later)
     run = Run(definition, instance_id="x")
-    start = WorkflowStarted(at=START, workflow="later", input=definition.bind().encode(), nonce="n", rules=RULES)
-    assert run.activate([start]).outcome is None
+    assert run.activate([started(definition, rules=RULES)]).outcome is None
     run.close()
     del run
     gc.collect()

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import subprocess
-import sys
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any
 
-import anyio
 import asyncpg
 import pytest
 
-from tools.tree import ROOT
+from romancy_conformance.behaviour import waiting
+from tests.http.process import serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
+
+    from tests.http.process import Server
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("postgres"), pytest.mark.long]
 
@@ -53,12 +50,12 @@ async def mine(storage_url: str) -> AsyncGenerator[asyncpg.Connection]:
     await connection.close()
 
 
-@dataclass
 class Shop:
-    """A server process and its address."""
+    """What a client asks of the server."""
 
-    process: subprocess.Popen[str]
-    port: int
+    def __init__(self, server: Server) -> None:
+        self.kill = server.kill
+        self._port = server.port
 
     def ask(self, method: str, path: str, order: dict[str, Any] | None = None) -> tuple[int, Any]:
         with self.sent(method, path, order) as connection, connection.getresponse() as response:
@@ -67,39 +64,21 @@ class Shop:
     @contextmanager
     def sent(self, method: str, path: str, order: dict[str, Any] | None) -> Generator[HTTPConnection]:
         """Send a request; the answer is read, or not, during the block."""
-        with closing(HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
+        with closing(HTTPConnection("127.0.0.1", self._port, timeout=60)) as connection:
             body = None if order is None else json.dumps(order)
             connection.request(method, path, body, {"content-type": "application/json"})
             yield connection
 
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
 
 @contextmanager
-def serving(url: str, **environment: str) -> Generator[Shop]:
-    command = [sys.executable, "-m", "uvicorn", "examples.order_service:api", "--port", "0"]
-    settings = {**os.environ, "DATABASE_URL": url, **environment}
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, encoding="utf-8", env=settings) as process:
-        try:
-            assert process.stderr is not None
-            told: list[str] = []
-            for line in process.stderr:
-                told.append(line)
-                if address := re.search(r"running on http://127\.0\.0\.1:(\d+)", line):
-                    yield Shop(process, int(address[1]))
-                    return
-            raise AssertionError("".join(told))
-        finally:
-            process.kill()
+def selling(url: str, **environment: str) -> Generator[Shop]:
+    with serving(url, "examples.order_service:api", DATABASE_URL=url, **environment) as server:
+        yield Shop(server)
 
 
 async def until(mine: asyncpg.Connection, question: str, *about: str) -> None:
     """Wait until the database answers with yes."""
-    with anyio.fail_after(60):
-        while not await mine.fetchval(question, *about):  # noqa: ASYNC110 - it is another process that brings it about
-            await anyio.sleep(0.02)
+    await waiting.until(lambda: mine.fetchval(question, *about))
 
 
 async def ledger(mine: asyncpg.Connection) -> dict[str, Any]:
@@ -111,20 +90,20 @@ async def ledger(mine: asyncpg.Connection) -> dict[str, Any]:
 async def test_an_order_is_paid_and_shipped_once_though_its_server_is_killed_twice(
     storage_url: str, mine: asyncpg.Connection
 ) -> None:
-    with serving(storage_url, BANK_SECONDS="3600") as shop:
+    with selling(storage_url, BANK_SECONDS="3600") as shop:
         assert shop.ask("PUT", "/orders/a-1", LAMPS) == (202, {"id": "a-1"})
         await until(mine, "select exists (select from bank)")
         shop.kill()  # the bank has booked, and the answer is lost
     paid = await ledger(mine)
 
-    with serving(storage_url) as shop:
+    with selling(storage_url) as shop:
         async with mine.transaction():
             await mine.execute("lock table shipments in exclusive mode")
             await until(mine, SOMEBODY_WAITS_FOR, "shipments")
             shop.kill()  # the parcel is half written into the shop's table
     assert await mine.fetchval("select count(*) from shipments") == 0
 
-    with serving(storage_url) as shop:
+    with selling(storage_url) as shop:
         assert shop.ask("PUT", "/orders/a-1", LAMPS) == (202, {"id": "a-1"})
         await until(mine, ENDED, "a-1")
         looked = shop.ask("GET", "/orders/a-1")
@@ -143,19 +122,19 @@ async def test_an_order_is_paid_and_shipped_once_though_its_server_is_killed_twi
 async def test_an_order_that_cannot_be_shipped_is_undone_though_its_server_is_killed_at_the_refund(
     storage_url: str, mine: asyncpg.Connection
 ) -> None:
-    with serving(storage_url) as shop:
+    with selling(storage_url) as shop:
         async with mine.transaction():
             await mine.execute("lock table stock in exclusive mode")
             assert shop.ask("PUT", "/orders/a-1", {**LAMPS, "address": "nowhere"})[0] == 202
             await until(mine, SOMEBODY_WAITS_FOR, "stock")
             shop.kill()  # in the middle of the reservation
 
-    with serving(storage_url, BANK_SECONDS="1") as shop:
+    with selling(storage_url, BANK_SECONDS="1") as shop:
         await until(mine, "select exists (select from bank where cents < 0)")
         shop.kill()  # the refund is booked, and the answer is lost
     assert await mine.fetchval("select available from stock") == 8
 
-    with serving(storage_url) as shop:
+    with selling(storage_url) as shop:
         await until(mine, ENDED, "a-1")
         status, told = shop.ask("GET", "/orders/a-1")
 
@@ -171,7 +150,7 @@ async def test_an_order_that_cannot_be_shipped_is_undone_though_its_server_is_ki
 
 
 async def test_an_order_and_its_workflow_are_both_there_or_neither(storage_url: str, mine: asyncpg.Connection) -> None:
-    with serving(storage_url) as shop:
+    with selling(storage_url) as shop:
         await mine.execute(COMMITS_OF_ORDERS_WAIT)
         async with mine.transaction():
             await mine.execute("select pg_advisory_xact_lock(7)")
@@ -182,7 +161,7 @@ async def test_an_order_and_its_workflow_are_both_there_or_neither(storage_url: 
     await mine.execute("drop function wait_for_the_test cascade")
     neither = await ledger(mine)
 
-    with serving(storage_url) as shop:
+    with selling(storage_url) as shop:
         assert shop.ask("GET", "/orders/a-1")[0] == 404
         assert shop.ask("PUT", "/orders/a-1", LAMPS)[0] == 202
         await until(mine, ENDED, "a-1")

@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from examples import concurrent_fetch, loan_approval, order_saga, research_agent, user_registration
-from romancy import RetryPolicy, TerminalError, WorkflowContext, activity, workflow
-from romancy.core import ActivityAttemptFailed, ActivityScheduled
-from romancy.errors import RetryExhaustedError
 from romancy_conformance.workflows import Scenario
-from tests.core.driver import SECOND, World
+from tests.core.driver import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -42,17 +39,13 @@ MAINS: dict[str, tuple[Callable[[str], Coroutine[Any, Any, Any]], Any]] = {
 
 
 @pytest.mark.parametrize("name", MAINS)
-def test_in_a_real_app(name: str) -> None:
+def test_each_example_gives_its_documented_result_in_a_real_app(name: str) -> None:
     main, expected = MAINS[name]
     answer = asyncio.run(main("memory://"))
     if isinstance(expected, str):
         assert expected.removeprefix("failed: ") in answer
     else:
         assert answer == expected
-
-
-def ids(world: World) -> list[str]:
-    return [event.id for event in world.log() if isinstance(event, ActivityScheduled)]
 
 
 def test_registration_survives_a_crash_at_any_point(capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,96 +79,11 @@ def test_both_branches_of_the_loan_have_automatic_ids() -> None:
     for applicant, branch in (("A-7", "approve:1"), ("B-3", "reject:1")):
         world = World(Scenario(loan_approval.loan_approval, (applicant,)))
         world.finish()
-        assert ids(world) == ["check_credit:1", branch]
+        assert world.scheduled() == ["check_credit:1", branch]
         assert world.cut(1).result() == world.result()
 
 
-def test_ids_under_concurrency() -> None:
+def test_concurrent_calls_have_ids_in_the_order_of_their_calls() -> None:
     world = World(Scenario(concurrent_fetch.concurrent_workflow, (["a", "b", "c"],)))
     world.finish()
-    assert ids(world) == ["fetch_data:1", "fetch_data:2", "fetch_data:3", "fetch_data:total"]
-
-
-def test_automatic_ids_count_per_name() -> None:
-    @activity
-    async def validate(n: int) -> int:
-        return n
-
-    @activity
-    async def process(n: int) -> int:
-        return n
-
-    @workflow
-    async def counting(ctx: WorkflowContext) -> None:
-        await validate(1)
-        await validate(2)
-        await process(3)
-
-    world = World(Scenario(counting))
-    world.finish()
-    assert ids(world) == ["validate:1", "validate:2", "process:1"]
-
-
-# ── retries ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@activity
-async def call_payment_api(amount: float) -> None:
-    raise ConnectionError("no answer")
-
-
-@activity(retry=RetryPolicy(10, 0.5, 1.5, 30.0))
-async def critical_payment(amount: float) -> None:
-    raise ConnectionError("no answer")
-
-
-@activity
-async def validate_order(order_id: str) -> None:
-    raise TerminalError(f"order {order_id} not found")
-
-
-async def attempt(call: Any, *args: Any) -> str:
-    try:
-        await call(*args)
-    except RetryExhaustedError as error:
-        return f"exhausted after {error.attempts}"
-    except TerminalError as error:
-        return f"terminal: {error}"
-    return "worked"
-
-
-@workflow
-async def tries(ctx: WorkflowContext, which: str) -> str:
-    calls = {"default": call_payment_api, "own": critical_payment}
-    if which == "terminal":
-        return await attempt(validate_order, "42")
-    if which == "call":
-        return await attempt(call_payment_api.options(retry=RetryPolicy.fixed(2, 7)), 1.0)
-    return await attempt(calls[which], 1.0)
-
-
-def pauses(which: str, app: RetryPolicy | None = None) -> tuple[str, list[float]]:
-    world = World(Scenario(tries, (which,), retry=app))
-    result = world.result()
-    failed = [event for event in world.log() if isinstance(event, ActivityAttemptFailed)]
-    return result, [(event.next_at - event.at) / SECOND for event in failed]
-
-
-def test_the_default_schedule() -> None:
-    assert pauses("default") == ("exhausted after 5", [1.0, 2.0, 4.0, 8.0])
-
-
-def test_the_policy_of_the_activity_goes_before_that_of_the_app_and_that_before_the_default() -> None:
-    app = RetryPolicy.fixed(3, 5.0)
-    assert pauses("default", app) == ("exhausted after 3", [5.0, 5.0])
-    result, delays = pauses("own", app)
-    assert result == "exhausted after 10"
-    assert delays == pytest.approx([0.5 * 1.5**n for n in range(9)], abs=1e-6)
-
-
-def test_the_policy_of_the_call_goes_before_all() -> None:
-    assert pauses("call", RetryPolicy.fixed(3, 5.0)) == ("exhausted after 2", [7.0])
-
-
-def test_a_terminal_error_is_not_tried_again() -> None:
-    assert pauses("terminal") == ("terminal: order 42 not found", [])
+    assert world.scheduled() == ["fetch_data:1", "fetch_data:2", "fetch_data:3", "fetch_data:total"]
