@@ -13,6 +13,7 @@ from romancy.dashboard import asgi
 from romancy.errors import WorkflowCancelledError, WorkflowFailedError
 from romancy.status import Status
 from tests.dashboard.browsing import Browser
+from tests.event_waits import awaits_an_event
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -283,9 +284,7 @@ async def test_a_signal_has_a_form_of_its_event_type(app: Romancy) -> None:
     fields = {"in-order": "o-1", "in-cents": "500", "romancy-id": "s-1"}  # of the only parameter, a dataclass
     assert 303 == (await browser.submit("/start?workflow=settle", fields)).status
     handle = app.handle("s-1", settle)
-    async for entry in app.entries_of("s-1", follow=True):
-        if type(entry.event).__name__ == "EventAwaited":
-            break
+    await awaits_an_event(app, "s-1")
 
     page = await browser.get("/act/signal/s-1")  # of the event that it waits for
     assert 'name="in-data"' in page.body.decode()

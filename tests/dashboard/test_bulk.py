@@ -14,6 +14,7 @@ from romancy.dashboard.bulk._job import CONFIRMED
 from romancy.errors import WorkflowCancelledError, WorkflowFailedError
 from romancy.status import Status
 from tests.dashboard.browsing import Browser
+from tests.event_waits import awaits_an_event
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -154,7 +155,7 @@ async def test_another_number_is_asked_for_again(app: Romancy, dashboard: Dashbo
     browser = Browser(dashboard)
     await waiting(app, "w-1", "w-2")
     job = await begun(browser, "/bulk/cancel?workflow=wait", {"expected": forged})
-    await until_asked(app, job)
+    await awaits_an_event(app, job)
 
     shown = await browser.get(f"/job?id={job}")
     assert "2 instances match now" in browser.text(shown)
@@ -169,13 +170,6 @@ async def test_another_number_is_asked_for_again(app: Romancy, dashboard: Dashbo
 
     assert 2 == (await app.handle(job).result())["done"]
     assert 409 == (await browser.post(confirm, {"csrf": token, "number": "2"})).status
-
-
-async def until_asked(app: Romancy, job: str) -> None:
-    """Return once the job waits for a confirmation."""
-    async for entry in app.entries_of(job, follow=True):
-        if type(entry.event).__name__ == "EventAwaited":
-            return
 
 
 @pytest.mark.dealt("sqlite", "mysql")
@@ -200,7 +194,7 @@ async def test_a_job_never_touches_jobs(app: Romancy, dashboard: Dashboard) -> N
     browser = Browser(dashboard)
     await waiting(app, "w-1")
     asking = await begun(browser, "/bulk/cancel?workflow=wait", {"expected": "7"})
-    await until_asked(app, asking)
+    await awaits_an_event(app, asking)
 
     assert "Nothing to terminate" in browser.text(await browser.get("/bulk/terminate?workflow=romancy.dashboard"))
     job = await begun(browser, "/bulk/terminate?status=waiting&status=running&status=pending")
@@ -218,7 +212,7 @@ async def test_a_job_goes_on_in_the_next_dashboard(app: Romancy, dashboard: Dash
     browser = Browser(dashboard)
     await waiting(app, "w-1")
     job = await begun(browser, "/bulk/cancel?workflow=wait", {"expected": "7"})
-    await until_asked(app, job)
+    await awaits_an_event(app, job)
     await dashboard.close()
 
     other = asgi(app)
@@ -235,7 +229,7 @@ async def test_two_dashboards_do_a_job_once(app: Romancy, dashboard: Dashboard) 
     next_browser = Browser(other)
     await waiting(app, "w-1", "w-2")
     job = await begun(browser, "/bulk/cancel?workflow=wait", {"expected": "7"})
-    await until_asked(app, job)
+    await awaits_an_event(app, job)
     form = dict(HIDDEN.findall((await next_browser.get(f"/job?id={job}")).body.decode()))  # two workers from here on
 
     assert 303 == (await next_browser.post(f"/confirm?id={job}", form)).status

@@ -35,7 +35,7 @@ async def app() -> AsyncGenerator[Romancy]:
         yield app
 
 
-async def test_the_frame_is_there(app: Romancy) -> None:
+async def test_the_pages_answer_and_unknown_ones_are_refused(app: Romancy) -> None:
     browser = Browser(asgi(app))
 
     pages = [await browser.get(path) for path in ("/", "/instances", "/instances/first")]

@@ -1,4 +1,4 @@
-"""What strangers have sent is shown as text: markup, directions of text, controls, much of it, and sealed payloads."""
+"""What strangers have sent is shown as text: markup, directions of text, controls, and much of it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from urllib.parse import quote
 
 import pytest
 
-from romancy import PayloadContext, Romancy, TerminalError, WorkflowContext, workflow
+from romancy import Romancy, TerminalError, WorkflowContext, workflow
 from romancy.dashboard import asgi
 from romancy.errors import WorkflowFailedError
 from tests.dashboard.browsing import Browser
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
-    from pathlib import Path
 
 pytestmark = pytest.mark.anyio
 
@@ -56,7 +55,7 @@ async def shown(app: Romancy, instance_id: str) -> str:
     [MARKUP, "a\u202eb\u2066c\u200fd", "a\0b\x07c\x1b[31md\x7f", "\ud7ff\ue000\uffff", "x" * 2_000_000, "[" * 100_000],
     ids=["markup", "directions", "controls", "odd", "much", "deep"],
 )
-async def test_it_is_inert(app: Romancy, text: str) -> None:
+async def test_hostile_text_is_shown_as_text(app: Romancy, text: str) -> None:
     instance_id = (text.replace("\0", "") or "none")[:120]
     failed = await app.start(fail.options(instance_id=instance_id), text)
     with pytest.raises(WorkflowFailedError):
@@ -92,31 +91,3 @@ async def test_any_id_has_its_page(app: Romancy, id: str) -> None:
     signal = re.search(r'href="([^"]*/act/signal[^"]*)"', page.body.decode())
     assert signal is not None
     assert 200 == (await browser.get(html.unescape(signal[1]))).status
-
-
-class Rot:
-    """A codec that anybody can break, and the dashboard does not try to."""
-
-    id = "rot"
-
-    def encode(self, data: bytes, context: PayloadContext) -> bytes:
-        return bytes(each ^ 0x55 for each in data)
-
-    def decode(self, data: bytes, context: PayloadContext) -> bytes:
-        return bytes(each ^ 0x55 for each in data)
-
-
-async def test_a_sealed_payload_is_shown_with_the_codec_alone(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/sealed.db"
-    async with Romancy(url, workflows=[named], codecs=[Rot()]) as app:
-        await app.start(named.options(instance_id="s-1"), "the secret")
-        with_codec = Browser(asgi(app))
-        assert "the secret" in with_codec.text(await with_codec.get("/instances"))
-        dashboard = asgi(url)
-        without = Browser(dashboard)
-        for page in ("/", "/instances", "/instances/s-1", "/act/signal/s-1"):
-            answer = await without.get(page)
-            assert answer.status in (200, 409)
-            assert "the secret" not in without.text(answer)
-        assert "sealed" in without.text(await without.get("/instances"))
-        await dashboard.close()

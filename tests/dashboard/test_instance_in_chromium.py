@@ -5,15 +5,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-import uvicorn
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import async_playwright
 
@@ -21,6 +17,7 @@ from romancy import Romancy, WorkflowContext, WorkflowFailedError, workflow
 from romancy.dashboard import asgi
 from romancy.dashboard._live import Live
 from tests.dashboard.chromium import ARGUMENTS, chromium
+from tests.dashboard.serving import serving
 from tests.dashboard.test_instance_page import bill, shop
 
 if TYPE_CHECKING:
@@ -33,27 +30,14 @@ pytestmark = [pytest.mark.anyio, pytest.mark.long]
 VIEWS: Final = ("timeline", "graph", "family", "state&at=4.0", "log", "compare&with=lamp")
 
 
-@contextlib.asynccontextmanager
-async def served(app: Any) -> AsyncGenerator[str]:
-    """The application on a port of this machine."""
-    with socket.create_server(("127.0.0.1", 0)) as place:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
-        serving = asyncio.create_task(server.serve(sockets=[place]))
-        try:
-            yield f"http://127.0.0.1:{place.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            await serving
-
-
 @pytest.fixture
 async def site(tmp_path: Path) -> AsyncGenerator[str]:
     async with Romancy(f"sqlite:///{tmp_path / 'shop.db'}", workflows=[shop, bill]) as app:
         await (await app.start(shop.options(instance_id="lamp"), "lamp")).result(timeout=60)
         with pytest.raises(WorkflowFailedError):
             await (await app.start(shop.options(instance_id="lost"), "lost")).result(timeout=60)
-        async with served(asgi(app)) as url:
-            yield url
+        async with serving(asgi(app)) as port:
+            yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture
@@ -165,8 +149,8 @@ async def test_what_a_reader_has_opened_stays_open(tmp_path: Path, browser: Brow
         dashboard._live = Live(every=0.05)
         given = {"lines": [{"sku": f"sku-{number}", "note": "x" * 90} for number in range(40)]}
         await app.start(two_waits.options(instance_id="open"), given)
-        async with served(dashboard) as url:
-            page = await Visitor(await browser.new_page(), url).go("/instances/open")
+        async with serving(dashboard) as port:
+            page = await Visitor(await browser.new_page(), f"http://127.0.0.1:{port}").go("/instances/open")
             await page.wait_for_function("document.getElementById('live').textContent === 'live'")
             await page.locator("details.one > summary").first.click()
             await page.evaluate("document.querySelectorAll('details.j').forEach((one, at) => { one.open = at < 9; })")

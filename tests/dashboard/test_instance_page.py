@@ -329,7 +329,9 @@ async def test_sealed_inputs_are_searched_with_the_codec_alone(storage_url: str)
 async def test_sealed_payloads_are_shown_with_the_codec_alone(storage_url: str) -> None:
     async with Romancy(storage_url, workflows=[bill], codecs=[Masking()]) as app:
         await (await app.start(bill.options(instance_id="s-1"), "a secret lamp")).result(timeout=60)
-        assert "a secret lamp" in await page(Browser(asgi(app)), "/instances/s-1")
+        await app.start(bill.options(instance_id="later", delay=3600), "a secret chair")
+        for target in ("/instances", "/instances/s-1"):
+            assert "a secret lamp" in await page(Browser(asgi(app)), target)
         sealed = asgi(storage_url)
         without = Browser(sealed)
         for view in ("timeline", "graph", "family", "state&at=1.0", "log", "compare&with=s-1"):
@@ -340,6 +342,9 @@ async def test_sealed_payloads_are_shown_with_the_codec_alone(storage_url: str) 
             answer = await without.get(target)
             assert answer.status in {404, 409}
             assert b"secret" not in answer.body
+        for target in ("/", "/instances", "/act/signal/later"):
+            assert "secret" not in await page(without, target)
+        assert "sealed" in await page(without, "/instances")
         await sealed.close()
 
 

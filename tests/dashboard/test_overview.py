@@ -74,18 +74,6 @@ async def test_it_counts_and_names_what_needs_somebody(app: Romancy) -> None:
     assert "Undelivered events and messages 1" in text
 
 
-async def test_counts_end_at_ten_thousand(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("romancy.dashboard._overview_page.MOST", 2)
-    for number in range(3):
-        await app.start(wait.options(instance_id=f"w-{number}", delay=3600))
-    browser = Browser(asgi(app))
-
-    text = browser.text(await browser.get("/"))
-
-    assert "pending 2+" in text
-    assert "among the newest 2 instances" in text
-
-
 async def test_it_shows_what_was_started_over_time(app: Romancy) -> None:
     await app.start(wait.options(instance_id="w-1"))
     with pytest.raises(WorkflowFailedError):

@@ -12,12 +12,11 @@ from romancy import Codecs, Romancy, WorkflowContext, workflow
 from romancy.dashboard import Visitor, asgi
 from romancy.dashboard._paths_page import paths_in
 from romancy.storage.query import parse_path
+from romancy_conformance.behaviour.coded import Masking
 from tests.dashboard.browsing import Browser
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-
-    from romancy.serialization import PayloadContext
 
 pytestmark = pytest.mark.anyio
 
@@ -25,18 +24,6 @@ pytestmark = pytest.mark.anyio
 @workflow(index=["customer.id"])
 async def order(ctx: WorkflowContext, request: dict[str, Any]) -> Any:
     return (await ctx.wait_event("paid")).data
-
-
-class Turned:
-    """A codec that anybody can undo, but only with it."""
-
-    id = "turned"
-
-    def encode(self, data: bytes, context: PayloadContext) -> bytes:
-        return data[::-1]
-
-    def decode(self, data: bytes, context: PayloadContext) -> bytes:
-        return data[::-1]
 
 
 def test_paths_are_those_that_a_condition_can_be_written_with() -> None:
@@ -84,7 +71,7 @@ def _clerk(request: Request) -> Visitor:
 
 async def test_payloads_behind_codecs_need_permission(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "romancy.dashboard.audit")
-    async with Romancy("memory://sealed", workflows=[order], codecs=Codecs(Turned())) as app:
+    async with Romancy("memory://sealed", workflows=[order], codecs=Codecs(Masking())) as app:
         handle = await app.start(order.options(instance_id="o-1"), {"secret": "swordfish"})
         browser = Browser(asgi(app, auth=_clerk))
         pages = ["/", "/instances", "/instances/o-1", "/paths", "/act/signal/o-1"]

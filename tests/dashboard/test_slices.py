@@ -7,23 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
-from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import uvicorn
 
 from romancy import Romancy, WorkflowContext, workflow
 from romancy.dashboard import asgi
 from romancy.storage.slices import find_in_slices, slices_of
 from tests.dashboard.browsing import Browser
+from tests.dashboard.serving import serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from romancy.dashboard import Dashboard
     from romancy.storage.protocol import Store
     from romancy.storage.query import Query
     from romancy.storage.records import Page
@@ -172,16 +169,3 @@ async def test_a_client_that_hangs_up_ends_its_search(app: Romancy, monkeypatch:
     assert b"/instances/i-00" in page
     assert 5 <= asked == watched.asked < 1000
     assert 0 == watched.open
-
-
-@asynccontextmanager
-async def serving(app: Dashboard) -> AsyncGenerator[int]:
-    """Serve it on a port of this machine."""
-    with socket.create_server(("127.0.0.1", 0)) as place:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
-        serves = asyncio.create_task(server.serve(sockets=[place]))
-        try:
-            yield place.getsockname()[1]
-        finally:
-            server.should_exit = True
-            await serves

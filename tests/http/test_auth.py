@@ -65,7 +65,7 @@ async def test_every_route_but_liveness_asks_first(app: Romancy) -> None:
     assert len(ROUTES) + 1 == len(routes_of(http))  # a new route has to come into this test
 
 
-async def test_tokens(app: Romancy) -> None:
+async def test_only_a_known_bearer_token_is_admitted(app: Romancy) -> None:
     client = Client(asgi(app, auth=bearer(FIRST, SECOND)), peer=("192.0.2.1", 5))
 
     async def status(given: str) -> int:
@@ -114,7 +114,7 @@ async def test_what_is_no_hook_is_refused_and_not_shown(app: Romancy, wrong: Any
     assert FIRST not in str(caught.value)
 
 
-async def test_hooks_of_the_user(app: Romancy) -> None:
+async def test_an_auth_hook_decides_who_is_admitted(app: Romancy) -> None:
     async def forbids(request: Request) -> None:
         raise HTTPException(403, headers={"x-why": "not you"})
 
@@ -174,7 +174,7 @@ async def test_a_webhook_is_admitted_by_its_verifier_alone(app: Romancy) -> None
     assert [202, 401] == [(await client.post("/hooks/mine", body)).status for body in (b"{}", b"")]
 
 
-async def test_anyone(app: Romancy) -> None:
+async def test_anyone_admits_every_peer_and_host(app: Romancy) -> None:
     client = Client(asgi(app, auth=anyone), peer=("192.0.2.1", 5))
     client.host = b"shop.example"
 

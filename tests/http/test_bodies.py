@@ -23,6 +23,10 @@ pytestmark = pytest.mark.anyio
 
 MOST = 10_000
 HEADERS = [(b"content-type", STRUCTURED.encode())]
+SCOPE: dict[str, Any] = {
+    "type": "http", "method": "POST", "path": "/", "root_path": "", "query_string": b"",
+    "headers": [(b"host", b"localhost"), *HEADERS], "client": ("127.0.0.1", 5),
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -80,11 +84,7 @@ async def test_a_body_that_stops_coming_is_answered_in_time(app: Romancy) -> Non
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {
-        "type": "http", "method": "POST", "path": "/", "root_path": "", "query_string": b"",
-        "headers": [(b"host", b"localhost"), *HEADERS], "client": ("127.0.0.1", 5),
-    }  # fmt: skip
-    await asgi(app, body_timeout=0.01)(scope, receive, send)
+    await asgi(app, body_timeout=0.01)({**SCOPE}, receive, send)
 
     assert 408 == sent[0]["status"]
     assert (b"connection", b"close") in sent[0]["headers"]
@@ -102,12 +102,8 @@ async def test_a_client_that_leaves_in_the_middle(app: Romancy) -> None:
 
     async def send(message: Any) -> None: ...
 
-    scope = {
-        "type": "http", "method": "POST", "path": "/", "root_path": "", "query_string": b"",
-        "headers": [(b"host", b"localhost"), *HEADERS], "client": ("127.0.0.1", 5),
-    }  # fmt: skip
     async with asyncio.timeout(30):
-        await http(scope, receive, send)
+        await http({**SCOPE}, receive, send)
 
     assert 2 == asked
     assert 64 * 1024 * 1024 == http._bodies._left
@@ -132,11 +128,7 @@ async def test_all_bodies_together_have_a_limit(app: Romancy) -> None:
         async def send(message: Any) -> None:
             got[number].status = message.get("status", got[number].status)
 
-        scope = {
-            "type": "http", "method": "POST", "path": "/", "root_path": "", "query_string": b"",
-            "headers": [(b"host", b"localhost"), *HEADERS], "client": ("127.0.0.1", 5),
-        }  # fmt: skip
-        await http(scope, receive, send)
+        await http({**SCOPE}, receive, send)
 
     many = [asyncio.create_task(one(number)) for number in range(64)]
     while http._bodies._left:  # noqa: ASYNC110 - nothing tells it

@@ -16,6 +16,7 @@ from romancy import Event, EventType, Handle, Romancy, TerminalError, WorkflowCo
 from romancy.errors import RegistrationError, StorageUnavailableError, UsageError
 from romancy.http import Ingress, anyone, asgi, instance_id_of
 from romancy.http._incoming import BATCH, STRUCTURED
+from tests.event_waits import awaits_an_event
 from tests.http.client import Client
 
 if TYPE_CHECKING:
@@ -186,8 +187,7 @@ async def test_an_event_for_an_instance_is_delivered_once(app: Romancy, client: 
 
 async def test_an_event_goes_to_whoever_waits_for_it(app: Romancy, client: Client) -> None:
     handle = await app.start(private, "paid")
-    waits = asyncio.create_task(_waiting(handle))
-    await waits
+    await awaits_an_event(app, handle.instance_id)
 
     answer = await client.post("/", event(type="paid", data={"cents": 7}), content_type=STRUCTURED)
     again = await client.post("/", event(type="paid", data={"cents": 7}), content_type=STRUCTURED)
@@ -195,13 +195,6 @@ async def test_an_event_goes_to_whoever_waits_for_it(app: Romancy, client: Clien
     assert {"status": "accepted"} == answer.json
     assert {"status": "accepted", "duplicate": True} == again.json
     assert {"data": {"cents": 7}, "id": "e-1"} == await handle.result(timeout=30)
-
-
-async def _waiting(handle: Handle[Any]) -> None:
-    """Wait until the workflow's wait is in the log."""
-    async for entry in handle.entries(follow=True):
-        if type(entry.event).__name__ == "EventAwaited":
-            return
 
 
 async def test_the_attributes_of_an_event_keep_the_types_of_its_json(app: Romancy, client: Client) -> None:
@@ -280,7 +273,7 @@ async def test_start_signal_status_and_result(client: Client) -> None:
     assert (409, "InstanceEndedError") == (late.status, late.json["error_type"])
 
 
-async def test_cancelling(client: Client) -> None:
+async def test_a_cancellation_over_http_ends_the_instance_with_its_reason(client: Client) -> None:
     await client.post("/workflows/private?instance_id=p-1")
 
     asked = await client.post("/cancel/p-1", b'{"reason": "sold out"}')

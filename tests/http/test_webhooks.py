@@ -13,6 +13,7 @@ import pytest
 from romancy import EventType, Handle, Romancy, WorkflowContext, workflow
 from romancy.errors import RegistrationError, UsageError
 from romancy.http import Delivery, GitHub, Ingress, StandardWebhooks, Stripe, VerificationError, Verified, asgi
+from tests.event_waits import awaits_an_event
 from tests.http.client import Answer, Client
 from tests.http.test_signatures import NEW, standard
 
@@ -55,9 +56,7 @@ async def github(client: Client, body: bytes, *, guid: str = "guid-1", event: st
 async def waiting(app: Romancy, wanted: str, key: str | None = None) -> Handle[Any]:
     """An instance that waits for the event."""
     handle = await app.start(waits, wanted, key)
-    async for entry in handle.entries(follow=True):
-        if type(entry.event).__name__ == "EventAwaited":
-            break
+    await awaits_an_event(app, handle.instance_id)
     return handle
 
 
