@@ -12,8 +12,9 @@ import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from tests.cli.in_process import Answer
 from tools import markdown
 from tools.distribution import environment_of_a_user
 from tools.tree import ROOT
@@ -22,14 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 _TIME = re.compile(r"\+?\d+(\.\d+)? (ms|s)\b")
-
-
-class Answer(NamedTuple):
-    """The exit code of a command, and its output."""
-
-    code: int
-    out: str
-    err: str
 
 
 @dataclass

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
-from romancy.cli import cli
-from romancy.cli._endings import ended
+from tests.cli.in_process import runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.cli.in_process import Answer
 
 GOOD = """
 from romancy import Romancy, WorkflowContext, workflow
@@ -23,14 +24,6 @@ async def greet_newcomer(ctx: WorkflowContext, name: str) -> str:
 
 app = Romancy("sqlite:///new.db", workflows=[greet_newcomer])
 """
-
-
-class Answer(NamedTuple):
-    """The exit code of a command and its output."""
-
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture
@@ -49,14 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture
 def romancy(folder: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
     """Run a command in the folder."""
-
-    def run(*arguments: str) -> Answer:
-        capsys.readouterr()
-        code = ended(lambda: cli.main(list(arguments), prog_name="romancy", standalone_mode=False))
-        printed = capsys.readouterr()
-        return Answer(code, str(printed.out), str(printed.err))
-
-    return run
+    return runner(capsys)
 
 
 @pytest.mark.parametrize("command", ["run", "check", "start"])

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from romancy import Romancy, WorkflowContext, workflow
 from romancy.cli import cli
+from tests.cli.in_process import runner
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,11 +82,9 @@ def test_it_does_not_listen_elsewhere_for_a_token(tmp_path: Path, monkeypatch: p
     monkeypatch.delitem(sys.modules, "shop", raising=False)
 
 
-def test_a_database_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "romancy", "ui", f"sqlite:///{tmp_path}/none.db", "--port", "0"]
+def test_a_database_that_is_not_there_is_told_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answer = runner(capsys)("ui", f"sqlite:///{tmp_path}/none.db", "--port", "0")
 
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-
-    assert 5 == ended.returncode
-    assert "token" not in ended.stdout
+    assert 5 == answer.code
+    assert "token" not in answer.out
     assert not (tmp_path / "none.db").exists()

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from romancy.cli import cli
-from romancy.cli._endings import ended
-from romancy.storage.backends import create_store
+from tests.cli.in_process import migrate, runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from tests.cli.in_process import Answer
 
 COMMANDS: Final = (
     "cancel", "check", "conformance", "demo", "dev", "doctor", "find", "history", "list", "migrate", "outbox", "purge",
     "relay", "resume", "retry", "run", "serve", "show", "signal", "start", "terminate", "ui", "undelivered",
     "watch", "why", "workers",
 )  # fmt: skip
-
-
-class Answer(NamedTuple):
-    """The exit code of a command and its output."""
-
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture
@@ -38,21 +30,8 @@ def romancy(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ROMANCY_URL", raising=False)
     monkeypatch.setenv("COLUMNS", "80")
-
-    async def migrate() -> None:
-        store = create_store("sqlite:///made.db")
-        await store.open()
-        await store.close()
-
-    asyncio.run(migrate())
-
-    def run(*arguments: str) -> Answer:
-        capsys.readouterr()
-        code = ended(lambda: cli.main(list(arguments), prog_name="romancy", standalone_mode=False))
-        printed = capsys.readouterr()
-        return Answer(code, str(printed.out), str(printed.err))
-
-    return run
+    migrate("sqlite:///made.db")
+    return runner(capsys)
 
 
 @pytest.mark.parametrize(

@@ -30,5 +30,5 @@ def test_lines_of_a_reason_stay_lines_and_none_begins_like_another_reason(monkey
     assert all(len(line) <= 80 and line.startswith("  ") for line in lines.splitlines()[1:])
 
 
-def test_one_thing_is_one() -> None:
+def test_a_count_of_one_takes_the_singular() -> None:
     assert ["0 workers", "1 worker", "2 workers"] == [many(count, "worker") for count in range(3)]

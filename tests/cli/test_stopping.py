@@ -8,6 +8,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from tests.cli.in_process import migrate
+
 if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
@@ -43,6 +45,18 @@ def started(folder: Path, *arguments: str) -> Generator[subprocess.Popen[str]]:
             worker.kill()
 
 
+@contextmanager
+def at_work(folder: Path, program: str, *arguments: str) -> Generator[subprocess.Popen[str]]:
+    """A worker that has begun the only activity of the program."""
+    (folder / "busy.py").write_text(program)
+    migrate(f"sqlite:///{folder}/busy.db")
+    subprocess.run([*ROMANCY, "start", "busy", "staying"], cwd=folder, check=True)
+    with started(folder, "busy", *arguments) as worker:
+        assert worker.stdout is not None
+        assert "at work\n" == worker.stdout.readline()
+        yield worker
+
+
 def said(worker: subprocess.Popen[str], what: str) -> str:
     """Wait for the line of its output that contains this, and return it."""
     assert worker.stderr is not None
@@ -50,13 +64,7 @@ def said(worker: subprocess.Popen[str], what: str) -> str:
 
 
 def test_a_second_ctrl_c_ends_a_worker_that_drains_at_once(tmp_path: Path) -> None:
-    (tmp_path / "busy.py").write_text(BUSY)
-    subprocess.run([*ROMANCY, "migrate", "--url", "sqlite:///busy.db"], cwd=tmp_path, check=True)
-    subprocess.run([*ROMANCY, "start", "busy", "staying"], cwd=tmp_path, check=True)
-
-    with started(tmp_path, "busy", "--drain", "1h") as worker:
-        assert worker.stdout is not None
-        assert "at work\n" == worker.stdout.readline()
+    with at_work(tmp_path, BUSY, "--drain", "1h") as worker:
         worker.send_signal(signal.SIGINT)
         told = said(worker, "a second Ctrl-C")
         worker.send_signal(signal.SIGINT)
@@ -82,13 +90,8 @@ def test_a_worker_that_knows_no_workflow_says_what_to_do(tmp_path: Path) -> None
 def test_an_app_without_a_worker_gets_one(tmp_path: Path) -> None:
     """The web process opens the app with `worker=False`, and `romancy run` names the same app."""
     without = BUSY.replace("workflows=[staying]", "workflows=[staying], worker=False")
-    (tmp_path / "busy.py").write_text(without)
-    subprocess.run([*ROMANCY, "migrate", "--url", "sqlite:///busy.db"], cwd=tmp_path, check=True)
-    subprocess.run([*ROMANCY, "start", "busy", "staying"], cwd=tmp_path, check=True)
 
-    with started(tmp_path, "busy", "--drain", "0s") as worker:
-        assert worker.stdout is not None
-        assert "at work\n" == worker.stdout.readline()
+    with at_work(tmp_path, without, "--drain", "0s") as worker:
         worker.send_signal(signal.SIGTERM)
         code = worker.wait(60)
 

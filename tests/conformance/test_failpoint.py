@@ -48,7 +48,7 @@ def run(*points: str, **variables: str) -> tuple[int, list[str]]:
 
 
 @pytest.mark.parametrize("text", ["", "commit", "commit:during:1", "lunch:before:1", "commit:before:x"])
-def test_what_names_no_write_is_refused(text: str) -> None:
+def test_a_failpoint_that_names_no_write_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="names no write"):
         Failpoint(text)
 
@@ -56,9 +56,9 @@ def test_what_names_no_write_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("fail", "said"), [("commit:before:1", []), ("commit:after:1", []), ("commit:before:2", ["one"])]
 )
-def test_it_kills_at_the_chosen_commit(fail: str, said: list[str]) -> None:
+def test_a_failpoint_kills_at_its_commit(fail: str, said: list[str]) -> None:
     assert run(fail) == (-signal.SIGKILL, said)
 
 
-def test_no_environment_variable_reaches_it() -> None:
+def test_no_environment_variable_sets_a_failpoint() -> None:
     assert run(ROMANCY_FAIL="commit:before:1") == (0, ["one", "two"])

@@ -17,6 +17,7 @@ from romancy import Romancy, Status, WorkflowContext, WorkflowFailedError, workf
 from romancy.core import TimerStarted, decode_commit, encode_commit
 from romancy.storage.backends import create_store
 from romancy.storage.memory import MemoryStore
+from romancy_conformance.behaviour.waiting import status_is
 from romancy_conformance.replaying import Noted, Replayer, noting, replayed
 from tests.conformance import planted_workflows as planted
 
@@ -47,8 +48,7 @@ def played(*calls: tuple[Workflow[..., Any], tuple[Any, ...]]) -> Generator[tupl
             for each, arguments in calls:
                 handle = await app.start(each, *arguments)
                 if each is planted.planted_waits:
-                    while await handle.status() is not Status.WAITING:  # noqa: ASYNC110 - the worker brings it there
-                        await anyio.sleep(0.01)
+                    await status_is(app, handle.instance_id, Status.WAITING)
                 else:
                     try:
                         await handle.result(timeout=60)
@@ -60,7 +60,7 @@ def played(*calls: tuple[Workflow[..., Any], tuple[Any, ...]]) -> Generator[tupl
     yield noted, store, url
 
 
-def test_what_is_the_same_is_the_same(replayer: Replayer) -> None:
+def test_a_replay_without_a_difference_is_not_reported(replayer: Replayer) -> None:
     calls = [(planted.planted_same, ("a",)), (planted.planted_same, ("b",))]
     with played(*calls, (planted.planted_waits, ()), (planted.planted_fails, ())) as (noted, _, url):
         replays = replayed(url, noted, replayer, swept=True)

@@ -12,16 +12,19 @@ import msgspec
 import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_http
 from cloudevents.core.formats.json import JSONFormat
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from romancy import Romancy, WorkflowContext, workflow
 from romancy.http import asgi
 from romancy.outbox import HttpSender, OutboxEvent, Relay
+from romancy_conformance.behaviour.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from romancy.instance import Instance
 
 pytestmark = pytest.mark.anyio
 
@@ -52,6 +55,7 @@ async def sent(one: OutboxEvent, **options: Any) -> tuple[dict[str, str], bytes]
 
 
 @pytest.mark.parametrize("mode", ["structured", "binary"])
+@settings(max_examples=25)
 @given(
     key=st.none() | TEXT,
     tenant=TEXT,
@@ -96,14 +100,18 @@ async def waits(ctx: WorkflowContext, order: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("mode", ["structured", "binary"])
 async def test_another_app_is_woken_and_started_once(mode: Any) -> None:
-    async with Romancy("memory://hears", workflows=[hears, waits]) as other:
+    async with Romancy(f"memory://hears-{mode}", workflows=[hears, waits]) as other:
+
+        async def started() -> list[Instance]:
+            return (await other.list_instances(workflow_name="hears")).instances
+
         waiting = await other.start(waits, "o-1")
         client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=asgi(other)))
         sender = HttpSender("http://localhost/", mode=mode, client=client)
-        async with Romancy("memory://tells", workflows=[tells], relay=Relay(sender, source="/one")) as app:
+        async with Romancy(f"memory://tells-{mode}", workflows=[tells], relay=Relay(sender, source="/one")) as app:
             await app.run(tells, "o-1")
             assert await waiting.result(timeout=30) == {"order": "o-1"}
-            while not (begun := (await other.list_instances(workflow_name="hears")).instances):  # noqa: ASYNC110 - a relay does it
-                await asyncio.sleep(0.01)
-        assert await other.handle(begun[0].instance_id, hears).result(timeout=30) == "started by o-1"
+            await until(started)
+        (begun,) = await started()
+        assert await other.handle(begun.instance_id, hears).result(timeout=30) == "started by o-1"
         await client.aclose()

@@ -253,6 +253,14 @@ class Breaks:
         raise RuntimeError("no pickle")
 
 
+def nested(depth: int) -> list[Any]:
+    """Return lists within each other, so many levels deep."""
+    value: list[Any] = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
+
+
 def label(part: object) -> str:
     """Return an id for a parameter that is the same in every process: without addresses or the order of a set."""
     text = repr(part)

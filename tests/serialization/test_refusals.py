@@ -31,13 +31,6 @@ def refusal_of(value: object, declared: Any = Any) -> str:
     return str(caught.value).removeprefix(str(WHERE)).lstrip(": ")
 
 
-def nested(depth: int) -> list[Any]:
-    value: list[Any] = []
-    for _ in range(depth - 1):
-        value = [value]
-    return value
-
-
 class Ratio(float):
     pass
 
@@ -110,10 +103,10 @@ REFUSED: list[tuple[Any, Any, str]] = [
     (ValueError("secret"), Any, "an exception is raised, not returned"),
     (threading.Lock(), Any, "an object of type _thread.lock cannot be written as JSON"),
     (msgspec.Raw(b"nonsense"), Any, "not valid JSON"),
-    (nested(MAX_DEPTH + 1), Any, f"it is nested deeper than {MAX_DEPTH} levels"),
-    (nested(1_000), Any, f"it is nested deeper than {MAX_DEPTH} levels"),
-    (nested(100_000), Any, f"it is nested deeper than {MAX_DEPTH} levels"),
-    (["[]" * 200, nested(MAX_DEPTH)], Any, f"it is nested deeper than {MAX_DEPTH} levels"),
+    (m.nested(MAX_DEPTH + 1), Any, f"it is nested deeper than {MAX_DEPTH} levels"),
+    (m.nested(1_000), Any, f"it is nested deeper than {MAX_DEPTH} levels"),
+    (m.nested(100_000), Any, f"it is nested deeper than {MAX_DEPTH} levels"),
+    (["[]" * 200, m.nested(MAX_DEPTH)], Any, f"it is nested deeper than {MAX_DEPTH} levels"),
 ]
 
 

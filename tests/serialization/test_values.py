@@ -27,13 +27,6 @@ def round_trip(value: object, declared: Any) -> Any:
     return loads(dumps(value, WHERE, declared), declared, WHERE)
 
 
-def nested(depth: int) -> list[Any]:
-    value: list[Any] = []
-    for _ in range(depth - 1):
-        value = [value]
-    return value
-
-
 class Autumn(tzinfo):
     """A zone in which every hour occurs twice: first in summer time, then (fold=1) in winter time."""
 
@@ -278,9 +271,9 @@ def test_reads_raw_json_out_of_an_event() -> None:
 
 def test_depth_is_the_same_however_deep_the_stack_is() -> None:
     def at_depth(frames: int) -> bytes:
-        return at_depth(frames - 1) if frames else dumps(nested(MAX_DEPTH), WHERE)
+        return at_depth(frames - 1) if frames else dumps(m.nested(MAX_DEPTH), WHERE)
 
-    assert dumps(nested(MAX_DEPTH), WHERE) == at_depth(sys.getrecursionlimit() // 2)
+    assert dumps(m.nested(MAX_DEPTH), WHERE) == at_depth(sys.getrecursionlimit() // 2)
 
 
 @pytest.mark.parametrize("text", ["[" * 300, "]" * 300, "[{" * 300, '"[' * 300, "\\" * 301 + '"[' * 300])
@@ -294,7 +287,7 @@ def test_many_containers_side_by_side_are_no_depth() -> None:
     assert value == round_trip(value, Any)
 
 
-def test_writes_a_hundred_megabyte_text_and_a_million_elements() -> None:
+def test_writes_ten_megabytes_of_text_and_a_million_elements() -> None:
     assert 10_000_002 == len(dumps("x" * 10_000_000, WHERE))
     assert list(range(1_000_000)) == round_trip(list(range(1_000_000)), list[int])
 
