@@ -18,7 +18,6 @@ import pytest
 from romancy import Romancy
 from romancy.core import EventReceived
 from romancy.storage.backends import create_store
-from romancy_conformance.behaviour.crashes.test_matrix import shared_url
 from tests.http.clients import message_of
 from tests.http.process import serving
 
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tests.http.process import Server
-
-__all__ = ["shared_url"]
 
 SOAK: Final = bool(os.environ.get("ROMANCY_SOAK"))
 WAITING, COUNT, KILLS = (500, 5, 40) if SOAK else (8, 3, 2)
@@ -111,15 +108,16 @@ async def kill_some(servers: list[Server], traffic: Traffic, chosen: Random) -> 
 @pytest.mark.long
 @pytest.mark.soak
 @pytest.mark.timeout(LIMIT)
-async def test_every_accepted_event_is_in_one_log_whichever_server_is_killed(shared_url: str) -> None:
+@pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb")
+async def test_every_accepted_event_is_in_one_log_whichever_server_is_killed(storage_url: str) -> None:
     seed = f"{Random().random()}"
     chosen = Random(seed)
     each = COUNT * SENDERS
     with ExitStack() as stack:
         # Two servers with a worker, and one that takes events alone.
-        servers = [stack.enter_context(serving(shared_url)) for _ in range(2)]
-        servers.append(stack.enter_context(serving(shared_url, ROMANCY_NO_WORKER="1")))
-        async with Romancy(shared_url, workflows=[], worker=False) as app:
+        servers = [stack.enter_context(serving(storage_url)) for _ in range(2)]
+        servers.append(stack.enter_context(serving(storage_url, ROMANCY_NO_WORKER="1")))
+        async with Romancy(storage_url, workflows=[], worker=False) as app:
             collect = app.workflow("collect")
             handles = [
                 await app.start(collect.options(instance_id=f"c{key}"), event="tick", count=each, key=f"k{key}")
@@ -129,7 +127,7 @@ async def test_every_accepted_event_is_in_one_log_whichever_server_is_killed(sha
             _, killed = await asyncio.gather(traffic.run(), kill_some(servers, traffic, chosen))
             results = [await handle.result(timeout=LIMIT) for handle in handles]
             logs = [await app.history(handle.instance_id) for handle in handles]
-    store = create_store(shared_url)
+    store = create_store(storage_url)
     await store.open()
     kept = await store.router.kept()
     await store.close()
