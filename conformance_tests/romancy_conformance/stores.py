@@ -62,7 +62,10 @@ class Source:
 
 @contextmanager
 def _in_memory(folder: Path, migrated: bool) -> Generator[tuple[str, str]]:  # noqa: FBT001 - as `Source.database` has it
-    yield f"memory://{uuid4().hex}", "memory"
+    url = f"memory://{uuid4().hex}"
+    kept = create_store(url)  # the database lives as long as a store of it; a test may close one and open another
+    yield url, "memory"
+    del kept
 
 
 @contextmanager

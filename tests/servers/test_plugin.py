@@ -36,7 +36,7 @@ def test_again(storage_url, backend, time):
     seen.add(storage_url)
 
 seen = set()
-keeps_names = ("mysql", "mariadb")  # a database that is used again cannot be renamed there
+keeps_names = ("postgres", "mysql", "mariadb")  # a database that is used again keeps its name
 """
 _PYTEST = [sys.executable, "-m", "pytest", "-p", "no:hypothesispytest", "-p", "romancy_conformance.servers.plugin"]
 _NOWHERE = "postgresql://somebody:secret@127.0.0.1:1/none"

@@ -96,8 +96,8 @@ async def keep_closed(shutter: Shutter, close: Sequence[str], field: Field, ids:
         await shutter.say(close)
         ids.append(f"late-{len(ids)}")
         starting = asyncio.create_task(field.start(ids[-1:], STEPS, 0.2))
-        await asyncio.wait({starting}, timeout=over - time.monotonic())
-        if time.monotonic() >= over:
+        await asyncio.wait({starting}, timeout=max(over - time.monotonic(), 1.0))
+        if not starting.done():
             return starting
 
 
