@@ -197,6 +197,18 @@ def empty_url(storage_url: str, request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
+async def shared_url(storage_url: str) -> str:
+    """A database that several processes can use."""
+    store = create_store(storage_url)
+    await store.open()
+    shared = store.capabilities.processes
+    await store.close()
+    if not shared:
+        pytest.skip("capability: a database of this kind lives in one process")
+    return storage_url
+
+
+@pytest.fixture
 def has_server(request: pytest.FixtureRequest) -> Callable[[str], bool]:
     """Whether `server_for` can start a server of this backend."""
     given = _given(request.config)

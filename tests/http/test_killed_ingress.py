@@ -108,16 +108,15 @@ async def kill_some(servers: list[Server], traffic: Traffic, chosen: Random) -> 
 @pytest.mark.long
 @pytest.mark.soak
 @pytest.mark.timeout(LIMIT)
-@pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb")
-async def test_every_accepted_event_is_in_one_log_whichever_server_is_killed(storage_url: str) -> None:
+async def test_every_accepted_event_is_in_one_log_whichever_server_is_killed(shared_url: str) -> None:
     seed = f"{Random().random()}"
     chosen = Random(seed)
     each = COUNT * SENDERS
     with ExitStack() as stack:
         # Two servers with a worker, and one that takes events alone.
-        servers = [stack.enter_context(serving(storage_url)) for _ in range(2)]
-        servers.append(stack.enter_context(serving(storage_url, ROMANCY_NO_WORKER="1")))
-        async with Romancy(storage_url, workflows=[], worker=False) as app:
+        servers = [stack.enter_context(serving(shared_url)) for _ in range(2)]
+        servers.append(stack.enter_context(serving(shared_url, ROMANCY_NO_WORKER="1")))
+        async with Romancy(shared_url, workflows=[], worker=False) as app:
             collect = app.workflow("collect")
             handles = [
                 await app.start(collect.options(instance_id=f"c{key}"), event="tick", count=each, key=f"k{key}")
@@ -127,7 +126,7 @@ async def test_every_accepted_event_is_in_one_log_whichever_server_is_killed(sto
             _, killed = await asyncio.gather(traffic.run(), kill_some(servers, traffic, chosen))
             results = [await handle.result(timeout=LIMIT) for handle in handles]
             logs = [await app.history(handle.instance_id) for handle in handles]
-    store = create_store(storage_url)
+    store = create_store(shared_url)
     await store.open()
     kept = await store.router.kept()
     await store.close()

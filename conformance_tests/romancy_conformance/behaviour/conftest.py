@@ -64,15 +64,3 @@ async def store(storage_url: str, app: Romancy) -> AsyncIterator[Store]:
     await store.open()
     yield store
     await store.close()
-
-
-@pytest.fixture
-async def shared_url(storage_url: str) -> str:
-    """A database that several processes can use."""
-    store = create_store(storage_url)
-    await store.open()
-    shared = store.capabilities.processes
-    await store.close()
-    if not shared:
-        pytest.skip("capability: a database of this kind lives in one process")
-    return storage_url

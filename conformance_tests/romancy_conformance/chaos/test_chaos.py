@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from romancy.storage.backends import create_store
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -33,17 +31,11 @@ def anyio_backend() -> str:
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
-async def test_a_round(storage_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    store = create_store(storage_url)
-    await store.open()
-    shared = store.capabilities.processes
-    await store.close()
-    if not shared:
-        pytest.skip("capability: a database of this kind lives in one process")
+async def test_a_round(shared_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     size = ("--programs", "200", "--seconds", "120") if SOAK else ("--programs", "12", "--seconds", "4", "--kills", "4")
     options = ("--seed", "little", "--rounds", "1", "--workers", "2", "--lease", "10", "--patience", "300", *size)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "romancy_conformance.chaos", "--url", storage_url, "--keep", str(tmp_path / "kept")),
+        *(sys.executable, "-m", "romancy_conformance.chaos", "--url", shared_url, "--keep", str(tmp_path / "kept")),
         *("--without", LEFT_OUT, "--with", "retry", *options),
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         stdout=asyncio.subprocess.PIPE,

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from romancy.storage.backends import create_store
 from romancy_conformance.contract.fire.process import Program
 
 if TYPE_CHECKING:
@@ -33,20 +32,16 @@ def scale() -> int:
 
 
 @pytest.fixture
-async def shared_url(storage_url: str) -> str:
-    """The URL of a fresh database that several processes can use."""
-    await _check_processes(storage_url)
-    return storage_url
-
-
-@pytest.fixture
 async def ground(
-    backend: str, empty_url: str, has_server: Callable[[str], bool], server_for: Callable[[str], Server]
+    backend: str,
+    empty_url: str,
+    shared_url: str,
+    has_server: Callable[[str], bool],
+    server_for: Callable[[str], Server],
 ) -> Ground:
-    """A fresh database, on a private server of this test where the suite can start one."""
-    await _check_processes(empty_url)
+    """A database without tables (`empty_url`), on a private server of this test where the suite can start one."""
     if not has_server(backend):
-        return Ground(empty_url, None)
+        return Ground(shared_url, None)
     server = server_for(backend)
     return Ground(server.fresh_database(), server)
 
@@ -62,12 +57,3 @@ def launch(tmp_path: Path) -> Iterator[Callable[..., Program]]:
             return program
 
         yield starter
-
-
-async def _check_processes(url: str) -> None:
-    store = create_store(url)
-    await store.open()
-    shared = store.capabilities.processes
-    await store.close()
-    if not shared:
-        pytest.skip("capability: a database of this kind lives in one process")
