@@ -177,10 +177,7 @@ class WorkflowChannel(Generic[T]):
         subscribers in the other one of the first two modes.
         """
         check_mode(mode)
-        answer = self._commands.join_channel(self.name, mode)
-        if answer is not None:
-            answer.add_done_callback(_noticed)
-            await asyncio.shield(answer)
+        await _joined(self._commands.join_channel(self.name, mode))
 
     async def unsubscribe(self) -> None:
         """End the subscription, if there is one. Broadcast messages that were not received are dropped."""
@@ -197,6 +194,8 @@ class WorkflowChannel(Generic[T]):
         another task of the workflow ends the subscription meanwhile.
         """
         limit = None if timeout is None else seconds(timeout, "the timeout")
+        if not direct:
+            await _joined(self._commands.rejoining_of(self.name))
         mode = "direct" if direct else self._commands.mode_of_channel(self.name)
         if mode is None:
             raise UsageError(
@@ -245,6 +244,13 @@ class WorkflowChannel(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<channel {self.name} of {self._commands.instance_id}>"
+
+
+async def _joined(answer: asyncio.Future[Any] | None) -> None:
+    """Wait for the database's answer to a subscription."""
+    if answer is not None:
+        answer.add_done_callback(_noticed)
+        await asyncio.shield(answer)
 
 
 def _noticed(answer: asyncio.Future[Any]) -> None:

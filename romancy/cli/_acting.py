@@ -57,7 +57,7 @@ async def terminate(reason: str, **options: Any) -> None:
 )
 @running
 async def retry(unsure: Literal["done", "undone"] | None, **options: Any) -> None:
-    """Let a failed workflow continue from its failure."""
+    """Run a failed workflow again. Completed work that was not undone is kept."""
     await act_on(Action("retry", (Status.FAILED,), lambda desk, one, _: desk.retry(one, unsure=unsure)), **options)
 
 

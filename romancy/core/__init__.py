@@ -42,6 +42,9 @@ from romancy.core._channel_events import (
     ChannelSent,
     Mode,
 )
+from romancy.core._channels import (
+    kept_id,
+)
 from romancy.core._commands import (
     Commands,
     current_commands,
@@ -253,6 +256,7 @@ __all__ = [
     "driving",
     "encode_commit",
     "idempotency_key",
+    "kept_id",
     "mode_conflict",
     "not_in_a_workflow",
     "own_classes",

@@ -10,6 +10,7 @@ from romancy.core import _channel_events as ch
 from romancy.core import _events as ev
 from romancy.core._answers import JoinAnswer
 from romancy.core._asking import Asking
+from romancy.core._channels import kept_id
 from romancy.core._ids import derive
 from romancy.core._loop import FAR_FUTURE
 from romancy.core._memory import what_went_out
@@ -35,7 +36,20 @@ class ChannelCommands(Asking):
 
     def joining_of(self, channel: str) -> JoinAnswer | None:
         """The pending subscription to the channel: asked for, and neither granted nor refused."""
-        return next((answer for answer in self.joining.values() if answer.asked.channel == channel), None)
+        asked = (answer for answer in self.joining.values() if answer.asked.channel == channel)
+        return next(asked, None) or self.rejoining_of(channel)
+
+    def rejoining_of(self, channel: str) -> JoinAnswer | None:
+        """The pending subscription that a retry has from the beginning of the failed run."""
+        asked = self.state.joining.get(kept_id(channel))
+        return None if asked is None else self.joining.get(asked.id) or self._joining_answer(asked)
+
+    def _joining_answer(self, asked: ch.ChannelAsked) -> JoinAnswer:
+        if self.joining is NO_DICT:
+            self.joining = {}
+        answer = self.joining[asked.id] = JoinAnswer(loop=self.loop)
+        answer.commands, answer.id, answer.asked = self, asked.id, asked
+        return answer
 
     def join_channel(self, channel: str, mode: ch.Mode) -> JoinAnswer | None:
         """Subscribe to a channel. None: already subscribed. Raises ChannelModeConflictError for another mode."""
@@ -47,13 +61,7 @@ class ChannelCommands(Asking):
         if existing is not None:
             return under_way
         asked = self.ask(ch.ChannelAsked(self._ids.number("channel", channel), channel, mode))
-        if asked.id not in self.state.joining:
-            return None
-        if self.joining is NO_DICT:
-            self.joining = {}
-        answer = self.joining[asked.id] = JoinAnswer(loop=self.loop)
-        answer.commands, answer.id, answer.asked = self, asked.id, asked
-        return answer
+        return self._joining_answer(asked) if asked.id in self.state.joining else None
 
     def leave_channel(self, channel: str) -> None:
         """Give the subscription up, if there is one. Waits for its messages end with UsageError."""
@@ -94,14 +102,14 @@ class ChannelCommands(Asking):
 
     def joined(self, event: ch.ChannelJoined) -> None:
         """Hand the input to the code that awaits the subscription."""
-        answer = self.joining.pop(event.id)
-        if not answer.done():
+        answer = self.joining.pop(event.id, None)
+        if answer is not None and not answer.done():
             answer.set_result(None)
 
     def refused(self, event: ch.ChannelRefused) -> None:
         """Hand the input to the code that awaits the subscription."""
-        answer = self.joining.pop(event.id)
-        if not answer.done():
+        answer = self.joining.pop(event.id, None)
+        if answer is not None and not answer.done():
             answer.set_exception(mode_conflict(answer.asked.channel, event.existing, answer.asked.mode))
 
 

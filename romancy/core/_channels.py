@@ -14,7 +14,19 @@ if TYPE_CHECKING:
     from romancy.core import _events as ev
     from romancy.core._fold import State
 
-__all__ = ["CHANNEL_RULES"]
+__all__ = ["CHANNEL_RULES", "kept_id", "subscribe_again"]
+
+
+def kept_id(channel: str) -> str:
+    """The id with which a retry asks for a subscription that the failed run had when it began."""
+    return f"{channel}:0"
+
+
+def subscribe_again(state: State, retried: ev.WorkflowRetried) -> None:
+    """Ask for the subscriptions that the failed run had when it began: its end has dropped them."""
+    state.channels = NO_DICT
+    for channel, mode in retried.channels.items():
+        _asked(state, ch.ChannelAsked(kept_id(channel), channel, mode))
 
 
 def _heard(state: State, event: ev.Input) -> None:

@@ -120,6 +120,7 @@ class WorkflowRetried(WorkflowStarted, Input, frozen=True, tag=True, omit_defaul
 
     `seed` is the nonce of the first of them, from which all of them draw random values. `unsure` says what became of
     activities whose compensation failed for good. The children in `gone` no longer exist and are started again.
+    `subscriptions` and `channels` are those with which the failed run began. The retry asks for the channels again.
     """
 
     seed: str = ""

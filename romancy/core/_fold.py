@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from romancy.core import _channel_events as ch
 from romancy.core import _events as ev
-from romancy.core._channels import CHANNEL_RULES
+from romancy.core._channels import CHANNEL_RULES, subscribe_again
 from romancy.core._effects import Outcome
 from romancy.core._in_flight import AWAITED, LATEST, Attempted, Child, Compensable
 from romancy.core._recall import Recall, find_activity, find_child, find_event, find_message, find_sent, find_timer
@@ -266,6 +266,8 @@ def _retried(state: State, event: ev.WorkflowRetried) -> None:
     if state.recall is None or state.recall.started is None:
         raise HistoryCorruptError("the log holds WorkflowRetried, and not the run that was retried")
     _started(state, event)
+    if event.channels:
+        subscribe_again(state, event)
     state.memory = state.recall.begin(event)
     state.recall = None
     for item in state.memory.items:

@@ -78,6 +78,8 @@ class Recall:
             runtime=last.runtime,
             budget=last.budget,
             rules=last.rules,
+            subscriptions=last.subscriptions,
+            channels=last.channels,
             seed=last.seed if isinstance(last, ev.WorkflowRetried) else last.nonce,
             unsure=unsure,
             gone=gone,

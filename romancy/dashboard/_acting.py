@@ -123,7 +123,7 @@ ACTIONS: Final = {
         ),
         Action("resume", "Lets the stuck workflow be tried again.", frozenset({Status.STUCK}), _resume, settled=True),
         Action(
-            "retry", "Lets the workflow continue from its failure. Completed work stays; failed work is tried again.",
+            "retry", "Runs the workflow again. Completed work that was not undone is kept; failed work is tried again.",
             frozenset({Status.FAILED}), _retry, ("unsure",), settled=True, check=_check_retry,
         ),
         Action(

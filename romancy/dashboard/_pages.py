@@ -28,7 +28,7 @@ _DONE: Final = {
     "signal": "The event was sent.",
     "cancel": "The instance was asked to stop.",
     "terminate": "The instance was ended.",
-    "retry": "The instance continues from its failure.",
+    "retry": "The instance runs again; completed work that was not undone is kept.",
     "resume": "The instance is tried again.",
     "purge": "The instance was removed.",
 }

@@ -43,6 +43,7 @@ __all__ = [
     "interest_id_of",
     "interests_of",
     "nothing_more",
+    "of_types",
     "routed_by",
 ]
 
@@ -288,6 +289,11 @@ def routed_by(item: Append) -> Sequence[str]:
         return ()
     places = [place.address for posting in item.postings for place in posting.places]
     return [*places, *(one.address for one in item.interests if one.kind is InterestKind.TAKE)]
+
+
+def of_types(names: Iterable[str]) -> tuple[Interest, ...]:
+    """The interests of subscriptions to types of events."""
+    return tuple(map(_of_type, names))
 
 
 def _of_type(name: str) -> Interest:

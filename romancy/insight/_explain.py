@@ -39,7 +39,7 @@ def _ended(row: InstanceRow) -> Iterator[str]:
     error = f": {row.error}" if row.error else ""
     yield f"It has ended ({row.status}){error}."
     if row.status is Status.FAILED:
-        yield f"`romancy retry {row.instance_id}` lets it continue from its failure."
+        yield f"`romancy retry {row.instance_id}` runs it again; completed work that was not undone is kept."
 
 
 def _stuck(row: InstanceRow, timeline: Timeline) -> Iterator[str]:

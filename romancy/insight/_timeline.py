@@ -241,6 +241,12 @@ def _channel_refused(timeline: Timeline, event: ev.ChannelRefused) -> None:
     timeline.end("subscription", event.id, f"refused, the channel has {event.existing} subscribers")
 
 
+def _retried(timeline: Timeline, event: ev.WorkflowRetried) -> None:
+    timeline.run_begins(event)
+    for channel, mode in event.channels.items():
+        _channel_asked(timeline, ev.ChannelAsked(ev.kept_id(channel), channel, mode))
+
+
 def _owner_changed(timeline: Timeline, event: ev.OwnerChanged) -> None:
     timeline.misfit = event.misfit
     if event.owner:
@@ -251,7 +257,7 @@ def _owner_changed(timeline: Timeline, event: ev.OwnerChanged) -> None:
 
 _RULES: Final[Mapping[type[ev.LogEvent], Callable[[Timeline, Any], None]]] = {
     ev.WorkflowStarted: Timeline.run_begins,
-    ev.WorkflowRetried: Timeline.run_begins,
+    ev.WorkflowRetried: _retried,
     ev.OwnerChanged: _owner_changed,
     ev.WorkflowResumed: lambda timeline, _: timeline.note("resumed"),
     ev.ActivityScheduled: lambda timeline, event: timeline.begin("activity", event.id, event.name),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -25,6 +25,7 @@ from romancy import (
 )
 from romancy.core import ChannelAsked, ChannelReceived, EventReceived
 from romancy.engine.channels import Joining
+from romancy.insight import Step, Timeline
 from romancy.storage.routing import address_of_channel
 from romancy_conformance.behaviour.waiting import status_is, until
 
@@ -354,6 +355,52 @@ async def test_a_retry_keeps_the_message_that_its_run_had_taken(app: Romancy) ->
     await app.channel(Orders).publish(2)
     await app.retry(handle.instance_id)
     assert await handle.result(timeout=30) == [1, 2], "the one that it had received is its own for ever"
+
+
+@workflow
+async def hears_in_its_next_run(ctx: WorkflowContext, mode: Literal["broadcast", "competing"]) -> list[int]:
+    orders = ctx.channel(Orders)
+    if ctx.run == 1:
+        await orders.subscribe(mode)
+        hears_in_its_next_run.recur(mode)
+    got = [(await orders.receive()).data]
+    await may_fail()
+    return [*got, (await orders.receive()).data]
+
+
+@pytest.mark.parametrize("mode", ["broadcast", "competing"])
+async def test_a_retry_has_the_subscription_of_an_earlier_run(
+    app: Romancy, mode: Literal["broadcast", "competing"]
+) -> None:
+    failing.append("out of luck")
+    handle = await app.start(hears_in_its_next_run, mode)
+    await joined(app, 1)
+    await app.channel(Orders).publish(1)
+    with pytest.raises(WorkflowFailedError):
+        await handle.result(timeout=30)
+    await app.retry(handle.instance_id)
+    await joined(app, 1)
+    await app.channel(Orders).publish(2)
+    assert await handle.result(timeout=30) == [1, 2]
+    await joined(app, 0)
+    steps = [one for one in Timeline.of(await app.history(handle.instance_id)).entries if isinstance(one, Step)]
+    assert ["joined"] * 2 == [step.outcome for step in steps if step.kind == "subscription"], "first run and retry"
+
+
+async def test_a_retry_is_refused_the_subscription_of_an_earlier_run(app: Romancy) -> None:
+    failing.append("out of luck")
+    handle = await app.start(hears_in_its_next_run, "broadcast")
+    await joined(app, 1)
+    await app.channel(Orders).publish(1)
+    with pytest.raises(WorkflowFailedError):
+        await handle.result(timeout=30)
+    other = await app.start(takes, 1)
+    await joined(app, 1)
+    await app.retry(handle.instance_id)
+    with pytest.raises(WorkflowFailedError, match="competing subscribers"):
+        await handle.result(timeout=30)
+    await app.channel(Orders).publish(2)
+    assert await other.result(timeout=30) == [2]
 
 
 @workflow

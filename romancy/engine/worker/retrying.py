@@ -21,6 +21,7 @@ from romancy.core import (
     encode_commit,
 )
 from romancy.engine.first_drive import start_of_child
+from romancy.engine.interests import of_types
 from romancy.engine.messages import NO_RESULT, CancelMessage, ChildEnded, encode_message
 from romancy.engine.slot import GONE
 from romancy.engine.worker.replay import rows
@@ -82,6 +83,7 @@ async def opening_of_retry(
         body=encode_commit([retried]),
         after=last.writer,
         change=Change(status=Status.RUNNING, seen=row.signals, release=True, wake_at=1, reopens=True, forgive=True),
+        interests=of_types(retried.subscriptions),
     )
 
 

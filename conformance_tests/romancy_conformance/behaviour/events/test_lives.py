@@ -20,7 +20,7 @@ from romancy import (
     activity_context,
     workflow,
 )
-from romancy.core import EventPutAside, EventReceived, EventsSubscribed, MessageSent
+from romancy.core import EventPutAside, EventReceived, EventsSubscribed, MessageSent, WorkflowStarted
 from romancy.insight import Note, Timeline
 from romancy.query import gte
 from romancy.storage.routing import address_of_key, address_of_type
@@ -130,6 +130,17 @@ async def listens_on(ctx: WorkflowContext, seen: list[int]) -> list[int]:
         return seen
     await pass_through("on")
     return listens_on.recur(seen)
+
+
+@workflow
+async def listens_in_its_next_run(ctx: WorkflowContext) -> list[int]:
+    if ctx.run == 1:
+        await ctx.subscribe(Paid)
+        listens_in_its_next_run.recur()
+    first = (await ctx.wait_event(Paid)).data
+    await pass_through("on")
+    await ctx.wait_event("begin")
+    return [first, (await ctx.wait_event(Paid)).data]
 
 
 @workflow
@@ -266,6 +277,26 @@ async def test_a_subscription_outlives_recur(app: Romancy) -> None:
     assert await handle.result(timeout=20) == [1, 2, 3]
     history = await app.history(handle.instance_id)
     assert sum(isinstance(event, EventsSubscribed) for event in history) == 1
+
+
+async def test_a_retry_listens_as_the_failed_run_did_from_its_beginning(app: Romancy) -> None:
+    handle = await app.start(listens_in_its_next_run)
+    await until(lambda: _in_run(app, handle.instance_id, 2))
+    await app.send(Paid, 1)
+    with pytest.raises(WorkflowFailedError):
+        await handle.result(timeout=20)
+    may_pass.append("on")
+    await app.retry(handle.instance_id)
+    await until(lambda: _in_run(app, handle.instance_id, 3))
+    await waiting(app, handle.instance_id)
+    await app.send(Paid, 2)
+    await app.signal(handle.instance_id, "begin")
+
+    assert await handle.result(timeout=20) == [1, 2]
+
+
+async def _in_run(app: Romancy, instance_id: str, run: int) -> bool:
+    return any(isinstance(event, WorkflowStarted) and event.run == run for event in await app.history(instance_id))
 
 
 async def test_workflows_and_activities_send_with_their_commit(app: Romancy) -> None:
