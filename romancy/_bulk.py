@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from romancy.errors import UsageError
+from romancy.errors import InstanceNotFoundError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from romancy.instance import Instance
 
-__all__ = ["each", "if_still"]
+__all__ = ["each", "if_still", "if_there"]
 
 _AT_ONCE: Final = 20
 
@@ -24,6 +24,14 @@ async def if_still(act: Awaitable[None]) -> bool:
     except UsageError:
         return False  # another caller was faster
     return True
+
+
+async def if_there(act: Awaitable[bool]) -> bool:
+    """Act on an instance. False if it has ended, or was removed since the search found it."""
+    try:
+        return await act
+    except InstanceNotFoundError:
+        return False
 
 
 async def each(found: AsyncIterator[Instance], act: Callable[[str], Awaitable[bool]], *, dry_run: bool) -> list[str]:

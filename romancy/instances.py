@@ -9,7 +9,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
-from romancy._bulk import each, if_still
+from romancy._bulk import each, if_still, if_there
 from romancy._condition import Condition
 from romancy._looking_into import instance_with_waits
 from romancy._reasons import reasons_of
@@ -313,7 +313,7 @@ class Instances(Senders, Condition):
         """Ask every matching open instance to stop, and return the ids of those that were asked."""
         check_text(reason, "reason")
         found = self.iter_instances(where, workflow_name=workflow_name, status=status)
-        return await each(found, lambda instance_id: self.cancel(instance_id, reason=reason), dry_run=dry_run)
+        return await each(found, lambda one: if_there(self.cancel(one, reason=reason)), dry_run=dry_run)
 
     async def terminate_many(
         self,
@@ -328,7 +328,7 @@ class Instances(Senders, Condition):
         """End every matching open instance by force, and return the ids of those that were ended."""
         check_text(reason, "reason")
         found = self.iter_instances(where, workflow_name=workflow_name, status=status)
-        return await each(found, lambda instance_id: self.terminate(instance_id, reason=reason), dry_run=dry_run)
+        return await each(found, lambda one: if_there(self.terminate(one, reason=reason)), dry_run=dry_run)
 
     async def retry_many(
         self,

@@ -1,8 +1,11 @@
-"""`purge_many` removes the instances that it found, except those that have changed in between."""
+"""`purge_many` removes the instances that it found, except those that have changed in between.
+
+Other actions on many instances pass over those that were removed in between.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -10,8 +13,9 @@ from romancy import RetryPolicy, Romancy, Status, WorkflowContext, WorkflowFaile
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from romancy import Instance
     from romancy.storage.protocol import Store
     from romancy.storage.records import PruneRequest
     from romancy_conformance.behaviour.opening import Open
@@ -66,3 +70,28 @@ async def test_what_was_retried_meanwhile_is_left_alone(open_app: Open, monkeypa
     assert await purging.purge_many(status=Status.FAILED) == ["two"]
     assert [one.instance_id async for one in app.iter_instances()] == ["one"]
     assert await purging.purge_many(status=Status.FAILED) == ["one"]
+
+
+@workflow
+async def found_waiting(ctx: WorkflowContext) -> None:
+    await ctx.wait_event("never")
+
+
+@pytest.mark.parametrize("action", ["cancel_many", "terminate_many"])
+async def test_what_was_removed_meanwhile_is_passed_over(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    app = await open_app(worker=False, workflows=[found_waiting])
+    await app.start_many([found_waiting.options(instance_id=instance_id).bind() for instance_id in ("one", "two")])
+    search = app.iter_instances
+
+    async def and_then_remove(*where: Any, **options: Any) -> AsyncIterator[Instance]:
+        found = [instance async for instance in search(*where, **options)]
+        await app.terminate("one")
+        await app.purge("one")
+        for instance in found:
+            yield instance
+
+    monkeypatch.setattr(app, "iter_instances", and_then_remove)
+
+    assert await getattr(app, action)() == ["two"]
