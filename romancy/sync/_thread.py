@@ -10,8 +10,8 @@ import atexit
 import importlib
 import os
 import threading
-from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from romancy.errors import UsageError
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["Errands", "LoopThread", "refuse_loop"]
 
 T = TypeVar("T")
+
+_AWAKE_EVERY: Final = 0.5
+"""Python notices a signal that comes just before a thread begins to wait only when that wait ends."""
 
 
 def refuse_loop(what: str) -> None:
@@ -61,8 +64,24 @@ class Errands:
     def run_until(self, done: Future[Any]) -> None:
         """Carry out what comes, until the call is done."""
         done.add_done_callback(lambda _: self._queue.put(None))
-        while (errand := self._queue.get()) is not None:
+        while (errand := self._next()) is not None:
             errand()
+
+    def _next(self) -> Callable[[], None] | None:
+        while True:
+            try:
+                return self._queue.get(timeout=_AWAKE_EVERY)
+            except Empty:
+                continue
+
+
+def _result_of(future: Future[T]) -> T:
+    while not future.done():
+        try:
+            return future.result(_AWAKE_EVERY)
+        except TimeoutError:
+            continue  # of this wait, or of the work itself, which is then done
+    return future.result()
 
 
 def _fail(answer: asyncio.Future[Any], error: Exception) -> None:
@@ -97,7 +116,7 @@ class LoopThread:
         try:
             if errands is not None:
                 errands.run_until(future)
-            return future.result()
+            return _result_of(future)
         except BaseException:
             future.cancel()
             raise

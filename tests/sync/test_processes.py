@@ -128,6 +128,25 @@ with app:
     assert (out, err, process.returncode) == ("interrupted 7\n", "", 0)
 
 
+def test_ctrl_c_that_another_thread_of_the_process_receives_ends_the_wait(tmp_path: Path) -> None:
+    """Python then does not wake the main thread. The same happens if the signal comes just before the wait begins."""
+    text = """
+import signal, threading
+with app:
+    handle = app.start(waits)
+    try:
+        receives = threading.Timer(0.2, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT))
+        receives.start()
+        handle.result()
+    except KeyboardInterrupt:
+        handle.signal(PAID, 7)
+        print("interrupted", handle.result(60), flush=True)
+"""
+    with program(tmp_path, text) as process:
+        out, err = process.communicate(timeout=30)
+    assert (out, err, process.returncode) == ("interrupted 7\n", "", 0)
+
+
 CHILD = """
 app = SyncRomancy(sys.argv[1], workflows=[greet, waits])
 app.open()
