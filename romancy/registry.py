@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from inspect import unwrap
 from itertools import chain
 from types import CodeType, FunctionType, ModuleType
@@ -103,15 +104,14 @@ def _errors_of(definitions: Iterable[Any]) -> frozenset[str]:
     functions = [unwrap(definition.fn) for definition in definitions]
     modules = {id(fn.__globals__): fn.__globals__ for fn in functions}
     things = chain(*(list(module.values()) for module in modules.values()), reached_from(functions))
-    return frozenset(exception_name(thing) for thing in things if _is_own_error(thing))
+    # The real class decides: the `__class__` of a user's object may be false, or raise.
+    classes = {id(thing): thing for thing in things if issubclass(type(thing), type)}
+    return frozenset(exception_name(each) for each in classes.values() if _is_own_error(each))
 
 
-def _is_own_error(thing: Any) -> bool:
-    """Whether a workflow can catch the class as itself: it is not built in, not of this library, and ends no call.
-
-    The function looks at the real class only: the `__class__` of a user's object may be false, or raise.
-    """
-    if not issubclass(type(thing), type) or not issubclass(thing, Exception):
+def _is_own_error(thing: type) -> bool:
+    """Whether a workflow can catch the class as itself: it is not built in, not of this library, and ends no call."""
+    if not issubclass(thing, Exception):
         return False
     own = str(thing.__module__).partition(".")[0] not in ("builtins", "romancy")
     return own and not issubclass(thing, (NonDeterminismError, StopIteration, StopAsyncIteration))
@@ -135,12 +135,7 @@ def _is_activity(thing: Any) -> bool:
 
 def _named_by(fn: Any) -> list[Any]:
     """The objects that the names in a function's code refer to outside of it, also in modules."""
-    names: set[str] = set()
-    codes: list[CodeType] = [fn.__code__]
-    while codes:
-        code = codes.pop()
-        names.update(code.co_names)
-        codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    names = _names_in(fn.__code__)
     things = [fn.__globals__[name] for name in names if name in fn.__globals__]
     for module in [thing for thing in things if issubclass(type(thing), ModuleType)]:
         things += [vars(module)[name] for name in names if name in vars(module)]
@@ -148,6 +143,13 @@ def _named_by(fn: Any) -> list[Any]:
         with suppress(ValueError):  # not assigned yet
             things.append(cell.cell_contents)
     return things
+
+
+@lru_cache(maxsize=1000)
+def _names_in(code: CodeType) -> frozenset[str]:
+    """The global names and the attributes in a function's code and in the functions inside of it."""
+    inner = (_names_in(constant) for constant in code.co_consts if isinstance(constant, CodeType))
+    return frozenset(code.co_names).union(*inner)
 
 
 def _place(definition: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -13,6 +14,8 @@ from romancy.registry import Registry
 from romancy.status import TERMINAL_STATUSES, Status
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from romancy.core import LogEvent
     from romancy.workflow import Workflow
 
@@ -42,22 +45,29 @@ class Answer(Struct):
 
 def source_of(definition: Workflow[..., Any]) -> str:
     """Return the source of a workflow's function. Its version depends on more: also on all names that it uses."""
+    return _source(definition.fn)
+
+
+@lru_cache(maxsize=500)
+def _source(function: Callable[..., Any]) -> str:
+    """Read the source once for all histories of a workflow: to find its end takes longer than most replays."""
     try:
-        return inspect.getsource(definition.fn)
+        return inspect.getsource(function)
     except OSError:
         return ""
+
+
+@lru_cache(maxsize=500)
+def _activities_of(definition: Workflow[..., Any]) -> Mapping[str, Any]:
+    """Return the activities that the workflow knows, found once for all its histories."""
+    return Registry.collect([definition]).activities_of(definition.name)
 
 
 def again(definition: Workflow[..., Any], job: Job) -> Answer:
     """Replay the history with this code."""
     commits = [decode_commit(body.encode()) for body in job.commits]
     try:
-        done = replay(
-            definition,
-            commits,
-            instance_id=job.instance_id,
-            known=Registry.collect([definition]).activities_of(definition.name),
-        )
+        done = replay(definition, commits, instance_id=job.instance_id, known=_activities_of(definition))
     except NonDeterminismError as error:
         # An instance that was parked because the code did not fit need not fit now.
         return Answer() if job.status is Status.STUCK else Answer(str(error))
