@@ -331,8 +331,8 @@ class Driver:
     def settle(self, prepared: PendingAppend, outcome: Outcome) -> None:
         """Act on the outcome of an append: carry out the effects, or drop the run."""
         live = prepared.live
-        if live.moved is not None:
-            live.moved()
+        if live.moves is not None:
+            live.moves.set()
         if outcome is Outcome.ACCEPTED:
             live.written(prepared.item)
             if type(prepared.item) is Append and prepared.item.consumed:

@@ -6,6 +6,7 @@ state does not allow.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from romancy._logs import about, get_logger
@@ -68,7 +69,7 @@ class Live:
         "interests",
         "lazy",
         "life",
-        "moved",
+        "moves",
         "parent",
         "passed_over",
         "returning",
@@ -113,8 +114,8 @@ class Live:
         """Whether the inbox holds a message not kept here: it could not be read, or the run had no use for it."""
         self.taking = _NOBODY
         """Ids of the deliveries that the append in flight was made from."""
-        self.moved: Callable[[], None] | None = None
-        """Called when the next append is in the log, or when the instance is released."""
+        self.moves: asyncio.Event | None = None
+        """Set when an append is settled, or when the instance is let go; None if nobody watches."""
         self.holder: Port | None = None
         """The attempt whose session holds the append slot, where sessions take the slot (`append_slots.py`)."""
         self.wanting: dict[Port, Future[None]] = NO_DICT
@@ -224,15 +225,15 @@ class Live:
             self.held = None
         self.slot = GONE
         self.inbox.clear()
-        if self.moved is not None:
-            self.moved()
+        if self.moves is not None:
+            self.moves.set()
 
     def _refuse(self, what: str) -> NoReturn:
         raise InternalError(f"instance {self.instance_id} cannot {what}: its slot is {self.slot.value}")
 
-    def call_when_moved(self, moved: Callable[[], None] | None) -> None:
-        """Call this back when an append is settled, or when the instance is let go."""
-        self.moved = moved
+    def watch_moves(self) -> None:
+        """Make the event `moves`, which is set when the next append is settled or the instance is let go."""
+        self.moves = asyncio.Event()
 
     # ── sessions that take the slot (`append_slots.py`) ─────────────────────────────────────────────────────────
 

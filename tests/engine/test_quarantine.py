@@ -198,7 +198,7 @@ class World:
         self.taken_up.set()
         if self.settles_at_once:
             self._suspect.take_slot()
-            asyncio.get_running_loop().call_soon(lambda: self._suspect.moved and self._suspect.moved())
+            asyncio.get_running_loop().call_soon(self._settle, self._suspect)
 
     def clear(self, live: Any) -> None:
         self.done.append("cleared")
@@ -206,8 +206,12 @@ class World:
 
     def _is_cleared(self, live: Any) -> None:
         self.done.append("written")
-        if live.moved is not None:
-            live.moved()
+        self._settle(live)
+
+    @staticmethod
+    def _settle(live: Any) -> None:
+        if live.moves is not None:
+            live.moves.set()
 
     def look(self) -> None:
         self.finished.set()

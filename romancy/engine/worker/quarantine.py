@@ -145,7 +145,6 @@ class Quarantine:
         self._suspects: dict[str, tuple[Claimed, Mailbox | None, Evidence]] = {}
         self._wanted = asyncio.Event()
         self._trying = False
-        self._moved = asyncio.Event()
 
     @property
     def busy(self) -> bool:
@@ -240,8 +239,8 @@ class Quarantine:
         live: Live | None = None
         try:
             live = await asyncio.shield(begun)
-            if live is not None:
-                await self._until_moved(live)
+            if live is not None and live.moves is not None:
+                await self._until_moved(live, live.moves)
         except asyncio.CancelledError:
             await asyncio.wait([begun], timeout=_GOODBYE)  # the database may be away
             if not begun.done():
@@ -282,13 +281,11 @@ class Quarantine:
         live = self._driver.live.get(claimed.instance_id)
         if live is None or live.head != marked.head:
             return None
-        self._moved = asyncio.Event()  # set first: the next commit may follow at once
-        live.call_when_moved(self._moved.set)
+        live.watch_moves()  # now: the next commit may follow at once
         return live
 
-    async def _until_moved(self, live: Live) -> None:
+    async def _until_moved(self, live: Live, moved: asyncio.Event) -> None:
         """Let the instance run until its log grows: by its own progress, or after it has survived for long enough."""
-        moved = self._moved
         self._driver.attempts.hold(only=live)
         try:
             # A replayed instance that only waits runs no code that could end a process.
@@ -307,4 +304,3 @@ class Quarantine:
                 await moved.wait()
         except TimeoutError:
             pass
-        live.call_when_moved(None)

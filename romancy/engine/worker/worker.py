@@ -158,7 +158,7 @@ class Worker:
             patience, lease = self._settings.warn_when_blocked, self._settings.lease / 1_000_000
             self._watchdog = watching(patience, self._another, self.beating, lease)
             self._next_claim.look()
-            logger.info("worker %s is at work; it knows %d workflows", self._settings.worker_id, len(self._codes))
+            logger.info("worker %s is at work; workflows: %d", self._settings.worker_id, len(self._codes))
 
     async def drain(self, grace: float) -> None:
         """Claim and begin nothing more, let attempts end within `grace` seconds, and release every instance."""
