@@ -1,8 +1,8 @@
 """What each operation of a program does, with the same code as a workflow on a worker and without durability.
 
-This module has effects and input from outside; `concurrent` has asyncio's means, `scoped` anyio's. It knows only a
-`World`, not where it runs. A result is plain JSON and does not tell which of two things came first, unless the program
-orders them.
+This module has effects and signals, `messaging` has events and channels, `concurrent` has asyncio's means, `scoped`
+anyio's. It knows only a `World`, not where it runs. A result is plain JSON and does not tell which of two things came
+first, unless the program orders them.
 """
 
 from __future__ import annotations
@@ -16,9 +16,20 @@ from romancy.errors import EventTimeoutError, TerminalError, WorkflowCancelledEr
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from romancy_conformance.chaos.messaging import Post
     from romancy_conformance.chaos.programs import Node, Program
 
-__all__ = ["EFFECTS", "HANDLERS", "Handler", "Launched", "World", "block", "has_lasted", "interpret"]
+__all__ = [
+    "EFFECTS",
+    "HANDLERS",
+    "Handler",
+    "Launched",
+    "World",
+    "block",
+    "has_lasted",
+    "interpret",
+    "launch_cancelled",
+]
 
 
 class Launched(Protocol):
@@ -50,6 +61,11 @@ class World(Protocol):
 
     async def spawn(self, program: Program) -> None:
         """Start an independent workflow, in the session of an activity."""
+        ...
+
+    @property
+    def post(self) -> Post:
+        """Its events and channels."""
         ...
 
     def now(self) -> float:
@@ -94,6 +110,11 @@ async def block(world: World, node: Node) -> None:
         await world.hear(f"never-{node.key}")
     elif node.op == "holds":
         await world.do("hold", node.key)
+    elif node.op == "awaits":
+        await world.post.wait(node.key)
+    elif node.op == "idles":
+        await world.post.join(node.key, "competing")
+        await world.post.receive(node.key)
     else:
         await asyncio.Event().wait()
 
@@ -105,6 +126,11 @@ async def _leaf(world: World, node: Node) -> Any:
 async def _quicks(world: World, node: Node) -> Any:
     """Several lazy activities, one after another."""
     return [await world.do("quick", f"{node.key}-{number}") for number in range(4 * node.count)]
+
+
+async def _quicks_beside(world: World, node: Node) -> Any:
+    """Lazy activities that are under way when a timer rings."""
+    return await asyncio.gather(_quicks(world, node), _nap(world, node))
 
 
 async def _nap(world: World, node: Node) -> Any:
@@ -192,7 +218,8 @@ async def _launch(world: World, node: Node) -> Any:
     return [beside, await child.result()]
 
 
-async def _launch_cancel(world: World, node: Node) -> Any:
+async def launch_cancelled(world: World, node: Node) -> Any:
+    """Launch a child, and cancel it once a row is written."""
     assert node.program is not None
     child = await world.launch(node.program)
     await world.do("write", node.key)
@@ -217,10 +244,11 @@ _ACTIVITIES = (
 EFFECTS: dict[str, Handler] = {
     **dict.fromkeys(_ACTIVITIES, _leaf),
     "quicks": _quicks,
+    "quicks_beside": _quicks_beside,
     "nap": _nap,
     "draw": _draw,
     "raises": _raises,
-    **dict.fromkeys(("sleeps", "hears", "holds", "stands"), block),
+    **dict.fromkeys(("sleeps", "hears", "holds", "awaits", "idles", "stands"), block),
     "seq": _seq,
     "attempt": _attempt,
     "final": _final,
@@ -231,6 +259,6 @@ EFFECTS: dict[str, Handler] = {
     "child": _child,
     "child_fails": _child,
     "launch": _launch,
-    "launch_cancel": _launch_cancel,
+    "launch_cancel": launch_cancelled,
     "spawn": _spawn,
 }

@@ -1,4 +1,4 @@
-"""Compares what is there with what must be: lost, doubled, phantom, stranded, parked, wrong, unreplayable."""
+"""Compares what is there with what must be: lost, doubled, phantom, stranded, parked, wrong, left, unreplayable."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from romancy.errors import RomancyError
 from romancy.registry import Registry
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy_conformance.chaos.ledger import DONE, PHANTOM, UNDONE, Row, read
+from romancy_conformance.chaos.oracle import WRITERS
 from romancy_conformance.chaos.workflows import WORKFLOWS
 
 if TYPE_CHECKING:
@@ -36,10 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Finding", "Judge", "read_log"]
 
-_WRITERS = frozenset(
-    f"chaos_{name}"
-    for name in ("write", "reserve", "savepoint", "flaky", "leaky", "long", "spawn", "release", "quick_write")
-)
+_WRITERS = frozenset(f"chaos_{name}" for name in (*WRITERS, "release"))
 
 
 class Finding(Struct, frozen=True):
@@ -78,8 +76,8 @@ class Judge:
     def find(self, kind: str, instance: str, text: str) -> None:
         self.findings.append(Finding(kind, instance, text))
 
-    async def judge(self, instances: Iterable[str]) -> list[Finding]:
-        """Return all findings, given the ids of all instances."""
+    async def judge(self, instances: Mapping[str, Status]) -> list[Finding]:
+        """Return all findings, given the status of all instances."""
         for row in await read(self._store):
             self._rows.setdefault(row.instance, []).append(row)
         there = set(instances)
@@ -91,7 +89,16 @@ class Judge:
                 await self._judge_one(instance_id)
             elif instance_id not in self._expected or not self._expected[instance_id].program.undetermined:
                 self.find("lost", instance_id, "it is not there")
+        for instance_id, interest in await self._interests():
+            if instance_id in there and instances[instance_id] in TERMINAL_STATUSES:
+                self.find("left", instance_id, f"it has ended, and {interest} still receives messages")
         return self.findings
+
+    async def _interests(self) -> list[tuple[str, str]]:
+        """Return who would receive messages, and the name of the wait or subscription."""
+        async with self._store.session() as session:
+            rows = await session.fetch_all("select owner, interest_id from romancy_interests")
+        return [(row["owner"], row["interest_id"]) for row in rows]
 
     async def _judge_one(self, instance_id: str) -> None:
         found = await read_log(self._store, instance_id)

@@ -21,13 +21,21 @@ from romancy.errors import (
     WorkflowCancelledError,
     WorkflowFailedError,
 )
+from romancy_conformance.chaos.boxes import Boxes, PlainPost
 from romancy_conformance.chaos.performing import perform
 from romancy_conformance.chaos.programs import Program
 
-__all__ = ["Expected", "foretell"]
+__all__ = ["WRITERS", "Expected", "foretell"]
 
-WRITERS = frozenset({"write", "savepoint", "flaky", "reserve", "leaky", "long", "spawn", "quick_write"})
+WRITERS = frozenset({
+    "write", "savepoint", "flaky", "reserve", "leaky", "long", "spawn", "quick_write", "tells_written", "tells_joined",
+    "announces_written", "announces_joined",
+})  # fmt: skip
 """The activities that leave a row in the ledger."""
+
+
+_SENDS = {"tells": "tell", "tells_written": "tell", "tells_joined": "tell", "calls": "call", "publishes": "publish"}
+"""What an activity sends."""
 
 
 class Expected(Struct):
@@ -40,6 +48,8 @@ class Expected(Struct):
     done: Counter[str] = field(default_factory=Counter[str])
     """The number of rows for each key."""
     undone: Counter[str] = field(default_factory=Counter[str])
+    announced: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
+    """The events for the outside, in the order of each key."""
 
 
 class _Recur(BaseException):
@@ -109,6 +119,8 @@ class _Plain:
         self._expected = expected
         self._oracle = oracle
         self._mail = _Mail(expected.program.signals)
+        self.post = PlainPost(expected.program.path, oracle.boxes, expected.announced)
+        oracle.boxes.send_all(expected.program.mail)
         self.reserved: Counter[str] = Counter()
 
     async def do(self, what: str, key: str, count: int = 0) -> str:
@@ -121,6 +133,10 @@ class _Plain:
             self._expected.done[key] += 1
         if what == "reserve":
             self.reserved[key] += 1
+        if what in _SENDS:
+            self._oracle.boxes.send(_SENDS[what], key, count)
+        if what.startswith("announces"):
+            await self.post.announce(key, count)
         return key
 
     async def hear(self, name: str, timeout: float | None = None) -> int:
@@ -156,6 +172,7 @@ class _Oracle:
         self.chance = random.Random(seed)
         self.found: dict[str, Expected] = {}
         self.spawned: list[asyncio.Future[Any]] = []
+        self.boxes = Boxes()
 
     def duration(self) -> float:
         return self.chance.choice((0.0, self.chance.uniform(0, 0.01), self.chance.uniform(0, 3.0)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from romancy.errors import TerminalError
 from romancy_conformance.chaos.concurrent import CONCURRENT
 from romancy_conformance.chaos.interpreting import EFFECTS, HANDLERS, interpret
+from romancy_conformance.chaos.messaging import MESSAGES
 from romancy_conformance.chaos.scoped import SCOPED
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["perform"]
 
-HANDLERS.update(EFFECTS | CONCURRENT | SCOPED)
+HANDLERS.update(EFFECTS | MESSAGES | CONCURRENT | SCOPED)
 
 
 async def perform(world: World, program: Program, run: int) -> Any:

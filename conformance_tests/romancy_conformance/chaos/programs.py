@@ -6,6 +6,7 @@ import hashlib
 import random
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import Struct
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class Program(Struct, frozen=True, omit_defaults=True):
     ending: str = "returns"
     signals: tuple[tuple[str, int], ...] = ()
     """The signals that a sender outside sends to it, in this order."""
+    mail: tuple[tuple[str, str, int], ...] = ()
+    """What a sender outside sends besides: `tell` an event, `publish` or `answer` on a channel, and which number."""
     undetermined: bool = False
     """Whether it is stopped in the middle of an operation, so that the number of its effects varies."""
 
@@ -53,15 +56,15 @@ until its effects were undone.
 """
 UNUSUAL = frozenset({"retry"})
 """Features that only `--with` includes."""
-_NOT_RETRIED = frozenset({"child_fails", "launch_cancel"})
+_NOT_RETRIED = frozenset({"child_fails", "launch_cancel", "event_inherited", "channel_inherited"})
 """Operations that a retry may either repeat or answer from memory."""
 
 LEAVES = (
     "step", "write", "savepoint", "flaky", "reserve", "sync", "nap", "draw", "leaky", "quicks", "quick_write",
-    "quick_flaky",
+    "quick_flaky", "quicks_beside", "outbox",
 )  # fmt: skip
 _FAILING = ("doomed", "exhausted", "raises")
-_BLOCKS = ("sleeps", "hears", "holds", "stands")
+_BLOCKS = ("sleeps", "hears", "holds", "awaits", "idles", "stands")
 COMPOSITES = (
     "seq", "attempt", "final", "gather", "gather_errors", "group", "group_fails", "as_completed", "wait_first",
     "in_time", "too_late", "wait_for_hit", "shield", "cancel_task", "queue", "lock", "semaphore", "event",
@@ -71,8 +74,25 @@ COMPOSITES = (
 OUTSIDE = (
     "signal", "signals", "signal_races", "signal_none", "child", "child_fails", "launch", "launch_cancel", "spawn",
 )  # fmt: skip
+EVENTS = (
+    "event_sent", "event_late", "event_left", "event_none", "event_told", "event_picked", "event_child",
+    "event_inherited", "listen",
+)  # fmt: skip
+CHANNELS = (
+    "channel_direct", "channel_sent", "channel_late", "channel_left", "channel_inherited", "channel_group",
+    "channel_shared",
+)  # fmt: skip
+_FROM_OUTSIDE = {
+    "event_sent": "tell", "event_late": "tell", "event_left": "tell", "channel_direct": "answer",
+    "channel_sent": "publish", "channel_late": "publish", "channel_left": "publish",
+}  # fmt: skip
+_TELLING = ("tell", "tells", "tells_written", "tells_joined")
+_ANNOUNCING = ("announce", "announces", "announces_lazily", "announces_written", "announces_joined")
+_CALLING, _PUBLISHING = ("call", "calls"), ("publish", "publishes")
 RARE = ("long", "crowd")
-FEATURES = frozenset((*LEAVES, *_FAILING, *_BLOCKS, *COMPOSITES, *OUTSIDE, *RARE, *ENDINGS, "recur", "first"))
+FEATURES = frozenset((
+    *LEAVES, *_FAILING, *_BLOCKS, *COMPOSITES, *OUTSIDE, *EVENTS, *CHANNELS, *RARE, *ENDINGS, "recur", "over", "first",
+))  # fmt: skip
 """Features that `--without` can exclude from programs; without `first`, each run begins with an activity."""
 
 
@@ -110,12 +130,13 @@ class _Maker:
         self._children = 0
         self._path = ""
         self._signals: list[tuple[str, int]] = []
+        self._mail: list[tuple[str, str, int]] = []
         self._spent = 0
 
     def program(self, path: str, depth: int, ending: str | None = None) -> Program:
         """Make a program; the deeper it lies, the smaller its tree."""
-        outer = self._path, self._signals, self._spent
-        self._path, self._signals, self._spent = path, [], 0
+        outer = self._path, self._signals, self._mail, self._spent
+        self._path, self._signals, self._mail, self._spent = path, [], [], 0
         runs = self._chance.choice((1, 1, 1, 2, 3)) if depth == 0 and "recur" not in self._without else 1
         if ending is None:
             ending = self._pick(ENDINGS, (8, 3, 1, 1, 2, 4)) if depth == 0 else "returns"
@@ -123,8 +144,10 @@ class _Maker:
         self._without = allowed | _NOT_RETRIED if ending == "retry" else allowed
         trees = tuple(self._run(1 + depth, 4 if depth == 0 else 2) for _ in range(runs))
         self._without = allowed
-        made = Program(path, trees, ending, tuple(self._signals))
-        self._path, self._signals, self._spent = outer
+        if runs > 1 and "over" not in self._without and self._chance.random() < 0.4:
+            trees = self._over(trees)
+        made = Program(path, trees, ending, tuple(self._signals), tuple(self._mail))
+        self._path, self._signals, self._mail, self._spent = outer
         return made
 
     def _pick(self, names: tuple[str, ...], weights: tuple[int, ...] | None = None) -> str:
@@ -135,6 +158,9 @@ class _Maker:
     def _key(self) -> str:
         self._keys += 1
         return f"k{self._keys}"
+
+    def _address(self) -> str:
+        return f"{self._path}/{self._key()}"
 
     def _run(self, depth: int, most: int) -> Node:
         """Make one run's tree; its first operation is what a start without a worker begins with."""
@@ -147,9 +173,11 @@ class _Maker:
             return self._leaf()
         if self._chance.random() < 0.03:
             return Node(self._pick(RARE), self._key(), count=6000) if self._has(RARE) else self._leaf()
-        op = self._pick(COMPOSITES + OUTSIDE)
+        op = self._pick(COMPOSITES + OUTSIDE + EVENTS + CHANNELS)
         if op in COMPOSITES:
             return self._composite(op, depth)
+        if op in EVENTS or op in CHANNELS:
+            return self._message(op)
         if op.startswith("signal"):
             return self._signal(op)
         return self._launch_cancel(op) if op == "launch_cancel" else self._child(op, depth)
@@ -158,7 +186,12 @@ class _Maker:
         return any(name not in self._without for name in names)
 
     def _leaf(self) -> Node:
-        op, key = self._pick(LEAVES, (2, 5, 1, 2, 4, 1, 2, 1, 1, 3, 1, 1)), self._key()
+        op = self._pick(LEAVES, (2, 5, 1, 2, 4, 1, 2, 1, 1, 3, 1, 1, 2, 3))
+        if op == "outbox":
+            address, count = self._address(), self._chance.randint(1, 4)
+            sent = (Node(self._chance.choice(_ANNOUNCING), address, number) for number in range(1, count + 1))
+            return Node(op, address, of=tuple(sent))
+        key = self._key()
         return Node(op, key, count=self._chance.randint(1, 3), seconds=round(self._chance.uniform(0.01, 0.4), 2))
 
     def _failing(self) -> Node:
@@ -166,8 +199,9 @@ class _Maker:
 
     def _block(self, *, alone: bool = False) -> Node:
         """Make something that never ends by itself; `alone`, it must wait for something that could happen."""
-        op = self._pick(_BLOCKS[:3] if alone else _BLOCKS)
-        return Node(op, self._key(), seconds=self._chance.choice((600.0, 3600.0, 86_400.0)))
+        op = self._pick(_BLOCKS[:-1] if alone else _BLOCKS)
+        key = self._address() if op in {"awaits", "idles"} else self._key()
+        return Node(op, key, seconds=self._chance.choice((600.0, 3600.0, 86_400.0)))
 
     def _composite(self, op: str, depth: int) -> Node:
         branches = tuple(self._node(depth + 1) for _ in range(self._chance.randint(2, 3)))
@@ -203,3 +237,37 @@ class _Maker:
         tree = Node("seq", of=(Node("write", self._key()), self._block(alone=True)))
         program = Program(f"{self._path}.c{self._children}", (tree,), "returns", undetermined=True)
         return Node(op, self._key(), program=program)
+
+    def _message(self, op: str) -> Node:
+        address, count = self._address(), self._chance.randint(1, 4)
+        program: Program | None = None
+        of: tuple[Node, ...] = (self._leaf(),)
+        if op in _FROM_OUTSIDE:
+            self._mail += [(_FROM_OUTSIDE[op], address, number) for number in range(1, count + 1)]
+        elif op in {"event_child", "listen"}:
+            program = self._sender(address, count, _TELLING if op == "event_child" else _CALLING)
+        elif op in {"event_inherited", "channel_inherited"}:
+            heir = Node("event_sent" if op == "event_inherited" else "channel_sent", address, count=1)
+            program = self._small(heir, undetermined=True)
+        elif op in {"channel_group", "channel_shared"}:
+            role = Node("member" if op == "channel_group" else "helper", address, count)
+            of = tuple(Node("child", program=self._small(role)) for _ in range(2))
+        return Node(op, address, count, round(self._chance.uniform(0.02, 0.3), 2), of, program)
+
+    def _small(self, *nodes: Node, undetermined: bool = False) -> Program:
+        """Make a child that does only this."""
+        self._children += 1
+        return Program(f"{self._path}.c{self._children}", (Node("seq", of=nodes),), undetermined=undetermined)
+
+    def _sender(self, address: str, count: int, *ways: tuple[str, ...]) -> Program:
+        """Make a child that sends so many numbers in order, by each kind of ways."""
+        sent = [Node(self._chance.choice(way), address, number) for number in range(1, count + 1) for way in ways]
+        return self._small(*sent)
+
+    def _over(self, trees: tuple[Node, ...]) -> tuple[Node, ...]:
+        """Let the first run subscribe to what the last one receives."""
+        address, count = self._address(), self._chance.randint(1, 3)
+        first, last = self._chance.randrange(len(trees) - 1), len(trees) - 1
+        begin = Node("over_begin", address, program=self._sender(address, count, _CALLING, _PUBLISHING))
+        changed = {first: (*trees[first].of, begin), last: (Node("over_end", address, count), *trees[last].of)}
+        return tuple(msgspec.structs.replace(tree, of=changed.get(at, tree.of)) for at, tree in enumerate(trees))

@@ -14,21 +14,27 @@ import msgspec
 from msgspec import Struct
 
 from romancy import InstanceNotFoundError, Romancy, StorageUnavailableError, UsageError
+from romancy.query import one_of
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.backends import create_store
+from romancy.storage.outbox import OutboxState
 from romancy_conformance.chaos import ledger
+from romancy_conformance.chaos.announced import judge_arrivals
 from romancy_conformance.chaos.faults import Crew, File, Served, plan
 from romancy_conformance.chaos.judge import Finding, Judge, read_log
+from romancy_conformance.chaos.mailing import send_mail
 from romancy_conformance.chaos.oracle import Expected, foretell
 from romancy_conformance.chaos.programs import UNUSUAL, Program, every, generate
+from romancy_conformance.chaos.relaying import arrivals
 from romancy_conformance.chaos.starting import Renewal, start_by_name
 from romancy_conformance.chaos.worker import Job
 from romancy_conformance.chaos.workflows import WORKFLOWS, call_of, chaos_starter
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
     from pathlib import Path
 
+    from romancy.query import FilterValue
     from romancy_conformance.chaos.workers import Makes
 
 __all__ = ["WAYS", "Plan", "Round", "Told"]
@@ -91,6 +97,7 @@ class Round:
         self._plan = told
         self._url = url
         self._folder = folder
+        self._outbox = folder / "outbox.jsonl"
         self._chance = random.Random(f"round {told.seed}")
         self._nursery = nursery
         self._database = database
@@ -137,8 +144,10 @@ class Round:
             await self._start_missing()
             await self._until_over(crew)
             instances = await self._instances()
+            await self._until_relayed(crew)
             judge = Judge(self._store, self.expected, self._starters)
-            findings = await judge.judge(instances)
+            findings = await judge.judge({id: status for id, (status, _) in instances.items()})
+            judge_arrivals(self.expected, arrivals(self._outbox), judge.find)
             for instance_id in {finding.instance for finding in findings} & instances.keys():
                 await self._keep_log(instance_id)
             findings += [Finding("crew", self._plan.seed, text) for text in crew.ended]
@@ -168,6 +177,7 @@ class Round:
             url=self._database.wire.url(self._url) if isinstance(self._database, Served) else self._url,
             log=str(self._folder / "workers.log"),
             lease=self._plan.lease,
+            outbox=str(self._outbox),
             max_live=2 if starts and way == "crowded" else 4 if few else 10_000,
             sticky=self._chance.choice((0, 2, 1000, 1000)),
             drain=self._chance.choice((0.1, 0.5, 2.0)),
@@ -219,8 +229,10 @@ class Round:
         await self._start([call_of(one) for one in self._those("worker") + self._those("crowded")])
 
     def _from_outside(self) -> None:
-        talks = [self._tell(each) for program in self.programs for each in every(program) if each.signals]
-        for talk in (*talks, self._cancel(), self._retry()):
+        everybody = [each for program in self.programs for each in every(program)]
+        talks = [self._tell(each) for each in everybody if each.signals]
+        mails = [send_mail(self._app, each, self._renewed.get(each.path)) for each in everybody if each.mail]
+        for talk in (*talks, *mails, self._cancel(), self._retry()):
             self._outside.add(asyncio.create_task(talk))
 
     async def _stop_outside(self) -> None:
@@ -252,12 +264,15 @@ class Round:
     async def _cancel(self) -> None:
         """Cancel each program that waits for its cancellation."""
         left = {program.path for program in self.programs if program.ending == "cancelled"}
+        reason = "as the program says"
         while left:
             await asyncio.sleep(0.3)
             try:
-                ready = {row.instance for row in await ledger.read(self._store) if row.key == "ready"}
+                ready = left & {row.instance for row in await ledger.read(self._store) if row.key == "ready"}
+                if len(ready) > 1:
+                    left.difference_update(await self._app.cancel_many(_paths(ready), reason=reason))
                 for path in ready & left:
-                    await self._app.cancel(path, reason="as the program says")
+                    await self._app.cancel(path, reason=reason)
                     left.discard(path)
             except StorageUnavailableError:
                 continue
@@ -266,10 +281,12 @@ class Round:
         """Retry each program that has failed as planned; it is not over before that."""
         while self._to_retry:
             await asyncio.sleep(0.3)
+            # Before it is renewed, the instance there is another one.
+            there = {path for path in self._to_retry if path not in self._renewed or self._renewed[path].is_set()}
             try:
-                for path in sorted(self._to_retry):
-                    if path in self._renewed and not self._renewed[path].is_set():
-                        continue  # the instance there is the one before it
+                if len(there) > 1:
+                    self._to_retry.difference_update(await self._app.retry_many(_paths(there)))
+                for path in sorted(there & self._to_retry):
                     found = await self._app.get_instance(path)
                     if found is not None and found.status is Status.FAILED:
                         await self._app.retry(path)
@@ -301,6 +318,18 @@ class Round:
                 before, moved = now, time.monotonic()
             await asyncio.sleep(0.3)
 
+    async def _until_relayed(self, crew: Crew) -> None:
+        """Wait until the relays have sent everything, as long as anything is sent."""
+        before, moved = -1, time.monotonic()
+        while time.monotonic() - moved < self._plan.patience:
+            await crew.look()
+            pending = (await self._insist(self._store.outbox.counts)).states.get(OutboxState.PENDING, 0)
+            if not pending:
+                return
+            if pending != before:
+                before, moved = pending, time.monotonic()
+            await asyncio.sleep(0.1)
+
     async def _keep_log(self, instance_id: str) -> None:
         """Keep the log of an instance with a finding, for people to read."""
         found = await read_log(self._store, instance_id)
@@ -312,3 +341,8 @@ class Round:
         """Return the number of rows in its log, which the instance's row does not show."""
         page = await self._insist(lambda: self._store.read(instance_id))
         return page.rows[-1].seq if page is not None and page.rows else 0
+
+
+def _paths(paths: Iterable[str]) -> dict[str, FilterValue]:
+    """Return the search for the programs with these paths."""
+    return {"program.path": one_of(*sorted(paths))}

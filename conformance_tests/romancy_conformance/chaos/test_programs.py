@@ -49,7 +49,9 @@ def test_however_long_activities_take_the_outcome_is_the_same() -> None:
 
 
 def test_what_is_left_out_does_not_occur() -> None:
-    without = frozenset({"child", "child_fails", "launch", "launch_cancel", "spawn", "recur", "reserve", "cancelled"})
+    children = {"child", "child_fails", "launch", "launch_cancel", "spawn", "event_child", "event_inherited", "listen"}
+    groups = {"channel_group", "channel_inherited", "channel_shared"}
+    without = frozenset({*children, *groups, "recur", "reserve", "cancelled"})
     programs = [generate(f"p-{number}", f"some-{number}", without) for number in range(100)]
 
     assert all(1 == len(list(every(program))) == len(program.runs) for program in programs)

@@ -23,6 +23,7 @@ import romancy
 from romancy import RetryPolicy, Romancy, StorageUnavailableError
 from romancy.storage.backends import create_store
 from romancy_conformance.chaos.programs import Program
+from romancy_conformance.chaos.relaying import relay_to
 from romancy_conformance.chaos.workflows import WORKFLOWS, app_here, call_of
 
 __all__ = ["Job"]
@@ -38,6 +39,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     max_live: int = 10_000
     sticky: int = 1000
     drain: float = 2.0
+    outbox: str = ""
+    """The file for what its relay sends."""
     starts: tuple[Program, ...] = ()
     """Programs that it starts itself."""
 
@@ -52,6 +55,7 @@ async def work(job: Job) -> None:
         sticky=job.sticky,
         drain_timeout=job.drain,
         retry=RetryPolicy.fixed(12, 0.01),
+        relay=relay_to(job.outbox) if job.outbox else None,
     )
     async with app:
         app_here[:] = [app]

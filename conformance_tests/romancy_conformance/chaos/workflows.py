@@ -11,7 +11,6 @@ import msgspec
 
 from romancy import (
     RetryPolicy,
-    Romancy,
     TerminalError,
     WorkflowContext,
     activity,
@@ -21,6 +20,7 @@ from romancy import (
 )
 from romancy_conformance.chaos.ledger import DONE, PHANTOM, UNDONE, insert, was_undone
 from romancy_conformance.chaos.performing import perform
+from romancy_conformance.chaos.posting import ANNOUNCED, SENDING, UNSENT, DurablePost, app_here
 from romancy_conformance.chaos.programs import Program
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ACTIVITIES", "WORKFLOWS", "app_here", "call_of", "chaos_program", "chaos_starter"]
 
-app_here: list[Romancy] = []
-"""The app of this process, for activities that start instances."""
 _PATIENT = RetryPolicy.fixed(12, 0.01)
 _LEAKS: set[asyncio.Task[None]] = set()
 
@@ -38,6 +36,12 @@ async def _write(key: str, what: str = DONE) -> str:
     context = activity_context()
     await insert(await context.session(), context, key, what)
     return key
+
+
+async def _announce_unsent(key: str) -> None:
+    """Publish in an attempt that does not complete."""
+    context = activity_context()
+    await context.publish(ANNOUNCED, UNSENT, key=f"{context.instance_id}/{key}")
 
 
 @compensation(retry=_PATIENT)
@@ -111,6 +115,7 @@ async def chaos_quick_flaky(key: str, count: int) -> str:
 @activity
 async def chaos_doomed(key: str, count: int) -> str:
     await _write(key, PHANTOM)
+    await _announce_unsent(key)
     raise TerminalError(key)
 
 
@@ -151,6 +156,7 @@ async def chaos_long(key: str, count: int) -> str:
 
 @activity
 async def chaos_hold(key: str, count: int) -> str:
+    await _announce_unsent(key)
     await asyncio.sleep(86_400)
     return key
 
@@ -192,6 +198,7 @@ ACTIVITIES: dict[str, Any] = {
     "quick_write": chaos_quick_write,
     "quick_flaky": chaos_quick_flaky,
     "relents": chaos_relents,
+    **SENDING,
 }
 
 
@@ -202,6 +209,7 @@ class _Durable:
         self._ctx = ctx
         self._program = program
         self._run = run
+        self.post = DurablePost(ctx)
 
     async def do(self, what: str, key: str, count: int = 0) -> str:
         return str(await ACTIVITIES[what](key, count))
