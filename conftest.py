@@ -52,7 +52,6 @@ def pytest_collection() -> Generator[None, object, object]:
 
 def pytest_collection_finish() -> None:
     """Keep what was collected out of the sight of the garbage collector: a test that collects is then quick."""
-    gc.collect()
     gc.freeze()
 
 

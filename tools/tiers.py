@@ -6,8 +6,8 @@ This pytest plugin is loaded by the `conftest.py` of the tree. A test is in exac
 - The contract is in the short tier on memory, on SQLite, and by turns on one of the servers: PostgreSQL, MySQL and
   MariaDB. On the other servers it is in the long tier. The rule for other tests applies to its tests marked `dealt`.
 - Any other test that runs on several databases is in the short tier on one of them, and in the long tier on the
-  others, except one of MySQL and MariaDB, which share an adapter. Only the contract, the crashes and the faults run on
-  both in these tiers.
+  others, except one of MySQL and MariaDB, which share an adapter and its turns. Only the contract, the crashes and the
+  faults run on both in these tiers.
   For other tests, the other sibling is in a tier of its own (`make test-siblings`). A digest of the test's name
   chooses the database of the short tier, so a test always has the same one. The mark `dealt("postgres", …)` names the
   databases to choose from.
@@ -126,10 +126,16 @@ def deal(cases: Iterable[Case]) -> Tiers:
 
 
 def _turn(name: str, cases: list[Case]) -> Case:
-    """Return the one of these that is in the short tier; they are one test on several databases."""
+    """Return the one of these that is in the short tier; they are one test on several databases.
+
+    The adapters have equal shares: MySQL and MariaDB have one between them.
+    """
     candidates = [case for case in cases if case.backend in case.among] or cases
+    pair = [case for case in candidates if case.backend in _OF_ONE_ADAPTER]
+    adapters = [*([case] for case in candidates if case not in pair), *([pair] if pair else [])]
     digest = hashlib.sha1(name.encode(), usedforsecurity=False).digest()
-    return candidates[int.from_bytes(digest) % len(candidates)]
+    number, turn = divmod(int.from_bytes(digest), len(adapters))
+    return adapters[turn][number % len(adapters[turn])]
 
 
 def _sibling(name: str, cases: list[Case], turn: Case) -> list[str]:

@@ -161,10 +161,11 @@ async def test_an_empty_database_is_not_touched_without_leave(empty_url: str) ->
     if empty_url.startswith("memory:"):
         pytest.skip("capability: a store in memory has no schema")
 
-    with pytest.raises(SchemaVersionError, match=r"(?i)migrat"):
-        await store.open(migrate=False)
+    for _ in range(2):  # had the first one made the schema, the second one would open
+        with pytest.raises(SchemaVersionError, match=r"(?i)migrat"):
+            await store.open(migrate=False)
+        await store.close()
 
-    await store.close()
     allowed, again = create_store(empty_url), create_store(empty_url)
     await allowed.open()
     await again.open(migrate=False)

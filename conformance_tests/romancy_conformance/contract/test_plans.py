@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from romancy.storage.records import InstanceRow, Start
     from romancy_conformance.contract.plans import Watch
 
-pytestmark = [pytest.mark.anyio, pytest.mark.dealt, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.anyio, pytest.mark.dealt("sqlite", "postgres"), pytest.mark.timeout(600)]
 
 COUNT = 20_000
 ENOUGH = 1500
