@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from romancy_conformance.servers import Kind, ServerUnavailableError, shared_server
 from tools import tree
 from tools.mutations import HANDFUL, MUTATIONS, Mutation
-from tools.mutations.playing import mutated, play
+from tools.mutations.playing import CONTRACT, mutated, play
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +26,16 @@ def test_a_mutation_finds_its_text_in_sql_alone(mutation: Mutation) -> None:
 
     assert {name.rpartition(".")[2] for name in changed} == {"sql"}
     assert all(source != (tree.ROOT / name).read_text(encoding="utf-8") for name, source in changed.items())
+
+
+@pytest.mark.parametrize("tests", sorted({mutation.tests for mutation in MUTATIONS}))
+def test_the_tests_of_a_mutation_exist(tests: str) -> None:
+    """Each word selects a test by its name: a test that is renamed or merged takes its mutations along."""
+    file, _, words = tests.partition(" ")
+    source = (tree.ROOT / CONTRACT / file).read_text(encoding="utf-8")
+    names = re.findall(r"^async def (test_\w+)", source, re.MULTILINE)
+
+    assert all(any(word in name for name in names) for word in words.split(" or "))
 
 
 @pytest.mark.soak

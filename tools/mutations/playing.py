@@ -16,10 +16,10 @@ from tools import tree
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Mutation", "Verdict", "mutated", "play", "play_unchanged"]
+__all__ = ["CONTRACT", "Mutation", "Verdict", "mutated", "play", "play_unchanged"]
 
 _COPIED = ("romancy", "backends", "conformance_tests", "tests", "tools", "typings", "pyproject.toml", "conftest.py")
-_CONTRACT = "conformance_tests/romancy_conformance/contract"
+CONTRACT = "conformance_tests/romancy_conformance/contract"
 _PASSED, _FAILED = 0, 1
 """Exit codes of pytest. Any other code is an error of the run itself and proves nothing."""
 _LIMIT, _LIMIT_OF_A_WAIT = 300, 45
@@ -127,7 +127,7 @@ def _run(tests: str, backend: str, folder: Path, limit: int) -> tuple[int, str]:
     environment.pop("ROMANCY_SOAK", None)
     options = ("-q", "-x", "--tb=short", "-p", "no:cacheprovider", f"--timeout={limit}", "--timeout-method=thread")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, f"{_CONTRACT}/{file}", *(["-k", words] if words else [])],
+        [sys.executable, "-m", "pytest", *options, f"{CONTRACT}/{file}", *(["-k", words] if words else [])],
         cwd=folder,
         env=environment,
         capture_output=True,

@@ -46,7 +46,7 @@ MUTATIONS = (
         pitfall="B1",
         text=" and (not column3 or signals = column5)\n",
         replacement=" and column3 is not null\n",
-        tests="test_batches.py unseen_mail",
+        tests="test_batches.py refused_among_many",
     ),
     _mutation(
         name="sqlite: a release in a batch ignores unseen messages",
