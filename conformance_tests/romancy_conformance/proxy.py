@@ -106,6 +106,8 @@ class Proxy:
         """Delay of every chunk in either direction, in seconds."""
         self.refuses = False
         """Whether new connections are reset at once."""
+        self.refused = 0
+        """The number of connections that were."""
         self.most = 0
         """The largest number of connections open at once."""
         self.port = 0
@@ -209,6 +211,7 @@ class Proxy:
         async with _closing(to_client):
             await self._open.wait()
             if self.refuses:
+                self.refused += 1
                 _reset(to_client)
                 return
             try:

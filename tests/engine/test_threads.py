@@ -54,7 +54,7 @@ def test_one_that_outlives_its_loop_ends_quietly(gate: threading.Event, caplog: 
         with pytest.raises(TimeoutError):
             await call(threads, gate.wait, 0.1, 60)
         waiting = asyncio.create_task(call(threads, begun.append, None, "second"))
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0)  # it waits for the thread
         waiting.cancel()
         await asyncio.wait([waiting])
         threads.close()

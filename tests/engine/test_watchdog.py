@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from types import SimpleNamespace
@@ -49,8 +50,22 @@ def new_leases(store: Wall, lease: float) -> Leases:
     return Leases(cast("Store", store), DatabaseClock(), worker_id="w", lease=round(lease * 1_000_000), codes=())
 
 
+class Ear(logging.Handler):
+    """Hears that the watchdog logs how long the loop was blocked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard = threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "the event loop was blocked for" in record.getMessage():
+            self.heard.set()
+
+
 async def blocked(store: Wall, seconds: float, *, patience: float = 0.05, lease: float = LEASE) -> bool:
     """Block a loop for so long, with heartbeats from a thread; return whether its lease is fresh after that."""
+    ear = Ear()
+    logging.getLogger("romancy.engine").addHandler(ear)
     leases = new_leases(store, lease)
     keeper = cast("LeaseKeeper", SimpleNamespace(leases=leases))
     watchdog = Watchdog(patience, SecondHeartbeat(lambda: cast("Store", store), keeper, lease))
@@ -58,7 +73,8 @@ async def blocked(store: Wall, seconds: float, *, patience: float = 0.05, lease:
     await asyncio.sleep(0.1)
     time.sleep(seconds)  # noqa: ASYNC251 - this is what it watches for
     fresh = leases.fresh()
-    await asyncio.sleep(1.5)  # the watchdog logs how long that was
+    assert await asyncio.to_thread(ear.heard.wait, 30 if seconds else 1.5) or not seconds
+    logging.getLogger("romancy.engine").removeHandler(ear)
     watchdog.stop()
     while any(thread.name in ("romancy-watchdog", "romancy-second-heart") for thread in threading.enumerate()):  # noqa: ASYNC110
         await asyncio.sleep(0.01)

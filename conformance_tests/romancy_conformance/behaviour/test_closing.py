@@ -13,7 +13,7 @@ from romancy.engine.worker import worker
 from romancy.errors import StorageUnavailableError
 from romancy.storage.records import Start
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
-from romancy_conformance.behaviour.waiting import status_is
+from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
@@ -30,9 +30,12 @@ class Away(WrappedStore):
     def __init__(self, store: Store) -> None:
         super().__init__(store)
         self.away = False
+        self.refused: set[str] = set()
+        """The instances whose starts it has refused."""
 
     async def commit(self, batch: Any, /, **options: Any) -> Any:
         if self.away and any(isinstance(item, Start) for item in batch):
+            self.refused.update(item.instance_id for item in batch if isinstance(item, Start))
             raise StorageUnavailableError("nobody answers")
         return await self._store.commit(batch, **options)
 
@@ -83,7 +86,7 @@ async def test_a_caller_that_waits_for_a_start_learns_that_the_app_is_closed(
         mine = counts.options(instance_id="mine")
         submitted = asyncio.create_task(app.start(mine, 1))
         many = asyncio.create_task(app.start_many([counts.bind(number) for number in range(2 * ROOM)]))
-        await asyncio.sleep(0.1)
+        await until(lambda: stores[-1].refused)
 
     with pytest.raises(StorageUnavailableError, match="closed before the database had answered"):
         await asyncio.wait_for(submitted, 60)

@@ -48,10 +48,13 @@ async def test_mail_comes_while_a_step_is_let_end(open_app: Open, gate: asyncio.
     app = await open_app()
     handle = await app.start(drain_flow)
     await until(lambda: begun)
+    worker = app._worker
+    assert worker is not None
+    live = worker.driver.live[handle.instance_id]
     draining = asyncio.create_task(app.drain(20))
-    await asyncio.sleep(0.3)
+    await until(lambda: worker.draining)
     await handle.signal("unexpected", 1)
-    await asyncio.sleep(0.3)
+    await until(lambda: live.signals)  # the worker has read it
     gate.set()
     await asyncio.wait_for(draining, 30)
 

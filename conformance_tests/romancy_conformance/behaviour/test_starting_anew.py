@@ -27,6 +27,7 @@ from romancy import (
 from romancy._starts import IfExists
 from romancy.core import WorkflowStarted
 from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.callers import caller_for
 from romancy_conformance.behaviour.coded import SECRET, Masking
 from romancy_conformance.behaviour.waiting import status_is, until
 from romancy_conformance.invariants import sweep
@@ -51,12 +52,11 @@ async def nothing_is_amiss(storage_url: str, workflows: list[Workflow[..., Any]]
     """Check that the database has no violations when the test has ended."""
     keys.clear()
     yield
-    if storage_url != "memory://":
-        store = create_store(storage_url)
-        await store.open()
-        complaints = await sweep(store, {each.name: each for each in workflows})
-        await store.close()
-        assert [] == [each for each in complaints if "codecs" not in each.what]
+    store = create_store(storage_url)
+    await store.open()
+    complaints = await sweep(store, {each.name: each for each in workflows})
+    await store.close()
+    assert [] == [each for each in complaints if "codecs" not in each.what]
 
 
 @activity
@@ -96,6 +96,12 @@ async def anew_asks(ctx: WorkflowContext, if_exists: IfExists, times: int, fails
 
 
 ann = anew_greets.options(instance_id="ann")
+ann_later = anew_greets.options(instance_id="ann", delay=3600)
+
+
+@workflow
+async def anew_has_a_child(ctx: WorkflowContext) -> str:
+    return await (await ctx.start(ann_later, "new")).result()
 
 
 async def ended(app: Romancy, status: Status, instance_id: str = "ann") -> None:
@@ -146,7 +152,47 @@ async def test_a_later_handle_does_not_get_the_end_of_a_former_life(app: Romancy
     former = await app.start(ann, "old")
     await status_is(app, "ann", Status.COMPLETED)
     front = await open_app(worker=False)
-    await front.start(anew_greets.options(instance_id="ann", delay=3600), "new", if_exists="restart_ended")
+    await front.start(ann_later, "new", if_exists="restart_ended")
+
+    with pytest.raises(TimeoutError):
+        await app.handle("ann", anew_greets).result(timeout=0.2)
+    assert former.instance_id == "ann"
+
+
+@pytest.mark.parametrize("commits", [True, False], ids=["committed", "rolled back"])
+async def test_a_later_handle_waits_for_what_a_transaction_began(
+    app: Romancy, open_app: Open, storage_url: str, *, commits: bool
+) -> None:
+    """The process that ran the former life still knows its end, which counts until the transaction commits."""
+    opener = caller_for(storage_url)
+    if opener is None:
+        pytest.skip("capability: this database has no connections but the store's own")
+    former = await app.start(ann, "old")
+    await status_is(app, "ann", Status.COMPLETED)
+    front, caller = await open_app(worker=False), await opener()
+    await caller.begin()
+    await front.start(ann_later, "new", if_exists="restart_ended", session=caller.connection)
+    await (caller.commit() if commits else caller.roll_back())
+    await caller.close()
+
+    if commits:
+        with pytest.raises(TimeoutError):
+            await app.handle("ann", anew_greets).result(timeout=0.2)
+    else:
+        assert "old" == await app.handle("ann", anew_greets).result(timeout=SOON)
+    assert former.instance_id == "ann"
+
+
+async def test_a_later_handle_waits_for_a_child_under_the_id(app: Romancy, open_app: Open) -> None:
+    """Another process removes the former life and starts a parent, whose child has the id."""
+    former = await app.start(ann, "old")
+    await status_is(app, "ann", Status.COMPLETED)
+    front = await open_app(worker=False)
+    await front.purge("ann")
+    with pytest.raises(InstanceNotFoundError):
+        await app.handle("ann", anew_greets).result(timeout=SOON)
+    await front.start(anew_has_a_child)
+    await status_is(app, "ann", Status.PENDING)
 
     with pytest.raises(TimeoutError):
         await app.handle("ann", anew_greets).result(timeout=0.2)
@@ -268,7 +314,7 @@ async def test_who_waits_is_told_of_no_other_life(app: Romancy, open_app: Open) 
     handle = await app.start(ann, "bad")
     with pytest.raises(WorkflowFailedError):
         await handle.result(timeout=SOON)
-    again = await front.start(anew_greets.options(instance_id="ann", delay=3600), "old", if_exists="restart_ended")
+    again = await front.start(ann_later, "old", if_exists="restart_ended")
     waiting = [asyncio.ensure_future(one.handle("ann").result(timeout=SOON)) for one in (app, other, front)]
     await until(lambda: all(one.watch("ann").waiting for one in (app, other, front)))
     assert await again.cancel("not any more")

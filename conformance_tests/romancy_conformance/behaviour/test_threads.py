@@ -90,11 +90,11 @@ async def logged(handle: Handle[Any], kind: type[LogEvent]) -> list[Any]:
 # ── how many, and from when their time counts ───────────────────────────────────────────────────────────────────
 
 
-@activity(timeout=1.5, retry=ONCE)
+@activity(timeout=1.0, retry=ONCE)
 def takes_a_moment(number: int) -> int:
     mine = notes[-1]
     mine.begin()
-    time.sleep(0.1)
+    time.sleep(0.05)
     mine.end()
     return number
 
@@ -157,12 +157,57 @@ async def alive(ctx: WorkflowContext, name: str) -> str:
     return await gives_signs_of_life(name)
 
 
-async def test_the_wait_for_a_thread_is_not_charged(open_app: Open, note: Notes) -> None:
-    """Two threads take 3 s for sixty of them: twice as long as one of them may."""
-    app = await open_app(max_threads=2)
-    handle = await app.start(many_moments, 60)
+@activity(retry=ONCE)
+async def needs_no_thread(name: str) -> str:
+    return name
 
-    assert await handle.result(timeout=LONGEST_WAIT) == list(range(60))
+
+@workflow
+async def without_a_thread(ctx: WorkflowContext, name: str) -> str:
+    return await needs_no_thread(name)
+
+
+@activity(timeout=1.0, retry=ONCE)
+async def is_never_ready(name: str) -> str:
+    await asyncio.Event().wait()
+    return name
+
+
+@workflow
+async def never_ready(ctx: WorkflowContext, name: str) -> str:
+    try:
+        return await is_never_ready(name)
+    except RetryExhaustedError as error:
+        return f"{error.attempts} {type(error.__cause__).__name__}"
+
+
+@activity(heartbeat_timeout=0.3, retry=ONCE)
+async def is_silent(name: str) -> str:
+    await asyncio.Event().wait()
+    return name
+
+
+@workflow
+async def unheard_of(ctx: WorkflowContext, name: str) -> str:
+    try:
+        return await is_silent(name)
+    except RetryExhaustedError as error:
+        return f"{error.attempts} {type(error.__cause__).__name__}"
+
+
+async def test_the_wait_for_a_thread_is_not_charged(open_app: Open, note: Notes) -> None:
+    """They wait until one that began to count after them has run out of the same time."""
+    app = await open_app(max_threads=2)
+    holding = [await app.start(at_the_gate, name) for name in ("one", "two")]
+    await until(lambda: len(note.said) == 2)
+    handle = await app.start(many_moments, 10)
+    await logged(handle, ActivityScheduled)
+    assert await app.run(never_ready, "three") == "1 TimeoutError"
+    assert note.most == 0
+    note.gate.set()
+
+    assert await handle.result(timeout=LONGEST_WAIT) == list(range(10))
+    assert [await each.result(timeout=LONGEST_WAIT) for each in holding] == ["one", "two"]
     assert note.most == 2
     assert [] == [event for event in await handle.history() if isinstance(event, ActivityAttemptFailed)]
 
@@ -176,7 +221,7 @@ async def test_the_time_of_what_runs_is_charged_and_its_thread_is_free_when_it_e
 
     other = await app.start(saying, "other")
     await logged(other, ActivityScheduled)
-    await asyncio.sleep(0.2)
+    assert await app.run(without_a_thread, "later") == "later"
     assert note.said == ["slow begins"]
     note.gate.set()
 
@@ -210,7 +255,7 @@ async def test_one_that_waits_for_a_thread_is_not_silent(open_app: Open, note: N
     await until(lambda: note.said == ["first begins"])
     second = await app.start(alive, "second")
     await logged(second, ActivityScheduled)
-    await asyncio.sleep(1.0)
+    assert await app.run(unheard_of, "third") == "1 HeartbeatTimeoutError"  # as long as the second one may be silent
     note.gate.set()
 
     assert [await handle.result(timeout=LONGEST_WAIT) for handle in (first, second)] == ["first", "second"]
@@ -229,6 +274,7 @@ async def test_an_app_closes_while_activities_wait_for_a_thread(
     again = (await open_app()).handle(waiting.instance_id, saying)
     assert await again.result(timeout=LONGEST_WAIT) == "second"
     assert note.said.count("second") == 1
+    note.gate.set()  # the app at the end does not wait for the first one
 
 
 # ── what a plain function may not ask for, and what it may raise ────────────────────────────────────────────────

@@ -11,6 +11,7 @@ from romancy.errors import StorageConfigurationError
 from romancy.status import Status
 from romancy.storage.query import build_query
 from romancy.storage.records import ClaimRequest, Delivered, Outcome
+from romancy_conformance.behaviour.waiting import until
 from romancy_conformance.contract.building import Actor, append, change, delivery, full_log, settle, start, unique
 from tests.backends.postgres.pooler import Pooler
 
@@ -103,23 +104,29 @@ async def test_those_who_can_listen_hear_those_behind_the_pooler(pooler: Pooler,
 
 async def test_cancelled_statements_leave_nothing_behind(pooler: Pooler, open_store: Open) -> None:
     store = await open_store("pooler=transaction&pool_size=3", url=pooler.url)
+    direct = await open_store()
 
     async def sleep() -> None:
         async with store.session() as session:
             await session.execute("select pg_sleep(30)")
 
-    for _ in range(4):
-        sleeping = asyncio.create_task(sleep())
-        await asyncio.sleep(0.1)
-        sleeping.cancel()
-        await asyncio.wait({sleeping})
+    async def asleep() -> int:
+        async with direct.session() as session:
+            rows = await session.fetch_all(
+                "select query from pg_stat_activity "
+                "where query like '%pg_sleep%' and state = 'active' and pid <> pg_backend_pid() "
+                "and datname = current_database()"
+            )
+        return len(rows)
 
-    async with store.session() as session:
-        sleeping_still = (
-            "select query from pg_stat_activity "
-            "where query like '%pg_sleep%' and state = 'active' and pid <> pg_backend_pid() "
-            "and datname = current_database()"
-        )
-        async with asyncio.timeout(20):  # they sleep for 30 seconds
-            while await session.fetch_all(sleeping_still):  # noqa: ASYNC110 - the server tells nobody
-                await asyncio.sleep(0.05)
+    async def awake() -> bool:
+        return await asleep() == 0
+
+    async with asyncio.timeout(20):  # they sleep for 30 seconds
+        for _ in range(4):
+            sleeping = asyncio.create_task(sleep())
+            await until(asleep)
+            sleeping.cancel()
+            await asyncio.wait({sleeping})
+            assert sleeping.cancelled()
+            await until(awake)
