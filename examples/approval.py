@@ -3,7 +3,7 @@
     python -m examples.approval ask lunch-7 120           # works until it is decided, however often it is killed
     python -m examples.approval decide lunch-7 yes Ann    # from another terminal, now or in a week
 
-A decision is kept from the moment that `decide` returns, whether a worker is there or not.
+A decision is stored when `decide` returns, even if no worker runs.
 """
 
 from __future__ import annotations

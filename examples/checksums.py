@@ -1,9 +1,9 @@
-"""The checksums of all files of a folder, so many at a time, with a bar. Kill it and start it: it goes on.
+"""The checksums of all files of a folder, a few at a time, with a progress bar. Kill it, start it again: it continues.
 
     python -m examples.checksums FOLDER --to checksums.txt
 
-A batch of fifty files is a workflow of its own, so that no log is long. Four batches are worked on at once, and
-eight files of each. GENTLE=0.01 in the environment makes it rest for so many seconds before each file.
+A batch of fifty files is a workflow of its own, so that no log is long. Four batches run at once, and eight files of
+each. With GENTLE=0.01 in the environment, the program pauses for 0.01 seconds before each file.
 The folder and the day are the id: a second run on the same day finds the first one, and reads no file again.
 """
 

@@ -1,4 +1,4 @@
-"""Many fetches at once, with plain `gather`. No ids have to be given; one is, to show how.
+"""Many fetches at once, with plain `gather`. Ids are optional; one is given to show how.
 
 python -m examples.concurrent_fetch [database]
 """

@@ -2,8 +2,8 @@
 
     python -m examples.nightly_report shop.db 2026-03-01
 
-Nights that were missed are made up for at once, each with the figures of its own day. It runs until it is stopped;
-`--nights 3` ends it behind the third report. Each night is a run of its own, so it may go on for years.
+The program makes up for missed nights at once, each with the figures of its own day. It runs until you stop it;
+`--nights 3` ends it after the third report. Each night is a run of its own, so it may go on for years.
 The table `sales` has the columns `day`, `item` and `amount`; see `create`.
 """
 
@@ -45,7 +45,7 @@ def collect(shop: str, day: date) -> Figures:
 
 @activity
 def archive(shop: str, day: date, figures: Figures) -> None:
-    """It waits while another program writes to the shop. A second attempt replaces what the first one wrote."""
+    """Waits while another program writes to the same file. A second attempt replaces what the first one wrote."""
     print(f"archive {day}", flush=True)
     with closing(sqlite3.connect(shop, timeout=60)) as mine, mine:
         mine.execute("insert or replace into reports values (?, ?, ?)", [str(day), figures.total, figures.best])

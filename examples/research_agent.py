@@ -1,9 +1,9 @@
-"""An AI agent in three steps of minutes each. A crash in the second does not pay for the first again.
+"""An AI agent in three steps, each of which takes minutes. A crash in the second step does not repeat the first.
 
     THINK=10 python -m examples.research_agent [database]
 
-The model is a stand-in, provided by `Depends`, so that a test or another model replaces it in one place. It says what
-it is asked, and thinks for THINK seconds: kill it meanwhile and start it again.
+The model is a stand-in behind `Depends`, so that a test or a real model replaces it in one place. It answers with the
+prompt after THINK seconds: kill the program meanwhile, and start it again.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@
     python -m examples.subscription change ada end
 
 Each month is a run of its own (`recur`), so the log of a customer of ten years is as short as that of a new one.
-The second version sends a receipt. `patched` keeps the month that is under way as it began; the next one has receipts.
-`--code old` runs the first version: start with it, kill it in the middle of a month, and go on without it.
+The second version sends a receipt. With `patched`, a month that is under way continues without one; the next has it.
+`--code old` runs the first version: start with it, kill it in the middle of a month, and start again without it.
 """
 
 from __future__ import annotations

@@ -166,7 +166,7 @@ def _class(cls: type) -> list[str]:
     attributes: list[str] = []
     methods: dict[str, tuple[Source, list[Function]]] = {}
     made = ""
-    hidden = INTERNAL.get(cls.__name__, set())
+    hidden = set[str]().union(*(INTERNAL.get(base.__name__, ()) for base in cls.__mro__))
     head, documented = "", list[str]()
     for source, node in _bodies(cls):
         head, documented = _head(source.text, node), _documented(node)
