@@ -17,7 +17,7 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
-pytest_plugins = ["tools.tiers"]
+pytest_plugins = ["tools.tiers", "tools.hung_tests"]
 
 PYTHON: Final = "romancy python"
 _LONGEST: Final = 300
@@ -95,7 +95,9 @@ def _failure(report: pytest.TestReport | pytest.CollectReport) -> str:
     """The first line of what went wrong."""
     crash = getattr(report.longrepr, "reprcrash", None)
     text = report.longreprtext if crash is None else str(crash.message)
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [
+        line for line in text.splitlines() if line.strip() and not line.startswith("[gw")
+    ]  # xdist names its worker
     return _shortened(lines[0].strip()) if lines else "no reason was given"
 
 

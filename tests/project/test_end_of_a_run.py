@@ -1,8 +1,12 @@
-"""The end of a test run's output: each failed test in one line, so that it is found where the log was cut."""
+"""How a run of the tests ends: it does, even if a test does not, and its last lines name each failed test.
+
+They are found there although the log was cut.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +39,38 @@ def test_left_out_elsewhere():
     pytest.skip("capability: it cannot")
 """
 
+HANGING = """
+import asyncio
+import pytest
+
+pytestmark = pytest.mark.timeout(1)
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+@pytest.fixture
+async def opened():
+    yield
+
+@pytest.fixture
+async def never_closed():
+    yield
+    await asyncio.Event().wait()
+
+@pytest.mark.anyio
+async def test_waits(opened):
+    await asyncio.Event().wait()
+
+@pytest.mark.anyio
+async def test_is_not_torn_down(never_closed):
+    assert "one" == "two"
+
+@pytest.mark.parametrize("number", range(6))
+def test_passes(number):
+    pass
+"""
+
 
 @pytest.mark.long
 def test_what_failed_stands_behind_the_counts_of_several_processes(tmp_path: Path) -> None:
@@ -61,6 +97,21 @@ def test_a_file_that_cannot_be_read_is_named_too(tmp_path: Path) -> None:
     assert last.startswith("ERROR test_some.py - ")
 
 
+@pytest.mark.long
+def test_the_process_of_a_test_that_hangs_is_ended_and_the_other_tests_run(tmp_path: Path) -> None:
+    """pytest-timeout alone does not end these tests: it does not watch a tear-down after a failure."""
+    shutil.copy(ROOT / "conftest.py", tmp_path)
+    (tmp_path / "test_some.py").write_text(HANGING, encoding="utf-8")
+
+    said = run(tmp_path, "-n", "2", "-o", "timeout_grace=1")
+
+    for test in ("test_waits", "test_is_not_torn_down"):
+        assert f"test_some.py::{test} has not ended after 2 s; its process ends here:" in said
+        assert re.search(rf"FAILED test_some.py::{test} - worker 'gw.' crashed", said)
+    assert " in test_waits\n" in said, "where it waits"
+    assert "4 failed, 6 passed" in said
+
+
 def run(folder: Path, *options: str) -> str:
     """Return what pytest printed there, with this tree's configuration."""
     command = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(folder), *options]
@@ -74,7 +125,8 @@ def run(folder: Path, *options: str) -> str:
             "COLUMNS": "200",
         },
         check=False,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
     )
     return done.stdout

@@ -37,6 +37,8 @@ class Statements(ABC):
     """Statements a second that an idle worker may send."""
     looks = math.inf
     """Looks for news a second while there is none, if the store looks more often after some."""
+    _opening = re.compile("(?!)")
+    """The statements that set a new connection up. A pool may open one at any time."""
     _look: re.Pattern[str]
     """The periodic query by which a store learns what other processes did."""
     _beat: re.Pattern[str]
@@ -60,8 +62,8 @@ class Statements(ABC):
         """Return the statements since then, in order."""
 
     def of_work(self) -> list[str]:
-        """Return the statements for work, without the periodic ones."""
-        return [statement for statement in self.asked() if not self.is_look(statement)]
+        """Return the statements for work, without the periodic ones and those that set up a connection."""
+        return [each for each in self.asked() if not (self.is_look(each) or self._opening.match(each))]
 
     def is_look(self, statement: str) -> bool:
         """Whether this is the store's periodic query for news."""
@@ -150,6 +152,7 @@ class _PostgresStatements(_LoggedStatements):
 
 class _MysqlStatements(_LoggedStatements):
     at_rest = 3
+    _opening = re.compile("set names |set session (sql_mode|transaction)")
     _look = re.compile(r"^select instance_id, touched_at |^with recursive ticks ")
     _beat = re.compile(r"update \S*romancy_workers|select timestampdiff\(.*\) as now")
     _start = re.compile(r"insert into \S*romancy_log ")
