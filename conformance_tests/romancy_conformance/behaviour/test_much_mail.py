@@ -24,8 +24,9 @@ LARGE = 1_500_000
 COUNT = 2 * MAX_MAIL_BYTES // LARGE + 1
 """Messages of which a third fits into one answer."""
 
-SIGNALS = 20_000 if os.environ.get("ROMANCY_SOAK") else 1_000
-ONE_BY_ONE = 20_000 if os.environ.get("ROMANCY_SOAK") else 96
+SOAK = bool(os.environ.get("ROMANCY_SOAK"))
+SIGNALS = 20_000 if SOAK else 1_000
+ONE_BY_ONE = 20_000 if SOAK else 96
 AT_ONCE = 500
 TIMES = 8
 """How often each message is returned at most; if all were returned with each, it would be 48 times."""
@@ -57,7 +58,7 @@ async def test_large_messages_reach_everybody(open_app: Open) -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(1800 if SOAK else 300)
 async def test_many_messages_are_not_looked_at_again_and_again(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     looked = 0
 
@@ -117,7 +118,7 @@ class Bringing(WrappedStore):
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(1800 if SOAK else 300)
 async def test_messages_that_are_kept_are_not_brought_again_and_again(
     open_app: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:

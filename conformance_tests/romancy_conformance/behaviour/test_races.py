@@ -34,9 +34,11 @@ if TYPE_CHECKING:
     from romancy import Handle
     from romancy_conformance.behaviour.opening import Open
 
-pytestmark = [pytest.mark.anyio, pytest.mark.soak, pytest.mark.timeout(1800)]
+SOAK = bool(os.environ.get("ROMANCY_SOAK"))
 
-TRIALS = 10_000 if os.environ.get("ROMANCY_SOAK") else 240
+pytestmark = [pytest.mark.anyio, pytest.mark.soak, pytest.mark.timeout(1800 if SOAK else 300)]
+
+TRIALS = 10_000 if SOAK else 240
 AT_ONCE = 24
 STEP = 0.012
 """Seconds that a step may take."""

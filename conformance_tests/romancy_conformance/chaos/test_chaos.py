@@ -30,7 +30,7 @@ def anyio_backend() -> str:
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(1800 if SOAK else 600)
 async def test_a_round(shared_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     size = ("--programs", "200", "--seconds", "120") if SOAK else ("--programs", "12", "--seconds", "4", "--kills", "4")
     options = ("--seed", "little", "--rounds", "1", "--workers", "2", "--lease", "10", "--patience", "300", *size)

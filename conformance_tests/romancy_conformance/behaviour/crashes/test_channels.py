@@ -59,7 +59,7 @@ async def work(workshop: Workshop, url: str, fails: Sequence[str]) -> list[int]:
     return ends
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(900 if SOAK else 300)
 async def test_every_message_is_where_it_belongs_whoever_is_killed(shared_url: str) -> None:
     async with Romancy(shared_url, workflows=WORKFLOWS, worker=False) as app:
         issue = await app.start(edition, LISTENERS, COUNT)

@@ -63,7 +63,7 @@ async def kill_stopping(workshop: Workshop, url: str) -> tuple[list[str], int, l
     return shifts, commits, wrong
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(1800 if SOAK else 300)
 async def test_a_worker_killed_at_each_write_of_its_stopping(shared_url: str) -> None:
     await create_table(shared_url)
     store = create_store(shared_url)

@@ -59,7 +59,7 @@ async def work(workshop: Workshop, url: str, process: int, fails: Sequence[str])
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(3600 if SOAK else 900)
+@pytest.mark.timeout(3600 if SOAK else 300)
 async def test_every_accepted_event_is_in_one_log_whoever_is_killed(shared_url: str) -> None:
     each = PROCESSES * SENDERS * COUNT
     async with Romancy(shared_url, workflows=WORKFLOWS, worker=False) as app:

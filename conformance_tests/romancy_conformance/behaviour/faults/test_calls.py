@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
     from romancy_conformance.behaviour.faults.field import Field
 
-pytestmark = [pytest.mark.anyio, pytest.mark.soak, pytest.mark.timeout(1800)]
+SOAK = bool(os.environ.get("ROMANCY_SOAK"))
 
-LARGE = bool(os.environ.get("ROMANCY_SOAK"))
-IDS, LIVES, WORKERS = (16, 40, 4) if LARGE else (5, 3, 2)
+pytestmark = [pytest.mark.anyio, pytest.mark.soak, pytest.mark.timeout(1800 if SOAK else 300)]
+
+IDS, LIVES, WORKERS = (16, 40, 4) if SOAK else (5, 3, 2)
 PROGRAM = ("romancy_conformance.behaviour.faults.called",)
 PATIENCE = 120.0
 

@@ -41,7 +41,7 @@ def on_commit(proxy: Proxy, fault: Fault) -> Trigger:
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(900 if SOAK else 300)
 async def test_a_server_killed_under_load(server: Server, tmp_path: Path) -> None:
     """The server is down for less than any lease: an attempt is lost only with its session."""
     deaths, count, steps = (10, 400, 4) if SOAK else (2, 40, 3)
