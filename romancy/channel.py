@@ -195,7 +195,7 @@ class WorkflowChannel(Generic[T]):
         """
         limit = None if timeout is None else seconds(timeout, "the timeout")
         if not direct:
-            await _joined(self._commands.rejoining_of(self.name))
+            await _joined(self._commands.rejoining_of(self.name))  # a retry may be refused what its failed run had
         mode = "direct" if direct else self._commands.mode_of_channel(self.name)
         if mode is None:
             raise UsageError(

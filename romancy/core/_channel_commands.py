@@ -36,13 +36,16 @@ class ChannelCommands(Asking):
 
     def joining_of(self, channel: str) -> JoinAnswer | None:
         """The pending subscription to the channel: asked for, and neither granted nor refused."""
-        asked = (answer for answer in self.joining.values() if answer.asked.channel == channel)
-        return next(asked, None) or self.rejoining_of(channel)
+        return next((each for each in self.joining.values() if each.asked.channel == channel and not each.done()), None)
+
+    def rejoin(self) -> None:
+        """Make the answers to the subscriptions that a retry asks for when it begins."""
+        for asked in self.state.joining.values():
+            self._joining_answer(asked)
 
     def rejoining_of(self, channel: str) -> JoinAnswer | None:
-        """The pending subscription that a retry has from the beginning of the failed run."""
-        asked = self.state.joining.get(kept_id(channel))
-        return None if asked is None else self.joining.get(asked.id) or self._joining_answer(asked)
+        """The answer to a subscription that a retry asked for when it began: pending, or refused."""
+        return self.joining.get(kept_id(channel))
 
     def _joining_answer(self, asked: ch.ChannelAsked) -> JoinAnswer:
         if self.joining is NO_DICT:
@@ -60,6 +63,7 @@ class ChannelCommands(Asking):
             raise mode_conflict(channel, existing, mode)
         if existing is not None:
             return under_way
+        self.joining.pop(kept_id(channel), None)
         asked = self.ask(ch.ChannelAsked(self._ids.number("channel", channel), channel, mode))
         return self._joining_answer(asked) if asked.id in self.state.joining else None
 
@@ -68,6 +72,7 @@ class ChannelCommands(Asking):
         self._require_open()
         mode = self.mode_of_channel(channel)
         if mode is None:
+            self.joining.pop(kept_id(channel), None)
             return
         waiting = [wait for wait in self.state.waits.values() if isinstance(wait, ch.ChannelAwaited)]
         for wait in waiting:
@@ -102,15 +107,22 @@ class ChannelCommands(Asking):
 
     def joined(self, event: ch.ChannelJoined) -> None:
         """Hand the input to the code that awaits the subscription."""
-        answer = self.joining.pop(event.id, None)
-        if answer is not None and not answer.done():
+        answer = self.joining.pop(event.id)
+        if not answer.done():
             answer.set_result(None)
 
     def refused(self, event: ch.ChannelRefused) -> None:
-        """Hand the input to the code that awaits the subscription."""
-        answer = self.joining.pop(event.id, None)
-        if answer is not None and not answer.done():
-            answer.set_exception(mode_conflict(answer.asked.channel, event.existing, answer.asked.mode))
+        """Hand the input to the code that awaits the subscription.
+
+        The code of a retry may ask later. The answer is kept until it subscribes or unsubscribes itself.
+        """
+        answer = self.joining[event.id]
+        asked = answer.asked
+        if event.id != kept_id(asked.channel):
+            del self.joining[event.id]
+        if not answer.done():
+            answer.set_exception(mode_conflict(asked.channel, event.existing, asked.mode))
+            answer.exception()  # asyncio complains of errors that nobody looks at
 
 
 def mode_conflict(channel: str, existing: str, requested: str) -> ChannelModeConflictError:

@@ -354,6 +354,7 @@ class Run:
         if event is started:
             commands.began = at
             commands.calls.kept = bool(started.rules)
+            commands.rejoin()
         now = (at - commands.began) / SECOND + loop.skipped
         loop.now = max(loop.now, now)
         try:

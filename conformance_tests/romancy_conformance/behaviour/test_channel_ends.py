@@ -23,7 +23,7 @@ from romancy import (
     activity,
     workflow,
 )
-from romancy.core import ChannelAsked, ChannelReceived, EventReceived
+from romancy.core import ChannelAsked, ChannelReceived, ChannelRefused, EventReceived
 from romancy.engine.channels import Joining
 from romancy.insight import Step, Timeline
 from romancy.storage.routing import address_of_channel
@@ -401,6 +401,55 @@ async def test_a_retry_is_refused_the_subscription_of_an_earlier_run(app: Romanc
         await handle.result(timeout=30)
     await app.channel(Orders).publish(2)
     assert await other.result(timeout=30) == [2]
+
+
+@workflow
+async def hears_late_in_its_next_run(ctx: WorkflowContext, then: str) -> str:
+    orders = ctx.channel(Orders)
+    if ctx.run == 1:
+        await orders.subscribe("broadcast")
+        hears_late_in_its_next_run.recur(then)
+    await may_fail()
+    await ctx.wait_event("hear")
+    for _ in range(2):
+        with pytest.raises(ChannelModeConflictError):
+            await orders.receive()
+    if then == "another mode":
+        await orders.subscribe("competing")
+        return str((await orders.receive()).data)
+    if then == "unsubscribe":
+        await orders.unsubscribe()
+        with pytest.raises(UsageError, match="has not subscribed"):
+            await orders.receive()
+        return "none"
+    with pytest.raises(ChannelModeConflictError):
+        await orders.subscribe("broadcast")
+    return "refused again"
+
+
+@pytest.mark.parametrize(
+    ("then", "result"), [("another mode", "2"), ("unsubscribe", "none"), ("the same mode", "refused again")]
+)
+async def test_a_retry_that_was_refused_long_ago_learns_it_when_it_asks(app: Romancy, then: str, result: str) -> None:
+    failing.append("out of luck")
+    handle = await app.start(hears_late_in_its_next_run, then)
+    with pytest.raises(WorkflowFailedError):
+        await handle.result(timeout=30)
+    other = await app.start(takes, 1)
+    await joined(app, 1)
+    await app.retry(handle.instance_id)
+    await until(lambda: _refused(app, handle.instance_id))
+    await handle.signal("hear")
+    if then == "another mode":
+        await joined(app, 2)
+        await app.terminate(other.instance_id)
+        await app.channel(Orders).publish(2)
+
+    assert await handle.result(timeout=30) == result
+
+
+async def _refused(app: Romancy, instance_id: str) -> bool:
+    return any(isinstance(event, ChannelRefused) for event in await app.history(instance_id))
 
 
 @workflow
