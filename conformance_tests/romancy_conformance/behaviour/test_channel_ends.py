@@ -27,6 +27,7 @@ from romancy.core import ChannelAsked, ChannelReceived, ChannelRefused, EventRec
 from romancy.engine.channels import Joining
 from romancy.insight import Step, Timeline
 from romancy.storage.routing import address_of_channel
+from romancy_conformance.behaviour.coded import Masking
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
@@ -368,17 +369,21 @@ async def hears_in_its_next_run(ctx: WorkflowContext, mode: Literal["broadcast",
     return [*got, (await orders.receive()).data]
 
 
+@pytest.mark.parametrize("front", [False, True], ids=["a worker", "a front with a codec"])
 @pytest.mark.parametrize("mode", ["broadcast", "competing"])
 async def test_a_retry_has_the_subscription_of_an_earlier_run(
-    app: Romancy, mode: Literal["broadcast", "competing"]
+    open_app: Open, mode: Literal["broadcast", "competing"], *, front: bool
 ) -> None:
+    codecs = [Masking()] if front else []
+    app = await open_app(codecs=codecs)
+    retrying = await open_app(worker=False, codecs=codecs) if front else app
     failing.append("out of luck")
     handle = await app.start(hears_in_its_next_run, mode)
     await joined(app, 1)
     await app.channel(Orders).publish(1)
     with pytest.raises(WorkflowFailedError):
         await handle.result(timeout=30)
-    await app.retry(handle.instance_id)
+    await retrying.retry(handle.instance_id)
     await joined(app, 1)
     await app.channel(Orders).publish(2)
     assert await handle.result(timeout=30) == [1, 2]

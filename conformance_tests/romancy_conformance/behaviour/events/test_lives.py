@@ -24,6 +24,7 @@ from romancy.core import EventPutAside, EventReceived, EventsSubscribed, Message
 from romancy.insight import Note, Timeline
 from romancy.query import gte
 from romancy.storage.routing import address_of_key, address_of_type
+from romancy_conformance.behaviour.coded import Masking
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
@@ -279,14 +280,18 @@ async def test_a_subscription_outlives_recur(app: Romancy) -> None:
     assert sum(isinstance(event, EventsSubscribed) for event in history) == 1
 
 
-async def test_a_retry_listens_as_the_failed_run_did_from_its_beginning(app: Romancy) -> None:
+@pytest.mark.parametrize("front", [False, True], ids=["a worker", "a front with a codec"])
+async def test_a_retry_listens_as_the_failed_run_did_from_its_beginning(open_app: Open, *, front: bool) -> None:
+    codecs = [Masking()] if front else []
+    app = await open_app(codecs=codecs)
+    retrying = await open_app(worker=False, codecs=codecs) if front else app
     handle = await app.start(listens_in_its_next_run)
     await until(lambda: _in_run(app, handle.instance_id, 2))
     await app.send(Paid, 1)
     with pytest.raises(WorkflowFailedError):
         await handle.result(timeout=20)
     may_pass.append("on")
-    await app.retry(handle.instance_id)
+    await retrying.retry(handle.instance_id)
     await until(lambda: _in_run(app, handle.instance_id, 3))
     await waiting(app, handle.instance_id)
     await app.send(Paid, 2)
