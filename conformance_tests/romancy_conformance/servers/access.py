@@ -116,7 +116,10 @@ class Access(ABC):
 
     @abstractmethod
     def fetch(self, statement: str, *, database: str = "") -> Any:
-        """Run one statement as the administrator; return the first column of the first row, or None."""
+        """Run one statement as the administrator; return the first column of the first row, or None.
+
+        PostgreSQL carries out a query up to that row only.
+        """
 
     @abstractmethod
     def _quoted(self, name: str) -> str: ...

@@ -24,7 +24,8 @@ STEPS = 4
 COUNT = 30
 CLOSED = 5.0
 """Seconds without writes."""
-ENDS_ALL = "select pg_terminate_backend(pid) from pg_stat_activity where datname = '{database}'"
+ENDS_ALL = "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = '{database}'"
+"""One row: the query would not be carried out beyond the first one that is fetched."""
 SWITCHES: dict[str, list[tuple[list[str], list[str]]]] = {
     # Running transactions meet it first; then only new connections meet it, and keep it when it is over.
     "postgres": [
@@ -99,6 +100,7 @@ async def keep_closed(shutter: Shutter, close: Sequence[str], field: Field, ids:
         await asyncio.wait({starting}, timeout=max(over - time.monotonic(), 1.0))
         if not starting.done():
             return starting
+        await starting
 
 
 @pytest.mark.timeout(300)
