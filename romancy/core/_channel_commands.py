@@ -40,17 +40,15 @@ class ChannelCommands(Asking):
 
     def rejoin(self) -> None:
         """Make the answers to the subscriptions that a retry asks for when it begins."""
-        for asked in self.state.joining.values():
-            self._joining_answer(asked)
+        if self.state.joining:
+            self.joining = {asked.id: self._answer_to(asked) for asked in self.state.joining.values()}
 
     def rejoining_of(self, channel: str) -> JoinAnswer | None:
         """The answer to a subscription that a retry asked for when it began: pending, or refused."""
         return self.joining.get(kept_id(channel))
 
-    def _joining_answer(self, asked: ch.ChannelAsked) -> JoinAnswer:
-        if self.joining is NO_DICT:
-            self.joining = {}
-        answer = self.joining[asked.id] = JoinAnswer(loop=self.loop)
+    def _answer_to(self, asked: ch.ChannelAsked) -> JoinAnswer:
+        answer = JoinAnswer(loop=self.loop)
         answer.commands, answer.id, answer.asked = self, asked.id, asked
         return answer
 
@@ -65,7 +63,12 @@ class ChannelCommands(Asking):
             return under_way
         self.joining.pop(kept_id(channel), None)
         asked = self.ask(ch.ChannelAsked(self._ids.number("channel", channel), channel, mode))
-        return self._joining_answer(asked) if asked.id in self.state.joining else None
+        if asked.id not in self.state.joining:
+            return None
+        if self.joining is NO_DICT:
+            self.joining = {}
+        answer = self.joining[asked.id] = self._answer_to(asked)
+        return answer
 
     def leave_channel(self, channel: str) -> None:
         """Give the subscription up, if there is one. Waits for its messages end with UsageError."""

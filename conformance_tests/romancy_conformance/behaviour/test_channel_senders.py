@@ -18,7 +18,7 @@ from romancy import (
 )
 from romancy_conformance.behaviour.callers import caller_for
 from romancy_conformance.behaviour.coded import SECRET, Masking
-from romancy_conformance.behaviour.waiting import until
+from romancy_conformance.behaviour.waiting import joined
 
 if TYPE_CHECKING:
     from romancy_conformance.behaviour.opening import Open
@@ -26,13 +26,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 Orders = Channel("orders", int)
-
-
-async def joined(app: Romancy, members: int) -> None:
-    async def so_many() -> bool:
-        return len(await app.channel(Orders).members()) == members
-
-    await until(so_many)
 
 
 @workflow

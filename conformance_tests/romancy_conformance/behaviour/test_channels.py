@@ -29,7 +29,7 @@ from romancy import (
     workflow,
 )
 from romancy.core import ChannelJoined, ChannelSent
-from romancy_conformance.behaviour.waiting import status_is, until
+from romancy_conformance.behaviour.waiting import joined, status_is, until
 
 if TYPE_CHECKING:
     from romancy_conformance.behaviour.opening import Open
@@ -45,15 +45,6 @@ failing: list[str] = []
 def forget() -> None:
     """Clear what the test before has set."""
     failing.clear()
-
-
-async def joined(app: Romancy, members: int, channel: str = "orders") -> None:
-    """Wait until so many have subscribed."""
-
-    async def so_many() -> bool:
-        return len(await app.channel(channel).members()) == members
-
-    await until(so_many)
 
 
 async def messages_of(app: Romancy, instance_id: str) -> list[str]:

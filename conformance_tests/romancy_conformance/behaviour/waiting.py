@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from romancy import Romancy
 
-__all__ = ["reason_is", "status_is", "until"]
+__all__ = ["joined", "reason_is", "status_is", "until"]
 
 _LONGEST = 60.0
 _PAUSE = 0.01
@@ -47,3 +47,12 @@ async def reason_is(app: Romancy, instance_id: str, words: str) -> None:
         return instance is not None and instance.status is Status.STUCK and words in (instance.error or "")
 
     await until(shown)
+
+
+async def joined(app: Romancy, members: int, channel: str = "orders") -> None:
+    """Wait until the channel has so many subscribers."""
+
+    async def so_many() -> bool:
+        return len(await app.channel(channel).members()) == members
+
+    await until(so_many)
