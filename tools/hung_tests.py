@@ -3,8 +3,8 @@
 pytest-timeout raises in the main thread when a test has reached its time limit. If that interrupts an event loop, the
 task that runs the test stays as it was, and the tear-down of an asynchronous fixture waits for it without a limit.
 After any other failure, pytest-timeout does not watch the tear-down at all. A minute after the limit, this pytest
-plugin prints the stacks of all threads and tasks and ends the process. With several processes, xdist then reports the
-test as failed and starts another process.
+plugin prints the stacks of all threads and tasks and ends the process, unless somebody debugs it. With several
+processes, xdist then reports the test as failed and starts another process.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> Generator[None, object, object]:
     """Watch the test, which begins now."""
     limit = settings.timeout + float(item.config.getini(GRACE))
-    timer = item.stash[_TIMER] = threading.Timer(limit, _end, (item.nodeid, limit, item.config.stash[_STDERR]))
+    timer = item.config.stash[_TIMER] = threading.Timer(limit, _end, (item.nodeid, limit, item.config.stash[_STDERR]))
     timer.daemon = True
     timer.start()
     return (yield)
@@ -59,8 +59,17 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     try:
         return (yield)
     finally:
-        if _TIMER in item.stash:
-            item.stash[_TIMER].cancel()
+        _stop(item.config)
+
+
+def pytest_enter_pdb(config: pytest.Config) -> None:
+    """Stop watching while somebody debugs the test."""
+    _stop(config)
+
+
+def _stop(config: pytest.Config) -> None:
+    if _TIMER in config.stash:
+        config.stash[_TIMER].cancel()
 
 
 def _end(test: str, seconds: float, stderr: int) -> None:

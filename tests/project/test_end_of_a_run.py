@@ -112,12 +112,24 @@ def test_the_process_of_a_test_that_hangs_is_ended_and_the_other_tests_run(tmp_p
     assert "4 failed, 6 passed" in said
 
 
-def run(folder: Path, *options: str) -> str:
-    """Return what pytest printed there, with this tree's configuration."""
+@pytest.mark.long
+def test_a_test_that_somebody_debugs_has_all_the_time_it_needs(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "conftest.py", tmp_path)
+    test = "import pytest\n@pytest.mark.timeout(1)\ndef test_looked_into():\n    breakpoint()\n"
+    (tmp_path / "test_some.py").write_text(test, encoding="utf-8")
+
+    said = run(tmp_path, "-n", "0", "-o", "timeout_grace=1", typed="import time; time.sleep(4)\ncontinue\n")
+
+    assert "1 passed" in said
+
+
+def run(folder: Path, *options: str, typed: str = "") -> str:
+    """Return what pytest printed there, with this tree's configuration, when somebody has typed this."""
     command = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(folder), *options]
     done = subprocess.run(
         [*command, str(folder)],
         cwd=folder,
+        input=typed,
         env={
             **os.environ,
             "ROMANCY_TEST_BACKENDS": "sqlite",
