@@ -20,6 +20,7 @@ from romancy.core import (
     decode_commit,
     replay,
 )
+from romancy.engine.channels import subscription
 from romancy.errors import RomancyError
 from romancy.registry import Registry
 from romancy.status import TERMINAL_STATUSES, Status
@@ -89,16 +90,29 @@ class Judge:
                 await self._judge_one(instance_id)
             elif instance_id not in self._expected or not self._expected[instance_id].program.undetermined:
                 self.find("lost", instance_id, "it is not there")
-        for instance_id, interest in await self._interests():
-            if instance_id in there and instances[instance_id] in TERMINAL_STATUSES:
-                self.find("left", instance_id, f"it has ended, and {interest} still receives messages")
+        over = {instance_id for instance_id, status in instances.items() if status in TERMINAL_STATUSES}
+        for instance_id, interest in await self._left_by(over):
+            self.find("left", instance_id, f"it has ended, and {interest} is still registered")
         return self.findings
 
-    async def _interests(self) -> list[tuple[str, str]]:
-        """Return who would receive messages, and the name of the wait or subscription."""
+    async def _left_by(self, over: set[str]) -> list[tuple[str, str]]:
+        """Return the waits and subscriptions that ended instances have left.
+
+        A subscription to a channel is not registered by an append. It may be registered while its instance ends; no
+        message is then routed to it, and the next sweep removes it.
+        """
+        left = await self._interests_of(over)
+        if any(_is_of_channel(interest) for _, interest in left):
+            await self._store.router.dispatch()
+            after = await self._interests_of(over)
+            left = [each for each in left if each in after or not _is_of_channel(each[1])]
+        return left
+
+    async def _interests_of(self, owners: set[str]) -> list[tuple[str, str]]:
         async with self._store.session() as session:
             rows = await session.fetch_all("select owner, interest_id from romancy_interests")
-        return [(row["owner"], row["interest_id"]) for row in rows]
+        interests = [(_text(row["owner"]), _text(row["interest_id"])) for row in rows]
+        return [each for each in interests if each[0] in owners]
 
     async def _judge_one(self, instance_id: str) -> None:
         found = await read_log(self._store, instance_id)
@@ -199,3 +213,12 @@ class Judge:
                 undone.append(done.index(event.activity_id))
         if undone != sorted(undone, reverse=True):
             self.find("order", instance_id, f"of {done} these were undone, in this order: {undone}")
+
+
+def _is_of_channel(interest: str) -> bool:
+    return interest == subscription(interest.removesuffix("/c"), "competing").interest_id
+
+
+def _text(value: str | bytes) -> str:
+    """Return a text of Romancy's own tables; for a session on MySQL, it is binary."""
+    return value if isinstance(value, str) else bytes(value).decode()
