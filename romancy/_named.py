@@ -35,14 +35,13 @@ class NamedWorkflow(Workflow[..., Any]):
         super().__init__(_elsewhere, name=name, version=_CODE)
 
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> Raw:
-        """The stored form of an input: one argument as itself, several as an object by their names."""
-        if len(args) + bool(kwargs) > 1 or len(kwargs) == 1:
+        """The stored form of an input: an object of the arguments by their names."""
+        if args:
             raise UsageError(
-                f"workflow {self.name!r} is known here by its name alone, so its parameters have no names: give "
-                "the value of its only parameter by position, or several by name, or a dict of all of them"
+                f"workflow {self.name!r} is known here by its name alone, and inputs are stored by the names of the "
+                f"parameters: give each argument by name, as in `app.start(app.workflow({self.name!r}), order_id=…)`"
             )
-        what = f"input of workflow {self.name}"
-        value = args[0] if args else kwargs
+        what, value = f"input of workflow {self.name}", kwargs
         return Raw(check_event(dumps(value, what, Any), what))
 
     def read_result(self, result: Raw, /) -> object:

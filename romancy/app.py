@@ -150,8 +150,8 @@ class Romancy(Instances):
     def workflow(self, name: str) -> Workflow[..., Any]:
         """The workflow of that name, to be started, by the name alone if this app does not have its code.
 
-        The input is then written as plain JSON (one value by position, or several by name), and the result is read as
-        plain JSON. Romancy does not check that a worker knows the workflow: a started instance waits for one that does.
+        The arguments are then given by name and written as plain JSON, and the result is read as plain JSON. Romancy
+        does not check that a worker knows the workflow: a started instance waits for one that does.
         """
         return workflow_named(self.workflows, name)
 

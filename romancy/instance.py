@@ -50,7 +50,7 @@ class Instance:
     parent_id: str | None
     wakes_at: datetime | None
     raw_input: bytes
-    """The input as stored: the JSON of the only parameter, or an object of several."""
+    """The input as stored: a JSON object of the parameters by name."""
     waits: tuple[Wait, ...] | None = None
     """What it waits for, in the order in which the waits began. None if `get_instance` was not asked for it."""
 

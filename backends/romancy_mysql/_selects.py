@@ -14,7 +14,7 @@ from romancy_mysql._sql import Raw, Statement, Text, comma, literal
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from romancy.storage.query import Query
+    from romancy.storage.query import Condition, Query
     from romancy_mysql._database import Database
     from romancy_mysql._ways import Way
 
@@ -103,6 +103,16 @@ def _filters(query: Query, way: Way | None, first: bytes) -> Iterable[bytes]:
     if query.conditions:
         yield b"i.projection is not null"
     for condition in query.conditions:
-        path = literal(Text(f'$."{condition.key}"'))
-        word = b"cast(json_unquote(json_extract(i.projection, " + path + b")) as binary)"
-        yield compare(word, condition.predicate)
+        yield compare(_word(condition), condition.predicate)
+
+
+def _word(condition: Condition) -> bytes:
+    """The word that the condition compares."""
+    first, rest, own = (
+        literal(Text(text)) for text in (f'$."{condition.first}"', f'__{condition.key}"', f'$."{condition.key}"')
+    )
+    named = b"""json_unquote(json_extract(i.projection, '$."_"'))"""
+    bare = b"json_extract(i.projection, concat('$.\"', " + named + b", " + rest + b"))"
+    absent = b"json_extract(i.projection, " + first + b") is null"
+    member = b"case when " + absent + b" then " + bare + b" else json_extract(i.projection, " + own + b") end"
+    return b"cast(json_unquote(" + member + b") as binary)"

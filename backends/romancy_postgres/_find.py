@@ -154,7 +154,9 @@ def _position(table: str, query: Query, arguments: _Arguments) -> str:
 
 
 def _condition(condition: Condition, arguments: _Arguments) -> str:
-    word = f'((i.projection ->> {arguments.bind(condition.key, "text")}) collate "C")'
+    first, key, rest = (arguments.bind(one, "text") for one in (condition.first, condition.key, f"__{condition.key}"))
+    bare = f"i.projection ->> ((i.projection ->> '_') || {rest})"
+    word = f'((case when i.projection ? {first} then i.projection ->> {key} else {bare} end) collate "C")'
     return _predicate(word, condition.predicate, arguments)
 
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Statement", "compose", "find"]
 
-_WORD: Final = "json_extract(i.projection, ?)"
+_WORD: Final = """case when json_extract(i.projection, ?) is null
+     then json_extract(i.projection, '$."' || json_extract(i.projection, '$."_"') || ?)
+     else json_extract(i.projection, ?) end"""
 _AFTER: Final = "(i.created_at, i.instance_id) < (?, ?)"
 _AFTER_VALUE: Final = "(x.created_at, x.instance_id) < (?, ?)"
 _SINCE: Final = "i.created_at >= ?"
@@ -127,7 +129,11 @@ def _conditions(query: Query) -> list[Part]:
 
 def _condition(condition: Condition) -> Part:
     text, words = _predicate(condition.predicate)
-    return text.format(word=_WORD), [value if value is not None else f'$."{condition.key}"' for value in words]
+    places = [f'$."{condition.first}"', f'__{condition.key}"', f'$."{condition.key}"']
+    values: list[object] = []
+    for given in words:
+        values.extend(places if given is None else [given])
+    return text.format(word=_WORD), values
 
 
 def _predicate(predicate: Predicate) -> tuple[str, list[object]]:

@@ -111,7 +111,8 @@ async def start(
 ) -> None:
     """Start a workflow; any worker continues it. Prints the instance's id, or with --wait the result.
 
-    The input is the JSON of the only parameter, or an object of several.
+    The input is a JSON object of the parameters by name. If there is only one parameter, or all others have defaults,
+    the JSON of the first one alone will do.
     """
     async with load_app(target).as_client() as app:
         found = app.workflows.get(workflow)
@@ -139,7 +140,7 @@ def _arguments(workflow: Workflow[..., Any], data: str | None) -> tuple[tuple[An
         return (), {}
     try:
         given = Raw(b"{}" if data is None else msgspec.json.format(data.encode(), indent=-1))
-        return workflow.signature.decode_arguments(given)
+        return workflow.signature.read_given(given)
     except (SerializationError, msgspec.DecodeError) as error:
         takes = ", ".join(workflow.signature.names) or "nothing"
         problem = "no input was given" if data is None else str(error).removesuffix(f"; {WRITTEN_BEFORE}")
@@ -152,11 +153,10 @@ def _wanted(workflow: Workflow[..., Any]) -> str:
     match workflow.signature.names:
         case ():
             return "Leave the input out"
-        case (name,):
-            return f"Give the JSON of {name} alone, without its name; a text needs its quotes: '\"text\"'"
         case names:
             example = f"'{{\"{names[0]}\": …}}'"
-            return f"Give an object with their names, as in {example}; a text needs its quotes: '\"text\"'"
+            alone = "" if workflow.signature.bare is None else f", or the JSON of {workflow.signature.bare} alone"
+            return f"Give an object with their names, as in {example}{alone}; a text needs its quotes: '\"text\"'"
 
 
 @click.command()

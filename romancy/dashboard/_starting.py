@@ -10,7 +10,7 @@ import msgspec
 from starlette.responses import RedirectResponse
 
 from romancy.dashboard._acting import audit, field_of
-from romancy.dashboard._fields import Field, field_for, json_of, members_of, object_of
+from romancy.dashboard._fields import Field, field_for, members_of, object_of
 from romancy.dashboard._pages import render
 from romancy.dashboard._refused import RefusedError, not_found
 from romancy.dashboard._visit import visit_of
@@ -76,14 +76,10 @@ async def _start(app: Romancy, workflow: Workflow[..., Any], asked: _Asked, form
 
 def _arguments(workflow: Workflow[..., Any], asked: _Asked, form: Form) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments of a form. Raises RefusedError or SerializationError if they do not fit."""
+    given = object_of(asked.fields, form)
     if asked.members:
-        given: bytes | None = object_of(asked.fields, form)
-    elif len(asked.fields) == 1:
-        given = json_of(asked.fields[0], form)
-    else:
-        given = object_of(asked.fields, form)
-        given = None if given == b"{}" else given
-    return ((), {}) if given is None else workflow.signature.decode_arguments(msgspec.Raw(given))
+        given = b"{%b:%b}" % (msgspec.json.encode(workflow.signature.names[0]), given)
+    return workflow.signature.decode_arguments(msgspec.Raw(given))
 
 
 def _asked(workflow: Workflow[..., Any]) -> _Asked:

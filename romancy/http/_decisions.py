@@ -96,7 +96,7 @@ def decide(event: Incoming, known: Known) -> Decision:
 
 
 def call_of(workflow: Workflow[..., Any], data: Raw, instance_id: str | None, delay: float | None = None) -> Call[Any]:
-    """The start of a workflow with this input: the JSON of its only parameter, or an object of several."""
+    """The start of a workflow with this input: an object of its parameters, or the JSON of the bare one alone."""
     try:
         args, kwargs = _arguments(workflow, data)
         call = workflow.options(instance_id=instance_id, delay=delay).bind(*args, **kwargs)
@@ -110,7 +110,7 @@ def _arguments(workflow: Workflow[..., Any], data: Raw) -> tuple[tuple[Any, ...]
     """The arguments in the data. Without data, a workflow all of whose parameters have defaults starts with these."""
     signature = workflow.signature
     try:
-        return signature.decode_arguments(data)
+        return signature.read_given(data)
     except SerializationError:
         if bytes(data) == b"null" and not any(parameter.required for parameter in signature.parameters):
             return (), {}

@@ -1,9 +1,10 @@
 """The parameters and the result of a workflow or an activity, and the stored form of a call.
 
-The stored form of a call, which is also the document that queries search:
+The stored form of a call, which is also the document that queries search, is an object of parameter names and values,
+`{}` for no parameters. Defaults are filled in. So a parameter with a default can be added later.
 
-* exactly one parameter: the JSON of that argument itself;
-* several, or none: an object of parameter names and values, `{}` for none. Defaults are filled in.
+Where people write inputs (HTTP, the command line), the value of the *bare parameter* may stand for the object
+(`read_given`): the only parameter, or the first one if all others have defaults.
 
 Parameters that the engine supplies (the context, dependencies) are not part of it.
 """
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import msgspec
 
-from romancy.errors import RegistrationError, UsageError
+from romancy.errors import RegistrationError, SerializationError, UsageError
 from romancy.serialization._names import TypesOf, signature_of
 from romancy.serialization._plan import UnknownTypeError
 from romancy.serialization._reasons import raise_unreadable
@@ -166,8 +167,8 @@ class Signature:
         values = args if not kwargs and len(args) == self._plain else self._bind(args, kwargs)
         plans = self._argument_plans or self._plans()
         if len(plans) == 1:
-            _, plan, where, _ = plans[0]
-            return plan.write(values[0], where)
+            _, plan, where, prefix = plans[0]
+            return b"{%b%b}" % (prefix, plan.write(values[0], where))
         members = [
             prefix + plan.write(value, where) for value, (_, plan, where, prefix) in zip(values, plans, strict=True)
         ]
@@ -180,12 +181,15 @@ class Signature:
         """
         plans = self._argument_plans or self._plans()
         if len(plans) == 1:
-            parameter, plan, where, _ = plans[0]
-            try:
-                value = plan.decode(raw)
-            except Exception:  # noqa: BLE001 - `read` raises it again, with the place
-                value = plan.read(raw, where)
-            return ((), {parameter.name: value}) if parameter.keyword_only else ((value,), {})
+            parameter, plan, _, prefix = plans[0]
+            text, start = bytes(raw), len(prefix) + 1
+            if text.startswith(prefix, 1) and text.startswith(b"{") and text.endswith(b"}"):
+                try:
+                    value = plan.decode(text[start:-1])  # a second member makes this no JSON
+                except Exception:  # noqa: BLE001, S110 - it is read again below, and the error names the place
+                    pass
+                else:
+                    return ((), {parameter.name: value}) if parameter.keyword_only else ((value,), {})
         stored = self._read_members(raw)
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
@@ -199,6 +203,33 @@ class Signature:
             else:
                 args.append(value)
         return tuple(args), kwargs
+
+    def read_given(self, raw: bytes | msgspec.Raw) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of a call that was written by hand: as it is stored, or the value of the bare parameter alone.
+
+        An object whose members are all names of parameters is read by name, if it fits. Raises SerializationError.
+        """
+        if self.bare is None:
+            return self.decode_arguments(raw)
+        try:
+            names = _read_object(raw).keys()
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            names = None
+        named = b"{%b%b}" % (msgspec.json.encode(self.bare) + b":", bytes(raw))
+        if names is None or not names <= self._known:
+            return self.decode_arguments(named)
+        try:
+            return self.decode_arguments(raw)
+        except SerializationError:
+            with suppress(SerializationError):
+                return self.decode_arguments(named)
+            raise
+
+    @cached_property
+    def bare(self) -> str | None:
+        """The name of the bare parameter: the only one, or the first if all others have defaults."""
+        first, others = self.parameters[:1], self.parameters[1:]
+        return first[0].name if first and not any(other.required for other in others) else None
 
     def is_same_call(self, older: bytes | msgspec.Raw, newer: bytes | msgspec.Raw) -> bool:
         """Whether the newer stored call differs from the older one only by arguments with the function's defaults."""

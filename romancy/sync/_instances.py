@@ -69,7 +69,11 @@ class SyncInstances(SyncSenders):
         limit: int = 50,
         page_token: str | None = None,
     ) -> InstancePage:
-        """A page of the instances whose input matches all of `where`, newest first."""
+        """A page of the instances whose input matches all of `where`, newest first.
+
+        A path begins with the name of a parameter. It may be left out if it is that of the only parameter, or of the
+        first one and all others have defaults.
+        """
         result: InstancePage = self._call(
             "find_instances",
             where,

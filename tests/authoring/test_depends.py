@@ -73,7 +73,7 @@ def test_each_provider_is_opened_once_and_closed_in_reverse() -> None:
 
 def test_a_dependency_is_not_part_of_what_is_stored() -> None:
     assert pay.signature.names == ("amount",)
-    assert pay.signature.encode_arguments((7,), {}) == b"7"
+    assert pay.signature.encode_arguments((7,), {}) == b'{"amount":7}'
     with pytest.raises(UsageError, match="via"):
         pay.signature.encode_arguments((7,), {"via": "mine"})
 

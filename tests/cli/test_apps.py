@@ -138,15 +138,15 @@ def test_an_input_that_does_not_fit_is_told_what_its_workflow_takes(
     module = GOOD.replace("\napp =", several + none + "\napp =").replace("[greet_", "[pair, nothing, greet_")
     (folder / "taking.py").write_text(module)
 
-    named = romancy("start", "taking", "greet_newcomer", '{"name": "Ann"}')
+    unknown = romancy("start", "taking", "greet_newcomer", '{"nobody": "Ann"}')
     listed = romancy("start", "taking", "pair", "[1, 2]")
     vain = romancy("start", "taking", "nothing", "5")
 
-    assert (2, 2, 2) == (named.code, listed.code, vain.code)
-    assert "Give the JSON of name alone, without its name" in named.err
+    assert (2, 2, 2) == (unknown.code, listed.code, vain.code)
+    assert "as in '{\"name\": …}', or the JSON of name alone" in unknown.err
     assert "Give an object with their names, as in '{\"one\": …}'" in listed.err
     assert "Leave the input out" in vain.err
-    assert "since the value was written" not in named.err + listed.err + vain.err
+    assert "since the value was written" not in unknown.err + listed.err + vain.err
 
 
 def test_a_mistyped_url_is_answered_with_the_nearest_scheme(romancy: Callable[..., Answer], folder: Path) -> None:

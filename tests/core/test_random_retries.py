@@ -8,6 +8,7 @@ from collections import Counter
 from typing import Any
 
 import hypothesis.strategies as st
+import msgspec
 from hypothesis import HealthCheck, given, settings
 
 from romancy.activity import activity, compensation
@@ -166,4 +167,4 @@ def doubts(one: Retries) -> list[str]:
     recall = Recall(SELF)
     for event in one.log():
         recall.follow(event)
-    return [str(item.asked.args, "utf8").strip('"') for item in recall.unsure()]
+    return [str(*msgspec.json.decode(item.asked.args).values()) for item in recall.unsure()]

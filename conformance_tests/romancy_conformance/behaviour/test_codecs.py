@@ -173,7 +173,7 @@ async def test_nothing_works_differently_and_nothing_is_readable(open_app: Open,
     done = [event for event in await handle.history() if isinstance(event, ActivityCompleted)]
     assert SECRET.encode() in bytes(done[0].result)
     async for instance in app.iter_instances():
-        assert instance.input == SECRET
+        assert instance.input == {"secret": SECRET}
     assert SECRET.encode() not in await stored(storage_url)
 
 

@@ -143,7 +143,7 @@ async def test_what_has_ended_makes_way(
     assert "new" == await app.handle("ann", anew_greets).result(timeout=SOON)
     assert before != await life_of(app, "ann")
     (started,) = [event for event in await front.history("ann") if isinstance(event, WorkflowStarted)]
-    assert b'"new"' == bytes(started.input)
+    assert b'{"name":"new"}' == bytes(started.input)
     assert len(keys) == len(set(keys)), "another life has other idempotency keys"
 
 

@@ -52,7 +52,7 @@ async def named_nothing(ctx: WorkflowContext) -> str:
 @activity
 async def named_passes_on(name: str) -> str:
     session = await activity_context().session()
-    handle = await apps[0].start(name, {"item": "lamp"}, session=session)
+    handle = await apps[0].start(name, sale={"item": "lamp"}, session=session)
     return handle.instance_id
 
 
@@ -74,7 +74,7 @@ async def named_mistaken(ctx: WorkflowContext, name: str) -> str:
 async def test_a_client_without_the_code_starts_by_name(open_app: Open) -> None:
     client = await open_app(worker=False, workflows=[])
 
-    handle = await client.start("named_sale", {"item": "lamp"})
+    handle = await client.start("named_sale", sale={"item": "lamp"})
     assert {"item": "lamp", "number": 2} == await handle.result()
     assert 7 == await client.run("named_sum", first=3, second=4)
     assert "nothing given" == await client.run("named_nothing")
@@ -110,7 +110,7 @@ async def test_in_a_session_and_behind_a_codec(open_app: Open, storage_url: str)
 
     started = await worker.run(named_relay, "named_sale")
     assert {"item": "lamp", "number": 2} == await apps[0].handle(started).result()
-    assert {"item": SECRET, "number": 2} == await apps[0].run("named_sale", {"item": SECRET})
+    assert {"item": SECRET, "number": 2} == await apps[0].run("named_sale", sale={"item": SECRET})
     assert "cannot be the child" in await worker.run(named_mistaken, "afar")
 
 
@@ -119,8 +119,8 @@ async def test_what_cannot_be_written_is_refused(open_app: Open) -> None:
     unwritable: Any = object()
 
     with pytest.raises(SerializationError, match="input of workflow named_sale"):
-        await client.start("named_sale", unwritable)
-    for args, kwargs in (((1, 2), {}), ((1,), {"second": 2}), ((), {"first": 1})):
+        await client.start("named_sale", sale=unwritable)
+    for args, kwargs in (((1, 2), {}), ((1,), {"second": 2}), (({"first": 1},), {})):
         with pytest.raises(UsageError, match="known here by its name alone"):
             await client.start("named_sum", *args, **kwargs)
     for bad in ("", " named", "a" * 256):

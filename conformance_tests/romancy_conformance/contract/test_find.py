@@ -50,17 +50,19 @@ INDEXES: list[list[tuple[str, ...]]] = [[()], [("v", "other", "a.b"), (), ("v",)
 """The paths that the instances of a database have declared, one set after the other."""
 
 
-def searchable(raw: bytes, index: Sequence[str] = (), **fields: Any) -> Start:
+def searchable(raw: bytes, index: Sequence[str] = (), bare: str | None = None, **fields: Any) -> Start:
     """An instance with this document as its input."""
-    projection, values = project_with_index(raw, index)
+    projection, values = project_with_index(raw, index, bare)
     return start(input=raw, projection=projection, index=values, **fields)
 
 
-async def fill(store: Store, documents: Sequence[bytes], index: Sequence[tuple[str, ...]]) -> tuple[str, list[Start]]:
+async def fill(
+    store: Store, documents: Sequence[bytes], index: Sequence[tuple[str, ...]], bare: str | None = None
+) -> tuple[str, list[Start]]:
     """Write one instance for each document, under a workflow name used only here."""
     name = unique("flow")
     items = [
-        searchable(raw, index[number % len(index)], workflow_name=name, instance_id=unique(f"d{number}"))
+        searchable(raw, index[number % len(index)], bare, workflow_name=name, instance_id=unique(f"d{number}"))
         for number, raw in enumerate(documents)
     ]
     for first in range(0, len(items), 50):
@@ -100,6 +102,22 @@ async def test_every_filter_of_the_truth_table_finds_what_the_reference_finds(
         answer = set(await found(store, filters=case.filters, workflow_name=name))
         question = compile_filters(case.filters)
         expected = {item.instance_id for item in items if holds(item.projection, question)}
+        if answer != expected:
+            wrong.append((case.name, answer ^ expected))
+
+    assert wrong == []
+
+
+@pytest.mark.parametrize("index", INDEXES, ids=["no index", "several sets"])
+@pytest.mark.dealt
+async def test_a_path_may_leave_out_the_bare_parameter(store: Store, index: list[tuple[str, ...]]) -> None:
+    """Each document is the bare parameter `given`. Those with a further parameter `v` hide the member of that name."""
+    documents = [b'{"given":%b%b}' % (raw, further) for raw in DOCUMENTS for further in (b"", b',"v":{"w":"x"}')]
+    name, items = await fill(store, documents, index, "given")
+    wrong: list[tuple[str, set[str]]] = []
+    for case in CASES:
+        answer = set(await found(store, filters=case.filters, workflow_name=name))
+        expected = {item.instance_id for item in items if matches(item.input, case.filters, "given")}
         if answer != expected:
             wrong.append((case.name, answer ^ expected))
 

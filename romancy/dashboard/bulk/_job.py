@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from romancy._desk import Desk  # noqa: TC001 - signatures of activities are read when the app opens
 from romancy.activity import Activity
@@ -23,10 +23,9 @@ from romancy.dashboard.bulk._records import Job, Progress, search_of
 from romancy.depends import Depends
 from romancy.errors import EventTimeoutError, TerminalError
 from romancy.retry import RetryPolicy
-from romancy.serialization import loads
 from romancy.workflow import Workflow
 
-__all__ = ["BULK", "CONFIRMED", "MOST", "desk_of_the_dashboard"]
+__all__ = ["BULK", "CONFIRMED", "MOST", "desk_of_the_dashboard", "job_in"]
 
 CONFIRMED: Final = "romancy.dashboard.confirmed"
 """The signal that confirms what the job has counted. Its data are the number."""
@@ -58,8 +57,13 @@ async def _job_of(desk: Desk, job_id: str) -> Job:
     found = await desk.store.read(job_id, limit=0)
     if found is None:
         raise TerminalError("the job is gone")
-    job: Job = loads(found.instance.input, Job, f"input of instance {job_id}")
-    return job
+    return job_in(found.instance.input)
+
+
+def job_in(stored: bytes) -> Job:
+    """The job in the stored input of an instance."""
+    (job,), _ = BULK.signature.decode_arguments(stored)
+    return cast("Job", job)
 
 
 async def _find(ctx: ActivityContext, page: str, *, desk: Desk = Depends(desk_of_the_dashboard)) -> Found:

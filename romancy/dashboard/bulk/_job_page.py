@@ -13,7 +13,7 @@ from romancy.dashboard._acting import audit, field_of
 from romancy.dashboard._pages import render
 from romancy.dashboard._refused import RefusedError, not_found
 from romancy.dashboard._visit import visit_of
-from romancy.dashboard.bulk._job import CONFIRMED, MOST
+from romancy.dashboard.bulk._job import CONFIRMED, MOST, job_in
 from romancy.dashboard.bulk._jobs import newest
 from romancy.dashboard.bulk._matching import NAME
 from romancy.dashboard.bulk._records import Job, Progress, search_of
@@ -88,7 +88,7 @@ async def _row_of(store: Store, job_id: str) -> InstanceRow:
 
 
 async def _shown(store: Store, row: InstanceRow) -> Shown:
-    job = None if is_sealed(row.input, "input") else msgspec.json.decode(row.input, type=Job)
+    job = None if is_sealed(row.input, "input") else job_in(row.input)
     search = None if job is None else search_of(job)
     try:
         progress = await _progress_of(store, row)

@@ -11,6 +11,10 @@ An adapter extracts the member `key` of the projection as text (NULL when absent
 | `Contains(text)` | x begins with `s:` and holds `text` after these two characters (`instr`, `strpos`, `locate`) |
 | `Missing()` | `x is null` |
 
+The text is that of the member `key` if the member `first` exists, which is `key` up to the first `__`. Otherwise it is
+that of the member `{_}__{key}`, where `{_}` is the text of the member `_`: the path leaves out the name of the bare
+parameter (`_projection`).
+
 Extraction is `json_extract(projection, '$."key"')`, unquoted on MySQL and MariaDB, or `projection ->> 'key'` on
 PostgreSQL (`#>> '{null}'` would take the key `null` for a null). All comparisons are of bytes (`collate "C"`, a binary
 collation). Keys consist of `[a-z0-9_]`, words and texts of printable ASCII without quotes; words are bound as
@@ -26,7 +30,7 @@ from msgspec import Struct
 
 from romancy.storage.query._filters import Clause, Relation, read_filters
 from romancy.storage.query._leaves import CEILING, NULL, NUMBER, STRING, Scalar, escape, leaf
-from romancy.storage.query._paths import path_key
+from romancy.storage.query._paths import SEPARATOR, path_key
 from romancy.storage.query._projection import INDEX_HEAD, index_text
 
 if TYPE_CHECKING:
@@ -94,6 +98,11 @@ class Condition(Struct, frozen=True, tag="condition"):
 
     key: str
     predicate: Predicate
+
+    @property
+    def first(self) -> str:
+        """The key of the path's first segment."""
+        return self.key.partition(SEPARATOR)[0]
 
 
 def compile_filters(filters: Mapping[str, FilterValue] | None) -> tuple[Condition, ...]:

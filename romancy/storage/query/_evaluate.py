@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from romancy.storage.query._conditions import Contains, Equals, In, Missing, NotEquals, Range
 from romancy.storage.query._leaves import STRING
-from romancy.storage.query._projection import members_of
+from romancy.storage.query._projection import member_at, members_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +22,7 @@ def holds(projection: bytes | None, conditions: Iterable[Condition]) -> bool:
     if projection is None or not wanted:
         return not wanted
     members = members_of(projection)
-    return all(satisfies(members.get(condition.key), condition.predicate) for condition in wanted)
+    return all(satisfies(member_at(members, condition.key), condition.predicate) for condition in wanted)
 
 
 def satisfies(word: str | None, predicate: Predicate) -> bool:

@@ -3,8 +3,12 @@
     {"order": {"status": "new", "items": [{"sku": "A 1"}]}}
     {"order":"c","order__status":"s:new","order__items":"c","order__items__0":"c","order__items__0__sku":"s:A!)#$"}
 
-It has one member for each place in the document: its key (`_paths`) and its word (`_leaves`). It is flat because a path
-of 32 segments would otherwise need 32 nested objects, and MariaDB's JSON functions stop at 32. Arrays and objects
+Inputs are stored by the names of their parameters. If a workflow has a *bare* parameter (the only one, or the first if
+all others have defaults), and its value is an object or an array, the member `_` holds that parameter's name as a
+segment of a key. A path whose first segment is no parameter then begins in that value (`member_at`).
+
+It has one more member for each place in the document: its key (`_paths`) and its word (`_leaves`). It is flat because a
+path of 32 segments would otherwise need 32 nested objects, and MariaDB's JSON functions stop at 32. Arrays and objects
 with numbers for keys look alike, so a path is always a single extraction.
 
 A document is **not searchable** (None, stored as NULL) if its projection would be over 64 kB or if it is not JSON, as
@@ -34,6 +38,8 @@ __all__ = ["INDEX_HEAD", "MAX_PROJECTION_BYTES", "index_text", "index_value", "p
 
 MAX_PROJECTION_BYTES = 64 * 1024
 MAX_INDEX_LENGTH = 255
+BARE = "_"
+"""The key of the member that names the bare parameter. It is the key of no path."""
 INDEX_HEAD = MAX_INDEX_LENGTH - 1 - 64
 _MEMBER_OVERHEAD = len('"":"",')
 
@@ -41,13 +47,15 @@ _decode_json = msgspec.json.Decoder().decode
 _decode_members = msgspec.json.Decoder(dict[str, str]).decode
 
 
-def project(raw_json: bytes) -> bytes | None:
+def project(raw_json: bytes, bare: str | None = None) -> bytes | None:
     """The projection of a document's JSON text, as JSON text of plain ASCII. None: not searchable."""
     try:
         document = _decode(raw_json)
     except (ValueError, RecursionError):
         return None
     collector = _Collector()
+    if bare is not None and isinstance(document, dict) and isinstance(document.get(bare), (dict, list)):
+        collector.members.append(f'{BARE}":"{encode_names((bare,))[0]}')
     if isinstance(document, (dict, list)) and not collector.collect(document, "", 1):
         return None
     if not collector.members:
@@ -59,6 +67,15 @@ def project(raw_json: bytes) -> bytes | None:
 def members_of(projection: bytes) -> dict[str, str]:
     """The members of a projection: each key with its word."""
     return _decode_members(projection)
+
+
+def member_at(members: dict[str, str], key: str) -> str | None:
+    """The word at the place that a path with this key leads to. None: absent."""
+    first, _, _ = key.partition(SEPARATOR)
+    if first in members:
+        return members.get(key)
+    bare = members.get(BARE)
+    return None if bare is None else members.get(f"{bare}{SEPARATOR}{key}")
 
 
 def index_value(raw_json: bytes, path: str) -> str | None:
@@ -73,12 +90,12 @@ def index_value(raw_json: bytes, path: str) -> str | None:
 
 
 def project_with_index(
-    raw_json: bytes, paths: Sequence[str]
+    raw_json: bytes, paths: Sequence[str], bare: str | None = None
 ) -> tuple[bytes | None, tuple[tuple[str, str | None], ...]]:
     """`project`, and each declared path with its `index_value`, in one call."""
-    projection = project(raw_json)
+    projection = project(raw_json, bare)
     members = members_of(projection) if paths and projection is not None else {}
-    return projection, tuple((path, index_text(members.get(path_key(path)))) for path in paths)
+    return projection, tuple((path, index_text(member_at(members, path_key(path)))) for path in paths)
 
 
 def index_text(word: str | None) -> str | None:

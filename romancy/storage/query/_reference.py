@@ -12,6 +12,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from romancy.storage.query._filters import Clause, Relation, read_filters
+from romancy.storage.query._paths import MAX_DEPTH
 from romancy.storage.query._projection import project
 
 if TYPE_CHECKING:
@@ -27,22 +28,31 @@ _ABSENT: Final = object()
 _MAX_SORTED_BYTES = 512
 
 
-def matches(raw_json: bytes, filters: Mapping[str, FilterValue] | None) -> bool:
-    """Whether a document, given as its JSON text, matches all filters. `QueryError` if the filters are malformed."""
+def matches(raw_json: bytes, filters: Mapping[str, FilterValue] | None, bare: str | None = None) -> bool:
+    """Whether a document, given as its JSON text, matches all filters. `QueryError` if the filters are malformed.
+
+    A path whose first segment is no member of the document leads into its member `bare`.
+    """
     clauses = read_filters(filters)
     if not clauses:
         return True
     if project(raw_json) is None:
         return False
     document: Json = json.loads(raw_json.decode(), parse_int=_integer)
-    return all(_satisfied(_follow(document, clause.path), clause) for clause in clauses)
+    return all(_satisfied(_follow(document, _whole(document, clause.path, bare)), clause) for clause in clauses)
 
 
 def _integer(digits: str) -> int | float:
     return int(digits) if len(digits.lstrip("-")) <= 512 else math.inf  # noqa: PLR2004 - the documented limit
 
 
+def _whole(document: Json, path: Path, bare: str | None) -> Path:
+    return path if bare is None or path[0] in _members(document) else (bare, *path)
+
+
 def _follow(document: Json, path: Path) -> object:
+    if len(path) > MAX_DEPTH:
+        return _ABSENT
     place = document
     for segment in path:
         members = _members(place)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from romancy.errors import QueryError
 from romancy.storage.query import (
@@ -21,6 +23,7 @@ from romancy.storage.query import (
     lte,
     matches,
     missing,
+    ne,
     one_of,
     project,
     satisfies,
@@ -70,6 +73,39 @@ def test_what_is_refused_is_refused_by_both(filters: Mapping[str, Any]) -> None:
 def test_the_truth_table_is_large_and_its_names_are_unique() -> None:
     assert len(CASES) >= 300
     assert len(CASES) == len({case.name for case in CASES})
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    questions(), st.sampled_from(["given", "a", "größe", "v", ""]), st.sampled_from([b"", b',"a":{"b":1}', b',"v":2'])
+)
+def test_paths_that_leave_out_the_bare_parameter(
+    question: tuple[bytes, dict[str, FilterValue]], bare: str, further: bytes
+) -> None:
+    """A stored input names its parameters. The first segment of a path decides whether the path does so too."""
+    raw, filters = question
+    stored = b"{%b:%b%b}" % (msgspec.json.encode(bare), raw, further)
+
+    assert matches(stored, filters, bare) == holds(project(stored, bare), compile_filters(filters))
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("order.customer.id", True),
+        ("customer.id", True),
+        ("note.text", False),
+        ("note", True),
+        ("text", False),
+        ('["customer"].id', True),
+        ("order", True),
+        ("order.note", True),
+    ],
+)
+def test_a_parameter_goes_before_a_member_of_the_bare_one(path: str, *, found: bool) -> None:
+    stored = b'{"order":{"customer":{"id":1},"note":{"text":"x"}},"note":"n"}'
+
+    assert found is holds(project(stored, "order"), compile_filters({path: ne("never")}))
 
 
 def check_agreement(question: tuple[bytes, dict[str, FilterValue]]) -> None:
