@@ -305,8 +305,8 @@ async def test_listing_and_finding(app: Romancy) -> None:
     page = await app.list_instances(workflow_name="ord", status="completed", limit=2)
     rest = await app.list_instances(workflow_name="ord", status="completed", limit=50, page_token=page.next_page_token)
 
-    assert [instance.input["given"]["amount"] for instance in found.instances] == [3]
-    assert [instance.input["given"]["amount"] for instance in page.instances + rest.instances] == [5, 4, 3, 2, 1]
+    assert [instance.input["request"]["amount"] for instance in found.instances] == [3]
+    assert [instance.input["request"]["amount"] for instance in page.instances + rest.instances] == [5, 4, 3, 2, 1]
     assert (page.has_more, rest.has_more) == (True, False)
 
 
