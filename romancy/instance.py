@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
+from romancy.errors import QueryError
 from romancy.serialization import loads, refuse_sealed
 from romancy.status import Status
 
 if TYPE_CHECKING:
     from romancy.storage.records import InstanceRow
 
-__all__ = ["Instance", "InstancePage", "Wait", "changed_at", "moment_of"]
+__all__ = ["Instance", "InstancePage", "Wait", "changed_at", "microseconds_of", "moment_of"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -110,3 +111,14 @@ def changed_at(instance: Instance) -> int:
 def moment_of(microseconds: int) -> datetime:
     """A time of the database, in UTC."""
     return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def microseconds_of(moment: datetime | None, what: str) -> int | None:
+    """A time in the form of the database. Raises QueryError for one that could be any."""
+    if moment is None:
+        return None
+    if not isinstance(moment, datetime):  # pyright: ignore[reportUnnecessaryIsInstance] - users are not all typed
+        raise QueryError(f"{what}: must be a datetime, not {type(moment).__name__}")
+    if moment.utcoffset() is None:
+        raise QueryError(f"{what}: it has no time zone; write datetime.now(UTC), for example")
+    return (moment - _EPOCH) // timedelta(microseconds=1)

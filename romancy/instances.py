@@ -17,7 +17,7 @@ from romancy.core import ProgressReported, WorkflowStarted
 from romancy.engine import Standing, history, purge, resume, retry, terminate
 from romancy.engine.messages import CancelMessage
 from romancy.errors import InstanceNotFoundError, StorageError, UsageError
-from romancy.instance import Instance, InstancePage, changed_at
+from romancy.instance import Instance, InstancePage, changed_at, microseconds_of
 from romancy.log import Position, follow_log, read_log
 from romancy.senders import Senders
 from romancy.serialization import loads
@@ -28,6 +28,7 @@ from romancy.storage.records import LATEST, Delivered
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from romancy.core import LogEvent
     from romancy.log import LogEntry
@@ -96,15 +97,23 @@ class Instances(Senders, Condition):
         workflow_name: str | None = None,
         status: Statuses = None,
         instance_id: str | None = None,
+        started_after: datetime | None = None,
+        started_before: datetime | None = None,
         limit: int = 50,
         page_token: str | None = None,
     ) -> InstancePage:
-        """A page of instances, newest first. Names and ids match in part, the status exactly."""
+        """A page of instances, newest first. Names and ids match in part, the status exactly.
+
+        They were started at `started_after` or later, and before `started_before`, by the clock of the database. Both
+        need a time zone.
+        """
         return await self.find_instances(
             {},
             workflow_name=workflow_name,
             status=status,
             instance_id=instance_id,
+            started_after=started_after,
+            started_before=started_before,
             limit=limit,
             page_token=page_token,
         )
@@ -116,6 +125,8 @@ class Instances(Senders, Condition):
         workflow_name: str | None = None,
         status: Statuses = None,
         instance_id: str | None = None,
+        started_after: datetime | None = None,
+        started_before: datetime | None = None,
         limit: int = 50,
         page_token: str | None = None,
     ) -> InstancePage:
@@ -129,6 +140,8 @@ class Instances(Senders, Condition):
             workflow_name=workflow_name,
             status=status,
             instance_id=instance_id,
+            since=microseconds_of(started_after, "started_after"),
+            until=microseconds_of(started_before, "started_before"),
             limit=limit,
             page_token=page_token,
         )
@@ -143,6 +156,8 @@ class Instances(Senders, Condition):
         workflow_name: str | None = None,
         status: Statuses = None,
         instance_id: str | None = None,
+        started_after: datetime | None = None,
+        started_before: datetime | None = None,
     ) -> AsyncIterator[Instance]:
         """All instances that match, newest first, read page by page.
 
@@ -156,6 +171,8 @@ class Instances(Senders, Condition):
                 workflow_name=workflow_name,
                 status=status,
                 instance_id=instance_id,
+                started_after=started_after,
+                started_before=started_before,
                 limit=MAX_LIMIT,
                 page_token=token,
             )

@@ -10,6 +10,7 @@ import msgspec
 from romancy.cli._bulk import Action, act_on, bulk
 from romancy.cli._database import running
 from romancy.cli._duration import DURATION
+from romancy.cli._where import Chosen
 from romancy.errors import InstanceNotFoundError, UsageError
 from romancy.status import TERMINAL_STATUSES, Status
 
@@ -79,8 +80,8 @@ async def purge(older_than: timedelta | None, **options: Any) -> None:
     """Remove ended workflows with all data under their ids."""
     if older_than is not None and options["instance_id"] is not None:
         raise click.UsageError("--older-than goes with a filter, not with an ID")
-    if older_than is not None and not (options["where"] or options["workflow"] or options["status"]):
-        options["status"] = tuple(str(one) for one in _ENDED)
+    if older_than is not None and not options["chosen"]:
+        options["chosen"] = Chosen(where={}, status=_ENDED)
     quiet_for = None if older_than is None else older_than.total_seconds()
     await act_on(Action("purge", _ENDED, _purge, quiet_for=quiet_for, as_found=True), **options)
 
@@ -110,7 +111,7 @@ async def signal(words: tuple[str, ...], key: str | None, id: str | None, **opti
     It is kept until the workflow waits for it. The many are all open ones that a filter finds. With a filter there
     is no ID: the event comes first.
     """
-    filtered = bool(options["where"] or options["workflow"] or options["status"])
+    filtered = bool(options["chosen"])
     instance_id, (event, *data) = (None, words) if filtered else (words[0], words[1:] or ("",))
     if not event or len(data) > 1:
         wanted = "EVENT [JSON] and a filter, without an ID" if filtered else "ID EVENT [JSON]"

@@ -20,7 +20,7 @@ import click
 from romancy.cli._asking import confirm
 from romancy.cli._database import Desk, database, desk
 from romancy.cli._printing import as_json, json_option, line, say
-from romancy.cli._where import filters, parse_where
+from romancy.cli._where import Chosen, filters
 from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError, InstanceNotFoundError, UsageError
 from romancy.insight import many
 from romancy.instance import Instance, changed_at
@@ -69,18 +69,15 @@ async def act_on(
     url: str | None,
     app: str | None,
     instance_id: str | None,
-    where: tuple[str, ...],
-    workflow: str | None,
-    status: tuple[str, ...],
+    chosen: Chosen,
     dry_run: bool,
     yes: bool,
     json_lines: bool,
 ) -> None:
     """Act on the instance, or on all that the filter finds. click.ClickException if the action failed for some."""
-    chosen = parse_where(where)
-    if bool(chosen or workflow or status) == (instance_id is not None):
-        raise click.UsageError(f"name what to {action.verb}: either an ID, or --where, --workflow or --status")
-    wanted = _wanted(action, status)
+    if bool(chosen) == (instance_id is not None):
+        raise click.UsageError(f"name what to {action.verb}: either an ID, or --where, --workflow, --status or a time")
+    wanted = _wanted(action, chosen.status)
     async with desk(url, app) as open_desk:
         if instance_id is not None:
             await _one(open_desk, action, instance_id, dry_run=dry_run, json_lines=json_lines)
@@ -89,12 +86,18 @@ async def act_on(
 
         async def found() -> AsyncIterator[Instance]:
             before = None if action.quiet_for is None else now - action.quiet_for * 1_000_000
-            async for one in open_desk.iter_instances(chosen, workflow_name=workflow, status=wanted):
+            async for one in open_desk.iter_instances(
+                chosen.where,
+                workflow_name=chosen.workflow,
+                status=wanted,
+                started_after=chosen.started_after,
+                started_before=chosen.started_before,
+            ):
                 changed = changed_at(one)
                 if one.created_at.timestamp() * 1_000_000 <= now and (before is None or changed < before):
                     yield one
 
-        run = _Run(open_desk, action, now, wanted if status else None, json_lines=json_lines)
+        run = _Run(open_desk, action, now, wanted if chosen.status else None, json_lines=json_lines)
         if dry_run:
             await run.preview(found())
             return
@@ -107,9 +110,9 @@ async def act_on(
         run.sum_up()
 
 
-def _wanted(action: Action, status: tuple[str, ...]) -> tuple[Status, ...]:
+def _wanted(action: Action, status: tuple[Status, ...]) -> tuple[Status, ...]:
     """The statuses to search for. A status that the action does not apply to finds nothing."""
-    wanted = tuple(Status(one) for one in status) or action.statuses
+    wanted = status or action.statuses
     if vain := sorted(set(wanted) - set(action.statuses)):
         raise click.UsageError(
             f"{action.verb} does nothing to {', '.join(vain)} instances; it is for those that are "

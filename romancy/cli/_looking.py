@@ -9,14 +9,14 @@ import msgspec
 
 from romancy.cli._database import database, desk, running
 from romancy.cli._printing import as_json, clean, data_of, json_option, paragraphs, say, table, wrapped
-from romancy.cli._where import filters, parse_where
+from romancy.cli._where import filters
 from romancy.errors import InstanceNotFoundError
 from romancy.storage.query import MAX_LIMIT
 
 if TYPE_CHECKING:
+    from romancy.cli._where import Chosen
     from romancy.instance import Instance
     from romancy.log import LogEntry
-    from romancy.status import StatusName
 
 __all__ = ["LOOKING"]
 
@@ -28,27 +28,26 @@ __all__ = ["LOOKING"]
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many at most.")
 @json_option
 @running
-async def list_instances(  # noqa: PLR0917 - one for each option; click gives them by name
+async def list_instances(
     url: str | None,
     app: str | None,
-    where: tuple[str, ...],
-    workflow: str | None,
-    status: tuple[StatusName, ...],
+    chosen: Chosen,
     part: str | None,
     limit: int,
     json_lines: bool,  # noqa: FBT001 - click gives it by name
 ) -> None:
     """Instances, newest first; `find` is the same command."""
-    chosen = parse_where(where)
     shown: list[Instance] = []
     count, token, more = 0, None, True
     async with desk(url, app) as open_desk:
         while more and count < limit:
             page = await open_desk.find_instances(
-                chosen,
-                workflow_name=workflow,
-                status=status or None,
+                chosen.where,
+                workflow_name=chosen.workflow,
+                status=chosen.status or None,
                 instance_id=part,
+                started_after=chosen.started_after,
+                started_before=chosen.started_before,
                 limit=min(limit - count, MAX_LIMIT),
                 page_token=token,
             )
@@ -63,7 +62,7 @@ async def list_instances(  # noqa: PLR0917 - one for each option; click gives th
     if not count:
         say("no instance fits")
     if more:
-        say(f"there are more than these {limit}; raise --limit or choose by --where, --workflow, --status, --id")
+        say(f"there are more than these {limit}; raise --limit or choose by --where, --workflow, --status, --id, …")
 
 
 def _row_of(instance: Instance) -> tuple[str, str, str, str]:

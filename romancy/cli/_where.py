@@ -1,21 +1,42 @@
-"""The options that choose instances: `--where`, `--workflow`, `--status`."""
+"""The options that choose instances: `--where`, `--workflow`, `--status`, `--started-after`, `--started-before`."""
 
 from __future__ import annotations
 
+import functools
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from romancy._conditions import read_conditions
+from romancy.cli._moment import MOMENT
 from romancy.errors import QueryError
 from romancy.status import Status
+from romancy.storage.query import FilterValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["filters", "parse_where"]
 
-F = TypeVar("F", bound="Callable[..., Any]")
+__all__ = ["Chosen", "filters", "parse_where"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """The instances that the options choose."""
+
+    where: dict[str, FilterValue]
+    workflow: str | None = None
+    status: tuple[Status, ...] = ()
+    started_after: datetime | None = None
+    started_before: datetime | None = None
+
+    def __bool__(self) -> bool:
+        """Whether any option was given."""
+        return self != Chosen(where={})
 
 
 def parse_where(conditions: Iterable[str]) -> dict[str, Any]:
@@ -29,8 +50,28 @@ def parse_where(conditions: Iterable[str]) -> dict[str, Any]:
         raise click.UsageError(f"--where {error}{hint}") from None
 
 
-def filters(command: F) -> F:
-    """The options that choose instances."""
+def filters(command: Callable[..., T]) -> Callable[..., T]:
+    """The options that choose instances, which the command gets as `chosen`."""
+
+    @functools.wraps(command)
+    def choosing(
+        *,
+        where: tuple[str, ...],
+        workflow: str | None,
+        status: tuple[str, ...],
+        started_after: datetime | None,
+        started_before: datetime | None,
+        **options: Any,
+    ) -> T:
+        chosen = Chosen(
+            where=parse_where(where),
+            workflow=workflow or None,
+            status=tuple(map(Status, status)),
+            started_after=started_after,
+            started_before=started_before,
+        )
+        return command(chosen=chosen, **options)
+
     for option in reversed(
         (
             click.option("--where", multiple=True, metavar="PATH=VALUE", help="By the input: = != > >= < <= ^= *=."),
@@ -42,7 +83,9 @@ def filters(command: F) -> F:
                 metavar="STATUS",
                 help=f"By status; repeatable: {', '.join(Status)}.",
             ),
+            click.option("--started-after", type=MOMENT, metavar="TIME", help="Started then or later: a time, or 2h."),
+            click.option("--started-before", type=MOMENT, metavar="TIME", help="Started before: a time, or 30d."),
         )
     ):
-        command = option(command)
-    return command
+        choosing = option(choosing)
+    return choosing

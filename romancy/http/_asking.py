@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from romancy.http._refusal import not_an_event
+from romancy.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Asked"]
 
 _LONGEST: Final = 100 * 366 * 86_400.0
+_DIGITS: Final = 9
 
 
 class Asked:
@@ -32,6 +35,38 @@ class Asked:
     def text(self, name: str) -> str | None:
         """The parameter, None without it."""
         return self._given.get(name)
+
+    def statuses(self, name: str) -> list[Status] | None:
+        """One status or several, separated by commas; None without any."""
+        given = self._given.get(name)
+        try:
+            return [Status(each) for each in given.split(",")] if given else None
+        except ValueError:
+            raise not_an_event(f"{name}: give one or several of {','.join(Status)}, with commas") from None
+
+    def number(self, name: str, default: int) -> int:
+        """A whole number."""
+        given = self._given.get(name)
+        if given is None:
+            return default
+        if not (given.isascii() and given.isdigit() and len(given) <= _DIGITS):
+            raise not_an_event(f"{name}: a whole number is expected, such as {default}")
+        return int(given)
+
+    def moment(self, name: str) -> datetime | None:
+        """A time with its offset, None without it."""
+        given = self._given.get(name)
+        if given is None:
+            return None
+        try:
+            moment = datetime.fromisoformat(given)
+        except ValueError:
+            moment = None
+        if moment is None or moment.utcoffset() is None:
+            raise not_an_event(
+                f"{name}: a time with its offset is expected, such as 2026-03-01T12:30:00Z; write + as %2B"
+            )
+        return moment
 
     def seconds(self, name: str, most: float = _LONGEST) -> float | None:
         """A number of seconds, None without it. More than `most` counts as `most`."""

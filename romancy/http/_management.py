@@ -1,4 +1,4 @@
-"""Workflows for programs in other languages: start, signal, ask, wait for the result, follow the progress, cancel."""
+"""Workflows for programs in other languages: start, signal, list, ask, wait for the result, follow, cancel."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Management", "ManagementRoute"]
 
 _NULL = Raw(b"null")
+_PAGE = 50
 
 
 class ManagementRoute(NamedTuple):
@@ -77,6 +78,7 @@ class Management:
             ManagementRoute("GET", f"{instance}/result", self.result),
             ManagementRoute("GET", f"{instance}/progress", self.progress),
             ManagementRoute("GET", instance, self.status),
+            ManagementRoute("GET", "/instances", self.list),
         ]
 
     async def start(self, request: Request) -> Response:
@@ -122,6 +124,22 @@ class Management:
         Asked(request, ())
         found = await self._found(request.path_params["instance_id"])
         return answer(_shown(found))
+
+    async def list(self, request: Request) -> Response:
+        """`GET /instances?workflow=&status=&id=&started_after=&started_before=&limit=&page=`: a page, newest first."""
+        asked = Asked(request, ("workflow", "status", "id", "started_after", "started_before", "limit", "page"))
+        page = await self._accepting.in_time(
+            self._app.list_instances(
+                workflow_name=asked.text("workflow"),
+                status=asked.statuses("status"),
+                instance_id=asked.text("id"),
+                started_after=asked.moment("started_after"),
+                started_before=asked.moment("started_before"),
+                limit=asked.number("limit", _PAGE),
+                page_token=asked.text("page"),
+            )
+        )
+        return answer({"instances": [_shown(each) for each in page.instances], "next_page": page.next_page_token})
 
     async def result(self, request: Request) -> Response:
         """`GET /instances/{id}/result?timeout=`: 200 once it has ended, 202 if it does not end within the time."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from romancy.status import Status
+from romancy.storage.query import MAX_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,6 +67,14 @@ _SCHEMAS: Final[dict[str, Any]] = {
             "error": {"type": ["string", "null"]},
         },
     },
+    "Instances": {
+        "type": "object",
+        "required": ["instances", "next_page"],
+        "properties": {
+            "instances": {"type": "array", "items": {"$ref": "#/components/schemas/Instance"}},
+            "next_page": {"type": ["string", "null"]},
+        },
+    },
     "Result": {
         "type": "object",
         "required": ["instance_id", "status"],
@@ -95,6 +104,7 @@ def document(prefix: str, workflows: Mapping[str, Workflow[..., Any]]) -> dict[s
         "/health/ready": {"get": _operation("Whether the database answers", {200: "Condition"})},
         "/openapi.json": {"get": _operation("This document", {200: None})},
         "/workflows/{name}": {"post": _start(sorted(workflows))},
+        "/instances": {"get": _list()},
         "/instances/{instance_id}": {"get": _of_instance("The status of an instance", {200: "Instance"})},
         "/instances/{instance_id}/result": {"get": _result()},
         "/instances/{instance_id}/progress": {"get": _progress()},
@@ -168,6 +178,20 @@ def _start(names: list[str]) -> dict[str, Any]:
         _parameter("delay", "query", {"type": "number", "minimum": 0}, "seconds"),
     ]
     return _operation("Start a workflow; the body is its input", {202: "Accepted"}, parameters, _ANY_BODY)
+
+
+def _list() -> dict[str, Any]:
+    time: dict[str, Any] = {"type": "string", "format": "date-time"}
+    parameters = [
+        _parameter("workflow", "query", {"type": "string"}, "a part of the workflow's name"),
+        _parameter("status", "query", {"type": "string"}, "one or several, with commas"),
+        _parameter("id", "query", {"type": "string"}, "a part of the id"),
+        _parameter("started_after", "query", time, "started then or later"),
+        _parameter("started_before", "query", time, "started before"),
+        _parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}),
+        _parameter("page", "query", {"type": "string"}, "the next_page of the answer before"),
+    ]
+    return _operation("A page of instances, newest first", {200: "Instances"}, parameters)
 
 
 def _result() -> dict[str, Any]:

@@ -13,6 +13,7 @@ from romancy.sync._senders import SyncSenders
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from datetime import datetime
     from typing import Literal
 
     from romancy.core import LogEvent
@@ -45,15 +46,23 @@ class SyncInstances(SyncSenders):
         workflow_name: str | None = None,
         status: Statuses = None,
         instance_id: str | None = None,
+        started_after: datetime | None = None,
+        started_before: datetime | None = None,
         limit: int = 50,
         page_token: str | None = None,
     ) -> InstancePage:
-        """A page of instances, newest first. Names and ids match in part, the status exactly."""
+        """A page of instances, newest first. Names and ids match in part, the status exactly.
+
+        They were started at `started_after` or later, and before `started_before`, by the clock of the database. Both
+        need a time zone.
+        """
         result: InstancePage = self._call(
             "list_instances",
             workflow_name=workflow_name,
             status=status,
             instance_id=instance_id,
+            started_after=started_after,
+            started_before=started_before,
             limit=limit,
             page_token=page_token,
         )
@@ -66,6 +75,8 @@ class SyncInstances(SyncSenders):
         workflow_name: str | None = None,
         status: Statuses = None,
         instance_id: str | None = None,
+        started_after: datetime | None = None,
+        started_before: datetime | None = None,
         limit: int = 50,
         page_token: str | None = None,
     ) -> InstancePage:
@@ -80,6 +91,8 @@ class SyncInstances(SyncSenders):
             workflow_name=workflow_name,
             status=status,
             instance_id=instance_id,
+            started_after=started_after,
+            started_before=started_before,
             limit=limit,
             page_token=page_token,
         )
@@ -93,13 +106,23 @@ class SyncInstances(SyncSenders):
         workflow_name: str | None = None,
         status: Statuses = None,
         instance_id: str | None = None,
+        started_after: datetime | None = None,
+        started_before: datetime | None = None,
     ) -> Iterator[Instance]:
         """All instances that match, newest first, read page by page.
 
         An instance that matches throughout comes exactly once. One that begins or ceases to match in the meantime comes
         once or not at all.
         """
-        return self._each("iter_instances", where, workflow_name=workflow_name, status=status, instance_id=instance_id)
+        return self._each(
+            "iter_instances",
+            where,
+            workflow_name=workflow_name,
+            status=status,
+            instance_id=instance_id,
+            started_after=started_after,
+            started_before=started_before,
+        )
 
     def history(self, instance_id: str) -> list[LogEvent]:
         """Every event of an instance's log, oldest first."""

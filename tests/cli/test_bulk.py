@@ -13,6 +13,7 @@ import pytest
 
 from romancy.cli import _bulk
 from romancy.cli._bulk import Action, act_on
+from romancy.cli._where import Chosen
 from romancy.errors import StorageUnavailableError
 from romancy.instance import Instance
 from romancy.status import Status
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 MANY = 8_000
 OPTIONS: dict[str, Any] = {
-    "url": "x", "app": None, "instance_id": None, "where": (), "workflow": "flow", "status": (), "dry_run": False,
+    "url": "x", "app": None, "instance_id": None, "chosen": Chosen(where={}, workflow="flow"), "dry_run": False,
     "json_lines": False,
 }  # fmt: skip
 

@@ -107,7 +107,7 @@ REQUESTS: Final = {
         "/instances/%00", "/instances/%ff", "/instances/../x", "/instances/" + "x" * 5000,
         "/instances/x/result?timeout=x", "/instances/x/result?timeout=1e999",
         "/instances/x/result?timeout=-1", "/nothing", "/instances/", "//",
-        "/instances/x/progress", "/?%ff=%", "/cancel/x", "http://[::1/", "*",
+        "/instances/x/progress", "/instances?limit=9e9", "/?%ff=%", "/cancel/x", "http://[::1/", "*",
     )},
     **{f"POST {each}": request(b"{", target=each) for each in (
         "/workflows/order.placed", "/workflows/%00", "/workflows/nothing", "/workflows/collect?delay=x", "/cancel/x",

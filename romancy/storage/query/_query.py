@@ -77,8 +77,8 @@ def build_query(
     """Check everything and build a query. `QueryError` names the argument and its fault.
 
     An empty `workflow_name` or `instance_id` is part of every name and restricts nothing. The instances were started
-    at `since` or later, and before `until`, both in microseconds. A page token continues wherever it leads, so the
-    times may move from page to page.
+    at `since` or later, and before `until`, both in microseconds. The times may move from page to page: a page begins
+    where its token leads, or at `until` if that is earlier.
     """
     query = Query(
         workflow_name=_part("workflow_name", workflow_name),
@@ -91,7 +91,10 @@ def build_query(
     )
     if page_token is None:
         return query
-    return msgspec.structs.replace(query, after=decode_token(query.fingerprint(), page_token))
+    after = decode_token(query.fingerprint(), page_token)
+    if until is not None and until <= after.created_at:
+        return query
+    return msgspec.structs.replace(query, after=after)
 
 
 def _limit(value: object) -> int:

@@ -103,6 +103,14 @@ def test_a_page_token_continues_its_query() -> None:
     assert again.limit == 500
 
 
+def test_a_page_begins_at_its_token_or_before_an_earlier_time() -> None:
+    token = build_query(limit=10).token_after(1_000, "o-1")
+
+    assert Position(1_000, "o-1") == build_query(page_token=token, until=1_001).after
+    assert Position(1_000, "") == build_query(page_token=token, until=1_000).after
+    assert Position(7, "") == build_query(page_token=token, until=7).after
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

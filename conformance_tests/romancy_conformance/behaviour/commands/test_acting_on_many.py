@@ -50,6 +50,30 @@ def test_many_are_acted_on_by_a_filter_after_a_dry_run(url: str, romancy: Comman
     assert 2 == len(romancy("list", "--json").records)
 
 
+def test_many_are_chosen_by_the_time_of_their_start(url: str, romancy: Command) -> None:
+    for number in range(3):
+        prepared(url, approval.options(instance_id=f"t-{number}").bind("lamp", number), until=started(number + 1))
+    at = [record["created_at"] for record in romancy("list", "--json").records][::-1]
+
+    later = romancy("list", "--started-after", at[1], "--json")
+    middle = romancy("list", "--started-after", at[1], "--started-before", at[2].replace("Z", "+00:00"), "--json")
+    young = romancy("list", "--started-after", "1h", "--json")
+    old = romancy("list", "--started-before", "1h")
+    ended = romancy("terminate", "--started-before", at[1].removesuffix("Z"), "--yes", "--json")
+
+    assert [["t-2", "t-1"], ["t-1"], ["t-2", "t-1", "t-0"], ["t-0"]] == [
+        [record["instance_id"] for record in answer.records] for answer in (later, middle, young, ended)
+    ]
+    assert (0, "") == (old.code, old.out)
+
+
+def started(count: int) -> Callable[[Romancy], Coroutine[Any, Any, bool]]:
+    async def are_started(app: Romancy) -> bool:
+        return len((await app.list_instances()).instances) == count
+
+    return are_started
+
+
 @pytest.fixture
 def before_the_answer(url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Romancy], Any]], None]:
     """Make a change between a command's question and the answer "yes", as another process would."""
