@@ -71,7 +71,7 @@ DARK: Final = Colours(
     "#484f58",
     {"romancy": "#4493f8", "dbos": "#f0883e", "edda": "#ab7df8", "absurd": "#3fb950", "temporal": "#db61a2"},
 )
-_WIDTH, _LEFT, _RIGHT, _ROW, _BAR = 760, 190, 90, 24, 15
+_WIDTH, _LEFT, _RIGHT, _ROW, _BAR = 760, 230, 90, 24, 15
 
 
 def write(results: Results, folder: Path) -> None:

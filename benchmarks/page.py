@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from benchmarks import tables, targets
@@ -33,7 +34,9 @@ def measured(results: Results, scenarios: Mapping[str, Scenario]) -> str:
 
 
 def with_figures(page: str, text: str) -> str:
-    """Return the page with this text between its marks."""
+    """Return the page with this text between its marks. Its headings are one level under the heading above it."""
     before, _, rest = page.partition(START)
     _, _, after = rest.partition(END)
+    above = re.findall(r"^(#+) ", before, re.MULTILINE)[-1]
+    text = re.sub(r"^### ", f"{above}# ", text, flags=re.MULTILINE)
     return f"{before}{START}\n\n{text}\n\n{END}{after}"
