@@ -1,8 +1,9 @@
 """`make release-check` checks whether this tree may be released, and prints what prevents it.
 
 It checks the version and the changelog, builds the sdist, builds the wheel from the sdist, and tries the wheel in an
-empty environment: the command, the README's program with its crash, and every extra. It uploads nothing, and leaves the
-built files in `dist`.
+empty environment: the command, the README's program with its crash, and every extra. It looks for placeholders of
+public addresses, and for links that are dead on a package index. It uploads nothing, and leaves the built files in
+`dist`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from packaging.version import InvalidVersion, Version
 
-from tools import distribution, readme_program
+from tools import distribution, publication, readme_program
 from tools.tree import ROOT
 
 if TYPE_CHECKING:
@@ -107,22 +108,32 @@ def try_wheel(wheel: Path, version: str, folder: Path) -> None:
 
 
 def main() -> int:
-    version = str(tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"])
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    version = str(settings["project"]["version"])
     problems = list(problems_of(version, (ROOT / "CHANGELOG.md").read_text("utf-8")))
     if problems:
-        print("\n".join(f"release: {problem}" for problem in problems), file=sys.stderr)
-        return 1
+        return _refused(problems)
     print(f"release: {version} and its changelog fit")
+    problems = [*publication.placeholders(settings), *publication.strangers(settings)]
     shutil.rmtree(ROOT / "dist", ignore_errors=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         try:
-            try_wheel(build(folder, ROOT / "dist"), version, folder)
+            wheel = build(folder, ROOT / "dist")
+            dead = publication.dead_links(publication.description_of(wheel))
+            problems += [f"README.md: the link to {target!r} is dead on a package index" for target in dead]
+            try_wheel(wheel, version, folder)
         except RuntimeError as error:
-            print(f"release: {error}", file=sys.stderr)
-            return 1
+            problems.append(str(error))
+    if problems:
+        return _refused(problems)
     print("release: dist holds what may be uploaded")
     return 0
+
+
+def _refused(problems: list[str]) -> int:
+    print("\n".join(f"release: {problem}" for problem in problems), file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
-from tools import release_check
+from tools import publication, release_check
 from tools.tree import ROOT
 
 HEAD = "# Changelog\n\nAll changes.\n\n"
@@ -52,11 +53,14 @@ def test_what_is_in_the_way_is_said(version: str, changelog: str, problem: str) 
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-def test_this_tree_passes() -> None:
+def test_this_tree_passes_but_for_the_addresses_that_nobody_knows_yet() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    unknown = list(publication.placeholders(settings))
     done = subprocess.run(
         [sys.executable, "-m", "tools.release_check"], cwd=ROOT, capture_output=True, text=True, check=False
     )
 
-    assert (0, "") == (done.returncode, done.stderr)
-    assert done.stdout.splitlines()[-1] == "release: dist holds what may be uploaded"
+    assert [f"release: {each}" for each in unknown] == done.stderr.splitlines()
+    assert bool(unknown) == (done.returncode == 1)
+    assert bool(unknown) != ("release: dist holds what may be uploaded" in done.stdout.splitlines())
     assert all(f"romancy[{extra}] imports" in done.stdout for extra in release_check.EXTRAS)
