@@ -136,9 +136,12 @@ $(DOCS)/sphinx-build: requirements/docs.txt
 	$(DOCS)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/docs.txt
 	@touch $@
 
+# From nothing each time: Sphinx repeats no warning about a page that has not changed.
 .PHONY: docs
-docs: $(DOCS)/sphinx-build ## build the site in build/docs; fails on a warning and on a page without a link
+docs: $(DOCS)/sphinx-build $(READY) ## build the site in build/docs; fails on a warning, a page without a link, a dead reference, a bad search
+	@rm -rf build/docs
 	$(DOCS)/python -m sphinx -W --keep-going -n -q -c docs . build/docs $(ARGS)
+	$(BIN)/python -m tools.check_site build/docs
 
 .PHONY: lock-docs
 lock-docs: $(READY) ## write requirements/docs.txt again from requirements/docs.in

@@ -10,6 +10,7 @@ import ast
 import importlib
 import inspect
 import re
+from posixpath import normpath
 from typing import TYPE_CHECKING, NamedTuple
 
 import romancy
@@ -257,12 +258,15 @@ def _index() -> str:
         "- [README](README.md): a program that is killed and goes on, the promises, the figures, how to install it",
         "",
     ]
+    heading = ""
     for _, line in markdown.read((tree.ROOT / "docs" / "index.md").read_text("utf-8")).prose:
         row = re.match(r"^\| \[(?P<title>[^\]]+)\]\((?P<page>[^)]+\.md)\) \| (?P<question>.+?) \|$", line)
-        if line.startswith("## ") and line != "## Examples":
-            lines += ["", line, ""] if lines[-1] else [line, ""]
+        if line.startswith("#"):
+            heading = line
         elif row:
-            lines.append(f"- [{row['title']}](docs/{row['page']}): {row['question']}")
+            lines += ([""] if lines[-1] else []) + [heading, ""] if heading else []
+            lines.append(f"- [{row['title']}]({normpath('docs/' + row['page'])}): {row['question']}")
+            heading = ""
     return "\n".join(lines) + "\n"
 
 
