@@ -40,7 +40,8 @@ _PICTURE = re.compile(
     r'\s*<img alt="(?P<alt>[^"]+)" src="(?P<light>[^"]+)">\s*</picture>'
 )
 _GROUP = re.compile(
-    r'<p class="caption" role="heading">(.+?)</p>\s*(<ul(?P<open> class="current")?>.*?</ul>)\s*(?=<p|</div>|$)',
+    r'<p class="caption" role="heading"><span class="caption-text">(.+?)</span></p>\s*'
+    r'(<ul(?P<open> class="current")?>.*?</ul>)\s*(?=<p|</div>|$)',
     re.DOTALL,
 )
 
