@@ -125,9 +125,10 @@ lock-bench: $(READY) ## write benchmarks/drivers/pins/*.txt again from the *.in 
 	done
 
 .PHONY: test-docs
-test-docs: $(READY) ## check the links of README and docs, and run every code block in them
+test-docs: $(READY) ## check the links of README and docs, run every code block in them, and the table of searches
 	$(BIN)/python -m tools.check_links
-	$(BIN)/python -m pytest tests/project/test_documentation.py tests/project/test_reference.py $(ARGS)
+	$(BIN)/python -m pytest tests/project/test_documentation.py tests/project/test_reference.py \
+		tests/project/test_search_page.py $(ARGS)
 
 # The site has a separate environment, because only it needs Sphinx.
 DOCS := build/docs-venv/bin
