@@ -132,14 +132,14 @@ test-docs: $(READY) ## check the links of README and docs, run every code block 
 
 # The site has a separate environment, because only it needs Sphinx.
 DOCS := build/docs-venv/bin
-$(DOCS)/sphinx-build: requirements/docs.txt
-	$(PYTHON) -m venv --clear build/docs-venv
+$(DOCS)/sphinx-build: requirements/docs.txt | $(READY)
+	$(BIN)/python -m venv --clear build/docs-venv
 	$(DOCS)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/docs.txt
 	@touch $@
 
 # From nothing each time: Sphinx repeats no warning about a page that has not changed.
 .PHONY: docs
-docs: $(DOCS)/sphinx-build $(READY) ## build the site in build/docs; fails on a warning, a page without a link, a dead reference, a bad search
+docs: $(READY) $(DOCS)/sphinx-build ## build the site in build/docs; fails on a warning, a page without a link, a dead reference, a bad search
 	@rm -rf build/docs
 	$(DOCS)/python -m sphinx -W --keep-going -n -q -c docs . build/docs $(ARGS)
 	$(BIN)/python -m tools.check_site build/docs
