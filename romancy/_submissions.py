@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from romancy._many import AT_ONCE
@@ -14,11 +13,11 @@ from romancy.engine import Unanswered, new_life, start_of
 from romancy.storage.records import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from msgspec import Raw
 
-    from romancy.engine import LogWriter, Worker
+    from romancy.engine import Asked, LogWriter, Worker
     from romancy.handle import Handle
     from romancy.registry import Registry
     from romancy.workflow import Call
@@ -29,8 +28,8 @@ T = TypeVar("T")
 
 Prepared = tuple["Call[T]", "Handle[T]", "Raw", int]
 """A start: the call, the handle of its instance, the encoded input, and the delay in microseconds."""
-Submitted = tuple["Handle[T]", "Raw", "asyncio.Future[Outcome]"]
-"""A start that was given to the log writer, with the future of its answer."""
+Submitted = tuple["Handle[T]", "Raw", "Asked"]
+"""A start that was given to the log writer."""
 
 _MOST_UNANSWERED: Final = 64 * 1024 * 1024
 """Upper bound on the bytes of unanswered starts. Further starts wait."""
@@ -57,9 +56,8 @@ class Submissions:
         self._unknown: set[str] = set()
         """Names of workflows unknown here, for one warning each."""
 
-    async def submit(self, prepared: Sequence[Prepared[T]]) -> list[Submitted[T]]:
-        """Submit all starts, and wait for room if necessary. Starts submitted together share commits."""
-        submitted: list[Submitted[T]] = []
+    async def submit(self, prepared: Sequence[Prepared[T]], submitted: list[Submitted[T]]) -> None:
+        """Submit all starts into the list, and wait for room if necessary. Starts submitted together share commits."""
         while len(submitted) < len(prepared):
             await self._unanswered.turn()
             with self._writer.gathering():
@@ -67,7 +65,16 @@ class Submissions:
                     submitted += self._submit_some(prepared[len(submitted) : len(submitted) + AT_ONCE])
                     if len(submitted) < len(prepared):
                         await asyncio.sleep(0)
-        return submitted
+
+    def give_up(self, submitted: Iterable[Submitted[T]]) -> list[str]:
+        """Withdraw the starts that were not sent yet. Return the ids of the others, which are there or may be."""
+        return [handle.instance_id for handle, _, asked in submitted if not self._is_withdrawn(asked)]
+
+    def _is_withdrawn(self, asked: Asked) -> bool:
+        if asked.answer.done() and not asked.answer.cancelled():
+            return False
+        asked.given_up = True
+        return asked.item is not None and self._writer.withdraw(asked.item)
 
     def close(self) -> None:
         """Fail all waiting callers: no answer will come."""
@@ -86,21 +93,21 @@ class Submissions:
 
     def _submit(self, call: Call[T], handle: Handle[T], raw: Raw, delay: int) -> Submitted[T]:
         definition, instance_id = handle.workflow or call.workflow, handle.instance_id
-        answer = self._unanswered.submitted(len(raw))
-        done = functools.partial(self._unanswered.answer, answer)
+        asked = self._unanswered.submitted(len(raw))
         known = definition.name in self._registry.workflows
         worker = self._worker
         if worker is not None and known and not worker.draining and not isinstance(definition, NamedWorkflow):
             try:
-                worker.starts.begin(definition, raw, instance_id, delay, done)
+                worker.starts.begin(definition, raw, instance_id, delay, asked)
             except BaseException:
-                self._unanswered.answer(answer, Outcome.INVALID)
+                asked(Outcome.INVALID)
                 raise
-            return handle, raw, answer
+            return handle, raw, asked
         if worker is not None and not known:
             warn_of_unknown(definition.name, self._unknown)
         item = start_of(
             definition, raw, instance_id=instance_id, life=new_life(), writer=self._nonce(), now=0, delay=delay
         )
-        self._writer.submit(item, done)
-        return handle, raw, answer
+        asked.item = item
+        self._writer.submit(item, asked)
+        return handle, raw, asked

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast, overload
 from weakref import WeakValueDictionary
 
 from romancy._announced_starts import AnnouncedStarts
+from romancy._answering import Deadlines
 from romancy._at_start import tell_misfits
 from romancy._listening import listen
 from romancy._loop_check import check_place
@@ -20,7 +21,7 @@ from romancy._sending import signal_message
 from romancy._serving import serve
 from romancy._starting_by_signal import Beginning, start_or_signal
 from romancy._starts import OURS, IfExists, check_call, check_if_exists, check_workflow, new_id
-from romancy._submissions import Submissions
+from romancy._submissions import Submissions, Submitted
 from romancy._taken import Wanted
 from romancy._waiting import Waiting
 from romancy.checking import Check, check_open
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 
     from romancy.core import Activation
     from romancy.core import Outcome as RunOutcome
+    from romancy.engine import Asked
     from romancy.event import EventType
     from romancy.hooks import Hook
     from romancy.outbox import Relay
@@ -92,12 +94,14 @@ class Romancy(Instances):
         log_error_text: bool = True,
         relay: Relay | None = None,
         keep_undelivered: Duration | None = 7 * 86_400.0,
+        answer_within: Duration = 10.0,
     ) -> None:
         """`codecs` encode payloads before they are stored, in this order. `Codecs(…)` names codecs that only read.
 
         With `log_error_text=False`, log lines name the types of exceptions and leave out their texts, which may quote
         payloads. The `relay` sends published events, beside the worker. The worker removes events and messages that no
-        workflow has received within `keep_undelivered`; with None it keeps them.
+        workflow has received within `keep_undelivered`; with None it keeps them. A call that writes raises after
+        `answer_within` without an answer of the database.
         """
         self._url = url
         self._codecs = Codecs.of(codecs)
@@ -119,6 +123,7 @@ class Romancy(Instances):
             log_error_text=yes_or_no(log_error_text, "log_error_text"),
         )
         super().__init__()
+        self._deadlines = Deadlines(some_time(answer_within, "answer_within"))
         self._watches: WeakValueDictionary[str, Watch] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
         self._writer: LogWriter
@@ -165,6 +170,7 @@ class Romancy(Instances):
             hooks=said.hooks,
             codecs=self._codecs,
             log_error_text=said.speaker.error_text,
+            answer_within=self._deadlines.seconds,
         )
 
     def with_worker(self) -> Self:
@@ -347,11 +353,18 @@ class Romancy(Instances):
             prepared.append((call, *self._prepare(call)))
             await turn_after(len(prepared))
         if session is not None:
-            begun = (self._start_in(session, if_exists, *one) for one in prepared)
-            return await all_of(begun, InstanceConflictError)
+            with self._deadlines.call("start", joined=True):
+                begun = (self._start_in(session, if_exists, *one) for one in prepared)
+                return await all_of(begun, InstanceConflictError)
         self._to_write("start", *(handle.instance_id for _, handle, _, _ in prepared))
-        submitted = await self._submissions.submit(prepared)
-        return await all_of((self._started(if_exists, *one) for one in submitted), RomancyError)
+        submitted: list[Submitted[T]] = []
+        with self._deadlines.call("start") as timed:
+            try:
+                await self._submissions.submit(prepared, submitted)
+                return await all_of((self._started(if_exists, *one) for one in submitted), RomancyError)
+            except asyncio.CancelledError:
+                timed.instance_ids = self._submissions.give_up(submitted) or None
+                raise
 
     @overload
     async def run(self, wf: Workflow[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
@@ -393,7 +406,11 @@ class Romancy(Instances):
         makes_way = RENEWS.get(if_exists, frozenset())
         wf = handle.workflow or call.workflow
         begin = Beginning(wf, raw, delay, handle.instance_id, message, self._writing, self._stamp, makes_way)
-        if await start_or_signal(store, begin, lambda: handle.signal(cast("Any", event), data, key=key, id=id)):
+        with self._deadlines.call("signal", [handle.instance_id], message_id=id):
+            started = await start_or_signal(
+                store, begin, lambda: handle.signal(cast("Any", event), data, key=key, id=id)
+            )
+        if started:
             self._starts.written(handle)
             self._tell_sent(sending)
         self._stir()
@@ -433,10 +450,8 @@ class Romancy(Instances):
     def _nonce(self) -> str:
         return f"{self._token}.{next(self._numbers)}"
 
-    async def _started(
-        self, if_exists: IfExists, handle: Handle[T], raw: Raw, answer: asyncio.Future[Outcome]
-    ) -> Handle[T]:
-        outcome = await answer
+    async def _started(self, if_exists: IfExists, handle: Handle[T], raw: Raw, asked: Asked) -> Handle[T]:
+        outcome = await asked.answer
         if outcome is Outcome.INVALID:
             raise self._writer.refusal(handle.instance_id)
         if outcome is Outcome.ACCEPTED or await Wanted(self._writing, handle, raw).judge(outcome, if_exists):

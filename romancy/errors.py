@@ -229,9 +229,23 @@ class CodecError(StorageConfigurationError):
 class StorageUnavailableError(StorageError):
     """The database cannot be reached now. It is safe to try again; an engine does so by itself."""
 
+    maybe_written = False
+    """Whether the database may have carried out the call all the same: it was sent, and the answer was lost."""
+
 
 class OutcomeUnknownError(StorageUnavailableError):
-    """The answer to a COMMIT of user writes was lost. Find out whether it took effect before you try again."""
+    """The call was sent to the database, and no answer came. It may take effect all the same.
+
+    A call with an id of yours can be repeated with that id: `instance_ids` are those of starts, `message_id` is that of
+    a signal or an event. If the answer to a COMMIT of your own writes was lost, find out whether they took effect.
+    """
+
+    maybe_written = True
+
+    def __init__(self, message: str, *, instance_ids: Sequence[str] = (), message_id: str | None = None) -> None:
+        super().__init__(message)
+        self.instance_ids = tuple(instance_ids)
+        self.message_id = message_id
 
 
 class SchemaVersionError(StorageError):

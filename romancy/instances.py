@@ -43,6 +43,7 @@ __all__ = ["Instances"]
 T = TypeVar("T")
 
 _FORGET_EVERY: Final = 3600.0
+_PURGED_AT_ONCE: Final = 500
 OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUSES)
 
 
@@ -260,11 +261,14 @@ class Instances(Senders, Condition):
         with code that fits, and cancel it then.
         """
         check_text(reason, "reason")
-        found = await self._to_write("cancel", instance_id).read(instance_id, limit=0)
-        stuck = found is not None and found.instance.status is Status.STUCK
-        asked = await self._send(instance_id, CancelMessage(reason=reason, stuck=stuck)) is not Delivered.CLOSED
-        if stuck and asked:
-            await if_still(self.resume(instance_id))
+        store = self._to_write("cancel", instance_id)
+        with self._deadlines.call("cancel", [instance_id]):
+            found = await store.read(instance_id, limit=0)
+            stuck = found is not None and found.instance.status is Status.STUCK
+            message = CancelMessage(reason=reason, stuck=stuck)
+            asked = await self._deliver(instance_id, message) is not Delivered.CLOSED
+            if stuck and asked:
+                await if_still(self.resume(instance_id))
         return asked
 
     async def retry(self, instance_id: str, *, unsure: Literal["done", "undone"] | None = None) -> None:
@@ -275,7 +279,9 @@ class Instances(Senders, Condition):
         one. Raises UsageError if the instance has not failed, or if the compensation of an activity failed for good. In
         the latter case say whether the work of these activities stands, with `unsure="done"` or `"undone"`.
         """
-        await retry(self._to_write("retry", instance_id), instance_id, unsure, manager=self._manager)
+        store = self._to_write("retry", instance_id)
+        with self._deadlines.call("retry", [instance_id]):
+            await retry(store, instance_id, unsure, manager=self._manager)
         self._stir()
 
     async def resume(self, instance_id: str) -> None:
@@ -285,14 +291,18 @@ class Instances(Senders, Condition):
         is replayed first, so nothing that was completed runs again. If the code still does not fit, the instance is
         stuck again with the reason. Raises UsageError if the instance is not stuck.
         """
-        await resume(self._to_write("resume", instance_id), self._worker_token() or self._manager, instance_id)
+        store = self._to_write("resume", instance_id)
+        with self._deadlines.call("resume", [instance_id]):
+            await resume(store, self._worker_token() or self._manager, instance_id)
         self._stir()
 
     async def terminate(self, instance_id: str, *, reason: str = "") -> bool:
         """End an instance at once, whatever it does. Nothing is undone. False if it had ended already."""
         check_text(reason, "reason")
         worker = self._worker_token() or self._manager
-        ended = await terminate(self._to_write("terminate", instance_id), worker, instance_id, reason)
+        store = self._to_write("terminate", instance_id)
+        with self._deadlines.call("terminate", [instance_id]):
+            ended = await terminate(store, worker, instance_id, reason)
         self._sweep()  # it may have taken a message that another waiter can use
         return ended
 
@@ -310,7 +320,11 @@ class Instances(Senders, Condition):
     async def _purge(self, ids: Sequence[str], until: int = LATEST) -> int:
         """Remove these instances. From time to time, remove old ids of signals as well."""
         forget = time.monotonic() >= self._forgets_at
-        gone = await purge(self._to_write("purge", *ids), ids, until=until, forget=forget)
+        store, gone = self._to_write("purge", *ids), 0
+        for first in range(0, len(ids), _PURGED_AT_ONCE):
+            portion = ids[first : first + _PURGED_AT_ONCE]
+            with self._deadlines.call("purge", portion):
+                gone += await purge(store, portion, until=until, forget=forget and not first)
         if forget:
             self._forgets_at = time.monotonic() + _FORGET_EVERY
         self._removed(ids)

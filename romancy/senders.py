@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from msgspec import Raw
 from msgspec.structs import replace
 
+from romancy._answering import ANSWER_WITHIN, Deadlines
 from romancy._outgoing import name_of_event, outgoing_event
 from romancy._outside_channel import AppChannel, ChannelPort
 from romancy._sending import signal_message
@@ -49,6 +50,7 @@ class Senders:
         self._numbers = itertools.count(1)
         self._token = secrets.token_hex(8)
         self._announcer: Announcer | None = None
+        self._deadlines = Deadlines(ANSWER_WITHIN)
         self._poster = Poster(lambda: self._opened().router, lambda posting: self._dispatch(_places(posting), None))
 
     def _opened(self) -> Store:
@@ -108,11 +110,14 @@ class Senders:
         event, sending = self._announced(event, to)
         stamp = self._stamp()
         signal = signal_of(event, stamp)
-        if to is not None:
-            sent = await self._send_to(to, signal, session, chosen=bool(event.id))
-        else:
-            answer = await self._post(posting_of(signal, stamp, chosen=bool(event.id)), session)
-            sent = Sent(signal.event_id, answer is Delivered.DUPLICATE)
+        ids = [] if to is None else [to]
+        chosen = event.id or None
+        with self._deadlines.call("send", ids, message_id=chosen, joined=session is not None):
+            if to is not None:
+                sent = await self._send_to(to, signal, session, chosen=chosen is not None)
+            else:
+                answer = await self._post_now(posting_of(signal, stamp, chosen=chosen is not None), session)
+                sent = Sent(signal.event_id, answer is Delivered.DUPLICATE)
         if not sent.duplicate:
             self._tell_sent(sending)
         return sent
@@ -130,7 +135,11 @@ class Senders:
             self._announcer.sent((sending,))
 
     async def _post(self, posting: Posting, session: object) -> Delivered:
-        """Post a message, and dispatch it soon."""
+        """Post a message in time, and dispatch it soon."""
+        with self._deadlines.call("publish", joined=session is not None):
+            return await self._post_now(posting, session)
+
+    async def _post_now(self, posting: Posting, session: object) -> Delivered:
         if session is None:
             self._to_write("send")
             return await self._poster.post(posting)
@@ -145,7 +154,7 @@ class Senders:
         if chosen:
             pair = f"{len(signal.source)}:{signal.source}:{signal.event_id}"
             dedupe = await dedupe_key(store, instance_id, pair, joined=session is not None)
-        answer = await self._send(instance_id, signal, session, dedupe=dedupe)
+        answer = await self._deliver(instance_id, signal, session, dedupe=dedupe)
         if answer is Delivered.CLOSED:
             known = signal.event_id if chosen else None
             await refuse_ended(store, instance_id, signal.name, known)
@@ -215,12 +224,14 @@ class Senders:
         week, and longer until `purge` is called. An instance that is started again under a purged id remembers nothing.
         """
         message, sending = self._announced_signal(instance_id, signal_message(instance_id, event, data, key, id))
-        store = self._opened() if session is not None else self._to_write("signal", instance_id)
-        dedupe = None if id is None else await dedupe_key(store, instance_id, id, joined=session is not None)
-        answer = await self._send(instance_id, message, session, dedupe=dedupe)
-        if answer is Delivered.CLOSED:
-            await refuse_ended(store, instance_id, message.name, id)
-        elif answer is Delivered.ACCEPTED:
+        joined = session is not None
+        store = self._opened() if joined else self._to_write("signal", instance_id)
+        with self._deadlines.call("signal", [instance_id], message_id=id, joined=joined):
+            dedupe = None if id is None else await dedupe_key(store, instance_id, id, joined=joined)
+            answer = await self._deliver(instance_id, message, session, dedupe=dedupe)
+            if answer is Delivered.CLOSED:
+                await refuse_ended(store, instance_id, message.name, id)
+        if answer is Delivered.ACCEPTED:
             self._tell_sent(sending)
 
     def _announced_signal(self, instance_id: str, message: Signal) -> tuple[Signal, Sending | None]:
@@ -244,7 +255,8 @@ class Senders:
         sending = None if self._announcer is None else self._announcer.sending("publish", name, None, headers)
         headers = headers if sending is None else sending.headers
         row = outgoing(name, raw, key, self._stamp(), headers=headers)
-        await send_in(session, self._opened(), outbox=[row])
+        with self._deadlines.call("publish", joined=True):
+            await send_in(session, self._opened(), outbox=[row])
         self._tell_sent(sending)
 
     def _stamp(self) -> str:
@@ -253,7 +265,13 @@ class Senders:
     async def _send(
         self, instance_id: str, message: Message, session: object = None, *, dedupe: str | None = None
     ) -> Delivered:
-        """Deliver a message. Raises InstanceNotFoundError."""
+        """Deliver a message in time. Raises InstanceNotFoundError."""
+        with self._deadlines.call("signal", [instance_id], joined=session is not None):
+            return await self._deliver(instance_id, message, session, dedupe=dedupe)
+
+    async def _deliver(
+        self, instance_id: str, message: Message, session: object = None, *, dedupe: str | None = None
+    ) -> Delivered:
         store = self._opened() if session is not None else self._to_write("signal", instance_id)
         delivery = Delivery(
             instance_id=instance_id, delivery_id=self._stamp(), body=encode_message(message), dedupe=dedupe

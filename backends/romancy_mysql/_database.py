@@ -146,13 +146,18 @@ class Database:
         if not self._open:
             self.check_open()
         pool = pool or self.work
-        waits = 0
+        waits, lost = 0, False
         for attempt in range(_TRIES):
-            wire = pool.grab() or await pool.take()
+            try:
+                wire = pool.grab() or await pool.take()
+            except StorageUnavailableError as error:
+                error.maybe_written = lost
+                raise
             fresh = wire.fresh
             try:
                 return await work(wire)
             except ConnectionLostError:
+                lost = True
                 pool.drop_idle()
                 if fresh or attempt == _TRIES - 1 or not self._open:
                     raise

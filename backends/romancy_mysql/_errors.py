@@ -70,6 +70,8 @@ class ServerRefusalError(StorageUnavailableError):
 class ConnectionLostError(StorageUnavailableError):
     """The connection broke before the answer came. The statements may or may not have taken effect."""
 
+    maybe_written = True
+
 
 TOLD_BY_THE_SERVER = (
     TransientError,

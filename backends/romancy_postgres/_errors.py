@@ -45,6 +45,8 @@ _READ_ONLY = "25006"
 _DIVISION_BY_ZERO = "22012"
 _AWAY_CLASSES = ("08", "53", "57", "58")
 _AWAY = frozenset({_READ_ONLY, "25P03"})
+_UNANSWERED = frozenset({"57P01", "57P02", "58030"})
+"""States, beside those of class 08, after which a statement may have taken effect."""
 _AWAY_FOR_USERS = frozenset({_READ_ONLY, "25P03", "53100", "53300", "57P01", "57P02", "57P03", "58030"})
 _VALUE_CLASSES = ("22", "23", "54")
 _POOLER = frozenset({"26000", "42P05", "08P01"})
@@ -64,6 +66,12 @@ _CONFIGURATION = {
 
 class LockedError(StorageUnavailableError):
     """Another transaction holds a lock for longer than the adapter waits. Nothing was written."""
+
+
+class ConnectionLostError(StorageUnavailableError):
+    """The answer did not come. The statement may or may not have taken effect."""
+
+    maybe_written = True
 
 
 class RefusedValueError(InternalError):
@@ -151,11 +159,13 @@ def translated(error: BaseException, url: StorageURL) -> Exception | None:
         kind = UnbornError if unborn(error) else RefusedValueError
         return kind(f"storage {url}: the server refuses a value [{state}]")
     if state[:2] in _AWAY_CLASSES or state in _AWAY:
-        return StorageUnavailableError(f"storage {url}: {words_of(error)} [{state}]")
+        unanswered = state[:2] == "08" or state in _UNANSWERED
+        kind: type[StorageUnavailableError] = ConnectionLostError if unanswered else StorageUnavailableError
+        return kind(f"storage {url}: {words_of(error)} [{state}]")
     if isinstance(error, TimeoutError):
-        return StorageUnavailableError(f"storage {url}: no answer in time; is the server reachable?")
+        return ConnectionLostError(f"storage {url}: no answer in time; is the server reachable?")
     if isinstance(error, InterfaceError | InternalClientError | OSError | EOFError):
-        return StorageUnavailableError(f"storage {url}: {words_of(error)}; is the server running and reachable?")
+        return ConnectionLostError(f"storage {url}: {words_of(error)}; is the server running and reachable?")
     return None
 
 

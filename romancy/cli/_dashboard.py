@@ -13,6 +13,7 @@ from romancy.app import Romancy
 from romancy.cli._apps import load
 from romancy.cli._listening import address_of, listener_at
 from romancy.cli._printing import say
+from romancy.storage.url import is_url
 
 if TYPE_CHECKING:
     import socket
@@ -57,7 +58,7 @@ def _made(target: str, *, read_only: bool) -> tuple[Dashboard, OneTimeToken | No
     except ModuleNotFoundError as error:
         raise click.ClickException(str(error)) from None
     token = OneTimeToken()
-    if "://" in target:
+    if is_url(target):
         return asgi(target, auth=token, read_only=read_only), token
     found: Dashboard | Romancy = load(target, {Dashboard: "dashboard", Romancy: "app"})
     if isinstance(found, Romancy):

@@ -13,7 +13,7 @@ from romancy.engine.outside.absence import Absence, others_may_try
 from romancy.engine.outside.caller_transaction import send_in, start_alone, start_in
 from romancy.engine.outside.calls_in_sessions import refuse_to_wait, waits_in_vain
 from romancy.engine.outside.management import Standing, purge, resume, retry, terminate
-from romancy.engine.outside.unanswered_starts import Unanswered
+from romancy.engine.outside.unanswered_starts import Asked, Unanswered
 from romancy.engine.settings import Settings
 from romancy.engine.worker.known_workflows import names_in, versions_in
 from romancy.engine.worker.opening import opened
@@ -24,6 +24,7 @@ from romancy.engine.worker.worker import Worker
 __all__ = [
     "RUNTIME",
     "Absence",
+    "Asked",
     "ChannelMessage",
     "Dispatcher",
     "LogWriter",

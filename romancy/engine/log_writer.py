@@ -78,6 +78,14 @@ class LogWriter:
         """A task that writes its own item."""
         self._apart: set[asyncio.Task[None]] = set()
         """Tasks that each wait for another transaction on behalf of one item."""
+        self._locked: set[int] = set()
+        """The identities of these items."""
+        self._batch: list[Item] = []
+        """The items in flight, or of the batch that waits for the database."""
+        self._sent_ids: set[int] | None = None
+        """The identities of those that may have been sent. None: not asked for yet."""
+        self._withdrawn: dict[int, Item] = {}
+        """Items that are not to be sent, by their identities."""
 
     @property
     def load(self) -> int:
@@ -98,6 +106,26 @@ class LogWriter:
         self._queue.append((item, done, self._incarnation.token))
         if self._sleeping is not None and not (self._busy or self._awaits_more):
             self._wake()
+
+    def withdraw(self, item: Item) -> bool:
+        """Take back a submitted item without an outcome. False if it may have been sent. Its outcome is INVALID."""
+        if self._sent_ids is None:
+            self._sent_ids = set(map(id, self._batch))
+        if id(item) in self._sent_ids or id(item) in self._locked:
+            return False
+        if not self._withdrawn:
+            asyncio.get_running_loop().call_soon(self._drop_withdrawn)
+        self._withdrawn[id(item)] = item
+        return True
+
+    def _drop_withdrawn(self) -> None:
+        """Remove withdrawn items from the queue."""
+        queue, self._queue = self._queue, []
+        for entry in queue:
+            if self._withdrawn.pop(id(entry[0]), None) is None:
+                self._queue.append(entry)
+            else:
+                entry[1](Outcome.INVALID)
 
     async def outcome_of(self, item: Item) -> Outcome:
         """Queue an item, and return its outcome."""
@@ -145,6 +173,7 @@ class LogWriter:
         entry = item, done, self._incarnation.token
         outcomes: list[Outcome] | None = None
         self._busy, self._under_way, self._guest = True, 1, asyncio.current_task()
+        self._batch, self._sent_ids = [item], None
         try:
             try:
                 commit = self._store.commit if self._timed is None else self._measured
@@ -156,6 +185,7 @@ class LogWriter:
             self._settle([entry], outcomes)
         finally:
             self._busy, self._guest = False, None
+            self._batch, self._sent_ids = [], None
             if outcomes is None:  # cancelled: the store recognises a written item by its nonce
                 self._queue.insert(0, entry)
             if self._queue or self._flushed:
@@ -207,9 +237,10 @@ class LogWriter:
         batch = self._take()
         self._busy = True
         self._under_way = len(batch)
+        self._batch, self._sent_ids = [item for item, _, _ in batch], None
         outcomes: list[Outcome] | None = None
         try:
-            outcomes = await self._commit([item for item, _, _ in batch], batch[0][2])
+            outcomes = await self._commit(self._batch, batch[0][2])
             self.written += len(batch)
             self._written_at = asyncio.get_running_loop().time()
             if len(batch) == 1:
@@ -220,6 +251,7 @@ class LogWriter:
                 await self._settle_all(batch, outcomes)
         finally:
             self._busy = False
+            self._batch, self._sent_ids = [], None
             if outcomes is None:  # cancelled: the store recognises each item by its nonce if it is written already
                 self._queue[:0] = batch
 
@@ -257,6 +289,7 @@ class LogWriter:
     def _wait_apart(self, entry: Entry) -> None:
         """Send a locked item again by itself, so that no other item waits for the transaction that blocks it."""
         item = entry[0]
+        self._locked.add(id(item))
         logger.warning(
             "instance %s: another transaction blocks its commit; sent again", item.instance_id, extra=about(item)
         )
@@ -274,6 +307,7 @@ class LogWriter:
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             pause = min(pause * 2, _LONGEST_PAUSE)
             (outcome,) = await self._commit([entry[0]], entry[2])
+        self._locked.discard(id(entry[0]))
         self._settle([entry], [outcome])
 
     def _tell_flushed(self) -> None:
@@ -284,6 +318,8 @@ class LogWriter:
 
     def _take(self) -> list[Entry]:
         """The next batch: in order, within the limits, one item per instance, all of one incarnation."""
+        if self._withdrawn:
+            self._drop_withdrawn()
         if len(self._queue) == 1:
             batch, self._queue = self._queue, []
             return batch
@@ -313,10 +349,13 @@ class LogWriter:
 
     async def _insist(self, items: list[Item], worker: str | None, error: Exception) -> list[Outcome]:
         """The outcomes of a batch whose commit raised `error`: send it again as long as the database is away."""
-        pause = _FIRST_PAUSE
+        pause, sent = _FIRST_PAUSE, False
         while isinstance(error, StorageUnavailableError):
             logger.warning("the database is away, %d commits wait: %s", len(items), error)
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            sent = sent or error.maybe_written
+            wait = pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+            if await self._pause(items, wait, sent=sent):
+                return await self._without_withdrawn(items, worker)
             pause = min(pause * 2, _LONGEST_PAUSE)
             try:
                 return await self._store.commit(items, worker=worker)
@@ -327,3 +366,23 @@ class LogWriter:
             return [Outcome.INVALID]
         # One of them cannot be written at all; the others are written alone.
         return [outcome for item in items for outcome in await self._commit([item], worker)]
+
+    async def _pause(self, items: list[Item], wait: float, *, sent: bool) -> bool:
+        """Wait before the next try of a batch. Returns whether items of it were withdrawn meanwhile."""
+        if sent or items is not self._batch:
+            await asyncio.sleep(wait)
+            return False
+        self._sent_ids = set()
+        try:
+            await asyncio.sleep(wait)
+        finally:
+            self._sent_ids = None
+        return any(id(item) in self._withdrawn for item in items) if self._withdrawn else False
+
+    async def _without_withdrawn(self, items: list[Item], worker: str | None) -> list[Outcome]:
+        """The outcomes of a batch of which some items are not sent."""
+        kept = [item for item in items if self._withdrawn.pop(id(item), None) is None]
+        left = set(map(id, kept))
+        self._batch, self._sent_ids = kept, None
+        outcomes = iter(await self._commit(kept, worker) if kept else ())
+        return [next(outcomes) if id(item) in left else Outcome.INVALID for item in items]

@@ -13,6 +13,7 @@ from romancy.errors import (
     InstanceConflictError,
     InstanceEndedError,
     InstanceNotFoundError,
+    OutcomeUnknownError,
     PayloadTooLargeError,
     StorageConfigurationError,
     StorageUnavailableError,
@@ -78,6 +79,10 @@ def refusal_of(error: Exception) -> Refused | None:
     """The answer to an error of this library; None for an unexpected one."""
     if isinstance(error, Refused):
         return error
+    if isinstance(error, OutcomeUnknownError):
+        ids = ", ".join((*error.instance_ids, *filter(None, [error.message_id])))
+        again = f"send it again ({ids})" if ids else "send it again"
+        return unavailable(f"no answer came from the database, and the request may take effect; {again}")
     if isinstance(error, StorageUnavailableError | TimeoutError):
         return unavailable("the database is away or slow; send this again later")
     if isinstance(error, StorageConfigurationError):

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from romancy.errors import StorageConfigurationError
 
-__all__ = ["StorageURL", "parse_url"]
+__all__ = ["StorageURL", "is_url", "parse_url"]
 
 _SERVERS: Final = frozenset({"mariadb", "mysql", "postgres", "postgresql"})
 _SAME_FILE: Final = frozenset({"aiosqlite", "pysqlite"})
 """Drivers of SQLite that write a plain file. Others do not: a file made by `pysqlcipher` is encrypted."""
+_FILE: Final = re.compile(r"(?:[a-z]:[\\/])?[^:@]+\.(?:db|sqlite|sqlite3)", re.IGNORECASE | re.DOTALL)
+"""A path of a file that stands for a URL. What could hold a password is none."""
 _NAMEABLE: Final = re.compile(r"[\w+.-]{1,40}")
 
 
@@ -65,11 +67,21 @@ class StorageURL(Struct, frozen=True, kw_only=True):
         return f"StorageURL({str(self)!r})"
 
 
+def is_url(text: str) -> bool:
+    """Whether a text is meant to be a URL, or the path of a file that stands for one."""
+    return "://" in text or _FILE.fullmatch(text) is not None
+
+
 def parse_url(url: str) -> StorageURL:
-    """Parse a URL. A malformed URL is refused without repeating it, because it may hold a password."""
+    """Parse a URL, or the path of a file that ends in `.db`, `.sqlite` or `.sqlite3`, which stands for `sqlite:///PATH`.
+
+    A malformed URL is refused without repeating it, because it may hold a password.
+    """
     if not isinstance(url, str):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped code calls this too
         raise StorageConfigurationError(f"storage URL: must be a string, not {type(url).__name__}")
     if "://" not in url:
+        if _FILE.fullmatch(url):
+            return StorageURL(scheme="sqlite", path=f"/{url}", original=f"sqlite:///{quote(url)}")
         raise StorageConfigurationError(
             "storage URL: no scheme; write e.g. sqlite:///orders.db or postgresql://user@host/database"
         )

@@ -57,12 +57,14 @@ class SyncRomancy(Keeper, SyncInstances):
         log_error_text: bool = True,
         relay: Relay | None = None,
         keep_undelivered: Duration | None = 7 * 86400.0,
+        answer_within: Duration = 10.0,
     ) -> None:
         """`codecs` encode payloads before they are stored, in this order. `Codecs(…)` names codecs that only read.
 
         With `log_error_text=False`, log lines name the types of exceptions and leave out their texts, which may quote
         payloads. The `relay` sends published events, beside the worker. The worker removes events and messages that no
-        workflow has received within `keep_undelivered`; with None it keeps them.
+        workflow has received within `keep_undelivered`; with None it keeps them. A call that writes raises after
+        `answer_within` without an answer of the database.
         """
         super().__init__(
             lambda: Romancy(
@@ -84,6 +86,7 @@ class SyncRomancy(Keeper, SyncInstances):
                 log_error_text=log_error_text,
                 relay=relay,
                 keep_undelivered=keep_undelivered,
+                answer_within=answer_within,
             )
         )
 

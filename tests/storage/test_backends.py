@@ -8,7 +8,7 @@ import pytest
 
 from romancy.errors import StorageConfigurationError
 from romancy.storage.backends import create_store
-from romancy.storage.url import parse_url
+from romancy.storage.url import is_url, parse_url
 from romancy_mysql._store import MySQLStore
 from romancy_postgres._store import PostgresStore
 from romancy_sqlite._store import SqliteStore
@@ -53,6 +53,28 @@ def test_what_is_no_scheme_is_refused_without_the_rest(beginning: str) -> None:
     with pytest.raises(StorageConfigurationError, match="no scheme") as caught:
         create_store(f"{beginning}://me:hunter2@db.example/orders")
 
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["users.db", "/var/lib/users.sqlite", "a folder/b.SQLITE3", "50%?#.db", "C:\\data\\users.db", "größe.db"],
+)
+def test_the_path_of_a_database_file_stands_for_its_url(path: str) -> None:
+    parsed = parse_url(path)
+
+    assert ("sqlite", f"/{path}", None, {}) == (parsed.scheme, parsed.path, parsed.host, parsed.options)
+    assert parsed.path == parse_url(parsed.original).path
+    assert is_url(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["users", "users.txt", ".db", "bob:hunter2@db.example/x.db", "postgres//bob:hunter2@h/x.db", "shop:app"]
+)
+def test_other_texts_without_a_scheme_are_refused(text: str) -> None:
+    assert not is_url(text)
+    with pytest.raises(StorageConfigurationError, match="no scheme") as caught:
+        parse_url(text)
     assert "hunter2" not in str(caught.value)
 
 

@@ -13,12 +13,29 @@ from typing import TYPE_CHECKING, Final
 from romancy.errors import StorageUnavailableError, UsageError
 
 if TYPE_CHECKING:
-    from romancy.storage.records import Outcome
+    from romancy.storage.records import Outcome, Start
 
-__all__ = ["Unanswered"]
+__all__ = ["Asked", "Unanswered"]
 
 _LEAST: Final = 1024
 """Approximate bytes of a start besides its input."""
+
+
+class Asked:
+    """A start that a caller waits for. Call it with the outcome."""
+
+    __slots__ = ("_unanswered", "answer", "given_up", "item")
+
+    def __init__(self, unanswered: Unanswered, answer: asyncio.Future[Outcome]) -> None:
+        self._unanswered = unanswered
+        self.answer = answer
+        self.item: Start | None = None
+        """What is being written. A start whose worker has lost its lease is written again as another item."""
+        self.given_up = False
+        """Whether the caller waits no longer."""
+
+    def __call__(self, outcome: Outcome) -> None:
+        self._unanswered.answer(self.answer, outcome)
 
 
 class Unanswered:
@@ -46,13 +63,13 @@ class Unanswered:
             self._next()
             raise
 
-    def submitted(self, size: int) -> asyncio.Future[Outcome]:
-        """The future of the answer to a start whose input has this size."""
+    def submitted(self, size: int) -> Asked:
+        """A start whose input has this size."""
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._sizes[answer] = size + _LEAST
         self._left -= size + _LEAST
         self._next()
-        return answer
+        return Asked(self, answer)
 
     def answer(self, answer: asyncio.Future[Outcome], outcome: Outcome) -> None:
         """Give the outcome to the caller, if the caller still waits."""

@@ -14,10 +14,9 @@ from romancy.engine.worker.replay import resumption
 from romancy.storage.records import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from romancy.engine.driver import Driver
     from romancy.engine.first_drive import Begun
+    from romancy.engine.outside.unanswered_starts import Asked
     from romancy.engine.settings import Settings
     from romancy.engine.worker.lease_keeper import LeaseKeeper
     from romancy.workflow import Workflow
@@ -48,9 +47,9 @@ class Starts:
         input: Raw,
         instance_id: str,
         delay: int,
-        done: Callable[[Outcome], None],
+        asked: Asked,
     ) -> None:
-        """Write a new instance and drive it, unless it is due later or left to others. `done` gets the outcome."""
+        """Write a new instance and drive it, unless it is due later or left to others. `asked` gets the outcome."""
         now, life = self._clock.now(), new_life()
         if delay or self._has_enough():
             item = start_of(
@@ -62,7 +61,8 @@ class Starts:
                 now=now,
                 delay=delay,
             )
-            self._writer.submit(item, done)
+            asked.item = item
+            self._writer.submit(item, asked)
             return
         with speaking(self._settings.speaker):
             begun = first_drive(
@@ -75,7 +75,8 @@ class Starts:
                 owner=self._keeper.leases.token,
             )
         self.under_way.add(instance_id)
-        self._writer.submit(begun.start, functools.partial(self._begun, begun, done))
+        asked.item = begun.start
+        self._writer.submit(begun.start, functools.partial(self._begun, begun, asked))
 
     def _has_enough(self) -> bool:
         """Whether to leave one more instance to others, or in the database until there is room for it."""
@@ -84,14 +85,17 @@ class Starts:
             return True
         return self._driver.attempts.spare <= begun and self._keeper.leases.has_peers()
 
-    def _begun(self, begun: Begun, done: Callable[[Outcome], None], outcome: Outcome) -> None:
+    def _begun(self, begun: Begun, asked: Asked, outcome: Outcome) -> None:
         live = begun.live
         self.under_way.discard(live.instance_id)
         if outcome is Outcome.DEAD and begun.start.owner != self._keeper.leases.token:
             live.run.close()
-            self.begin(live.definition, Raw(begun.start.input), live.instance_id, 0, done)
+            if asked.given_up:
+                asked(Outcome.INVALID)
+            else:
+                self.begin(live.definition, Raw(begun.start.input), live.instance_id, 0, asked)
             return
-        done(outcome)
+        asked(outcome)
         if outcome is not Outcome.ACCEPTED or begun.start.owner not in (None, self._keeper.leases.token):
             live.run.close()
             return

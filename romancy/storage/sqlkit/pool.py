@@ -199,6 +199,10 @@ class Pool(Generic[C]):
         except asyncio.CancelledError:
             self._after(self._keep(making))
             raise
+        except StorageUnavailableError as error:
+            error.maybe_written = False  # nothing was sent but what connects
+            self._give_place()
+            raise
         except BaseException:
             self._give_place()
             raise

@@ -24,11 +24,26 @@ def test_what_others_hold_is_tried_again(state: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "state", ["08006", "08003", "53100", "53300", "57P01", "57P02", "57P03", "57014", "58030", "25006"]
+    ("state", "lost"),
+    [
+        ("08006", True),
+        ("08003", True),
+        ("57P01", True),
+        ("57P02", True),
+        ("58030", True),
+        ("53100", False),
+        ("53300", False),
+        ("57P03", False),
+        ("57014", False),
+        ("25006", False),
+    ],
 )
-def test_a_server_in_trouble_is_unavailable(state: str) -> None:
+def test_a_server_in_trouble_is_unavailable(state: str, *, lost: bool) -> None:
+    found = translated(error(state), URL)
+
     assert not contended(error(state))
-    assert type(translated(error(state), URL)) is StorageUnavailableError
+    assert isinstance(found, StorageUnavailableError)
+    assert lost is found.maybe_written
 
 
 @pytest.mark.parametrize("state", ["28P01", "28000", "3D000", "42501", "42P01", "26000", "42P05", "0A000"])
@@ -52,7 +67,10 @@ def test_refused_values_are_not_shown(state: str) -> None:
     "raised", [OSError("no route"), TimeoutError(), asyncpg.InterfaceError("closed"), ConnectionResetError()]
 )
 def test_a_broken_connection_is_unavailable(raised: Exception) -> None:
-    assert type(translated(raised, URL)) is StorageUnavailableError
+    found = translated(raised, URL)
+
+    assert isinstance(found, StorageUnavailableError)
+    assert found.maybe_written
 
 
 def test_an_unknown_error_is_not_translated() -> None:
