@@ -160,8 +160,8 @@ def translated(error: BaseException, url: StorageURL) -> Exception | None:
         return kind(f"storage {url}: the server refuses a value [{state}]")
     if state[:2] in _AWAY_CLASSES or state in _AWAY:
         unanswered = state[:2] == "08" or state in _UNANSWERED
-        kind: type[StorageUnavailableError] = ConnectionLostError if unanswered else StorageUnavailableError
-        return kind(f"storage {url}: {words_of(error)} [{state}]")
+        away: type[StorageUnavailableError] = ConnectionLostError if unanswered else StorageUnavailableError
+        return away(f"storage {url}: {words_of(error)} [{state}]")
     if isinstance(error, TimeoutError):
         return ConnectionLostError(f"storage {url}: no answer in time; is the server reachable?")
     if isinstance(error, InterfaceError | InternalClientError | OSError | EOFError):
