@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from romancy.errors import UsageError
+from romancy.storage.sql_text import mysql_readings, postgres_reading
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -23,30 +24,9 @@ BESIDE: Final = (
     "await each before the next, and each before the activity returns"
 )
 _SUSPECT: Final = re.compile(
-    r"commit|rollback|begin|abort|\bend\b|\bstart\b|prepare|\bxa\b|lock\s+table|execute\s+immediate", re.IGNORECASE
+    r"commit|rollback|begin|abort|\bend\b|\bstart\b|prepare|\bxa\b|\b(?:un)?lock\b|\bimmediate\b", re.IGNORECASE
 )
 """A text without any of these words needs no closer look."""
-_SINGLE: Final = r"'[^'\\]*+(?:(?:''|\\.)[^'\\]*+)*+'"
-_DOUBLE: Final = r'"[^"\\]*+(?:(?:""|\\.)[^"\\]*+)*+"'
-_POSTGRES_ASIDE: Final = re.compile(
-    r"--[^\n]*"
-    r"|/\*(?:/\*(?:[^*]|\*(?!/))*+\*/|[^*]|\*(?!/))*+\*/"
-    rf"|\b[eE]{_SINGLE}"
-    r"|'[^']*+(?:''[^']*+)*+'"
-    r'|"[^"]*+(?:""[^"]*+)*+"'
-    r"|\$(|[A-Za-z_]\w*)\$.*?\$\1\$",
-    re.DOTALL,
-)
-_MYSQL_ASIDE: Final = re.compile(
-    r"#[^\n]*"
-    r"|--(?=\s|$)[^\n]*"
-    r"|/\*M?!\d*"  # the server executes what is in such a comment
-    r"|/\*(?:[^*]|\*(?!/))*+\*/"
-    r"|\*/"
-    rf"|{_SINGLE}|{_DOUBLE}"
-    r"|`[^`]*+(?:``[^`]*+)*+`",
-    re.DOTALL,
-)
 _POSTGRES_ENDS: Final = re.compile(
     r"\s*(commit|end|abort|rollback(?!\s+(?:work\s+|transaction\s+)?to\b)|begin|start\s+transaction"
     r"|prepare\s+transaction)\b",
@@ -57,27 +37,45 @@ _MYSQL_ENDS: Final = re.compile(
     r"|set\b.*\bautocommit)\b",
     re.IGNORECASE | re.DOTALL,
 )
-_PREPARED: Final = re.compile(
-    rf"\b(?:prepare\s+\S+\s+from|execute\s+immediate)\s+({_SINGLE}|{_DOUBLE})", re.IGNORECASE | re.DOTALL
-)
+_PREPARED: Final = re.compile(r"\b(?:prepare\s+\S+\s+from|execute\s+immediate)\s+'(\d+)'", re.IGNORECASE)
+_ESCAPE: Final = re.compile(r"\\(.)|''|\"\"", re.DOTALL)
+_MEANT: Final = {"n": "\n", "r": "\r", "t": "\t", "0": "\0", "b": "\b", "Z": "\x1a"}
 
 
 def refuse_postgres_ending(sql: str) -> None:
     """Raise UsageError if a statement in this text would end the transaction, or begin another."""
     if _SUSPECT.search(sql):
-        _refuse(_POSTGRES_ASIDE.sub(" ", sql), _POSTGRES_ENDS)
+        _refuse(postgres_reading(sql).words, _POSTGRES_ENDS)
 
 
 def refuse_mysql_ending(sql: str) -> None:
     """The same for MySQL and MariaDB. Also checks a text that the server is to prepare."""
     if _SUSPECT.search(sql):
-        _refuse(_MYSQL_ASIDE.sub(" ", sql), _MYSQL_ENDS)
-        for prepared in _PREPARED.finditer(sql):
-            _refuse(_MYSQL_ASIDE.sub(" ", prepared[1][1:-1]), _MYSQL_ENDS)
+        for words, literals in mysql_readings(sql):
+            _refuse(words, _MYSQL_ENDS)
+            for prepared in _PREPARED.finditer(words):
+                _refuse_prepared(_meant(literals[int(prepared[1])]))
 
 
-def _refuse(text: str, ends: re.Pattern[str]) -> None:
-    for statement in text.split(";"):
+def _refuse_prepared(sql: str) -> None:
+    for words, _ in mysql_readings(sql):
+        _refuse(words, _MYSQL_ENDS)
+
+
+def _meant(literal: str) -> str:
+    """The text that a string of MySQL stands for."""
+    mark = literal[0]
+
+    def one(found: re.Match[str]) -> str:
+        if found[1] is not None:
+            return _MEANT.get(found[1], found[1])
+        return mark if found[0][0] == mark else found[0]
+
+    return _ESCAPE.sub(one, literal[1:-1])
+
+
+def _refuse(words: str, ends: re.Pattern[str]) -> None:
+    for statement in words.split(";"):
         found = ends.match(statement)
         if found is not None:
             raise not_yours(found[1].split(None, 1)[0])

@@ -84,19 +84,21 @@ def _find(version: str) -> tuple[str, str]:
             exact = _succeed(candidate, "-c", WHICH).strip()
         except (OSError, subprocess.CalledProcessError):
             continue  # a version manager's stub for a Python that is not selected
-        if exact.startswith(f"{version}."):
+        if exact == version or exact.startswith(f"{version}."):
             return candidate, exact
     raise ServerUnavailableError("none of those that are here runs")
 
 
 def _candidates(version: str) -> Iterator[str]:
     yield from filter(None, os.environ.get("ROMANCY_PYTHONS", "").split(os.pathsep))
-    name = f"python{version}"
-    if on_path := shutil.which(name):
-        yield on_path
+    short = ".".join(version.split(".")[:2])
+    name = f"python{short}"
+    for folder in os.environ.get("PATH", "").split(os.pathsep):
+        if on_path := shutil.which(name, path=folder):
+            yield on_path
     managed = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-    yield from (str(path) for path in sorted(managed.glob(f"{version}.*/bin/{name}"), reverse=True))
-    yield str(debian.unpack(name, "sid") / "usr/bin" / name)
+    yield from (str(path) for path in sorted(managed.glob(f"{short}.*/bin/{name}"), reverse=True))
+    yield str(debian.unpack(f"python{version}", "sid") / "usr/bin" / name)
 
 
 def _made(folder: Path) -> Path:
