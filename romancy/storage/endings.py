@@ -13,6 +13,7 @@ from romancy.errors import UsageError
 from romancy.storage.sql_text import mysql_readings, postgres_reading
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
 __all__ = ["BESIDE", "OVER", "OneAtATime", "not_yours", "refuse_mysql_ending", "refuse_postgres_ending"]
@@ -23,9 +24,8 @@ BESIDE: Final = (
     "session: another of its statements is still running, and a transaction carries out one at a time; "
     "await each before the next, and each before the activity returns"
 )
-_SUSPECT: Final = re.compile(
-    r"commit|rollback|begin|abort|\bend\b|\bstart\b|prepare|\bxa\b|\b(?:un)?lock\b|\bimmediate\b", re.IGNORECASE
-)
+_POSTGRES_WORDS: Final = ("commit", "rollback", "begin", "start", "prepare", "end", "abort")
+_MYSQL_WORDS: Final = ("commit", "rollback", "begin", "start", "prepare", "immediate", "lock", "xa")
 """A text without any of these words needs no closer look."""
 _POSTGRES_ENDS: Final = re.compile(
     r"\s*(commit|end|abort|rollback(?!\s+(?:work\s+|transaction\s+)?to\b)|begin|start\s+transaction"
@@ -44,17 +44,22 @@ _MEANT: Final = {"n": "\n", "r": "\r", "t": "\t", "0": "\0", "b": "\b", "Z": "\x
 
 def refuse_postgres_ending(sql: str) -> None:
     """Raise UsageError if a statement in this text would end the transaction, or begin another."""
-    if _SUSPECT.search(sql):
+    if _has_any(_POSTGRES_WORDS, sql):
         _refuse(postgres_reading(sql).words, _POSTGRES_ENDS)
 
 
 def refuse_mysql_ending(sql: str) -> None:
     """The same for MySQL and MariaDB. Also checks a text that the server is to prepare."""
-    if _SUSPECT.search(sql):
+    if _has_any(_MYSQL_WORDS, sql):
         for words, literals in mysql_readings(sql):
             _refuse(words, _MYSQL_ENDS)
             for prepared in _PREPARED.finditer(words):
                 _refuse_prepared(_meant(literals[int(prepared[1])]))
+
+
+def _has_any(words: Sequence[str], sql: str) -> bool:
+    lowered = sql.lower()
+    return any(word in lowered for word in words)
 
 
 def _refuse_prepared(sql: str) -> None:
