@@ -53,7 +53,8 @@ def weight_of(batch: Sequence[Item]) -> int:
 
 def plain_row(item: Append, at: int, worker: str | None) -> tuple[object, ...]:
     """The parameters of `append_log`."""
-    return (item.instance_id, item.life, item.seq, item.writer, item.body, at, worker, item.behind)
+    instance_id, life, seq, behind = item.instance_id, item.life, item.seq, item.behind
+    return (instance_id, life, seq, item.writer, item.body, at, worker, behind, instance_id, life, seq - 1, behind)
 
 
 def write_items(tx: Tx, batch: Sequence[Item], worker: str | None) -> list[Outcome]:

@@ -47,8 +47,8 @@ class JoinedSession:
     def __init__(self, shared: SharedFile, sql: dict[str, str], joined: Joined, news: Callable[[], None]) -> None:
         self._shared = shared
         self._sql = sql
-        self._database, self._run = _reached(joined)
-        self._connection = self._database.conn
+        self._native, self._run = _reached(joined)
+        self._connection = self._native.conn if isinstance(self._native, Database) else self._native
         self._at_end, self._news = joined.at_end, news
         self._parts = 0
 
@@ -60,9 +60,9 @@ class JoinedSession:
             raise UsageError(f"session= was given a connection that cannot be used here: {error}") from None
 
     @property
-    def native(self) -> Database:
-        """The caller's database."""
-        return self._database
+    def native(self) -> Database | sqlite3.Connection:
+        """The caller's database or connection."""
+        return self._native
 
     async def execute(self, sql: str, *parameters: object) -> int:
         return await self._run(partial(execute, self._connection, sql, parameters))
@@ -187,29 +187,26 @@ class JoinedSession:
             )
 
 
-def _reached(joined: Joined) -> tuple[Database, Run]:
-    """The caller's database, and the way to run work on its thread."""
+def _reached(joined: Joined) -> tuple[Database | sqlite3.Connection, Run]:
+    """The caller's database or connection, and the way to run work on its thread.
+
+    Nothing of a connection is read here: most of its attributes may be read on its own thread alone.
+    """
     given: Any = joined.connection
-    if isinstance(given, Database):
+    if isinstance(given, (Database, sqlite3.Connection)):
         return given, joined.run
-    if isinstance(given, sqlite3.Connection):
-        return _database(given), joined.run
     native = getattr(given, "native", None)
     if isinstance(native, Database):
         return native, joined.run
     if type(given).__module__.partition(".")[0] == "aiosqlite":
         try:
-            return _database(given._conn), given._execute  # noqa: SLF001 - it has no public name
+            return given._conn, given._execute  # noqa: SLF001 - it has no public name
         except ValueError as error:
             raise UsageError(f"session= was given a connection that cannot be used here: {error}") from None
     raise UsageError(
         "session= takes a connection of sqlite3 or aiosqlite, a sqlite_utils.Database, an activity's session, or a "
         f"session or connection of SQLAlchemy on one of these drivers, not {type(given).__name__}"
     )
-
-
-def _database(connection: sqlite3.Connection) -> Database:
-    return Database(connection, recursive_triggers=False, execute_plugins=False)
 
 
 def _send(

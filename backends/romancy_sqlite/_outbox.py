@@ -31,7 +31,9 @@ __all__ = ["SqliteOutbox", "queue_outgoing"]
 
 def queue_outgoing(tx: Tx, rows: Iterable[OutboxRow]) -> None:
     """Insert messages. Relays are told after the commit."""
-    tx.many("outbox_insert", [(row.outbox_id, row.topic, row.body, row.key, row.instance_id, tx.now) for row in rows])
+    times = (tx.now,) * 3
+    sent = [(row.outbox_id, row.topic, row.body, row.key, row.instance_id, *times) for row in rows]
+    tx.many("outbox_insert", sent)
     tx.touched.add(OUTBOX_NEWS)
 
 

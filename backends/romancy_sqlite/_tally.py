@@ -20,7 +20,7 @@ _NEWEST: Final = 2**63 - 1
 
 def tally(tx: Tx, most: int, newest: int) -> Tally:
     """As `Tallying` promises."""
-    counted = {status: tx.row("tally_status", (status.value, most)) for status in Status}
+    counted = {status: tx.row("tally_status", {"status": status.value, "most": most}) for status in Status}
     return Tally(
         {status: Count(row[0], row[1]) for status, row in counted.items() if row is not None and row[0]},
         {(row[0], Status(row[1])): Count(row[2], row[3]) for row in tx.rows("tally_newest", (newest,))},

@@ -3,7 +3,7 @@
 -- name: outbox_insert
 -- A message for the outside.
 insert into romancy_outbox (outbox_id, topic, body, order_key, instance_id, at, queued_at, next_at)
-values (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?6)
+values (?, ?, ?, ?, ?, ?, ?, ?)
 on conflict do nothing;
 
 -- name: outbox_next_due

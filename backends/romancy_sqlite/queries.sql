@@ -2,12 +2,12 @@
 -- The fence: a row is written only if its key is free, the row before is by the writer that it names (null: any
 -- writer), and its own writer's worker is alive.
 insert into romancy_log (instance_id, life, seq, writer, body, at)
-select ?1, ?2, ?3, ?4, ?5, ?6
+select ?, ?, ?, ?, ?, ?
 where
-    exists (select 1 from romancy_workers where token = ?7 and dead = 0)
+    exists (select 1 from romancy_workers where token = ? and dead = 0)
     and (
-        ?8 is null
-        or exists (select 1 from romancy_log where instance_id = ?1 and life = ?2 and seq = ?3 - 1 and writer = ?8)
+        ? is null
+        or exists (select 1 from romancy_log where instance_id = ? and life = ? and seq = ? and writer = ?)
     )
 on conflict do nothing;
 
@@ -439,6 +439,6 @@ from (select 1 from romancy_instances indexed by romancy_instances_owner where o
 select
     (
         select count(*)
-        from (select 1 from romancy_instances indexed by romancy_instances_status where status = ?1 limit ?2)
+        from (select 1 from romancy_instances indexed by romancy_instances_status where status = :status limit :most)
     ),
-    (select min(created_at) from romancy_instances indexed by romancy_instances_status where status = ?1);
+    (select min(created_at) from romancy_instances indexed by romancy_instances_status where status = :status);

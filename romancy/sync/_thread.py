@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import importlib
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor  # its handler is registered before ours, and called after it
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -101,6 +101,8 @@ class LoopThread:
         self._pid = os.getpid()
         self._at_exit = at_exit
         self._loop = asyncio.new_event_loop()
+        self._pool = ThreadPoolExecutor()
+        self._loop.set_default_executor(self._pool)
         self._thread = threading.Thread(target=self._run, name="romancy-loop", daemon=True)
         self._thread.start()
         _running.add(self)
@@ -138,8 +140,14 @@ class LoopThread:
                 task.cancel()
             self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
+            self._end_pool()
             self._loop.close()
+
+    def _end_pool(self) -> None:
+        try:
+            self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        except RuntimeError:  # at the end of the interpreter 3.12.0 and 3.12.1 begin no thread (gh-113964)
+            self._pool.shutdown()
 
     def leave(self) -> None:
         """The interpreter ends."""
@@ -156,7 +164,6 @@ def _leave_all() -> None:
         thread.leave()
 
 
-importlib.import_module("concurrent.futures.thread")  # its handler is registered before ours, and called after it
 # Public handlers run when the pools of threads are closed already, without which a database cannot be left.
 _early: Callable[[Callable[[], None]], object] = getattr(threading, "_register_atexit", atexit.register)
 _early(_leave_all)

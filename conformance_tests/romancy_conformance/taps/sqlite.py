@@ -43,7 +43,7 @@ _WORDS: Final = frozenset({"begin", "commit", *_UNHEARD})
 """Statements that the suite knows by their first words."""
 _PARAMETER = re.compile(r"\?\d*|:[a-z_]+")
 _ROWS = "{rows}"
-_VALUE = r"(?>NULL|x?'(?>[^']+|'')*'|[-+.0-9e]+)"
+_VALUE = r"(?:NULL|x?'[^']*(?:''[^']*)*'|[-+.0-9e]+)"
 
 
 class SqliteTap(Tap):
