@@ -51,9 +51,11 @@ def check_sender(sender: object) -> None:
     """Raise UsageError unless a relay can use it. The relay makes further checks when it sends."""
     if isinstance(sender, type):
         raise UsageError(f"{_TAKES}, not a class: make one, as in {sender.__name__}(…)")
-    if not isinstance(sender, Sender) or not callable(sender.send):
+    # Not `isinstance`, which sees no attribute that `__getattr__` makes from Python 3.12 on, such as those of a mock.
+    send = getattr(sender, "send", None)
+    if not callable(send):
         raise UsageError(f"{_TAKES}, not a {type(sender).__name__}")
-    if _is_synchronous(sender.send):
+    if _is_synchronous(send):
         raise refused(sender)
 
 

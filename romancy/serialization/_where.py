@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _LONGEST_KEY = 60
 _LONGEST_PATH = 300
+_PUBLIC = {"pathlib._local": "pathlib"}
+"""Where Python 3.13 keeps a public class, and where people import it from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def type_name(tp: object) -> str:
         return str(tp).replace("typing.", "")
     if tp.__module__ in ("builtins", "__main__") or "<locals>" in tp.__qualname__:
         return tp.__name__
-    return f"{tp.__module__}.{tp.__qualname__}"
+    return f"{_PUBLIC.get(tp.__module__, tp.__module__)}.{tp.__qualname__}"
 
 
 def refusal(where: Where | str, path: str, reason: str) -> SerializationError:

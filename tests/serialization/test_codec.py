@@ -187,6 +187,16 @@ def test_what_is_no_codec_is_refused(thing: Any) -> None:
         Codecs(read_only=[thing])
 
 
+def test_a_codec_behind_another_object_is_taken() -> None:
+    class Wrapper:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(ZlibCodec(), name)
+
+    codecs = Codecs(Wrapper())
+
+    assert codecs.unwrap(codecs.wrap(b"[1]", HERE), HERE) == b"[1]"
+
+
 @pytest.mark.parametrize("thing", ["zlib", 5, None, ZlibCodec(), ZlibCodec], ids=["str", "int", "none", "one", "class"])
 def test_an_app_takes_several_codecs(thing: Any) -> None:
     with pytest.raises(UsageError, match="codecs= takes"):
