@@ -299,6 +299,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     def drive(self) -> None:
         """Run until nothing is ready, or until the run has spent its budget since the last command without progress."""
+        handle: asyncio.Handle | None = None
         while self._ready and (self.spent <= self.budget or self._drive_beyond()):
             round_, self._ready = self._ready, NO_LIST
             for count, handle in enumerate(round_, 1):
@@ -313,15 +314,16 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
                 if self.spent > self.budget:
                     self._ready = round_[count:] + self._ready
                     break
+        # From Python 3.12 on the traceback of a task's error holds this frame, and the last handles hold the task.
+        handle, round_ = None, NO_LIST
 
     def _drive_beyond(self) -> bool:
-        """Continue as long as the run makes progress: awaited futures get done.
-
-        Returns True if the run has made a request.
+        """Continue as long as awaited futures get done. Returns True if the run has made a request.
 
         The limits are counts, so that a replay stops at the same place.
         """
         still = 0
+        handle: asyncio.Handle | None = None
         while self._ready and self.budget < self.spent <= self.budget * MOST:
             round_, self._ready = self._ready, NO_LIST
             patience = max(self.budget * self._holds_out(), len(round_) * TURNS)
@@ -339,7 +341,9 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
                     self._finish_abandoned()
                 if still > patience or not self.budget < self.spent <= self.budget * MOST:
                     self._ready = round_[count:] + self._ready
+                    del handle, round_
                     return self.spent <= self.budget
+        handle, round_ = None, NO_LIST  # as in `drive`
         return False
 
     def _holds_out(self) -> int:
