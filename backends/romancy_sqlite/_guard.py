@@ -177,9 +177,10 @@ class GuardedConnection(sqlite3.Connection):
 
     @property
     def in_transaction(self) -> bool:
-        if self.over is not None:
-            raise self.over.error()
-        return super().in_transaction
+        with self.busy:  # SQLite may let it wait for a running statement, and every thread of the process with it
+            if self.over is not None:
+                raise self.over.error()
+            return super().in_transaction
 
     def judge(self, action: int, first: str | None, second: str | None) -> int:
         """Whether a statement may do this. SQLite asks while it compiles the statement."""

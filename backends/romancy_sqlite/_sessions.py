@@ -136,9 +136,9 @@ class SqliteSession(CommitsOnly):
 
     def _commit(self, item: Item, worker: str | None) -> Outcome:
         connection = self._turn.connection
-        changes = connection.total_changes
         try:
             with connection.take_back() as cursor:
+                changes = connection.total_changes
                 _release_guard(cursor)
                 tx = Tx(cursor, self._sql)
                 (outcome,) = write_items(tx, [item], worker)

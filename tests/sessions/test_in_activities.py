@@ -394,7 +394,7 @@ ENDLESS = {
 }
 
 
-TIMEOUTS = {"sqlite": 0.2}
+TIMEOUTS = {"sqlite": 2.0}
 """In seconds. Nobody can write a cancellation to a file of SQLite's while a session holds it."""
 
 
@@ -428,7 +428,8 @@ async def test_an_attempt_ends_during_a_statement(storage_url: str, database: Da
     Kept.begun, Kept.loop = asyncio.Event(), asyncio.get_running_loop()
     async with Romancy(storage_url, workflows=[endless, failing]) as app:
         handle = await app.start(endless, kind, kind_of(storage_url))
-        await Kept.begun.wait()
+        async with asyncio.timeout(60):
+            await Kept.begun.wait()
         if kind_of(storage_url) not in TIMEOUTS:
             await handle.cancel()
         with pytest.raises((WorkflowCancelledError, WorkflowFailedError), match=r"cancelled|TimeoutError"):

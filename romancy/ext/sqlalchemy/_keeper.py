@@ -64,11 +64,9 @@ class Keeper:
         """End the use by the attempt. A thread may still run a statement on SQLite, which is interrupted."""
         self.over = True
         connection = getattr(self.native, "conn", None)
-        try:
-            if connection is not None and connection.in_transaction:
-                connection.interrupt()
-        except UsageError:
-            pass  # it is committed
+        # Not `in_transaction`: from SQLite 3.5x on it waits for the statement, and with it every thread of the process.
+        if connection is not None and connection.over is None:
+            connection.interrupt()
 
     def check_loop(self) -> None:
         """Raise UsageError in another event loop than that of the app whose activity this is."""
