@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from romancy.errors import StorageConfigurationError
+from romancy.storage.drivers import check_driver
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
@@ -20,6 +21,11 @@ def create_store(url: StorageURL) -> Store:
     """The unopened store for this URL. `StorageConfigurationError` if the URL or the installation is at fault."""
     try:
         # Imported here so that this package, which the search for a backend imports, works without the driver.
+        import aiomysql  # noqa: PLC0415
+        import pymysql  # noqa: PLC0415
+
+        check_driver("aiomysql", aiomysql.__version__)
+        check_driver("PyMySQL", ".".join(map(str, pymysql.VERSION[:3])))
         from romancy_mysql._settings import read_settings  # noqa: PLC0415
         from romancy_mysql._store import MySQLStore  # noqa: PLC0415
     except ModuleNotFoundError as error:

@@ -20,6 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from romancy.errors import StorageConfigurationError
+from romancy.storage.drivers import check_driver
 
 if TYPE_CHECKING:
     from romancy.storage.url import StorageURL
@@ -32,6 +33,9 @@ def create_store(url: StorageURL) -> PostgresStore:
     """The unopened store for a `postgresql://` URL. Nothing is connected yet."""
     try:
         # Imported here so that a missing driver raises an error in this call, with a hint, and not earlier.
+        import asyncpg  # noqa: PLC0415
+
+        check_driver("asyncpg", asyncpg.__version__)
         from romancy_postgres._settings import read_settings  # noqa: PLC0415
         from romancy_postgres._store import PostgresStore  # noqa: PLC0415
     except ModuleNotFoundError as error:

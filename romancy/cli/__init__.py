@@ -6,10 +6,12 @@ alone and run no code of the user's; they write nothing and do not migrate.
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import click
 
+from romancy._floors import refusal
 from romancy.cli._acting import ACTING
 from romancy.cli._conforming import conformance
 from romancy.cli._dashboard import ui
@@ -55,6 +57,9 @@ def main(arguments: Sequence[str] | None = None, *, name: str = "romancy", app: 
 
     `app` is the default of `--app` for each command that has this option.
     """
+    refused = refusal("click", version("click"))
+    if refused is not None:
+        raise SystemExit(refused)
     defaults = {one.name: {"app": app} for one in _ALL if any(option.name == "app" for option in one.params)}
     raise SystemExit(
         ended(

@@ -112,7 +112,7 @@ def refuse_sealed(stored: bytes, kind: Kind, what: str) -> None:
 
 
 def _check_codec(codec: object) -> None:
-    # Not `isinstance`, which sees no attribute that `__getattr__` makes from Python 3.12 on, such as those of a wrapper.
+    # Not `isinstance`, which from Python 3.12 on sees no attribute that `__getattr__` makes, as a wrapper's does.
     if isinstance(codec, type) or not all(hasattr(codec, name) for name in ("id", "encode", "decode")):
         raise UsageError(f"{_TAKES}, not {type_name(codec if isinstance(codec, type) else type(codec))}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -120,10 +120,9 @@ async def test_a_connection_of_psycopg_without_a_transaction(app: Romancy, stora
 
 @pytest.mark.backends("sqlite")
 async def test_a_connection_of_another_thread_is_refused(app: Romancy, storage_url: str) -> None:
-    made: list[sqlite3.Connection] = []
     path = sqlalchemy_url(storage_url, "x").database or ""
-    thread = threading.Thread(target=lambda: made.append(sqlite3.connect(path)))
-    thread.start()
-    thread.join()
-    with pytest.raises(UsageError, match="cannot be used here"):
-        await app.start(greet, "ann", session=made[0])
+    with ThreadPoolExecutor(1) as thread:
+        connection = thread.submit(sqlite3.connect, path).result()
+        with pytest.raises(UsageError, match="cannot be used here"):
+            await app.start(greet, "ann", session=connection)
+        thread.submit(connection.close).result()

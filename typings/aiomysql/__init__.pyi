@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Generator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
+__version__: str
+
 _T_co = TypeVar("_T_co", covariant=True)
 
 class Result:
