@@ -17,6 +17,7 @@ __all__ = ["Column", "Table", "dialect_of", "read_schema"]
 
 DIALECTS = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mysql": "MySQL", "mariadb": "MariaDB"}
 _NOW = re.compile(r"timestampdiff|clock_timestamp|romancy_now", re.IGNORECASE)
+_HEXADECIMAL = re.compile(r"x'([0-9A-Fa-f]*)'")
 
 
 class Column(Struct, frozen=True):
@@ -156,6 +157,8 @@ async def _mysql(url: str) -> list[Table]:
 def _mysql_column(row: tuple[Any, ...]) -> Column:
     """Return one column; MySQL and MariaDB write the same default differently."""
     default = None if row[3] in (None, "NULL") else str(row[3]).removeprefix("_binary").replace("\\'", "'")
+    if default is not None and (written := _HEXADECIMAL.fullmatch(default)):  # MariaDB 11
+        default = f"'{bytes.fromhex(written[1]).decode()}'"
     if default is not None and not default.isdigit() and not default.startswith("'") and not _NOW.search(default):
         default = f"'{default}'"
     kind = re.sub(r"\b(bigint|int|tinyint|smallint)\(\d+\)", r"\1", str(row[1]))
