@@ -8,6 +8,7 @@ because it would commit by itself.
 from __future__ import annotations
 
 import secrets
+import sys
 import threading
 from contextlib import contextmanager
 from functools import wraps
@@ -25,7 +26,17 @@ from romancy_sqlite._errors import unavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
-__all__ = ["BEGIN", "BEGIN_GUARD", "BEGIN_WHOLE", "COMMIT", "END_GUARD", "OVER", "GuardedConnection", "Reason"]
+__all__ = [
+    "BEGIN",
+    "BEGIN_GUARD",
+    "BEGIN_WHOLE",
+    "COMMIT",
+    "END_GUARD",
+    "OVER",
+    "GuardedConnection",
+    "Reason",
+    "references",
+]
 
 _SECRET = secrets.token_hex(8)
 """The driver caches compiled statements by their text, and SQLite asks the authorizer only when it compiles one. A
@@ -97,7 +108,7 @@ class GuardedConnection(sqlite3.Connection):
     tainted = False
     """Whether the user has changed state that a later session on this connection would see."""
     alone = 0
-    """The reference count of a connection that exactly one variable holds."""
+    """What `references` returns while exactly one variable holds the connection."""
     _in_use = False
     _refusal: Reason | None = None
 
@@ -260,6 +271,15 @@ def _tainting(method: Callable[..., Any]) -> Callable[..., Any]:
 for _name in _LASTING:
     if hasattr(sqlite3.Connection, _name):
         setattr(GuardedConnection, _name, _tainting(getattr(sqlite3.Connection, _name)))
+
+
+def references(held: list[GuardedConnection]) -> int:
+    """How many references there are to the one connection in a list.
+
+    Taken out of a list, it is counted alike everywhere. A variable is not always: from Python 3.14 on the call
+    `getrefcount(variable)` may borrow the variable's reference, or add one.
+    """
+    return sys.getrefcount(held[0])
 
 
 class GuardedCursor(sqlite3.Cursor):

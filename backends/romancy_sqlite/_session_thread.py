@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import threading
 import time
 from functools import partial
@@ -18,7 +17,7 @@ from romancy.errors import StorageUnavailableError, UsageError
 from romancy_sqlite._connection import connect_as, now, patiently
 from romancy_sqlite._driver import Database, sqlite3
 from romancy_sqlite._errors import translate
-from romancy_sqlite._guard import BEGIN, BEGIN_GUARD, BEGIN_WHOLE, OVER, GuardedConnection, Reason
+from romancy_sqlite._guard import BEGIN, BEGIN_GUARD, BEGIN_WHOLE, OVER, GuardedConnection, Reason, references
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,7 +144,7 @@ class Turn:
         except BaseException:
             connection.really_close()
             raise
-        connection.alone = sys.getrefcount(connection)
+        connection.alone = references([connection])
         return connection
 
     def _open(self) -> None:
@@ -188,7 +187,7 @@ class Turn:
             renewed = connection.end(self._over, self._parting(seconds))
             self.renewed = self.renewed or renewed
             # No other reference exists: no user, no cursor, no traceback. So no old session can reach into a new one.
-            if sys.getrefcount(connection) == connection.alone and not connection.tainted:
+            if references([connection]) == connection.alone and not connection.tainted:
                 connection.renew()
                 self._shared.spare = connection
         finally:

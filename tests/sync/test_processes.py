@@ -194,7 +194,8 @@ def get(port: int, path: str) -> tuple[int, str]:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
+            with error:
+                return error.code, error.read().decode()
         except urllib.error.URLError:
             continue  # it does not listen yet
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import sys
 import threading
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -21,7 +20,7 @@ from romancy_conformance.taps.tap import Tap
 from romancy_sqlite._connection import connect_as
 from romancy_sqlite._driver import sqlite3
 from romancy_sqlite._file import SharedFile
-from romancy_sqlite._guard import GuardedConnection
+from romancy_sqlite._guard import GuardedConnection, references
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -172,7 +171,7 @@ class _HeardFile(SharedFile):
         if connection is None:
             connection = connect_as(GuardedConnection, self.path)
             self._report(connection)
-            connection.alone = sys.getrefcount(connection)
+            connection.alone = references([connection])
         return connection
 
     def _connect_reader(self) -> sqlite3.Connection:
