@@ -90,7 +90,7 @@ def test_as_root_it_installs_the_package(path: Path) -> None:
 
 def stand_in(does: str) -> str:
     """Write a Python like this one, except for what `does` does when a virtual environment is requested."""
-    return f'#!/bin/sh\ncase "$*" in *-m*venv*) {does} ;; esac\nexec {sys.executable} "$@"\n'
+    return f'#!/bin/sh\ncase "$*" in *-m*venv*) {does} ;; esac\nexec "{sys.executable}" "$@"\n'
 
 
 def test_the_python_that_is_asked_for_comes_first(path: Path) -> None:
