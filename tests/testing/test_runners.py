@@ -100,6 +100,8 @@ async def test_days(romancy_app, romancy_histories):
 async def test_left_open(romancy_app):
     await romancy_app([days]).__aenter__()
 """
+ASYNCIO_PLUGIN = "pytest_asyncio.plugin"
+"""Not "asyncio": pytest then compiles the standard library's modules of that name too, and root's run caches them."""
 UNRELATED = """
 import sys
 
@@ -141,7 +143,7 @@ def test_an_unrelated_run_loads_no_part_of_the_library(run: Callable[..., tuple[
 @pytest.mark.parametrize("scope", ["function", pytest.param("session", marks=pytest.mark.long)])
 def test_pytest_asyncio(run: Callable[..., tuple[int, str]], scope: str) -> None:
     option = "asyncio_default_fixture_loop_scope=function"
-    code, said = run(ASYNCIO.replace("SCOPE", scope), "-o", option, plugins=["asyncio"])
+    code, said = run(ASYNCIO.replace("SCOPE", scope), "-o", option, plugins=[ASYNCIO_PLUGIN])
     assert (code, "4 passed" in said) == (0, True), said
 
 
@@ -175,7 +177,7 @@ def test_unittest(run: Callable[..., tuple[int, str]]) -> None:
 
 @pytest.mark.long
 def test_the_plugin(run: Callable[..., tuple[int, str]]) -> None:
-    plugins = ["asyncio", "romancy.testing.plugin"]
+    plugins = [ASYNCIO_PLUGIN, "romancy.testing.plugin"]
     quiet = ("-W", "ignore")
     code, said = run(PLUGIN, *quiet, plugins=plugins)
     assert (code, "one-day.jsonl is missing: run pytest with --record-histories" in said) == (1, True), said
