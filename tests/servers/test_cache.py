@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ import pytest
 
 from romancy_conformance.servers import ServerUnavailableError
 from romancy_conformance.servers.account import server_account
-from romancy_conformance.servers.cache import build_once, cache_folder
+from romancy_conformance.servers.cache import build_once, cache_folder, in_words
 
 
 @pytest.fixture
@@ -54,6 +55,41 @@ def test_root_with_a_closed_home_uses_the_cache_of_the_system(tmp_path: Path, mo
     monkeypatch.setenv("HOME", str(tmp_path))
 
     assert cache_folder() == Path("/var/cache/romancy")
+
+
+def test_a_place_that_cannot_be_written_is_named_with_the_reason() -> None:
+    def build(_: Path) -> None:
+        pytest.fail("there is no folder to build in")
+
+    with pytest.raises(
+        ServerUnavailableError,
+        match=r"the cache /proc/none cannot be written: No such file or directory; set ROMANCY_CACHE to a folder",
+    ):
+        build_once(Path("/proc/none/thing"), build)
+
+
+def test_the_many_reasons_of_a_copy_that_failed_are_one(tmp_path: Path) -> None:
+    for side, make in (("from", Path.mkdir), ("to", Path.touch)):
+        for name in ("one", "two"):
+            (tmp_path / side).mkdir(exist_ok=True)
+            make(tmp_path / side / name)
+
+    with pytest.raises(shutil.Error) as failed:
+        shutil.copytree(tmp_path / "from", tmp_path / "to", dirs_exist_ok=True)
+
+    assert in_words(failed.value) == "File exists"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs servers under another account")
+def test_servers_of_another_account_reach_what_a_narrow_umask_made(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    before = os.umask(0o077)
+    try:
+        built = build_once(tmp_path / "a" / "b" / "thing", lambda folder: (folder / "whole").touch())
+    finally:
+        os.umask(before)
+
+    assert [0o755] * 3 == [path.stat().st_mode & 0o777 for path in (built, built.parent, built.parent.parent)]
 
 
 def test_many_at_once_build_one(tmp_path: Path) -> None:

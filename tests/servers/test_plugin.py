@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy_conformance.servers import Kind
+from romancy_conformance.servers.run import RUN_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,6 +95,19 @@ def test_a_missing_server_is_a_loud_counted_skip(session: Callable[..., str]) ->
     assert "5 skipped" in said
     assert re.search(r"^NOT TESTED, 4 tests skipped: postgres: ROMANCY_TEST_POSTGRES_URL", said, re.MULTILINE)
     assert "secret" not in said
+
+
+@pytest.mark.parametrize("processes", ["-n0", "-n1"])
+def test_a_cache_that_cannot_be_written_is_such_a_skip(session: Callable[..., str], processes: str) -> None:
+    nowhere = {"HOME": "/proc/none", "XDG_CACHE_HOME": "", "ROMANCY_CACHE": "", RUN_VARIABLE: ""}
+    said = session(processes, ROMANCY_TEST_BACKENDS="memory,postgres", **nowhere)
+
+    assert "4 passed" in said
+    assert "5 skipped" in said
+    assert re.search(
+        r"^NOT TESTED, 4 tests skipped: postgres: the cache /proc/none/\S+ cannot be written: No", said, re.MULTILINE
+    )
+    assert "INTERNALERROR" not in said
 
 
 def test_in_ci_a_missing_server_is_an_error(session: Callable[..., str]) -> None:

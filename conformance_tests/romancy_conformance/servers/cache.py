@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .account import is_reachable
+from .account import is_reachable, server_account
 from .kinds import ServerUnavailableError
 from .processes import clear_folder
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
 _SYSTEM_CACHE = Path("/var/cache/romancy")
+_HELP = "set ROMANCY_CACHE to a folder that can be written"
 
 
 def cache_folder() -> Path:
@@ -34,14 +37,21 @@ def cache_folder() -> Path:
                 "choose a folder whose parents let others pass (chmod o+x)"
             )
         return folder
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "romancy"
+    home = Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache").absolute() / "romancy"
     return home if is_reachable(home) else _SYSTEM_CACHE
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise ServerUnavailableError(f"this account has no home folder for the cache of servers; {_HELP}") from None
 
 
 @contextmanager
 def locked(path: Path) -> Generator[None]:
     """Hold a lock on `path` against other processes; the lock of a process that dies is released."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_open_folder(path.parent)
     with path.open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -51,11 +61,33 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
     """Return `folder`; if it is not there yet, build it with `build(temporary folder)`, completely or not at all."""
     if folder.exists():
         return folder
-    with locked(folder.with_name(f"{folder.name}.lock")):
-        if not folder.exists():
-            unfinished = folder.with_name(f"{folder.name}.new")
-            clear_folder(unfinished)  # left by a killed builder, whose database may still use it
-            unfinished.mkdir()
-            build(unfinished)
-            unfinished.rename(folder)
+    try:
+        with locked(folder.with_name(f"{folder.name}.lock")):
+            if not folder.exists():
+                unfinished = folder.with_name(f"{folder.name}.new")
+                clear_folder(unfinished)  # left by a killed builder, whose database may still use it
+                _make_open_folder(unfinished)
+                build(unfinished)
+                unfinished.rename(folder)
+    except OSError as error:
+        raise ServerUnavailableError(
+            f"the cache {folder.parent} cannot be written: {in_words(error)}; {_HELP}"
+        ) from error
     return folder
+
+
+def in_words(error: OSError) -> str:
+    """Return what the system said, without paths; copying a folder reports a list of triples for one cause."""
+    if isinstance(error, shutil.Error):
+        _, _, said = error.args[0][0]
+        return re.sub(r"^\[Errno \d+\] |: '.*", "", str(said))
+    return error.strerror or str(error)
+
+
+def _make_open_folder(folder: Path) -> None:
+    """Make a folder and its missing parents. If servers run under another account, it may pass, whatever the umask."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    if server_account() is not None:
+        for path in missing:
+            path.chmod(0o755)

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from . import processes
 from .access import Shared, access_by_url
 from .account import is_reachable
+from .cache import in_words
 from .kinds import Kind, ServerUnavailableError
 from .mysql import MariaDBServer, MySQLServer
 from .postgres import PostgresServer
@@ -94,7 +95,9 @@ class OwnRun(Run):
             if kind not in self._known:
                 try:
                     self._known[kind] = self._start(kind)
-                except (ServerUnavailableError, OSError) as error:
+                except OSError as error:
+                    self._known[kind] = ServerUnavailableError(f"{kind} cannot be started: {in_words(error)}")
+                except ServerUnavailableError as error:
                     self._known[kind] = ServerUnavailableError(str(error))
             known = self._known[kind]
         if isinstance(known, ServerUnavailableError):

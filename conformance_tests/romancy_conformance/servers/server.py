@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, ClassVar
 
 from .access import Access, AccessError, access_to
 from .account import hand_over, spawn
-from .cache import build_once, cache_folder
+from .cache import build_once, cache_folder, in_words
 from .kinds import ServerUnavailableError
 from .processes import clear_folder, kill_all, signal_all
 
@@ -53,9 +53,15 @@ class Server(ABC):
         self._process: subprocess.Popen[bytes] | None = None
         template = _template(self)
         self._password = (template / "password").read_text(encoding="utf-8")
-        folder.mkdir(parents=True)
-        shutil.copytree(template / "data", self.data)
-        hand_over(folder)
+        try:
+            folder.mkdir(parents=True)
+            shutil.copytree(template / "data", self.data)
+            hand_over(folder)
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise ServerUnavailableError(
+                f"{folder} cannot hold the data of a server: {in_words(error)}; set TMPDIR to one with room for 500 MB"
+            ) from error
 
     # --- what it is ---------------------------------------------------------------------------------------------
 
