@@ -167,6 +167,11 @@ release-check: $(READY) ## check version and changelog, build sdist and wheel in
 	$(BIN)/python -m tools.release_check
 
 .PHONY: clean
-clean: ## remove .venv and all built and cached files of the tree
+clean: ## remove .venv and all built and cached files of the tree; say where the cache of servers is
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m romancy_conformance.servers cache; fi
 	rm -rf $(VENV) build dist .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: clean-cache
+clean-cache: $(READY) ## remove the servers, roots and packages that all checkouts of this account share
+	$(BIN)/python -m romancy_conformance.servers clean --cache

@@ -6,6 +6,7 @@ import argparse
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from .cache import cache_folder
 from .databases import shared_server
@@ -13,6 +14,9 @@ from .kinds import Kind, ServerUnavailableError
 from .processes import clear_folder
 from .programs import find_program, install
 from .run import clear_leftovers, runs
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def _up(kinds: list[Kind]) -> None:
@@ -42,10 +46,22 @@ def _status() -> None:
         print(f"{folder}: {state}")
 
 
+def _cache() -> None:
+    folder = cache_folder()
+    if folder.exists():
+        print(f"{folder}: {_size_of(folder) / 1e9:.1f} GB, shared by all checkouts; `make clean-cache` removes it")
+
+
+def _size_of(folder: Path) -> int:
+    return sum(path.lstat().st_blocks * 512 for path in folder.rglob("*"))
+
+
 def _clean(*, cache: bool) -> None:
     for folder in clear_leftovers():
         print(f"{folder}: removed")
     if cache and cache_folder().exists():
+        if used := [str(folder) for folder, alive in runs().items() if alive]:
+            raise ServerUnavailableError(f"the cache is in use by {', '.join(used)}: clean it when that run has ended")
         clear_folder(cache_folder())
         print(f"{cache_folder()}: removed")
 
@@ -58,6 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument("kinds", nargs="*", metavar="kind", help=f"of {', '.join(Kind)}; all by default")
     commands.choices["install"].add_argument("--suite", help="a Debian suite, such as sid, instead of what is here")
     commands.add_parser("status", help="list runs and unpacked programs")
+    commands.add_parser("cache", help="say where the cache is and how large")
     clean = commands.add_parser("clean", help="clear what killed runs have left")
     clean.add_argument("--cache", action="store_true", help="the cache as well")
     chosen = parser.parse_args(arguments)
@@ -73,6 +90,8 @@ def main(arguments: list[str] | None = None) -> int:
                 _install(kinds, chosen.suite)
             case "status":
                 _status()
+            case "cache":
+                _cache()
             case _:
                 _clean(cache=chosen.cache)
     except ServerUnavailableError as error:
