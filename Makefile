@@ -86,6 +86,11 @@ test-siblings: $(READY) ## the tests that the other tiers run on one of MySQL an
 test-again: $(READY) ## the few tests that failed last in each tier, alone; reports those that pass as unsteady
 	$(BIN)/python -m tools.second_look
 
+# Another one by its name: `make test-fresh ARGS=12-user`; --help lists them.
+.PHONY: test-fresh
+test-fresh: $(READY) ## demo and test on fresh Debian 12 and 13, as root and as a user; needs root or user namespaces
+	$(BIN)/python -m tools.machines.fresh $(ARGS)
+
 .PHONY: soak
 soak: $(READY) ## the tests marked soak, with large numbers
 	ROMANCY_SOAK=1 $(BIN)/python -m pytest -m soak --timeout=3600 $(ARGS)
@@ -168,10 +173,11 @@ release-check: $(READY) ## check version and changelog, build sdist and wheel in
 
 .PHONY: clean
 clean: ## remove .venv and all built and cached files of the tree; say where the cache of servers is
-	@if [ -x $(BIN)/python ]; then $(BIN)/python -m romancy_conformance.servers cache; fi
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m romancy_conformance.servers cache || true; fi
 	rm -rf $(VENV) build dist .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: clean-cache
 clean-cache: $(READY) ## remove the servers, roots and packages that all checkouts of this account share
+	$(BIN)/python -m tools.machines.fresh --clean
 	$(BIN)/python -m romancy_conformance.servers clean --cache

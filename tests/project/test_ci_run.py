@@ -18,6 +18,7 @@ from tools import tree
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc, as the script does")
 
+FRESH = "test-fresh:\n\t@echo fresh $(ARGS)\n"
 DETACHED = "\tsetsid --fork sh -c 'echo $$$$ > pid; exec sleep 600' </dev/null >/dev/null 2>&1\n"
 WAIT_FOR_PID = "\tuntil test -s pid; do sleep 0.05; done\n"
 
@@ -48,7 +49,7 @@ def start(checkout: Path, makefile: str) -> subprocess.Popen[str]:
 
 
 def jobs_of(output: str) -> list[str]:
-    return [line for line in output.splitlines() if line in {"checked", "tested", "long", "again"}]
+    return [line for line in output.splitlines() if line in {"checked", "tested", "fresh", "long", "again"}]
 
 
 def is_running(pid: int) -> bool:
@@ -60,21 +61,27 @@ def is_running(pid: int) -> bool:
 
 
 def test_success_is_success_and_the_jobs_know_that_they_are_in_ci(checkout: Path) -> None:
-    makefile = "check:\n\t@echo checked\ntest:\n\t@echo CI=$$CI; read line || echo no input\ntest-long:\n\t@echo long\n"
-    run = start(checkout, makefile)
+    tests = f"test:\n\t@echo CI=$$CI; read line || echo no input\n{FRESH}test-long:\n\t@echo long\n"
+    run = start(checkout, f"check:\n\t@echo checked\n{tests}")
     output, _ = run.communicate(timeout=200)
 
-    assert (0, "checked\nCI=true\nno input\nlong\n") == (run.returncode, output)
+    assert (0, "checked\nCI=true\nno input\nfresh --quick\nlong\n") == (run.returncode, output)
 
 
 def test_a_failed_check_fails_the_run_and_the_tests_run_all_the_same(checkout: Path) -> None:
-    run = start(checkout, "check:\n\t@echo checked; false\ntest:\n\t@echo tested\ntest-long:\n\t@echo long\n")
+    run = start(checkout, f"check:\n\t@echo checked; false\ntest:\n\t@echo tested\n{FRESH}test-long:\n\t@echo long\n")
     output, _ = run.communicate(timeout=200)
 
     assert run.returncode != 0
-    assert ["checked", "tested", "long"] == [
-        line for line in output.splitlines() if line in {"checked", "tested", "long"}
-    ]
+    assert ["checked", "tested", "long"] == jobs_of(output)
+
+
+def test_a_fresh_machine_that_fails_fails_the_run_without_a_second_look(checkout: Path) -> None:
+    run = start(checkout, "check:\ntest:\ntest-fresh:\n\t@echo fresh; false\ntest-long:\n\t@echo long\n")
+    output, _ = run.communicate(timeout=200)
+
+    assert run.returncode != 0
+    assert ["fresh", "long"] == jobs_of(output)
 
 
 @pytest.mark.parametrize(("short", "long"), [("false", "true"), ("true", "false"), ("false", "false")])
@@ -87,7 +94,7 @@ def test_failed_tests_of_either_tier_get_a_second_look(
     fails: bool,  # noqa: FBT001 - a case
 ) -> None:
     tiers = f"test:\n\t@echo tested; {short}\ntest-long:\n\t@echo long; {long}\n"
-    run = start(checkout, f"check:\n{tiers}test-again:\n\t@echo again; {again}\n")
+    run = start(checkout, f"check:\n{FRESH}{tiers}test-again:\n\t@echo again; {again}\n")
     output, _ = run.communicate(timeout=200)
 
     assert fails == (run.returncode != 0)
@@ -95,7 +102,7 @@ def test_failed_tests_of_either_tier_get_a_second_look(
 
 
 def test_a_detached_process_is_named_and_ended_and_fails_the_run(checkout: Path) -> None:
-    run = start(checkout, f"check:\ntest:\n{DETACHED}{WAIT_FOR_PID}test-long:\n")
+    run = start(checkout, f"check:\n{FRESH}test:\n{DETACHED}{WAIT_FOR_PID}test-long:\n")
     output, _ = run.communicate(timeout=200)
 
     pid = int((checkout / "pid").read_text())

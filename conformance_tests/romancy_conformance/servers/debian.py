@@ -63,7 +63,7 @@ def _download(package: str, suite: str) -> Path:
     for folder in (private / "state/lists/partial", archives / "partial", private / "sources"):
         folder.mkdir(parents=True, exist_ok=True)
     (private / "status").touch()
-    name, text = _source_for(suite)
+    name, text = source_for(suite)
     (private / "sources" / name).write_text(text, encoding="utf-8")
     settings = {
         "Dir::State": private / "state",
@@ -97,7 +97,7 @@ def _run(*command: str) -> None:
         raise ServerUnavailableError(f"`{command[0]} … {command[-1]}` failed: " + " / ".join(said)) from None
 
 
-def _source_for(suite: str) -> tuple[str, str]:
+def source_for(suite: str) -> tuple[str, str]:
     """Return name and text of a private apt source: the machine's own Debian source with its suite replaced."""
     own = own_suite()
     lists = [_SOURCES / "sources.list", *sorted((_SOURCES / "sources.list.d").glob("*.list"))]
