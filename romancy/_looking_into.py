@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from romancy.engine import history
+from romancy.engine import rows
 from romancy.errors import InstanceNotFoundError
 from romancy.insight import Timeline
 from romancy.instance import Instance, Wait, moment_of
@@ -13,7 +13,6 @@ from romancy.status import TERMINAL_STATUSES
 if TYPE_CHECKING:
     from romancy.insight import Step
     from romancy.storage.protocol import Store
-    from romancy.storage.records import InstanceRow
 
 __all__ = ["instance_with_waits", "timeline_of"]
 
@@ -27,18 +26,18 @@ async def instance_with_waits(store: Store, instance_id: str) -> Instance | None
     if row.status in TERMINAL_STATUSES:
         return Instance.of(row, ())
     try:
-        timeline = await timeline_of(store, row)
+        timeline = await timeline_of(store, instance_id, after=row.run_from - 1)
     except InstanceNotFoundError:
         return None  # it was removed in the meantime
     return Instance.of(row, tuple(map(_wait, timeline.open)))
 
 
-async def timeline_of(store: Store, row: InstanceRow) -> Timeline:
-    """The current run of an instance, step by step."""
+async def timeline_of(store: Store, instance_id: str, *, after: int = 0) -> Timeline:
+    """The log of an instance behind a commit, step by step."""
     timeline = Timeline()
-    async for _, commit in history(store, row.instance_id, after=row.run_from - 1):
+    async for row, commit in rows(store, instance_id, after=after):
         for event in commit:
-            timeline.take(event)
+            timeline.take(event, at=row.at)
     return timeline
 
 

@@ -25,7 +25,7 @@ PATIENCE: Final = 2.0
 
 async def reasons_of(store: Store, instance_id: str) -> list[str]:
     """Why the instance does not move, in sentences. Reads its current run. Raises InstanceNotFoundError."""
-    timeline = await timeline_of(store, await _row(store, instance_id))
+    timeline = await timeline_of(store, instance_id, after=(await _row(store, instance_id)).run_from - 1)
     return explain(await _row(store, instance_id), timeline, await store.census())
 
 
@@ -33,7 +33,8 @@ async def stuck_error(store: Store, row: InstanceRow) -> WorkflowStuckError:
     """The error for a wait for this instance, which was read as stuck."""
     reason = row.error or "no reason was recorded"
     try:
-        told = explain(row, await timeline_of(store, row), await store.census())
+        timeline = await timeline_of(store, row.instance_id, after=row.run_from - 1)
+        told = explain(row, timeline, await store.census())
     except StorageUnavailableError:
         raise
     except RomancyError:  # its log cannot be read, which may be why it is stuck

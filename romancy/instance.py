@@ -13,7 +13,7 @@ from romancy.status import Status
 if TYPE_CHECKING:
     from romancy.storage.records import InstanceRow
 
-__all__ = ["Instance", "InstancePage", "Wait", "changed_at", "microseconds_of", "moment_of"]
+__all__ = ["Instance", "InstancePage", "Wait", "at_of", "changed_at", "microseconds_of", "moment_of"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -105,7 +105,12 @@ class InstancePage:
 
 def changed_at(instance: Instance) -> int:
     """The database's time of the last change, in µs."""
-    return (instance.updated_at - _EPOCH) // timedelta(microseconds=1)
+    return at_of(instance.updated_at)
+
+
+def at_of(moment: datetime) -> int:
+    """A time, as the database has it."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def moment_of(microseconds: int) -> datetime:

@@ -14,7 +14,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from romancy.core import LogEvent, decode_commit
+import msgspec
+from msgspec import Raw
+from msgspec.structs import replace
+
+from romancy.core import Input, LogEvent, decode_commit
 from romancy.errors import (
     HistoryCorruptError,
     HistoryVersionError,
@@ -31,9 +35,11 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Store
     from romancy.storage.records import History, InstanceRow, LogRow
 
-__all__ = ["LogEntry", "Position", "commit_of", "commits_of", "follow_log", "read_log"]
+__all__ = ["LogEntry", "Position", "commit_of", "commits_of", "dated", "fields_of", "follow_log", "read_log"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_TIMES: Final = frozenset({"at", "due", "next_at", "time"})
+"""The fields of events that are times, in microseconds since the epoch."""
 _PAGE: Final = 1000
 _WHOLE: Final = -1
 _QUICKEST, _SLOWEST, _SLOWER = 0.02, 0.5, 1.5
@@ -46,7 +52,11 @@ class LogEntry:
     instance_id: str
     workflow_name: str
     at: datetime
-    """When it was committed, by the database's clock; `event.at` is when it happened."""
+    """When it was committed, by the database's clock; `event.at` is when it happened.
+
+    A caller without a worker does not know the database's time, and commits an event without one. Here such an event
+    has its commit's.
+    """
     event: LogEvent
     cursor: str
 
@@ -97,6 +107,28 @@ def commit_of(instance_id: str, seq: int, body: bytes) -> list[LogEvent]:
     if not commit:
         raise HistoryCorruptError(f"instance {instance_id!r}, row {seq} of its log: it holds no event")
     return commit
+
+
+def dated(event: LogEvent, at: int) -> LogEvent:
+    """The event, with the time of its commit if it was written without a time."""
+    return replace(event, at=at) if isinstance(event, Input) and not event.at else event
+
+
+def fields_of(event: LogEvent) -> dict[str, Raw]:
+    """The fields of an event as stored JSON, `type` first; its times are texts in ISO 8601 instead of microseconds."""
+    fields = msgspec.json.decode(msgspec.json.encode(event), type=dict[str, Raw])
+    for name in _TIMES & fields.keys():
+        value: object = getattr(event, name)
+        if isinstance(value, int):
+            fields[name] = Raw(msgspec.json.encode(_iso(value)))
+    return fields
+
+
+def _iso(microseconds: int) -> datetime | None:
+    try:
+        return _EPOCH + timedelta(microseconds=microseconds)
+    except OverflowError:
+        return None
 
 
 def commits_of(page: History, after: int) -> Iterator[tuple[LogRow, list[LogEvent]]]:
@@ -153,7 +185,7 @@ async def read_log(store: Store, instance_id: str, after: Position | None = None
                 if index > done:
                     after = Position(row.life, commit.seq, _WHOLE if index == last else index)
                     at = _EPOCH + timedelta(microseconds=commit.at)
-                    yield LogEntry(row.instance_id, row.workflow_name, at, event, str(after))
+                    yield LogEntry(row.instance_id, row.workflow_name, at, dated(event, commit.at), str(after))
         if not page.more:
             return
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
 from romancy.cli._database import database, desk, running
 from romancy.cli._printing import as_json, clean, data_of, json_option, paragraphs, say, table, wrapped
 from romancy.cli._where import filters
 from romancy.errors import InstanceNotFoundError
+from romancy.log import fields_of
 from romancy.storage.query import MAX_LIMIT
 
 if TYPE_CHECKING:
@@ -132,14 +132,12 @@ async def _print_log(
 
 
 def _print_entry(entry: LogEntry, *, json_lines: bool) -> None:
-    event: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(entry.event))
+    event = fields_of(entry.event)
     if json_lines:
         as_json({"instance_id": entry.instance_id, "at": entry.at, "cursor": entry.cursor, "event": event})
         return
-    kind = event.pop("type")
-    event.pop("at", None)
-    fields = " ".join(f"{key}={msgspec.json.encode(value).decode()}" for key, value in event.items())
-    click.echo(wrapped(clean(f"{entry.at:%H:%M:%S.%f} {kind} {fields}")))
+    fields = " ".join(f"{key}={bytes(value).decode()}" for key, value in event.items() if key not in {"type", "at"})
+    click.echo(wrapped(clean(f"{entry.at:%H:%M:%S.%f} {type(entry.event).__name__} {fields}")))
 
 
 LOOKING = (list_instances, find, why, history, watch)

@@ -9,13 +9,27 @@ import click
 import msgspec
 
 from romancy.errors import CodecError
+from romancy.instance import moment_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
 
     from romancy.instance import Instance
 
-__all__ = ["as_json", "clean", "columns", "data_of", "json_option", "line", "paragraphs", "say", "table", "wrapped"]
+__all__ = [
+    "as_json",
+    "clean",
+    "columns",
+    "data_of",
+    "json_option",
+    "line",
+    "paragraphs",
+    "say",
+    "table",
+    "time_of",
+    "wrapped",
+]
 
 _GAP: Final = 2
 _LEAST: Final = 8
@@ -37,6 +51,11 @@ def line(text: str = "") -> None:
 def as_json(record: dict[str, Any]) -> None:
     """A record of data, as one line."""
     click.echo(msgspec.json.encode(record).decode())
+
+
+def time_of(microseconds: int | None) -> datetime | None:
+    """A time of the database in a record, where all times are texts in ISO 8601."""
+    return None if microseconds is None else moment_of(microseconds)
 
 
 def clean(text: str) -> str:

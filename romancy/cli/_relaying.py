@@ -15,7 +15,7 @@ from romancy.cli._asking import confirm
 from romancy.cli._database import database, desk, running
 from romancy.cli._duration import DURATION
 from romancy.cli._endings import NOT_FOUND
-from romancy.cli._printing import as_json, json_option, say, table, wrapped
+from romancy.cli._printing import as_json, json_option, say, table, time_of, wrapped
 from romancy.engine import ToldToStop, coded, opened
 from romancy.insight import ago, many, moment
 from romancy.outbox.running import Relaying
@@ -201,7 +201,7 @@ async def _ask_to_purge(box: Outbox, states: tuple[OutboxState, ...], before: in
 def _print_counts(counts: OutboxCounts, *, json_lines: bool) -> None:
     if json_lines:
         states = {str(state): counts.states.get(state, 0) for state in OutboxState}
-        as_json({"states": states, "oldest_pending_at": counts.oldest})
+        as_json({"states": states, "oldest_pending_at": time_of(counts.oldest)})
         return
     table(("STATE", "EVENTS"), [(str(state), str(counts.states.get(state, 0))) for state in OutboxState])
     if counts.oldest is not None:
@@ -256,9 +256,9 @@ def _record(entry: OutboxEntry) -> dict[str, Any]:
         "state": str(entry.state),
         "attempts": entry.attempts,
         "error": entry.error,
-        "published_at": entry.at,
-        "next_at": entry.next_at,
-        "ended_at": entry.ended_at,
+        "published_at": time_of(entry.at),
+        "next_at": time_of(entry.next_at),
+        "ended_at": time_of(entry.ended_at),
     }
 
 

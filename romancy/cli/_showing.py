@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import msgspec
 
+from romancy._looking_into import timeline_of
 from romancy.cli._database import database, desk, running
-from romancy.cli._printing import as_json, data_of, json_option, line, paragraphs, say, wrapped
+from romancy.cli._printing import as_json, data_of, json_option, line, paragraphs, say, time_of, wrapped
 from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError, InstanceNotFoundError
 from romancy.insight import Note, Step, Timeline, explain, span
 from romancy.instance import Instance
@@ -77,7 +78,7 @@ async def show(
         as_json({**data_of(instance), "steps": _steps(root), "reasons": reasons})
         return
     _head(instance)
-    for text in _told(root, root.row.created_at, census.now):
+    for text in _told(root, _zero(root), census.now):
         click.echo(text)
     line()
     for reason in reasons:
@@ -87,9 +88,19 @@ async def show(
         say(f"{unread} of its children {'was' if unread == 1 else 'were'} not read; raise --children or --depth")
 
 
+def _zero(root: _Node) -> int:
+    """The time from which all lines count: of the first commit. The row may be some milliseconds younger."""
+    return min(
+        [
+            root.row.created_at,
+            *(entry.began_at if isinstance(entry, Step) else entry.at for entry in root.timeline.entries[:1]),
+        ]
+    )
+
+
 async def _read(open_desk: Desk, instance_id: str) -> _Node:
     """An instance with its log; its row is read last, so that it is no older than the log."""
-    timeline = Timeline.of(await open_desk.history(instance_id))
+    timeline = await timeline_of(open_desk.store, instance_id)
     found = await open_desk.store.read(instance_id, limit=0)
     if found is None:
         raise InstanceNotFoundError(f"instance {instance_id!r} was just removed")
@@ -215,17 +226,17 @@ def _step(node: _Node, step: Step) -> dict[str, Any]:
         "kind": step.kind,
         "id": step.id,
         "name": step.name,
-        "began_at": step.began_at,
-        "ended_at": step.ended_at,
+        "began_at": time_of(step.began_at),
+        "ended_at": time_of(step.ended_at),
         "outcome": step.outcome,
-        "due": step.due,
+        "due": time_of(step.due),
         "undoes": step.undoes,
         "child_instance_id": step.instance_id,
         "failures": [
             {
                 "attempt": failure.number,
-                "at": failure.at,
-                "due": failure.due,
+                "at": time_of(failure.at),
+                "due": time_of(failure.due),
                 "error": failure.error.type,
                 "message": failure.error.message,
                 "members": [_problem(member) for member in failure.error.members],

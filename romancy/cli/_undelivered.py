@@ -10,7 +10,7 @@ import msgspec
 from romancy.cli._asking import confirm
 from romancy.cli._database import database, desk, running
 from romancy.cli._duration import DURATION
-from romancy.cli._printing import as_json, clean, json_option, say, wrapped
+from romancy.cli._printing import as_json, clean, json_option, say, time_of, wrapped
 from romancy.engine import ChannelMessage, Signal, decode_message
 from romancy.errors import CodecError, HistoryVersionError, RomancyError
 from romancy.insight import ago, many
@@ -179,7 +179,7 @@ def _record(kept: KeptMessage) -> dict[str, Any]:
         "sender": other and other.sender,
         "data": message and msgspec.json.decode(message.data),
         "sealed": message is None,
-        "sent_at": kept.at,
+        "sent_at": time_of(kept.at),
     }
 
 

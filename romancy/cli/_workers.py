@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from romancy.cli._database import database, desk, running
-from romancy.cli._printing import as_json, json_option, say, table
+from romancy.cli._printing import as_json, json_option, say, table, time_of
 from romancy.engine import names_in, versions_in
 from romancy.insight import ago, moment
 
@@ -32,8 +32,8 @@ async def workers(url: str | None, app: str | None, json_lines: bool) -> None:  
                 "worker_id": peer.worker_id,
                 "state": state_of(peer, census.now),
                 "pid": peer.host.pid,
-                "started_at": peer.started_at,
-                "beat_at": peer.beat_at,
+                "started_at": time_of(peer.started_at),
+                "beat_at": time_of(peer.beat_at),
                 "lease": peer.lease,
                 "codes": sorted(versions_in(peer.codes)),
                 "workflows": sorted(names_in(peer.codes)),

@@ -17,7 +17,7 @@ from romancy.engine.outside.unanswered_starts import Asked, Unanswered
 from romancy.engine.settings import Settings
 from romancy.engine.worker.known_workflows import names_in, versions_in
 from romancy.engine.worker.opening import opened
-from romancy.engine.worker.replay import history
+from romancy.engine.worker.replay import history, rows
 from romancy.engine.worker.stop_signal import ToldToStop
 from romancy.engine.worker.worker import Worker
 
@@ -50,6 +50,7 @@ __all__ = [
     "refuse_to_wait",
     "resume",
     "retry",
+    "rows",
     "send_in",
     "start_alone",
     "start_in",

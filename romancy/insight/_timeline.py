@@ -1,6 +1,7 @@
 """A log as steps: each activity, timer, wait, child and compensation with its attempts and its end.
 
-Commands carry no time of their own. A step begins at the time of the input to which the run answered with the command.
+Each event has the time of the commit that holds it: then the database knew of it, and it is the clock of all pages and
+commands. Without the commit's time, an input has its own time, and a command that of the input before it.
 """
 
 from __future__ import annotations
@@ -129,12 +130,17 @@ class Timeline:
         """The open steps of the current run."""
         return list(self._open.values())
 
-    def take(self, event: ev.LogEvent, place: Place = (0, 0)) -> None:
-        """Apply one event, which stands at this place of the log. An unknown kind of event changes nothing."""
+    def take(self, event: ev.LogEvent, place: Place = (0, 0), at: int | None = None) -> None:
+        """Apply one event, which stands at this place of the log, in a commit of the time `at`.
+
+        An unknown kind of event changes nothing.
+        """
         self._place = place
         self._event = event if self._detailed else None
+        if at is not None:
+            self._at = max(self._at, at)
         if isinstance(event, ev.Input):
-            self._at = max(self._at, event.at)
+            self._at = max(self._at, event.at) if at is None else self._at
             self.misfit = None
             if not isinstance(event, ev.OwnerChanged):
                 self.parked = None
@@ -159,10 +165,9 @@ class Timeline:
         step = self._open.get((kind, event.id))
         if step is not None:
             due = step.began_at if step.due is None else step.due
-            step.failures.append(
-                Attempt(event.attempt, event.at, event.error, due, event.next_at, event.queued, self._place)
-            )
-            step.due = event.next_at
+            next_at = max(event.next_at, self._at)
+            step.failures.append(Attempt(event.attempt, self._at, event.error, due, next_at, event.queued, self._place))
+            step.due = next_at
 
     def note(self, text: str, error: ErrorInfo | None = None) -> None:
         self.entries.append(Note(self._at, text, error, self._place, self._event))

@@ -101,7 +101,7 @@ async def _progress_of(store: Store, row: InstanceRow) -> Progress | None:
     """The last report."""
     end = await near_the_end(store, row)
     window = await read_window(store, row.instance_id, max(end - _BACK, 0))
-    for _, event in reversed(list(window.events() if window is not None else ())):
+    for _, event, _ in reversed(list(window.events() if window is not None else ())):
         if isinstance(event, ProgressReported):
             return msgspec.json.decode(event.state, type=Progress)
     return None

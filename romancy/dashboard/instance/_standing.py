@@ -49,8 +49,8 @@ async def standing_of(store: Store, row: InstanceRow, window: Window | None) -> 
     timeline = Timeline(detailed=True)
     result: tuple[Given, ...] = ()
     error: ErrorInfo | None = None
-    for place, event in tail.events() if tail is not None else ():
-        timeline.take(event, place)
+    for place, event, at in tail.events() if tail is not None else ():
+        timeline.take(event, place, at)
         if isinstance(event, WorkflowCompleted):
             result = given_in(event, place, WIDE)
         error = getattr(event, "error", None) if type(event).__name__ == "WorkflowFailed" else error

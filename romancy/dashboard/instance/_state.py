@@ -65,14 +65,14 @@ def state_at(window: Window, place: Place) -> State | None:
         return None
     index = len(commit.events) - 1 if index == _places.WHOLE else index
     place = (seq, index)
-    timeline, origin = Timeline(detailed=True), window.row.created_at
+    timeline, origin = Timeline(detailed=True), window.zero
     moment, begun = 0, False
     report: tuple[Given, ...] = ()
-    for here, event in window.events():
+    for here, event, at in window.events():
         if here > place:
             break
-        timeline.take(event, here)
-        moment = max(moment, getattr(event, "at", 0))
+        timeline.take(event, here, at)
+        moment = max(moment, at)
         if isinstance(event, WorkflowStarted):
             report, begun = (), True
         elif isinstance(event, ProgressReported):

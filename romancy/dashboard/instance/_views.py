@@ -19,6 +19,7 @@ from romancy.dashboard.instance._window import COMMITS, near_the_end, read_windo
 from romancy.dashboard.instance._zoom import milliseconds, zoom
 from romancy.errors import InstanceNotFoundError
 from romancy.insight import Note, Step, Timeline
+from romancy.log import fields_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -53,12 +54,13 @@ _LOOK_AHEAD: Final = 3
 async def timeline(request: Request, store: Store, row: InstanceRow) -> dict[str, Any]:
     """The steps of a page, as a picture and as a table."""
     start = await _start(request, store, row)
-    begins, ends = _asked.span_of(request, row.created_at)
     window, folded, beyond = await _steps(store, row, start)
+    origin = window.zero
+    begins, ends = _asked.span_of(request, origin)
     stands = await standing_of(store, window.row, window if start == (0, 0) else None)
     entries = [entry for entry in folded.entries if entry.place >= start]
     shown, rest = entries[:ROWS], entries[ROWS:]
-    origin, until = row.created_at, stands.now
+    until = stands.now
     rows = [row_of(entry, origin, until, beyond=beyond) for entry in shown]
     drawn = picture(rows, origin, begins, ends)
     return {
@@ -88,8 +90,8 @@ async def _steps(store: Store, row: InstanceRow, start: Place) -> tuple[Window, 
     """
     window = await _window(store, row, max(start[0] - 1, 0))
     folded = Timeline(detailed=True)
-    for place, event in window.events():
-        folded.take(event, place)
+    for place, event, at in window.events():
+        folded.take(event, place, at)
     begun = len(folded.entries)
     last, more = window.last, window.more
     for _ in range(_LOOK_AHEAD):
@@ -98,8 +100,8 @@ async def _steps(store: Store, row: InstanceRow, start: Place) -> tuple[Window, 
             break
         ahead = await _window(store, row, last, COMMITS)
         last, more = ahead.last, ahead.more
-        for place, event in ahead.events():
-            folded.take(event, place)
+        for place, event, at in ahead.events():
+            folded.take(event, place, at)
     del folded.entries[begun:]
     return window, folded, more
 
@@ -135,8 +137,7 @@ async def log(request: Request, store: Store, row: InstanceRow) -> dict[str, Any
     """The events as they were written."""
     start = await _start(request, store, row)
     window = await _window(store, row, max(start[0] - 1, 0))
-    events = [(place, event) for place, event in window.events() if place >= start]
-    times = {commit.seq: commit.at for commit in window.commits}
+    events = [each for each in window.events() if each[0] >= start]
     shown, rest = events[:EVENTS], events[EVENTS:]
     following = _places.text(rest[0][0]) if rest else (_places.text((window.last + 1, 0)) if window.more else None)
     return {
@@ -144,11 +145,11 @@ async def log(request: Request, store: Store, row: InstanceRow) -> dict[str, Any
             {
                 "place": _places.text(place),
                 "kind": type(event).__name__,
-                "at": times[place[0]],
-                "offset": offset(times[place[0]], row.created_at),
-                "payload": payload(msgspec.json.encode(event), NARROW),
+                "at": at,
+                "offset": offset(at, window.zero),
+                "payload": payload(msgspec.json.encode(fields_of(event)), NARROW),
             }
-            for place, event in shown
+            for place, event, at in shown
         ],
         "next": following,
         "previous": _places.text((max(start[0] - EVENTS, 0), 0)) if start > (1, 0) else None,
@@ -172,7 +173,7 @@ async def state(request: Request, store: Store, row: InstanceRow) -> dict[str, A
         "last": LATEST,
         "first": _places.text((row.run_from, 0)),
         "horizon": READS * COMMITS,
-        "event": payload(msgspec.json.encode(found.event)),
+        "event": payload(msgspec.json.encode(fields_of(found.event))),
     }
 
 
@@ -181,7 +182,7 @@ async def graph(request: Request, store: Store, row: InstanceRow) -> dict[str, A
     start = await _start(request, store, row)
     window, folded, beyond = await _steps(store, row, start)
     steps = [step for step in folded.steps if step.place >= start]
-    drawn = graph_of(steps[:NODES], row.created_at, row.updated_at, beyond=beyond)
+    drawn = graph_of(steps[:NODES], window.zero, row.updated_at, beyond=beyond)
     return {"graph": drawn, "next": _next(list(steps[NODES:]), window), "start_here": _asked.one(request, "row")}
 
 
@@ -190,7 +191,7 @@ async def family(request: Request, store: Store, row: InstanceRow) -> dict[str, 
     start = await _start(request, store, row)
     window, folded, beyond = await _steps(store, row, start)
     children = [step for step in folded.steps if step.kind == "child" and step.place >= start]
-    rows = [row_of(step, row.created_at, row.updated_at, beyond=beyond) for step in children[:CHILDREN]]
+    rows = [row_of(step, window.zero, row.updated_at, beyond=beyond) for step in children[:CHILDREN]]
     return {
         "parents": await _parents(store, row),
         "children": rows,
@@ -233,8 +234,8 @@ async def comparison(request: Request, store: Store, row: InstanceRow) -> dict[s
 
 
 async def _side(store: Store, row: InstanceRow) -> list[tuple[Step, Row]]:
-    _, folded, beyond = await _steps(store, row, (row.run_from, 0))
-    return [(step, row_of(step, row.created_at, row.updated_at, beyond=beyond)) for step in folded.steps[:SIDE]]
+    window, folded, beyond = await _steps(store, row, (row.run_from, 0))
+    return [(step, row_of(step, window.zero, row.updated_at, beyond=beyond)) for step in folded.steps[:SIDE]]
 
 
 async def raw(request: Request, store: Store, row: InstanceRow) -> tuple[str, bytes]:
@@ -250,7 +251,7 @@ async def raw(request: Request, store: Store, row: InstanceRow) -> tuple[str, by
         raise not_found("The log has no such event.")
     event = events[place[1]]
     if not field:
-        return type(event).__name__, msgspec.json.encode(event)
+        return type(event).__name__, msgspec.json.encode(fields_of(event))
     value = getattr(event, field, None)
     if not isinstance(value, msgspec.Raw):
         raise not_found("The event has no such payload.")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from romancy.core import LogEvent
-from romancy.log import commits_of
+from romancy.log import commits_of, dated
 from romancy.storage.records import InstanceRow
 
 if TYPE_CHECKING:
@@ -45,6 +45,11 @@ class Window:
     commits: list[Commit] = field(default_factory=list["Commit"])
 
     @property
+    def zero(self) -> int:
+        """The time from which a page counts: of the first commit. The row may be some milliseconds younger."""
+        return min([self.row.created_at, *(commit.at for commit in self.commits[:1])])
+
+    @property
     def last(self) -> int:
         """The last commit that was read."""
         return self.commits[-1].seq if self.commits else self.after
@@ -54,11 +59,11 @@ class Window:
         """The first commit that was read."""
         return self.commits[0].seq if self.commits else self.after + 1
 
-    def events(self) -> Iterator[tuple[Place, LogEvent]]:
-        """Each event with its place."""
+    def events(self) -> Iterator[tuple[Place, LogEvent, int]]:
+        """Each event with its place, and with the time of its commit."""
         for commit in self.commits:
             for index, event in enumerate(commit.events):
-                yield (commit.seq, index), event
+                yield (commit.seq, index), event, commit.at
 
 
 async def read_window(
@@ -79,7 +84,10 @@ async def read_window(
         if window is None or page.instance.life != window.row.life:
             window = Window(page.instance, behind)
         window.row, window.more = page.instance, page.more
-        window.commits += [Commit(row.seq, row.at, events) for row, events in commits_of(page, behind)]
+        window.commits += [
+            Commit(row.seq, row.at, [dated(event, row.at) for event in events])
+            for row, events in commits_of(page, behind)
+        ]
         if not page.more or (until is not None and window.last >= until):
             break
     return window

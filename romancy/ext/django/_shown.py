@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from romancy.errors import RomancyError
 from romancy.insight import Note, Timeline
-from romancy.instance import moment_of
+from romancy.instance import at_of, moment_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from romancy.core import LogEvent
     from romancy.insight import Step
     from romancy.instance import Instance
+    from romancy.log import LogEntry
     from romancy.serialization import Codecs
 
 __all__ = ["Line", "lines_of", "text_of_input"]
@@ -35,15 +35,18 @@ class Line(NamedTuple):
     error: str
 
 
-def lines_of(events: Sequence[LogEvent]) -> list[Line]:
+def lines_of(entries: Sequence[LogEntry]) -> list[Line]:
     """The log as lines, in the order in which they began."""
-    return [_line(entry) for entry in Timeline.of(events).entries]
+    timeline = Timeline()
+    for entry in entries:
+        timeline.take(entry.event, at=at_of(entry.at))
+    return [_line(each) for each in timeline.entries]
 
 
 def _line(entry: Step | Note) -> Line:
     error = entry.error.summary[:_LONGEST_ERROR] if entry.error is not None else ""
     if isinstance(entry, Note):
-        return Line(moment_of(entry.at) if entry.at else None, entry.text, "", None, 0, error)
+        return Line(moment_of(entry.at), entry.text, "", None, 0, error)
     if not error and entry.failures:
         error = entry.failures[-1].error.summary[:_LONGEST_ERROR]
     ended = None if entry.ended_at is None else moment_of(entry.ended_at)

@@ -100,7 +100,7 @@ class InstanceAdmin(Admin):
             values |= {
                 "instance": instance,
                 "input": text_of_input(instance, app.codecs),
-                "lines": lines_of([entry.event for entry in entries[:_MOST_ENTRIES]]),
+                "lines": lines_of(entries[:_MOST_ENTRIES]),
                 "cut": len(entries) > _MOST_ENTRIES,
                 "reasons": app.explain(object_id),
             }
