@@ -40,7 +40,7 @@ from romancy.errors import (
 )
 from romancy.event import Event, EventType, Sent
 from romancy.handle import Handle
-from romancy.instance import Instance, InstancePage, Wait
+from romancy.instance import Instance, InstancePage, Untaken, Wait
 from romancy.log import LogEntry
 from romancy.retry import RetryPolicy
 from romancy.serialization import Codecs, HmacCodec, PayloadCodec, PayloadContext, ZlibCodec
@@ -97,6 +97,7 @@ __all__ = [
     "SyncSession",
     "TerminalError",
     "UnawaitedCallError",
+    "Untaken",
     "UsageError",
     "Wait",
     "Workflow",

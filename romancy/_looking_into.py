@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from romancy.engine import rows
-from romancy.errors import InstanceNotFoundError
+from romancy.engine import Signal, decode_message, rows
+from romancy.engine.messages import CancelMessage, TerminateMessage
+from romancy.errors import CodecError, HistoryVersionError, InstanceNotFoundError
 from romancy.insight import Timeline
-from romancy.instance import Instance, Wait, moment_of
+from romancy.instance import Instance, Untaken, Wait, moment_of
 from romancy.status import TERMINAL_STATUSES
+from romancy.storage.lying import lying_in
 
 if TYPE_CHECKING:
     from romancy.insight import Step
+    from romancy.status import Status
     from romancy.storage.protocol import Store
+    from romancy.storage.records import InboxRow
 
-__all__ = ["instance_with_waits", "timeline_of"]
+__all__ = ["instance_with_waits", "timeline_of", "untaken_by", "untaken_of"]
+
+_MOST: Final = 2000
+"""How many messages of an inbox are read."""
 
 
 async def instance_with_waits(store: Store, instance_id: str) -> Instance | None:
@@ -24,12 +31,12 @@ async def instance_with_waits(store: Store, instance_id: str) -> Instance | None
         return None
     row = found.instance
     if row.status in TERMINAL_STATUSES:
-        return Instance.of(row, ())
+        return Instance.of(row, (), ())
     try:
         timeline = await timeline_of(store, instance_id, after=row.run_from - 1)
     except InstanceNotFoundError:
         return None  # it was removed in the meantime
-    return Instance.of(row, tuple(map(_wait, timeline.open)))
+    return Instance.of(row, tuple(map(_wait, timeline.open)), await untaken_by(store, instance_id, row.status))
 
 
 async def timeline_of(store: Store, instance_id: str, *, after: int = 0) -> Timeline:
@@ -39,6 +46,37 @@ async def timeline_of(store: Store, instance_id: str, *, after: int = 0) -> Time
         for event in commit:
             timeline.take(event, at=row.at)
     return timeline
+
+
+async def untaken_by(store: Store, instance_id: str, status: Status) -> tuple[Untaken, ...]:
+    """The requests and events in the inbox of an open instance, in the order of their times."""
+    if status in TERMINAL_STATUSES:
+        return ()
+    found = [untaken_of(each.row) async for each in lying_in(store, instance_id, most=_MOST)]
+    return tuple(sorted(filter(None, found), key=lambda one: one.at))
+
+
+def untaken_of(row: InboxRow) -> Untaken | None:
+    """The message in an inbox. None for a kind that its receiver takes by itself, such as the end of a child.
+
+    An event at an address was routed to a wait of the instance, or to a subscription.
+    """
+    at = moment_of(row.at)
+    try:
+        message = decode_message(row.body)
+    except CodecError:
+        return Untaken("sealed", at)
+    except HistoryVersionError:
+        return None
+    match message:
+        case CancelMessage(reason=reason):
+            return Untaken("cancel", at, reason)
+        case TerminateMessage(reason=reason):
+            return Untaken("terminate", at, reason)
+        case Signal(name=name, key=key, event_id=event_id) if row.address is None:
+            return Untaken("signal", at, name, key, event_id or row.delivery_id)
+        case _:
+            return None
 
 
 def _wait(step: Step) -> Wait:

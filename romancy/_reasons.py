@@ -6,7 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from romancy._looking_into import timeline_of
+from romancy._looking_into import timeline_of, untaken_by
 from romancy.errors import InstanceNotFoundError, RomancyError, StorageUnavailableError, WorkflowStuckError
 from romancy.insight import explain
 from romancy.status import TERMINAL_STATUSES
@@ -26,7 +26,8 @@ PATIENCE: Final = 2.0
 async def reasons_of(store: Store, instance_id: str) -> list[str]:
     """Why the instance does not move, in sentences. Reads its current run. Raises InstanceNotFoundError."""
     timeline = await timeline_of(store, instance_id, after=(await _row(store, instance_id)).run_from - 1)
-    return explain(await _row(store, instance_id), timeline, await store.census())
+    row = await _row(store, instance_id)
+    return explain(row, timeline, await store.census(), await untaken_by(store, row.instance_id, row.status))
 
 
 async def stuck_error(store: Store, row: InstanceRow) -> WorkflowStuckError:
@@ -34,7 +35,7 @@ async def stuck_error(store: Store, row: InstanceRow) -> WorkflowStuckError:
     reason = row.error or "no reason was recorded"
     try:
         timeline = await timeline_of(store, row.instance_id, after=row.run_from - 1)
-        told = explain(row, timeline, await store.census())
+        told = explain(row, timeline, await store.census(), await untaken_by(store, row.instance_id, row.status))
     except StorageUnavailableError:
         raise
     except RomancyError:  # its log cannot be read, which may be why it is stuck

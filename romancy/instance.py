@@ -13,7 +13,7 @@ from romancy.status import Status
 if TYPE_CHECKING:
     from romancy.storage.records import InstanceRow
 
-__all__ = ["Instance", "InstancePage", "Wait", "at_of", "changed_at", "microseconds_of", "moment_of"]
+__all__ = ["Instance", "InstancePage", "Untaken", "Wait", "at_of", "changed_at", "microseconds_of", "moment_of"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -39,21 +39,47 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
+class Untaken:
+    """A message in the inbox of an instance that has become no part of its log.
+
+    No worker has taken it yet, or it is an event that fits no wait. Such an event is kept until the workflow waits for
+    it.
+    """
+
+    kind: Literal["cancel", "terminate", "signal", "sealed"]
+    """`sealed`: it cannot be read without its codec."""
+    at: datetime
+    """When it was sent."""
+    name: str = ""
+    """The name of the event, or the reason of the request."""
+    key: str | None = None
+    id: str = ""
+    """The id of the event."""
+
+
+@dataclass(frozen=True, slots=True)
 class Instance:
     """One instance, as it was when it was read."""
 
     instance_id: str
     workflow_name: str
     status: Status
+    """What its row says. While an activity runs, and during a sleep of at most two seconds, it is `running`."""
     created_at: datetime
     updated_at: datetime
     error: str | None
     parent_id: str | None
     wakes_at: datetime | None
+    """When the clock moves it. None during a sleep of at most two seconds: the worker keeps the instance, and writes no
+    row for it. `waits` names such a sleep too.
+    """
     raw_input: bytes
     """The input as stored: a JSON object of the parameters by name."""
     waits: tuple[Wait, ...] | None = None
     """What it waits for, in the order in which the waits began. None if `get_instance` was not asked for it."""
+    untaken: tuple[Untaken, ...] | None = None
+    """Requests and events that were sent to it and that it has not taken, in the order of their times. None: as above.
+    """
 
     @property
     def next_attempt(self) -> datetime | None:
@@ -74,7 +100,9 @@ class Instance:
         return loads(self.raw_input, Any, what)
 
     @classmethod
-    def of(cls, row: InstanceRow, waits: tuple[Wait, ...] | None = None) -> Self:
+    def of(
+        cls, row: InstanceRow, waits: tuple[Wait, ...] | None = None, untaken: tuple[Untaken, ...] | None = None
+    ) -> Self:
         """The snapshot of a row."""
         return cls(
             instance_id=row.instance_id,
@@ -87,6 +115,7 @@ class Instance:
             wakes_at=None if row.wake_at is None else moment_of(row.wake_at),
             raw_input=row.input,
             waits=waits,
+            untaken=untaken,
         )
 
 

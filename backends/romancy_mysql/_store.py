@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from romancy.errors import StorageUnavailableError
+from romancy.storage.lying import PAGE
 from romancy.storage.records import Capabilities, Delivered
-from romancy_mysql._claims import claim
+from romancy_mysql._claims import claim, lying
 from romancy_mysql._commit import Committer
 from romancy_mysql._database import Database
 from romancy_mysql._find import find
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from romancy.storage.lying import Lying
     from romancy.storage.outbox import Outbox
     from romancy.storage.protocol import Session
     from romancy.storage.query import Position, Query
@@ -104,6 +106,11 @@ class MySQLStore:
 
     async def tally(self, *, most: int, newest: int) -> Tally:
         return await tally(self.database, most, newest)
+
+    async def lying(
+        self, instance_id: str | None = None, /, *, after: tuple[str, str] = ("", ""), limit: int = PAGE
+    ) -> list[Lying]:
+        return await lying(self.database, instance_id, after, limit)
 
     async def trend(self, *, since: int, width: int, most: int, newest: int) -> Trend:
         return await trend(self.database, since, width, most, newest)

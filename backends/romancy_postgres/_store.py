@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from romancy.storage.records import Capabilities
+from romancy.storage.lying import MOST_BYTES, PAGE, Lying, last_of
+from romancy.storage.records import Capabilities, InboxRow
 from romancy_postgres._claims import claim
 from romancy_postgres._commit import Commits
 from romancy_postgres._database import Database
@@ -112,6 +113,12 @@ class PostgresStore:
 
     async def tally(self, *, most: int, newest: int) -> Tally:
         return await tally(self.database, most, newest)
+
+    async def lying(
+        self, instance_id: str | None = None, /, *, after: tuple[str, str] = ("", ""), limit: int = PAGE
+    ) -> list[Lying]:
+        rows = await self.database.fetch("lying", *after, last_of(instance_id), limit, MOST_BYTES)
+        return [Lying(row[0], InboxRow(*row[1:])) for row in rows]
 
     async def trend(self, *, since: int, width: int, most: int, newest: int) -> Trend:
         return await trend(self.database, since, width, most, newest)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 from romancy.errors import SchemaVersionError, StorageUnavailableError, UsageError
 from romancy.storage.joining import Joined
 from romancy.storage.limits import can_be_id, check_batch, check_deliveries, check_step
-from romancy.storage.records import Append, Capabilities, Outcome
+from romancy.storage.lying import MOST_BYTES, PAGE, Lying, last_of
+from romancy.storage.records import Append, Capabilities, InboxRow, Outcome
 from romancy.storage.sql import queries_of
 from romancy_sqlite import _file
 from romancy_sqlite._claims import beat, census, collect, is_idle, take, take_over
@@ -184,6 +185,13 @@ class SqliteStore:
 
     async def tally(self, *, most: int, newest: int) -> Tally:
         return await self.run_read(partial(tally, most=most, newest=newest))
+
+    async def lying(
+        self, instance_id: str | None = None, /, *, after: tuple[str, str] = ("", ""), limit: int = PAGE
+    ) -> list[Lying]:
+        given = (*after, last_of(instance_id), limit, MOST_BYTES)
+        rows = await self.run_read(lambda tx: tx.rows("lying", given))
+        return [Lying(row[0], InboxRow(*row[1:])) for row in rows]
 
     async def trend(self, *, since: int, width: int, most: int, newest: int) -> Trend:
         return await self.run_read(partial(trend, since=since, width=width, most=most, newest=newest))

@@ -22,7 +22,7 @@ from romancy.cli._database import Desk, database, desk
 from romancy.cli._printing import as_json, json_option, line, say
 from romancy.cli._where import Chosen, filters
 from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError, InstanceNotFoundError, UsageError
-from romancy.insight import many
+from romancy.insight import alive, many
 from romancy.instance import Instance, changed_at
 from romancy.status import Status
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["Action", "act_on", "bulk"]
 
 _AT_ONCE: Final = 20
+_DONE: Final = {"signal": "sent", "cancel": "requested", "retry": "requested", "resume": "requested"}
+"""The outcome of actions that a worker has to take up."""
 _EACH: Final = 1000
 
 
@@ -81,6 +83,7 @@ async def act_on(
     async with desk(url, app) as open_desk:
         if instance_id is not None:
             await _one(open_desk, action, instance_id, dry_run=dry_run, json_lines=json_lines)
+            await _warn(open_desk, action, dry_run=dry_run)
             return
         now = (await open_desk.store.census()).now
 
@@ -107,6 +110,7 @@ async def act_on(
                 confirm(f"{action.verb} {many(len(run.asked), 'instance')}?")
         if run.asked is None or run.asked:
             await run.act(found())
+            await _warn(open_desk, action, dry_run=dry_run)
         run.sum_up()
 
 
@@ -142,6 +146,12 @@ async def _one(open_desk: Desk, action: Action, instance_id: str, *, dry_run: bo
     if await open_desk.get_instance(instance_id) is None:
         raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
     _print(instance_id, f"would {action.verb}", json_lines=json_lines)
+
+
+async def _warn(open_desk: Desk, action: Action, *, dry_run: bool) -> None:
+    """Say so if nobody takes up what was requested."""
+    if action.verb in _DONE and not dry_run and not alive(await open_desk.store.census()):
+        say("no worker has taken it: none is alive; start one with `romancy run MODULE:APP`")
 
 
 class _Run:
@@ -235,7 +245,7 @@ def _is_of_one(error: BaseException) -> bool:
 
 
 def _said(instance_id: str, verb: str, answer: object, *, json_lines: bool) -> None:
-    outcome = "done" if answer is not False else "it had ended already"
+    outcome = _DONE.get(verb, "done") if answer is not False else "it had ended already"
     _print(instance_id, f"{verb}: {outcome}", json_lines=json_lines)
 
 

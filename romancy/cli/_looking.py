@@ -36,7 +36,11 @@ async def list_instances(
     limit: int,
     json_lines: bool,  # noqa: FBT001 - click gives it by name
 ) -> None:
-    """Instances, newest first; `find` is the same command."""
+    """Instances, newest first; `find` is the same command.
+
+    During a sleep of at most two seconds, an instance is listed as running and without a time to wake: no row is
+    written for it. `romancy show` and `romancy why` tell it.
+    """
     shown: list[Instance] = []
     count, token, more = 0, None, True
     async with desk(url, app) as open_desk:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import msgspec
 
-from romancy._looking_into import timeline_of
+from romancy._looking_into import timeline_of, untaken_by
 from romancy.cli._database import database, desk, running
 from romancy.cli._printing import as_json, data_of, json_option, line, paragraphs, say, time_of, wrapped
 from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError, InstanceNotFoundError
@@ -73,9 +73,10 @@ async def show(
             raise
         await _follow(open_desk, root, depth, children)
         census = await open_desk.store.census()
-    instance, reasons = Instance.of(root.row), explain(root.row, root.timeline, census)
+        untaken = await untaken_by(open_desk.store, instance_id, root.row.status)
+    instance, reasons = Instance.of(root.row), explain(root.row, root.timeline, census, untaken)
     if json_lines:
-        as_json({**data_of(instance), "steps": _steps(root), "reasons": reasons})
+        as_json({**data_of(instance), "untaken": untaken, "steps": _steps(root), "reasons": reasons})
         return
     _head(instance)
     for text in _told(root, _zero(root), census.now):

@@ -10,18 +10,19 @@ import msgspec
 from romancy.cli._asking import confirm
 from romancy.cli._database import database, desk, running
 from romancy.cli._duration import DURATION
+from romancy.cli._kept_by_instances import KeptEvent, kept_by_instances
 from romancy.cli._printing import as_json, clean, json_option, say, time_of, wrapped
 from romancy.engine import ChannelMessage, Signal, decode_message
 from romancy.errors import CodecError, HistoryVersionError, RomancyError
 from romancy.insight import ago, many
-from romancy.storage.routing import Spread, address_of_channel, address_of_key
+from romancy.storage.routing import KeptMessage, Spread, address_of_channel, address_of_key
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from datetime import timedelta
 
     from romancy.storage.protocol import Store
-    from romancy.storage.routing import KeptMessage, Router
+    from romancy.storage.routing import Router
 
 __all__ = ["undelivered"]
 
@@ -63,6 +64,9 @@ async def undelivered(  # noqa: PLR0913 - click gives them by name
 ) -> None:
     """Events and messages that no workflow has received.
 
+    It also lists what was sent to an instance that has not taken it: no worker has, or the instance waits for another
+    event.
+
     An event with a key, and a message of a channel without broadcast subscribers, is kept until a workflow waits for
     it: by default for seven days (Romancy(keep_undelivered=…)). Workers then send it by themselves. --send does so at
     once, without a worker.
@@ -83,7 +87,7 @@ async def undelivered(  # noqa: PLR0913 - click gives them by name
         elif purge and older_than is not None:
             await _purge(store, older_than, yes=yes)
         else:
-            await _list(store, chosen, limit, json_lines=json_lines)
+            await _list(store, chosen, key, limit, json_lines=json_lines)
 
 
 def _chosen(type: str | None, key: str | None, channel: str | None) -> Choice:
@@ -125,19 +129,28 @@ async def _purge(store: Store, age: timedelta, *, yes: bool) -> None:
     say(f"{many(count, 'message')} removed")
 
 
-async def _list(store: Store, chosen: Choice, limit: int, *, json_lines: bool) -> None:
+async def _list(store: Store, chosen: Choice, key: str | None, limit: int, *, json_lines: bool) -> None:
     now, count = (await store.census()).now, 0
-    async for message in _kept(store.router, chosen):
+    async for message in _all(store, chosen, key):
         if count == limit:
             say(f"the first {limit}; --limit shows more")
             break
         count += 1
         if json_lines:
-            as_json(_record(message))
+            as_json(_record(message) if isinstance(message, KeptMessage) else message.record())
         else:
-            click.echo("\n".join(_lines(message, now)))
+            told = _lines(message, now) if isinstance(message, KeptMessage) else message.lines(now)
+            click.echo("\n".join(told))
     if not count:
         say("nothing is undelivered" if chosen == Choice(None, None) else "nothing of this choice is undelivered")
+
+
+async def _all(store: Store, chosen: Choice, key: str | None) -> AsyncIterator[KeptMessage | KeptEvent]:
+    async for message in _kept(store.router, chosen):
+        yield message
+    if chosen.type is not None or chosen.address is None:
+        async for event in kept_by_instances(store, chosen.type, key):
+            yield event
 
 
 async def _kept(router: Router, chosen: Choice) -> AsyncIterator[KeptMessage]:

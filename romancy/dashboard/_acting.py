@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 import msgspec
 from starlette.responses import RedirectResponse
 
-from romancy._looking_into import instance_with_waits
+from romancy._looking_into import instance_with_waits, untaken_by
 from romancy._sending import signal_message
 from romancy.dashboard._event_types import plain_form, signalling, typed_events
 from romancy.dashboard._pages import render
@@ -21,7 +21,7 @@ from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import check_text
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from romancy.dashboard._event_types import Typed
     from romancy.dashboard._guard import Form
     from romancy.dashboard._reader import Reader
-    from romancy.instance import Wait
+    from romancy.instance import Untaken, Wait
     from romancy.instances import Instances
 
 __all__ = ["ACTIONS", "Action", "act_page", "actions_for", "audit", "field_of"]
@@ -138,9 +138,10 @@ ACTIONS: Final = {
 }  # fmt: skip
 
 
-def actions_for(instance: Instance) -> list[Action]:
-    """The actions that the instance's present state allows."""
-    return [action for action in ACTIONS.values() if instance.status in action.statuses]
+def actions_for(instance: Instance, untaken: Iterable[Untaken]) -> list[Action]:
+    """The actions that the instance's present state allows, without a request that lies in its inbox already."""
+    asked = {one.kind for one in untaken} - {"signal"}  # another event is another request
+    return [action for action in ACTIONS.values() if instance.status in action.statuses and action.verb not in asked]
 
 
 async def act_page(request: Request, reader: Reader, verb: str, instance_id: str) -> Response:
@@ -149,9 +150,8 @@ async def act_page(request: Request, reader: Reader, verb: str, instance_id: str
     if action is None:
         raise not_found("There is no such action.")
     form: Form | None = request.state.form if request.method == "POST" else None
-    instance, waits = await _found(reader, instance_id)
-    shown = _Shown(instance, waits, _events_of(reader, instance) if verb == "signal" else {})
-    if form is None:
+    shown = await _shown(reader, instance_id, verb)
+    if form is None or shown.asked is not None:
         return _ask(request, action, shown, {}, None)
     try:
         done = await action.act(reader.instances, instance_id, plain_form(form, shown.events))
@@ -183,8 +183,8 @@ def field_of(form: Form, name: str) -> str:
     return given[0] if given else ""
 
 
-async def _found(reader: Reader, instance_id: str) -> tuple[Instance, tuple[Wait, ...]]:
-    """The instance, with the events that it waits for if its log can be read."""
+async def _shown(reader: Reader, instance_id: str, verb: str) -> _Shown:
+    """The instance, with the events that it waits for if its log can be read, and whether this was requested before."""
     found = await reader.store.read(instance_id, limit=0)
     if found is None:
         raise InstanceNotFoundError("There is no instance with this id.")
@@ -194,7 +194,13 @@ async def _found(reader: Reader, instance_id: str) -> tuple[Instance, tuple[Wait
     except CodecError:
         known = None
     waits = () if known is None else known.waits or ()
-    return instance, tuple(wait for wait in waits if wait.kind == "event")
+    untaken = await untaken_by(reader.store, instance_id, instance.status)
+    return _Shown(
+        instance,
+        tuple(wait for wait in waits if wait.kind == "event"),
+        _events_of(reader, instance) if verb == "signal" else {},
+        next((one for one in untaken if one.kind == verb != "signal"), None),
+    )
 
 
 class _Shown(NamedTuple):
@@ -203,6 +209,8 @@ class _Shown(NamedTuple):
     instance: Instance
     waits: tuple[Wait, ...]
     events: dict[str, Typed]
+    asked: Untaken | None
+    """The same request, if it lies in the inbox already."""
 
 
 def _events_of(reader: Reader, instance: Instance) -> dict[str, Typed]:
@@ -218,7 +226,11 @@ def _ask(request: Request, action: Action, shown: _Shown, form: Form, fault: str
         typed = form_of_signal.typed
         meant = next((wait for wait in waits if typed is not None and wait.name == typed.event.name), waits[0])
         given |= {"event": meant.name, "key": meant.key or ""}
-    fits = instance.status in action.statuses
+    fits = instance.status in action.statuses and shown.asked is None
+    if shown.asked is not None and fault is None:
+        fault = (
+            f"This was requested at {shown.asked.at:%Y-%m-%d %H:%M:%S} UTC, and no worker has taken the request yet."
+        )
     if not fits and fault is None:
         fault = f"The instance is {instance.status}: {action.verb} is not for it."
     status = HTTPStatus.OK if fault is None else HTTPStatus.CONFLICT

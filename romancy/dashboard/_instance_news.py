@@ -25,6 +25,6 @@ def instance_question(reader: Reader, instance_id: str) -> tuple[str, Question]:
             return "gone"
         row = found.instance
         seq = found.rows[-1].seq if found.rows else seq
-        return f"{row.life}.{max(seq, row.last_seq)}.{row.status}.{row.updated_at}"
+        return f"{row.life}.{max(seq, row.last_seq)}.{row.status}.{row.updated_at}.{row.signals}"
 
     return f"instance?{instance_id}", question

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import PlainTextResponse, Response
 
+from romancy._looking_into import untaken_by
 from romancy.dashboard._acting import actions_for
 from romancy.dashboard._pages import render
 from romancy.dashboard._refused import not_found
@@ -40,6 +41,7 @@ async def instance_page(request: Request, reader: Reader, instance_id: str) -> R
         return await _download(request, reader, row)
     if view not in VIEWS:
         raise not_found("An instance has no such view.")
+    request.state.untaken = await untaken_by(reader.store, instance_id, row.status)
     head = _head(request, row, view)
     try:
         values = await _views.VIEWS[view](request, reader.store, row)
@@ -60,7 +62,7 @@ def _head(request: Request, row: InstanceRow, view: str) -> dict[str, Any]:
     return {
         "layout": "instance/part.html" if "hx-request" in request.headers else "base.html",
         "instance": instance,
-        "actions": actions_for(instance),
+        "actions": actions_for(instance, request.state.untaken),
         "follows": view in _LIVE and row.status not in TERMINAL_STATUSES and not request.query_params.get("row"),
         "part": page.partition("?")[0] + (f"?{query}" if query else ""),
         "row": row,

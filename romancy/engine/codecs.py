@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from msgspec.structs import replace
@@ -24,12 +25,14 @@ from romancy.core import OwnerChanged, decode_commit
 from romancy.engine.coded_routing import CodingRouter, ReadingRouter, opened, sealed
 from romancy.errors import CodecError, StorageUnavailableError
 from romancy.serialization import NO_CODECS, PayloadContext, is_sealed
+from romancy.storage.lying import PAGE, Lying, lying_of
 from romancy.storage.records import Append, Start
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 
     from romancy.serialization import Codecs
+    from romancy.storage.lying import LyingMessages
     from romancy.storage.outbox import Consignment, Outbox, OutboxEntry, OutboxRow, OutboxState
     from romancy.storage.protocol import Session, Store
     from romancy.storage.query import Query
@@ -124,6 +127,24 @@ class _ReadingStore:
             box.rows[:] = [self._mail(box.instance_id, row) for row in box.rows]
         work.claimed[:] = [_unless_sealed(one) for one in work.claimed]
         return work
+
+    @property
+    def lying(self) -> LyingMessages | None:
+        """As the store's own, opened. None if the store has none."""
+        inner = lying_of(self._store)
+        return None if inner is None else partial(self._lying, inner)
+
+    async def _lying(
+        self,
+        inner: LyingMessages,
+        instance_id: str | None = None,
+        /,
+        *,
+        after: tuple[str, str] = ("", ""),
+        limit: int = PAGE,
+    ) -> list[Lying]:
+        page = await inner(instance_id, after=after, limit=limit)
+        return [Lying(one, self._mail(one, row)) for one, row in page]
 
     def _unsealed(self, row: OutboxRow) -> OutboxRow:
         if not is_sealed(row.body, "message"):

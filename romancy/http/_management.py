@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Raw
 from starlette.responses import StreamingResponse
 
+from romancy._looking_into import untaken_by
 from romancy.errors import InstanceNotFoundError, WorkflowCancelledError, WorkflowFailedError, WorkflowStuckError
 from romancy.http._answers import accepted, answer
 from romancy.http._asking import Asked
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from romancy.http._accepting import Accepting
     from romancy.http._bodies import Bodies
     from romancy.http._waits import Waits
-    from romancy.instance import Instance
+    from romancy.instance import Instance, Untaken
     from romancy.log import LogEntry
 
 __all__ = ["Management", "ManagementRoute"]
@@ -117,13 +118,18 @@ class Management:
         found = await self._found(instance_id)
         if not asked:
             raise Refused(HTTPStatus.CONFLICT, f"the instance has ended: {found.status}", "InstanceEndedError")
-        return answer({"status": str(found.status), "instance_id": instance_id})
+        return answer({"status": str(found.status), "instance_id": instance_id, "cancel": "requested"})
 
     async def status(self, request: Request) -> Response:
         """`GET /instances/{id}`."""
         Asked(request, ())
-        found = await self._found(request.path_params["instance_id"])
-        return answer(_shown(found))
+        found, untaken = await self._accepting.in_time(self._looked(request.path_params["instance_id"]))
+        return answer({**_shown(found), "untaken": untaken})
+
+    async def _looked(self, instance_id: str) -> tuple[Instance, tuple[Untaken, ...]]:
+        """The instance, with what was sent to it and not taken. Its log is not read."""
+        found = await self._found(instance_id)
+        return found, await untaken_by(self._app._opened(), instance_id, found.status)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as the app itself reads
 
     async def list(self, request: Request) -> Response:
         """`GET /instances?workflow=&status=&id=&started_after=&started_before=&limit=&page=`: a page, newest first."""

@@ -63,7 +63,26 @@ _SCHEMAS: Final[dict[str, Any]] = {
             "status": {"enum": [str(status) for status in Status]},
             "created_at": {"type": "string", "format": "date-time"},
             "updated_at": {"type": "string", "format": "date-time"},
-            "wakes_at": {"type": ["string", "null"], "format": "date-time"},
+            "wakes_at": {
+                "type": ["string", "null"],
+                "format": "date-time",
+                "description": "null, and the status running, during a sleep of at most two seconds",
+            },
+            "untaken": {
+                "type": "array",
+                "description": "requests and events that no worker has taken, or that fit no wait",
+                "items": {
+                    "type": "object",
+                    "required": ["kind", "at", "name", "key", "id"],
+                    "properties": {
+                        "kind": {"enum": ["cancel", "terminate", "signal", "sealed"]},
+                        "at": {"type": "string", "format": "date-time"},
+                        "name": {"type": "string"},
+                        "key": {"type": ["string", "null"]},
+                        "id": {"type": "string"},
+                    },
+                },
+            },
             "error": {"type": ["string", "null"]},
         },
     },
@@ -91,6 +110,15 @@ _SCHEMAS: Final[dict[str, Any]] = {
         "type": "object",
         "required": ["status"],
         "properties": {"status": {"type": "string"}, "instance_id": {"type": "string"}},
+    },
+    "CancelRequested": {
+        "type": "object",
+        "required": ["status", "instance_id", "cancel"],
+        "properties": {
+            "status": {"enum": [str(status) for status in Status], "description": "at the time of the request"},
+            "instance_id": {"type": "string"},
+            "cancel": {"const": "requested"},
+        },
     },
 }
 _ANY_BODY: Final[dict[str, Any]] = {"application/json": {"schema": {}}}
@@ -221,5 +249,5 @@ def _signal() -> dict[str, Any]:
 
 def _cancel() -> dict[str, Any]:
     reason = {"type": "object", "properties": {"reason": {"type": "string"}}}
-    operation = _of_instance("Ask a workflow to stop and to undo its work", {200: "Condition"})
+    operation = _of_instance("Ask a workflow to stop and to undo its work", {200: "CancelRequested"})
     return {**operation, "requestBody": {"content": {"application/json": {"schema": reason}}}}

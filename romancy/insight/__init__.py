@@ -11,6 +11,7 @@ from romancy.insight._divergence import Divergence, divergence_of
 from romancy.insight._explain import explain
 from romancy.insight._moments import ago, moment, span
 from romancy.insight._numbers import many
+from romancy.insight._requests import alive, fits
 from romancy.insight._timeline import Attempt, Note, Place, Step, Timeline
 
 __all__ = [
@@ -23,9 +24,11 @@ __all__ = [
     "Step",
     "Timeline",
     "ago",
+    "alive",
     "bars",
     "divergence_of",
     "explain",
+    "fits",
     "many",
     "moment",
     "span",

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Final
 
 from romancy.insight._moments import ago, moment, span
 from romancy.insight._numbers import many
+from romancy.insight._requests import alive, silent, untaken_sentences
 from romancy.status import TERMINAL_STATUSES, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from romancy.insight._timeline import Step, Timeline
+    from romancy.instance import Untaken
     from romancy.serialization import ErrorInfo
-    from romancy.storage.records import Census, InstanceRow, Peer
+    from romancy.storage.records import Census, InstanceRow
 
 __all__ = ["explain"]
 
@@ -21,14 +23,19 @@ _LATE: Final = 5_000_000
 """In microseconds. A worker should have taken an instance that has been due for longer."""
 
 
-def explain(row: InstanceRow, timeline: Timeline, census: Census) -> list[str]:
-    """Sentences about an instance that does not move, the most important first."""
+def explain(row: InstanceRow, timeline: Timeline, census: Census, untaken: Sequence[Untaken] = ()) -> list[str]:
+    """Sentences about an instance that does not move, the most important first.
+
+    `untaken` are the messages in its inbox.
+    """
     if row.status in TERMINAL_STATUSES:
         return list(_ended(row))
     if row.status is Status.STUCK:
-        return [*_stuck(row, timeline), *_who_could(row, census)]
+        asked = untaken_sentences(row, timeline, census, untaken)
+        return [*_stuck(row, timeline), *asked, *_who_could(row, census)]
     return [
         *_cancelling(timeline),
+        *untaken_sentences(row, timeline, census, untaken),
         *(_open(step, row, census.now) for step in timeline.open),
         *_put_aside(timeline),
         *_held(row, timeline, census),
@@ -117,13 +124,13 @@ def _held(row: InstanceRow, timeline: Timeline, census: Census) -> Iterator[str]
         yield from _who_could(row, census)
     elif row.wake_at is not None and row.wake_at <= census.now:
         yield "It is due now; the next worker that looks takes it."
-        yield from _nobody(census)
+        yield from _nobody(row, census)
     elif row.wake_at is not None:
         yield f"No worker holds it while it rests; one takes it at {_when(row.wake_at, census.now)}."
-        yield from _nobody(census)
+        yield from _nobody(row, census)
     elif timeline.open:
         yield "No worker holds it while it rests; one takes it when what it waits for comes."
-        yield from _nobody(census)
+        yield from _nobody(row, census)
     else:
         yield "No worker holds it, and it is not due. The next sweep of a worker takes it up."
         yield from _who_could(row, census)
@@ -136,36 +143,30 @@ def _owner(token: str, census: Census) -> str:
     beat = f"its last heartbeat was {ago(peer.beat_at, census.now)}, its lease is {span(peer.lease)}"
     if peer.dead:
         return f"Worker {peer.worker_id} holds it and is dead; another worker takes over."
-    if _silent(peer, census.now):
+    if silent(peer, census.now):
         return f"Worker {peer.worker_id} holds it and is silent: {beat}. Another worker takes over when one looks."
     return f"Worker {peer.worker_id} holds it: {beat}."
 
 
-def _silent(peer: Peer, now: int) -> bool:
-    return peer.beat_at + peer.lease < now
-
-
-def _alive(census: Census) -> list[Peer]:
-    return [peer for peer in census.workers if peer.works and not peer.dead and not _silent(peer, census.now)]
-
-
 def _who_could(row: InstanceRow, census: Census) -> Iterator[str]:
-    alive = _alive(census)
-    same = [peer.worker_id for peer in alive if row.code in peer.codes]
-    if not alive:
-        yield from _nobody(census)
+    living = alive(census)
+    same = [peer.worker_id for peer in living if row.code in peer.codes]
+    if not alive(census, row.workflow_name):
+        yield from _nobody(row, census)
     elif same:
         yield f"Live workers with its version of the code ({row.code}): {', '.join(sorted(same))}."
     elif row.code == "by-name":
-        yield f"It was started by its name: {many(len(alive), 'live worker')} may know it, or not."
+        yield f"It was started by its name: {many(len(living), 'live worker')} may know it, or not."
     else:
-        run = "runs" if len(alive) == 1 else "run"
+        run = "runs" if len(living) == 1 else "run"
         yield (
-            f"{many(len(alive), 'live worker')} {run} other code than the version it began with ({row.code}); "
+            f"{many(len(living), 'live worker')} {run} other code than the version it began with ({row.code}); "
             f"one of them has to know workflow {row.workflow_name}."
         )
 
 
-def _nobody(census: Census) -> Iterator[str]:
-    if not _alive(census):
+def _nobody(row: InstanceRow, census: Census) -> Iterator[str]:
+    if not alive(census):
         yield "No worker is alive: start one with `romancy run MODULE:APP`."
+    elif not alive(census, row.workflow_name):
+        yield f"No live worker knows workflow {row.workflow_name}: start one with `romancy run MODULE:APP`."

@@ -105,6 +105,8 @@ class Timeline:
         self.misfit: ev.Misfit | None = None
         """Where the code left the log, if the log ends with a divergence."""
         self.cancelling: str | None = None
+        self.asked: tuple[str, int] | None = None
+        """`retry` or `resume` and its time, if the log ends with it."""
         self.put_aside: list[ev.EventPutAside] = []
         """Of the current run."""
         self._open: dict[tuple[str, str], Step] = {}
@@ -122,6 +124,11 @@ class Timeline:
         return timeline
 
     @property
+    def now(self) -> int:
+        """The time of the last event."""
+        return self._at
+
+    @property
     def steps(self) -> list[Step]:
         return [entry for entry in self.entries if isinstance(entry, Step)]
 
@@ -137,6 +144,7 @@ class Timeline:
         """
         self._place = place
         self._event = event if self._detailed else None
+        self.asked = None
         if at is not None:
             self._at = max(self._at, at)
         if isinstance(event, ev.Input):
@@ -248,12 +256,15 @@ def _channel_refused(timeline: Timeline, event: ev.ChannelRefused) -> None:
 
 def _retried(timeline: Timeline, event: ev.WorkflowRetried) -> None:
     timeline.run_begins(event)
+    timeline.asked = ("retry", timeline.now)
     for channel, mode in event.channels.items():
         _channel_asked(timeline, ev.ChannelAsked(ev.kept_id(channel), channel, mode))
 
 
 def _owner_changed(timeline: Timeline, event: ev.OwnerChanged) -> None:
     timeline.misfit = event.misfit
+    if not event.owner and not event.code:
+        timeline.asked = ("resume", timeline.now)
     if event.owner:
         timeline.taken_up()
     else:

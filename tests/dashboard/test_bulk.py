@@ -115,7 +115,7 @@ async def test_all_that_a_search_finds_are_cancelled(app: Romancy, dashboard: Da
     assert (await statuses(app, "x-1"))[0] in (Status.PENDING, Status.RUNNING, Status.WAITING)
     shown = browser.text(await browser.get(f"/job?id={job}"))
     assert "Cancel 3 instances" in shown
-    assert "Done 3" in shown
+    assert "Cancel requested 3" in shown
     assert "ann" in shown
     assert "Cancel" in browser.text(await browser.get("/jobs"))
 

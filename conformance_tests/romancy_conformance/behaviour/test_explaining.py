@@ -201,7 +201,7 @@ async def test_an_instance_names_the_event_that_it_waits_for(app: Romancy) -> No
 
     assert plain is not None
     assert instance is not None
-    assert (None, plain) == (plain.waits, replace(instance, waits=None))
+    assert (None, None, plain) == (plain.waits, plain.untaken, replace(instance, waits=None, untaken=None))
     assert instance.waits is not None
     (wait,) = instance.waits
     assert ("event", "approved", None, 0, None) == (wait.kind, wait.name, wait.due, wait.failed_attempts, wait.error)

@@ -8,6 +8,7 @@ import pytest
 
 from romancy.status import Status
 from romancy.storage.backends import create_store
+from romancy.storage.lying import lying_of
 from romancy.storage.query import Position, build_query, gte, one_of, project_with_index
 from romancy.storage.records import PruneRequest
 from romancy.storage.slices import find_in_slices, slices_of
@@ -188,6 +189,7 @@ async def duties(store: Store, worker: Actor) -> Calls:
 def looks(store: Store, row: InstanceRow) -> Calls:
     """Return the calls of displays such as the dashboard. Counts are read up to a number from an index."""
     tally, trend, loads, slices = tally_of(store), trend_of(store), loads_of(store), slices_of(store)
+    lying = lying_of(store)
     calls: Calls = {
         "find since a time": lambda: store.find(build_query(since=row.created_at, status="cancelled")),
         "find until a time": lambda: store.find(build_query(until=row.created_at, workflow_name=WORKFLOWS[7])),
@@ -195,6 +197,9 @@ def looks(store: Store, row: InstanceRow) -> Calls:
         "list what nobody took": lambda: store.router.kept(limit=20),
         "count the workers": store.census,
     }
+    if lying is not None:
+        calls["read an inbox"] = lambda: lying(row.instance_id, after=(row.instance_id, ""), limit=20)
+        calls["read all inboxes"] = lambda: lying(after=(row.instance_id, ""), limit=20)
     if tally is not None:
         calls["count the instances"] = lambda: tally(most=20, newest=100)
     if trend is not None and loads is not None:

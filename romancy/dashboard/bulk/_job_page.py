@@ -15,6 +15,7 @@ from romancy.dashboard._refused import RefusedError, not_found
 from romancy.dashboard._visit import visit_of
 from romancy.dashboard.bulk._job import CONFIRMED, MOST, job_in
 from romancy.dashboard.bulk._jobs import newest
+from romancy.dashboard.bulk._left import REQUESTS, left_of
 from romancy.dashboard.bulk._matching import NAME
 from romancy.dashboard.bulk._records import Job, Progress, search_of
 from romancy.dashboard.instance._window import near_the_end, read_window
@@ -60,7 +61,11 @@ async def job_page(request: Request, reader: Reader, job_id: str) -> Response:
     """One job; for htmx, its changing part alone."""
     shown = await _shown(reader.store, await _row_of(reader.store, job_id))
     layout = "instance/part.html" if "hx-request" in request.headers else "base.html"
-    return render(request, "bulk/job.html", layout=layout, shown=shown, most=MOST)
+    verb = "" if shown.job is None else shown.job.verb
+    asked = shown.progress is not None and shown.progress.done > 0
+    left = await left_of(reader.store, shown.instance, verb) if asked else ""
+    acted = REQUESTS.get(verb, "Done")
+    return render(request, "bulk/job.html", layout=layout, shown=shown, most=MOST, left=left, acted=acted)
 
 
 async def confirm_page(request: Request, reader: Reader, jobs: Jobs, job_id: str) -> Response:

@@ -13,7 +13,10 @@ from romancy.insight import Divergence, Timeline, divergence_of, explain
 from romancy.status import TERMINAL_STATUSES, Status
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from romancy.dashboard.instance._window import Window
+    from romancy.instance import Untaken
     from romancy.serialization import ErrorInfo
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
@@ -40,7 +43,7 @@ class Standing:
     now: int
 
 
-async def standing_of(store: Store, row: InstanceRow, window: Window | None) -> Standing:
+async def standing_of(store: Store, row: InstanceRow, window: Window | None, untaken: Sequence[Untaken]) -> Standing:
     """Read the end of the log, unless the window that was read already holds it."""
     tail = window if window is not None and not window.more and window.after < row.run_from else None
     if tail is None:
@@ -58,7 +61,7 @@ async def standing_of(store: Store, row: InstanceRow, window: Window | None) -> 
     stuck = row.status is Status.STUCK
     begins = row.run_from if tail is None else tail.begins
     return Standing(
-        reasons=explain(row, timeline, census),
+        reasons=explain(row, timeline, census, untaken),
         result=result if row.status in TERMINAL_STATUSES else (),
         error=error.report if error is not None and row.status is Status.FAILED else "",
         divergence=divergence_of(timeline.parked or row.error or "", timeline.misfit) if stuck else None,

@@ -57,7 +57,7 @@ async def timeline(request: Request, store: Store, row: InstanceRow) -> dict[str
     window, folded, beyond = await _steps(store, row, start)
     origin = window.zero
     begins, ends = _asked.span_of(request, origin)
-    stands = await standing_of(store, window.row, window if start == (0, 0) else None)
+    stands = await standing_of(store, window.row, window if start == (0, 0) else None, request.state.untaken)
     entries = [entry for entry in folded.entries if entry.place >= start]
     shown, rest = entries[:ROWS], entries[ROWS:]
     until = stands.now

@@ -7,6 +7,7 @@ examples and caches that may be lost. Its data ends with its process.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from msgspec.structs import replace
 from romancy.errors import StorageUnavailableError, UsageError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import check_batch, check_deliveries
+from romancy.storage.lying import MOST_BYTES, PAGE, Lying, last_of
 from romancy.storage.mail import Waiting, choose_mail, left_out
 from romancy.storage.memory._database import Database, LockedError, Transaction
 from romancy.storage.memory._find import find_page
@@ -236,6 +238,17 @@ class MemoryStore:
 
     async def census(self) -> Census:
         return Census(now=self.database.now(), workers=self._peers())
+
+    async def lying(
+        self, instance_id: str | None = None, /, *, after: tuple[str, str] = ("", ""), limit: int = PAGE
+    ) -> list[Lying]:
+        last = last_of(instance_id).encode()
+        place = (after[0].encode(), after[1].encode())
+        keys = {(key[0].encode(), key[1].encode()): mail for key, mail in self._begin().scan("inbox")}
+        chosen = sorted(key for key in keys if key > place and key[0] <= last)[:limit]
+        sizes = itertools.accumulate((len(keys[key].row.body) for key in chosen), initial=0)
+        wanted = [key for key, size in zip(chosen, sizes, strict=False) if size < MOST_BYTES]
+        return [Lying(key[0].decode(), keys[key].row) for key in wanted]
 
     async def tally(self, *, most: int, newest: int) -> Tally:
         return tally_rows([row for _, row in self._begin().scan("instances")], most, newest)

@@ -224,7 +224,7 @@ def test_what_came_to_fit_after_the_question_is_left_alone(
     answer = romancy("retry", "--status", "failed")
 
     assert questions == ["retry 1 instance?"]
-    assert (0, "p-asked  retry: done\n") == (answer.code, answer.out)
+    assert (0, "p-asked  retry: requested\n") == (answer.code, answer.out)
     assert "1 came to fit after the question and was left alone" in answer.err
     assert ["p-late"] == [one["instance_id"] for one in romancy("list", "--status", "failed", "--json").records]
 
@@ -252,6 +252,6 @@ def test_one_that_refuses_does_not_stop_the_others(url: str, romancy: Command) -
 
     answer = romancy("retry", "--status", "failed", "--yes")
 
-    assert (1, "f-2  retry: done\n") == (answer.code, answer.out)
+    assert (1, "f-2  retry: requested\n") == (answer.code, answer.out)
     assert "f-1: " in answer.err
     assert "1 of 2 could not be acted on" in answer.err
