@@ -4,6 +4,9 @@ A page has a question that returns the version of its content. Pages with the sa
 seconds. A slow question is asked more rarely, so that open pages take only a small part of the database's time. The
 stream of a page ends after half a minute, since servers wait for it when they stop; the browser opens the next one by
 itself and sends the version that it knows.
+
+A stream has a beat, so that a page knows within seconds when nothing comes any more. There is no beat while the
+database does not answer.
 """
 
 from __future__ import annotations
@@ -31,6 +34,9 @@ _log: Final = logging.getLogger("romancy.dashboard")
 _EVERY: Final = 3.0
 _SHARE: Final = 20.0
 """The pause before a question is repeated, as a multiple of the time that its answer took."""
+_BEAT: Final = 1.5
+_HANGS: Final = 10.0
+"""A look that takes longer counts as unanswered until it ends."""
 _LASTS: Final = 30.0
 _MOST: Final = 512
 
@@ -44,9 +50,12 @@ class _Topic:
         self.every = every
         self.version: str | None = None
         self.pages = 0
+        self.answered = True
+        """Whether the last look had an answer."""
         self.news = asyncio.Event()
 
     def tell(self, version: str) -> None:
+        self.answered = True
         if version != self.version:
             self.version = version
             self.news.set()
@@ -56,8 +65,11 @@ class _Topic:
 class Live:
     """The poller and the streams of open pages."""
 
-    def __init__(self, every: float = _EVERY) -> None:
+    def __init__(self, every: float = _EVERY, beat: float = _BEAT, hangs: float = _HANGS) -> None:
         self._every = every
+        self._beat = beat
+        self._hangs = hangs
+        self._looking_since: float | None = None
         self._topics: dict[str, _Topic] = {}
         self._poller: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
@@ -90,6 +102,7 @@ class Live:
             poller.cancel()
             await asyncio.gather(poller, return_exceptions=True)
         self._topics.clear()
+        self._looking_since = None
         self._over = asyncio.Event()
 
     async def _tell(self, key: str, question: Question, known: str | None, every: float = 0.0) -> AsyncGenerator[bytes]:
@@ -105,8 +118,16 @@ class Live:
                     else:
                         yield f"id: {version}\nevent: known\ndata:\n\n".encode()
                     known = version
-                if not await _either(topic.news, over, end - asyncio.get_running_loop().time()):
+                left = end - asyncio.get_running_loop().time()
+                if left <= 0:
                     return
+                if not await _either(topic.news, over, min(left, self._beat)) and self._answers(topic):
+                    yield b"event: beat\ndata:\n\n"
+
+    def _answers(self, topic: _Topic) -> bool:
+        """Whether the database answers, as far as the last looks tell."""
+        since = self._looking_since
+        return topic.answered and (since is None or asyncio.get_running_loop().time() - since < self._hangs)
 
     @contextmanager
     def _listening(self, key: str, question: Question, every: float) -> Generator[_Topic]:
@@ -132,11 +153,13 @@ class Live:
         while self._topics:
             self._stir.clear()
             for topic in [topic for topic in self._topics.values() if topic.due <= clock()]:
-                began = clock()
+                began = self._looking_since = clock()
                 try:
                     topic.tell(await topic.question())
                 except Exception:  # noqa: BLE001 - it is asked again
+                    topic.answered = False
                     _log.debug("a look for open pages failed", exc_info=True)
+                self._looking_since = None
                 topic.due = clock() + max(topic.every, (clock() - began) * _SHARE)
             if self._topics:
                 await _either(self._stir, self._over, min(topic.due for topic in self._topics.values()) - clock())

@@ -13,6 +13,7 @@ import pytest
 from romancy import Romancy, WorkflowContext, workflow
 from romancy.dashboard import asgi
 from romancy.dashboard._live import Live
+from romancy_conformance.behaviour.waiting import until
 from tests.dashboard.browsing import Browser
 from tests.http.client import Answer
 
@@ -133,6 +134,52 @@ async def test_a_question_that_fails_is_asked_again(app: Romancy) -> None:
     told = [await anext(stream), await anext(stream)]
 
     assert b"id: back" in told[1]
+    await stream.aclose()
+
+
+async def test_a_stream_has_a_beat_while_the_database_answers(app: Romancy) -> None:
+    live, away = Live(every=0.01, beat=0.02), False
+
+    async def question() -> str:
+        if away:
+            raise RuntimeError("away")
+        return "same"
+
+    stream = live._tell("key", question, None)
+    told = [await anext(stream) for _ in range(4)]
+    assert [b"event: beat\ndata:\n\n"] * 2 == told[2:]
+
+    away = True
+    await until(lambda: not live._topics["key"].answered)
+    silent = asyncio.ensure_future(anext(stream))
+    done, _ = await asyncio.wait([silent], timeout=0.2)
+    assert not done
+
+    away = False
+    assert b"event: beat\ndata:\n\n" == await silent
+    await stream.aclose()
+
+
+async def test_a_stream_has_no_beat_while_a_look_hangs(app: Romancy) -> None:
+    live, answer = Live(every=0.01, beat=0.01, hangs=0.05), asyncio.Event()
+
+    async def question() -> str:
+        await answer.wait()
+        return "same"
+
+    stream = live._tell("key", question, "same")
+    assert b"retry: 1000\n\n" == await anext(stream)
+    beats = 0
+    async for _ in stream:
+        beats += 1
+        if live._looking_since is not None and asyncio.get_running_loop().time() - live._looking_since > 0.04:
+            break
+    silent = asyncio.ensure_future(anext(stream))
+    done, _ = await asyncio.wait([silent], timeout=0.2)
+    assert not done, beats
+
+    answer.set()
+    assert b"event: beat\ndata:\n\n" == await silent
     await stream.aclose()
 
 

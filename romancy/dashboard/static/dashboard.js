@@ -22,14 +22,26 @@
   }
 
   // A part of a page with data-live is fetched again from data-part when its stream tells of a change.
-  const shown = document.getElementById("live");
-  const say = (live) => { if (shown) { shown.hidden = false; shown.textContent = live ? "live" : "not live"; shown.dataset.on = String(live); } };
+  const say = (live, since) => {
+    const shown = document.getElementById("live"); // a part that was fetched again has another one
+    if (!shown) return;
+    const text = live ? "live" : `nothing has come since ${new Date(since).toISOString().slice(11, 19)} UTC; trying again`;
+    shown.hidden = false;
+    shown.dataset.on = String(live);
+    if (shown.textContent !== text) shown.textContent = text;
+  };
+  // The server sends a beat every 1.5 s. Without one, the page says so and opens its stream again and again.
+  const PATIENCE = 4000;
+  const AGAIN = 2500;
 
   const follow = (id) => {
     let source = null;
     let known = null;
     let asked = false;
-    const part = () => document.getElementById(id);
+    let heard = Date.now();
+    let tried = 0;
+    const hear = () => { heard = Date.now(); say(true); };
+    const part = () => document.querySelector(`#${CSS.escape(id)}[data-live]`); // none once there is nothing to follow
     const fetch = () => {
       if (asked || !part()?.dataset.part) return;
       asked = true;
@@ -42,15 +54,27 @@
       const url = new URL(part().dataset.live, location.href);
       if (seen) url.searchParams.set("seen", seen);
       source = new EventSource(url);
-      source.addEventListener("open", () => say(true));
-      source.addEventListener("known", (event) => { known = event.lastEventId; });
-      source.addEventListener("changed", (event) => { known = event.lastEventId; fetch(); });
-      source.addEventListener("error", () => { if (source?.readyState === EventSource.CLOSED) { source = null; say(false); } });
+      tried = Date.now();
+      source.addEventListener("beat", hear);
+      source.addEventListener("known", (event) => { known = event.lastEventId; hear(); });
+      source.addEventListener("changed", (event) => { known = event.lastEventId; hear(); fetch(); });
+      source.addEventListener("error", () => { if (source?.readyState === EventSource.CLOSED) source = null; });
     };
     const close = () => { source?.close(); source = null; };
-    document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
+    const look = () => {
+      if (!part()) close();
+      if (document.hidden || !part()) return;
+      if (Date.now() - heard > PATIENCE) {
+        say(false, heard);
+        if (Date.now() - tried > AGAIN) close();
+      }
+      if (!source && Date.now() - tried > AGAIN) open();
+    };
+    const begin = () => { heard = Date.now(); tried = 0; open(); };
+    document.addEventListener("visibilitychange", () => (document.hidden ? close() : begin()));
     addEventListener("pagehide", close);
-    addEventListener("pageshow", open);
+    addEventListener("pageshow", begin);
+    setInterval(look, 500);
     open();
   };
 
