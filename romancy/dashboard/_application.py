@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, Router
 
+from romancy._path_ids import AnyTextRoute
 from romancy.dashboard._acting import act_page
 from romancy.dashboard._auth import OneTimeToken, admitted, check_hook, local
 from romancy.dashboard._guard import HEADERS, check_host, check_origin, csrf_of, read_form
@@ -173,7 +174,7 @@ class Dashboard:
 
     def _page(self, path: str, endpoint: Callable[[Request, Reader], Awaitable[Response]]) -> Route:
         """A route that only reads."""
-        return Route(path, self._answering(endpoint), methods=["GET"])
+        return AnyTextRoute(path, self._answering(endpoint), methods=["GET"])
 
     def _act(self, path: str, endpoint: Callable[[Request, Reader], Awaitable[Response]]) -> Route:
         """A route that asks for a confirmation (GET) and acts (POST). With `read_only` there are no such routes."""
@@ -183,7 +184,7 @@ class Dashboard:
                 raise forbidden("This dashboard is read-only.")
             return await endpoint(request, reader)
 
-        return Route(path, self._answering(unless_read_only), methods=["GET", "POST"])
+        return AnyTextRoute(path, self._answering(unless_read_only), methods=["GET", "POST"])
 
     def _answering(
         self, endpoint: Callable[[Request, Reader], Awaitable[Response]]

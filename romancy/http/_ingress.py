@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.routing import Route, Router
 
 from romancy._headers import bringing, trace_of
+from romancy._path_ids import AnyTextRoute
 from romancy.app import Romancy
 from romancy.errors import RegistrationError, UsageError
 from romancy.event import EventType
@@ -144,7 +145,7 @@ class Ingress:
             except Exception as error:  # noqa: BLE001 - each becomes an answer
                 return answer_of(self._accepting.fault(error))
 
-        return Route(path, answering, methods=[method])
+        return AnyTextRoute(path, answering, methods=[method])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":

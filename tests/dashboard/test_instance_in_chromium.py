@@ -165,3 +165,19 @@ async def test_what_a_reader_has_opened_stays_open(tmp_path: Path, browser: Brow
             assert 30 == await page.evaluate("document.querySelector('.given').scrollTop")
             assert await page.evaluate("document.activeElement === document.querySelectorAll('details.j > summary')[7]")
             await app.cancel("open")
+
+
+async def test_no_label_of_the_picture_is_cut(site: str, browser: Browser) -> None:
+    page = await browser.new_page(viewport={"width": 1280, "height": 900})
+    await page.goto(f"{site}/instances/lamp")
+    outside = await page.evaluate(
+        """() => {
+          const plot = document.querySelector(".tl-plot").getBoundingClientRect();
+          return [...document.querySelectorAll(".tl-took")]
+            .map((text) => [text.textContent, text.getBoundingClientRect()])
+            .filter(([, box]) => box.left < plot.left || box.right > plot.right)
+            .map(([text]) => text);
+        }"""
+    )
+    assert [] == outside
+    await page.close()

@@ -356,3 +356,22 @@ async def test_an_open_page_hears_of_changes_and_fetches_its_part(app: Romancy, 
     answer = await browser.get("/instance?id=o%206", hx_request="true")
     assert b"<html" not in answer.body
     assert b'id="instance"' in answer.body
+
+
+LINES = ("order\n42", "\n", "order\n", "\r\n\x85\u2028", "a/b\nc")
+
+
+@pytest.mark.parametrize("instance_id", LINES)
+async def test_an_id_with_line_breaks_has_pages_of_its_own(app: Romancy, browser: Browser, instance_id: str) -> None:
+    for one in dict.fromkeys((instance_id, instance_id.rstrip("\n") or "x")):
+        await (await app.start(bill.options(instance_id=one), f"lamp of {one!r}")).result(timeout=60)
+    link = f"/instances/{quote(instance_id, safe='')}"
+    assert f'href="{link}"' in (await browser.get("/instances")).body.decode()
+
+    shown = await browser.get(link)
+    purging = await browser.get(f"/act/purge/{quote(instance_id, safe='')}")
+    purged = await browser.submit(f"/act/purge/{quote(instance_id, safe='')}", {})
+
+    assert (200, 200, 303) == (shown.status, purging.status, purged.status)
+    assert json.dumps(f"bill of lamp of {instance_id!r}")[1:-1] in browser.text(shown)
+    assert await app.get_instance(instance_id) is None

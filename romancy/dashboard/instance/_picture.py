@@ -6,7 +6,7 @@ Places are in percent of the width, so that it fits every screen without a scrip
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from romancy.dashboard.instance._axis import Axis, Break, Tick
 from romancy.dashboard.instance._rows import Row, lasted, offset
@@ -58,8 +58,8 @@ class Lane:
     text: str
     """How long it took, beside the bars."""
     text_x: float
-    text_left: bool
-    """Whether the text stands to the left of its place."""
+    text_at: Literal["right", "left", "inside"]
+    """Where the text stands: behind the bars, before them, or on them if they leave no room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +122,10 @@ def _lane(row: Row, y: int, axis: Axis) -> Lane:
     mark = None if row.bars or not axis.begins <= row.begins <= axis.ends else axis.x(row.begins)
     left = min((shape.x for shape in shapes), default=mark or 0.0)
     right = max((shape.x + shape.width for shape in shapes), default=mark or 0.0)
-    text_left = right > _ROOM
-    return Lane(row, y, shapes, mark, _beside(row), round(left if text_left else right, 3), text_left)
+    text_at: Literal["right", "left", "inside"] = "right"
+    if right > _ROOM:
+        text_at = "left" if left > 100 - _ROOM else "inside"
+    return Lane(row, y, shapes, mark, _beside(row), round(left if text_at == "left" else right, 3), text_at)
 
 
 def _beside(row: Row) -> str:
