@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -40,6 +41,7 @@ _CODES: Final[tuple[tuple[type[Exception], int], ...]] = (
     (WorkflowCancelledError, FAILED),
 )
 
+_PASSWORD: Final = re.compile(r"(?<=[^\s:/@]):(?!//)[^\s]*@")
 _ADVICE: Final[dict[type[Exception], str]] = {
     CodecError: "; give --app MODULE:APP with an app that has the codec",
     InstanceNotFoundError: "; `romancy list` shows those that are in this database",
@@ -57,6 +59,7 @@ def ended(command: Callable[[], object]) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
+        error.message = without_passwords(error.message)
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
@@ -70,8 +73,14 @@ def ended(command: Callable[[], object]) -> int:
         return _unread(stdout)  # click puts another stream there, and ends the process with 1
     except (RomancyError, TimeoutError) as error:
         advice = _ADVICE.get(type(error), "")
-        click.echo(f"romancy: {str(error) or type(error).__name__}{advice}", err=True)
+        told = without_passwords(str(error) or type(error).__name__)
+        click.echo(f"romancy: {told}{advice}", err=True)
         return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
+
+
+def without_passwords(text: str) -> str:
+    """The text, with what may be the password of a URL that was given in the wrong place left out."""
+    return _PASSWORD.sub(":***@", text)
 
 
 def _unread(stdout: TextIO) -> int:

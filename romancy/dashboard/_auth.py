@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 
-from romancy._loopback import is_loopback
+from romancy._loopback import stranger
 from romancy.dashboard._refused import InsteadError, RefusedError, forbidden
 from romancy.errors import UsageError
 
@@ -30,7 +30,6 @@ Auth: TypeAlias = "Callable[[Request], Any]"
 It may be `async`.
 """
 
-_FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 _LASTS: Final = 12 * 3600
 _ENTER: Final = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Romancy</title>
 <meta http-equiv="refresh" content="0;url=./"></head><body><p><a href="./">Open the dashboard</a></p></body></html>"""
@@ -80,10 +79,15 @@ def local(request: Request) -> None:
 
     This is the hook of a dashboard without `auth=`. The Host is checked to be loopback before any hook.
     """
-    if request.client is not None and not is_loopback(request.client.host):
-        raise forbidden("Without auth= this dashboard answers to loopback addresses alone.")
-    if any(name in request.headers for name in _FORWARDED):
-        raise forbidden("Without auth= this dashboard answers to no proxy: it cannot know who asks.")
+    match stranger(None if request.client is None else request.client.host, request.headers.items()):
+        case "peer":
+            raise forbidden("Without auth= this dashboard answers to loopback addresses alone.")
+        case "proxy":
+            raise forbidden("Without auth= this dashboard answers to no proxy: it cannot know who asks.")
+        case "host":
+            raise forbidden("Without auth= this dashboard answers under loopback names alone.")
+        case _:
+            """A page of another site may lead here. It can neither read the answer nor send a form."""
 
 
 class OneTimeToken:

@@ -7,14 +7,15 @@ past the escaping cannot run.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
-import re
 import secrets
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
-from romancy._loopback import host_of, is_loopback
+from romancy._answer_headers import INERT
+from romancy._loopback import host_of, is_loopback, is_of_another_page, only_host
 from romancy.dashboard._refused import RefusedError, bad_request, forbidden
 
 if TYPE_CHECKING:
@@ -27,18 +28,19 @@ HEADERS: Final = {
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
         "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
     ),
-    "x-content-type-options": "nosniff",
+    **INERT,
     "x-frame-options": "DENY",
     "referrer-policy": "same-origin",  # without a referrer at all, browsers hide the origin of forms too
     "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
     "cache-control": "no-store",
 }
 """Headers of every answer; an answer that sets one of them itself keeps it."""
 
 COOKIE: Final = "romancy-dashboard"
-_HOST: Final = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
+_SECONDS: Final = 30.0
+_CLOSE: Final = {"connection": "close"}
+"""Closes the connection, so that the server does not wait for the rest of the form."""
 _MOST_BYTES: Final = 1024 * 1024
 _MOST_FIELDS: Final = 200
 _TOKEN: Final = "csrf"  # noqa: S105 - the name of a field
@@ -48,24 +50,19 @@ Form = dict[str, list[str]]
 
 def check_host(request: Request, hosts: frozenset[str] | None) -> None:
     """Refuse a Host that is not loopback or among `hosts`. None: any one that is well-formed."""
-    given = request.headers.getlist("host")
-    if len(given) != 1 or not _HOST.fullmatch(given[0]):
+    given = only_host(request.headers.getlist("host"))
+    if given is None:
         raise bad_request("A request names one host.")
-    host = host_of(f"//{given[0]}")
+    host = host_of(f"//{given}")
     if hosts is not None and not is_loopback(host) and host not in hosts:
         raise forbidden("This dashboard does not answer under this name; asgi(…, hosts=[…]) allows others.")
 
 
 def check_origin(request: Request) -> None:
     """Refuse a request that another site's page has made. Browsers send the origin of a form."""
-    origins = request.headers.getlist("origin")
-    try:
-        place = urlsplit(origins[0]).netloc if len(origins) == 1 else ""
-    except ValueError:
-        place = ""
-    if not place or place.lower() != request.headers["host"].lower():
-        raise forbidden("This form was not sent by a page of this dashboard.")
-    if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+    site = request.headers.get("sec-fetch-site", "same-origin")
+    known = "origin" in request.headers and site == "same-origin"
+    if not known or is_of_another_page(request.headers["host"], request.headers.items()):
         raise forbidden("This form was not sent by a page of this dashboard.")
 
 
@@ -76,21 +73,29 @@ def csrf_of(request: Request) -> tuple[str, str | None]:
     return _form_token(new or cookie), new
 
 
-async def read_form(request: Request) -> Form:
-    """The fields of a form that this dashboard has made for this browser."""
+async def read_form(request: Request, seconds: float = _SECONDS) -> Form:
+    """The fields of a form that this dashboard has made for this browser. It has to be complete within some seconds."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
-        raise RefusedError(415, "Send a form.")
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MOST_BYTES:
-            raise RefusedError(413, f"A form may have {_MOST_BYTES} bytes.")
-    form = _fields(bytes(body))
+        raise RefusedError(415, "Send a form.", _CLOSE)
+    form = _fields(await _body(request, seconds))
     expected = _form_token(request.cookies.get(COOKIE, ""))
     given = form.pop(_TOKEN, [])
     if len(given) != 1 or COOKIE not in request.cookies or not _same(given[0], expected):
         raise forbidden("This form is not of this browser, or too old: open its page again.")
     return form
+
+
+async def _body(request: Request, seconds: float) -> bytes:
+    body = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > _MOST_BYTES:
+                    raise RefusedError(413, f"A form may have {_MOST_BYTES} bytes.", _CLOSE)
+    except TimeoutError:
+        raise RefusedError(408, f"The form was not complete after {seconds:g} s.", _CLOSE) from None
+    return bytes(body)
 
 
 def _fields(body: bytes) -> Form:

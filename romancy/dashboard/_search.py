@@ -32,6 +32,7 @@ WITHIN: Final = {
 """Ranges of time that end now, by their names in the URL, in seconds."""
 _SINGLE: Final = ("id", "workflow", "within", "since", "until", "page")
 _MOST_CONDITIONS: Final = 20
+_COMPARED: Final = re.compile(r"[^=!<>^*]+[=!<>^*]+")
 _EQUALS: Final = re.compile(r"[^=!<>^*]+=[^=]")
 
 
@@ -69,6 +70,10 @@ class Search(NamedTuple):
         """The query of a URL that asks for the same, with these changes."""
         wanted = self._replace(**changes)._asdict()
         return urlencode({name: value for name, value in wanted.items() if value}, doseq=True)
+
+    def without_values(self) -> str:
+        """The same for a log: the values of conditions on inputs are left out."""
+        return self.encoded(where=tuple(_without_value(one) for one in self.where))
 
     def as_of(self, now: int) -> Search:
         """The same search at that time, in microseconds: a range that ends now no longer moves."""
@@ -110,6 +115,11 @@ class Search(NamedTuple):
         if self.within not in WITHIN:
             raise QueryError(f"within: one of {', '.join(WITHIN)}")
         return now - WITHIN[self.within][1] * _SECOND
+
+
+def _without_value(condition: str) -> str:
+    form = _COMPARED.match(condition)
+    return "…" if form is None else f"{form[0].strip()}…"
 
 
 def _moment(text: str, what: str) -> int | None:

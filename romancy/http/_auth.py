@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from starlette.exceptions import HTTPException
 
-from romancy._loopback import host_of, is_loopback
+from romancy._loopback import stranger
 from romancy.errors import UsageError
 from romancy.http._given import check_texts, kind_of
 from romancy.http._refusal import Refused, refusal_of_status
@@ -25,6 +25,12 @@ Auth: TypeAlias = "Callable[[Request], Any]"
 """Gets the request before its body is read. It returns, or raises; it may be an `async def`."""
 
 _SHORTEST: Final = 16
+_ALONE: Final = {
+    "peer": "to loopback addresses alone",
+    "proxy": "to no proxy: it cannot know who asks",
+    "host": "as localhost alone",
+    "page": "to no web page of another origin",
+}
 
 
 async def admit(auth: Auth, request: Request) -> None:
@@ -76,18 +82,11 @@ def bearer(*tokens: str) -> Auth:
 
 
 def local(request: Request) -> None:
-    """Admit only programs on this machine: peer and Host are loopback, and no foreign web page sends the request.
+    """Admit only programs on this machine: peer and Host are loopback, no proxy and no web page of another origin asks.
 
     This is the hook of an app without `auth=`.
     """
-    client, origin = request.client, request.headers.get("origin")
-    if client is not None and not is_loopback(client.host):
-        raise _forbidden("without auth= this app answers to loopback addresses alone")
-    if not is_loopback(host_of(f"//{request.headers.get('host', '')}")):
-        raise _forbidden("without auth= this app answers as localhost alone")
-    if origin is not None and not is_loopback(host_of(origin)):
-        raise _forbidden("without auth= this app answers to no foreign web page")
-
-
-def _forbidden(error: str) -> Refused:
-    return Refused(HTTPStatus.FORBIDDEN, error, "Forbidden")
+    client = request.client
+    found = stranger(None if client is None else client.host, request.headers.items())
+    if found is not None:
+        raise Refused(HTTPStatus.FORBIDDEN, f"without auth= this app answers {_ALONE[found]}", "Forbidden")

@@ -7,10 +7,12 @@ from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.routing import Route, Router
 
+from romancy._answer_headers import INERT
 from romancy._headers import bringing, trace_of
 from romancy._path_ids import AnyTextRoute
 from romancy.app import Romancy
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 
     from starlette.responses import Response
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Message, Receive, Scope, Send
 
     from romancy.http._auth import Auth
     from romancy.http._decisions import Handler
@@ -151,14 +153,24 @@ class Ingress:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1000})
             return
-        if scope["type"] == "http":
-            scope = {**scope, "app": self}  # so that the router raises where it has no route
-        try:
+        if scope["type"] != "http":
             await self._router(scope, receive, send)
+            return
+        scope = {**scope, "app": self}  # so that the router raises where it has no route
+
+        async def inert(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in INERT.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            await self._router(scope, receive, inert)
         except HTTPException as error:
             refused = refusal_of_status(error.status_code)
             refused.headers = dict(error.headers or {})
-            await answer_of(refused)(scope, receive, send)
+            await answer_of(refused)(scope, receive, inert)
 
     # ── what the user declares ──────────────────────────────────────────────────────────────────────────────────
 

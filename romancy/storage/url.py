@@ -18,6 +18,7 @@ _SAME_FILE: Final = frozenset({"aiosqlite", "pysqlite"})
 """Drivers of SQLite that write a plain file. Others do not: a file made by `pysqlcipher` is encrypted."""
 _FILE: Final = re.compile(r"(?:[a-z]:[\\/])?[^:@]+\.(?:db|sqlite|sqlite3)", re.IGNORECASE | re.DOTALL)
 """A path of a file that stands for a URL. What could hold a password is none."""
+_WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,40}")
 _NAMEABLE: Final = re.compile(r"[\w+.-]{1,40}")
 
 
@@ -68,8 +69,18 @@ class StorageURL(Struct, frozen=True, kw_only=True):
 
 
 def is_url(text: str) -> bool:
-    """Whether a text is meant to be a URL, or the path of a file that stands for one."""
-    return "://" in text or _FILE.fullmatch(text) is not None
+    """Whether a text is meant to be a URL, well-formed or not, or the path of a file that stands for one."""
+    scheme = _scheme_of(text)
+    slashes = scheme is not None and text[len(scheme) :].startswith((":/", "//"))  # `memory:app` may be a module's
+    return "://" in text or slashes or _FILE.fullmatch(text) is not None
+
+
+def _scheme_of(text: str) -> str | None:
+    """The known scheme that a text begins with, also if it is no URL otherwise: `sqlite:/x.db`, `postgres//host/x`."""
+    word = _WORD.match(text)
+    scheme = "" if word is None else word[0].lower()
+    known = scheme.partition("+")[0] in {*_SERVERS, "sqlite", "memory"}
+    return scheme if known and text[len(scheme) :].startswith((":", "/")) else None
 
 
 def parse_url(url: str) -> StorageURL:
@@ -82,8 +93,10 @@ def parse_url(url: str) -> StorageURL:
     if "://" not in url:
         if _FILE.fullmatch(url):
             return StorageURL(scheme="sqlite", path=f"/{url}", original=f"sqlite:///{quote(url)}")
+        scheme = _scheme_of(url)
+        problem = "no scheme" if scheme is None else f"{scheme} needs :// behind it"
         raise StorageConfigurationError(
-            "storage URL: no scheme; write e.g. sqlite:///orders.db or postgresql://user@host/database"
+            f"storage URL: {problem}; write e.g. sqlite:///orders.db or postgresql://user@host/database"
         )
     try:
         parts = urlsplit(url)

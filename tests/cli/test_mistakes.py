@@ -44,7 +44,11 @@ def romancy(
         ("list", 2, "Give --url URL, set ROMANCY_URL, or give --app MODULE:APP"),
         ("migrate", 2, "ROMANCY_URL"),
         ("show --url sqlite:///made.db", 2, "Missing argument 'ID'"),
-        ("list --url made.db", 5, "write e.g. sqlite:///orders.db"),
+        ("list --url made", 5, "write e.g. sqlite:///orders.db"),
+        ("list --url sqlite:/made.db", 5, "sqlite needs :// behind it"),
+        ("list --url sqlite:made.db", 5, "sqlite needs :// behind it"),
+        ("ui sqlite:/made.db", 5, "sqlite needs :// behind it"),
+        ("ui postgres//bob:hunter2@h/d", 5, "postgres needs :// behind it"),
         ("list --url sqllite:///made.db", 5, "did you mean sqlite?"),
         ("list --url sqlite:///missing.db", 5, "`romancy migrate`"),
         ("migrate --url sqlite:////no/such/folder/x.db", 5, "create it, or correct the storage URL"),
@@ -94,3 +98,28 @@ def test_every_command_has_help_that_fits_and_is_listed(romancy: Callable[..., A
     assert set(COMMANDS) - {"find"} <= {line.split()[0] for line in listed.out.splitlines() if line.strip()}
     assert all(len(line) <= 80 for line in listed.out.splitlines())
     assert "..." not in listed.out.partition("Commands:")[2]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres//bob:hunter2@h/d", "postgres:/bob:hunter2@h/d", "bob:hunter2@h/d", "postgresql://bob:hunter2@h/d",
+        "bob:hun/ter:hunter2@h", "mysql:bob:hunter2@h",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "command",
+    [
+        "ui {}", "run {}", "list {}", "list --app {}", "migrate {}", "migrate --url {}", "start {} w", "check {} x",
+        "show {} --url sqlite:///made.db", "outbox {}", "serve {}", "cancel {} --url sqlite:///made.db",
+    ],
+)  # fmt: skip
+def test_no_command_prints_the_password_of_a_misplaced_url(
+    romancy: Callable[..., Answer], command: str, url: str
+) -> None:
+    if "://" in url and command in {"ui {}", "migrate --url {}"}:
+        url = "postgresql://bob:hunter2@localhost:1/d?colour=red"
+    answer = romancy(*command.format(url).split())
+
+    assert answer.code
+    assert "hunter2" not in answer.out + answer.err

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 import pytest
 
 from romancy import Romancy, TerminalError, WorkflowContext, activity, workflow
 from romancy.dashboard import asgi
+from romancy.dashboard._search import Search
 from romancy.dashboard.bulk._job import CONFIRMED
 from romancy.errors import WorkflowCancelledError, WorkflowFailedError
 from romancy.status import Status
@@ -250,11 +252,25 @@ async def test_each_instance_has_a_line_in_the_log(
     browser = Browser(dashboard)
     await waiting(app, "w-1")
 
-    job = await begun(browser, "/bulk/signal?workflow=wait", {"event": "paid", "data": '"secret"'})
+    job = await begun(browser, "/bulk/signal?workflow=wait&where=city%3DParis", {"event": "paid", "data": '"secret"'})
     await app.handle(job).result()
 
     lines = [record.getMessage() for record in caplog.records if record.name == LOG]
-    assert [f"'ann': signal in bulk 'workflow=wait': begun as {job}", f"'ann': signal 'w-1' by {job}: done"] == lines
+    searched = "workflow=wait&where=city%3D%E2%80%A6"  # the path, without the value of the input
+    assert [f"'ann': signal in bulk '{searched}': begun as {job}", f"'ann': signal 'w-1' by {job}: done"] == lines
+
+
+@pytest.mark.parametrize(
+    ("condition", "logged"),
+    [
+        ("card=4111", "card=…"), ("card>=4111", "card>=…"), ("note*=4111", "note*=…"), ("4111", "…"),
+        ("a=4111=b", "a=…"), ("=4111", "…"), ("a.b = 4111", "a.b =…"), ("a==4111", "a==…"), ("card 4111 ", "…"),
+    ],
+)  # fmt: skip
+def test_no_value_of_an_input_is_logged(condition: str, logged: str) -> None:
+    search = Search.of([("where", condition), ("workflow", "wait")])
+
+    assert {"workflow": ["wait"], "where": [logged]} == parse_qs(search.without_values())
 
 
 @pytest.mark.dealt("sqlite")

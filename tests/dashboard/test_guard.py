@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +14,7 @@ from starlette.routing import Mount
 from romancy import Romancy, WorkflowContext, workflow
 from romancy.dashboard import anyone, asgi
 from romancy.dashboard._auth import OneTimeToken
+from romancy.dashboard._guard import read_form
 from romancy.errors import UsageError
 from tests.dashboard.browsing import Browser
 
@@ -129,15 +132,40 @@ async def test_hosts_are_allowed_by_name(app: Romancy) -> None:
     assert 403 == (await browser.get("/")).status
 
 
-@pytest.mark.parametrize("name", ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip"])
+@pytest.mark.parametrize(
+    "name", ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"]
+)
 async def test_without_a_hook_no_proxy_is_answered(app: Romancy, name: str) -> None:
     assert 403 == (await Browser(asgi(app)).get("/", **{name: "127.0.0.1"})).status
     assert 200 == (await Browser(asgi(app, auth=anyone)).get("/", **{name: "127.0.0.1"})).status
 
 
+async def test_a_form_has_a_time_limit(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An admitted visitor sends the beginning of a form, and nothing more."""
+    monkeypatch.setattr("romancy.dashboard._application.read_form", partial(read_form, seconds=0.05))
+    dashboard, sent = asgi(app), list[Any]()
+    pieces = iter([{"type": "http.request", "body": b"a=", "more_body": True}])
+    headers = {"host": "localhost", "origin": "http://localhost", "content-type": "application/x-www-form-urlencoded"}
+    scope = {
+        "type": "http", "method": "POST", "path": "/act/cancel/x", "root_path": "", "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()], "client": ("127.0.0.1", 5),
+    }  # fmt: skip
+
+    async def receive() -> Any:
+        return next(pieces, None) or await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await dashboard(scope, receive, send)
+
+    assert 408 == sent[0]["status"]
+    assert (b"connection", b"close") in sent[0]["headers"]
+
+
 @pytest.mark.parametrize("name", ["x-original-url", "x-rewrite-url", "x-http-method-override", "x-forwarded-prefix"])
 async def test_headers_that_would_lead_elsewhere_do_nothing(app: Romancy, name: str) -> None:
-    page = await Browser(asgi(app)).get("/instances", **{name: "/static/dashboard.css"})
+    page = await Browser(asgi(app, auth=anyone)).get("/instances", **{name: "/static/dashboard.css"})
 
     assert 200 == page.status
     assert page.body.decode().count("<h1") == 1

@@ -144,7 +144,8 @@ async def test_an_auth_hook_decides_who_is_admitted(app: Romancy) -> None:
     [
         ("127.0.0.1", "localhost:8000", None, 200), ("::1", "[::1]:8000", None, 200),
         ("127.0.0.9", "127.0.0.1", None, 200),
-        ("127.0.0.1", "shop.localhost", "http://localhost:3000", 200), (None, "localhost", None, 200),
+        ("127.0.0.1", "shop.localhost:80", "http://shop.localhost:80", 200), (None, "localhost", None, 200),
+        ("127.0.0.1", "localhost:8000", "http://localhost:3000", 403), ("127.0.0.1", "localhost", "http://[::1", 403),
         ("192.0.2.1", "localhost", None, 403), ("0.0.0.0", "localhost", None, 403), ("x", "localhost", None, 403),  # noqa: S104
         ("127.0.0.1", "evil.example", None, 403), ("127.0.0.1", "", None, 403), ("127.0.0.1", "[::1", None, 403),
         ("127.0.0.1", "localhost.evil.example", None, 403), ("127.0.0.1", "0.0.0.0", None, 403),  # noqa: S104
@@ -158,6 +159,47 @@ async def test_without_a_hook_only_this_machine_is_answered(
     client.host = host.encode()
 
     assert status == (await client.get("/health/ready", **({"origin": origin} if origin else {}))).status
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "forwarded",
+        "via",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-real-ip",
+        "X-Real-IP",
+        "x-client-ip",
+    ],
+)
+async def test_without_a_hook_no_proxy_is_answered(app: Romancy, name: str) -> None:
+    passed = [(name.encode(), b"127.0.0.1")]
+
+    assert 403 == (await Client(asgi(app)).ask("GET", "/health/ready", b"", passed)).status
+    assert 200 == (await Client(asgi(app, auth=anyone)).ask("GET", "/health/ready", b"", passed)).status
+
+
+@pytest.mark.parametrize(
+    ("site", "status"), [("same-origin", 202), ("none", 202), ("same-site", 403), ("cross-site", 403)]
+)
+async def test_without_a_hook_no_page_of_another_port_is_answered(app: Romancy, site: str, status: int) -> None:
+    client = Client(asgi(app))
+
+    assert status == (await client.post("/workflows/tick", sec_fetch_site=site)).status
+    ready = await client.get("/health/ready", sec_fetch_site=site)
+    assert (200 if status == 202 else 403) == ready.status
+    assert 403 == (await client.post("/workflows/tick", b"{}", origin="http://localhost:3000")).status
+    two = [(b"host", b"localhost:8000"), (b"host", b"localhost:8000")]
+    assert 403 == (await client.ask("GET", "/health/ready", b"", two)).status
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/instances/x", "/nowhere", "/workflows/tick"])
+async def test_every_answer_is_inert_in_a_browser(app: Romancy, path: str) -> None:
+    headers = (await Client(asgi(app)).get(path)).headers
+
+    assert ("nosniff", "same-origin") == (headers["x-content-type-options"], headers["cross-origin-resource-policy"])
 
 
 async def test_a_webhook_is_admitted_by_its_verifier_alone(app: Romancy) -> None:

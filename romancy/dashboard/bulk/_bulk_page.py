@@ -59,15 +59,15 @@ async def bulk_page(request: Request, reader: Reader, jobs: Jobs, verb: str) -> 
     try:
         job_id = await _begin(request, reader, jobs, action, search, form)
     except StorageError:
-        audit(request, f"{verb} in bulk", search.encoded(), "failed: the database did not answer")
+        audit(request, f"{verb} in bulk", search.without_values(), "failed: the database did not answer")
         raise
     except InstanceConflictError:
-        audit(request, f"{verb} in bulk", search.encoded(), "refused (a form that was sent before)")
+        audit(request, f"{verb} in bulk", search.without_values(), "refused (a form that was sent before)")
         return await _ask(request, reader, action, search, form, "This form has begun another job already.")
     except (RefusedError, RomancyError) as error:
-        audit(request, f"{verb} in bulk", search.encoded(), f"refused ({type(error).__name__})")
+        audit(request, f"{verb} in bulk", search.without_values(), f"refused ({type(error).__name__})")
         return await _ask(request, reader, action, search, form, str(error))
-    audit(request, f"{verb} in bulk", search.encoded(), f"begun as {job_id}")
+    audit(request, f"{verb} in bulk", search.without_values(), f"begun as {job_id}")
     return RedirectResponse(visit_of(request).job_url(job_id), HTTPStatus.SEE_OTHER)
 
 
