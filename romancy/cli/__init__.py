@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from romancy import _ctrl_c
 from romancy._floors import refusal
 from romancy.cli._acting import ACTING
 from romancy.cli._conforming import conformance
@@ -22,6 +23,7 @@ from romancy.cli._looking import LOOKING
 from romancy.cli._relaying import RELAYING
 from romancy.cli._serving import serve
 from romancy.cli._showing import show
+from romancy.cli._stdout import check_stdout
 from romancy.cli._tending import TENDING
 from romancy.cli._undelivered import undelivered
 from romancy.cli._workers import workers
@@ -35,7 +37,8 @@ __all__ = ["cli", "main"]
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
 @click.version_option(package_name="romancy", message="romancy %(version)s")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Durable workflows in your database.
 
     The database is given by --url or ROMANCY_URL, as in sqlite:///app.db or postgresql://localhost/shop.
@@ -43,6 +46,12 @@ def cli() -> None:
     Exit codes: 0 done, 1 failed (also the awaited workflow), 2 wrong usage, 3 not found, 4 conflict, 5 database, 6 code
     and history disagree, 130 interrupted.
     """
+    if context.invoked_subcommand not in _WITHOUT_DATA:
+        check_stdout()
+
+
+_WITHOUT_DATA = frozenset({"dev", "relay", "run", "serve"})
+"""Commands that run until they are stopped, and write nothing to stdout that anything depends on."""
 
 
 _ALL = (
@@ -61,10 +70,12 @@ def main(arguments: Sequence[str] | None = None, *, name: str = "romancy", app: 
     if refused is not None:
         raise SystemExit(refused)
     defaults = {one.name: {"app": app} for one in _ALL if any(option.name == "app" for option in one.params)}
-    raise SystemExit(
-        ended(
-            lambda: cli.main(
-                arguments, prog_name=name, standalone_mode=False, default_map=defaults if app is not None else None
-            )
-        )
-    )
+
+    def run() -> object:
+        _ctrl_c.is_answered()
+        chosen = defaults if app is not None else None
+        return cli.main(arguments, prog_name=name, standalone_mode=False, default_map=chosen)
+
+    code = ended(run)
+    _ctrl_c.is_not_answered()
+    raise SystemExit(code)

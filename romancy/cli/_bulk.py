@@ -21,7 +21,14 @@ from romancy.cli._asking import confirm
 from romancy.cli._database import Desk, database, desk
 from romancy.cli._printing import as_json, json_option, line, say
 from romancy.cli._where import Chosen, filters
-from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError, InstanceNotFoundError, UsageError
+from romancy.errors import (
+    CodecError,
+    HistoryCorruptError,
+    HistoryVersionError,
+    InstanceConflictError,
+    InstanceNotFoundError,
+    UsageError,
+)
 from romancy.insight import alive, many
 from romancy.instance import Instance, changed_at
 from romancy.status import Status
@@ -141,11 +148,22 @@ def _is_in(keys: array[int], one: Instance) -> bool:
 
 async def _one(open_desk: Desk, action: Action, instance_id: str, *, dry_run: bool, json_lines: bool) -> None:
     if not dry_run:
-        _said(instance_id, action.verb, await action.act(open_desk, instance_id, None), json_lines=json_lines)
+        _said(instance_id, action.verb, await _acted(open_desk, action, instance_id), json_lines=json_lines)
         return
     if await open_desk.get_instance(instance_id) is None:
         raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
     _print(instance_id, f"would {action.verb}", json_lines=json_lines)
+
+
+async def _acted(open_desk: Desk, action: Action, instance_id: str) -> object:
+    """Act on the instance. Raises InstanceConflictError if the action is not for its present status."""
+    try:
+        return await action.act(open_desk, instance_id, None)
+    except UsageError as error:
+        found = await open_desk.get_instance(instance_id)
+        if found is None or found.status in action.statuses:
+            raise
+        raise InstanceConflictError(str(error), conflicts=[instance_id]) from None
 
 
 async def _warn(open_desk: Desk, action: Action, *, dry_run: bool) -> None:

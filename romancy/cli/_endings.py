@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 import sys
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from romancy.cli._stdout import LOST, lost
 from romancy.errors import (
     CodecError,
     InstanceConflictError,
@@ -53,14 +56,13 @@ def ended(command: Callable[[], object]) -> int:
     """Run a command and return its exit code. Errors are printed on stderr, internal ones with a traceback."""
     stdout = sys.stdout
     try:
-        code = command()
-        sys.stdout.flush()
-        return code if isinstance(code, int) else 0
+        return _flushed(command())
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
-        error.message = without_passwords(error.message)
-        error.show()
+        told = io.StringIO()
+        error.show(told)
+        click.echo(without_passwords(told.getvalue()), err=True, nl=False)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
@@ -71,11 +73,30 @@ def ended(command: Callable[[], object]) -> int:
         if sys.stdout is stdout:
             raise
         return _unread(stdout)  # click puts another stream there, and ends the process with 1
-    except (RomancyError, TimeoutError) as error:
-        advice = _ADVICE.get(type(error), "")
-        told = without_passwords(str(error) or type(error).__name__)
-        click.echo(f"romancy: {told}{advice}", err=True)
-        return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
+    except (RomancyError, OSError) as error:
+        return _failed(error, stdout)
+
+
+def _flushed(code: object) -> int:
+    if sys.stdout is not None:  # pyright: ignore[reportUnnecessaryComparison] - Python sets it so
+        sys.stdout.flush()
+    return code if isinstance(code, int) else 0
+
+
+def _failed(error: RomancyError | OSError, stdout: TextIO) -> int:
+    """Print the error, and return its exit code. Raises an OSError that no user can have caused."""
+    if isinstance(error, OSError) and not isinstance(error, RomancyError | TimeoutError):
+        if error.errno not in LOST:
+            raise error
+        click.echo(f"romancy: {lost(error)}", err=True)
+        _unread(stdout)
+        return FAILED
+    advice = _ADVICE.get(type(error), "")
+    told = str(error) or type(error).__name__
+    if isinstance(error, InstanceNotFoundError):
+        told = without_passwords(told)  # it repeats what was typed as an id
+    click.echo(f"romancy: {told}{advice}", err=True)
+    return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
 
 
 def without_passwords(text: str) -> str:
@@ -86,5 +107,6 @@ def without_passwords(text: str) -> str:
 def _unread(stdout: TextIO) -> int:
     """The exit code if the reader has gone, as `head` does. Buffered output must not raise once more at exit."""
     sys.stdout = stdout
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
+    with contextlib.suppress(OSError, ValueError):  # it may have no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
     return 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -34,6 +36,7 @@ __all__ = [
 _GAP: Final = 2
 _LEAST: Final = 8
 _MUCH: Final = 10_000
+_ENDLESS: Final = 1 << 40
 
 json_option = click.option("--json", "json_lines", is_flag=True, help="JSON Lines; fields are only ever added.")
 
@@ -68,13 +71,24 @@ def _shown(character: str) -> str:
 
 
 def columns() -> int:
-    """How wide a line may be: the terminal's width, or 80."""
-    return shutil.get_terminal_size((80, 24)).columns
+    """How wide a line may be: as wide as the terminal, or as COLUMNS says. Text for another program is not broken."""
+    if os.environ.get("COLUMNS") or _is_terminal():
+        return shutil.get_terminal_size((80, 24)).columns
+    return _ENDLESS
+
+
+def _is_terminal() -> bool:
+    try:
+        return sys.stdout.isatty()
+    except (AttributeError, ValueError):
+        return False
 
 
 def wrapped(text: str, indent: str = "", hanging: int = 2) -> str:
     """Text in lines that fit, broken between words. Long text is cut: breaking a long word takes quadratic time."""
     shown, rest = clean(text), indent + " " * hanging
+    if columns() == _ENDLESS:
+        return indent + shown
     if len(shown) <= _MUCH:
         return click.wrap_text(shown, columns(), initial_indent=indent, subsequent_indent=rest)
     first, room = columns() - len(indent), max(columns() - len(rest), _LEAST)

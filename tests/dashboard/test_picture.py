@@ -26,8 +26,7 @@ def drawn(*spans: tuple[int, int], window: tuple[int, int] | None = None) -> lis
     for second, event in sorted(events, key=lambda each: each[0]):
         timeline.take(event, at=second * SECOND)
     rows = [row_of(step, 0, 10 * SECOND) for step in timeline.steps]
-    begins, ends = (None, None) if window is None else (window[0] * SECOND, window[1] * SECOND)
-    made = picture(rows, 0, begins, ends)
+    made = picture(rows, 0, *((None, None) if window is None else (window[0] * SECOND, window[1] * SECOND)))
     assert made is not None
     return [(lane.text_at, lane.text_x) for lane in made.lanes]
 

@@ -70,7 +70,7 @@ def test_a_signal_lets_it_go_on(url: str, romancy: Command) -> None:
 
     assert sent.code == 0, sent.err
     assert "WorkflowCompleted" in romancy("watch", "a-2").out
-    assert romancy("signal", "a-2", "approved").code == 2
+    assert romancy("signal", "a-2", "approved").code == 4
     assert romancy("signal", "a-2", "approved", "yes").code == 2
 
 
@@ -129,7 +129,7 @@ def test_an_open_instance_is_not_purged(url: str, romancy: Command) -> None:
 
     answer = romancy("purge", "a-3")
 
-    assert (2, True) == (answer.code, "has not ended" in answer.err)
+    assert (4, True) == (answer.code, "has not ended" in answer.err)
     assert 1 == len(romancy("list", "--json").records)
 
 

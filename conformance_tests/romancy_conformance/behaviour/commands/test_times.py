@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from romancy import RetryPolicy, Romancy, WorkflowContext, activity, workflow
 
@@ -100,9 +100,10 @@ async def sleeping(ctx: WorkflowContext) -> None:
     await asyncio.gather(ctx.sleep(3600), never(), ctx.wait_event("go", timeout=timedelta(hours=1)))
 
 
-def _leaves(value: Any, name: str = "") -> list[tuple[str, Any]]:
+def _leaves(value: object, name: str = "") -> list[tuple[str, object]]:
     if isinstance(value, dict):
-        return [leaf for key, each in value.items() for leaf in _leaves(each, str(key))]
+        pairs = cast("dict[str, object]", value).items()
+        return [leaf for key, each in pairs for leaf in _leaves(each, key)]
     if isinstance(value, list):
-        return [leaf for each in value for leaf in _leaves(each, name)]
+        return [leaf for each in cast("list[object]", value) for leaf in _leaves(each, name)]
     return [(name, value)]
