@@ -16,7 +16,7 @@ import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from starlette.responses import StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from romancy.dashboard._refused import RefusedError
 
@@ -81,15 +81,17 @@ class Live:
         """The number of open streams."""
         return self._pages
 
-    def stream(self, request: Request, key: str, question: Question, every: float = 0.0) -> StreamingResponse:
+    def stream(self, request: Request, key: str, question: Question, every: float = 0.0) -> Response:
         """The stream that tells a page of changes. Pages with the same key share the answers to the question.
 
         The question is asked again after `every` seconds, if that is more than usual.
         """
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        if request.method == "HEAD":
+            return Response(headers=headers, media_type="text/event-stream")
         if self._pages >= _MOST:
             raise RefusedError(503, "Too many pages are open.", {"retry-after": "60"})
         known = request.headers.get("last-event-id") or request.query_params.get("seen") or None
-        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         return StreamingResponse(
             self._tell(key, question, known, every), media_type="text/event-stream", headers=headers
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from msgspec import Raw
-from starlette.responses import StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from romancy._looking_into import untaken_by
 from romancy.errors import InstanceNotFoundError, WorkflowCancelledError, WorkflowFailedError, WorkflowStuckError
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 
     from starlette.requests import Request
-    from starlette.responses import Response
 
     from romancy.app import Romancy
     from romancy.event import EventType
@@ -152,7 +151,9 @@ class Management:
         asked = Asked(request, ("timeout",))
         instance_id = request.path_params["instance_id"]
         timeout = asked.seconds("timeout", self._max_wait)
-        await self._found(instance_id)
+        found = await self._found(instance_id)
+        if request.method == "HEAD":
+            return answer({}, HTTPStatus.OK if found.status in TERMINAL_STATUSES else HTTPStatus.ACCEPTED)
         self._waits.check()
         with self._waits.place():
             ended = await self._waits.unless_gone(request, self._end_of(instance_id, timeout or 0.0))
@@ -179,9 +180,11 @@ class Management:
         instance_id = request.path_params["instance_id"]
         await self._found(instance_id)
         after = request.headers.get("last-event-id") or None
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        if request.method == "HEAD":
+            return Response(headers=headers, media_type="text/event-stream")
         self._waits.check()
         entries = self._app.entries_of(instance_id, after=after, follow=True)
-        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         return StreamingResponse(self._stream(instance_id, entries), media_type="text/event-stream", headers=headers)
 
     async def _stream(self, instance_id: str, entries: AsyncIterator[LogEntry]) -> AsyncGenerator[bytes]:

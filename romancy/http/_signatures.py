@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from romancy.errors import UsageError
+from romancy.http._fields import only_one
 from romancy.http._given import check_texts
 from romancy.http._json import checked
 from romancy.http._webhooks import VerificationError, Verified
@@ -92,7 +93,7 @@ class GitHub:
         if not given.startswith("sha256="):
             raise VerificationError("the signature is malformed")
         self._secrets.check(_Signed(body, [_bytes_of_hex(given.removeprefix("sha256="))]))
-        return Verified(headers.get("x-github-delivery"), headers.get("x-github-event"))
+        return Verified(only_one(headers, "x-github-delivery"), only_one(headers, "x-github-event"))
 
 
 class Stripe:
@@ -140,7 +141,7 @@ def _decoded(secret: str | bytes) -> bytes:
 
 
 def _header(headers: Mapping[str, str], name: str) -> str:
-    value = headers.get(name)
+    value = only_one(headers, name)
     if not value:
         raise VerificationError(f"the header {name} is missing")
     return value

@@ -15,6 +15,7 @@ from msgspec import Raw
 from romancy.errors import UsageError
 from romancy.event import EventType
 from romancy.http._decisions import Sending, typed
+from romancy.http._fields import only_one
 from romancy.http._given import kind_of
 from romancy.http._handlers import check_handler
 from romancy.http._identity import instance_id_of
@@ -43,9 +44,9 @@ class Verified(NamedTuple):
 class Verifier(Protocol):
     """Checks whether a request is genuine. A function of yours may be a verifier.
 
-    It gets the raw body, and the headers by their names in lower case. For a request that is not genuine it raises
-    VerificationError. For a genuine one it returns the id of the delivery, a `Verified`, or None. False is answered
-    with 401 and anything else with 500: neither admits.
+    It gets the raw body, and the headers by their names in lower case, the lines of one name joined by commas. For a
+    request that is not genuine it raises VerificationError. For a genuine one it returns the id of the delivery, a
+    `Verified`, or None. False is answered with 401 and anything else with 500: neither admits.
     """
 
     def __call__(self, body: bytes, headers: Mapping[str, str], /) -> Verified | str | None: ...
@@ -107,7 +108,7 @@ class Webhook:
 
     async def verified(self, fields: Fields, body: bytes) -> Delivery:
         """The delivery. Raises Refused if it is not genuine."""
-        headers = {name: fields.one(name) or "" for name in fields}
+        headers = fields.joined()
         try:
             found: Any = self._verify(body, headers)
             if inspect.isawaitable(found):
@@ -119,7 +120,7 @@ class Webhook:
         delivery = Delivery(verified.id or digest, verified.type, self.path, body, headers)
         if self._id is None:
             return delivery
-        chosen = headers.get(self._id.lower()) if isinstance(self._id, str) else self._id(delivery)
+        chosen = only_one(headers, self._id.lower()) if isinstance(self._id, str) else self._id(delivery)
         if not chosen:
             raise not_an_event("the delivery has no id")
         return Delivery(chosen, delivery.type, self.path, body, headers)

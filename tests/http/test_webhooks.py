@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
@@ -12,7 +13,17 @@ import pytest
 
 from romancy import EventType, Handle, Romancy, WorkflowContext, workflow
 from romancy.errors import RegistrationError, UsageError
-from romancy.http import Delivery, GitHub, Ingress, StandardWebhooks, Stripe, VerificationError, Verified, asgi
+from romancy.http import (
+    Delivery,
+    GitHub,
+    Ingress,
+    StandardWebhooks,
+    Stripe,
+    VerificationError,
+    Verified,
+    Verifier,
+    asgi,
+)
 from tests.event_waits import awaits_an_event
 from tests.http.client import Answer, Client
 from tests.http.test_signatures import NEW, standard
@@ -238,3 +249,56 @@ async def test_routes_that_cannot_be(http: Ingress) -> None:
             http.webhook(path, verify=GitHub(SECRET))
     with pytest.raises(UsageError, match="async def"):
         http.webhook("/hooks/y", verify=GitHub(SECRET))(lambda delivery: None)  # type: ignore[type-var]
+
+
+PROXIES = [
+    ("via", "1.1 a"), ("via", "1.1 b"), ("x-forwarded-for", "192.0.2.1"), ("x-forwarded-for", "192.0.2.2"),
+    ("Via", "1.1 c"), ("cookie", "a=1"), ("cookie", "b=2"), ("warning", "x"), ("warning", "x"),
+]  # fmt: skip
+
+
+def signed_by(name: str) -> list[tuple[str, str]]:
+    """The headers of a genuine request of a provider, with the body `BODY`."""
+    now = str(int(time.time()))
+    key = KEY if name == "standard" else SECRET.encode()
+    match name:
+        case "standard":
+            text = f"m1.{now}.".encode() + BODY
+            mac = base64.b64encode(hmac.digest(key, text, hashlib.sha256)).decode()
+            return [("webhook-id", "m1"), ("webhook-timestamp", now), ("webhook-signature", f"v1,{mac}")]
+        case "github":
+            mac = hmac.new(key, BODY, hashlib.sha256).hexdigest()
+            return [("x-github-delivery", "d1"), ("x-github-event", "push"), ("x-hub-signature-256", f"sha256={mac}")]
+        case _:
+            mac = hmac.new(key, f"{now}.".encode() + BODY, hashlib.sha256).hexdigest()
+            return [("stripe-signature", f"t={now},v1={mac}")]
+
+
+KEY = b"0123456789abcdef"
+BODY = b'{"type": "mail.sent", "id": "e1"}'
+VERIFIERS: dict[str, Verifier] = {"standard": StandardWebhooks(KEY), "github": GitHub(SECRET), "stripe": Stripe(SECRET)}
+
+
+@pytest.mark.parametrize("name", VERIFIERS)
+async def test_lines_that_proxies_add_do_not_matter(http: Ingress, name: str) -> None:
+    http.webhook("/proxied", verify=VERIFIERS[name])
+    client = Client(http)
+
+    async def sent(headers: list[tuple[str, str]]) -> int:
+        given = [(one.encode(), value.encode()) for one, value in headers]
+        return (await client.ask("POST", "/proxied", BODY, given)).status
+
+    genuine = signed_by(name)
+    assert 202 == await sent([*PROXIES, *genuine])
+    for header in genuine:
+        assert 400 == await sent([*genuine, header]), header[0]
+    assert 401 == await sent([*PROXIES, *((one, value + "x") for one, value in genuine)])
+
+
+async def test_a_header_for_the_id_occurs_once(http: Ingress) -> None:
+    http.webhook("/mine", verify=lambda _body, headers: headers["via"], event="x", id="X-Id")
+    client = Client(http)
+    twice = [(b"via", b"1.1 a"), (b"via", b"1.1 b"), (b"x-id", b"1")]
+
+    assert 202 == (await client.ask("POST", "/mine", b"{}", twice)).status
+    assert 400 == (await client.ask("POST", "/mine", b"{}", [*twice, (b"x-id", b"1")])).status
