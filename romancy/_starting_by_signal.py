@@ -93,7 +93,7 @@ async def _started(store: Store, begin: Beginning, ended: InstanceRow | None) ->
         begin.workflow,
         begin.raw,
         instance_id=instance_id,
-        life=new_life(),
+        life=new_life(instance_id),
         writer=begin.writing.nonce(),
         now=0,
         delay=begin.delay,

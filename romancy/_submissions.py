@@ -106,7 +106,13 @@ class Submissions:
         if worker is not None and not known:
             warn_of_unknown(definition.name, self._unknown)
         item = start_of(
-            definition, raw, instance_id=instance_id, life=new_life(), writer=self._nonce(), now=0, delay=delay
+            definition,
+            raw,
+            instance_id=instance_id,
+            life=new_life(instance_id),
+            writer=self._nonce(),
+            now=0,
+            delay=delay,
         )
         asked.item = item
         self._writer.submit(item, asked)

@@ -74,7 +74,7 @@ class Wanted:
             definition,
             self._raw,
             instance_id=self._handle.instance_id,
-            life=new_life(),
+            life=new_life(self._handle.instance_id),
             writer=self._writing.nonce(),
             now=0,
             delay=round(definition.delay * 1_000_000),

@@ -141,6 +141,7 @@ from romancy.core._fold import (
     State,
 )
 from romancy.core._ids import (
+    derive,
     idempotency_key,
 )
 from romancy.core._loop import (
@@ -253,6 +254,7 @@ __all__ = [
     "current_commands",
     "current_run",
     "decode_commit",
+    "derive",
     "driving",
     "encode_commit",
     "idempotency_key",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from romancy.engine.channels import mode_of_interest, posted_on_channel, subscription, taking
 from romancy.engine.codecs import coded, uncoded
-from romancy.engine.decide import new_life, start_of
+from romancy.engine.decide import start_of
 from romancy.engine.dispatcher import Dispatcher
 from romancy.engine.incarnation import RUNTIME
+from romancy.engine.lives import new_life
 from romancy.engine.log_writer import LogWriter
 from romancy.engine.messages import ChannelMessage, Outgoing, Signal, decode_message, decode_outgoing, outgoing
 from romancy.engine.outside.absence import Absence, others_may_try

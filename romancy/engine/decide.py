@@ -5,7 +5,6 @@ Nothing here waits or writes. The driver carries out the decisions.
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from romancy.core import (
@@ -69,7 +68,6 @@ __all__ = [
     "idle_release",
     "is_bound",
     "is_step",
-    "new_life",
     "owner_changed",
     "short",
     "side_effects",
@@ -82,11 +80,6 @@ __all__ = [
 _REST_AFTER: Final = 2_000_000
 _LOOK_AFTER: Final = 300_000_000
 _LONGEST_ERROR: Final = 1000
-
-
-def new_life() -> int:
-    """A random number that tells this life of an id from all others."""
-    return secrets.randbits(53) | 1
 
 
 def short(text: str | None) -> str | None:

@@ -10,8 +10,9 @@ import functools
 from typing import TYPE_CHECKING, Final
 
 from romancy.core import AwaitEvent, CancelChild, Publish, Send, SendOnChannel, StartChild
-from romancy.engine.decide import change_for, first_input, is_step, new_life, start_of, start_row
+from romancy.engine.decide import change_for, first_input, is_step, start_of, start_row
 from romancy.engine.instance import Live
+from romancy.engine.lives import new_life
 from romancy.engine.log_lines import say_complaints
 from romancy.errors import UsageError
 from romancy.status import TERMINAL_STATUSES, Status
@@ -77,7 +78,7 @@ def start_of_child(registry: Registry, incarnation: Incarnation, live: Live, chi
         definition,
         child.input,
         instance_id=child.instance_id,
-        life=new_life(),
+        life=new_life(child.instance_id),
         writer=incarnation.nonce(),
         now=incarnation.clock.now(),
         parent=live.parent_of(child),

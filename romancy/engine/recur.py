@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
 from romancy.core import CancelChild, LeaveChannel, Publish, Send, SendOnChannel, StartChild
+from romancy.errors import UsageError
 from romancy.status import Status
 from romancy.storage.query import project_with_index
 from romancy.storage.records import Change
@@ -17,14 +18,24 @@ if TYPE_CHECKING:
 
 __all__ = ["continue_as_new", "with_new_run"]
 
+_MOST_RUNS: Final = 1000
 _OUTWARD = (StartChild, CancelChild, Publish, Send, SendOnChannel, LeaveChannel)
 
 
 def continue_as_new(live: Live, activation: Activation) -> Activation:
-    """The activation extended to the first wait of the following run. The instance continues with that run."""
+    """The activation extended to the first wait of the following run. The instance continues with that run.
+
+    Raises UsageError for a workflow whose runs wait for nothing: one append holds all of them.
+    """
     events, outward = list(activation.events), [e for e in activation.effects if isinstance(e, _OUTWARD)]
-    following = activation
+    following, runs = activation, 0
     while following.successor is not None:
+        runs += 1
+        if runs > _MOST_RUNS:
+            raise UsageError(
+                f"workflow {live.definition.name} has called recur {_MOST_RUNS} times without waiting for anything: "
+                "let each run await an activity, an event or ctx.sleep before it calls recur"
+            )
         following = live.begin_run().activate([following.successor])
         events += following.events
         if following.successor is not None:

@@ -21,7 +21,7 @@ from romancy.storage.memory import Database, mark_dead, share
 from romancy.testing._calls import name_of_activity
 from romancy.testing._clock import StandingClock
 from romancy.testing._mocks import Fault, Stage, fake_of
-from romancy.testing._mortal import Mortal
+from romancy.testing._mortal import Death, Mortal, Place
 from romancy.testing._relay import RelayedTime
 from romancy.testing._time import Time
 
@@ -55,6 +55,8 @@ logger = get_logger("romancy.testing")
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST_TOLD: Final = 5
+_LAST_WORD: Final = 5.0
+"""Seconds that functions on threads have to end after a crash. A killed process would have taken them along."""
 _OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUSES)
 
 
@@ -106,7 +108,7 @@ class TestApp(Romancy):
         self._settings = replace(self._settings, clock=self._clock, stage=self._stage.make)
         self._time: Time | None = None
         self._skips = 0
-        self._mortal: Mortal | None = None
+        self._death = Death()
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
@@ -146,15 +148,14 @@ class TestApp(Romancy):
         await self.__aenter__()
 
     async def _begin(self, store: Store) -> None:
-        self._mortal = Mortal(store) if self._mortal is None else self._mortal.reborn(store)
-        mortal: Any = self._mortal
+        self._death = self._stage.death = Death()
+        mortal: Any = Mortal(store, self._death)
         await super()._begin(mortal)
 
     def dies_after(self, commits: int) -> asyncio.Event:
         """Stop the worker after that many more commits of its own. The event is set then."""
         self._opened()
-        assert self._mortal is not None  # noqa: S101 - an open app has it
-        return self._mortal.dies_after(commits)
+        return self._death.after(whole_number(commits, "commits"), {Place.COMMIT})
 
     async def crash(self) -> None:
         """Lose the worker, as if its process had been killed, and begin another one on the same database."""
@@ -163,6 +164,8 @@ class TestApp(Romancy):
         self._skips += time.skips
         await time.close()
         await asyncio.gather(worker.abandon(), self._relaying.end(0.0))
+        if not await worker.driver.attempts.nothing_runs(_LAST_WORD):
+            logger.warning("an activity of the lost worker still runs: its effects may come after the crash")
         mark_dead(self._database, worker.leases.token)
         self._time = self._worker = None
         await self.__aexit__(None, None, None)

@@ -1,15 +1,18 @@
-"""Runs a workflow whose worker is killed after each of its commits, and compares the outcomes."""
+"""Runs a workflow whose worker is killed at each place in turn, and compares the outcomes."""
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
 
+from romancy.engine.lives import derived_life, lives_from
 from romancy.errors import UsageError, WorkflowCancelledError, WorkflowFailedError
 from romancy.testing._app import TestApp
-from romancy.testing._processes import Processes
+from romancy.testing._processes import MOST_COMMITS, Processes
 from romancy.workflow import Call
 
 if TYPE_CHECKING:
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
     from romancy.handle import Handle
     from romancy.testing._calls import Calls
+    from romancy.testing._mortal import Death
     from romancy.workflow import Workflow
 
     Prepare = Callable[[TestApp], object]
@@ -27,15 +31,17 @@ __all__ = ["Crash", "crash_at_every_commit"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_MOST: Final = 1000
+_MOST: Final = 3 * MOST_COMMITS
+_ID: Final = "crash-test"
 
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """One run of the workflow, whose worker was killed after a commit."""
+    """One run of the workflow, whose worker was killed at one place."""
 
-    commit: int
-    """Which commit it was, counted from 1."""
+    where: str
+    """The place in words: "before activity pay (pay:1)", "after activity pay (pay:1) and before its commit", or
+    "after commit 3"."""
     result: Any
     """What the workflow returned; the text of its error if it failed."""
     effects: Any
@@ -48,6 +54,7 @@ async def crash_at_every_commit(
     /,
     *,
     workflows: Iterable[Workflow[..., Any]] | None = None,
+    now: datetime | None = None,
     prepare: Prepare | None = None,
     drive: Drive | None = None,
     effects: Callable[[], object] | None = None,
@@ -56,18 +63,23 @@ async def crash_at_every_commit(
 @overload
 async def crash_at_every_commit(call: Workflow[P, T], /, *args: P.args, **kwargs: P.kwargs) -> list[Crash]: ...
 async def crash_at_every_commit(call: Any, /, *args: Any, **kwargs: Any) -> list[Crash]:
-    """Run a workflow once undisturbed, and then once for each of its commits with a crash after that commit.
+    """Run a workflow once undisturbed, and then once for each place at which its worker can die.
 
-    Fails with an AssertionError unless each run ends as the first one did, and makes the same calls of activities.
-    Arguments are not compared, because they may hold ids of the run; the result should hold none. An activity that
-    executes during the crash is made again, so it may run twice. With options, give the call as `workflow.bind(…)`:
+    The places are: before each attempt at an activity, after it and before the commit that records it, and after each
+    commit. Fails with an AssertionError unless each run ends as the first one did, makes the same calls of activities
+    and has the same effects. An attempt that a crash interrupts is made again, so its effect happens twice unless the
+    activity uses its idempotency key. Arguments of calls are not compared.
+
+    All runs begin at the same time, and have the same ids, keys and random values. With options, give the call as
+    `workflow.bind(…)`:
 
     - `workflows`: what the app knows; without it, the workflow alone.
+    - `now`: the time at which each run begins; without it, the time of the machine when the test begins.
     - `prepare(app)` is called before each run, to mock activities and to clear what `effects` looks at.
     - `drive(app, handle)` is awaited beside each run, to send signals. It is called again after the crash.
     - `effects()` returns what is compared after each run, such as the rows of a fake database.
     - `url`: a database, such as a new SQLite file. The workers are processes then, which are killed. The workflow and
-      its activities are imported there, nothing is mocked, and time passes as it does.
+      its activities are imported there, nothing is mocked, and time passes as it does: the result must not hold it.
     """
     given = _is_call(call)
     bound: Call[Any] = call if given else call.bind(*args, **kwargs)
@@ -76,13 +88,16 @@ async def crash_at_every_commit(call: Any, /, *args: Any, **kwargs: Any) -> list
     before = await test.run(0)
     assert before is not None  # noqa: S101 - a run without a crash ends
     crashes: list[Crash] = []
-    for commit in range(1, _MOST):
-        after = await test.run(commit)
+    for number in range(1, _MOST):
+        after = await test.run(number)
         if after is None:
             return crashes
-        _compare(test, before, after, commit)
-        crashes.append(Crash(commit, after.result, after.effects))
-    raise UsageError(f"workflow {bound.workflow.name} makes more than {_MOST} commits: give it less to do in this test")
+        _compare(test, before, after)
+        crashes.append(Crash(after.where, after.result, after.effects))
+    raise UsageError(
+        f"workflow {bound.workflow.name} has more than {_MOST} places at which a worker can die: give it less to do in "
+        "this test"
+    )
 
 
 def _is_call(given: object) -> bool:
@@ -93,9 +108,24 @@ def _is_call(given: object) -> bool:
 class _Run:
     """The outcome and the calls of a run."""
 
+    where: str
     result: Any
     calls: Counter[str]
     effects: Any
+
+
+class _MortalApp(TestApp):
+    """An app whose worker dies at a chosen place, and whose lives have the same numbers in each run."""
+
+    def dies_at(self, number: int, *, most: int) -> Death:
+        """Let the worker die at the place of that number (0: at none). Count its commits up to `most`."""
+        self._death.after(number, most=most)
+        return self._death
+
+    def next_life(self, instance_id: str) -> int:
+        """The number of the next life of an id. It is another than that of the present one."""
+        row = self._database.tables["instances"].get((instance_id,))
+        return derived_life(instance_id, 0 if row is None else row.life)
 
 
 class _Test:
@@ -106,74 +136,118 @@ class _Test:
         call: Call[Any],
         *,
         workflows: Iterable[Workflow[..., Any]] | None = None,
+        now: datetime | None = None,
         prepare: Prepare | None = None,
         drive: Drive | None = None,
         effects: Callable[[], object] | None = None,
         url: str | None = None,
     ) -> None:
+        _check_takes("prepare", prepare, "app")
+        _check_takes("drive", drive, "app", "handle")
+        _check_takes("effects", effects)
         self.call = call
         self._workflows = [call.workflow] if workflows is None else list(workflows)
+        self._now = datetime.now(UTC) if now is None else now
         self._prepare = prepare
         self._drive = drive
         self._effects = effects
         self._processes: Processes | None = None
         if url is not None:
-            if prepare is not None or drive is not None:
-                raise UsageError("prepare= and drive= are for tests in memory: with url=, other processes do the work")
+            if prepare is not None or drive is not None or now is not None:
+                raise UsageError(
+                    "prepare=, drive= and now= are for tests in memory: with url=, other processes do the work, "
+                    "and time passes as it does"
+                )
             self._processes = Processes(url, self._workflows)
 
-    async def run(self, commit: int) -> _Run | None:
-        """Run the workflow with a crash after that commit (0: without one). None if it makes fewer commits."""
+    async def run(self, number: int) -> _Run | None:
+        """Run the workflow with a crash at that place (0: without one). None if there are fewer places."""
         if self._processes is not None:
-            result = await self._processes.run(self.call, commit)
-            return None if result is None else _Run(result, Counter(), self._looked())
-        async with TestApp(self._workflows) as app:
-            if self._prepare is not None:
-                self._prepare(app)
-            died = app.dies_after(commit) if commit else asyncio.Event()
-            (handle,) = await self._begun(app, died)
-            ended = await self._until(app, handle, died)
-            if commit and not died.is_set():
-                return None
-            if died.is_set():
-                await app.crash()
-                ended = await self._until(app, handle, asyncio.Event())
-            return _Run(ended, _counted(app.calls), self._looked())
+            ended = await self._processes.run(self.call, number)
+            return None if ended is None else _Run(ended.where, ended.result, Counter(), await self._looked())
+        app = _MortalApp(self._workflows, now=self._now)
+        with lives_from(app.next_life):
+            async with app:
+                return await self._run_in(app, number)
 
-    async def _begun(self, app: TestApp, died: asyncio.Event) -> list[Handle[Any]]:
-        """Start it. If the worker dies after the start, the start is durable nevertheless."""
-        call = self.call.workflow.options(instance_id="crash-test")
-        bound = Call(call, self.call.args, self.call.kwargs)
-        starting = asyncio.create_task(app.start_many([bound]))
-        await _first(starting, asyncio.create_task(died.wait()))
-        return [app.handle("crash-test", self.call.workflow)] if died.is_set() else await starting
+    async def _run_in(self, app: _MortalApp, number: int) -> _Run | None:
+        if self._prepare is not None:
+            await _awaited(self._prepare(app))
+        death = app.dies_at(number, most=MOST_COMMITS)
+        handle = await self._begun(app, death)
+        ended = await self._until(app, handle, death)
+        if number and not death.happened.is_set():
+            return None
+        if number:
+            await app.crash()
+            again = app.dies_at(0, most=MOST_COMMITS)
+            ended = await self._until(app, await self._begun(app, again), again)
+        return _Run(death.where, ended, _counted(app.calls), await self._looked())
 
-    async def _until(self, app: TestApp, handle: Handle[Any], died: asyncio.Event) -> Any:
+    async def _begun(self, app: TestApp, death: Death) -> Handle[Any]:
+        """Start it. The worker may die meanwhile: then it is started again."""
+        call = self.call.workflow.options(instance_id=_ID)
+        starting = asyncio.create_task(app.start_many([Call(call, self.call.args, self.call.kwargs)]))
+        await _first(starting, death.happened)
+        if not starting.cancelled():
+            starting.result()  # raises what is wrong with the call
+        return app.handle(_ID, self.call.workflow)
+
+    async def _until(self, app: TestApp, handle: Handle[Any], death: Death) -> Any:
         """Its outcome; None if its worker has died."""
         driving = asyncio.create_task(_driven(self._drive, app, handle))
         ending = asyncio.create_task(_end_of(handle))
-        await _first(ending, asyncio.create_task(died.wait()))
+        driving.add_done_callback(lambda _: _failed(driving) and ending.cancel())
+        await _first(ending, death.happened, death.too_many)
         driving.cancel()
-        await asyncio.wait([driving, ending])
-        if not driving.cancelled():
+        await asyncio.wait([driving])
+        if death.happened.is_set():
+            return None
+        if _failed(driving):
             driving.result()
-        return None if ending.cancelled() else ending.result()
+        if ending.cancelled():
+            raise AssertionError(_endless(self.call.workflow.name))
+        return ending.result()
 
-    def _looked(self) -> Any:
-        return None if self._effects is None else self._effects()
+    async def _looked(self) -> Any:
+        return None if self._effects is None else await _awaited(self._effects())
 
 
-async def _first(wanted: asyncio.Task[Any], other: asyncio.Task[Any]) -> None:
-    """Wait for one of the two, and cancel the one that is not done."""
-    done, _ = await asyncio.wait([wanted, other], return_when=asyncio.FIRST_COMPLETED)
-    for task in (wanted, other):
-        if task not in done:
+def _check_takes(option: str, given: Callable[..., Any] | None, *arguments: str) -> None:
+    if given is None:
+        return
+    try:
+        inspect.signature(given).bind(*arguments)
+    except TypeError as error:
+        raise UsageError(
+            f"{option}= takes a function that is called as {option}({', '.join(arguments)}): {error}"
+        ) from None
+    except ValueError:
+        return  # a function written in C may have no signature
+
+
+async def _awaited(answer: Any) -> Any:
+    return await answer if inspect.isawaitable(answer) else answer
+
+
+async def _first(wanted: asyncio.Task[Any], *others: asyncio.Event) -> None:
+    """Wait until the task is done or one of the events is set. Then cancel the task if it is not done."""
+    waits = [asyncio.create_task(other.wait()) for other in others]
+    try:
+        await asyncio.wait([wanted, *waits], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (wanted, *waits):
             task.cancel()
+        await asyncio.wait([wanted, *waits])
 
 
 async def _driven(drive: Drive | None, app: TestApp, handle: Handle[Any]) -> None:
     if drive is not None:
         await drive(app, handle)
+
+
+def _failed(task: asyncio.Task[Any]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is not None
 
 
 async def _end_of(handle: Handle[Any]) -> Any:
@@ -187,8 +261,15 @@ def _counted(calls: Calls) -> Counter[str]:
     return Counter(f"{call.activity} ({call.activity_id})" for call in calls)
 
 
-def _compare(test: _Test, before: _Run, after: _Run, commit: int) -> None:
-    where = f"workflow {test.call.workflow.name}, killed behind commit {commit}"
+def _endless(name: str) -> str:
+    return (
+        f"workflow {name} has made {MOST_COMMITS} commits and has not ended: a crash test needs a workflow that ends. "
+        "Give it less to do in this test, or let `drive` cancel it"
+    )
+
+
+def _compare(test: _Test, before: _Run, after: _Run) -> None:
+    where = f"workflow {test.call.workflow.name}, killed {after.where}"
     if after.result != before.result:
         raise AssertionError(f"{where}: it ended with {after.result!r}, and without a crash with {before.result!r}")
     for wrong, what in ((after.calls, "made"), (before.calls, "did not make")):
@@ -197,5 +278,6 @@ def _compare(test: _Test, before: _Run, after: _Run, commit: int) -> None:
             raise AssertionError(f"{where}: it {what} the call {extra[0]}, unlike the run without a crash")
     if after.effects != before.effects:
         raise AssertionError(
-            f"{where}: its effects are {after.effects!r}, and without a crash they are {before.effects!r}"
+            f"{where}: its effects are {after.effects!r}, and without a crash they are {before.effects!r}. An effect "
+            "that happens twice needs the idempotency key of its activity"
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from romancy.core import StartCompensation
 from romancy.errors import UsageError
 from romancy.testing._calls import ActivityCall, Calls
+from romancy.testing._mortal import Death
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,9 +40,13 @@ class Stage:
         self.fakes: dict[str, Callable[..., Any]] = {}
         self.faults: dict[str, list[Fault]] = {}
         self.calls = Calls()
+        self.death = Death()
 
     async def make(self, attempt: Attempt, made: Made) -> Input:
         """Make an attempt. Exceptions pass through."""
+        return await self.death.around(attempt, lambda: self._make(attempt, made))
+
+    async def _make(self, attempt: Attempt, made: Made) -> Input:
         definition: Any = attempt.effect.definition
         fake = self.fakes.get(definition.name)
         call = self.calls.note(_call_of(attempt, self._now(), mocked=fake is not None))

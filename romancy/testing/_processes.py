@@ -4,31 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import itertools
 import os
 import secrets
 import signal
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from romancy.app import Romancy
+from romancy.engine.lives import derived_life, lives_from
+from romancy.engine.worker.rest import is_at_rest
 from romancy.errors import UsageError, WorkflowCancelledError, WorkflowFailedError
 from romancy.serialization import loads
-from romancy.testing._mortal import Mortal
+from romancy.status import TERMINAL_STATUSES, Status
+from romancy.testing._mortal import Death, Mortal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from romancy.handle import Handle
     from romancy.storage.protocol import Store
     from romancy.workflow import Call, Workflow
 
-__all__ = ["Processes", "main"]
+__all__ = ["MOST_COMMITS", "Ended", "Processes", "main"]
+
+MOST_COMMITS: Final = 1000
+"""A workflow that makes more commits in one run is taken for one that never ends."""
 
 _KILLED: Final = -signal.SIGKILL
+_IDLE: Final = 5.0
+"""Seconds after which a worker without anything to do gives up waiting for the end of its workflow."""
+_A_MOMENT: Final = 0.05
+_OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUSES)
 
 
 class Order(msgspec.Struct):
@@ -41,19 +52,62 @@ class Order(msgspec.Struct):
     """The module and the qualified name of each; the first one is run."""
     instance_id: str
     input: str
-    commit: int
+    number: int
+    """The place at which the process kills itself; 0: at none."""
+    fresh: bool = True
+    """Whether this is the first process of a run: it removes the instances of the run before."""
+
+
+class Ended(NamedTuple):
+    """How a run ended, and where its first process was killed."""
+
+    where: str
+    result: str
 
 
 class _MortalApp(Romancy):
-    """An app whose process dies after a commit."""
+    """An app whose process dies at a chosen place."""
 
-    commit = 0
+    def __init__(self, order: Order, workflows: list[Workflow[..., Any]]) -> None:
+        super().__init__(order.url, workflows=workflows, check_at_start=False, drain_timeout=0.0)
+        self.death = Death(_kill_this_process)
+        self._settings = replace(self._settings, stage=self.death.stage)
 
     async def _begin(self, store: Store) -> None:
-        mortal: Any = Mortal(store, lambda: os.kill(os.getpid(), signal.SIGKILL))
-        if self.commit:
-            mortal.dies_after(self.commit)
+        mortal: Any = Mortal(store, self.death)
         await super()._begin(mortal)
+
+    async def forget(self, instance_id: str) -> None:
+        """Remove the instance of that id and all that it has started."""
+        gone = {instance_id}
+        parents = {each.instance_id: each.parent_id async for each in self.iter_instances()}
+        for _ in parents:
+            more = {each for each, parent in parents.items() if parent in gone} - gone
+            if not more:
+                break
+            gone |= more
+        await self.purge(*gone)
+
+    async def never_ends(self) -> str:
+        """Wait until the worker has made too many commits, or has nothing to do. Returns which."""
+        idle = 0.0
+        while idle < _IDLE:
+            if self.death.too_many.is_set():
+                return f"it has made {MOST_COMMITS} commits and has not ended"
+            await asyncio.sleep(_A_MOMENT)
+            idle = idle + _A_MOMENT if await self._has_nothing_to_do() else 0.0
+        return "it waits for something that no process sends"
+
+    async def _has_nothing_to_do(self) -> bool:
+        if self._worker is None or not is_at_rest(self._worker):
+            return False
+        page = await self.list_instances(status=_OPEN)
+        return all(each.wakes_at is None for each in page.instances)
+
+
+def _kill_this_process(where: str) -> None:
+    print(where, flush=True)  # noqa: T201 - the other process reads it
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Processes:
@@ -62,28 +116,29 @@ class Processes:
     def __init__(self, url: str, workflows: Sequence[Workflow[..., Any]]) -> None:
         self._url = url
         self._workflows = [_place(workflow) for workflow in workflows]
-        self._label = secrets.token_hex(4)
-        self._numbers = itertools.count(1)
+        self._instance_id = f"crash-test-{secrets.token_hex(4)}"
 
-    async def run(self, call: Call[Any], commit: int) -> Any:
-        """How the workflow ended: its result or its error. None if it makes fewer commits."""
+    async def run(self, call: Call[Any], number: int) -> Ended | None:
+        """How the workflow ended: its result or its error. None if there are fewer places."""
         order = Order(
             url=self._url,
             path=_places_of_modules(),
             workflows=sorted(self._workflows, key=lambda place: place != _place(call.workflow)),
-            instance_id=f"crash-test-{self._label}-{next(self._numbers)}",
+            instance_id=self._instance_id,
             input=base64.b64encode(bytes(call.encode())).decode(),
-            commit=commit,
+            number=number,
         )
         code, said, told = await self._process(order)
-        if commit and code == 0:
+        where = ""
+        if number and code == 0:
             return None
-        if commit and code == _KILLED:
-            order.commit = 0
+        if number and code == _KILLED:
+            where = said.splitlines()[-1]
+            order.number, order.fresh = 0, False
             code, said, told = await self._process(order)
         if code:
             raise AssertionError(f"a worker of workflow {call.workflow.name} ended with {code}:\n{told}")
-        return said.splitlines()[-1]
+        return Ended(where, said.splitlines()[-1])
 
     async def _process(self, order: Order) -> tuple[int, str, str]:
         process = await asyncio.create_subprocess_exec(
@@ -98,6 +153,7 @@ class Processes:
             said, told = await process.communicate(msgspec.json.encode(order))
         except BaseException:
             process.kill()
+            await process.communicate()
             raise
         assert process.returncode is not None  # noqa: S101 - it has ended
         return process.returncode, said.decode(), told.decode()
@@ -118,22 +174,46 @@ def main() -> None:
     """Carry out the order from stdin, and print how the workflow ended."""
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
     sys.path[:] = order.path
-    print(asyncio.run(_carry_out(order)))  # noqa: T201 - the other process reads it
+    try:
+        print(asyncio.run(_carry_out(order)))  # noqa: T201 - the other process reads it
+    except AssertionError as error:
+        raise SystemExit(str(error)) from None
 
 
 async def _carry_out(order: Order) -> str:
     workflows = [_found(*place) for place in order.workflows]
-    app = _MortalApp(order.url, workflows=workflows, check_at_start=False, drain_timeout=0.0)
-    app.commit = order.commit
     workflow = workflows[0].options(instance_id=order.instance_id)
     positional, named = workflow.signature.decode_arguments(base64.b64decode(order.input))
-    async with app:
-        handle = await app.start(workflow, *positional, **named)
-        try:
-            result = await handle.result()
-        except (WorkflowFailedError, WorkflowCancelledError) as error:
-            return f"{type(error).__name__}: {str(error).replace(order.instance_id, 'it')}"
-    return repr(loads(workflow.signature.encode_result(result), Any, "result"))
+    app = _MortalApp(order, workflows)
+    with lives_from(derived_life):
+        async with app:
+            if order.fresh:
+                await app.forget(order.instance_id)
+            app.death.after(order.number, most=MOST_COMMITS)
+            handle = await app.start(workflow, *positional, **named)
+            return await _ended(app, handle, order.instance_id)
+
+
+async def _ended(app: _MortalApp, handle: Handle[Any], instance_id: str) -> str:
+    """How it ended. Raises AssertionError for a workflow that does not end."""
+    ending, vain = asyncio.create_task(_result_of(handle, instance_id)), asyncio.create_task(app.never_ends())
+    await asyncio.wait([ending, vain], return_when=asyncio.FIRST_COMPLETED)
+    for task in (ending, vain):
+        task.cancel()
+    await asyncio.wait([ending, vain])
+    if ending.cancelled():
+        waits = "; ".join(await handle.explain())
+        raise AssertionError(f"the workflow does not end: {vain.result()}. {waits}")
+    return ending.result()
+
+
+async def _result_of(handle: Handle[Any], instance_id: str) -> str:
+    try:
+        result = await handle.result()
+    except (WorkflowFailedError, WorkflowCancelledError) as error:
+        return f"{type(error).__name__}: {str(error).replace(instance_id, 'it')}"
+    assert handle.workflow is not None  # noqa: S101 - the handle was made with it
+    return repr(loads(handle.workflow.signature.encode_result(result), Any, "result"))
 
 
 def _found(module: str, name: str) -> Any:

@@ -258,7 +258,7 @@ async def test_what_a_dead_worker_leaves_is_taken_over_beside_a_log_that_is_gone
                 worn_line,
                 Raw(f'{{"name":"{name}","steps":0}}'.encode()),
                 instance_id=name,
-                life=new_life(),
+                life=new_life(name),
                 writer=name,
                 now=1,
             )

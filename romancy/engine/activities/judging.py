@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import signal
 import traceback
 from inspect import unwrap
@@ -15,6 +14,7 @@ from romancy.core import (
     CompensationFailed,
     StartCompensation,
     as_caught,
+    derive,
 )
 from romancy.engine.activities.processes import RaisedElsewhereError
 from romancy.engine.activities.threads import exit_refused
@@ -45,6 +45,12 @@ def ends_the_process(error: BaseException) -> bool:
     return bool(frames) and frames[-1][0].f_code is code
 
 
+def _chance(attempt: Attempt) -> float:
+    """A number from 0 to 1 for the jitter of a pause: the same whenever this attempt fails, another for any other."""
+    path = ("jitter", attempt.id, attempt.effect.attempt)
+    return int.from_bytes(derive(attempt.live.instance_id, attempt.nonce, *path)[:7]) / 2**56
+
+
 def judged(attempt: Attempt, error: BaseException, *, now: int, retry: RetryPolicy | None) -> Input:
     """The input that reports the failure: a retry, or the end of the activity. `retry` is the policy of the app."""
     effect, port, named = attempt.effect, attempt.port, attempt.tools.errors
@@ -63,7 +69,7 @@ def judged(attempt: Attempt, error: BaseException, *, now: int, retry: RetryPoli
     try:
         verdict = GiveUp(exhausted=False)  # the result cannot be kept; a retry would only repeat the work
         if not returned:
-            verdict = policy.decide(effect.attempt, error, random.random())  # noqa: S311 - jitter
+            verdict = policy.decide(effect.attempt, error, _chance(attempt) if policy.jitter else 0.0)
     except (Exception, SystemExit) as broken:  # noqa: BLE001 - a filter of the user failed, so nothing allows a retry
         verdict, info, raised = GiveUp(exhausted=False), describe_exception(broken), broken
     say_attempt_failed(attempt, info, raised, verdict.delay if isinstance(verdict, Retry) else None)

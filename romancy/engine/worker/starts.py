@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from msgspec import Raw
 
 from romancy._logs import speaking
-from romancy.engine.decide import new_life, start_of
+from romancy.engine.decide import start_of
 from romancy.engine.first_drive import begin as first_drive
+from romancy.engine.lives import new_life
 from romancy.engine.worker.replay import resumption
 from romancy.storage.records import Outcome
 
@@ -50,7 +51,7 @@ class Starts:
         asked: Asked,
     ) -> None:
         """Write a new instance and drive it, unless it is due later or left to others. `asked` gets the outcome."""
-        now, life = self._clock.now(), new_life()
+        now, life = self._clock.now(), new_life(instance_id)
         if delay or self._has_enough():
             item = start_of(
                 definition,

@@ -163,9 +163,7 @@ class Worker:
     async def drain(self, grace: float) -> None:
         """Claim and begin nothing more, let attempts end within `grace` seconds, and release every instance."""
         self.draining = True
-        if self._trials is not None:
-            self._trials.cancel()
-            await asyncio.gather(self._trials, return_exceptions=True)
+        await self._end_trials()
         self.driver.attempts.hold()
         self.claiming.only_mail()
         if not await self.driver.attempts.all_ended(grace):
@@ -179,6 +177,11 @@ class Worker:
         self.claiming.stop()
         await self._within_goodbye(self.claiming.stopped())
         await self._within_goodbye(self._give_everything_back())
+
+    async def _end_trials(self) -> None:
+        if self._trials is not None:
+            self._trials.cancel()
+            await asyncio.gather(self._trials, return_exceptions=True)
 
     async def _give_everything_back(self) -> None:
         """Release every instance. One that was about to end with unread mail is taken up again, reads it, and ends."""
@@ -224,7 +227,7 @@ class Worker:
             self._watchdog.stop()
         self.beating.stop()
         self._resting.close()
-        await self.tasks.cancel()
+        await asyncio.gather(self.tasks.cancel(), self._end_trials())
         await self._within(self.driver.ports.given_up(), _LONGEST_GOODBYE)
         if self._observer is not None:
             self._observer.flush()
