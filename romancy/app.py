@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 
 from romancy._announced_starts import AnnouncedStarts
 from romancy._answering import Deadlines
+from romancy._at_end import Ends
 from romancy._at_start import tell_misfits
 from romancy._listening import listen
 from romancy._loop_check import check_place
@@ -72,6 +73,9 @@ T = TypeVar("T")
 
 class Romancy(Instances):
     """Durable workflows on the database at `url`. Open it with `async with`."""
+
+    _ends: Ends | None = None
+    """The ends to be replayed, for a worker that checks them."""
 
     def __init__(  # noqa: PLR0913 - every choice of the user's
         self,
@@ -173,14 +177,16 @@ class Romancy(Instances):
             answer_within=self._deadlines.seconds,
         )
 
-    def with_worker(self) -> Self:
+    def with_worker(self, *, check_replay: bool = False) -> Self:
         """Give this app a worker although it was made with `worker=False`, as `romancy run` does. Returns the app.
 
-        Raises UsageError when the app is open already.
+        With `check_replay`, each instance is replayed after its end, in a copy of the process, and a warning in the log
+        names what its body does differently, as `romancy dev` does. Raises UsageError when the app is open already.
         """
         if self._store is not None:
             raise UsageError("this app is open already: ask for a worker before it is opened")
         self._works = True
+        self._ends = Ends() if check_replay else None
         return self
 
     # ── opening and closing ─────────────────────────────────────────────────────────────────────────────────────
@@ -218,6 +224,8 @@ class Romancy(Instances):
             self._relaying.begin(store.outbox)
             if self._checks:
                 self._tasks.add(asyncio.create_task(tell_misfits(store, worker)))
+            if self._ends is not None:
+                self._tasks.add(asyncio.create_task(self._ends.tell(store, self._registry)))
         else:
             self._writer = LogWriter(store)
             self._tasks.add(asyncio.create_task(self._writer.run()))
@@ -296,6 +304,8 @@ class Romancy(Instances):
 
     def _ended(self, instance_id: str, life: int, activation: Activation | None) -> None:
         """Record that this life of the instance ended here, or got stuck. `activation` may be None if it is stuck."""
+        if self._ends is not None and activation is not None and activation.outcome is not None:
+            self._ends.note(instance_id)
         watch = self._watches.get(instance_id)
         if watch is None or (activation is not None and activation.outcome is None and activation.parked is None):
             return

@@ -19,6 +19,7 @@ from romancy.cli._dashboard import ui
 from romancy.cli._demo import demo
 from romancy.cli._developing import dev
 from romancy.cli._endings import ended
+from romancy.cli._linting import lint
 from romancy.cli._looking import LOOKING
 from romancy.cli._relaying import RELAYING
 from romancy.cli._serving import serve
@@ -55,7 +56,8 @@ _WITHOUT_DATA = frozenset({"dev", "relay", "run", "serve"})
 
 
 _ALL = (
-    demo, dev, *WORKING, serve, ui, *LOOKING, show, workers, *ACTING, *RELAYING, undelivered, *TENDING, conformance,
+    demo, dev, *WORKING, lint, serve, ui, *LOOKING, show, workers, *ACTING, *RELAYING, undelivered, *TENDING,
+    conformance,
 )  # fmt: skip
 for _command in _ALL:
     cli.add_command(_command)

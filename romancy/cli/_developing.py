@@ -40,7 +40,8 @@ def dev(target: str, port: int, quiet: bool, listener: int | None) -> None:  # n
 
     For development, until Ctrl-C. Both start again when a Python file below this folder changes. The command prints a
     link for the browser of this machine. The link and an open page stay valid after changes. While a file has an error,
-    the command says so and waits for the next change.
+    the command says so and waits for the next change. Each instance is replayed when it has ended, and a body that is
+    not deterministic is logged as a warning.
     """
     if listener is None:
         _supervise(target, port, quiet=quiet)
@@ -71,7 +72,7 @@ async def _work(target: str, made: Romancy, listener: socket.socket, token: str)
         raise click.ClickException(f"dev needs {error.name}; install the extra: pip install 'romancy[ui]'") from None
     dashboard = asgi(made, auth=LastingToken(token))
 
-    async with made.with_worker() as app:
+    async with made.with_worker(check_replay=True) as app:
         names = sorted(app.workflows)
         await serve_dashboard(dashboard, listener, _GRACE, began=lambda: say(at_work(target, names)))
         await app.drain(_GRACE)

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeAlias, TypeVa
 from msgspec.structs import replace
 
 from romancy._logs import get_logger
-from romancy._options import whole_number
+from romancy._options import whole_number, yes_or_no
 from romancy.app import Romancy
 from romancy.context import entered_activity
 from romancy.errors import RomancyError, UsageError
 from romancy.retry import Duration, seconds
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.memory import Database, mark_dead, share
+from romancy.storage.records import LATEST
 from romancy.testing._calls import name_of_activity
 from romancy.testing._clock import StandingClock
+from romancy.testing._ends import Ends
 from romancy.testing._mocks import Fault, Stage, fake_of
 from romancy.testing._mortal import Death, Mortal, Place
 from romancy.testing._relay import RelayedTime
@@ -29,13 +31,13 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
 
     from romancy._result_waiters import Watch
     from romancy.activity import Activity
-    from romancy.core import Outcome
+    from romancy.core import Activation, Outcome
     from romancy.hooks import Hook
     from romancy.log import LogEntry
     from romancy.outbox import Relay
@@ -69,7 +71,7 @@ class TestApp(Romancy):
 
     __test__ = False
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - every choice of the test's
         self,
         workflows: Iterable[Workflow[..., Any]],
         *,
@@ -82,8 +84,13 @@ class TestApp(Romancy):
         hooks: Iterable[Hook] = (),
         codecs: Codecs | Iterable[PayloadCodec] = (),
         relay: Relay | None = None,
+        check_replay: bool = True,
     ) -> None:
         """`now` is the time at the beginning: without it, the time of the machine.
+
+        With `check_replay`, each instance is replayed when it has ended, in a copy of the process. If its body does
+        something else than its log says, an AssertionError with the difference is raised where the test waits for a
+        result, or when the app is closed.
 
         With a `relay`, its sender gets published events, and pauses before a retry are in the test's time.
         """
@@ -109,6 +116,7 @@ class TestApp(Romancy):
         self._time: Time | None = None
         self._skips = 0
         self._death = Death()
+        self._replays = Ends() if yes_or_no(check_replay, "check_replay") else None
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
@@ -129,7 +137,13 @@ class TestApp(Romancy):
             self._skips += self._time.skips
             await self._time.close()
             self._time = None
+        difference = await self._unlike_its_log() if error is None or isinstance(error, Exception) else None
         await super().__aexit__(kind, error, trace)
+        if difference is None:
+            return
+        if error is None:
+            raise AssertionError(difference)
+        error.add_note(difference)
 
     @property
     def is_open(self) -> bool:
@@ -142,6 +156,7 @@ class TestApp(Romancy):
         Handles stay valid. Callers that wait for a result at this moment get a UsageError.
         """
         self._opened()
+        await self._check_replays()
         await self.__aexit__(None, None, None)
         if workflows is not None:
             self._workflows = list(workflows)
@@ -160,6 +175,7 @@ class TestApp(Romancy):
     async def crash(self) -> None:
         """Lose the worker, as if its process had been killed, and begin another one on the same database."""
         worker, time = self._worker, self._opened_time()
+        await self._check_replays()
         assert worker is not None  # noqa: S101 - a test app is a worker
         self._skips += time.skips
         await time.close()
@@ -213,7 +229,29 @@ class TestApp(Romancy):
     async def outcome(self, instance_id: str, watch: Watch, recorded: int, timeout: float | None) -> Outcome:
         """The end of an instance. The clock may move while the caller waits for it."""
         with self._opened_time().awaited():
-            return await super().outcome(instance_id, watch, recorded, timeout)
+            outcome = await super().outcome(instance_id, watch, recorded, timeout)
+        if self._replays is not None and self._replays.in_time:
+            await self._check_replays()
+        return outcome
+
+    def _ended(self, instance_id: str, life: int, activation: Activation | None) -> None:
+        if self._replays is not None and activation is not None and activation.outcome is not None:
+            self._replays.note(instance_id)
+        super()._ended(instance_id, life, activation)
+
+    async def _purge(self, ids: Sequence[str], until: int = LATEST) -> int:
+        await self._check_replays()  # their logs will be gone
+        return await super()._purge(ids, until)
+
+    async def _check_replays(self) -> None:
+        if difference := await self._unlike_its_log():
+            raise AssertionError(difference)
+
+    async def _unlike_its_log(self) -> str | None:
+        """What the bodies of ended instances do and their logs do not say."""
+        if self._replays is None or self._store is None:
+            return None
+        return await self._replays.check(self._store, self._registry)
 
     def entries_of(
         self, instance_id: str, *, after: str | None = None, follow: bool = False

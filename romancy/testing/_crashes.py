@@ -165,7 +165,7 @@ class _Test:
         if self._processes is not None:
             ended = await self._processes.run(self.call, number)
             return None if ended is None else _Run(ended.where, ended.result, Counter(), await self._looked())
-        app = _MortalApp(self._workflows, now=self._now)
+        app = _MortalApp(self._workflows, now=self._now, check_replay=not number)
         with lives_from(app.next_life):
             async with app:
                 return await self._run_in(app, number)

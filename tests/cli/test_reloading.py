@@ -36,6 +36,20 @@ app = Romancy("sqlite:///reloaded.db", workflows=[{name}])
 """
 
 
+BY_CHANCE: Final = """
+import random
+
+from romancy import Romancy, WorkflowContext, workflow
+
+@workflow
+async def by_chance(ctx: WorkflowContext) -> None:
+    print("the body runs", flush=True)
+    await ctx.sleep(random.random())
+
+app = Romancy("sqlite:///reloaded.db", workflows=[by_chance])
+"""
+
+
 class Reloader:
     """A running `romancy run --reload`."""
 
@@ -147,6 +161,21 @@ def test_dev_keeps_the_browser_open_over_changes_and_mistakes(tmp_path: Path) ->
         code = reloader.process.wait(60)
 
     assert 0 == code
+
+
+@pytest.mark.timeout(120)
+def test_dev_replays_what_has_ended(tmp_path: Path) -> None:
+    write(tmp_path, BY_CHANCE)
+    with reloading(tmp_path, "dev", "shop", "--port", "0") as reloader:
+        reloader.says("worker runs 1 workflow: by_chance")
+        done = subprocess.run([*ROMANCY, "start", "shop", "by_chance"], cwd=tmp_path, capture_output=True, check=False)
+        assert done.returncode == 0
+        reloader.says("this workflow has ended, and cannot be replayed")
+        reloader.says("workflow by_chance")
+        reloader.process.send_signal(signal.SIGINT)
+        reloader.process.wait(60)
+        assert reloader.process.stdout is not None
+        assert reloader.process.stdout.read().count("the body runs") == 1
 
 
 def test_files_of_environments_and_hidden_folders_are_not_watched(tmp_path: Path) -> None:
