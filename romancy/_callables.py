@@ -70,6 +70,10 @@ def check_options(given: Iterable[str], known: Sequence[str], decorator: str) ->
             raise RegistrationError(f"@{decorator} has no option {name!r}{meant}; its options are {', '.join(known)}")
 
 
+def _takes_itself(fn: Callable[..., Any]) -> bool:
+    return fn.__code__.co_varnames[:1] in (("self",), ("cls",))
+
+
 def check_function(fn: object, decorator: str) -> None:
     """Raise RegistrationError unless `fn` is a function with a name and one result."""
     kind = type(fn).__name__
@@ -80,5 +84,11 @@ def check_function(fn: object, decorator: str) -> None:
     where = f"@{decorator} on {fn.__qualname__}"
     if fn.__name__ == "<lambda>":
         raise RegistrationError(f"@{decorator} needs a function with a name of its own; a lambda has none")
+    if fn.__qualname__.rpartition(".")[0].rpartition(".")[2] not in ("", "<locals>") and _takes_itself(fn):
+        raise RegistrationError(
+            f"{where}: a method cannot be {'an' if decorator == 'activity' else 'a'} {decorator}, because its object "
+            "is not stored with the call. Declare a function outside of the class, with what it needs as parameters, "
+            "or put @staticmethod above the decorator"
+        )
     if inspect.isasyncgenfunction(fn) or inspect.isgeneratorfunction(fn):
         raise RegistrationError(f"{where}: a generator has no single result; return a value instead of yielding")

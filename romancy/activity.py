@@ -26,6 +26,7 @@ from typing import (
 from msgspec import Raw
 
 from romancy._callables import check_context, check_function, check_options, is_async, name_of, options_of
+from romancy._expected_names import OF_ACTIVITIES, no_attribute
 from romancy.context import ActivityContext
 from romancy.core import current_commands
 from romancy.depends import dependencies_of, is_dependency
@@ -201,6 +202,9 @@ class Activity(Generic[P, R_co]):
         async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
 
     else:
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_attribute(self, name, OF_ACTIVITIES, self.__dict__.get("__name__", ""))
 
         def __call__(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
             """Return a coroutine under the activity's name, so that Python reports a forgotten `await` by that name."""

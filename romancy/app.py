@@ -11,6 +11,7 @@ from romancy._announced_starts import AnnouncedStarts
 from romancy._answering import Deadlines
 from romancy._at_end import Ends
 from romancy._at_start import tell_misfits
+from romancy._expected_names import refuse_with
 from romancy._listening import listen
 from romancy._loop_check import check_place
 from romancy._many import all_of, turn_after
@@ -503,3 +504,6 @@ class Romancy(Instances):
         for watch in filter(None, map(self._watches.get, instance_ids)):
             watch.outcome = None
             watch.tell()
+
+
+refuse_with(Romancy)

@@ -16,6 +16,7 @@ from uuid import UUID
 from msgspec import Raw
 
 from romancy._callables import is_async
+from romancy._expected_names import OF_CONTEXTS, no_attribute
 from romancy._outgoing import name_of_event, outgoing_event
 from romancy.channel import ActivityChannel, Channel, WorkflowChannel, declared
 from romancy.core import idempotency_key
@@ -106,6 +107,11 @@ class WorkflowContext:
     def __init__(self, commands: Commands, workflow_name: str) -> None:
         self._commands = commands
         self.workflow_name = workflow_name
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_attribute(self, name, OF_CONTEXTS, "" if name == "workflow_name" else self.workflow_name)
 
     @property
     def instance_id(self) -> str:

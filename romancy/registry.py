@@ -17,10 +17,13 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final, Protocol, TypeVar, cast
 from weakref import WeakValueDictionary
 
+from romancy._logs import get_logger
 from romancy.errors import NonDeterminismError, RegistrationError
-from romancy.serialization import exception_name
+from romancy.serialization import exception_name, hear_hints
 
 __all__ = ["Declared", "Registry", "declare", "reached_from"]
+
+hear_hints(get_logger("romancy").warning)
 
 _KINDS: Final = ("workflow", "activity", "compensation")
 

@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Self, TypeAlias, cast
 
-from romancy.errors import TerminalError, UsageError
+from romancy.errors import (
+    ChannelModeConflictError,
+    InstanceConflictError,
+    InstanceNotFoundError,
+    TerminalError,
+    UsageError,
+    WorkflowUnknownError,
+)
 
 __all__ = ["FRAMEWORK_DEFAULT", "Duration", "GiveUp", "Retry", "RetryPolicy", "policy", "resolve", "seconds"]
 
@@ -57,7 +64,9 @@ class RetryPolicy:
 
     `max_attempts` counts the first attempt too; 0 is for ever. The delay before attempt n+1 is `initial_interval *
     multiplier ** (n - 1)`, at most `max_interval`, and `jitter` (0 to 1) takes away up to that share of it. A
-    `TerminalError` is never tried again, whatever the filters say. An error that is not an `Exception` is tried again
+    `TerminalError` is never tried again, whatever the filters say. Nor is a `UsageError`, apart from those that depend
+    on the state of other instances (`InstanceNotFoundError`, `InstanceConflictError`, `ChannelModeConflictError`,
+    `WorkflowUnknownError`). An error that is not an `Exception` is tried again
     only if `retry_on` names it. A filter that raises ends the attempts with its exception. No policy applies to a
     result that cannot be stored: the activity has done its work, and fails at once.
     """
@@ -134,7 +143,7 @@ class RetryPolicy:
 
     def decide(self, attempt: int, error: BaseException, chance: float = 0.0) -> Retry | GiveUp:
         """Decide what follows the failure of attempt number `attempt` (from 1) with `error`."""
-        if isinstance(error, TerminalError) or self._excludes(error) or not self._covers(error):
+        if isinstance(error, TerminalError) or _is_misuse(error) or self._excludes(error) or not self._covers(error):
             return GiveUp(exhausted=False)
         if self.max_attempts and attempt >= self.max_attempts:
             return GiveUp(exhausted=True)
@@ -148,6 +157,17 @@ class RetryPolicy:
         if isinstance(kinds_or_filter, (type, tuple)):
             return isinstance(error, kinds_or_filter)
         return isinstance(error, Exception) and bool(kinds_or_filter(error))
+
+
+_OF_THE_MOMENT: Final = (
+    InstanceNotFoundError, InstanceConflictError, ChannelModeConflictError, WorkflowUnknownError,
+)  # fmt: skip
+"""Errors of use that depend on the state of other instances: it may be another one at the next attempt."""
+
+
+def _is_misuse(error: BaseException) -> bool:
+    """Whether Romancy was called in a way that no repetition mends."""
+    return isinstance(error, UsageError) and not isinstance(error, _OF_THE_MOMENT)
 
 
 def _are_errors(value: object) -> bool:

@@ -30,6 +30,7 @@ from romancy._callables import (
     name_of,
     options_of,
 )
+from romancy._expected_names import OF_WORKFLOWS, no_attribute
 from romancy._fingerprint import fingerprint
 from romancy._headers import headers_of
 from romancy.context import ChildHandle, WorkflowContext
@@ -51,6 +52,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 R_co = TypeVar("R_co", covariant=True)
 
+_OPTIONS: Final = {
+    "instance_id": "instance_id", "id": "instance_id", "workflow_id": "instance_id", "delay": "delay",
+    "headers": "headers",
+}  # fmt: skip
+"""What people give like an argument, and the option that it is."""
 _LONGEST_DELAY: Final = 100 * 366 * 86_400.0
 
 
@@ -120,6 +126,9 @@ class Workflow(Generic[P, R_co]):
         async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
 
     else:
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_attribute(self, name, OF_WORKFLOWS, self.__dict__.get("__name__", ""))
 
         def __call__(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
             """Return a coroutine under the workflow's name, so that Python reports a forgotten `await` by that name."""
@@ -196,7 +205,18 @@ class Workflow(Generic[P, R_co]):
 
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> Raw:
         """The stored form of an input. Raises what `Signature.encode_arguments` does, and PayloadTooLargeError."""
-        return Raw(check_event(self.signature.encode_arguments(args, kwargs), f"input of workflow {self.name}"))
+        try:
+            stored = self.signature.encode_arguments(args, kwargs)
+        except UsageError as error:
+            raise self._with_options_in_place(error, kwargs) from None
+        return Raw(check_event(stored, f"input of workflow {self.name}"))
+
+    def _with_options_in_place(self, error: UsageError, given: Mapping[str, Any]) -> UsageError:
+        """The error, or one that says where an option belongs that was given like an argument."""
+        for name, option in _OPTIONS.items():
+            if name in given and name not in self.signature.names:
+                return UsageError(f"{error}. An option is given by {self.name}.options({option}=…)")
+        return error
 
     def check(self) -> None:
         """Raise RegistrationError for a type that cannot be found or stored."""

@@ -37,6 +37,7 @@ from romancy.serialization._plan import dumps, loads
 from romancy.serialization._reasons import WRITTEN_BEFORE
 from romancy.serialization._rebuild import rebuild_exception
 from romancy.serialization._signature import Parameter, Signature
+from romancy.serialization._untyped import hear_hints
 from romancy.serialization._where import Where
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "describe_exception",
     "dumps",
     "exception_name",
+    "hear_hints",
     "is_sealed",
     "loads",
     "rebuild_exception",

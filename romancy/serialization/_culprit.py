@@ -161,6 +161,10 @@ _ADVICE: Final[tuple[tuple[Callable[[type], bool], str], ...]] = (
         lambda tp: issubclass(tp, AsyncIterator),
         "an async generator is not a value: collect it with `[x async for x in …]`",
     ),
+    (
+        lambda tp: hasattr(tp, "__fspath__"),
+        "a path is not stored: pass `str(…)` of it, and make a Path of it where it is used",
+    ),
     (lambda tp: hasattr(tp, "fileno"), "an open file or connection cannot be stored: pass its path or its content"),
     (lambda tp: issubclass(tp, Iterator), "an iterator can be read only once: pass `list(…)` of it"),
     (lambda tp: issubclass(tp, _FUNCTIONS), "a function cannot be stored: pass its name"),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, get_origin
 
 from romancy.errors import RegistrationError
 from romancy.serialization._plan import UnknownTypeError, plan_for
+from romancy.serialization._untyped import UntypedPlan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -37,6 +38,8 @@ class TypesOf:
 
         Raises RegistrationError if the type cannot be found or has no JSON form.
         """
+        if name not in raw_annotations(self._fn):
+            return UntypedPlan("-> {}" if name == "return" else f"{name}: {{}}")
         declared, names = self._declared(name, where)
         _settle_local_classes(names)
         return plan_for(declared, where)

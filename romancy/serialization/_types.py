@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from collections import Counter, OrderedDict, defaultdict, deque
 from dataclasses import fields, is_dataclass
 from functools import lru_cache, reduce
 from typing import (
@@ -35,6 +36,15 @@ _REFUSED_KEYS: Final = (
     inspect.SetType, inspect.FrozenSetType, inspect.DictType, inspect.StructType, inspect.DataclassType,
     inspect.NamedTupleType, inspect.TypedDictType,
 )  # fmt: skip
+
+
+_INSTEAD: Final[dict[type, str]] = {
+    deque: "Declare `list[…]`, and make a deque of it where it is used",
+    Counter: "Declare `dict[…, int]`, and make a Counter of it where it is used",
+    defaultdict: "Declare `dict[…, …]`, and make a defaultdict of it where it is used",
+    OrderedDict: "Declare `dict[…, …]`: a dict keeps its order",
+}
+"""What to declare in the place of classes of the standard library that JSON does not bring back."""
 
 
 class UnsupportedTypeError(TypeError):
@@ -226,6 +236,14 @@ def _traits_of_custom(cls: Any) -> Traits:
     if is_model(cls):
         _complete(cls)
         return traits_of_model(cls)
+    if hasattr(cls, "__fspath__"):
+        raise UnsupportedTypeError(
+            f"{type_name(cls)} cannot be read back from JSON. Declare `str`, pass `str(path)`, and make a Path of it "
+            "where it is used"
+        )
+    for kind, advice in _INSTEAD.items():
+        if issubclass(cls, kind):
+            raise UnsupportedTypeError(f"{type_name(cls)} cannot be read back from JSON. {advice}")
     raise UnsupportedTypeError(
         f"{type_name(cls)} cannot be read back from JSON. "
         "Use builtins (list for any iterable), dataclasses, attrs, TypedDict, NamedTuple, Enum, msgspec.Struct "

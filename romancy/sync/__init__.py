@@ -5,9 +5,12 @@ The classes are written by `python -m tools.make_sync` from those with `await`.
 
 from __future__ import annotations
 
+from romancy._expected_names import refuse_async_with
 from romancy.sync._app import SyncRomancy
 from romancy.sync._channel import SyncChannel
 from romancy.sync._handle import SyncHandle
 from romancy.sync._subscription import SyncSubscription
 
 __all__ = ["SyncChannel", "SyncHandle", "SyncRomancy", "SyncSubscription"]
+
+refuse_async_with(SyncRomancy)

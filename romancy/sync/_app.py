@@ -116,12 +116,13 @@ class SyncRomancy(Keeper, SyncInstances):
         """
         return self._target.workflow(name)
 
-    def with_worker(self) -> Self:
+    def with_worker(self, *, check_replay: bool = False) -> Self:
         """Give this app a worker although it was made with `worker=False`, as `romancy run` does. Returns the app.
 
-        Raises UsageError when the app is open already.
+        With `check_replay`, each instance is replayed after its end, in a copy of the process, and a warning in the log
+        names what its body does differently, as `romancy dev` does. Raises UsageError when the app is open already.
         """
-        self._target.with_worker()
+        self._target.with_worker(check_replay=check_replay)
         return self
 
     def drain(self, timeout: Duration = 30.0) -> None:

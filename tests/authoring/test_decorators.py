@@ -220,7 +220,7 @@ def test_a_retry_policy_is_nothing_else() -> None:
 def test_an_activity_of_an_instance_is_refused() -> None:
     class Shop:
         @activity
-        async def close(self, reason: str) -> None: ...
+        async def close(shop, reason: str) -> None: ...  # noqa: N805 - not seen as a method where it is declared
 
         @staticmethod
         @activity

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from tests.cli.in_process import Answer
 
 COMMANDS: Final = (
-    "cancel", "check", "conformance", "demo", "dev", "doctor", "find", "history", "list", "migrate", "outbox", "purge",
-    "relay", "resume", "retry", "run", "serve", "show", "signal", "start", "terminate", "ui", "undelivered",
+    "cancel", "check", "conformance", "demo", "dev", "doctor", "find", "history", "lint", "list", "migrate", "outbox",
+    "purge", "relay", "resume", "retry", "run", "serve", "show", "signal", "start", "terminate", "ui", "undelivered",
     "watch", "why", "workers",
 )  # fmt: skip
 
@@ -37,7 +37,7 @@ def romancy(
 @pytest.mark.parametrize(
     ("typed", "code", "advice"),
     [
-        ("lsit", 2, "Did you mean 'list'?"),
+        ("lsit", 2, "Did you mean one of: 'lint', 'list'?"),
         ("shwo x", 2, "Did you mean 'show'?"),
         ("list --stauts failed", 2, "Did you mean '--status'?"),
         ("list --status done --url sqlite:///made.db", 2, "is not one of 'pending'"),

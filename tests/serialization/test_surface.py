@@ -22,6 +22,7 @@ def test_the_public_names() -> None:
         "describe_exception",
         "dumps",
         "exception_name",
+        "hear_hints",
         "is_sealed",
         "loads",
         "rebuild_exception",

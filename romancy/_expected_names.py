@@ -1,0 +1,92 @@
+"""What people of other libraries try first, answered by the error that comes anyway.
+
+The objects get no attribute by this: `hasattr` stays False, and a type checker still refuses the name.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Final, Never
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["OF_ACTIVITIES", "OF_CONTEXTS", "OF_WORKFLOWS", "no_attribute", "refuse_async_with", "refuse_with"]
+
+_ASKED_FIRST: Final = "exit" if sys.version_info >= (3, 14) else "enter"
+"""The method that a `with` statement asks for first. The other one stays undefined."""
+
+_WAIT: Final = "await ctx.wait_event(name) receives what app.signal and handle.signal send"
+_RECUR: Final = "end this run and begin the next one with {}.recur(…)"
+_AWAIT: Final = "await the activity itself, as in `await charge(order)`"
+_CHILD: Final = "start a child with `await ctx.start(child, …)`, or await the child itself: `await child(…)`"
+_NOW: Final = "ctx.now() is the time"
+_LOG: Final = "use the logging module; `if not ctx.is_replaying` keeps a replay silent"
+_ASYNCIO: Final = "use asyncio.gather, asyncio.wait or asyncio.TaskGroup"
+
+OF_CONTEXTS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("recur", "continue_as_new", "restart"), _RECUR),
+    **dict.fromkeys(
+        ("wait_signal", "wait_for_signal", "receive_signal", "wait_for_event", "wait_for_external_event", "recv"), _WAIT
+    ),
+    **dict.fromkeys(("execute_activity", "call_activity", "activity", "call", "step", "run_step", "do"), _AWAIT),
+    **dict.fromkeys(("start_child", "start_workflow", "start_child_workflow", "child", "execute_child"), _CHILD),
+    **dict.fromkeys(("time", "utcnow", "current_utc_datetime", "today"), _NOW),
+    **dict.fromkeys(("uuid", "new_uuid", "new_guid"), "ctx.uuid4() makes one"),
+    **dict.fromkeys(("logger", "log"), _LOG),
+    **dict.fromkeys(("gather", "when_all", "when_any", "wait"), _ASYNCIO),
+    "signal": "send it with `await ctx.send(name, data, to=instance_id)`",
+    "session": "a body is replayed, and would write again: open the session in an activity, with "
+    "activity_context().session()",
+    "set_state": "`await ctx.report(state)` makes it visible outside",
+}
+OF_WORKFLOWS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        ("start", "submit", "apply_async", "enqueue", "send", "start_workflow", "schedule"),
+        "start it with `await app.start({}, …)`; in another workflow, with `await ctx.start({}, …)`",
+    ),
+    **dict.fromkeys(("run", "execute", "result"), "`await app.run({}, …)` starts it and returns its result"),
+    "signal": "`await app.signal(instance_id, name, data)` sends a signal to an instance",
+    "continue_as_new": "end this run and begin the next one with {}.recur(…)",
+}
+OF_ACTIVITIES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        ("start", "run", "execute", "submit", "delay", "apply_async", "enqueue", "send", "call"),
+        "await it in a workflow: `await {}(…)`",
+    ),
+    "map": "`await asyncio.gather(*({}(each) for each in items))` in a workflow",
+    "retry": "it is tried again by itself: raise an exception, and choose a policy with @activity(retry=…)",
+}
+
+
+def no_attribute(owner: object, name: str, answers: Mapping[str, str], called: str) -> AttributeError:
+    """The AttributeError for a name that an object does not have, with what to write instead."""
+    text = f"{type(owner).__name__!r} object has no attribute {name!r}"
+    answer = answers.get(name)
+    return AttributeError(text if answer is None else f"{text}: {answer.format(called, called)}", name=name, obj=owner)
+
+
+class WithError(AttributeError, TypeError):
+    """A `with` of an object that takes the other kind. `with` raises TypeError, and `hasattr` needs AttributeError."""
+
+
+class _Missing:
+    """In the place of a method that a `with` statement asks for: there is none, and the error says why."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __get__(self, owner: object, kind: type) -> Never:
+        raise WithError(f"{kind.__name__!r} object {self._text}")
+
+
+def refuse_with(cls: type) -> None:
+    """Answer `with cls(…)`."""
+    text = "is opened with `async with`, not with `with`; code without asyncio uses romancy.sync.SyncRomancy"
+    setattr(cls, f"__{_ASKED_FIRST}__", _Missing(text))
+
+
+def refuse_async_with(cls: type) -> None:
+    """Answer `async with cls(…)`."""
+    text = "is opened with `with`, not with `async with`; code with asyncio uses romancy.Romancy"
+    setattr(cls, f"__a{_ASKED_FIRST}__", _Missing(text))
