@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from romancy._result_waiters import Watch
     from romancy.engine import Worker
+    from romancy.engine.outage import Outage
     from romancy.storage.protocol import Store
 
 __all__ = ["listen"]
@@ -22,13 +23,14 @@ logger = get_logger("romancy")
 _SAFETY_POLL: Final = 30.0
 
 
-async def listen(store: Store, worker: Worker | None, watches: Mapping[str, Watch]) -> None:
+async def listen(store: Store, worker: Worker | None, watches: Mapping[str, Watch], outage: Outage) -> None:
     """Pass on the store's notifications until cancelled."""
     while True:
         try:
             changed = await store.wait_for_work(_SAFETY_POLL)
+            outage.answered("cannot listen for changes")
         except (StorageUnavailableError, DatabaseReplacedError) as error:
-            logger.warning("cannot listen for changes: %s", error)
+            outage.failed("cannot listen for changes", error)
             await asyncio.sleep(1 if isinstance(error, StorageUnavailableError) else _SAFETY_POLL)
             changed = None
         except Exception:

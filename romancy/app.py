@@ -234,7 +234,7 @@ class Romancy(Instances):
             self._registry, self._writer, self._worker, check_open=self._opened, nonce=self._nonce
         )
         self._waiting = Waiting(self._opened, self._worker, self._settings.lease)
-        self._tasks.add(asyncio.create_task(listen(store, self._worker, self._watches)))
+        self._tasks.add(asyncio.create_task(listen(store, self._worker, self._watches, self._writer.outage)))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /

@@ -59,6 +59,9 @@ from romancy.core._definitions import (
     ActivityDefinition,
     WorkflowDefinition,
 )
+from romancy.core._differences import (
+    without_values,
+)
 from romancy.core._divergence import (
     DivergedError,
 )
@@ -263,4 +266,5 @@ __all__ = [
     "not_in_a_workflow",
     "own_classes",
     "replay",
+    "without_values",
 ]

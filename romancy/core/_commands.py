@@ -101,7 +101,8 @@ class Commands(ChannelCommands):
         assert isinstance(asked, ev.EventAwaited)  # noqa: S101 - as above
         self.ask(ev.EventPutAside(waited.id, received.name, received.event_id, misfit))
         if self.matcher is None:
-            brief = f"event {received.name!r} (id {received.event_id!r}) does not fit and was put aside"
+            which = f" (id {received.event_id!r})" if received.event_id else ""
+            brief = f"event {received.name!r}{which} does not fit and was put aside"
             self.loop.complaints += (Complaint(f"{brief}: {misfit}", brief),)
         return self._wait(asked.name, asked.key, asked.due, asked.where)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from romancy.core import _channel_events as ch
 from romancy.core import _events as ev
+from romancy.core._differences import differences
 from romancy.errors import NonDeterminismError
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def divergence(
         f"  where:             event {position}, after {misfit.after}",
         f"  the log says:      {'; '.join(misfit.recorded) or 'nothing'}",
         f"  the code now does: {'; '.join(misfit.asked) or 'nothing'}",
-        *(f"  {line}" for line in more),
+        *(f"  {line}" for line in (*more, *differences(matcher.missing, matcher.extra))),
         _UNSTEADY if same else _CHANGED,
     ]
     return DivergedError("\n".join(lines), misfit)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from msgspec.structs import replace
 
-from romancy.core import OwnerChanged, decode_commit
+from romancy.core import OwnerChanged, decode_commit, without_values
 from romancy.engine.coded_routing import CodingRouter, ReadingRouter, opened, sealed
 from romancy.errors import CodecError, StorageUnavailableError
 from romancy.serialization import NO_CODECS, PayloadContext, is_sealed
@@ -247,6 +247,8 @@ class _CodingStore(_ReadingStore):
     def _change(self, item: Append, change: Change) -> Change:
         if change.input is not None:
             change = replace(change, input=self._codecs.wrap(change.input, _input(item.instance_id, item.life)))
+        if change.error is not None:
+            change = replace(change, error=without_values(change.error))
         if change.refused_by:
             change = replace(change, refused_by=change.refused_by + self._ability)
         return change

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from romancy._logs import about, get_logger
+from romancy._logs import get_logger
 from romancy.core import (
     Activation,
     ActivityAttemptFailed,
@@ -265,8 +265,7 @@ class Driver:
                 item = live.append(self.incarnation.nonce(), encode_commit(activation.events))
                 return PendingAppend(live, item, activation, inputs)
             return self._prepare_more(live, before, activation, inputs, ports)
-        except Exception as error:
-            logger.exception("instance %s: unexpected error while driving", live.instance_id, extra=about(live))
+        except Exception as error:  # noqa: BLE001 - the instance is parked with it
             self.ports.give_up(ports.values())
             self.reports.broken(live, error)
             return None
@@ -351,8 +350,7 @@ class Driver:
         # Hold the slot until every effect is carried out: others must have begun before an attempt can end.
         try:
             self._carry_out(live, prepared)
-        except Exception as error:
-            logger.exception("instance %s: could not start what follows", live.instance_id, extra=about(live))
+        except Exception as error:  # noqa: BLE001 - the instance is parked with it
             self.reports.broken(live, error)
             return
         live.free_slot()

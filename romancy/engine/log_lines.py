@@ -82,12 +82,14 @@ def say_refused(live: Live, answer: Answer) -> None:
         )
 
 
-def say_stuck(instance: Concerned, reason: str) -> None:
-    """Log that the instance is stuck. A caller that awaits its result has no other notice of it.
+def say_stuck(instance: Concerned, reason: str, cause: Exception | None = None) -> None:
+    """Log that the instance is stuck, with the traceback of an unexpected cause.
+
+    A caller that awaits its result has no other notice of it.
 
     The reason may quote arguments, so the line does not hold it.
     """
     logger.warning(
         "instance %s: put aside, it is stuck; `error` of app.get_instance(…) says why, and app.resume(…) tries again%s",
-        instance.instance_id, Said(f": {reason}"), extra=about(instance),
+        instance.instance_id, Said(f": {reason}"), extra=about(instance), exc_info=cause,
     )  # fmt: skip

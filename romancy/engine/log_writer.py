@@ -18,6 +18,7 @@ from romancy._logs import about, get_logger
 from romancy.core import driving
 from romancy.engine.gc_pause import GcPause
 from romancy.engine.incarnation import Incarnation
+from romancy.engine.outage import Outage
 from romancy.errors import RomancyError, StorageUnavailableError, UsageError
 from romancy.storage.records import Outcome
 
@@ -54,8 +55,10 @@ class LogWriter:
         incarnation: Incarnation | None = None,
         *,
         timed: Callable[[float, int], None] | None = None,
+        outage: Outage | None = None,
     ) -> None:
         """`timed` is called with the seconds that each commit took and the number of its items."""
+        self.outage = Outage() if outage is None else outage
         self._store = store
         self._timed = timed
         self._incarnation = incarnation or Incarnation()
@@ -351,16 +354,20 @@ class LogWriter:
         """The outcomes of a batch whose commit raised `error`: send it again as long as the database is away."""
         pause, sent = _FIRST_PAUSE, False
         while isinstance(error, StorageUnavailableError):
-            logger.warning("the database is away, %d commits wait: %s", len(items), error)
+            self.outage.failed("commits wait", error)
             sent = sent or error.maybe_written
             wait = pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
             if await self._pause(items, wait, sent=sent):
                 return await self._without_withdrawn(items, worker)
             pause = min(pause * 2, _LONGEST_PAUSE)
             try:
-                return await self._store.commit(items, worker=worker)
+                outcomes = await self._store.commit(items, worker=worker)
             except Exception as again:  # noqa: BLE001 - as above
                 error = again
+            else:
+                self.outage.answered("commits wait")
+                return outcomes
+        self.outage.answered("commits wait")
         if len(items) == 1:
             self.refuse(items[0], error)
             return [Outcome.INVALID]

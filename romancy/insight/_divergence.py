@@ -18,7 +18,10 @@ __all__ = ["Divergence", "divergence_of"]
 _WHERE: Final = re.compile(r"^  where: +event (\d+), after (.*)$", re.MULTILINE)
 _RECORDED: Final = re.compile(r"^  the log says: +(.*)$", re.MULTILINE)
 _ASKED: Final = re.compile(r"^  the code now does: (.*)$", re.MULTILINE)
-_MORE: Final = re.compile(r"^  (the same calls, .*|code of the log: .*|runtime of the log: .*)$", re.MULTILINE)
+_MORE: Final = re.compile(
+    r"^  ((?:the same calls, |differs: |code of the log: |runtime of the log: ).*)$", re.MULTILINE
+)
+_VALUES: Final = re.compile(r"^  (differs: .*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class Divergence:
     recorded: tuple[str, ...]
     asked: tuple[str, ...]
     more: tuple[str, ...]
-    """The versions of the code and of Python, where they differ."""
+    """The arguments, and the versions of the code and of Python, where they differ."""
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
@@ -44,7 +47,8 @@ class Divergence:
 def divergence_of(reason: str, recorded: Misfit | None = None) -> Divergence | None:
     """The recorded divergence, or else the one that this reason for being stuck reports, or None."""
     if recorded is not None:
-        return Divergence(recorded.position, recorded.after, recorded.recorded, recorded.asked, recorded.more)
+        more = (*recorded.more, *_VALUES.findall(reason))
+        return Divergence(recorded.position, recorded.after, recorded.recorded, recorded.asked, more)
     return _told(reason)
 
 

@@ -44,14 +44,14 @@ def explain(row: InstanceRow, timeline: Timeline, census: Census, untaken: Seque
 
 def _ended(row: InstanceRow) -> Iterator[str]:
     error = f": {row.error}" if row.error else ""
-    yield f"It has ended ({row.status}){error}."
+    yield _sentence(f"It has ended ({row.status}){error}")
     if row.status is Status.FAILED:
         yield f"`romancy retry {row.instance_id}` runs it again; completed work that was not undone is kept."
 
 
 def _stuck(row: InstanceRow, timeline: Timeline) -> Iterator[str]:
     reason = timeline.parked or row.error or "no reason was recorded"
-    yield f"It is stuck: {reason}" if reason.endswith((".", "\n")) else f"It is stuck: {reason}."
+    yield _sentence(f"It is stuck: {reason}")
     yield (
         "A worker with other code tries it again by itself. "
         f"After another cause is mended, `romancy resume {row.instance_id}` lets it be tried again."
@@ -90,8 +90,8 @@ def _put_aside(timeline: Timeline) -> Iterator[str]:
     if timeline.put_aside:
         last, count = timeline.put_aside[-1], len(timeline.put_aside)
         before = "" if count == 1 else f" ({count} so far; this is the last one)"
-        reason = last.reason.rstrip(".")
-        yield f"It has put aside the event {last.name!r} with the id {last.event_id!r}{before}: {reason}."
+        which = f" with the id {last.event_id!r}" if last.event_id else ""
+        yield _sentence(f"It has put aside the event {last.name!r}{which}{before}: {last.reason}")
 
 
 def _attempted(step: Step, now: int, *, held: bool) -> str:
@@ -103,8 +103,13 @@ def _attempted(step: Step, now: int, *, held: bool) -> str:
     number = last.number + 1
     error = f"attempt {last.number} failed {ago(last.at, now)} with {_error(last.error)}"
     if step.due is not None and step.due > now:
-        return f"Its {what} waits for attempt {number}, due {_when(step.due, now)}: {error}."
-    return f"Its {what} {'is at' if held else 'waits for a worker to make'} attempt {number}: {error}."
+        return _sentence(f"Its {what} waits for attempt {number}, due {_when(step.due, now)}: {error}")
+    return _sentence(f"Its {what} {'is at' if held else 'waits for a worker to make'} attempt {number}: {error}")
+
+
+def _sentence(text: str) -> str:
+    """The text with a full stop, unless it ends with a mark of its own."""
+    return text if text.endswith((".", "?", "!", "…", "\n")) else f"{text}."
 
 
 def _error(error: ErrorInfo) -> str:

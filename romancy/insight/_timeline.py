@@ -236,7 +236,8 @@ def _event_awaited(timeline: Timeline, event: ev.EventAwaited) -> None:
 
 def _put_aside(timeline: Timeline, event: ev.EventPutAside) -> None:
     timeline.put_aside.append(event)
-    timeline.note(f"put aside event {event.name} (id {event.event_id}): {event.reason}")
+    which = f" (id {event.event_id})" if event.event_id else ""
+    timeline.note(f"put aside event {event.name}{which}: {event.reason}")
 
 
 def _sent(timeline: Timeline, event: ev.MessageSent) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from romancy.engine.clock import DatabaseClock
 from romancy.engine.inbox import ConsumedMail
+from romancy.engine.outage import Outage
 from romancy.engine.worker.claims import Claiming
 from romancy.engine.worker.next_claim import NextClaim
 from romancy.storage.records import Work
@@ -52,7 +53,7 @@ class Worker:
             cast("Any", self.driver),
             cast("Any", self),
             cast("Any", SimpleNamespace(busy=False)),
-            keeper=cast("Any", SimpleNamespace(leases=self)),
+            keeper=cast("Any", SimpleNamespace(leases=self, outage=Outage())),
             next_claim=NextClaim(),
             codes={"flow": "c1"},
             max_live=1000,

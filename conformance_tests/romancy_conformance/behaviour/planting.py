@@ -111,6 +111,11 @@ class Planting:
         async with self.store.session() as session:
             await session.execute(sql.format(*marks), *values)
             item = start_of(
-                self._workflow, Raw(b"{}"), instance_id=unique("beside"), life=new_life("beside"), writer=unique(), now=1
+                self._workflow,
+                Raw(b"{}"),
+                instance_id=unique("beside"),
+                life=new_life("beside"),
+                writer=unique(),
+                now=1,
             )
             assert await session.commit(item) == "accepted"

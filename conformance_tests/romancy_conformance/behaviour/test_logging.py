@@ -194,6 +194,8 @@ async def test_one_that_is_put_aside_is_told(open_app: Open, caplog: pytest.LogC
         ("WARNING", at_once.instance_id, "leaves_the_loop", None, None, "first"),
         ("WARNING", waiting.instance_id, "waits", None, None, "second"),
     ]
+    concerned = [record for record in caplog.records if waiting.instance_id in record.getMessage()]
+    assert len(concerned) == 1, "it is told once"
 
 
 async def test_every_line_bears_the_fields_and_none_bears_a_payload(

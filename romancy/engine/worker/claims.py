@@ -141,8 +141,9 @@ class Claiming:
             self._claims = True
             try:
                 await self._claim()
+                self._keeper.outage.answered("cannot claim")
             except StorageUnavailableError as error:
-                logger.warning("cannot claim: %s", error)
+                self._keeper.outage.failed("cannot claim", error)
                 self.look_for_own()
             except Exception:
                 logger.exception("cannot claim")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from romancy._logs import get_logger
 from romancy.engine.decide import owner_changed
+from romancy.engine.outage import Outage
 from romancy.errors import DatabaseReplacedError, StorageUnavailableError, UsageError
 
 if TYPE_CHECKING:
@@ -61,7 +62,9 @@ class LeaseKeeper:
         incarnation: Incarnation,
         next_claim: NextClaim,
         holder: LeaseHolder,
+        outage: Outage | None = None,
     ) -> None:
+        self.outage = Outage() if outage is None else outage
         self._store = store
         self._incarnation = incarnation
         self._next_claim = next_claim
@@ -94,9 +97,10 @@ class LeaseKeeper:
                 continue
             try:
                 await self._renew()
+                self.outage.answered("no heartbeat")
                 silent = 0.0
             except StorageUnavailableError as error:
-                logger.warning("no heartbeat: %s", error)
+                self.outage.failed("no heartbeat", error)
                 silent = self.leases.interval
             except DatabaseReplacedError as error:
                 self._given_up = True

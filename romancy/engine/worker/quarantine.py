@@ -163,7 +163,6 @@ class Quarantine:
             return False
         if evidence.enough:
             reason = _what_was_seen(evidence)
-            logger.error("instance %s is parked: %s", claimed.instance_id, reason, extra=about(claimed))
             self._recovery.park(claimed, reason)
             return True
         self._suspects[claimed.instance_id] = (claimed, box, evidence)

@@ -119,21 +119,14 @@ class Recovery:
             logger.info("instance %s was removed", claimed.instance_id, extra=about(claimed))
             self._next_claim.look_for_own()  # the id may have a new life, which was dropped in favour of this one
         except HistoryCorruptError as error:
-            logger.error("%s", error, extra=about(claimed))  # noqa: TRY400 - no traceback
             self.park(replace(claimed, head_writer=None), str(error))  # perhaps its predecessor is missing
         except (NonDeterminismError, HistoryVersionError, CodecError, UsageError) as error:
-            logger.warning("instance %s: %s", claimed.instance_id, error, extra=about(claimed))
             self.park(claimed, str(error), error.misfit if isinstance(error, DivergedError) else None)
         except StorageUnavailableError as error:
             logger.warning("instance %s: cannot be read: %s", claimed.instance_id, error, extra=about(claimed))
             self._next_claim.look_for_own()
-        except Exception as error:
-            logger.exception(
-                "instance %s: unexpected error during replay; the instance is parked",
-                claimed.instance_id,
-                extra=about(claimed),
-            )
-            self.park(claimed, f"unexpected error during replay: {type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001 - the instance is parked with it
+            self.park(claimed, f"unexpected error during replay: {type(error).__name__}: {error}", cause=error)
         else:
             if live.instance_id in self._driver.live or live.run.state.terminal is not None:
                 live.run.close()  # it ended while the claim was being answered
@@ -170,7 +163,9 @@ class Recovery:
             )
         return live, not live.run.state.abandoned
 
-    def park(self, claimed: Claimed, reason: str, misfit: Misfit | None = None) -> None:
+    def park(
+        self, claimed: Claimed, reason: str, misfit: Misfit | None = None, *, cause: Exception | None = None
+    ) -> None:
         """Make the instance stuck, until other code or a person resumes it. Other instances are not affected.
 
         The place where its code left the log is recorded as data, beside the reason for people.
@@ -179,9 +174,9 @@ class Recovery:
         body = owner_changed(self._driver.clock.now(), "", code, misfit=misfit)
         change = Change(status=Status.STUCK, seen=claimed.seen, release=True, refused_by=code, error=short(reason))
         item = append_behind(claimed, self._driver.incarnation.nonce(), body, change)
-        self._driver.writer.submit(item, functools.partial(self._parked, claimed, reason))
+        self._driver.writer.submit(item, functools.partial(self._parked, claimed, reason, cause))
 
-    def _parked(self, claimed: Claimed, reason: str, outcome: Outcome) -> None:
+    def _parked(self, claimed: Claimed, reason: str, cause: Exception | None, outcome: Outcome) -> None:
         if outcome is Outcome.ENDED:
             return
         if outcome is not Outcome.ACCEPTED:
@@ -193,7 +188,7 @@ class Recovery:
             )
             self._next_claim.look_for_own()
             return
-        say_stuck(claimed, reason)
+        say_stuck(claimed, reason, cause)
         self._tell_parked(claimed.instance_id, claimed.life, None)
         if self._driver.observer is not None:
             self._driver.observer.parked(claimed.instance_id, claimed.workflow_name, reason)

@@ -14,6 +14,7 @@ from romancy.engine.incarnation import Incarnation
 from romancy.engine.log_lines import say_end, say_refused, say_stuck
 from romancy.engine.log_writer import LogWriter
 from romancy.engine.observer import Observer
+from romancy.engine.outage import Outage
 from romancy.engine.slot import GONE
 from romancy.engine.worker.claims import Claiming
 from romancy.engine.worker.intake import Intake
@@ -82,10 +83,11 @@ class Worker:
         self._ended = ended
         self.tasks = Tasks()
         self._next_claim = NextClaim()
-        self.beating = LeaseKeeper(store, self._incarnation, self._next_claim, self)
+        outage = Outage()
+        self.beating = LeaseKeeper(store, self._incarnation, self._next_claim, self, outage)
         self._observer = Observer(settings.hooks, self.clock, settings.worker_id) if settings.hooks else None
         timed = None if self._observer is None else self._observer.timed
-        self.writer = LogWriter(store, self._incarnation, timed=timed)
+        self.writer = LogWriter(store, self._incarnation, timed=timed, outage=outage)
         self.driver = self._new_driver(dependencies, dispatcher)
         self._resting = Resting(settings.sticky)
         self._recovery = Recovery(store, self.driver, self._resting, self._next_claim, parked=ended)
@@ -355,7 +357,8 @@ class Worker:
     def broken(self, live: Live, error: Exception) -> None:
         """`Reports`: drop the run and park the instance."""
         self.driver.drop(live)
-        self._recovery.park(claimed_again(live), f"unexpected {type(error).__name__} while driving: {error}")
+        reason = f"unexpected {type(error).__name__} while driving: {error}"
+        self._recovery.park(claimed_again(live), reason, cause=error)
 
     def in_session(self, prepared: PendingAppend, port: Port) -> None:
         """`Reports`: commit in the session, and settle the outcome."""

@@ -50,7 +50,12 @@ async def let_wait(url: str, numbers: Iterable[int]) -> None:
 
 def waiting(number: int) -> Start:
     start = start_of(
-        cost_waiter, Raw(b"{}"), instance_id=f"wait-{number}", life=new_life(f"wait-{number}"), writer=f"w-{number}", now=1
+        cost_waiter,
+        Raw(b"{}"),
+        instance_id=f"wait-{number}",
+        life=new_life(f"wait-{number}"),
+        writer=f"w-{number}",
+        now=1,
     )
     return replace(start, status=Status.WAITING, delay=None)
 
