@@ -12,6 +12,7 @@ from romancy._answering import Deadlines
 from romancy._at_end import Ends
 from romancy._at_start import tell_misfits
 from romancy._expected_names import refuse_with
+from romancy._interrupts import closed_by
 from romancy._listening import listen
 from romancy._loop_check import check_place
 from romancy._many import all_of, turn_after
@@ -242,6 +243,7 @@ class Romancy(Instances):
         store, self._store = self._store, None
         if store is None:
             raise UsageError("this app is not open")
+        closed_by(error)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

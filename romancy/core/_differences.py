@@ -55,7 +55,7 @@ def _name(command: Any) -> str:
 
 def _between(recorded: Any, asked: Any) -> Iterator[str]:
     """What differs. Ids count only if nothing else does: they follow from the order of the calls."""
-    fields: tuple[str, ...] = type(asked).__struct_fields__
+    fields = cast("tuple[str, ...]", asked.__struct_fields__)
     found = {name: (getattr(recorded, name), getattr(asked, name)) for name in fields if name not in _NOT_COMPARED}
     differing = {name: pair for name, pair in found.items() if not _same(*pair)}
     if differing.keys() != {"id"}:

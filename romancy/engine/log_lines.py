@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from romancy.engine.instance import Live
     from romancy.serialization import ErrorInfo
 
-__all__ = ["say_attempt_failed", "say_complaints", "say_end", "say_refused", "say_stuck"]
+__all__ = ["say_attempt_failed", "say_complaints", "say_end", "say_interrupted", "say_refused", "say_stuck"]
 
 logger = get_logger("romancy.engine")
 
@@ -80,6 +80,15 @@ def say_refused(live: Live, answer: Answer) -> None:
         logger.warning(
             "instance %s: append refused (%s); another worker has it", live.instance_id, answer, extra=about(live)
         )
+
+
+def say_interrupted(count: int, grace: float) -> None:
+    """Log that attempts did not end within the `grace` seconds that a worker gave them when it stopped."""
+    after = f" after {grace:g} s" if grace else ""
+    if count == 1:
+        logger.warning("1 activity was interrupted%s; it begins again when a worker runs", after)
+    else:
+        logger.warning("%d activities were interrupted%s; they begin again when a worker runs", count, after)
 
 
 def say_stuck(instance: Concerned, reason: str, cause: Exception | None = None) -> None:

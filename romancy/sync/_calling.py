@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Self
 
+from romancy._interrupts import closed_by
 from romancy._loop_check import check_place
 from romancy.errors import UsageError
 from romancy.session import Session, SyncSession
@@ -120,7 +121,7 @@ class Keeper(Caller):
         return self
 
     def close(self) -> None:
-        """Drain the app for at most `drain_timeout` seconds, and close it."""
+        """Drain the app for at most `drain_timeout` seconds, and close it. An app that is not open stays as it is."""
         self._end(None, None, None)
 
     def as_client(self) -> Self:
@@ -139,8 +140,13 @@ class Keeper(Caller):
 
     def _end(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         refuse_loop("close()")
+        if self._thread is None:
+            return
         thread = self._opened("close()")
+        closed_by(error)
         self._thread = None
+        if thread.has_ended:
+            return
         try:
             thread.call(self._app.__aexit__(kind, error, trace))
         finally:
@@ -164,7 +170,13 @@ class Keeper(Caller):
     def wait(self, what: str, begin: Callable[[], Any], errands: Errands | None = None) -> Any:
         """Carry out a call on the loop, and wait for what it returns."""
         refuse_loop(what)
-        return self._opened(what).call(_finished(begin), errands)
+        thread = self._opened(what)
+        if thread.has_ended:
+            raise UsageError(
+                f"{what}: the interpreter is ending and has closed this app, so nothing can be asked of it any more. "
+                "Make the call before the end of the program"
+            )
+        return thread.call(_finished(begin), errands)
 
 
 def _finished(begin: Callable[[], Any]) -> Coroutine[Any, Any, Any]:

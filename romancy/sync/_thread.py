@@ -112,6 +112,11 @@ class LoopThread:
         """Whether the process was not forked since: no other thread survives a fork."""
         return self._pid == os.getpid()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether its loop runs no more, because the interpreter ends."""
+        return self._loop.is_closed() or not self._thread.is_alive()
+
     def call(self, work: Coroutine[Any, Any, T], errands: Errands | None = None) -> T:
         """Wait for the work. If the wait is interrupted (Ctrl-C), the work is cancelled."""
         future = asyncio.run_coroutine_threadsafe(work, self._loop)

@@ -247,8 +247,7 @@ def test_a_closed_app_refuses_calls_and_can_be_opened_again(storage_url: str) ->
         assert app.run(greet, "ANN") == "hello ann"
         app.close()
         assert not app.is_open
-    with pytest.raises(UsageError, match="not open"):
-        app.close()
+    app.close()  # of a closed app: nothing is left to do
     assert not [one for one in threading.enumerate() if one.name == "romancy-loop"]
 
 

@@ -124,6 +124,11 @@ class Attempts:
         return self._free == self._limit
 
     @property
+    def running(self) -> int:
+        """How many attempts run."""
+        return self._limit - self._free
+
+    @property
     def at_rest(self) -> bool:
         """Whether no attempt runs, and none is due yet."""
         return self.idle and not any(each.live.attempts.get(each.id) is each for each in self._queue)

@@ -11,7 +11,7 @@ from romancy.engine.channels import Joining
 from romancy.engine.clock import DatabaseClock
 from romancy.engine.driver import Driver
 from romancy.engine.incarnation import Incarnation
-from romancy.engine.log_lines import say_end, say_refused, say_stuck
+from romancy.engine.log_lines import say_end, say_interrupted, say_refused, say_stuck
 from romancy.engine.log_writer import LogWriter
 from romancy.engine.observer import Observer
 from romancy.engine.outage import Outage
@@ -169,7 +169,7 @@ class Worker:
         self.driver.attempts.hold()
         self.claiming.only_mail()
         if not await self.driver.attempts.all_ended(grace):
-            logger.warning("activities still run after %.0f s: they are cancelled; other workers repeat them", grace)
+            say_interrupted(self.driver.attempts.running, grace)
         for live in list(self.driver.live.values()):
             self.driver.attempts.drop(live)
         await asyncio.sleep(0)  # ended attempts are fed
