@@ -20,7 +20,7 @@ from romancy.storage.sql import queries_of
 from romancy.storage.sqlkit import pauses
 from romancy.storage.sqlkit.pool import Pool
 from romancy_mysql._connection import HANDLING, connect
-from romancy_mysql._dialect import dialect_of
+from romancy_mysql._dialect import dialect_of, refuse_relatives
 from romancy_mysql._errors import (
     WHOLE,
     ConnectionLostError,
@@ -102,6 +102,7 @@ class Database:
         try:
             async with self.work.borrow() as wire:
                 self.dialect = dialect_of(wire.server_version, self.settings.where)
+                await self._refuse_relatives(wire)
                 await self._measure_packets(wire)
                 await self._look_for_cluster(wire)
                 await bring_up_to_date(self, wire, self.dialect, allowed=migrate)
@@ -109,6 +110,11 @@ class Database:
             await self.close()
             raise
         self._open = True
+
+    async def _refuse_relatives(self, wire: Wire) -> None:
+        """The version that a server announces can be chosen in TiDB's configuration, its comment cannot."""
+        (answer,) = await wire.run(b"select @@version_comment", "asking for the product")
+        refuse_relatives(str(answer.rows[0][0]), self.settings.where)
 
     async def close(self) -> None:
         """Close every connection. Calls in flight fail."""

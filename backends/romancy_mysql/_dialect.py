@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from romancy.errors import StorageConfigurationError
 
-__all__ = ["Dialect", "dialect_of"]
+__all__ = ["Dialect", "dialect_of", "refuse_relatives"]
 
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 _OLD_PREFIX = "5.5.5-"
@@ -48,8 +48,21 @@ _OLDEST = {"MySQL": (8, 0, 13), "MariaDB": (10, 6, 0)}
 """For MySQL: defaults that are expressions. For MariaDB: SKIP LOCKED and JSON_TABLE."""
 
 
+def refuse_relatives(announced: str, where: str) -> None:
+    """Raise StorageConfigurationError for a server that speaks MySQL's protocol and does not lock as MySQL does.
+
+    `announced` is its version, or the comment to it.
+    """
+    if "tidb" in announced.lower():
+        raise StorageConfigurationError(
+            f"{where}: this server is TiDB, which does not work: it accepts SKIP LOCKED and locks nothing by it, so "
+            "two workers would run one workflow. Use MySQL, MariaDB, PostgreSQL or SQLite"
+        )
+
+
 def dialect_of(server_version: str, where: str) -> Dialect:
     """The dialect of a server, from the version it announces. `StorageConfigurationError` if it is too old."""
+    refuse_relatives(server_version, where)
     product = "MariaDB" if "mariadb" in server_version.lower() else "MySQL"
     found = _VERSION.match(server_version.removeprefix(_OLD_PREFIX))
     if found is None:

@@ -16,7 +16,7 @@ from pymysql.err import MySQLError
 
 from romancy.errors import SchemaVersionError, StorageUnavailableError
 from romancy.storage.sql import load_queries, with_prefix
-from romancy.storage.upkeep import Plan
+from romancy.storage.upkeep import NO_TABLES, Plan
 from romancy_mysql._connection import READING
 from romancy_mysql._errors import TransientError, already_there, translate
 from romancy_mysql._sql import Text
@@ -64,12 +64,15 @@ async def bring_up_to_date(database: Database, wire: Wire, dialect: Dialect, *, 
     `SchemaVersionError` if the schema is newer than this code, or older and not `allowed` to change.
     """
     migrations = load_migrations(database.settings.prefix, dialect)
-    if not await _missing(database, wire, migrations):
+    missing = await _missing(database, wire, migrations)
+    if not missing:
         return
     if not allowed:
+        fresh = len(missing) == sum(len(migration.steps) for migration in migrations)
+        what = NO_TABLES if fresh else "its schema is older than this version of Romancy"
         raise SchemaVersionError(
-            f"{database.settings.where}: the schema is missing, or older than this version of Romancy; "
-            "`romancy migrate`, or opening an app, brings it up to date"
+            f"{database.settings.where}: {what}; `romancy migrate`, or opening an app, "
+            f"{'makes them' if fresh else 'brings it up to date'}"
         )
     async with _lock(database, wire):
         await _run(wire, database.statement("patient_with_tables", seconds=_PATIENCE))

@@ -15,7 +15,7 @@ import asyncpg
 
 from romancy.errors import SchemaVersionError
 from romancy.storage.sql import with_prefix
-from romancy.storage.upkeep import Plan
+from romancy.storage.upkeep import NO_TABLES, Plan
 
 if TYPE_CHECKING:
     from romancy_postgres._connection import Link
@@ -57,9 +57,10 @@ async def bring_up_to_date(database: Database, *, migrate: bool) -> None:
     if version == newest:
         return
     if not migrate:
+        what = f"the schema has version {version}, this Romancy needs {newest}" if version else NO_TABLES
         raise SchemaVersionError(
-            f"storage {database.settings.url}: the schema has version {version}, this Romancy needs {newest}; "
-            "`romancy migrate`, or opening an app, brings it up to date, under a role that may create tables"
+            f"storage {database.settings.url}: {what}; `romancy migrate`, or opening an app, "
+            f"{'brings it up to date' if version else 'makes them'}, under a role that may create tables"
         )
     await database.transaction(lambda link: _apply(link, database, known))
 

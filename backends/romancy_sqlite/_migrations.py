@@ -11,7 +11,7 @@ from sqlite_utils.migrations import Migrations
 
 from romancy.errors import SchemaVersionError
 from romancy.storage.sql import with_prefix
-from romancy.storage.upkeep import Plan
+from romancy.storage.upkeep import NO_TABLES, Plan
 from romancy_sqlite._connection import connect, patiently
 from romancy_sqlite._driver import sqlite3
 from romancy_sqlite._errors import translate
@@ -40,9 +40,11 @@ def bring_up_to_date(shared: SharedFile, prefix: str, *, migrate: bool) -> None:
         if not migrations.pending(database):
             return
         if not migrate:
+            fresh = not migrations.applied(database)
+            what = NO_TABLES if fresh else "its schema is older than this version of Romancy"
             raise SchemaVersionError(
-                f"SQLite file {shared.path}: the schema is missing, or older than this version of Romancy; "
-                "`romancy migrate`, or opening an app, brings it up to date"
+                f"SQLite file {shared.path}: {what}; `romancy migrate`, or opening an app, "
+                f"{'makes them' if fresh else 'brings it up to date'}"
             )
         patiently(lambda: connection.execute("begin immediate"), seconds=shared.lock_timeout)
         _refuse_newer(shared.path, migrations, database)

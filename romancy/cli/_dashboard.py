@@ -13,6 +13,7 @@ from romancy.app import Romancy
 from romancy.cli._apps import load
 from romancy.cli._listening import address_of, listener_at
 from romancy.cli._printing import say
+from romancy.cli._private import refuse_private
 from romancy.storage.url import is_url
 
 if TYPE_CHECKING:
@@ -59,9 +60,11 @@ def _made(target: str, *, read_only: bool) -> tuple[Dashboard, OneTimeToken | No
         raise click.ClickException(str(error)) from None
     token = OneTimeToken()
     if is_url(target):
+        refuse_private(target)
         return asgi(target, auth=token, read_only=read_only), token
     found: Dashboard | Romancy = load(target, {Dashboard: "dashboard", Romancy: "app"})
     if isinstance(found, Romancy):
+        refuse_private(found.url)
         return asgi(found, auth=token, read_only=read_only), token
     if read_only:
         raise click.UsageError("--read-only goes with a URL or an app; make the dashboard with asgi(…, read_only=True)")

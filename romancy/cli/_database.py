@@ -11,6 +11,7 @@ import click
 
 from romancy._desk import Desk
 from romancy.cli._apps import load_app
+from romancy.cli._private import refuse_private
 from romancy.engine import coded
 from romancy.serialization import NO_CODECS
 from romancy.storage.backends import create_store
@@ -44,6 +45,7 @@ async def desk(url: str | None, app: str | None, codecs: Codecs = NO_CODECS) -> 
         url, codecs = url or loaded.url, loaded.codecs
     if url is None:
         raise click.UsageError("which database? Give --url URL, set ROMANCY_URL, or give --app MODULE:APP")
+    refuse_private(url)
     store = coded(create_store(url), codecs)
     await store.open(migrate=False)
     open_desk = Desk(store)

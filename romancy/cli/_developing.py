@@ -7,6 +7,7 @@ dashboard are one child process, which inherits both.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import os
 import secrets
@@ -44,6 +45,7 @@ def dev(target: str, port: int, quiet: bool, listener: int | None) -> None:  # n
     not deterministic is logged as a warning.
     """
     if listener is None:
+        _check_extra()
         _supervise(target, port, quiet=quiet)
         return
     stop_with_parent()
@@ -52,6 +54,16 @@ def dev(target: str, port: int, quiet: bool, listener: int | None) -> None:  # n
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     with socket.socket(fileno=listener) as inherited:
         asyncio.run(_work(target, load_app(target), inherited, os.environ[_TOKEN]))
+
+
+def _check_extra() -> None:
+    """Raise click.ClickException without the extra, here and once: the worker would be started again and again."""
+    for name in ("romancy.dashboard", "romancy.cli._server"):
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            missing = f"dev needs {error.name}; install the extra: pip install 'romancy[ui]'"
+            raise click.ClickException(missing) from None
 
 
 def _supervise(target: str, port: int, *, quiet: bool) -> None:
@@ -64,12 +76,10 @@ def _supervise(target: str, port: int, *, quiet: bool) -> None:
 
 
 async def _work(target: str, made: Romancy, listener: socket.socket, token: str) -> None:
-    try:
-        from romancy.cli._server import serve_dashboard  # noqa: PLC0415 - needs uvicorn, which the extra ui brings
-        from romancy.dashboard import asgi  # noqa: PLC0415 - needs the extra ui
-        from romancy.dashboard._auth import LastingToken  # noqa: PLC0415 - the same
-    except ModuleNotFoundError as error:
-        raise click.ClickException(f"dev needs {error.name}; install the extra: pip install 'romancy[ui]'") from None
+    from romancy.cli._server import serve_dashboard  # noqa: PLC0415 - needs uvicorn, which the extra ui brings
+    from romancy.dashboard import asgi  # noqa: PLC0415 - needs the extra ui
+    from romancy.dashboard._auth import LastingToken  # noqa: PLC0415 - the same
+
     dashboard = asgi(made, auth=LastingToken(token))
 
     async with made.with_worker(check_replay=True) as app:

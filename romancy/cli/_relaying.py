@@ -16,6 +16,7 @@ from romancy.cli._database import database, desk, running
 from romancy.cli._duration import DURATION
 from romancy.cli._endings import NOT_FOUND
 from romancy.cli._printing import as_json, json_option, say, table, time_of, wrapped
+from romancy.cli._private import refuse_private
 from romancy.engine import ToldToStop, coded, opened
 from romancy.insight import ago, many, moment
 from romancy.outbox.running import Relaying
@@ -60,6 +61,7 @@ async def _relay(target: str, grace: float) -> None:
     app = load_app(target)
     if app.relay is None:
         raise click.UsageError(f"{target} has no relay: make it with Romancy(url, relay=Relay(sender))")
+    refuse_private(app.url)
     store = await opened(lambda: coded(create_store(app.url), app.codecs), patient=True)
     try:
         relaying = Relaying(app.relay, store.outbox)

@@ -12,6 +12,7 @@ import click
 from romancy.cli._database import running
 from romancy.cli._endings import FAILED
 from romancy.cli._printing import as_json, json_option, line, say, wrapped
+from romancy.cli._private import refuse_private
 from romancy.cli._workers import state_of
 from romancy.errors import SchemaVersionError
 from romancy.insight import ago, many, span
@@ -44,6 +45,7 @@ async def migrate(url: str, plan: bool, sql: bool, json_lines: bool) -> None:  #
     Any number of processes may do so at once. With --plan or --sql nothing is written. Once the SQL was run, the tables
     are up to date.
     """
+    refuse_private(url)
     store = create_store(url)
     if plan or sql:
         if plan and sql:
@@ -88,6 +90,7 @@ async def doctor(url: str, json_lines: bool) -> int:  # noqa: FBT001 - click giv
     Exit code 1 if something is wrong. It reports versions, the schema, settings that cost durability or speed, the
     difference of the clocks, and workers that are silent or dead. Nothing is written.
     """
+    refuse_private(url)
     store = create_store(url)
     problems = 0
     async for found in _examined(store):

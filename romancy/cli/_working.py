@@ -19,6 +19,7 @@ from romancy.cli._database import desk, running
 from romancy.cli._duration import DURATION
 from romancy.cli._endings import DIVERGED
 from romancy.cli._printing import as_json, json_option, line, say
+from romancy.cli._private import PRIVATE, is_private, refuse_private
 from romancy.cli._reloading import run_and_reload, stop_with_parent
 from romancy.engine import ToldToStop
 from romancy.errors import SerializationError
@@ -66,6 +67,8 @@ async def _work(target: str, grace: float) -> None:
     async with load_app(target).with_worker() as app:
         with ToldToStop() as told:
             say(at_work(target, sorted(app.workflows)))
+            if is_private(app.url):
+                say(f"{PRIVATE}: no other command and no other app can reach this worker; `romancy dev` shows it")
             await told.wait()
         # An exception would close the app in a loop whose tasks are all cancelled, which takes long.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -114,7 +117,9 @@ async def start(
     The input is a JSON object of the parameters by name. If there is only one parameter, or all others have defaults,
     the JSON of the first one alone will do.
     """
-    async with load_app(target).as_client() as app:
+    made = load_app(target)
+    refuse_private(made.url)
+    async with made.as_client() as app:
         found = app.workflows.get(workflow)
         if found is None:
             raise click.UsageError(f"{target} knows no workflow {workflow!r}; {_nearest(workflow, app.workflows)}")

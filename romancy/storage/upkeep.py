@@ -5,14 +5,17 @@ An adapter may offer the answers as `upkeep` of its store. The engine does not u
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
 from msgspec import Struct
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
 
-__all__ = ["Plan", "Setting", "Upkeep", "Verdict", "upkeep_of"]
+__all__ = ["NO_TABLES", "Plan", "Setting", "Upkeep", "Verdict", "upkeep_of"]
+
+NO_TABLES: Final = "it has no tables of Romancy yet"
+"""What an adapter says of a database that no app has opened, and where the tables were not made by hand."""
 
 Verdict: TypeAlias = Literal["ok", "note", "problem"]
 
