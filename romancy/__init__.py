@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import romancy._floors  # noqa: F401 - first: it refuses a Python that cannot read the other modules
-from romancy import _ctrl_c  # noqa: F401 - before the imports that take long
+import romancy._floors  # noqa: F401  # pyright: ignore[reportUnusedImport] - refuses a Python that cannot read the rest
+from romancy import _ctrl_c  # noqa: F401  # pyright: ignore[reportUnusedImport] - before the imports that take long
 from romancy._outside_channel import AppChannel, ChannelMember, ChannelSubscription
 from romancy.activity import Activity, activity, compensation
 from romancy.app import Romancy

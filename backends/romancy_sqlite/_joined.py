@@ -60,8 +60,8 @@ class JoinedSession:
             raise UsageError(f"session= was given a connection that cannot be used here: {error}") from None
 
     @property
-    def native(self) -> Database | sqlite3.Connection:
-        """The caller's database or connection."""
+    def native(self) -> Any:
+        """The caller's database or connection, as it was given."""
         return self._native
 
     async def execute(self, sql: str, *parameters: object) -> int:

@@ -192,7 +192,8 @@ def test_a_codec_behind_another_object_is_taken() -> None:
         def __getattr__(self, name: str) -> Any:
             return getattr(ZlibCodec(), name)
 
-    codecs = Codecs(Wrapper())
+    wrapper: Any = Wrapper()
+    codecs = Codecs(wrapper)
 
     assert codecs.unwrap(codecs.wrap(b"[1]", HERE), HERE) == b"[1]"
 
