@@ -140,6 +140,7 @@ from romancy.core._events import (
 from romancy.core._failures import (
     as_caught,
 )
+from romancy.core._family import run_of_child, wanted_by
 from romancy.core._fold import (
     State,
 )
@@ -266,5 +267,7 @@ __all__ = [
     "not_in_a_workflow",
     "own_classes",
     "replay",
+    "run_of_child",
+    "wanted_by",
     "without_values",
 ]

@@ -141,7 +141,8 @@ class LeaveChannel(Struct, frozen=True, gc=False):
 class StartChild(Struct, frozen=True, gc=False):
     """Start `workflow` under `instance_id` (idempotent) and feed its end as `Child…(child_id)`.
 
-    `again`: a former run has started the child. It is retried if it failed, on behalf of the run `by`.
+    `by` is the run that starts it. `again`: a former run has started the child. It is retried if it failed, on behalf
+    of `by`, unless it runs already, on behalf of `wanted_by`.
     """
 
     child_id: str
@@ -151,15 +152,17 @@ class StartChild(Struct, frozen=True, gc=False):
     delay: int = 0
     again: bool = False
     by: str = ""
+    wanted_by: str = ""
     unsure: Literal["", "done", "undone"] = ""
     headers: dict[str, str] = {}
 
 
 class CancelChild(Struct, frozen=True, gc=False):
-    """Ask the child to stop. Its end is fed as usual."""
+    """Ask the child to stop, in the run that works on behalf of `wanted_by`. Its end is fed as usual."""
 
     child_id: str
     instance_id: str
+    wanted_by: str = ""
 
 
 class Publish(Struct, frozen=True, gc=False):

@@ -82,11 +82,15 @@ class Command(LogEvent, frozen=True, tag=True, omit_defaults=True, gc=False):
 
 
 class Parent(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """Where a child reports to: the parent, the id of its `ChildStarted`, and the parent's life (0: unknown)."""
+    """Where a child reports to: the parent, the id of its `ChildStarted`, and the parent's life (0: unknown).
+
+    `run` is the nonce of the parent's run that started the child (empty: unknown).
+    """
 
     instance_id: str
     child_id: str
     life: int = 0
+    run: str = ""
 
 
 # ── inputs ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -108,7 +112,10 @@ class WorkflowStarted(Input, frozen=True, tag=True, omit_defaults=True, gc=False
     runtime: str = ""
     budget: int = 10_000
     by: str = ""
-    """The run of the parent that had this child retried. It stays the same when the child continues as new."""
+    """The run of the parent that had this child retried. If a person had it retried, it is the nonce of that retry.
+
+    It stays the same when the child continues as new.
+    """
     rules: int = 0
     subscriptions: tuple[str, ...] = ()
     """The types of events to which the run that continued as this one had subscribed."""
@@ -121,11 +128,13 @@ class WorkflowRetried(WorkflowStarted, Input, frozen=True, tag=True, omit_defaul
     `seed` is the nonce of the first of them, from which all of them draw random values. `unsure` says what became of
     activities whose compensation failed for good. The children in `gone` no longer exist and are started again.
     `subscriptions` and `channels` are those with which the failed run began. The retry asks for the channels again.
+    `running` holds the children that had not ended, each with the run of the parent on whose behalf it works.
     """
 
     seed: str = ""
     unsure: Literal["", "done", "undone"] = ""
     gone: tuple[str, ...] = ()
+    running: dict[str, str] = {}
 
 
 class Misfit(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

@@ -9,6 +9,7 @@ import msgspec
 from romancy.core import _channel_events as ch
 from romancy.core import _effects as fx
 from romancy.core import _events as ev
+from romancy.core._family import run_of_child
 from romancy.errors import NonDeterminismError
 
 if TYPE_CHECKING:
@@ -51,12 +52,15 @@ def not_to_be_undone(activity: str) -> NonDeterminismError:
 
 
 def _start_child(commands: Commands, event: ev.ChildStarted) -> fx.StartChild:
-    if event.again and isinstance(started := commands.started, ev.WorkflowRetried):
+    started = commands.started
+    if event.again and isinstance(started, ev.WorkflowRetried):
         return fx.StartChild(
-            event.id, event.workflow, event.instance_id, event.input, event.delay, again=True,
-            by=started.nonce, unsure=started.unsure, headers=event.headers,
+            event.id, event.workflow, event.instance_id, event.input, event.delay, again=True, by=started.nonce,
+            wanted_by=run_of_child(started, event.instance_id), unsure=started.unsure, headers=event.headers,
         )  # fmt: skip
-    return fx.StartChild(event.id, event.workflow, event.instance_id, event.input, event.delay, headers=event.headers)
+    return fx.StartChild(
+        event.id, event.workflow, event.instance_id, event.input, event.delay, by=started.nonce, headers=event.headers
+    )
 
 
 def _new_child(commands: Commands, event: ev.ChildStarted) -> fx.StartChild | None:
@@ -66,7 +70,11 @@ def _new_child(commands: Commands, event: ev.ChildStarted) -> fx.StartChild | No
 
 def _cancel_child(commands: Commands, event: ev.ChildCancelRequested) -> fx.CancelChild | None:
     child = commands.state.children.get(event.id)
-    return None if child is None else fx.CancelChild(event.id, child.started.instance_id)
+    return None if child is None else _stop_child(commands, child.started)
+
+
+def _stop_child(commands: Commands, event: ev.ChildStarted) -> fx.CancelChild:
+    return fx.CancelChild(event.id, event.instance_id, run_of_child(commands.started, event.instance_id))
 
 
 def _activity(commands: Commands, event: ev.ActivityScheduled) -> fx.StartActivity | None:
@@ -164,7 +172,7 @@ def outstanding(commands: Commands) -> list[fx.Effect]:
             continue
         effects.append(_start_child(commands, child.started))
         if child.cancel_requested:
-            effects.append(fx.CancelChild(id, child.started.instance_id))
+            effects.append(_stop_child(commands, child.started))
     effects += [_resumed(_start_compensation, commands, item) for item in state.compensations.values()]
     return effects
 

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from romancy.core import _channel_events as ch
 from romancy.core import _events as ev
+from romancy.core._family import wanted_by
 from romancy.core._ids import automatic_child, derive, idempotency_key
 from romancy.core._memory import Memory, Remembered, what_is_awaited, what_of, what_went_out, without_number
+from romancy.core._shared_empty import NO_DICT
 from romancy.errors import HistoryCorruptError
 
 if TYPE_CHECKING:
@@ -57,20 +59,27 @@ class Recall:
 
     @property
     def wanted_by(self) -> str:
-        """The run of the parent for which they were retried."""
-        return "" if self.started is None else self.started.by
+        """The run of the parent on whose behalf the last of them worked."""
+        return "" if self.started is None else wanted_by(self.started)
 
     def retried(
-        self, *, at: int, unsure: Literal["", "done", "undone"], gone: tuple[str, ...], by: str
+        self,
+        *,
+        at: int,
+        unsure: Literal["", "done", "undone"],
+        gone: tuple[str, ...],
+        by: str,
+        running: Mapping[str, str] = NO_DICT,
     ) -> ev.WorkflowRetried:
-        """The event with which a retry of the last of them begins."""
+        """The event with which a retry of the last of them begins. A child is retried `by` its parent or a person."""
         last = self._run
         run = last.run + 1
+        nonce = derive(self.instance_id, last.nonce, "retry", run).hex()[:32]
         return ev.WorkflowRetried(
             at=at,
             workflow=last.workflow,
             input=last.input,
-            nonce=derive(self.instance_id, last.nonce, "retry", run).hex()[:32],
+            nonce=nonce,
             run=run,
             code=last.code,
             parent=last.parent,
@@ -83,7 +92,8 @@ class Recall:
             seed=last.seed if isinstance(last, ev.WorkflowRetried) else last.nonce,
             unsure=unsure,
             gone=gone,
-            by=by,
+            by=by or ("" if last.parent is None else nonce),
+            running=dict(running),
         )
 
     def begin(self, event: ev.WorkflowRetried) -> Memory:

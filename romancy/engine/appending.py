@@ -10,6 +10,7 @@ from romancy.core import LeaveChannel, encode_commit
 from romancy.engine.decide import change_for, side_effects
 from romancy.engine.first_drive import start_of_child
 from romancy.engine.interests import difference
+from romancy.engine.leftover_mail import too_late
 from romancy.engine.recur import with_new_run
 
 if TYPE_CHECKING:
@@ -47,7 +48,9 @@ def append_of(
     mails = [(mail.delivery_id, id(event) not in dropped) for event, mail in inputs if mail is not None]
     consumed = tuple(delivery_id for delivery_id, taken in mails if taken)
     if activation.outcome is not None:
-        consumed += live.too_late(inputs, activation.dropped)
+        consumed += too_late(live, inputs, activation.dropped)
+    if live.unused:
+        consumed += tuple(id for id in live.take_unused() if id not in consumed)
     for effect in activation.effects:
         if isinstance(effect, LeaveChannel) and len(live.inbox):
             consumed += tuple(id for id in live.inbox.copies_of(effect.channel) if id not in consumed)

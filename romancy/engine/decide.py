@@ -25,10 +25,12 @@ from romancy.core import (
     WorkflowCancelled,
     WorkflowStarted,
     encode_commit,
+    wanted_by,
 )
 from romancy.core import Outcome as Ended
 from romancy.engine.channels import on_channel, posted_on_channel
 from romancy.engine.events import delivery_of, posting_of, sent_by_workflow
+from romancy.engine.family import parent_of
 from romancy.engine.incarnation import RUNTIME
 from romancy.engine.interests import nothing_more
 from romancy.engine.messages import (
@@ -195,7 +197,7 @@ def side_effects(
                 children.append(effect if announces is None else announces.announce_child(live, effect))
         elif isinstance(effect, CancelChild):
             reason = f"its parent {live.instance_id} gave it up"
-            message = CancelMessage(reason=reason, parent=live.parent_of(effect))
+            message = CancelMessage(reason=reason, parent=parent_of(live, effect), wanted_by=effect.wanted_by)
             deliveries.append(_to(effect.instance_id, message, incarnation.stamp()))
         elif isinstance(effect, Publish):
             headers = live.headers
@@ -226,6 +228,7 @@ def side_effects(
             error=outcome.error,
             reason=outcome.reason,
             life=live.parent.life,
+            wanted_by="" if live.run.state.started is None else wanted_by(live.run.state.started),
         )
         deliveries.append(_to(live.parent.instance_id, end, incarnation.stamp()))
     return SideEffects(children, tuple(deliveries), tuple(outbox), tuple(postings))

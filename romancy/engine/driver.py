@@ -40,13 +40,7 @@ from romancy.engine.activities.runner import ENDS, Attempts, unanswered
 from romancy.engine.admission import Admission
 from romancy.engine.appending import append_of
 from romancy.engine.child_conflicts import with_refusals
-from romancy.engine.decide import (
-    handing_back,
-    idle_release,
-    is_step,
-    owner_changed,
-    termination,
-)
+from romancy.engine.decide import handing_back, idle_release, is_step, owner_changed, termination
 from romancy.engine.ended_attempts import Ports
 from romancy.engine.held_back import hold_back, may_wait
 from romancy.engine.inbox import EMPTY_INBOX, ConsumedMail, in_order_of_arrival
@@ -196,6 +190,8 @@ class Driver:
         except CodecError as error:
             self.reports.broken(live, error)
         else:
+            if live.to_revive:
+                self._revivals.look_again(self, live)
             self.go_on(live)
 
     def go_on(self, live: Live) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from romancy.core import AwaitEvent, CancelChild, Publish, Send, SendOnChannel, StartChild
 from romancy.engine.decide import change_for, first_input, is_step, start_of, start_row
+from romancy.engine.family import parent_of
 from romancy.engine.instance import Live
 from romancy.engine.lives import new_life
 from romancy.engine.log_lines import say_complaints
@@ -81,7 +82,7 @@ def start_of_child(registry: Registry, incarnation: Incarnation, live: Live, chi
         life=new_life(child.instance_id),
         writer=incarnation.nonce(),
         now=incarnation.clock.now(),
-        parent=live.parent_of(child),
+        parent=parent_of(live, child),
         delay=child.delay,
         headers=child.headers,
     )

@@ -14,19 +14,14 @@ from romancy.core import (
     NO_DICT,
     AwaitChannel,
     AwaitEvent,
-    CancelChild,
     Parent,
     Run,
-    StartChild,
 )
+from romancy.engine.family import is_for, is_of_another_run
 from romancy.engine.inbox import EMPTY_INBOX, Inbox, Mail
 from romancy.engine.incarnation import RUNTIME
 from romancy.engine.interests import NO_DIFFERENCE, interests_of
-from romancy.engine.message_inputs import is_for
-from romancy.engine.messages import (
-    KEPT,
-    decode_message,
-)
+from romancy.engine.messages import KEPT, ChildEnded, decode_message
 from romancy.engine.slot import FREE, GATHERING, GONE, TAKEN, Slot
 from romancy.errors import HistoryVersionError, InternalError
 from romancy.status import TERMINAL_STATUSES, Status
@@ -80,6 +75,8 @@ class Live:
         "signals",
         "slot",
         "taking",
+        "to_revive",
+        "unused",
         "wanting",
         "writer",
     )
@@ -112,6 +109,8 @@ class Live:
         """Mail that no wait fits yet, which stays in the inbox, and waits that no message has ended."""
         self.passed_over = False
         """Whether the inbox holds a message not kept here: it could not be read, or the run had no use for it."""
+        self.unused: tuple[str, ...] = ()
+        """Ids of messages that no run of the instance can use. The next append with other changes removes them."""
         self.taking = _NOBODY
         """Ids of the deliveries that the append in flight was made from."""
         self.moves: asyncio.Event | None = None
@@ -126,8 +125,10 @@ class Live:
         """Messages that were taken for the instance and are being given back, because no wait fits them."""
         self.attempts: dict[str, Attempt] = {}
         """Activities and compensations that run or wait to run in this process."""
-        self.reviving = _NOBODY
-        """Children of a former run that are being retried."""
+        self.reviving = frozenset[object]()
+        """One mark for each child of a former run that is being looked at and, if it failed, retried."""
+        self.to_revive = _NOBODY
+        """Children that ended on behalf of a former run meanwhile, so that they have to be looked at again."""
 
     @classmethod
     def new(
@@ -181,13 +182,16 @@ class Live:
         """Set the interests that the next appends update."""
         self.interests = interests
 
-    def revives(self, child_id: str) -> None:
-        """Record that a child of a former run is being retried."""
-        self.reviving |= {child_id}
+    def revives(self, child_id: str) -> object:
+        """Record that a child of a former run is being looked at. Returns the mark for `has_revived`."""
+        mark = object()
+        self.reviving |= {mark}
+        self.to_revive -= {child_id}
+        return mark
 
-    def has_revived(self, child_id: str) -> None:
+    def has_revived(self, mark: object) -> None:
         """Record that the retry of a child of a former run has ended, successfully or not."""
-        self.reviving -= {child_id}
+        self.reviving -= {mark}
 
     # ── its slot ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -382,10 +386,23 @@ class Live:
 
     def _take_in(self, row: InboxRow) -> None:
         message = decode_message(row.body)
-        if is_for(message, self.life, self.parent):
+        state = self.run.state
+        if is_for(message, self.life, state):
             self.keep(Mail(row.delivery_id, row.at, message, self.inbox.read + 1, row.address, row.interest))
-        else:
-            self.passed_over = True
+            return
+        self._pass_over(row.delivery_id)
+        if isinstance(message, ChildEnded) and is_of_another_run(message, state):
+            self.to_revive |= {message.child_id}
+
+    def _pass_over(self, delivery_id: str) -> None:
+        self.passed_over = True
+        if delivery_id not in self.unused:
+            self.unused += (delivery_id,)
+
+    def take_unused(self) -> tuple[str, ...]:
+        """Take the ids of messages that no run of the instance can use."""
+        unused, self.unused = self.unused, ()
+        return unused
 
     def keep_unless_fed(self, mails: Sequence[Mail], inputs: Sequence[Given]) -> None:
         """Keep the mail that the previous run had kept, except messages in queued inputs."""
@@ -393,10 +410,6 @@ class Live:
         for mail in mails:
             if mail.delivery_id not in fed:
                 self.keep(mail)
-
-    def unread(self) -> tuple[Mail, ...]:
-        """Mail that was read here and is still in the inbox: no wait fits it, or its input was not fed yet."""
-        return (*self.inbox.mail(), *(mail for _, mail in self.inputs if mail is not None))
 
     def keep_dropped(self, inputs: Sequence[Given], dropped: Sequence[Input]) -> None:
         """Keep signals that came too late for their wait: the next fitting wait receives them."""
@@ -406,17 +419,7 @@ class Live:
                 if isinstance(mail.message, KEPT):
                     self.keep(mail)
                 else:
-                    self.passed_over = True
-
-    def too_late(self, inputs: Sequence[Given], dropped: Sequence[Input]) -> tuple[str, ...]:
-        """Mail, except signals, that reached a run too late because it has just ended.
-
-        A retry of the run must not find it.
-        """
-        ids = {id(event) for event in dropped}
-        late = [mail for event, mail in inputs if id(event) in ids]
-        mails = (*late, *(mail for _, mail in self.inputs))
-        return tuple(mail.delivery_id for mail in mails if mail is not None and not isinstance(mail.message, KEPT))
+                    self._pass_over(mail.delivery_id)
 
     def keep_for_next_run(self, inputs: Sequence[Given], dropped: Sequence[Input]) -> None:
         """Keep all mail that the ended run did not receive, for the next run."""
@@ -425,10 +428,6 @@ class Live:
         for mail in (*too_late, *(mail for _, mail in self.inputs)):
             if mail is not None:
                 self.keep(mail)
-
-    def parent_of(self, child: StartChild | CancelChild) -> Parent:
-        """This life of the instance, as its child records its parent."""
-        return Parent(self.instance_id, child.child_id, self.life)
 
     def wait(self, wait: AwaitEvent | AwaitChannel) -> None:
         """Record that the run waits for an event or a message."""

@@ -11,7 +11,6 @@ from romancy.core import (
     ChildCompleted,
     ChildFailed,
     EventReceived,
-    Parent,
 )
 from romancy.engine.messages import CancelMessage, ChannelMessage, ChildEnded, Signal, TerminateMessage
 
@@ -19,26 +18,7 @@ if TYPE_CHECKING:
     from romancy.core import Input
     from romancy.engine.messages import Message
 
-__all__ = ["input_from_message", "is_for"]
-
-
-def is_for(message: Message, life: int, parent: Parent | None) -> bool:
-    """Whether the message is for this life of the instance, whose parent is `parent`.
-
-    An id may have been used again since.
-    """
-    match message:
-        case ChildEnded():
-            return message.life in (0, life)
-        case CancelMessage(parent=Parent() as sender):
-            return parent is not None and _is_same(parent, sender)
-        case _:
-            return True
-
-
-def _is_same(one: Parent, other: Parent) -> bool:
-    same_child = (one.instance_id, one.child_id) == (other.instance_id, other.child_id)
-    return same_child and (one.life == other.life or not (one.life and other.life))
+__all__ = ["input_from_message"]
 
 
 def input_from_message(message: Message, at: int, wait_id: str) -> Input | None:

@@ -77,6 +77,8 @@ class ChildEnded(msgspec.Struct, frozen=True, tag_field="type", tag="child", omi
     reason: str = ""
     life: int = 0
     """The life of the parent that started the child; 0 if that is not known."""
+    wanted_by: str = ""
+    """The run of the parent on whose behalf the child worked. The message is void for any other; empty: unknown."""
 
 
 class CancelMessage(msgspec.Struct, frozen=True, tag_field="type", tag="cancel", omit_defaults=True):
@@ -87,6 +89,8 @@ class CancelMessage(msgspec.Struct, frozen=True, tag_field="type", tag="cancel",
     """Whether the instance was stuck at that time: its next worker then ends it from its log, without its code."""
     parent: Parent | None = None
     """The parent that gives up its child. The message is not for a later instance with the child's id."""
+    wanted_by: str = ""
+    """The run of the parent that gives it up. The message is void for any other run of the child; empty: for each."""
 
 
 class TerminateMessage(msgspec.Struct, frozen=True, tag_field="type", tag="terminate", omit_defaults=True):

@@ -124,7 +124,7 @@ class Judge:
             self.find("gap", instance_id, f"the log has {[each.seq for each in log]}")
         self._check_replay(row, commits)
         expected = self._expected.get(instance_id)
-        if expected is None or expected.program.ending != "retry":  # the log of a retry repeats what it remembers
+        if expected is None or not expected.program.failures:  # the log of a retry repeats what it remembers
             self._check_against_log(instance_id, events)
         if row.status is Status.STUCK:
             self.find("parked", instance_id, f"{row.error}")
@@ -151,8 +151,8 @@ class Judge:
 
     def _check_end(self, row: InstanceRow, events: list[LogEvent], expected: Expected | None) -> None:
         ends = [event for event in events if isinstance(event, TERMINAL) and not isinstance(event, WorkflowContinued)]
-        retried = expected is not None and expected.program.ending == "retry"
-        if len(ends) != 1 + retried or events[-1] is not ends[-1]:
+        failures = 0 if expected is None else expected.program.failures
+        if len(ends) != 1 + failures or events[-1] is not ends[-1]:
             names = [type(event).__name__ for event in events[-6:]]
             self.find("unreplayable", row.instance_id, f"the log has {len(ends)} ends, its last events are {names}")
             return

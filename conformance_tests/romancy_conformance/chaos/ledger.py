@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from romancy import ActivityContext, Session
     from romancy.storage.protocol import Store
 
-__all__ = ["DONE", "PHANTOM", "UNDONE", "Row", "begin", "insert", "read", "was_undone"]
+__all__ = ["DONE", "PHANTOM", "UNDONE", "Row", "begin", "insert", "read", "times"]
 
 DONE, UNDONE, PHANTOM = "done", "undone", "phantom"
 _CREATE = (
@@ -45,10 +45,10 @@ async def insert(session: Session, context: ActivityContext, key: str, what: str
     await session.execute(f"insert into chaos_ledger values ({values})")  # noqa: S608 - as said
 
 
-async def was_undone(session: Session, context: ActivityContext, key: str) -> bool:
-    """Whether this instance has undone its effects under the key."""
-    where = f"instance = '{context.instance_id}' and k = '{key}' and what = '{UNDONE}'"
-    return bool(await session.fetch_all(f"select k from chaos_ledger where {where}"))  # noqa: S608 - as above
+async def times(session: Session, instance_id: str, key: str, what: str) -> int:
+    """How often an instance has done or undone something under the key."""
+    where = f"instance = '{instance_id}' and k = '{key}' and what = '{what}'"
+    return len(await session.fetch_all(f"select k from chaos_ledger where {where}"))  # noqa: S608 - as above
 
 
 async def read(store: Store) -> list[Row]:

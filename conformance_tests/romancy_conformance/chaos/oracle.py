@@ -199,8 +199,8 @@ class _Oracle:
                 except _Recur:
                     continue
             expected.status = "completed"
-            if program.ending == "retry":  # it failed once, everything was undone, and it ran again
-                expected.undone = Counter(world.reserved)
+            for _ in range(program.failures):  # each time everything was undone, and it ran again
+                expected.undone.update(world.reserved)
                 expected.done.update(world.reserved)
         except asyncio.CancelledError:
             expected.status, expected.undone = "cancelled", Counter(world.reserved)

@@ -9,6 +9,7 @@ from romancy.errors import TerminalError
 from romancy_conformance.chaos.concurrent import CONCURRENT
 from romancy_conformance.chaos.interpreting import EFFECTS, HANDLERS, interpret
 from romancy_conformance.chaos.messaging import MESSAGES
+from romancy_conformance.chaos.programs import UNUSUAL
 from romancy_conformance.chaos.scoped import SCOPED
 
 if TYPE_CHECKING:
@@ -34,9 +35,13 @@ async def perform(world: World, program: Program, run: int) -> Any:
         assert task is not None
         task.cancel()
         await asyncio.sleep(0)
-    if program.ending == "retry":
+    if program.ending == "waits":
         await world.do("reserve", "last")
-        await world.do("relents", "last")
+        await world.do("mended", "last", program.failures)
+    if program.ending in UNUSUAL:
+        await world.do("reserve", "last")
+        value = [value, *await asyncio.gather(*map(world.child, program.kin))]
+        await world.do("relents", "last", program.failures)
     if program.ending == "cancelled":
         await world.do("write", "ready")
         await asyncio.sleep(86_400)

@@ -43,18 +43,25 @@ class Program(Struct, frozen=True, omit_defaults=True):
     """The signals that a sender outside sends to it, in this order."""
     mail: tuple[tuple[str, str, int], ...] = ()
     """What a sender outside sends besides: `tell` an event, `publish` or `answer` on a channel, and which number."""
+    failures: int = 0
+    """How often it fails, or is cancelled by its parent, before it is retried successfully."""
+    kin: tuple[Program, ...] = ()
+    """Its children at its end, which run side by side and can fail."""
     undetermined: bool = False
     """Whether it is stopped in the middle of an operation, so that the number of its effects varies."""
 
     def __str__(self) -> str:
-        return f"{self.path}: {' then '.join(map(str, self.runs))}, {self.ending}"
+        ending = f"{self.ending}×{self.failures}" if self.failures else self.ending
+        beside = f" beside [{'; '.join(map(str, self.kin))}]" if self.kin else ""
+        return f"{self.path}: {' then '.join(map(str, self.runs))}, {ending}{beside}"
 
 
-ENDINGS = ("returns", "fails", "exhausts", "stops-itself", "cancelled", "retry")
+ENDINGS = ("returns", "fails", "exhausts", "stops-itself", "cancelled", "retry", "retries")
 """How a program ends. A program to be cancelled announces that it is ready, and waits. A program to be retried fails
-until its effects were undone.
+until its effects were undone. One with `retries` fails several times: because of a grandchild, of a child (another
+child is cancelled each time), or of itself.
 """
-UNUSUAL = frozenset({"retry"})
+UNUSUAL = frozenset({"retry", "retries"})
 """Features that only `--with` includes."""
 _NOT_RETRIED = frozenset({"child_fails", "launch_cancel", "event_inherited", "channel_inherited"})
 """Operations that a retry may either repeat or answer from memory."""
@@ -111,6 +118,8 @@ def every(program: Program) -> Iterator[Program]:
     yield program
     for run in program.runs:
         yield from _started(run)
+    for each in program.kin:
+        yield from every(each)
 
 
 def _started(node: Node) -> Iterator[Program]:
@@ -139,14 +148,18 @@ class _Maker:
         self._path, self._signals, self._mail, self._spent = path, [], [], 0
         runs = self._chance.choice((1, 1, 1, 2, 3)) if depth == 0 and "recur" not in self._without else 1
         if ending is None:
-            ending = self._pick(ENDINGS, (8, 3, 1, 1, 2, 4)) if depth == 0 else "returns"
+            ending = self._pick(ENDINGS, (8, 3, 1, 1, 2, 4, 4)) if depth == 0 else "returns"
         allowed = self._without
-        self._without = allowed | _NOT_RETRIED if ending == "retry" else allowed
+        self._without = allowed | _NOT_RETRIED if ending in UNUSUAL else allowed
         trees = tuple(self._run(1 + depth, 4 if depth == 0 else 2) for _ in range(runs))
         self._without = allowed
         if runs > 1 and "over" not in self._without and self._chance.random() < 0.4:
             trees = self._over(trees)
-        made = Program(path, trees, ending, tuple(self._signals), tuple(self._mail))
+        failures, kin = (1 if ending == "retry" else 0), tuple[Program, ...]()
+        if ending == "retries":
+            failures = self._chance.randint(2, 3)
+            kin = self._kin(path, failures)
+        made = Program(path, trees, ending, tuple(self._signals), tuple(self._mail), failures, kin)
         self._path, self._signals, self._mail, self._spent = outer
         return made
 
@@ -161,6 +174,15 @@ class _Maker:
 
     def _address(self) -> str:
         return f"{self._path}/{self._key()}"
+
+    def _kin(self, path: str, failures: int) -> tuple[Program, ...]:
+        """Make two children, of which one has a child; these two fail some of the times that their parent fails."""
+        by_child = self._chance.randint(1, failures)
+        by_grandchild = self._chance.randint(0, by_child)
+        trees = [Node("seq", of=(self._leaf(),)) for _ in range(3)]
+        grandchild = Program(f"{path}.kb.kc", (trees[0],), "retries", failures=by_grandchild)
+        child = Program(f"{path}.kb", (trees[1],), "retries", failures=by_child, kin=(grandchild,))
+        return Program(f"{path}.ka", (trees[2],), "waits", failures=by_child), child
 
     def _run(self, depth: int, most: int) -> Node:
         """Make one run's tree; its first operation is what a start without a worker begins with."""

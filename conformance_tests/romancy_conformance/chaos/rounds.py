@@ -49,6 +49,8 @@ WAYS = frozenset(_WEIGHTS)
 by a worker; by a worker that holds few instances at a time; by its name; by its first signal, if it has one; in the
 place of an instance that was ended before it did anything.
 """
+_MORE_RETRIES = 100
+"""Retries beyond the planned ones, so that a program that fails too often ends its round."""
 _OVER = (*TERMINAL_STATUSES, Status.STUCK)
 
 
@@ -113,7 +115,7 @@ class Round:
         self._starters = {f"{program.path}.s": program for program in self._those("session")}
         self._outside: set[asyncio.Task[None]] = set()
         self._renewed = {program.path: asyncio.Event() for program in self._those("anew")}
-        self._to_retry = {program.path for program in self.programs if program.ending == "retry"}
+        self._to_retry = {program.path for program in self.programs if program.ending in UNUSUAL}
 
     async def play(self) -> Told:
         """Play the round, and judge it."""
@@ -278,19 +280,21 @@ class Round:
                 continue
 
     async def _retry(self) -> None:
-        """Retry each program that has failed as planned; it is not over before that."""
-        while self._to_retry:
+        """Retry each program that has failed as planned, once or several times; it is not over before that."""
+        most = sum(program.failures for program in self.programs) + _MORE_RETRIES
+        while self._to_retry and most > 0:
             await asyncio.sleep(0.3)
             # Before it is renewed, the instance there is another one.
             there = {path for path in self._to_retry if path not in self._renewed or self._renewed[path].is_set()}
             try:
                 if len(there) > 1:
-                    self._to_retry.difference_update(await self._app.retry_many(_paths(there)))
+                    most -= len(await self._app.retry_many(_paths(there)))
                 for path in sorted(there & self._to_retry):
                     found = await self._app.get_instance(path)
                     if found is not None and found.status is Status.FAILED:
+                        most -= 1
                         await self._app.retry(path)
-                    if found is not None and found.status in _OVER:
+                    elif found is not None and found.status in _OVER:
                         self._to_retry.discard(path)
             except (StorageUnavailableError, UsageError):  # the call may have succeeded nevertheless
                 continue

@@ -51,8 +51,22 @@ def test_however_long_activities_take_the_outcome_is_the_same() -> None:
 def test_what_is_left_out_does_not_occur() -> None:
     children = {"child", "child_fails", "launch", "launch_cancel", "spawn", "event_child", "event_inherited", "listen"}
     groups = {"channel_group", "channel_inherited", "channel_shared"}
-    without = frozenset({*children, *groups, "recur", "reserve", "cancelled"})
+    without = frozenset({*children, *groups, "recur", "reserve", "cancelled", "retries"})
     programs = [generate(f"p-{number}", f"some-{number}", without) for number in range(100)]
 
     assert all(1 == len(list(every(program))) == len(program.runs) for program in programs)
     assert not any("reserve(" in str(program) or program.ending == "cancelled" for program in programs)
+
+
+def test_programs_that_are_retried_several_times() -> None:
+    without = frozenset({*FEWER, "returns", "fails", "exhausts", "stops-itself", "cancelled", "retry"})
+    for program in (generate(f"p-{number}", f"retried-{number}", without) for number in range(40)):
+        found = foretell(program)
+        family = [each for path, each in found.items() if path == program.path or ".k" in path]
+
+        assert "retries" == program.ending
+        assert 4 == len(family)
+        assert determined(found) == determined(foretell(program, 2)), str(program)
+        for each in family:
+            assert ("completed", each.program.failures) == (each.status, each.undone["last"])
+            assert each.done["last"] == 1 + each.undone["last"]

@@ -18,7 +18,7 @@ from romancy import (
     compensation,
     workflow,
 )
-from romancy_conformance.chaos.ledger import DONE, PHANTOM, UNDONE, insert, was_undone
+from romancy_conformance.chaos.ledger import DONE, PHANTOM, UNDONE, insert, times
 from romancy_conformance.chaos.performing import perform
 from romancy_conformance.chaos.posting import ANNOUNCED, SENDING, UNSENT, DurablePost, app_here
 from romancy_conformance.chaos.programs import Program
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["ACTIVITIES", "WORKFLOWS", "app_here", "call_of", "chaos_program", "chaos_starter"]
 
 _PATIENT = RetryPolicy.fixed(12, 0.01)
+_WAITS = RetryPolicy.fixed(10_000, 0.1)
 _LEAKS: set[asyncio.Task[None]] = set()
 
 
@@ -161,14 +162,28 @@ async def chaos_hold(key: str, count: int) -> str:
     return key
 
 
-@activity
+@activity(retry=_WAITS)
 async def chaos_relents(key: str, count: int) -> str:
-    """Fail until the reservation of this key was undone."""
+    """Fail until the reservation of this key was undone so often; a child fails once its sibling has reserved."""
     context = activity_context()
     db = await context.session()
-    if not await was_undone(db, context, key):
-        await insert(db, context, key, PHANTOM)
-        raise TerminalError(key)
+    undone = await times(db, context.instance_id, key, UNDONE)
+    if undone >= count:
+        return key
+    root, kin, _ = context.instance_id.partition(".k")
+    if kin and await times(db, f"{root}.ka", key, DONE) <= undone:
+        raise ConnectionError("the sibling has not reserved yet")
+    await insert(db, context, key, PHANTOM)
+    raise TerminalError(key)
+
+
+@activity(retry=_WAITS)
+async def chaos_mended(key: str, count: int) -> str:
+    """Wait until the parent has undone its reservation so often."""
+    context = activity_context()
+    db = await context.session()
+    if await times(db, context.instance_id.partition(".k")[0], key, UNDONE) < count:
+        raise ConnectionError("the parent fails once more")
     return key
 
 
@@ -198,6 +213,7 @@ ACTIVITIES: dict[str, Any] = {
     "quick_write": chaos_quick_write,
     "quick_flaky": chaos_quick_flaky,
     "relents": chaos_relents,
+    "mended": chaos_mended,
     **SENDING,
 }
 
@@ -231,7 +247,7 @@ class _Durable:
         return self._ctx.now().timestamp()
 
     def is_retried(self) -> bool:
-        return self._program.ending == "retry"
+        return bool(self._program.failures)
 
     def draw(self) -> str:
         return f"{self._ctx.uuid4()} {self._ctx.random().random()}"

@@ -11,7 +11,9 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Literal
 
-from romancy.core import ChildStarted, Parent, WorkflowStarted
+from msgspec.structs import replace
+
+from romancy.core import ChildStarted, Parent, WorkflowStarted, wanted_by
 from romancy.engine.decide import owner_changed, terminated
 from romancy.engine.messages import ChildEnded, TerminateMessage, encode_message
 from romancy.engine.outside.signal_ids import REMEMBERED
@@ -201,7 +203,7 @@ async def _end(store: Store, row: InstanceRow, now: int, reason: str) -> Append:
     seq, at, after = await _end_of_log(store, row)
     deliveries: tuple[Delivery, ...] = ()
     if row.parent is not None and (waits := await _who_waits(store, row, row.parent)):
-        end = ChildEnded(child_id=waits.child_id, reason=reason, life=waits.life)
+        end = ChildEnded(child_id=waits.child_id, reason=reason, life=waits.life, wanted_by=waits.run)
         deliveries = (_message(row.parent, end),)
     return Append(
         instance_id=row.instance_id,
@@ -218,6 +220,7 @@ async def _end(store: Store, row: InstanceRow, now: int, reason: str) -> Append:
 async def _who_waits(store: Store, row: InstanceRow, parent: str) -> Parent | None:
     """The parent to which the instance reports, from its own log or, if that cannot be read, from its parent's.
 
+    `run` is the run of the parent on whose behalf the instance works now.
     None if nobody waits for the instance. Raises UsageError when neither log can be read and the parent is open, since
     the parent would wait forever.
     """
@@ -243,14 +246,15 @@ async def _who_waits(store: Store, row: InstanceRow, parent: str) -> Parent | No
 
 
 async def _parent_by_its_log(store: Store, row: InstanceRow) -> Parent | None:
+    parent: Parent | None = None
     try:
         async for _, commit in history(store, row.instance_id, after=row.run_from - 1):
             for event in commit:
                 if isinstance(event, WorkflowStarted) and event.parent is not None:
-                    return event.parent
+                    parent = replace(event.parent, run=wanted_by(event))
     except _UNREADABLE:
-        pass
-    return None
+        return None if parent is None else replace(parent, run="")  # a later row may name another run
+    return parent
 
 
 def _message(instance_id: str, message: Message) -> Delivery:

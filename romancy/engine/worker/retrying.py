@@ -14,12 +14,14 @@ from romancy._logs import about, get_logger
 from romancy.core import (
     ChildFailed,
     Recall,
+    StartChild,
     WorkflowCancelled,
     WorkflowCompleted,
     WorkflowFailed,
     WorkflowStarted,
     encode_commit,
 )
+from romancy.engine.family import parent_of
 from romancy.engine.first_drive import start_of_child
 from romancy.engine.interests import of_types
 from romancy.engine.messages import NO_RESULT, CancelMessage, ChildEnded, encode_message
@@ -28,11 +30,10 @@ from romancy.engine.worker.replay import rows
 from romancy.errors import InstanceNotFoundError, StorageError, StorageUnavailableError, UsageError
 from romancy.log import commit_of
 from romancy.serialization import describe_exception
-from romancy.status import Status
+from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Append, Change, Delivery, Outcome
 
 if TYPE_CHECKING:
-    from romancy.core import StartChild
     from romancy.engine.driver import Driver
     from romancy.engine.instance import Live
     from romancy.engine.worker.lease_keeper import LeaseKeeper
@@ -54,7 +55,7 @@ _PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 async def opening_of_retry(
     store: Store, row: InstanceRow, recall: Recall, last: LogRow, *, now: int, unsure: Unsure, by: str = ""
 ) -> Append:
-    """The append behind this row that begins a new run of a failed instance. A child is retried `by` its parent.
+    """The append behind this row that begins a new run of a failed instance. A child is retried `by` its parent's run.
 
     Raises UsageError when the instance has not failed, or when the log does not show what a retry should do.
     """
@@ -62,19 +63,23 @@ async def opening_of_retry(
         raise UsageError(f"instance {row.instance_id!r} has not failed; only a failed one can be retried")
     doubts = [item.id for item in recall.unsure()] if not unsure else []
     gone: list[str] = []
+    running: dict[str, str] = {}
     for child in recall.children():
-        theirs = await _doubts_of_child(store, row, child.key, look=not unsure)
-        if theirs is None:
+        found = await _child(store, row, child.key)
+        if found is None:
             gone.append(child.key)
-        else:
-            doubts += theirs
+        elif found.instance.status not in TERMINAL_STATUSES:
+            recalled, _ = await runs_so_far(store, found.instance)
+            running[child.key] = recalled.wanted_by
+        elif not unsure:
+            doubts += await _doubts_of_child(store, found)
     if doubts:
         raise UsageError(
             f"instance {row.instance_id!r} cannot be retried before you have looked: the compensation of "
             f"{', '.join(doubts)} failed for good, or was cut off, and it is unknown whether its work stands. Say "
             "unsure='done' if it does, or unsure='undone' if it does not"
         )
-    retried = recall.retried(at=max(now, row.updated_at), unsure=unsure, gone=tuple(gone), by=by)
+    retried = recall.retried(at=max(now, row.updated_at), unsure=unsure, gone=tuple(gone), by=by, running=running)
     return Append(
         instance_id=row.instance_id,
         life=row.life,
@@ -99,20 +104,24 @@ async def runs_so_far(store: Store, row: InstanceRow) -> tuple[Recall, LogRow]:
     return recall, last
 
 
-async def _doubts_of_child(store: Store, parent: InstanceRow, child: str, *, look: bool) -> list[str] | None:
-    """The items of a child for which the log does not show whether they stand; None if there is no such child."""
+async def _child(store: Store, parent: InstanceRow, child: str) -> History | None:
+    """The child, with the first row of its log; None if it is gone or another's."""
     found = await store.read(child, limit=1)
-    if found is None or not is_child_of(found, parent.instance_id, parent.life):
-        return None
-    if not look or found.instance.status not in _ENDED_BADLY:
+    return found if found is not None and is_child_of(found, parent.instance_id, parent.life) else None
+
+
+async def _doubts_of_child(store: Store, child: History) -> list[str]:
+    """The items of a child, and of its children, for which the log does not show whether they stand."""
+    if child.instance.status not in _ENDED_BADLY:
         return []
     try:
-        recall, _ = await runs_so_far(store, found.instance)
+        recall, _ = await runs_so_far(store, child.instance)
     except InstanceNotFoundError:
-        return None
-    doubts = [f"{item.id} of instance {child!r}" for item in recall.unsure()]
+        return []  # it was purged just now; its retry starts it anew
+    doubts = [f"{item.id} of instance {child.instance.instance_id!r}" for item in recall.unsure()]
     for grandchild in recall.children():
-        doubts += await _doubts_of_child(store, found.instance, grandchild.key, look=True) or []
+        found = await _child(store, child.instance, grandchild.key)
+        doubts += [] if found is None else await _doubts_of_child(store, found)
     return doubts
 
 
@@ -147,14 +156,19 @@ class Revivals:
 
     def begin(self, driver: Driver, live: Live, child: StartChild) -> None:
         """Retry the child, or tell its parent why that is impossible. Until then, the parent stays loaded."""
-        live.revives(child.child_id)
-        self._tasks.spawn(self._bring_back(driver, live, child))
+        self._tasks.spawn(self._bring_back(driver, live, child, live.revives(child.child_id)))
 
-    async def _bring_back(self, driver: Driver, live: Live, child: StartChild) -> None:
+    def look_again(self, driver: Driver, live: Live) -> None:
+        """Look once more at children that ended on behalf of another run than this one: a person had retried them."""
+        for effect in live.run.outstanding():
+            if isinstance(effect, StartChild) and effect.again and effect.child_id in live.to_revive:
+                self.begin(driver, live, effect)
+
+    async def _bring_back(self, driver: Driver, live: Live, child: StartChild, mark: object) -> None:
         try:
             await self._until_done(driver, live, child)
         finally:
-            live.has_revived(child.child_id)
+            live.has_revived(mark)
         if live.slot is not GONE and driver.live.get(live.instance_id) is live:
             driver.rest(live)
         self._next_claim.look()
@@ -194,7 +208,7 @@ class Revivals:
             )
         if row.status in (*_ENDED_BADLY, Status.COMPLETED):
             recall, last = await runs_so_far(self._store, row)
-            if recall.wanted_by == child.by or child.child_id not in live.run.state.children:
+            if recall.wanted_by in (child.by, child.wanted_by) or child.child_id not in live.run.state.children:
                 return True  # it has run again, and its end is in the parent's mail
             if recall.ended is None:
                 return False  # another process has just retried it
@@ -211,9 +225,20 @@ class Revivals:
                 return False
         still = live.run.state.children.get(child.child_id)
         if live.slot is not GONE and still is not None and still.cancel_requested:
-            reason = f"its parent {live.instance_id} gave it up"
-            message = CancelMessage(reason=reason, parent=live.parent_of(child))
-            await self._deliver(child.instance_id, f"cancel-{child.by}-{child.child_id}", message)
+            return await self._give_up(live, child)
+        return True
+
+    async def _give_up(self, live: Live, child: StartChild) -> bool:
+        """Ask the child to stop, in its present run. Returns False if that run has ended meanwhile."""
+        found = await self._store.read(child.instance_id, limit=0)
+        if found is None:
+            return False
+        recall, _ = await runs_so_far(self._store, found.instance)
+        if recall.ended is not None:
+            return False
+        reason, wanted_by = f"its parent {live.instance_id} gave it up", recall.wanted_by
+        message = CancelMessage(reason=reason, parent=parent_of(live, child), wanted_by=wanted_by)
+        await self._deliver(child.instance_id, f"cancel-{wanted_by or child.by}-{child.child_id}", message)
         return True
 
     async def _deliver(self, instance_id: str, delivery_id: str, message: ChildEnded | CancelMessage) -> Delivered:
@@ -232,4 +257,4 @@ def _end_of(live: Live, child: StartChild, recall: Recall) -> ChildEnded:
     """The end of a child that completed meanwhile, as a message."""
     end = recall.ended
     result = end.result if isinstance(end, WorkflowCompleted) else NO_RESULT
-    return ChildEnded(child_id=child.child_id, result=result, life=live.life)
+    return ChildEnded(child_id=child.child_id, result=result, life=live.life, wanted_by=child.by)

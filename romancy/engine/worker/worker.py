@@ -11,6 +11,7 @@ from romancy.engine.channels import Joining
 from romancy.engine.clock import DatabaseClock
 from romancy.engine.driver import Driver
 from romancy.engine.incarnation import Incarnation
+from romancy.engine.leftover_mail import unread
 from romancy.engine.log_lines import say_end, say_interrupted, say_refused, say_stuck
 from romancy.engine.log_writer import LogWriter
 from romancy.engine.observer import Observer
@@ -318,7 +319,7 @@ class Worker:
 
     def lost(self, prepared: PendingAppend, outcome: Outcome) -> None:
         """`Reports`: drop the run, and replay it if this worker still owns the instance."""
-        live, inputs, kept = prepared.live, list(prepared.inputs), prepared.live.unread()
+        live, inputs, kept = prepared.live, list(prepared.inputs), unread(prepared.live)
         still_ours = outcome is Outcome.UNSEEN or outcome is Outcome.EXISTS
         if prepared.session is not None:
             inputs = []  # the session was rolled back: the attempt is repeated
@@ -381,7 +382,7 @@ class Worker:
         if instead is None:
             await asyncio.sleep(self.driver.attempts.patience.lost())
         if prepared.live.slot is not GONE:
-            kept = prepared.live.unread()
+            kept = unread(prepared.live)
             told: list[Given] = [] if instead is None else [(instead, None)]
             inputs = [*told, *self.driver.ports.carry_over(prepared.live)]
             self.driver.drop(prepared.live, inputs)

@@ -1,0 +1,205 @@
+"""A second retry of a parent and its children: nothing that the runs before it sent to each other counts any more."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy import Handle, RetryPolicy, Romancy, Status, WorkflowContext, activity, compensation, workflow
+from romancy_conformance.behaviour.retries import broken, do, fail, forget, gates, names
+from romancy_conformance.behaviour.waiting import status_is, until
+
+if TYPE_CHECKING:
+    from romancy_conformance.behaviour.opening import Open
+
+__all__ = ["forget"]
+
+pytestmark = pytest.mark.anyio
+
+
+@compensation
+async def unlock(what: str) -> None:
+    do(f"unlock {what}")
+    if "unlock" in gates:
+        await gates["unlock"].wait()
+
+
+@activity(compensation=unlock)
+async def lock(what: str) -> str:
+    return do(what)
+
+
+@workflow
+async def patient(ctx: WorkflowContext) -> str:
+    await lock("door")
+    return (await ctx.wait_event("go", model=str)).data
+
+
+@activity(retry=RetryPolicy.none())
+async def ship() -> str:
+    await gates["ship"].wait()
+    return do("ship")
+
+
+@workflow
+async def hasty(ctx: WorkflowContext) -> str:
+    return await ship()
+
+
+@workflow
+async def pair(ctx: WorkflowContext) -> list[str]:
+    name = ctx.instance_id
+    return list(
+        await asyncio.gather(patient.options(instance_id=f"{name}-a")(), hasty.options(instance_id=f"{name}-b")())
+    )
+
+
+@workflow
+async def over_a_pair(ctx: WorkflowContext) -> list[str]:
+    return await pair.options(instance_id="p")()
+
+
+async def reaches_the_gate(app: Romancy) -> None:
+    """Let the hasty child ship, once the patient one waits."""
+    await status_is(app, "p-a", Status.WAITING)
+    gates["ship"].set()
+
+
+async def fails_once_more(app: Romancy, handle: Handle[Any]) -> None:
+    """Let the hasty child fail while the patient one waits, so that the patient one is cancelled."""
+    await reaches_the_gate(app)
+    await fail(app, handle.instance_id)
+    assert await app.handle("p-a").status() is Status.CANCELLED
+
+
+async def retried(app: Romancy, handle: Handle[Any]) -> None:
+    gates["ship"] = asyncio.Event()
+    await app.retry(handle.instance_id)
+
+
+async def completes(app: Romancy, handle: Handle[Any]) -> None:
+    """Repair what was broken, retry, and let both children complete."""
+    broken.clear()
+    await retried(app, handle)
+    await reaches_the_gate(app)
+    await status_is(app, "p-b", Status.COMPLETED)
+    await app.signal("p-a", "go", "gone")
+    assert await handle.result(timeout=60) == ["gone", "ship"]
+
+
+@pytest.mark.parametrize(("top", "name"), [(pair, "p"), (over_a_pair, "top")], ids=["a child", "a grandchild"])
+async def test_each_retry_cancels_only_its_own_children(app: Romancy, top: Any, name: str) -> None:
+    gates["ship"] = asyncio.Event()
+    broken.add("ship")
+    handle = await app.start(top.options(instance_id=name))
+    for _ in range(3):
+        await fails_once_more(app, handle)
+        await retried(app, handle)
+    await fails_once_more(app, handle)
+
+    await completes(app, handle)
+
+
+async def test_a_cancellation_that_was_sent_twice(open_app: Open, storage_url: str) -> None:
+    """The worker of the retry stops while the cancelled child undoes its work, and its successor cancels it again."""
+    gates["ship"] = asyncio.Event()
+    broken.add("ship")
+    async with Romancy(storage_url, workflows=[pair, patient, hasty]) as first:
+        handle = await first.start(pair.options(instance_id="p"))
+        await fails_once_more(first, handle)
+        gates["unlock"] = asyncio.Event()
+        await retried(first, handle)
+        await reaches_the_gate(first)
+        await until(lambda: names().count("unlock door") == 2)
+
+    app = await open_app()
+    await until(lambda: names().count("unlock door") == 3)
+    gates.pop("unlock").set()
+    handle = app.handle("p", pair)
+    await fail(app, "p")
+
+    await completes(app, handle)
+
+
+async def failed_pair(app: Romancy) -> Handle[list[str]]:
+    """A pair of which the hasty child failed, so that the patient one was cancelled."""
+    gates["ship"] = asyncio.Event()
+    broken.add("ship")
+    handle = await app.start(pair.options(instance_id="p"))
+    await fails_once_more(app, handle)
+    gates["ship"] = asyncio.Event()
+    return handle
+
+
+async def test_a_person_who_cancels_twice_cancels_one_run(app: Romancy) -> None:
+    gates.update({"ship": asyncio.Event(), "unlock": asyncio.Event()})
+    handle = await app.start(pair.options(instance_id="p"))
+    await status_is(app, "p-a", Status.WAITING)
+    await app.cancel("p-a")
+    await until(lambda: "unlock door" in names())
+    await app.cancel("p-a")
+    gates.pop("unlock").set()
+    await fail(app, "p")
+
+    await completes(app, handle)
+
+
+async def test_a_child_that_a_person_retried_and_cancelled(app: Romancy) -> None:
+    """It runs when its parent is retried. Its end counts, as that of a run of which the parent's retry knows."""
+    handle = await failed_pair(app)
+    await app.retry("p-b")
+    await app.retry("p")
+    await status_is(app, "p-a", Status.WAITING)
+
+    await app.cancel("p-b")
+    await fail(app, "p")
+    assert [await app.handle(child).status() for child in ("p-a", "p-b")] == [Status.CANCELLED] * 2
+    assert names().count("ship") == 1
+
+    await completes(app, handle)
+
+
+async def test_a_child_that_a_person_retried_is_given_up(app: Romancy) -> None:
+    handle = await failed_pair(app)
+    await app.retry("p-b")
+    await app.retry("p")
+    await status_is(app, "p-a", Status.WAITING)
+
+    await app.cancel("p-a")
+    await fail(app, "p")
+    assert await app.handle("p-b").status() is Status.CANCELLED
+
+    await completes(app, handle)
+
+
+@pytest.mark.parametrize("ending", ["completes", "fails", "is given up"])
+async def test_a_child_that_a_person_retries_right_after_its_parent(
+    open_app: Open, storage_url: str, ending: str
+) -> None:
+    """The retry of the parent finds the child running on behalf of nobody that it knows."""
+    front = await open_app(worker=False)
+    async with Romancy(storage_url, workflows=[pair, patient, hasty]) as app:
+        await failed_pair(app)
+    await front.retry("p")
+    await front.retry("p-b")
+    if ending == "completes":
+        broken.clear()
+
+    app = await open_app()
+    handle = app.handle("p", pair)
+    await status_is(app, "p-a", Status.WAITING)
+    if ending == "completes":
+        gates["ship"].set()
+        await status_is(app, "p-b", Status.COMPLETED)
+        await app.signal("p-a", "go", "gone")
+        assert await handle.result(timeout=60) == ["gone", "ship"]
+        return
+    if ending == "fails":
+        gates["ship"].set()
+    else:
+        await app.cancel("p-a")
+    await fail(app, "p")
+    assert names().count("ship") == (3 if ending == "fails" else 1), "the parent's own retry of the child failed too"
+    await completes(app, handle)

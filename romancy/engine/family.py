@@ -1,0 +1,59 @@
+"""What parents and children tell each other: which run of both a message is for.
+
+Both have several runs if they are retried. A message of one run must not reach another.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from romancy.core import CancelChild, Parent, StartChild, run_of_child, wanted_by
+from romancy.engine.messages import CancelMessage, ChildEnded
+
+if TYPE_CHECKING:
+    from romancy.core import State, WorkflowStarted
+    from romancy.engine.instance import Live
+    from romancy.engine.messages import Message
+
+__all__ = ["is_for", "is_of_another_run", "parent_of"]
+
+
+def parent_of(live: Live, child: StartChild | CancelChild) -> Parent:
+    """This life of the instance, as its child records its parent."""
+    run = child.by if isinstance(child, StartChild) else ""
+    return Parent(live.instance_id, child.child_id, live.life, run)
+
+
+def is_for(message: Message, life: int, state: State) -> bool:
+    """Whether the message is for this life of the instance and, between a parent and its child, for this run of both.
+
+    An id may have been used again since, and each of the two may have been retried since.
+    """
+    match message:
+        case ChildEnded():
+            return message.life in (0, life) and not is_of_another_run(message, state)
+        case CancelMessage(parent=Parent() as sender):
+            return state.started is not None and _gives_up(sender, message.wanted_by, state.started)
+        case _:
+            return True
+
+
+def is_of_another_run(message: ChildEnded, state: State) -> bool:
+    """Whether a run of the child ended that is not the one for which this run waits."""
+    child = state.children.get(message.child_id)
+    if child is None or state.started is None or not message.wanted_by:
+        return False
+    return message.wanted_by not in (state.started.nonce, run_of_child(state.started, child.started.instance_id))
+
+
+def _gives_up(sender: Parent, by: str, started: WorkflowStarted) -> bool:
+    parent = started.parent
+    if parent is None or not _is_same(parent, sender):
+        return False
+    wanted = wanted_by(started)
+    return wanted == by or not (wanted and by)
+
+
+def _is_same(one: Parent, other: Parent) -> bool:
+    same_child = (one.instance_id, one.child_id) == (other.instance_id, other.child_id)
+    return same_child and (one.life == other.life or not (one.life and other.life))

@@ -1,0 +1,33 @@
+"""Mail that was read for an instance and that no append has consumed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from romancy.engine.messages import KEPT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from romancy.core import Input
+    from romancy.engine.inbox import Mail
+    from romancy.engine.instance import Live
+    from romancy.engine.pending_append import Given
+
+__all__ = ["too_late", "unread"]
+
+
+def unread(live: Live) -> tuple[Mail, ...]:
+    """Mail that was read here and is still in the inbox: no wait fits it, or its input was not fed yet."""
+    return (*live.inbox.mail(), *(mail for _, mail in live.inputs if mail is not None))
+
+
+def too_late(live: Live, inputs: Sequence[Given], dropped: Sequence[Input]) -> tuple[str, ...]:
+    """The ids of mail, except signals, that reached a run too late because it has just ended.
+
+    A retry of the run must not find it.
+    """
+    ids = {id(event) for event in dropped}
+    late = [mail for event, mail in inputs if id(event) in ids]
+    mails = (*late, *(mail for _, mail in live.inputs))
+    return tuple(mail.delivery_id for mail in mails if mail is not None and not isinstance(mail.message, KEPT))
