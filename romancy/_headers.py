@@ -17,6 +17,8 @@ MAX_HEADERS_BYTES: Final = 16 * 1024
 _NAME: Final = re.compile(r"[a-z0-9]{1,64}")
 _TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _TRACESTATE: Final = re.compile(r"[\x20-\x7e]{1,1024}")
+_NUMBERS: Final = 1 << 31
+"""The specification of CloudEvents knows whole numbers of 32 bits."""
 _NOTHING: Final[dict[str, Any]] = {}
 brought: Final[ContextVar[Mapping[str, str]]] = ContextVar("brought", default=_NOTHING)
 """Headers of every message sent from this context, unless the caller gives others of the same names."""
@@ -74,6 +76,10 @@ def extensions_of(given: Any, what: str) -> dict[str, str | int | bool]:
             raise UsageError(
                 f"extension {name!r} of {what}: must be text, a whole number or a truth value, "
                 f"not {type(value).__name__}"
+            )
+        elif not -_NUMBERS <= value < _NUMBERS:
+            raise UsageError(
+                f"extension {name!r} of {what}: a whole number has at most 32 bits; send a larger one as text"
             )
     return extensions
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec import Raw
 
 from romancy._headers import extensions_of, headers_of
-from romancy.errors import UsageError
+from romancy._moments import microseconds_of
 from romancy.event import EventType
 from romancy.serialization import dumps
 from romancy.storage.limits import check_event, check_id, check_key, check_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
 __all__ = ["OutgoingEvent", "name_of_event", "outgoing_event"]
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class OutgoingEvent(NamedTuple):
@@ -77,13 +75,7 @@ def outgoing_event(
         source=source or "",
         id=id or "",
         subject=subject,
-        time=None if time is None else _microseconds(time, what),
+        time=None if time is None else microseconds_of(time, f"time of the {what}"),
         headers=headers_of(headers, what),
         extensions=extensions_of(extensions, what),
     )
-
-
-def _microseconds(time: datetime, what: str) -> int:
-    if time.tzinfo is None:
-        raise UsageError(f"time of the {what}: it has no time zone; write datetime.now(UTC), for example")
-    return (time - _EPOCH) // timedelta(microseconds=1)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, get_args
 
 import msgspec
 from msgspec import Raw
 
 from romancy._headers import headers_of
+from romancy._moments import sent_at
 from romancy.core import Mode
 from romancy.errors import SerializationError, UsageError
 from romancy.retry import Duration, seconds
@@ -35,7 +36,6 @@ else:
 
 __all__ = ["ActivityChannel", "Channel", "Message", "WorkflowChannel", "check_mode", "declared", "written"]
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST_NAME: Final = 200
 """In bytes. An address has room for it."""
 
@@ -111,7 +111,7 @@ def message_of(channel: Channel[Any], received: ChannelReceived) -> Message[Any]
         metadata=msgspec.json.decode(received.metadata) or {},
         headers=dict(received.headers),
         sender=received.sender or None,
-        time=_EPOCH + timedelta(microseconds=received.at if received.time is None else received.time),
+        time=sent_at(received.at, received.time, f"message of channel {received.channel!r}"),
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import ContextVar
-from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Protocol, TypeVar, overload
 from uuid import UUID
@@ -16,7 +15,11 @@ from uuid import UUID
 from msgspec import Raw
 
 from romancy._callables import is_async
+<<<<<<< HEAD
 from romancy._expected_names import OF_CONTEXTS, no_attribute
+=======
+from romancy._moments import moment_of, sent_at
+>>>>>>> 92f99d92 (events: refuse times and numbers that no receiver can read)
 from romancy._outgoing import name_of_event, outgoing_event
 from romancy.channel import ActivityChannel, Channel, WorkflowChannel, declared
 from romancy.core import idempotency_key
@@ -30,6 +33,7 @@ from romancy.storage.query import encode_where
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from typing_extensions import TypeForm
 
@@ -54,11 +58,6 @@ T_co = TypeVar("T_co", covariant=True)
 
 _MOST_DETAILS: Final = 64 * 1024
 _NULL: Final = Raw(b"null")
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def _moment(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)
 
 
 class ChildWorkflow(Protocol[P, T_co]):
@@ -134,7 +133,7 @@ class WorkflowContext:
 
     def now(self) -> datetime:
         """The time of the latest event of this workflow. The same on replay."""
-        return _moment(self._commands.state.time)
+        return moment_of(self._commands.state.time)
 
     def uuid4(self) -> UUID:
         """A random UUID. The same on replay, another in every run."""
@@ -293,7 +292,7 @@ def _event_of(received: EventReceived, model: Any) -> Event[Any]:
         type=received.name,
         source=received.source,
         subject=received.subject,
-        time=_moment(received.at if received.time is None else received.time),
+        time=sent_at(received.at, received.time, f"event {received.name!r}"),
         data=loads(received.data, model, f"event {received.name!r}"),
         headers=received.headers,
         extensions=received.extensions,

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+<<<<<<< HEAD
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
+=======
+from typing import TYPE_CHECKING
+>>>>>>> 92f99d92 (events: refuse times and numbers that no receiver can read)
 
 from romancy.http._refusal import not_an_event
 from romancy.status import Status
@@ -16,9 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Asked"]
 
+<<<<<<< HEAD
 _LONGEST: Final = 100 * 366 * 86_400.0
 _DIGITS: Final = 9
 
+=======
+>>>>>>> 92f99d92 (events: refuse times and numbers that no receiver can read)
 
 class Asked:
     """The query parameters of a request. Unknown ones and repeated ones are refused."""
@@ -36,6 +43,7 @@ class Asked:
         """The parameter, None without it."""
         return self._given.get(name)
 
+<<<<<<< HEAD
     def statuses(self, name: str) -> list[Status] | None:
         """One status or several, separated by commas; None without any."""
         given = self._given.get(name)
@@ -69,6 +77,9 @@ class Asked:
         return moment
 
     def seconds(self, name: str, most: float = _LONGEST) -> float | None:
+=======
+    def seconds(self, name: str, most: float = math.inf) -> float | None:
+>>>>>>> 92f99d92 (events: refuse times and numbers that no receiver can read)
         """A number of seconds, None without it. More than `most` counts as `most`."""
         given = self._given.get(name)
         if given is None:

@@ -24,7 +24,8 @@ Attribute: TypeAlias = "str | int | bool"
 _LARGEST: Final = 65_536
 _NAME: Final = re.compile(r"[a-z0-9]{1,64}")
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
-_TIME: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:[Zz]|[+-]\d{2}:\d{2})", re.ASCII)
+_HOUR: Final = r"(?:[01]\d|2[0-3]):[0-5]\d"
+_TIME: Final = re.compile(rf"\d{{4}}-\d{{2}}-\d{{2}}[Tt]{_HOUR}:[0-5]\d(?:\.\d{{1,9}})?(?:[Zz]|[+-]{_HOUR})", re.ASCII)
 _TEXTS: Final = frozenset({"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema"})
 _PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from datetime import datetime
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -140,8 +140,11 @@ def _event(attributes: dict[str, object], what: str) -> CloudEvent:
     if missing:
         raise not_an_event(f"{what}: it has no {', '.join(missing)}", "ValidationError")
     timed = "time" in attributes
-    if isinstance(time := attributes.get("time"), str):
-        attributes["time"] = _time(time, what)
+    time = attributes.get("time")
+    if isinstance(time, str):
+        attributes["time"] = time = _time(time, what)
+    if isinstance(time, datetime):
+        _check_years(time, what)
     try:
         event = CloudEvent(attributes)
     except CloudEventValidationError as error:
@@ -162,6 +165,14 @@ def _time(text: str, what: str) -> datetime:
         return datetime.fromisoformat(text.upper())
     except ValueError:
         raise not_an_event(f"{what}: time is not a time of RFC 3339") from None
+
+
+def _check_years(time: datetime, what: str) -> None:
+    """Refuse a time that is in no year from 1 to 9999 of UTC. Nobody could read it."""
+    try:
+        time.astimezone(UTC)
+    except OverflowError:
+        raise not_an_event(f"{what}: time is outside of the years 1 to 9999 in UTC") from None
 
 
 def _incoming(event: BaseCloudEvent, data: Raw) -> Incoming:

@@ -203,7 +203,7 @@ def _start(names: list[str]) -> dict[str, Any]:
     parameters = [
         _parameter("name", "path", schema),
         _parameter("instance_id", "query", _ID, "an id of yours: the same start again is the same instance"),
-        _parameter("delay", "query", {"type": "number", "minimum": 0}, "seconds"),
+        _parameter("delay", "query", {"type": "number", "minimum": 0, "maximum": 3162240000}, "seconds"),
     ]
     return _operation("Start a workflow; the body is its input", {202: "Accepted"}, parameters, _ANY_BODY)
 

@@ -38,6 +38,12 @@ def changed(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in {**EVENT, **changes}.items() if value is not ...}
 
 
+NO_TIMES: Final = (
+    "yesterday", "2026-02-30T25:00:00Z", "2026-03-01T10:00:00+00:60", "2026-03-01T10:00:00+24:00",
+    "2026-03-01T24:00:00Z", "2026-03-01T10:60:00Z", "0000-01-01T00:00:00Z", "0001-01-01T00:00:00+01:00",
+    "9999-12-31T23:59:59-01:00",
+)  # fmt: skip
+"""No times of RFC 3339, or in no year of UTC."""
 NO_TEXTS: Final[list[Any]] = [5, None, [], {}, True]
 EVENTS: Final = {
     **{f"no {name}": changed(**{name: ...}) for name in EVENT},
@@ -47,8 +53,7 @@ EVENTS: Final = {
     "another version": changed(specversion="0.3"),
     "a long type": changed(type="t" * 300),
     "a long id": changed(id="i" * 70_000),
-    "a time that is none": changed(time="yesterday"),
-    "a time of the future of time": changed(time="2026-02-30T25:00:00Z"),
+    **{f"the time {time}": changed(time=time) for time in NO_TIMES},
     "an upper-case name": changed(Upper="x"),
     "an extension that is an object": changed(ext={}),
     "a large number": changed(ext=1 << 40),
@@ -91,6 +96,7 @@ REQUESTS: Final = {
     "binary: no JSON": binary(b"{"),
     "binary: no UTF-8": binary(b'"\xff"'),
     "binary: no text": binary(b"\xff", "text/plain; charset=utf-8"),
+    **{f"binary: the time {time}": binary(time=time) for time in NO_TIMES},
     "binary: half a percent": binary(id="a%"),
     "binary: no UTF-8 behind percents": binary(id="%ff"),
     "binary: NUL behind percents": binary(id="a%00"),
@@ -111,6 +117,7 @@ REQUESTS: Final = {
     )},
     **{f"POST {each}": request(b"{", target=each) for each in (
         "/workflows/order.placed", "/workflows/%00", "/workflows/nothing", "/workflows/collect?delay=x", "/cancel/x",
+        "/workflows/collect?delay=1e300",
         "/cancel/%00", "/instances/x/signals/y", "/instances/x/signals/%00", "/hooks/mail", "/hooks/stripe",
         "/hooks/github", "/hooks/nothing", "/health/live", "/openapi.json",
     )},

@@ -334,6 +334,7 @@ async def test_progress_goes_on_behind_the_last_event_id(client: Client) -> None
         ("POST", "/workflows/nothing", b"", 404), ("POST", "/workflows/place_order", b"[1]", 400),
         ("POST", "/workflows/place_order", b"{", 400), ("POST", "/workflows/place_order", b"", 400),
         ("POST", "/workflows/tick?delay=-1", b"", 400), ("POST", "/workflows/tick?delay=nan", b"", 400),
+        ("POST", "/workflows/tick?delay=1e300", b"", 400), ("POST", "/workflows/tick?delay=3162240001", b"", 400),
         ("POST", "/workflows/tick?delay=1&delay=2", b"", 400), ("POST", "/workflows/tick?x=1", b"", 400),
         ("POST", "/workflows/tick?instance_id=", b"", 400),
         ("POST", f"/workflows/tick?instance_id={'x' * 256}", b"", 400),

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
-from romancy import EventType, Romancy, UsageError, WorkflowContext, activity, activity_context, workflow
+from romancy import EventType, Romancy, Status, UsageError, WorkflowContext, activity, activity_context, workflow
+from romancy.core import EventPutAside
+from romancy.engine.messages import Signal, encode_message
 from romancy.query import contains, gte, is_null, one_of
 from romancy.storage.backends import create_store
 from romancy.storage.query import MAX_PROJECTION_BYTES
+from romancy.storage.records import Delivery
 from romancy.storage.routing import address_of_type
-from romancy_conformance.behaviour.waiting import until
+from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
+    from romancy.storage.protocol import Store
     from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
@@ -241,6 +246,61 @@ async def test_one_that_fits_nowhere_keeps_no_other_waiting(open_app: Open) -> N
 @workflow
 async def typed(ctx: WorkflowContext, key: str) -> int:
     return (await ctx.wait_event(Placed, key=key)).data.id
+
+
+async def test_a_time_of_no_year_is_put_aside(app: Romancy, store: Store) -> None:
+    """A program of another version let it in. It fits no receiver, and the next event is received."""
+    handle = await app.start(one, "paid", None)
+    for number, year in enumerate((-1, 10_000)):
+        time = (year - 1970) * 31_556_952_000_000
+        signal = Signal(name="paid", data=msgspec.Raw(b"1"), event_id=f"{number}", time=time)
+        await store.deliver(
+            [Delivery(instance_id=handle.instance_id, delivery_id=f"bad{number}", body=encode_message(signal))]
+        )
+    await app.signal(handle.instance_id, Paid, 2)
+
+    assert await handle.result(timeout=30) == 2
+    put_aside = [event for event in await app.history(handle.instance_id) if isinstance(event, EventPutAside)]
+    assert ["0", "1"] == [event.event_id for event in put_aside]
+    assert all("outside of the years 1 to 9999" in event.reason for event in put_aside)
+
+
+class NoZone(tzinfo):
+    """A time zone that does not know how far it is from UTC."""
+
+    def utcoffset(self, dt: datetime | None, /) -> None:
+        return None
+
+    def dst(self, dt: datetime | None, /) -> None:
+        return None
+
+    def tzname(self, dt: datetime | None, /) -> None:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("attributes", "words"),
+    [
+        ({"time": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1)))}, "outside of the years 1 to 9999"),
+        ({"time": datetime(9999, 12, 31, 23, 59, tzinfo=timezone(timedelta(hours=-1)))}, "outside of the years"),
+        ({"time": datetime(2026, 1, 1)}, "no time zone"),  # noqa: DTZ001 - that is the mistake
+        ({"time": datetime(2026, 1, 1, tzinfo=NoZone())}, "no time zone"),
+        ({"time": "2026-01-01T00:00:00Z"}, "must be a datetime"),
+        ({"extensions": {"part": 1 << 31}}, "at most 32 bits"),
+        ({"extensions": {"part": -(1 << 31) - 1}}, "at most 32 bits"),
+    ],
+)
+async def test_an_attribute_that_nobody_could_read_is_refused(
+    app: Romancy, attributes: dict[str, Any], words: str
+) -> None:
+    receiver = await app.start(one, "paid", None)
+    await status_is(app, receiver.instance_id, Status.WAITING)
+    for to in (None, receiver.instance_id):
+        with pytest.raises(UsageError, match=words):
+            await app.send(Paid, 1, to=to, **attributes)
+
+    await app.send(Paid, 2, time=datetime(1, 1, 1, tzinfo=UTC), extensions={"part": (1 << 31) - 1})
+    assert await receiver.result(timeout=30) == 2
 
 
 async def test_an_id_sent_again_to_an_instance_from_inside_is_dropped(app: Romancy) -> None:
