@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from romancy.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ActivityPort",
     "Companion",
+    "Queued",
     "Session",
     "SessionOpening",
     "SyncSession",
@@ -47,10 +48,11 @@ class Session:
     unless it failed inside `savepoint()`.
     """
 
-    __slots__ = ("_session",)
+    __slots__ = ("_queued", "_session")
 
-    def __init__(self, session: StorageSession) -> None:
+    def __init__(self, session: StorageSession, queued: Queued) -> None:
         self._session = session
+        self._queued = queued
 
     @property
     def native(self) -> Any:
@@ -79,8 +81,11 @@ class Session:
         return rows[0] if rows else None
 
     def savepoint(self) -> AbstractAsyncContextManager[None]:
-        """A part that can fail alone: an exception inside undoes the part and reaches the caller."""
-        return self._session.savepoint()
+        """A part that can fail alone: an exception inside undoes the part and reaches the caller.
+
+        What the activity published, sent and registered with `after_commit` in the part is undone as well.
+        """
+        return _with_queued(self._session.savepoint(), self._queued)
 
 
 class SyncSession:
@@ -120,6 +125,30 @@ class SyncSession:
             self._wait(lambda: undo(part))
             raise
         self._wait(lambda: _leave(part))
+
+
+class Queued(Protocol):
+    """What an activity has queued for its completion besides the writes in its session."""
+
+    def mark(self) -> Any:
+        """How much is queued now."""
+        ...
+
+    def go_back(self, mark: Any, /) -> None:
+        """Drop what was queued since the mark."""
+        ...
+
+
+@asynccontextmanager
+async def _with_queued(part: AbstractAsyncContextManager[None], queued: Queued) -> AsyncGenerator[None]:
+    """A savepoint that undoes what was queued in it, too."""
+    async with part:
+        mark = queued.mark()
+        try:
+            yield
+        except BaseException:
+            queued.go_back(mark)
+            raise
 
 
 class _UndoneError(Exception):

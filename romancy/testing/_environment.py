@@ -7,7 +7,7 @@ import contextvars
 import tempfile
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, ParamSpec, Self, TypeVar
 
 from msgspec import Raw
 
@@ -109,7 +109,7 @@ class ActivityEnvironment:
 
     async def session(self) -> Session:
         """The transaction that activities write in, to prepare rows and to look at what was written."""
-        return Session(await self.storage_session())
+        return Session(await self.storage_session(), _NOTHING_QUEUED)
 
     async def run(self, activity: Activity[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run the activity once and return its result. Arguments and result are encoded and decoded as in the log.
@@ -166,6 +166,17 @@ class ActivityEnvironment:
         return session
 
 
+class _NothingQueued:
+    """The session of the test itself completes no activity."""
+
+    def mark(self) -> None: ...
+
+    def go_back(self, mark: None, /) -> None: ...
+
+
+_NOTHING_QUEUED: Final = _NothingQueued()
+
+
 class _Port:
     """The port behind the context of one run."""
 
@@ -204,10 +215,16 @@ class _Port:
             self._written = True
             await self._parts.enter_async_context(session.savepoint())
         if native is None:
-            return Session(session)
+            return Session(session, self)
         if not isinstance(session.native, native):
             raise UsageError(f"this database's session is a {type(session.native).__name__}, not a {native.__name__}")
         return session.native
+
+    def mark(self) -> tuple[int, int]:
+        return len(self.sent), len(self.callbacks)
+
+    def go_back(self, mark: tuple[int, int], /) -> None:
+        del self.sent[mark[0] :], self.callbacks[mark[1] :]
 
     def heartbeat(self, details: Raw | None, /) -> None:
         if self._cancelled:

@@ -9,7 +9,7 @@ import asyncio
 import concurrent.futures
 import time
 from asyncio import CancelledError, Lock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from romancy._logs import about, get_logger
 from romancy.core import SendOnChannel
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Session as StorageSession
     from romancy.storage.records import OutboxRow
     from romancy.storage.routing import Posting
+
+    _Mark: TypeAlias = tuple[tuple[int, int, int, int, int], frozenset[str]]
 
 __all__ = ["GIVEN_UP", "Port"]
 
@@ -107,7 +109,7 @@ class Port:
             async with self._opening:
                 opened = await self._open()
         if native is None:
-            return Session(opened)
+            return Session(opened, self)
         if not isinstance(opened.native, native):
             raise UsageError(
                 f"activity {self._effect.name}: this database's session is a {type(opened.native).__name__}, "
@@ -249,6 +251,19 @@ class Port:
                 logger.exception(
                     "activity %s: its after_commit callback failed", self._effect.name, extra=self._about()
                 )
+
+    def mark(self) -> _Mark:
+        """How much of what the completion sends is queued now, for a savepoint."""
+        lengths = (len(self.outbox), len(self.postings), len(self.deliveries), len(self.sendings), len(self.callbacks))
+        return lengths, frozenset(self.begun)
+
+    def go_back(self, mark: _Mark, /) -> None:
+        """Drop what was queued since the mark: its savepoint was undone."""
+        (outbox, postings, deliveries, sendings, callbacks), begun = mark
+        self.outbox, self.callbacks = self.outbox[:outbox], self.callbacks[:callbacks]
+        self.postings, self.deliveries = self.postings[:postings], self.deliveries[:deliveries]
+        self.sendings = self.sendings[:sendings]
+        self.begun &= begun
 
     def has_begun(self, instance_id: str) -> None:
         """Record that the activity started an instance in its session."""

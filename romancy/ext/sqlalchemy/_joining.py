@@ -67,14 +67,22 @@ async def join(session: object, run: Run, /) -> Joined:
 
 
 async def _of_activity(given: object, keeper: Keeper, run: Run) -> Joined:
-    """The connection of the activity's own transaction, with everything flushed that comes before."""
+    """The connection of the activity's own transaction, with everything flushed and begun that comes before."""
     keeper.check()
     keeper.check_loop()
     if isinstance(given, AsyncSession):
         await given.flush()
+        _ = await given.connection()
     elif isinstance(given, Session):
-        await run(given.flush) if run is not here else await asyncio.to_thread(given.flush)
+        reach = partial(_reach, given)
+        await run(reach) if run is not here else await asyncio.to_thread(reach)
     return Joined(keeper.native)
+
+
+def _reach(session: Session) -> None:
+    """Flush what is pending, and set the savepoints that SQLAlchemy sets with the next statement."""
+    session.flush()
+    session.connection()
 
 
 def _unscoped(session: object) -> object:
