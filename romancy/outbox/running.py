@@ -43,6 +43,8 @@ _SHORTEST_WAIT: Final = 0.02
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _LONGEST_ERROR: Final = 500
 _LONGEST_DELAY: Final = 10 * 365.25 * 86_400
+_TO_HEAR: Final = 0.05
+"""Seconds that a call of the sender has at least to end after its cancellation."""
 _LONGEST_GOODBYE: Final = 5.0
 """Seconds for calls of the sender to end after their cancellation, and then to record the last outcomes."""
 
@@ -59,7 +61,9 @@ class Relaying:
         self._settled: list[Settled] = []
         self._settle_now = asyncio.Event()
         self._held = 0
-        """How many events are claimed and not settled."""
+        """How many events are claimed and not settled, and how many calls of the sender ignore their cancellation."""
+        self._deaf: set[asyncio.Task[None]] = set()
+        """Attempts that were settled although their call has not ended."""
         self._freed = asyncio.Event()
         self._stopping = asyncio.Event()
         self._sweep_at = 0.0
@@ -197,24 +201,46 @@ class Relaying:
     # ── sending ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _handle(self, entry: OutboxEntry, now: int, begun: float) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - it runs in one
         try:
-            settled = await self._sent(entry, now, begun)
+            settled = await self._sent(entry, now, begun, task)
         except asyncio.CancelledError:  # by `run`, or by the sender itself
             ours = self._stopping.is_set()
             settled = _given_back(entry) if ours else self._again(entry, Retry(), "CancelledError")
         except Exception as error:
             logger.exception("event %s could not be sent, by a bug of the relay", entry.row.outbox_id)
             settled = _settled(entry, OutboxState.FAILED, _said(error))
+        if task in self._deaf:
+            self._deaf.discard(task)
+            self._held -= 1
+            self._freed.set()
+            return
         self._settled.append(settled)
         self._settle_now.set()
 
-    async def _sent(self, entry: OutboxEntry, now: int, begun: float) -> Settled:
+    def _go_on_without(self, entry: OutboxEntry, task: asyncio.Task[None]) -> None:
+        """Settle an attempt whose call ignores its cancellation, before its claim ends. The call keeps its place."""
+        logger.error(
+            "event %s (%s): the sender goes on although its call was cancelled after %g s; the attempt has failed",
+            entry.row.outbox_id, entry.row.topic, self._relay.timeout,
+        )  # fmt: skip
+        said = f"no answer within {self._relay.timeout:g} s, and the sender ignored its cancellation"
+        self._deaf.add(task)
+        self._held += 1
+        self._settled.append(self._again(entry, TimeoutError(), said))
+        self._settle_now.set()
+
+    async def _sent(self, entry: OutboxEntry, now: int, begun: float, task: asyncio.Task[None]) -> Settled:
         """Send the event, and return the outcome."""
         relay = self._relay
         if relay.max_age is not None and now - entry.queued_at > relay.max_age * _SECOND:
             return self._ended(entry, OutboxState.EXPIRED, f"older than {relay.max_age:g} s", counted=False)
         if time.monotonic() - begun > relay.lease - relay.timeout:
             return _given_back(entry)  # it waited so long that another relay may send it before this one ends
+        latest = begun + relay.lease - (relay.lease - relay.timeout) / 2 - time.monotonic()
+        patience = max(latest, relay.timeout + _TO_HEAR)
+        giving_up = asyncio.get_running_loop().call_later(patience, self._go_on_without, entry, task)
         try:
             event = event_of(entry, relay.source)
             async with asyncio.timeout(relay.timeout):
@@ -230,10 +256,14 @@ class Relaying:
             return self._again(entry, error, _text(error) or f"no answer within {relay.timeout:g} s")
         except CodecError as error:
             return self._again(entry, Retry(), f"this relay cannot open it: {error}")
-        except (asyncio.CancelledError, GeneratorExit):
+        except asyncio.CancelledError:
             raise
-        except BaseException as error:  # noqa: BLE001 - whatever a sender raises
+        except BaseException as error:
+            if isinstance(error, GeneratorExit) and not _runs(task):
+                raise  # nobody runs this coroutine any more: Python removes it
             return self._again(entry, error, _said(error))
+        finally:
+            giving_up.cancel()
         return _settled(entry, OutboxState.PUBLISHED)
 
     def _again(self, entry: OutboxEntry, error: BaseException, said: str) -> Settled:
@@ -297,6 +327,14 @@ class Relaying:
         if due < self._own_due:
             self._own_due = due
             self._look.set()
+
+
+def _runs(task: asyncio.Task[None]) -> bool:
+    """Whether the event loop runs this task at this moment."""
+    try:
+        return asyncio.current_task() is task
+    except RuntimeError:
+        return False
 
 
 def _until(given: Consignment) -> float:

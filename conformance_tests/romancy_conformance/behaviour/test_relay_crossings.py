@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,6 +28,12 @@ AT_ONCE = RetryPolicy(0, 0.01, 1.5, 0.05)
 async def publishes(ctx: WorkflowContext, key: str, numbers: list[int]) -> None:
     for number in numbers:
         await ctx.publish("counted", number, key=key)
+
+
+@workflow
+async def publishes_numbers(ctx: WorkflowContext, first: int, end: int) -> None:
+    for number in range(first, end):
+        await ctx.publish("counted", number)
 
 
 @workflow
@@ -182,3 +189,61 @@ async def test_a_relay_drains_with_its_app_and_one_without_a_worker_sends_nothin
     assert client.relay is not None
     assert client.relay.sender.sent == []  # type: ignore[attr-defined]
     await store.close()
+
+
+class Poisoned:
+    """A sender that one event ends in a way that is no `Exception`, and that sends all others."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+        self.sent: list[object] = []
+
+    async def send(self, event: OutboxEvent, /) -> None:
+        self.sent.append(event.data)
+        if event.data == 0:
+            raise self.error
+
+
+@pytest.mark.parametrize("error", [GeneratorExit("out"), SystemExit("out"), KeyboardInterrupt("out")], ids=type)
+async def test_an_error_that_is_no_exception_ends_its_event_and_frees_its_place(
+    app: Romancy, store: Store, error: BaseException
+) -> None:
+    sender = Poisoned(error)
+    await app.run(publishes_numbers, 0, 4)
+    async with relaying(Relay(sender, retry=AT_ONCE, concurrency=1), store):
+        found = await ended(store, 4)
+
+    assert sorted(entry.state for entry in found.values()) == [OutboxState.INVALID, *[OutboxState.PUBLISHED] * 3]
+    assert sorted(sender.sent) == [0, 1, 2, 3]  # type: ignore[type-var]
+
+
+class Ignoring:
+    """A sender whose call for one event continues after its cancellation, until the test opens the gate."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.attempts: list[int] = []
+
+    async def send(self, event: OutboxEvent, /) -> None:
+        if event.data != 0:
+            return
+        self.attempts.append(event.attempt)
+        while not self.gate.is_set():
+            with suppress(asyncio.CancelledError):
+                await self.gate.wait()
+
+
+async def test_attempts_that_ignore_their_cancellation_are_counted(app: Romancy, store: Store) -> None:
+    """Each keeps its place until its call ends, and the last one that the policy allows ends its event."""
+    sender = Ignoring()
+    await app.run(publishes_numbers, 0, 3)
+    relay = Relay(sender, retry=RetryPolicy.fixed(3, 0.01), concurrency=4, timeout=0.1, lease=0.5)
+    async with relaying(relay, store) as at_work:
+        found = await ended(store, 3, exactly=True)
+        assert at_work.holds == 3
+        sender.gate.set()
+        await until(lambda: at_work.holds == 0)
+
+    (failed,) = [entry for entry in found.values() if entry.state is not OutboxState.PUBLISHED]
+    assert (failed.state, failed.attempts, sender.attempts) == (OutboxState.FAILED, 3, [1, 2, 3])
+    assert "ignored its cancellation" in (failed.error or "")
