@@ -15,11 +15,8 @@ from uuid import UUID
 from msgspec import Raw
 
 from romancy._callables import is_async
-<<<<<<< HEAD
 from romancy._expected_names import OF_CONTEXTS, no_attribute
-=======
-from romancy._moments import moment_of, sent_at
->>>>>>> 92f99d92 (events: refuse times and numbers that no receiver can read)
+from romancy._moments import microseconds_of, moment_of, sent_at
 from romancy._outgoing import name_of_event, outgoing_event
 from romancy.channel import ActivityChannel, Channel, WorkflowChannel, declared
 from romancy.core import idempotency_key
@@ -144,8 +141,15 @@ class WorkflowContext:
         return Random(int.from_bytes(self._commands.draw("random"), "big"))  # noqa: S311 - seeded on purpose
 
     async def sleep(self, delay: Duration) -> None:
-        """Wait durably. A restart does not begin the wait again."""
-        await asyncio.sleep(seconds(delay, "the delay"))
+        """Wait durably. A restart does not begin the wait again. A negative delay ends at once, as asyncio's does."""
+        await self._commands.sleep(seconds(delay, "the delay", least=None))
+
+    async def sleep_until(self, moment: datetime) -> None:
+        """Wait durably until this moment, which needs a time zone. A moment that is over ends at once.
+
+        A retry waits for the same moment, and not again for a length of time.
+        """
+        await self._commands.sleep_until(microseconds_of(moment, "the moment of sleep_until"))
 
     @overload
     async def wait_event(

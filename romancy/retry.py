@@ -43,8 +43,8 @@ class GiveUp:
     exhausted: bool
 
 
-def seconds(value: Duration, what: str = "duration") -> float:
-    """The duration in seconds. Raises UsageError for anything that is not a finite number of at least zero."""
+def seconds(value: Duration, what: str = "duration", *, least: float | None = 0) -> float:
+    """The duration in seconds. Raises UsageError for anything that is not a finite number of at least `least`."""
     if isinstance(value, timedelta):
         value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -53,8 +53,9 @@ def seconds(value: Duration, what: str = "duration") -> float:
         value = float(value)
     except OverflowError:  # an int beyond all floats
         value = math.inf
-    if not math.isfinite(value) or value < 0:
-        raise UsageError(f"{what} must be a finite number of seconds, at least 0, not {value!r}")
+    if not math.isfinite(value) or (least is not None and value < least):
+        at_least = "" if least is None else f", at least {least:g}"
+        raise UsageError(f"{what} must be a finite number of seconds{at_least}, not {value!r}")
     return value
 
 

@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
     from romancy.retry import RetryPolicy
 
-__all__ = ["ActivityAnswer", "Answer", "ChildAnswer", "JoinAnswer", "WaitAnswer"]
+__all__ = ["ActivityAnswer", "Answer", "ChildAnswer", "JoinAnswer", "SleepAnswer", "WaitAnswer"]
+
+
+class SleepAnswer(StableFuture[None]):
+    """The future of a sleep of the workflow's context."""
+
+    __slots__ = ()
 
 
 class Answer(StableFuture[Any]):

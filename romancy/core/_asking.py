@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from romancy.core import _events as ev
-from romancy.core._answers import WaitAnswer
+from romancy.core._answers import SleepAnswer, WaitAnswer
 from romancy.core._calls import Calls
 from romancy.core._ids import Ids
-from romancy.core._loop import DeterministicLoop, Timer, cancellation
+from romancy.core._loop import WAKES_A_SLEEPER, DeterministicLoop, Timer, cancellation
 from romancy.core._shared_empty import NO_DICT, NO_LIST
 
 if TYPE_CHECKING:
+    from asyncio import TimerHandle
+    from collections.abc import Callable
+
     from romancy.core import _channel_events as ch
     from romancy.core._answers import ActivityAnswer, ChildAnswer, JoinAnswer
     from romancy.core._fold import State
@@ -98,6 +102,29 @@ class Asking:
             self.loop.drop()
         if self.over:
             raise cancellation("the workflow has ended")
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait durably, as `asyncio.sleep` does; at most 0 ends at once."""
+        if seconds <= 0:
+            await asyncio.sleep(0)
+        else:
+            await self._awake(self.loop.call_later, seconds)
+
+    async def sleep_until(self, moment: int) -> None:
+        """Wait durably until a time (µs). A retry waits for it again, unless it is over: it is no length of time."""
+        if moment <= self.state.time:
+            await asyncio.sleep(0)
+        else:
+            await self._awake(self.loop.call_at, (moment - self.began) / SECOND + self.loop.skipped)
+
+    async def _awake(self, arm: Callable[..., TimerHandle], when: float) -> None:
+        self._require_open()
+        future = SleepAnswer(loop=self.loop)
+        timer = arm(when, WAKES_A_SLEEPER, future, None)
+        try:
+            await future
+        finally:
+            timer.cancel()
 
     def _wait_for(self, asked: ev.EventAwaited | ch.ChannelAwaited) -> WaitAnswer:
         awaited = self.ask(asked)

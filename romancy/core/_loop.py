@@ -43,7 +43,7 @@ __all__ = [
 
 _Ts = TypeVarTuple("_Ts")
 
-_wakes_a_sleeper: Final[Any] = asyncio.futures._set_result_unless_cancelled  # type: ignore[attr-defined]
+WAKES_A_SLEEPER: Final[Any] = asyncio.futures._set_result_unless_cancelled  # type: ignore[attr-defined]
 """The callback of the timers that `asyncio.sleep` arms."""
 
 FAR_FUTURE: Final = 100 * 366 * 86_400.0
@@ -129,7 +129,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self, delay: float, callback: Callable[[Unpack[_Ts]], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         timer = self.call_at(self.now + delay, callback, *args, context=context)
-        if callback is _wakes_a_sleeper and isinstance(timer, Timer):
+        if callback is WAKES_A_SLEEPER and isinstance(timer, Timer):
             timer.delay = float(delay)
         return timer
 

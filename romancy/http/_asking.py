@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import math
-<<<<<<< HEAD
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
-=======
-from typing import TYPE_CHECKING
->>>>>>> 92f99d92 (events: refuse times and numbers that no receiver can read)
 
 from romancy.http._refusal import not_an_event
 from romancy.status import Status
@@ -20,12 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Asked"]
 
-<<<<<<< HEAD
-_LONGEST: Final = 100 * 366 * 86_400.0
 _DIGITS: Final = 9
 
-=======
->>>>>>> 92f99d92 (events: refuse times and numbers that no receiver can read)
 
 class Asked:
     """The query parameters of a request. Unknown ones and repeated ones are refused."""
@@ -43,7 +35,6 @@ class Asked:
         """The parameter, None without it."""
         return self._given.get(name)
 
-<<<<<<< HEAD
     def statuses(self, name: str) -> list[Status] | None:
         """One status or several, separated by commas; None without any."""
         given = self._given.get(name)
@@ -76,10 +67,7 @@ class Asked:
             )
         return moment
 
-    def seconds(self, name: str, most: float = _LONGEST) -> float | None:
-=======
     def seconds(self, name: str, most: float = math.inf) -> float | None:
->>>>>>> 92f99d92 (events: refuse times and numbers that no receiver can read)
         """A number of seconds, None without it. More than `most` counts as `most`."""
         given = self._given.get(name)
         if given is None:

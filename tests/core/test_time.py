@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import anyio
 import msgspec
@@ -27,6 +28,7 @@ from romancy.core import (
     WorkflowParked,
     WorkflowResumed,
 )
+from romancy.errors import UsageError
 from romancy.status import Status
 from romancy.workflow import Workflow, workflow
 from romancy_conformance.workflows import Scenario
@@ -73,6 +75,11 @@ def test_no_delay_is_no_timer() -> None:
         await ctx.sleep(0)
         await asyncio.sleep(-1)
         await ctx.sleep(timedelta())
+        await ctx.sleep(-5)
+        await ctx.sleep(timedelta(days=-1))
+        await ctx.sleep_until(ctx.now())
+        await ctx.sleep_until(ctx.now() - timedelta(days=1))
+        await ctx.sleep_until(datetime.min.replace(tzinfo=UTC))
         return 1
 
     world = World(Scenario(quick))
@@ -127,6 +134,56 @@ def test_after_a_delay_the_loop_has_reached_its_end_exactly(delay: float) -> Non
     world = World(Scenario(until, (delay,)))
     assert world.result() == 1
     assert world.cut(1).result() == 1
+
+
+EAST = timezone(timedelta(hours=5, minutes=45))
+
+
+@pytest.mark.parametrize("zone", [UTC, EAST], ids=["utc", "east"])
+def test_a_sleep_until_a_moment_ends_at_that_moment(zone: timezone) -> None:
+    """Whatever happened before, it is due at the moment itself, and the same on replay."""
+    moment = datetime.fromtimestamp(START // SECOND, zone) + timedelta(days=40, microseconds=123_457)
+
+    @workflow
+    async def until(ctx: WorkflowContext) -> bool:
+        await ctx.sleep(0.3)
+        await ctx.wait_event("tick")
+        await ctx.sleep_until(moment)
+        return ctx.now() >= moment
+
+    run, _, _, _ = begin(until)
+    events = [
+        TimerFired(at=START + SECOND, id="timer:1"),
+        EventReceived(at=START + 7_654_321, id="tick:1", name="tick"),
+    ]
+    activations = [run.activate([event]) for event in events]
+    assert activations[-1].wake_at == START + 40 * 86_400 * SECOND + 123_457
+    again = Run(until, instance_id="x")
+    again.replay([[started(until), *begin(until)[1]], *(activation.events for activation in activations)])
+    last = again.activate([TimerFired(at=START + 40 * 86_400 * SECOND + 123_457, id="timer:2")])
+    assert last.outcome is not None
+    assert bytes(last.outcome.result or b"") == b"true"
+
+
+@pytest.mark.parametrize(
+    ("moment", "words"),
+    [
+        (datetime(2100, 1, 1), "the moment of sleep_until: it has no time zone"),  # noqa: DTZ001 - that is the mistake
+        (datetime.max.replace(tzinfo=timezone(timedelta(hours=-1))), "outside of the years 1 to 9999"),
+        (timedelta(seconds=5), "must be a datetime with a time zone, not timedelta"),
+        (5.0, "must be a datetime with a time zone, not float"),
+    ],
+)
+def test_a_moment_that_is_none_is_refused_by_name(moment: Any, words: str) -> None:
+    @workflow
+    async def until(ctx: WorkflowContext) -> str:
+        try:
+            await ctx.sleep_until(moment)
+        except UsageError as error:
+            return str(error)
+        return "slept"
+
+    assert words in str(World(Scenario(until)).result())
 
 
 @pytest.mark.parametrize("early", [0, 1, 500_000])

@@ -178,6 +178,7 @@ async def order_workflow(ctx: WorkflowContext, order: Order) -> Receipt:
     assert_type(handle, ChildHandle[Receipt])
     assert_type(await handle.result(), Receipt)
     await ctx.sleep(timedelta(minutes=5))
+    await ctx.sleep_until(ctx.now() + timedelta(minutes=5))
     if ctx.patched("new"):
         order_workflow.recur(order)
     await ctx.report({"done": True})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -51,6 +51,19 @@ async def naps(ctx: WorkflowContext) -> float:
     await ctx.sleep(0.1)
     await asyncio.sleep(0.1)
     return (ctx.now() - before).total_seconds()
+
+
+@workflow
+async def reminds(ctx: WorkflowContext, due: datetime) -> datetime:
+    await step("before")
+    await ctx.sleep(due - ctx.now() - timedelta(days=1))
+    await ctx.sleep_until(due)
+    return ctx.now()
+
+
+@workflow
+async def naive(ctx: WorkflowContext) -> None:
+    await ctx.sleep_until(datetime(2040, 1, 1))  # noqa: DTZ001 - that is the mistake
 
 
 @workflow
@@ -147,6 +160,23 @@ async def counts_down(ctx: WorkflowContext, number: int) -> str:
 async def test_sleeping_takes_its_time_by_the_log(app: Romancy) -> None:
     """Never less; how much more depends on the machine."""
     assert 0.2 <= await app.run(naps) < 30
+
+
+async def test_a_sleep_until_a_moment_survives_its_worker(open_app: Open, storage_url: str) -> None:
+    front = await open_app(worker=False)
+    async with Romancy(storage_url, workflows=[reminds]):
+        due = datetime.now(UTC) + timedelta(seconds=3)
+        handle = await front.start(reminds, due)
+        await status_is(front, handle.instance_id, Status.WAITING)
+
+    app = await open_app()
+    assert due <= await handle.result(timeout=60)
+    assert (await app.run(reminds, due)) - due < timedelta(minutes=1), "it is over, so nothing is waited for"
+
+
+async def test_a_moment_without_a_time_zone_is_refused(app: Romancy) -> None:
+    with pytest.raises(WorkflowFailedError, match="the moment of sleep_until: it has no time zone"):
+        await app.run(naive)
 
 
 async def test_a_signal_or_a_cancellation_begins_a_delayed_start_at_once(app: Romancy) -> None:
