@@ -7,7 +7,9 @@ the recorded attributes, each read by the type that the class declares for it.
 
 from __future__ import annotations
 
+import ast
 import itertools
+import re
 import typing
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -23,6 +25,12 @@ if TYPE_CHECKING:
 E = TypeVar("E", bound=Exception)
 
 _MAIN: Final = "__main__."
+_TEXT: Final = r"""'(?:[^'\\\n]|{0})*'|"(?:[^"\\\n]|{0})*\"""".format(
+    r"""\\(?:['"\\nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})"""
+)
+_PLAIN: Final = rf"(?:b?(?:{_TEXT})|-?(?:0|[1-9]\d{{0,299}})|True|False|None)"
+_KEY: Final = re.compile(rf"{_PLAIN}|\((?:{_PLAIN},|{_PLAIN}(?:, {_PLAIN})+)?\)")
+"""What `repr` makes of the keys that are used most: texts, bytes, whole numbers, and tuples of them."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -82,7 +90,7 @@ def _group(info: ErrorInfo, cls: type[Exception] | None, members: list[Exception
 
 def _single(info: ErrorInfo, cls: type[E]) -> E | None:
     data = _read_data(info)
-    args = _typed_args(cls, data.args) if data.args is not None else (info.message,)
+    args = _typed_args(cls, data.args) if data.args is not None else (_argument(cls, info.message),)
     try:
         exc = cls.__new__(cls, *args)
         builtin_base(cls).__init__(exc, *args)
@@ -95,6 +103,14 @@ def _single(info: ErrorInfo, cls: type[E]) -> E | None:
         except (AttributeError, TypeError):  # a property without a setter: computed, not data
             continue
     return exc
+
+
+def _argument(cls: type[Exception], message: str) -> Any:
+    """The argument that this text shows. A KeyError shows its key as `repr` does, any other exception as it is."""
+    if not issubclass(cls, KeyError) or cls.__str__ is not KeyError.__str__ or _KEY.fullmatch(message) is None:
+        return message
+    key = ast.literal_eval(message)
+    return key if repr(key) == message else message
 
 
 def _read_data(info: ErrorInfo) -> ErrorData:

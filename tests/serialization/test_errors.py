@@ -170,6 +170,48 @@ def test_only_declared_types_leave_their_data_in_the_log() -> None:
     assert b'{"args":["secret"]}' == bytes(describe_exception(KeyError("secret"), (LookupError,)).data)
 
 
+KEYS: list[object] = [
+    "k", "", "it's", 'a "b"', "both ' and \"", "a\nb\\c\td", "\x00\x1f", "é", "\u2028", "\U0010ffff", "'k'", "k" * 3000,
+    5, -7, 0, 10**200, b"k", b"\xff'", True, None, ("a", 1), ("a",), (), ("it's", None),
+]  # fmt: skip
+NO_KEYS = ["no literal", "'", "'a' 'b'", "(", "1is 2", "'\\d'", "[1]", "k" * 5000, "((1,),)", "007", "-0", "(1,2)"]
+
+
+@pytest.mark.parametrize("key", KEYS, ids=repr)
+def test_the_key_of_a_key_error_is_the_key(key: object) -> None:
+    info = describe_exception(KeyError(key))
+    back = rebuild_exception(info, {info.type: KeyError})
+
+    assert (type(back), back.args, str(back)) == (KeyError, (key,), str(KeyError(key)))
+
+
+@pytest.mark.parametrize("message", NO_KEYS)
+def test_what_shows_no_key_stays_the_text(message: str) -> None:
+    info = ErrorInfo(exception_name(KeyError), message)
+
+    assert rebuild_exception(info, {info.type: KeyError}).args == (message,)
+
+
+@given(st.text() | st.binary() | st.integers() | st.tuples(st.text(), st.integers()))
+def test_any_key_comes_back(key: object) -> None:
+    info = describe_exception(KeyError(key))
+    back = rebuild_exception(info, {info.type: KeyError})
+
+    assert str(back) == str(KeyError(key)) or "characters)" in info.message
+
+
+class MissingError(KeyError):
+    def __str__(self) -> str:
+        return f"nothing at {self.args[0]!r}"
+
+
+def test_a_key_error_with_a_text_of_its_own_keeps_it() -> None:
+    info = describe_exception(MissingError("k"))
+
+    assert rebuild_exception(info, {info.type: MissingError}).args == ("nothing at 'k'",)
+    assert rebuild_exception(info, {exception_name(KeyError): KeyError}).args == ("nothing at 'k'",)
+
+
 def test_a_class_that_cannot_be_made_falls_back() -> None:
     info = ErrorInfo(exception_name(PickyError), "x")
 
