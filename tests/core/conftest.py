@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from conftest import PYTHON
-from tests.core.interpreters import VERSIONS, Interpreter, other
+from tests.core.interpreters import Interpreter, other
+from tools.machines.interpreters import VERSIONS
 
 OLDEST = "3.11.2"
 """The oldest patch release that can be had: Debian 12's. Some of its faults are mended in later ones."""

@@ -1,31 +1,19 @@
-"""Other Pythons, each with the packages that the core needs.
-
-They are looked for, in this order, in ROMANCY_PYTHONS (paths, separated as in PATH), on the PATH, in pyenv, and in
-Debian's sid, whose packages are unpacked into the cache like those of the servers. Nothing is installed.
-"""
+"""Other Pythons (`tools.machines.interpreters` finds them), each with the packages that the core needs."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from romancy_conformance.servers import debian
 from romancy_conformance.servers.cache import build_once
-from romancy_conformance.servers.kinds import ServerUnavailableError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tools.machines.interpreters import NoPythonError, find
 
 ROOT = Path(__file__).parent.parent.parent
-NEEDED = ("anyio>=4.4", "msgspec>=0.19", "typing_extensions", "uvloop>=0.21")
-VERSIONS = ("3.11", "3.12", "3.13", "3.14", "3.15")
-WHICH = "import sys; print('.'.join(map(str, sys.version_info[:3])))"
+NEEDED = ("anyio>=4.5", "msgspec>=0.19", "typing_extensions", "uvloop>=0.21")
 
 
 @dataclass(frozen=True)
@@ -69,36 +57,14 @@ def other(version: str) -> Interpreter:
     if version == this_one().version:
         return this_one()
     try:
-        executable, exact = _find(version)
-        packages = build_once(_made(ROOT / ".cache") / f"packages-{exact}", lambda folder: _fetch(executable, folder))
-    except (ServerUnavailableError, subprocess.CalledProcessError) as error:
-        said = error.stderr if isinstance(error, subprocess.CalledProcessError) else str(error)
-        return Interpreter(version, missing=f"python{version} cannot be had: {said.strip()[-300:]}")
-    return Interpreter(version, executable, packages=str(packages), exact=exact)
-
-
-def _find(version: str) -> tuple[str, str]:
-    """Return a Python of this version, and its exact version."""
-    for candidate in _candidates(version):
-        try:
-            exact = _succeed(candidate, "-c", WHICH).strip()
-        except (OSError, subprocess.CalledProcessError):
-            continue  # a version manager's stub for a Python that is not selected
-        if exact == version or exact.startswith(f"{version}."):
-            return candidate, exact
-    raise ServerUnavailableError("none of those that are here runs")
-
-
-def _candidates(version: str) -> Iterator[str]:
-    yield from filter(None, os.environ.get("ROMANCY_PYTHONS", "").split(os.pathsep))
-    short = ".".join(version.split(".")[:2])
-    name = f"python{short}"
-    for folder in os.environ.get("PATH", "").split(os.pathsep):
-        if on_path := shutil.which(name, path=folder):
-            yield on_path
-    managed = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-    yield from (str(path) for path in sorted(managed.glob(f"{short}.*/bin/{name}"), reverse=True))
-    yield str(debian.unpack(f"python{version}", "sid") / "usr/bin" / name)
+        found = find(version)
+        folder = _made(ROOT / ".cache") / f"packages-{found.exact}"
+        packages = build_once(folder, lambda folder: _fetch(found.executable, folder))
+    except NoPythonError as error:
+        return Interpreter(version, missing=str(error))
+    except subprocess.CalledProcessError as error:
+        return Interpreter(version, missing=f"python{version} cannot be had: {error.stderr.strip()[-300:]}")
+    return Interpreter(version, found.executable, packages=str(packages), exact=found.exact)
 
 
 def _made(folder: Path) -> Path:
@@ -108,10 +74,5 @@ def _made(folder: Path) -> Path:
 
 def _fetch(executable: str, folder: Path) -> None:
     """Run this Python's pip with the other one: wheels where there are some, built from source where not."""
-    _succeed(
-        sys.executable, "-m", "pip", "--python", executable, "install", "--quiet", "--target", str(folder), *NEEDED
-    )
-
-
-def _succeed(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=250).stdout
+    command = (sys.executable, "-m", "pip", "--python", executable, "install", "--quiet", "--target", str(folder))
+    subprocess.run([*command, *NEEDED], capture_output=True, text=True, check=True, timeout=250)

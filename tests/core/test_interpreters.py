@@ -11,6 +11,7 @@ from romancy_conformance.servers import debian
 from romancy_conformance.servers.kinds import ServerUnavailableError
 from tests.core import interpreters
 from tests.core.interpreters import Interpreter, this_one
+from tools.machines.interpreters import NoPythonError, oldest_and_newest
 
 UNKNOWN = "3.99"
 
@@ -70,3 +71,18 @@ def test_one_for_which_nothing_can_be_fetched_says_so(monkeypatch: pytest.Monkey
 
 def test_this_one_needs_nothing() -> None:
     assert look(this_one().version) == this_one()
+
+
+def test_the_oldest_and_the_newest_patch_release_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    named = []
+    for exact in ("3.98.9", "3.98.10", "3.98.2", "3.98.11t"):
+        folder = tmp_path / exact
+        folder.mkdir()
+        named.append(stand_in(folder, exact))
+    monkeypatch.setenv("ROMANCY_PYTHONS", os.pathsep.join(named))
+
+    assert ["3.98.2", "3.98.10"] == [found.exact for found in oldest_and_newest("3.98")]
+    assert ["3.98.9"] == [found.exact for found in oldest_and_newest("3.98.9")]
+    assert ["3.98.11t"] == [found.exact for found in oldest_and_newest("3.98t")]
+    with pytest.raises(NoPythonError, match=r"python3\.97 cannot be had: no python3\.97 in sid"):
+        oldest_and_newest("3.97")
