@@ -9,7 +9,7 @@ import msgspec
 
 from romancy.cli._bulk import Action, act_on, bulk
 from romancy.cli._database import running
-from romancy.cli._duration import DURATION
+from romancy.cli._duration import duration
 from romancy.cli._where import Chosen
 from romancy.errors import InstanceNotFoundError, UsageError
 from romancy.status import TERMINAL_STATUSES, Status
@@ -74,7 +74,7 @@ async def resume(**options: Any) -> None:
 @click.command()
 @bulk
 @_instance
-@click.option("--older-than", type=DURATION, metavar="AGE", help="Only what ended longer ago, as in 30d or 12h.")
+@click.option("--older-than", type=duration, metavar="AGE", help="Only what ended longer ago, as in 30d or 12h.")
 @running
 async def purge(older_than: timedelta | None, **options: Any) -> None:
     """Remove ended workflows with all data under their ids."""

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 import click
 
-__all__ = ["DURATION"]
+__all__ = ["duration"]
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _FORM: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)")
 
 
-class _Duration(click.ParamType[timedelta]):
-    name = "duration"
+def duration(value: str) -> timedelta:
+    """Read a length of time, as the `type=` of an option: click takes a function, and names its value as the function.
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        if isinstance(value, timedelta):
-            return value
-        form = _FORM.fullmatch(str(value).strip())
-        if form is None:
-            self.fail(f"{value!r} is no length of time; give a number and s, min, h, d or w, as in 30d", param, ctx)
-        try:
-            return timedelta(**{_UNITS[form[2]]: float(form[1])})
-        except OverflowError:
-            self.fail(f"{value!r} is too long", param, ctx)
-
-
-DURATION: Final = _Duration()
+    Raises click.BadParameter. A subclass of click.ParamType would have to name its parameter for the type checkers, and
+    takes none at run time before click 8.4.
+    """
+    form = _FORM.fullmatch(value.strip())
+    if form is None:
+        raise click.BadParameter(f"{value!r} is no length of time; give a number and s, min, h, d or w, as in 30d")
+    try:
+        return timedelta(**{_UNITS[form[2]]: float(form[1])})
+    except OverflowError:
+        raise click.BadParameter(f"{value!r} is too long") from None

@@ -13,7 +13,7 @@ import click
 from romancy.cli._apps import load_app
 from romancy.cli._asking import confirm
 from romancy.cli._database import database, desk, running
-from romancy.cli._duration import DURATION
+from romancy.cli._duration import duration
 from romancy.cli._endings import NOT_FOUND
 from romancy.cli._printing import as_json, json_option, say, table, time_of, wrapped
 from romancy.cli._private import refuse_private
@@ -43,7 +43,7 @@ class _UnknownEventError(click.ClickException):
 
 @click.command()
 @click.argument("target", metavar="MODULE:APP")
-@click.option("--drain", type=DURATION, help="How long attempts have to end.  [default: 30s]")
+@click.option("--drain", type=duration, help="How long attempts have to end.  [default: 30s]")
 @click.option("--quiet", is_flag=True, help="Log warnings only.")
 def relay(target: str, drain: timedelta | None, quiet: bool) -> None:  # noqa: FBT001 - click gives it by name
     """Send published events, without a worker.
@@ -94,7 +94,7 @@ async def _relay(target: str, grace: float) -> None:
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="List at most so many.")
 @click.option("--requeue", is_flag=True, help="Send again what failed, was invalid or expired, or was published.")
 @click.option("--purge", is_flag=True, help="Remove published events, or those that --state names.")
-@click.option("--older-than", type=DURATION, metavar="AGE", help="With --purge: what ended longer ago, as in 30d.")
+@click.option("--older-than", type=duration, metavar="AGE", help="With --purge: what ended longer ago, as in 30d.")
 @click.option("--yes", is_flag=True, help="Do not ask before --requeue and --purge act on many.")
 @json_option
 @running

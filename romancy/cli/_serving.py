@@ -11,7 +11,7 @@ import click
 from romancy._loopback import is_loopback
 from romancy.app import Romancy
 from romancy.cli._apps import load
-from romancy.cli._duration import DURATION
+from romancy.cli._duration import duration
 from romancy.cli._listening import address_of, listener_at
 from romancy.cli._printing import say
 
@@ -28,7 +28,7 @@ __all__ = ["serve"]
 @click.argument("target", metavar="MODULE:APP")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
-@click.option("--drain", type=DURATION, help="How long requests and activities have to end.  [default: 30s]")
+@click.option("--drain", type=duration, help="How long requests and activities have to end.  [default: 30s]")
 @click.option("--quiet", is_flag=True, help="Log warnings only.")
 def serve(target: str, host: str, port: int, drain: timedelta | None, quiet: bool) -> None:  # noqa: FBT001 - by name
     """Serve an app over HTTP until SIGTERM or Ctrl-C.

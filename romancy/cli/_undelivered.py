@@ -9,7 +9,7 @@ import msgspec
 
 from romancy.cli._asking import confirm
 from romancy.cli._database import database, desk, running
-from romancy.cli._duration import DURATION
+from romancy.cli._duration import duration
 from romancy.cli._kept_by_instances import KeptEvent, kept_by_instances
 from romancy.cli._printing import as_json, clean, json_option, say, time_of, wrapped
 from romancy.engine import ChannelMessage, Signal, decode_message
@@ -44,7 +44,7 @@ class Choice(NamedTuple):
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="List at most so many.")
 @click.option("--send", is_flag=True, help="Look for receivers again.")
 @click.option("--purge", is_flag=True, help="Remove all messages older than --older-than without a waiting receiver.")
-@click.option("--older-than", type=DURATION, metavar="AGE", help="With --purge: how old, as in 7d.")
+@click.option("--older-than", type=duration, metavar="AGE", help="With --purge: how old, as in 7d.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 @running

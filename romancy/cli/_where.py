@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from romancy._conditions import read_conditions
-from romancy.cli._moment import MOMENT
+from romancy.cli._moment import moment
 from romancy.errors import QueryError
 from romancy.status import Status
 from romancy.storage.query import FilterValue
@@ -83,8 +83,8 @@ def filters(command: Callable[..., T]) -> Callable[..., T]:
                 metavar="STATUS",
                 help=f"By status; repeatable: {', '.join(Status)}.",
             ),
-            click.option("--started-after", type=MOMENT, metavar="TIME", help="Started then or later: a time, or 2h."),
-            click.option("--started-before", type=MOMENT, metavar="TIME", help="Started before: a time, or 30d."),
+            click.option("--started-after", type=moment, metavar="TIME", help="Started then or later: a time, or 2h."),
+            click.option("--started-before", type=moment, metavar="TIME", help="Started before: a time, or 30d."),
         )
     ):
         choosing = option(choosing)

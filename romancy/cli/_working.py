@@ -16,7 +16,7 @@ from romancy._starts import IfExists
 from romancy.checking import check_open
 from romancy.cli._apps import load_app
 from romancy.cli._database import desk, running
-from romancy.cli._duration import DURATION
+from romancy.cli._duration import duration
 from romancy.cli._endings import DIVERGED
 from romancy.cli._printing import as_json, json_option, line, say
 from romancy.cli._private import PRIVATE, is_private, refuse_private
@@ -40,7 +40,7 @@ _EACH: Final = 1000
 
 @click.command("run")
 @click.argument("target", metavar="MODULE:APP")
-@click.option("--drain", type=DURATION, help="How long activities have to end.  [default: 30s, with --reload 1s]")
+@click.option("--drain", type=duration, help="How long activities have to end.  [default: 30s, with --reload 1s]")
 @click.option("--quiet", is_flag=True, help="Log warnings only.")
 @click.option(
     "--reload", is_flag=True, help="For development: start again when a Python file below this folder changes."
@@ -99,7 +99,7 @@ def at_work(target: str, names: list[str]) -> str:
     help="What to do where the id is taken: give that instance, if its input is the same; exit with code 4; or put the "
     "new one in its place, if it has ended at all, or failed or was cancelled.",
 )
-@click.option("--delay", type=DURATION, help="Do not begin before this time has passed.")
+@click.option("--delay", type=duration, help="Do not begin before this time has passed.")
 @click.option("--wait", is_flag=True, help="Wait for the end and print the result; exit code 1 if it fails.")
 @running
 async def start(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from packaging.version import Version
 
 from romancy.cli import cli
 from tests.cli.in_process import migrate, runner
@@ -20,6 +22,8 @@ COMMANDS: Final = (
     "purge", "relay", "resume", "retry", "run", "serve", "show", "signal", "start", "terminate", "ui", "undelivered",
     "watch", "why", "workers",
 )  # fmt: skip
+
+CLICK_CORRECTS: Final = Version(version("click")) >= Version("8.4")
 
 
 @pytest.fixture
@@ -37,9 +41,6 @@ def romancy(
 @pytest.mark.parametrize(
     ("typed", "code", "advice"),
     [
-        ("lsit", 2, "Did you mean one of: 'lint', 'list'?"),
-        ("shwo x", 2, "Did you mean 'show'?"),
-        ("list --stauts failed", 2, "Did you mean '--status'?"),
         ("list --status done --url sqlite:///made.db", 2, "is not one of 'pending'"),
         ("list", 2, "Give --url URL, set ROMANCY_URL, or give --app MODULE:APP"),
         ("migrate", 2, "ROMANCY_URL"),
@@ -52,8 +53,6 @@ def romancy(
         ("list --url sqllite:///made.db", 5, "did you mean sqlite?"),
         ("list --url sqlite:///missing.db", 5, "`romancy migrate`"),
         ("migrate --url sqlite:////no/such/folder/x.db", 5, "create it, or correct the storage URL"),
-        ("list --url postgresql://me:hunter2@localhost:1/x", 5, "is the server running and reachable?"),
-        ("list --url mysql://me:hunter2@localhost:1/x", 5, "is it running, and are host and port right?"),
         ("list --url sqlite:///made.db?colour=red", 5, "unknown option 'colour'; known are"),
         ("show nobody --url sqlite:///made.db", 3, "`romancy list` shows those"),
         ("cancel nobody --url sqlite:///made.db", 3, "`romancy list` shows those"),
@@ -62,6 +61,8 @@ def romancy(
         ("list --started-after soon --url sqlite:///made.db", 2, "or an age, as in 2h"),
         ("list --started-before 99999999d --url sqlite:///made.db", 2, "or an age, as in 2h"),
         ("signal x go now --started-after 2h --url sqlite:///made.db", 2, "EVENT [JSON] and a filter, without an ID"),
+        ("run --drain soon shop:app", 2, "for '--drain': 'soon' is no length of time; give a number and s, min"),
+        ("run --drain 999999999999w shop:app", 2, "'999999999999w' is too long"),
         ("purge --older-than soon --url sqlite:///made.db", 2, "as in 30d"),
         ("purge x --older-than 1d --url sqlite:///made.db", 2, "--older-than goes with a filter"),
         ("purge --status running --url sqlite:///made.db", 2, "it is for those that are cancelled, completed, failed"),
@@ -77,7 +78,41 @@ def test_a_mistake_is_told_with_what_to_do(typed: str, code: int, advice: str, r
     assert (code, "") == (answer.code, answer.out), answer.err
     assert advice in " ".join(answer.err.split())
     assert "Traceback" not in answer.err
+
+
+@pytest.mark.parametrize(
+    ("typed", "advice"),
+    [
+        ("list --url postgresql://me:hunter2@localhost:1/x", "is the server running and reachable?"),
+        ("list --url mysql://me:hunter2@localhost:1/x", "is it running, and are host and port right?"),
+    ],
+)
+def test_a_server_that_does_not_answer_is_named(typed: str, advice: str, romancy: Callable[..., Answer]) -> None:
+    answer = romancy(*typed.split())
+
+    assert (5, "") == (answer.code, answer.out), answer.err
+    assert advice in " ".join(answer.err.split())
+    assert "Traceback" not in answer.err
     assert "hunter2" not in answer.err
+
+
+@pytest.mark.parametrize(
+    ("typed", "problem", "advice"),
+    [
+        ("lsit", "No such command 'lsit'.", "Did you mean 'list'?"),
+        ("shwo x", "No such command 'shwo'.", "Did you mean 'show'?"),
+        ("list --stauts failed", "--stauts", "Did you mean '--status'?"),
+    ],
+)
+def test_a_name_that_is_mistyped_is_corrected(
+    typed: str, problem: str, advice: str, romancy: Callable[..., Answer]
+) -> None:
+    answer = romancy(*typed.split())
+
+    assert (2, "") == (answer.code, answer.out), answer.err
+    assert problem in answer.err
+    if CLICK_CORRECTS:
+        assert advice in answer.err
 
 
 def test_a_database_without_tables_is_told_to_be_migrated(romancy: Callable[..., Answer], tmp_path: Path) -> None:
