@@ -17,7 +17,7 @@ from opentelemetry import metrics, propagate, trace
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
 from romancy.ext.otel import _names as names
-from romancy.ext.otel._lines import Lines, link_to, nanoseconds, start_of
+from romancy.ext.otel._lines import Lines, inside, link_to, nanoseconds, start_of
 from romancy.ext.otel._measures import Measures
 from romancy.hooks import (
     ActivityEnded,
@@ -107,7 +107,7 @@ class OpenTelemetry(Hook):
         if span.is_recording():
             self._sendings[message] = span
         carrier: dict[str, str] = {}
-        propagate.inject(carrier, trace.set_span_in_context(span, parent))
+        propagate.inject(carrier, inside(span, parent))
         return carrier
 
     def _parent_of(self, message: Sending) -> Context:
@@ -257,7 +257,7 @@ class _Attempt:
         self.error: BaseException | None = None
 
     def __enter__(self) -> None:
-        self._token = contexts.attach(trace.set_span_in_context(self.span, self._context))
+        self._token = contexts.attach(inside(self.span, self._context))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace_: TracebackType | None

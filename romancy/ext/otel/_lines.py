@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from romancy.hooks import Happening, Sender
 
-__all__ = ["Line", "Lines", "link_to", "nanoseconds", "start_of"]
+__all__ = ["Line", "Lines", "inside", "link_to", "nanoseconds", "start_of"]
 
 _MOST: Final = 10_000
 _EMPTY: Final = Context()
@@ -44,6 +44,14 @@ def link_to(headers: Mapping[str, str]) -> SpanContext | None:
 def start_of(headers: Mapping[str, str]) -> Context:
     """The context that the headers bring."""
     return propagate.extract(headers, context=_EMPTY) if headers else _EMPTY
+
+
+def inside(span: Span, context: Context) -> Context:
+    """The context of what happens inside a span.
+
+    Before version 1.40 of the API, a span without an SDK belongs to no trace. Then its parent stays the current span.
+    """
+    return trace.set_span_in_context(span, context) if span.get_span_context().is_valid else context
 
 
 class Line:
