@@ -9,7 +9,7 @@ import gc
 import os
 import signal
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import pytest
 from hypothesis import settings
@@ -76,8 +76,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, object]:
     """Name what failed once more, behind the counts: of a log that is cut the end is left."""
     result = yield
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if isinstance(reporter, pytest.TerminalReporter) and not hasattr(session.config, "workerinput"):
+    # pytest 8.2 has no public name for the reporter's class.
+    reporter = cast("pytest.TerminalReporter | None", session.config.pluginmanager.get_plugin("terminalreporter"))
+    if reporter is not None and not hasattr(session.config, "workerinput"):
         for kind in ("failed", "error"):
             for report in reporter.stats.get(kind, []):
                 reporter.ensure_newline()

@@ -18,6 +18,7 @@ from packaging.version import Version
 from tools.tree import ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 LOCK = ROOT / "requirements" / "dev.txt"
@@ -63,7 +64,8 @@ def build_sdist(folder: Path) -> Path:
 def unpack(sdist: Path, folder: Path) -> Path:
     """Unpack an sdist; return its source tree."""
     with tarfile.open(sdist) as archive:
-        archive.extractall(folder, filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # 3.11.4 and later have filters
+        archive.extractall(folder)  # noqa: S202 - the sdist is ours
     (source,) = folder.iterdir()
     return source
 
@@ -82,8 +84,9 @@ def install(commands: Path, requirement: str | Path) -> None:
     run(*uv, "--constraint", constraints, requirement, cwd=commands.parent)
 
 
-def locked_versions() -> dict[str, Version]:
-    """Return the version of each package in the lock file; of several, the one for this Python."""
+def locked_versions(markers: Mapping[str, str] | None = None) -> dict[str, Version]:
+    """Return the version of each package in the lock file; of several, the one for this Python or these markers."""
     pins = re.findall(r"^([\w.-]+)==([^\s;]+)(?: ; ([^\\\n]+))?", LOCK.read_text("utf-8"), re.MULTILINE)
-    here = [(name, version) for name, version, marker in pins if not marker or Marker(marker).evaluate()]
+    given = dict(markers or {})
+    here = [(name, version) for name, version, marker in pins if not marker or Marker(marker).evaluate(given)]
     return {name: Version(version) for name, version in (*((name, version) for name, version, _ in pins), *here)}

@@ -189,8 +189,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if isinstance(reporter, pytest.TerminalReporter):
+    # pytest 8.2 has no public name for the reporter's class.
+    reporter = cast("pytest.TerminalReporter | None", session.config.pluginmanager.get_plugin("terminalreporter"))
+    if reporter is not None:
         reports = [*reporter.stats.get("failed", []), *reporter.stats.get("error", [])]
         _note(session.config, int(exitstatus), sorted({report.nodeid for report in reports}))
 
