@@ -91,6 +91,25 @@ test-again: $(READY) ## the few tests that failed last in each tier, alone; repo
 test-fresh: $(READY) ## demo and test on fresh Debian 12 and 13, as root and as a user; needs root or user namespaces
 	$(BIN)/python -m tools.machines.fresh $(ARGS)
 
+# Each makes its environments in build/machines and writes docs/where-it-runs/runs.json: `make test-pythons ARGS='3.12 3.14t'`
+.PHONY: test-pythons
+test-pythons: $(READY) ## the suite on memory and SQLite on each supported Python that can be had here
+	$(BIN)/python -m tools.machines.pythons $(ARGS)
+
+# `make test-floors ARGS='core http'`
+.PHONY: test-floors
+test-floors: $(READY) ## the tests of the core and of each extra, with the lowest versions that pyproject.toml names
+	$(BIN)/python -m tools.machines.resolutions floors $(ARGS)
+
+.PHONY: test-newest
+test-newest: $(READY) ## the suite on memory and SQLite with the newest versions of all packages; warns and does not fail
+	$(BIN)/python -m tools.machines.resolutions newest
+
+.PHONY: test-wheels
+test-wheels: $(READY) ## for which systems and Pythons the pinned dependencies have wheels
+	$(BIN)/python -m tools.machines.wheels
+	$(BIN)/python -m tools.machines.page
+
 .PHONY: soak
 soak: $(READY) ## the tests marked soak, with large numbers
 	ROMANCY_SOAK=1 $(BIN)/python -m pytest -m soak --timeout=3600 $(ARGS)

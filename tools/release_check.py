@@ -1,9 +1,16 @@
 """`make release-check` checks whether this tree may be released, and prints what prevents it.
 
+<<<<<<< HEAD
 It checks the version and the changelog, builds the sdist, builds the wheel from the sdist, and tries the wheel in an
 empty environment: the command, the README's program with its crash, and every extra. It looks for placeholders of
 public addresses, and for links that are dead on a package index. It uploads nothing, and leaves the built files in
 `dist`.
+=======
+It checks the version, the changelog and the recorded runs on other machines. It builds the sdist, builds the wheel from
+the sdist, and tries the wheel in an empty environment: the command, the README's program with its crash, and every
+extra. It uploads nothing, and leaves the built files in `dist`. With `--trial` it leaves out what only a release needs:
+the recorded runs.
+>>>>>>> 4f78a8b9 (tools: run the suite on other Pythons and on the floors)
 """
 
 from __future__ import annotations
@@ -19,11 +26,17 @@ from typing import TYPE_CHECKING, Final
 
 from packaging.version import InvalidVersion, Version
 
+<<<<<<< HEAD
 from tools import distribution, publication, readme_program
+=======
+from tools import distribution, readme_program
+from tools.machines import interpreters, pythons, records, resolutions
+from tools.machines.parts import PARTS
+>>>>>>> 4f78a8b9 (tools: run the suite on other Pythons and on the floors)
 from tools.tree import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 EXTRAS: Final = {
     "postgresql": ("asyncpg", "romancy_postgres._store"),
@@ -77,6 +90,20 @@ def _problems_of_sections(version: Version, sections: dict[str, re.Match[str]]) 
             yield f"CHANGELOG.md: [{name}] has no date; write `## [{name}] - YYYY-MM-DD`"
 
 
+def unshown() -> Iterator[str]:
+    """Yield what the recorded runs do not show, or do not show of this tree."""
+    runs = records.read()
+    yield from (f"docs/where-it-runs/runs.json: {problem}" for problem in records.problems(runs))
+    shown = {run.python for run in runs if run.what == pythons.WHAT}
+    for version in interpreters.VERSIONS:
+        if not any(name.startswith(f"CPython {version}.") for name in shown):
+            yield f"docs/where-it-runs/runs.json: no run on Python {version}; run `make test-pythons ARGS={version}`"
+    floors = {run.what for run in runs}
+    for part in PARTS:
+        if (what := resolutions.what(part)) not in floors:
+            yield f"docs/where-it-runs/runs.json: no run of {what}; run `make test-floors`"
+
+
 def build(folder: Path, into: Path) -> Path:
     """Build the sdist, and the wheel from it: an sdist that lacks a file builds another wheel than the tree."""
     sdist = distribution.build_sdist(into)
@@ -107,10 +134,17 @@ def try_wheel(wheel: Path, version: str, folder: Path) -> None:
         print(f"release: romancy[{extra}] imports {', '.join(modules)}")
 
 
+<<<<<<< HEAD
 def main() -> int:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     version = str(settings["project"]["version"])
+=======
+def main(arguments: Sequence[str]) -> int:
+    version = str(tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"])
+>>>>>>> 4f78a8b9 (tools: run the suite on other Pythons and on the floors)
     problems = list(problems_of(version, (ROOT / "CHANGELOG.md").read_text("utf-8")))
+    if "--trial" not in arguments:
+        problems.extend(unshown())
     if problems:
         return _refused(problems)
     print(f"release: {version} and its changelog fit")
@@ -137,4 +171,4 @@ def _refused(problems: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,7 +1,7 @@
 """The records of runs on other machines, from which the page "Where it runs" is made.
 
 A record says what ran on which system, with which Python and databases, at which commit, and how many tests passed. The
-runs write it; nobody edits it by hand.
+runs write it; nobody edits it by hand. A release needs records of the code that it releases (`problems`).
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Final
 from tools.tree import ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 RECORDS: Final = ROOT / "docs" / "where-it-runs" / "runs.json"
+PRODUCT: Final = ("romancy", "backends", "conformance_tests", "pyproject.toml")
+"""What a record is about: it stays valid as long as nothing of this changes."""
 
 
 @dataclass(frozen=True, order=True)
@@ -36,16 +39,28 @@ class Run:
     failed: int
     skipped: int
     commit: str
+    """The commit that HEAD was; with `+` behind it if the product had changes that were not committed."""
     date: str
+    required: bool = True
+    """Whether a release needs this run to be green."""
 
 
-def record(system: str, python: str, databases: str, what: str, *, passed: int, failed: int, skipped: int) -> None:
+def record(
+    system: str,
+    python: str,
+    databases: str,
+    what: str,
+    *,
+    passed: int,
+    failed: int,
+    skipped: int,
+    required: bool = True,
+) -> None:
     """Write the outcome of a run that ended now; it replaces the former run of the same things."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short=8", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.strip()
+    commit = _git("rev-parse", "--short=8", "HEAD").stdout.strip()
+    changed = "+" if _git("status", "--porcelain", "--", *PRODUCT).stdout else ""
     date = datetime.now(UTC).date().isoformat()
-    run = Run(system, python, databases, what, passed, failed, skipped, commit, date)
+    run = Run(system, python, databases, what, passed, failed, skipped, commit + changed, date, required)
     kept = [known for known in read() if _subject(known) != _subject(run)]
     RECORDS.parent.mkdir(exist_ok=True)
     lines = ",\n  ".join(json.dumps(asdict(one), ensure_ascii=False) for one in sorted([*kept, run]))
@@ -55,6 +70,24 @@ def record(system: str, python: str, databases: str, what: str, *, passed: int, 
 def read(path: Path = RECORDS) -> list[Run]:
     """Return the recorded runs, sorted."""
     return sorted(Run(**one) for one in json.loads(path.read_text("utf-8"))) if path.exists() else []
+
+
+def problems(runs: Sequence[Run]) -> Iterator[str]:
+    """Yield what a release lacks: runs that failed, and runs of another product than that of HEAD."""
+    for run in runs:
+        name = f"{run.system}, {run.python}, {run.databases}: {run.what}"
+        if not run.required:
+            continue
+        if run.failed or not run.passed:
+            yield f"{name}: {run.passed} tests passed and {run.failed} failed; repair them, and run it again"
+        elif run.commit.endswith("+"):
+            yield f"{name}: ran with changes that were not committed; run it again"
+        elif _git("diff", "--quiet", run.commit, "HEAD", "--", *PRODUCT).returncode:
+            yield f"{name}: ran at {run.commit}, and the code has changed since; run it again"
+
+
+def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def _subject(run: Run) -> tuple[str, str, str, str]:
