@@ -74,7 +74,7 @@ def test_this_one_needs_nothing() -> None:
 
 
 def test_the_oldest_and_the_newest_patch_release_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    named = []
+    named: list[str] = []
     for exact in ("3.98.9", "3.98.10", "3.98.2", "3.98.11t"):
         folder = tmp_path / exact
         folder.mkdir()

@@ -145,7 +145,7 @@ def _record(exact: str, databases: str, ran: str, counts: Counts, *, required: b
 def _requirements(extra: str) -> Iterator[Requirement]:
     """Yield what pyproject.toml asks for, for the core and one extra."""
     project: dict[str, Any] = tomllib.loads(PROJECT.read_text("utf-8"))["project"]
-    optional = project["optional-dependencies"][extra] if extra else []
+    optional: list[str] = project["optional-dependencies"][extra] if extra else []
     yield from map(Requirement, [*project["dependencies"], *optional])
 
 

@@ -130,7 +130,7 @@ def ask() -> dict[str, Any]:
     """Ask for all systems and Pythons; return what is written down."""
     asked = [(system, python) for system in SYSTEMS for python in PYTHONS]
     with ThreadPoolExecutor(4) as threads:
-        answers = list(threads.map(lambda each: missing(*each), asked))
+        answers = list(threads.map(missing, *zip(*asked, strict=True)))
     table: dict[str, dict[str, list[str]]] = {system.name: {} for system in SYSTEMS}
     for (system, python), answer in zip(asked, answers, strict=True):
         table[system.name][python] = answer
