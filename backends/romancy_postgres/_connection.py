@@ -5,6 +5,7 @@ The casts that the driver's stubs need are here and nowhere else.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import asyncpg
@@ -94,7 +95,9 @@ class Handled:
 
     async def close(self, connection: asyncpg.Connection, /) -> None:
         try:
-            await asyncpg.Connection.close(connection, timeout=_CLOSE_TIMEOUT)
+            # asyncpg before 0.32 waits without a limit until a request to cancel is sent.
+            async with asyncio.timeout(_CLOSE_TIMEOUT):
+                await asyncpg.Connection.close(connection, timeout=_CLOSE_TIMEOUT)
         except Exception:  # noqa: BLE001 - terminate closes it anyway
             asyncpg.Connection.terminate(connection)
 

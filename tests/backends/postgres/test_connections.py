@@ -203,7 +203,8 @@ async def test_connections_fallen_silent_cost_one_time_out_together(
         await store.read("nobody")
     async with asyncio.timeout(4.5):
         assert await store.read("nobody") is None
-    await store.close()
+    async with asyncio.timeout(10):
+        await store.close()
 
 
 async def test_a_connection_that_is_ended_between_two_messages_of_a_call_is_a_lost_one(
