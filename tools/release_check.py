@@ -1,16 +1,10 @@
 """`make release-check` checks whether this tree may be released, and prints what prevents it.
 
-<<<<<<< HEAD
-It checks the version and the changelog, builds the sdist, builds the wheel from the sdist, and tries the wheel in an
-empty environment: the command, the README's program with its crash, and every extra. It looks for placeholders of
-public addresses, and for links that are dead on a package index. It uploads nothing, and leaves the built files in
-`dist`.
-=======
 It checks the version, the changelog and the recorded runs on other machines. It builds the sdist, builds the wheel from
 the sdist, and tries the wheel in an empty environment: the command, the README's program with its crash, and every
-extra. It uploads nothing, and leaves the built files in `dist`. With `--trial` it leaves out what only a release needs:
-the recorded runs.
->>>>>>> 4f78a8b9 (tools: run the suite on other Pythons and on the floors)
+extra. It looks for placeholders of public addresses, and for links that are dead on a package index. It uploads
+nothing, and leaves the built files in `dist`. With `--trial` it leaves out what only a release needs: the recorded
+runs.
 """
 
 from __future__ import annotations
@@ -26,13 +20,9 @@ from typing import TYPE_CHECKING, Final
 
 from packaging.version import InvalidVersion, Version
 
-<<<<<<< HEAD
 from tools import distribution, publication, readme_program
-=======
-from tools import distribution, readme_program
 from tools.machines import interpreters, pythons, records, resolutions
 from tools.machines.parts import PARTS
->>>>>>> 4f78a8b9 (tools: run the suite on other Pythons and on the floors)
 from tools.tree import ROOT
 
 if TYPE_CHECKING:
@@ -134,14 +124,9 @@ def try_wheel(wheel: Path, version: str, folder: Path) -> None:
         print(f"release: romancy[{extra}] imports {', '.join(modules)}")
 
 
-<<<<<<< HEAD
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     version = str(settings["project"]["version"])
-=======
-def main(arguments: Sequence[str]) -> int:
-    version = str(tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"])
->>>>>>> 4f78a8b9 (tools: run the suite on other Pythons and on the floors)
     problems = list(problems_of(version, (ROOT / "CHANGELOG.md").read_text("utf-8")))
     if "--trial" not in arguments:
         problems.extend(unshown())

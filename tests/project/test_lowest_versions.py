@@ -31,7 +31,7 @@ def test_a_part_works_with_its_floors(part: Part, tmp_path: Path) -> None:
         "--tier",
         "short",
         *resolutions.REWRITTEN,
-        *part.sample,
+        *part.some_tests,
         backends=part.backends,
     )
 

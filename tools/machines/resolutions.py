@@ -99,7 +99,7 @@ def try_floors(part: Part) -> bool:
     make(part, folder)
     found = find(OF_FLOORS)
     print(f"floors: {part.name} on {name_of(found.exact)}", flush=True)
-    counts = _timed(f"floors: {part.name}", folder, *REWRITTEN, *_TIER, *part.selected, backends=part.backends)
+    counts = _timed(f"floors: {part.name}", folder, *REWRITTEN, *_TIER, *part.all_tests, backends=part.backends)
     _record(found.exact, DATABASES[part.backends], what(part), counts)
     return counts.failed == 0
 
