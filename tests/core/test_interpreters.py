@@ -43,7 +43,9 @@ def stand_in(folder: Path, version: str) -> str:
 
 
 def test_one_that_is_nowhere_says_so() -> None:
-    assert look(UNKNOWN) == Interpreter(UNKNOWN, missing=f"python{UNKNOWN} cannot be had: no python{UNKNOWN} in sid")
+    assert look(UNKNOWN) == Interpreter(
+        UNKNOWN, missing=f"python{UNKNOWN} cannot be had: no python{UNKNOWN}-venv in sid"
+    )
 
 
 def test_those_that_are_named_are_asked_for_their_version(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -84,5 +86,5 @@ def test_the_oldest_and_the_newest_patch_release_are_found(monkeypatch: pytest.M
     assert ["3.98.2", "3.98.10"] == [found.exact for found in oldest_and_newest("3.98")]
     assert ["3.98.9"] == [found.exact for found in oldest_and_newest("3.98.9")]
     assert ["3.98.11t"] == [found.exact for found in oldest_and_newest("3.98t")]
-    with pytest.raises(NoPythonError, match=r"python3\.97 cannot be had: no python3\.97 in sid"):
+    with pytest.raises(NoPythonError, match=r"python3\.97 cannot be had: no python3\.97-venv in sid"):
         oldest_and_newest("3.97")

@@ -62,7 +62,14 @@ def test_many_levels_are_cut() -> None:
 def test_more_levels_than_python_reads_show_their_text() -> None:
     deep = b"[" * 30_000 + b"]" * 30_000
 
-    assert (deep[: WIDE.head].decode(), True) == (payload(deep).head, payload(deep).cut)
+    try:
+        json.loads(deep)
+    except RecursionError:
+        expected = deep[: WIDE.head].decode()
+    else:
+        expected = ""  # from 3.14 on, the size of the stack decides how deep Python reads; then it is cut at its level
+
+    assert (expected, True) == (payload(deep).head, payload(deep).cut)
 
 
 def test_many_values_and_long_texts_are_cut_and_counted() -> None:

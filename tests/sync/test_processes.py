@@ -57,12 +57,15 @@ def web(environ, start_response):
     return [body]
 """
 
+FORKS = "ignore:This process (pid=:DeprecationWarning"
+"""From 3.12 on, Python warns of each fork of a process with threads, which is what these tests are about."""
+
 
 @contextmanager
 def program(folder: Path, text: str, *command: str) -> Generator[subprocess.Popen[str]]:
     (folder / "program.py").write_text(HEAD + text, "utf-8")
     process = subprocess.Popen(
-        [sys.executable, "-W", "error", *(command or ("program.py",))],
+        [sys.executable, "-W", "error", "-W", FORKS, *(command or ("program.py",))],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

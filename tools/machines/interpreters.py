@@ -82,9 +82,9 @@ def _local(version: str) -> Iterator[str]:
 
 
 def _of_debian(version: str) -> Iterator[str]:
-    """Yield the one of a Debian suite, which is fetched here on first use."""
+    """Yield the one of a Debian suite, which is fetched here on first use, with the modules that make environments."""
     name = f"python{version}"
-    yield str(debian.unpack(name, _SUITES.get(version, "sid")) / "usr/bin" / name)
+    yield str(debian.unpack(f"{name}-venv", _SUITES.get(version, "sid")) / "usr/bin" / name)
 
 
 def _asked(candidate: str, version: str) -> Found | None:
