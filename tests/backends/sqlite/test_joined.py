@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -106,6 +107,24 @@ class TestJoined:
                 await session.commit(item)
 
         connection.close()
+
+    @pytest.mark.skipif(sys.version_info < (3, 12), reason="sqlite3 has the setting from Python 3.12 on")
+    @pytest.mark.parametrize("setting", [False, True])
+    async def test_the_setting_of_autocommit_of_newer_pythons(
+        self, store: SqliteStore, path: Path, item: Start, *, setting: bool
+    ) -> None:
+        options: dict[str, Any] = {"autocommit": setting}
+        connection = sqlite3.connect(path, **options)
+        if setting:
+            connection.execute("begin immediate")
+
+        async with store.session(join=connection) as session:
+            assert await session.commit(item) is Outcome.ACCEPTED
+        assert await store.read(item.instance_id) is None
+        connection.execute("commit")
+        connection.close()
+
+        assert await store.read(item.instance_id) is not None
 
     async def test_anything_else_is_refused(self, store: SqliteStore) -> None:
         with pytest.raises(UsageError, match=r"\bint\b"):
