@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from romancy.app import Romancy
-from romancy.cli._reloading import stop_with_parent
+from romancy.cli._child import stop_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -11,18 +11,20 @@ import importlib
 import logging
 import os
 import secrets
-import socket
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from romancy.cli._apps import load_app
+from romancy.cli._child import inherited, stop_with_parent
 from romancy.cli._listening import address_of, listener_at
 from romancy.cli._printing import say
-from romancy.cli._reloading import run_and_reload, stop_with_parent
+from romancy.cli._reloading import run_and_reload
 from romancy.cli._working import at_work
 
 if TYPE_CHECKING:
+    import socket
+
     from romancy.app import Romancy
 
 __all__ = ["dev"]
@@ -48,12 +50,12 @@ def dev(target: str, port: int, quiet: bool, listener: int | None) -> None:  # n
         _check_extra()
         _supervise(target, port, quiet=quiet)
         return
-    stop_with_parent()
-    level = logging.WARNING if quiet else logging.INFO
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    with socket.socket(fileno=listener) as inherited:
-        asyncio.run(_work(target, load_app(target), inherited, os.environ[_TOKEN]))
+    with inherited(listener) as ours:
+        stop_with_parent()
+        level = logging.WARNING if quiet else logging.INFO
+        logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        logging.getLogger("uvicorn").setLevel(logging.WARNING)
+        asyncio.run(_work(target, load_app(target), ours, os.environ[_TOKEN]))
 
 
 def _check_extra() -> None:
@@ -72,7 +74,7 @@ def _supervise(target: str, port: int, *, quiet: bool) -> None:
         click.echo(f"{address_of(listener)}/?token={token}")
         say("the link opens the dashboard; a change of a Python file starts everything again; Ctrl-C ends it")
         arguments = ["dev", target, "--listener", str(listener.fileno()), *(["--quiet"] if quiet else [])]
-        run_and_reload(arguments, _GRACE, files=[listener.fileno()], secrets={_TOKEN: token})
+        run_and_reload(arguments, _GRACE, listener=listener, secrets={_TOKEN: token})
 
 
 async def _work(target: str, made: Romancy, listener: socket.socket, token: str) -> None:

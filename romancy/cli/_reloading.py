@@ -1,8 +1,7 @@
 """`run --reload` and `dev`: the worker is a process, restarted whenever a Python file of the project changes.
 
 For development. The files are those below the current folder, except those of virtual environments and hidden folders.
-Their times are compared twice a second. The worker holds one end of a pipe as its standard input: when the pipe closes,
-because of a change or because this process has ended in any way, the worker stops. So no worker is left behind.
+Their times are compared twice a second. After a change, or when this process ends in any way, the worker stops.
 """
 
 from __future__ import annotations
@@ -16,12 +15,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from romancy.cli._child import start_child
 from romancy.cli._printing import say
+from romancy.engine import STOPPING
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Generator, Mapping, Sequence
 
-__all__ = ["run_and_reload", "stop_with_parent", "times_of"]
+__all__ = ["run_and_reload", "times_of"]
 
 _LOOK_EVERY: Final = 0.5
 _PATIENCE: Final = 10.0
@@ -31,13 +33,17 @@ Times = dict[str, int]
 
 
 def run_and_reload(
-    arguments: Sequence[str], drain: float, *, files: Sequence[int] = (), secrets: Mapping[str, str] | None = None
+    arguments: Sequence[str],
+    drain: float,
+    *,
+    listener: socket.socket | None = None,
+    secrets: Mapping[str, str] | None = None,
 ) -> None:
     """Keep `romancy` with these arguments running on the newest Python files, until SIGTERM or Ctrl-C.
 
-    The worker inherits these open files, and gets the secrets in its environment.
+    The worker inherits the socket, and gets the secrets in its environment.
     """
-    child = _Child([sys.executable, "-m", "romancy", *arguments], drain, files, {**os.environ, **(secrets or {})})
+    child = _Child([sys.executable, "-m", "romancy", *arguments], drain, listener, {**os.environ, **(secrets or {})})
     with _told_to_stop() as told:
         while not told.is_set():
             times = times_of(Path.cwd())
@@ -49,22 +55,11 @@ def run_and_reload(
     say("reloader has stopped")
 
 
-def stop_with_parent() -> None:
-    """In the worker: stop as by SIGTERM once the standard input is closed."""
-
-    def wait() -> None:
-        while os.read(0, 1024):
-            pass
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=wait, name="romancy-reload", daemon=True).start()
-
-
 @contextmanager
 def _told_to_stop() -> Generator[threading.Event]:
     """An event that the first signal sets; a second one has its usual effect."""
     told = threading.Event()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in STOPPING}
 
     def hear(*_: object) -> None:
         told.set()
@@ -83,27 +78,18 @@ def _told_to_stop() -> Generator[threading.Event]:
 
 
 class _Child(NamedTuple):
-    """The command, files and secrets of a worker process."""
+    """The command, socket and secrets of a worker process."""
 
     command: Sequence[str]
     drain: float
-    files: Sequence[int]
+    listener: socket.socket | None
     environment: Mapping[str, str]
 
 
 @contextmanager
 def _worker(child: _Child) -> Generator[subprocess.Popen[bytes]]:
-    """A worker that has stopped when the block has ended.
-
-    It is in a session of its own: a Ctrl-C in the terminal is for this process, which tells the worker once.
-    """
-    worker = subprocess.Popen(  # noqa: S603 - itself
-        child.command,
-        stdin=subprocess.PIPE,
-        start_new_session=True,
-        pass_fds=child.files,
-        env=child.environment,
-    )
+    """A worker that has stopped when the block has ended."""
+    worker = start_child(child.command, child.environment, child.listener)
     patience = child.drain + _PATIENCE
     try:
         yield worker

@@ -15,12 +15,13 @@ from msgspec import Raw
 from romancy._starts import IfExists
 from romancy.checking import check_open
 from romancy.cli._apps import load_app
+from romancy.cli._child import stop_with_parent
 from romancy.cli._database import desk, running
 from romancy.cli._duration import duration
 from romancy.cli._endings import DIVERGED
 from romancy.cli._printing import as_json, json_option, line, say
 from romancy.cli._private import PRIVATE, is_private, refuse_private
-from romancy.cli._reloading import run_and_reload, stop_with_parent
+from romancy.cli._reloading import run_and_reload
 from romancy.engine import ToldToStop
 from romancy.errors import SerializationError
 from romancy.insight import many

@@ -19,11 +19,12 @@ from romancy.engine.settings import Settings
 from romancy.engine.worker.known_workflows import names_in, versions_in
 from romancy.engine.worker.opening import opened
 from romancy.engine.worker.replay import history, rows
-from romancy.engine.worker.stop_signal import ToldToStop
+from romancy.engine.worker.stop_signal import STOPPING, ToldToStop
 from romancy.engine.worker.worker import Worker
 
 __all__ = [
     "RUNTIME",
+    "STOPPING",
     "Absence",
     "Asked",
     "ChannelMessage",

@@ -13,6 +13,7 @@ import threading
 import pytest
 
 from romancy import Romancy, UsageError
+from romancy.engine import ToldToStop
 
 PROGRAM = """
 import asyncio
@@ -36,12 +37,26 @@ async def main() -> None:
         await app.serve()
         print((await handle.status()).value, flush=True)
 
-asyncio.run(main())
+with asyncio.Runner(loop_factory={loop}) as runner:
+    runner.run(main())
 """
+WITHOUT_HANDLERS = """
+class Loop(asyncio.SelectorEventLoop):
+    def add_signal_handler(self, *_: object) -> None:
+        raise NotImplementedError
+"""
+LOOPS = {"handlers of the loop": ("", "None"), "handlers of Python, as on Windows": (WITHOUT_HANDLERS, "Loop")}
 
 
-def run(seconds: float) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", PROGRAM.replace("{seconds}", str(seconds))]
+@pytest.fixture(params=LOOPS)
+def loop(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """What a program adds for its kind of loop: its class, and its name."""
+    return LOOPS[request.param]
+
+
+def run(seconds: float, loop: tuple[str, str]) -> subprocess.Popen[str]:
+    body = PROGRAM.replace("{seconds}", str(seconds)).replace("{loop}", loop[1])
+    command = [sys.executable, "-c", body.replace("import asyncio\n", f"import asyncio\n{loop[0]}", 1)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None
@@ -50,21 +65,50 @@ def run(seconds: float) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
-def test_what_runs_may_end_before_the_process_does(told: signal.Signals) -> None:
-    with run(0.5) as process:
+def test_what_runs_may_end_before_the_process_does(told: signal.Signals, loop: tuple[str, str]) -> None:
+    with run(0.5, loop) as process:
         process.send_signal(told)
         assert process.communicate(timeout=60)[0] == "completed\n"
         assert process.returncode == 0
 
 
-def test_told_twice_it_ends_at_once() -> None:
-    with run(60) as process:
+def test_told_twice_it_ends_at_once(loop: tuple[str, str]) -> None:
+    with run(60, loop) as process:
         process.send_signal(signal.SIGTERM)
         while process.poll() is None:  # the first one may not have been handled yet
             process.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.1)
         assert process.returncode == -signal.SIGTERM
+
+
+def test_what_is_ignored_stays_ignored_and_a_second_signal_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without handlers of the loop. The child of `run --reload` ignores Ctrl-Break, which its parent hears as well."""
+    heard: list[int] = []
+
+    def refuse(*_: object) -> None:
+        raise NotImplementedError
+
+    async def main() -> object:
+        monkeypatch.setattr(asyncio.get_running_loop(), "add_signal_handler", refuse)
+        before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        try:
+            with ToldToStop() as told:
+                assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+                signal.raise_signal(signal.SIGINT)
+                assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+                await told.wait()
+                heard.append(signal.SIGINT)
+            return signal.getsignal(signal.SIGTERM)
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    asked = signal.getsignal(signal.SIGINT)
+    try:
+        assert asyncio.run(main()) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, asked)
+    assert heard == [signal.SIGINT]
 
 
 def test_another_thread_hears_no_signals() -> None:

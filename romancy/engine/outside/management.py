@@ -7,13 +7,13 @@ token of a live worker: the app's own, or one that is registered for the call.
 from __future__ import annotations
 
 import secrets
-import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec.structs import replace
 
 from romancy.core import ChildStarted, Parent, WorkflowStarted, wanted_by
+from romancy.engine.clock import boot_time
 from romancy.engine.decide import owner_changed, terminated
 from romancy.engine.messages import ChildEnded, TerminateMessage, encode_message
 from romancy.engine.outside.signal_ids import REMEMBERED
@@ -84,7 +84,7 @@ class Standing:
 
     async def look(self, store: Store) -> tuple[str, int]:
         """The token to write under, and the database's time."""
-        at = time.monotonic_ns() // 1000
+        at = boot_time()
         if self._worker is None or at - self._beat > _LEASE // 3:
             worker = self._worker = self._worker or _manager()  # a concurrent call uses the same row
             pulse = await store.heartbeat(worker)

@@ -1,34 +1,34 @@
 """Describes where this process runs, and tells whether the process of another worker is certainly gone.
 
-"Certainly" means: the boot and the pid namespace are the same, and the process with that pid is missing or is another
+"Certainly" means: the boot and the space of pids are the same, and the process with that pid is missing or is another
 one (pids are reused, start times are not). If the system cannot tell, no worker is certainly gone.
 """
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Final
+import sys
 
 from romancy.storage.records import Host
 
-__all__ = ["certainly_gone", "same_machine", "this_host"]
+if sys.platform == "win32":
+    from romancy.engine.worker.systems.windows import machine, started
+elif sys.platform == "darwin":
+    from romancy.engine.worker.systems.macos import machine, started
+else:
+    from romancy.engine.worker.systems.linux import machine, started
 
-_PROC: Final = Path("/proc")
-_START_TIME_FIELD: Final = 19
-_ZOMBIE: Final = "Z"
+__all__ = ["certainly_gone", "same_machine", "started", "this_host"]
 
 
 def this_host() -> Host:
     """The description of this process; empty where the system does not provide it."""
     pid = os.getpid()
     try:
-        boot_id = (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        namespace = str((_PROC / "self/ns/pid").readlink())
-        started = _started(pid)
+        boot_id, namespace = machine()
+        return Host(boot_id=boot_id, pid_namespace=namespace, pid=pid, pid_start=started(pid) or 0)
     except OSError:
         return Host()
-    return Host(boot_id=boot_id, pid_namespace=namespace, pid=pid, pid_start=started or 0)
 
 
 def same_machine(other: Host, here: Host) -> bool:
@@ -41,16 +41,6 @@ def certainly_gone(other: Host, here: Host) -> bool:
     if not same_machine(other, here):
         return False
     try:
-        return _started(other.pid) != other.pid_start
+        return started(other.pid) != other.pid_start
     except OSError:
         return False
-
-
-def _started(pid: int) -> int | None:
-    """When the process started, in kernel ticks; None if there is no such process or only a zombie."""
-    try:
-        stat = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] == _ZOMBIE else int(fields[_START_TIME_FIELD])
