@@ -385,7 +385,7 @@ def _notice_dead_peers(wire: Wire, settings: Settings) -> None:
     """Let the kernel notice a dead peer within the statement time-out."""
     writer = wire._writer  # noqa: SLF001 - the driver gives no other access to its socket
     raw = cast("socket.socket | None", None if writer is None else writer.transport.get_extra_info("socket"))
-    if raw is None or raw.family == socket.AF_UNIX:
+    if raw is None or raw.family not in {socket.AF_INET, socket.AF_INET6}:  # Windows has no AF_UNIX
         return
     seconds = max(3, int(settings.timeout))
     for name, value in (

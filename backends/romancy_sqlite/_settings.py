@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
+import sys
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -18,6 +20,8 @@ __all__ = ["Settings", "read_settings"]
 
 _OPTIONS = {"prefix": DEFAULT_PREFIX, "lock_timeout": "60", "session_limit": "30"}
 _SHORTEST = 0.001
+_ON_WINDOWS = sys.platform == "win32"
+_DEVICE = re.compile(r"(?:aux|con|nul|prn|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -46,7 +50,8 @@ def _path(url: StorageURL) -> Path:
     if url.host or url.user is not None or url.port is not None:
         raise StorageConfigurationError(
             f"storage URL {url}: a file has no host; write three slashes before a relative path "
-            "(sqlite:///orders.db) and four before an absolute one (sqlite:////var/lib/orders.db)"
+            "(sqlite:///orders.db) or a drive of Windows (sqlite:///C:/data/orders.db), and four before "
+            "an absolute path (sqlite:////var/lib/orders.db)"
         )
     name = url.path.removeprefix("/")
     if name in ("", ":memory:"):
@@ -56,4 +61,6 @@ def _path(url: StorageURL) -> Path:
         )
     if "\x00" in name:
         raise StorageConfigurationError(f"storage URL {url}: the path holds a NUL character; remove it")
+    if _ON_WINDOWS and _DEVICE.fullmatch(PureWindowsPath(name).name):
+        raise StorageConfigurationError(f"storage URL {url}: Windows reserves this name for a device; name a file")
     return Path(name).absolute()

@@ -19,6 +19,7 @@ _SAME_FILE: Final = frozenset({"aiosqlite", "pysqlite"})
 _FILE: Final = re.compile(r"(?:[a-z]:[\\/])?[^:@]+\.(?:db|sqlite|sqlite3)", re.IGNORECASE | re.DOTALL)
 """A path of a file that stands for a URL. What could hold a password is none."""
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,40}")
+_DRIVE: Final = re.compile(r"sqlite[^:/]*://[a-z]:[\\/]", re.IGNORECASE)
 _NAMEABLE: Final = re.compile(r"[\w+.-]{1,40}")
 
 
@@ -102,6 +103,11 @@ def parse_url(url: str) -> StorageURL:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
+        if _DRIVE.match(url):
+            raise StorageConfigurationError(
+                "storage URL: a drive of Windows is read as a host; write three slashes before it, as in "
+                "sqlite:///C:/data/orders.db"
+            ) from None
         raise StorageConfigurationError(
             "storage URL: host or port is malformed; percent-encode special characters in the password"
         ) from error

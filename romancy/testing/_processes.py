@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
 import secrets
-import signal
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -21,6 +19,7 @@ from romancy.engine.worker.rest import is_at_rest
 from romancy.errors import UsageError, WorkflowCancelledError, WorkflowFailedError
 from romancy.serialization import loads
 from romancy.status import TERMINAL_STATUSES, Status
+from romancy.testing._dying import DEAD, die
 from romancy.testing._mortal import Death, Mortal
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ __all__ = ["MOST_COMMITS", "Ended", "Processes", "main"]
 MOST_COMMITS: Final = 1000
 """A workflow that makes more commits in one run is taken for one that never ends."""
 
-_KILLED: Final = -signal.SIGKILL
 _IDLE: Final = 5.0
 """Seconds after which a worker without anything to do gives up waiting for the end of its workflow."""
 _A_MOMENT: Final = 0.05
@@ -107,7 +105,7 @@ class _MortalApp(Romancy):
 
 def _kill_this_process(where: str) -> None:
     print(where, flush=True)  # noqa: T201 - the other process reads it
-    os.kill(os.getpid(), signal.SIGKILL)
+    die()
 
 
 class Processes:
@@ -132,7 +130,7 @@ class Processes:
         where = ""
         if number and code == 0:
             return None
-        if number and code == _KILLED:
+        if number and code == DEAD:
             where = said.splitlines()[-1]
             order.number, order.fresh = 0, False
             code, said, told = await self._process(order)

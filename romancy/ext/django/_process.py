@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from typing import Any
 
@@ -52,7 +53,8 @@ class _Process:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.app: SyncRomancy | None = None
-        os.register_at_fork(after_in_child=self._unlock)
+        if sys.platform != "win32":  # which does not fork
+            os.register_at_fork(after_in_child=self._unlock)
 
     def _unlock(self) -> None:
         """Replace the lock after a fork: the thread that may have held it does not exist in the child."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,19 @@ def test_three_slashes_are_relative_and_four_absolute(url: str, path: Path) -> N
     assert path == read_settings(parse_url(url)).path
 
 
+@pytest.mark.skipif(sys.platform != "win32", reason="a drive is a part of paths on Windows alone")
+@pytest.mark.parametrize("url", ["sqlite:///C:/data/orders.db", r"sqlite:///C:\data\orders.db"])
+def test_a_drive_is_absolute_on_windows(url: str) -> None:
+    assert Path("C:/data/orders.db") == read_settings(parse_url(url)).path
+
+
+@pytest.mark.parametrize("name", ["NUL", "folder/con.db", "COM1"])
+def test_the_name_of_a_device_is_refused_on_windows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("romancy_sqlite._settings._ON_WINDOWS", True)
+    with pytest.raises(StorageConfigurationError, match="reserves this name for a device"):
+        read_settings(parse_url(f"sqlite:///{name}"))
+
+
 def test_a_relative_path_is_fixed_when_the_store_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     settings = read_settings(parse_url("sqlite:///orders.db"))
@@ -46,6 +60,8 @@ def test_options_have_defaults_and_are_read() -> None:
     ("url", "words"),
     [
         ("sqlite://orders.db", "three slashes"),
+        ("sqlite://Z:/orders.db", r"drive of Windows \(sqlite:///C:/data/orders.db\)"),
+        (r"sqlite://C:\data\orders.db", "three slashes before it, as in sqlite:///C:/data/orders.db"),
         ("sqlite://user:secret@host/orders.db", "three slashes"),
         ("sqlite:///", "memory://"),
         ("sqlite:///:memory:", "memory://"),
