@@ -2,7 +2,7 @@
 
     Failpoint("commit:before:7").arm()
 
-sends this process SIGKILL right before its 7th commit, `commit:after:7` right after the database has acknowledged it. A
+kills this process right before its 7th commit, `commit:after:7` right after the database has acknowledged it. A
 commit is a batch of the log writer or of a session; `claim`, `heartbeat`, `takeover` and `deliver` are counted under
 their own names, and so are `post`, `dispatch`, `register` and `give_back` of the router. Romancy does not know the
 failpoint: a test process arms it before it opens an app.
@@ -10,13 +10,12 @@ failpoint: a test process arms it before it opens an app.
 
 from __future__ import annotations
 
-import os
-import signal
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
 from unittest.mock import patch
 
 from romancy.storage.backends import create_store
+from romancy.testing._dying import die
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -65,10 +64,10 @@ class Failpoint:
             self._left -= self._counting
             chosen = self._counting and self._left == 0
             if chosen and self._moment == "before":
-                os.kill(os.getpid(), signal.SIGKILL)
+                die()
             answer = await write(*args, **kwargs)
             if chosen:
-                os.kill(os.getpid(), signal.SIGKILL)
+                die()
             return answer
 
         return counted

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -34,6 +33,7 @@ from romancy.core import ActivityCompleted
 from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.coded import CHAINS, LEDGER, SECRET, Masking, coded_errand, compressing
 from romancy_conformance.behaviour.waiting import status_is, until
+from romancy_conformance.process_control import DEAD
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -209,7 +209,7 @@ async def test_a_log_of_a_codec_is_taken_up_after_a_kill(
     program = [sys.executable, "-m", "romancy_conformance.behaviour.coded"]
     command = [*program, shared_url, "--ledger", str(ledger), "--fail", moment]
     killed = await asyncio.to_thread(subprocess.run, command, env=environment, check=False, timeout=200)
-    assert killed.returncode == -signal.SIGKILL
+    assert killed.returncode == DEAD
 
     app = await open_app(workflows=[coded_errand], codecs=CHAINS["compressing and masking"])
 

@@ -26,6 +26,7 @@ from romancy import (
     workflow,
 )
 from romancy.core import ActivityAttemptFailed
+from romancy.engine.worker.host import started
 from romancy_conformance.behaviour.waiting import until
 
 if TYPE_CHECKING:
@@ -255,10 +256,7 @@ async def loses_a_process(ctx: WorkflowContext, folder: str) -> str:
 
 def corpse_or_nothing(pid: int) -> bool:
     """Whether the process has ended."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
+    return started(pid) is None
 
 
 async def written(path: Path) -> int:

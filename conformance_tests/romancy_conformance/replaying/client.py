@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import random
-import select
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
@@ -24,6 +24,7 @@ class Replayer:
     def __init__(self, patience: float = _PATIENCE) -> None:
         self._patience = patience
         self._process: subprocess.Popen[bytes] | None = None
+        self._reader = ThreadPoolExecutor(1, "replayer")  # a thread can wait for a pipe on every system
         mine = os.environ.get("PYTHONHASHSEED", "random")
         self.seed = str(random.randrange(1, 2**32 - 1) if mine == "random" else int(mine) % (2**32 - 2) + 1)
 
@@ -36,15 +37,14 @@ class Replayer:
             try:
                 process.stdin.write(msgspec.json.encode(job) + b"\n")
                 process.stdin.flush()
-            except BrokenPipeError:
+            except OSError:  # a broken pipe, which is EINVAL on Windows
                 self.close()
                 continue
-            poll = select.poll()  # a test may have many files open, which `select` does not support
-            poll.register(process.stdout, select.POLLIN)
-            if not poll.poll(self._patience * 1000):
+            try:
+                line = self._reader.submit(process.stdout.readline).result(self._patience)
+            except TimeoutError:
                 self.close()
                 return Answer(unknown="its replay takes too long")
-            line = process.stdout.readline()
             if line:
                 return msgspec.json.decode(line, type=Answer)
             self.close()
@@ -74,5 +74,5 @@ class Replayer:
 def _close(pipe: object) -> None:
     try:
         pipe.close()  # type: ignore[attr-defined]
-    except BrokenPipeError:
+    except OSError:
         return

@@ -18,11 +18,12 @@ from romancy_conformance.behaviour.crashes.channelling import (
     works,
 )
 from romancy_conformance.behaviour.crashes.forking import Job, Workshop
+from romancy_conformance.process_control import forks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, forks]
 
 MODULE = "romancy_conformance.behaviour.crashes.channelling"
 KILLED = -9

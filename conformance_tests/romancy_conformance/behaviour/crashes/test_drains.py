@@ -17,11 +17,12 @@ from romancy_conformance.behaviour.crashes.__main__ import create_table
 from romancy_conformance.behaviour.crashes.drained import RESULTS, WORKFLOWS, Shift
 from romancy_conformance.behaviour.crashes.forking import Workshop
 from romancy_conformance.invariants import sweep
+from romancy_conformance.process_control import forks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, forks]
 
 MODULE = "romancy_conformance.behaviour.crashes.drained"
 KILLED = -9

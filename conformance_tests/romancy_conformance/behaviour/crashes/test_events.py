@@ -15,11 +15,12 @@ from romancy.core import EventReceived
 from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.crashes.eventing import SENDERS, WORKFLOWS, Sending, collects, number_of
 from romancy_conformance.behaviour.crashes.forking import Workshop
+from romancy_conformance.process_control import forks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, forks]
 
 MODULE = "romancy_conformance.behaviour.crashes.eventing"
 KILLED = -9

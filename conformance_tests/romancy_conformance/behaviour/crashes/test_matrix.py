@@ -9,7 +9,9 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.anyio
+from romancy_conformance.process_control import forks
+
+pytestmark = [pytest.mark.anyio, forks]
 
 MODULE = "romancy_conformance.behaviour.crashes"
 KILLS = 17 * 3 + 3 * 9 + 3

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 from collections import defaultdict
 from contextlib import AsyncExitStack
@@ -20,6 +19,7 @@ import pytest
 from romancy.storage.backends import create_store
 from romancy.storage.outbox import OutboxState
 from romancy_conformance.behaviour.crashes.relaying import DATABASE, LEASE, RECEIVER, tells
+from romancy_conformance.process_control import STOPPED_EARLY, freeze, freezes, stop, thaw
 from romancy_conformance.receiver import Answer, Receiver, Request
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Store
     from romancy_conformance.behaviour.opening import Open
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300), freezes]
 
 KEYS, NUMBERS, FAULTS = 12, 16, 10
 TOTAL = KEYS * NUMBERS
@@ -58,11 +58,11 @@ class Troupe:
         """Kill one and replace it, or let one stand still for longer than its claims last."""
         kind, victim = self._processes[number % len(self._processes)]
         if number % 3 == 2:
-            victim.send_signal(signal.SIGSTOP)
+            freeze(victim)
             await asyncio.sleep(LEASE * 1.5)
-            victim.send_signal(signal.SIGCONT)
+            thaw(victim)
             return
-        victim.send_signal(signal.SIGKILL)
+        victim.kill()
         await victim.wait()
         self._processes.remove((kind, victim))
         await self.begin(kind)
@@ -70,7 +70,7 @@ class Troupe:
     async def end(self) -> list[int | None]:
         """Stop all in order, and return their exit codes."""
         for _, process in self._processes:
-            process.send_signal(signal.SIGTERM)
+            stop(process)
         return [await process.wait() for _, process in self._processes]
 
     async def kill(self) -> None:
@@ -108,7 +108,7 @@ async def test_killed_and_frozen_relays_lose_nothing_and_keep_the_order(open_app
         for handle in handles:
             await handle.result(timeout=120)
         entries = await all_ended(store)
-        assert set(await troupe.end()) <= {0, -signal.SIGTERM}, "an error, and none of a process that had hardly begun"
+        assert set(await troupe.end()) <= {0, STOPPED_EARLY}, "an error, and none of a process that had hardly begun"
     check(receiver, entries)
 
 

@@ -13,11 +13,12 @@ import pytest
 from romancy import Romancy, Status
 from romancy_conformance.behaviour.crashes.forking import Workshop
 from romancy_conformance.behaviour.crashes.retried import Sale, effects, packs, sells
+from romancy_conformance.process_control import forks
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, forks]
 
 MODULE = "romancy_conformance.behaviour.crashes.retried"
 KILLED = -9

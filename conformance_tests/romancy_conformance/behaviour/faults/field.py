@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import signal
 import subprocess
 import sys
 from collections import Counter
@@ -22,8 +21,10 @@ from romancy_conformance.behaviour.crashes.ledger import Ledger
 from romancy_conformance.behaviour.faults.account import begun_in_vain, out_of_line
 from romancy_conformance.behaviour.faults.program import WORKFLOWS, faulty_line
 from romancy_conformance.contract.building import start
+from romancy_conformance.process_control import OPTIONS, stop
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Iterable
     from pathlib import Path
 
@@ -43,7 +44,7 @@ class Process:
 
     def __init__(self, url: str, ledger: Path, *options: str, program: tuple[str, ...] = (PROGRAM,)) -> None:
         command = [sys.executable, "-m", *program, url, "--ledger", str(ledger), *options]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, **OPTIONS)
 
     async def ready(self) -> Process:
         """Wait until it works."""
@@ -72,7 +73,7 @@ class Process:
 
     async def stopped(self) -> int:
         """Tell it to stop; return its exit code."""
-        self.send(signal.SIGTERM)
+        await asyncio.to_thread(stop, self.process)
         return await asyncio.to_thread(self.process.wait, 90)
 
     def memory(self) -> int:

@@ -2,18 +2,18 @@
 
     python -m romancy_conformance.behaviour.faults.holder URL LEDGER
 
-It works until SIGTERM.
+It works until it is told to stop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 from pathlib import Path
 
 from romancy import Romancy, WorkflowContext, activity, activity_context, workflow
+from romancy.engine import ToldToStop
 from romancy_conformance.behaviour.crashes.ledger import Ledger
 
 __all__ = ["LEASE", "faulty_session"]
@@ -37,10 +37,9 @@ async def faulty_session(ctx: WorkflowContext, seconds: float) -> None:
 
 
 async def main(url: str) -> None:
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with Romancy(url, workflows=[faulty_session], lease=LEASE):
-        await stop.wait()
+    with ToldToStop() as told:
+        async with Romancy(url, workflows=[faulty_session], lease=LEASE):
+            await told.wait()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python -m romancy_conformance.behaviour.faults.poisoned URL COUNT ENDING
 
 The first process starts them all, the poisonous one in the middle. Every process continues what it finds, and ends by
-itself when no instance is open any more. ENDING is how the poison ends its process: `exit`, or the name of a signal;
+itself when no instance is open any more. ENDING is how the poison ends its process: `exit`, `kill` or `crash`;
 with the prefix `body:` the workflow's body does it, otherwise an activity.
 """
 
@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
-import signal
 import sys
 
 from romancy import Romancy, WorkflowContext, activity, workflow
 from romancy.engine.worker import quarantine
+from romancy_conformance.process_control import crash, die
 
 POISON = "poison"
 
@@ -25,23 +24,22 @@ POISON = "poison"
 async def drink(cup: str) -> str:
     await asyncio.sleep(0.02)
     if cup == POISON:
-        die(sys.argv[3])
+        end(sys.argv[3])
     return cup
 
 
-def die(ending: str) -> None:
+def end(ending: str) -> None:
     """End this process at once."""
     if ending == "exit":
         os._exit(66)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.kill(os.getpid(), signal.Signals[ending])
+    crash() if ending == "crash" else die()
 
 
 @workflow
 async def toast(ctx: WorkflowContext, cup: str) -> str:
     await drink(f"{cup} to begin with" if cup != POISON else "water")
     if cup == POISON and sys.argv[3].startswith("body:"):
-        die(sys.argv[3].removeprefix("body:"))
+        end(sys.argv[3].removeprefix("body:"))
     return await drink(cup)
 
 

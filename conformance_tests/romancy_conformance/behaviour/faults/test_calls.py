@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import signal
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from romancy import Romancy, UsageError, WorkflowCancelledError, WorkflowFailedE
 from romancy.errors import StorageUnavailableError
 from romancy_conformance.behaviour.faults.called import CALLED, LAST, breaks, called_line, repair
 from romancy_conformance.behaviour.faults.field import Process
+from romancy_conformance.process_control import freeze, freezes, thaw
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SOAK = bool(os.environ.get("ROMANCY_SOAK"))
 
-pytestmark = [pytest.mark.anyio, pytest.mark.soak, pytest.mark.timeout(1800 if SOAK else 300)]
+pytestmark = [pytest.mark.anyio, pytest.mark.soak, freezes, pytest.mark.timeout(1800 if SOAK else 300)]
 
 IDS, LIVES, WORKERS = (16, 40, 4) if SOAK else (5, 3, 2)
 PROGRAM = ("romancy_conformance.behaviour.faults.called",)
@@ -58,9 +58,9 @@ class Crew:
             worker = self._chance.choice(self._workers)
             what = self._chance.choice(["kill", "freeze", "drain"])
             if what == "freeze":
-                worker.send(signal.SIGSTOP)
+                freeze(worker.process)
                 await asyncio.sleep(self._chance.choice([0.5, 3.5]))  # its lease is 2 s
-                worker.send(signal.SIGCONT)
+                thaw(worker.process)
                 continue
             if what == "drain":
                 await worker.stopped()

@@ -13,6 +13,7 @@ from romancy.status import Status
 from romancy_conformance.behaviour.faults.account import out_of_line
 from romancy_conformance.behaviour.faults.program import faulty_naps
 from romancy_conformance.contract.building import start
+from romancy_conformance.process_control import signals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +51,7 @@ async def check(field: Field, workers: Sequence[Process], ids: Sequence[str]) ->
         assert await field.status(one) == "completed"
 
 
+@signals
 @pytest.mark.parametrize("seconds", [HOUR, -HOUR], ids=["ahead", "back"])
 async def test_the_clock_of_a_worker_jumps(field: Field, seconds: int) -> None:
     """The worker's clock matters where the database runs in its process, and nowhere else."""

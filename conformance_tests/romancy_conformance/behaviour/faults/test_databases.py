@@ -6,7 +6,6 @@ import asyncio
 import os
 import random
 import re
-import signal
 import sqlite3
 from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from romancy_conformance.behaviour.faults.field import Field
+from romancy_conformance.process_control import freeze, thaw
 from romancy_conformance.proxy import Direction, Fault
 
 if TYPE_CHECKING:
@@ -85,10 +85,10 @@ async def outlive(field: Field, away: Callable[[], AbstractAsyncContextManager[N
     async with away():
         await asyncio.sleep(LEASE + 2)
         for worker in [] if field.store.capabilities.embedded else late:
-            worker.send(signal.SIGSTOP)
+            freeze(worker.process)
     await field.beaten(first)
     for worker in late:
-        worker.send(signal.SIGCONT)
+        thaw(worker.process)
     await field.all_ended()
 
     assert first.alive

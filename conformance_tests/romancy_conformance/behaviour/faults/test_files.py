@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sqlite3
 import sys
 import time
@@ -19,6 +18,7 @@ from romancy_conformance.behaviour.faults.disks import mounted
 from romancy_conformance.behaviour.faults.field import ENVIRONMENT, Field
 from romancy_conformance.behaviour.faults.holder import LEASE, faulty_session
 from romancy_conformance.behaviour.waiting import until
+from romancy_conformance.process_control import freeze, freezes, resources, thaw
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -76,6 +76,7 @@ async def charged(field: Field, ids: list[str]) -> int:
     return sum(isinstance(event, (ActivityAttemptFailed, ActivityFailed)) for log in logs for event in log)
 
 
+@resources
 @pytest.mark.timeout(300)
 async def test_a_disk_that_fills_up_under_load(on_disk: Field, disk: Disk) -> None:
     field = on_disk
@@ -138,9 +139,10 @@ async def holder(field: Field, ledger: Path) -> AsyncGenerator[Process]:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGCONT], ids=["killed", "going on"])
+@freezes
+@pytest.mark.parametrize("ending", ["killed", "going on"])
 async def test_a_worker_that_stops_inside_its_session_is_outlived(
-    storage_url: str, tmp_path: Path, ending: signal.Signals
+    storage_url: str, tmp_path: Path, ending: str
 ) -> None:
     """No other process can write while it holds the file, so none can declare it dead either."""
     field = Field(f"{storage_url}?lock_timeout=1&session_limit=3", tmp_path)
@@ -153,12 +155,14 @@ async def test_a_worker_that_stops_inside_its_session_is_outlived(
         await app.start(faulty_session.options(instance_id="held"), 2.0)
         stopped = await stack.enter_async_context(holder(field, ledger))
         await until(lambda: noted(field, "begin", "faulty_hold") == 1)
-        stopped.send_signal(signal.SIGSTOP)
+        freeze(stopped)
         starting = asyncio.create_task(field.start(ids, 1, 0.05))
         await asyncio.sleep(LEASE + 2)
         waited = not starting.done()
-        stopped.send_signal(ending)
-        if ending is signal.SIGKILL:
+        if ending == "going on":
+            thaw(stopped)
+        else:
+            stopped.kill()
             await stack.enter_async_context(holder(field, ledger))
         await starting
         await field.all_ended()

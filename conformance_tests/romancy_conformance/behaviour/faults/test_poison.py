@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from romancy.core import ActivityFailed, WorkflowFailed
 from romancy.status import Status
 from romancy_conformance.behaviour.faults.field import ENVIRONMENT
 from romancy_conformance.behaviour.faults.program import faulty_feast
+from romancy_conformance.process_control import CRASHED, DEAD, resources
 
 if TYPE_CHECKING:
     from romancy_conformance.behaviour.faults.field import Field
@@ -21,15 +21,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 INNOCENT = 30
-ENDINGS = {
-    "exit": 66,
-    "SIGKILL": -signal.SIGKILL,
-    "SIGSEGV": -signal.SIGSEGV,
-    "body:exit": 66,
-    "body:SIGKILL": -signal.SIGKILL,
-    "body:SIGSEGV": -signal.SIGSEGV,
-}
-"""How the poison ends its process, in an activity or its body, and the exit status; out of memory, by SIGKILL."""
+HOW = {"exit": 66, "kill": DEAD, "crash": CRASHED}
+ENDINGS = HOW | {f"body:{how}": status for how, status in HOW.items()}
+"""How the poison ends its process, in an activity or its body, and the exit status; out of memory, by a kill."""
 
 
 async def run_once(url: str, ending: str) -> int:
@@ -55,6 +49,7 @@ async def test_poison_is_parked_and_the_others_finish(field: Field) -> None:
     assert len(done.instances) == INNOCENT
 
 
+@resources
 async def test_what_needs_too_much_memory_fails_and_the_others_finish(field: Field) -> None:
     """F24: that attempt is recorded as failed, and the worker with all instances continues."""
     worker = await field.worker("--memory", "250")

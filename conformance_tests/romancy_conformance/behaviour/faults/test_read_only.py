@@ -11,6 +11,7 @@ import pytest
 
 from romancy.core import ActivityAttemptFailed, ActivityFailed
 from romancy_conformance.behaviour.faults.field import Field
+from romancy_conformance.process_control import resources
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -103,6 +104,7 @@ async def keep_closed(shutter: Shutter, close: Sequence[str], field: Field, ids:
         await starting
 
 
+@resources
 @pytest.mark.timeout(300)
 async def test_a_database_closed_for_writes_under_load(shutter: Shutter, field: Field) -> None:
     """F13: by the session and by the driver's own object alike."""

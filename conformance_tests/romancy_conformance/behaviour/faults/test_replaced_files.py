@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy import DatabaseReplacedError, Romancy, WorkflowContext, workflow
+from romancy_conformance.process_control import replaces_open_files
 
 if TYPE_CHECKING:
     from romancy_conformance.behaviour.opening import Open
 
-pytestmark = [pytest.mark.anyio, pytest.mark.backends("sqlite")]
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("sqlite"), replaces_open_files]
 
 
 @workflow

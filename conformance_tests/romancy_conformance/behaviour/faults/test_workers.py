@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from romancy.status import Status
 from romancy.storage.records import Outcome
 from romancy_conformance.behaviour.faults.program import faulty_holder
 from romancy_conformance.contract.building import start
+from romancy_conformance.process_control import freeze, freezes, thaw
 
 if TYPE_CHECKING:
     from romancy_conformance.behaviour.faults.field import Field, Process
@@ -29,29 +29,30 @@ LONG = 2.0
 """Seconds of an activity that is still running when its worker dies."""
 
 
-async def freeze(field: Field, worker: Process) -> None:
+async def freeze_idle(field: Field, worker: Process) -> None:
     """Stop it, but not in the middle of a write: on a file, no other process could write then."""
     while True:
-        worker.send(signal.SIGSTOP)
+        freeze(worker.process)
         writing = asyncio.create_task(field.store.commit([start(status=Status.COMPLETED, delay=None)]))
         done, _ = await asyncio.wait({writing}, timeout=1.5)
         if not done:
-            worker.send(signal.SIGCONT)
+            thaw(worker.process)
         assert await writing == [Outcome.ACCEPTED]
         if done:
             return
 
 
+@freezes
 @pytest.mark.parametrize("attempts", [1, 2], ids=["in a step", "before a session"])
 async def test_a_frozen_worker_thaws_and_changes_nothing(field: Field, attempts: int) -> None:
     frozen = await field.worker("--lease", str(LEASE))
     await field.start(["ice"], 2, 2.0)
     await field.begun(attempts)
-    await freeze(field, frozen)
+    await freeze_idle(field, frozen)
     other = await field.worker("--lease", str(LEASE))
     await field.all_ended()
     before = await field.log("ice")
-    frozen.send(signal.SIGCONT)
+    thaw(frozen.process)
     assert await other.stopped() == 0
 
     # It has noticed, dropped its run and continues to claim as a new incarnation.
@@ -64,16 +65,17 @@ async def test_a_frozen_worker_thaws_and_changes_nothing(field: Field, attempts:
     await field.check(["ice", "after"], 2, interrupted=1, by=[frozen, other])
 
 
+@freezes
 @pytest.mark.backends("postgres", "mysql", "mariadb")  # in SQLite, all others wait for a frozen session
 async def test_a_worker_frozen_in_its_session_thaws_and_its_effects_are_undone(field: Field) -> None:
     frozen = await field.worker("--lease", str(LEASE))
     handle = await field.app.start(faulty_holder.options(instance_id="held"), 1.0)
     await field.begun(1)
-    frozen.send(signal.SIGSTOP)
+    freeze(frozen.process)
     other = await field.worker("--lease", str(LEASE))
     assert await handle.result(timeout=150) == 1
     before = await field.log("held")
-    frozen.send(signal.SIGCONT)
+    thaw(frozen.process)
     assert await other.stopped() == 0
 
     await field.start(["after"], 2, 0.05)  # only the one that was frozen can do it

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
 
 from romancy_conformance.contract.fire.notes import read_notes
+from romancy_conformance.process_control import OPTIONS, freeze, stop, thaw
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +46,7 @@ class Program:
                 stdout=said,
                 stderr=said,
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                **OPTIONS,
             )
 
     def notes(self, kind: str) -> list[tuple[str, ...]]:
@@ -62,20 +63,20 @@ class Program:
         return self._said.read_text(encoding="utf-8", errors="replace")
 
     def freeze(self) -> None:
-        self._process.send_signal(signal.SIGSTOP)
+        freeze(self._process)
 
     def thaw(self) -> None:
-        self._process.send_signal(signal.SIGCONT)
+        thaw(self._process)
 
     def kill(self) -> None:
-        """SIGKILL, and wait until it is gone."""
+        """Kill it, and wait until it is gone."""
         self._process.kill()
         self._process.wait()
 
     async def finish(self) -> None:
         """Ask it to stop, and check that it ends normally."""
         if self.is_running:
-            self._process.send_signal(signal.SIGTERM)
+            await asyncio.to_thread(stop, self._process)
         await self.end()
 
     async def end(self) -> None:

@@ -1,13 +1,13 @@
-"""What all programs of this package share: they read their arguments, open their store, and stop at SIGTERM."""
+"""What all programs of this package share: they read their arguments, open their store, and stop when they are told."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 import time
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from romancy.engine import ToldToStop
 from romancy.errors import StorageUnavailableError
 from romancy.storage.backends import create_store
 from romancy.storage.records import Outcome
@@ -45,15 +45,18 @@ def _locked(answer: object) -> bool:
 
 
 def run(main: Callable[[Store, Notes, asyncio.Event, list[str]], Awaitable[None]]) -> None:
-    """Run a program with the arguments `NOTES URL …`; SIGTERM sets the event."""
+    """Run a program with the arguments `NOTES URL …`; a signal to stop sets the event."""
     notes, url, *arguments = sys.argv[1:]
 
     async def start() -> None:
         stop = asyncio.Event()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-        store = create_store(url)
-        await insist(store.open)
-        await main(store, Notes(notes), stop, arguments)
-        await store.close()
+        with ToldToStop() as told:
+            listening = asyncio.create_task(told.wait())
+            listening.add_done_callback(lambda _: stop.set())
+            store = create_store(url)
+            await insist(store.open)
+            await main(store, Notes(notes), stop, arguments)
+            await store.close()
+            listening.cancel()
 
     asyncio.run(start())

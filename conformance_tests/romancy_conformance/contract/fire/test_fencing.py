@@ -12,6 +12,7 @@ from romancy.storage.backends import create_store
 from romancy_conformance.contract.building import full_log, start, unique
 from romancy_conformance.contract.fire.fencer import LEASE
 from romancy_conformance.contract.fire.process import until
+from romancy_conformance.process_control import freezes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from romancy.storage.records import LogRow
     from romancy_conformance.contract.fire.process import Program
 
-pytestmark = [pytest.mark.anyio, pytest.mark.soak]
+pytestmark = [pytest.mark.anyio, pytest.mark.soak, freezes]
 
 _WORKERS = 4
 _INSTANCES = 40
