@@ -10,19 +10,23 @@ from tools.distribution import environment_of_a_user
 from tools.tree import ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 RUN = "$ python order.py"
 
 
-def play(python: str | Path, folder: Path) -> tuple[list[str], list[str]]:
-    """Run it with a Python in an empty folder; return the lines that the README prints, and those it printed."""
+def play(python: str | Path, folder: Path, environment: Mapping[str, str] | None = None) -> tuple[list[str], list[str]]:
+    """Run it with a Python in an empty folder; return the lines that the README prints, and those it printed.
+
+    Without an environment, it has the one of a user, who has no tree.
+    """
     blocks = markdown.read((ROOT / "README.md").read_text("utf-8")).blocks
     (program,) = (block.text for block in blocks if block.language == "python")
     printed = next(block.text for block in blocks if block.text.startswith(RUN))
     (folder / "order.py").write_text(program, "utf-8")
     command = [str(python), "-u", "order.py"]
-    user = environment_of_a_user()
+    user = environment or environment_of_a_user()
 
     with subprocess.Popen(command, cwd=folder, env=user, stdout=subprocess.PIPE, encoding="utf-8") as first:
         assert first.stdout is not None

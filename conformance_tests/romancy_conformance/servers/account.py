@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import pwd
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 from .kinds import ServerUnavailableError
 
 if TYPE_CHECKING:
+    import pwd
     from collections.abc import Sequence
     from pathlib import Path
     from typing import IO
@@ -19,8 +20,10 @@ _ACCOUNTS = ("postgres", "nobody")
 
 def server_account() -> pwd.struct_passwd | None:
     """Return the account to run servers under when this process is root, else None: the process's own."""
-    if os.geteuid() != 0:
+    if sys.platform == "win32" or os.geteuid() != 0:
         return None
+    import pwd  # noqa: PLC0415 - Windows has no such module, and runs no server
+
     for name in _ACCOUNTS:
         try:
             return pwd.getpwnam(name)

@@ -5,11 +5,11 @@ A folder under its final name is complete: the builder makes it under another na
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
-from contextlib import contextmanager
+import sys
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,21 @@ from .processes import clear_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: int) -> None:
+        while True:
+            with suppress(OSError):  # it gives up after ten seconds
+                return msvcrt.locking(file, msvcrt.LK_LOCK, 1)
+
+else:
+    import fcntl
+
+    def _lock(file: int) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
 
 _SYSTEM_CACHE = Path("/var/cache/romancy")
 _HELP = "set ROMANCY_CACHE to a folder that can be written"
@@ -53,7 +68,7 @@ def locked(path: Path) -> Generator[None]:
     """Hold a lock on `path` against other processes; the lock of a process that dies is released."""
     _make_open_folder(path.parent)
     with path.open("a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        _lock(handle.fileno())
         yield
 
 
