@@ -25,7 +25,7 @@ async def open_together(url: str, count: int = 5) -> list[str]:
     ]
     for process in processes:
         assert process.stdout is not None
-        assert await process.stdout.readline() == b"ready\n"
+        assert (await process.stdout.readline()).rstrip() == b"ready"
     answers = await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
     words = [out.decode().split() for out, _ in answers]
     assert [word[:1] for word in words] == [["ok"]] * count
