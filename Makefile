@@ -49,6 +49,7 @@ check-lint: $(READY) ## ruff: rules
 .PHONY: check-mypy
 check-mypy: $(READY) ## mypy --strict: types
 	$(BIN)/mypy --strict
+	$(BIN)/mypy --strict --platform win32 --cache-dir .mypy_cache/win32 romancy backends
 
 .PHONY: check-pyright
 check-pyright: $(READY) ## pyright strict: types
@@ -109,6 +110,11 @@ test-newest: $(READY) ## the suite on memory and SQLite with the newest versions
 test-wheels: $(READY) ## for which systems and Pythons the pinned dependencies have wheels
 	$(BIN)/python -m tools.machines.wheels
 	$(BIN)/python -m tools.machines.page
+
+# One part: `make test-windows ARGS=contract`; --help is in tools/machines/windows.py.
+.PHONY: test-windows
+test-windows: $(READY) ## the wheel on Windows' CPython under Wine: programs, contract, behaviour; needs root on Linux
+	$(BIN)/python -m tools.machines.windows $(ARGS)
 
 .PHONY: soak
 soak: $(READY) ## the tests marked soak, with large numbers

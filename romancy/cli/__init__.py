@@ -21,6 +21,7 @@ from romancy.cli._developing import dev
 from romancy.cli._endings import ended
 from romancy.cli._linting import lint
 from romancy.cli._looking import LOOKING
+from romancy.cli._printing import accept_every_character
 from romancy.cli._relaying import RELAYING
 from romancy.cli._serving import serve
 from romancy.cli._showing import show
@@ -71,6 +72,7 @@ def main(arguments: Sequence[str] | None = None, *, name: str = "romancy", app: 
     refused = refusal("click", version("click"))
     if refused is not None:
         raise SystemExit(refused)
+    accept_every_character()
     defaults = {one.name: {"app": app} for one in _ALL if any(option.name == "app" for option in one.params)}
 
     def run() -> object:

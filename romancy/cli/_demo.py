@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import subprocess
 import sys
 import tempfile
@@ -85,8 +86,10 @@ def _play(database: Path) -> None:
 def _worker(database: Path, work: str) -> Generator[subprocess.Popen[str]]:
     """A worker process with its output on a pipe. It ends with the block, or with this process."""
     command = [sys.executable, "-m", "romancy", "demo", "--keep", str(database), "--work", work]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as worker:  # noqa: S603 - itself
+    pipe, utf8 = subprocess.PIPE, os.environ | {"PYTHONIOENCODING": "utf-8"}
+    with subprocess.Popen(  # noqa: S603 - itself
+        command, stdin=pipe, stdout=pipe, encoding="utf-8", env=utf8
+    ) as worker:
         try:
             yield worker
         finally:

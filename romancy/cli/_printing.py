@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import shutil
 import sys
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from romancy.instance import Instance
 
 __all__ = [
+    "accept_every_character",
     "as_json",
     "clean",
     "columns",
@@ -37,8 +40,24 @@ _GAP: Final = 2
 _LEAST: Final = 8
 _MUCH: Final = 10_000
 _ENDLESS: Final = 1 << 40
+_ESCAPED: Final = "romancy.escaped"
 
 json_option = click.option("--json", "json_lines", is_flag=True, help="JSON Lines; fields are only ever added.")
+
+
+def accept_every_character() -> None:
+    """Let stdout and stderr print what their encoding lacks, as JSON escapes it: so JSON keeps its meaning."""
+    codecs.register_error(_ESCAPED, _escaped)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_ESCAPED)
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{high:02x}{low:02x}" for high, low in zip(units[::2], units[1::2], strict=True)), error.end
 
 
 def say(text: str) -> None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import json
+import os
+import subprocess
+import sys
+
 import pytest
 
-from romancy.cli._printing import paragraphs, wrapped
+from romancy.cli._printing import accept_every_character, paragraphs, wrapped
 from romancy.insight import many
 
 
@@ -32,3 +38,23 @@ def test_lines_of_a_reason_stay_lines_and_none_begins_like_another_reason(monkey
 
 def test_a_count_of_one_takes_the_singular() -> None:
     assert ["0 workers", "1 worker", "2 workers"] == [many(count, "worker") for count in range(3)]
+
+
+@pytest.mark.parametrize("encoding", ["cp437", "cp1252", "ascii"])
+def test_what_an_encoding_lacks_is_printed_in_escapes(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding=encoding))
+    accept_every_character()
+    shown = json.dumps({"name": "é … 😀 \ud800"}, ensure_ascii=False)
+
+    print(shown, flush=True)
+
+    assert json.loads(printed.getvalue().decode(encoding)) == json.loads(shown)
+
+
+def test_the_demo_runs_in_a_console_with_few_characters() -> None:
+    environment = os.environ | {"PYTHONIOENCODING": "cp437:strict"}
+    done = subprocess.run([sys.executable, "-m", "romancy", "demo"], env=environment, capture_output=True, check=False)
+
+    assert (0, b"") == (done.returncode, done.stderr)
+    assert rb"book   car in Lisbon \u2026" in done.stdout

@@ -114,7 +114,7 @@ class _Sqlite(Watch):
         return Cost(rows, "\n".join(plans))
 
     def _unwatched(self) -> closing[sqlite3.Connection]:
-        return closing(_connect(self._path, isolation_level=None))
+        return closing(_connect(self._path, uri=self._path.startswith("file:"), isolation_level=None))
 
     async def analyze(self, store: Store) -> None:
         with self._unwatched() as connection:
