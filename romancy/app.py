@@ -29,14 +29,7 @@ from romancy._taken import Wanted
 from romancy._waiting import Waiting
 from romancy.checking import Check, check_open
 from romancy.depends import Dependencies
-from romancy.engine import (
-    Dispatcher,
-    LogWriter,
-    Settings,
-    Worker,
-    coded,
-    opened,
-)
+from romancy.engine import Dispatcher, LogWriter, Settings, Worker, coded, opened
 from romancy.engine.announcing import Announcer
 from romancy.errors import InstanceConflictError, RomancyError, UsageError
 from romancy.handle import Handle
@@ -132,14 +125,10 @@ class Romancy(Instances):
         self._deadlines = Deadlines(some_time(answer_within, "answer_within"))
         self._watches: WeakValueDictionary[str, Watch] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._writer: LogWriter
         self._store: Store | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._worker: Worker | None = None
         self._registry = Registry()
-        self._submissions: Submissions
-        self._dispatcher: Dispatcher
-        self._waiting: Waiting
         self._writing = Writing(self._opened, self._writes_as, self._nonce, self._begun_anew)
         self.dependencies = Dependencies()
 

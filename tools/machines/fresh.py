@@ -231,7 +231,15 @@ def _record(outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         counts = outcome.counts
         if outcome.left is not None and counts is not None:
-            record(outcome.name, outcome.python, outcome.databases, "make demo, make test", **counts)
+            record(
+                outcome.name,
+                outcome.python,
+                outcome.databases,
+                "make demo, make test",
+                passed=counts["passed"],
+                failed=counts["failed"],
+                skipped=counts["skipped"],
+            )
 
 
 if __name__ == "__main__":
