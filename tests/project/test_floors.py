@@ -18,6 +18,7 @@ import pymysql
 import pytest
 from sqlite_utils import Database
 
+import romancy_sqlite
 from romancy import _floors
 from romancy._floors import BELOW, FLOORS, refusal
 from romancy.cli import main
@@ -102,7 +103,7 @@ def test_an_old_sqlite_utils_is_refused_when_the_store_is_made(monkeypatch: pyte
     monkeypatch.delattr(Database, "atomic")
     monkeypatch.setattr(metadata, "version", {"sqlite-utils": "3.39"}.__getitem__)
     with pytest.raises(StorageConfigurationError, match=r"^sqlite-utils 3\.39: Romancy needs 4 or newer"):
-        runpy.run_module("romancy_sqlite._driver")
+        runpy.run_path(str(Path(romancy_sqlite.__file__).with_name("_driver.py")))
 
 
 def test_an_old_driver_is_refused_when_the_store_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
