@@ -40,7 +40,7 @@ async def {name}(ctx: WorkflowContext, number: int) -> int:
 
 app = Romancy("sqlite:///shop.db", workflows=[{name}], lease=600)
 """
-_PATIENCE: Final = 120.0
+_PATIENCE: Final = 600.0
 
 
 @activity

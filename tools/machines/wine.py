@@ -1,7 +1,7 @@
 """CPython for Windows under Wine, in a Debian 13 of its own in the cache: built once, run in namespaces of Linux.
 
-A command sees two folders of this machine as drives: the tree as `T:` and a folder for its work as `W:`. The namespaces
-end with the command, and so does every process that it started.
+A command sees three folders of this machine as drives: the tree as `T:`, the packages of the lock file as `P:` and a
+folder for its work as `W:`. The namespaces end with the command, and so does every process that it started.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ mount --make-rprivate /
 mount -t proc proc "$1/proc"
 mount --rbind /dev "$1/dev"
 mount --bind "$2" "$1/drives/t"
-mount --bind "$3" "$1/drives/w"
-root=$1; shift 3
+mount --bind "$3" "$1/drives/p"
+mount --bind "$4" "$1/drives/w"
+root=$1; shift 4
 exec chroot "$root" "$@"
 """
 
@@ -50,9 +51,8 @@ class CannotRunError(Exception):
 class Windows:
     """A Windows to run programs on."""
 
-    def __init__(self, root: Path, work: Path) -> None:
-        self._root = root
-        self._work = work
+    def __init__(self, root: Path, packages: Path, work: Path) -> None:
+        self._folders = (root, ROOT, packages, work)
 
     def start(
         self, *arguments: str, environment: Mapping[str, str] | None = None, output: int | None = None
@@ -64,13 +64,12 @@ class Windows:
             "WINEPREFIX": "/prefix",
             "WINEDEBUG": "-all",
             "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONPATH": r"W:\site;Z:\packages;T:",  # of the tree, only what the wheel does not contain
+            "PYTHONPATH": r"W:\site;P:;T:",  # of the tree, only what the wheel does not contain
             **(environment or {}),
         }
         inside = ["env", "-i", *(f"{name}={value}" for name, value in own.items()), "wine", r"Z:\python\python.exe"]
-        folders = map(str, (self._root, ROOT, self._work))
         return subprocess.Popen(
-            [*_NAMESPACES, "sh", "-c", _INSIDE, "sh", *folders, *inside, *arguments],
+            [*_NAMESPACES, "sh", "-c", _INSIDE, "sh", *map(str, self._folders), *inside, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
             text=True,
@@ -81,41 +80,44 @@ class Windows:
 @contextmanager
 def windows(work: Path) -> Generator[Windows]:
     """A Windows with this tree's wheel on its path, for one run at a time."""
-    root = _root()
+    root, packages = _made()
     site = work / "site"
     with zipfile.ZipFile(distribution.build_wheel(work / "dist")) as wheel:
         wheel.extractall(site)
     with locked(root.with_name(f"{root.name}.run.lock")):
-        yield Windows(root, work)
+        yield Windows(root, packages, work)
 
 
-def _root() -> Path:
-    """The root with Wine, Python and the packages of the lock file; made at first use."""
+def _made() -> tuple[Path, Path]:
+    """The root with Wine and Python, and the packages of the lock file; made at first use."""
     missing = [name for name in ("unshare", "debootstrap") if not shutil.which(name)]
     if sys.platform != "linux" or os.geteuid() != 0 or missing:
         raise CannotRunError(f"needs Linux, root, unshare and debootstrap; missing: {', '.join(missing) or 'root'}")
-    wanted = hashlib.sha256(f"{SUITE} {ARTIFACT} {_pins()}".encode()).hexdigest()[:8]
-    folder = cache_folder() / "machines" / f"wine-{wanted}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    return build_once(folder, _build)
+    cache = cache_folder() / "machines"
+    cache.mkdir(parents=True, exist_ok=True)
+    root = build_once(cache / f"wine-{_digest(SUITE, ARTIFACT)}", _build)
+    return root, build_once(cache / f"wine-packages-{_digest(ARTIFACT, _pins())}", _install_packages)
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:8]
 
 
 def _build(root: Path) -> None:
     begun = time.monotonic()
     _say("makes a Debian with Wine in the cache, once: 1.3 GB, about 5 minutes")
     _run("debootstrap", "--variant=minbase", "--include=wine", SUITE, str(root), cwd=root.parent)
-    _say(f"fetches CPython {PYTHON} for Windows, and the wheels of the lock file")
+    _say(f"fetches CPython {PYTHON} for Windows")
     _unpack_python(_jar(root), root / "python")
-    _install_packages(root)
-    for folder in ("drives/t", "drives/w", "tree"):
+    for folder in ("drives/t", "drives/p", "drives/w", "nothing"):
         (root / folder).mkdir(parents=True)
     _run(
-        *_NAMESPACES, "sh", "-c", _INSIDE, "sh", str(root), str(root / "tree"), str(root / "tree"),
+        *_NAMESPACES, "sh", "-c", _INSIDE, "sh", str(root), *[str(root / "nothing")] * 3,
         "env", "-i", "HOME=/root", "PATH=/usr/bin:/bin", "WINEPREFIX=/prefix", "WINEDEBUG=-all",
         "WINEDLLOVERRIDES=mscoree=;mshtml=", "sh", "-c", "wineboot -i && wineserver -w",
         cwd=root.parent,
     )  # fmt: skip
-    for drive in ("t", "w"):
+    for drive in ("t", "p", "w"):
         (root / "prefix/dosdevices" / f"{drive}:").symlink_to(f"/drives/{drive}")
     _say(f"made it in {time.monotonic() - begun:.0f} s")
 
@@ -143,14 +145,15 @@ def _unpack_python(jar: Path, target: Path) -> None:
     shutil.rmtree(unpacked)
 
 
-def _install_packages(root: Path) -> None:
+def _install_packages(folder: Path) -> None:
     """Install what the tree needs on Windows, and what its tests need, as the lock file names it."""
-    constraints = root / "tmp" / "constraints.txt"
+    _say("fetches the wheels of the lock file")
+    constraints = folder / "constraints.txt"
     constraints.write_text(_pins(), "utf-8")
     _run(
-        sys.executable, "-m", "uv", "pip", "install", "--quiet", "--target", str(root / "packages"),
+        sys.executable, "-m", "uv", "pip", "install", "--quiet", "--target", str(folder),
         "--python-platform", "windows", "--python-version", PYTHON.rpartition(".")[0], "--only-binary", ":all:",
-        "--constraint", str(constraints), *_needed(), cwd=root,
+        "--constraint", str(constraints), *_needed(), cwd=folder,
     )  # fmt: skip
 
 

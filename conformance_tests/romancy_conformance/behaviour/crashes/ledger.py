@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from romancy import activity_context
+from romancy_conformance.appending import append
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,11 +40,7 @@ class Ledger:
         """Write one entry for the running attempt; it is in the file when this returns."""
         context = activity_context()
         words = (what, context.instance_id, context.activity_id, str(context.attempt), str(os.getpid()))
-        file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        try:
-            os.write(file, ("\t".join(words) + "\n").encode())
-        finally:
-            os.close(file)
+        append(self._path, "\t".join(words) + "\n")
 
     def read(self) -> list[Entry]:
         """All entries, in the order they were written."""

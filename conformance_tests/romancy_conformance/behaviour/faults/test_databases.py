@@ -84,10 +84,11 @@ async def outlive(field: Field, away: Callable[[], AbstractAsyncContextManager[N
     await asyncio.sleep(0.2)  # it has its answer
     async with away():
         await asyncio.sleep(LEASE + 2)
-        for worker in [] if field.store.capabilities.embedded else late:
+        frozen = [] if field.store.capabilities.embedded else late
+        for worker in frozen:
             freeze(worker.process)
     await field.beaten(first)
-    for worker in late:
+    for worker in frozen:
         thaw(worker.process)
     await field.all_ended()
 
