@@ -15,7 +15,7 @@ _BEHAVIOUR: Final = "conformance_tests/romancy_conformance/behaviour"
 
 TOOLS: Final = (
     *("attrs", "hypothesis", "pydantic", "pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist", "uvloop"),
-    *("editables", "hatchling", "packaging"),  # to install the tree
+    *("editables", "packaging"),
 )
 """What the tests of every part need, beside the part itself."""
 _DRIVERS: Final = ("aiosqlite", "aiomysql", "asyncpg", "psycopg[binary]", "psycopg2-binary", "pymysql")
@@ -115,7 +115,12 @@ PARTS: Final = (
         tools=_DRIVERS,
     ),
     Part("django", ("tests/ext/django",), ("tests/ext/django",), tools=(*_DRIVERS, "sqlalchemy[asyncio]")),
-    Part("conformance", ("tests/conformance", "tests/cli/test_conforming.py"), ("tests/conformance/test_plugin.py",)),
+    Part(
+        "conformance",
+        ("tests/conformance", "tests/cli/test_conforming.py"),
+        ("tests/conformance/test_plugin.py",),
+        tools=("asyncpg",),
+    ),
 )
 ALIASES: Final = {"postgresql": "postgres", "mariadb": "mysql", "all": ""}
 """Extras that are other names: of one part, or of all."""

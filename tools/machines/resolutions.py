@@ -85,7 +85,7 @@ def make(part: Part, folder: Path) -> None:
     floors.parent.mkdir(parents=True, exist_ok=True)
     floors.write_text("".join(f"{name}=={version}\n" for name, version in floors_of(part).items()), "utf-8")
     asked = folder.with_name(f"{folder.name}-asked.txt")
-    asked.write_text("\n".join([f"-r {floors.name}", *TOOLS, *part.tools]), "utf-8")
+    asked.write_text("\n".join([f"-r {floors.name}", *_builders(), *TOOLS, *part.tools]), "utf-8")
     pinned = folder.with_name(f"{folder.name}-pinned.txt")
     pinned.write_bytes(LOCK.read_bytes())  # uv keeps the pins of the file that it overwrites
     form = ("--quiet", "--no-header", "--no-annotate", "--no-emit-index-url", "--python-version", OF_FLOORS)
@@ -140,6 +140,13 @@ def _timed(title: str, folder: Path, *arguments: str, backends: str = suite.WITH
 def _record(exact: str, databases: str, ran: str, counts: Counts, *, required: bool = True) -> None:
     counted = {"passed": counts.passed, "failed": counts.failed, "skipped": counts.skipped}
     record(suite.this_system(), name_of(exact), databases, ran, **counted, required=required)
+
+
+def _builders() -> list[str]:
+    """Return what builds the tree, which is installed without an isolated environment."""
+    settings: dict[str, Any] = tomllib.loads(PROJECT.read_text("utf-8"))
+    builders: list[str] = settings["build-system"]["requires"]
+    return builders
 
 
 def _requirements(extra: str) -> Iterator[Requirement]:
