@@ -29,7 +29,7 @@ SUITE: Final = "trixie"
 PYTHON: Final = "3.14.3"
 ARTIFACT: Final = f"org.bytedeco:cpython:{PYTHON}-1.5.13:jar:windows-x86_64"
 """Maven's client fetches it; ROMANCY_WINDOWS_PYTHON may name the file instead."""
-TOOLS: Final = ("pytest-timeout",)
+TOOLS: Final = ("pytest-timeout", "pytest-xdist")
 _NAMESPACES: Final = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
 _INSIDE: Final = """\
 set -e
@@ -96,7 +96,7 @@ def _made() -> tuple[Path, Path]:
     cache = cache_folder() / "machines"
     cache.mkdir(parents=True, exist_ok=True)
     root = build_once(cache / f"wine-{_digest(SUITE, ARTIFACT)}", _build)
-    return root, build_once(cache / f"wine-packages-{_digest(ARTIFACT, _pins())}", _install_packages)
+    return root, build_once(cache / f"wine-packages-{_digest(ARTIFACT, _pins(), *_needed())}", _install_packages)
 
 
 def _digest(*parts: str) -> str:
