@@ -16,6 +16,7 @@ from romancy_conformance.chaos.programs import Node, Program
 from romancy_conformance.chaos.worker import Job
 from romancy_conformance.chaos.workers import Nursery
 from romancy_conformance.chaos.workflows import WORKFLOWS, call_of
+from romancy_conformance.process_control import forks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 SOAK = bool(os.environ.get("ROMANCY_SOAK"))
 
-pytestmark = [pytest.mark.anyio, pytest.mark.soak, pytest.mark.timeout(1800 if SOAK else 300)]
+pytestmark = [pytest.mark.anyio, pytest.mark.soak, forks, pytest.mark.timeout(1800 if SOAK else 300)]
 
 INNOCENT, KILLS, WORKERS = (400, 400, 4) if SOAK else (100, 8, 2)
 PAUSE = 0.3
