@@ -408,10 +408,12 @@ class Driver:
             live.give(event)  # the caller holds the slot and feeds this input next
 
     def _again(self, live: Live, attempt_id: str) -> None:
-        """Schedule the next attempt of a failed activity or compensation, at the time in the log."""
+        """Schedule the next attempt of a failed activity or compensation, unless it failed while it was cancelled."""
         for effect in live.run.outstanding():
             if isinstance(effect, StartActivity | StartCompensation) and id_of(effect) == attempt_id:
                 self.attempts.start(live, effect)
+            elif isinstance(effect, CancelActivity) and effect.activity_id == attempt_id:
+                self.attempts.cancel(live, attempt_id)
 
     def resume(self, live: Live, inputs: Sequence[Given] = (), mailbox: Mailbox | None = None) -> None:
         """After a replay, carry out what the run still waits for and feed inputs that arrived meanwhile.

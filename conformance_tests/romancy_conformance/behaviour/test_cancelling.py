@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,7 @@ from romancy import (
     WorkflowCancelledError,
     WorkflowContext,
     activity,
+    activity_context,
     compensation,
     workflow,
 )
@@ -91,3 +93,57 @@ async def test_cancels_at_once_are_one(app: Romancy) -> None:
     assert any(asked)
     assert done == ["a", "undo a"]
     assert 1 == len([event for event in await handle.history() if isinstance(event, CancelRequested)])
+
+
+@activity(retry=RetryPolicy.fixed(0, 0.01))
+async def fails_when_cancelled(how: str) -> None:
+    if how == "with a session":
+        await activity_context().session()
+    done.append("begun")
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        raise ConnectionError("the clean-up found the connection closed") from None
+
+
+@activity(retry=RetryPolicy.fixed(0, 0.01))
+def fails_on_a_thread_when_cancelled() -> None:
+    done.append("begun")
+    while True:
+        time.sleep(0.01)
+        try:
+            activity_context().heartbeat()
+        except asyncio.CancelledError:
+            raise ConnectionError("as above") from None
+
+
+@workflow
+async def over_one_that_fails(ctx: WorkflowContext, how: str) -> None:
+    await act("a")
+    if how == "on a thread":
+        await fails_on_a_thread_when_cancelled()
+    await fails_when_cancelled(how)
+
+
+@pytest.mark.backends(
+    "memory", "postgres", "mysql", "mariadb"
+)  # nobody writes a cancellation to a file that a session holds
+async def test_an_activity_that_fails_in_its_session_while_it_is_cancelled(app: Romancy) -> None:
+    await cancelled_while_it_runs(app, "with a session")
+
+
+@pytest.mark.parametrize("how", ["without a session", "on a thread"])
+async def test_an_activity_that_fails_while_it_is_cancelled_is_not_tried_again(app: Romancy, how: str) -> None:
+    await cancelled_while_it_runs(app, how)
+
+
+async def cancelled_while_it_runs(app: Romancy, how: str) -> None:
+    may_go_on.append(asyncio.Event())
+    may_go_on[-1].set()
+    handle = await app.start(over_one_that_fails, how)
+    await until(lambda: "begun" in done)
+    await handle.cancel()
+
+    with pytest.raises(WorkflowCancelledError):
+        await handle.result(timeout=20)
+    assert done == ["a", "begun", "undo a"]
