@@ -142,14 +142,16 @@ class WorkflowContext:
 
     async def sleep(self, delay: Duration) -> None:
         """Wait durably. A restart does not begin the wait again. A negative delay ends at once, as asyncio's does."""
-        await self._commands.sleep(seconds(delay, "the delay", least=None))
+        length = seconds(delay, "the delay", least=None)
+        await (self._commands.sleep(length) if length > 0 else asyncio.sleep(0))
 
     async def sleep_until(self, moment: datetime) -> None:
         """Wait durably until this moment, which needs a time zone. A moment that is over ends at once.
 
         A retry waits for the same moment, and not again for a length of time.
         """
-        await self._commands.sleep_until(microseconds_of(moment, "the moment of sleep_until"))
+        due = microseconds_of(moment, "the moment of sleep_until")
+        await (self._commands.sleep_until(due) if due > self._commands.state.time else asyncio.sleep(0))
 
     @overload
     async def wait_event(

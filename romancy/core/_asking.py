@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from romancy.core import _events as ev
 from romancy.core._answers import SleepAnswer, WaitAnswer
@@ -13,7 +12,6 @@ from romancy.core._loop import WAKES_A_SLEEPER, DeterministicLoop, Timer, cancel
 from romancy.core._shared_empty import NO_DICT, NO_LIST
 
 if TYPE_CHECKING:
-    from asyncio import TimerHandle
     from collections.abc import Callable
 
     from romancy.core import _channel_events as ch
@@ -104,20 +102,14 @@ class Asking:
             raise cancellation("the workflow has ended")
 
     async def sleep(self, seconds: float) -> None:
-        """Wait durably, as `asyncio.sleep` does; at most 0 ends at once."""
-        if seconds <= 0:
-            await asyncio.sleep(0)
-        else:
-            await self._awake(self.loop.call_later, seconds)
+        """Wait durably, as `asyncio.sleep` does."""
+        await self._awake(self.loop.call_later, seconds)
 
     async def sleep_until(self, moment: int) -> None:
         """Wait durably until a time (µs). A retry waits for it again, unless it is over: it is no length of time."""
-        if moment <= self.state.time:
-            await asyncio.sleep(0)
-        else:
-            await self._awake(self.loop.call_at, (moment - self.began) / SECOND + self.loop.skipped)
+        await self._awake(self.loop.call_at, (moment - self.began) / SECOND + self.loop.skipped)
 
-    async def _awake(self, arm: Callable[..., TimerHandle], when: float) -> None:
+    async def _awake(self, arm: Callable[..., Any], when: float) -> None:
         self._require_open()
         future = SleepAnswer(loop=self.loop)
         timer = arm(when, WAKES_A_SLEEPER, future, None)

@@ -9,6 +9,7 @@ its end.
 from __future__ import annotations
 
 import weakref
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -22,43 +23,56 @@ _MANY = 32
 
 
 class _Begun(weakref.ref["AsyncGenerator[Any, Any]"]):
-    __slots__ = ("key", "number")
+    __slots__ = ("context", "key", "number")
 
+    context: Context
     key: int
     number: int
 
 
 class Generators:
-    """The generators of one run. It keeps none alive that is in use, and none that has ended."""
+    """The generators of one run. It keeps none alive that is in use, and none that has ended.
+
+    Each is finished in the context in which it began, that of its task: its `finally` may reset context variables.
+    """
 
     __slots__ = ("_begun", "_fading", "_lost")
 
     def __init__(self) -> None:
         self._begun: dict[int, _Begun] = {}
-        self._fading: dict[int, int] = {}
-        """Numbers of the generators that were just freed, by their addresses.
+        self._fading: dict[int, _Begun] = {}
+        """The generators that were just freed, by their addresses.
 
         The collector reports them only after that.
         """
-        self._lost: dict[int, Generator] = {}
+        self._lost: dict[int, tuple[Generator, Context]] = {}
         """The generators that the collector found."""
 
-    def meet(self, generator: Generator, number: int) -> None:
+    def meet(self, generator: Generator, number: int, context: Context) -> None:
         """Record that the generator begins, as the `number`th object of its run."""
         begun = self._begun[number] = _Begun(generator, self._fade)
-        begun.key, begun.number = id(generator), number
+        begun.key, begun.number, begun.context = id(generator), number, context
         if len(self._fading) > _MANY:
             self._fading.clear()
 
     def _fade(self, begun: Any) -> None:
         self._begun.pop(begun.number, None)
-        self._fading[begun.key] = begun.number
+        self._fading[begun.key] = begun
+
+    def context_of(self, generator: Generator) -> Context:
+        """The context in which a generator began that was just freed."""
+        begun = self._fading.pop(id(generator), None)
+        return copy_context() if begun is None else begun.context
 
     def lose(self, generator: Generator) -> None:
         """Record that the collector has found the generator. May be called on any thread."""
-        self._lost[self._fading.pop(id(generator), 0)] = generator
+        begun = self._fading.pop(id(generator), None)
+        if begun is None:
+            self._lost[0] = (generator, Context())
+        else:
+            self._lost[begun.number] = (generator, begun.context)
 
-    def lost(self) -> list[Generator]:
+    def lost(self) -> list[tuple[Generator, Context]]:
         """The generators that the collector has found so far, in the order in which they began.
 
         They are forgotten here.
@@ -66,14 +80,14 @@ class Generators:
         lost, self._lost = self._lost, {}
         return [lost[number] for number in sorted(lost)]
 
-    def unfinished(self) -> list[Generator]:
+    def unfinished(self) -> list[tuple[Generator, Context]]:
         """All generators that have begun and not ended, in the order in which they began. Lost ones stay recorded."""
-        begun = [(number, begun()) for number, begun in list(self._begun.items())]
-        known: list[tuple[int, Any]] = [*self._lost.items(), *begun]
-        found = {
-            number: generator for number, generator in known if generator is not None and generator.ag_frame is not None
-        }
-        return [found[number] for number in sorted(found)]
+        known: dict[int, tuple[Any, Context]] = dict(self._lost)
+        for number, begun in list(self._begun.items()):
+            generator = begun()
+            if generator is not None:
+                known[number] = (generator, begun.context)
+        return [known[number] for number in sorted(known) if known[number][0].ag_frame is not None]
 
     def __bool__(self) -> bool:
         return bool(self._begun or self._lost)

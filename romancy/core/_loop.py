@@ -18,9 +18,10 @@ from romancy.core._complaints import Complaint, complaint
 from romancy.core._forbidden import AUDITED, REFUSED
 from romancy.core._generators import Generators
 from romancy.core._handles import GIVES_WAY, HOLDS_OUT, MOST, TURNS, Ready, Timer, effort_of
+from romancy.core._quiet import quiet
 from romancy.core._shared_empty import NO_DICT, NO_LIST
 from romancy.core._stable import StableFuture, StableTask, leaves_the_loop, whereabouts
-from romancy.core._teardown import PATIENCE, close_generator, close_task
+from romancy.core._teardown import close_all, has_failed
 from romancy.core._thread_state import threads
 from romancy.errors import NonDeterminismError
 
@@ -230,7 +231,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     def holders(self) -> list[object]:
         """Everything that may still continue, which holds everything else."""
-        generators = () if self.generators is None else self.generators.unfinished()
+        generators = () if self.generators is None else (each for each, _ in self.generators.unfinished())
         timers = [timer for timer in (*self.started, *self._endless) if not timer.cancelled()]
         return [*(task.get_coro() for task in self.unfinished()), *generators, *timers]
 
@@ -356,7 +357,8 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     def _meet_generator(self, generator: Generator) -> None:
         if self.generators is None:
             self.generators = Generators()
-        self.generators.meet(generator, self.number())
+        task: Any = asyncio.current_task()
+        self.generators.meet(generator, self.number(), self._root if task is None else task.context)
 
     def _abandon_generator(self, generator: Generator) -> None:
         """Take over a generator without references.
@@ -366,19 +368,19 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         if threads.stage.running is self:
             if self._abandoned is NO_LIST:
                 self._abandoned = []
-            self._abandoned.append((generator, copy_context()))
+            context = copy_context() if self.generators is None else self.generators.context_of(generator)
+            self._abandoned.append((generator, context))
         elif self.generators is not None and not self.dead:
             self.generators.lose(generator)
 
     def _finish_abandoned(self) -> list[StableTask[None]]:
-        abandoned, self._abandoned = self._abandoned, NO_LIST
-        return [self._finish(generator, context) for generator, context in abandoned]
+        return [self._finish(generator, context) for generator, context in self.take_abandoned()]
 
     def finish_generators(self) -> list[StableTask[None]]:
         """Begin to finish the unfinished async generators, in the order in which they began."""
         if not self.generators:
             return []
-        return [self._finish(generator, self._root.copy()) for generator in self.generators.unfinished()]
+        return [self._finish(*each) for each in self.generators.unfinished()]
 
     def finish_lost_generators(self) -> bool:
         """Begin to finish the unreachable generators. True if there are any. Needs a full garbage collection."""
@@ -389,7 +391,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
             gc.collect()
         finally:
             self.enter()
-        finishing = [self._finish(generator, self._root.copy()) for generator in self.generators.lost()]
+        finishing = [self._finish(*each) for each in self.generators.lost()]
         return bool(finishing)
 
     def _finish(self, generator: Generator, context: Context) -> StableTask[None]:
@@ -413,30 +415,31 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self._ready.clear()
         alive.discard(self)
         unfinished = self.unfinished()
-        if unfinished or self.generators or self._abandoned:
-            self._close_all(unfinished)
+        # The error of a failed body holds the frames in which it was raised, and everything in them.
+        if not (unfinished or self.generators or self._abandoned or has_failed(self._body)):
+            self._let_go()
+            return
+        with quiet:
+            self.enter()
+            try:
+                close_all(self, unfinished)
+                self._let_go()
+            finally:
+                self.leave()
+
+    def _let_go(self) -> None:
+        """Drop all references. No request is possible any more, and the run is freed without the garbage collector."""
         self.generators = None
         self._body = None
         self._tasks.clear()
         if self.commands is not None:
             self.commands.calls.close()
-        self.commands = None  # no request is possible any more, and the run is freed without the garbage collector
+        self.commands = None
 
-    def _close_all(self, unfinished: list[StableTask[Any]]) -> None:
-        self.enter()
-        try:
-            for task in unfinished:
-                task._log_destroy_pending = False  # type: ignore[attr-defined]
-                self.patience = PATIENCE
-                close_task(task)
-            for generator in () if self.generators is None else self.generators.unfinished():
-                self.patience = PATIENCE
-                close_generator(generator)
-            while self._abandoned:
-                self.patience = PATIENCE
-                close_generator(self._abandoned.pop(0)[0])
-        finally:
-            self.leave()
+    def take_abandoned(self) -> list[tuple[Generator, Context]]:
+        """Take over the generators without references that are not finished."""
+        abandoned, self._abandoned = self._abandoned, NO_LIST
+        return abandoned
 
 
 alive: set[DeterministicLoop] = set()

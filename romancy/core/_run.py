@@ -232,6 +232,7 @@ class Run:
 
     def close(self) -> None:
         """Tear the run down. Its user code gives no command, callback or log line afterwards."""
+        self._body = None
         self._loop.teardown()
 
     def __del__(self) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from contextvars import Context
+
     from romancy.core._generators import Generator
+    from romancy.core._loop import DeterministicLoop
     from romancy.core._stable import StableTask
 
-__all__ = ["PATIENCE", "close_generator", "close_task", "undying"]
+__all__ = ["PATIENCE", "close_all", "close_generator", "close_task", "has_failed", "undying"]
 
 PATIENCE: Final = 10
 """How often the teardown closes each task of a run before it leaves the task waiting forever."""
@@ -20,6 +23,23 @@ They are kept, because collecting them would wake them again.
 """
 
 
+def close_all(loop: DeterministicLoop, tasks: list[StableTask[Any]]) -> None:
+    """Close these tasks and all generators of the loop, each in its own context. The loop is that of this thread."""
+    while tasks:
+        task = tasks.pop(0)
+        task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - asyncio has no other way
+        loop.patience = PATIENCE
+        close_task(task)
+    generators = [] if loop.generators is None else loop.generators.unfinished()
+    while generators:
+        loop.patience = PATIENCE
+        close_generator(*generators.pop(0))
+    while abandoned := loop.take_abandoned():
+        while abandoned:
+            loop.patience = PATIENCE
+            close_generator(*abandoned.pop(0))
+
+
 def close_task(task: StableTask[Any]) -> None:
     """Close the task's coroutine. If its clean-up waits again, close it again, a limited number of times."""
     coro: Any = task.get_coro()
@@ -28,16 +48,34 @@ def close_task(task: StableTask[Any]) -> None:
             task.context.run(coro.close)
         except BaseException:  # noqa: BLE001, S110 - the run is gone; errors of its clean-up are ignored
             pass
-        if coro.cr_frame is None:
+        if getattr(coro, "cr_frame", None) is None:  # asyncio makes tasks of what `anext()` returns, too
             return
     undying.append(coro)
 
 
-def close_generator(generator: Generator) -> None:
-    """Run the generator's `finally` at once, as far as it awaits nothing that takes a step."""
+def has_failed(task: StableTask[Any] | None) -> bool:
+    """Whether the task ended by an exception or a cancellation."""
+    return task is not None and task.done() and (task.cancelled() or task.exception() is not None)
+
+
+def close_generator(generator: Generator, context: Context) -> None:
+    """Run the generator's `finally` at once, in its own context, as far as it awaits nothing that takes a step.
+
+    If its clean-up waits or yields again, close it again, a limited number of times.
+    """
+    for _ in range(PATIENCE):
+        try:
+            context.run(_close, generator)
+        except BaseException:  # noqa: BLE001, S110 - as above
+            pass
+        if getattr(generator, "ag_frame", None) is None:
+            return
+    undying.append(generator)
+
+
+def _close(generator: Generator) -> None:
     closing: Any = generator.aclose()
     try:
         closing.send(None)
+    finally:
         closing.close()
-    except BaseException:  # noqa: BLE001, S110 - as above
-        pass
