@@ -49,6 +49,20 @@ T = TypeVar("T")
 R_co = TypeVar("R_co", covariant=True)
 
 
+class Exactly(Protocol[P, T]):
+    """For type checkers: the parameters and the result of an activity, with no subtype in their place."""
+
+    def __call__(self, result: T, /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+
+
+class CompensationOf(Protocol[P, R_co]):
+    """For type checkers: what `@compensation` makes of a function."""
+
+    @property
+    def kind(self) -> Literal["compensation"]: ...
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+
+
 class Compensation:
     """Undoes an activity: takes the activity's parameters, or its `result` first and then those."""
 
@@ -199,6 +213,8 @@ class Activity(Generic[P, R_co]):
 
     if TYPE_CHECKING:
 
+        @property
+        def _exactly(self) -> Exactly[P, R_co]: ...
         async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
 
     else:
@@ -433,11 +449,11 @@ def activity(fn: Any = None, /, *, compensation: Callable[..., object] | None = 
 
 
 class _CompensationDecorator(Protocol):
-    def __call__(self, fn: Callable[P, T], /) -> Callable[P, T]: ...
+    def __call__(self, fn: Callable[P, T], /) -> CompensationOf[P, T]: ...
 
 
 @overload
-def compensation(fn: Callable[P, T], /) -> Callable[P, T]: ...
+def compensation(fn: Callable[P, T], /) -> CompensationOf[P, T]: ...
 @overload
 def compensation(*, name: str | None = None, retry: RetryPolicy | None = None) -> _CompensationDecorator: ...
 def compensation(fn: Any = None, /, **options: Any) -> Any:

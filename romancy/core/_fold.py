@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["State"]
 
+_NEVER: Final = -(2**62)
+"""Before every time, also before 1970, where a test may begin."""
+
 
 class State:
     """The state of one run after the events applied so far."""
@@ -70,7 +73,7 @@ class State:
         self.memory: Memory | None = None
         """The memory of those runs."""
         self.started: ev.WorkflowStarted | None = None
-        self.time = 0
+        self.time = _NEVER
         self.activities: dict[str, Attempted] = {}
         self.timers: dict[str, ev.TimerStarted] = NO_DICT
         self.waits: dict[str, ev.EventAwaited | ch.ChannelAwaited] = NO_DICT

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
 
 from msgspec.structs import replace
 
@@ -19,10 +18,10 @@ from romancy.retry import Duration, seconds
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.memory import Database, mark_dead, share
 from romancy.storage.records import LATEST
-from romancy.testing._calls import name_of_activity
 from romancy.testing._clock import StandingClock
 from romancy.testing._ends import Ends
-from romancy.testing._mocks import Fault, Stage, fake_of
+from romancy.testing._fakes import Faking
+from romancy.testing._mocks import Stage
 from romancy.testing._mortal import Death, Mortal, Place
 from romancy.testing._relay import RelayedTime
 from romancy.testing._time import Time
@@ -31,12 +30,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Iterable, Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
 
     from romancy._result_waiters import Watch
-    from romancy.activity import Activity
     from romancy.core import Activation, Outcome
     from romancy.hooks import Hook
     from romancy.log import LogEntry
@@ -44,12 +42,8 @@ if TYPE_CHECKING:
     from romancy.retry import RetryPolicy
     from romancy.serialization import Codecs, PayloadCodec
     from romancy.storage.protocol import Store
-    from romancy.testing._calls import Calls
     from romancy.workflow import Workflow
 
-    Compensating: TypeAlias = Callable[P, object]
-    """What `@compensation` returns, for a type checker."""
-    Raised: TypeAlias = BaseException | type[BaseException]
 
 __all__ = ["TestApp"]
 
@@ -62,7 +56,7 @@ _LAST_WORD: Final = 5.0
 _OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUSES)
 
 
-class TestApp(Romancy):
+class TestApp(Faking, Romancy):
     """An app for tests. It has everything that `Romancy` has; the store is in memory, and the test moves the clock.
 
     Time stands still. While the test waits for a result and nothing else can happen, time moves to the next due moment.
@@ -269,69 +263,6 @@ class TestApp(Romancy):
                     return
             yield entry
 
-    # ── activities ──────────────────────────────────────────────────────────────────────────────────────────────
-
-    @property
-    def calls(self) -> Calls:
-        """The attempts at activities and compensations so far, in the order in which they began."""
-        return self._stage.calls
-
-    @overload
-    def mock(self, activity: Activity[..., T], fake: Raised, /) -> None: ...
-    @overload
-    def mock(self, activity: Activity[P, T], fake: Callable[P, T], /) -> None: ...
-    @overload
-    def mock(self, activity: Activity[..., T], fake: Callable[..., Awaitable[T]], /) -> None: ...
-    @overload
-    def mock(self, activity: Activity[..., T], fake: Callable[..., T], /) -> None: ...
-    @overload
-    def mock(self, activity: Activity[..., T], fake: T, /) -> None: ...
-    @overload
-    def mock(self, activity: Compensating[P], fake: Callable[P, object] | Raised | None, /) -> None: ...
-    def mock(self, activity: Any, fake: Any, /) -> None:
-        """Call a fake in the place of an activity or a compensation from now on.
-
-        `fake` is what it returns, an exception that it raises, or a function (async or not) with the parameters of the
-        activity, without its context and dependencies. Its result is stored and read as the activity's own.
-        """
-        self._stage.fakes[name_of_activity(activity)] = fake_of(_definition(activity), fake)
-
-    def unmock(self, activity: Activity[..., Any] | Compensating[...], /) -> None:
-        """Run the activity as it is again."""
-        self._stage.fakes.pop(name_of_activity(activity), None)
-
-    @contextmanager
-    def mocked(self, activity: Activity[..., Any] | Compensating[...], fake: Any, /) -> Generator[None]:
-        """Call a fake in the place of an activity inside the block, as with `mock`."""
-        fakes, name = self._stage.fakes, name_of_activity(activity)
-        before = fakes.get(name)
-        self.mock(activity, fake)
-        try:
-            yield
-        finally:
-            fakes.pop(name, None)
-            if before is not None:
-                fakes[name] = before
-
-    def fail(
-        self, activity: Activity[..., Any] | Compensating[...], error: Raised = ConnectionError, /, *, times: int = 1
-    ) -> None:
-        """Let the next attempts at an activity raise an error, before its function or fake is called."""
-        self._disturb(activity, times, lambda: error if isinstance(error, BaseException) else error(), after=False)
-
-    def time_out(self, activity: Activity[..., Any] | Compensating[...], /, *, times: int = 1) -> None:
-        """Let the next attempts at an activity time out, before its function or fake is called."""
-        self._disturb(activity, times, lambda: TimeoutError("the test let it time out"), after=False)
-
-    def lose_answer(self, activity: Activity[..., Any] | Compensating[...], /, *, times: int = 1) -> None:
-        """Let the next attempts at an activity do their work and then fail, as if the answer had been lost."""
-        error = "the test lost the answer: what was to be done has been done"
-        self._disturb(activity, times, lambda: ConnectionError(error), after=True)
-
-    def _disturb(self, activity: object, times: int, error: Callable[[], BaseException], *, after: bool) -> None:
-        fault = Fault(whole_number(times, "times"), error, after=after)
-        self._stage.faults.setdefault(name_of_activity(_definition(activity)), []).append(fault)
-
     # ── what is left open ───────────────────────────────────────────────────────────────────────────────────────
 
     async def _note_what_is_open(self, error: Exception) -> None:
@@ -354,13 +285,6 @@ class TestApp(Romancy):
 
     def _say_what_is_open(self) -> None:
         logger.warning("the test waits, and nothing is due: nothing will happen unless the test sends something")
-
-
-def _definition(activity: object) -> Any:
-    name_of_activity(activity)
-    if isinstance(activity, str):
-        raise UsageError(f"a fake needs the activity itself, not its name {activity!r}: its types are asked")
-    return activity
 
 
 def _moment(microseconds: int) -> datetime:

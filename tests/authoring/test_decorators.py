@@ -115,8 +115,9 @@ def test_two_compensations_for_one_activity_are_refused() -> None:
     @compensation
     async def undo(item: str, count: int = 1) -> None: ...
 
+    undoes: object = undo
     reserve = activity(compensation=undo)(plain)
-    assert reserve.undo is undo
+    assert reserve.undo is undoes
     with pytest.raises(RegistrationError, match="already has the compensation undo"):
         reserve.compensation(undo)
 

@@ -225,7 +225,7 @@ async def test_a_fake_can_let_time_pass_and_ask_for_its_context() -> None:
             await app.advance(timedelta(hours=1))
             return url
 
-        app.mock(fetch, slow)
+        app.mock(fetch, slow)  # type: ignore[misc] # pyright: ignore[reportCallIssue, reportArgumentType] # no dependency
         assert await app.run(crawl) == ["a", "b"]
         assert app.now == START + timedelta(hours=2)
         assert len(set(keys)) == 2

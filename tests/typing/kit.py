@@ -47,6 +47,11 @@ async def reserve(item: str, count: int = 1) -> str:
     return item
 
 
+@activity
+def move(item: str, to: int) -> str:
+    return item
+
+
 @compensation
 async def release(result: str, item: str, count: int = 1) -> None:
     pass
@@ -62,6 +67,18 @@ async def subscription(ctx: WorkflowContext, customer: str, months: int = 3) -> 
 
 def fake_charge(amount: int) -> Receipt:
     return Receipt("fake")
+
+
+def fake_number(amount: int) -> int:
+    return amount
+
+
+async def slow_number(amount: int) -> int:
+    return amount
+
+
+def fake_move_swapped(item: int, to: str) -> str:
+    return to
 
 
 async def slow_charge(amount: int) -> Receipt:
@@ -81,6 +98,11 @@ async def a_test() -> None:
         app.mock(charge, ConnectionError("no bank"))
         app.mock(charge, TimeoutError)
         app.mock(remind, None)
+        app.mock(move, lambda item, to: f"{item} {to}")
+        app.mock(move, ConnectionError)
+        with app.mocked(charge, fake_charge), app.mocked(release, None):
+            app.fail(charge, times=2)
+            app.time_out(release)
         app.mock(release, None)
         app.mock(release, fake_release)
         handle = await app.start(subscription, "alice", months=2)
@@ -119,6 +141,17 @@ async def crashes() -> None:
 
 async def mistakes(app: TestApp) -> None:
     app.mock(subscription, 3)  # type: ignore[call-overload]
+    app.mock(charge, 5)  # type: ignore[misc]
+    app.mock(charge, lambda: Receipt("no amount"))  # type: ignore[misc]
+    app.mock(charge, fake_number)  # type: ignore[misc]
+    app.mock(charge, slow_number)  # type: ignore[misc]
+    app.mock(move, lambda item: item)  # type: ignore[misc]
+    app.mock(move, fake_move_swapped)  # type: ignore[misc]
+    app.mock(remind, 3)  # type: ignore[misc]
+    app.mock(release, 3)  # type: ignore[call-overload]
+    app.mock(fake_charge, None)  # type: ignore[call-overload]
+    app.mocked(charge, 5)  # type: ignore[misc]
+    app.fail(subscription)  # type: ignore[arg-type]
     await app.advance("a day")  # type: ignore[arg-type]
     await app.start(subscription, 3)  # type: ignore[call-overload]
     await crash_at_every_commit(subscription, 3)  # type: ignore[call-overload]

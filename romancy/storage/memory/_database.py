@@ -33,7 +33,7 @@ class Database:
         self.waiting: list[asyncio.Future[None]] = []
         self.listeners: list[Callable[[frozenset[str]], None]] = []
         self._clock = clock or (lambda: time.time_ns() // 1000)
-        self._now = 0
+        self._now = self._clock()
 
     def now(self) -> int:
         """The database's time in microseconds. It never goes back."""
