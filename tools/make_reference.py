@@ -53,7 +53,9 @@ WHOLE = {
     "OpenTelemetry": otel, "Starlette": starlette, "Sync": sync, "Testing": testing,
 }  # fmt: skip
 """Modules of which all public names are on one page, by its title."""
-UNSAID_BASES = re.compile(r"\((?:_\w+|Condition|Instances|Keeper, SyncInstances)\)|(?<=\()Caller, ")
+UNSAID_BASES = re.compile(r"\((?:_\w+|Condition|Instances|Keeper, SyncInstances)\)|(?<=\()(?:Caller|Faking), ")
+MANY = 8
+"""More overloads than a reader can use."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -125,6 +127,8 @@ def _documented(node: Function | ast.ClassDef) -> list[str]:
 def _function(source: Source, named: list[Function], title: str, level: str) -> list[str]:
     """Return a function or method with its overloads, if it has any."""
     overloads = [node for node in named if "overload" in _decorators(node)]
+    if len(overloads) > MANY:
+        overloads = []  # they serve type checkers
     signatures = [_head(source.text, node) for node in overloads or named[-1:]]
     if "classmethod" in _decorators(named[-1]):
         signatures = [f"@classmethod\n{signature}" for signature in signatures]
@@ -153,8 +157,12 @@ def _name(node: ast.stmt) -> str:
 
 def _bodies(cls: type) -> Iterator[tuple[Source, ast.ClassDef]]:
     """Return the class and its bases in Romancy, itself last; an error or the app is returned without bases."""
-    alone = issubclass(cls, Exception | Romancy)
-    known = [cls] if alone else [each for each in cls.__mro__ if "romancy" in each.__module__]
+    of_the_app = Romancy.__mro__ if cls is not Romancy else Romancy.__mro__[1:]
+    known = [each for each in cls.__mro__ if "romancy" in each.__module__]
+    if issubclass(cls, Exception):
+        known = [cls]
+    elif issubclass(cls, Romancy):
+        known = [each for each in known if each not in of_the_app]
     for each in reversed(known):
         source = _source(each.__module__)
         for node in source.module.body:

@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["State"]
 
-_NEVER: Final = -(2**62)
-"""Before every time, also before 1970, where a test may begin."""
+_NEVER: Final = -(2**62)  # before every time, also before 1970, where a test may begin
 
 
 class State:

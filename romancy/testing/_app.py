@@ -221,9 +221,11 @@ class TestApp(Faking, Romancy):
         return self._time
 
     async def outcome(self, instance_id: str, watch: Watch, recorded: int, timeout: float | None) -> Outcome:
-        """The end of an instance. The clock may move while the caller waits for it."""
-        with self._opened_time().awaited():
-            outcome = await super().outcome(instance_id, watch, recorded, timeout)
+        """The end of an instance. The clock may move while the caller waits for it.
+
+        Raises AssertionError, which says what is open, once nothing is due and nothing has happened for five seconds.
+        """
+        outcome = await self._opened_time().result_of(super().outcome(instance_id, watch, recorded, timeout))
         if self._replays is not None and self._replays.in_time:
             await self._check_replays()
         return outcome
@@ -283,8 +285,12 @@ class TestApp(Faking, Romancy):
             told.append("open: more instances")
         return told
 
-    def _say_what_is_open(self) -> None:
-        logger.warning("the test waits, and nothing is due: nothing will happen unless the test sends something")
+    async def _say_what_is_open(self) -> str:
+        told = [
+            "the test waits, and nothing is due: nothing will happen unless the test sends something",
+            *await self._open(),
+        ]
+        return "\n".join(told)
 
 
 def _moment(microseconds: int) -> datetime:

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from romancy._logs import get_logger
 from romancy.engine.worker.rest import is_at_rest, rests_beside_attempts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Awaitable, Callable, Coroutine, Generator
 
     from romancy.engine import Worker
     from romancy.testing._clock import StandingClock
     from romancy.testing._relay import RelayedTime
 
 __all__ = ["Time"]
+
+T = TypeVar("T")
 
 logger = get_logger("romancy.testing")
 
@@ -41,16 +43,17 @@ class Time:
         worker: Worker,
         *,
         skip: bool,
-        idle: Callable[[], None],
+        idle: Callable[[], Awaitable[str]],
         relayed: RelayedTime | None = None,
     ) -> None:
-        """`idle` is called when a test waits and nothing is due any more. `relayed` is for an app with a relay."""
+        """`idle` says what is open, when a test waits and nothing is due. `relayed` is for an app with a relay."""
         self._clock = clock
         self._worker = worker
         self._skip = skip
         self._idle = idle
         self._relayed = relayed
         self._waiting = 0
+        self._in_vain: set[asyncio.Future[str]] = set()
         self._asked = 0
         self._holds = 0
         self._moving = asyncio.Lock()
@@ -78,6 +81,24 @@ class Time:
             yield
         finally:
             self._waiting -= 1
+
+    async def result_of(self, work: Coroutine[Any, Any, T]) -> T:
+        """What the test waits for. Raises AssertionError if nothing is due for some seconds and nothing happens."""
+        waits: asyncio.Future[Any] = asyncio.ensure_future(work)
+        vain: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._in_vain.add(vain)
+        try:
+            with self.awaited():
+                await asyncio.wait([waits, vain], return_when=asyncio.FIRST_COMPLETED)
+            if not waits.done() and not vain.cancelled():
+                raise AssertionError(vain.result())
+            result: T = await waits
+            return result
+        finally:
+            self._in_vain.discard(vain)
+            vain.cancel()
+            waits.cancel()
+            await asyncio.wait([waits])
 
     @contextmanager
     def skipping(self) -> Generator[None]:
@@ -123,11 +144,18 @@ class Time:
             await self._move(due)
 
     async def _nothing_is_due(self) -> None:
-        telling = asyncio.get_running_loop().call_later(_SAY_AFTER, self._idle)
+        """Wait for a change. After a while, end the waits of the test that no task of its own can end any more."""
+        written = self._worker.writer.written
         try:
-            await self._changed.wait()
-        finally:
-            telling.cancel()
+            async with asyncio.timeout(_SAY_AFTER):
+                await self._changed.wait()
+        except TimeoutError:
+            if self._asked or self._worker.writer.written != written or not is_at_rest(self._worker):
+                return
+            told = await self._idle()
+            for vain in self._in_vain:
+                if not vain.done():
+                    vain.set_result(told)
 
     async def _move(self, moment: int) -> None:
         self._clock.move_to(moment)

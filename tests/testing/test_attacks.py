@@ -241,3 +241,84 @@ async def test_what_is_stored_has_the_time_of_the_test() -> None:
         assert found is not None
         assert (found.created_at, found.updated_at) == (START, START + 2 * DAY)
         assert "at work" not in " ".join(await handle.explain())
+
+
+@workflow
+async def waits_for_the_boss(ctx: WorkflowContext) -> str:
+    return (await ctx.wait_event("approved", model=str)).data
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("romancy.testing._time._SAY_AFTER", 0.3)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_run_that_waits_for_nothing_due_is_an_error_that_says_what_is_open() -> None:
+    async with TestApp([waits_for_the_boss]) as app:
+        with pytest.raises(AssertionError, match=r"nothing is due(.|\n)*It waits for the event 'approved'"):
+            await app.run(waits_for_the_boss)
+        handle = await app.start(waits_for_the_boss)
+        with pytest.raises(AssertionError, match="nothing is due"):
+            await handle.result()
+        with pytest.raises(TimeoutError):
+            await handle.result(timeout=0.05)
+        await handle.signal("approved", "yes")
+        assert await handle.result() == "yes"
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_run_beside_a_sender_is_no_error() -> None:
+    async def approve() -> None:
+        for _ in range(8):
+            await asyncio.sleep(0.1)
+            await app.signal("mine", "noise")
+        await app.signal("mine", "approved", "yes")
+
+    async with TestApp([waits_for_the_boss]) as app:
+        running = asyncio.create_task(app.run(waits_for_the_boss.options(instance_id="mine")))
+        await app.settle()
+        with app.skipping():  # the test waits for something of its own
+            await approve()
+        assert await running == "yes"
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_an_activity_that_takes_long_is_no_wait_for_nothing() -> None:
+    begun.clear()
+    release.clear()
+    async with TestApp([calls_a_thread]) as app:
+        asyncio.get_running_loop().call_later(1.0, release.set)
+        assert await app.run(calls_a_thread) == 1
+
+
+@workflow
+async def calls_a_thread(ctx: WorkflowContext) -> int:
+    return await on_a_thread()
+
+
+@workflow
+async def tells_the_time(ctx: WorkflowContext) -> list[str]:
+    told = [ctx.now().isoformat()]
+    await quick(1)
+    await ctx.sleep(3600)
+    child = await ctx.start(patient.options(delay=60))
+    await child.result()
+    return [*told, ctx.now().isoformat()]
+
+
+async def test_a_test_may_begin_before_1970() -> None:
+    begins = datetime(1960, 1, 1, tzinfo=UTC)
+    async with TestApp([tells_the_time, patient], now=begins) as app:
+        handle = await app.start(tells_the_time)
+        await app.advance(timedelta(hours=2))
+        await app.signal(f"{handle.instance_id}", "nothing")
+        told = await handle.explain()
+        assert not any("ago" in line and "d" in line.split("ago")[0][-8:] for line in told), told
+        children = await app.list_instances(workflow_name="patient")
+        await app.signal(children.instances[0].instance_id, "first")
+        assert await handle.result() == ["1960-01-01T00:00:00+00:00", "1960-01-01T02:00:00+00:00"]
+        assert app.now == begins + timedelta(hours=2)
+        instance = await app.get_instance(handle.instance_id)
+        assert instance is not None
+        assert (instance.created_at, instance.updated_at) == (begins, begins + timedelta(hours=2))
