@@ -50,6 +50,11 @@ class Watch:
         outcome, self.outcome, self._used = self.outcome, None, self.life
         return outcome
 
+    def is_gone(self) -> None:
+        """Forget the outcome, and wake the callers."""
+        self.outcome = None
+        self.tell()
+
     def tell(self) -> None:
         """Wake all waiting callers: there may be news."""
         waiting, self.waiting = self.waiting, []

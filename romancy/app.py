@@ -41,6 +41,7 @@ from romancy.serialization import Codecs
 from romancy.storage.backends import create_store
 from romancy.storage.limits import check_id
 from romancy.storage.records import Outcome
+from romancy.storage.url import parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -69,8 +70,10 @@ T = TypeVar("T")
 class Romancy(Instances):
     """Durable workflows on the database at `url`. Open it with `async with`."""
 
-    _ends: Ends | None = None
-    """The ends to be replayed, for a worker that checks them."""
+    _ends: Ends | None = None  # those to be replayed, for a worker that checks them
+    _store: Store | None = None
+    _loop: asyncio.AbstractEventLoop | None = None
+    _worker: Worker | None = None
 
     def __init__(  # noqa: PLR0913 - every choice of the user's
         self,
@@ -94,19 +97,22 @@ class Romancy(Instances):
         relay: Relay | None = None,
         keep_undelivered: Duration | None = 7 * 86_400.0,
         answer_within: Duration = 10.0,
+        connect_timeout: Duration | None = None,
     ) -> None:
         """`codecs` encode payloads before they are stored, in this order. `Codecs(…)` names codecs that only read.
 
         With `log_error_text=False`, log lines name the types of exceptions and leave out their texts, which may quote
         payloads. The `relay` sends published events, beside the worker. The worker removes events and messages that no
         workflow has received within `keep_undelivered`; with None it keeps them. A call that writes raises after
-        `answer_within` without an answer of the database.
+        `answer_within` without an answer of the database. Opening waits for the database for `connect_timeout`; with
+        None, an app with a worker waits until it answers, and one without does not wait.
         """
         self._url = url
         self._codecs = Codecs.of(codecs)
         self._workflows = workflows
         self._works, self._checks, self._relaying = worker, check_at_start, Beside(relay)
         self.relay = relay
+        self._connect_timeout = None if connect_timeout is None else some_time(connect_timeout, "connect_timeout")
         self._keep_undelivered = None if keep_undelivered is None else some_time(keep_undelivered, "keep_undelivered")
         self._drain_timeout = seconds(drain_timeout, "drain_timeout")
         self._settings = Settings.chosen(
@@ -125,9 +131,6 @@ class Romancy(Instances):
         self._deadlines = Deadlines(some_time(answer_within, "answer_within"))
         self._watches: WeakValueDictionary[str, Watch] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._store: Store | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._worker: Worker | None = None
         self._registry = Registry()
         self._writing = Writing(self._opened, self._writes_as, self._nonce, self._begun_anew)
         self.dependencies = Dependencies()
@@ -150,17 +153,16 @@ class Romancy(Instances):
     def workflow(self, name: str) -> Workflow[..., Any]:
         """The workflow of that name, to be started, by the name alone if this app does not have its code.
 
-        The arguments are then given by name and written as plain JSON, and the result is read as plain JSON. Romancy
-        does not check that a worker knows the workflow: a started instance waits for one that does.
+        Its arguments are then given by name, and its result is plain JSON. An instance waits for a worker that knows it.
         """
         return workflow_named(self.workflows, name)
 
     def as_client(self) -> Romancy:
         """A new app on the same database, with the same workflows and codecs and without a worker."""
-        known, said = self.workflows.values(), self._settings
+        said = self._settings
         return Romancy(
             self._url,
-            workflows=known,
+            workflows=self.workflows.values(),
             worker=False,
             hooks=said.hooks,
             codecs=self._codecs,
@@ -186,7 +188,8 @@ class Romancy(Instances):
         if self._store is not None:
             raise UsageError("this app is open already; make another one for a second connection")
         self._registry = Registry.collect(self._workflows)
-        store = await opened(lambda: coded(create_store(self._url), self._codecs), patient=self._works)
+        made, where = lambda: coded(create_store(self._url), self._codecs), str(parse_url(self._url))
+        store = await opened(made, where, patient=self._works, within=self._connect_timeout)
         try:
             await self._begin(store)
         except BaseException:
@@ -260,9 +263,8 @@ class Romancy(Instances):
     async def drain(self, timeout: Duration = 30.0) -> None:
         """Take on no more work, let running activities end within `timeout`, and release every instance.
 
-        Use it for an orderly stop: other workers take the instances over at once. Starting and querying still work;
-        instances started here from now on wait for other workers. Closing the app drains it too, for at most
-        `drain_timeout` seconds.
+        Other workers take the instances over at once. Starting and querying still work; instances started here from now
+        on wait for other workers. Closing the app drains it too, for at most `drain_timeout` seconds.
         """
         self._opened()
         if self._worker is not None:
@@ -328,10 +330,9 @@ class Romancy(Instances):
         never free. The log, the result and the messages of the old instance are removed. In all other cases both do as
         the default does.
 
-        With `session=`, a connection or session in a transaction of your own, the start becomes durable with your
-        commit. Romancy neither commits nor rolls back. A workflow with a parameter named `session` or `if_exists` gets
-        it as an argument. For such a workflow use `start_many([wf.bind(…)], session=…)`, which also keeps the types of
-        the arguments.
+        With `session=`, a connection or session in a transaction of your own, your commit makes the start durable. A
+        workflow with a parameter named `session` or `if_exists` gets it as an argument. For such a workflow use
+        `start_many([wf.bind(…)], session=…)`, which also keeps the types of the arguments.
         """
         wf = self.workflow(wf) if isinstance(wf, str) else check_workflow(wf)
         ours = {name: kwargs.pop(name) for name in OURS if name in kwargs and name not in wf.signature.names}
@@ -493,8 +494,7 @@ class Romancy(Instances):
 
     def _removed(self, instance_ids: Iterable[str]) -> None:
         for watch in filter(None, map(self._watches.get, instance_ids)):
-            watch.outcome = None
-            watch.tell()
+            watch.is_gone()
 
 
 refuse_with(Romancy)

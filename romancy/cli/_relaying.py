@@ -22,6 +22,7 @@ from romancy.insight import ago, many, moment
 from romancy.outbox.running import Relaying
 from romancy.storage.backends import create_store
 from romancy.storage.outbox import FINISHED, OutboxState, check_finished
+from romancy.storage.url import parse_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -62,7 +63,7 @@ async def _relay(target: str, grace: float) -> None:
     if app.relay is None:
         raise click.UsageError(f"{target} has no relay: make it with Romancy(url, relay=Relay(sender))")
     refuse_private(app.url)
-    store = await opened(lambda: coded(create_store(app.url), app.codecs), patient=True)
+    store = await opened(lambda: coded(create_store(app.url), app.codecs), str(parse_url(app.url)), patient=True)
     try:
         relaying = Relaying(app.relay, store.outbox)
         at_work = asyncio.create_task(relaying.run(lambda: grace))

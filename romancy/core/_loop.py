@@ -357,8 +357,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     def _meet_generator(self, generator: Generator) -> None:
         if self.generators is None:
             self.generators = Generators()
-        task: Any = asyncio.current_task()
-        self.generators.meet(generator, self.number(), self._root if task is None else task.context)
+        self.generators.meet(generator, self.number(), getattr(asyncio.current_task(), "context", self._root))
 
     def _abandon_generator(self, generator: Generator) -> None:
         """Take over a generator without references.
@@ -391,8 +390,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
             gc.collect()
         finally:
             self.enter()
-        finishing = [self._finish(*each) for each in self.generators.lost()]
-        return bool(finishing)
+        return bool([self._finish(*each) for each in self.generators.lost()])
 
     def _finish(self, generator: Generator, context: Context) -> StableTask[None]:
         return self.create_task(self._closing(generator), context=context)  # type: ignore[no-any-return]

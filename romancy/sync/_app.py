@@ -58,13 +58,15 @@ class SyncRomancy(Keeper, SyncInstances):
         relay: Relay | None = None,
         keep_undelivered: Duration | None = 7 * 86400.0,
         answer_within: Duration = 10.0,
+        connect_timeout: Duration | None = None,
     ) -> None:
         """`codecs` encode payloads before they are stored, in this order. `Codecs(…)` names codecs that only read.
 
         With `log_error_text=False`, log lines name the types of exceptions and leave out their texts, which may quote
         payloads. The `relay` sends published events, beside the worker. The worker removes events and messages that no
         workflow has received within `keep_undelivered`; with None it keeps them. A call that writes raises after
-        `answer_within` without an answer of the database.
+        `answer_within` without an answer of the database. Opening waits for the database for `connect_timeout`; with
+        None, an app with a worker waits until it answers, and one without does not wait.
         """
         super().__init__(
             lambda: Romancy(
@@ -87,6 +89,7 @@ class SyncRomancy(Keeper, SyncInstances):
                 relay=relay,
                 keep_undelivered=keep_undelivered,
                 answer_within=answer_within,
+                connect_timeout=connect_timeout,
             )
         )
 
@@ -111,8 +114,7 @@ class SyncRomancy(Keeper, SyncInstances):
     def workflow(self, name: str) -> Workflow[..., Any]:
         """The workflow of that name, to be started, by the name alone if this app does not have its code.
 
-        The arguments are then given by name and written as plain JSON, and the result is read as plain JSON. Romancy
-        does not check that a worker knows the workflow: a started instance waits for one that does.
+        Its arguments are then given by name, and its result is plain JSON. An instance waits for a worker that knows it.
         """
         return self._target.workflow(name)
 
@@ -128,9 +130,8 @@ class SyncRomancy(Keeper, SyncInstances):
     def drain(self, timeout: Duration = 30.0) -> None:
         """Take on no more work, let running activities end within `timeout`, and release every instance.
 
-        Use it for an orderly stop: other workers take the instances over at once. Starting and querying still work;
-        instances started here from now on wait for other workers. Closing the app drains it too, for at most
-        `drain_timeout` seconds.
+        Other workers take the instances over at once. Starting and querying still work; instances started here from now
+        on wait for other workers. Closing the app drains it too, for at most `drain_timeout` seconds.
         """
         self._call("drain", timeout)
 
@@ -161,10 +162,9 @@ class SyncRomancy(Keeper, SyncInstances):
         never free. The log, the result and the messages of the old instance are removed. In all other cases both do as
         the default does.
 
-        With `session=`, a connection or session in a transaction of your own, the start becomes durable with your
-        commit. Romancy neither commits nor rolls back. A workflow with a parameter named `session` or `if_exists` gets
-        it as an argument. For such a workflow use `start_many([wf.bind(…)], session=…)`, which also keeps the types of
-        the arguments.
+        With `session=`, a connection or session in a transaction of your own, your commit makes the start durable. A
+        workflow with a parameter named `session` or `if_exists` gets it as an argument. For such a workflow use
+        `start_many([wf.bind(…)], session=…)`, which also keeps the types of the arguments.
         """
         return SyncHandle(self, self._call("start", wf, *args, **kwargs))
 

@@ -2,6 +2,7 @@
 
 A worker is often started together with its database, by the same boot or deployment, and the database takes longer. An
 error that waiting cannot solve (a wrong password, an unknown scheme, a newer schema) is raised at once in both cases.
+With a limit, both wait for so long and no longer.
 """
 
 from __future__ import annotations
@@ -25,33 +26,79 @@ logger = get_logger("romancy.engine")
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
 _SAY_EVERY: Final = 30.0
+_SILENT_AFTER: Final = 2.0
+"""Seconds after which a first attempt without an answer is logged."""
 
 
-async def opened(make: Callable[[], Store], *, patient: bool) -> Store:
-    """Make a store and open it.
+async def opened(make: Callable[[], Store], where: str, *, patient: bool, within: float | None = None) -> Store:
+    """Make a store and open it. `where` is its URL without the password.
 
-    If `patient`, wait for as long as opening raises StorageUnavailableError, and log the wait.
+    If `patient`, wait for as long as opening raises StorageUnavailableError, and log the wait. With `within`, wait for
+    so many seconds, and then raise StorageUnavailableError.
     """
-    store = make()
-    if not patient:
+    if not patient and within is None:
+        store = make()
         await store.open()
         return store
-    loop = asyncio.get_running_loop()
-    began, said, pause = loop.time(), 0, _FIRST_PAUSE
+    waiting = _Waiting(where)
+    limit = asyncio.timeout(within)
+    try:
+        async with limit:
+            return await _once_it_answers(make, waiting)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        cause = waiting.error or "it has not answered"
+        raise StorageUnavailableError(f"{where}: not reached within {within:g} s (connect_timeout): {cause}") from None
+    finally:
+        waiting.end()
+
+
+async def _once_it_answers(make: Callable[[], Store], waiting: _Waiting) -> Store:
+    pause = _FIRST_PAUSE
     while True:
+        store = make()
         try:
             await store.open()
         except StorageUnavailableError as error:
-            waited = loop.time() - began
-            if not said or waited >= said * _SAY_EVERY:
-                said += 1
-                logger.warning(
-                    "the worker cannot begin and waits for its database (for %.0f s so far): %s", waited, error
-                )
+            waiting.failed(error)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             pause = min(pause * 2, _LONGEST_PAUSE)
-            store = make()
         else:
-            if said:
-                logger.info("the database is there after %.0f s", loop.time() - began)
+            waiting.over()
             return store
+
+
+class _Waiting:
+    """Logs a wait for the database: its first failure at once, the same again every 30 seconds, and its end."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+        self._said = 0
+        self.error: StorageUnavailableError | None = None
+        self._silence = self._loop.call_later(_SILENT_AFTER, self._say, "it has not answered yet")
+
+    def failed(self, error: StorageUnavailableError) -> None:
+        """An attempt has failed."""
+        first, self.error = self.error is None, error
+        self.end()
+        if first or self._loop.time() - self._began >= self._said * _SAY_EVERY:
+            self._said += 1
+            self._say(error)
+
+    def over(self) -> None:
+        """The database is open."""
+        if self.error is not None:
+            logger.info("the database is there after %.0f s", self._loop.time() - self._began)
+
+    def end(self) -> None:
+        """Say nothing more by itself."""
+        self._silence.cancel()
+
+    def _say(self, cause: object) -> None:
+        waited = self._loop.time() - self._began
+        logger.warning(
+            "the worker cannot begin and waits for its database %s (for %.0f s so far): %s", self._where, waited, cause
+        )

@@ -13,7 +13,7 @@ import pytest
 import romancy.app
 from romancy import Romancy, WorkflowContext, workflow
 from romancy.engine.worker import opening
-from romancy.errors import StorageConfigurationError, StorageUnavailableError
+from romancy.errors import StorageConfigurationError, StorageUnavailableError, UsageError
 from romancy.storage.backends import create_store
 
 if TYPE_CHECKING:
@@ -44,6 +44,12 @@ async def test_a_worker_waits_for_a_server_that_is_down(server: Server, caplog: 
                 while not said(caplog):  # noqa: ASYNC110 - a log tells nobody
                     await asyncio.sleep(0.01)
             assert not opening.done()
+            shown = f"{urlsplit(url).hostname}:{urlsplit(url).port}{urlsplit(url).path} (for "
+            assert shown in said(caplog)[0]
+            assert not any(str(urlsplit(url).password) in line for line in said(caplog))
+            for worker in (True, False):
+                with pytest.raises(StorageUnavailableError, match=r"not reached within 0\.3 s \(connect_timeout\): "):
+                    await Romancy(url, workflows=[greets], worker=worker, connect_timeout=0.3).__aenter__()
         finally:
             await asyncio.to_thread(server.start)
         app = await asyncio.wait_for(opening, 120)
@@ -78,6 +84,32 @@ async def test_who_waits_says_so_again_and_opens_when_it_can(
 
     assert [line.partition(": ")[2] for line in said(caplog)] == ["nobody answers"] * 3
     assert any("the database is there" in line.getMessage() for line in caplog.records)
+
+
+async def test_a_database_that_does_not_answer_at_all_is_told_as_well(
+    storage_url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "_SILENT_AFTER", 0.05)
+
+    def create(url: str) -> Any:
+        store = create_store(url)
+
+        async def open_(**options: Any) -> None:
+            await asyncio.get_running_loop().create_future()
+
+        store.open = open_  # type: ignore[method-assign]
+        return store
+
+    monkeypatch.setattr(romancy.app, "create_store", create)
+    with pytest.raises(StorageUnavailableError, match=r"connect_timeout.*it has not answered"):
+        await Romancy(storage_url, workflows=[greets], connect_timeout=0.5).__aenter__()
+    (line,) = said(caplog)
+    assert line.endswith("it has not answered yet")
+
+
+async def test_a_timeout_is_a_time() -> None:
+    with pytest.raises(UsageError, match="connect_timeout must be more than 0 seconds"):
+        Romancy("memory://", connect_timeout=0)
 
 
 async def test_what_can_never_open_fails_at_once(server: Server) -> None:
