@@ -39,8 +39,18 @@ page from freshly migrated databases, and a test fails when the page is out of d
 `romancy_` unless the URL says `prefix=…`. Times are microseconds since the epoch, UTC, by the database's clock; ids are
 compared byte for byte; bodies are stored unchanged.
 
-The rows of the log are the truth. The other tables hold what can be rebuilt from them, messages that are not
-received yet, and the workers.
+Some tables are the truth. Others can be made again from them with
+[`romancy rebuild`](guide/operating.md#what-can-be-made-again).
+
+- Truth: `romancy_log`.
+- Truth, until a log holds it or it has been sent: `romancy_inbox`, pending rows of `romancy_outbox`,
+  `romancy_messages`, `romancy_letters`.
+- Truth for a while: the keys in `romancy_seen`.
+- Truth about subscribers outside: their rows of `romancy_interests` (`life` 0), and `romancy_addresses`.
+- Derived from the logs: `romancy_instances`, `romancy_index`, `romancy_index_sets`, and the interests of instances in
+  `romancy_interests`.
+- Derived from the inbox: `romancy_uncounted`.
+- Of running processes: `romancy_workers`.
 """
 
 

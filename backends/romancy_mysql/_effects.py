@@ -33,6 +33,7 @@ __all__ = [
     "index_path",
     "index_set",
     "interest_row",
+    "json_text",
     "posting_weight",
     "weight",
 ]
@@ -277,7 +278,7 @@ class Write:
         touched = later(delay=0) if unowned else None
         paths, _ = index_set(start.index)
         head = (start.instance_id, start.life, start.workflow_name, start.status, start.code, start.owner, due, touched)
-        return row(*head, start.error, start.parent, start.input, _json(start.projection), paths)
+        return row(*head, start.error, start.parent, start.input, json_text(start.projection), paths)
 
     def _insert(self, name: str, rows: list[Raw], *, counted: bool = True) -> Iterator[Statement]:
         for part in portions(rows, len, _STATEMENT_BYTES):
@@ -341,10 +342,10 @@ def _continuation(change: Change) -> tuple[Value, ...]:
     if change.run_from is None:
         return (None, None, None, None)
     paths = None if change.index is None else index_set(change.index)[0]
-    return (change.run_from, change.input, _json(change.projection), paths)
+    return (change.run_from, change.input, json_text(change.projection), paths)
 
 
-def _json(projection: bytes | None) -> Value:
+def json_text(projection: bytes | None) -> Value:
     """A projection as text: JSON columns take text, not binary strings. It is ASCII."""
     return None if projection is None else Text(projection.decode())
 

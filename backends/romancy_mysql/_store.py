@@ -17,6 +17,7 @@ from romancy_mysql._leases import Leases
 from romancy_mysql._outbox import MySQLOutbox
 from romancy_mysql._posted import Posted
 from romancy_mysql._prune import prune
+from romancy_mysql._rebuilding import MySQLRebuilding
 from romancy_mysql._router import MySQLRouter
 from romancy_mysql._rows import read
 from romancy_mysql._sessions import open_session
@@ -66,6 +67,7 @@ class MySQLStore:
         self._leases = Leases(self.database)
         self._outbox = MySQLOutbox(self.database, self._wakeups)
         self.slices = MySQLSlices(self.database)
+        self.rebuilding = MySQLRebuilding(self.database, self._wakeups.tell)
         self.upkeep = MySQLUpkeep(self.database, lambda: Database(settings))
 
     @property

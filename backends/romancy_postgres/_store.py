@@ -19,6 +19,7 @@ from romancy_postgres._migrations import bring_up_to_date
 from romancy_postgres._outbox import PostgresOutbox
 from romancy_postgres._prune import prune
 from romancy_postgres._read import read_history
+from romancy_postgres._rebuilding import PostgresRebuilding
 from romancy_postgres._router import PostgresRouter
 from romancy_postgres._server import check_server
 from romancy_postgres._sessions import open_session
@@ -71,6 +72,7 @@ class PostgresStore:
         self.outbox = PostgresOutbox(self.database, self._signals)
         self.slices = PostgresSlices(self.database)
         self.router = PostgresRouter(self.database, self._signals)
+        self.rebuilding = PostgresRebuilding(self.database, self._signals)
         self.upkeep = PostgresUpkeep(self.database, lambda: Database(settings))
 
     @property

@@ -120,3 +120,74 @@ where dedupe = any (array(select dedupe from romancy_seen where at < $1 limit $2
 -- Notify all listeners. Never inside another transaction. A transaction that notifies has an entry in the server's log,
 -- and would wait for the disk before it is heard; a wake-up that a crash of the server loses is no loss.
 select set_config('synchronous_commit', 'off', true), pg_notify($1, payload) from unnest($2::text[]) as t (payload);
+
+-- name: lives_with_rows
+-- The next instances that have a log, by id: one probe of the log each. Of an id without a row, the life written last.
+with recursive ids (id, n) as (
+    select (select instance_id from romancy_log where instance_id > $1 order by instance_id limit 1), 1
+    union all
+    select (select instance_id from romancy_log where instance_id > ids.id order by instance_id limit 1), ids.n + 1
+    from ids
+    where ids.id is not null and ids.n < $2::int
+)
+select ids.id, i.instance_id, i.life, i.workflow_name, i.status, i.code, i.created_at, i.updated_at, i.input, i.owner,
+       i.wake_at, i.error, i.parent, i.run_from, i.last_seq, i.signals, i.seen,
+       i.projection::text as projection, i.index_paths,
+       (select s.members from romancy_index_sets s
+        where s.workflow_name = i.workflow_name and s.paths = i.index_paths) as members,
+       x.paths, x.values, x.times,
+       case when i.instance_id is null
+            then (select l.life from romancy_log l where l.instance_id = ids.id order by l.at desc, l.seq desc limit 1)
+            end as lost_life
+from ids
+left join romancy_instances i on i.instance_id = ids.id
+left join lateral (
+    select array_agg(e.path) as paths, array_agg(e.value) as values, array_agg(e.created_at) as times
+    from romancy_index e
+    where e.instance_id = ids.id
+) x on true
+where ids.id is not null
+order by ids.id;
+
+-- name: log_of_life
+-- Some rows of the log of a life, which may have no instance.
+select seq, writer, body, at from romancy_log
+where instance_id = $1 and life = $2 and seq > $3
+order by seq
+limit $4;
+
+-- name: hold_runs
+-- Those of these instances that are still of this life and in this run, locked.
+select i.instance_id
+from romancy_instances i
+where (i.instance_id, i.life, i.run_from) in (select * from unnest($1::text[], $2::bigint[], $3::bigint[]))
+order by i.instance_id
+for no key update;
+
+-- name: restore_instances
+-- Rows that were lost, if they have not come back and nothing was written to their logs meanwhile.
+with lost as materialized (
+    select *
+    from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[],
+                $8::bytea[], $9::text[], $10::bigint[], $11::bigint[], $12::bytea[], $13::boolean[])
+         as t (instance_id, life, workflow_name, status, code, created_at, updated_at,
+               error, parent, run_from, last_seq, input, ended)
+)
+insert into romancy_instances
+    (instance_id, life, workflow_name, status, code, created_at, updated_at, error, parent, run_from, last_seq, input,
+     index_paths, wake_at, signals, seen)
+select t.instance_id, t.life, t.workflow_name, t.status, t.code, t.created_at, t.updated_at, t.error, t.parent,
+       t.run_from, t.last_seq, t.input, '', case when not t.ended then romancy_now() end,
+       mail.counted, case when t.ended then mail.counted else 0 end
+from lost t
+cross join lateral (
+    select coalesce(max(m.number), 0) as counted
+    from romancy_inbox m
+    where m.instance_id = t.instance_id and m.number < 9223372036854775807
+) mail
+where exists (select from romancy_log l where l.instance_id = t.instance_id and l.life = t.life and l.seq = t.last_seq)
+  and not exists (select from romancy_log l
+                  where l.instance_id = t.instance_id and l.life = t.life and l.seq > t.last_seq)
+order by t.instance_id collate "C"
+on conflict (instance_id) do nothing
+returning instance_id;

@@ -29,6 +29,7 @@ from romancy_sqlite._migrations import bring_up_to_date
 from romancy_sqlite._outbox import SqliteOutbox
 from romancy_sqlite._prune import KEYS_AT_ONCE, forget_keys, prune
 from romancy_sqlite._read import read_history
+from romancy_sqlite._rebuilding import SqliteRebuilding
 from romancy_sqlite._router import SqliteRouter
 from romancy_sqlite._session_thread import Turn
 from romancy_sqlite._sessions import SqliteSession, open_session
@@ -66,7 +67,7 @@ __all__ = ["SqliteStore"]
 
 Result = TypeVar("Result")
 
-_FILES = ("queries.sql", "claims.sql", "outbox.sql", "routing.sql")
+_FILES = ("queries.sql", "claims.sql", "outbox.sql", "routing.sql", "rebuilding.sql")
 
 
 class SqliteStore:
@@ -77,6 +78,7 @@ class SqliteStore:
         self.slices = SqliteSlices(self)
         self.router = SqliteRouter(self)
         self.upkeep = SqliteUpkeep(settings)
+        self.rebuilding = SqliteRebuilding(self)
         self._settings = settings
         self._sql = dict(queries_of(__package__ or "", _FILES, settings.prefix))
         self._opened: tuple[_file.SharedFile, Watch] | None = None

@@ -22,6 +22,7 @@ from romancy.cli._endings import ended
 from romancy.cli._linting import lint
 from romancy.cli._looking import LOOKING
 from romancy.cli._printing import accept_every_character
+from romancy.cli._rebuilding import rebuild
 from romancy.cli._relaying import RELAYING
 from romancy.cli._serving import serve
 from romancy.cli._showing import show
@@ -57,7 +58,7 @@ _WITHOUT_DATA = frozenset({"dev", "relay", "run", "serve"})
 
 
 _ALL = (
-    demo, dev, *WORKING, lint, serve, ui, *LOOKING, show, workers, *ACTING, *RELAYING, undelivered, *TENDING,
+    demo, dev, *WORKING, lint, serve, ui, *LOOKING, show, workers, *ACTING, *RELAYING, undelivered, *TENDING, rebuild,
     conformance,
 )  # fmt: skip
 for _command in _ALL:

@@ -16,12 +16,14 @@ from romancy.cli._private import refuse_private
 from romancy.cli._workers import state_of
 from romancy.errors import SchemaVersionError
 from romancy.insight import ago, many, span
+from romancy.rebuilding import sample_of
 from romancy.storage.backends import create_store
 from romancy.storage.upkeep import Setting, upkeep_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from romancy.rebuilding import Sample
     from romancy.storage.protocol import Store
     from romancy.storage.records import Census
     from romancy.storage.upkeep import Plan
@@ -88,7 +90,8 @@ async def doctor(url: str, json_lines: bool) -> int:  # noqa: FBT001 - click giv
     """Check whether the database can be reached and used.
 
     Exit code 1 if something is wrong. It reports versions, the schema, settings that cost durability or speed, the
-    difference of the clocks, and workers that are silent or dead. Nothing is written.
+    difference of the clocks, workers that are silent or dead, and whether a sample of the instances has its rows and
+    its index. Nothing is written.
     """
     refuse_private(url)
     store = create_store(url)
@@ -119,10 +122,24 @@ async def _examined(store: Store) -> AsyncIterator[Setting]:
         skew = census.now - (before + time.time_ns() // 1000) // 2
         upkeep = upkeep_of(store)
         settings = [] if upkeep is None else await upkeep.settings()
+        sample = await sample_of(store)
     finally:
         await store.close()
-    for found in (*settings, _clock(skew), *_workers(census)):
+    for found in (*settings, _clock(skew), *_workers(census), *_sampled(sample)):
         yield found
+
+
+def _sampled(sample: Sample | None) -> Iterator[Setting]:
+    """Whether instances have their rows and their index."""
+    if sample is None:
+        return
+    wrong = sample.lost + sample.differing
+    value = f"a sample of {many(sample.looked_at, 'instance')}: {'each' if not wrong else f'all but {wrong}'} as logged"
+    advice = (
+        f"{sample.lost} without a row, {sample.differing} with a wrong index; "
+        "`romancy rebuild MODULE:APP` makes them again from the logs"
+    )
+    yield Setting.judged("rows and index", value, good=not wrong, otherwise="problem", advice=advice)
 
 
 def _clock(skew: int) -> Setting:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from romancy.engine.channels import mode_of_interest, posted_on_channel, subscription, taking
-from romancy.engine.codecs import coded, uncoded
+from romancy.engine.codecs import coded, opened_input, sealed_input, uncoded
 from romancy.engine.decide import start_of
 from romancy.engine.dispatcher import Dispatcher
 from romancy.engine.incarnation import RUNTIME
@@ -13,6 +13,7 @@ from romancy.engine.messages import ChannelMessage, Outgoing, Signal, decode_mes
 from romancy.engine.outside.absence import Absence, others_may_try
 from romancy.engine.outside.caller_transaction import send_in, start_alone, start_in
 from romancy.engine.outside.calls_in_sessions import refuse_to_wait, waits_in_vain
+from romancy.engine.outside.lost_rows import LostRow, interests_from_log
 from romancy.engine.outside.management import Standing, purge, resume, retry, terminate
 from romancy.engine.outside.unanswered_starts import Asked, Unanswered
 from romancy.engine.settings import Settings
@@ -30,6 +31,7 @@ __all__ = [
     "ChannelMessage",
     "Dispatcher",
     "LogWriter",
+    "LostRow",
     "Outgoing",
     "Settings",
     "Signal",
@@ -41,10 +43,12 @@ __all__ = [
     "decode_message",
     "decode_outgoing",
     "history",
+    "interests_from_log",
     "mode_of_interest",
     "names_in",
     "new_life",
     "opened",
+    "opened_input",
     "others_may_try",
     "outgoing",
     "posted_on_channel",
@@ -53,6 +57,7 @@ __all__ = [
     "resume",
     "retry",
     "rows",
+    "sealed_input",
     "send_in",
     "start_alone",
     "start_in",

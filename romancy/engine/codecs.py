@@ -46,13 +46,14 @@ if TYPE_CHECKING:
         InboxRow,
         InstanceRow,
         Item,
+        LogRow,
         Outcome,
         Page,
         Work,
     )
     from romancy.storage.routing import Posting, Router
 
-__all__ = ["coded", "uncoded"]
+__all__ = ["coded", "opened_input", "opened_row_of_log", "sealed_input", "uncoded"]
 
 _OWNERSHIP: Final = b'[{"type":"OwnerChanged"'
 _PAUSE: Final = 1.0
@@ -84,6 +85,25 @@ def _input(instance_id: str, life: int) -> PayloadContext:
     return PayloadContext(instance_id, "input", f"{life}")
 
 
+def opened_row_of_log(codecs: Codecs, instance_id: str, life: int, row: LogRow) -> LogRow:
+    """The row with its events in clear. Raises CodecError if it cannot be opened."""
+    if not is_sealed(row.body, "commit"):
+        return row
+    return replace(row, body=codecs.unwrap(row.body, _commit(instance_id, life, row.seq)))
+
+
+def opened_input(codecs: Codecs, row: InstanceRow) -> bytes:
+    """The instance's input in clear. Raises CodecError if it cannot be opened."""
+    if not is_sealed(row.input, "input"):
+        return row.input
+    return codecs.unwrap(row.input, _input(row.instance_id, row.life))
+
+
+def sealed_input(codecs: Codecs, row: InstanceRow) -> bytes:
+    """The instance's input as it is stored. Raises CodecError if a codec cannot write it."""
+    return codecs.wrap(row.input, _input(row.instance_id, row.life)) if codecs.ids else row.input
+
+
 class _ReadingStore:
     """Opens what is read. Without codecs it can only report that it cannot open a body."""
 
@@ -109,10 +129,8 @@ class _ReadingStore:
         history = await self._store.read(instance_id, after=after, limit=limit)
         if history is None:
             return None
-        for index, row in enumerate(history.rows):
-            if is_sealed(row.body, "commit"):
-                context = _commit(instance_id, history.instance.life, row.seq)
-                history.rows[index] = replace(row, body=self._codecs.unwrap(row.body, context))
+        life = history.instance.life
+        history.rows[:] = [opened_row_of_log(self._codecs, instance_id, life, row) for row in history.rows]
         instance = self._instance(history.instance)
         return history if instance is history.instance else replace(history, instance=instance)
 
@@ -155,12 +173,11 @@ class _ReadingStore:
             return row
 
     def _instance(self, row: InstanceRow) -> InstanceRow:
-        if not is_sealed(row.input, "input"):
-            return row
         try:
-            return replace(row, input=self._codecs.unwrap(row.input, _input(row.instance_id, row.life)))
+            given = opened_input(self._codecs, row)
         except CodecError:
             return row
+        return row if given is row.input else replace(row, input=given)
 
     def _mail(self, instance_id: str, row: InboxRow) -> InboxRow:
         if row.address is not None:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 COMMANDS: Final = (
     "cancel", "check", "conformance", "demo", "dev", "doctor", "find", "history", "lint", "list", "migrate", "outbox",
-    "purge", "relay", "resume", "retry", "run", "serve", "show", "signal", "start", "terminate", "ui", "undelivered",
-    "watch", "why", "workers",
+    "purge", "rebuild", "relay", "resume", "retry", "run", "serve", "show", "signal", "start", "terminate", "ui",
+    "undelivered", "watch", "why", "workers",
 )  # fmt: skip
 
 CLICK_CORRECTS: Final = Version(version("click")) >= Version("8.4")

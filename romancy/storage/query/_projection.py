@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 
     from romancy.storage.query._leaves import Json
 
-__all__ = ["INDEX_HEAD", "MAX_PROJECTION_BYTES", "index_text", "index_value", "project", "project_with_index"]
+__all__ = [
+    "INDEX_HEAD", "MAX_PROJECTION_BYTES", "index_text", "index_value", "member_at", "members_of", "project",
+    "project_with_index",
+]  # fmt: skip
 
 MAX_PROJECTION_BYTES = 64 * 1024
 MAX_INDEX_LENGTH = 255

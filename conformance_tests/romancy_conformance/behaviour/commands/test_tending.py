@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from romancy import Romancy
+from romancy.status import Status
 from romancy.storage import upkeep
 from romancy.storage.backends import create_store
 from romancy.storage.url import parse_url
 from romancy_conformance.behaviour.commands.buying import APPROVED, approval
+from romancy_conformance.behaviour.test_rebuilding import damage
+from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from romancy_conformance.behaviour.commands.buying import Command
+
+APP = """
+from romancy import Romancy
+from romancy_conformance.behaviour.commands.buying import approval
+
+app = Romancy({url!r}, workflows=[approval])
+other = Romancy({url!r}, workflows=[])
+"""
 
 
 @pytest.fixture
@@ -129,6 +143,45 @@ def test_an_adapter_without_upkeep_is_examined_as_far_as_it_goes(romancy: Comman
     assert (2, "") == (answer.code, answer.out)
     assert upkeep.upkeep_of(create_store("memory://x")) is None
     assert "reached memory" in romancy("doctor", "--url", "memory://x").out
+
+
+def test_a_lost_row_is_a_problem_and_rebuild_makes_it_again(
+    url: str, romancy: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def waiting() -> None:
+        async with Romancy(url, workflows=[approval]) as app:
+            await app.start(approval.options(instance_id="a-1"), "lamp", 1)
+            await app.start(approval.options(instance_id="a-2"), "lamp", 2)
+            for one in ("a-1", "a-2"):
+                await status_is(app, one, Status.WAITING)
+        store = create_store(url)
+        await store.open()
+        await damage(store, "delete from romancy_instances where instance_id = 'a-2'")
+        await store.close()
+
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a_shop.py").write_text(APP.format(url=url), "utf-8")
+    asyncio.run(waiting())
+    try:
+        found = romancy("doctor")
+        counted = romancy("rebuild", "a_shop:app", "--dry-run")
+        none = romancy("rebuild", "a_shop:app", "--what", "index")
+        unknown = romancy("rebuild", "a_shop:other")
+        done = romancy("rebuild", "a_shop:app", "--json")
+        shown, sound = romancy("list", "--json"), romancy("doctor")
+    finally:
+        sys.modules.pop("a_shop", None)
+
+    assert "PROBLEM  rows and index a sample of 2 instances: all but 1 as logged" in found.out
+    assert "`romancy rebuild MODULE:APP`" in " ".join(found.out.split())
+    assert (1, True) == (counted.code, "1 lost row" in counted.err), counted.err
+    assert (0, True) == (none.code, "0 written" in none.err), none.err
+    assert (1, True) == (unknown.code, "a-2  left: the app has no workflow 'approval'" in unknown.out)
+    (record,) = done.records
+    assert (0, 1, 1, []) == (done.code, record["lost_rows"], record["written"], record["left"])
+    assert {"a-1", "a-2"} == {one["instance_id"] for one in shown.records}
+    assert "ok       rows and index a sample of 2 instances: each as logged" in sound.out
 
 
 def test_a_plan_is_one_record(romancy: Command) -> None:

@@ -1,0 +1,207 @@
+"""Makes again what a database holds beside its logs: lost rows of instances, their projections and their index.
+
+It may run beside workers and be ended at any time. It looks at one page of instances after another, and writes those of
+a page that differ in one transaction. What a worker has changed in the meantime is left as the worker wrote it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from msgspec.structs import replace
+
+from romancy.engine import LostRow, interests_from_log, opened_input, sealed_input
+from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError, UsageError
+from romancy.registry import Registry
+from romancy.storage.query import project_with_index
+from romancy.storage.rebuilding import Rebuilt, agrees_with_itself, is_as, rebuilding_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from romancy.serialization import Codecs
+    from romancy.storage.protocol import Store
+    from romancy.storage.rebuilding import Rebuilding, Stored
+    from romancy.storage.records import InstanceRow
+    from romancy.workflow import Workflow
+
+__all__ = ["PARTS", "Findings", "Left", "Part", "Sample", "rebuild", "sample_of"]
+
+Part = Literal["rows", "index"]
+PARTS: Final[tuple[Part, ...]] = ("rows", "index")
+"""Lost rows of instances; projections and index."""
+
+_PAGE: Final = 100
+_PLACES: Final = (
+    "",
+    "0",
+    "2",
+    "4",
+    "6",
+    "8",
+    "A",
+    "C",
+    "F",
+    "K",
+    "P",
+    "U",
+    "a",
+    "b",
+    "c",
+    "d",
+    "e",
+    "f",
+    "k",
+    "p",
+    "u",
+)
+_UNREADABLE: Final = (HistoryCorruptError, HistoryVersionError, CodecError)
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """An instance that was left as it is, and why."""
+
+    instance_id: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Findings:
+    """The result so far."""
+
+    looked_at: int = 0
+    rows: int = 0
+    """Rows that were lost."""
+    delayed: int = 0
+    """Of these, instances that had not begun. The time until which a start was delayed is only in the row."""
+    index: int = 0
+    """Instances with another projection or index than they should have."""
+    written: int = 0
+    left: list[Left] = field(default_factory=list[Left])
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The result of a look at some instances."""
+
+    looked_at: int
+    lost: int
+    differing: int
+
+
+async def rebuild(
+    store: Store,
+    workflows: Mapping[str, Workflow[..., Any]],
+    codecs: Codecs,
+    *,
+    parts: Collection[Part] = PARTS,
+    dry_run: bool = False,
+    progress: Callable[[Findings], None] | None = None,
+) -> Findings:
+    """Look at every instance, and write what differs from its log and from what its workflow declares now.
+
+    Instances of workflows that are not given, and those that cannot be read, are left as they are and reported. Raises
+    UsageError if the store offers no rebuilding.
+    """
+    rebuilding = rebuilding_of(store)
+    if rebuilding is None:
+        raise UsageError(f"{store.capabilities.name}: there is nothing to rebuild, or its adapter cannot")
+    work = _Work(rebuilding, Registry.collect(workflows.values()), codecs, frozenset(parts))
+    after = ""
+    while page := await rebuilding.stored(after=after, limit=_PAGE):
+        wrong = [one for stored in page if (one := await work.judged(stored)) is not None]
+        if wrong and not dry_run:
+            work.found.written += await _written(store, rebuilding, wrong)
+        after = page[-1].instance_id
+        if progress is not None:
+            progress(work.found)
+        await asyncio.sleep(0)
+    return work.found
+
+
+async def _written(store: Store, rebuilding: Rebuilding, wrong: list[Rebuilt]) -> int:
+    written = await rebuilding.rebuild(wrong)
+    addresses = sorted({interest.address for one in wrong for interest in one.interests})
+    if addresses:
+        await store.router.dispatch(addresses)
+    return written
+
+
+class _Work:
+    """Compares instances with what they should be."""
+
+    def __init__(self, rebuilding: Rebuilding, registry: Registry, codecs: Codecs, parts: frozenset[Part]) -> None:
+        self.found = Findings()
+        self._rebuilding = rebuilding
+        self._registry = registry
+        self._codecs = codecs
+        self._parts = parts
+
+    async def judged(self, stored: Stored) -> Rebuilt | None:
+        """The instance as it should be. None: it is so, or it is left."""
+        self.found.looked_at += 1
+        try:
+            return await self._lost(stored) if stored.row is None else self._differing(stored, stored.row)
+        except _UNREADABLE as error:
+            self._leave(stored.instance_id, str(error))
+        return None
+
+    async def _lost(self, stored: Stored) -> Rebuilt | None:
+        if "rows" not in self._parts:
+            return None
+        row = await LostRow.read(self._rebuilding, self._codecs, stored.instance_id, stored.life)
+        definition = self._definition(row)
+        if definition is None:
+            return None
+        interests = await interests_from_log(self._rebuilding, self._codecs, self._registry, row)
+        projection, index = project_with_index(row.input, definition.index, definition.signature.bare)
+        self.found.rows += 1
+        self.found.delayed += row.status == "pending"
+        row = replace(row, input=sealed_input(self._codecs, row))
+        return Rebuilt(row=row, lost=True, projection=projection, index=index, interests=interests)
+
+    def _differing(self, stored: Stored, row: InstanceRow) -> Rebuilt | None:
+        if "index" not in self._parts:
+            return None
+        definition = self._definition(row)
+        if definition is None:
+            return None
+        raw = opened_input(self._codecs, row)
+        projection, index = project_with_index(raw, definition.index, definition.signature.bare)
+        if is_as(stored, projection, self._rebuilding.form(index)):
+            return None
+        self.found.index += 1
+        return Rebuilt(row=row, projection=projection, index=index)
+
+    def _definition(self, row: InstanceRow) -> Workflow[..., Any] | None:
+        definition = self._registry.workflows.get(row.workflow_name)
+        if definition is None:
+            self._leave(row.instance_id, f"the app has no workflow {row.workflow_name!r}")
+        return definition
+
+    def _leave(self, instance_id: str, reason: str) -> None:
+        self.found.left.append(Left(instance_id, reason))
+
+
+async def sample_of(store: Store, most: int = 300) -> Sample | None:
+    """Look at some instances from all over the database. None: the store offers no rebuilding.
+
+    It compares each index with its projection, which needs no declaration and no codec. A small database is looked at
+    completely.
+    """
+    rebuilding = rebuilding_of(store)
+    if rebuilding is None:
+        return None
+    seen: dict[str, Stored] = {}
+    each = max(most // len(_PLACES), 1)
+    first = await rebuilding.stored(after="", limit=_PAGE)
+    seen.update((one.instance_id, one) for one in first)
+    if len(first) == _PAGE:
+        for place in _PLACES[1:]:
+            seen.update((one.instance_id, one) for one in await rebuilding.stored(after=place, limit=each))
+    lost = sum(one.row is None for one in seen.values())
+    differing = sum(one.row is not None and not agrees_with_itself(one) for one in seen.values())
+    return Sample(len(seen), lost, differing)
