@@ -122,7 +122,7 @@ def _stored(instance_id: bytes, line: tuple[Any, ...] | None, life: int, entries
         return Stored(instance_id=instance_id.decode(), life=life, row=None)
     projection, paths, known = line[_COLUMNS:]
     found = instance_row(line[:_COLUMNS])
-    names = [] if known is None else known.decode().split("\n")
+    names: list[str] = [] if known is None else known.decode().split("\n")
     return Stored(
         instance_id=found.instance_id,
         life=found.life,
