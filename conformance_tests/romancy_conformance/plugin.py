@@ -41,12 +41,33 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.import_plugin(_FIXTURES)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Record the promise of each test of this suite: the first line of its file."""
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Limit the time of tests where an adapter is judged. Our own tree has limits of its own."""
+    config = session.config
+    if not config.getoption("--storage-url"):
+        return
+    from romancy_conformance.limit import Watch  # noqa: PLC0415 - this module is imported wherever pytest runs
+
+    reporter = cast("pytest.TerminalReporter", config.pluginmanager.getplugin("terminalreporter"))
+    config.pluginmanager.register(Watch(config, lambda: pytest_terminal_summary(reporter, config)), "romancy limit")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Record the promise of each test of this suite, the first line of its file, and limit its time."""
+    judges = bool(config.getoption("--storage-url"))
     for item in items:
         if _PACKAGE in item.path.parts and isinstance(item, pytest.Function):
             words = cast("Any", item.module).__doc__ or item.path.stem
             item.user_properties.append((_PROMISE, words.strip().splitlines()[0]))
+            if judges:
+                _limit(item)
+
+
+def _limit(item: pytest.Function) -> None:
+    from romancy_conformance.limit import within_limit  # noqa: PLC0415 - as above
+
+    within_limit(item)
 
 
 @pytest.hookimpl(wrapper=True)

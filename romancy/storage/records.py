@@ -84,6 +84,11 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     placeholder: str
     """The driver's own first placeholder in SQL written by the user: `?`, `$1` or `%s`."""
 
+    schema: bool = True
+    """`open` makes tables or the like, and refuses an empty database if it must not. Without it, an empty database is
+    ready for use.
+    """
+
     processes: bool = True
     """Several processes that open the same URL see the same rows. Without it, a database exists in one process."""
 

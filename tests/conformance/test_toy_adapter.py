@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 
 _KEPT = ["test_log", "test_fence", "test_leases", "test_claims", "test_inbox", "test_mail"]
 
+_FOUND = [
+    "test_times_bound_what_is_found",
+    "test_instances_of_one_time_come_once_each_whatever_the_size_of_a_page",
+    "test_newest_first_and_by_id_where_the_time_is_the_same",
+    "test_parts_of_names_and_ids_are_found_byte_for_byte",
+    "test_statuses_are_exact_and_combine_with_the_rest",
+    "test_a_token_belongs_to_its_query",
+]
+
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
@@ -32,10 +41,11 @@ def installed(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _judged(folder: Path, *families: str) -> str:
+def _judged(folder: Path, *families: str, limit: str = "120") -> str:
     kept = {name: value for name, value in os.environ.items() if name not in {"CI", "PYTEST_ADDOPTS"}}
     paths = os.pathsep.join([str(folder), *filter(None, sys.path)])
     names = [f"romancy_conformance.contract.{family}" for family in families]
+    kept["ROMANCY_CONFORMANCE_LIMIT"] = limit
     command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "romancy_conformance.plugin", "--pyargs"]
     done = subprocess.run(
         [*command, *names, "--storage-url", f"toy://{folder}/{{unique}}.json"],
@@ -61,3 +71,65 @@ def test_what_the_toy_has_not_is_said_to_be_broken(installed: Path) -> None:
     said = _judged(installed, "test_sessions")
 
     assert "BROKEN    Sessions: the user's writes and one append commit together, or neither does." in said
+
+
+@pytest.mark.long
+def test_the_toy_keeps_what_its_page_says(installed: Path) -> None:
+    """Searches, pruning, waiting and large logs, and an opening without a schema."""
+    said = _judged(
+        installed,
+        *(f"test_find::{name}" for name in _FOUND),
+        "test_prune",
+        "test_waiting",
+        "test_new_mail::test_only_what_is_new_is_brought_to_who_keeps_the_rest",
+        "test_opening::test_an_empty_database_is_not_touched_without_leave",
+        "test_opening::test_closing_ends_what_is_under_way_and_keeps_what_was_acknowledged",
+        "test_values::test_a_page_of_large_rows_is_cut_and_goes_on",
+    )
+
+    assert "BROKEN" not in said, said
+    assert "the store wakes its callers at intervals" in said
+    assert "the store brings whole mailboxes" in said
+    assert "the store has no schema" in said
+
+
+@pytest.mark.long
+def test_paging_that_drops_what_has_the_same_time_is_found(installed: Path) -> None:
+    toy = installed / "toy.py"
+    code = toy.read_text("utf-8")
+    right = "place(row) < (query.after.created_at, query.after.instance_id.encode())"
+    assert right in code
+    toy.write_text(code.replace(right, "row.created_at < query.after.created_at"), "utf-8")
+
+    said = _judged(installed, "test_find::test_instances_of_one_time_come_once_each_whatever_the_size_of_a_page")
+
+    assert "BROKEN    Finding" in said
+
+
+@pytest.mark.long
+def test_a_test_that_does_not_end_fails_and_the_others_run(installed: Path) -> None:
+    toy = installed / "toy.py"
+    code = toy.read_text("utf-8")
+    right = "        await asyncio.sleep(min(timeout, self._look_every))\n"
+    assert right in code
+    toy.write_text(code.replace(right, "        await asyncio.sleep(10**6)\n"), "utf-8")
+
+    said = _judged(installed, "test_waiting", "test_prune", limit="2")
+
+    assert "the test has not ended after 2 s" in said
+    assert "BROKEN    Wake-ups" in said
+    assert "\nkept      Pruning" in said
+
+
+@pytest.mark.long
+def test_a_test_that_blocks_its_thread_ends_the_run_with_the_verdicts_so_far(installed: Path) -> None:
+    toy = installed / "toy.py"
+    code = toy.read_text("utf-8")
+    right = "        await asyncio.sleep(min(timeout, self._look_every))\n"
+    toy.write_text(code.replace(right, "        time.sleep(10**6)\n"), "utf-8")
+
+    said = _judged(installed, "test_prune", "test_waiting", limit="-58")
+
+    assert "does not end; the run ends here" in said
+    assert "wait_for_work" in said
+    assert "\nkept      Pruning" in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -122,6 +123,31 @@ async def test_a_path_may_leave_out_the_bare_parameter(store: Store, index: list
             wrong.append((case.name, answer ^ expected))
 
     assert wrong == []
+
+
+async def test_instances_of_one_time_come_once_each_whatever_the_size_of_a_page(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages continue behind a time and an id. This process's clock stands still, for stores that take the time here."""
+    name = unique("flow")
+    items = [searchable(b'{"v":1}', [("v",), ()][n % 2], workflow_name=name) for n in range(24)]
+    still = time.time_ns()
+    with monkeypatch.context() as clock:
+        clock.setattr(time, "time_ns", lambda: still)
+        clock.setattr(time, "time", lambda: still / 1_000_000_000)
+        for first in range(0, len(items), 8):
+            assert {Outcome.ACCEPTED} == set(await store.commit(items[first : first + 8]))
+
+    rows = (await store.find(build_query(workflow_name=name))).rows
+    if len({row.created_at for row in rows}) == len(items):
+        pytest.skip("capability: the store gives each instance a time of its own")
+
+    in_order = sorted(rows, key=lambda row: (row.created_at, row.instance_id.encode()), reverse=True)
+    assert [row.instance_id for row in in_order] == [row.instance_id for row in rows]
+    for more in ({}, {"status": ["pending"]}, {"filters": {"v": 1}}):
+        for limit in (1, 2, 3, 7, 23):
+            asked: dict[str, Any] = {"workflow_name": name, **more}
+            assert [row.instance_id for row in rows] == await found(store, limit, **asked), (more, limit)
 
 
 @pytest.mark.parametrize("index", INDEXES, ids=["no index", "several sets"])

@@ -11,7 +11,7 @@ import pytest
 from romancy.errors import UsageError
 from romancy.storage.outbox import FINISHED, OutboxEntry, OutboxRow, OutboxState, Settled
 from romancy.storage.records import Outcome
-from romancy_conformance.contract.building import append, settle, unique
+from romancy_conformance.contract.building import append, silent, unique
 from romancy_conformance.contract.interleaving import HoldAt, leave, listen, play, run
 
 if TYPE_CHECKING:
@@ -485,7 +485,7 @@ async def test_an_end_wakes_relays_for_the_next_of_the_key(
 
 
 async def test_messages_wake_nobody_who_waits_for_work(store: Store, publisher: Publisher) -> None:
-    await settle(store)
+    await silent(store)
     await publisher.publish(outgoing())
 
     changed = await store.wait_for_work(0.05)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy.status import Status
-from romancy_conformance.contract.building import append, change, delivery, settle, start
+from romancy_conformance.contract.building import append, change, delivery, settle, silent, start
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -77,7 +77,7 @@ async def test_what_was_committed_before_the_call_is_not_missed(store: Store, op
 
 async def test_what_concerns_nobody_else_wakes_nobody_here(actor: Actor) -> None:
     """In its own process a worker's own steps do not wake it; between processes a store may be less exact."""
-    await settle(actor.store)
+    await silent(actor.store)
     begun = await actor.begin()
     await actor.write(append(begun, 2))
     await actor.write(append(begun, 3, change=change(Status.COMPENSATING)))
@@ -86,7 +86,7 @@ async def test_what_concerns_nobody_else_wakes_nobody_here(actor: Actor) -> None
 
 
 async def test_silence_ends_with_the_time_out(store: Store) -> None:
-    await settle(store)
+    await silent(store)
 
     assert await asyncio.wait_for(store.wait_for_work(0.2), 60) == frozenset()
 

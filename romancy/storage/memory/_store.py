@@ -69,7 +69,14 @@ class MemoryStore:
     """A store over a `Database`. Several stores may share one, as several processes share a server."""
 
     capabilities = Capabilities(
-        name="memory", push=True, transactional_ddl=False, sql=False, placeholder="", processes=False, embedded=True
+        name="memory",
+        push=True,
+        transactional_ddl=False,
+        sql=False,
+        placeholder="",
+        schema=False,
+        processes=False,
+        embedded=True,
     )
 
     def __init__(self, database: Database | None = None) -> None:
