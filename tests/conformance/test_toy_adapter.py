@@ -1,4 +1,4 @@
-"""The adapter written out in docs/adapters.md is found like Romancy's own, and keeps the promises it claims."""
+"""The adapter written out in docs/toy-adapter.md is found like Romancy's own, and keeps the promises it claims."""
 
 from __future__ import annotations
 
@@ -28,10 +28,8 @@ _FOUND = [
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
-    """The page's adapter as an installed package, with the entry point that the page gives."""
-    page = markdown.read((tree.ROOT / "docs" / "adapters.md").read_text("utf-8"))
-    (code,) = [block.text for block in page.blocks if block.language == "python"]
-    (entry_point,) = [block.text for block in page.blocks if block.language == "toml"]
+    """The page's adapter as an installed package, with the entry point that the page about adapters gives."""
+    code, entry_point = (_block_of(name, kind) for name, kind in (("toy-adapter", "python"), ("adapters", "toml")))
     assert entry_point == '[project.entry-points."romancy.backends"]\ntoy = "toy:create_store"\n'
     (tmp_path / "toy.py").write_text(code, "utf-8")
     metadata = tmp_path / "toy-1.dist-info"
@@ -39,6 +37,13 @@ def installed(tmp_path: Path) -> Path:
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 1\n", "utf-8")
     (metadata / "entry_points.txt").write_text("[romancy.backends]\ntoy = toy:create_store\n", "utf-8")
     return tmp_path
+
+
+def _block_of(page: str, language: str) -> str:
+    """The only block of a page in this language."""
+    read = markdown.read((tree.ROOT / "docs" / f"{page}.md").read_text("utf-8"))
+    (text,) = [block.text for block in read.blocks if block.language == language]
+    return text
 
 
 def _judged(folder: Path, *families: str, limit: str = "120") -> str:
