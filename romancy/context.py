@@ -19,7 +19,7 @@ from romancy._expected_names import OF_CONTEXTS, no_attribute
 from romancy._moments import microseconds_of, moment_of, sent_at
 from romancy._outgoing import name_of_event, outgoing_event
 from romancy.channel import ActivityChannel, Channel, WorkflowChannel, declared
-from romancy.core import idempotency_key
+from romancy.core import idempotency_key, is_in_a_workflow
 from romancy.errors import PayloadTooLargeError, SerializationError, UsageError
 from romancy.event import Event, EventType
 from romancy.retry import Duration, seconds
@@ -55,6 +55,11 @@ T_co = TypeVar("T_co", covariant=True)
 
 _MOST_DETAILS: Final = 64 * 1024
 _NULL: Final = Raw(b"null")
+_NOT_IN_AN_ACTIVITY: Final = "activity_context() is only available while an activity runs on a worker"
+_IN_A_BODY: Final = (
+    "activity_context() was called in the body of a workflow. A body is replayed, and would run the statements of a "
+    "session again: move them into an activity, an `@activity` function that the body awaits"
+)
 
 
 class ChildWorkflow(Protocol[P, T_co]):
@@ -475,7 +480,7 @@ def activity_context() -> ActivityContext:
     try:
         entered = _current.get()
     except LookupError:
-        raise UsageError("activity_context() is only available while an activity runs on a worker") from None
+        raise UsageError(_IN_A_BODY if is_in_a_workflow() else _NOT_IN_AN_ACTIVITY) from None
     return entered()
 
 

@@ -165,7 +165,7 @@ from romancy.core._run import (
 from romancy.core._shared_empty import (
     NO_DICT,
 )
-from romancy.core._thread_state import driving
+from romancy.core._thread_state import driving, is_in_a_workflow
 
 __all__ = [
     "COMMANDS",
@@ -262,6 +262,7 @@ __all__ = [
     "driving",
     "encode_commit",
     "idempotency_key",
+    "is_in_a_workflow",
     "kept_id",
     "mode_conflict",
     "not_in_a_workflow",

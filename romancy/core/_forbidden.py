@@ -63,6 +63,7 @@ AUDITED: Final = frozenset(
         "socket.getaddrinfo",
         "socket.gethostbyname",
         "socket.sendto",
+        "sqlite3.connect",
         "subprocess.Popen",
     }
 )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from romancy.core._loop import DeterministicLoop
 
-__all__ = ["Stage", "driving", "threads"]
+__all__ = ["Stage", "driving", "is_in_a_workflow", "threads"]
 
 _swap_current_task: Any = getattr(asyncio.tasks, "_swap_current_task", None)
 
@@ -89,3 +89,8 @@ class driving:  # noqa: N801 - read as a verb: `with driving():`
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         self._stage.leave()
+
+
+def is_in_a_workflow() -> bool:
+    """Whether the code of a workflow runs."""
+    return threads.stage.running is not None

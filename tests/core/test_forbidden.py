@@ -8,6 +8,7 @@ import inspect
 import multiprocessing
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -80,6 +81,7 @@ LEAVING: dict[str, tuple[Leave, str]] = {
     "another_loop_by_its_module": (lambda: asyncio.events.new_event_loop(), "asyncio.new_event_loop()"),  # noqa: PLW0108 - looked up in the run
     "another_runner": (another_runner, "asyncio.new_event_loop()"),
     "plain_socket": (plain_socket, "socket.connect"),
+    "database_in_a_file": (lambda: sqlite3.connect(":memory:").close(), "sqlite3.connect"),
     "name_lookup": (lambda: socket.getaddrinfo("localhost", 80), "socket.getaddrinfo"),
     "plain_subprocess": (lambda: subprocess.run(["true"], check=True), "subprocess.Popen"),
     "another_program": (lambda: os.posix_spawn("/bin/true", ["true"], {}), "os.posix_spawn"),

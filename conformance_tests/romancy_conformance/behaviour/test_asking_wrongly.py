@@ -16,6 +16,7 @@ from romancy import (
     Status,
     UsageError,
     WorkflowContext,
+    WorkflowFailedError,
     activity,
     activity_context,
     workflow,
@@ -251,3 +252,31 @@ async def test_an_app_on_another_loop(app: Romancy) -> None:
     loop = asyncio.get_running_loop()
     begun = await asyncio.to_thread(lambda: asyncio.run_coroutine_threadsafe(app.run(child, 1), loop).result(60))
     assert begun == 1
+
+
+SESSIONS = {
+    "of the context": "open the session in an activity",
+    "of an activity": "A body is replayed, and would run the statements of a session again",
+}
+
+
+@workflow
+async def writes_by_itself(ctx: WorkflowContext, how: str) -> None:
+    match how:
+        case "of the context":
+            async with ctx.session():  # type: ignore[attr-defined]
+                pass
+        case _:
+            async with activity_context().session():
+                pass
+
+
+@pytest.mark.parametrize("how", SESSIONS)
+async def test_a_session_in_the_body_of_a_workflow(app: Romancy, how: str) -> None:
+    handle = await app.start(writes_by_itself, how)
+
+    with pytest.raises(WorkflowFailedError) as caught:
+        await handle.result()
+
+    assert SESSIONS[how] in str(caught.value)
+    assert "activity" in str(caught.value)
