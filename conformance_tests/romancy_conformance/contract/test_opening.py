@@ -221,7 +221,7 @@ def test_an_unknown_scheme_names_the_known_ones() -> None:
     assert _secrets_in(caught.value) == []
 
 
-@pytest.mark.parametrize("url", ["", "orders.db", "sqlite", "postgresql://u:hunter2@[::1/db", "postgresql://u@h:x/db"])
+@pytest.mark.parametrize("url", ["", "orders.txt", "sqlite", "postgresql://u:hunter2@[::1/db", "postgresql://u@h:x/db"])
 def test_what_is_no_url_is_refused(url: str) -> None:
     with pytest.raises(StorageConfigurationError) as caught:
         create_store(url)
