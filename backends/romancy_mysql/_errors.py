@@ -23,6 +23,7 @@ __all__ = [
     "ConnectionLostError",
     "LockWaitError",
     "MismatchError",
+    "ReadOnlyTransactionError",
     "RefusedValueError",
     "SavepointGoneError",
     "ServerRefusalError",
@@ -67,6 +68,10 @@ class ServerRefusalError(StorageUnavailableError):
     """The server refused the statement for now. It had no effect."""
 
 
+class ReadOnlyTransactionError(ServerRefusalError):
+    """The transaction was begun to read only, whatever the server takes."""
+
+
 class ConnectionLostError(StorageUnavailableError):
     """The connection broke before the answer came. The statements may or may not have taken effect."""
 
@@ -86,6 +91,7 @@ TOLD_BY_THE_SERVER = (
 """Errors that are answers of the server: the connection is in order."""
 
 _NO_SAVEPOINT = 1305
+_READ_ONLY_TRANSACTION = 1792
 _PRIVATE: Mapping[int, type[Exception]] = {
     1205: LockWaitError,
     1048: MismatchError,  # a NULL where none is allowed
@@ -192,7 +198,8 @@ def translate(error: MySQLError, what: str, where: str) -> Exception:
         return ConnectionLostError(f"{where}: the connection broke during {what} (error {code})")
     refusal = _FILE_FAILED if code in _OF_FILES else _UNAVAILABLE.get(code)
     if refusal is not None:
-        return ServerRefusalError(f"{where}: {refusal} (error {code} in {what})")
+        kind = ReadOnlyTransactionError if code == _READ_ONLY_TRANSACTION else ServerRefusalError
+        return kind(f"{where}: {refusal} (error {code} in {what})")
     if code in _CONFIGURATION:
         return StorageConfigurationError(f"{where}: {_CONFIGURATION[code]} (error {code} in {what})")
     return InternalError(f"{where}: statement {what} failed with error {code} ({type(error).__name__})")

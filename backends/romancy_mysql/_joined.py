@@ -10,12 +10,18 @@ from pymysql.constants import CLIENT
 
 from romancy.errors import InternalError, StorageUnavailableError, UsageError
 from romancy.status import TERMINAL_STATUSES
-from romancy.storage.joining import Joined
+from romancy.storage.joining import BUSY, CANNOT_WRITE, Joined
 from romancy.storage.limits import can_be_id, check_batch, check_deliveries, check_outbox, check_postings
 from romancy.storage.records import Append, Delivered, Outcome
 from romancy_mysql._connection import exchange
 from romancy_mysql._effects import Write
-from romancy_mysql._errors import MismatchError, RefusedValueError, SavepointGoneError, TransientError
+from romancy_mysql._errors import (
+    MismatchError,
+    ReadOnlyTransactionError,
+    RefusedValueError,
+    SavepointGoneError,
+    TransientError,
+)
 from romancy_mysql._explain import look, on_delivery, on_item, on_posting, settled
 from romancy_mysql._foreign import Blocking, is_blocking
 from romancy_mysql._guard import GuardedConnection
@@ -74,6 +80,14 @@ class JoinedSession:
         """Run a packet of Romancy's own on the caller's connection."""
         if isinstance(self._connection, GuardedConnection):
             return await self._connection.run(packet, what)
+        if _is_busy(self.native):
+            raise UsageError(BUSY)
+        try:
+            return await self._run(packet, what)
+        except ReadOnlyTransactionError:
+            raise UsageError(CANNOT_WRITE) from None
+
+    async def _run(self, packet: bytes, what: str) -> list[Answer]:
         if isinstance(self._connection, Blocking):
             return await self._connection.run(packet, what, self._database.settings.where)
         return await exchange(self._connection, packet, what, self._database.settings.where)
@@ -245,6 +259,13 @@ class JoinedSession:
         )
 
 
+def _is_busy(connection: Any) -> bool:
+    """Whether an answer is outstanding: another task waits for it, or its rows are not read to the end."""
+    result = connection._result  # noqa: SLF001 - a driver of the caller's has no public name for it
+    reader = getattr(connection, "_reader", None)
+    return bool(result is not None and result.unbuffered_active) or getattr(reader, "_waiter", None) is not None
+
+
 def _text(value: str | bytes) -> str:
     """A column as text, whatever type the connection returns."""
     return value.decode() if isinstance(value, bytes) else value
@@ -272,6 +293,8 @@ async def join_session(
     if connection.closed:
         raise UsageError("session= was given a connection that cannot be used here: it is closed")
     session = JoinedSession(database, committer, posted, connection, given.at_end)
+    if not isinstance(connection, GuardedConnection) and _is_busy(session.native):
+        raise UsageError(BUSY)
     async with AsyncExitStack() as stack:
         if isinstance(connection, Blocking):
             await stack.enter_async_context(connection.several_at_once(database.settings.where))

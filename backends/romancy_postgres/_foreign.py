@@ -80,6 +80,10 @@ class Foreign(ABC):
         """Whether a transaction is open, or begins with the next statement."""
         return not self.connection.autocommit or self.connection.info.transaction_status != _IDLE
 
+    def is_in_pipeline(self) -> bool:
+        """Whether answers come later, in the order of the statements. Only psycopg has this mode."""
+        return bool(getattr(getattr(self.connection, "pgconn", None), "pipeline_status", 0))
+
     async def _understood(self, query: str, values: tuple[object, ...]) -> _Answer:
         sent = [list(one.values) if isinstance(one, Flat) else one for one in values]
         try:

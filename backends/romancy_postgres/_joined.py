@@ -5,19 +5,20 @@ The caller alone ends the transaction. A refused item leaves it unchanged. After
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import asyncpg
 
 from romancy.errors import RomancyError, UsageError
-from romancy.storage.joining import Joined
+from romancy.storage.joining import BUSY, CANNOT_WRITE, Joined
 from romancy.storage.limits import can_be_id, check_deliveries, check_outbox, check_postings
 from romancy.storage.outbox import OUTBOX_NEWS
 from romancy.storage.records import Delivered, Outcome
 from romancy_postgres._columns import outbox_columns
 from romancy_postgres._connection import as_connection
-from romancy_postgres._errors import DRIVER_ERRORS, in_failed_transaction, refuses_values
+from romancy_postgres._errors import DRIVER_ERRORS, busy, in_failed_transaction, read_only, refuses_values
 from romancy_postgres._foreign import Foreign, foreign
 from romancy_postgres._guard import lender_of
 from romancy_postgres._prune import remove
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 __all__ = ["JoinedSession", "join_session"]
 
 _ITEM = "romancy_item"
+_A_MOMENT = 0.01
+_WAITS = 500
 
 
 class JoinedSession(PostgresSession):
@@ -59,7 +62,7 @@ class JoinedSession(PostgresSession):
             await self._link.control(f"savepoint {_ITEM}")
             try:
                 outcome, written = await self._write(item, worker)
-            except (asyncpg.PostgresError, RomancyError):
+            except (*DRIVER_ERRORS, RomancyError):
                 await self._undo()
                 raise
             if written:
@@ -70,7 +73,7 @@ class JoinedSession(PostgresSession):
         except DRIVER_ERRORS as error:
             if refuses_values(error):
                 return Outcome.INVALID
-            raise self._database.explained(error) from None
+            raise await self._meant(error) from None
         return outcome
 
     async def send(
@@ -83,7 +86,7 @@ class JoinedSession(PostgresSession):
         check_deliveries(deliveries)
         check_outbox(outbox)
         check_postings(postings)
-        async with self._database.understood():
+        async with self._understood():
             await self._link.control(f"savepoint {_ITEM}")
             try:
                 if outbox:
@@ -91,7 +94,7 @@ class JoinedSession(PostgresSession):
                     self._stirred.add(OUTBOX_NEWS)
                 answers = await deliver(self._link, deliveries, "post") if deliveries else []
                 kept = await add_messages(self._link, postings) if postings else []
-            except asyncpg.PostgresError:
+            except DRIVER_ERRORS:
                 await self._undo()
                 raise
             await self._link.control(f"release savepoint {_ITEM}")
@@ -103,12 +106,12 @@ class JoinedSession(PostgresSession):
     async def clear(self, instance_id: str, life: int, statuses: Collection[Status], /) -> bool:
         if not can_be_id(instance_id):
             return False
-        async with self._database.understood():
+        async with self._understood():
             await self._link.control(f"savepoint {_ITEM}")
             try:
                 wanted = [status.value for status in statuses]
                 removed = await remove(self._link, "clear", instance_id, life, wanted)
-            except asyncpg.PostgresError:
+            except DRIVER_ERRORS:
                 await self._undo()
                 raise
             await self._link.control(f"release savepoint {_ITEM}")
@@ -116,6 +119,11 @@ class JoinedSession(PostgresSession):
 
     def excuse(self, error: Exception, /) -> StorageUnavailableError | None:  # noqa: ARG002 - its owner handles errors
         return None
+
+    async def check(self) -> None:
+        """Refuse a connection on which the statements would fail, or would have another meaning."""
+        async with self._understood():
+            await self.check_place()
 
     async def check_place(self) -> None:
         """Refuse a connection that sees other tables than this store. Checked each time: a server may be replaced."""
@@ -153,7 +161,33 @@ class JoinedSession(PostgresSession):
         connection.add_query_logger(look)
 
     async def _undo(self) -> None:
-        await self._link.control(f"rollback to savepoint {_ITEM}; release savepoint {_ITEM}")
+        """Undo what was written. A statement of the caller's that came in between ends first."""
+        for _ in range(_WAITS):
+            try:
+                await self._link.control(f"rollback to savepoint {_ITEM}; release savepoint {_ITEM}")
+            except DRIVER_ERRORS as error:
+                if not busy(error):
+                    raise
+                await asyncio.sleep(_A_MOMENT)
+            else:
+                return
+
+    @asynccontextmanager
+    async def _understood(self) -> AsyncGenerator[None]:
+        try:
+            yield
+        except DRIVER_ERRORS as error:
+            raise await self._meant(error) from None
+
+    async def _meant(self, error: BaseException) -> BaseException:
+        """The error for a caller of `session=`. A state of the connection that no repetition changes is misuse."""
+        if busy(error):
+            return UsageError(BUSY)
+        if read_only(error):
+            (standby,) = await self._connection.fetch("select pg_is_in_recovery()")
+            if not standby[0]:
+                return UsageError(CANNOT_WRITE)
+        return self._database.explained(error)
 
 
 class ForeignSession(JoinedSession):
@@ -200,6 +234,8 @@ async def join_session(
         closed = True  # its pool has taken it back
     if closed:
         raise UsageError("session= was given a connection that cannot be used here: it is closed, or its pool's again")
+    if isinstance(connection, Foreign) and connection.is_in_pipeline():
+        raise UsageError("session= was given a connection in pipeline mode; leave the pipeline first")
     if not connection.is_in_transaction():
         raise UsageError(
             "session= was given a connection without a transaction; begin one: `async with connection.transaction():`"
@@ -208,6 +244,5 @@ async def join_session(
         joined: JoinedSession = ForeignSession(connection, database, commits, signals, uncommitted, given.at_end)
     else:
         joined = JoinedSession(connection, database, commits, signals)
-    async with database.understood():
-        await joined.check_place()
+    await joined.check()
     yield joined

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 AnyError = TypeVar("AnyError", bound=BaseException)
 
-__all__ = ["is_busy", "is_item_fault", "is_stale", "is_uncertain", "translate", "unavailable"]
+__all__ = ["is_busy", "is_item_fault", "is_read_only", "is_stale", "is_uncertain", "translate", "unavailable"]
 
 _BUSY, _LOCKED, _NOMEM, _READONLY, _INTERRUPT, _IOERR, _CORRUPT = 5, 6, 7, 8, 9, 10, 11
 _FULL, _CANTOPEN, _PROTOCOL, _SCHEMA, _TOOBIG, _CONSTRAINT, _MISMATCH, _NOTADB = 13, 14, 15, 17, 18, 19, 20, 26
@@ -54,6 +54,11 @@ def is_busy(error: BaseException) -> bool:
 def is_stale(error: BaseException) -> bool:
     """Whether a transaction that has read can no longer write, however long it waits. Not every driver reports it."""
     return getattr(error, "sqlite_errorcode", 0) == _BUSY_SNAPSHOT
+
+
+def is_read_only(error: BaseException) -> bool:
+    """Whether the connection, the file or the disk takes no writes."""
+    return _code(error) == _READONLY
 
 
 def is_uncertain(error: BaseException) -> bool:

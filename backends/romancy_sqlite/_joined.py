@@ -7,17 +7,19 @@ not wait for the disk. If the transaction must still get the write lock, the wai
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from romancy.errors import StorageUnavailableError, UsageError
+from romancy.storage.joining import CANNOT_WRITE
 from romancy.storage.limits import check_batch, check_deliveries, check_outbox, check_postings
 from romancy_sqlite._commit import write_items
 from romancy_sqlite._connection import Tx
 from romancy_sqlite._driver import Database, sqlite3
-from romancy_sqlite._errors import is_busy, is_stale, translate
+from romancy_sqlite._errors import is_busy, is_read_only, is_stale, translate
 from romancy_sqlite._guard import GuardedConnection
 from romancy_sqlite._inbox import deliver_all
 from romancy_sqlite._outbox import queue_outgoing
@@ -112,6 +114,8 @@ class JoinedSession:
             await self._take_lock("lock_file" if begun else "begin_writing")
             result = await self._run(partial(self._carry_out, work))
         except sqlite3.Error as error:
+            if is_read_only(error) and os.access(self._shared.path, os.W_OK):
+                raise UsageError(CANNOT_WRITE) from error
             raise translate(error, self._shared.path) from error
         if self._at_end is not None:
             self._at_end(self._news)

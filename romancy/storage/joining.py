@@ -18,9 +18,15 @@ if TYPE_CHECKING:
 
     AtEnd: TypeAlias = Callable[[Callable[[], None]], None]
 
-__all__ = ["GROUP", "Elsewhere", "Joined", "Joiner", "Run", "here", "joined"]
+__all__ = ["BUSY", "CANNOT_WRITE", "GROUP", "Elsewhere", "Joined", "Joiner", "Run", "here", "joined"]
 
 GROUP = "romancy.sessions"
+
+BUSY = (
+    "session= was given a connection on which another statement is under way, or whose result is not read to its end; "
+    "await it first, one statement after the other"
+)
+CANNOT_WRITE = "session= was given a connection that can only read; begin a transaction that may write"
 
 T = TypeVar("T")
 

@@ -6,17 +6,18 @@ Nothing here is queued for the log writer. It is written when the call returns, 
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
 
 from romancy.engine.decide import owner_changed
 from romancy.engine.outside.calls_in_sessions import note_start
-from romancy.errors import InternalError
+from romancy.errors import InternalError, UsageError
 from romancy.session import Session
 from romancy.storage.joining import Joined, joined
 from romancy.storage.records import Append, Delivered, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from romancy.storage.protocol import Session as StoreSession
     from romancy.storage.protocol import Store
@@ -33,7 +34,7 @@ async def start_in(transaction: object, store: Store, start: Start, *, former: F
     UsageError, with nothing written, if the transaction is not one of this store's database.
     """
     native = await _native(transaction)
-    async with store.session(join=native) as session:
+    async with _alone(transaction, native), store.session(join=native) as session:
         outcome = await (session.commit(start) if former is None else _replaced(session, start, former))
     if outcome is Outcome.ACCEPTED:
         note_start(native.connection if isinstance(native, Joined) else native, start.instance_id)
@@ -80,7 +81,8 @@ async def send_in(
     postings: Sequence[Posting] = (),
 ) -> list[Delivered]:
     """Write messages into the transaction. Raises UsageError as `start_in` does."""
-    async with store.session(join=await _native(transaction)) as session:
+    native = await _native(transaction)
+    async with _alone(transaction, native), store.session(join=native) as session:
         return await session.send(deliveries, outbox, postings)
 
 
@@ -110,6 +112,29 @@ async def start_alone(
             after=start.writer,
         )
         return await own.commit(silent, worker=token)
+
+
+_in_use: Final[set[int]] = set()
+"""The connections of callers on which a call is under way, by their ids."""
+
+
+@asynccontextmanager
+async def _alone(transaction: object, native: object) -> AsyncGenerator[None]:
+    """Refuse a second call at the same time: the savepoints of two would cross. An activity's session sees to it."""
+    key = id(native.connection if isinstance(native, Joined) else native)
+    if isinstance(transaction, Session):
+        yield
+        return
+    if key in _in_use:
+        raise UsageError(
+            "session= was given a connection on which another call of Romancy is under way; await one call after the "
+            "other, or start several by start_many([…], session=…)"
+        )
+    _in_use.add(key)
+    try:
+        yield
+    finally:
+        _in_use.discard(key)
 
 
 async def _native(transaction: object) -> object:
