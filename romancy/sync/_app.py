@@ -114,7 +114,7 @@ class SyncRomancy(Keeper, SyncInstances):
     def workflow(self, name: str) -> Workflow[..., Any]:
         """The workflow of that name, to be started, by the name alone if this app does not have its code.
 
-        Its arguments are then given by name, and its result is plain JSON. An instance waits for a worker that knows it.
+        Its arguments are then given by name, and its result is plain JSON. Instances wait for a worker that knows it.
         """
         return self._target.workflow(name)
 

@@ -169,10 +169,10 @@ async def test_what_is_repeated_under_its_id_happens_once(away: Away) -> None:
 async def test_a_start_that_was_not_sent_never_happens(away: Away) -> None:
     """The first one is on its way to the database. The others wait behind it, and their callers give up."""
     app = away.app
-    await until(lambda: app._writer.idle)
+    await until(lambda: app._writer.idle)  # pyright: ignore[reportPrivateUsage]
     away.leave()
     first = asyncio.create_task(refused(app.start(answered_waits.options(instance_id="first"), "x")))
-    await until(lambda: not app._writer.idle)
+    await until(lambda: not app._writer.idle)  # pyright: ignore[reportPrivateUsage]
     late = asyncio.create_task(refused(app.start(answered_waits.options(instance_id="late"), "x")))
     given_up = asyncio.create_task(app.start(answered_waits.options(instance_id="given-up"), "x"))
     many = asyncio.create_task(
@@ -192,7 +192,7 @@ async def test_a_start_that_was_not_sent_never_happens(away: Away) -> None:
         assert "nothing was sent" in str(withdrawn)
     away.come_back()
     await answers(app)
-    await until(lambda: app._writer.idle)
+    await until(lambda: app._writer.idle)  # pyright: ignore[reportPrivateUsage]
     for never in ("late", "given-up", "many-0", "many-1999"):
         assert not await exists(app, never), never
 
