@@ -27,7 +27,7 @@ if sys.platform == "win32":
             os.lseek(file, _FAR_BEHIND, os.SEEK_SET)
             msvcrt.locking(file, msvcrt.LK_UNLCK, 1)
 
-    _FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_BINARY
+    _FLAGS: Final = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
 else:
 
     def _write(file: int, data: bytes) -> None:

@@ -110,7 +110,7 @@ def test_a_history_in_which_an_event_of_another_shape_was_an_error_replays() -> 
     run.close()
 
 
-@pytest.mark.parametrize("delay", [-1, float("nan"), float("inf"), "5", True])
+@pytest.mark.parametrize("delay", [float("nan"), float("inf"), "5", True])
 def test_a_delay_that_makes_no_sense_is_refused(delay: float) -> None:
     @workflow
     async def sleeping(ctx: WorkflowContext) -> None:

@@ -38,7 +38,9 @@ class Crowd:
         self.acted = 0
 
     async def census(self) -> SimpleNamespace:
-        return SimpleNamespace(now=int(NOW.timestamp() * 1_000_000))
+        now = int(NOW.timestamp() * 1_000_000)
+        worker = SimpleNamespace(works=True, dead=False, beat_at=now, lease=1, codes=())
+        return SimpleNamespace(now=now, workers=(worker,))
 
     async def iter_instances(self, *_: object, **__: object) -> AsyncIterator[Instance]:
         for number in range(self.count):

@@ -76,7 +76,7 @@ def test_a_reader_that_never_was_ends_the_command_quietly(command: tuple[str, ..
 
 @pytest.mark.parametrize(
     ("typed", "completed"),
-    [("romancy wh", {"why"}), ("romancy list --sta", {"--status"}), ("romancy list --status stu", {"stuck"})],
+    [("romancy wh", {"why"}), ("romancy list --statu", {"--status"}), ("romancy list --status stu", {"stuck"})],
 )
 def test_the_shell_completes_commands_options_and_values(
     typed: str, completed: set[str], monkeypatch: pytest.MonkeyPatch

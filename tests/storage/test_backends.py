@@ -69,11 +69,19 @@ def test_the_path_of_a_database_file_stands_for_its_url(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["users", "users.txt", ".db", "bob:hunter2@db.example/x.db", "postgres//bob:hunter2@h/x.db", "shop:app"]
+    ("text", "problem", "meant"),
+    [
+        ("users", "no scheme", False),
+        ("users.txt", "no scheme", False),
+        (".db", "no scheme", False),
+        ("bob:hunter2@db.example/x.db", "no scheme", False),
+        ("shop:app", "no scheme", False),
+        ("postgres//bob:hunter2@h/x.db", "needs ://", True),
+    ],
 )
-def test_other_texts_without_a_scheme_are_refused(text: str) -> None:
-    assert not is_url(text)
-    with pytest.raises(StorageConfigurationError, match="no scheme") as caught:
+def test_other_texts_without_a_scheme_are_refused(text: str, problem: str, *, meant: bool) -> None:
+    assert meant is is_url(text)
+    with pytest.raises(StorageConfigurationError, match=problem) as caught:
         parse_url(text)
     assert "hunter2" not in str(caught.value)
 

@@ -267,7 +267,7 @@ async def writes_by_itself(ctx: WorkflowContext, how: str) -> None:
             async with ctx.session():  # type: ignore[attr-defined]
                 pass
         case _:
-            async with activity_context().session():  # type: ignore[attr-defined] # pyright: ignore
+            async with activity_context().session():  # type: ignore[attr-defined]
                 pass
 
 

@@ -471,7 +471,7 @@ async def test_things_that_are_not_workflows_are_refused(given: Any) -> None:
         await Romancy("memory://never-opened", workflows=given).__aenter__()
 
 
-@pytest.mark.parametrize("url", [5, None, "", "orders.db", "nosuch://x", "postgresql://u:secret@h:port/x"])
+@pytest.mark.parametrize("url", [5, None, "", "orders", "nosuch://x", "postgresql://u:secret@h:port/x"])
 async def test_invalid_urls_are_refused(url: Any) -> None:
     with pytest.raises(StorageConfigurationError, match="storage URL") as caught:
         await Romancy(url, workflows=[length]).__aenter__()
