@@ -214,11 +214,13 @@ def main(arguments: Sequence[str]) -> int:
 
 def _clean(kept: Path) -> int:
     """Remove a folder. A part of it belongs to accounts of a namespace if it was made without root."""
-    if kept.exists():
-        remove = ["rm", "-rf", str(kept)]
-        subprocess.run(remove if os.geteuid() == 0 else [*_USER_NAMESPACE, *remove], check=True)
-        print(f"{kept}: removed")
-    return 0
+    if not kept.exists():
+        return 0
+    shutil.rmtree(kept, ignore_errors=True)
+    if kept.exists() and os.geteuid() != 0 and shutil.which("newuidmap"):
+        subprocess.run([*_USER_NAMESPACE, "rm", "-rf", str(kept)], check=True)
+    print(f"{kept}: {'a part of it cannot be removed by this account' if kept.exists() else 'removed'}")
+    return int(kept.exists())
 
 
 def _again_as_root_of_a_namespace(arguments: Sequence[str]) -> None:
