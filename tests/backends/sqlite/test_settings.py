@@ -11,26 +11,26 @@ from romancy.errors import StorageConfigurationError
 from romancy.storage.url import parse_url
 from romancy_sqlite._settings import read_settings
 
+if sys.platform == "win32":
+    DRIVES = ["sqlite:///C:/data/orders.db", r"sqlite:///C:\data\orders.db"]
+    FORMS = [(url, Path("C:/data/orders.db")) for url in DRIVES]
+else:
+    FORMS = [("sqlite:///file:odd?lock_timeout=5", Path.cwd() / "file:odd")]
+
 
 @pytest.mark.parametrize(
     ("url", "path"),
     [
         ("sqlite:///orders.db", Path.cwd() / "orders.db"),
         ("sqlite:///data/orders.db", Path.cwd() / "data" / "orders.db"),
-        ("sqlite:////var/lib/orders.db", Path("/var/lib/orders.db")),
-        ("sqlite:////var/lib/a%20b%3F%23%25.db", Path("/var/lib/a b?#%.db")),
-        ("sqlite:////var/lib/größe-😀.db", Path("/var/lib/größe-😀.db")),
-        ("sqlite:///file:odd?lock_timeout=5", Path.cwd() / "file:odd"),
+        ("sqlite:////var/lib/orders.db", Path("/var/lib/orders.db").absolute()),
+        ("sqlite:////var/lib/a%20b%3F%23%25.db", Path("/var/lib/a b?#%.db").absolute()),
+        ("sqlite:////var/lib/größe-😀.db", Path("/var/lib/größe-😀.db").absolute()),
+        *FORMS,
     ],
 )
 def test_three_slashes_are_relative_and_four_absolute(url: str, path: Path) -> None:
     assert path == read_settings(parse_url(url)).path
-
-
-@pytest.mark.skipif(sys.platform != "win32", reason="a drive is a part of paths on Windows alone")
-@pytest.mark.parametrize("url", ["sqlite:///C:/data/orders.db", r"sqlite:///C:\data\orders.db"])
-def test_a_drive_is_absolute_on_windows(url: str) -> None:
-    assert Path("C:/data/orders.db") == read_settings(parse_url(url)).path
 
 
 @pytest.mark.parametrize("name", ["NUL", "folder/con.db", "COM1"])
