@@ -91,7 +91,11 @@ SYSTEMS: Final = {
         "win32",
         {name: _LINUX_ALONE[name] + _POSIX_ALONE[name] for name in _LINUX_ALONE},
         modules=("_posixsubprocess", "fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty"),
-        own_names=(("signal", "SIGBREAK", 21), ("subprocess", "CREATE_NO_WINDOW", 0x0800_0000)),
+        own_names=(
+            ("os", "O_BINARY", 0x8000),
+            ("signal", "SIGBREAK", 21),
+            ("subprocess", "CREATE_NO_WINDOW", 0x0800_0000),
+        ),
         own_modules=("msvcrt", "winreg"),
     ),
 }
