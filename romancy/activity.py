@@ -27,6 +27,7 @@ from msgspec import Raw
 
 from romancy._callables import check_context, check_function, check_options, is_async, name_of, options_of
 from romancy._expected_names import OF_ACTIVITIES, no_attribute
+from romancy._undo import UndoByActivity
 from romancy.context import ActivityContext
 from romancy.core import current_commands
 from romancy.depends import dependencies_of, is_dependency
@@ -68,6 +69,7 @@ class Compensation:
 
     kind = "compensation"
     lazy: Final = False
+    timeout: Final = None
 
     def __init__(self, fn: Callable[..., object], name: str | None = None, retry: RetryPolicy | None = None) -> None:
         check_function(fn, "compensation")
@@ -210,6 +212,15 @@ class Activity(Generic[P, R_co]):
     def undo(self) -> Compensation | None:
         """The compensation, if there is one. Copies made by `options` share it, also when it is declared after them."""
         return self._undo[0] if self._undo else None
+
+    @property
+    def as_undo(self) -> UndoByActivity:
+        """This activity as an undo that a body has registered with `ctx.on_undo`."""
+        return UndoByActivity(self)
+
+    def written(self, *args: P.args, **kwargs: P.kwargs) -> Raw:
+        """The arguments of a call, as they are stored. Raises as a call in a workflow does."""
+        return Raw(check_event(self.signature.encode_arguments(args, kwargs), self._arguments))
 
     if TYPE_CHECKING:
 

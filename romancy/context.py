@@ -16,8 +16,10 @@ from msgspec import Raw
 
 from romancy._callables import is_async
 from romancy._expected_names import OF_CONTEXTS, no_attribute
-from romancy._moments import microseconds_of, moment_of, sent_at
+from romancy._moments import microseconds_of, moment_of
 from romancy._outgoing import name_of_event, outgoing_event
+from romancy._received import event_of
+from romancy._undo import Undo, checked_undo
 from romancy.channel import ActivityChannel, Channel, WorkflowChannel, declared
 from romancy.core import idempotency_key, is_in_a_workflow
 from romancy.errors import PayloadTooLargeError, SerializationError, UsageError
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeForm
 
+    from romancy.activity import Activity
     from romancy.core import Commands, EventReceived
     from romancy.session import ActivityPort
     from romancy.storage.query import FilterValue
@@ -212,7 +215,7 @@ class WorkflowContext:
         while True:
             received: EventReceived = await wait
             try:
-                return _event_of(received, model)
+                return event_of(received, model)
             except SerializationError as misfit:
                 again = commands.wait_on(wait, received, str(misfit))
                 if again is None:
@@ -273,6 +276,14 @@ class WorkflowContext:
         """A channel, to subscribe to, to receive from and to publish on."""
         return WorkflowChannel(self._commands, declared(channel, model))
 
+    def on_undo(self, activity: Activity[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Undo:
+        """Register an activity, with its arguments, to be carried out if this workflow fails or is cancelled.
+
+        It has its place among the compensations: what was done last is undone first.
+        """
+        checked_undo(activity)
+        return Undo(self._commands, self._commands.on_undo(activity, activity.written(*args, **kwargs)))
+
     def patched(self, name: str) -> bool:
         """True for histories that began after this call was added: take the new branch. False for older ones."""
         check_id(name, "name of the patch")
@@ -295,19 +306,6 @@ class WorkflowContext:
 
     def __repr__(self) -> str:
         return f"<context of {self.workflow_name} {self.instance_id}>"
-
-
-def _event_of(received: EventReceived, model: Any) -> Event[Any]:
-    return Event(
-        id=received.event_id,
-        type=received.name,
-        source=received.source,
-        subject=received.subject,
-        time=sent_at(received.at, received.time, f"event {received.name!r}"),
-        data=loads(received.data, model, f"event {received.name!r}"),
-        headers=received.headers,
-        extensions=received.extensions,
-    )
 
 
 class ActivityContext:

@@ -32,7 +32,7 @@ FENCE = "```python no-run: signatures"
 
 # Members that only the engine calls, and classes that only it makes.
 INTERNAL = {
-    "Activity": {"check", "is_same_call", "kind", "read_result", "undo"},
+    "Activity": {"as_undo", "check", "is_same_call", "kind", "read_result", "undo", "written"},
     "Codecs": {"ids", "of", "unwrap", "wrap"},
     "Instance": {"of", "raw_input"},
     "RetryPolicy": {"decide", "delay"},
@@ -45,8 +45,8 @@ INTERNAL = {
 }  # fmt: skip
 MADE_FOR_YOU = {
     "Activity", "ActivityChannel", "ActivityContext", "AppChannel", "ChannelSubscription", "Handle", "Ingress",
-    "Instances", "Session", "SyncChannel", "SyncHandle", "SyncSubscription", "Webhook", "Workflow", "WorkflowChannel",
-    "WorkflowContext",
+    "Instances", "Session", "SyncChannel", "SyncHandle", "SyncSubscription", "Undo", "Webhook", "Workflow",
+    "WorkflowChannel", "WorkflowContext",
 }  # fmt: skip
 WHOLE = {
     "Hooks": hooks, "Outbox": outbox, "Comparisons": query, "Dashboard": dashboard, "Django": django,

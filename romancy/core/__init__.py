@@ -166,6 +166,7 @@ from romancy.core._shared_empty import (
     NO_DICT,
 )
 from romancy.core._thread_state import driving, is_in_a_workflow
+from romancy.core._undo_events import UndoRegistered, UndoTakenBack
 
 __all__ = [
     "COMMANDS",
@@ -243,6 +244,8 @@ __all__ = [
     "TimerCancelled",
     "TimerFired",
     "TimerStarted",
+    "UndoRegistered",
+    "UndoTakenBack",
     "WorkflowAbandoned",
     "WorkflowCancelled",
     "WorkflowCompleted",

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from romancy.core import _channel_events as ch
 from romancy.core import _events as ev
+from romancy.core import _undo_events as un
 from romancy.core._answers import ActivityAnswer, Answer, ChildAnswer, WaitAnswer
 from romancy.core._asking import SECOND
 from romancy.core._channel_commands import ChannelCommands
@@ -195,6 +196,20 @@ class Commands(ChannelCommands):
             if known:
                 self.ask(ev.PatchMarked(name))
         return known
+
+    def on_undo(self, definition: ActivityDefinition, args: Raw) -> str:
+        """Register an activity to be carried out if the run fails. Returns the id of the undo."""
+        self._require_open()
+        self.state.can_undo(definition)
+        id = f"undo:{self._ids.number('undo', definition.name)}"
+        return self.ask(un.UndoRegistered(id, definition.name, args, self.state.latest), of=definition).id
+
+    def take_back(self, undo_id: str) -> None:
+        """Take a registered undo back. Nothing happens if it was taken back before, or if the run has ended."""
+        if self.over or not any(one.scheduled.id == undo_id for one in self.state.to_compensate):
+            return
+        self._require_open()
+        self.ask(un.UndoTakenBack(undo_id))
 
     def draw(self, kind: str) -> bytes:
         """The next 32 pseudo-random bytes of this kind. Each kind has its own count."""

@@ -9,6 +9,7 @@ import msgspec
 
 from romancy.core import _channel_events as ch
 from romancy.core import _events as ev
+from romancy.core import _undo_events as un
 from romancy.errors import HistoryCorruptError, HistoryVersionError
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ COMMANDS: Final[tuple[type[ev.Command], ...]] = (
     ch.ChannelLeft,
     ch.ChannelAwaited,
     ch.ChannelSent,
+    un.UndoRegistered,
+    un.UndoTakenBack,
 )
 
 _Commit: TypeAlias = list[ev.LogEvent]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from romancy.core import _channel_events as ch
 from romancy.core import _events as ev
+from romancy.core import _undo_events as un
 from romancy.core._differences import differences
 from romancy.errors import NonDeterminismError
 
@@ -45,6 +46,8 @@ _WORDS: Final[Mapping[type[ev.LogEvent], Callable[[Any], str]]] = {
     ch.ChannelSent: lambda e: f"message on channel {e.channel}" + (f" to {e.to}" if e.to else ""),
     ev.PatchMarked: lambda e: f"patch {e.name}",
     ev.CompensationScheduled: lambda e: f"compensation {e.name} of {e.activity_id}",
+    un.UndoRegistered: lambda e: f"registration of the undo {e.name} as {e.id}",
+    un.UndoTakenBack: lambda e: f"taking back of the undo {e.id}",
     ev.WorkflowCompleted: lambda _: "return of a result",
     ev.WorkflowFailed: lambda e: f"failure with {e.error.type}",
     ev.WorkflowCancelled: lambda _: "end by cancellation",

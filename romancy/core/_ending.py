@@ -12,6 +12,7 @@ import msgspec
 
 from romancy.core import _events as ev
 from romancy.core._outstanding import not_to_be_undone
+from romancy.core._undo_events import UndoRegistered
 from romancy.errors import NonDeterminismError, PayloadTooLargeError, SerializationError, UnawaitedCallError
 from romancy.serialization import describe_exception
 
@@ -204,6 +205,9 @@ class Ending:
     def _compensate(self) -> None:
         commands = self._commands
         done = commands.state.to_compensate[-1]
+        if isinstance(done.scheduled, UndoRegistered):
+            self._carry_out(done.scheduled)
+            return
         activity = commands.state.undoes(done.scheduled.name)
         if activity is None:
             raise not_to_be_undone(done.scheduled.name)
@@ -218,5 +222,13 @@ class Ending:
                 args=done.scheduled.args,
                 result=done.result if compensation.takes_result else ev.NULL,
                 key=done.key,
+            )
+        )
+
+    def _carry_out(self, undo: UndoRegistered) -> None:
+        """Ask for an undo that the body has registered."""
+        self._commands.ask(
+            ev.CompensationScheduled(
+                id=f"compensate:{undo.id}", activity_id=undo.id, activity_name="", name=undo.name, args=undo.args
             )
         )

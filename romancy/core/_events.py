@@ -433,7 +433,7 @@ class PatchMarked(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
 
 
 class CompensationScheduled(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The effect of the completed activity `activity_id` is to be undone.
+    """The effect of the completed activity `activity_id` is to be undone. Without `activity_name`: the undo of that id.
 
     `result` is set only if the compensation asks for it. `key` is its idempotency key if a former run tried it.
     """

@@ -17,6 +17,7 @@ from romancy.core._effects import Outcome
 from romancy.core._in_flight import AWAITED, LATEST, Attempted, Child, Compensable
 from romancy.core._recall import Recall, find_activity, find_child, find_event, find_message, find_sent, find_timer
 from romancy.core._shared_empty import NO_DICT, NO_LIST
+from romancy.core._undos import UNDO_RULES
 from romancy.errors import HistoryCorruptError
 from romancy.status import Status
 
@@ -47,6 +48,7 @@ class State:
         "due",
         "joining",
         "known",
+        "latest",
         "left",
         "memory",
         "parked",
@@ -67,6 +69,8 @@ class State:
         """Activities whose effect can be undone, by name."""
         self.known: Mapping[str, ActivityDefinition] = NO_DICT
         """Activities that the run may not have called itself; they undo the effects of former runs."""
+        self.latest = ""
+        """The activity that completed last."""
         self.recall: Recall | None = None
         """The runs that this one retries."""
         self.memory: Memory | None = None
@@ -97,7 +101,7 @@ class State:
         """A heap of due times. Entries that are no longer waited for stay until they come up."""
 
     def can_undo(self, definition: ActivityDefinition) -> None:
-        """Record that this activity has a compensation."""
+        """Record that this activity has a compensation, or is one itself."""
         if self.compensable is NO_DICT:
             self.compensable = {}
         self.compensable[definition.name] = definition
@@ -113,6 +117,10 @@ class State:
         if definition is None and self.memory is not None:
             definition = self.known.get(activity)
         return None if definition is None or definition.undo is None else definition
+
+    def registered(self, undo: str) -> ActivityDefinition | None:
+        """The activity of this name, which a body has registered as an undo."""
+        return self.compensable.get(undo) or self.known.get(undo)
 
     def apply(self, event: ev.LogEvent) -> None:
         """Apply one event. Raises HistoryCorruptError when the event cannot follow the ones before."""
@@ -297,6 +305,7 @@ def _activity_attempt_failed(state: State, event: ev.ActivityAttemptFailed) -> N
 def _activity_completed(state: State, event: ev.ActivityCompleted) -> None:
     state.time = max(state.time, event.at)
     state.parked = None
+    state.latest = event.id
     if state.memory is not None:
         state.answered("activities", event.id)
     scheduled = state.activities.pop(event.id).scheduled
@@ -375,39 +384,6 @@ def _child_ended(state: State, event: ev.ChildCompleted | ev.ChildFailed | ev.Ch
     state.answered("children", event.id)
 
 
-def _compensation_scheduled(state: State, event: ev.CompensationScheduled) -> None:
-    if state.compensations is NO_DICT:
-        state.compensations = {}
-    state.compensations[event.id] = Attempted(event)
-    waiting = state.to_compensate
-    if waiting and waiting[-1].scheduled.id == event.activity_id:
-        waiting.pop()
-    elif state.memory is None or state.memory.by_id("activities", event.activity_id) is None:
-        first = waiting[-1].scheduled.id if waiting else "anything was done"
-        raise HistoryCorruptError(f"the log compensates {event.activity_id} before {first}")
-
-
-def _compensation_attempt_failed(state: State, event: ev.CompensationAttemptFailed) -> None:
-    _time(state, event)
-    compensation = state.compensations[event.id]
-    compensation.failures = event.attempt
-    compensation.next_at = event.next_at
-    state.expect(event.next_at, "compensations", event.id)
-
-
-def _compensation_completed(state: State, event: ev.CompensationCompleted) -> None:
-    _time(state, event)
-    done = state.compensations.pop(event.id).scheduled
-    if state.memory is not None:
-        state.memory.was_undone(done.activity_id)
-
-
-def _compensation_failed(state: State, event: ev.CompensationFailed) -> None:
-    _time(state, event)
-    del state.compensations[event.id]
-    state.uncompensated += (event.id,)
-
-
 def _cancel_requested(state: State, event: ev.CancelRequested) -> None:
     _time(state, event)
     state.cancel = event
@@ -477,10 +453,6 @@ _RULES: Final[Mapping[type[ev.LogEvent], Callable[[State, Any], None]]] = {
     ev.ChildCompleted: _child_ended,
     ev.ChildFailed: _child_ended,
     ev.ChildCancelled: _child_ended,
-    ev.CompensationScheduled: _compensation_scheduled,
-    ev.CompensationAttemptFailed: _compensation_attempt_failed,
-    ev.CompensationCompleted: _compensation_completed,
-    ev.CompensationFailed: _compensation_failed,
     ev.CancelRequested: _cancel_requested,
     ev.WorkflowAbandoned: _abandoned,
     ev.WorkflowParked: _parked,
@@ -497,4 +469,5 @@ _RULES: Final[Mapping[type[ev.LogEvent], Callable[[State, Any], None]]] = {
     ev.WorkflowFailed: _terminal,
     ev.WorkflowCancelled: _terminal,
     **CHANNEL_RULES,
+    **UNDO_RULES,
 }

@@ -8,6 +8,7 @@ from msgspec import Raw, Struct
 
 from romancy.core import _channel_events as ch
 from romancy.core import _events as ev
+from romancy.core._undo_events import UndoRegistered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,9 +36,9 @@ class Child(Struct, gc=False):
 
 
 class Compensable(Struct, frozen=True, gc=False):
-    """An activity whose effect is to be undone if the run fails."""
+    """An activity whose effect is to be undone if the run fails, or an undo that the body has registered."""
 
-    scheduled: ev.ActivityScheduled
+    scheduled: ev.ActivityScheduled | UndoRegistered
     result: Raw
     position: int = LATEST
     """The time of completion, if that was in a former run."""

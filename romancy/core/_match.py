@@ -13,6 +13,7 @@ from msgspec import Raw
 
 from romancy.core import _channel_events as ch
 from romancy.core import _events as ev
+from romancy.core import _undo_events as un
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -48,6 +49,7 @@ _FITS: Final[Mapping[type[ev.LogEvent], _Fits]] = {
         and _same_json(a.data, b.data)
         and _same_json(a.metadata, b.metadata)
     ),
+    un.UndoRegistered: lambda a, b: a.name == b.name and _same_json(a.args, b.args),
     ev.CompensationScheduled: lambda a, b: (a.activity_id, a.name) == (b.activity_id, b.name),
     ev.WorkflowCompleted: lambda a, b: _same_json(a.result, b.result),
     ev.WorkflowFailed: lambda a, b: a.error.type == b.error.type,
@@ -77,6 +79,8 @@ def _is_older(recorded: ev.Command, asked: ev.Command, of: Definition | None, ch
         case ev.ActivityScheduled(), ev.ActivityScheduled():
             same = recorded.name == asked.name and (recorded.id == asked.id or not chosen)
             return same and of.is_same_call(recorded.args, asked.args)
+        case un.UndoRegistered(), un.UndoRegistered():
+            return recorded.name == asked.name and of.is_same_call(recorded.args, asked.args)
         case ev.ChildStarted(), ev.ChildStarted():
             same = (recorded.workflow, recorded.delay) == (asked.workflow, asked.delay)
             return same and of.is_same_call(recorded.input, asked.input)

@@ -58,6 +58,8 @@ class Remembered(Struct, eq=False, kw_only=True):
     """Whether its compensation failed for good, or was cut off."""
     owed: bool = False
     """Whether its effect is to be undone if the run fails, even if the run does not ask for it."""
+    registered: bool = False
+    """Whether an undo that the body registered was tried. A retry registers its own undos."""
     undo_key: str = ""
     """The idempotency key of the compensation that was tried."""
     given: bool = False

@@ -34,12 +34,28 @@ def _start_activity(
 def _start_compensation(
     commands: Commands, event: ev.CompensationScheduled, failures: int = 0, due: int | None = None
 ) -> fx.StartCompensation:
+    if not event.activity_name:
+        return _start_registered(commands, event, failures, due)
     activity = commands.state.undoes(event.activity_name)
     if activity is None:
         raise not_to_be_undone(event.activity_name)
     assert activity.undo is not None  # noqa: S101 - `undoes` returns only activities that have one
     return fx.StartCompensation(
         event.id, event.activity_id, activity.undo, activity, event.args, event.result, failures + 1, due, event.key
+    )
+
+
+def _start_registered(
+    commands: Commands, event: ev.CompensationScheduled, failures: int, due: int | None
+) -> fx.StartCompensation:
+    """The effect of an undo that the body has registered."""
+    activity = commands.state.registered(event.name)
+    if activity is None:
+        raise NonDeterminismError(
+            f"the activity {event.name!r} is registered as an undo and is to be carried out: give it to the app"
+        )
+    return fx.StartCompensation(
+        event.id, event.activity_id, activity.as_undo, activity, event.args, event.result, failures + 1, due
     )
 
 

@@ -10,6 +10,7 @@ from romancy.core._family import wanted_by
 from romancy.core._ids import automatic_child, derive, idempotency_key
 from romancy.core._memory import Memory, Remembered, what_is_awaited, what_of, what_went_out, without_number
 from romancy.core._shared_empty import NO_DICT
+from romancy.core._undo_events import UndoRegistered
 from romancy.errors import HistoryCorruptError
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ __all__ = ["Recall", "recalled", "what_of_sent"]
 class Recall:
     """The runs so far. `begin` makes the memory of the next one."""
 
-    __slots__ = ("_activities", "_count", "_items", "_open", "_undoing", "ended", "instance_id", "memory", "started")
+    __slots__ = (
+        "_activities", "_count", "_items", "_open", "_undoing", "_undos", "ended", "instance_id", "memory", "started",
+    )  # fmt: skip
 
     def __init__(self, instance_id: str) -> None:
         self.instance_id = instance_id
@@ -35,6 +38,8 @@ class Recall:
         self._activities: dict[str, Remembered] = {}
         self._open: dict[tuple[Kind, str], Remembered] = {}
         self._undoing: dict[str, Remembered] = {}
+        self._undos: dict[str, Remembered] = {}
+        """The activities to which undos belong that the body has registered."""
         self._count = 0
 
     def follow(self, event: ev.LogEvent) -> None:
@@ -104,7 +109,7 @@ class Recall:
             if item.unsure:
                 item.unsure = False
                 item.undone = event.unsure == "undone"
-                item.owed = not item.undone and item.answer is not None
+                item.owed = not (item.undone or item.registered) and item.answer is not None
         self._start(event)
         self.memory = Memory(items)
         return self.memory
@@ -123,7 +128,7 @@ class Recall:
     def _start(self, event: ev.WorkflowStarted) -> None:
         self.started, self.ended = event, None
         self.memory, self._items, self._open = Memory(), {}, {}
-        self._activities, self._undoing = {}, {}
+        self._activities, self._undoing, self._undos = {}, {}, {}
 
     def _note(
         self, kind: Kind, event: Any, former: Remembered | None, *, name: str = "", what: bytes = b"", key: str = ""
@@ -205,7 +210,17 @@ class Recall:
         if event.never_started:
             self._void(event)
 
+    def _undo_registered(self, event: UndoRegistered) -> None:
+        done = self._activities.get(event.of)
+        if done is not None:
+            self._undos[event.id] = done
+
     def _undoing_began(self, event: ev.CompensationScheduled) -> None:
+        if not event.activity_name:
+            undo = self._undos.get(event.activity_id) or Remembered(kind="activities", id=event.id, name="", what=b"")
+            undo.registered = True
+            self._undoing[event.id] = undo
+            return
         done = self._activities.get(event.activity_id) or self.memory.by_id("activities", event.activity_id)
         if done is None:
             raise KeyError(event.activity_id)
@@ -249,6 +264,7 @@ class Recall:
         ch.ChannelAwaited: _message_awaited,
         ch.ChannelReceived: _completed,
         ch.ChannelSent: _message_sent,
+        UndoRegistered: _undo_registered,
         ev.CompensationScheduled: _undoing_began,
         ev.CompensationCompleted: _was_undone,
         ev.CompensationFailed: _not_undone,

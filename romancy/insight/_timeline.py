@@ -313,6 +313,8 @@ _RULES: Final[Mapping[type[ev.LogEvent], Callable[[Timeline, Any], None]]] = {
     ev.CompensationScheduled: lambda timeline, event: timeline.begin(
         "compensation", event.id, event.name, undoes=event.activity_id
     ),
+    ev.UndoRegistered: lambda timeline, event: timeline.note(f"registered the undo {event.name} as {event.id}"),
+    ev.UndoTakenBack: lambda timeline, event: timeline.note(f"took the undo {event.id} back"),
     ev.CompensationAttemptFailed: lambda timeline, event: timeline.failed("compensation", event),
     ev.CompensationCompleted: _ends("compensation", "completed"),
     ev.CompensationFailed: _ends("compensation", "failed"),

@@ -429,7 +429,7 @@ class Attempts:
             if definition.dependencies:
                 named |= await self._dependencies.resolve(definition.dependencies)
             enter_activity(attempt)
-            await self._call(definition, definition.fn, positional, named, None)
+            await self._call(definition, definition.fn, positional, named, definition.timeout)
             await attempt.finish()
             return CompensationCompleted(
                 at=self._clock.now(), id=attempt.id, attempt=effect.attempt, queued=attempt.queued

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from romancy.core import (
     ActivityScheduled,
+    UndoRegistered,
     WorkflowContinued,
     WorkflowResumed,
     WorkflowRetried,
@@ -192,7 +193,7 @@ async def load_log(store: Store, registry: Registry, claimed: Claimed) -> tuple[
         called = set[str]()
 
         def note(commit: Sequence[LogEvent], called: set[str] = called) -> None:
-            called.update(event.name for event in commit if isinstance(event, ActivityScheduled))
+            called.update(event.name for event in commit if isinstance(event, (ActivityScheduled, UndoRegistered)))
 
         elsewhere = await _replay(store, live, claimed, place, note)
         if elsewhere is None:
