@@ -34,8 +34,8 @@ def checkout(tmp_path: Path) -> Path:
 SET_BY_MAKE = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
 
 
-def start(checkout: Path, makefile: str) -> subprocess.Popen[str]:
-    (checkout / "Makefile").write_text(makefile)
+def start(checkout: Path, makefile: str, docs: str = "true") -> subprocess.Popen[str]:
+    (checkout / "Makefile").write_text(f"{makefile}docs:\n\t@{docs}\n")
     return subprocess.Popen(
         ["bash", ".ci/run"],
         cwd=checkout,
@@ -74,6 +74,14 @@ def test_a_failed_check_fails_the_run_and_the_tests_run_all_the_same(checkout: P
 
     assert run.returncode != 0
     assert ["checked", "tested", "long"] == jobs_of(output)
+
+
+def test_pages_that_cannot_be_built_fail_the_run(checkout: Path) -> None:
+    run = start(checkout, f"check:\ntest:\n\t@echo tested\n{FRESH}test-long:\n\t@echo long\n", docs="false")
+    output, _ = run.communicate(timeout=200)
+
+    assert run.returncode != 0
+    assert ["tested", "long"] == jobs_of(output)
 
 
 def test_a_fresh_machine_that_fails_fails_the_run_without_a_second_look(checkout: Path) -> None:

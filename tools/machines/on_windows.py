@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import traceback
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.request import HTTPCookieProcessor, build_opener
@@ -193,6 +194,15 @@ def crashes_at_every_commit(_: Path) -> None:
     expect({crash.result for crash in crashes} == {3}, crashes)
 
 
+def crashes_of_processes(folder: Path) -> None:
+    """As real processes, which end by TerminateProcess."""
+    (folder / "crashing.py").write_text(SHOP.format(name="order"), "utf-8")
+    sys.path.insert(0, str(folder))
+    order = import_module("crashing").order  # the processes have to find its module
+    crashes = asyncio.run(crash_at_every_commit(order.bind(1), url=f"sqlite:///{folder / 'crashes.db'}"))
+    expect(crashes and {crash.result for crash in crashes} == {"2"}, crashes)
+
+
 SCENARIOS: Final[tuple[Callable[[Path], None], ...]] = (
     the_program_of_the_readme,
     demo,
@@ -203,6 +213,7 @@ SCENARIOS: Final[tuple[Callable[[Path], None], ...]] = (
     a_reloader_that_is_killed_leaves_no_worker,
     app_of_tests,
     crashes_at_every_commit,
+    crashes_of_processes,
 )
 
 

@@ -31,7 +31,6 @@ PRODUCT: Final = (
     "tests/engine/test_clock.py",
     "tests/engine/test_host.py",
     "tests/testing/test_app.py",
-    "tests/testing/test_crashes.py",
 )
 """Tests of the tree about what differs between systems, and of the kit for tests."""
 RUNS: Final = {
@@ -46,7 +45,7 @@ _OPTIONS: Final = (
     "-p",
     "no:cacheprovider",
     "--timeout",
-    "290",
+    "900",
     "-q",
     "-ra",
     "--junitxml",

@@ -16,6 +16,7 @@ import pytest
 
 from romancy_conformance.behaviour.commands.crowd import COMMANDS, RARE, fill, one_of, run, write_module
 from romancy_conformance.contract.plans import watch_for
+from romancy_conformance.process_control import resources
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,6 +70,7 @@ def test_each_command_reads_a_bounded_number_of_rows(
     assert {} == too_many, "\n".join(f"{what}: {why}" for what, why in too_many.items())
 
 
+@resources
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_each_command_answers_within_a_second_and_many_are_acted_on_in_bounded_memory(
