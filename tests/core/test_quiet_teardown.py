@@ -19,7 +19,7 @@ from romancy_conformance.workflows.activities import echo
 from tests.core.driver import START, started
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 
     from romancy.context import WorkflowContext
 
@@ -30,7 +30,7 @@ depth = contextvars.ContextVar("depth", default=0)
 
 
 @contextlib.contextmanager
-def deeper(by: int = 1) -> Iterator[None]:
+def deeper(by: int = 1) -> Generator[None]:
     token = depth.set(depth.get() + by)
     try:
         yield
@@ -40,7 +40,7 @@ def deeper(by: int = 1) -> Iterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def deeper_too() -> AsyncIterator[None]:
+async def deeper_too() -> AsyncGenerator[None]:
     with deeper(10):
         yield
 
@@ -184,7 +184,11 @@ BODIES = [
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What Python would print."""
     heard: list[str] = []
-    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: heard.append(f"{unraisable.exc_value!r}"))
+
+    def hear(unraisable: sys.UnraisableHookArgs) -> None:
+        heard.append(f"{unraisable.exc_value!r}")
+
+    monkeypatch.setattr(sys, "unraisablehook", hear)
     return heard
 
 

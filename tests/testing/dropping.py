@@ -14,13 +14,13 @@ from romancy import Romancy, Status, WorkflowContext, activity, workflow
 from romancy.testing import TestApp
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Iterator
+    from collections.abc import AsyncGenerator, Generator
 
 depth = ContextVar("depth", default=0)
 
 
 @contextmanager
-def deeper() -> Iterator[None]:
+def deeper() -> Generator[None]:
     token = depth.set(depth.get() + 1)
     try:
         yield
