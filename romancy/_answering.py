@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from romancy.errors import OutcomeUnknownError, StorageUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
 
 __all__ = ["ANSWER_WITHIN", "Deadlines", "TimedCall"]
 
+T = TypeVar("T")
+
 ANSWER_WITHIN: Final = 10.0
+_BLOCKED: Final = 0.5
+"""Seconds by which the timer of a process comes late that was busy or stopped."""
+_GRACE: Final = 1.0
+"""Seconds in which such a process takes the answers that have come."""
 
 
 class Deadlines:
@@ -50,6 +56,12 @@ class Deadlines:
         self._timer = None
         loop = asyncio.get_running_loop()
         now = loop.time()
+        oldest = next(iter(self._began.values()), now)
+        if now - oldest - self.seconds > _BLOCKED:  # this process was blocked, and could not take the answers
+            least = now - self.seconds + _GRACE
+            self._began = {call: max(began, least) for call, began in self._began.items()}
+            self._timer = loop.call_at(now + _GRACE, self._look)
+            return
         for call, began in list(self._began.items()):
             if began + self.seconds > now:
                 self._timer = loop.call_at(began + self.seconds, self._look)
@@ -80,6 +92,18 @@ class TimedCall:
         self._task, self._cancelling = task, task.cancelling()
         self._deadlines.begin(self)
         return self
+
+    def renew(self) -> None:
+        """Count the time from now: the database has answered a part of the call."""
+        self._deadlines.end(self)
+        self._deadlines.begin(self)
+
+    def renewing(self, parts: Sequence[T]) -> Iterator[T]:
+        """The parts of the call, which are answered one after the other. Each hundred of them is progress."""
+        for number, part in enumerate(parts):
+            if number and number % 100 == 0:
+                self.renew()
+            yield part
 
     def expire(self) -> None:
         """Stop waiting."""

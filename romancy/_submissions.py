@@ -56,10 +56,17 @@ class Submissions:
         self._unknown: set[str] = set()
         """Names of workflows unknown here, for one warning each."""
 
-    async def submit(self, prepared: Sequence[Prepared[T]], submitted: list[Submitted[T]]) -> None:
-        """Submit all starts into the list, and wait for room if necessary. Starts submitted together share commits."""
+    async def submit(
+        self, prepared: Sequence[Prepared[T]], submitted: list[Submitted[T]], progress: Callable[[], None]
+    ) -> None:
+        """Submit all starts into the list, and wait for room if necessary. Starts submitted together share commits.
+
+        `progress` is called when there is room for more.
+        """
         while len(submitted) < len(prepared):
             await self._unanswered.turn()
+            if submitted:
+                progress()
             with self._writer.gathering():
                 while self._unanswered.has_room and len(submitted) < len(prepared):
                     submitted += self._submit_some(prepared[len(submitted) : len(submitted) + AT_ONCE])

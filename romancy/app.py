@@ -347,8 +347,7 @@ class Romancy(Instances):
         Without `session=`, they are written together: up to 1,000 starts (4 MB) in one commit, more in several. This is
         for speed and is not atomic. If an id is taken by another workflow or input, the other instances are started,
         and one InstanceConflictError names all such ids (`conflicts`) and all instances that exist now (`started`).
-        Repeating the call with a corrected list is safe if the ids are yours. If any arguments do not fit, no instance
-        is started.
+        Repeating the call with a corrected list is safe if the ids are yours. Arguments that do not fit start nothing.
         """
         check_if_exists(if_exists)
         prepared: list[tuple[Call[T], Handle[T], Raw, int]] = []
@@ -363,8 +362,9 @@ class Romancy(Instances):
         submitted: list[Submitted[T]] = []
         with self._deadlines.call("start") as timed:
             try:
-                await self._submissions.submit(prepared, submitted)
-                return await all_of((self._started(if_exists, *one) for one in submitted), RomancyError)
+                await self._submissions.submit(prepared, submitted, timed.renew)
+                parts = timed.renewing(submitted)
+                return await all_of((self._started(if_exists, *one) for one in parts), RomancyError)
             except asyncio.CancelledError:
                 timed.instance_ids = self._submissions.give_up(submitted) or None
                 raise

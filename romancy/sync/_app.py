@@ -176,8 +176,7 @@ class SyncRomancy(Keeper, SyncInstances):
         Without `session=`, they are written together: up to 1,000 starts (4 MB) in one commit, more in several. This is
         for speed and is not atomic. If an id is taken by another workflow or input, the other instances are started,
         and one InstanceConflictError names all such ids (`conflicts`) and all instances that exist now (`started`).
-        Repeating the call with a corrected list is safe if the ids are yours. If any arguments do not fit, no instance
-        is started.
+        Repeating the call with a corrected list is safe if the ids are yours. Arguments that do not fit start nothing.
         """
         return [SyncHandle(self, one) for one in self._call("start_many", calls, session=session, if_exists=if_exists)]
 
