@@ -15,7 +15,7 @@ from msgspec import Raw
 
 from romancy._headers import headers_of
 from romancy._moments import sent_at
-from romancy.core import Mode
+from romancy.core import Mode, kept
 from romancy.errors import SerializationError, UsageError
 from romancy.retry import Duration, seconds
 from romancy.serialization import dumps, loads
@@ -168,6 +168,7 @@ class WorkflowChannel(Generic[T]):
     def name(self) -> str:
         return self._channel.name
 
+    @kept("channel")
     async def subscribe(self, mode: Literal["broadcast", "competing", "direct"] = "broadcast") -> None:
         """Subscribe, and return when the database holds the subscription. Subscribing again changes nothing.
 
@@ -179,6 +180,7 @@ class WorkflowChannel(Generic[T]):
         check_mode(mode)
         await _joined(self._commands.join_channel(self.name, mode))
 
+    @kept("channel")
     async def unsubscribe(self) -> None:
         """End the subscription, if there is one. Broadcast messages that were not received are dropped."""
         answer = self._commands.joining_of(self.name)
@@ -186,6 +188,7 @@ class WorkflowChannel(Generic[T]):
             await asyncio.wait([answer])
         self._commands.leave_channel(self.name)
 
+    @kept("channel")
     async def receive(self, *, timeout: Duration | None = None, direct: bool = False) -> Message[T]:
         """The next message. Raises EventTimeoutError if none comes in time; the subscription stays.
 
@@ -219,12 +222,14 @@ class WorkflowChannel(Generic[T]):
     async def __anext__(self) -> Message[T]:
         return await self.receive()
 
+    @kept("channel")
     async def publish(
         self, data: T, *, metadata: Mapping[str, object] | None = None, headers: Mapping[str, str] | None = None
     ) -> str:
         """Send a message to the subscribers once this step is durable, and return its id. A replay sends nothing."""
         return self._commands.send_on_channel(self.name, *written(self._channel, data, metadata, headers))
 
+    @kept("channel")
     async def send_to(
         self,
         instance_id: str,

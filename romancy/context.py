@@ -21,7 +21,7 @@ from romancy._outgoing import name_of_event, outgoing_event
 from romancy._received import event_of
 from romancy._undo import Undo, checked_undo
 from romancy.channel import ActivityChannel, Channel, WorkflowChannel, declared
-from romancy.core import idempotency_key, is_in_a_workflow
+from romancy.core import idempotency_key, is_in_a_workflow, kept
 from romancy.errors import PayloadTooLargeError, SerializationError, UsageError
 from romancy.event import Event, EventType
 from romancy.retry import Duration, seconds
@@ -148,11 +148,13 @@ class WorkflowContext:
         """A new random generator at every call. It yields the same numbers on replay."""
         return Random(int.from_bytes(self._commands.draw("random"), "big"))  # noqa: S311 - seeded on purpose
 
+    @kept("ctx")
     async def sleep(self, delay: Duration) -> None:
         """Wait durably. A restart does not begin the wait again. A negative delay ends at once, as asyncio's does."""
         length = seconds(delay, "the delay", least=None)
         await (self._commands.sleep(length) if length > 0 else asyncio.sleep(0))
 
+    @kept("ctx")
     async def sleep_until(self, moment: datetime) -> None:
         """Wait durably until this moment, which needs a time zone. A moment that is over ends at once.
 
@@ -189,6 +191,7 @@ class WorkflowContext:
         key: str | None = None,
         where: Mapping[str, FilterValue] | None = None,
     ) -> Event[T]: ...
+    @kept("ctx")
     async def wait_event(
         self,
         type: str | EventType[Any],
@@ -222,6 +225,7 @@ class WorkflowContext:
                     raise
                 wait = again
 
+    @kept("ctx")
     async def subscribe(self, type: str | EventType[Any]) -> None:
         """Keep every event of this type for this workflow from now on, also while it does not wait for one.
 
@@ -231,10 +235,12 @@ class WorkflowContext:
         """
         self._commands.subscribe(name_of_event(type))
 
+    @kept("ctx")
     async def unsubscribe(self, type: str | EventType[Any]) -> None:
         """End a subscription. The events that came before stay for later waits."""
         self._commands.unsubscribe(name_of_event(type))
 
+    @kept("ctx")
     async def send(
         self,
         type: str | EventType[Any],
@@ -289,10 +295,12 @@ class WorkflowContext:
         check_id(name, "name of the patch")
         return self._commands.patched(name)
 
+    @kept("ctx")
     async def start(self, wf: ChildWorkflow[P, T], /, *args: P.args, **kwargs: P.kwargs) -> ChildHandle[T]:
         """Start a child workflow and continue. The child is cancelled if this workflow fails or is cancelled."""
         return wf.launch(self._commands, args, kwargs)
 
+    @kept("ctx")
     async def publish(self, type: str | EventType[Any], data: object = None, *, key: str | None = None) -> None:
         """Send an event once this step is durable. A replay sends nothing."""
         name = name_of_event(type)
@@ -300,6 +308,7 @@ class WorkflowContext:
         what = f"event {name!r}"
         self._commands.publish(name, Raw(check_event(dumps(data, what), what)), key=key)
 
+    @kept("ctx")
     async def report(self, state: object, /) -> None:
         """Set the workflow's progress, which handles can read. The last report counts."""
         self._commands.report(Raw(check_event(dumps(state, "report"), "report")))

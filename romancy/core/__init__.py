@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from romancy.core._calls import (
     RULES,
+    kept,
 )
 from romancy.core._channel_commands import (
     mode_conflict,
@@ -266,6 +267,7 @@ __all__ = [
     "encode_commit",
     "idempotency_key",
     "is_in_a_workflow",
+    "kept",
     "kept_id",
     "mode_conflict",
     "not_in_a_workflow",

@@ -1,28 +1,38 @@
-"""Tracks calls of activities and child workflows that were made and not awaited. A run must not lose one.
+"""Tracks calls of activities, child workflows and the context that were made and not awaited. A run must lose none.
 
 A call is a coroutine: until it is awaited, nothing has happened. The run keeps each call from the moment it is made
-until it begins. Once the body has ended, no code awaits a call that is still kept, unless a task holds it. The time of
-a garbage collection has no influence on this (decision 0030).
+until it begins. Once the body has ended, no code awaits a call that is still kept: the tasks that hold calls are
+cancelled. The time of a garbage collection has no influence on this (decision 0030).
 """
 
 from __future__ import annotations
 
+import functools
 import gc
 import inspect
 import sys
 from contextvars import Context
+from functools import partial
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 
 from romancy.core._shared_empty import NO_DICT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
-__all__ = ["RULES", "Call", "Calls"]
+__all__ = ["RULES", "Call", "Calls", "kept"]
 
-RULES: Final = 1
-"""The rules for runs that begin now; the start records them. From 1 on, a call that is never awaited fails the run."""
+F = TypeVar("F", bound="Callable[..., Coroutine[Any, Any, Any]]")
+
+RULES: Final = 2
+"""The rules for runs that begin now; the start records them.
+
+From 1 on, a call of an activity or a workflow that is never awaited fails the run, unless a task holds it. From 2 on,
+every call that has not begun when the body returns does so, also one of the context, and so does what a task waits for
+that the body has left behind.
+"""
+_ALL_CALLS: Final = 2
 
 _FARTHEST: Final = 100_000
 """How many objects the search visits before it assumes that a call is held."""
@@ -45,13 +55,19 @@ class Call(NamedTuple):
 class Calls:
     """The calls of one run, in the order in which they were made."""
 
-    __slots__ = ("_made", "_number", "kept")
+    __slots__ = ("_made", "_number", "all", "kept")
 
     def __init__(self) -> None:
         self.kept = False
         """Whether calls are kept until they begin. Runs under older rules keep none."""
+        self.all = False
+        """Whether those of the context are kept as well, and count although a task holds them."""
         self._made: dict[int, Call] = NO_DICT
         self._number = 0
+
+    def begins(self, rules: int) -> None:
+        """The run begins under these rules."""
+        self.kept, self.all = bool(rules), rules >= _ALL_CALLS
 
     def made(self, make: Callable[[int], Coroutine[Any, Any, Any]], name: str, depth: int) -> Coroutine[Any, Any, Any]:
         """Make a call, number it, and keep it. The line that makes it is `depth` callers above."""
@@ -70,12 +86,16 @@ class Calls:
         """Record that the call is awaited."""
         self._made.pop(number, None)
 
+    def waiting(self) -> list[Call]:
+        """The calls that have not begun."""
+        return [call for call in self._made.values() if inspect.getcoroutinestate(call.coroutine) == "CORO_CREATED"]
+
     def dropped(self, roots: Iterable[object], beyond: tuple[type, ...]) -> list[Call]:
         """The calls that no code can await any more: they have not begun, and no root holds them.
 
         Objects of a type in `beyond` are not searched.
         """
-        left = [call for call in self._made.values() if inspect.getcoroutinestate(call.coroutine) == "CORO_CREATED"]
+        left = self.waiting()
         if not left:
             return []
         held = _held(roots, {id(call.coroutine) for call in left}, (*_LEAVES, *beyond))
@@ -86,6 +106,33 @@ class Calls:
         made, self._made = self._made, NO_DICT
         for call in made.values():
             call.coroutine.close()
+
+
+def kept(prefix: str) -> Callable[[F], F]:
+    """Keep each call of a method until it is awaited. The error for a forgotten one names it with this prefix."""
+
+    def keep(method: F) -> F:
+        name = f"{prefix}.{method.__name__}"
+
+        @functools.wraps(method)
+        def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+            calls: Calls = self._commands.calls
+            if not calls.all:
+                return method(self, *args, **kwargs)
+            made: Any = calls.made(partial(_begun, method, self, args, kwargs, calls), name, 1)
+            made.__qualname__ = method.__qualname__
+            return made
+
+        return cast("F", call)
+
+    return keep
+
+
+async def _begun(
+    method: Any, owner: object, args: tuple[Any, ...], kwargs: dict[str, Any], calls: Calls, number: int, /
+) -> Any:
+    calls.begin(number)
+    return await method(owner, *args, **kwargs)
 
 
 def _held(roots: Iterable[object], wanted: set[int], leaves: tuple[type, ...]) -> set[int]:

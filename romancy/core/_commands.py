@@ -248,6 +248,10 @@ class Commands(ChannelCommands):
         """Whether the code now running has run before (or runs in a teardown)."""
         return self.matcher is not None or self.loop.dead
 
+    def sleeps(self, waiter: object) -> bool:
+        """Whether a timer that is armed will wake this future."""
+        return any(timer.is_sleep_of(waiter) for timer in (*self._timers.values(), *self.loop.started))
+
     def write_timers(self) -> None:
         """Turn the timers that the loop armed and disarmed into commands.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from romancy.core import _events as ev
+from romancy.core._left_behind import left_behind
 from romancy.core._outstanding import not_to_be_undone
 from romancy.core._undo_events import UndoRegistered
 from romancy.errors import NonDeterminismError, PayloadTooLargeError, SerializationError, UnawaitedCallError
@@ -42,6 +43,11 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 def _unawaited(dropped: str) -> ev.WorkflowFailed:
     return ev.WorkflowFailed(describe_exception(UnawaitedCallError(dropped)))
+
+
+def _some_of(texts: list[str]) -> str:
+    more = f", and {len(texts) - _CALLS_TOLD} more" if len(texts) > _CALLS_TOLD else ""
+    return ", ".join(texts[:_CALLS_TOLD]) + more
 
 
 class ContinueAsNew(BaseException):
@@ -84,13 +90,34 @@ class Ending:
         """The error text about calls that were never awaited and that no code holds; empty if there are none."""
         commands = self._commands
         dropped = commands.calls.dropped(commands.holders(), (type(commands), type(commands.loop)))
-        if not dropped:
+        return self._of_calls([str(call) for call in dropped])
+
+    def _lost(self) -> str:
+        """The error text about calls that have not begun, and about what tasks wait for, when the body has returned."""
+        commands = self._commands
+        if not commands.calls.all:
+            return self._dropped()
+        texts = [
+            self._of_calls([str(call) for call in commands.calls.waiting()]),
+            self._of_tasks(left_behind(commands)),
+        ]
+        return "; ".join(filter(None, texts))
+
+    def _of_calls(self, calls: list[str]) -> str:
+        if not calls:
             return ""
-        told = ", ".join(map(str, dropped[:_CALLS_TOLD]))
-        more = f", and {len(dropped) - _CALLS_TOLD} more" if len(dropped) > _CALLS_TOLD else ""
         return (
             f"workflow {self._workflow.name} ended with a call that was never awaited, so the call did not happen: "
-            f"{told}{more}. Write `await` before it, or hand it to a task; close() one that is not wanted"
+            f"{_some_of(calls)}. Write `await` before it, or hand it to a task that you await; close() one that is not "
+            "wanted"
+        )
+
+    def _of_tasks(self, tasks: list[str]) -> str:
+        if not tasks:
+            return ""
+        return (
+            f"workflow {self._workflow.name} ended while a task that nobody awaited had work to do, so its work was "
+            f"dropped: {_some_of(tasks)}. Await the task, or cancel() it if it is not wanted"
         )
 
     def _stop_the_rest(self) -> None:
@@ -126,9 +153,11 @@ class Ending:
         state = self._commands.state
         if body.cancelled():
             return ev.WorkflowCancelled(state.cancel.reason if state.cancel else "cancelled by the workflow itself")
-        error, dropped = body.exception(), self._dropped()
+        error = body.exception()
         if error is None:
-            return _unawaited(dropped) if dropped else ev.WorkflowCompleted(self._write(body.result()))
+            lost = self._lost()
+            return _unawaited(lost) if lost else ev.WorkflowCompleted(self._write(body.result()))
+        dropped = self._dropped()
         leaves = list(_leaves(error))
         for leaf in leaves:
             if isinstance(leaf, NonDeterminismError):

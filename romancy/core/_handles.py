@@ -58,6 +58,10 @@ class Timer(asyncio.TimerHandle):
         self.id: str | None = None
         self.delay: float | None = None
 
+    def is_sleep_of(self, future: object) -> bool:
+        """Whether it ends a sleep, and this is the future that the sleep awaits."""
+        return self.delay is not None and self._args[0] is future
+
 
 def effort_of(handle: asyncio.Handle) -> int:
     """How far a callback is from progress; 0 if it reports that an awaited future is done.

@@ -354,7 +354,7 @@ class Run:
         assert started is not None  # noqa: S101 - the state accepts nothing before the start
         if event is started:
             commands.began = at
-            commands.calls.kept = bool(started.rules)
+            commands.calls.begins(started.rules)
             commands.rejoin()
         now = (at - commands.began) / SECOND + loop.skipped
         loop.now = max(loop.now, now)

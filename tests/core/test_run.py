@@ -283,6 +283,8 @@ def test_an_ended_run_waits_for_nothing() -> None:
     async def leaves_early(ctx: WorkflowContext) -> str:
         tasks = [asyncio.create_task(ctx.sleep(60)), asyncio.create_task(double(1))]
         await ctx.sleep(1)
+        for task in tasks:
+            task.cancel()
         return f"{len(tasks)} left"
 
     world = World(Scenario(leaves_early, durations={"double": 30}))

@@ -249,6 +249,19 @@ async def background_task_left_behind(ctx: WorkflowContext) -> int:
 
 
 @workflow
+async def background_task_stopped(ctx: WorkflowContext) -> int:
+    async def forever() -> None:
+        while True:
+            await ctx.sleep(10)
+            await slow(1)
+
+    task = asyncio.create_task(forever())
+    await ctx.sleep(timedelta(seconds=15))
+    task.cancel()
+    return await echo(int(not task.done()))
+
+
+@workflow
 async def a_race_of_timer_and_activity(ctx: WorkflowContext) -> str:
     nap = asyncio.create_task(ctx.sleep(4))
     work = asyncio.create_task(slow(1))
@@ -280,7 +293,8 @@ SCENARIOS = [
     Scenario(anyio_group, (), [0, 2, 1, 3], durations=SLOW),
     Scenario(anyio_cancel, (), "cancelled True", durations=SLOW),
     Scenario(anyio_streams, (), 6),
-    Scenario(background_task_left_behind, (), 1, durations=SLOW),
+    Scenario(background_task_left_behind, status=Status.FAILED, error="UnawaitedCallError", durations=SLOW),
+    Scenario(background_task_stopped, (), 1, durations=SLOW),
     Scenario(a_race_of_timer_and_activity, (), "work", durations={"slow": 3.0}),
     Scenario(a_race_of_timer_and_activity, (), "nap 1", durations={"slow": 5.0}),
     Scenario(sleeps_side_by_side, status=Status.CANCELLED, cancel_at=2.0),
