@@ -396,7 +396,6 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         return self.create_task(self.closing(generator), context=context)  # type: ignore[no-any-return]
 
     async def closing(self, generator: Generator) -> None:
-        """Finish a generator that nobody finishes. A failure is reported."""
         try:
             await generator.aclose()
         except (asyncio.CancelledError, RunDropped):
