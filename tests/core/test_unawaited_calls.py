@@ -295,9 +295,10 @@ async def a_result_of_a_child_that_goes_on(ctx: WorkflowContext) -> str:
 
 
 AWAITED: list[Body] = [
-    gathered, in_a_task, in_a_task_group, later,
-    handed_on, cancelled, closed, held_by_a_generator,
-    a_child_that_is_left, a_result_of_a_child_that_goes_on, a_task_that_only_waits_for_a_queue, a_task_that_was_cancelled,
+    gathered, in_a_task, in_a_task_group,
+    later, handed_on, cancelled,
+    closed, held_by_a_generator, a_child_that_is_left,
+    a_result_of_a_child_that_goes_on, a_task_that_only_waits_for_a_queue, a_task_that_was_cancelled,
 ]  # fmt: skip
 
 
