@@ -16,15 +16,15 @@ MUTATIONS = (
     _mutation(
         name="sqlite: an append does not check that its writer is alive",
         pitfall="A4",
-        text="exists (select 1 from romancy_workers where token = ?7 and dead = 0)",
-        replacement="exists (select 1 from romancy_workers where token = ?7)",
+        text="where\n    exists (select 1 from romancy_workers where token = ? and dead = 0)",
+        replacement="where\n    exists (select 1 from romancy_workers where token = ?)",
         tests="test_log.py dead_worker or thaw",
     ),
     _mutation(
         name="sqlite: an append does not check its predecessor",
         pitfall="A4",
-        text="seq = ?3 - 1 and writer = ?8)",
-        replacement="seq = ?3 - 1 and ?8 is not null)",
+        text="and seq = ? and writer = ?)",
+        replacement="and seq = ? and ? is not null)",
         tests="test_fence.py predecessor_is_not",
     ),
     _mutation(
