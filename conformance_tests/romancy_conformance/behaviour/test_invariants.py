@@ -264,4 +264,4 @@ async def command(*arguments: str) -> tuple[int, str]:
     )
     said, _ = await process.communicate()
     assert process.returncode is not None
-    return process.returncode, said.decode()
+    return process.returncode, said.decode().replace("\r\n", "\n")

@@ -38,9 +38,9 @@ def answer(job: Job) -> Answer:
 
 
 def main() -> None:
-    answers, sys.stdout = sys.stdout, sys.stderr  # what a module prints is no answer
-    for line in sys.stdin:
-        answers.write(msgspec.json.encode(answer(msgspec.json.decode(line, type=Job))).decode() + "\n")
+    answers, sys.stdout = sys.stdout.buffer, sys.stderr  # what a module prints is no answer
+    for line in sys.stdin.buffer:
+        answers.write(msgspec.json.encode(answer(msgspec.json.decode(line, type=Job))) + b"\n")
         answers.flush()
 
 

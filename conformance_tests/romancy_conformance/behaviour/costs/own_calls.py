@@ -6,6 +6,7 @@ and a coroutine or a generator that resumes.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections import defaultdict
@@ -27,7 +28,7 @@ class OwnCalls:
 
     def __init__(self) -> None:
         found = [spec for spec in map(find_spec, _PACKAGES) if spec is not None]
-        self._folders = tuple(f"{folder}/" for spec in found for folder in spec.submodule_search_locations or ())
+        self._folders = tuple(f"{folder}{os.sep}" for spec in found for folder in spec.submodule_search_locations or ())
         self._is_own: dict[str, bool] = {}
         self._counts: defaultdict[int, int] = defaultdict(int)
         """One count for each thread, so that two threads never add to the same number."""
