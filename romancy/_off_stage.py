@@ -72,40 +72,7 @@ async def recorded(store: Store, registry: Registry, instance_ids: Iterable[str]
 
 def differences(cases: Sequence[Recorded]) -> dict[str, str]:
     """What each log says and its code does not do, by instance. Logs that their code follows are left out."""
-    if not cases:
-        return {}
-    if not hasattr(os, "fork"):
-        return _replayed_here(cases)
-    reader, writer = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # other threads run; the copy uses nothing of theirs
-        child = os.fork()
-    if not child:
-        _be_the_copy(cases, writer)
-    os.close(writer)
-    try:
-        said = _read(reader, child)
-    finally:
-        os.close(reader)
-        os.waitpid(child, 0)
-    try:
-        return msgspec.json.decode(said, type=dict[str, str])
-    except msgspec.DecodeError:
-        names = ", ".join(case.instance_id for case in cases[:3])
-        return {cases[0].instance_id: f"a replay of {names} ended its process, or took longer than {_PATIENCE:g} s"}
-
-
-def _be_the_copy(cases: Sequence[Recorded], writer: int) -> NoReturn:
-    try:
-        gc.disable()  # nothing that belongs to the original may be finalized here
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for shown in (1, 2):
-            os.dup2(nowhere, shown)
-        said = msgspec.json.encode(_replayed_here(cases))
-        while said:
-            said = said[os.write(writer, said) :]
-    finally:
-        os._exit(0)
+    return _replay(cases) if cases else {}
 
 
 def _replayed_here(cases: Sequence[Recorded]) -> dict[str, str]:
@@ -138,17 +105,54 @@ def _difference(case: Recorded) -> str | None:
     return None
 
 
-def _read(reader: int, child: int) -> bytes:
-    """All that the copy writes. It is ended if it takes too long."""
-    parts: list[bytes] = []
-    until = time.monotonic() + _PATIENCE
-    ready = select.poll()
-    ready.register(reader, select.POLLIN)
-    while ready.poll(max(0.0, until - time.monotonic()) * 1000):
-        part = os.read(reader, _CHUNK)
-        if not part:
-            return b"".join(parts)
-        parts.append(part)
-    with suppress(ProcessLookupError):
-        os.kill(child, signal.SIGKILL)
-    return b""
+if sys.platform == "win32":
+    _replay = _replayed_here
+else:
+
+    def _replay_in_a_copy(cases: Sequence[Recorded]) -> dict[str, str]:
+        reader, writer = os.pipe()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # other threads run; the copy uses nothing of theirs
+            child = os.fork()
+        if not child:
+            _be_the_copy(cases, writer)
+        os.close(writer)
+        try:
+            said = _read(reader, child)
+        finally:
+            os.close(reader)
+            os.waitpid(child, 0)
+        try:
+            return msgspec.json.decode(said, type=dict[str, str])
+        except msgspec.DecodeError:
+            names = ", ".join(case.instance_id for case in cases[:3])
+            return {cases[0].instance_id: f"a replay of {names} ended its process, or took longer than {_PATIENCE:g} s"}
+
+    def _be_the_copy(cases: Sequence[Recorded], writer: int) -> NoReturn:
+        try:
+            gc.disable()  # nothing that belongs to the original may be finalized here
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            for shown in (1, 2):
+                os.dup2(nowhere, shown)
+            said = msgspec.json.encode(_replayed_here(cases))
+            while said:
+                said = said[os.write(writer, said) :]
+        finally:
+            os._exit(0)
+
+    def _read(reader: int, child: int) -> bytes:
+        """All that the copy writes. It is ended if it takes too long."""
+        parts: list[bytes] = []
+        until = time.monotonic() + _PATIENCE
+        ready = select.poll()
+        ready.register(reader, select.POLLIN)
+        while ready.poll(max(0.0, until - time.monotonic()) * 1000):
+            part = os.read(reader, _CHUNK)
+            if not part:
+                return b"".join(parts)
+            parts.append(part)
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        return b""
+
+    _replay = _replay_in_a_copy if hasattr(os, "fork") else _replayed_here
