@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -17,10 +20,27 @@ PATIENCE: Final = 10
 """How often the teardown closes each task of a run before it leaves the task waiting forever."""
 
 undying: list[Any] = []
-"""Coroutines that caught every exception and kept waiting.
+"""Coroutines and generators that caught every exception and kept waiting.
 
 They are kept, because collecting them would wake them again.
 """
+
+
+def _keep(thing: Any) -> None:
+    if not undying:
+        atexit.register(_hush)
+    undying.append(thing)
+
+
+def _hush() -> None:
+    """Have Python report none of them at its end. By then the names of modules may be gone; those of a closure stay."""
+    kept, others, same = {id(thing) for thing in undying}, sys.unraisablehook, id
+
+    def report(unraisable: Any) -> None:
+        if same(unraisable.object) not in kept:
+            others(unraisable)
+
+    sys.unraisablehook = report
 
 
 def close_all(loop: DeterministicLoop, tasks: list[StableTask[Any]]) -> None:
@@ -43,14 +63,17 @@ def close_all(loop: DeterministicLoop, tasks: list[StableTask[Any]]) -> None:
 def close_task(task: StableTask[Any]) -> None:
     """Close the task's coroutine. If its clean-up waits again, close it again, a limited number of times."""
     coro: Any = task.get_coro()
+    if not hasattr(coro, "cr_frame"):  # what `anext()` returns: closing it would leave its generator running
+        with contextlib.suppress(BaseException):
+            task.context.run(coro.throw, GeneratorExit)
     for _ in range(PATIENCE):
         try:
             task.context.run(coro.close)
         except BaseException:  # noqa: BLE001, S110 - the run is gone; errors of its clean-up are ignored
             pass
-        if getattr(coro, "cr_frame", None) is None:  # asyncio makes tasks of what `anext()` returns, too
+        if getattr(coro, "cr_frame", None) is None:
             return
-    undying.append(coro)
+    _keep(coro)
 
 
 def has_failed(task: StableTask[Any] | None) -> bool:
@@ -70,7 +93,7 @@ def close_generator(generator: Generator, context: Context) -> None:
             pass
         if getattr(generator, "ag_frame", None) is None:
             return
-    undying.append(generator)
+    _keep(generator)
 
 
 def _close(generator: Generator) -> None:

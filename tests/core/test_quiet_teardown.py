@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import gc
+import subprocess
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -241,3 +242,17 @@ def test_other_threads_and_times_are_heard(said: list[str]) -> None:
 
     Fails()
     assert ["LookupError('heard')"] == said
+
+
+def test_nothing_is_printed_at_the_end_of_the_process() -> None:
+    """Code that catches everything is never ended; Python would report it when it ends itself."""
+    program = (
+        "import romancy_conformance.workflows, tests.core.test_quiet_teardown as t\n"
+        "for body in t.BODIES:\n"
+        "    run = t.Run(t.workflow(name=body.__name__)(body), instance_id='x')\n"
+        "    run.activate([t.started(run.workflow, rules=t.RULES)])\n"
+        "    run.close()\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+
+    assert (0, "", "") == (ended.returncode, ended.stdout, ended.stderr)
