@@ -10,7 +10,7 @@
     ├── WorkflowStuckError            the awaited workflow does not continue: no worker runs it
     ├── EventTimeoutError             the awaited event did not come in time
     ├── UsageError                    the caller: a wrong argument, name, value or order of calls
-    ├── UnawaitedCallError            the code: a workflow ended with a call that was never awaited
+    ├── UnawaitedCallError            the code: a workflow left a call or a task behind
     ├── NonDeterminismError           the code: it does not fit the log, or has left the loop
     ├── StorageError                  the database: absent, refusing, full, of another version
     └── InternalError                 a bug in Romancy, with what is needed to report it
@@ -203,7 +203,10 @@ class InstanceEndedError(UsageError):
 
 
 class UnawaitedCallError(RomancyError):
-    """The workflow ended with a call to an activity or workflow that was never awaited, so the call did not happen."""
+    """The workflow returned with a call that was never awaited, or left a task behind that still had work to do.
+
+    Neither is carried out. The text names the calls, and the tasks with what they waited for.
+    """
 
 
 class NonDeterminismError(RomancyError):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy import (
+    Romancy,
     Status,
     UnawaitedCallError,
     WorkflowContext,
@@ -17,7 +18,7 @@ from romancy import (
     workflow,
 )
 from romancy.engine import decide
-from romancy_conformance.behaviour.waiting import status_is
+from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
     from romancy_conformance.behaviour.opening import Open
@@ -35,6 +36,8 @@ async def give_back(item: str) -> None:
 
 @activity(compensation=give_back)
 async def take(item: str) -> str:
+    if item == "held":
+        await asyncio.Event().wait()
     return item
 
 
@@ -60,6 +63,45 @@ async def takes_one(ctx: WorkflowContext) -> str:
     return await take("one")
 
 
+@workflow
+async def leaves_a_task(ctx: WorkflowContext, what: str) -> bool:
+    async def notify() -> None:
+        await take("desk")
+        if what == "activity":
+            await take("held")
+        elif what == "child":
+            await waits_for_ever.options(instance_id=f"{ctx.instance_id}-child")()
+        elif what == "sleep":
+            await ctx.sleep(3600)
+        elif what == "event":
+            await ctx.wait_event("never")
+        else:
+            await ctx.channel("orders").receive(direct=True)
+
+    task = asyncio.create_task(notify())
+    await ctx.wait_event("go")
+    return task.done()
+
+
+@workflow
+async def waits_for_ever(ctx: WorkflowContext) -> None:
+    await ctx.wait_event("never")
+
+
+@workflow
+async def forgets_to_sleep(ctx: WorkflowContext) -> str:
+    ctx.sleep(5)  # type: ignore[unused-coroutine]
+    return await take("desk")
+
+
+LEFT = {
+    "activity": r"take in task leaves_a_task\.<locals>\.notify \(test_unawaited_calls\.py, line \d+\)",
+    "child": r"waits_for_ever in task leaves_a_task\.<locals>\.notify",
+    "sleep": r"a sleep in task leaves_a_task\.<locals>\.notify",
+    "event": r"a wait for 'never' in task leaves_a_task\.<locals>\.notify",
+    "message": r"a wait for 'orders' in task leaves_a_task\.<locals>\.notify",
+}
+
 LINE = forgets.fn.__code__.co_firstlineno + 3
 
 
@@ -79,6 +121,38 @@ async def test_it_fails_with_the_name_and_the_line(open_app: Open, taken_over: b
         await app.handle(handle.instance_id, forgets).result(timeout=60)
     assert failed.value.error_type == UNAWAITED
     assert undone == ["desk"]
+
+
+@pytest.mark.parametrize("taken_over", [False, True])
+@pytest.mark.parametrize("what", LEFT)
+async def test_a_task_that_is_left_behind_fails_the_workflow(open_app: Open, what: str, taken_over: bool) -> None:  # noqa: FBT001 - a form of the test
+    undone.clear()
+    app = await open_app()
+    handle = await app.start(leaves_a_task, what)
+    await status_is(app, handle.instance_id, Status.RUNNING if what == "activity" else Status.WAITING)
+    await until(lambda: _holds(app, handle.instance_id, "ActivityCompleted"))
+    if taken_over:
+        await app.drain()
+        app = await open_app(sticky=0)
+    await app.signal(handle.instance_id, "go")
+    with pytest.raises(WorkflowFailedError, match=LEFT[what]) as failed:
+        await app.handle(handle.instance_id, leaves_a_task).result(timeout=60)
+    assert failed.value.error_type == UNAWAITED
+    assert undone == ["desk"]
+    if what == "child":
+        assert await app.handle(f"{handle.instance_id}-child").status() is Status.CANCELLED
+
+
+async def _holds(app: Romancy, instance_id: str, kind: str) -> bool:
+    return kind in [type(event).__name__ for event in await app.history(instance_id)]
+
+
+async def test_a_sleep_that_nobody_awaits_fails_the_workflow(open_app: Open) -> None:
+    front = await open_app(worker=False)
+    handle = await front.start(forgets_to_sleep)
+    await open_app()
+    with pytest.raises(WorkflowFailedError, match=r"ctx\.sleep in forgets_to_sleep \(test_unawaited_calls"):
+        await handle.result(timeout=60)
 
 
 @pytest.mark.parametrize("taken_over", [False, True])
