@@ -21,7 +21,7 @@ from romancy.core._shared_empty import NO_DICT
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
-__all__ = ["RULES", "Call", "Calls", "kept"]
+__all__ = ["RULES", "Call", "Calls", "begun", "kept"]
 
 F = TypeVar("F", bound="Callable[..., Coroutine[Any, Any, Any]]")
 
@@ -119,7 +119,7 @@ def kept(prefix: str) -> Callable[[F], F]:
             calls: Calls = self._commands.calls
             if not calls.all:
                 return method(self, *args, **kwargs)
-            made: Any = calls.made(partial(_begun, method, self, args, kwargs, calls), name, 1)
+            made: Any = calls.made(partial(begun, method, self, args, kwargs, calls), name, 1)
             made.__qualname__ = method.__qualname__
             return made
 
@@ -128,9 +128,10 @@ def kept(prefix: str) -> Callable[[F], F]:
     return keep
 
 
-async def _begun(
+async def begun(
     method: Any, owner: object, args: tuple[Any, ...], kwargs: dict[str, Any], calls: Calls, number: int, /
 ) -> Any:
+    """What a kept call of a method becomes once it is awaited."""
     calls.begin(number)
     return await method(owner, *args, **kwargs)
 

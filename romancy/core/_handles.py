@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import Context
 
-__all__ = ["GIVES_WAY", "HOLDS_OUT", "MOST", "TURNS", "Ready", "Timer", "effort_of"]
+__all__ = ["GIVES_WAY", "HOLDS_OUT", "MOST", "SLEEP", "TURNS", "Ready", "Timer", "effort_of"]
 
 GIVES_WAY: Final = 3
 """How many budgets of callbacks beyond the first may run without progress, if an event may come from outside the loop.
@@ -29,6 +29,9 @@ MOST: Final = 200
 """How many budgets of callbacks may run in all without a command."""
 
 _CANCELLED: Final = 10
+
+SLEEP: Final = asyncio.sleep.__code__
+"""The code of a coroutine that only sleeps."""
 
 
 class Ready(asyncio.Handle):

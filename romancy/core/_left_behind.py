@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from romancy.core._answers import ActivityAnswer, ChildAnswer, SleepAnswer, WaitAnswer
+from romancy.core._calls import begun
+from romancy.core._handles import SLEEP
 from romancy.core._loop import DeterministicLoop
 
 if TYPE_CHECKING:
@@ -17,23 +19,33 @@ __all__ = ["left_behind"]
 
 _OWN_FOLDER: Final = __file__.rpartition("core")[0]
 _CLOSES: Final = DeterministicLoop.closing.__code__
+_ALONE: Final = (begun.__code__, SLEEP)
+"""The code of tasks that are one call of the context, or a sleep of asyncio's."""
 
 
 def left_behind(commands: Commands) -> list[str]:
-    """For each task that was not cancelled and waits for something durable: what it waits for, and where."""
+    """For each task that was not cancelled and has work to do: what it waits for, and where.
+
+    Work is an activity or a child, and whatever follows a wait or a sleep. A task that is nothing but a wait or a sleep
+    has none: it has lost a race, for example.
+    """
     found: list[str] = []
     for task in commands.loop.unfinished():
-        if not task.cancelling() and getattr(task.get_coro(), "cr_code", None) is not _CLOSES:
-            awaited = _awaited(commands, getattr(task, "_fut_waiter", None))
-            if awaited:
-                found.append(f"{awaited} in {_name(task)}")
+        code = getattr(task.get_coro(), "cr_code", None)
+        if task.cancelling() or code is _CLOSES:
+            continue
+        awaited = _awaited(commands, getattr(task, "_fut_waiter", None), alone=code in _ALONE)
+        if awaited:
+            found.append(f"{awaited} in {_name(task)}")
     return found
 
 
-def _awaited(commands: Commands, waiter: object) -> str:
-    """What an answer is for, in words; empty for anything that is not durable."""
+def _awaited(commands: Commands, waiter: object, *, alone: bool) -> str:
+    """What an answer is for, in words; empty for one that is not durable, and for a wait with nothing behind it."""
     if isinstance(waiter, (ActivityAnswer, ChildAnswer)):
         return waiter.definition.name
+    if alone:
+        return ""
     if isinstance(waiter, WaitAnswer):
         return f"a wait for {getattr(waiter.awaited, 'name', '') or getattr(waiter.awaited, 'channel', '')!r}"
     return "a sleep" if isinstance(waiter, SleepAnswer) or commands.sleeps(waiter) else ""

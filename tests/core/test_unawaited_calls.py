@@ -271,6 +271,19 @@ async def a_task_that_only_waits_for_a_queue(ctx: WorkflowContext) -> str:
     return f"{len(workers)}"
 
 
+async def a_wait_that_lost_a_race(ctx: WorkflowContext) -> int:
+    tasks = [asyncio.create_task(ctx.wait_event("paid")), asyncio.create_task(ctx.sleep(1))]
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    return len(done)
+
+
+async def a_sleep_that_lost_a_race(ctx: WorkflowContext) -> int:
+    naps = [ctx.sleep(60), ctx.sleep_until(ctx.now() + timedelta(days=1)), asyncio.sleep(60)]
+    tasks = [asyncio.create_task(charge()), *map(asyncio.create_task, naps)]
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    return len(done)
+
+
 async def a_task_that_was_cancelled(ctx: WorkflowContext) -> str:
     async def goes_on() -> None:
         try:
@@ -295,11 +308,21 @@ async def a_result_of_a_child_that_goes_on(ctx: WorkflowContext) -> str:
 
 
 AWAITED: list[Body] = [
-    gathered, in_a_task, in_a_task_group,
-    later, handed_on, cancelled,
-    closed, held_by_a_generator, a_child_that_is_left,
-    a_result_of_a_child_that_goes_on, a_task_that_only_waits_for_a_queue, a_task_that_was_cancelled,
-]  # fmt: skip
+    gathered,
+    in_a_task,
+    in_a_task_group,
+    later,
+    handed_on,
+    cancelled,
+    closed,
+    held_by_a_generator,
+    a_child_that_is_left,
+    a_result_of_a_child_that_goes_on,
+    a_task_that_only_waits_for_a_queue,
+    a_task_that_was_cancelled,
+    a_wait_that_lost_a_race,
+    a_sleep_that_lost_a_race,
+]
 
 
 async def a_child_in_a_task(ctx: WorkflowContext) -> bool:
@@ -308,7 +331,11 @@ async def a_child_in_a_task(ctx: WorkflowContext) -> bool:
 
 
 async def a_wait_in_a_task(ctx: WorkflowContext) -> bool:
-    task = asyncio.create_task(ctx.wait_event("paid"))
+    async def confirms() -> None:
+        await ctx.wait_event("paid")
+        await charge()
+
+    task = asyncio.create_task(confirms())
     await charge()
     return task.done()
 
@@ -341,12 +368,6 @@ async def a_sleep_of_asyncio_in_a_task(ctx: WorkflowContext) -> bool:
     return task.done()
 
 
-async def one_that_lost_a_race(ctx: WorkflowContext) -> int:
-    tasks = [asyncio.create_task(ctx.wait_event("paid")), asyncio.create_task(ctx.sleep(1))]
-    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    return len(done)
-
-
 async def one_beside_another_that_failed(ctx: WorkflowContext) -> str:
     async def fails() -> None:
         raise LookupError("caught")
@@ -377,11 +398,10 @@ LEFT: dict[Body, str] = {
     held_by_a_queue_of_workers: "a sleep in task held_by_a_queue_of_workers.<locals>.work (",
     held_by_a_partial_of_a_timer: "charge in held_by_a_partial_of_a_timer (test_unawaited_calls.py, line ",
     a_child_in_a_task: "child in task child",
-    a_wait_in_a_task: "a wait for 'paid' in task ",
+    a_wait_in_a_task: "a wait for 'paid' in task a_wait_in_a_task.<locals>.confirms (",
     a_sleep_in_a_task: "a sleep in task 'reminder' a_sleep_in_a_task.<locals>.later (",
     a_sleep_until_in_a_task: "a sleep in task a_sleep_until_in_a_task.<locals>.later (",
     a_sleep_of_asyncio_in_a_task: "a sleep in task a_sleep_of_asyncio_in_a_task.<locals>.later (",
-    one_that_lost_a_race: "a wait for 'paid' in task ",
     one_beside_another_that_failed: "charge in task charge",
     in_a_shield: "a sleep in task in_a_shield.<locals>.both (",
 }
