@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import pytest
@@ -167,16 +165,6 @@ async def handed_on(ctx: WorkflowContext) -> str:
     return await awaits({"x": [charge()]})
 
 
-async def a_task_that_has_not_begun(ctx: WorkflowContext) -> str:
-    task = asyncio.create_task(charge())
-    return f"{task.done()}"
-
-
-async def a_gather_that_has_not_begun(ctx: WorkflowContext) -> str:
-    both = asyncio.gather(charge("1"), charge("2"))
-    return f"{both.done()}"
-
-
 async def cancelled(ctx: WorkflowContext) -> str:
     task = asyncio.create_task(charge())
     task.cancel()
@@ -185,53 +173,6 @@ async def cancelled(ctx: WorkflowContext) -> str:
     except asyncio.CancelledError:
         return "cancelled"
     return "not"
-
-
-async def held_by_a_task(ctx: WorkflowContext) -> str:
-    async def later(call: Awaitable[str]) -> str:
-        await ctx.sleep(3600)
-        return await call
-
-    task = asyncio.create_task(later(charge()))
-    await charge("other")
-    return f"{task.done()}"
-
-
-async def held_on_the_stack_of_a_task(ctx: WorkflowContext) -> str:
-    async def both(one: Awaitable[str], other: str) -> str:
-        return await one + other
-
-    async def slowly() -> str:
-        await ctx.sleep(3600)
-        return "other"
-
-    async def run() -> str:
-        return await both(charge(), await slowly())
-
-    task = asyncio.create_task(run())
-    await charge("other")
-    return f"{task.done()}"
-
-
-async def held_by_a_queue_of_workers(ctx: WorkflowContext) -> str:
-    queue: asyncio.Queue[Awaitable[str]] = asyncio.Queue()
-
-    async def work() -> None:
-        while True:
-            await (await queue.get())
-            await ctx.sleep(3600)
-
-    workers = [asyncio.create_task(work()) for _ in range(2)]
-    for number in range(5):
-        queue.put_nowait(charge(str(number)))
-    await ctx.sleep(1)
-    return f"{len(workers)}"
-
-
-async def held_by_a_partial_of_a_timer(ctx: WorkflowContext) -> str:
-    loop = asyncio.get_running_loop()
-    loop.call_later(3600, partial(asyncio.ensure_future, charge()))
-    return "later"
 
 
 async def held_by_a_generator(ctx: WorkflowContext) -> str:
@@ -325,148 +266,6 @@ AWAITED: list[Body] = [
 ]
 
 
-async def a_child_in_a_task(ctx: WorkflowContext) -> bool:
-    task = asyncio.create_task(child())
-    return task.done()
-
-
-async def a_wait_in_a_task(ctx: WorkflowContext) -> bool:
-    async def confirms() -> None:
-        await ctx.wait_event("paid")
-        await charge()
-
-    task = asyncio.create_task(confirms())
-    await charge()
-    return task.done()
-
-
-async def a_sleep_in_a_task(ctx: WorkflowContext) -> bool:
-    async def later() -> None:
-        await ctx.sleep(5)
-        await charge()
-
-    task = asyncio.create_task(later(), name="reminder")
-    return task.done()
-
-
-async def a_sleep_until_in_a_task(ctx: WorkflowContext) -> bool:
-    async def later() -> None:
-        await ctx.sleep_until(ctx.now() + timedelta(days=1))
-        await charge()
-
-    task = asyncio.create_task(later())
-    return task.done()
-
-
-async def a_sleep_of_asyncio_in_a_task(ctx: WorkflowContext) -> bool:
-    async def later() -> None:
-        await asyncio.sleep(5)
-        await charge()
-
-    task = asyncio.create_task(later())
-    await charge()
-    return task.done()
-
-
-async def one_beside_another_that_failed(ctx: WorkflowContext) -> str:
-    async def fails() -> None:
-        raise LookupError("caught")
-
-    try:
-        await asyncio.gather(charge(), fails())
-    except LookupError:
-        return "caught"
-    return "not"
-
-
-async def in_a_shield(ctx: WorkflowContext) -> str:
-    async def both() -> None:
-        await ctx.sleep(60)
-        await charge()
-
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(1):
-            await asyncio.shield(both())
-    return "left"
-
-
-LEFT: dict[Body, str] = {
-    a_task_that_has_not_begun: "charge in task charge",
-    a_gather_that_has_not_begun: "charge in task charge, charge in task charge",
-    held_by_a_task: "a sleep in task held_by_a_task.<locals>.later (test_unawaited_calls.py, line ",
-    held_on_the_stack_of_a_task: "a sleep in task held_on_the_stack_of_a_task.<locals>.run (",
-    held_by_a_queue_of_workers: "a sleep in task held_by_a_queue_of_workers.<locals>.work (",
-    held_by_a_partial_of_a_timer: "charge in held_by_a_partial_of_a_timer (test_unawaited_calls.py, line ",
-    a_child_in_a_task: "child in task child",
-    a_wait_in_a_task: "a wait for 'paid' in task a_wait_in_a_task.<locals>.confirms (",
-    a_sleep_in_a_task: "a sleep in task 'reminder' a_sleep_in_a_task.<locals>.later (",
-    a_sleep_until_in_a_task: "a sleep in task a_sleep_until_in_a_task.<locals>.later (",
-    a_sleep_of_asyncio_in_a_task: "a sleep in task a_sleep_of_asyncio_in_a_task.<locals>.later (",
-    one_beside_another_that_failed: "charge in task charge",
-    in_a_shield: "a sleep in task in_a_shield.<locals>.both (",
-}
-
-
-@pytest.mark.parametrize("body", LEFT, ids=lambda body: body.__name__)
-def test_what_a_task_waits_for_that_is_left_behind(body: Body) -> None:
-    outcome = ended(body)
-    assert outcome.status is Status.FAILED
-    assert outcome.error is not None
-    assert outcome.error.type == NAME
-    assert LEFT[body] in outcome.error.message
-
-
-FORGOTTEN: dict[str, Callable[[WorkflowContext], object]] = {
-    "ctx.sleep": lambda ctx: ctx.sleep(5),
-    "ctx.sleep_until": lambda ctx: ctx.sleep_until(ctx.now()),
-    "ctx.wait_event": lambda ctx: ctx.wait_event("paid"),
-    "ctx.subscribe": lambda ctx: ctx.subscribe("paid"),
-    "ctx.unsubscribe": lambda ctx: ctx.unsubscribe("paid"),
-    "ctx.send": lambda ctx: ctx.send("paid", 1),
-    "ctx.publish": lambda ctx: ctx.publish("paid", 1),
-    "ctx.report": lambda ctx: ctx.report(1),
-    "ctx.start": lambda ctx: ctx.start(child),
-    "channel.subscribe": lambda ctx: ctx.channel("orders").subscribe(),
-    "channel.unsubscribe": lambda ctx: ctx.channel("orders").unsubscribe(),
-    "channel.receive": lambda ctx: ctx.channel("orders").receive(),
-    "channel.publish": lambda ctx: ctx.channel("orders").publish(1),
-    "channel.send_to": lambda ctx: ctx.channel("orders").send_to("x", 1),
-}
-
-
-@pytest.mark.parametrize("name", FORGOTTEN)
-def test_a_call_of_the_context_that_nobody_awaited(name: str) -> None:
-    async def forgets(ctx: WorkflowContext) -> None:
-        FORGOTTEN[name](ctx)
-        await charge()
-
-    outcome = ended(forgets)
-    assert outcome.error is not None
-    assert outcome.error.type == NAME
-    assert f"{name} in <lambda> (test_unawaited_calls.py, line " in outcome.error.message
-
-
-async def fails_and_leaves_a_task(ctx: WorkflowContext) -> None:
-    task = asyncio.create_task(charge())
-    await asyncio.sleep(0)
-    raise LookupError(f"this is what went wrong {task.done()}")
-
-
-async def recurs_and_leaves_a_task(ctx: WorkflowContext) -> None:
-    task = asyncio.create_task(charge())
-    await asyncio.sleep(0)
-    if ctx.run == 1:
-        workflow(name="recurs_and_leaves_a_task")(recurs_and_leaves_a_task).recur()
-    await task
-
-
-def test_tasks_are_left_by_a_body_that_does_not_return() -> None:
-    failed = ended(fails_and_leaves_a_task)
-    assert failed.error is not None
-    assert (failed.error.type, "nobody awaited" in failed.error.trace) == ("LookupError", False)
-    assert ended(recurs_and_leaves_a_task).status is Status.COMPLETED
-
-
 @pytest.mark.parametrize("body", AWAITED, ids=lambda body: body.__name__)
 def test_what_somebody_may_await_is_not_dropped(body: Body) -> None:
     assert ended(body).status is Status.COMPLETED
@@ -499,16 +298,6 @@ def test_a_run_of_before_is_held_to_nothing() -> None:
         ends.append([type(event).__name__ for event in events])
         run.close()
     assert ends == [["WorkflowStarted", "WorkflowCompleted"], ["WorkflowStarted", "WorkflowFailed"]]
-
-
-@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
-@pytest.mark.parametrize("body", [a_task_that_has_not_begun, held_by_a_partial_of_a_timer])
-def test_a_run_of_the_first_rule_may_leave_tasks(body: Body) -> None:
-    definition = workflow(name=body.__name__)(body)
-    run = Run(definition, instance_id="x")
-    events = run.activate([started(definition, rules=1)]).events
-    assert "WorkflowFailed" not in [type(event).__name__ for event in events]
-    run.close()
 
 
 def test_a_run_that_is_torn_down_warns_of_nothing() -> None:
