@@ -48,8 +48,15 @@ def thread_name(_: Tx) -> str:
 def fast(store: SqliteStore) -> Writer:
     """The writer of a disk that has been fast so far."""
     writer = writer_of(store)
+    wait_for_thread(writer)
     pace(writer, 0.0)
     return writer
+
+
+def wait_for_thread(writer: Writer) -> None:
+    """Wait until the thread holds the file no more: it answers its callers shortly before."""
+    with writer._alone:
+        pass
 
 
 def pace(writer: Writer, seconds: float) -> None:
@@ -135,6 +142,7 @@ async def test_one_after_another_is_alone_each_time_and_lets_others_run(store: S
 async def test_a_lone_append_is_one_statement_and_no_more(store: SqliteStore, actor: Actor, fast: Writer) -> None:
     begun = await actor.begin()
     await actor.write(append(begun, 2))
+    wait_for_thread(fast)
     sent: list[str] = []
     fast._connection.set_trace_callback(sent.append)
 
