@@ -109,7 +109,7 @@ test-newest: $(READY) ## the suite on memory and SQLite with the newest versions
 .PHONY: test-wheels
 test-wheels: $(READY) ## for which systems and Pythons the pinned dependencies have wheels
 	$(BIN)/python -m tools.machines.wheels
-	$(BIN)/python -m tools.machines.page
+	$(BIN)/python -m tools.machines.records
 
 # One part: `make test-windows ARGS=contract`; --help is in tools/machines/windows.py.
 .PHONY: test-windows

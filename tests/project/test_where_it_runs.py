@@ -38,20 +38,22 @@ def tree(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     git("commit", "--quiet", "-m", "a", folder=tmp_path)
     monkeypatch.setattr(records, "ROOT", tmp_path)
     monkeypatch.setattr(records, "RECORDS", tmp_path / "records" / "runs.json")
+    monkeypatch.setattr(page, "PAGE", tmp_path / "page.md")
+    page.PAGE.write_text((ROOT / "docs" / "where-it-runs.md").read_text("utf-8"), "utf-8")
     return tmp_path
 
 
 def recorded(*, passed: int = 5, failed: int = 0, required: bool = True) -> list[Run]:
     counts = {"passed": passed, "failed": failed, "skipped": 1}
     records.record("Debian 12", "CPython 3.11.2", "SQLite", "a suite", **counts, required=required)
-    return records.read(records.RECORDS)
+    return records.read()
 
 
 def test_the_page_shows_what_the_runs_recorded() -> None:
     written = page.PAGE.read_text("utf-8")
 
     assert page.with_tables(written, records.read(), page.read_answers()) == written, (
-        "run `python -m tools.machines.page`"
+        "run `python -m tools.machines.records`"
     )
 
 
@@ -71,6 +73,12 @@ def test_a_page_without_its_marks_is_refused() -> None:
 
 def test_the_wheels_are_those_of_the_lock_file() -> None:
     assert wheels.all_pinned() == page.read_answers()["packages"], "run `make test-wheels`"
+
+
+def test_a_run_writes_the_page(tree: Path) -> None:
+    runs = recorded()
+
+    assert page.of_runs(runs) in page.PAGE.read_text("utf-8")
 
 
 def test_a_later_run_of_the_same_replaces_the_former_one(tree: Path) -> None:

@@ -1,15 +1,11 @@
-"""Writes the tables of the page "Where it runs" from what the runs recorded.
-
-python -m tools.machines.page
-"""
+"""The tables of the page "Where it runs": what the runs recorded, and the wheels of the dependencies."""
 
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from tools.machines import records, wheels
+from tools.machines import wheels
 from tools.tree import ROOT
 
 if TYPE_CHECKING:
@@ -20,7 +16,7 @@ if TYPE_CHECKING:
 PAGE: Final = ROOT / "docs" / "where-it-runs.md"
 RUNS: Final = "runs"
 WHEELS: Final = "wheels"
-_COMMAND: Final = "written by python -m tools.machines.page"
+_COMMAND: Final = "written by python -m tools.machines.records"
 
 
 def of_runs(runs: Sequence[Run]) -> str:
@@ -81,10 +77,6 @@ def _between(page: str, name: str, text: str) -> str:
     return f"{before}{start}\n\n{text}\n\n{end}{after}"
 
 
-def main() -> int:
-    PAGE.write_text(with_tables(PAGE.read_text("utf-8"), records.read(), read_answers()), "utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def write(runs: Sequence[Run]) -> None:
+    """Write the tables of the page again."""
+    PAGE.write_text(with_tables(PAGE.read_text("utf-8"), runs, read_answers()), "utf-8")

@@ -1,5 +1,7 @@
 """The records of runs on other machines, from which the page "Where it runs" is made.
 
+    python -m tools.machines.records  # writes the page again
+
 A record says what ran on which system, with which Python and databases, at which commit, and how many tests passed. The
 runs write it; nobody edits it by hand. A release needs records of the code that it releases (`problems`).
 """
@@ -8,15 +10,16 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from tools.machines import page
 from tools.tree import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 RECORDS: Final = ROOT / "docs" / "where-it-runs" / "runs.json"
 PRODUCT: Final = ("romancy", "backends", "conformance_tests", "pyproject.toml")
@@ -56,7 +59,7 @@ def record(
     skipped: int,
     required: bool = True,
 ) -> None:
-    """Write the outcome of a run that ended now; it replaces the former run of the same things."""
+    """Write the outcome of a run that ended now, and the page; it replaces the former run of the same things."""
     commit = _git("rev-parse", "--short=8", "HEAD").stdout.strip()
     changed = "+" if _git("status", "--porcelain", "--", *PRODUCT).stdout else ""
     date = datetime.now(UTC).date().isoformat()
@@ -65,11 +68,12 @@ def record(
     RECORDS.parent.mkdir(exist_ok=True)
     lines = ",\n  ".join(json.dumps(asdict(one), ensure_ascii=False) for one in sorted([*kept, run]))
     RECORDS.write_text(f"[\n  {lines}\n]\n", "utf-8")
+    page.write(read())
 
 
-def read(path: Path = RECORDS) -> list[Run]:
+def read() -> list[Run]:
     """Return the recorded runs, sorted."""
-    return sorted(Run(**one) for one in json.loads(path.read_text("utf-8"))) if path.exists() else []
+    return sorted(Run(**one) for one in json.loads(RECORDS.read_text("utf-8"))) if RECORDS.exists() else []
 
 
 def problems(runs: Sequence[Run]) -> Iterator[str]:
@@ -92,3 +96,12 @@ def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def _subject(run: Run) -> tuple[str, str, str, str]:
     return run.system, run.python, run.databases, run.what
+
+
+def main() -> int:
+    page.write(read())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -154,7 +154,7 @@ def main() -> int:
         for python, names in pythons.items():
             if names:
                 print(f"wheels: {system}, Python {python}: no wheel of {', '.join(names)}")
-    print(f"wheels: {len(SYSTEMS)} systems, {len(PYTHONS)} Pythons; run `python -m tools.machines.page` now")
+    print(f"wheels: {len(SYSTEMS)} systems, {len(PYTHONS)} Pythons; run `python -m tools.machines.records` now")
     return 0
 
 
