@@ -1,13 +1,14 @@
 """Orders on the web with Flask and SQLAlchemy: the order's row and its workflow are one commit.
 
     export ROMANCY_URL=sqlite:///orders.db DATABASE_URL=sqlite:///orders.db
-    gunicorn --threads 4 'examples.flask_orders:create()'
+    gunicorn --workers 2 --threads 4 'examples.flask_orders:create()'
     curl -X PUT 'localhost:8000/orders/a-1?item=lamp'
     curl -X POST localhost:8000/orders/a-1/payment
     curl localhost:8000/orders/a-1
 
 It needs `pip install 'romancy[sqlalchemy]' flask gunicorn`. Kill the server at any moment and start it again: each
-order has its row and its workflow, or neither, and is shipped once.
+order has its row and its workflow, or neither, and is shipped once. A client may repeat every request: it gets the same
+answer. Another item under the same id is a conflict (409).
 """
 
 from __future__ import annotations
@@ -19,11 +20,15 @@ from flask import Flask, current_app, request
 from sqlalchemy import create_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from romancy import EventType, WorkflowContext, activity, activity_context, workflow
+from romancy import EventType, UsageError, WorkflowContext, activity, activity_context, workflow
+from romancy.errors import InstanceConflictError
 from romancy.sync import SyncRomancy
 
 engine = create_engine(os.environ.get("DATABASE_URL", "sqlite:///orders.db"))
 paid = EventType("paid", None)
+
+ONE_AT_A_TIME = {"sqlite": "begin immediate", "postgresql": "select pg_advisory_xact_lock(1)"}
+"""Several processes may begin at once: each waits here until the one before it has made the tables."""
 
 
 class Base(DeclarativeBase):
@@ -48,10 +53,10 @@ async def ship(order_id: str) -> None:
 
 
 @workflow
-async def fulfil(ctx: WorkflowContext, order_id: str) -> str:
+async def fulfil(ctx: WorkflowContext, order_id: str, item: str) -> str:
     await ctx.wait_event(paid)
     await ship(order_id)
-    return f"order {order_id} is on its way"
+    return f"{item} of order {order_id} is on its way"
 
 
 def durable() -> SyncRomancy:
@@ -63,9 +68,11 @@ def durable() -> SyncRomancy:
 def place(order_id: str) -> Any:
     if not order_id.replace("-", "").isalnum():
         return {"error": "an order's id has letters, digits and hyphens"}, 422
+    item = request.args["item"]
     with Session(engine) as session, session.begin():
-        session.add(Order(id=order_id, item=request.args["item"]))
-        durable().start(fulfil.options(instance_id=order_id), order_id, session=session)
+        # First the workflow: it is there once, and refuses another item. Then the row, which may be there.
+        durable().start(fulfil.options(instance_id=order_id), order_id, item, session=session)
+        session.merge(Order(id=order_id, item=item))
     return {"id": order_id}, 202
 
 
@@ -85,12 +92,24 @@ def look(order_id: str) -> Any:
         }
 
 
+def refused(error: Exception) -> Any:
+    """Another item under this id, or a payment without an order: nothing was written."""
+    return {"error": str(error)}, 409 if isinstance(error, InstanceConflictError) else 400
+
+
+def create_tables() -> None:
+    with engine.begin() as connection:
+        connection.exec_driver_sql(ONE_AT_A_TIME[connection.dialect.name])
+        Base.metadata.create_all(connection)
+
+
 def create() -> Flask:
     """The web application of a process, which works on its workflows from now on, in a thread of its own."""
-    Base.metadata.create_all(engine)
+    create_tables()
     web = Flask(__name__)
     url = os.environ.get("ROMANCY_URL", "sqlite:///orders.db")
     web.extensions["romancy"] = SyncRomancy(url, workflows=[fulfil]).open()
+    web.register_error_handler(UsageError, refused)
     web.put("/orders/<order_id>")(place)
     web.post("/orders/<order_id>/payment")(pay)
     web.get("/orders/<order_id>")(look)

@@ -7,7 +7,8 @@
     curl localhost:8000/orders/a-1
 
 It needs `pip install 'romancy[sqlalchemy]' aiosqlite litestar uvicorn`. Kill the server at any moment and start it
-again: each order has its row and its workflow, or neither, and is shipped once.
+again: each order has its row and its workflow, or neither, and is shipped once. A client may repeat every request:
+it gets the same answer. Another item under the same id is a conflict (409).
 """
 
 from __future__ import annotations
@@ -16,20 +17,24 @@ import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from litestar import Litestar, get, post, put
+from litestar import Litestar, Request, Response, get, post, put
 from litestar.di import NamedDependency, Provide
 from litestar.exceptions import ClientException
 from litestar.params import FromPath, FromQuery  # noqa: TC002 - Litestar reads the annotations
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from romancy import EventType, Romancy, WorkflowContext, activity, activity_context, workflow
+from romancy import EventType, Romancy, UsageError, WorkflowContext, activity, activity_context, workflow
+from romancy.errors import InstanceConflictError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
 engine = create_async_engine(os.environ.get("DATABASE_URL", "sqlite+aiosqlite:///orders.db"))
 paid = EventType("paid", None)
+
+ONE_AT_A_TIME = {"sqlite": "begin immediate", "postgresql": "select pg_advisory_xact_lock(1)"}
+"""Several processes may begin at once: each waits here until the one before it has made the tables."""
 
 
 class Base(DeclarativeBase):
@@ -54,10 +59,10 @@ async def ship(order_id: str) -> None:
 
 
 @workflow
-async def fulfil(ctx: WorkflowContext, order_id: str) -> str:
+async def fulfil(ctx: WorkflowContext, order_id: str, item: str) -> str:
     await ctx.wait_event(paid)
     await ship(order_id)
-    return f"order {order_id} is on its way"
+    return f"{item} of order {order_id} is on its way"
 
 
 App = NamedDependency[Romancy]
@@ -67,6 +72,7 @@ durable = Romancy(os.environ.get("ROMANCY_URL", "sqlite:///orders.db"), workflow
 @asynccontextmanager
 async def opened(api: Litestar) -> AsyncGenerator[None]:
     async with engine.begin() as connection:
+        await connection.exec_driver_sql(ONE_AT_A_TIME[connection.dialect.name])
         await connection.run_sync(Base.metadata.create_all)
     async with durable:
         yield
@@ -77,13 +83,19 @@ def the_app() -> Romancy:
     return durable
 
 
+def refused(request: Request[Any, Any, Any], error: UsageError) -> Response[dict[str, str]]:
+    """Another item under this id, or a payment without an order: nothing was written."""
+    return Response({"error": str(error)}, status_code=409 if isinstance(error, InstanceConflictError) else 400)
+
+
 @put("/orders/{order_id:str}", status_code=202)
 async def place(order_id: FromPath[str], item: FromQuery[str], app: App) -> dict[str, str]:
     if not order_id.replace("-", "").isalnum():
         raise ClientException("an order's id has letters, digits and hyphens", status_code=422)
     async with AsyncSession(engine) as session, session.begin():
-        session.add(Order(id=order_id, item=item))
-        await app.start(fulfil.options(instance_id=order_id), order_id, session=session)
+        # First the workflow: it is there once, and refuses another item. Then the row, which may be there.
+        await app.start(fulfil.options(instance_id=order_id), order_id, item, session=session)
+        await session.merge(Order(id=order_id, item=item))
     return {"id": order_id}
 
 
@@ -105,4 +117,9 @@ async def look(order_id: FromPath[str], app: App) -> dict[str, Any]:
         }
 
 
-api = Litestar([place, pay, look], lifespan=[opened], dependencies={"app": Provide(the_app, sync_to_thread=False)})
+api = Litestar(
+    [place, pay, look],
+    lifespan=[opened],
+    dependencies={"app": Provide(the_app, sync_to_thread=False)},
+    exception_handlers={UsageError: refused},
+)

@@ -7,7 +7,8 @@
     curl localhost:8000/orders/a-1
 
 It needs `pip install 'romancy[sqlalchemy,http]' aiosqlite fastapi uvicorn`. Kill the server at any moment and start it
-again: each order has its row and its workflow, or neither, and is shipped once.
+again: each order has its row and its workflow, or neither, and is shipped once. A client may repeat every request:
+it gets the same answer. Another item under the same id is a conflict (409).
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import Depends, FastAPI, HTTPException
+from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.responses import JSONResponse
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from romancy import EventType, Romancy, WorkflowContext, activity, activity_context, workflow
+from romancy import EventType, Romancy, UsageError, WorkflowContext, activity, activity_context, workflow
+from romancy.errors import InstanceConflictError
 from romancy.ext.starlette import lifespan, opened_app
 
 if TYPE_CHECKING:
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
 
 engine = create_async_engine(os.environ.get("DATABASE_URL", "sqlite+aiosqlite:///orders.db"))
 paid = EventType("paid", None)
+
+ONE_AT_A_TIME = {"sqlite": "begin immediate", "postgresql": "select pg_advisory_xact_lock(1)"}
+"""Several processes may begin at once: each waits here until the one before it has made the tables."""
 
 
 class Base(DeclarativeBase):
@@ -52,15 +58,16 @@ async def ship(order_id: str) -> None:
 
 
 @workflow
-async def fulfil(ctx: WorkflowContext, order_id: str) -> str:
+async def fulfil(ctx: WorkflowContext, order_id: str, item: str) -> str:
     await ctx.wait_event(paid)
     await ship(order_id)
-    return f"order {order_id} is on its way"
+    return f"{item} of order {order_id} is on its way"
 
 
 @asynccontextmanager
 async def tables(api: FastAPI) -> AsyncGenerator[None]:
     async with engine.begin() as connection:
+        await connection.exec_driver_sql(ONE_AT_A_TIME[connection.dialect.name])
         await connection.run_sync(Base.metadata.create_all)
     yield
     await engine.dispose()
@@ -78,12 +85,19 @@ api = FastAPI(
 )
 
 
+@api.exception_handler(UsageError)
+async def refused(request: Request, error: Exception) -> JSONResponse:
+    """Another item under this id, or a payment without an order: nothing was written."""
+    return JSONResponse({"error": str(error)}, 409 if isinstance(error, InstanceConflictError) else 400)
+
+
 @api.put("/orders/{order_id}", status_code=202)
 async def place(order_id: str, item: str, app: App, session: Transaction) -> dict[str, str]:
     if not order_id.replace("-", "").isalnum():
         raise HTTPException(422, "an order's id has letters, digits and hyphens")
-    session.add(Order(id=order_id, item=item))
-    await app.start(fulfil.options(instance_id=order_id), order_id, session=session)
+    # First the workflow: it is there once, and refuses another item. Then the row, which may be there.
+    await app.start(fulfil.options(instance_id=order_id), order_id, item, session=session)
+    await session.merge(Order(id=order_id, item=item))
     return {"id": order_id}
 
 

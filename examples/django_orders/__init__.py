@@ -8,5 +8,6 @@
     curl localhost:8000/orders/a-1
 
 Kill the server at any moment and start it again: each order has its row and its workflow, or neither, and is shipped
-once. `python -m examples.django_orders.manage romancy list` shows the workflows, and so does the admin.
+once. A client may repeat every request: it gets the same answer. Another item under the same id is a conflict (409).
+`python -m examples.django_orders.manage romancy list` shows the workflows, and so does the admin.
 """

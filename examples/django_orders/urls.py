@@ -12,6 +12,7 @@ from django.views.decorators.http import require_POST
 
 from examples.django_orders.models import Order, Shipment
 from examples.django_orders.workflows import fulfil, paid
+from romancy.errors import InstanceConflictError, UsageError
 from romancy.ext.django import opened_app
 
 if TYPE_CHECKING:
@@ -20,10 +21,7 @@ if TYPE_CHECKING:
 
 def order(request: HttpRequest, order_id: str) -> HttpResponse:
     if request.method == "PUT":
-        with transaction.atomic():
-            Order.objects.create(id=order_id, item=request.GET["item"])
-            opened_app().start(fulfil.options(instance_id=order_id), order_id, session=connection)
-        return JsonResponse({"id": order_id}, status=202)
+        return place(order_id, request.GET.get("item", ""))
     if request.method == "GET":
         found = opened_app().get_instance(order_id)
         return JsonResponse(
@@ -36,11 +34,32 @@ def order(request: HttpRequest, order_id: str) -> HttpResponse:
     return HttpResponseNotAllowed(["GET", "PUT"])
 
 
+def place(order_id: str, item: str) -> HttpResponse:
+    if not item:
+        return JsonResponse({"error": "an order has an item"}, status=422)
+    try:
+        with transaction.atomic():
+            # First the workflow: it is there once, and refuses another item. Then the row, which may be there.
+            opened_app().start(fulfil.options(instance_id=order_id), order_id, item, session=connection)
+            Order.objects.get_or_create(id=order_id, defaults={"item": item})
+    except UsageError as error:
+        return refused(error)
+    return JsonResponse({"id": order_id}, status=202)
+
+
 @require_POST
 def payment(request: HttpRequest, order_id: str) -> HttpResponse:
-    with transaction.atomic():
-        opened_app().signal(order_id, paid, id="payment", session=connection)
+    try:
+        with transaction.atomic():
+            opened_app().signal(order_id, paid, id="payment", session=connection)
+    except UsageError as error:
+        return refused(error)
     return JsonResponse({}, status=202)
+
+
+def refused(error: UsageError) -> HttpResponse:
+    """Another item under this id, or a payment without an order: nothing was written."""
+    return JsonResponse({"error": str(error)}, status=409 if isinstance(error, InstanceConflictError) else 400)
 
 
 urlpatterns = [

@@ -14,7 +14,7 @@ def ship(order_id: str) -> None:
 
 
 @workflow
-async def fulfil(ctx: WorkflowContext, order_id: str) -> str:
+async def fulfil(ctx: WorkflowContext, order_id: str, item: str) -> str:
     await ctx.wait_event(paid)
     await ship(order_id)
-    return f"order {order_id} is on its way"
+    return f"{item} of order {order_id} is on its way"

@@ -1,6 +1,7 @@
 """Orders on the web, served by real servers: the process is killed before and after the commits of what it is asked.
 
-Django and FastAPI are tried on several databases, the other frameworks on SQLite.
+A client repeats every request, as after a lost answer: it gets the same answer, and nothing happens twice.
+Django and FastAPI are tried on several databases, Litestar on SQLite.
 """
 
 from __future__ import annotations
@@ -9,9 +10,12 @@ import json
 import os
 import subprocess
 import sys
+import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from tests.examples.web_server import serving
 from tests.sessions.libraries import DRIVERS, kind_of, sqlalchemy_url
@@ -26,9 +30,14 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.long
 
 SQLALCHEMY = """
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session
 from examples.{module} import *
+
+@event.listens_for(Engine, "before_cursor_execute")
+def meeting(connection, cursor, statement, *others):
+    if any(word in statement for word in ("CREATE TABLE", "advisory", "immediate")):
+        meet()
 
 event.listen(Session, "before_commit", lambda session: die("before_commit"), insert=True)
 event.listen(Session, "after_commit", lambda session: die("after_commit"), insert=True)
@@ -55,6 +64,7 @@ def dying(self):
 BaseDatabaseWrapper._commit = dying
 from examples.django_orders.wsgi import application
 """
+ALIVE = "select count(*) from romancy_workers where not dead"
 UVICORN = ("uvicorn", "killer:api", "--port", "0")
 GUNICORN = ("gunicorn", "--threads", "2", "--bind", "127.0.0.1:0")
 
@@ -68,6 +78,7 @@ def sqlalchemy(folder: Path, url: str, module: str, *command: str) -> Serve:
     settings = {"ROMANCY_URL": url, "DATABASE_URL": where.render_as_string(hide_password=False)}
 
     def serve() -> AbstractContextManager[Server]:
+        settings["MEETING"] = "2" if "--workers" in command else "1"
         return serving(folder, SQLALCHEMY.format(module=module), *command, settings=settings)
 
     return serve
@@ -94,54 +105,124 @@ def django(folder: Path, url: str) -> Serve:
     return serve
 
 
+PLACED = (202, {"id": "a-1"})
+SHIPPED = {"orders": ["a-1 lamp"], "shipments": ["a-1"], "workflows": ["a-1 completed"]}
+PLACE, PAY = ("PUT", "/orders/a-1?item=lamp"), ("POST", "/orders/a-1/payment")
+
+
+def rows(url: str, question: str) -> list[str]:
+    engine = create_engine(sqlalchemy_url(url, DRIVERS[kind_of(url)][1]))
+    try:
+        with closing(engine.connect()) as connection:
+            found = connection.execute(text(question)).all()
+    finally:
+        engine.dispose()
+    return [" ".join(each.decode() if isinstance(each, bytes) else str(each) for each in row) for row in found]
+
+
 class Killed:
     """What holds of each framework."""
 
-    def test_a_server_that_is_killed_before_and_after_each_commit(self, serve: Serve) -> None:
-        """After a commit, it dies before it could wake anybody."""
+    orders, shipments = "select id, item from orders", "select order_id from shipments"
+
+    def test_a_server_that_is_killed_before_and_after_each_commit(self, serve: Serve, storage_url: str) -> None:
+        """After a commit, it dies before it could wake anybody. Each request is repeated by a later server."""
         with serve() as server:
             assert server.ask("PUT", "/orders/b%3B2?item=lamp")[0] in (404, 422)
-            server.killed_by("PUT", "/orders/a-1?item=lamp", at="before_commit")
+            assert server.ask("POST", "/orders/nobody/payment")[0] == 400
+            server.killed_by(*PLACE, at="before_commit")
         with serve() as server:
             nothing = {"ordered": False, "status": None, "shipped": False}
             assert server.ask("GET", "/orders/a-1") == (200, nothing)
-            server.killed_by("PUT", "/orders/a-1?item=lamp", at="after_commit")
+            server.killed_by(*PLACE, at="after_commit")
+        with serve() as server:
+            self.repeats_the_order(server)
+            server.killed_by(*PLACE, at="before_commit")
         with serve() as server:
             server.until("/orders/a-1", ordered=True, status="waiting", shipped=False)
-            server.killed_by("POST", "/orders/a-1/payment", at="before_commit")
+            assert self.books(storage_url) == {"orders": ["a-1 lamp"], "shipments": [], "workflows": ["a-1 waiting"]}
+            server.killed_by(*PAY, at="before_commit")
         with serve() as server:
             server.until("/orders/a-1", ordered=True, status="waiting", shipped=False)
-            server.killed_by("POST", "/orders/a-1/payment", at="after_commit")
+            server.killed_by(*PAY, at="after_commit")
         with serve() as server:
+            self.repeats_the_payment(server)
+            server.killed_by(*PAY, at="before_commit")
+        with serve() as server:
+            self.repeats_the_order(server)
+            self.repeats_the_payment(server)
+            assert self.books(storage_url) == SHIPPED
+
+    def repeats_the_order(self, server: Server) -> None:
+        """An order that is there: from a client that repeats it, from several at once, and with another content."""
+        assert server.ask(*PLACE) == PLACED
+        assert server.ask_at_once(8, *PLACE) == [PLACED] * 8
+        status, said = server.ask("PUT", "/orders/a-1?item=book")
+        assert (409, True) == (status, "a-1" in str(said))
+
+    def repeats_the_payment(self, server: Server) -> None:
+        assert server.ask_at_once(3, *PAY) == [server.ask(*PAY)] * 3
+        server.until("/orders/a-1", ordered=True, status="completed", shipped=True)
+        assert server.ask(*PAY)[0] == 202
+
+    def books(self, url: str) -> dict[str, list[str]]:
+        """Everything that the orders have left in the database."""
+        return {
+            "orders": rows(url, self.orders),
+            "shipments": rows(url, self.shipments),
+            "workflows": rows(url, "select instance_id, status from romancy_instances"),
+        }
+
+
+class Several(Killed):
+    """What holds of each framework whose processes make the tables."""
+
+    module: str
+    command: tuple[str, ...]
+
+    @pytest.fixture
+    def serve(self, tmp_path: Path, storage_url: str) -> Serve:
+        return sqlalchemy(tmp_path, storage_url, self.module, *self.command)
+
+    @pytest.fixture
+    def serve_two(self, tmp_path: Path, storage_url: str) -> Serve:
+        return sqlalchemy(tmp_path, storage_url, self.module, *self.command, "--workers", "2")
+
+    def test_two_processes_that_begin_at_once(self, serve_two: Serve, storage_url: str) -> None:
+        """Both find no tables, and make them. Requests that come at once are answered by both."""
+        with serve_two() as server:
+            server.until_it_answers("/orders/a-1")
+            while rows(storage_url, ALIVE) != ["2"]:
+                assert server.runs()
+                time.sleep(0.05)  # the other process opens its app
+            assert server.met() == 2, "a process that failed was replaced"
+            assert server.ask_at_once(16, *PLACE) == [PLACED] * 16
+            assert server.ask("PUT", "/orders/a-1?item=book")[0] == 409
+            assert {status for status, _ in server.ask_at_once(16, *PAY)} == {202}
             server.until("/orders/a-1", ordered=True, status="completed", shipped=True)
-            assert server.ask("PUT", "/orders/a-2?item=book") == (202, {"id": "a-2"})
-            assert server.ask("POST", "/orders/a-2/payment")[0] == 202
-            server.until("/orders/a-2", ordered=True, status="completed", shipped=True)
+            assert self.books(storage_url) == SHIPPED
 
 
 @pytest.mark.backends("sqlite", "postgres")
-class TestFastAPI(Killed):
-    @pytest.fixture
-    def serve(self, tmp_path: Path, storage_url: str) -> Serve:
-        return sqlalchemy(tmp_path, storage_url, "web_orders", *UVICORN)
+class TestFastAPI(Several):
+    module, command = "web_orders", UVICORN
 
 
 @pytest.mark.backends("sqlite", "postgres", "mysql")
 class TestDjango(Killed):
+    orders = "select id, item from django_orders_order"
+    shipments = "select order_id from django_orders_shipment"
+
     @pytest.fixture
     def serve(self, tmp_path: Path, storage_url: str) -> Serve:
         return django(tmp_path, storage_url)
 
 
-@pytest.mark.backends("sqlite")
-class TestFlask(Killed):
-    @pytest.fixture
-    def serve(self, tmp_path: Path, storage_url: str) -> Serve:
-        return sqlalchemy(tmp_path, storage_url, "flask_orders", *GUNICORN, "killer:create()")
+@pytest.mark.backends("sqlite", "postgres")
+class TestFlask(Several):
+    module, command = "flask_orders", (*GUNICORN, "killer:create()")
 
 
 @pytest.mark.backends("sqlite")
-class TestLitestar(Killed):
-    @pytest.fixture
-    def serve(self, tmp_path: Path, storage_url: str) -> Serve:
-        return sqlalchemy(tmp_path, storage_url, "litestar_orders", *UVICORN)
+class TestLitestar(Several):
+    module, command = "litestar_orders", UVICORN

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection, RemoteDisconnected
 from typing import TYPE_CHECKING, Any
@@ -24,21 +25,29 @@ if TYPE_CHECKING:
 __all__ = ["DYING", "Server", "serving"]
 
 DYING = """
-import os, signal
+import os, signal, time
 from pathlib import Path
 
 def die(moment):
     if Path(os.environ["DIE_AT"]).read_text() == moment:
         Path(os.environ["DIE_AT"]).write_text("never again")
         os.killpg(0, signal.SIGKILL)
+
+def meet():
+    Path(f"met-{os.getpid()}").touch()
+    while len(list(Path().glob("met-*"))) < int(os.environ["MEETING"]):
+        time.sleep(0.01)
 """
-"""The beginning of a program that dies: `die(moment)` does so at the moment that the test has chosen, once."""
+"""The beginning of a program that dies: `die(moment)` does so at the moment that the test has chosen, once.
+`meet()` waits until so many processes have come to it.
+"""
 
 
 class Server:
     """A server of this machine."""
 
-    def __init__(self, port: int, moment: Path) -> None:
+    def __init__(self, process: subprocess.Popen[str], port: int, moment: Path) -> None:
+        self._process = process
         self._port = port
         self._moment = moment
 
@@ -56,6 +65,29 @@ class Server:
                 content = response.read()
                 kind = response.headers.get_content_type()
                 return response.status, json.loads(content) if kind == "application/json" else content
+
+    def ask_at_once(self, count: int, method: str, path: str) -> list[tuple[int, Any]]:
+        """The answers to the same request of so many clients at once."""
+        with ThreadPoolExecutor(count) as clients:
+            return list(clients.map(self.ask, [method] * count, [path] * count))
+
+    def runs(self) -> bool:
+        return self._process.poll() is None
+
+    def until_it_answers(self, path: str) -> None:
+        """Wait for a process that listens: uvicorn says its port before it has begun several."""
+        while True:
+            assert self.runs()
+            try:
+                self.ask("GET", path)
+            except ConnectionRefusedError:
+                time.sleep(0.05)
+            else:
+                return
+
+    def met(self) -> int:
+        """How many processes have come to a meeting."""
+        return len(list(self._moment.parent.glob("met-*")))
 
     def until(self, path: str, **expected: object) -> None:
         """Ask until this is the answer."""
@@ -85,7 +117,7 @@ def serving(folder: Path, program: str, *command: str, settings: Mapping[str, st
         start_new_session=True,
     ) as process:
         try:
-            yield Server(_port(process), moment)
+            yield Server(process, _port(process), moment)
         finally:
             try:
                 os.killpg(process.pid, signal.SIGKILL)
