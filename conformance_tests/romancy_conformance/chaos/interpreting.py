@@ -1,8 +1,8 @@
 """What each operation of a program does, with the same code as a workflow on a worker and without durability.
 
-This module has effects and signals, `messaging` has events and channels, `concurrent` has asyncio's means, `scoped`
-anyio's. It knows only a `World`, not where it runs. A result is plain JSON and does not tell which of two things came
-first, unless the program orders them.
+This module has effects and signals, `undoing` has undos that are registered, `messaging` has events and channels,
+`concurrent` has asyncio's means, `scoped` anyio's. It knows only a `World`, not where it runs. A result is plain
+JSON and does not tell which of two things came first, unless the program orders them.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ __all__ = [
     "HANDLERS",
     "Handler",
     "Launched",
+    "Registered",
     "World",
     "block",
     "has_lasted",
@@ -38,6 +39,12 @@ class Launched(Protocol):
     async def result(self) -> Any: ...
 
     def cancel(self) -> None: ...
+
+
+class Registered(Protocol):
+    """An undo that is registered."""
+
+    def take_back(self) -> None: ...
 
 
 class World(Protocol):
@@ -78,6 +85,10 @@ class World(Protocol):
 
     def draw(self) -> str:
         """Return something random."""
+        ...
+
+    def on_undo(self, what: str, key: str) -> Registered:
+        """Register an activity that undoes what the last one has done."""
         ...
 
     def recur(self) -> Any:

@@ -14,6 +14,8 @@ from romancy.core import (
     ActivityScheduled,
     CompensationCompleted,
     CompensationScheduled,
+    UndoRegistered,
+    UndoTakenBack,
     WorkflowCompleted,
     WorkflowContinued,
     WorkflowFailed,
@@ -26,7 +28,8 @@ from romancy.registry import Registry
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy_conformance.chaos.ledger import DONE, PHANTOM, UNDONE, Row, read
 from romancy_conformance.chaos.oracle import WRITERS
-from romancy_conformance.chaos.workflows import WORKFLOWS
+from romancy_conformance.chaos.undoing import in_order
+from romancy_conformance.chaos.workflows import UNDOS, WORKFLOWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Finding", "Judge", "read_log"]
 
-_WRITERS = frozenset(f"chaos_{name}" for name in (*WRITERS, "release"))
+_WRITERS = frozenset(f"chaos_{name}" for name in (*WRITERS, "release", *UNDOS))
 
 
 class Finding(Struct, frozen=True):
@@ -183,6 +186,9 @@ class Judge:
                 self.find(kind, row.instance_id, f"{what} too often: {dict(too_many)}")
             if (too_few := right - there) and row.status in TERMINAL_STATUSES:
                 self.find("lost", row.instance_id, f"never {what}: {dict(too_few)}")
+        undone = [each.key for each in sorted(rows, key=lambda each: each.number) if each.what == UNDONE]
+        if not in_order(undone):
+            self.find("order", row.instance_id, f"undone in this order: {undone}")
 
     def _check_against_log(self, instance_id: str, events: list[LogEvent]) -> None:
         """Check that the ledger has exactly the effects that the log calls completed, undone in the right order."""
@@ -201,16 +207,18 @@ class Judge:
         self._check_order(instance_id, events)
 
     def _check_order(self, instance_id: str, events: list[LogEvent]) -> None:
-        """Check that in each run, what completed last is undone first."""
+        """Check that in each run, what completed or was registered last is undone first."""
         done: list[str] = []
         undone: list[int] = []
         for event in events:
             if isinstance(event, WorkflowContinued):
                 done, undone = [], []
-            elif isinstance(event, ActivityCompleted):
+            elif isinstance(event, ActivityCompleted | UndoRegistered):
                 done.append(event.id)
+            elif isinstance(event, UndoTakenBack):
+                done[done.index(event.id)] = ""
             elif isinstance(event, CompensationScheduled):
-                undone.append(done.index(event.activity_id))
+                undone.append(done.index(event.activity_id) if event.activity_id in done else len(done))
         if undone != sorted(undone, reverse=True):
             self.find("order", instance_id, f"of {done} these were undone, in this order: {undone}")
 

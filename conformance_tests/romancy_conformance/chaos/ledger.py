@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from romancy import ActivityContext, Session
     from romancy.storage.protocol import Store
 
-__all__ = ["DONE", "PHANTOM", "UNDONE", "Row", "begin", "insert", "read", "times"]
+__all__ = ["DONE", "PHANTOM", "UNDONE", "Row", "begin", "insert", "read", "times", "undone_before"]
 
 DONE, UNDONE, PHANTOM = "done", "undone", "phantom"
 _CREATE = (
     "create table chaos_ledger (instance varchar(200) not null, activity varchar(200) not null, "
-    "k varchar(100) not null, what varchar(10) not null)"
+    "k varchar(100) not null, what varchar(10) not null, n integer not null)"
 )
 
 
@@ -29,6 +29,8 @@ class Row(Struct, frozen=True):
     activity: str
     key: str
     what: str
+    number: int = 0
+    """How much the instance had undone before, if this undoes something."""
 
 
 async def begin(store: Store) -> None:
@@ -39,9 +41,9 @@ async def begin(store: Store) -> None:
             await session.commit(start(status=Status.COMPLETED, delay=None))
 
 
-async def insert(session: Session, context: ActivityContext, key: str, what: str) -> None:
+async def insert(session: Session, context: ActivityContext, key: str, what: str, number: int = 0) -> None:
     """Write a row in the session of an activity; the suite makes every word in it."""
-    values = f"'{context.instance_id}', '{context.activity_id}', '{key}', '{what}'"
+    values = f"'{context.instance_id}', '{context.activity_id}', '{key}', '{what}', {number}"
     await session.execute(f"insert into chaos_ledger values ({values})")  # noqa: S608 - as said
 
 
@@ -51,8 +53,14 @@ async def times(session: Session, instance_id: str, key: str, what: str) -> int:
     return len(await session.fetch_all(f"select k from chaos_ledger where {where}"))  # noqa: S608 - as above
 
 
+async def undone_before(session: Session, instance_id: str) -> int:
+    """How much an instance has undone so far. It undoes one thing at a time."""
+    where = f"instance = '{instance_id}' and what = '{UNDONE}'"
+    return len(await session.fetch_all(f"select k from chaos_ledger where {where}"))  # noqa: S608 - as above
+
+
 async def read(store: Store) -> list[Row]:
     """Return all rows."""
     async with store.session() as session:
-        rows = await session.fetch_all("select instance, activity, k, what from chaos_ledger")
-    return [Row(row["instance"], row["activity"], row["k"], row["what"]) for row in rows]
+        rows = await session.fetch_all("select instance, activity, k, what, n from chaos_ledger")
+    return [Row(row["instance"], row["activity"], row["k"], row["what"], row["n"]) for row in rows]

@@ -112,6 +112,18 @@ class _Launched:
         self._task.cancel()
 
 
+class _Registered:
+    """A registered undo: what it would undo counts as reserved until it is taken back."""
+
+    def __init__(self, reserved: Counter[str], key: str) -> None:
+        self._reserved = reserved
+        self._key = key
+        reserved[key] += 1
+
+    def take_back(self) -> None:
+        self._reserved[self._key] -= 1
+
+
 class _Plain:
     """The world without an engine."""
 
@@ -162,6 +174,9 @@ class _Plain:
 
     def draw(self) -> str:
         return f"{self._oracle.chance.random()}"
+
+    def on_undo(self, what: str, key: str) -> _Registered:
+        return _Registered(self.reserved, key)
 
     def recur(self) -> Any:
         raise _Recur

@@ -11,6 +11,7 @@ from romancy_conformance.chaos.interpreting import EFFECTS, HANDLERS, interpret
 from romancy_conformance.chaos.messaging import MESSAGES
 from romancy_conformance.chaos.programs import UNUSUAL
 from romancy_conformance.chaos.scoped import SCOPED
+from romancy_conformance.chaos.undoing import UNDOING
 
 if TYPE_CHECKING:
     from romancy_conformance.chaos.interpreting import World
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["perform"]
 
-HANDLERS.update(EFFECTS | MESSAGES | CONCURRENT | SCOPED)
+HANDLERS.update(EFFECTS | UNDOING | MESSAGES | CONCURRENT | SCOPED)
 
 
 async def perform(world: World, program: Program, run: int) -> Any:

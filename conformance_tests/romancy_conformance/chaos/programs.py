@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
+from romancy_conformance.chaos.undoing import link
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -46,7 +48,7 @@ class Program(Struct, frozen=True, omit_defaults=True):
     failures: int = 0
     """How often it fails, or is cancelled by its parent, before it is retried successfully."""
     kin: tuple[Program, ...] = ()
-    """Its children at its end, which run side by side and can fail."""
+    """Its children at its end, which run side by side and can fail. What they do before is done once."""
     undetermined: bool = False
     """Whether it is stopped in the middle of an operation, so that the number of its effects varies."""
 
@@ -68,8 +70,10 @@ _NOT_RETRIED = frozenset({"child_fails", "launch_cancel", "event_inherited", "ch
 
 LEAVES = (
     "step", "write", "savepoint", "flaky", "reserve", "sync", "nap", "draw", "leaky", "quicks", "quick_write",
-    "quick_flaky", "quicks_beside", "outbox",
+    "quick_flaky", "quicks_beside", "outbox", "undos",
 )  # fmt: skip
+_LINKS = ("registers", "registers_lazily", "revokes", "revokes_late", "reserve")
+_UNDONE = ("write", "savepoint", "flaky", "quick_write")
 _FAILING = ("doomed", "exhausted", "raises")
 _BLOCKS = ("sleeps", "hears", "holds", "awaits", "idles", "stands")
 COMPOSITES = (
@@ -98,7 +102,8 @@ _ANNOUNCING = ("announce", "announces", "announces_lazily", "announces_written",
 _CALLING, _PUBLISHING = ("call", "calls"), ("publish", "publishes")
 RARE = ("long", "crowd")
 FEATURES = frozenset((
-    *LEAVES, *_FAILING, *_BLOCKS, *COMPOSITES, *OUTSIDE, *EVENTS, *CHANNELS, *RARE, *ENDINGS, "recur", "over", "first",
+    *LEAVES, *_FAILING, *_BLOCKS, *COMPOSITES, *OUTSIDE, *EVENTS, *CHANNELS, *RARE, *ENDINGS, *_LINKS, "recur", "over",
+    "first",
 ))  # fmt: skip
 """Features that `--without` can exclude from programs; without `first`, each run begins with an activity."""
 
@@ -152,13 +157,13 @@ class _Maker:
         allowed = self._without
         self._without = allowed | _NOT_RETRIED if ending in UNUSUAL else allowed
         trees = tuple(self._run(1 + depth, 4 if depth == 0 else 2) for _ in range(runs))
-        self._without = allowed
-        if runs > 1 and "over" not in self._without and self._chance.random() < 0.4:
-            trees = self._over(trees)
         failures, kin = (1 if ending == "retry" else 0), tuple[Program, ...]()
         if ending == "retries":
             failures = self._chance.randint(2, 3)
             kin = self._kin(path, failures)
+        self._without = allowed
+        if runs > 1 and "over" not in self._without and self._chance.random() < 0.4:
+            trees = self._over(trees)
         made = Program(path, trees, ending, tuple(self._signals), tuple(self._mail), failures, kin)
         self._path, self._signals, self._mail, self._spent = outer
         return made
@@ -179,10 +184,17 @@ class _Maker:
         """Make two children, of which one has a child; these two fail some of the times that their parent fails."""
         by_child = self._chance.randint(1, failures)
         by_grandchild = self._chance.randint(0, by_child)
-        trees = [Node("seq", of=(self._leaf(),)) for _ in range(3)]
+        trees = [Node("seq", of=(self._completes(),)) for _ in range(3)]
         grandchild = Program(f"{path}.kb.kc", (trees[0],), "retries", failures=by_grandchild)
         child = Program(f"{path}.kb", (trees[1],), "retries", failures=by_child, kin=(grandchild,))
         return Program(f"{path}.ka", (trees[2],), "waits", failures=by_child), child
+
+    def _completes(self) -> Node:
+        """Make something that completes before its workflow fails or is cancelled, so that a retry remembers it."""
+        names = ("child", "launch")
+        if not self._has(names) or self._chance.random() < 0.5:
+            return self._leaf()
+        return self._child(self._pick(names), depth=2)
 
     def _run(self, depth: int, most: int) -> Node:
         """Make one run's tree; its first operation is what a start without a worker begins with."""
@@ -208,13 +220,24 @@ class _Maker:
         return any(name not in self._without for name in names)
 
     def _leaf(self) -> Node:
-        op = self._pick(LEAVES, (2, 5, 1, 2, 4, 1, 2, 1, 1, 3, 1, 1, 2, 3))
+        op = self._pick(LEAVES, (2, 5, 1, 2, 4, 1, 2, 1, 1, 3, 1, 1, 2, 3, 3))
+        if op == "undos":
+            return self._undos()
         if op == "outbox":
             address, count = self._address(), self._chance.randint(1, 4)
             sent = (Node(self._chance.choice(_ANNOUNCING), address, number) for number in range(1, count + 1))
             return Node(op, address, of=tuple(sent))
         key = self._key()
         return Node(op, key, count=self._chance.randint(1, 3), seconds=round(self._chance.uniform(0.01, 0.4), 2))
+
+    def _undos(self) -> Node:
+        """Make a chain of effects, each of which is undone by its own compensation or by an undo that is registered."""
+        chain, of = self._key(), list[Node]()
+        for place in range(1, self._chance.randint(2, 4) + 1):
+            op, key, count = self._pick(_LINKS), link(chain, place), self._chance.randint(1, 3)
+            effect = Node("reserve" if op == "reserve" else self._pick(_UNDONE), key, count)
+            of.append(effect if op == "reserve" else Node(op, of=(effect,)))
+        return Node("undos", chain, of=tuple(of))
 
     def _failing(self) -> Node:
         return Node(self._pick(_FAILING), self._key())

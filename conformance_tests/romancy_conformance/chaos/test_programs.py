@@ -8,6 +8,7 @@ import pytest
 
 from romancy_conformance.chaos.oracle import Expected, foretell
 from romancy_conformance.chaos.programs import FEATURES, UNUSUAL, Program, every, generate
+from romancy_conformance.chaos.undoing import in_order, link
 
 SOAK = bool(os.environ.get("ROMANCY_SOAK"))
 FEWER = frozenset({"crowd", "long"})
@@ -56,6 +57,14 @@ def test_what_is_left_out_does_not_occur() -> None:
 
     assert all(1 == len(list(every(program))) == len(program.runs) for program in programs)
     assert not any("reserve(" in str(program) or program.ending == "cancelled" for program in programs)
+
+
+def test_a_chain_is_undone_backwards_each_time() -> None:
+    assert in_order([])
+    assert in_order(["k1", link("k2", 3), link("k3", 1), link("k2", 1), "k1"])
+    assert in_order([link("k2", 3), link("k2", 1)] * 2)
+    assert not in_order([link("k2", 1), link("k3", 1), link("k2", 3)])
+    assert not in_order([link("k2", 3), link("k2", 1), link("k2", 1), link("k2", 3)])
 
 
 def test_programs_that_are_retried_several_times() -> None:

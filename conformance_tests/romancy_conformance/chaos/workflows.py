@@ -18,15 +18,15 @@ from romancy import (
     compensation,
     workflow,
 )
-from romancy_conformance.chaos.ledger import DONE, PHANTOM, UNDONE, insert, times
+from romancy_conformance.chaos.ledger import DONE, PHANTOM, UNDONE, insert, times, undone_before
 from romancy_conformance.chaos.performing import perform
 from romancy_conformance.chaos.posting import ANNOUNCED, SENDING, UNSENT, DurablePost, app_here
 from romancy_conformance.chaos.programs import Program
 
 if TYPE_CHECKING:
-    from romancy_conformance.chaos.interpreting import Launched
+    from romancy_conformance.chaos.interpreting import Launched, Registered
 
-__all__ = ["ACTIVITIES", "WORKFLOWS", "app_here", "call_of", "chaos_program", "chaos_starter"]
+__all__ = ["ACTIVITIES", "UNDOS", "WORKFLOWS", "app_here", "call_of", "chaos_program", "chaos_starter"]
 
 _PATIENT = RetryPolicy.fixed(12, 0.01)
 _WAITS = RetryPolicy.fixed(10_000, 0.1)
@@ -35,7 +35,9 @@ _LEAKS: set[asyncio.Task[None]] = set()
 
 async def _write(key: str, what: str = DONE) -> str:
     context = activity_context()
-    await insert(await context.session(), context, key, what)
+    db = await context.session()
+    number = await undone_before(db, context.instance_id) if what == UNDONE else 0
+    await insert(db, context, key, what, number)
     return key
 
 
@@ -47,6 +49,16 @@ async def _announce_unsent(key: str) -> None:
 
 @compensation(retry=_PATIENT)
 async def chaos_release(key: str, count: int) -> None:
+    await _write(key, UNDONE)
+
+
+@activity(retry=_PATIENT)
+async def chaos_annul(key: str) -> None:
+    await _write(key, UNDONE)
+
+
+@activity(commit="lazy", retry=_PATIENT)
+async def chaos_annul_lazily(key: str) -> None:
     await _write(key, UNDONE)
 
 
@@ -216,6 +228,8 @@ ACTIVITIES: dict[str, Any] = {
     "mended": chaos_mended,
     **SENDING,
 }
+UNDOS: dict[str, Any] = {"annul": chaos_annul, "annul_lazily": chaos_annul_lazily}
+"""The activities that a program registers as undos."""
 
 
 class _Durable:
@@ -251,6 +265,9 @@ class _Durable:
 
     def draw(self) -> str:
         return f"{self._ctx.uuid4()} {self._ctx.random().random()}"
+
+    def on_undo(self, what: str, key: str) -> Registered:
+        return self._ctx.on_undo(UNDOS[what], key)
 
     def recur(self) -> Any:
         chaos_program.recur(msgspec.to_builtins(self._program), self._run + 1)
