@@ -419,7 +419,7 @@ def _subscribed(state: State, event: ev.EventsSubscribed) -> None:
 
 
 def _unsubscribed(state: State, event: ev.EventsUnsubscribed) -> None:
-    state.subscriptions = {name: None for name in state.subscriptions if name != event.name}
+    state.subscriptions = {name: None for name in state.subscriptions if name != event.name} or NO_DICT
 
 
 def _nothing(state: State, event: ev.Command) -> None:

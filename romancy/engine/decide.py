@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from romancy.core import (
+    NO_DICT,
     RULES,
     Activation,
     AwaitChannel,
@@ -250,10 +251,16 @@ def _to(instance_id: str, message: Message, stamp: str) -> Delivery:
 
 
 def is_step(live: Live, activation: Activation, inputs: Sequence[tuple[Input, Mail | None]]) -> bool:
-    """Whether this is the common case: an attempt ended, activities follow, and only the log changes."""
+    """Whether this is the common case: an attempt ended, activities follow, and only the log changes.
+
+    A subscription is a command without an effect, and its interest is written with the append.
+    """
     if activation.outcome is not None or activation.parked is not None or live.shown is not Status.RUNNING:
         return False
     if activation.status is not Status.RUNNING or activation.dropped or not activation.effects:
+        return False
+    known = live.interests  # as `subscribes` does, without a call in each step
+    if live.run.state.subscriptions is not (NO_DICT if known is None else known.subscriptions):
         return False
     for event, mail in inputs:
         if mail is not None or event.__class__ is EventTimedOut:

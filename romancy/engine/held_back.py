@@ -1,9 +1,9 @@
 """Holds the results of lazy activities back until the next append of their instance.
 
 While results are held back, their instance continues: the run was fed the results, and the next lazy activities have
-begun. Any other consequence (another activity, a timer, a message, a child, the end of the workflow) leads to an append
-at once, which begins with the held-back events. Otherwise a timer sends them. The log has the same events in the same
-order as without holding back, in fewer rows.
+begun. Any other consequence (another activity, a timer, a message, a child, a subscription, the end of the workflow)
+leads to an append at once, which begins with the held-back events. Otherwise a timer sends them. The log has the same
+events in the same order as without holding back, in fewer rows.
 
 While events are held back, the instance's append slot is gathering an append. A worker that drops the instance also
 drops its held-back events, and a replay runs those activities again.
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec.structs import replace
 
 from romancy.core import Activation, ActivityCompleted, StartActivity
+from romancy.engine.interests import subscribes
 from romancy.status import Status
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def may_wait(live: Live, activation: Activation, inputs: Sequence[Given]) -> boo
         return False
     if activation.status is not Status.RUNNING or live.shown is not Status.RUNNING:
         return False
-    if live.run.state.memory is not None or not (activation.effects or live.attempts):
+    if live.run.state.memory is not None or not (activation.effects or live.attempts) or subscribes(live):
         return False
     return all(type(effect) is StartActivity and _is_lazy(effect.definition) for effect in activation.effects)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Raw
 
 from romancy.core import (
+    NO_DICT,
     AwaitChannel,
     AwaitEvent,
     ChannelReceived,
@@ -45,6 +46,7 @@ __all__ = [
     "nothing_more",
     "of_types",
     "routed_by",
+    "subscribes",
 ]
 
 Difference = tuple[tuple[Interest, ...], tuple[str, ...]]
@@ -69,17 +71,19 @@ class Interests:
         "_joined",
         "_left",
         "_needed",
-        "_subscriptions",
         "_touched",
         "_users",
         "_waits",
         "asked_to_the_end",
         "registered",
+        "subscriptions",
     )
 
     def __init__(self) -> None:
         self.registered: dict[str, Interest] = {}
         """The interests in the database, except those that a dispatch has removed since."""
+        self.subscriptions: dict[str, None] = NO_DICT
+        """The subscriptions to types of events as the last append that was followed has left them."""
         self.asked_to_the_end = False
         """Whether the instance ended during a wait. A dispatch may have taken a message for it that it never read."""
         self._needed: dict[str, Interest] = {}
@@ -87,7 +91,6 @@ class Interests:
         """How many waits and subscriptions need each interest."""
         self._waits: dict[str, str] = {}
         """The interest of each open wait."""
-        self._subscriptions: dict[str, None] = {}
         self._joined: dict[str, Interest] = {}
         """The subscriptions to channels that are registered, or are being registered."""
         self._left: dict[str, None] = {}
@@ -109,7 +112,7 @@ class Interests:
         if state.abandoned:
             for wait_id in list(self._waits):
                 self._stop(wait_id)
-        if state.subscriptions is not self._subscriptions:
+        if state.subscriptions is not self.subscriptions:
             self._subscribe(state.subscriptions)
         self._join(state)
         return self._difference()
@@ -154,7 +157,7 @@ class Interests:
         return interest
 
     def _subscribe(self, names: dict[str, None]) -> None:
-        before, self._subscriptions = self._subscriptions, names
+        before, self.subscriptions = self.subscriptions, names
         for name in names:
             if name not in before:
                 self._use(_of_type(name))
@@ -278,6 +281,12 @@ def nothing_more(live: Live) -> Difference:
     """The interests that the last append of an instance drops."""
     interests = live.interests or interests_of(live.run.state)
     return NO_DIFFERENCE if interests is None else interests.end(live.run.state)
+
+
+def subscribes(live: Live) -> bool:
+    """Whether the run has subscribed to a type of events, or unsubscribed, since its last append was prepared."""
+    known = live.interests
+    return live.run.state.subscriptions is not (NO_DICT if known is None else known.subscriptions)
 
 
 def routed_by(item: Append) -> Sequence[str]:
