@@ -230,8 +230,8 @@ class WorkflowContext:
         """Keep every event of this type for this workflow from now on, also while it does not wait for one.
 
         `wait_event` without a key receives them in the order in which they were sent. The subscription is durable
-        before anything begins that the workflow asks for after it. It lasts until `unsubscribe` or the end of the instance,
-        through `recur`. A retry of the instance subscribes again.
+        before anything begins that the workflow asks for after it. It lasts until `unsubscribe` or the end of the
+        instance, through `recur`. A retry of the instance subscribes again.
         """
         self._commands.subscribe(name_of_event(type))
 

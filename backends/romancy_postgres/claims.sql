@@ -64,7 +64,8 @@ returning i.instance_id;
 -- name: claim
 -- Take ownership of due instances, longest due first. $7 also asks for everything already owned. The first columns are
 -- the same in every row, and come also without a claim: the time, whether owned instances have unseen mail, and when
--- the next instance becomes due, of which only the first eight of each workflow are looked at.
+-- the next instance becomes due, of which only the first eight of each workflow are looked at. A due instance that was
+-- passed over, because another transaction holds its row, counts too: nobody announces that the row is free again.
 with clock as materialized (
     select romancy_now() as now
 ), alive as materialized (
@@ -86,6 +87,19 @@ with clock as materialized (
     where exists (select from alive)
     order by d.wake_at, d.instance_id
     limit $4
+), passed_over as materialized (
+    select min(p.wake_at) as due
+    from clock, known cross join lateral (
+        select i.wake_at
+        from romancy_instances i
+        where i.workflow_name = known.name and i.wake_at <= clock.now
+          and known.code <> all (i.refused)
+          and (i.code <> all ($5::text[]) or i.wake_at <= clock.now - $6::bigint)
+          and i.instance_id not in (select instance_id from due)
+        order by i.wake_at
+        limit 1
+    ) p
+    where (select count(*) from due) < $4
 ), claimed as (
     update romancy_instances i
     set owner = $1, wake_at = null
@@ -118,7 +132,7 @@ with clock as materialized (
 )
 select clock.now,
        exists (select from romancy_instances where owner = $1 and signals <> seen) and exists (select from alive) as mail,
-       (select min(due) from ahead) as next_due,
+       least((select min(due) from ahead), (select due from passed_over)) as next_due,
        given.*
 from clock left join given on true
 order by given.since, given.instance_id;

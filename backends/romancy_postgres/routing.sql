@@ -299,7 +299,7 @@ select null,
 -- name: sweep_ended
 -- Remove the interests of instances that have ended or are gone, and those of former lives; give back the messages that
 -- ended instances had taken. An ended instance that another transaction holds may be reopened, and is skipped. Open
--- ones are not locked: a claim skips locked rows, and nothing would make it look again.
+-- ones are not locked: a claim skips locked rows, and looks for them again only after a moment.
 with held as materialized (
     select instance_id from romancy_instances
     where instance_id = any ($1::text[]) and status in ('completed', 'failed', 'cancelled')

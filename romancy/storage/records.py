@@ -467,7 +467,11 @@ class Work(Struct, frozen=True, kw_only=True):
     claimed: list[Claimed]
     mail: list[Mailbox]
     next_due: int | None = None
-    """When the next instance that this worker could claim becomes due, if that is known."""
+    """When the next instance that this worker could claim becomes due, if that is known.
+
+    In the past: an instance is due and was not claimed, because of the `limit` or because another transaction holds its
+    row. Nobody announces that the row is free again; the worker claims again after a moment.
+    """
     now: int = 0
     more: bool = False
     """Mailboxes were left out. Claim again with `known`. A new instance that got none may have mail."""

@@ -38,6 +38,7 @@ class Worker:
 
     def __init__(self, *, has_peers: bool) -> None:
         self.claims = 0
+        self.next_due = FAR
         self.limits: list[int] = []
         self.driver = SimpleNamespace(
             live=dict.fromkeys(["mine", *map(str, range(MUCH))]),
@@ -73,7 +74,7 @@ class Worker:
         assert request.worker == "w"
         self.claims += 1
         self.limits.append(request.limit)
-        return Work(claimed=[], mail=[], now=1, next_due=FAR)
+        return Work(claimed=[], mail=[], now=1, next_due=self.next_due)
 
     async def take_in(self, work: Work) -> bool:
         assert not work.claimed
@@ -175,6 +176,29 @@ async def test_after_that_moment_it_asks() -> None:
         async with asyncio.timeout(10):
             while worker.claims < 2:  # noqa: ASYNC110 - by a timer of its own
                 await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("has_peers", "pauses"),
+    [(False, [0.02, 0.04, 0.08, 0.16, 0.25, 0.25]), (True, [0.05, 0.1, 0.2, 0.25, 0.25, 0.25])],
+    ids=["alone", "has_peers"],
+)
+async def test_what_is_due_and_held_by_somebody_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch, *, has_peers: bool, pauses: list[float]
+) -> None:
+    """Nobody announces that a row is free again. The longest pause bounds how late its instance is taken."""
+    planned: list[float] = []
+    monkeypatch.setattr(NextClaim, "look_in", lambda _, seconds: planned.append(seconds))
+    async with at_work(has_peers=has_peers) as worker:
+        worker.next_due = 1
+        for _ in pauses:
+            assert await worker.claims_after(frozenset({"mine"})) == 1
+        worker.next_due = FAR
+        assert await worker.claims_after(frozenset({"mine"})) == 1
+        worker.next_due = 1
+        assert await worker.claims_after(frozenset({"mine"})) == 1
+
+    assert [one for one in planned if one < 1] == [*pauses, pauses[0]]
 
 
 async def test_a_share_grows_with_what_was_written_since_the_last_claim() -> None:

@@ -11,6 +11,7 @@ from romancy.status import Status
 from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
 from romancy.storage.records import ClaimRequest, Delivered, Outcome
 from romancy_conformance.contract.building import append, change, delivery, full_log, start, unique
+from romancy_conformance.contract.fire.contention import has_row_locks
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -77,6 +78,31 @@ async def test_due_instances_of_an_unknown_workflow_do_not_hide_the_known(store:
     await store.commit([item])
 
     assert [claimed.instance_id for claimed in await actor.claim(1)] == [item.instance_id]
+
+
+async def test_a_due_instance_that_another_transaction_holds_stays_due(
+    store: Store, actor: Actor, open_store: Callable[[], Awaitable[Store]], workflow_name: str
+) -> None:
+    """A claim passes over it, and its answer says so: nobody announces that the row is free again."""
+    if not has_row_locks(store):
+        pytest.skip(f"capability: {store.capabilities.name} locks no rows")
+    held, later = start(workflow_name=workflow_name), start(workflow_name=workflow_name, delay=MINUTE)
+    free = start(workflow_name=workflow_name)
+    await store.commit([held, later, free])
+    request = ClaimRequest(worker=actor.token, codes=actor.workflows, limit=5)
+
+    async with (await open_store()).session() as session:
+        await session.fetch_all(
+            f"select instance_id from romancy_instances where instance_id = '{held.instance_id}' for update"  # noqa: S608 - an id of this suite's
+        )
+        first, second = await store.claim(request), await store.claim(request)
+
+    assert [[free.instance_id], []] == [[one.instance_id for one in work.claimed] for work in (first, second)]
+    assert [True, True] == [work.next_due is not None and work.next_due <= work.now for work in (first, second)]
+    last = await store.claim(request)
+    assert [held.instance_id] == [one.instance_id for one in last.claimed]
+    assert last.next_due is not None
+    assert 0 < last.next_due - last.now <= MINUTE
 
 
 async def test_a_delayed_start_waits_and_is_announced(store: Store, actor: Actor, workflow_name: str) -> None:

@@ -65,6 +65,8 @@ class Claiming:
         self._max_live = max_live
         self._leaves_work_until = 0.0
         self._in_vain_until = 0.0
+        self._passed_over = 0
+        """How many claims in a row have left an instance that is due."""
         self._written = 0
         """The number of items that this worker had written at its last claim."""
         self._postponed = False
@@ -195,18 +197,35 @@ class Claiming:
             self._driver.dispatcher.sweep()
         if limit and not work.claimed and not work.mail:
             self._in_vain_until = now + _IN_VAIN
+        full = len(work.claimed) >= limit > 0
         if await self.intake.take_in(work):
             self.look()
-        elif len(work.claimed) >= limit > 0:
+        elif full:
             self._plan_next()
         elif not limit and now < self._leaves_work_until:
             self._next.look_in(self._leaves_work_until - now)
         self._next.look_in(_SWEEP_EVERY)
-        if work.next_due is not None and self._clock.seconds_until(work.next_due):
+        if work.next_due is None:
+            self._passed_over = 0
+        elif self._clock.seconds_until(work.next_due):
+            self._passed_over = 0
             self._next.look_at(work.next_due, self._clock)
-        elif work.next_due is not None:
-            # The instance is due but was not claimed: another worker is about to take it, or there is no room here.
-            self._next.look_in(_SOON if limit else _PAUSE_WHEN_BUSY)
+        elif not full:
+            self._next.look_in(self._pause_before_what_is_due(limit))
+
+    def _pause_before_what_is_due(self, limit: int) -> float:
+        """Seconds until the next claim if an instance is due and was not claimed.
+
+        There was no room for it, or another transaction holds its row: of a worker that claims it, a caller, a reader.
+        Nobody announces that the row is free again, so the worker asks again, less and less often.
+        """
+        if not limit:
+            return _PAUSE_WHEN_BUSY
+        pause = (_IN_VAIN if self._has_peers() else _SOON) * (1 << self._passed_over)
+        if pause >= _PAUSE_WHEN_BUSY:
+            return _PAUSE_WHEN_BUSY
+        self._passed_over += 1
+        return pause
 
     def _claim_limit(self, now: float) -> int:
         """The number of instances to claim: all that there is room for, or with peers those that can run at once.

@@ -1,4 +1,4 @@
-"""A claim skips locked rows, and nothing makes it look again: so sweeps lock no open instance."""
+"""A claim skips locked rows, and looks for them again only after a moment: so sweeps lock no open instance."""
 
 from __future__ import annotations
 

@@ -182,7 +182,7 @@ async def test_an_event_that_comes_during_the_next_activity_is_kept(
 
 @pytest.mark.parametrize("lazily", [False, True], ids=["plain", "lazy"])
 async def test_nothing_is_kept_during_the_activity_after_the_end_of_a_subscription(
-    app: Romancy, store: Store, lazily: bool, monkeypatch: pytest.MonkeyPatch
+    app: Romancy, store: Store, monkeypatch: pytest.MonkeyPatch, *, lazily: bool
 ) -> None:
     monkeypatch.setattr(held_back, "LONGEST_WAIT", 3600.0)
     handle = await app.start(unsubscribes, lazily=lazily)
