@@ -100,13 +100,16 @@ class Instances(Senders, Condition):
         instance_id: str | None = None,
         started_after: datetime | None = None,
         started_before: datetime | None = None,
+        ended_after: datetime | None = None,
+        ended_before: datetime | None = None,
         limit: int = 50,
         page_token: str | None = None,
     ) -> InstancePage:
         """A page of instances, newest first. Names and ids match in part, the status exactly.
 
-        They were started at `started_after` or later, and before `started_before`, by the clock of the database. Both
-        need a time zone.
+        They were started at `started_after` or later, and before `started_before`, by the clock of the database, and
+        ended at `ended_after` or later, and before `ended_before`. An instance has ended when it is completed, failed
+        or cancelled, and its `updated_at` is then the time of its end. All four need a time zone.
         """
         return await self.find_instances(
             {},
@@ -115,6 +118,8 @@ class Instances(Senders, Condition):
             instance_id=instance_id,
             started_after=started_after,
             started_before=started_before,
+            ended_after=ended_after,
+            ended_before=ended_before,
             limit=limit,
             page_token=page_token,
         )
@@ -128,6 +133,8 @@ class Instances(Senders, Condition):
         instance_id: str | None = None,
         started_after: datetime | None = None,
         started_before: datetime | None = None,
+        ended_after: datetime | None = None,
+        ended_before: datetime | None = None,
         limit: int = 50,
         page_token: str | None = None,
     ) -> InstancePage:
@@ -143,6 +150,8 @@ class Instances(Senders, Condition):
             instance_id=instance_id,
             since=microseconds_of(started_after, "started_after"),
             until=microseconds_of(started_before, "started_before"),
+            ended_since=microseconds_of(ended_after, "ended_after"),
+            ended_until=microseconds_of(ended_before, "ended_before"),
             limit=limit,
             page_token=page_token,
         )
@@ -159,6 +168,8 @@ class Instances(Senders, Condition):
         instance_id: str | None = None,
         started_after: datetime | None = None,
         started_before: datetime | None = None,
+        ended_after: datetime | None = None,
+        ended_before: datetime | None = None,
     ) -> AsyncIterator[Instance]:
         """All instances that match, newest first, read page by page.
 
@@ -174,6 +185,8 @@ class Instances(Senders, Condition):
                 instance_id=instance_id,
                 started_after=started_after,
                 started_before=started_before,
+                ended_after=ended_after,
+                ended_before=ended_before,
                 limit=MAX_LIMIT,
                 page_token=token,
             )

@@ -100,6 +100,10 @@ def _filters(query: Query, way: Way | None, first: bytes) -> Iterable[bytes]:
     if query.instance_id is not None:
         yield b"locate(" + literal(query.instance_id) + b", %b.instance_id) > 0" % first
     yield from _bounds(query, first)
+    if query.ended_since is not None:
+        yield b"i.updated_at >= " + literal(query.ended_since)
+    if query.ended_until is not None:
+        yield b"i.updated_at < " + literal(query.ended_until)
     if query.conditions:
         yield b"i.projection is not null"
     for condition in query.conditions:

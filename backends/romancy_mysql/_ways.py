@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from romancy.storage.query import Condition, Predicate, Query
     from romancy_mysql._database import Database
 
-__all__ = ["Way", "in_index_alone", "known", "ways_to"]
+__all__ = ["Way", "by_end", "in_index_alone", "known", "ways_to"]
 
 _SETS_EACH = 16
 _NAMES_EACH = 8
@@ -72,6 +72,12 @@ def ways_to(query: Query, names: list[bytes] | None, sets: dict[bytes, set[str]]
     return [Way(b"by_age", also=named)]
 
 
+def by_end(query: Query, names: list[bytes] | None) -> Way:
+    """The access path by the time of the end. What ends is touched, so it was touched then or later."""
+    named = () if names is None else (b"i.workflow_name in (" + comma(names) + b")",)
+    return Way(b"touched", (b"i.touched_at >= " + literal(query.ended_since),), also=named)
+
+
 def _by_index(query: Query, sets: dict[bytes, set[str]]) -> list[Way]:
     """The access paths of a condition on a declared path. Empty if there is no such condition."""
     declared = {path for paths in sets.values() for path in paths}
@@ -115,4 +121,4 @@ def _indexable(condition: Condition) -> Predicate | None:
 
 def in_index_alone(query: Query, way: Way) -> bool:
     """Whether the index alone decides which rows match."""
-    return not query.conditions and not way.also and (way.by_status or not query.statuses)
+    return not query.conditions and not query.by_end and not way.also and (way.by_status or not query.statuses)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from itertools import product
 from math import prod
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Any, Final, assert_never
+
+from msgspec.structs import replace
 
 from romancy.storage.query import (
     Contains,
@@ -18,11 +20,13 @@ from romancy.storage.query import (
     Range,
 )
 from romancy.storage.records import Page
-from romancy.storage.sqlkit.searches import indexed_values
+from romancy.storage.sqlkit.searches import indexed_values, stretches
 from romancy_postgres._columns import stored_path
 from romancy_postgres._read import instance_row
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from romancy.storage.query import Condition, Predicate, Query
     from romancy_postgres._columns import PathSet
     from romancy_postgres._database import Database
@@ -56,19 +60,37 @@ async def find(database: Database, query: Query) -> Page:
     others: list[PathSet] = []
     if (indexed := indexed_values(query)) is not None:
         others = [(row[0], row[1]) for row in await database.fetch("other_sets", stored_path(indexed[0]), names)]
-    text, values = compose(database.queries, query, names, others)
-    found = await database.single(lambda link: link.fetch_text(text, *values), pool=database.search)
+    found: list[Any] = []
+    for stretch in stretches(query):
+        if len(found) <= query.limit:
+            part = replace(stretch.query, limit=query.limit - len(found))
+            by_end = await _are_many(database, part, stretch.few)
+            found += await _fetch(database, compose(database.queries, part, names, others, by_end=by_end))
     rows = [instance_row(row) for row in found[: query.limit]]
     token = query.token_after(rows[-1].created_at, rows[-1].instance_id) if len(found) > query.limit else None
     return Page(rows=rows, next_token=token)
 
 
+async def _fetch(database: Database, statement: tuple[str, list[object]]) -> Sequence[Any]:
+    text, values = statement
+    return await database.single(lambda link: link.fetch_text(text, *values), pool=database.search)
+
+
+async def _are_many(database: Database, query: Query, few: int | None) -> bool:
+    """Whether more than `few` instances were started before the position of the query."""
+    if few is None or query.after is None:
+        return False
+    place = query.after.created_at, query.after.instance_id
+    return bool(await database.fetch("place_behind", *place, few, pool=database.search))
+
+
 def compose(
-    queries: dict[str, str], query: Query, names: list[str] | None, others: list[PathSet]
+    queries: dict[str, str], query: Query, names: list[str] | None, others: list[PathSet], *, by_end: bool = False
 ) -> tuple[str, list[object]]:
     """The statement for the query: its text and its parameters.
 
-    `others` are the sets of declared paths, of the wanted workflows, that do not contain the first indexed path.
+    `others` are the sets of declared paths, of the wanted workflows, that do not contain the first indexed path. With
+    `by_end`, the instances are found by the time of their end.
     """
     arguments = _Arguments()
     conditions = _conditions(query, arguments)
@@ -82,6 +104,10 @@ def compose(
         parts["values"] = arguments.bind(indexed[1], "text[]")
         parts["position"] = _position("x", query, arguments)
         branches, order = _undeclared(others, named=names is not None, arguments=arguments)
+    elif by_end:
+        # As expressions: other indexes would seem as useful while the server has no statistics of the rows.
+        name, branches, order = "find_by_end", [], ""
+        columns = {f"{column} || ''": values for column, values in columns.items()}
     else:
         split = _split(columns)
         name = "find_some" if split else "find_any"
@@ -138,6 +164,10 @@ def _conditions(query: Query, arguments: _Arguments) -> list[str]:
         conditions.append("i.projection is not null")
     if query.instance_id is not None:
         conditions.append(f"strpos(i.instance_id, {arguments.bind(query.instance_id, 'text')}) > 0")
+    if query.ended_since is not None:
+        conditions.append(f"i.updated_at >= {arguments.bind(query.ended_since, 'bigint')}")
+    if query.ended_until is not None:
+        conditions.append(f"i.updated_at < {arguments.bind(query.ended_until, 'bigint')}")
     conditions.append(_position("i", query, arguments))
     return conditions
 

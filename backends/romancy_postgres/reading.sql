@@ -45,6 +45,17 @@ where {conditions}
 order by i.created_at desc, i.instance_id desc
 limit {limit};
 
+-- name: find_by_end
+-- The same by the time of the end. The page is sorted after the index of the ends was read: a planner that could walk all
+-- instances, newest first, would expect to find matches soon.
+with ended as materialized (
+    select i.* from romancy_instances i
+    where i.status in ('completed', 'failed', 'cancelled') and {conditions}
+)
+select {columns} from ended i
+order by i.created_at desc, i.instance_id desc
+limit {limit};
+
 -- name: find_some
 -- The same for some statuses or some workflows: a page of each, read in the order of an index. If one column alone
 -- decides, its branches compare it by `any` with one value and order by it. The planner then cannot prefer to walk all

@@ -5,13 +5,14 @@ Every value is bound, the paths of members included. The SQL is composed of cons
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 import msgspec
+from msgspec.structs import replace
 
 from romancy.storage.query import Contains, Equals, In, Missing, NotEquals, Range
 from romancy.storage.records import Page
-from romancy.storage.sqlkit.searches import indexed_values
+from romancy.storage.sqlkit.searches import indexed_values, stretches
 from romancy_sqlite._read import instance_row
 
 if TYPE_CHECKING:
@@ -42,24 +43,33 @@ class Statement(msgspec.Struct, frozen=True):
 
 def find(tx: Tx, query: Query) -> Page:
     """The page that the query asks for, newest first."""
-    statement = compose(tx, query)
-    if statement is None:
-        return Page(rows=[])
-    found = tx.compose(statement.sql, statement.parameters)
+    found: list[Any] = []
+    for stretch in stretches(query):
+        if len(found) <= query.limit:
+            part = replace(stretch.query, limit=query.limit - len(found))
+            statement = compose(tx, part, by_end=_are_many(tx, part, stretch.few))
+            found += [] if statement is None else tx.compose(statement.sql, statement.parameters)
     rows = [instance_row(row) for row in found[: query.limit]]
     token = query.token_after(rows[-1].created_at, rows[-1].instance_id) if len(found) > query.limit else None
     return Page(rows=rows, next_token=token)
 
 
-def compose(tx: Tx, query: Query) -> Statement | None:
-    """The statement for a query. None: nothing can match."""
+def _are_many(tx: Tx, query: Query, few: int | None) -> bool:
+    """Whether more than `few` instances were started before the position of the query."""
+    if few is None or query.after is None:
+        return False
+    return tx.row("place_behind", (query.after.created_at, query.after.instance_id, few)) is not None
+
+
+def compose(tx: Tx, query: Query, *, by_end: bool = False) -> Statement | None:
+    """The statement for a query, with `by_end` by the index of the ends. None: nothing can match."""
     conditions = _conditions(query)
     names: list[str] | None = None
     if query.workflow_name is not None:
         names = [row[0] for row in tx.rows("workflow_names", (query.workflow_name,))]
         if not names:
             return None
-    branches = _branches(tx, query, names, conditions)
+    branches = [_by_end(tx, query, names, conditions)] if by_end else _branches(tx, query, names, conditions)
     parameters = [value for _, values in branches for value in values]
     if len(branches) == 1:
         return Statement(branches[0][0], parameters)
@@ -68,6 +78,13 @@ def compose(tx: Tx, query: Query) -> Statement | None:
         for sql, _ in branches
     )
     return Statement(merged + _MERGE, [*parameters, query.limit + 1])
+
+
+def _by_end(tx: Tx, query: Query, names: list[str] | None, conditions: list[Part]) -> Part:
+    """The branch of those that ended within the bounds, in the order of their ends."""
+    by_status = _among("i.status", [status.value for status in query.statuses])
+    by_name = _among("i.workflow_name", names) if names is not None else None
+    return _branch(tx, query, "find_by_end", [], [*filter(None, (by_status, by_name)), *conditions])
 
 
 def _branches(tx: Tx, query: Query, names: list[str] | None, conditions: list[Part]) -> list[Part]:
@@ -124,6 +141,10 @@ def _conditions(query: Query) -> list[Part]:
         parts.insert(0, ("i.projection is not null", []))
     if query.instance_id is not None:
         parts.append(("instr(i.instance_id, ?) > 0", [query.instance_id]))
+    if query.ended_since is not None:
+        parts.append(("i.updated_at >= ?", [query.ended_since]))
+    if query.ended_until is not None:
+        parts.append(("i.updated_at < ?", [query.ended_until]))
     return parts
 
 

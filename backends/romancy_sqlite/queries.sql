@@ -368,6 +368,16 @@ where i.workflow_name in (select value from json_each(?)) and {conditions}
 order by i.created_at desc, i.instance_id desc
 limit ?;
 
+-- name: find_by_end
+-- Ended instances by the time of their end. The index has no order for pages.
+select
+    i.instance_id, i.life, i.workflow_name, i.status, i.code, i.created_at, i.updated_at, i.input, i.owner, i.wake_at,
+    i.error, i.parent, i.run_from, i.last_seq, i.signals, i.seen
+from romancy_instances as i indexed by romancy_instances_ended
+where i.status in ('completed', 'failed', 'cancelled') and {conditions}
+order by i.created_at desc, i.instance_id desc
+limit ?;
+
 -- name: find_any
 -- Any instances.
 select

@@ -102,6 +102,8 @@ async def act_on(
                 status=wanted,
                 started_after=chosen.started_after,
                 started_before=chosen.started_before,
+                ended_after=chosen.ended_after,
+                ended_before=chosen.ended_before,
             ):
                 changed = changed_at(one)
                 if one.created_at.timestamp() * 1_000_000 <= now and (before is None or changed < before):

@@ -52,6 +52,8 @@ async def list_instances(
                 instance_id=part,
                 started_after=chosen.started_after,
                 started_before=chosen.started_before,
+                ended_after=chosen.ended_after,
+                ended_before=chosen.ended_before,
                 limit=min(limit - count, MAX_LIMIT),
                 page_token=token,
             )

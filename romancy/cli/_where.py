@@ -1,4 +1,4 @@
-"""The options that choose instances: `--where`, `--workflow`, `--status`, `--started-after`, `--started-before`."""
+"""The options that choose instances: `--where`, `--workflow`, `--status`, and those for the times of start and end."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ class Chosen:
     status: tuple[Status, ...] = ()
     started_after: datetime | None = None
     started_before: datetime | None = None
+    ended_after: datetime | None = None
+    ended_before: datetime | None = None
 
     def __bool__(self) -> bool:
         """Whether any option was given."""
@@ -61,6 +63,8 @@ def filters(command: Callable[..., T]) -> Callable[..., T]:
         status: tuple[str, ...],
         started_after: datetime | None,
         started_before: datetime | None,
+        ended_after: datetime | None,
+        ended_before: datetime | None,
         **options: Any,
     ) -> T:
         chosen = Chosen(
@@ -69,6 +73,8 @@ def filters(command: Callable[..., T]) -> Callable[..., T]:
             status=tuple(map(Status, status)),
             started_after=started_after,
             started_before=started_before,
+            ended_after=ended_after,
+            ended_before=ended_before,
         )
         return command(chosen=chosen, **options)
 
@@ -85,6 +91,8 @@ def filters(command: Callable[..., T]) -> Callable[..., T]:
             ),
             click.option("--started-after", type=moment, metavar="TIME", help="Started then or later: a time, or 2h."),
             click.option("--started-before", type=moment, metavar="TIME", help="Started before: a time, or 30d."),
+            click.option("--ended-after", type=moment, metavar="TIME", help="Ended then or later: a time, or 2h."),
+            click.option("--ended-before", type=moment, metavar="TIME", help="Ended before: a time, or 30d."),
         )
     ):
         choosing = option(choosing)

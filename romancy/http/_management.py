@@ -36,6 +36,7 @@ __all__ = ["Management", "ManagementRoute"]
 
 _NULL = Raw(b"null")
 _PAGE = 50
+_TIMES = ("started_after", "started_before", "ended_after", "ended_before")
 
 
 class ManagementRoute(NamedTuple):
@@ -131,15 +132,14 @@ class Management:
         return found, await untaken_by(self._app._opened(), instance_id, found.status)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as the app itself reads
 
     async def list(self, request: Request) -> Response:
-        """`GET /instances?workflow=&status=&id=&started_after=&started_before=&limit=&page=`: a page, newest first."""
-        asked = Asked(request, ("workflow", "status", "id", "started_after", "started_before", "limit", "page"))
+        """`GET /instances?workflow=&status=&id=&started_after=&…&limit=&page=`: a page, newest first."""
+        asked = Asked(request, ("workflow", "status", "id", *_TIMES, "limit", "page"))
         page = await self._accepting.in_time(
             self._app.list_instances(
                 workflow_name=asked.text("workflow"),
                 status=asked.statuses("status"),
                 instance_id=asked.text("id"),
-                started_after=asked.moment("started_after"),
-                started_before=asked.moment("started_before"),
+                **{name: asked.moment(name) for name in _TIMES},
                 limit=asked.number("limit", _PAGE),
                 page_token=asked.text("page"),
             )

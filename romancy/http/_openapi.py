@@ -216,6 +216,8 @@ def _list() -> dict[str, Any]:
         _parameter("id", "query", {"type": "string"}, "a part of the id"),
         _parameter("started_after", "query", time, "started then or later"),
         _parameter("started_before", "query", time, "started before"),
+        _parameter("ended_after", "query", time, "ended then or later"),
+        _parameter("ended_before", "query", time, "ended before"),
         _parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}),
         _parameter("page", "query", {"type": "string"}, "the next_page of the answer before"),
     ]

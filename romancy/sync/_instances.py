@@ -48,13 +48,16 @@ class SyncInstances(SyncSenders):
         instance_id: str | None = None,
         started_after: datetime | None = None,
         started_before: datetime | None = None,
+        ended_after: datetime | None = None,
+        ended_before: datetime | None = None,
         limit: int = 50,
         page_token: str | None = None,
     ) -> InstancePage:
         """A page of instances, newest first. Names and ids match in part, the status exactly.
 
-        They were started at `started_after` or later, and before `started_before`, by the clock of the database. Both
-        need a time zone.
+        They were started at `started_after` or later, and before `started_before`, by the clock of the database, and
+        ended at `ended_after` or later, and before `ended_before`. An instance has ended when it is completed, failed
+        or cancelled, and its `updated_at` is then the time of its end. All four need a time zone.
         """
         result: InstancePage = self._call(
             "list_instances",
@@ -63,6 +66,8 @@ class SyncInstances(SyncSenders):
             instance_id=instance_id,
             started_after=started_after,
             started_before=started_before,
+            ended_after=ended_after,
+            ended_before=ended_before,
             limit=limit,
             page_token=page_token,
         )
@@ -77,6 +82,8 @@ class SyncInstances(SyncSenders):
         instance_id: str | None = None,
         started_after: datetime | None = None,
         started_before: datetime | None = None,
+        ended_after: datetime | None = None,
+        ended_before: datetime | None = None,
         limit: int = 50,
         page_token: str | None = None,
     ) -> InstancePage:
@@ -93,6 +100,8 @@ class SyncInstances(SyncSenders):
             instance_id=instance_id,
             started_after=started_after,
             started_before=started_before,
+            ended_after=ended_after,
+            ended_before=ended_before,
             limit=limit,
             page_token=page_token,
         )
@@ -108,6 +117,8 @@ class SyncInstances(SyncSenders):
         instance_id: str | None = None,
         started_after: datetime | None = None,
         started_before: datetime | None = None,
+        ended_after: datetime | None = None,
+        ended_before: datetime | None = None,
     ) -> Iterator[Instance]:
         """All instances that match, newest first, read page by page.
 
@@ -122,6 +133,8 @@ class SyncInstances(SyncSenders):
             instance_id=instance_id,
             started_after=started_after,
             started_before=started_before,
+            ended_after=ended_after,
+            ended_before=ended_before,
         )
 
     def history(self, instance_id: str) -> list[LogEvent]:

@@ -114,6 +114,7 @@ async def full(storage_url: str, watch: Watch) -> AsyncIterator[Store]:
         await fill(store, [former(number) for number in range(FORMER)])
         await fill(store, [undeclared(number) for number in range(2 * ENOUGH)])
         await fill(store, [instance(number) for number in range(COUNT)])
+        await fill(store, [instance(COUNT + number) for number in range(100)])
         yield store
         await store.close()
 
@@ -141,6 +142,7 @@ async def searches(store: Store) -> Calls:
     """Return searches that have an index to use."""
     row = await middle(store)
     plain, completed = build_query(), build_query(status="completed")
+    last = (await store.find(build_query(status="completed", limit=1))).rows[0].updated_at
     queries = {
         "newest": plain,
         "by status": completed,
@@ -153,6 +155,14 @@ async def searches(store: Store) -> Calls:
         "by workflow and status": build_query(workflow_name=WORKFLOWS[7], status="pending"),
         "a page deep in the list": deep(plain, row),
         "a page deep in a status": deep(completed, row),
+        "ended since a time": build_query(ended_since=row.updated_at),
+        "ended before a time": build_query(ended_until=row.updated_at),
+        "ended in a span, of a workflow": build_query(
+            ended_since=last, ended_until=last + 1, workflow_name=WORKFLOWS[7], status="failed"
+        ),
+        "ended since then, begun before": build_query(ended_since=last + 1, status="cancelled"),
+        "ended since then, begun before, of a workflow": build_query(ended_since=last, workflow_name="former"),
+        "nothing ended since": build_query(ended_since=last + 1),
         "indexed": build_query({"customer.id": "c-77"}, workflow_name=FLOWS),
         "indexed, of a workflow": build_query({"customer.id": "c-77"}, workflow_name=WORKFLOWS[17]),
         "indexed, and more": build_query({"customer.id": "c-77", "total": gte(5000)}, workflow_name=FLOWS),

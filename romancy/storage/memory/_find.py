@@ -35,6 +35,7 @@ def _fits(row: Instance, query: Query) -> bool:
         (query.workflow_name is None or query.workflow_name in row.workflow_name)
         and (query.instance_id is None or query.instance_id in row.instance_id)
         and (not query.statuses or row.status in query.statuses)
+        and query.fits_end(row.status, row.updated_at)
         and (query.since is None or row.created_at >= query.since)
         and (query.after is None or _place(row) < (query.after.created_at, query.after.instance_id.encode()))
         and holds(row.projection, query.conditions)

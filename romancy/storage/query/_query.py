@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from romancy.errors import QueryError
-from romancy.status import Status
+from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.query._conditions import Condition, compile_filters
 from romancy.storage.query._tokens import Position, decode_token, encode_token
 
@@ -43,6 +43,10 @@ class Query(Struct, frozen=True, kw_only=True):
     limit: int = DEFAULT_LIMIT
     since: int | None = None
     """Only instances that were started then or later, in microseconds."""
+    ended_since: int | None = None
+    """Only instances that ended then or later. An instance has ended if its status is terminal, at its `updated_at`."""
+    ended_until: int | None = None
+    """Only instances that ended before then."""
     after: Position | None = None
     """Only rows that come after this position in the order of pages: older, or as old and with a smaller id."""
 
@@ -58,6 +62,21 @@ class Query(Struct, frozen=True, kw_only=True):
         )
         return sha256(canonical).digest()
 
+    @property
+    def by_end(self) -> bool:
+        """Whether it is restricted by the time of the end."""
+        return self.ended_since is not None or self.ended_until is not None
+
+    def fits_end(self, status: Status, updated_at: int) -> bool:
+        """Whether an instance with this status and this last change ended within the bounds."""
+        if not self.by_end:
+            return True
+        return (
+            status in TERMINAL_STATUSES
+            and (self.ended_since is None or updated_at >= self.ended_since)
+            and (self.ended_until is None or updated_at < self.ended_until)
+        )
+
     def token_after(self, created_at: int, instance_id: str) -> str:
         """The page token that continues this query after the row with this time and id."""
         return encode_token(self.fingerprint(), Position(created_at, instance_id))
@@ -71,15 +90,19 @@ def build_query(
     instance_id: str | None = None,
     since: int | None = None,
     until: int | None = None,
+    ended_since: int | None = None,
+    ended_until: int | None = None,
     limit: int = DEFAULT_LIMIT,
     page_token: str | None = None,
 ) -> Query:
     """Check everything and build a query. `QueryError` names the argument and its fault.
 
     An empty `workflow_name` or `instance_id` is part of every name and restricts nothing. The instances were started
-    at `since` or later, and before `until`, both in microseconds. The times may move from page to page: a page begins
-    where its token leads, or at `until` if that is earlier.
+    at `since` or later, and before `until`, and ended at `ended_since` or later, and before `ended_until`, all in
+    microseconds. The times may move from page to page: a page begins where its token leads, or at `until` or
+    `ended_until` if that is earlier, since no instance ends before it starts.
     """
+    newest = min((bound for bound in (until, ended_until) if bound is not None), default=None)
     query = Query(
         workflow_name=_part("workflow_name", workflow_name),
         statuses=_statuses(status),
@@ -87,12 +110,14 @@ def build_query(
         conditions=compile_filters(filters),
         limit=_limit(limit),
         since=since,
-        after=None if until is None else Position(until, ""),
+        ended_since=ended_since,
+        ended_until=ended_until,
+        after=None if newest is None else Position(newest, ""),
     )
     if page_token is None:
         return query
     after = decode_token(query.fingerprint(), page_token)
-    if until is not None and until <= after.created_at:
+    if newest is not None and newest <= after.created_at:
         return query
     return msgspec.structs.replace(query, after=after)
 

@@ -58,7 +58,7 @@ _LARGE = (
     "romancy_instances", "romancy_log", "romancy_inbox", "romancy_index ", "romancy_seen", "romancy_outbox",
     "romancy_messages", "romancy_interests", "romancy_letters",
 )  # fmt: skip
-_NOT_FOR_A_PLAN = {"schema_table", "find_any", "find_some", "find_branch", "find_by_index"}
+_NOT_FOR_A_PLAN = {"schema_table", "find_any", "find_some", "find_branch", "find_by_end", "find_by_index"}
 _FOR_A_PERSON = {"outbox_counts", "outbox_entries"}
 """Of `romancy outbox`, which may take its time. No worker and no relay sends them."""
 

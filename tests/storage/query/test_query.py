@@ -111,6 +111,32 @@ def test_a_page_begins_at_its_token_or_before_an_earlier_time() -> None:
     assert Position(7, "") == build_query(page_token=token, until=7).after
 
 
+def test_a_page_token_does_not_replace_a_bound_of_the_end() -> None:
+    token = build_query(status="failed").token_after(1_000, "o-1")
+
+    assert Position(1_000, "o-1") == build_query(status="failed", page_token=token, ended_until=1_001).after
+    assert Position(1_000, "") == build_query(status="failed", page_token=token, ended_until=1_000).after
+    assert Position(5, "") == build_query(status="failed", page_token=token, until=7, ended_until=5).after
+    again = build_query(status="failed", page_token=token, ended_since=7, ended_until=2_000)
+    assert (7, 2_000, Position(1_000, "o-1")) == (again.ended_since, again.ended_until, again.after)
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "fitting"),
+    [
+        (None, None, {"completed 4", "completed 5", "running 4", "running 5", "stuck 4", "stuck 5"}),
+        (5, None, {"completed 5"}), (None, 5, {"completed 4"}), (0, 9, {"completed 4", "completed 5"}), (5, 5, set()),
+    ],
+)  # fmt: skip
+def test_only_an_ended_instance_fits_the_bounds_of_the_end(
+    since: int | None, until: int | None, fitting: set[str]
+) -> None:
+    query = build_query(ended_since=since, ended_until=until)
+
+    rows = [(Status(status), at) for status in ("completed", "running", "stuck") for at in (4, 5)]
+    assert fitting == {f"{status} {at}" for status, at in rows if query.fits_end(status, at)}
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

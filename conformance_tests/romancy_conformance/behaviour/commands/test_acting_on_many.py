@@ -67,6 +67,25 @@ def test_many_are_chosen_by_the_time_of_their_start(url: str, romancy: Command) 
     assert (0, "") == (old.code, old.out)
 
 
+def test_many_are_chosen_by_the_time_of_their_end(url: str, romancy: Command) -> None:
+    for number in range(4):
+        prepared(url, approval.options(instance_id=f"t-{number}").bind("lamp", number), until=started(number + 1))
+    for number in (2, 0, 1):
+        romancy("terminate", f"t-{number}", "--yes")
+    records = {record["instance_id"]: record["updated_at"] for record in romancy("list", "--json").records}
+
+    later = romancy("list", "--ended-after", records["t-0"], "--json")
+    middle = romancy("find", "--ended-after", records["t-0"], "--ended-before", records["t-1"], "--json")
+    young = romancy("list", "--ended-after", "1h", "--status", "cancelled", "--limit", "2", "--json")
+    open_ones = romancy("list", "--ended-after", "1h", "--status", "waiting")
+    gone = romancy("purge", "--ended-before", records["t-0"], "--yes", "--json")
+
+    assert [["t-1", "t-0"], ["t-0"], ["t-2", "t-1"], ["t-2"]] == [
+        [record["instance_id"] for record in answer.records] for answer in (later, middle, young, gone)
+    ]
+    assert (0, "") == (open_ones.code, open_ones.out)
+
+
 def started(count: int) -> Callable[[Romancy], Coroutine[Any, Any, bool]]:
     async def are_started(app: Romancy) -> bool:
         return len((await app.list_instances()).instances) == count

@@ -1,0 +1,63 @@
+"""`GET /instances`: pages, and what chooses the instances."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy import Romancy, WorkflowContext, workflow
+from romancy.http import asgi
+from tests.http.client import Client
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+pytestmark = pytest.mark.anyio
+
+
+@workflow
+async def tick(ctx: WorkflowContext) -> str:
+    return "tick"
+
+
+@workflow
+async def private(ctx: WorkflowContext) -> None:
+    await ctx.wait_event("paid")
+
+
+@pytest.fixture
+async def client() -> AsyncGenerator[Client]:
+    async with Romancy("memory://", workflows=[tick, private]) as app:
+        yield Client(asgi(app))
+
+
+async def test_instances_are_listed_page_by_page(client: Client) -> None:
+    for number in range(3):
+        await client.post(f"/workflows/private?instance_id=p-{number}")
+
+    first = await client.get("/instances?workflow=priv&status=waiting,running,pending&limit=2")
+    second = await client.get(f"/instances?workflow=priv&status=pending,running,waiting&page={first.json['next_page']}")
+    newest = (await client.get("/instances?limit=1")).json["instances"][0]
+    bounds = [await client.get(f"/instances?started_{side}={newest['created_at']}") for side in ("after", "before")]
+
+    assert ["p-2", "p-1"] == [each["instance_id"] for each in first.json["instances"]]
+    assert (["p-0"], None) == ([each["instance_id"] for each in second.json["instances"]], second.json["next_page"])
+    assert [["p-2"], ["p-1", "p-0"]] == [[each["instance_id"] for each in one.json["instances"]] for one in bounds]
+    assert (await client.get("/instances/p-2")).json == {**newest, "untaken": []}
+
+
+async def test_instances_are_listed_by_the_time_of_their_end(client: Client) -> None:
+    for number in range(3):
+        await client.post(f"/workflows/tick?instance_id=t-{number}")
+        await client.get(f"/instances/t-{number}/result?timeout=30")
+    await client.post("/workflows/private?instance_id=p-1")
+    middle = (await client.get("/instances/t-1")).json["updated_at"]
+
+    after = await client.get(f"/instances?ended_after={middle}&limit=1")
+    rest = await client.get(f"/instances?ended_after={middle}&page={after.json['next_page']}")
+    before = await client.get(f"/instances?ended_before={middle}")
+
+    assert [["t-2"], ["t-1"], ["t-0"]] == [
+        [each["instance_id"] for each in one.json["instances"]] for one in (after, rest, before)
+    ]
