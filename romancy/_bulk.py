@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from romancy.instance import Instance
 
-__all__ = ["each", "if_still", "if_there"]
+__all__ = ["each", "if_still", "if_there", "named"]
 
 _AT_ONCE: Final = 20
 
@@ -32,6 +32,13 @@ async def if_there(act: Awaitable[bool]) -> bool:
         return await act
     except InstanceNotFoundError:
         return False
+
+
+async def named(found: AsyncIterator[Instance], part: str | None) -> AsyncIterator[Instance]:
+    """Those whose workflow's name contains the part letter by letter. In a list, the case does not count."""
+    async for instance in found:
+        if not part or part in instance.workflow_name:
+            yield instance
 
 
 async def each(found: AsyncIterator[Instance], act: Callable[[str], Awaitable[bool]], *, dry_run: bool) -> list[str]:

@@ -95,7 +95,8 @@ async def _open_rows(store: Store, workflow_name: str | None) -> AsyncIterator[I
         query = build_query({}, workflow_name=workflow_name, status=_OPEN, limit=_PAGE, page_token=token)
         page = await store.find(query)
         for row in page.rows:
-            yield row
+            if not workflow_name or workflow_name in row.workflow_name:  # the search does not mind the case
+                yield row
         token = page.next_token
         if token is None:
             return

@@ -9,7 +9,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
-from romancy._bulk import each, if_still, if_there
+from romancy._bulk import each, if_still, if_there, named
 from romancy._condition import Condition
 from romancy._looking_into import instance_with_waits
 from romancy._reasons import reasons_of
@@ -105,7 +105,9 @@ class Instances(Senders, Condition):
         limit: int = 50,
         page_token: str | None = None,
     ) -> InstancePage:
-        """A page of instances, newest first. Names and ids match in part, the status exactly.
+        """A page of instances, newest first. Names and ids match in part and without case, the status exactly.
+
+        "Without case" is about the letters A to Z. All other characters, `%` and `_` included, stand for themselves.
 
         They were started at `started_after` or later, and before `started_before`, by the clock of the database, and
         ended at `ended_after` or later, and before `ended_before`. An instance has ended when it is completed, failed
@@ -348,6 +350,12 @@ class Instances(Senders, Condition):
 
     # ── acting on many ──────────────────────────────────────────────────────────────────────────────────────────
 
+    def _chosen(
+        self, where: Mapping[str, FilterValue] | None, workflow_name: str | None, status: Statuses
+    ) -> AsyncIterator[Instance]:
+        found = self.iter_instances(where, workflow_name=workflow_name, status=status)
+        return named(found, workflow_name)
+
     async def cancel_many(
         self,
         where: Mapping[str, FilterValue] | None = None,
@@ -360,7 +368,7 @@ class Instances(Senders, Condition):
     ) -> list[str]:
         """Ask every matching open instance to stop, and return the ids of those that were asked."""
         check_text(reason, "reason")
-        found = self.iter_instances(where, workflow_name=workflow_name, status=status)
+        found = self._chosen(where, workflow_name, status)
         return await each(found, lambda one: if_there(self.cancel(one, reason=reason)), dry_run=dry_run)
 
     async def terminate_many(
@@ -375,7 +383,7 @@ class Instances(Senders, Condition):
     ) -> list[str]:
         """End every matching open instance by force, and return the ids of those that were ended."""
         check_text(reason, "reason")
-        found = self.iter_instances(where, workflow_name=workflow_name, status=status)
+        found = self._chosen(where, workflow_name, status)
         return await each(found, lambda one: if_there(self.terminate(one, reason=reason)), dry_run=dry_run)
 
     async def retry_many(
@@ -388,7 +396,7 @@ class Instances(Senders, Condition):
         dry_run: bool = False,
     ) -> list[str]:
         """Retry every matching failed instance that can be retried, and return the ids of those that are retried."""
-        found = self.iter_instances(where, workflow_name=workflow_name, status=Status.FAILED)
+        found = self._chosen(where, workflow_name, Status.FAILED)
 
         def again(instance_id: str) -> Awaitable[bool]:
             return if_still(self.retry(instance_id, unsure=unsure))
@@ -404,7 +412,7 @@ class Instances(Senders, Condition):
         dry_run: bool = False,
     ) -> list[str]:
         """Let workers try every matching stuck instance again, and return the ids of those instances."""
-        found = self.iter_instances(where, workflow_name=workflow_name, status=Status.STUCK)
+        found = self._chosen(where, workflow_name, Status.STUCK)
         return await each(found, lambda instance_id: if_still(self.resume(instance_id)), dry_run=dry_run)
 
     async def purge_many(
@@ -429,7 +437,7 @@ class Instances(Senders, Condition):
         seen: dict[str, Instance] = {}
 
         async def found() -> AsyncIterator[Instance]:
-            async for one in self.iter_instances(where, workflow_name=workflow_name, status=asked):
+            async for one in self._chosen(where, workflow_name, asked):
                 seen[one.instance_id] = one
                 yield one
 

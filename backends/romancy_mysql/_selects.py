@@ -5,7 +5,7 @@ Words of the projection are extracted as text and compared as bytes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from romancy_mysql._compare import compare
 from romancy_mysql._rows import columns
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from romancy_mysql._ways import Way
 
 __all__ = ["merged", "place", "scan", "select"]
+
+_FOLDED: Final = b"cast(lower(convert(%b.instance_id using tis620)) as binary)"
+"""The id with small letters in the place of A to Z. `lower` leaves bytes alone, and TIS-620 has no other capitals."""
 
 
 def select(database: Database, query: Query, way: Way) -> Statement:
@@ -98,7 +101,7 @@ def _filters(query: Query, way: Way | None, first: bytes) -> Iterable[bytes]:
     if query.statuses and not (way and way.by_status):
         yield b"i.status in (" + comma(sorted(query.statuses)) + b")"
     if query.instance_id is not None:
-        yield b"locate(" + literal(query.instance_id) + b", %b.instance_id) > 0" % first
+        yield b"locate(" + literal(query.instance_id) + b", " + _FOLDED % first + b") > 0"
     yield from _bounds(query, first)
     if query.ended_since is not None:
         yield b"i.updated_at >= " + literal(query.ended_since)

@@ -163,7 +163,8 @@ def _conditions(query: Query, arguments: _Arguments) -> list[str]:
     if conditions:
         conditions.append("i.projection is not null")
     if query.instance_id is not None:
-        conditions.append(f"strpos(i.instance_id, {arguments.bind(query.instance_id, 'text')}) > 0")
+        part = arguments.bind(query.instance_id, "text")
+        conditions.append(f'strpos(lower(i.instance_id collate "C"), {part}) > 0')
     if query.ended_since is not None:
         conditions.append(f"i.updated_at >= {arguments.bind(query.ended_since, 'bigint')}")
     if query.ended_until is not None:

@@ -27,7 +27,7 @@ left join lateral (
 where i.instance_id = $1;
 
 -- name: workflow_names
--- All names of workflows that have instances, one index probe each.
+-- All names of workflows that have instances and contain some folded text, one index probe each.
 with recursive known as (
     (select workflow_name from romancy_instances order by workflow_name limit 1)
     union all
@@ -36,7 +36,7 @@ with recursive known as (
     from known
     where known.workflow_name is not null
 )
-select workflow_name from known where workflow_name is not null and strpos(workflow_name, $1) > 0;
+select workflow_name from known where workflow_name is not null and strpos(lower(workflow_name collate "C"), $1) > 0;
 
 -- name: find_any
 -- A page of instances, newest first. The conditions replace the braces, as in the four that follow.

@@ -140,7 +140,7 @@ def _conditions(query: Query) -> list[Part]:
     if parts:
         parts.insert(0, ("i.projection is not null", []))
     if query.instance_id is not None:
-        parts.append(("instr(i.instance_id, ?) > 0", [query.instance_id]))
+        parts.append(("instr(lower(i.instance_id), lower(?)) > 0", [query.instance_id]))
     if query.ended_since is not None:
         parts.append(("i.updated_at >= ?", [query.ended_since]))
     if query.ended_until is not None:

@@ -267,7 +267,7 @@ delete from romancy_workers
 where dead = 1 and not exists (select 1 from romancy_instances where owner = romancy_workers.token);
 
 -- name: workflow_names
--- The names of workflows that contain some text, each read once from the index however many instances it has.
+-- The names of workflows that contain some folded text, each read once from the index however many instances it has.
 with recursive names (name) as (
     select min(workflow_name) from romancy_instances
     union all
@@ -275,7 +275,7 @@ with recursive names (name) as (
     from names
     where names.name is not null
 )
-select name from names where instr(name, ?) > 0;
+select name from names where instr(lower(name), lower(?)) > 0;
 
 -- name: index_sets
 -- Every set of declared paths that an instance may have.

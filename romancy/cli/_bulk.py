@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from romancy._bulk import named
 from romancy.cli._asking import confirm
 from romancy.cli._database import Desk, database, desk
 from romancy.cli._printing import as_json, json_option, line, say
@@ -96,7 +97,7 @@ async def act_on(
 
         async def found() -> AsyncIterator[Instance]:
             before = None if action.quiet_for is None else now - action.quiet_for * 1_000_000
-            async for one in open_desk.iter_instances(
+            instances = open_desk.iter_instances(
                 chosen.where,
                 workflow_name=chosen.workflow,
                 status=wanted,
@@ -104,7 +105,8 @@ async def act_on(
                 started_before=chosen.started_before,
                 ended_after=chosen.ended_after,
                 ended_before=chosen.ended_before,
-            ):
+            )
+            async for one in named(instances, chosen.workflow):
                 changed = changed_at(one)
                 if one.created_at.timestamp() * 1_000_000 <= now and (before is None or changed < before):
                     yield one

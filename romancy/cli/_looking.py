@@ -24,7 +24,7 @@ __all__ = ["LOOKING"]
 @click.command("list")
 @database
 @filters
-@click.option("--id", "part", metavar="TEXT", help="By a part of the instance's id.")
+@click.option("--id", "part", metavar="TEXT", help="By a part of the instance's id, in capitals or not.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many at most.")
 @json_option
 @running

@@ -211,9 +211,9 @@ def _start(names: list[str]) -> dict[str, Any]:
 def _list() -> dict[str, Any]:
     time: dict[str, Any] = {"type": "string", "format": "date-time"}
     parameters = [
-        _parameter("workflow", "query", {"type": "string"}, "a part of the workflow's name"),
+        _parameter("workflow", "query", {"type": "string"}, "a part of the workflow's name, without case"),
         _parameter("status", "query", {"type": "string"}, "one or several, with commas"),
-        _parameter("id", "query", {"type": "string"}, "a part of the id"),
+        _parameter("id", "query", {"type": "string"}, "a part of the id, without case"),
         _parameter("started_after", "query", time, "started then or later"),
         _parameter("started_before", "query", time, "started before"),
         _parameter("ended_after", "query", time, "ended then or later"),

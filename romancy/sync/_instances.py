@@ -53,7 +53,9 @@ class SyncInstances(SyncSenders):
         limit: int = 50,
         page_token: str | None = None,
     ) -> InstancePage:
-        """A page of instances, newest first. Names and ids match in part, the status exactly.
+        """A page of instances, newest first. Names and ids match in part and without case, the status exactly.
+
+        "Without case" is about the letters A to Z. All other characters, `%` and `_` included, stand for themselves.
 
         They were started at `started_after` or later, and before `started_before`, by the clock of the database, and
         ended at `ended_after` or later, and before `ended_before`. An instance has ended when it is completed, failed

@@ -32,8 +32,7 @@ def _place(row: Instance) -> tuple[int, bytes]:
 
 def _fits(row: Instance, query: Query) -> bool:
     return (
-        (query.workflow_name is None or query.workflow_name in row.workflow_name)
-        and (query.instance_id is None or query.instance_id in row.instance_id)
+        query.fits_parts(row.workflow_name, row.instance_id)
         and (not query.statuses or row.status in query.statuses)
         and query.fits_end(row.status, row.updated_at)
         and (query.since is None or row.created_at >= query.since)

@@ -44,7 +44,7 @@ from romancy.storage.query._projection import (
     project,
     project_with_index,
 )
-from romancy.storage.query._query import MAX_LIMIT, Query, build_query
+from romancy.storage.query._query import MAX_LIMIT, Query, build_query, folded
 from romancy.storage.query._reference import matches
 from romancy.storage.query._tokens import Position, decode_token, encode_token
 from romancy.storage.query._where import Searched, encode_where
@@ -71,6 +71,7 @@ __all__ = [
     "decode_token",
     "encode_token",
     "encode_where",
+    "folded",
     "gt",
     "gte",
     "holds",

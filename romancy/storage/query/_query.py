@@ -23,18 +23,23 @@ if TYPE_CHECKING:
 
     from romancy.storage.query._filters import FilterValue
 
-__all__ = ["DEFAULT_LIMIT", "MAX_LIMIT", "Query", "build_query"]
+__all__ = ["DEFAULT_LIMIT", "MAX_LIMIT", "Query", "build_query", "folded"]
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 1000
 MAX_PART_LENGTH = 255
 
 
+def folded(text: str) -> str:
+    """The text with small letters in the place of A to Z: what all databases can do alike. Other letters stay."""
+    return text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
+
+
 class Query(Struct, frozen=True, kw_only=True):
     """A checked query. All given parts must hold. Make one with `build_query`."""
 
     workflow_name: str | None = None
-    """A part of the name, compared byte for byte: no wildcards, and the case counts."""
+    """A part of the name, `folded`, compared byte for byte with the folded name. There are no wildcards."""
     statuses: tuple[Status, ...] = ()
     """Any of these; empty for all."""
     instance_id: str | None = None
@@ -61,6 +66,12 @@ class Query(Struct, frozen=True, kw_only=True):
             )
         )
         return sha256(canonical).digest()
+
+    def fits_parts(self, workflow_name: str, instance_id: str) -> bool:
+        """Whether the name and the id contain the parts."""
+        return (self.workflow_name is None or self.workflow_name in folded(workflow_name)) and (
+            self.instance_id is None or self.instance_id in folded(instance_id)
+        )
 
     @property
     def by_end(self) -> bool:
@@ -97,7 +108,8 @@ def build_query(
 ) -> Query:
     """Check everything and build a query. `QueryError` names the argument and its fault.
 
-    An empty `workflow_name` or `instance_id` is part of every name and restricts nothing. The instances were started
+    An empty `workflow_name` or `instance_id` is part of every name and restricts nothing. The case of A to Z does not
+    count. The instances were started
     at `since` or later, and before `until`, and ended at `ended_since` or later, and before `ended_until`, all in
     microseconds. The times may move from page to page: a page begins where its token leads, or at `until` or
     `ended_until` if that is earlier, since no instance ends before it starts.
@@ -141,7 +153,7 @@ def _part(what: str, value: object) -> str | None:
         raise QueryError(f"{what}: {size} bytes of UTF-8; no name is longer than {MAX_PART_LENGTH}")
     if "\x00" in value:
         raise QueryError(f"{what}: holds a NUL character, which no name does")
-    return str.__str__(value)
+    return folded(str.__str__(value))
 
 
 def _statuses(status: object) -> tuple[Status, ...]:

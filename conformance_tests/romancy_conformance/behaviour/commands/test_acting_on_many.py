@@ -67,6 +67,19 @@ def test_many_are_chosen_by_the_time_of_their_start(url: str, romancy: Command) 
     assert (0, "") == (old.code, old.out)
 
 
+def test_a_list_does_not_mind_the_case_and_an_action_does(url: str, romancy: Command) -> None:
+    for number in range(2):
+        prepared(url, approval.options(instance_id=f"Order-{number}").bind("lamp", number), until=started(number + 1))
+
+    listed = [
+        romancy("list", *options, "--json").records for options in (("--id", "oRDER-1"), ("--workflow", "APPROV"))
+    ]
+    acted = romancy("terminate", "--workflow", approval.name.upper(), "--yes", "--json")
+
+    assert [["Order-1"], ["Order-1", "Order-0"]] == [[one["instance_id"] for one in records] for records in listed]
+    assert [] == acted.records
+
+
 def test_many_are_chosen_by_the_time_of_their_end(url: str, romancy: Command) -> None:
     for number in range(4):
         prepared(url, approval.options(instance_id=f"t-{number}").bind("lamp", number), until=started(number + 1))
