@@ -8,10 +8,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy import Handle, RetryPolicy, Romancy, Status, WorkflowContext, activity, compensation, workflow
+from romancy.engine.messages import CancelMessage, decode_message
+from romancy.storage.records import Append, Delivered, Delivery
 from romancy_conformance.behaviour.retries import broken, do, fail, forget, gates, names
+from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import Item, Outcome
     from romancy_conformance.behaviour.opening import Open
 
 __all__ = ["forget"]
@@ -121,6 +128,39 @@ async def test_a_cancellation_that_was_sent_twice(open_app: Open, storage_url: s
     await fail(app, "p")
 
     await completes(app, handle)
+
+
+class Overheard(WrappedStore):
+    """A store that keeps the last cancellation that a parent has sent to each child."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.cancellations: dict[str, bytes] = {}
+
+    async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
+        for item in batch:
+            for each in item.deliveries if isinstance(item, Append) else ():
+                if isinstance(decode_message(each.body), CancelMessage):
+                    self.cancellations[each.instance_id] = each.body
+        return await self._store.commit(batch, worker=worker)
+
+
+async def test_a_cancellation_that_arrives_in_the_next_run(monkeypatch: pytest.MonkeyPatch, open_app: Open) -> None:
+    """A worker that stood still sends the cancellation of the first run once more. It is void for the second."""
+    stores = wrap_stores(monkeypatch, Overheard)
+    app = await open_app()
+    handle = await failed_pair(app)
+    broken.clear()
+    await retried(app, handle)
+    await status_is(app, "p-a", Status.WAITING)
+
+    late = Delivery(instance_id="p-a", delivery_id="late", body=stores[0].cancellations["p-a"])
+    assert await stores[0].deliver([late]) == [Delivered.ACCEPTED]
+
+    await reaches_the_gate(app)
+    await status_is(app, "p-b", Status.COMPLETED)
+    await app.signal("p-a", "go", "gone")
+    assert await handle.result(timeout=60) == ["gone", "ship"]
 
 
 async def failed_pair(app: Romancy) -> Handle[list[str]]:
