@@ -20,6 +20,7 @@ from romancy.storage.backends import create_store
 from romancy.storage.outbox import OutboxState
 from romancy_conformance.chaos import ledger
 from romancy_conformance.chaos.announced import judge_arrivals
+from romancy_conformance.chaos.echoing import echo_cancellations
 from romancy_conformance.chaos.faults import Crew, File, Served, plan
 from romancy_conformance.chaos.judge import Finding, Judge, read_log
 from romancy_conformance.chaos.mailing import send_mail
@@ -234,13 +235,16 @@ class Round:
         everybody = [each for program in self.programs for each in every(program)]
         talks = [self._tell(each) for each in everybody if each.signals]
         mails = [send_mail(self._app, each, self._renewed.get(each.path)) for each in everybody if each.mail]
-        for talk in (*talks, *mails, self._cancel(), self._retry()):
+        echoes = [echo_cancellations(self._store, program) for program in self.programs if program.failures > 1]
+        for talk in (*talks, *mails, *echoes, self._cancel(), self._retry()):
             self._outside.add(asyncio.create_task(talk))
 
     async def _stop_outside(self) -> None:
         for task in self._outside:
             task.cancel()
-        await asyncio.gather(*self._outside, return_exceptions=True)
+        ends = await asyncio.gather(*self._outside, return_exceptions=True)
+        if errors := [end for end in ends if isinstance(end, Exception)]:
+            raise ExceptionGroup("a sender outside ended by itself", errors)
 
     async def _tell(self, program: Program) -> None:
         """Send a workflow its signals, each once it exists and the one before has arrived; some are all sent twice."""
