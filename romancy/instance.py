@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
-from romancy.errors import QueryError
+from romancy.core import WorkflowCompleted, decode_commit
+from romancy.errors import HistoryCorruptError, QueryError, UsageError
 from romancy.serialization import loads, refuse_sealed
 from romancy.status import Status
 
@@ -80,6 +81,8 @@ class Instance:
     untaken: tuple[Untaken, ...] | None = None
     """Requests and events that were sent to it and that it has not taken, in the order of their times. None: as above.
     """
+    raw_end: bytes | None = field(default=None, repr=False)
+    """The commit that completed it, as stored. None if it has not completed, or a list was not asked `with_results`."""
 
     @property
     def next_attempt(self) -> datetime | None:
@@ -99,9 +102,31 @@ class Instance:
         refuse_sealed(self.raw_input, "input", f"the {what}")
         return loads(self.raw_input, Any, what)
 
+    @property
+    def result(self) -> Any:
+        """What the workflow returned, as plain JSON values; None if it has not completed.
+
+        It is there in lists that were asked `with_results=True`; elsewhere this raises UsageError. Raises CodecError
+        if the result needs a codec that this app does not have, and HistoryVersionError if a newer Romancy wrote it.
+        """
+        if self.status is not Status.COMPLETED:
+            return None
+        what = f"result of instance {self.instance_id}"
+        if self.raw_end is None:
+            raise UsageError(f"the {what} was not read: ask for it with list_instances(with_results=True)")
+        refuse_sealed(self.raw_end, "commit", f"the {what}")
+        ends = [event for event in decode_commit(self.raw_end) if isinstance(event, WorkflowCompleted)]
+        if not ends:
+            raise HistoryCorruptError(f"the {what}: its last commit does not complete it")
+        return loads(ends[0].result, Any, what)
+
     @classmethod
     def of(
-        cls, row: InstanceRow, waits: tuple[Wait, ...] | None = None, untaken: tuple[Untaken, ...] | None = None
+        cls,
+        row: InstanceRow,
+        waits: tuple[Wait, ...] | None = None,
+        untaken: tuple[Untaken, ...] | None = None,
+        raw_end: bytes | None = None,
     ) -> Self:
         """The snapshot of a row."""
         return cls(
@@ -116,6 +141,7 @@ class Instance:
             raw_input=row.input,
             waits=waits,
             untaken=untaken,
+            raw_end=raw_end,
         )
 
 

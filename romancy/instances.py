@@ -13,6 +13,7 @@ from romancy._bulk import each, if_still, if_there, named
 from romancy._condition import Condition
 from romancy._looking_into import instance_with_waits
 from romancy._reasons import reasons_of
+from romancy._results import instances_with_results
 from romancy.core import ProgressReported, WorkflowStarted
 from romancy.engine import Standing, history, purge, resume, retry, terminate
 from romancy.engine.messages import CancelMessage
@@ -104,6 +105,7 @@ class Instances(Senders, Condition):
         ended_before: datetime | None = None,
         limit: int = 50,
         page_token: str | None = None,
+        with_results: bool = False,
     ) -> InstancePage:
         """A page of instances, newest first. Names and ids match in part and without case, the status exactly.
 
@@ -112,6 +114,9 @@ class Instances(Senders, Condition):
         They were started at `started_after` or later, and before `started_before`, by the clock of the database, and
         ended at `ended_after` or later, and before `ended_before`. An instance has ended when it is completed, failed
         or cancelled, and its `updated_at` is then the time of its end. All four need a time zone.
+
+        With `with_results=True`, `Instance.result` of each completed instance is its result; all results of a page take
+        one further statement. `Instance.error` is the error of a failed one, as always.
         """
         return await self.find_instances(
             {},
@@ -124,9 +129,10 @@ class Instances(Senders, Condition):
             ended_before=ended_before,
             limit=limit,
             page_token=page_token,
+            with_results=with_results,
         )
 
-    async def find_instances(
+    async def find_instances(  # noqa: PLR0913 - all that a search may ask for, each by its name
         self,
         where: Mapping[str, FilterValue],
         *,
@@ -139,6 +145,7 @@ class Instances(Senders, Condition):
         ended_before: datetime | None = None,
         limit: int = 50,
         page_token: str | None = None,
+        with_results: bool = False,
     ) -> InstancePage:
         """A page of the instances whose input matches all of `where`, newest first.
 
@@ -157,7 +164,10 @@ class Instances(Senders, Condition):
             limit=limit,
             page_token=page_token,
         )
-        page = await self._opened().find(query)
+        store = self._opened()
+        page = await store.find(query)
+        if with_results:
+            return InstancePage(await instances_with_results(store, page.rows), page.next_token)
         return InstancePage([Instance.of(row) for row in page.rows], page.next_token)
 
     async def iter_instances(
@@ -172,6 +182,7 @@ class Instances(Senders, Condition):
         started_before: datetime | None = None,
         ended_after: datetime | None = None,
         ended_before: datetime | None = None,
+        with_results: bool = False,
     ) -> AsyncIterator[Instance]:
         """All instances that match, newest first, read page by page.
 
@@ -191,6 +202,7 @@ class Instances(Senders, Condition):
                 ended_before=ended_before,
                 limit=MAX_LIMIT,
                 page_token=token,
+                with_results=with_results,
             )
             for instance in page.instances:
                 yield instance

@@ -19,7 +19,7 @@ from romancy_mysql._posted import Posted
 from romancy_mysql._prune import prune
 from romancy_mysql._rebuilding import MySQLRebuilding
 from romancy_mysql._router import MySQLRouter
-from romancy_mysql._rows import read
+from romancy_mysql._rows import last_commits, read
 from romancy_mysql._sessions import open_session
 from romancy_mysql._slices import MySQLSlices
 from romancy_mysql._tally import loads, tally, tally_slice, trend
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
         ClaimRequest,
         Delivery,
         History,
+        InstanceRow,
+        LogRow,
         Page,
         Peer,
         PruneRequest,
@@ -113,6 +115,9 @@ class MySQLStore:
         self, instance_id: str | None = None, /, *, after: tuple[str, str] = ("", ""), limit: int = PAGE
     ) -> list[Lying]:
         return await lying(self.database, instance_id, after, limit)
+
+    async def last_commits(self, instances: Sequence[InstanceRow], /) -> dict[str, LogRow]:
+        return await last_commits(self.database, instances)
 
     async def trend(self, *, since: int, width: int, most: int, newest: int) -> Trend:
         return await trend(self.database, since, width, most, newest)

@@ -435,6 +435,12 @@ delete from romancy_workers where dead = 1 and token in (:ids)
 
 -- ----------------------------------------------------------------------------------------------------------------- finding
 
+-- name: last_commits
+-- Rows of logs by their keys.
+select l.instance_id, l.seq, l.writer, l.body, l.at
+from :source romancy_log l
+where l.instance_id = :instance_id and l.life = :life and l.seq = :seq
+
 -- name: workflow_names
 -- Every workflow that has instances, if the sets of paths cannot tell because an older version wrote some.
 select workflow_name from romancy_instances force index (by_name) group by workflow_name

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from romancy.storage.lying import MOST_BYTES, PAGE, Lying, last_of
-from romancy.storage.records import Capabilities, InboxRow
+from romancy.storage.records import Capabilities, InboxRow, LogRow
 from romancy_postgres._claims import claim
 from romancy_postgres._commit import Commits
 from romancy_postgres._database import Database
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         Delivered,
         Delivery,
         History,
+        InstanceRow,
         Page,
         Peer,
         PruneRequest,
@@ -121,6 +122,11 @@ class PostgresStore:
     ) -> list[Lying]:
         rows = await self.database.fetch("lying", *after, last_of(instance_id), limit, MOST_BYTES)
         return [Lying(row[0], InboxRow(*row[1:])) for row in rows]
+
+    async def last_commits(self, instances: Sequence[InstanceRow], /) -> dict[str, LogRow]:
+        keys = [(one.instance_id, one.life, one.last_seq) for one in instances]
+        rows = await self.database.fetch("last_commits", *map(list, zip(*keys, strict=True)))
+        return {row[0]: LogRow(*row[1:]) for row in rows}
 
     async def trend(self, *, since: int, width: int, most: int, newest: int) -> Trend:
         return await trend(self.database, since, width, most, newest)

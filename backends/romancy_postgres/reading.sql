@@ -99,6 +99,16 @@ from (
 where size < $5::bigint
 order by instance_id, delivery_id;
 
+-- name: last_commits
+-- Rows of logs by their keys.
+select l.instance_id, l.seq, l.writer, l.body, l.at
+from unnest($1::text[], $2::bigint[], $3::bigint[]) as one (instance_id, life, seq)
+cross join lateral (
+    select * from romancy_log l
+    where l.instance_id = one.instance_id collate "C" and l.life = one.life and l.seq = one.seq
+    limit 1
+) l;
+
 -- name: place_behind
 -- The instance that many places behind another one, newest first.
 select created_at, instance_id from romancy_instances

@@ -9,11 +9,13 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+import msgspec
+
 from romancy.errors import SchemaVersionError, StorageUnavailableError, UsageError
 from romancy.storage.joining import Joined
 from romancy.storage.limits import can_be_id, check_batch, check_deliveries, check_step
 from romancy.storage.lying import MOST_BYTES, PAGE, Lying, last_of
-from romancy.storage.records import Append, Capabilities, InboxRow, Outcome
+from romancy.storage.records import Append, Capabilities, InboxRow, LogRow, Outcome
 from romancy.storage.sql import queries_of
 from romancy_sqlite import _file
 from romancy_sqlite._claims import beat, census, collect, is_idle, take, take_over
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
         Delivered,
         Delivery,
         History,
+        InstanceRow,
         Item,
         Page,
         Peer,
@@ -194,6 +197,10 @@ class SqliteStore:
         given = (*after, last_of(instance_id), limit, MOST_BYTES)
         rows = await self.run_read(lambda tx: tx.rows("lying", given))
         return [Lying(row[0], InboxRow(*row[1:])) for row in rows]
+
+    async def last_commits(self, instances: Sequence[InstanceRow], /) -> dict[str, LogRow]:
+        keys = msgspec.json.encode([(one.instance_id, one.life, one.last_seq) for one in instances]).decode()
+        return {row[0]: LogRow(*row[1:]) for row in await self.run_read(lambda tx: tx.rows("last_commits", (keys,)))}
 
     async def trend(self, *, since: int, width: int, most: int, newest: int) -> Trend:
         return await self.run_read(partial(trend, since=since, width=width, most=most, newest=newest))

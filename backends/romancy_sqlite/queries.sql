@@ -199,6 +199,16 @@ where instance_id = ? and life = ? and seq > ?
 order by seq
 limit ?;
 
+-- name: last_commits
+-- Rows of logs by their keys, each an array of id, life and number.
+select log.instance_id, log.seq, log.writer, log.body, log.at
+from json_each(?) as one
+cross join romancy_log as log
+    on
+        log.instance_id = json_extract(one.value, '$[0]')
+        and log.life = json_extract(one.value, '$[1]')
+        and log.seq = json_extract(one.value, '$[2]');
+
 -- name: log_more
 -- Whether any row follows.
 select 1 from romancy_log where instance_id = ? and life = ? and seq > ? limit 1;

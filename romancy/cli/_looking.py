@@ -26,21 +26,26 @@ __all__ = ["LOOKING"]
 @filters
 @click.option("--id", "part", metavar="TEXT", help="By a part of the instance's id, in capitals or not.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many at most.")
+@click.option("--results", is_flag=True, help="With --json: also what each completed instance returned.")
 @json_option
 @running
 async def list_instances(
+    *,
     url: str | None,
     app: str | None,
     chosen: Chosen,
     part: str | None,
     limit: int,
-    json_lines: bool,  # noqa: FBT001 - click gives it by name
+    results: bool,
+    json_lines: bool,
 ) -> None:
     """Instances, newest first; `find` is the same command.
 
     During a sleep of at most two seconds, an instance is listed as running and without a time to wake: no row is
     written for it. `romancy show` and `romancy why` tell it.
     """
+    if results and not json_lines:
+        raise click.UsageError("--results goes with --json")
     shown: list[Instance] = []
     count, token, more = 0, None, True
     async with desk(url, app) as open_desk:
@@ -56,11 +61,12 @@ async def list_instances(
                 ended_before=chosen.ended_before,
                 limit=min(limit - count, MAX_LIMIT),
                 page_token=token,
+                with_results=results,
             )
             count, token, more = count + len(page.instances), page.next_page_token, page.has_more
             if json_lines:
                 for instance in page.instances:
-                    as_json(data_of(instance))
+                    as_json(data_of(instance, result=results))
             else:
                 shown += page.instances
     if shown:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import msgspec
 
+from romancy._results import result_of
 from romancy.errors import CodecError
 from romancy.instance import moment_of
 
@@ -136,8 +137,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         click.echo("".join([*cells, shown]).rstrip())
 
 
-def data_of(instance: Instance) -> dict[str, Any]:
-    """An instance as a record."""
+def data_of(instance: Instance, *, result: bool = False) -> dict[str, Any]:
+    """An instance as a record, perhaps with its result, which was read with it."""
     return {
         "instance_id": instance.instance_id,
         "workflow": instance.workflow_name,
@@ -148,6 +149,7 @@ def data_of(instance: Instance) -> dict[str, Any]:
         "parent_id": instance.parent_id,
         "error": instance.error,
         **_input_of(instance),
+        **(result_of(instance) if result else {}),
     }
 
 

@@ -25,6 +25,7 @@ from romancy.core import OwnerChanged, decode_commit, without_values
 from romancy.engine.coded_routing import CodingRouter, ReadingRouter, opened, sealed
 from romancy.errors import CodecError, StorageUnavailableError
 from romancy.serialization import NO_CODECS, PayloadContext, is_sealed
+from romancy.storage.last_commits import last_commits_of
 from romancy.storage.lying import PAGE, Lying, lying_of
 from romancy.storage.records import Append, Start
 
@@ -163,6 +164,18 @@ class _ReadingStore:
     ) -> list[Lying]:
         page = await inner(instance_id, after=after, limit=limit)
         return [Lying(one, self._mail(one, row)) for one, row in page]
+
+    async def last_commits(self, instances: Sequence[InstanceRow], /) -> dict[str, LogRow]:
+        """From any store, opened. What cannot be opened stays sealed."""
+        lives = {one.instance_id: one.life for one in instances}
+        found = await last_commits_of(self._store, instances)
+        return {one: self._commit_or_sealed(one, lives[one], row) for one, row in found.items()}
+
+    def _commit_or_sealed(self, instance_id: str, life: int, row: LogRow) -> LogRow:
+        try:
+            return opened_row_of_log(self._codecs, instance_id, life, row)
+        except CodecError:
+            return row
 
     def _unsealed(self, row: OutboxRow) -> OutboxRow:
         if not is_sealed(row.body, "message"):

@@ -43,13 +43,22 @@ class Asked:
         except ValueError:
             raise not_an_event(f"{name}: give one or several of {','.join(Status)}, with commas") from None
 
-    def number(self, name: str, default: int) -> int:
-        """A whole number."""
+    def flag(self, name: str) -> bool:
+        """Whether it is `true`. False without it."""
+        given = self._given.get(name, "false")
+        if given not in ("true", "false"):
+            raise not_an_event(f"{name}: true or false is expected")
+        return given == "true"
+
+    def number(self, name: str, default: int, most: int | None = None) -> int:
+        """A whole number, at most `most`."""
         given = self._given.get(name)
         if given is None:
             return default
         if not (given.isascii() and given.isdigit() and len(given) <= _DIGITS):
             raise not_an_event(f"{name}: a whole number is expected, such as {default}")
+        if most is not None and int(given) > most:
+            raise not_an_event(f"{name}: at most {most} are allowed with these parameters; read further pages")
         return int(given)
 
     def moment(self, name: str) -> datetime | None:

@@ -10,6 +10,7 @@ from msgspec import Raw
 from starlette.responses import Response, StreamingResponse
 
 from romancy._looking_into import untaken_by
+from romancy._results import result_of
 from romancy.errors import InstanceNotFoundError, WorkflowCancelledError, WorkflowFailedError, WorkflowStuckError
 from romancy.http._answers import accepted, answer
 from romancy.http._asking import Asked
@@ -36,6 +37,8 @@ __all__ = ["Management", "ManagementRoute"]
 
 _NULL = Raw(b"null")
 _PAGE = 50
+_MOST_RESULTS = 100
+"""Each may have four megabytes, and an answer is made in memory."""
 _TIMES = ("started_after", "started_before", "ended_after", "ended_before")
 
 
@@ -132,19 +135,25 @@ class Management:
         return found, await untaken_by(self._app._opened(), instance_id, found.status)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as the app itself reads
 
     async def list(self, request: Request) -> Response:
-        """`GET /instances?workflow=&status=&id=&started_after=&…&limit=&page=`: a page, newest first."""
-        asked = Asked(request, ("workflow", "status", "id", *_TIMES, "limit", "page"))
+        """`GET /instances?workflow=&status=&id=&started_after=&…&limit=&page=&results=`: a page, newest first."""
+        asked = Asked(request, ("workflow", "status", "id", *_TIMES, "limit", "page", "results"))
+        results = asked.flag("results")
         page = await self._accepting.in_time(
             self._app.list_instances(
                 workflow_name=asked.text("workflow"),
                 status=asked.statuses("status"),
                 instance_id=asked.text("id"),
-                **{name: asked.moment(name) for name in _TIMES},
-                limit=asked.number("limit", _PAGE),
+                started_after=asked.moment("started_after"),
+                started_before=asked.moment("started_before"),
+                ended_after=asked.moment("ended_after"),
+                ended_before=asked.moment("ended_before"),
+                limit=asked.number("limit", _PAGE, _MOST_RESULTS if results else None),
                 page_token=asked.text("page"),
+                with_results=results,
             )
         )
-        return answer({"instances": [_shown(each) for each in page.instances], "next_page": page.next_page_token})
+        shown = [{**_shown(each), **(result_of(each) if results else {})} for each in page.instances]
+        return answer({"instances": shown, "next_page": page.next_page_token})
 
     async def result(self, request: Request) -> Response:
         """`GET /instances/{id}/result?timeout=`: 200 once it has ended, 202 if it does not end within the time."""

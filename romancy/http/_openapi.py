@@ -68,6 +68,8 @@ _SCHEMAS: Final[dict[str, Any]] = {
                 "format": "date-time",
                 "description": "null, and the status running, during a sleep of at most two seconds",
             },
+            "result": {"description": "of a completed instance, in a list with results=true; else null or absent"},
+            "result_unreadable": {"type": "string", "description": "why the result cannot be read here"},
             "untaken": {
                 "type": "array",
                 "description": "requests and events that no worker has taken, or that fit no wait",
@@ -220,6 +222,7 @@ def _list() -> dict[str, Any]:
         _parameter("ended_before", "query", time, "ended before"),
         _parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}),
         _parameter("page", "query", {"type": "string"}, "the next_page of the answer before"),
+        _parameter("results", "query", {"type": "boolean"}, "true: with results, and a limit of at most 100"),
     ]
     return _operation("A page of instances, newest first", {200: "Instances"}, parameters)
 

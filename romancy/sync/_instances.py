@@ -52,6 +52,7 @@ class SyncInstances(SyncSenders):
         ended_before: datetime | None = None,
         limit: int = 50,
         page_token: str | None = None,
+        with_results: bool = False,
     ) -> InstancePage:
         """A page of instances, newest first. Names and ids match in part and without case, the status exactly.
 
@@ -60,6 +61,9 @@ class SyncInstances(SyncSenders):
         They were started at `started_after` or later, and before `started_before`, by the clock of the database, and
         ended at `ended_after` or later, and before `ended_before`. An instance has ended when it is completed, failed
         or cancelled, and its `updated_at` is then the time of its end. All four need a time zone.
+
+        With `with_results=True`, `Instance.result` of each completed instance is its result; all results of a page take
+        one further statement. `Instance.error` is the error of a failed one, as always.
         """
         result: InstancePage = self._call(
             "list_instances",
@@ -72,6 +76,7 @@ class SyncInstances(SyncSenders):
             ended_before=ended_before,
             limit=limit,
             page_token=page_token,
+            with_results=with_results,
         )
         return result
 
@@ -88,6 +93,7 @@ class SyncInstances(SyncSenders):
         ended_before: datetime | None = None,
         limit: int = 50,
         page_token: str | None = None,
+        with_results: bool = False,
     ) -> InstancePage:
         """A page of the instances whose input matches all of `where`, newest first.
 
@@ -106,6 +112,7 @@ class SyncInstances(SyncSenders):
             ended_before=ended_before,
             limit=limit,
             page_token=page_token,
+            with_results=with_results,
         )
         return result
 
@@ -121,6 +128,7 @@ class SyncInstances(SyncSenders):
         started_before: datetime | None = None,
         ended_after: datetime | None = None,
         ended_before: datetime | None = None,
+        with_results: bool = False,
     ) -> Iterator[Instance]:
         """All instances that match, newest first, read page by page.
 
@@ -137,6 +145,7 @@ class SyncInstances(SyncSenders):
             started_before=started_before,
             ended_after=ended_after,
             ended_before=ended_before,
+            with_results=with_results,
         )
 
     def history(self, instance_id: str) -> list[LogEvent]:

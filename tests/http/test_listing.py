@@ -61,3 +61,20 @@ async def test_instances_are_listed_by_the_time_of_their_end(client: Client) -> 
     assert [["t-2"], ["t-1"], ["t-0"]] == [
         [each["instance_id"] for each in one.json["instances"]] for one in (after, rest, before)
     ]
+
+
+async def test_a_list_shows_results_where_it_is_asked_for_them(client: Client) -> None:
+    await client.post("/workflows/tick?instance_id=t-1")
+    await client.get("/instances/t-1/result?timeout=30")
+    await client.post("/workflows/private?instance_id=p-1")
+
+    with_them = await client.get("/instances?results=true")
+    without = await client.get("/instances?results=false")
+
+    assert {"t-1": "tick", "p-1": None} == {one["instance_id"]: one["result"] for one in with_them.json["instances"]}
+    assert all("result" not in one for one in without.json["instances"])
+
+
+@pytest.mark.parametrize("query", ["results=1", "results=", "results=true&limit=101", "results=true&results=true"])
+async def test_a_wrong_request_for_results_is_refused(client: Client, query: str) -> None:
+    assert 400 == (await client.get(f"/instances?{query}")).status

@@ -198,6 +198,20 @@ def test_a_session_that_awaits_is_refused(app: SyncRomancy, storage_url: str) ->
     assert app.list_instances().instances == []
 
 
+def test_lists_show_results_and_are_bound_by_the_end(app: SyncRomancy) -> None:
+    for name in ("Ann", "Bob"):
+        app.run(greet.options(instance_id=name), name)
+    app.start(wait_for_payment.options(instance_id="open"))
+
+    rows = {one.instance_id: one for one in app.list_instances(with_results=True).instances}
+    ended = rows["Bob"].updated_at
+
+    assert {"Ann": "hello ann", "Bob": "hello bob", "open": None} == {name: one.result for name, one in rows.items()}
+    assert ["Bob"] == [one.instance_id for one in app.find_instances({}, ended_after=ended).instances]
+    found = app.iter_instances(ended_before=ended, with_results=True)
+    assert [("Ann", "hello ann")] == [(one.instance_id, one.result) for one in found]
+
+
 def start_signal_and_await(app: SyncRomancy, count: int) -> None:
     """64 threads, each with one workflow after another."""
 

@@ -8,6 +8,7 @@ import pytest
 
 from romancy.status import Status
 from romancy.storage.backends import create_store
+from romancy.storage.last_commits import last_commits_of
 from romancy.storage.lying import lying_of
 from romancy.storage.query import Position, build_query, gte, one_of, project_with_index
 from romancy.storage.records import PruneRequest
@@ -196,7 +197,7 @@ async def duties(store: Store, worker: Actor) -> Calls:
     }
 
 
-def looks(store: Store, row: InstanceRow) -> Calls:
+def looks(store: Store, row: InstanceRow, ended: list[InstanceRow]) -> Calls:
     """Return the calls of displays such as the dashboard. Counts are read up to a number from an index."""
     tally, trend, loads, slices = tally_of(store), trend_of(store), loads_of(store), slices_of(store)
     lying = lying_of(store)
@@ -204,6 +205,7 @@ def looks(store: Store, row: InstanceRow) -> Calls:
         "find since a time": lambda: store.find(build_query(since=row.created_at, status="cancelled")),
         "find until a time": lambda: store.find(build_query(until=row.created_at, workflow_name=WORKFLOWS[7])),
         "count the outbox": lambda: store.outbox.counts(most=20),
+        "read how fifty ended": lambda: last_commits_of(store, ended),
         "list what nobody took": lambda: store.router.kept(limit=20),
         "count the workers": store.census,
     }
@@ -232,7 +234,8 @@ def looks(store: Store, row: InstanceRow) -> Calls:
 
 async def excesses(store: Store, worker: Actor, watch: Watch) -> dict[str, str]:
     """Return the calls that read more rows than they need, and their cost."""
-    calls = await searches(store) | await duties(store, worker) | looks(store, await middle(store))
+    ended = (await store.find(build_query(status="completed"))).rows
+    calls = await searches(store) | await duties(store, worker) | looks(store, await middle(store), ended)
     await store.wait_for_work(0.01)
     found: dict[str, str] = {}
     for what, call in calls.items():

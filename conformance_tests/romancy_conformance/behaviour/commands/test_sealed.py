@@ -77,3 +77,25 @@ def test_an_app_that_has_the_codec_shows_it_in_clear(sealed: str, app: str, roma
     assert {"item": f"a {SECRET} lamp", "amount": 250} == record["input"]
     assert [0, 0, 0] == [answer.code for answer in answers], answers
     assert all(SECRET in answers[at].out for at in (0, 2))
+
+
+def test_results_in_a_list_need_the_codec(url: str, app: str, romancy: Command) -> None:
+    async def prepare() -> None:
+        async with Romancy(url, workflows=[approval], codecs=[Masking()]) as sealing:
+            handle = await sealing.start(approval.options(instance_id="s-2"), "lamp", 250)
+            await handle.signal(APPROVED, SECRET)
+            assert SECRET == await handle.result()
+            await sealing.start(approval.options(instance_id="s-3"), "lamp", 250)
+
+    asyncio.run(prepare())
+
+    opened = romancy("list", "--json", "--results", "--app", app).records
+    sealed = romancy("list", "--json", "--results")
+    bare = romancy("list", "--results")
+
+    assert {"s-2": SECRET, "s-3": None} == {one["instance_id"]: one["result"] for one in opened}
+    assert {"s-2": None, "s-3": None} == {one["instance_id"]: one["result"] for one in sealed.records}
+    (told,) = [one["result_unreadable"] for one in sealed.records if "result_unreadable" in one]
+    assert "mask:1" in told
+    assert SECRET not in sealed.out + sealed.err
+    assert (2, True) == (bare.code, "--results goes with --json" in bare.err)
