@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import romancy._floors  # noqa: F401  # pyright: ignore[reportUnusedImport] - refuses a Python that cannot read the rest
 from romancy import _ctrl_c  # noqa: F401  # pyright: ignore[reportUnusedImport] - before the imports that take long
-from romancy._outside_channel import AppChannel, ChannelMember, ChannelSubscription
+from romancy._outside_channel import AppChannel, ChannelSubscription
 from romancy._undo import Undo
 from romancy.activity import Activity, activity, compensation
 from romancy.app import Romancy
-from romancy.channel import ActivityChannel, Channel, Message, WorkflowChannel
+from romancy.channel import ActivityChannel, Channel, ChannelMember, Message, WorkflowChannel
 from romancy.checking import Check, Misfit
 from romancy.context import ActivityContext, WorkflowContext, activity_context
 from romancy.depends import Depends

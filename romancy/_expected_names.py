@@ -38,6 +38,9 @@ OF_CONTEXTS: Final[Mapping[str, str]] = {
     "signal": "send it with `await ctx.send(name, data, to=instance_id)`",
     "session": "a body is replayed, and would write again: open the session in an activity, with "
     "activity_context().session()",
+    **dict.fromkeys(
+        ("members", "get_members", "subscribers"), "`await ctx.channel(name).members()` lists the subscribers"
+    ),
     "set_state": "`await ctx.report(state)` makes it visible outside",
 }
 OF_WORKFLOWS: Final[Mapping[str, str]] = {

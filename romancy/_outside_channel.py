@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import deque
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 import msgspec
 
-from romancy.channel import Channel, Message, check_mode, written
+from romancy.channel import Channel, ChannelMember, Message, check_mode, written
 from romancy.core import mode_conflict
 from romancy.engine import (
     ChannelMessage,
@@ -22,13 +21,14 @@ from romancy.engine import (
     taking,
 )
 from romancy.engine.announcing import given
+from romancy.engine.channels import members_of, prefix_of
 from romancy.engine.outside.signal_ids import refuse_ended
 from romancy.errors import EventTimeoutError, StorageError, StorageUnavailableError, UsageError
 from romancy.retry import Duration, seconds
 from romancy.serialization import loads
 from romancy.storage.limits import check_id
 from romancy.storage.records import Delivered
-from romancy.storage.routing import OUTSIDE, InterestKind, Letter, Owner, address_of_channel
+from romancy.storage.routing import OUTSIDE, Letter, Owner, address_of_channel
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Store
     from romancy.storage.routing import Posting
 
-__all__ = ["AppChannel", "ChannelMember", "ChannelSubscription"]
+__all__ = ["AppChannel", "ChannelSubscription"]
 
 T = TypeVar("T")
 
@@ -77,15 +77,6 @@ class ChannelPort:
         """Put a message into the inbox of an instance. Raises InstanceNotFoundError."""
         self.dispatch = dispatch
         """Dispatch these addresses soon."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelMember:
-    """A subscriber of a channel: an instance by its id or, outside of workflows, a subscriber by its name."""
-
-    id: str
-    mode: str
-    outside: bool
 
 
 class AppChannel(Generic[T]):
@@ -182,11 +173,7 @@ class AppChannel(Generic[T]):
     async def members(self) -> list[ChannelMember]:
         """The subscribers of the channel, in the order in which they subscribed."""
         interests = await self._port.opened().router.interests(address_of_channel(self.name))
-        return [
-            ChannelMember(_name_of(self.name, owner), mode_of_interest(interest.kind), owner.life == OUTSIDE)
-            for owner, interest in interests
-            if interest.kind is not InterestKind.TAKE
-        ]
+        return [ChannelMember(each.id, each.mode, each.outside) for each in members_of(self.name, interests)]
 
     def _message(
         self,
@@ -379,18 +366,9 @@ class ChannelSubscription(Generic[T]):
 def _owner(channel: str, name: str) -> Owner:
     """The owner of a subscriber's interests in the store, which knows names and no channels."""
     check_id(name, "name of the subscriber")
-    owner = _prefix(channel) + name
+    owner = prefix_of(channel) + name
     check_id(owner, "names of the channel and of its subscriber together")
     return Owner(owner, OUTSIDE)
-
-
-def _prefix(channel: str) -> str:
-    """The prefix of subscribers' names. It holds the length of the channel's name, which may have slashes."""
-    return f"{len(channel)}/{channel}/"
-
-
-def _name_of(channel: str, owner: Owner) -> str:
-    return owner.name.removeprefix(_prefix(channel)) if owner.life == OUTSIDE else owner.name
 
 
 def _dedupe(channel: str, id: str) -> str:

@@ -34,7 +34,16 @@ else:
 
     T = TypeVar("T")
 
-__all__ = ["ActivityChannel", "Channel", "Message", "WorkflowChannel", "check_mode", "declared", "written"]
+__all__ = [
+    "ActivityChannel",
+    "Channel",
+    "ChannelMember",
+    "Message",
+    "WorkflowChannel",
+    "check_mode",
+    "declared",
+    "written",
+]
 
 _LONGEST_NAME: Final = 200
 """In bytes. An address has room for it."""
@@ -69,6 +78,15 @@ class Message(Generic[T]):
     headers: dict[str, str]
     sender: str | None
     time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelMember:
+    """A subscriber of a channel: an instance by its id or, outside of workflows, a subscriber by its name."""
+
+    id: str
+    mode: str
+    outside: bool
 
 
 def check_name(name: str) -> None:
@@ -187,6 +205,16 @@ class WorkflowChannel(Generic[T]):
         if answer is not None:
             await asyncio.wait([answer])
         self._commands.leave_channel(self.name)
+
+    @kept("channel")
+    async def members(self) -> list[ChannelMember]:
+        """The subscribers of the channel, in the order in which they subscribed. A replay gets the same list.
+
+        They are those at a moment between this call and its answer: others may come and go meanwhile, and afterwards.
+        Raises UsageError if they are so many that their ids do not fit into the log (a megabyte).
+        """
+        found = await self._commands.list_members(self.name)
+        return [ChannelMember(each.id, each.mode, each.outside) for each in found]
 
     @kept("channel")
     async def receive(self, *, timeout: Duration | None = None, direct: bool = False) -> Message[T]:

@@ -23,7 +23,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 class Wait:
     """One thing that an instance waits for."""
 
-    kind: Literal["activity", "timer", "event", "message", "subscription", "child", "compensation"]
+    kind: Literal["activity", "timer", "event", "message", "subscription", "members", "child", "compensation"]
     id: str
     name: str
     """The name of the activity, the event, the channel or the child's workflow."""

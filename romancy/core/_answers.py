@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
     from romancy.retry import RetryPolicy
 
-__all__ = ["ActivityAnswer", "Answer", "ChildAnswer", "JoinAnswer", "SleepAnswer", "WaitAnswer"]
+__all__ = ["ActivityAnswer", "Answer", "ChildAnswer", "JoinAnswer", "ListAnswer", "SleepAnswer", "WaitAnswer"]
 
 
 class SleepAnswer(StableFuture[None]):
@@ -94,6 +94,14 @@ class ChildAnswer(Answer):
         """Ask the child to stop, and keep waiting for its end."""
         if not self.commands.loop.dead:
             self.give_up()
+
+
+class ListAnswer(Answer):
+    """The future of a question for the members of a channel. Cancelling it leaves the question."""
+
+    __slots__ = ("channel",)
+
+    channel: str
 
 
 class JoinAnswer(Answer):

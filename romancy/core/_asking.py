@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from romancy.core import _channel_events as ch
-    from romancy.core._answers import ActivityAnswer, ChildAnswer, JoinAnswer
+    from romancy.core._answers import ActivityAnswer, ChildAnswer, JoinAnswer, ListAnswer
     from romancy.core._fold import State
     from romancy.core._match import Definition, Matcher
     from romancy.core._memory import Memory
@@ -43,6 +43,7 @@ class Asking:
         "compensable",
         "instance_id",
         "joining",
+        "listing",
         "loop",
         "matcher",
         "over",
@@ -68,6 +69,7 @@ class Asking:
         """Activities that were scheduled and whose outcome is not known."""
         self.waits: dict[str, WaitAnswer] = NO_DICT
         self.joining: dict[str, JoinAnswer] = NO_DICT
+        self.listing: dict[str, ListAnswer] = NO_DICT
         self._children: dict[str, ChildAnswer] = NO_DICT
         self._timers: dict[str, Timer] = NO_DICT
         self._patches: dict[str, bool] = NO_DICT

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from romancy.core import _channel_events as ch
 from romancy.core import _events as ev
-from romancy.core._answers import JoinAnswer
+from romancy.core._answers import JoinAnswer, ListAnswer
 from romancy.core._asking import Asking
 from romancy.core._channels import kept_id
 from romancy.core._ids import derive
@@ -70,6 +70,16 @@ class ChannelCommands(Asking):
         answer = self.joining[asked.id] = self._answer_to(asked)
         return answer
 
+    def list_members(self, channel: str) -> ListAnswer:
+        """Ask who has subscribed to the channel. The future brings `Listed` for each, in the order of subscribing."""
+        self._require_open()
+        asked = self.ask(ch.ChannelMembersAsked(self._ids.number("members", channel), channel))
+        if self.listing is NO_DICT:
+            self.listing = {}
+        answer = self.listing[asked.id] = ListAnswer(loop=self.loop)
+        answer.commands, answer.id, answer.channel = self, asked.id, channel
+        return answer
+
     def leave_channel(self, channel: str) -> None:
         """Give the subscription up, if there is one. Waits for its messages end with UsageError."""
         self._require_open()
@@ -107,6 +117,21 @@ class ChannelCommands(Asking):
         if former is not None:
             message = replace(message, message_id=former.asked.message_id, again=True)
         return self.ask(message).message_id
+
+    def listed(self, event: ch.ChannelMembersListed) -> None:
+        """Hand the input to the code that awaits the members."""
+        answer = self.listing.pop(event.id)
+        if answer.done():
+            return
+        if event.too_many:
+            answer.set_exception(
+                UsageError(
+                    f"channel {answer.channel!r} has {event.too_many} members, too many for the log of a workflow; "
+                    "ask for them in an activity, which keeps what it needs"
+                )
+            )
+        else:
+            answer.set_result(event.members)
 
     def joined(self, event: ch.ChannelJoined) -> None:
         """Hand the input to the code that awaits the subscription."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from romancy.core._events import NULL, Command, Input
 
@@ -13,9 +13,12 @@ __all__ = [
     "ChannelAwaited",
     "ChannelJoined",
     "ChannelLeft",
+    "ChannelMembersAsked",
+    "ChannelMembersListed",
     "ChannelReceived",
     "ChannelRefused",
     "ChannelSent",
+    "Listed",
     "Mode",
 ]
 
@@ -48,12 +51,38 @@ class ChannelReceived(Input, frozen=True, tag=True, omit_defaults=True, gc=False
     time: int | None = None
 
 
+class Listed(Struct, frozen=True, omit_defaults=True, gc=False):
+    """A subscriber of a channel: an instance by its id, or a subscriber outside by its name."""
+
+    id: str
+    mode: str
+    outside: bool = False
+
+
+class ChannelMembersListed(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The subscribers of the channel when the database was asked for `id`, in the order in which they subscribed.
+
+    `too_many`: they are so many, and do not fit into the log.
+    """
+
+    id: str
+    members: tuple[Listed, ...] = ()
+    too_many: int = 0
+
+
 class ChannelAsked(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
     """The workflow subscribes to a channel. A direct subscription is granted at once: it needs no database."""
 
     id: str
     channel: str
     mode: Mode
+
+
+class ChannelMembersAsked(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The workflow asks who has subscribed to the channel."""
+
+    id: str
+    channel: str
 
 
 class ChannelLeft(Command, frozen=True, tag=True, omit_defaults=True, gc=False):

@@ -60,6 +60,17 @@ def _refused(state: State, event: ch.ChannelRefused) -> None:
     _heard(state, event)
 
 
+def _members_asked(state: State, event: ch.ChannelMembersAsked) -> None:
+    if state.listing is NO_DICT:
+        state.listing = {}
+    state.listing[event.id] = event
+
+
+def _members_listed(state: State, event: ch.ChannelMembersListed) -> None:
+    del state.listing[event.id]
+    _heard(state, event)
+
+
 def _ended(state: State, event: ch.ChannelLeft) -> None:
     del state.channels[event.channel]
     if event.mode == "broadcast":
@@ -93,6 +104,8 @@ CHANNEL_RULES: Final[Mapping[type[ev.LogEvent], Callable[[Any, Any], None]]] = {
     ch.ChannelAsked: _asked,
     ch.ChannelJoined: _granted,
     ch.ChannelRefused: _refused,
+    ch.ChannelMembersAsked: _members_asked,
+    ch.ChannelMembersListed: _members_listed,
     ch.ChannelLeft: _ended,
     ch.ChannelAwaited: _awaited,
     ch.ChannelReceived: _received,

@@ -341,6 +341,7 @@ class Commands(ChannelCommands):
         ch.ChannelReceived: _event_received,
         ch.ChannelJoined: ChannelCommands.joined,
         ch.ChannelRefused: ChannelCommands.refused,
+        ch.ChannelMembersListed: ChannelCommands.listed,
         ev.ChildCompleted: _child_completed,
         ev.ChildFailed: _child_failed,
         ev.ChildCancelled: _child_cancelled,

@@ -39,6 +39,7 @@ INPUTS: Final[tuple[type[ev.Input], ...]] = (
     ch.ChannelJoined,
     ch.ChannelRefused,
     ch.ChannelReceived,
+    ch.ChannelMembersListed,
 )
 COMMANDS: Final[tuple[type[ev.Command], ...]] = (
     ev.ActivityScheduled,
@@ -68,6 +69,7 @@ COMMANDS: Final[tuple[type[ev.Command], ...]] = (
     ch.ChannelLeft,
     ch.ChannelAwaited,
     ch.ChannelSent,
+    ch.ChannelMembersAsked,
     un.UndoRegistered,
     un.UndoTakenBack,
 )

@@ -41,6 +41,7 @@ _WORDS: Final[Mapping[type[ev.LogEvent], Callable[[Any], str]]] = {
     ev.MessagePublished: lambda e: f"publication of {e.name} as {e.id}",
     ev.MessageSent: lambda e: f"sending of {e.name} as {e.id}" + (f" to {e.to}" if e.to else ""),
     ch.ChannelAsked: lambda e: f"{e.mode} subscription to channel {e.channel}",
+    ch.ChannelMembersAsked: lambda e: f"question for the members of channel {e.channel}",
     ch.ChannelLeft: lambda e: f"end of the subscription to channel {e.channel}",
     ch.ChannelAwaited: lambda e: f"wait for a {e.mode} message of channel {e.channel}",
     ch.ChannelSent: lambda e: f"message on channel {e.channel}" + (f" to {e.to}" if e.to else ""),

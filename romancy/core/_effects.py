@@ -26,6 +26,7 @@ __all__ = [
     "Effect",
     "JoinChannel",
     "LeaveChannel",
+    "ListMembers",
     "Outcome",
     "Publish",
     "Report",
@@ -131,6 +132,13 @@ class JoinChannel(Struct, frozen=True, gc=False):
     mode: Mode
 
 
+class ListMembers(Struct, frozen=True, gc=False):
+    """Read who has subscribed to the channel, and feed `ChannelMembersListed`."""
+
+    list_id: str
+    channel: str
+
+
 class LeaveChannel(Struct, frozen=True, gc=False):
     """Remove the subscription, and the messages of the channel that no wait has received."""
 
@@ -225,6 +233,7 @@ Effect: TypeAlias = (
     | StopAwaiting
     | JoinChannel
     | LeaveChannel
+    | ListMembers
     | StartChild
     | CancelChild
     | Publish

@@ -210,10 +210,10 @@ class Ending:
     def _advance_to_the_next_run(self, verdict: ev.WorkflowContinued) -> None:
         """Wait for all activities first: a later outcome could be mistaken for that of an activity of the next run.
 
-        Wait for subscriptions as well, which the next run keeps.
+        Wait for subscriptions as well, which the next run keeps, and for lists of members, whose ids it uses again.
         """
         state = self._commands.state
-        if state.activities or state.joining:
+        if state.activities or state.joining or state.listing:
             return
         if state.cancel is None:
             self._commands.ask(verdict)

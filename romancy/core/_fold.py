@@ -50,6 +50,7 @@ class State:
         "known",
         "latest",
         "left",
+        "listing",
         "memory",
         "parked",
         "progress",
@@ -84,6 +85,8 @@ class State:
         """The types of events that the instance has subscribed to."""
         self.joining: dict[str, ch.ChannelAsked] = NO_DICT
         """Pending subscriptions: asked for, and neither granted nor refused."""
+        self.listing: dict[str, ch.ChannelMembersAsked] = NO_DICT
+        """Questions for the members of channels that have no answer."""
         self.channels: dict[str, ch.Mode] = NO_DICT
         """The channels that the instance has subscribed to."""
         self.left: dict[str, None] = NO_DICT
@@ -148,7 +151,7 @@ class State:
     @property
     def waits_for_something(self) -> bool:
         """Whether an input that answers a command may still come."""
-        return bool(self.activities or self.timers or self.waits or self.children or self.joining)
+        return bool(self.activities or self.timers or self.waits or self.children or self.joining or self.listing)
 
     def wake_at(self) -> int | None:
         """The earliest time (µs) at which something is due by the clock alone; None once the run has ended."""
@@ -229,7 +232,8 @@ class State:
             return Status.CANCELLING
         if self.started is None:
             return Status.PENDING
-        return Status.RUNNING if self.activities or self.remembered or self.joining else Status.WAITING
+        at_work = self.activities or self.remembered or self.joining or self.listing
+        return Status.RUNNING if at_work else Status.WAITING
 
     def outcome(self) -> Outcome | None:
         """How the run ended; None while it has not ended, or if it continues as another run."""

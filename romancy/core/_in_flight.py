@@ -56,6 +56,7 @@ AWAITED: Final[Mapping[type[ev.LogEvent], str]] = {
     ch.ChannelReceived: "waits",
     ch.ChannelJoined: "joining",
     ch.ChannelRefused: "joining",
+    ch.ChannelMembersListed: "listing",
     **dict.fromkeys((ev.CompensationAttemptFailed, ev.CompensationCompleted, ev.CompensationFailed), "compensations"),
 }
 """For each kind of input, the part of the state that holds the command it answers."""

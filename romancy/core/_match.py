@@ -44,6 +44,7 @@ _FITS: Final[Mapping[type[ev.LogEvent], _Fits]] = {
     ),
     ch.ChannelAwaited: lambda a, b: (a.channel, a.mode, a.due) == (b.channel, b.mode, b.due),
     ch.ChannelAsked: lambda a, b: (a.channel, a.mode) == (b.channel, b.mode),
+    ch.ChannelMembersAsked: lambda a, b: a.channel == b.channel,
     ch.ChannelSent: lambda a, b: (
         (a.channel, a.to, a.headers) == (b.channel, b.to, b.headers)
         and _same_json(a.data, b.data)

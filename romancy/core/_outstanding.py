@@ -145,6 +145,7 @@ _EFFECTS: Mapping[type[ev.LogEvent], _Make] = {
     ev.CompensationScheduled: _start_compensation,
     ch.ChannelAwaited: lambda c, e: _await(e) if _is_open(c, "waits", e) else None,
     ch.ChannelAsked: _subscribe,
+    ch.ChannelMembersAsked: lambda _, e: fx.ListMembers(e.id, e.channel),
     ch.ChannelLeft: lambda _, e: fx.LeaveChannel(e.channel, e.mode),
     ch.ChannelSent: _send_message,
 }
@@ -183,6 +184,7 @@ def outstanding(commands: Commands) -> list[fx.Effect]:
     effects += [fx.StartTimer(timer.id, timer.due) for timer in timers]
     effects += [_await(wait) for wait in waits]
     effects += [fx.JoinChannel(asked.id, asked.channel, asked.mode) for asked in state.joining.values()]
+    effects += [fx.ListMembers(asked.id, asked.channel) for asked in state.listing.values()]
     for id, child in state.children.items():
         if ("children", id) in state.remembered:
             continue

@@ -333,7 +333,7 @@ def is_bound(live: Live) -> bool:
 def _is_at_work(live: Live) -> bool:
     """Whether work for the run is under way, here or, after its attempts were dropped, elsewhere."""
     state = live.run.state
-    return bool(live.attempts or state.activities or state.compensations or state.joining)
+    return bool(live.attempts or state.activities or state.compensations or state.joining or state.listing)
 
 
 def _look_again(live: Live, now: int) -> int | None:

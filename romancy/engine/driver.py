@@ -25,6 +25,7 @@ from romancy.core import (
     EventTimedOut,
     JoinChannel,
     LeaveChannel,
+    ListMembers,
     StartActivity,
     StartChild,
     StartCompensation,
@@ -396,7 +397,7 @@ class Driver:
                 self.timers.clear(live, effect.timer_id)
             case StartChild(again=True):
                 self._revivals.begin(self, live, effect)
-            case JoinChannel():
+            case JoinChannel() | ListMembers():
                 self._joining.begin(self, live, effect)
             case _:
                 pass  # the append itself carried other children and messages

@@ -80,6 +80,8 @@ def _open(step: Step, row: InstanceRow, now: int) -> str:
             return f"It waits for a message of channel {step.name!r} ({step.key}), {limit}, for {since}."
         case "subscription":
             return f"It waits until it has subscribed to channel {step.name!r} ({step.key}), for {since}."
+        case "members":
+            return f"It waits for the list of the members of channel {step.name!r}, for {since}."
         case "child":
             return f"It waits for its child {step.instance_id} (workflow {step.name}), for {since}."
         case _:

@@ -296,6 +296,8 @@ _RULES: Final[Mapping[type[ev.LogEvent], Callable[[Timeline, Any], None]]] = {
     ev.ChannelAsked: _channel_asked,
     ev.ChannelJoined: _ends("subscription", "joined"),
     ev.ChannelRefused: _channel_refused,
+    ev.ChannelMembersAsked: lambda timeline, event: timeline.begin("members", event.id, event.channel),
+    ev.ChannelMembersListed: _ends("members", "listed"),
     ev.ChannelLeft: lambda timeline, event: timeline.note(f"left channel {event.channel}"),
     ev.ChannelAwaited: lambda timeline, event: timeline.begin(
         "message", event.id, event.channel, due=event.due, key=event.mode

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Literal
 
-    from romancy._outside_channel import AppChannel, ChannelMember
+    from romancy._outside_channel import AppChannel
+    from romancy.channel import ChannelMember
 
 
 __all__ = ["SyncChannel"]
