@@ -111,6 +111,7 @@ seen_app: list[TestApp] = []
         ("execute_activity", "await the activity itself"),
         ("start_child", r"await ctx\.start\(child, …\)"),
         ("session", r"in an activity, with activity_context\(\)\.session\(\)"),
+        ("members", r"await ctx\.channel\(name\)\.members\(\)"),
         ("nothing_like_it", "has no attribute 'nothing_like_it'$"),
     ],
 )
