@@ -42,7 +42,7 @@ from romancy.errors import (
 )
 from romancy.event import Event, EventType, Sent
 from romancy.handle import Handle
-from romancy.instance import Instance, InstancePage, Untaken, Wait
+from romancy.instance import Instance, InstancePage, Purged, Untaken, Wait
 from romancy.log import LogEntry
 from romancy.retry import RetryPolicy
 from romancy.serialization import Codecs, HmacCodec, PayloadCodec, PayloadContext, ZlibCodec
@@ -84,6 +84,7 @@ __all__ = [
     "PayloadCodec",
     "PayloadContext",
     "PayloadTooLargeError",
+    "Purged",
     "QueryError",
     "RegistrationError",
     "RetryExhaustedError",

@@ -8,7 +8,7 @@ from romancy.engine import Standing
 from romancy.instances import Instances
 
 if TYPE_CHECKING:
-    from romancy.instance import Instance
+    from romancy.instance import Instance, Purged
     from romancy.storage.protocol import Store
 
 __all__ = ["Desk"]
@@ -29,6 +29,6 @@ class Desk(Instances):
         """Remove the worker row under which the calls wrote."""
         await self._give_up_row(self.store)
 
-    async def purge_as_found(self, found: Instance) -> bool:
+    async def purge_as_found(self, found: Instance, *, children: bool = False) -> Purged:
         """Remove an instance unless it has changed since it was found."""
-        return await self._purge_as_found(found)
+        return await self._purge_as_found(found, children=children)

@@ -14,7 +14,17 @@ from romancy.status import Status
 if TYPE_CHECKING:
     from romancy.storage.records import InstanceRow
 
-__all__ = ["Instance", "InstancePage", "Untaken", "Wait", "at_of", "changed_at", "microseconds_of", "moment_of"]
+__all__ = [
+    "Instance",
+    "InstancePage",
+    "Purged",
+    "Untaken",
+    "Wait",
+    "at_of",
+    "changed_at",
+    "microseconds_of",
+    "moment_of",
+]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -156,6 +166,18 @@ class InstancePage:
     def has_more(self) -> bool:
         """Whether there is another page."""
         return self.next_page_token is not None
+
+
+class Purged(int):
+    """How many instances a purge has removed: a number."""
+
+    open: tuple[str, ...]
+    """With `children=True`: the ids of children that are open. They were left alone."""
+
+    def __new__(cls, count: int = 0, still_open: tuple[str, ...] = ()) -> Self:
+        purged = super().__new__(cls, count)
+        purged.open = still_open
+        return purged
 
 
 def changed_at(instance: Instance) -> int:

@@ -15,10 +15,10 @@ from romancy._looking_into import instance_with_waits
 from romancy._reasons import reasons_of
 from romancy._results import instances_with_results
 from romancy.core import ProgressReported, WorkflowStarted
-from romancy.engine import Standing, history, purge, resume, retry, terminate
+from romancy.engine import Standing, descent_of, history, purge, resume, retry, terminate
 from romancy.engine.messages import CancelMessage
 from romancy.errors import InstanceNotFoundError, StorageError, UsageError
-from romancy.instance import Instance, InstancePage, changed_at, microseconds_of
+from romancy.instance import Instance, InstancePage, Purged, changed_at, microseconds_of
 from romancy.log import Position, follow_log, read_log
 from romancy.senders import Senders
 from romancy.serialization import loads
@@ -333,16 +333,27 @@ class Instances(Senders, Condition):
         self._sweep()  # it may have taken a message that another waiter can use
         return ended
 
-    async def purge(self, *instance_ids: str) -> int:
+    async def purge(self, *instance_ids: str, children: bool = False) -> Purged:
         """Remove ended instances with all data under their ids, and return how many. Open ones are left alone.
 
-        An instance whose row another transaction holds is left for the next call.
+        An instance whose row another transaction holds is left for the next call. With `children=True`, their ended
+        children are removed too, and the children of those, as far as the logs name them; `open` of the result names
+        the children that are open and were left. Without it, children stay. If the parent's id is used again, its new
+        life replaces those that have ended.
         """
-        return await self._purge(instance_ids)
+        if not children:
+            return Purged(await self._purge(instance_ids))
+        found = await descent_of(self._opened(), instance_ids)
+        return Purged(await self._purge(tuple(found.ended), found.until), found.open)
 
-    async def _purge_as_found(self, found: Instance) -> bool:
+    async def _purge_as_found(self, found: Instance, *, children: bool = False) -> Purged:
         """Remove an instance unless it has changed since it was found, for example by a retry."""
-        return bool(await self._purge((found.instance_id,), changed_at(found)))
+        if not children:
+            return Purged(await self._purge((found.instance_id,), changed_at(found)))
+        descent = await descent_of(self._opened(), (found.instance_id,))
+        if descent.ended.get(found.instance_id) != changed_at(found):
+            return Purged()
+        return Purged(await self._purge(tuple(descent.ended), descent.until), descent.open)
 
     async def _purge(self, ids: Sequence[str], until: int = LATEST) -> int:
         """Remove these instances. From time to time, remove old ids of signals as well."""
@@ -434,11 +445,13 @@ class Instances(Senders, Condition):
         *,
         workflow_name: str | None = None,
         status: Statuses = tuple(TERMINAL_STATUSES),
+        children: bool = False,
         dry_run: bool = False,
     ) -> list[str]:
         """Remove every matching ended instance, and return the ids of those removed. An open status raises UsageError.
 
-        An instance that changes after it was found, for example by a retry, is left alone.
+        An instance that changes after it was found, for example by a retry, is left alone. With `children=True`, the
+        ended children of each are removed too, as by `purge`. The result does not name those that do not match.
         """
         asked = build_query(status=TERMINAL_STATUSES if status is None else status).statuses
         if still_open := [each.value for each in asked if each not in TERMINAL_STATUSES]:
@@ -454,7 +467,9 @@ class Instances(Senders, Condition):
                 yield one
 
         async def remove(instance_id: str) -> bool:
-            return await self._purge_as_found(seen[instance_id])
+            if await self._purge_as_found(seen[instance_id], children=children):
+                return True
+            return children and await self.get_instance(instance_id) is None  # it went with its parent
 
         gone = await each(found(), remove, dry_run=dry_run)
         if dry_run:

@@ -45,7 +45,7 @@ INTERNAL = {
 }  # fmt: skip
 MADE_FOR_YOU = {
     "Activity", "ActivityChannel", "ActivityContext", "AppChannel", "ChannelSubscription", "Handle", "Ingress",
-    "Instances", "Session", "SyncChannel", "SyncHandle", "SyncSubscription", "Undo", "Webhook", "Workflow",
+    "Instances", "Purged", "Session", "SyncChannel", "SyncHandle", "SyncSubscription", "Undo", "Webhook", "Workflow",
     "WorkflowChannel", "WorkflowContext",
 }  # fmt: skip
 WHOLE = {

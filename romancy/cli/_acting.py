@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
@@ -10,6 +11,7 @@ import msgspec
 from romancy.cli._bulk import Action, act_on, bulk
 from romancy.cli._database import running
 from romancy.cli._duration import duration
+from romancy.cli._printing import say
 from romancy.cli._where import Chosen
 from romancy.errors import InstanceNotFoundError, UsageError
 from romancy.status import TERMINAL_STATUSES, Status
@@ -75,21 +77,29 @@ async def resume(**options: Any) -> None:
 @bulk
 @_instance
 @click.option("--older-than", type=duration, metavar="AGE", help="Only what ended longer ago, as in 30d or 12h.")
+@click.option("--children", is_flag=True, help="Their ended children too; says which ones are open and stay.")
 @running
-async def purge(older_than: timedelta | None, **options: Any) -> None:
+async def purge(older_than: timedelta | None, children: bool, **options: Any) -> None:  # noqa: FBT001 - click calls it by name
     """Remove ended workflows with all data under their ids."""
     if older_than is not None and options["instance_id"] is not None:
         raise click.UsageError("--older-than goes with a filter, not with an ID")
     if older_than is not None and not options["chosen"]:
         options["chosen"] = Chosen(where={}, status=_ENDED)
     quiet_for = None if older_than is None else older_than.total_seconds()
-    await act_on(Action("purge", _ENDED, _purge, quiet_for=quiet_for, as_found=True), **options)
+    act = functools.partial(_purge, children=children)
+    await act_on(Action("purge", _ENDED, act, quiet_for=quiet_for, as_found=True), **options)
 
 
-async def _purge(desk: Desk, instance_id: str, found: Instance | None) -> None:
-    if await (desk.purge(instance_id) if found is None else desk.purge_as_found(found)):
-        return
-    now = await desk.get_instance(instance_id)
+async def _purge(desk: Desk, instance_id: str, found: Instance | None, *, children: bool) -> None:
+    if found is None:
+        purged = await desk.purge(instance_id, children=children)
+    else:
+        purged = await desk.purge_as_found(found, children=children)
+    if purged.open:
+        say(f"{instance_id}: these children are open and stay: {', '.join(purged.open)}")
+    now = None if purged and not children else await desk.get_instance(instance_id)
+    if now is None and (purged or (children and found is not None)):
+        return  # with a filter, it may have gone with its parent
     if now is None:
         raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
     if found is not None and now != found:

@@ -13,6 +13,7 @@ from romancy.engine.messages import ChannelMessage, Outgoing, Signal, decode_mes
 from romancy.engine.outside.absence import Absence, others_may_try
 from romancy.engine.outside.caller_transaction import send_in, start_alone, start_in
 from romancy.engine.outside.calls_in_sessions import refuse_to_wait, waits_in_vain
+from romancy.engine.outside.descendants import descent_of
 from romancy.engine.outside.lost_rows import LostRow, interests_from_log
 from romancy.engine.outside.management import Standing, purge, resume, retry, terminate
 from romancy.engine.outside.unanswered_starts import Asked, Unanswered
@@ -42,6 +43,7 @@ __all__ = [
     "coded",
     "decode_message",
     "decode_outgoing",
+    "descent_of",
     "history",
     "interests_from_log",
     "mode_of_interest",

@@ -21,13 +21,15 @@ __all__ = ["with_refusals"]
 
 _MOST_REFUSALS: Final = 100
 """Limit on rejected children per commit; otherwise a retry loop never commits."""
+_TAKEN: Final = "exists already"
+"""Of an id that the parent has, or another child of the same commit."""
 
 
 def with_refusals(
     live: Live,
     activation: Activation,
     inputs: list[Given],
-    taken: set[str],
+    taken: dict[str, str],
     now: int,
     activate: Callable[[Live, list[Given]], Activation],
 ) -> Activation:
@@ -40,8 +42,8 @@ def with_refusals(
                 f"the workflow keeps starting a child with the taken id {children[0].instance_id!r}; "
                 "catch InstanceConflictError or choose another id"
             )
-        taken.difference_update(child.instance_id for child in children)
-        more: list[Given] = [(event, None) for event in _refusals(children, max(now, live.run.last_time))]
+        reasons = [taken.pop(child.instance_id, _TAKEN) for child in children]
+        more: list[Given] = [(event, None) for event in _refusals(children, reasons, max(now, live.run.last_time))]
         activation = _joined(_without(activation, children), activate(live, more))
         inputs += more
     return activation
@@ -59,14 +61,17 @@ def _refused(activation: Activation, parent: str, taken: Collection[str]) -> lis
     return found
 
 
-def _refusals(children: Sequence[StartChild], now: int) -> list[ChildFailed]:
+def _refusals(children: Sequence[StartChild], reasons: Sequence[str], now: int) -> list[ChildFailed]:
     """The inputs that report these children to the run."""
-    return [ChildFailed(at=now, id=child.child_id, error=describe_exception(_conflict(child))) for child in children]
+    return [
+        ChildFailed(at=now, id=child.child_id, error=describe_exception(_conflict(child, why)))
+        for child, why in zip(children, reasons, strict=True)
+    ]
 
 
-def _conflict(child: StartChild) -> InstanceConflictError:
+def _conflict(child: StartChild, why: str) -> InstanceConflictError:
     return InstanceConflictError(
-        f"the child {child.child_id} cannot be started: an instance {child.instance_id!r} exists already"
+        f"the child {child.child_id} cannot be started: an instance {child.instance_id!r} {why}"
     )
 
 

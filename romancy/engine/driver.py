@@ -115,8 +115,8 @@ class Driver:
         self.observer = observer
         self.announces = None if observer is None else observer.announces
         self.live: dict[str, Live] = {}
-        self._taken: set[str] = set()
-        """Child ids that other instances have."""
+        self._taken: dict[str, str] = {}
+        """Child ids that other instances have, and why a child cannot have them."""
         self._joining = joining
         self._revivals = revivals
         self.ports = Ports()
@@ -243,9 +243,9 @@ class Driver:
             return self._prepare_fed(live, live.take_inputs(), NO_PORTS)
         return self._prepare_fed(live, *self.ports.take(live))
 
-    def is_taken(self, child_id: str) -> None:
-        """Record that another instance has this id. A child is refused instead of started."""
-        self._taken.add(child_id)
+    def is_taken(self, child_id: str, why: str) -> None:
+        """Record why a child cannot have this id. It is refused instead of started."""
+        self._taken[child_id] = why
 
     def _prepare_fed(self, live: Live, inputs: list[Given], ports: Mapping[int, Port]) -> PendingAppend | None:
         try:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from romancy.core import LogEvent
-    from romancy.instance import Instance, InstancePage
+    from romancy.instance import Instance, InstancePage, Purged
     from romancy.log import LogEntry
     from romancy.status import Status, StatusName
     from romancy.storage.query import FilterValue
@@ -225,12 +225,15 @@ class SyncInstances(SyncSenders):
         result: bool = self._call("terminate", instance_id, reason=reason)
         return result
 
-    def purge(self, *instance_ids: str) -> int:
+    def purge(self, *instance_ids: str, children: bool = False) -> Purged:
         """Remove ended instances with all data under their ids, and return how many. Open ones are left alone.
 
-        An instance whose row another transaction holds is left for the next call.
+        An instance whose row another transaction holds is left for the next call. With `children=True`, their ended
+        children are removed too, and the children of those, as far as the logs name them; `open` of the result names
+        the children that are open and were left. Without it, children stay. If the parent's id is used again, its new
+        life replaces those that have ended.
         """
-        result: int = self._call("purge", *instance_ids)
+        result: Purged = self._call("purge", *instance_ids, children=children)
         return result
 
     def cancel_many(
@@ -297,11 +300,15 @@ class SyncInstances(SyncSenders):
         *,
         workflow_name: str | None = None,
         status: Statuses = tuple(TERMINAL_STATUSES),
+        children: bool = False,
         dry_run: bool = False,
     ) -> list[str]:
         """Remove every matching ended instance, and return the ids of those removed. An open status raises UsageError.
 
-        An instance that changes after it was found, for example by a retry, is left alone.
+        An instance that changes after it was found, for example by a retry, is left alone. With `children=True`, the
+        ended children of each are removed too, as by `purge`. The result does not name those that do not match.
         """
-        result: list[str] = self._call("purge_many", where, workflow_name=workflow_name, status=status, dry_run=dry_run)
+        result: list[str] = self._call(
+            "purge_many", where, workflow_name=workflow_name, status=status, children=children, dry_run=dry_run
+        )
         return result

@@ -188,7 +188,11 @@ async def test_what_is_due_and_held_by_somebody_is_asked_for_again(
 ) -> None:
     """Nobody announces that a row is free again. The longest pause bounds how late its instance is taken."""
     planned: list[float] = []
-    monkeypatch.setattr(NextClaim, "look_in", lambda _, seconds: planned.append(seconds))
+
+    def look_in(_: NextClaim, seconds: float) -> None:
+        planned.append(seconds)
+
+    monkeypatch.setattr(NextClaim, "look_in", look_in)
     async with at_work(has_peers=has_peers) as worker:
         worker.next_due = 1
         for _ in pauses:

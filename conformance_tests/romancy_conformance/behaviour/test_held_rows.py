@@ -202,7 +202,8 @@ async def purges(app: Romancy, instance_id: str) -> None:
 async def prunes(app: Romancy, instance_id: str) -> None:
     """It locks open instances that have run again."""
     await app.signal(instance_id, "m", "x")
-    await app._opened().prune(PruneRequest())
+    store = app._opened()  # pyright: ignore[reportPrivateUsage]  # the app offers no such call
+    await store.prune(PruneRequest())
 
 
 async def cancels(app: Romancy, instance_id: str) -> None:

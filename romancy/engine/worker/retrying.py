@@ -18,7 +18,6 @@ from romancy.core import (
     WorkflowCancelled,
     WorkflowCompleted,
     WorkflowFailed,
-    WorkflowStarted,
     encode_commit,
 )
 from romancy.engine.family import parent_of
@@ -26,9 +25,9 @@ from romancy.engine.first_drive import start_of_child
 from romancy.engine.interests import of_types
 from romancy.engine.messages import NO_RESULT, CancelMessage, ChildEnded, encode_message
 from romancy.engine.slot import GONE
+from romancy.engine.worker.orphans import is_child_of, make_way
 from romancy.engine.worker.replay import rows
 from romancy.errors import InstanceNotFoundError, StorageError, StorageUnavailableError, UsageError
-from romancy.log import commit_of
 from romancy.serialization import describe_exception
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Append, Change, Delivery, Outcome
@@ -125,17 +124,6 @@ async def _doubts_of_child(store: Store, child: History) -> list[str]:
     return doubts
 
 
-def is_child_of(found: History, parent: str, life: int) -> bool:
-    """Whether this life of the parent started the instance, of whose log the first row is given."""
-    if found.instance.parent != parent:
-        return False
-    for row in found.rows[:1]:
-        for event in commit_of(found.instance.instance_id, row.seq, row.body):
-            if isinstance(event, WorkflowStarted) and event.parent is not None:
-                return event.parent.life in (0, life)
-    return True  # that run is being pruned: the parent's id decides
-
-
 class Revivals:
     """Retries the failed children of retried runs, each when its parent asks for it.
 
@@ -202,10 +190,8 @@ class Revivals:
             return outcome is Outcome.ACCEPTED or outcome is Outcome.DEAD
         row = found.instance
         if not is_child_of(found, live.instance_id, live.life):
-            raise UsageError(
-                f"the child {child.child_id} cannot be retried: it was removed, and its id {child.instance_id!r} is "
-                "another's"
-            )
+            await self._make_way(child)
+            return False
         if row.status in (*_ENDED_BADLY, Status.COMPLETED):
             recall, last = await runs_so_far(self._store, row)
             if recall.wanted_by in (child.by, child.wanted_by) or child.child_id not in live.run.state.children:
@@ -227,6 +213,14 @@ class Revivals:
         if live.slot is not GONE and still is not None and still.cancel_requested:
             return await self._give_up(live, child)
         return True
+
+    async def _make_way(self, child: StartChild) -> None:
+        """Free the id of a child that was removed. Raises UsageError if it is another's."""
+        if await make_way(self._store, child.instance_id, child.workflow) is not None:
+            raise UsageError(
+                f"the child {child.child_id} cannot be retried: it was removed, and its id {child.instance_id!r} is "
+                "another's"
+            )
 
     async def _give_up(self, live: Live, child: StartChild) -> bool:
         """Ask the child to stop, in its present run. Returns False if that run has ended meanwhile."""

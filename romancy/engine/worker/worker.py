@@ -23,6 +23,7 @@ from romancy.engine.worker.known_workflows import names_told
 from romancy.engine.worker.lease import Leases
 from romancy.engine.worker.lease_keeper import LeaseKeeper
 from romancy.engine.worker.next_claim import NextClaim
+from romancy.engine.worker.orphans import make_way
 from romancy.engine.worker.quarantine import Quarantine
 from romancy.engine.worker.recovery import Recovery, claimed_again
 from romancy.engine.worker.resting import Resting
@@ -348,8 +349,8 @@ class Worker:
         assert isinstance(prepared.item, Append)  # noqa: S101 - only appends have children
         try:
             for start in prepared.item.starts:
-                if await self.store.read(start.instance_id, limit=0) is not None:
-                    self.driver.is_taken(start.instance_id)
+                if (why := await make_way(self.store, start.instance_id, start.workflow_name)) is not None:
+                    self.driver.is_taken(start.instance_id, why)
         except StorageUnavailableError:
             self._next_claim.look_for_own()
             return

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
 __all__ = [
-    "APPROVED", "Answer", "Command", "approval", "held", "patience", "prepared", "purchase", "standing", "waiting",
+    "APPROVED", "Answer", "Command", "approval", "held", "orders", "patience", "prepared", "purchase", "standing",
+    "waiting",
 ]  # fmt: skip
 
 APPROVED = EventType("approved", str)
@@ -51,6 +52,18 @@ async def approval(ctx: WorkflowContext, item: str, amount: int) -> str:
 async def purchase(ctx: WorkflowContext, item: str) -> None:
     await reserve(item)
     await refuse()
+
+
+@workflow
+async def orders(ctx: WorkflowContext) -> None:
+    """Leave a child that has ended, and one that is open."""
+    await ctx.start(approval.options(instance_id=f"{ctx.instance_id}-approval"), "lamp", 1)
+    await patient.options(instance_id=f"{ctx.instance_id}-patient")()
+
+
+@workflow
+async def patient(ctx: WorkflowContext) -> None:
+    """End at once."""
 
 
 @workflow
@@ -92,7 +105,7 @@ def prepared(url: str, *calls: Any, until: Callable[[Romancy], Coroutine[Any, An
     """Start these with a worker and let it work until the condition is true."""
 
     async def prepare() -> None:
-        async with Romancy(url, workflows=[approval, purchase, patience, held]) as app:
+        async with Romancy(url, workflows=[approval, purchase, orders, patient, patience, held]) as app:
             await app.start_many(calls)
             while not await until(app):  # noqa: ASYNC110 - another worker of this process may do it
                 await asyncio.sleep(0.02)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy.status import Status
-from romancy_conformance.behaviour.commands.buying import approval, held, patience, prepared, purchase, standing
+from romancy_conformance.behaviour.commands.buying import approval, held, orders, patience, prepared, purchase, standing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -133,10 +133,27 @@ def test_an_open_instance_is_not_purged(url: str, romancy: Command) -> None:
     assert 1 == len(romancy("list", "--json").records)
 
 
+def test_children_are_purged_with_their_parents(url: str, romancy: Command) -> None:
+    for number in range(3):
+        prepared(url, orders.options(instance_id=f"o-{number}").bind(), until=standing(f"o-{number}", Status.COMPLETED))
+    assert 9 == len(romancy("list", "--json").records)
+
+    one = romancy("purge", "o-0", "--children")
+    rest = romancy("purge", "--workflow", "orders", "--children", "--yes", "--json")
+
+    assert (0, 0) == (one.code, rest.code)
+    assert "o-0: these children are open and stay: o-0-approval" in one.err
+    assert ["o-1", "o-2"] == sorted(record["instance_id"] for record in rest.records)
+    assert [f"o-{number}-approval" for number in range(3)] == sorted(
+        record["instance_id"] for record in romancy("list", "--json").records
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
         (("show", "nobody"), 3),
+        (("purge", "nobody", "--children"), 3),
         (("why", "nobody"), 3),
         (("history", "nobody"), 3),
         (("cancel", "nobody"), 3),
