@@ -1,4 +1,7 @@
-"""Restarting an ended instance under its id. One commit removes the old life and begins the new one."""
+"""Restarting an ended instance under its id. One commit removes the old life and begins the new one.
+
+An open instance that is to be replaced is terminated first, by a commit of its own.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import asyncio
 import random
 from typing import TYPE_CHECKING, Final
 
-from romancy.engine import start_alone
+from romancy.engine import start_alone, terminate_with_children
 from romancy.errors import StorageUnavailableError, UsageError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Former, Outcome
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
     Write = Callable[[Start, Former | None], Awaitable[Outcome]]
 
-__all__ = ["RENEWS", "Writing", "renew", "started"]
+__all__ = ["RENEWS", "Writing", "renew", "replace", "started"]
 
 RENEWS: Final[Mapping[str, frozenset[Status]]] = {
     "restart_ended": frozenset(TERMINAL_STATUSES),
@@ -28,6 +31,8 @@ RENEWS: Final[Mapping[str, frozenset[Status]]] = {
 """The statuses of instances that a start replaces, by its `if_exists`."""
 
 _TRIES: Final = 8
+_REPLACEMENTS: Final = 20
+"""How often a start ends the instance that another caller has just put in place of the one it had ended."""
 _PAUSE: Final = 0.05
 
 
@@ -80,6 +85,24 @@ async def renew(store: Store, start: Start, statuses: frozenset[Status], write: 
             problem = error
         await asyncio.sleep(_PAUSE * tries * (0.5 + random.random()))  # noqa: S311 - jitter, not a secret
     raise problem or StorageUnavailableError(f"instance {start.instance_id!r} could not be replaced; try again")
+
+
+async def replace(store: Store, start: Start, writing: Writing) -> bool:
+    """Replace the instance by a new one. If it is open, end it first, with its open children. False as for `renew`.
+
+    Of several callers, each replaces what the others have begun.
+    """
+    for _ in range(_REPLACEMENTS):
+        found = await store.read(start.instance_id, limit=0)
+        row = None if found is None else found.instance
+        if row is not None and row.life != start.life and row.workflow_name != start.workflow_name:
+            return False
+        if row is not None and row.life != start.life and row.status not in TERMINAL_STATUSES:
+            token, _ = await writing.writes_as(store)
+            await terminate_with_children(store, token, start.instance_id, "replaced by a new start")
+        if await renew(store, start, RENEWS["restart_ended"], writing.alone):
+            return True
+    raise StorageUnavailableError(f"instance {start.instance_id!r} is replaced by others again and again; try again")
 
 
 def started(start: Start, outcome: Outcome) -> bool:

@@ -15,7 +15,7 @@ __all__ = ["OURS", "IfExists", "check_call", "check_if_exists", "check_workflow"
 
 logger = get_logger("romancy")
 
-IfExists: TypeAlias = Literal["return", "refuse", "restart_ended", "restart_failed"]
+IfExists: TypeAlias = Literal["return", "refuse", "restart_ended", "restart_failed", "replace"]
 """What a start does if its id is taken."""
 
 OURS: Final = ("session", "if_exists")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from romancy._renewing import RENEWS, renew
+from romancy._renewing import RENEWS, renew, replace
 from romancy._starts import taken
 from romancy.core import WorkflowStarted
 from romancy.engine import new_life, start_in, start_of
-from romancy.errors import InstanceConflictError, StorageUnavailableError
+from romancy.errors import InstanceConflictError, StorageUnavailableError, UsageError
 from romancy.log import commit_of
 from romancy.serialization import refuse_sealed
 from romancy.storage.records import Former, Outcome
@@ -43,17 +43,30 @@ class Wanted:
             raise StorageUnavailableError(f"instance {instance_id} could not be started ({outcome}); try again")
         if if_exists == "refuse":
             raise taken(instance_id)
-        if if_exists in RENEWS:
-            store = self._writing.opened()
-            start = self._start()
-            if await renew(store, start, RENEWS[if_exists], self._writing.alone):
-                self._writing.begun(instance_id, start.life)
-                return True
+        if (start := await self._instead(if_exists)) is not None:
+            self._writing.begun(instance_id, start.life)
+            return True
         await _check_same(self._writing.opened(), instance_id, self._handle.workflow, self._raw)
         return False
 
+    async def _instead(self, if_exists: IfExists) -> Start | None:
+        """Start the instance in place of the one that is there, if `if_exists` says so. None if that one stays."""
+        if if_exists != "replace" and if_exists not in RENEWS:
+            return None
+        store, start = self._writing.opened(), self._start()
+        if if_exists == "replace":
+            replaced = await replace(store, start, self._writing)
+        else:
+            replaced = await renew(store, start, RENEWS[if_exists], self._writing.alone)
+        return start if replaced else None
+
     async def start_in(self, session: object, if_exists: IfExists) -> bool:
         """Start in the caller's transaction, which only the caller commits. False if the instance existed."""
+        if if_exists == "replace":
+            raise UsageError(
+                "if_exists='replace' ends an open instance by a commit of its own: leave session= out, or use "
+                "'restart_ended'"
+            )
         store, start = self._writing.opened(), self._start()
         outcome = await start_in(session, store, start)
         if outcome is Outcome.EXISTS:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast, overload
-from weakref import WeakValueDictionary
 
 from romancy._announced_starts import AnnouncedStarts
 from romancy._answering import Deadlines
@@ -19,7 +18,6 @@ from romancy._many import all_of, turn_after
 from romancy._named import workflow_named
 from romancy._options import hooks_of, label, some_time, whole_number, yes_or_no
 from romancy._renewing import RENEWS, Writing
-from romancy._result_waiters import Watch
 from romancy._sending import signal_message
 from romancy._serving import serve
 from romancy._starting_by_signal import Beginning, start_or_signal
@@ -27,13 +25,13 @@ from romancy._starts import OURS, IfExists, check_call, check_if_exists, check_w
 from romancy._submissions import Submissions, Submitted
 from romancy._taken import Wanted
 from romancy._waiting import Waiting
+from romancy._watching import Watching
 from romancy.checking import Check, check_open
 from romancy.depends import Dependencies
 from romancy.engine import Dispatcher, LogWriter, Settings, Worker, coded, opened
 from romancy.engine.announcing import Announcer
 from romancy.errors import InstanceConflictError, RomancyError, UsageError
 from romancy.handle import Handle
-from romancy.instances import Instances
 from romancy.outbox.beside import Beside
 from romancy.registry import Registry
 from romancy.retry import policy, seconds
@@ -50,6 +48,7 @@ if TYPE_CHECKING:
 
     from msgspec import Raw
 
+    from romancy._result_waiters import Watch
     from romancy.core import Activation
     from romancy.core import Outcome as RunOutcome
     from romancy.engine import Asked
@@ -67,7 +66,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Romancy(Instances):
+class Romancy(Watching):
     """Durable workflows on the database at `url`. Open it with `async with`."""
 
     _ends: Ends | None = None  # those to be replayed, for a worker that checks them
@@ -129,7 +128,6 @@ class Romancy(Instances):
         )
         super().__init__()
         self._deadlines = Deadlines(some_time(answer_within, "answer_within"))
-        self._watches: WeakValueDictionary[str, Watch] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
         self._registry = Registry()
         self._writing = Writing(self._opened, self._writes_as, self._nonce, self._begun_anew)
@@ -300,10 +298,7 @@ class Romancy(Instances):
         """Record that this life of the instance ended here, or got stuck. `activation` may be None if it is stuck."""
         if self._ends is not None and activation is not None and activation.outcome is not None:
             self._ends.note(instance_id)
-        watch = self._watches.get(instance_id)
-        if watch is None or (activation is not None and activation.outcome is None and activation.parked is None):
-            return
-        watch.end(life, activation.outcome if activation is not None else None)
+        self._tell_end(instance_id, life, activation)
 
     # ── starting ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -328,7 +323,8 @@ class Romancy(Instances):
         `if_exists="restart_ended"` replaces an ended instance of the same workflow by a new one with this input.
         `"restart_failed"` does so only if the instance failed or was cancelled. One commit does both, so that the id is
         never free. The log, the result and the messages of the old instance are removed. In all other cases both do as
-        the default does.
+        the default does. `"replace"` also replaces an open instance: it is terminated first, with its open children,
+        and nothing is undone. It cannot be given with `session=`.
 
         With `session=`, a connection or session in a transaction of your own, your commit makes the start durable. A
         workflow with a parameter named `session` or `if_exists` gets it as an argument. For such a workflow use
@@ -397,11 +393,11 @@ class Romancy(Instances):
         may repeat the call: the signal is delivered once.
 
         With `if_exists="restart_ended"` or `"restart_failed"` an ended instance is replaced as in `start`, unless it
-        has received this very signal. `"refuse"` raises UsageError.
+        has received this very signal. `"refuse"` and `"replace"` raise UsageError.
         """
         check_if_exists(if_exists)
-        if if_exists == "refuse":
-            raise UsageError("signal_with_start signals an existing instance: if_exists='refuse' is for start")
+        if if_exists in ("refuse", "replace"):
+            raise UsageError(f"signal_with_start signals an existing instance: if_exists={if_exists!r} is for start")
         handle, raw, delay = self._prepare(call)
         store = self._to_write("signal_with_start", handle.instance_id)
         plain = signal_message(handle.instance_id, event, data, key, id)
@@ -430,9 +426,7 @@ class Romancy(Instances):
             instance_id = new_id()
         else:
             check_id(instance_id)
-        known = self._watches.get(instance_id)
-        if known is not None:
-            known.outcome = None  # it may belong to a former life
+        self._forget_end(instance_id)
         definition, sending = self._starts.announced(definition, instance_id)
         handle = Handle[Any](self, instance_id, definition)
         self._starts.begun(handle, sending)
@@ -444,11 +438,6 @@ class Romancy(Instances):
         if await Wanted(self._writing, handle, raw).start_in(session, if_exists):
             self._starts.written(handle)
         return handle
-
-    def _begun_anew(self, instance_id: str, life: int) -> None:
-        """Record that a new life of the id begins. Wake the callers that wait for a former life, and the worker."""
-        self.watch(instance_id).begin(life)
-        self._stir()
 
     def _nonce(self) -> str:
         return f"{self._token}.{next(self._numbers)}"
@@ -484,17 +473,9 @@ class Romancy(Instances):
 
     # ── results ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def watch(self, instance_id: str) -> Watch:
-        """The `Watch` that all handles of an instance share."""
-        return self._watches.setdefault(instance_id, Watch())
-
     async def outcome(self, instance_id: str, watch: Watch, recorded: int, timeout: float | None) -> RunOutcome:
         """The outcome of the instance, once it has ended. Raises WorkflowStuckError if no worker continues it."""
         return await self._waiting.end_of(instance_id, watch, recorded, timeout)
-
-    def _removed(self, instance_ids: Iterable[str]) -> None:
-        for watch in filter(None, map(self._watches.get, instance_ids)):
-            watch.is_gone()
 
 
 refuse_with(Romancy)

@@ -324,7 +324,11 @@ class Instances(Senders, Condition):
         self._stir()
 
     async def terminate(self, instance_id: str, *, reason: str = "") -> bool:
-        """End an instance at once, whatever it does. Nothing is undone. False if it had ended already."""
+        """End an instance at once, whatever it does. Nothing is undone. False if it had ended already.
+
+        It has ended when this returns. The worker that holds it is asked to end it, and has five seconds. A worker that
+        does not answer can write nothing more for the instance. Its children go on.
+        """
         check_text(reason, "reason")
         worker = self._worker_token() or self._manager
         store = self._to_write("terminate", instance_id)

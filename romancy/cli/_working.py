@@ -98,7 +98,8 @@ def at_work(target: str, names: list[str]) -> str:
     type=click.Choice(get_args(IfExists)),
     default="return",
     help="What to do where the id is taken: give that instance, if its input is the same; exit with code 4; or put the "
-    "new one in its place, if it has ended at all, or failed or was cancelled.",
+    "new one in its place, if it has ended at all, or failed or was cancelled, or also if it is open (terminated "
+    "first).",
 )
 @click.option("--delay", type=duration, help="Do not begin before this time has passed.")
 @click.option("--wait", is_flag=True, help="Wait for the end and print the result; exit code 1 if it fails.")

@@ -15,7 +15,8 @@ from romancy.engine.outside.caller_transaction import send_in, start_alone, star
 from romancy.engine.outside.calls_in_sessions import refuse_to_wait, waits_in_vain
 from romancy.engine.outside.descendants import descent_of
 from romancy.engine.outside.lost_rows import LostRow, interests_from_log
-from romancy.engine.outside.management import Standing, purge, resume, retry, terminate
+from romancy.engine.outside.management import Standing, purge, resume, retry
+from romancy.engine.outside.terminating import terminate, terminate_with_children
 from romancy.engine.outside.unanswered_starts import Asked, Unanswered
 from romancy.engine.settings import Settings
 from romancy.engine.worker.known_workflows import names_in, versions_in
@@ -67,6 +68,7 @@ __all__ = [
     "subscription",
     "taking",
     "terminate",
+    "terminate_with_children",
     "uncoded",
     "versions_in",
     "waits_in_vain",

@@ -160,7 +160,8 @@ class SyncRomancy(Keeper, SyncInstances):
         `if_exists="restart_ended"` replaces an ended instance of the same workflow by a new one with this input.
         `"restart_failed"` does so only if the instance failed or was cancelled. One commit does both, so that the id is
         never free. The log, the result and the messages of the old instance are removed. In all other cases both do as
-        the default does.
+        the default does. `"replace"` also replaces an open instance: it is terminated first, with its open children,
+        and nothing is undone. It cannot be given with `session=`.
 
         With `session=`, a connection or session in a transaction of your own, your commit makes the start durable. A
         workflow with a parameter named `session` or `if_exists` gets it as an argument. For such a workflow use
@@ -211,7 +212,7 @@ class SyncRomancy(Keeper, SyncInstances):
         may repeat the call: the signal is delivered once.
 
         With `if_exists="restart_ended"` or `"restart_failed"` an ended instance is replaced as in `start`, unless it
-        has received this very signal. `"refuse"` raises UsageError.
+        has received this very signal. `"refuse"` and `"replace"` raise UsageError.
         """
         return SyncHandle(self, self._call("signal_with_start", call, event, data, key=key, id=id, if_exists=if_exists))
 

@@ -221,7 +221,11 @@ class SyncInstances(SyncSenders):
         self._call("resume", instance_id)
 
     def terminate(self, instance_id: str, *, reason: str = "") -> bool:
-        """End an instance at once, whatever it does. Nothing is undone. False if it had ended already."""
+        """End an instance at once, whatever it does. Nothing is undone. False if it had ended already.
+
+        It has ended when this returns. The worker that holds it is asked to end it, and has five seconds. A worker that
+        does not answer can write nothing more for the instance. Its children go on.
+        """
         result: bool = self._call("terminate", instance_id, reason=reason)
         return result
 

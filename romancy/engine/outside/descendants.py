@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
 
-__all__ = ["Descent", "descent_of"]
+__all__ = ["Descent", "children_of", "descent_of"]
 
 
 class Descent(NamedTuple):
@@ -47,13 +47,13 @@ async def descent_of(store: Store, instance_ids: Iterable[str]) -> Descent:
         row = found.instance
         if row.status in TERMINAL_STATUSES:
             ended[instance_id] = row.updated_at
-            left += [(child, row) for child in await _children_of(store, row)]
+            left += [(child, row) for child in await children_of(store, row)]
         elif parent is not None:
             still_open[instance_id] = None
     return Descent(dict(reversed(ended.items())), tuple(still_open))
 
 
-async def _children_of(store: Store, row: InstanceRow) -> list[str]:
+async def children_of(store: Store, row: InstanceRow) -> list[str]:
     """The ids that this life asked for as those of its children. Some may be another's. Pruned runs are left out."""
     ids: dict[str, None] = {}
     try:
