@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from romancy.storage.records import Start
     from romancy_sqlite import SqliteStore
+    from romancy_sqlite._writer import Writer
 
     Open = Callable[..., Awaitable[SqliteStore]]
 
@@ -128,6 +131,14 @@ async def test_a_file_on_a_full_disk_can_be_opened_and_none_be_made(open_store: 
     assert 1 == len((await second.find(build_query())).rows)
 
 
+async def checkpoint(writer: Writer) -> None:
+    """Let the writer's thread make a checkpoint, and wait for it: a lone commit on this thread may come before it."""
+    done = threading.Event()
+    writer.take_turn(writer._checkpoint)
+    writer.take_turn(done.set)
+    await asyncio.to_thread(done.wait)
+
+
 async def test_a_checkpoint_without_room_is_left_for_later(
     actor: Actor, store: SqliteStore, disk: Disk, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -137,11 +148,11 @@ async def test_a_checkpoint_without_room_is_left_for_later(
     disk.fill()
 
     with caplog.at_level(logging.WARNING, "romancy.sqlite"):
-        writer.take_turn(writer._checkpoint)
+        await checkpoint(writer)
         with pytest.raises(StorageUnavailableError, match=FULL):
             await store.commit([append(begun, 3)], worker=actor.token)
     disk.free()
-    writer.take_turn(writer._checkpoint)
+    await checkpoint(writer)
 
     assert ["was not copied back" in record.message and FULL in record.message for record in caplog.records] == [True]
     assert [Outcome.ACCEPTED] == await store.commit([append(begun, 3)], worker=actor.token)
