@@ -52,6 +52,8 @@ QUERIES = {
     "two statuses": build_query({"total": gte(20)}, status=["failed", "waiting"]),
     "a part of the id": build_query({"total": gte(20)}, instance_id="-1"),
     "a path that some have declared": build_query({"customer": "c-1"}),
+    "ended": build_query({"total": gte(20)}, ended_since=1),
+    "ended, of a workflow": build_query(ended_since=1, ended_until=2**60, workflow_name="PAY"),
     "and of two workflows": build_query({"customer": "c-1"}, workflow_name="p"),
 }
 
