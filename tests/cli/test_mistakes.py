@@ -103,7 +103,7 @@ def test_a_server_that_does_not_answer_is_named(typed: str, advice: str, romancy
     [
         ("lsit", "No such command 'lsit'.", "Did you mean one of: 'lint', 'list'?"),
         ("shwo x", "No such command 'shwo'.", "Did you mean 'show'?"),
-        ("list --stauts failed", "--stauts", "Did you mean '--status'?"),
+        ("list --stauts failed", "--stauts", "Did you mean one of: '--results', '--status'?"),
     ],
 )
 def test_a_name_that_is_mistyped_is_corrected(

@@ -287,10 +287,11 @@ async def test_a_session_that_ended_goes_with_a_terminated_instance(
     app: Romancy, scene: Scene, stores: list[Slow]
 ) -> None:
     handle = await under_way(app, scene, stores[0])
-    assert await app.terminate(handle.instance_id)
+    ending = asyncio.ensure_future(app.terminate(handle.instance_id))
     await asyncio.sleep(0.3)
     stores[0].free.set()
 
+    assert await ending
     with pytest.raises(WorkflowCancelledError):
         await handle.result(timeout=SOON)
     assert await scene.ledger.read("k") is None

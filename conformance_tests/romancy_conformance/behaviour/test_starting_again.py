@@ -91,7 +91,7 @@ async def test_an_id_that_is_taken_is_refused_in_a_session(app: Romancy) -> None
 
 
 async def test_what_to_do_is_said_in_one_of_these_words(app: Romancy) -> None:
-    unknown: Any = "replace"
-    with pytest.raises(UsageError, match="'replace': say 'return', 'refuse', 'restart_ended' or "):
+    unknown: Any = "restart"
+    with pytest.raises(UsageError, match="'restart': say 'return', 'refuse', 'restart_ended', 'restart_failed' or '"):
         await app.start(again_greets, "ann", if_exists=unknown)
     assert "mine" == await (await app.start(again_with_such_names, if_exists="mine")).result()
