@@ -176,13 +176,15 @@ select 1 from romancy_seen where dedupe = ?;
 insert into romancy_seen (dedupe, at) values (?, ?);
 
 -- name: signal
--- Count a delivery, and make a sleeping instance due.
+-- Count a delivery, and make a sleeping instance due. One that is due already keeps its place.
 update romancy_instances set
     signals = signals + 1,
     wake_at = case
-        when owner is null and status not in ('completed', 'failed', 'cancelled', 'stuck') then ? else wake_at
+        when owner is null and status not in ('completed', 'failed', 'cancelled', 'stuck')
+        then min(coalesce(wake_at, ?1), ?1)
+        else wake_at
     end
-where instance_id = ?;
+where instance_id = ?2;
 
 -- name: instance
 -- An instance as queries see it.

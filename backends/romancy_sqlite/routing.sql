@@ -239,13 +239,15 @@ where
 delete from romancy_interests where owner = ? and life <> 0;
 
 -- name: signal_many
--- Count several deliveries, and make a sleeping instance due.
+-- Count several deliveries, and make a sleeping instance due. One that is due already keeps its place.
 update romancy_instances set
-    signals = signals + ?,
+    signals = signals + ?1,
     wake_at = case
-        when owner is null and status not in ('completed', 'failed', 'cancelled', 'stuck') then ? else wake_at
+        when owner is null and status not in ('completed', 'failed', 'cancelled', 'stuck')
+        then min(coalesce(wake_at, ?2), ?2)
+        else wake_at
     end
-where instance_id = ?;
+where instance_id = ?3;
 
 -- name: routed_from
 -- The address that a message in an inbox came from.

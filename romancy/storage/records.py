@@ -412,6 +412,7 @@ class ClaimRequest(Struct, frozen=True, kw_only=True):
     codes: dict[str, str]
     """The workflows that it knows, each with its code version. It claims no others."""
     limit: int
+    """How many new instances at most, the longest due first. What `recover` brings comes in addition."""
     leave: tuple[str, ...] = ()
     """Code versions that other live workers run: their instances are left to them for `grace`."""
     grace: int = 30_000_000
@@ -467,10 +468,8 @@ class Work(Struct, frozen=True, kw_only=True):
     claimed: list[Claimed]
     mail: list[Mailbox]
     next_due: int | None = None
-    """When the next instance that this worker could claim becomes due, if that is known.
-
-    In the past: an instance is due and was not claimed, because of the `limit` or because another transaction holds its
-    row. Nobody announces that the row is free again; the worker claims again after a moment.
+    """When the next instance that this worker could claim becomes due, if that is known. In the past: one is due and
+    was not claimed, because of the `limit`, or because another transaction holds its row, which nobody announces.
     """
     now: int = 0
     more: bool = False

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from romancy.storage.protocol import Store
+    from romancy.storage.records import Start
     from romancy_conformance.contract.building import Actor
 
     Hire = Callable[..., Awaitable[Actor]]
@@ -61,6 +62,40 @@ async def test_longest_due_first_and_no_more_than_asked(store: Store, actor: Act
 
     assert [claimed.instance_id for claimed in await actor.claim(4)] == ids[:4]
     assert [claimed.instance_id for claimed in await actor.claim(4)] == ids[4:]
+
+
+async def test_longest_due_first_also_among_several_workflows(store: Store, hire: Hire) -> None:
+    names = [unique("flow"), unique("flow")]
+    worker = await hire(**dict.fromkeys(names, "c1"))
+    ids: list[str] = []
+    for number in range(6):
+        item = start(workflow_name=names[number % 2], instance_id=unique(f"i{9 - number}"))
+        await store.commit([item])
+        ids.append(item.instance_id)
+
+    assert [claimed.instance_id for claimed in await worker.claim(4)] == ids[:4]
+    assert [claimed.instance_id for claimed in await worker.claim(4)] == ids[4:]
+
+
+@pytest.mark.parametrize("how", ["delivered", "delivered together", "sent by an append"])
+async def test_a_message_leaves_a_due_instance_its_place(
+    store: Store, actor: Actor, workflow_name: str, how: str
+) -> None:
+    """It has waited for its turn, and does not go to the end of the queue."""
+    items: list[Start] = []
+    for _ in range(4):
+        items.append(start(workflow_name=workflow_name))
+        await store.commit(items[-1:])
+    first, second = items[:2]
+    if how == "delivered":
+        assert await store.deliver([delivery(first)]) == [Delivered.ACCEPTED]
+    elif how == "delivered together":
+        assert await store.deliver([delivery(first), delivery(second), delivery(first)]) == [Delivered.ACCEPTED] * 3
+    else:
+        sender = await actor.begin()
+        assert await actor.write(append(sender, 2, deliveries=(delivery(first),))) is Outcome.ACCEPTED
+
+    assert [claimed.instance_id for claimed in await actor.claim(3)] == [item.instance_id for item in items[:3]]
 
 
 async def test_only_known_workflows_are_claimed(store: Store, hire: Hire) -> None:
@@ -165,6 +200,34 @@ async def test_many_workers_share_without_overlap(store: Store, hire: Hire, work
         taken += await drain(worker)
 
     assert sorted(taken) == sorted(item.instance_id for item in items)
+
+
+async def test_a_dead_worker_is_not_told_what_it_still_owns(actor: Actor) -> None:
+    begun = await actor.begin()
+    assert [begun.instance_id] == [claimed.instance_id for claimed in await actor.claim(recover=True)]
+    await actor.store.deliver([delivery(begun)])
+
+    await actor.store.heartbeat(actor.worker, leaving=True)
+    request = ClaimRequest(worker=actor.token, codes=actor.workflows, limit=10, recover=True)
+    work = await actor.store.claim(request)
+
+    assert ([], []) == (work.claimed, work.mail)
+
+
+@pytest.mark.parametrize("limit", [0, 2, 10])
+async def test_the_limit_counts_new_instances_and_owned_ones_come_in_addition(
+    store: Store, actor: Actor, workflow_name: str, limit: int
+) -> None:
+    owned = {(await actor.begin()).instance_id for _ in range(3)}
+    items: list[Start] = []
+    for _ in range(4):
+        items.append(start(workflow_name=workflow_name))
+        await store.commit(items[-1:])
+
+    claimed = [one.instance_id for one in await actor.claim(limit, recover=True)]
+
+    assert owned == owned.intersection(claimed)
+    assert [one for one in claimed if one not in owned] == [item.instance_id for item in items[:limit]]
 
 
 async def test_a_dead_worker_claims_nothing(store: Store, actor: Actor, hire: Hire, workflow_name: str) -> None:

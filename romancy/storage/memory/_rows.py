@@ -143,9 +143,10 @@ def _refused(row: Instance, change: Change) -> frozenset[str]:
 
 
 def after_delivery(row: Instance, now: int, count: int = 1) -> Instance:
-    """The row after a delivery: the counter moves, and a sleeping instance is due."""
+    """The row after a delivery: the counter moves, and a sleeping instance is due. A due one keeps its place."""
+    due = now if row.wake_at is None else min(row.wake_at, now)
     sleeps = row.owner is None and row.claimable_ever
-    return replace(row, signals=row.signals + count, wake_at=now if sleeps else row.wake_at)
+    return replace(row, signals=row.signals + count, wake_at=due if sleeps else row.wake_at)
 
 
 def after_takeover(row: Instance, head: int, now: int) -> Instance:

@@ -144,6 +144,7 @@ class MemoryStore:
 
     async def claim(self, request: ClaimRequest, /) -> Work:
         claimed: list[Claimed] = []
+        fresh = 0
         async with self._begin() as tx:
             await tx.step("claim")
             if not alive(tx, request.worker):
@@ -152,8 +153,9 @@ class MemoryStore:
                 self._sweep(tx, request)
             for row in self._candidates(tx, request):
                 if row.owner != request.worker:
-                    if len(claimed) >= request.limit or not tx.try_lock("instances", (row.instance_id,)):
+                    if fresh >= request.limit or not tx.try_lock("instances", (row.instance_id,)):
                         continue
+                    fresh += 1
                     tx.put("instances", (row.instance_id,), replace(row, owner=request.worker, wake_at=None))
                 claimed.append(self._claimed(row))
             await tx.commit()

@@ -8,14 +8,17 @@ import pytest
 
 from romancy.storage.query import gt
 from romancy.storage.records import Delivered
-from romancy.storage.routing import Place, Spread
-from romancy_conformance.contract.building import unique
+from romancy.storage.routing import Owner, Place, Spread
+from romancy_conformance.contract.building import start, unique
 from romancy_conformance.contract.routing.scenes import copy, drained, post, posting, take
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from romancy.storage.protocol import Store
+    from romancy.storage.records import Start
+    from romancy.storage.routing import Interest
+    from romancy_conformance.contract.building import Actor
     from romancy_conformance.contract.routing.scenes import Receiver
 
     Receive = Callable[..., Awaitable[Receiver]]
@@ -40,6 +43,23 @@ async def test_a_message_is_kept_until_somebody_takes_it(store: Store, receive: 
     assert await receiver.signals() == 1
     assert await store.router.kept(address=address) == []
     assert await store.router.interests(address) == []
+
+
+@pytest.mark.parametrize("interest", [take, copy], ids=["taken", "copied"])
+async def test_a_message_leaves_a_due_instance_its_place(
+    store: Store, actor: Actor, workflow_name: str, interest: Callable[[str], Interest]
+) -> None:
+    """It has waited for its turn to be claimed, and does not go to the end of the queue."""
+    address = unique("k/order")
+    items: list[Start] = []
+    for _ in range(3):
+        items.append(start(workflow_name=workflow_name))
+        await store.commit(items[-1:])
+    await store.router.register(Owner(items[0].instance_id, items[0].life), interest(address))
+    await post(store, address, Spread.ONE if interest is take else Spread.EVERY, count=1 if interest is take else 3)
+    assert await drained(store, address) == (1 if interest is take else 3)
+
+    assert [claimed.instance_id for claimed in await actor.claim(2)] == [item.instance_id for item in items[:2]]
 
 
 async def test_the_longest_waiting_takes_the_oldest_that_fits(store: Store, receive: Receive) -> None:
