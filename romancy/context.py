@@ -256,7 +256,7 @@ class WorkflowContext:
         """Send an event to workflows, as `app.send` does, once this step is durable. Returns the event's id.
 
         A replay sends nothing, and a retry of the instance sends nothing that a former run has sent. `to` names an
-        instance; the event is dropped if that instance does not exist or has ended.
+        instance. If it does not exist or has ended, that is logged, and `romancy undelivered` lists the event.
         """
         if to is not None:
             check_id(to)
@@ -415,7 +415,7 @@ class ActivityContext:
         """Send an event to workflows, as `app.send` does, together with this activity's completion.
 
         Returns the event's id. A failed attempt sends nothing. An event `to` an instance that does not exist or has
-        ended is dropped. Only for an `async def`; a plain function gets UsageError.
+        ended is logged, and `romancy undelivered` lists it. Only for an `async def`; a plain function gets UsageError.
         """
         if to is not None:
             check_id(to)

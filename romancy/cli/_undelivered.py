@@ -15,7 +15,13 @@ from romancy.cli._printing import as_json, clean, json_option, say, time_of, wra
 from romancy.engine import ChannelMessage, Signal, decode_message
 from romancy.errors import CodecError, HistoryVersionError, RomancyError
 from romancy.insight import ago, many
-from romancy.storage.routing import KeptMessage, Spread, address_of_channel, address_of_key
+from romancy.storage.routing import (
+    KeptMessage,
+    Spread,
+    address_of_channel,
+    address_of_key,
+    instance_of_address,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -65,7 +71,7 @@ async def undelivered(  # noqa: PLR0913 - click gives them by name
     """Events and messages that no workflow has received.
 
     It also lists what was sent to an instance that has not taken it: no worker has, or the instance waits for another
-    event.
+    event; and what a workflow or an activity has sent to an instance that had ended.
 
     An event with a key, and a message of a channel without broadcast subscribers, is kept until a workflow waits for
     it: by default for seven days (Romancy(keep_undelivered=…)). Workers then send it by themselves. --send does so at
@@ -148,6 +154,10 @@ async def _list(store: Store, chosen: Choice, key: str | None, limit: int, *, js
 async def _all(store: Store, chosen: Choice, key: str | None) -> AsyncIterator[KeptMessage | KeptEvent]:
     async for message in _kept(store.router, chosen):
         yield message
+    if chosen.address is not None:
+        async for message in _kept(store.router, Choice(chosen.type, None)):
+            if instance_of_address(message.address) is not None and _is_at(message, chosen.address, key):
+                yield message
     if chosen.type is not None or chosen.address is None:
         async for event in kept_by_instances(store, chosen.type, key):
             yield event
@@ -163,20 +173,34 @@ async def _kept(router: Router, chosen: Choice) -> AsyncIterator[KeptMessage]:
                 yield message
 
 
+def _is_at(kept: KeptMessage, address: str, key: str | None) -> bool:
+    """Whether a message that was sent to an instance is of the channel, or has the key, of this address."""
+    message = _read(kept)
+    if isinstance(message, ChannelMessage):
+        return address_of_channel(message.channel) == address
+    return message is not None and key is not None and message.key == key
+
+
 def _is_of(message: KeptMessage, type: str) -> bool:
+    if instance_of_address(message.address) is not None:
+        read = _read(message)
+        return isinstance(read, Signal) and read.name == type
     return message.address.startswith((f"k/{len(type)}/{type}/", f"h/{len(type)}/{type}/"))
 
 
 def _lines(kept: KeptMessage, now: int) -> Iterator[str]:
     message = _read(kept)
     yield clean(_id(kept, message))
+    receiver = instance_of_address(kept.address)
     if message is None:
         about = f"sealed by a codec (give --app), at {kept.address}"
     elif isinstance(message, Signal):
-        about = f"event {message.name}, key {message.key}" + (f", from {message.source}" if message.source else "")
+        key = "" if message.key is None else f", key {message.key}"
+        about = f"event {message.name}{key}" + (f", from {message.source}" if message.source else "")
     else:
         about = f"channel {message.channel}" + (f", by {message.sender}" if message.sender else "")
-    yield wrapped(f"{about}, {ago(kept.at, now)}", "    ", 2)
+    too_late = "" if receiver is None else f"; sent to {receiver}, which had ended or did not exist"
+    yield wrapped(f"{about}, {ago(kept.at, now)}{too_late}", "    ", 2)
 
 
 def _record(kept: KeptMessage) -> dict[str, Any]:
@@ -190,6 +214,7 @@ def _record(kept: KeptMessage) -> dict[str, Any]:
         "source": event and event.source,
         "channel": other and other.channel,
         "sender": other and other.sender,
+        "instance_id": instance_of_address(kept.address),
         "data": message and msgspec.json.decode(message.data),
         "sealed": message is None,
         "sent_at": time_of(kept.at),

@@ -16,11 +16,13 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from romancy._logs import get_logger
+from romancy.engine.aftermath import look_after
 from romancy.errors import StorageUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from romancy.engine.aftermath import Sent
     from romancy.storage.protocol import Store
     from romancy.storage.routing import Owner
 
@@ -92,6 +94,17 @@ class _Sweep(_Job):
         return gone >= _EXPIRED_AT_ONCE
 
 
+class _LookAfter(_Job):
+    def __init__(self, sent: Sequence[Sent]) -> None:
+        receivers = sorted({one.instance_id for each in sent for one in each.deliveries})
+        more = f" and {len(receivers) - 1} more" * (len(receivers) > 1)
+        super().__init__(f"messages to instance {receivers[0]}{more}")
+        self._sent = sent
+
+    async def do(self, dispatcher: Dispatcher, store: Store) -> None:  # noqa: ARG002 - the signature of the base class
+        await look_after(store, self._sent)
+
+
 class _Dispatch(_Job):
     def __init__(self, addresses: Sequence[str], answers: int = -1) -> None:
         more = f" and {len(addresses) - 1} more" * (len(addresses) > 1)
@@ -118,6 +131,8 @@ class Dispatcher:
         self._addresses: dict[str, None] = {}
         self._jobs: deque[_Job] = deque()
         """Jobs that precede the next dispatch: messages to give back, and retries."""
+        self._sent: list[Sent] = []
+        """Messages to single instances, whose receivers are to be looked at."""
         self._sweep = _Sweep(keep)
         self._sweeps = False
         self._aside: dict[str, None] = {}
@@ -132,7 +147,7 @@ class Dispatcher:
     @property
     def idle(self) -> bool:
         """Whether there is nothing to dispatch now, except retries that are not due yet."""
-        return self._task is None and not (self._jobs or self._addresses or self._sweeps)
+        return self._task is None and not (self._jobs or self._addresses or self._sent or self._sweeps)
 
     def ask(self, addresses: Iterable[str]) -> None:
         """Dispatch these addresses soon."""
@@ -164,6 +179,11 @@ class Dispatcher:
         self._jobs.append(_Return(owner, delivery_ids, address, done))
         self._go_on()
 
+    def look_after(self, sent: Sent) -> None:
+        """Soon look whether the receivers of these messages had ended."""
+        self._sent.append(sent)
+        self._go_on()
+
     async def close(self) -> None:
         """Finish the requested dispatches, as long as the database answers."""
         self._closing = True
@@ -191,7 +211,7 @@ class Dispatcher:
 
     def _ended(self, _: asyncio.Task[None]) -> None:
         self._task = None
-        if not self._closing and (self._jobs or self._addresses or self._sweeps):
+        if not self._closing and (self._jobs or self._addresses or self._sent or self._sweeps):
             self._go_on()  # a request came after the last look
 
     async def _run(self) -> None:
@@ -217,6 +237,9 @@ class Dispatcher:
             for address in addresses:
                 del self._addresses[address]
             return _Dispatch(addresses)
+        if self._sent:
+            sent, self._sent = self._sent[:_AT_ONCE], self._sent[_AT_ONCE:]
+            return _LookAfter(sent)
         if self._sweeps:
             self._sweeps = False
             return self._sweep

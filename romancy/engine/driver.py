@@ -39,13 +39,13 @@ from romancy.core import (
 from romancy.engine.activities.attempt import id_of
 from romancy.engine.activities.runner import ENDS, Attempts, unanswered
 from romancy.engine.admission import Admission
+from romancy.engine.aftermath import aftermath_of
 from romancy.engine.appending import append_of
 from romancy.engine.child_conflicts import with_refusals
 from romancy.engine.decide import handing_back, idle_release, is_step, owner_changed, termination
 from romancy.engine.ended_attempts import Ports
 from romancy.engine.held_back import hold_back, may_wait
 from romancy.engine.inbox import EMPTY_INBOX, ConsumedMail, in_order_of_arrival
-from romancy.engine.interests import routed_by
 from romancy.engine.log_lines import say_complaints
 from romancy.engine.message_inputs import input_from_message
 from romancy.engine.messages import TerminateMessage
@@ -290,7 +290,7 @@ class Driver:
             announces=self.announces,
         )
         session = next((port for port in ports.values() if port.opened is not None), None) if ports else None
-        prepared = PendingAppend(live, item, activation, inputs, ports, session, routed_by(item))
+        prepared = PendingAppend(live, item, activation, inputs, ports, session, aftermath_of(item))
         if session is None:
             return prepared
         self.reports.in_session(prepared, session)
@@ -333,7 +333,7 @@ class Driver:
             live.written(prepared.item)
             if type(prepared.item) is Append and prepared.item.consumed:
                 self.used.note(prepared.item)
-            if prepared.ports or prepared.routed or self.observer is not None:
+            if prepared.ports or prepared.aftermath is not None or self.observer is not None:
                 prepared.tell_committed(self.observer, self.dispatcher)
         if live.slot is GONE:
             return  # the run was dropped while this append was in flight

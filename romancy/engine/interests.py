@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from romancy.core import Activation, LogEvent, Mode, State
     from romancy.engine.instance import Live
     from romancy.engine.pending_append import Given
-    from romancy.storage.records import Append
 
 __all__ = [
     "NOTHING",
@@ -45,7 +44,6 @@ __all__ = [
     "interests_of",
     "nothing_more",
     "of_types",
-    "routed_by",
     "subscribes",
 ]
 
@@ -287,17 +285,6 @@ def subscribes(live: Live) -> bool:
     """Whether the run has subscribed to a type of events, or unsubscribed, since its last append was prepared."""
     known = live.interests
     return live.run.state.subscriptions is not (NO_DICT if known is None else known.subscriptions)
-
-
-def routed_by(item: Append) -> Sequence[str]:
-    """The addresses to dispatch once the append is in the log: it posts there, or registers an interest there.
-
-    A new interest in a type needs no dispatch: no message is kept there, and a sender dispatches what it posts.
-    """
-    if not item.routes:
-        return ()
-    places = [place.address for posting in item.postings for place in posting.places]
-    return [*places, *(one.address for one in item.interests if one.kind is InterestKind.TAKE)]
 
 
 def of_types(names: Iterable[str]) -> tuple[Interest, ...]:

@@ -33,6 +33,7 @@ __all__ = [
     "decode_message",
     "decode_outgoing",
     "encode_message",
+    "is_from_a_user",
     "outgoing",
 ]
 
@@ -103,6 +104,14 @@ Message: TypeAlias = Signal | ChannelMessage | ChildEnded | CancelMessage | Term
 
 KEPT: Final = (Signal, ChannelMessage)
 """Types of messages that are kept until a wait asks for them."""
+
+
+_BY_USERS: Final = (b'{"type":"signal"', b'{"type":"channel"')
+
+
+def is_from_a_user(body: bytes) -> bool:
+    """Whether an encoded message is one that a user's code sends: an event, or a message of a channel."""
+    return body.startswith(_BY_USERS)
 
 
 class Outgoing(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from romancy.core import Activation
 from romancy.engine.activities.port import Port
+from romancy.engine.aftermath import Aftermath, Sent
 from romancy.engine.instance import Live
 from romancy.storage.records import Append, Start
 
@@ -38,13 +39,16 @@ class PendingAppend(Struct, frozen=True, gc=False):
     """The ports of attempts whose ends are among the inputs, by the input's position."""
     session: Port | None = None
     """The port that holds a session."""
-    routed: Sequence[str] = ()
-    """The addresses to dispatch once the item is in the log."""
+    aftermath: Aftermath | None = None
+    """What remains to be done for receivers once the item is in the log."""
 
     def tell_committed(self, observer: Observer | None, dispatcher: Dispatcher) -> None:
         """Inform the ports, the dispatcher and the observer that the item is in the log."""
-        if self.routed:
-            dispatcher.ask(self.routed)
+        if self.aftermath is not None:
+            if self.aftermath.addresses:
+                dispatcher.ask(self.aftermath.addresses)
+            if self.aftermath.sent and isinstance(self.item, Append):
+                dispatcher.look_after(Sent(self.live, self.item.seq, self.aftermath.sent))
         for port in self.ports.values():
             port.committed()
         if observer is not None and not observer.resting:

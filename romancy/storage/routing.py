@@ -34,8 +34,10 @@ __all__ = [
     "Router",
     "Spread",
     "address_of_channel",
+    "address_of_instance",
     "address_of_key",
     "address_of_type",
+    "instance_of_address",
 ]
 
 OUTSIDE: Final = 0
@@ -62,6 +64,16 @@ def address_of_key(type: str, key: str) -> str:
 def address_of_channel(name: str) -> str:
     """The address of a channel."""
     return f"c/{name}"
+
+
+def address_of_instance(instance_id: str) -> str:
+    """The address at which a message is kept that was sent to an instance after its end. Nobody is interested in it."""
+    return f"i/{instance_id}"
+
+
+def instance_of_address(address: str) -> str | None:
+    """The instance to which the messages at this address were sent after its end. None for other addresses."""
+    return address[2:] if address.startswith("i/") else None
 
 
 class Spread(StrEnum):

@@ -74,6 +74,46 @@ def test_what_nobody_has_asked_for_is_listed_until_somebody_does(url: str, roman
     assert ("", "nothing of this choice is undelivered") == (none.out, none.err.strip())
 
 
+@workflow
+async def ends(ctx: WorkflowContext) -> None: ...
+
+
+@workflow
+async def sends_too_late(ctx: WorkflowContext) -> None:
+    await ctx.send("assigned", "resource_a", to="gone-1", key="k")
+    await ctx.channel("notes").send_to("gone-1", 7)
+
+
+def test_what_was_sent_to_an_instance_that_had_ended_is_listed(url: str, romancy: Command) -> None:
+    async def send() -> None:
+        async with Romancy(url, workflows=[ends, sends_too_late]) as app:
+            await app.run(ends.options(instance_id="gone-1"))
+            await app.run(sends_too_late.options(instance_id="pool"))
+
+    asyncio.run(send())
+    listed, records = romancy("undelivered"), romancy("undelivered", "--json").records
+    chosen = {
+        options: romancy("undelivered", *options).out.count("gone-1")
+        for options in (
+            ("--type", "assigned"),
+            ("--type", "assigned", "--key", "k"),
+            ("--type", "assigned", "--key", "other"),
+            ("--type", "other"),
+            ("--channel", "notes"),
+            ("--channel", "other"),
+        )
+    }
+
+    said = " ".join(listed.out.split())
+    assert "event assigned, key k, from /sends_too_late/pool, " in said
+    assert "channel notes, by pool, " in said
+    assert said.count("sent to gone-1, which had ended or did not exist") == 2
+    assert [record["instance_id"] for record in records] == ["gone-1", "gone-1"]
+    assert list(chosen.values()) == [1, 1, 0, 0, 1, 0]
+    assert "0 messages sent to waiting receivers" in romancy("undelivered", "--send").err
+    assert "2 messages removed" in romancy("undelivered", "--purge", "--older-than", "0s", "--yes").err
+
+
 def test_what_a_crash_left_undone_is_sent_at_once(url: str, romancy: Command) -> None:
     """Both sides have committed without a dispatch: a sender and its workers died."""
 

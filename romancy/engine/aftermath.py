@@ -1,0 +1,136 @@
+"""What remains to be done for the receivers of an append once it is in the log.
+
+The messages that it posts are dispatched. The receivers of those that it sends to single instances are looked at: an
+append does not read them, and the database drops a message to an instance that has ended or is not there. Such a
+message is logged with its sender, and kept where `undelivered` lists it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from msgspec import Struct
+
+from romancy._logs import about, get_logger
+from romancy.core import ChannelReceived, EventReceived
+from romancy.engine.messages import ChannelMessage, Signal, decode_message, is_from_a_user
+from romancy.engine.worker.replay import history
+from romancy.errors import InstanceNotFoundError, StorageError, StorageUnavailableError
+from romancy.status import TERMINAL_STATUSES
+from romancy.storage.lying import lying_in
+from romancy.storage.records import Delivered, Delivery
+from romancy.storage.routing import InterestKind, Place, Posting, Spread, address_of_instance
+
+if TYPE_CHECKING:
+    from romancy.core import LogEvent
+    from romancy.engine.instance import Live
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import Append, InstanceRow
+
+__all__ = ["Aftermath", "Sent", "aftermath_of", "look_after"]
+
+logger = get_logger("romancy.engine")
+
+_MOST: Final = 10_000
+"""How many messages in the inbox of an ended receiver are looked at."""
+
+
+class Aftermath(Struct, frozen=True, gc=False):
+    """What an append leaves to be done."""
+
+    addresses: Sequence[str]
+    """To be dispatched: the append posts there, or registers an interest there."""
+    sent: Sequence[Delivery]
+    """Messages to single instances."""
+
+
+def aftermath_of(item: Append) -> Aftermath | None:
+    """What remains to be done after this append, if anything.
+
+    A new interest in a type needs no dispatch: no message is kept there, and a sender dispatches what it posts.
+    """
+    if not (item.routes or item.deliveries):
+        return None
+    places = [place.address for posting in item.postings for place in posting.places]
+    places += [one.address for one in item.interests if one.kind is InterestKind.TAKE]
+    sent = [one for one in item.deliveries if is_from_a_user(one.body)]
+    return Aftermath(places, sent) if places or sent else None
+
+
+class Sent(NamedTuple):
+    """Messages that one append of an instance has sent to single instances."""
+
+    live: Live
+    seq: int
+    deliveries: Sequence[Delivery]
+
+
+async def look_after(store: Store, sent: Sequence[Sent]) -> None:
+    """Keep and log the messages whose receivers had ended. May be repeated: each is kept and logged once."""
+    rows: dict[str, InstanceRow | None] = {}
+    for one in sent:
+        for delivery in one.deliveries:
+            receiver = delivery.instance_id
+            if receiver not in rows:
+                found = await store.read(receiver, limit=0)
+                rows[receiver] = None if found is None else found.instance
+            row = rows[receiver]
+            if row is None or (row.status in TERMINAL_STATUSES and await _came_too_late(store, one, delivery, row)):
+                await _keep(store, one.live, delivery, row)
+
+
+async def _keep(store: Store, live: Live, one: Delivery, row: InstanceRow | None) -> None:
+    place = Place(address_of_instance(one.instance_id), Spread.ONE)
+    (answer,) = await store.router.post([Posting(message_id=one.delivery_id, places=(place,), body=one.body)])
+    if answer is not Delivered.ACCEPTED:
+        return
+    message = decode_message(one.body)
+    what = f"event {message.name!r}" if isinstance(message, Signal) else "message"
+    if isinstance(message, ChannelMessage):
+        what = f"message of channel {message.channel!r}"
+    logger.warning(
+        "instance %s: the %s that it has sent to instance %s was not delivered: that instance %s; "
+        "`romancy undelivered` lists it",
+        live.instance_id, what, one.instance_id, "does not exist" if row is None else f"has ended ({row.status})",
+        extra=about(live),
+    )  # fmt: skip
+
+
+async def _came_too_late(store: Store, sent: Sent, one: Delivery, row: InstanceRow) -> bool:
+    """Whether the instance had ended when the message was sent. It may have received it, or left it unread."""
+    async for lying in lying_in(store, row.instance_id, most=_MOST):
+        if lying.row.delivery_id == one.delivery_id:
+            return False
+    if one.dedupe is None and await _time_of(store, sent) > row.updated_at:
+        return True
+    return not await _was_received(store, row, one)
+
+
+async def _time_of(store: Store, sent: Sent) -> int:
+    """When the append was committed, by the database's clock; 0 if that is no longer known."""
+    page = await store.read(sent.live.instance_id, after=sent.seq - 1, limit=1)
+    rows = () if page is None or page.instance.life != sent.live.life else page.rows
+    return rows[0].at if rows and rows[0].seq == sent.seq else 0
+
+
+async def _was_received(store: Store, row: InstanceRow, one: Delivery) -> bool:
+    """Whether the log of the instance says that it received the message; False if the log cannot be read."""
+    message = decode_message(one.body)
+    try:
+        async for _, commit in history(store, row.instance_id, life=row.life):
+            if any(_receives(event, message) for event in commit):
+                return True
+    except StorageUnavailableError:
+        raise
+    except (StorageError, InstanceNotFoundError):
+        return False
+    return False
+
+
+def _receives(event: LogEvent, message: object) -> bool:
+    if isinstance(message, Signal):
+        return isinstance(event, EventReceived) and (event.event_id, event.name) == (message.event_id, message.name)
+    if isinstance(message, ChannelMessage):
+        return isinstance(event, ChannelReceived) and event.message_id == message.message_id
+    return False
