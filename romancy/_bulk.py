@@ -3,18 +3,59 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 from romancy.errors import InstanceNotFoundError, UsageError
+from romancy.instance import Instance, microseconds_of
+from romancy.storage.query import MAX_LIMIT, build_query
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+    from datetime import datetime
 
-    from romancy.instance import Instance
+    from romancy.storage.protocol import Store
+    from romancy.storage.query import FilterValue
 
-__all__ = ["each", "if_still", "if_there", "named"]
+__all__ = ["Chosen", "each", "found_to_act_on", "if_still", "if_there"]
 
 _AT_ONCE: Final = 20
+
+
+class Chosen(TypedDict, total=False):
+    """What an action on many is restricted to, beside a filter."""
+
+    workflow_name: str | None
+    """The whole name."""
+    status: str | Iterable[str] | None
+    started_after: datetime | None
+    started_before: datetime | None
+    ended_after: datetime | None
+    ended_before: datetime | None
+
+
+async def found_to_act_on(
+    store: Store, where: Mapping[str, FilterValue] | None, **chosen: Unpack[Chosen]
+) -> AsyncIterator[Instance]:
+    """All instances that match, newest first, read page by page. The name of their workflow is exactly this."""
+    token: str | None = None
+    while True:
+        query = build_query(
+            where,
+            named=chosen.get("workflow_name"),
+            status=chosen.get("status"),
+            since=microseconds_of(chosen.get("started_after"), "started_after"),
+            until=microseconds_of(chosen.get("started_before"), "started_before"),
+            ended_since=microseconds_of(chosen.get("ended_after"), "ended_after"),
+            ended_until=microseconds_of(chosen.get("ended_before"), "ended_before"),
+            limit=MAX_LIMIT,
+            page_token=token,
+        )
+        page = await store.find(query)
+        for row in page.rows:
+            yield Instance.of(row)
+        token = page.next_token
+        if token is None:
+            return
 
 
 async def if_still(act: Awaitable[None]) -> bool:
@@ -32,13 +73,6 @@ async def if_there(act: Awaitable[bool]) -> bool:
         return await act
     except InstanceNotFoundError:
         return False
-
-
-async def named(found: AsyncIterator[Instance], part: str | None) -> AsyncIterator[Instance]:
-    """Those whose workflow's name contains the part letter by letter. In a list, the case does not count."""
-    async for instance in found:
-        if not part or part in instance.workflow_name:
-            yield instance
 
 
 async def each(found: AsyncIterator[Instance], act: Callable[[str], Awaitable[bool]], *, dry_run: bool) -> list[str]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
+from romancy._bulk import Chosen, found_to_act_on
 from romancy.engine import Standing
 from romancy.instances import Instances
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
     from romancy.instance import Instance, Purged
     from romancy.storage.protocol import Store
+    from romancy.storage.query import FilterValue
 
 __all__ = ["Desk"]
 
@@ -28,6 +32,10 @@ class Desk(Instances):
     async def leave(self) -> None:
         """Remove the worker row under which the calls wrote."""
         await self._give_up_row(self.store)
+
+    def to_act_on(self, where: Mapping[str, FilterValue], **chosen: Unpack[Chosen]) -> AsyncIterator[Instance]:
+        """All instances that match, newest first. The name of their workflow is exactly the one that is given."""
+        return found_to_act_on(self.store, where, **chosen)
 
     async def purge_as_found(self, found: Instance, *, children: bool = False) -> Purged:
         """Remove an instance unless it has changed since it was found."""

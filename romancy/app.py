@@ -460,7 +460,7 @@ class Romancy(Watching):
         return Handle(self, instance_id, wf)
 
     async def check(self, *, workflow_name: str | None = None) -> Check:
-        """Replay every open instance with the workflows of this app, and report those that they do not fit.
+        """Replay every open instance, or those of one workflow, and report those that this app's code does not fit.
 
         Use it in a deployment before the new workers start: give the new code to an app with `worker=False`. Nothing is
         written and no activity runs. The bodies of workflows run up to the end of each log.

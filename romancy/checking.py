@@ -72,7 +72,10 @@ async def check_open(
     workflow_name: str | None = None,
     progress: Callable[[Check], None] | None = None,
 ) -> Check:
-    """Replay every open instance with these workflows. Instances that end or vanish meanwhile are left out."""
+    """Replay every open instance with these workflows. `workflow_name` restricts it to a workflow of exactly this name.
+
+    Instances that end or vanish meanwhile are left out.
+    """
     check = Check()
     registry = Registry.collect(workflows.values())
     async for row in _open_rows(store, workflow_name):
@@ -92,11 +95,10 @@ async def check_open(
 async def _open_rows(store: Store, workflow_name: str | None) -> AsyncIterator[InstanceRow]:
     token: str | None = None
     while True:
-        query = build_query({}, workflow_name=workflow_name, status=_OPEN, limit=_PAGE, page_token=token)
+        query = build_query({}, named=workflow_name, status=_OPEN, limit=_PAGE, page_token=token)
         page = await store.find(query)
         for row in page.rows:
-            if not workflow_name or workflow_name in row.workflow_name:  # the search does not mind the case
-                yield row
+            yield row
         token = page.next_token
         if token is None:
             return

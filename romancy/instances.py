@@ -9,7 +9,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
-from romancy._bulk import each, if_still, if_there, named
+from romancy._bulk import each, found_to_act_on, if_still, if_there
 from romancy._condition import Condition
 from romancy._looking_into import instance_with_waits
 from romancy._reasons import reasons_of
@@ -380,8 +380,7 @@ class Instances(Senders, Condition):
     def _chosen(
         self, where: Mapping[str, FilterValue] | None, workflow_name: str | None, status: Statuses
     ) -> AsyncIterator[Instance]:
-        found = self.iter_instances(where, workflow_name=workflow_name, status=status)
-        return named(found, workflow_name)
+        return found_to_act_on(self._opened(), where, workflow_name=workflow_name, status=status)
 
     async def cancel_many(
         self,
@@ -393,7 +392,10 @@ class Instances(Senders, Condition):
         reason: str = "",
         dry_run: bool = False,
     ) -> list[str]:
-        """Ask every matching open instance to stop, and return the ids of those that were asked."""
+        """Ask every matching open instance to stop, and return the ids of those that were asked.
+
+        `workflow_name` is the whole name here, other than in a list.
+        """
         check_text(reason, "reason")
         found = self._chosen(where, workflow_name, status)
         return await each(found, lambda one: if_there(self.cancel(one, reason=reason)), dry_run=dry_run)
@@ -408,7 +410,10 @@ class Instances(Senders, Condition):
         reason: str = "",
         dry_run: bool = False,
     ) -> list[str]:
-        """End every matching open instance by force, and return the ids of those that were ended."""
+        """End every matching open instance by force, and return the ids of those that were ended.
+
+        `workflow_name` is the whole name here, other than in a list.
+        """
         check_text(reason, "reason")
         found = self._chosen(where, workflow_name, status)
         return await each(found, lambda one: if_there(self.terminate(one, reason=reason)), dry_run=dry_run)
@@ -422,7 +427,10 @@ class Instances(Senders, Condition):
         unsure: Literal["done", "undone"] | None = None,
         dry_run: bool = False,
     ) -> list[str]:
-        """Retry every matching failed instance that can be retried, and return the ids of those that are retried."""
+        """Retry every matching failed instance that can be retried, and return the ids of those that are retried.
+
+        `workflow_name` is the whole name here, other than in a list.
+        """
         found = self._chosen(where, workflow_name, Status.FAILED)
 
         def again(instance_id: str) -> Awaitable[bool]:
@@ -438,7 +446,10 @@ class Instances(Senders, Condition):
         workflow_name: str | None = None,
         dry_run: bool = False,
     ) -> list[str]:
-        """Let workers try every matching stuck instance again, and return the ids of those instances."""
+        """Let workers try every matching stuck instance again, and return the ids of those instances.
+
+        `workflow_name` is the whole name here, other than in a list.
+        """
         found = self._chosen(where, workflow_name, Status.STUCK)
         return await each(found, lambda instance_id: if_still(self.resume(instance_id)), dry_run=dry_run)
 
@@ -456,6 +467,7 @@ class Instances(Senders, Condition):
 
         An instance that changes after it was found, for example by a retry, is left alone. With `children=True`, the
         ended children of each are removed too, as by `purge`. The result does not name those that do not match.
+        `workflow_name` is the whole name here, other than in a list.
         """
         asked = build_query(status=TERMINAL_STATUSES if status is None else status).statuses
         if still_open := [each.value for each in asked if each not in TERMINAL_STATUSES]:

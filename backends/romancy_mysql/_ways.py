@@ -52,8 +52,7 @@ async def known(database: Database, query: Query) -> tuple[list[bytes] | None, d
         if b"" in recorded:
             (found,) = await database.ask(database.statement("workflow_names"))
             recorded |= {bytes(name) for (name,) in found.rows}
-        part = query.workflow_name.encode()
-        names = sorted(name for name in recorded if name and part in name.lower())
+        names = sorted(name for name in recorded if name and query.fits_name(name.decode()))
     wanted = recorded if names is None else {*names, b""}
     return names, {bytes(short): _paths(paths) for name, short, paths in answer.rows if name in wanted}
 

@@ -54,7 +54,8 @@ async def find(database: Database, query: Query) -> Page:
     """As `Store.find` promises."""
     names: list[str] | None = None
     if query.workflow_name is not None:
-        names = [row[0] for row in await database.fetch("workflow_names", query.workflow_name)]
+        found_names = await database.fetch("workflow_names", query.workflow_name)
+        names = [row[0] for row in found_names if query.fits_name(row[0])]
         if not names:
             return Page(rows=[])
     others: list[PathSet] = []

@@ -66,7 +66,7 @@ def compose(tx: Tx, query: Query, *, by_end: bool = False) -> Statement | None:
     conditions = _conditions(query)
     names: list[str] | None = None
     if query.workflow_name is not None:
-        names = [row[0] for row in tx.rows("workflow_names", (query.workflow_name,))]
+        names = [row[0] for row in tx.rows("workflow_names", (query.workflow_name,)) if query.fits_name(row[0])]
         if not names:
             return None
     branches = [_by_end(tx, query, names, conditions)] if by_end else _branches(tx, query, names, conditions)

@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from romancy._bulk import named
 from romancy.cli._asking import confirm
 from romancy.cli._database import Desk, database, desk
 from romancy.cli._printing import as_json, json_option, line, say
-from romancy.cli._where import Chosen, filters
+from romancy.cli._where import Chosen, filters_to_act
 from romancy.errors import (
     CodecError,
     HistoryCorruptError,
@@ -66,7 +65,7 @@ def bulk(command: Any) -> Any:
         json_option,
         click.option("--yes", is_flag=True, help="Do not ask before acting on all that a filter finds."),
         click.option("--dry-run", is_flag=True, help="Only list what would be acted on."),
-        filters,
+        filters_to_act,
         database,
     ):
         command = option(command)
@@ -97,7 +96,7 @@ async def act_on(
 
         async def found() -> AsyncIterator[Instance]:
             before = None if action.quiet_for is None else now - action.quiet_for * 1_000_000
-            instances = open_desk.iter_instances(
+            instances = open_desk.to_act_on(
                 chosen.where,
                 workflow_name=chosen.workflow,
                 status=wanted,
@@ -106,7 +105,7 @@ async def act_on(
                 ended_after=chosen.ended_after,
                 ended_before=chosen.ended_before,
             )
-            async for one in named(instances, chosen.workflow):
+            async for one in instances:
                 changed = changed_at(one)
                 if one.created_at.timestamp() * 1_000_000 <= now and (before is None or changed < before):
                     yield one
@@ -154,9 +153,10 @@ async def _one(open_desk: Desk, action: Action, instance_id: str, *, dry_run: bo
     if not dry_run:
         _said(instance_id, action.verb, await _acted(open_desk, action, instance_id), json_lines=json_lines)
         return
-    if await open_desk.get_instance(instance_id) is None:
+    found = await open_desk.get_instance(instance_id)
+    if found is None:
         raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
-    _print(instance_id, f"would {action.verb}", json_lines=json_lines)
+    _preview(found, action.verb, json_lines=json_lines)
 
 
 async def _acted(open_desk: Desk, action: Action, instance_id: str) -> object:
@@ -195,7 +195,7 @@ class _Run:
         """Only list the instances that the command would act on."""
         async for one in found:
             self._met += 1
-            _print(one.instance_id, f"would {self._action.verb}", json_lines=self._json_lines)
+            _preview(one, self._action.verb, json_lines=self._json_lines)
         say(f"{self._met} to {self._action.verb}")
 
     async def act(self, found: AsyncIterator[Instance]) -> None:
@@ -269,6 +269,13 @@ def _is_of_one(error: BaseException) -> bool:
 def _said(instance_id: str, verb: str, answer: object, *, json_lines: bool) -> None:
     outcome = _DONE.get(verb, "done") if answer is not False else "it had ended already"
     _print(instance_id, f"{verb}: {outcome}", json_lines=json_lines)
+
+
+def _preview(one: Instance, verb: str, *, json_lines: bool) -> None:
+    if json_lines:
+        as_json({"instance_id": one.instance_id, "workflow": one.workflow_name, "outcome": f"would {verb}"})
+    else:
+        line(f"{one.instance_id}  {one.workflow_name}  would {verb}")
 
 
 def _print(instance_id: str, what: str, *, json_lines: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 
-__all__ = ["Chosen", "filters", "parse_where"]
+__all__ = ["Chosen", "filters", "filters_to_act", "parse_where", "whole_name"]
 
 T = TypeVar("T")
+
+_PART: Final = click.option("--workflow", metavar="NAME", help="By a part of the workflow's name.")
+whole_name: Final = click.option("--workflow", metavar="NAME", help="By the workflow's whole name.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +56,16 @@ def parse_where(conditions: Iterable[str]) -> dict[str, Any]:
 
 
 def filters(command: Callable[..., T]) -> Callable[..., T]:
-    """The options that choose instances, which the command gets as `chosen`."""
+    """The options of a search, which the command gets as `chosen`."""
+    return _filters(command, _PART)
+
+
+def filters_to_act(command: Callable[..., T]) -> Callable[..., T]:
+    """The options that choose instances to act on, which the command gets as `chosen`."""
+    return _filters(command, whole_name)
+
+
+def _filters(command: Callable[..., T], by_name: Callable[..., Any]) -> Callable[..., T]:
 
     @functools.wraps(command)
     def choosing(
@@ -81,7 +93,7 @@ def filters(command: Callable[..., T]) -> Callable[..., T]:
     for option in reversed(
         (
             click.option("--where", multiple=True, metavar="PATH=VALUE", help="By the input: = != > >= < <= ^= *=."),
-            click.option("--workflow", metavar="NAME", help="By a part of the workflow's name."),
+            by_name,
             click.option(
                 "--status",
                 multiple=True,

@@ -22,6 +22,7 @@ from romancy.cli._endings import DIVERGED
 from romancy.cli._printing import as_json, json_option, line, say
 from romancy.cli._private import PRIVATE, is_private, refuse_private
 from romancy.cli._reloading import run_and_reload
+from romancy.cli._where import whole_name
 from romancy.engine import ToldToStop
 from romancy.errors import SerializationError
 from romancy.insight import many
@@ -169,7 +170,7 @@ def _wanted(workflow: Workflow[..., Any]) -> str:
 @click.command()
 @click.argument("target", metavar="MODULE:APP")
 @click.option("--url", envvar="ROMANCY_URL", metavar="URL", help="Another database than the app's.")
-@click.option("--workflow", metavar="NAME", help="By a part of the workflow's name.")
+@whole_name
 @json_option
 @running
 async def check(target: str, url: str | None, workflow: str | None, json_lines: bool) -> int:  # noqa: FBT001 - by name

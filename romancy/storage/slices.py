@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from msgspec.structs import replace
 
-from romancy.storage.query import Position, folded
+from romancy.storage.query import Position
 from romancy.storage.sqlkit.searches import indexed_values
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ async def find_in_slices(
     undeclared: list[str] = []
     if slices is not None and (indexed := indexed_values(query)) is not None:
         names = await slices.undeclared(indexed[0])
-        undeclared = [name for name in names if (query.workflow_name or "") in folded(name)]
+        undeclared = [name for name in names if query.fits_name(name)]
     if slices is None or not _needs_slices(query, undeclared):
         page = await store.find(query)
         return Found(page.rows, page.next_token, None, [], sliced=False)

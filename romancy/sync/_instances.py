@@ -250,7 +250,10 @@ class SyncInstances(SyncSenders):
         reason: str = "",
         dry_run: bool = False,
     ) -> list[str]:
-        """Ask every matching open instance to stop, and return the ids of those that were asked."""
+        """Ask every matching open instance to stop, and return the ids of those that were asked.
+
+        `workflow_name` is the whole name here, other than in a list.
+        """
         result: list[str] = self._call(
             "cancel_many", where, workflow_name=workflow_name, status=status, reason=reason, dry_run=dry_run
         )
@@ -266,7 +269,10 @@ class SyncInstances(SyncSenders):
         reason: str = "",
         dry_run: bool = False,
     ) -> list[str]:
-        """End every matching open instance by force, and return the ids of those that were ended."""
+        """End every matching open instance by force, and return the ids of those that were ended.
+
+        `workflow_name` is the whole name here, other than in a list.
+        """
         result: list[str] = self._call(
             "terminate_many", where, workflow_name=workflow_name, status=status, reason=reason, dry_run=dry_run
         )
@@ -281,7 +287,10 @@ class SyncInstances(SyncSenders):
         unsure: Literal["done", "undone"] | None = None,
         dry_run: bool = False,
     ) -> list[str]:
-        """Retry every matching failed instance that can be retried, and return the ids of those that are retried."""
+        """Retry every matching failed instance that can be retried, and return the ids of those that are retried.
+
+        `workflow_name` is the whole name here, other than in a list.
+        """
         result: list[str] = self._call("retry_many", where, workflow_name=workflow_name, unsure=unsure, dry_run=dry_run)
         return result
 
@@ -293,7 +302,10 @@ class SyncInstances(SyncSenders):
         workflow_name: str | None = None,
         dry_run: bool = False,
     ) -> list[str]:
-        """Let workers try every matching stuck instance again, and return the ids of those instances."""
+        """Let workers try every matching stuck instance again, and return the ids of those instances.
+
+        `workflow_name` is the whole name here, other than in a list.
+        """
         result: list[str] = self._call("resume_many", where, workflow_name=workflow_name, dry_run=dry_run)
         return result
 
@@ -311,6 +323,7 @@ class SyncInstances(SyncSenders):
 
         An instance that changes after it was found, for example by a retry, is left alone. With `children=True`, the
         ended children of each are removed too, as by `purge`. The result does not name those that do not match.
+        `workflow_name` is the whole name here, other than in a list.
         """
         result: list[str] = self._call(
             "purge_many", where, workflow_name=workflow_name, status=status, children=children, dry_run=dry_run

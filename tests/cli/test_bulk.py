@@ -42,7 +42,7 @@ class Crowd:
         worker = SimpleNamespace(works=True, dead=False, beat_at=now, lease=1, codes=())
         return SimpleNamespace(now=now, workers=(worker,))
 
-    async def iter_instances(self, *_: object, **__: object) -> AsyncIterator[Instance]:
+    async def to_act_on(self, *_: object, **__: object) -> AsyncIterator[Instance]:
         for number in range(self.count):
             yield Instance(
                 f"instance-{number}", "flow", Status.WAITING, NOW, NOW, None, None, None, b"%d" % number + b"x" * 500

@@ -336,7 +336,7 @@ async def test_resuming_all_that_are_stuck(app: Romancy) -> None:
 
     assert sorted(ids) == sorted(await app.resume_many(dry_run=True))
     assert [Status.STUCK] * 2 == [await app.handle(one).status() for one in ids]
-    assert sorted(ids) == sorted(await app.resume_many(workflow_name="breaks"))
+    assert sorted(ids) == sorted(await app.resume_many(workflow_name="breaks_by_itself"))
 
     assert ["past a", "past b"] == [await app.handle(one).result(timeout=60) for one in ids]
     assert await other.status() is not Status.STUCK
@@ -388,16 +388,17 @@ async def test_a_dry_run_says_whom_and_does_nothing(app: Romancy, what: str) -> 
         "purge": app.purge_many,
     }
     for_all = many[what]
+    name = may_break.name if what in {"retry", "purge"} else breaks_by_itself.name
     before = {one: (await app.get_instance(one), await app.history(one)) for one in [*meant, other.instance_id]}
     did = list(done)
 
-    assert sorted(meant) == sorted(await for_all(workflow_name="break", dry_run=True))
+    assert sorted(meant) == sorted(await for_all(workflow_name=name, dry_run=True))
 
     assert before == {one: (await app.get_instance(one), await app.history(one)) for one in before}
     assert did == done
     dead_ends.clear()
     broken.clear()
-    assert sorted(meant) == sorted(await for_all(workflow_name="break"))
+    assert sorted(meant) == sorted(await for_all(workflow_name=name))
     assert await other.status() is Status.WAITING
 
 

@@ -1,4 +1,4 @@
-"""Lists find names and ids in part and without case. Calls that act count the case of a workflow's name."""
+"""Lists find names and ids in part and without case. Calls that act take the whole name of a workflow."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from romancy import Romancy, WorkflowContext, workflow
+from romancy import Romancy, UsageError, WorkflowContext, WorkflowFailedError, workflow
+from romancy.status import Status
+from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,6 +30,41 @@ async def large(ctx: WorkflowContext) -> None:
 @workflow(name="orders")
 async def plural(ctx: WorkflowContext) -> None:
     await ctx.wait_event("never")
+
+
+@workflow(name="order")
+async def order(ctx: WorkflowContext) -> None:
+    await ctx.wait_event("never")
+
+
+@workflow(name="reorder_stock")
+async def reorder_stock(ctx: WorkflowContext) -> None:
+    await ctx.wait_event("never")
+
+
+@workflow(name="order_archive")
+async def order_archive(ctx: WorkflowContext) -> None:
+    await ctx.wait_event("never")
+
+
+@workflow(name="odd")
+async def odd(ctx: WorkflowContext) -> Any:
+    return object()
+
+
+@workflow(name="odd_ones")
+async def odd_ones(ctx: WorkflowContext) -> Any:
+    return object()
+
+
+@workflow(name="pay")
+async def pay(ctx: WorkflowContext) -> None:
+    raise ValueError("no")
+
+
+@workflow(name="pay_back")
+async def pay_back(ctx: WorkflowContext) -> None:
+    raise ValueError("no")
 
 
 async def started(app: Romancy) -> None:
@@ -57,20 +94,49 @@ async def test_lists_find_parts_without_case(app: Romancy) -> None:
 
 
 @pytest.mark.parametrize("act", ["cancel", "terminate", "check"])
-async def test_what_acts_counts_the_case_of_a_name(app: Romancy, act: str) -> None:
-    await started(app)
+async def test_what_acts_takes_the_whole_name(app: Romancy, act: str) -> None:
+    for one in (order, reorder_stock, order_archive):
+        await app.start(one.options(instance_id=one.name))
     calls: dict[str, Callable[..., Awaitable[Any]]] = {"cancel": app.cancel_many, "terminate": app.terminate_many}
 
     if act == "check":
-        assert 1 == (await app.check(workflow_name="order_stock")).checked
+        assert 1 == (await app.check(workflow_name="order")).checked
+        assert 0 == (await app.check(workflow_name="orde")).checked
         return
-    assert ["s-Id"] == await calls[act](workflow_name="order_stock", dry_run=True)
-    assert ["L-iD"] == await calls[act](workflow_name="Order_Stock")
+    for part in ("orde", "Order", "stock", "order%"):
+        assert [] == await calls[act](workflow_name=part)
+    assert ["order"] == await calls[act](workflow_name="order", dry_run=True)
+    assert ["order"] == await calls[act](workflow_name="order")
+    await status_is(app, "order", Status.CANCELLED)
+    assert ["order_archive", "reorder_stock"] == await calls[act](dry_run=True)
 
 
-async def test_what_is_retried_and_purged_counts_the_case_of_a_name(app: Romancy) -> None:
-    await started(app)
-    await app.terminate_many()
+async def test_what_is_retried_and_purged_is_named_by_the_whole_name(app: Romancy) -> None:
+    for one in (pay, pay_back):
+        handle = await app.start(one.options(instance_id=one.name))
+        with pytest.raises(WorkflowFailedError):
+            await handle.result()
 
-    assert ["s-Id"] == await app.purge_many(workflow_name="order_stock")
-    assert ["p%ID", "L-iD"] == [one.instance_id async for one in app.iter_instances()]
+    assert ["pay"] == await app.retry_many(workflow_name="pay", dry_run=True)
+    assert [] == await app.retry_many(workflow_name="ay")
+    assert [] == await app.purge_many(workflow_name="Pay")
+    assert ["pay"] == await app.purge_many(workflow_name="pay")
+    assert ["pay_back"] == [one.instance_id async for one in app.iter_instances()]
+
+
+async def test_what_is_resumed_is_named_by_the_whole_name(app: Romancy) -> None:
+    for one in (odd, odd_ones):
+        await app.start(one.options(instance_id=one.name))
+        await status_is(app, one.name, Status.STUCK)
+
+    assert [] == await app.resume_many(workflow_name="od", dry_run=True)
+    assert ["odd"] == await app.resume_many(workflow_name="odd", dry_run=True)
+
+
+async def test_an_empty_name_is_refused(app: Romancy) -> None:
+    """A name that is empty by mistake must not choose everything."""
+    await app.start(order)
+    for call in (app.cancel_many, app.terminate_many, app.retry_many, app.resume_many, app.purge_many, app.check):
+        with pytest.raises(UsageError, match="workflow_name: is empty"):
+            await call(workflow_name="")
+    assert 1 == len((await app.list_instances(workflow_name="")).instances)

@@ -242,6 +242,52 @@ def folded(text: str) -> str:
     return "".join(chr(ord(one) + 32) if "A" <= one <= "Z" else one for one in text)
 
 
+async def test_a_whole_name_is_compared_byte_for_byte(store: Store) -> None:
+    """Whatever index gives the rows: by name, by status, by an indexed value, by the time of the end."""
+    base = unique("n")
+    names = [
+        f"{base}{rest}" for rest in ("order", "Order", "order_", "reorder", "orderé", "ordere\u0301", "order ", "")
+    ]
+    items = [
+        searchable(b'{"v":%d}' % (number % 2), index, workflow_name=name, status=Status.COMPLETED)
+        for number, name in enumerate(names)
+        for index in ((), ("v",))
+    ]
+    await store.commit(items)
+
+    for name in [*names, f"{base}orde", f"{base}ORDER", f"{base}%", name_of_nothing()]:
+        more: dict[str, Any]
+        for more in ({}, {"status": ["completed"]}, {"filters": {"v": 0}}, {"ended_since": 0}):
+            wanted = {
+                item.instance_id
+                for item in items
+                if item.workflow_name == name and ("filters" not in more or item.input == b'{"v":0}')
+            }
+            found_ids, token = set[str](), None
+            while True:
+                page = await store.find(build_query(named=name, limit=1, page_token=token, **more))
+                found_ids |= {row.instance_id for row in page.rows}
+                token = page.next_token
+                if token is None:
+                    break
+            assert wanted == found_ids, (name, more)
+
+
+async def test_a_whole_name_is_not_empty_and_continues_no_search_by_a_part(store: Store) -> None:
+    name = unique("whole")
+    await store.commit([start(workflow_name=name), start(workflow_name=name)])
+    token = (await store.find(build_query(workflow_name=name, limit=1))).next_token
+
+    with pytest.raises(QueryError, match="page_token"):
+        build_query(named=name, page_token=token)
+    with pytest.raises(QueryError, match="workflow_name: is empty"):
+        build_query(named="")
+
+
+def name_of_nothing() -> str:
+    return unique("nothing")
+
+
 async def test_parts_in_another_case_are_the_same_search(store: Store) -> None:
     """A page token of one continues the other."""
     base = unique("Case")

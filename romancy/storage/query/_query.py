@@ -40,6 +40,8 @@ class Query(Struct, frozen=True, kw_only=True):
 
     workflow_name: str | None = None
     """A part of the name, `folded`, compared byte for byte with the folded name. There are no wildcards."""
+    named: str | None = None
+    """The whole name, compared byte for byte. `workflow_name` is then its `folded` form, which finds candidates."""
     statuses: tuple[Status, ...] = ()
     """Any of these; empty for all."""
     instance_id: str | None = None
@@ -59,7 +61,7 @@ class Query(Struct, frozen=True, kw_only=True):
         """The parts to which a page token is bound: all but the limit, the times and the position, in any order."""
         canonical = msgspec.json.encode(
             (
-                self.workflow_name,
+                self.workflow_name if self.named is None else [self.named],
                 sorted(set(self.statuses)),
                 self.instance_id,
                 sorted({msgspec.json.encode(condition).decode() for condition in self.conditions}),
@@ -68,10 +70,14 @@ class Query(Struct, frozen=True, kw_only=True):
         return sha256(canonical).digest()
 
     def fits_parts(self, workflow_name: str, instance_id: str) -> bool:
-        """Whether the name and the id contain the parts."""
-        return (self.workflow_name is None or self.workflow_name in folded(workflow_name)) and (
-            self.instance_id is None or self.instance_id in folded(instance_id)
-        )
+        """Whether the name fits, and the id contains its part."""
+        return self.fits_name(workflow_name) and (self.instance_id is None or self.instance_id in folded(instance_id))
+
+    def fits_name(self, workflow_name: str) -> bool:
+        """Whether this is the whole name that is wanted, or contains the part that is wanted."""
+        if self.named is not None:
+            return workflow_name == self.named
+        return self.workflow_name is None or self.workflow_name in folded(workflow_name)
 
     @property
     def by_end(self) -> bool:
@@ -93,10 +99,11 @@ class Query(Struct, frozen=True, kw_only=True):
         return encode_token(self.fingerprint(), Position(created_at, instance_id))
 
 
-def build_query(
+def build_query(  # noqa: PLR0913 - each part of a query
     filters: Mapping[str, FilterValue] | None = None,
     *,
     workflow_name: str | None = None,
+    named: str | None = None,
     status: str | Iterable[str] | None = None,
     instance_id: str | None = None,
     since: int | None = None,
@@ -109,14 +116,17 @@ def build_query(
     """Check everything and build a query. `QueryError` names the argument and its fault.
 
     An empty `workflow_name` or `instance_id` is part of every name and restricts nothing. The case of A to Z does not
-    count. The instances were started
+    count. `named` is given instead of `workflow_name`: the whole name, whose case counts. The instances were started
     at `since` or later, and before `until`, and ended at `ended_since` or later, and before `ended_until`, all in
     microseconds. The times may move from page to page: a page begins where its token leads, or at `until` or
     `ended_until` if that is earlier, since no instance ends before it starts.
     """
+    if named == "":
+        raise QueryError("workflow_name: is empty, and no workflow has such a name; leave it out to choose all")
     newest = min((bound for bound in (until, ended_until) if bound is not None), default=None)
     query = Query(
-        workflow_name=_part("workflow_name", workflow_name),
+        workflow_name=_part("workflow_name", workflow_name if named is None else named),
+        named=named,
         statuses=_statuses(status),
         instance_id=_part("instance_id", instance_id),
         conditions=compile_filters(filters),

@@ -80,6 +80,22 @@ def test_a_list_does_not_mind_the_case_and_an_action_does(url: str, romancy: Com
     assert [] == acted.records
 
 
+def test_an_action_takes_the_whole_name_and_a_dry_run_prints_names_beside_ids(url: str, romancy: Command) -> None:
+    calls = [approval.options(instance_id="a-1").bind("lamp", 1), purchase.options(instance_id="p-1").bind("lamp")]
+    prepared(url, *calls, until=started(2))
+
+    part = romancy("terminate", "--workflow", approval.name[:-1], "--yes", "--json")
+    dry = romancy("terminate", "--workflow", approval.name, "--dry-run")
+    records = romancy("terminate", "--workflow", approval.name, "--dry-run", "--json").records
+    one = romancy("terminate", "a-1", "--dry-run")
+    done = romancy("terminate", "--workflow", approval.name, "--yes", "--json")
+
+    assert [] == part.records
+    assert ["a-1", approval.name, "would", "terminate"] == dry.out.split() == one.out.split()
+    assert [{"instance_id": "a-1", "workflow": approval.name, "outcome": "would terminate"}] == records
+    assert ["a-1"] == [record["instance_id"] for record in done.records]
+
+
 def test_many_are_chosen_by_the_time_of_their_end(url: str, romancy: Command) -> None:
     for number in range(4):
         prepared(url, approval.options(instance_id=f"t-{number}").bind("lamp", number), until=started(number + 1))
