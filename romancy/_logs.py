@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 from romancy.errors import InternalError, StorageError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
 __all__ = ["FIELDS", "Said", "Speaker", "about", "get_logger", "hush", "speaking", "unhush", "working"]
 
@@ -30,15 +30,17 @@ FIELDS: Final = (
 
 
 class Speaker(str):
-    """The id of a worker, and whether its lines may hold the texts of exceptions."""
+    """The id of a worker, whether its lines may hold the texts of exceptions, and the size of what it stores."""
 
-    __slots__ = ("error_text",)
+    __slots__ = ("error_text", "stored")
 
     error_text: bool
+    stored: Callable[[bytes], int]
+    """How many bytes its codecs make of a value."""
 
-    def __new__(cls, worker_id: str, *, error_text: bool) -> Self:
+    def __new__(cls, worker_id: str, *, error_text: bool, stored: Callable[[bytes], int] = len) -> Self:
         made = super().__new__(cls, worker_id)
-        made.error_text = error_text
+        made.error_text, made.stored = error_text, stored
         return made
 
 

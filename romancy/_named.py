@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import msgspec
 from msgspec import Raw
 
+from romancy._sizes import fitting
 from romancy.context import WorkflowContext  # noqa: TC001 - the decorated function is looked at
 from romancy.errors import UsageError
 from romancy.serialization import dumps, loads
-from romancy.storage.limits import check_event, check_id
+from romancy.storage.limits import check_id
 from romancy.workflow import Workflow
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = ["NamedWorkflow", "workflow_named"]
 
@@ -34,7 +35,9 @@ class NamedWorkflow(Workflow[..., Any]):
             raise UsageError(f"{name!r} is not the name of a workflow: it begins or ends with a blank")
         super().__init__(_elsewhere, name=name, version=_CODE)
 
-    def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> Raw:
+    def encode(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], stored: Callable[[bytes], int] | None = None, /
+    ) -> Raw:
         """The stored form of an input: an object of the arguments by their names."""
         if args:
             raise UsageError(
@@ -42,7 +45,7 @@ class NamedWorkflow(Workflow[..., Any]):
                 f"parameters: give each argument by name, as in `app.start(app.workflow({self.name!r}), order_id=…)`"
             )
         what, value = f"input of workflow {self.name}", kwargs
-        return Raw(check_event(dumps(value, what, Any), what))
+        return Raw(fitting(dumps(value, what, Any), what, stored))
 
     def read_result(self, result: Raw, /) -> object:
         """The result as plain JSON values."""

@@ -15,13 +15,14 @@ import sys
 import time
 import warnings
 from contextlib import redirect_stderr, redirect_stdout, suppress
+from functools import partial
 from io import StringIO
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 import msgspec
 
 from romancy.core import replay
-from romancy.engine import RUNTIME, history
+from romancy.engine import RUNTIME, history, stored_size
 from romancy.errors import (
     CodecError,
     HistoryCorruptError,
@@ -31,7 +32,7 @@ from romancy.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from romancy.core import LogEvent
     from romancy.registry import Registry
@@ -53,6 +54,8 @@ class Recorded(NamedTuple):
     commits: list[list[LogEvent]]
     known: Any
     """The activities of the workflow, by name."""
+    stored: Callable[[bytes], int] = len
+    """How many bytes are stored for a value."""
 
 
 async def recorded(store: Store, registry: Registry, instance_ids: Iterable[str]) -> list[Recorded]:
@@ -66,7 +69,8 @@ async def recorded(store: Store, registry: Registry, instance_ids: Iterable[str]
         with suppress(InstanceNotFoundError, HistoryCorruptError, HistoryVersionError, CodecError):
             after = page.instance.run_from - 1
             commits = [commit async for _, commit in history(store, instance_id, after=after)]
-            found.append(Recorded(instance_id, definition, commits, registry.activities_of(definition.name)))
+            known, stored = registry.activities_of(definition.name), partial(stored_size, store)
+            found.append(Recorded(instance_id, definition, commits, known, stored))
     return found
 
 
@@ -96,6 +100,7 @@ def _difference(case: Recorded) -> str | None:
             code=definition.code,
             runtime=RUNTIME,
             known=case.known,
+            stored=case.stored,
         )
     except NonDeterminismError as error:
         code = definition.fn.__code__

@@ -8,12 +8,13 @@ from msgspec import Raw
 
 from romancy._headers import extensions_of, headers_of
 from romancy._moments import microseconds_of
+from romancy._sizes import fitting
 from romancy.event import EventType
 from romancy.serialization import dumps
-from romancy.storage.limits import check_event, check_id, check_key, check_text
+from romancy.storage.limits import check_id, check_key, check_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
 __all__ = ["OutgoingEvent", "name_of_event", "outgoing_event"]
@@ -52,6 +53,7 @@ def outgoing_event(
     headers: Mapping[str, str] | None,
     time: datetime | None = None,
     extensions: Mapping[str, str | int | bool] | None = None,
+    stored: Callable[[bytes], int] | None = None,
 ) -> OutgoingEvent:
     """The event. Its key is the given one, else the one that the type finds in the data, else the subject.
 
@@ -65,7 +67,7 @@ def outgoing_event(
     for value, attribute in ((source, "source"), (subject, "subject")):
         if value is not None:
             check_text(value, f"{attribute} of the {what}")
-    raw = Raw(check_event(dumps(data, f"data of the {what}", declared), f"data of the {what}"))
+    raw = Raw(fitting(dumps(data, f"data of the {what}", declared), f"data of the {what}", stored))
     if key is None and isinstance(event, EventType):
         key = event.key_in(raw)
     return OutgoingEvent(

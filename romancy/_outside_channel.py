@@ -17,6 +17,7 @@ from romancy.engine import (
     decode_message,
     mode_of_interest,
     posted_on_channel,
+    stored_size,
     subscription,
     taking,
 )
@@ -77,6 +78,10 @@ class ChannelPort:
         """Put a message into the inbox of an instance. Raises InstanceNotFoundError."""
         self.dispatch = dispatch
         """Dispatch these addresses soon."""
+
+    def stored_size(self, raw: bytes) -> int:
+        """How many bytes are stored for a value."""
+        return stored_size(self.opened(), raw)
 
 
 class AppChannel(Generic[T]):
@@ -185,7 +190,7 @@ class AppChannel(Generic[T]):
         direct: bool = False,
     ) -> ChannelMessage:
         check_id(message_id, "id of the message")
-        raw, beside, told = written(self._channel, data, metadata, headers)
+        raw, beside, told = written(self._channel, data, metadata, headers, self._port.stored_size)
         return ChannelMessage(
             channel=self.name, data=raw, message_id=message_id, metadata=beside, headers=told, direct=direct
         )

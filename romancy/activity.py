@@ -27,6 +27,7 @@ from msgspec import Raw
 
 from romancy._callables import check_context, check_function, check_options, is_async, name_of, options_of
 from romancy._expected_names import OF_ACTIVITIES, no_attribute
+from romancy._sizes import check_large, fitting
 from romancy._undo import UndoByActivity
 from romancy.context import ActivityContext
 from romancy.core import current_commands
@@ -35,7 +36,7 @@ from romancy.errors import RegistrationError, UsageError
 from romancy.registry import declare
 from romancy.retry import Duration, RetryPolicy, policy, seconds
 from romancy.serialization import Signature
-from romancy.storage.limits import MAX_EVENT_BYTES, check_event, check_id
+from romancy.storage.limits import MEASURED_BYTES, check_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -220,7 +221,7 @@ class Activity(Generic[P, R_co]):
 
     def written(self, *args: P.args, **kwargs: P.kwargs) -> Raw:
         """The arguments of a call, as they are stored. Raises as a call in a workflow does."""
-        return Raw(check_event(self.signature.encode_arguments(args, kwargs), self._arguments))
+        return Raw(fitting(self.signature.encode_arguments(args, kwargs), self._arguments))
 
     if TYPE_CHECKING:
 
@@ -250,8 +251,8 @@ class Activity(Generic[P, R_co]):
     async def _durably(self, commands: Commands, args: tuple[Any, ...], kwargs: dict[str, Any], number: int) -> Any:
         commands.calls.begin(number)
         encoded = Raw(self.signature.encode_arguments(args, kwargs))
-        if len(encoded) > MAX_EVENT_BYTES:
-            check_event(encoded, self._arguments)
+        if len(encoded) > MEASURED_BYTES:
+            check_large(encoded, self._arguments)
         del args, kwargs  # free the arguments: the call may wait for days
         return await commands.activity(self, encoded, id=self._id, retry=self._retry, timeout=self._timeout)
 

@@ -106,8 +106,7 @@ class Romancy(Watching):
         `answer_within` without an answer of the database. Opening waits for the database for `connect_timeout`; with
         None, an app with a worker waits until it answers, and one without does not wait.
         """
-        self._url = url
-        self._codecs = Codecs.of(codecs)
+        self._url, self._codecs = url, Codecs.of(codecs)
         self._workflows = workflows
         self._works, self._checks, self._relaying = worker, check_at_start, Beside(relay)
         self.relay = relay
@@ -125,6 +124,7 @@ class Romancy(Watching):
             warn_when_blocked=None if warn_when_blocked is None else seconds(warn_when_blocked, "warn_when_blocked"),
             hooks=hooks_of(hooks),
             log_error_text=yes_or_no(log_error_text, "log_error_text"),
+            stored=self._codecs.stored_size,
         )
         super().__init__()
         self._deadlines = Deadlines(some_time(answer_within, "answer_within"))
@@ -400,7 +400,7 @@ class Romancy(Watching):
             raise UsageError(f"signal_with_start signals an existing instance: if_exists={if_exists!r} is for start")
         handle, raw, delay = self._prepare(call)
         store = self._to_write("signal_with_start", handle.instance_id)
-        plain = signal_message(handle.instance_id, event, data, key, id)
+        plain = signal_message(handle.instance_id, event, data, key, id, self._stored_size)
         message, sending = self._announced_signal(handle.instance_id, plain)
         makes_way = RENEWS.get(if_exists, frozenset())
         wf = handle.workflow or call.workflow
@@ -420,7 +420,7 @@ class Romancy(Watching):
         self._opened()
         check_call(call)
         definition = call.workflow
-        raw = call.encode()
+        raw = call.encode(self._stored_size)
         instance_id = definition.instance_id
         if instance_id is None:
             instance_id = new_id()

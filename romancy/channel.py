@@ -15,11 +15,12 @@ from msgspec import Raw
 
 from romancy._headers import headers_of
 from romancy._moments import sent_at
+from romancy._sizes import fitting
 from romancy.core import Mode, kept
 from romancy.errors import SerializationError, UsageError
 from romancy.retry import Duration, seconds
 from romancy.serialization import dumps, loads
-from romancy.storage.limits import check_event, check_id
+from romancy.storage.limits import check_id
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -111,12 +112,16 @@ def declared(channel: Channel[Any] | str, model: Any) -> Channel[Any]:
 
 
 def written(
-    channel: Channel[Any], data: object, metadata: Mapping[str, object] | None, headers: Mapping[str, str] | None
+    channel: Channel[Any],
+    data: object,
+    metadata: Mapping[str, object] | None,
+    headers: Mapping[str, str] | None,
+    stored: Callable[[bytes], int] | None = None,
 ) -> tuple[Raw, Raw, dict[str, str]]:
     """The parts of a message as they are stored. Raises SerializationError if the data does not fit the channel."""
     what = f"message of channel {channel.name!r}"
-    raw = Raw(check_event(dumps(data, what, channel.data), what))
-    beside = Raw(check_event(dumps(dict(metadata), f"metadata of the {what}"), what)) if metadata else Raw(b"null")
+    raw = Raw(fitting(dumps(data, what, channel.data), what, stored))
+    beside = Raw(fitting(dumps(dict(metadata), f"metadata of the {what}"), what, stored)) if metadata else Raw(b"null")
     return raw, beside, headers_of(headers, f"the {what}")
 
 

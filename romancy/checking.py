@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from romancy.core import replay
-from romancy.engine import RUNTIME, history
+from romancy.engine import RUNTIME, history, stored_size
 from romancy.errors import (
     CodecError,
     HistoryCorruptError,
@@ -122,6 +123,7 @@ async def misfit_of(store: Store, registry: Registry, row: InstanceRow) -> Misfi
             code=definition.code,
             runtime=RUNTIME,
             known=registry.activities_of(row.workflow_name),
+            stored=partial(stored_size, store),
         )
     except NonDeterminismError as error:
         return _of(row, "diverges", f"{error}\n  the code at hand:  {_place(definition)}")

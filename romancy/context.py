@@ -19,6 +19,7 @@ from romancy._expected_names import OF_CONTEXTS, no_attribute
 from romancy._moments import microseconds_of, moment_of
 from romancy._outgoing import name_of_event, outgoing_event
 from romancy._received import event_of
+from romancy._sizes import written
 from romancy._undo import Undo, checked_undo
 from romancy.channel import ActivityChannel, Channel, WorkflowChannel, declared
 from romancy.core import idempotency_key, is_in_a_workflow, kept
@@ -27,7 +28,7 @@ from romancy.event import Event, EventType
 from romancy.retry import Duration, seconds
 from romancy.serialization import dumps, loads
 from romancy.session import Session, SessionOpening, SyncSession, refuse_awaited
-from romancy.storage.limits import check_event, check_id, check_key
+from romancy.storage.limits import check_id, check_key
 from romancy.storage.query import encode_where
 
 if TYPE_CHECKING:
@@ -305,13 +306,12 @@ class WorkflowContext:
         """Send an event once this step is durable. A replay sends nothing."""
         name = name_of_event(type)
         check_key(key)
-        what = f"event {name!r}"
-        self._commands.publish(name, Raw(check_event(dumps(data, what), what)), key=key)
+        self._commands.publish(name, written(data, f"event {name!r}"), key=key)
 
     @kept("ctx")
     async def report(self, state: object, /) -> None:
         """Set the workflow's progress, which handles can read. The last report counts."""
-        self._commands.report(Raw(check_event(dumps(state, "report"), "report")))
+        self._commands.report(written(state, "report"))
 
     def __repr__(self) -> str:
         return f"<context of {self.workflow_name} {self.instance_id}>"
@@ -397,8 +397,7 @@ class ActivityContext:
         """
         name = name_of_event(type)
         check_key(key)
-        what = f"event {name!r}"
-        await self._port.publish(name, Raw(check_event(dumps(data, what), what)), key)
+        await self._port.publish(name, written(data, f"event {name!r}"), key)
 
     async def send(
         self,

@@ -13,8 +13,9 @@ from romancy._answering import ANSWER_WITHIN, Deadlines
 from romancy._outgoing import name_of_event, outgoing_event
 from romancy._outside_channel import AppChannel, ChannelPort
 from romancy._sending import signal_message
+from romancy._sizes import fitting
 from romancy.channel import Channel, declared
-from romancy.engine import outgoing, refuse_to_wait, send_in
+from romancy.engine import outgoing, refuse_to_wait, send_in, stored_size
 from romancy.engine.announcing import Announcer, given
 from romancy.engine.events import posting_of, signal_of
 from romancy.engine.messages import encode_message
@@ -23,7 +24,7 @@ from romancy.engine.outside.signal_ids import dedupe_key, refuse_ended
 from romancy.errors import InstanceNotFoundError, UsageError
 from romancy.event import EventType, Sent
 from romancy.serialization import dumps
-from romancy.storage.limits import check_event, check_id, check_key
+from romancy.storage.limits import check_id, check_key
 from romancy.storage.records import Delivered, Delivery
 
 if TYPE_CHECKING:
@@ -55,6 +56,10 @@ class Senders:
 
     def _opened(self) -> Store:
         raise UsageError("only an app sends")
+
+    def _stored_size(self, raw: bytes) -> int:
+        """How many bytes are stored for a value."""
+        return stored_size(self._opened(), raw)
 
     def _to_write(self, what: str, *instance_ids: str) -> Store:
         """The store, for a call that writes. Raises UsageError if the write would wait for the caller's own session."""
@@ -104,6 +109,7 @@ class Senders:
             headers=headers,
             time=time,
             extensions=extensions,
+            stored=self._stored_size,
         )
         if to is not None:
             check_id(to)
@@ -223,7 +229,9 @@ class Senders:
         even after the first one was received. The workflow sees the id as the event's `id`. The id is remembered for a
         week, and longer until `purge` is called. An instance that is started again under a purged id remembers nothing.
         """
-        message, sending = self._announced_signal(instance_id, signal_message(instance_id, event, data, key, id))
+        message, sending = self._announced_signal(
+            instance_id, signal_message(instance_id, event, data, key, id, self._stored_size)
+        )
         joined = session is not None
         store = self._opened() if joined else self._to_write("signal", instance_id)
         with self._deadlines.call("signal", [instance_id], message_id=id, joined=joined):
@@ -250,7 +258,7 @@ class Senders:
         name, declared = name_of_event(type), type.data if isinstance(type, EventType) else Any
         check_key(key)
         what = f"event {name!r}"
-        raw = Raw(check_event(dumps(data, what, declared), what))
+        raw = Raw(fitting(dumps(data, what, declared), what, self._stored_size))
         headers = given({})
         sending = None if self._announcer is None else self._announcer.sending("publish", name, None, headers)
         headers = headers if sending is None else sending.headers

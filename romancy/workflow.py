@@ -33,13 +33,14 @@ from romancy._callables import (
 from romancy._expected_names import OF_WORKFLOWS, no_attribute
 from romancy._fingerprint import fingerprint
 from romancy._headers import headers_of
+from romancy._sizes import fitting
 from romancy.context import ChildHandle, WorkflowContext
 from romancy.core import ContinueAsNew, current_commands
 from romancy.errors import RegistrationError, UsageError
 from romancy.registry import declare
 from romancy.retry import Duration, seconds
 from romancy.serialization import Signature
-from romancy.storage.limits import check_event, check_id
+from romancy.storage.limits import check_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -68,9 +69,12 @@ class Call(Generic[R_co]):
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
-    def encode(self) -> Raw:
-        """The input as stored. Raises SerializationError naming the parameter and the path."""
-        return self.workflow.encode(self.args, self.kwargs)
+    def encode(self, stored: Callable[[bytes], int] | None = None) -> Raw:
+        """The input as stored. Raises SerializationError naming the parameter and the path.
+
+        `stored` tells how many bytes are stored for it, by default with the codecs of the worker at hand.
+        """
+        return self.workflow.encode(self.args, self.kwargs, stored)
 
 
 class Workflow(Generic[P, R_co]):
@@ -203,13 +207,15 @@ class Workflow(Generic[P, R_co]):
             self, self.encode(args, kwargs), instance_id=self.instance_id, delay=self.delay, headers=self.headers
         )
 
-    def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> Raw:
+    def encode(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], stored: Callable[[bytes], int] | None = None, /
+    ) -> Raw:
         """The stored form of an input. Raises what `Signature.encode_arguments` does, and PayloadTooLargeError."""
         try:
-            stored = self.signature.encode_arguments(args, kwargs)
+            raw = self.signature.encode_arguments(args, kwargs)
         except UsageError as error:
             raise self._with_options_in_place(error, kwargs) from None
-        return Raw(check_event(stored, f"input of workflow {self.name}"))
+        return Raw(fitting(raw, f"input of workflow {self.name}", stored))
 
     def _with_options_in_place(self, error: UsageError, given: Mapping[str, Any]) -> UsageError:
         """The error, or one that says where an option belongs that was given like an argument."""
@@ -230,7 +236,7 @@ class Workflow(Generic[P, R_co]):
         return self._fn(WorkflowContext(commands, self.name), *args, **kwargs)  # type: ignore[no-any-return]
 
     def write_result(self, result: object, /) -> Raw:
-        return Raw(check_event(self.signature.encode_result(result), f"result of workflow {self.name}"))
+        return Raw(fitting(self.signature.encode_result(result), f"result of workflow {self.name}"))
 
     def read_result(self, result: Raw, /) -> object:
         return self.signature.decode_result(result)

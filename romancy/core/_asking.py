@@ -48,6 +48,7 @@ class Asking:
         "matcher",
         "over",
         "state",
+        "stored",
         "waits",
     )
 
@@ -55,6 +56,8 @@ class Asking:
         self.instance_id = instance_id
         self.state = state
         self.loop = loop
+        self.stored: Callable[[bytes], int] = len
+        """How many bytes are stored for a value."""
         self.asked: list[ev.Command] = NO_LIST
         """The commands of the activation under way. Between activations, no request is possible."""
         self.activation = 0

@@ -243,6 +243,10 @@ class Commands(ChannelCommands):
 
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def holds(self, value: Raw | bytes) -> bool:
+        """Whether the log holds this value in a command of the activation that is replayed."""
+        return self.matcher is not None and self.matcher.holds(value)
+
     @property
     def replaying(self) -> bool:
         """Whether the code now running has run before (or runs in a teardown)."""

@@ -58,6 +58,7 @@ _FITS: Final[Mapping[type[ev.LogEvent], _Fits]] = {
     ev.WorkflowContinued: lambda a, b: a.run == b.run and _same_json(a.input, b.input),
     ev.ActivityCancelRequested: lambda a, b: a.id == b.id,
 }
+_VALUES: Final = ("args", "input", "data", "metadata", "state", "result")
 _HARMLESS: Final = (ev.ProgressReported, ev.PatchMarked)
 """Reports and patches, which do not change the course of a run: code may stop making them, or change them."""
 
@@ -129,6 +130,12 @@ class Matcher:
         if not isinstance(asked, ev.ProgressReported):
             self.extra.append(asked)
         return None
+
+    def holds(self, value: Raw | bytes) -> bool:
+        """Whether a recorded command has this argument, input, message, report or result."""
+        given = bytes(value)
+        values = (getattr(command, field, None) for command in self.recorded for field in _VALUES)
+        return any(isinstance(one, Raw) and bytes(one) == given for one in values)
 
     def holds_patch(self, name: str) -> bool:
         """Whether this activation took the new branch of the patch."""

@@ -17,7 +17,7 @@ from romancy.errors import HistoryCorruptError
 from romancy.status import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
 
@@ -43,15 +43,16 @@ def replay(
     code: str = "",
     runtime: str = "",
     known: Mapping[str, ActivityDefinition] | None = None,
+    stored: Callable[[bytes], int] = len,
 ) -> Replayed:
     """Replay the latest run of a history with this code. Nothing is written and nothing is started.
 
-    `known` are the activities, by name, that undo what former runs did, as for `Run`.
+    `known` are the activities, by name, that undo what former runs did, and `stored` the sizes of values, as for `Run`.
 
     Raises NonDeterminismError with a readable report when the code does not do what the log says, and
     HistoryCorruptError when the log itself makes no sense.
     """
-    run = Run(workflow, instance_id=instance_id, code=code, runtime=runtime, known=known)
+    run = Run(workflow, instance_id=instance_id, code=code, runtime=runtime, known=known, stored=stored)
     try:
         run.replay(current_run(commits))
         started = run.state.started

@@ -24,7 +24,7 @@ from romancy.core._shared_empty import NO_LIST
 from romancy.errors import HistoryCorruptError, NonDeterminismError, SerializationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
     from romancy.core._effects import Effect, Outcome
@@ -42,6 +42,7 @@ class Run:
     log names.
 
     `known` holds the activities that undo what former runs did, for a retry that does not call them itself.
+    `stored` tells how many bytes are stored for a value, which decides whether it is too large.
     """
 
     __slots__ = (
@@ -69,6 +70,7 @@ class Run:
         runtime: str = "",
         activities: Mapping[str, ActivityDefinition] | None = None,
         known: Mapping[str, ActivityDefinition] | None = None,
+        stored: Callable[[bytes], int] = len,
     ) -> None:
         self.workflow = workflow
         self.instance_id = instance_id
@@ -84,6 +86,7 @@ class Run:
                 self.state.can_undo(definition)
         self._loop = new_loop(int.from_bytes(derive(instance_id, "salt")[:7], "big"))
         self._commands = Commands(instance_id, self.state, self._loop)
+        self._commands.stored = stored
         self._loop.commands = self._commands
         self._end: Ending | None = None
         self._body: StableTask[Any] | None = None

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     )
     from romancy.storage.routing import Posting, Router
 
-__all__ = ["coded", "opened_input", "opened_row_of_log", "sealed_input", "uncoded"]
+__all__ = ["coded", "opened_input", "opened_row_of_log", "sealed_input", "stored_size", "uncoded"]
 
 _OWNERSHIP: Final = b'[{"type":"OwnerChanged"'
 _PAUSE: Final = 1.0
@@ -63,6 +63,11 @@ _PAUSE: Final = 1.0
 def coded(store: Store, codecs: Codecs) -> Store:
     """Wrap the store: these codecs seal what is written to it and open what is read from it."""
     return cast("Store", _CodingStore(store, codecs) if codecs.ids else _ReadingStore(store))
+
+
+def stored_size(store: Store, raw: bytes) -> int:
+    """How many bytes the store's codecs make of a value that stands alone. `Codecs.stored_size` says more."""
+    return store.stored_size(raw) if isinstance(store, _CodingStore) else len(raw)
 
 
 def uncoded(store: Store) -> Store:
@@ -228,6 +233,10 @@ class _CodingStore(_ReadingStore):
     async def session(self, *, join: object | None = None) -> AsyncGenerator[Any]:
         async with self._store.session(join=join) as session:
             yield _CodingSession(session, self)
+
+    def stored_size(self, raw: bytes) -> int:
+        """How many bytes the codecs make of a value."""
+        return self._codecs.stored_size(raw)
 
     def sealed(self, item: Item) -> Item:
         """The item as it is stored. Raises CodecError when a codec cannot write a part of it."""

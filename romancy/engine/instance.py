@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from romancy._logs import about, get_logger
+from romancy._logs import about, get_logger, working
 from romancy.core import (
     NO_DICT,
     AwaitChannel,
@@ -492,7 +492,8 @@ class Live:
 def _new_run(
     instance_id: str, definition: Workflow[..., object], **known: Mapping[str, ActivityDefinition] | None
 ) -> Run:
-    return Run(definition, instance_id=instance_id, code=definition.code, runtime=RUNTIME, **known)
+    stored = getattr(working.get(), "stored", len)
+    return Run(definition, instance_id=instance_id, code=definition.code, runtime=RUNTIME, stored=stored, **known)
 
 
 def _time(given: Given) -> int:

@@ -14,6 +14,8 @@ from romancy.hooks import Hook
 from romancy.retry import RetryPolicy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from romancy.engine.activities.attempt import Stage  # noqa: TC004 - settings are never decoded
 
 __all__ = ["Settings"]
@@ -41,7 +43,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Another way to make attempts; None: attempts call their functions."""
 
     @classmethod
-    def chosen(
+    def chosen(  # noqa: PLR0913 - every choice of the user's
         cls,
         *,
         worker_id: str | None,
@@ -54,13 +56,14 @@ class Settings(Struct, frozen=True, kw_only=True):
         warn_when_blocked: float | None,
         hooks: tuple[Hook, ...],
         log_error_text: bool,
+        stored: Callable[[bytes], int],
     ) -> Settings:
         """Return the settings for these options of an app. The worker's id defaults to host and process."""
         name = worker_id or f"{socket.gethostname()}:{os.getpid()}"
         return cls(
             worker_id=name,
             named=worker_id is not None,
-            speaker=Speaker(name, error_text=log_error_text),
+            speaker=Speaker(name, error_text=log_error_text, stored=stored),
             lease=round(lease * 1_000_000),
             retry=retry,
             max_activities=max_activities,

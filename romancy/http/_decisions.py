@@ -69,6 +69,8 @@ class Known(NamedTuple):
     workflows: Mapping[str, Workflow[..., Any]]
     types: Mapping[str, EventType[Any]]
     handlers: Mapping[str, Handler]
+    stored: Callable[[bytes], int] = len
+    """How many bytes the codecs of the app make of a value."""
 
 
 def decide(event: Incoming, known: Known) -> Decision:
@@ -79,7 +81,7 @@ def decide(event: Incoming, known: Known) -> Decision:
     """
     check_id(event.type, "type of the event")
     check_id(event.id, "id of the event")
-    check_event(event.data, "data of the event")
+    check_event(bytes(event.data), "data of the event", known.stored)
     declared = known.types.get(event.type)
     data = typed(event.data, object if declared is None else declared.data, f"data of event {event.type!r}")
     if event.instance_id is not None:

@@ -216,7 +216,7 @@ class Ingress:
         full = f"{self._prefix}{_prefix(path)}"
         if any(isinstance(route, Route) and route.path == full for route in self._router.routes):
             raise RegistrationError(f"there is a route {full} already")
-        hook = Webhook(full, verify, event, id, self._types)
+        hook = Webhook(full, verify, event, id, self._types, self.app.codecs.stored_size)
 
         async def deliver(request: Request) -> Response:
             return await self._deliver(hook, request)
@@ -233,7 +233,7 @@ class Ingress:
     async def _receive(self, request: Request) -> Response:
         async with self._bodies.read(request) as body:
             found, is_batch = events_of(Fields(request.headers.raw), body, most=self._max_batch)
-            known = Known(self.app.workflows, self._types, self._handlers)
+            known = Known(self.app.workflows, self._types, self._handlers, self.app.codecs.stored_size)
             decisions = [decide(event, known) for event in found]
             if is_batch:
                 return await self._accepting.all_of(decisions)

@@ -91,6 +91,7 @@ class Webhook:
         event: WhichEvent,
         id: str | Callable[[Delivery], str] | None,
         types: Mapping[str, EventType[Any]],
+        stored: Callable[[bytes], int] = len,
     ) -> None:
         _check_verifier(verify)
         self.path = path
@@ -98,6 +99,7 @@ class Webhook:
         self._event = event
         self._id = id
         self._types = types
+        self._stored = stored
         self.handler: Hook | None = None
 
     def __call__(self, fn: H, /) -> H:
@@ -152,7 +154,7 @@ class Webhook:
         declared = chosen if isinstance(chosen, EventType) else self._types.get(name)
         raw = Raw(delivery.body)
         checked(raw, "the body")
-        check_event(raw, "the body")
+        check_event(delivery.body, "the body", self._stored)
         data = typed(raw, object if declared is None else declared.data, f"data of event {name!r}")
         event = Incoming(
             id=delivery.id,

@@ -147,6 +147,16 @@ class Codecs:
         """The ids of all codecs that can read."""
         return frozenset(self._readers)
 
+    def stored_size(self, raw: bytes) -> int:
+        """How many bytes are stored for a value that stands alone.
+
+        0 if a codec fails: the write of the value will fail too, and tell why.
+        """
+        try:
+            return len(self.wrap(raw, PayloadContext("", "message")))
+        except (CodecError, StorageUnavailableError):
+            return 0
+
     def wrap(self, raw: bytes, context: PayloadContext) -> bytes:
         """The bytes to store for a payload. A payload that is already sealed stays as it is.
 
@@ -214,14 +224,17 @@ class ZlibCodec:
     """Compresses payloads of at least `threshold` bytes, if their stored form becomes shorter."""
 
     def __init__(self, threshold: int = 4096, *, level: int = 6, largest: int = 64 * 1024 * 1024) -> None:
-        """`largest` limits the size of a decompressed payload, so that no row can exhaust the memory."""
+        """`largest` limits the size of a decompressed payload, so that no row can exhaust the memory.
+
+        A larger payload is not compressed.
+        """
         self.id: Final = "zlib"
         self._threshold = threshold
         self._level = level
         self._largest = largest
 
     def encode(self, data: bytes, _context: PayloadContext, /) -> bytes | None:
-        if len(data) < self._threshold:
+        if not self._threshold <= len(data) <= self._largest:
             return None
         compressed = zlib.compress(data, self._level)
         stored_as_text = len(compressed) * 4 // 3

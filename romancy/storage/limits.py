@@ -12,7 +12,7 @@ from romancy.storage.records import Append, Start, is_end
 from romancy.storage.routing import MAX_ADDRESS_BYTES, Spread
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from romancy.storage.records import Change, Delivery, Item, OutboxRow
     from romancy.storage.routing import Interest, Owner, Posting
@@ -22,6 +22,7 @@ __all__ = [
     "MAX_EVENT_BYTES",
     "MAX_ID_BYTES",
     "MAX_WHERE_BYTES",
+    "MEASURED_BYTES",
     "SHORT_COMMIT_BYTES",
     "SHORT_LOG_COMMITS",
     "can_be_id",
@@ -44,7 +45,9 @@ Payload = TypeVar("Payload", bytes, Raw)
 MAX_ID_BYTES = 255
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_EVENT_BYTES = 2 * 1024 * 1024
-"""Upper bound on one result or message. A commit has room for it and for the events that follow from it."""
+"""Upper bound on the stored form of one result or message. A commit has room for it and for what follows from it."""
+MEASURED_BYTES = MAX_EVENT_BYTES // 4
+"""Up to this size, the stored form of a value is not measured."""
 MAX_WHERE_BYTES = 60 * 1024
 """Upper bound on the encoded conditions of one interest."""
 
@@ -89,10 +92,14 @@ def check_text(value: str, what: str) -> None:
         raise UsageError(f"{what}: {_HALF}") from None
 
 
-def check_event(raw: Payload, what: str) -> Payload:
-    """Refuse an argument, a result or a message that exceeds the size of one event; otherwise return it."""
-    if len(raw) > MAX_EVENT_BYTES:
-        _refuse_size(len(raw), MAX_EVENT_BYTES, what)
+def check_event(raw: Payload, what: str, stored: Callable[[bytes], int] = len) -> Payload:
+    """Refuse an argument, a result or a message that exceeds the size of one event; otherwise return it.
+
+    `stored` tells how many bytes are stored for it.
+    """
+    size = stored(raw)
+    if size > MAX_EVENT_BYTES:
+        _refuse_size(size, MAX_EVENT_BYTES, what, "" if size == len(raw) else " as stored")
     return raw
 
 
@@ -253,7 +260,7 @@ def _refuse_body(body: bytes, what: str) -> NoReturn:
     _refuse_size(len(body), MAX_BODY_BYTES, what)
 
 
-def _refuse_size(size: int, limit: int, what: str) -> NoReturn:
+def _refuse_size(size: int, limit: int, what: str, how: str = "") -> NoReturn:
     raise PayloadTooLargeError(
-        f"{what}: {size:,} bytes, at most {limit:,} are allowed; store large data elsewhere and pass a reference"
+        f"{what}: {size:,} bytes{how}, at most {limit:,} are allowed; store large data elsewhere and pass a reference"
     )

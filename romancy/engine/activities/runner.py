@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Raw
 
 from romancy._logs import about, get_logger, speaking
+from romancy._sizes import check_large, fitting
 from romancy.context import enter_activity
 from romancy.core import (
     ActivityAttemptFailed,
@@ -35,7 +36,7 @@ from romancy.engine.activities.processes import Processes
 from romancy.engine.activities.threads import Threads
 from romancy.engine.append_slots import Slots
 from romancy.errors import ActivityError
-from romancy.storage.limits import MAX_EVENT_BYTES, check_event
+from romancy.storage.limits import MEASURED_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -358,8 +359,8 @@ class Attempts:
         definition: Any = effect.definition
         attempt.returned = True
         result = Raw(definition.signature.encode_result(value))
-        if len(result) > MAX_EVENT_BYTES:
-            check_event(result, f"result of activity {attempt.id}")
+        if len(result) > MEASURED_BYTES:
+            check_large(result, f"result of activity {attempt.id}")
         if definition.lazy:
             attempt.live.completed_lazily(attempt.id)
         return ActivityCompleted(
@@ -438,7 +439,7 @@ class Attempts:
         if definition.executor == "process":
             stored = await self._processes.call(definition, bytes(effect.args), timeout)
             attempt.returned = True
-            check_event(stored, f"result of activity {attempt.id}")
+            fitting(stored, f"result of activity {attempt.id}")
             return ActivityCompleted(
                 at=self._clock.now(), id=attempt.id, result=Raw(stored), attempt=effect.attempt, queued=attempt.queued
             )

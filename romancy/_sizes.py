@@ -1,0 +1,48 @@
+"""Refuses values that are too large, by the size of what the codecs at hand store for them.
+
+A call of an app knows the app's codecs. A run is made with those of its worker, in whose context activities run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import Raw
+
+from romancy._logs import working
+from romancy.core import current_commands
+from romancy.serialization import dumps
+from romancy.storage.limits import MEASURED_BYTES, check_event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["check_large", "fitting", "written"]
+
+Payload = TypeVar("Payload", bytes, Raw)
+
+
+def fitting(raw: Payload, what: str, stored: Callable[[bytes], int] | None = None) -> Payload:
+    """The value. Raises PayloadTooLargeError if its stored form is too large for one event."""
+    if len(raw) > MEASURED_BYTES:
+        check_large(raw, what, stored)
+    return raw
+
+
+def written(value: object, what: str) -> Raw:
+    """The value as JSON. Raises SerializationError, and PayloadTooLargeError as `fitting` does."""
+    return Raw(fitting(dumps(value, what), what))
+
+
+def check_large(raw: bytes, what: str, stored: Callable[[bytes], int] | None = None) -> None:
+    """Raise PayloadTooLargeError if the stored form is too large for one event.
+
+    A value that the log of a replayed run holds was not: the codecs may have been others then.
+    """
+    commands = current_commands()
+    if commands is None:
+        if stored is None:
+            stored = getattr(working.get(), "stored", len)
+        check_event(bytes(raw), what, stored)
+    elif not commands.holds(raw):
+        check_event(bytes(raw), what, commands.stored)
