@@ -33,7 +33,7 @@ from romancy.engine.announcing import Announcer
 from romancy.errors import InstanceConflictError, RomancyError, UsageError
 from romancy.handle import Handle
 from romancy.outbox.beside import Beside
-from romancy.registry import Registry
+from romancy.registry import Registry, refuse_another
 from romancy.retry import policy, seconds
 from romancy.serialization import Codecs
 from romancy.storage.backends import create_store
@@ -420,6 +420,9 @@ class Romancy(Watching):
         self._opened()
         check_call(call)
         definition = call.workflow
+        ours = self._registry.workflows.get(definition.name)
+        if ours is not None and ours.signature is not definition.signature:
+            refuse_another(ours, definition)
         raw = call.encode(self._stored_size)
         instance_id = definition.instance_id
         if instance_id is None:

@@ -1,8 +1,8 @@
 """The definitions that decorators have declared, and those of them that one app sees.
 
-A decorator only records the definition; an app compares the names. A definition replaces an earlier one with the same
-module and qualified name, so that a reload or a notebook cell that runs twice is no conflict. A definition without
-references is forgotten.
+A decorator only records the definition; an app compares the names. A definition replaces an earlier one of the same
+name and place (module and qualified name), so that a reload or a notebook cell that runs twice is no conflict. A
+factory or a loop may declare several names in one place. A definition without references is forgotten.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from functools import lru_cache
 from inspect import unwrap
 from itertools import chain
 from types import CodeType, FunctionType, ModuleType
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, NoReturn, Protocol, TypeVar, cast
 from weakref import WeakValueDictionary
 
 from romancy._logs import get_logger
 from romancy.errors import NonDeterminismError, RegistrationError
 from romancy.serialization import exception_name, hear_hints
 
-__all__ = ["Declared", "Registry", "declare", "reached_from"]
+__all__ = ["Declared", "Registry", "declare", "reached_from", "refuse_another"]
 
 hear_hints(get_logger("romancy").warning)
 
@@ -42,31 +42,54 @@ class Declared(Protocol):
 
 
 D = TypeVar("D", bound=Declared)
-_declared: WeakValueDictionary[tuple[str, str, str], Any] = WeakValueDictionary()
+_declared: WeakValueDictionary[tuple[str, str, str, str], Any] = WeakValueDictionary()
 
 
 def declare(definition: D) -> D:
     """Record the definition for apps that are made later."""
     fn = definition.fn
-    _declared[definition.kind, fn.__module__, fn.__qualname__] = definition
+    _declared[definition.kind, fn.__module__, fn.__qualname__, definition.name] = definition
     return definition
 
 
-def _by_name(kind: str, definitions: Iterable[Any], *, matters: Callable[[Any], bool]) -> dict[str, Any]:
-    """The definitions by unique name. Raises RegistrationError if two share a name and it `matters` to either."""
+def _unique(definitions: Iterable[Any]) -> dict[str, Any]:
+    """The definitions by name, without names that several functions bear."""
     named: dict[str, Any] = {}
     ambiguous: set[str] = set()
     for definition in definitions:
-        other = named.setdefault(definition.name, definition)
-        if other is definition or other.fn is definition.fn:
-            continue
-        if matters(other) or matters(definition):
-            raise RegistrationError(
-                f"two functions declare the {kind} {definition.name!r}: {_place(other)} and {_place(definition)}. "
-                f'Give one of them another name with @{kind}(name="…").'
-            )
-        ambiguous.add(definition.name)
+        if named.setdefault(definition.name, definition).fn is not definition.fn:
+            ambiguous.add(definition.name)
     return {name: definition for name, definition in named.items() if name not in ambiguous}
+
+
+def _told_apart(definitions: Iterable[Any], *, also_in_one_place: bool = False) -> dict[str, Any]:
+    """The definitions by name. Raises RegistrationError if two places declare one name.
+
+    `also_in_one_place`: also if one place declared a name twice, and both definitions are here.
+    """
+    named: dict[str, Any] = {}
+    for definition in definitions:
+        other = named.setdefault(definition.name, definition)
+        if other.fn is not definition.fn and (also_in_one_place or _place(other) != _place(definition)):
+            _refuse_two(other, definition)
+    return named
+
+
+def refuse_another(known: Any, definition: Any) -> None:
+    """Raise RegistrationError if another place declared this definition than the one that the app knows.
+
+    A workflow that is known by its name alone has no place.
+    """
+    if type(known) is type(definition) and _place(known) != _place(definition):
+        _refuse_two(known, definition)
+
+
+def _refuse_two(one: Any, other: Any) -> NoReturn:
+    kind = one.kind
+    raise RegistrationError(
+        f"two functions declare the {kind} {one.name!r}: {_place(one)} and {_place(other)}. "
+        f'Give one of them another name with @{kind}(name="…").'
+    )
 
 
 def _each(workflows: Any) -> list[Any]:
@@ -120,20 +143,21 @@ def _is_own_error(thing: type) -> bool:
     return own and not issubclass(thing, (NonDeterminismError, StopIteration, StopAsyncIteration))
 
 
-def _own_activities(workflow: Any) -> dict[str, Any]:
-    return _by_name("activity", _activities_of([workflow]), matters=_never)
+def _check_reached(workflows: list[Any], activities: list[Any]) -> None:
+    """Raise RegistrationError if two places declare one name, and the code of the workflows reaches both."""
+    reached = list(reached_from(workflow.fn for workflow in workflows))
+    _told_apart([*workflows, *(thing for thing in reached if _kind_of(thing) == "workflow")])
+    _told_apart(activities)
+    _told_apart(activity.undo for activity in activities if activity.undo is not None)
 
 
-def _always(_: Any) -> bool:
-    return True
-
-
-def _never(_: Any) -> bool:
-    return False
+def _kind_of(thing: Any) -> object:
+    """The kind of a definition. The type is asked, since an attribute of a user's object may do anything."""
+    return getattr(cast("type[object]", type(thing)), "kind", None)
 
 
 def _is_activity(thing: Any) -> bool:
-    return getattr(cast("type[object]", type(thing)), "kind", None) == "activity"
+    return _kind_of(thing) == "activity"
 
 
 def _named_by(fn: Any) -> list[Any]:
@@ -180,19 +204,20 @@ class Registry:
     def collect(cls, workflows: Iterable[Any] | None = None) -> Registry:
         """Everything declared so far, or these workflows with the activities whose names are unambiguous.
 
-        Raises RegistrationError if two functions share a name where that matters: among the given workflows; anywhere,
-        if the app takes everything; and where one workflow calls both and the log could not tell which of them to undo.
+        Raises RegistrationError if two places declare one name and the app reaches both: among the given workflows and
+        in what their code names (children, activities and compensations), or anywhere, if the app takes everything.
         """
         found: dict[str, list[Any]] = {kind: [] for kind in _KINDS}
         for definition in list(_declared.values()):
             found[definition.kind].append(definition)
         if workflows is not None:
             found["workflow"] = [_checked(workflow) for workflow in _each(workflows)]
-        named = {
-            kind: _by_name(kind, definitions, matters=_always if workflows is None or kind == "workflow" else _never)
-            for kind, definitions in found.items()
-        }
-        own = {name: _own_activities(definition) for name, definition in named["workflow"].items()}
+        named = {"workflow": _told_apart(found["workflow"], also_in_one_place=True)}
+        reached = _activities_of(named["workflow"].values())
+        _check_reached(list(named["workflow"].values()), reached)
+        for kind in ("activity", "compensation"):
+            named[kind] = _told_apart(found[kind]) if workflows is None else _unique(found[kind])
+        own = {name: _unique(_activities_of([definition])) for name, definition in named["workflow"].items()}
         its = chain(named["workflow"].values(), named["activity"].values(), *(each.values() for each in own.values()))
         registry = cls(named["workflow"], named["activity"], named["compensation"], own, _errors_of(its))
         registry.check(everything=workflows is None)

@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 
 import pytest
 
-from romancy import Activity, WorkflowContext, activity, compensation, workflow
+from romancy import Activity, Workflow, WorkflowContext, activity, compensation, workflow
 from romancy import registry as registry_module
 from romancy.errors import RegistrationError
 from romancy.registry import Registry
@@ -101,7 +101,7 @@ def test_options_are_no_declaration() -> None:
     assert Registry.collect().activities["registry_options"] is step is not optioned
 
 
-def test_a_narrowed_app_does_not_mind_names_it_cannot_tell_apart() -> None:
+def test_a_narrowed_app_does_not_mind_a_name_that_it_does_not_reach() -> None:
     @activity(name="registry_same")
     async def one() -> None: ...
 
@@ -111,22 +111,21 @@ def test_a_narrowed_app_does_not_mind_names_it_cannot_tell_apart() -> None:
     @workflow
     async def registry_narrow(ctx: WorkflowContext) -> None:
         await one()
-        await other()
 
     registry = Registry.collect([registry_narrow])
     assert registry.activities == {}
-    assert list(registry.workflows) == ["registry_narrow"]
+    assert registry.activities_of("registry_narrow") == {"registry_same": one}
+    assert other.name == "registry_same"
 
 
-def test_of_two_activities_of_one_name_a_workflow_means_the_one_that_its_code_names() -> None:
+def test_two_places_of_one_name_are_refused_where_an_app_reaches_both() -> None:
+    """A deploy that removes one of them would leave the other in its place."""
+
     @activity(name="registry_same")
     async def mine() -> None: ...
 
     @activity(name="registry_same")
     async def other() -> None: ...
-
-    @activity(name="registry_shared")
-    async def shared() -> None: ...
 
     @workflow
     async def registry_mine(ctx: WorkflowContext) -> None:
@@ -137,32 +136,101 @@ def test_of_two_activities_of_one_name_a_workflow_means_the_one_that_its_code_na
         await other()
 
     @workflow
-    async def registry_neither(ctx: WorkflowContext) -> None: ...
-
-    registry = Registry.collect([registry_mine, registry_others, registry_neither])
-    assert registry.activities_of("registry_mine") == {"registry_same": mine, "registry_shared": shared}
-    assert registry.activities_of("registry_others") == {"registry_same": other, "registry_shared": shared}
-    assert registry.activities_of("registry_neither") == registry.activities == {"registry_shared": shared}
-
-
-def test_two_of_one_name_in_one_workflow_stand_for_neither() -> None:
-    """The workflow's code may use the name for something else, so the call raises no error."""
-
-    @compensation
-    async def registry_undo_one() -> None: ...
-
-    @activity(name="registry_same", compensation=registry_undo_one)
-    async def one() -> None: ...
-
-    @activity(name="registry_same")
-    async def other() -> None: ...
-
-    @workflow
     async def registry_both(ctx: WorkflowContext) -> None:
-        await one()
+        await mine()
         await other()
 
-    assert Registry.collect([registry_both]).activities_of("registry_both") == {}
+    assert Registry.collect([registry_mine]).activities_of("registry_mine") == {"registry_same": mine}
+    assert Registry.collect([registry_others]).activities_of("registry_others") == {"registry_same": other}
+    for reaching in ([registry_mine, registry_others], [registry_both]):
+        with pytest.raises(RegistrationError, match=r"activity 'registry_same'.*locals>\.(mine|other) and .*locals>"):
+            Registry.collect(reaching)
+
+
+def test_compensations_of_one_name_are_refused_as_activities_are() -> None:
+    def undos() -> tuple[Any, Any]:
+        @compensation(name="registry_undo")
+        async def one() -> None: ...
+
+        @compensation(name="registry_undo")
+        async def other() -> None: ...
+
+        return one, other
+
+    undo_one, undo_other = undos()
+
+    @activity(compensation=undo_one)
+    async def registry_take() -> None: ...
+
+    @activity(compensation=undo_other)
+    async def registry_keep() -> None: ...
+
+    @workflow
+    async def registry_saga(ctx: WorkflowContext) -> None:
+        await registry_take()
+        await registry_keep()
+
+    with pytest.raises(RegistrationError, match=r"compensation 'registry_undo'.*locals>\.(one|other) and"):
+        Registry.collect([registry_saga])
+
+
+def test_a_child_of_another_place_is_refused() -> None:
+    """The child would run the code of the workflow that the app has under its name."""
+
+    @workflow(name="registry_child")
+    async def child(ctx: WorkflowContext) -> None: ...
+
+    @workflow(name="registry_child")
+    async def stub(ctx: WorkflowContext) -> None: ...
+
+    @workflow
+    async def registry_parent(ctx: WorkflowContext) -> None:
+        await stub()
+
+    with pytest.raises(RegistrationError, match=r"workflow 'registry_child'.*locals>\.(child|stub) and"):
+        Registry.collect([registry_parent, child])
+    assert set(Registry.collect([registry_parent]).workflows) == {"registry_parent"}
+
+
+def test_a_loop_and_a_factory_declare_many_names_in_one_place() -> None:
+    made: list[Workflow[[], str]] = []
+    steps: list[Activity[[], str]] = []
+    for number in range(3):
+
+        @activity(name=f"registry_step_{number}")
+        async def step() -> str:
+            return ""
+
+        @workflow(name=f"registry_loop_{number}")
+        async def body(ctx: WorkflowContext) -> str:
+            return ""
+
+        made.append(body)
+        steps.append(step)
+    kept = [make("registry_f1", 1), make("registry_f2", 2)]
+
+    registry = Registry.collect()
+    assert {one.name: one for one in made}.items() <= registry.workflows.items()
+    assert {one.name: one for one in (*steps, *kept)}.items() <= registry.activities.items()
+
+
+def test_one_place_may_declare_a_name_anew_with_another_function() -> None:
+    """As a cell of a notebook that is changed and runs again."""
+
+    def cell(answer: int) -> Workflow[[], int]:
+        @workflow
+        async def registry_cell(ctx: WorkflowContext) -> int:
+            return answer
+
+        return registry_cell
+
+    first, second = cell(1), cell(2)
+
+    name = second.name
+    assert Registry.collect().workflows[name] is second
+    assert Registry.collect([first]).workflows[name] is first
+    with pytest.raises(RegistrationError, match="registry_cell"):
+        Registry.collect([first, second])
 
 
 class Unready:

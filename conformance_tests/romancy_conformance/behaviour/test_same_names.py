@@ -1,12 +1,16 @@
-"""Two activities bear one name, each in the code of a workflow of its own: each is undone by its own compensation."""
+"""A factory makes two activities of one name, each in the code of a workflow of its own.
+
+Each is undone by its own compensation.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from romancy import (
+    Activity,
     RetryPolicy,
     Romancy,
     Status,
@@ -43,8 +47,14 @@ async def same_refund() -> None:
     undone.append("money")
 
 
-@activity(name="same_take", compensation=same_refund)
-async def take_money() -> None: ...
+def taking(undo: Any) -> Activity[[], None]:
+    @activity(name="same_take", compensation=undo)
+    async def take() -> None: ...
+
+    return take
+
+
+take_money = taking(same_refund)
 
 
 @compensation
@@ -52,8 +62,7 @@ async def same_put_back() -> None:
     undone.append("goods")
 
 
-@activity(name="same_take", compensation=same_put_back)
-async def take_goods() -> None: ...
+take_goods = taking(same_put_back)
 
 
 @workflow(name="same_payment", version="1")
