@@ -41,8 +41,7 @@ def check_large(raw: bytes, what: str, stored: Callable[[bytes], int] | None = N
     """
     commands = current_commands()
     if commands is None:
-        if stored is None:
-            stored = getattr(working.get(), "stored", len)
-        check_event(bytes(raw), what, stored)
+        of_worker: Callable[[bytes], int] = getattr(working.get(), "stored", len)
+        check_event(bytes(raw), what, of_worker if stored is None else stored)
     elif not commands.holds(raw):
         check_event(bytes(raw), what, commands.stored)
