@@ -181,10 +181,10 @@ update romancy_instances set
     signals = signals + 1,
     wake_at = case
         when owner is null and status not in ('completed', 'failed', 'cancelled', 'stuck')
-        then min(coalesce(wake_at, ?1), ?1)
+        then min(coalesce(wake_at, 9223372036854775807), ?)
         else wake_at
     end
-where instance_id = ?2;
+where instance_id = ?;
 
 -- name: instance
 -- An instance as queries see it.

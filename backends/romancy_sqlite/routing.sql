@@ -241,13 +241,13 @@ delete from romancy_interests where owner = ? and life <> 0;
 -- name: signal_many
 -- Count several deliveries, and make a sleeping instance due. One that is due already keeps its place.
 update romancy_instances set
-    signals = signals + ?1,
+    signals = signals + ?,
     wake_at = case
         when owner is null and status not in ('completed', 'failed', 'cancelled', 'stuck')
-        then min(coalesce(wake_at, ?2), ?2)
+        then min(coalesce(wake_at, 9223372036854775807), ?)
         else wake_at
     end
-where instance_id = ?3;
+where instance_id = ?;
 
 -- name: routed_from
 -- The address that a message in an inbox came from.

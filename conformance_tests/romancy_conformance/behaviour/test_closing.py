@@ -85,8 +85,10 @@ async def test_a_caller_that_waits_for_a_start_learns_that_the_app_is_closed(
         stores[-1].away = True
         mine = counts.options(instance_id="mine")
         submitted = asyncio.create_task(app.start(mine, 1))
+        await until(lambda: "mine" in stores[-1].refused)
         many = asyncio.create_task(app.start_many([counts.bind(number) for number in range(2 * ROOM)]))
-        await until(lambda: stores[-1].refused)
+        for _ in range(10):  # it waits for its turn then
+            await asyncio.sleep(0)
 
     with pytest.raises(StorageUnavailableError, match="closed before the database had answered"):
         await asyncio.wait_for(submitted, 60)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from romancy import RetryPolicy, Romancy, Status, WorkflowContext, WorkflowFailedError, activity, workflow
+from romancy import RetryPolicy, Romancy, Status, WorkflowContext, WorkflowFailedError, activity, instances, workflow
+from romancy._bulk import found_to_act_on
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 
 if TYPE_CHECKING:
@@ -83,15 +84,14 @@ async def test_what_was_removed_meanwhile_is_passed_over(
 ) -> None:
     app = await open_app(worker=False, workflows=[found_waiting])
     await app.start_many([found_waiting.options(instance_id=instance_id).bind() for instance_id in ("one", "two")])
-    search = app.iter_instances
 
     async def and_then_remove(*where: Any, **options: Any) -> AsyncIterator[Instance]:
-        found = [instance async for instance in search(*where, **options)]
+        found = [instance async for instance in found_to_act_on(*where, **options)]
         await app.terminate("one")
         await app.purge("one")
         for instance in found:
             yield instance
 
-    monkeypatch.setattr(app, "iter_instances", and_then_remove)
+    monkeypatch.setattr(instances, "found_to_act_on", and_then_remove)
 
     assert await getattr(app, action)() == ["two"]

@@ -125,7 +125,8 @@ def test_a_page_token_does_not_replace_a_bound_of_the_end() -> None:
     ("since", "until", "fitting"),
     [
         (None, None, {"completed 4", "completed 5", "running 4", "running 5", "stuck 4", "stuck 5"}),
-        (5, None, {"completed 5"}), (None, 5, {"completed 4"}), (0, 9, {"completed 4", "completed 5"}), (5, 5, set[str]()),
+        (5, None, {"completed 5"}), (None, 5, {"completed 4"}),
+        (0, 9, {"completed 4", "completed 5"}), (5, 5, set[str]()),
     ],
 )  # fmt: skip
 def test_only_an_ended_instance_fits_the_bounds_of_the_end(
