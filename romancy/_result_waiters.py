@@ -45,6 +45,10 @@ class Watch:
             self.recorded += 1
         self.tell()
 
+    def is_current(self, life: int) -> bool:
+        """Whether this app has not replaced this life. The worker holds a life for a moment after its end."""
+        return self._begun in (0, life)
+
     def use(self) -> Outcome | None:
         """Give the outcome to one caller. A later caller asks the database: the instance may be gone by then."""
         outcome, self.outcome, self._used = self.outcome, None, self.life

@@ -48,7 +48,7 @@ class Waiting:
             while watch.outcome is None:
                 held = waits_in_vain(self._opened())
                 here = self._life_here(instance_id)
-                if not held and here and life in (0, here):
+                if not held and here and life in (0, here) and watch.is_current(here):
                     life = here
                     await watch.news()
                     continue
