@@ -98,7 +98,7 @@ class RetryPolicy:
             raise UsageError(f"multiplier must be at least 1, not {multiplier!r}")
         if not 0 <= jitter <= 1:
             raise UsageError(f"jitter must be between 0 and 1, not {jitter!r}")
-        if not _are_errors(retry_on) and (not callable(retry_on) or inspect.iscoroutinefunction(retry_on)):
+        if not _are_errors(retry_on) and (not callable(retry_on) or _answers_later(retry_on)):
             raise UsageError(
                 "retry_on takes exception classes, one or a tuple, or a plain function that is given the exception and "
                 f"answers True or False, not {retry_on!r}"
@@ -157,7 +157,16 @@ class RetryPolicy:
         kinds_or_filter: Any = self.retry_on
         if isinstance(kinds_or_filter, (type, tuple)):
             return isinstance(error, kinds_or_filter)
-        return isinstance(error, Exception) and bool(kinds_or_filter(error))
+        if not isinstance(error, Exception):
+            return False
+        answer = kinds_or_filter(error)
+        if inspect.isawaitable(answer):
+            if inspect.iscoroutine(answer):
+                answer.close()
+            raise UsageError(
+                f"retry_on= was given {kinds_or_filter!r}, whose answer has to be awaited; give a plain function"
+            )
+        return bool(answer)
 
 
 _OF_THE_MOMENT: Final = (
@@ -169,6 +178,13 @@ _OF_THE_MOMENT: Final = (
 def _is_misuse(error: BaseException) -> bool:
     """Whether Romancy was called in a way that no repetition mends."""
     return isinstance(error, UsageError) and not isinstance(error, _OF_THE_MOMENT)
+
+
+def _answers_later(given: object) -> bool:
+    """Whether it is an `async def` or a generator, or an object called as one. What it returns is always true."""
+    kinds = inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction
+    call = getattr(type(given), "__call__", None)  # noqa: B004 - the method is looked at
+    return any(kind(one) for kind in kinds for one in (given, call))
 
 
 def _are_errors(value: object) -> bool:

@@ -75,13 +75,24 @@ def read_settings(url: StorageURL) -> Settings:
             "max_cached_statement_lifetime": 0,
         },
         prefix=check_prefix(options["prefix"]),
-        schema=check_prefix(schema, "schema") if schema else None,
+        schema=_checked_schema(schema) if schema else None,
         pool_size=int(options.number("pool_size", 2, _LARGEST_POOL)),
         session_idle=options.number("session_idle_timeout", most=86_400),
         pooled=pooled,
         listen=options.choice("listen", ("on", "off")) == "on" and not pooled,
         durable=options.choice("durability", ("full", "relaxed")) == "full",
     )
+
+
+def _checked_schema(schema: str) -> str:
+    """The name. PostgreSQL keeps those that begin with `pg_` to itself, and another one for the standard's views."""
+    check_prefix(schema, "schema")
+    if schema.startswith("pg_") or schema == "information_schema":
+        raise StorageConfigurationError(
+            f"schema={schema}: PostgreSQL reserves schemas that begin with pg_, and information_schema, for itself; "
+            "choose another name"
+        )
+    return schema
 
 
 def _encryption(url: StorageURL, options: Options) -> ssl.SSLContext | str | None:

@@ -7,7 +7,8 @@ Rules for every value that is written:
 
 * The value comes back equal, as its declared type. Otherwise it is refused where it is produced, with its JSON path.
   Where nothing is declared (`Any`, `object`, no annotation) the plain JSON value comes back: text for a datetime, an
-  object for a dataclass, a list for a tuple. Keys other than text are refused there, since 1 and "1" would be one.
+  object for a dataclass, a list for a tuple. Keys other than text are refused there, since 1 and "1" would be one,
+  unless they are in a field of a dataclass that declares them.
 * Types are strict: "5" is not an int, 1 is not a bool. An int may stand for a float if no digit is lost.
 * The same value gives the same bytes in every process: dicts keep their order, sets are sorted.
 * Integers are exact at any size up to 4300 digits. Floats are exact; NaN and Infinity are refused. Decimals are

@@ -24,6 +24,8 @@ from romancy.serialization._types import traits_of_model
 from romancy.serialization._where import type_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from romancy.serialization._where import Segment
 
 _WITH_A_TEXT_FORM: Final = (datetime, date, time, timedelta, UUID, Decimal, bytes, bytearray, memoryview, Enum)
@@ -41,8 +43,14 @@ class Comparison:
     has_sets: bool
 
 
-def compare(value: object, back: object, *, loose: bool) -> Comparison:
-    """Walk both values. `loose`: some part of the declared type has no declaration."""
+def compare(
+    value: object, back: object, *, loose: bool, by_itself: Callable[[object], bool | None] = lambda _: None
+) -> Comparison:
+    """Walk both values. `loose`: some part of the declared type has no declaration.
+
+    `by_itself` tells of a record in such a part whether it may hold sets, if it would come back equal as its own class,
+    and else None. What its class declares then needs no other declaration.
+    """
     has_sets = False
     stack: list[tuple[Node, Any]] = [(Node(value), back)]
     while stack:
@@ -51,6 +59,11 @@ def compare(value: object, back: object, *, loose: bool) -> Comparison:
             continue
         kind = kind_of(node.value)
         has_sets = has_sets or kind is Kind.SET
+        if loose and kind.is_record and type(node.value) is not type(counterpart):
+            may_hold_sets = by_itself(node.value)
+            if may_hold_sets is not None:
+                has_sets = has_sets or may_hold_sets
+                continue
         if kind is Kind.MODEL:
             has_sets = has_sets or traits_of_model(type(node.value)).sets
             if loose and type(node.value) is not type(counterpart):

@@ -11,7 +11,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from romancy.errors import RegistrationError
+from romancy.errors import RegistrationError, SerializationError
 from romancy.serialization._culprit import MAX_DEPTH
 from romancy.serialization._fidelity import compare
 from romancy.serialization._hooks import encode
@@ -33,7 +33,7 @@ _ALL_BUT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]
 class Plan:
     """How values of one declared type are written and read. Immutable and safe to share between threads."""
 
-    __slots__ = ("_loose", "_suspicious", "declared", "decode")
+    __slots__ = ("_loose", "_suspicious", "declared", "decode", "may_hold_sets")
 
     def __init__(self, declared: Any) -> None:
         decoder, traits = decoder_for(declared)
@@ -42,6 +42,7 @@ class Plan:
         """Decodes without locating an error. If it raises, `read` finds the path and the reason."""
         self._loose = traits.loose
         self._suspicious = traits.sets or traits.blind
+        self.may_hold_sets = traits.sets or traits.loose
 
     def write(self, value: object, where: Where | str) -> bytes:
         """Compact JSON that `read` turns into an equal value. Raises SerializationError naming the culprit."""
@@ -73,10 +74,20 @@ class Plan:
             raise_unreadable(error, where, self.declared)
 
     def _look_closer(self, value: object, back: object, raw: bytes, where: Where | str) -> bytes:
-        comparison = compare(value, back, loose=self._loose)
+        comparison = compare(value, back, loose=self._loose, by_itself=_may_hold_sets)
         if comparison.loss is not None:
             raise refusal(where, *comparison.loss)
         return with_sets_in_order(value, raw) if comparison.has_sets else raw
+
+
+def _may_hold_sets(record: object) -> bool | None:
+    """Whether there may be sets in a record that its own class brings back equal. None if it does not."""
+    try:
+        plan = plan_for(type(record), "")
+        plan.write(record, "")
+    except (SerializationError, RegistrationError):
+        return None
+    return plan.may_hold_sets
 
 
 @lru_cache(maxsize=1024)

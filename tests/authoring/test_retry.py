@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -12,9 +13,24 @@ from hypothesis import strategies as st
 from romancy.errors import TerminalError, UsageError
 from romancy.retry import FRAMEWORK_DEFAULT, GiveUp, Retry, RetryPolicy, resolve
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 
 async def answers_later(error: Exception) -> bool:
     return isinstance(error, OSError)
+
+
+class AnswersLater:
+    async def __call__(self, _: Exception) -> bool:
+        return False
+
+    async def judge(self, _: Exception) -> bool:
+        return False
+
+
+def answers_in_parts(_: Exception) -> Iterator[bool]:
+    yield False
 
 
 def delays(policy: RetryPolicy, attempts: int) -> list[float | None]:
@@ -96,6 +112,10 @@ def test_a_delay_is_never_longer_than_the_cap_nor_negative(attempt: int, jitter:
         {"retry_on": "ValueError"},
         {"retry_on": (ValueError, "OSError")},
         {"retry_on": answers_later},
+        {"retry_on": functools.partial(answers_later)},
+        {"retry_on": AnswersLater()},
+        {"retry_on": AnswersLater().judge},
+        {"retry_on": answers_in_parts},
         {"give_up_on": [ValueError]},
         {"give_up_on": str},
     ],
@@ -103,3 +123,15 @@ def test_a_delay_is_never_longer_than_the_cap_nor_negative(attempt: int, jitter:
 def test_a_policy_that_makes_no_sense_is_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=next(iter(arguments))):
         RetryPolicy(**arguments)
+
+
+def test_an_answer_that_has_to_be_awaited_is_an_error() -> None:
+    """The function does not show that it calls an `async def`."""
+
+    def hides_it(error: Exception) -> Any:
+        return answers_later(error)
+
+    policy = RetryPolicy(retry_on=hides_it)
+
+    with pytest.raises(UsageError, match="has to be awaited"):
+        policy.decide(1, ValueError())
