@@ -152,13 +152,15 @@ class Misfit(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 class OwnerChanged(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
     """Another worker writes from here on or, with `alone`, the same one, alone. Runs no workflow code.
 
-    When an instance gets stuck by a divergence, its last owner records where its code left the log.
+    When an instance gets stuck by a divergence, its last owner records where its code left the log. `heard` is the time
+    of the former owner's last heartbeat; of a trial, its beginning, if its worker then sends frequent heartbeats.
     """
 
     owner: str = ""
     code: str = ""
     runtime: str = ""
     alone: bool = False
+    heard: int = 0
     misfit: Misfit | None = None
 
 
@@ -170,14 +172,13 @@ class WorkflowResumed(Input, frozen=True, tag=True, omit_defaults=True, gc=False
 
 
 class ActivityAttemptFailed(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """Attempt number `attempt` failed and another is due at `next_at`."""
+    """Attempt number `attempt` failed and another is due at `next_at`. `details`: of the last heartbeat until then."""
 
     id: str
     attempt: int
     error: ErrorInfo
     next_at: int
     details: Raw = NULL
-    """The details of the last heartbeat of this attempt, or of one before it."""
     queued: int = 0
     """For how many microseconds this attempt waited for a free slot of its worker."""
 
@@ -216,7 +217,7 @@ class TimerFired(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
 
 
 class EventReceived(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """An event or a signal for the wait `id`. The fields after `name` are the envelope it came in."""
+    """An event or a signal for the wait `id`. The fields after `name` are the envelope, as a CloudEvent has it."""
 
     id: str
     name: str
@@ -227,7 +228,6 @@ class EventReceived(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
     time: int | None = None
     headers: dict[str, str] = {}
     extensions: dict[str, str | int | bool] = {}
-    """The extension attributes of a CloudEvent."""
 
 
 class EventTimedOut(Input, frozen=True, tag=True, omit_defaults=True, gc=False):

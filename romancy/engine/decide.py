@@ -405,6 +405,8 @@ def terminated(now: int, reason: str) -> bytes:
     return encode_commit([OwnerChanged(at=now), WorkflowCancelled(reason=reason)])
 
 
-def owner_changed(now: int, owner: str, code: str, *, alone: bool = False, misfit: Misfit | None = None) -> bytes:
+def owner_changed(
+    now: int, owner: str, code: str, *, alone: bool = False, heard: int = 0, misfit: Misfit | None = None
+) -> bytes:
     """The body of the entry that a takeover appends or, without an owner, a release."""
-    return encode_commit([OwnerChanged(at=now, owner=owner, code=code, alone=alone, misfit=misfit)])
+    return encode_commit([OwnerChanged(at=now, owner=owner, code=code, alone=alone, heard=heard, misfit=misfit)])

@@ -171,7 +171,7 @@ class LeaseKeeper:
 
     async def _take_over(self) -> None:
         for peer in self.leases.lost():
-            body = owner_changed(self._incarnation.clock.now(), self.leases.token, "")
+            body = owner_changed(self._incarnation.clock.now(), self.leases.token, "", heard=peer.beat_at)
             while True:
                 answer = await self._store.takeover(self.leases.token, peer, body, self._incarnation.nonce())
                 if answer.moved:

@@ -6,7 +6,9 @@ the one that killed it. During a trial, only the suspect's code runs: no activit
 instance, and no abandoned thread. A worker that dies in a trial therefore died while it drove this instance alone.
 
 Workers also die for other reasons, and such a death may fall into a trial. A worker therefore first lives without
-driving the instance, for much longer than the fatal trials lasted, and longer before each further trial. A worker that
+driving the instance, for much longer than the fatal trials lasted, and longer before each further trial. How long a
+trial lasted is known from heartbeats in it. (The next worker may come much later, if something restarts the process at
+intervals: it would then never live for as long as that gap requires.) A worker that
 dies at random dies during this time. Such a death is evidence for the instance: earlier trials no longer count, and one
 more trial is required. If a worker lives that was declared dead during a trial, it knows that the trial was not fatal.
 After enough fatal trials in a row, the instance is parked, with this evidence as the reason, and all others continue.
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -55,6 +58,8 @@ _ALIVE: Final = 1.0
 """Seconds that a worker lives without the instance before the first trial; twice as long before each further one."""
 _TIMES_LONGER: Final = 8
 """The time that a worker has to live without the instance, as a multiple of the longest fatal trial."""
+_FIRST_BEAT: Final = 0.5
+"""Seconds from the beginning of a trial to its first heartbeat. Each further one comes after twice the time."""
 _LONG_ENOUGH: Final = 120.0
 """Upper bound on that time, in seconds."""
 
@@ -65,7 +70,7 @@ class Evidence(NamedTuple):
     deaths: int = 0
     """How many owners in a row lost the instance without its log growing."""
     trials: tuple[int, ...] = ()
-    """The fatal trials since a worker last died without driving the instance: the µs until the next worker had it."""
+    """The fatal trials since a worker last died without driving the instance: for how many µs each lasted at most."""
     without: int = 0
     """How many of the deaths were of workers that owned the instance and did not drive it."""
 
@@ -97,7 +102,7 @@ def evidence_in(commits: Iterable[list[LogEvent]], *, living: Collection[str] = 
     for before, after in pairwise(reversed(row)):
         if before.alone and not after.alone:
             if before.owner not in living:
-                trials.append(after.at - before.at)
+                trials.append(_lasted(before, after))
         elif not before.alone and not after.alone:
             trials.clear()
             without += 1
@@ -106,11 +111,20 @@ def evidence_in(commits: Iterable[list[LogEvent]], *, living: Collection[str] = 
     return Evidence(deaths, tuple(trials), max(0, without - 1))
 
 
+def _lasted(trial: OwnerChanged, taken_over: OwnerChanged) -> int:
+    """For how many µs a fatal trial lasted at most: until its next heartbeat was due, or another worker had it."""
+    until_taken = taken_over.at - trial.at
+    if not trial.heard or not taken_over.heard:
+        return until_taken
+    last_beat = max(0, taken_over.heard - trial.at)
+    return min(until_taken, max(2 * last_beat, round(_FIRST_BEAT * 1_000_000)))
+
+
 def _what_was_seen(evidence: Evidence) -> str:
     after = ", ".join(f"{max(0, trial) / 1_000_000:.1f}" for trial in evidence.trials)
     return (
         f"{evidence.deaths} workers in a row were lost while they had it, the last {len(evidence.trials)} while they "
-        f"ran nothing else (another worker had it {after} s after they had begun it). If nothing else ended them, it "
+        f"ran nothing else (they were lost within {after} s after they had begun it). If nothing else ended them, it "
         "ends the process it runs in: look at what it was doing, and resume it when the cause is gone"
     )
 
@@ -235,6 +249,7 @@ class Quarantine:
             "instance %s may be killing its workers: it is tried alone", claimed.instance_id, extra=about(claimed)
         )
         begun = asyncio.ensure_future(self._begin(claimed, box))
+        beating = asyncio.ensure_future(self._beat())
         live: Live | None = None
         try:
             live = await asyncio.shield(begun)
@@ -249,6 +264,18 @@ class Quarantine:
             if live is not None:
                 self._driver.clear(live)  # a worker that is stopped did not die of it
             raise
+        finally:
+            beating.cancel()
+
+    async def _beat(self) -> None:
+        """Send heartbeats that show how long a trial has lasted, until cancelled."""
+        pause = _FIRST_BEAT
+        await asyncio.sleep(pause)
+        while True:
+            with suppress(StorageError):
+                await self._keeper.leases.renew()
+            await asyncio.sleep(pause)
+            pause *= 2
 
     async def _alone(self, claimed: Claimed) -> bool:
         """Wait until no code runs, and let none begin. Returns False if something does not end."""
@@ -270,7 +297,8 @@ class Quarantine:
         """Append the beginning of the trial and take the instance up. None if it is not loaded or has moved already."""
         token = self._keeper.leases.token
         self._tried_by.add(token)
-        mark = owner_changed(self._driver.clock.now(), token, "", alone=True)
+        now = self._driver.clock.now()
+        mark = owner_changed(now, token, "", alone=True, heard=now)
         nonce = self._driver.incarnation.nonce()
         if await self._driver.writer.outcome_of(append_behind(claimed, nonce, mark)) is not Outcome.ACCEPTED:
             self._next_claim.look_for_own()

@@ -1,10 +1,11 @@
 """A worker with several workflows; one of them ends its process every time.
 
-    python -m romancy_conformance.behaviour.faults.poisoned URL COUNT ENDING
+    python -m romancy_conformance.behaviour.faults.poisoned URL COUNT ENDING [restarted]
 
 The first process starts them all, the poisonous one in the middle. Every process continues what it finds, and ends by
 itself when no instance is open any more. ENDING is how the poison ends its process: `exit`, `kill` or `crash`;
-with the prefix `body:` the workflow's body does it, otherwise an activity.
+with the prefix `body:` the workflow's body does it, otherwise an activity. With `restarted`, something restarts the
+processes at intervals, and what they do about it is ten times as fast as usual.
 """
 
 from __future__ import annotations
@@ -44,8 +45,11 @@ async def toast(ctx: WorkflowContext, cup: str) -> str:
 
 
 async def main(url: str, count: int) -> None:
-    for name, value in (("_ALIVE", 0.05), ("_TIMES_LONGER", 0)):
-        setattr(quarantine, name, value)  # no process here is killed at random
+    values: dict[str, float] = {"_ALIVE": 0.05, "_TIMES_LONGER": 0}  # no process here is killed at random
+    if "restarted" in sys.argv:
+        values = {"_ALIVE": 0.1, "_FIRST_BEAT": 0.05, "_LONG_ENOUGH": 12.0}
+    for name, value in values.items():
+        setattr(quarantine, name, value)
     async with Romancy(url, workflows=[toast]) as app:
         cups = [f"cup-{number}" for number in range(count)]
         cups.insert(count // 2, POISON)

@@ -49,6 +49,36 @@ async def test_poison_is_parked_and_the_others_finish(field: Field) -> None:
     assert len(done.instances) == INNOCENT
 
 
+EVERY = 10.0
+"""Seconds from the beginning of one process to that of the next. Each needs one or two of them to begin."""
+
+
+@pytest.mark.long
+async def test_poison_is_parked_as_soon_where_something_restarts_the_process_at_intervals(field: Field) -> None:
+    """A trial lasts a moment, although the next process comes much later."""
+    module = "romancy_conformance.behaviour.faults.poisoned"
+    loop, ends = asyncio.get_running_loop(), list[int]()
+    while not ends or (ends[-1] == HOW["exit"] and len(ends) < 20):
+        due = loop.time() + EVERY
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", module, field.url, "3", "exit", "restarted",
+            env=ENVIRONMENT, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            ends.append(await asyncio.wait_for(process.wait(), EVERY))
+        except TimeoutError:
+            process.kill()
+            ends.append(await process.wait())
+            break
+        if ends[-1] == HOW["exit"]:
+            await asyncio.sleep(max(0.0, due - loop.time()))
+
+    assert [HOW["exit"]] * 6 + [0] == ends
+    poison = await field.app.get_instance("poison")
+    assert poison is not None
+    assert poison.status is Status.STUCK
+
+
 @resources
 async def test_what_needs_too_much_memory_fails_and_the_others_finish(field: Field) -> None:
     """F24: that attempt is recorded as failed, and the worker with all instances continues."""
