@@ -148,6 +148,11 @@ class Romancy(Watching):
         """The workflows that this app knows, by name. Without a `workflows` option, those declared so far."""
         return self._registry.workflows if self._store is not None else Registry.collect(self._workflows).workflows
 
+    @property
+    def error_names(self) -> frozenset[str]:
+        """The names of the exception classes that the code of this app's workflows and activities can reach."""
+        return self._registry.errors
+
     def workflow(self, name: str) -> Workflow[..., Any]:
         """The workflow of that name, to be started, by the name alone if this app does not have its code.
 

@@ -109,7 +109,11 @@ class HeartbeatTimeoutError(RomancyError, TimeoutError):
 
 
 class WorkflowFailedError(RomancyError):
-    """The workflow failed. `error_type` and the message are those of the exception it raised."""
+    """The workflow failed. `__cause__` is the exception that was raised, and `error_type` the name of its class.
+
+    Behind retries and children it is the exception of the last attempt, with its arguments, and with its own causes. If
+    its class is not known here, an `ActivityError` stands for it. `trace` has the frames of the code that raised it.
+    """
 
     def __init__(self, message: str, *, instance_id: str = "", error_type: str = "", trace: str = "") -> None:
         super().__init__(message)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
+from romancy.core import raised_again
 from romancy.errors import InstanceNotFoundError, InternalError, WorkflowCancelledError, WorkflowFailedError
 from romancy.retry import seconds
-from romancy.serialization import loads
+from romancy.serialization import loads, with_frames
 from romancy.status import Status
 
 if TYPE_CHECKING:
@@ -74,15 +75,18 @@ class Handle(Generic[R_co]):
             raise WorkflowCancelledError(
                 f"instance {self._instance_id} was cancelled{reason}", instance_id=self._instance_id
             )
-        error = outcome.error
+        error, cause = outcome.error, None
+        if error is not None:
+            fn: Any = self.result if self._workflow is None else self._workflow.fn
+            cause = with_frames(raised_again(error, self._app.error_names, fn))
         text = error.summary if error is not None else "no error was recorded"
         left = f"; not compensated: {', '.join(outcome.uncompensated)}" if outcome.uncompensated else ""
         raise WorkflowFailedError(
             f"instance {self._instance_id} failed with {text}{left}",
             instance_id=self._instance_id,
-            error_type=error.type if error is not None else "",
-            trace=error.trace if error is not None else "",
-        )
+            error_type=error.raised.type if error is not None else "",
+            trace=(error.raised.trace or error.trace) if error is not None else "",
+        ) from cause
 
     async def status(self) -> Status:
         """The status of the instance."""

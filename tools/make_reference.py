@@ -33,10 +33,10 @@ FENCE = "```python no-run: signatures"
 # Members that only the engine calls, and classes that only it makes.
 INTERNAL = {
     "Activity": {"as_undo", "check", "is_same_call", "kind", "read_result", "undo", "written"},
-    "Codecs": {"ids", "of", "unwrap", "wrap"},
+    "Codecs": {"ids", "of", "stored_size", "unwrap", "wrap"},
     "Instance": {"of", "raw_input"},
     "RetryPolicy": {"decide", "delay"},
-    "Romancy": {"outcome", "watch"},
+    "Romancy": {"error_names", "outcome", "watch"},
     "SyncRomancy": {"wait"},
     "Webhook": {"sending", "verified"},
     "Workflow": {

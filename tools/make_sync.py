@@ -26,6 +26,7 @@ LEFT_OUT: Final = {
     "Romancy": {
         "as_client": "`Keeper` makes an app of its own kind",
         "is_open": "`Keeper` knows of the thread too",
+        "error_names": "for handles",
         "outcome": "for handles",
         "serve": "signals arrive in the main thread, and the loop is in another",
         "watch": "for handles",

@@ -144,6 +144,7 @@ from romancy.core._events import (
 )
 from romancy.core._failures import (
     as_caught,
+    raised_again,
 )
 from romancy.core._family import run_of_child, wanted_by
 from romancy.core._fold import (
@@ -280,6 +281,7 @@ __all__ = [
     "mode_conflict",
     "not_in_a_workflow",
     "own_classes",
+    "raised_again",
     "replay",
     "run_of_child",
     "wanted_by",

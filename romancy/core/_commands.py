@@ -327,7 +327,7 @@ class Commands(ChannelCommands):
     def _child_failed(self, event: ev.ChildFailed) -> None:
         answer = self._children.pop(event.id, None)
         if answer is not None and not answer.done():
-            answer.set_exception(child_error(event, self.instance_id))
+            answer.set_exception(child_error(event, self.instance_id, answer.definition))
 
     def _child_cancelled(self, event: ev.ChildCancelled) -> None:
         answer = self._children.pop(event.id, None)

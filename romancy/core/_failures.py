@@ -13,22 +13,41 @@ from romancy.errors import HeartbeatTimeoutError, RetryExhaustedError, TerminalE
 from romancy.serialization import exception_name, rebuild_exception
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from romancy.core import _events as ev
-    from romancy.core._definitions import ActivityDefinition
+    from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
+    from romancy.serialization import ErrorInfo
 
-__all__ = ["activity_error", "as_caught", "child_error"]
+__all__ = ["activity_error", "as_caught", "child_error", "raised_again"]
 
 
-def child_error(event: ev.ChildFailed, instance_id: str) -> WorkflowFailedError:
-    error = event.error
-    return WorkflowFailedError(
+def child_error(event: ev.ChildFailed, instance_id: str, definition: WorkflowDefinition) -> WorkflowFailedError:
+    """The failure of a child, caused by what its code has raised."""
+    error, raised = event.error, event.error.raised
+    failed = WorkflowFailedError(
         f"child workflow {event.id} failed: {error.type}: {error.message}",
         instance_id=instance_id,
-        error_type=error.type,
-        trace=error.trace,
+        error_type=raised.type,
+        trace=raised.trace or error.trace,
     )
+    failed.__cause__ = raised_again(error, names_in(raised), getattr(definition, "fn", definition.body))
+    return failed
+
+
+def raised_again(error: ErrorInfo, named: Collection[str], fn: Callable[..., Any]) -> Exception:
+    """The exception that code of the user's has raised, with its causes, for whoever waited for the workflow.
+
+    `fn` is the function of the workflow. Classes of other names than those in `named` are not looked for.
+    """
+    raised = error.raised
+    return rebuild_exception(raised, own_classes(raised, named, fn) | _ALWAYS)
+
+
+def names_in(info: ErrorInfo) -> set[str]:
+    """The names of all classes in the record."""
+    others = [*info.members, *(() if info.cause is None else (info.cause,))]
+    return {info.type, *info.bases}.union(*map(names_in, others))
 
 
 _ALWAYS: Final = {

@@ -274,7 +274,7 @@ class Observer:
             **self._about(live, at=at),
             status=outcome.status,
             duration=at - _moment(started.at) if started is not None and started.at else None,
-            error_type=outcome.error.type if outcome.error is not None else None,
+            error_type=outcome.error.raised.type if outcome.error is not None else None,
             error_message=outcome.error.message if outcome.error is not None else None,
             reason=outcome.reason,
             uncompensated=outcome.uncompensated,

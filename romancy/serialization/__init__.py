@@ -33,7 +33,7 @@ from romancy.serialization._codec import (
     refuse_sealed,
 )
 from romancy.serialization._culprit import MAX_DEPTH
-from romancy.serialization._error_info import ErrorInfo, describe_exception, exception_name
+from romancy.serialization._error_info import ErrorInfo, describe_exception, exception_name, with_frames
 from romancy.serialization._plan import dumps, loads
 from romancy.serialization._reasons import WRITTEN_BEFORE
 from romancy.serialization._rebuild import rebuild_exception
@@ -62,4 +62,5 @@ __all__ = [
     "loads",
     "rebuild_exception",
     "refuse_sealed",
+    "with_frames",
 ]

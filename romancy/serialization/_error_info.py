@@ -1,7 +1,11 @@
 """Turns exceptions into data for the log. It never raises, whatever the exception's methods do.
 
-The data of an exception (`args` and its attributes) is kept only for types that a workflow may catch as themselves, and
-only as far as it is JSON. Everything else about an exception is text of a bounded length.
+The attributes of an exception are kept only for types that a workflow may catch as themselves. Its arguments are kept
+for these, for the exception itself and for the root of its chain. All that only as far as it is JSON; everything else
+about an exception is text of a bounded length.
+
+An exception that was made from a record carries it: what is described again, in a parent or by another process, is what
+was recorded where it was raised.
 """
 
 from __future__ import annotations
@@ -9,13 +13,14 @@ from __future__ import annotations
 import builtins
 import itertools
 import traceback
+from contextlib import suppress
 from textwrap import indent
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 from msgspec import Raw
 
-from romancy.errors import TerminalError
+from romancy.errors import ActivityError, TerminalError, WorkflowFailedError
 from romancy.serialization._plan import dumps
 
 if TYPE_CHECKING:
@@ -34,6 +39,12 @@ _MOST_BASES: Final = 8
 _FIRST_FRAMES: Final = 6
 _LAST_FRAMES: Final = 14
 _OWN_FOLDER: Final = __file__.rpartition("serialization")[0]
+_RECORD: Final = "__romancy_record__"
+_OURS: Final = (ActivityError, WorkflowFailedError)
+_STAND_IN: Final = "romancy.errors.ActivityError"
+"""The name of the class of exceptions that stand for one whose class is not here."""
+_WRAPPERS: Final = frozenset(f"romancy.errors.{name}" for name in ("RetryExhaustedError", "WorkflowFailedError"))
+"""Our errors about an exception that an activity or a child has raised, which is their cause."""
 
 
 class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -47,11 +58,19 @@ class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     bases: tuple[str, ...] = ()
     """Its base classes up to `Exception`, nearest first: a declared base catches the exception as well."""
     data: Raw = NO_DATA
-    """`{"args": […], "attributes": {…}}`, if it is of a declared type."""
+    """`{"args": […], "attributes": {…}}`; the attributes only if it is of a declared type."""
     cause: ErrorInfo | None = None
     """The exception it was raised from, or that was being handled when it was raised."""
     members: tuple[ErrorInfo, ...] = ()
     """The exceptions of an exception group."""
+
+    @property
+    def raised(self) -> ErrorInfo:
+        """What code of the user's raised: the exception behind our own errors about retries and children."""
+        info = self
+        while info.type in _WRAPPERS and info.cause is not None:
+            info = info.cause
+        return info
 
     @property
     def summary(self) -> str:
@@ -112,29 +131,126 @@ class _Describer:
         self._declared = declared
         self._named = named
         self._seen: set[int] = set()
+        self._recorded = 0
+        """The exceptions in records that were taken over."""
 
     def describe(self, exc: BaseException) -> ErrorInfo:
-        longest_trace = _LONGEST_TRACE if not self._seen else _LONGEST_TRACE // 4
+        record = record_of(exc)
+        if record is not None and exc.__traceback__ is None:
+            return self._taken_over(exc, record)
+        first, cause = not self._seen, cause_of(exc)
+        if record is not None and cause is not None and _is_the_same(record, record_of(cause)):
+            cause = cause_of(cause)  # an activity's own error, caused by itself as the last attempt raised it
         self._seen.add(id(exc))
-        cause = exc.__cause__ if exc.__cause__ is not None or exc.__suppress_context__ else exc.__context__
         name, message = exception_name(type(exc)), _message(exc)
+        if record is not None and name == _STAND_IN:
+            name, message = record.type, record.message  # it stands for an exception of a class that is not here
+        trace = _trace(exc, f"{name}: {message}")
+        if record is not None and record.trace:
+            trace = f"{record.trace}\n  raised again:\n{trace}"
         return ErrorInfo(
             type=name,
             message=message,
-            trace=_bounded(_trace(exc, f"{name}: {message}"), longest_trace),
-            bases=_bases(type(exc)),
-            data=_data(exc) if self._may_come_back(exc) else NO_DATA,
+            trace=_bounded(trace, _LONGEST_TRACE if first else _LONGEST_TRACE // 4),
+            bases=_bases(type(exc)) if record is None else record.bases,
+            data=self._data(exc, record, is_end=first or cause is None),
             members=tuple(self.describe(member) for member in members_of(exc) if self._has_room_for(member)),
-            cause=self.describe(cause) if cause is not None and self._has_room_for(cause) else None,
+            cause=self._cause(cause),
         )
+
+    def _cause(self, cause: BaseException | None) -> ErrorInfo | None:
+        """The cause. If there is room for one more exception only, it is the root of the chain."""
+        if cause is None or not self._has_room_for(cause):
+            return None
+        if self._room == 1:
+            chain = {id(cause): cause}
+            while (following := cause_of(cause)) is not None and id(following) not in chain:
+                chain[id(following)] = cause = following
+        return self.describe(cause) if self._has_room_for(cause) else None
+
+    def _taken_over(self, exc: BaseException, record: ErrorInfo) -> ErrorInfo:
+        self._seen.add(id(exc))
+        taken = _within(record, self._room + 1)
+        self._recorded += _count(taken) - 1
+        return taken
+
+    def _data(self, exc: BaseException, record: ErrorInfo | None, *, is_end: bool) -> Raw:
+        """Arguments and attributes of a type that may come back, and only arguments at both ends of a chain."""
+        if record is not None and record.data != NO_DATA:
+            return record.data
+        if self._may_come_back(exc):
+            return _data(exc)
+        return _plain_arguments(exc) if is_end and not isinstance(exc, _OURS) else NO_DATA
 
     def _may_come_back(self, exc: BaseException) -> bool:
         if isinstance(exc, self._declared):
             return True
         return bool(self._named) and any(exception_name(cls) in self._named for cls in type(exc).__mro__)
 
+    @property
+    def _room(self) -> int:
+        return _MOST_EXCEPTIONS - len(self._seen) - self._recorded
+
     def _has_room_for(self, exc: BaseException) -> bool:
-        return id(exc) not in self._seen and len(self._seen) < _MOST_EXCEPTIONS
+        return id(exc) not in self._seen and self._room > 0
+
+
+def remember(exc: BaseException, record: ErrorInfo) -> None:
+    """Let an exception that was made from a record carry it."""
+    with suppress(AttributeError, TypeError):
+        object.__setattr__(exc, _RECORD, record)
+
+
+def record_of(exc: BaseException) -> ErrorInfo | None:
+    """The record that the exception was made from."""
+    try:
+        record = object.__getattribute__(exc, "__dict__").get(_RECORD)
+    except AttributeError:
+        return None
+    return record if isinstance(record, ErrorInfo) else None
+
+
+def with_frames(exc: Exception) -> Exception:
+    """The exception with notes, so that a traceback shows where it and its causes were raised."""
+    following: BaseException | None = exc
+    while following is not None:
+        record = record_of(following)
+        frames = "" if record is None else record.trace
+        if frames and not getattr(following, "__notes__", None):
+            with suppress(AttributeError, TypeError):
+                object.__setattr__(following, "__notes__", [f"It was raised there:\n{frames}"])
+        following = following.__cause__
+    return exc
+
+
+def cause_of(exc: BaseException) -> BaseException | None:
+    """The exception it was raised from, or that was being handled when it was raised."""
+    return exc.__cause__ if exc.__cause__ is not None or exc.__suppress_context__ else exc.__context__
+
+
+def _is_the_same(one: ErrorInfo, other: ErrorInfo | None) -> bool:
+    """Whether both records are of one exception, whatever they say of its causes."""
+    return other is not None and (one.type, one.message, one.trace) == (other.type, other.message, other.trace)
+
+
+def _count(info: ErrorInfo) -> int:
+    return 1 + sum(map(_count, info.members)) + (0 if info.cause is None else _count(info.cause))
+
+
+def _within(info: ErrorInfo, room: int) -> ErrorInfo:
+    """The record with at most so many exceptions: the first ones of its chain, and the root."""
+    if _count(info) <= room:
+        return info
+    chain: list[ErrorInfo] = []
+    following: ErrorInfo | None = info
+    while following is not None:
+        chain.append(following)
+        following = following.cause
+    kept = chain if len(chain) <= room else [*chain[: max(1, room - 1)], chain[-1]][: max(1, room)]
+    shortened: ErrorInfo | None = None
+    for one in reversed(kept):
+        shortened = msgspec.structs.replace(one, members=(), cause=shortened)
+    return shortened or info
 
 
 def members_of(exc: BaseException) -> tuple[BaseException, ...]:
@@ -194,7 +310,19 @@ def _some_of(lines: list[str]) -> list[str]:
 def _data(exc: BaseException) -> Raw:
     args = () if members_of(exc) else _arguments(exc)
     attributes = {name: value for name, value in _attributes(exc) if _as_json(value) is not None}
-    data = ErrorData(args=list(args) if _as_json(args) is not None else None, attributes=attributes)
+    return _bounded_data(ErrorData(args=list(args) if _as_json(args) is not None else None, attributes=attributes))
+
+
+def _plain_arguments(exc: BaseException) -> Raw:
+    """The arguments, if they come back as they are without a declaration."""
+    args = [] if members_of(exc) else list(_arguments(exc))
+    raw = _as_json(args)
+    if not args or raw is None or msgspec.json.decode(raw) != args:
+        return NO_DATA
+    return _bounded_data(ErrorData(args=args))
+
+
+def _bounded_data(data: ErrorData) -> Raw:
     raw = _as_json(data)
     return Raw(raw) if raw is not None and len(raw) <= _LARGEST_DATA else NO_DATA
 

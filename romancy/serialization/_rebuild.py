@@ -15,8 +15,16 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
-from romancy.errors import ActivityError, RegistrationError, SerializationError
-from romancy.serialization._error_info import NO_DATA, ErrorData, ErrorInfo, builtin_base, is_group
+from romancy.errors import ActivityError, RegistrationError, SerializationError, TerminalError
+from romancy.serialization._error_info import (
+    NO_DATA,
+    ErrorData,
+    ErrorInfo,
+    builtin_base,
+    exception_name,
+    is_group,
+    remember,
+)
 from romancy.serialization._plan import loads
 
 if TYPE_CHECKING:
@@ -59,6 +67,7 @@ def rebuild_exception(
         )
     if info.cause is not None:
         object.__setattr__(exc, "__cause__", rebuild_exception(info.cause, allowed))  # its own __setattr__ may refuse
+    remember(exc, info)
     return exc
 
 
@@ -90,11 +99,10 @@ def _group(info: ErrorInfo, cls: type[Exception] | None, members: list[Exception
 
 def _single(info: ErrorInfo, cls: type[E]) -> E | None:
     data = _read_data(info)
-    args = _typed_args(cls, data.args) if data.args is not None else (_argument(cls, info.message),)
-    try:
-        exc = cls.__new__(cls, *args)
-        builtin_base(cls).__init__(exc, *args)
-    except Exception:  # noqa: BLE001 (a __new__ of the user's, or one that takes other arguments)
+    exc = None if data.args is None else _made(cls, _typed_args(cls, data.args))
+    if data.args is None or (exc is not None and not data.attributes and _says_else(exc, info)):
+        exc = _made(cls, (_argument(cls, info.message),))
+    if exc is None:
         return None
     hints = _hints(cls)
     for name, value in data.attributes.items():
@@ -103,6 +111,25 @@ def _single(info: ErrorInfo, cls: type[E]) -> E | None:
         except (AttributeError, TypeError):  # a property without a setter: computed, not data
             continue
     return exc
+
+
+def _made(cls: type[E], args: tuple[Any, ...]) -> E | None:
+    try:
+        exc = cls.__new__(cls, *args)
+        builtin_base(cls).__init__(exc, *args)
+    except Exception:  # noqa: BLE001 (a __new__ of the user's, or one that takes other arguments)
+        return None
+    return exc
+
+
+def _says_else(exc: Exception, info: ErrorInfo) -> bool:
+    """Whether it is of a base class, whose text is made of the arguments in another way. Ours keep the arguments."""
+    if isinstance(exc, TerminalError):
+        return False
+    try:
+        return exception_name(type(exc)) != info.type and str(exc) != info.message
+    except Exception:  # noqa: BLE001 (the user's __str__ may do anything)
+        return False
 
 
 def _argument(cls: type[Exception], message: str) -> Any:

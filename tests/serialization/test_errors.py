@@ -165,9 +165,89 @@ def test_what_is_too_large_is_left_out_and_the_type_stays() -> None:
     assert len(str(back)) < 4_100
 
 
-def test_only_declared_types_leave_their_data_in_the_log() -> None:
-    assert b"" == bytes(describe_exception(KeyError("secret")).data)
-    assert b'{"args":["secret"]}' == bytes(describe_exception(KeyError("secret"), (LookupError,)).data)
+def test_only_declared_types_leave_their_attributes_in_the_log() -> None:
+    """The arguments are those of the text, which is there anyway."""
+    error = KeyError("key")
+    error.secret = "hidden"  # type: ignore[attr-defined]
+    assert b'{"args":["key"]}' == bytes(describe_exception(error).data)
+    declared = bytes(describe_exception(error, (LookupError,)).data)
+    assert b'{"args":["key"],"attributes":{"secret":"hidden"}}' == declared
+
+
+@pytest.mark.parametrize("args", [(b"x",), ((1, 2),), (object(),), ({1: 2},), ()])
+def test_arguments_that_no_declaration_brings_back_are_left_out(args: tuple[object, ...]) -> None:
+    assert b"" == bytes(describe_exception(ValueError(*args)).data)
+
+
+def test_arguments_are_kept_at_both_ends_of_a_chain() -> None:
+    def fail(number: int) -> None:
+        try:
+            if number:
+                fail(number - 1)
+        finally:
+            raise ValueError("at", number)
+
+    for depth in (0, 1, 2, 10, 40):
+        with pytest.raises(ValueError) as caught:  # noqa: PT011 - whatever it says
+            fail(depth)
+        chain = chain_of(describe_exception(caught.value))
+        assert min(depth + 1, 24) == len(chain)
+        assert b'{"args":["at",%d]}' % depth == bytes(chain[0].data)
+        assert b'{"args":["at",0]}' == bytes(chain[-1].data)
+        assert all(b"" == bytes(one.data) for one in chain[1:-1])
+
+
+NOTHING: dict[str, str] = {}
+
+
+def chain_of(info: ErrorInfo) -> list[ErrorInfo]:
+    """The exception and its causes."""
+    return [info, *(chain_of(info.cause) if info.cause is not None else ())]
+
+
+def test_what_was_made_from_a_record_is_recorded_as_it_was() -> None:
+    """In a parent, of a child: class, arguments, frames and causes, also of a class that is not here."""
+
+    def fail() -> None:
+        try:
+            NOTHING["k"]
+        except KeyError as error:
+            raise PickyError("open sesame") from error
+
+    with pytest.raises(PickyError) as raised:
+        fail()
+    info = describe_exception(raised.value)
+
+    for _ in range(3):
+        stands_for_it = rebuild_exception(info, {"KeyError": KeyError})
+        assert type(stands_for_it) is ActivityError
+        outer = ValueError("outer")
+        outer.__cause__ = stands_for_it
+        assert info == describe_exception(outer).cause
+
+    with pytest.raises(ActivityError) as caught:
+        raise rebuild_exception(info, {})
+    again = describe_exception(caught.value)
+    assert (info.type, info.message, info.bases, info.data) == (again.type, again.message, again.bases, again.data)
+    assert info.trace in again.trace
+    assert "raised again" in again.trace
+    assert again.cause is not None
+    assert "KeyError" == again.cause.type
+
+
+def test_records_of_records_stay_within_bounds() -> None:
+    """A chain of workflows that each wrap the failure of their child does not fill the log."""
+    error: Exception = KeyError("root")
+    for number in range(300):
+        wrapper = ValueError(f"level {number}")
+        wrapper.__cause__ = error
+        info = describe_exception(wrapper)
+        error = rebuild_exception(info, {"ValueError": ValueError, "KeyError": KeyError})
+
+    chain = chain_of(describe_exception(error))
+    assert len(chain) <= 24
+    assert ("level 299", "'root'") == (chain[0].message, chain[-1].message)
+    assert ("root",) == rebuild_exception(chain[-1], {"KeyError": KeyError}).args
 
 
 KEYS: list[object] = [
@@ -208,7 +288,7 @@ class MissingError(KeyError):
 def test_a_key_error_with_a_text_of_its_own_keeps_it() -> None:
     info = describe_exception(MissingError("k"))
 
-    assert rebuild_exception(info, {info.type: MissingError}).args == ("nothing at 'k'",)
+    assert rebuild_exception(info, {info.type: MissingError}).args == ("k",)
     assert rebuild_exception(info, {exception_name(KeyError): KeyError}).args == ("nothing at 'k'",)
 
 

@@ -27,6 +27,7 @@ def test_the_public_names() -> None:
         "loads",
         "rebuild_exception",
         "refuse_sealed",
+        "with_frames",
     ] == serialization.__all__
     assert all(hasattr(serialization, name) for name in serialization.__all__)
     assert all(getattr(serialization, name).__doc__ for name in serialization.__all__)
