@@ -63,7 +63,8 @@ class Timer(asyncio.TimerHandle):
 
     def is_sleep_of(self, future: object) -> bool:
         """Whether it ends a sleep, and this is the future that the sleep awaits."""
-        return self.delay is not None and self._args[0] is future
+        args: Any = self._args  # None once it was cancelled
+        return self.delay is not None and bool(args) and args[0] is future
 
 
 def effort_of(handle: asyncio.Handle) -> int:
