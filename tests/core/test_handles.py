@@ -9,7 +9,7 @@ from romancy.core._loop import new_loop
 
 
 def test_a_cancelled_timer_ends_no_sleep() -> None:
-    """asyncio takes its arguments away. It stays among the timers of the run until the end of the activation."""
+    """The loop takes its arguments away. It stays among the timers of the run until the end of the activation."""
     loop = new_loop(1)
     future, other = loop.create_future(), loop.create_future()
     given: Any = (future,)
