@@ -63,9 +63,9 @@ def idempotency_key(instance_id: str, nonce: str, activity_id: str) -> str:
 
 
 def automatic_child(instance_id: str, nonce: str, child_id: str) -> str:
-    """The instance id of a child for which none was chosen."""
+    """The instance id of a child for which none was chosen. It has no slash, so that any route takes it."""
     life = derive(instance_id, nonce, "child", child_id).hex()
-    automatic = f"{instance_id}/{child_id}-{life[:8]}"
+    automatic = f"{instance_id}.{child_id}-{life[:8]}".replace("/", ".")
     if len(automatic.encode("utf-8", "surrogatepass")) > _LONGEST_ID:
         return life[:32]  # automatic ids of nested children grow too long
     return automatic

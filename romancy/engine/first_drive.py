@@ -9,13 +9,14 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Final
 
+from romancy._logs import about, get_logger
+from romancy._named import NamedWorkflow
 from romancy.core import AwaitEvent, CancelChild, Publish, Send, SendOnChannel, StartChild
 from romancy.engine.decide import change_for, first_input, is_step, start_of, start_row
 from romancy.engine.family import parent_of
 from romancy.engine.instance import Live
 from romancy.engine.lives import new_life
 from romancy.engine.log_lines import say_complaints
-from romancy.errors import UsageError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Change
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from romancy.workflow import Workflow
 
 __all__ = ["Begun", "begin", "start_of_child"]
+
+logger = get_logger("romancy.engine")
 
 _BEGUN: Final = Change(status=Status.RUNNING, seen=0)
 _MORE: Final = (AwaitEvent, CancelChild, Publish, Send, SendOnChannel, StartChild)
@@ -71,10 +74,14 @@ def begin(
 
 
 def start_of_child(registry: Registry, incarnation: Incarnation, live: Live, child: StartChild) -> Start:
-    """The first commit of a child. Raises UsageError if this worker does not know the child's workflow."""
+    """The first commit of a child. If this worker does not know its workflow, the child waits for one that does."""
     definition: Workflow[..., object] | None = registry.workflows.get(child.workflow)
     if definition is None:
-        raise UsageError(f"this worker does not know the child workflow {child.workflow!r}: give it to the app")
+        definition = NamedWorkflow(child.workflow)
+        logger.info(
+            "child %s waits for a worker that knows the workflow %s: this one does not",
+            child.instance_id, child.workflow, extra=about(live),
+        )  # fmt: skip
     return start_of(
         definition,
         child.input,

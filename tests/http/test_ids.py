@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-IDS = ("order\n42", "\n", "order\n", "a/b\nc/d\n", "\r\x85\u2028")
+IDS = (
+    "order\n42", "\n", "order\n", "a/b\nc/d\n", "\r\x85\u2028", "a/result", "/progress", "a/signals/go", "/", "a//b/",
+    "é/ü", "a%2Fb", "100% / 7?#&=+ \"'", "parent.child:1-8b839364",
+)  # fmt: skip
 
 
 @workflow
@@ -32,7 +35,8 @@ async def client(storage_url: str) -> AsyncGenerator[Client]:
         http = asgi(app)
 
         async def served(scope: Scope, receive: Receive, send: Send) -> None:
-            await http({**scope, "path": unquote(scope["path"])}, receive, send)  # as servers do
+            raw = scope["path"].encode()
+            await http({**scope, "path": unquote(scope["path"]), "raw_path": raw}, receive, send)  # as servers do
 
         yield Client(served)
 

@@ -357,13 +357,14 @@ async def test_a_workflow_the_app_does_not_know_waits_for_one_that_does(
     assert await handle.result(timeout=60) == 4
 
 
-async def test_a_child_the_worker_does_not_know_puts_its_parent_aside(app: Romancy, open_app: Open) -> None:
+async def test_a_child_the_worker_does_not_know_waits_for_one_that_does(app: Romancy, open_app: Open) -> None:
     handle = await app.start(parent_of_a_stranger)
-    await status_is(app, handle.instance_id, Status.STUCK)
+    await status_is(app, handle.instance_id, Status.WAITING)
+    (child,) = [one async for one in app.iter_instances() if one.workflow_name == stranger.name]
+    assert (Status.PENDING, handle.instance_id) == (child.status, child.parent_id)
 
-    instance = await app.get_instance(handle.instance_id)
-    assert instance is not None
-    assert "does not know the child workflow 'stranger'" in (instance.error or "")
+    await open_app(workflows=[stranger])
+    assert 1 == await handle.result(timeout=60)
 
 
 async def test_invalid_times_are_refused(app: Romancy) -> None:

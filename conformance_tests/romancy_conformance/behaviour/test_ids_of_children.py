@@ -101,7 +101,7 @@ async def test_a_parent_that_keeps_asking_for_a_taken_id_becomes_stuck(app: Roma
 async def test_an_id_that_the_engine_makes_and_a_stranger_chose(app: Romancy, storage_url: str) -> None:
     life = new_life("child")
     start = start_of(id_parent, Raw(b'{"chosen":null}'), instance_id="parent", life=life, writer="w", now=1)
-    made = f"parent/id_child:1-{derive('parent', f'{life:x}', 'child', 'id_child:1').hex()[:8]}"
+    made = f"parent.id_child:1-{derive('parent', f'{life:x}', 'child', 'id_child:1').hex()[:8]}"
     await app.run(id_child.options(instance_id=made), "a stranger")
     store = create_store(storage_url)
     await store.open()

@@ -12,6 +12,7 @@ from time import monotonic, time_ns
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
+from opentelemetry import baggage as baggage_api
 from opentelemetry import context as contexts
 from opentelemetry import metrics, propagate, trace
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
@@ -61,14 +62,18 @@ class OpenTelemetry(Hook):
         *,
         new_trace_after: Duration = timedelta(minutes=10),
         error_text: bool = True,
+        baggage: bool = False,
         tracer_provider: Any = None,
         meter_provider: Any = None,
     ) -> None:
         """Work after a rest longer than `new_trace_after` gets a trace of its own.
 
         With `error_text=False`, spans name the types of exceptions and leave out their messages and tracebacks, which
-        may quote payloads. Without providers, the global ones are used, also those that are set later.
+        may quote payloads. With `baggage=True`, the caller's baggage is written into the database with each message and
+        travels on; it may hold data of users. Without providers, the global ones are used, also those that are set
+        later.
         """
+        self._baggage = baggage
         self._tracer = trace.get_tracer(names.SCOPE, tracer_provider=tracer_provider)
         self._measures = Measures(metrics.get_meter(names.SCOPE, meter_provider=meter_provider))
         self._lines = Lines(self._tracer, timedelta(seconds=seconds(new_trace_after, "new_trace_after")))
@@ -107,7 +112,8 @@ class OpenTelemetry(Hook):
         if span.is_recording():
             self._sendings[message] = span
         carrier: dict[str, str] = {}
-        propagate.inject(carrier, inside(span, parent))
+        inner = inside(span, parent)
+        propagate.inject(carrier, inner if self._baggage else baggage_api.clear(inner))
         return carrier
 
     def _parent_of(self, message: Sending) -> Context:

@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from opentelemetry import trace
+from opentelemetry import baggage, context, propagate, trace
 from opentelemetry.sdk.trace import TracerProvider
 
 from romancy import Romancy, WorkflowContext, activity, workflow
@@ -144,3 +144,41 @@ def test_opentelemetry_is_idle_without_an_sdk() -> None:
     assert OpenTelemetry().idle()
     assert OpenTelemetry(tracer_provider=trace.NoOpTracerProvider()).idle()
     assert not OpenTelemetry(tracer_provider=TracerProvider()).idle()
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["by default", "asked for"])
+@pytest.mark.parametrize("sdk", [False, True], ids=["without an SDK", "with one"])
+async def test_baggage_is_written_only_if_asked_for(storage_url: str, asked: bool, sdk: bool) -> None:  # noqa: FBT001 - each by its id
+    """It may hold data of users. The trace travels all the same."""
+    provider = TracerProvider() if sdk else None
+    hook = OpenTelemetry(tracer_provider=provider, **({"baggage": True} if asked else {}))
+    async with Romancy(storage_url, workflows=[seen, listens, passes_on], hooks=[hook]) as app:
+        around = baggage.set_baggage("customer", "ann@example.org")
+        parent = trace.set_span_in_context(trace.NonRecordingSpan(trace.SpanContext(7, 8, is_remote=True)), around)
+        token = context.attach(parent)
+        try:
+            headers = await app.run(seen)
+            handle = await app.start(listens)
+            await handle.signal("go")
+            further = await app.run(passes_on)
+        finally:
+            context.detach(token)
+        everything = [headers, await handle.result(timeout=60), *further]
+        logs = [str(event) async for entry in app.entries() for event in [entry.event]]
+
+    assert asked == any("ann" in str(one) for one in everything)
+    assert asked == any("ann%40" in one or "ann@" in one for one in logs)
+    assert all("traceparent" in one for one in everything)
+
+
+@activity
+async def headers_here() -> dict[str, str]:
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier)
+    return carrier
+
+
+@workflow
+async def passes_on(ctx: WorkflowContext) -> list[dict[str, str]]:
+    """The headers of a child, and those that an activity would send."""
+    return [await seen(None), await headers_here()]
