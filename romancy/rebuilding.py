@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from msgspec.structs import replace
 
-from romancy.engine import LostRow, interests_from_log, opened_input, sealed_input
+from romancy.engine import LostRow, interests_from_log, opened_input, sealed_input, searchable
 from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError, UsageError
 from romancy.registry import Registry
 from romancy.storage.query import project_with_index
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from romancy.serialization import Codecs
     from romancy.storage.protocol import Store
-    from romancy.storage.rebuilding import Rebuilding, Stored
+    from romancy.storage.rebuilding import Index, Rebuilding, Stored
     from romancy.storage.records import InstanceRow
     from romancy.workflow import Workflow
 
@@ -157,7 +157,7 @@ class _Work:
         if definition is None:
             return None
         interests = await interests_from_log(self._rebuilding, self._codecs, self._registry, row)
-        projection, index = project_with_index(row.input, definition.index, definition.signature.bare)
+        projection, index = self._projected(row.input, definition)
         self.found.rows += 1
         self.found.delayed += row.status == "pending"
         row = replace(row, input=sealed_input(self._codecs, row))
@@ -170,11 +170,15 @@ class _Work:
         if definition is None:
             return None
         raw = opened_input(self._codecs, row)
-        projection, index = project_with_index(raw, definition.index, definition.signature.bare)
+        projection, index = self._projected(raw, definition)
         if is_as(stored, projection, self._rebuilding.form(index)):
             return None
         self.found.index += 1
         return Rebuilt(row=row, projection=projection, index=index)
+
+    def _projected(self, raw: bytes, definition: Workflow[..., Any]) -> tuple[bytes | None, Index]:
+        projection, index = project_with_index(raw, definition.index, definition.signature.bare)
+        return searchable(self._codecs, projection, index), index
 
     def _definition(self, row: InstanceRow) -> Workflow[..., Any] | None:
         definition = self._registry.workflows.get(row.workflow_name)

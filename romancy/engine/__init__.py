@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from romancy.engine.channels import mode_of_interest, posted_on_channel, subscription, taking
-from romancy.engine.codecs import coded, opened_input, sealed_input, stored_size, uncoded
+from romancy.engine.codecs import coded, opened_input, sealed_input, searchable, stored_size, uncoded
 from romancy.engine.decide import start_of
 from romancy.engine.dispatcher import Dispatcher
 from romancy.engine.incarnation import RUNTIME
@@ -61,6 +61,7 @@ __all__ = [
     "retry",
     "rows",
     "sealed_input",
+    "searchable",
     "send_in",
     "start_alone",
     "start_in",

@@ -27,10 +27,11 @@ from romancy.errors import CodecError, StorageUnavailableError
 from romancy.serialization import NO_CODECS, PayloadContext, is_sealed
 from romancy.storage.last_commits import last_commits_of
 from romancy.storage.lying import PAGE, Lying, lying_of
+from romancy.storage.query import declared_part
 from romancy.storage.records import Append, Start
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+    from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
 
     from romancy.serialization import Codecs
     from romancy.storage.lying import LyingMessages
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     )
     from romancy.storage.routing import Posting, Router
 
-__all__ = ["coded", "opened_input", "opened_row_of_log", "sealed_input", "stored_size", "uncoded"]
+__all__ = ["coded", "opened_input", "opened_row_of_log", "sealed_input", "searchable", "stored_size", "uncoded"]
 
 _OWNERSHIP: Final = b'[{"type":"OwnerChanged"'
 _PAUSE: Final = 1.0
@@ -108,6 +109,11 @@ def opened_input(codecs: Codecs, row: InstanceRow) -> bytes:
 def sealed_input(codecs: Codecs, row: InstanceRow) -> bytes:
     """The instance's input as it is stored. Raises CodecError if a codec cannot write it."""
     return codecs.wrap(row.input, _input(row.instance_id, row.life)) if codecs.ids else row.input
+
+
+def searchable(codecs: Codecs, projection: bytes | None, index: Iterable[tuple[str, str | None]]) -> bytes | None:
+    """The projection of an input as it is stored: beside a codec that hides inputs, only their declared paths."""
+    return declared_part(projection, [path for path, _ in index]) if codecs.hides else projection
 
 
 class _ReadingStore:
@@ -281,11 +287,16 @@ class _CodingStore(_ReadingStore):
             start,
             body=self._codecs.wrap(start.body, _commit(start.instance_id, start.life, 1)),
             input=self._codecs.wrap(start.input, _input(start.instance_id, start.life)),
+            projection=searchable(self._codecs, start.projection, start.index),
         )
 
     def _change(self, item: Append, change: Change) -> Change:
         if change.input is not None:
-            change = replace(change, input=self._codecs.wrap(change.input, _input(item.instance_id, item.life)))
+            change = replace(
+                change,
+                input=self._codecs.wrap(change.input, _input(item.instance_id, item.life)),
+                projection=searchable(self._codecs, change.projection, change.index or ()),
+            )
         if change.error is not None:
             change = replace(change, error=without_values(change.error))
         if change.refused_by:

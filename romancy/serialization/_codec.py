@@ -84,6 +84,9 @@ class PayloadCodec(Protocol):
         """The bytes to store, or None to leave this payload as it is."""
         ...
 
+    # A codec whose output anybody can read, such as a compression, may have the attribute `hides = False`. Beside any
+    # other codec, of the input of an instance only the declared paths are stored in the clear, for searches.
+
     def decode(self, data: bytes, context: PayloadContext, /) -> bytes:
         """The bytes given to `encode`. Raises any exception if the data is damaged or not meant for this context."""
         ...
@@ -157,6 +160,11 @@ class Codecs:
         except (CodecError, StorageUnavailableError):
             return 0
 
+    @property
+    def hides(self) -> bool:
+        """Whether one of the codecs that write hides what it writes: each that does not say `hides = False`."""
+        return any(getattr(codec, "hides", True) for codec in self._writers)
+
     def wrap(self, raw: bytes, context: PayloadContext) -> bytes:
         """The bytes to store for a payload. A payload that is already sealed stays as it is.
 
@@ -223,6 +231,8 @@ def _fail(context: PayloadContext, codec_id: str, doing: str, error: Exception) 
 class ZlibCodec:
     """Compresses payloads of at least `threshold` bytes, if their stored form becomes shorter."""
 
+    hides: Final = False
+
     def __init__(self, threshold: int = 4096, *, level: int = 6, largest: int = 64 * 1024 * 1024) -> None:
         """`largest` limits the size of a decompressed payload, so that no row can exhaust the memory.
 
@@ -254,6 +264,7 @@ class HmacCodec:
     A payload without a signature is still read: older rows may have none.
     """
 
+    hides: Final = False
     _SIZE: Final = 32
 
     def __init__(self, key: bytes, *, key_id: str = "1") -> None:

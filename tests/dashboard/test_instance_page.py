@@ -297,8 +297,9 @@ async def test_a_stuck_instance_shows_both_sides_of_its_divergence(
 async def test_sealed_inputs_are_searched_with_the_codec_alone(storage_url: str) -> None:
     """They are not found by their values: neither among the newest instances nor behind those that are not sealed."""
     search = "/instances?where=item%3Dlamp"
-    async with Romancy(storage_url, workflows=[shop], codecs=[Masking()], worker=False) as app:
-        await app.start(shop.options(instance_id="sealed"), "lamp")
+    declared = workflow(name=shop.name, index=["item"])(shop.fn)
+    async with Romancy(storage_url, workflows=[declared], codecs=[Masking()], worker=False) as app:
+        await app.start(declared.options(instance_id="sealed"), "lamp")
         found = await page(Browser(asgi(app)), search)
         newest = asgi(storage_url)
         refused = await Browser(newest).get(search)

@@ -37,6 +37,7 @@ from romancy.storage.query._paths import parse_path, path_key
 from romancy.storage.query._projection import (
     MAX_INDEX_LENGTH,
     MAX_PROJECTION_BYTES,
+    declared_part,
     index_text,
     index_value,
     member_at,
@@ -68,6 +69,7 @@ __all__ = [
     "build_query",
     "compile_filters",
     "contains",
+    "declared_part",
     "decode_token",
     "encode_token",
     "encode_where",

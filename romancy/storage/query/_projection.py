@@ -30,13 +30,13 @@ from romancy.storage.query._leaves import CEILING, CONTAINER, MAX_DIGITS, leaf, 
 from romancy.storage.query._paths import MAX_DEPTH, SEPARATOR, encode_names, path_key
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from romancy.storage.query._leaves import Json
 
 __all__ = [
-    "INDEX_HEAD", "MAX_PROJECTION_BYTES", "index_text", "index_value", "member_at", "members_of", "project",
-    "project_with_index",
+    "INDEX_HEAD", "MAX_PROJECTION_BYTES", "declared_part", "index_text", "index_value", "member_at", "members_of",
+    "project", "project_with_index",
 ]  # fmt: skip
 
 MAX_PROJECTION_BYTES = 64 * 1024
@@ -79,6 +79,27 @@ def member_at(members: dict[str, str], key: str) -> str | None:
         return members.get(key)
     bare = members.get(BARE)
     return None if bare is None else members.get(f"{bare}{SEPARATOR}{key}")
+
+
+def declared_part(projection: bytes | None, paths: Iterable[str]) -> bytes | None:
+    """The projection with the words of declared paths alone, for inputs that a codec hides.
+
+    The names of the parameters stay, since they decide where a path begins. What they hold is a container to a search.
+    """
+    if projection is None:
+        return None
+    members = members_of(projection)
+    bare = members.get(BARE)
+    wanted: set[str] = set()
+    for key in map(path_key, paths):
+        starts_at_a_parameter = key.partition(SEPARATOR)[0] in members
+        wanted.add(key if starts_at_a_parameter or bare is None else f"{bare}{SEPARATOR}{key}")
+    kept = {
+        key: word if key == BARE or key in wanted else CONTAINER
+        for key, word in members.items()
+        if key == BARE or key in wanted or SEPARATOR not in key
+    }
+    return msgspec.json.encode(kept)
 
 
 def index_value(raw_json: bytes, path: str) -> str | None:
