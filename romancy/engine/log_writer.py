@@ -238,6 +238,8 @@ class LogWriter:
 
     async def _write_next(self) -> None:
         batch = self._take()
+        if not batch:
+            return  # all were withdrawn
         self._busy = True
         self._under_way = len(batch)
         self._batch, self._sent_ids = [item for item, _, _ in batch], None

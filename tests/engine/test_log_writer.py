@@ -300,3 +300,28 @@ async def test_a_writer_that_is_stopped_stops_a_task_that_writes_its_own_item(ac
 
     assert guest.cancelled()
     assert submitted.told == []
+
+
+@pytest.mark.parametrize("count", [1, 3])
+async def test_a_queue_that_is_withdrawn_as_a_whole_stops_nothing(actors: tuple[Actor, Actor], count: int) -> None:
+    """Their callers give up together, in the turn of the event loop in which the writer would send them."""
+    mine, _ = actors
+    begun = [await mine.begin() for _ in range(count + 1)]
+    submitted = Submitted(mine)
+    running = asyncio.create_task(submitted.writer.run())
+    await asyncio.sleep(0)
+    *given_up, kept = [append(one, 2) for one in begun]
+
+    for item in given_up:
+        submitted.submit(item)  # the writer wakes in the next turn, before the queue would be cleared
+    assert all(submitted.writer.withdraw(item) for item in given_up)
+    await submitted.until(count)
+    submitted.submit(kept)
+    await submitted.until(count + 1)
+
+    assert submitted.told == [
+        *((item.instance_id, Outcome.INVALID) for item in given_up), (kept.instance_id, Outcome.ACCEPTED),
+    ]  # fmt: skip
+    assert not running.done()
+    running.cancel()
+    await asyncio.wait({running})
