@@ -112,7 +112,7 @@ async def grows_up(ctx: WorkflowContext, n: int) -> str:
 
 def test_a_child_of_a_former_run_is_never_taken_for_one_of_this_run() -> None:
     world = World(Scenario(raises_children, (2,), children=(grows_up,)))
-    assert world.result() == ["main/grows_up:1@3", "child of 0"]
+    assert world.result() == ["main.grows_up:1@3", "child of 0"]
     assert len(world.instances) == 4
     for commits in range(1, len(world.commits)):
         assert world.cut(commits).result() == world.result()

@@ -99,7 +99,7 @@ async def test_a_time_out_names_the_child_that_is_waited_for(app: Romancy) -> No
     await app.start(explained_parent.options(instance_id="p-1"), "lamp")
     await status_is(app, "p-1", Status.WAITING)
 
-    assert "It waits for its child p-1/explained_approval:1" in await in_vain(app, "p-1")
+    assert "It waits for its child p-1.explained_approval:1" in await in_vain(app, "p-1")
 
 
 async def test_a_time_out_names_the_last_error_and_the_next_attempt(app: Romancy) -> None:
@@ -219,7 +219,7 @@ async def test_an_instance_names_the_child_that_it_waits_for(app: Romancy) -> No
     assert instance.waits is not None
     (wait,) = instance.waits
     assert ("child", "explained_approval") == (wait.kind, wait.name)
-    assert (wait.child_id or "").startswith("p-2/explained_approval:1")
+    assert (wait.child_id or "").startswith("p-2.explained_approval:1")
 
 
 async def test_an_instance_names_the_next_attempt_and_the_last_error(app: Romancy) -> None:
