@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from romancy._many import AT_ONCE
 from romancy._named import NamedWorkflow
 from romancy._starts import warn_of_unknown
 from romancy.core import driving
 from romancy.engine import Unanswered, new_life, start_of
+from romancy.errors import StorageUnavailableError
 from romancy.storage.records import Outcome
+from romancy.storage.taken_ids import taken_ids_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from romancy.engine import Asked, LogWriter, Worker
     from romancy.handle import Handle
     from romancy.registry import Registry
+    from romancy.storage.protocol import Store
     from romancy.workflow import Call
 
 __all__ = ["Prepared", "Submissions", "Submitted"]
@@ -35,6 +38,20 @@ _MOST_UNANSWERED: Final = 64 * 1024 * 1024
 """Upper bound on the bytes of unanswered starts. Further starts wait."""
 
 
+_ASKED_AT_ONCE: Final = 1000
+
+
+class _Known(NamedTuple):
+    """What is known of chosen ids before their starts are submitted."""
+
+    taken: frozenset[str]
+    unsure: frozenset[str]
+    """Ids of which the database did not say whether they are taken. Their starts are written without running code."""
+
+
+_NOTHING: Final = _Known(frozenset(), frozenset())
+
+
 class Submissions:
     """The starts of one opened app that the database has not answered yet."""
 
@@ -44,13 +61,13 @@ class Submissions:
         writer: LogWriter,
         worker: Worker | None,
         *,
-        check_open: Callable[[], object],
+        opened: Callable[[], Store],
         nonce: Callable[[], str],
     ) -> None:
         self._registry = registry
         self._writer = writer
         self._worker = worker
-        self._check_open = check_open
+        self._opened = opened
         self._nonce = nonce
         self._unanswered = Unanswered(_MOST_UNANSWERED)
         self._unknown: set[str] = set()
@@ -61,15 +78,21 @@ class Submissions:
     ) -> None:
         """Submit all starts into the list, and wait for room if necessary. Starts submitted together share commits.
 
-        `progress` is called when there is room for more.
+        `progress` is called when there is room for more. Whether a chosen id is taken is asked first: a start that is
+        repeated must run nothing.
         """
+        known = _NOTHING
+        for call, _, _, _ in prepared:
+            if call.workflow.instance_id is not None:
+                known = await self._look(prepared)
+                break
         while len(submitted) < len(prepared):
             await self._unanswered.turn()
             if submitted:
                 progress()
             with self._writer.gathering():
                 while self._unanswered.has_room and len(submitted) < len(prepared):
-                    submitted += self._submit_some(prepared[len(submitted) : len(submitted) + AT_ONCE])
+                    submitted += self._submit_some(prepared[len(submitted) : len(submitted) + AT_ONCE], known)
                     if len(submitted) < len(prepared):
                         await asyncio.sleep(0)
 
@@ -87,23 +110,49 @@ class Submissions:
         """Fail all waiting callers: no answer will come."""
         self._unanswered.close()
 
-    def _submit_some(self, calls: Sequence[Prepared[T]]) -> list[Submitted[T]]:
+    async def _look(self, prepared: Sequence[Prepared[T]]) -> _Known:
+        """Which ids are taken, of the chosen ones whose starts would run code here at once."""
+        if self._worker is None or self._worker.draining:
+            return _NOTHING
+        known = self._registry.workflows
+        ids = [
+            handle.instance_id
+            for call, handle, _, delay in prepared
+            if call.workflow.instance_id is not None and call.workflow.name in known and not delay
+        ]
+        store, taken = self._opened(), set[str]()
+        try:
+            for first in range(0, len(ids), _ASKED_AT_ONCE):
+                taken |= await taken_ids_of(store, ids[first : first + _ASKED_AT_ONCE])
+        except StorageUnavailableError:
+            return _Known(frozenset(), frozenset(ids))
+        return _Known(frozenset(taken), frozenset())
+
+    def _submit_some(self, calls: Sequence[Prepared[T]], known: _Known) -> list[Submitted[T]]:
         """Submit these starts in one turn of the event loop while there is room; the first one always."""
-        self._check_open()
+        self._opened()
         submitted: list[Submitted[T]] = []
         with driving():
             for call in calls:
                 if submitted and not self._unanswered.has_room:
                     break
-                submitted.append(self._submit(*call))
+                submitted.append(self._submit(*call, known))
         return submitted
 
-    def _submit(self, call: Call[T], handle: Handle[T], raw: Raw, delay: int) -> Submitted[T]:
+    def _submit(self, call: Call[T], handle: Handle[T], raw: Raw, delay: int, known_ids: _Known) -> Submitted[T]:
         definition, instance_id = handle.workflow or call.workflow, handle.instance_id
         asked = self._unanswered.submitted(len(raw))
+        if instance_id in known_ids.taken:
+            asked(Outcome.EXISTS)
+            return handle, raw, asked
         known = definition.name in self._registry.workflows
         worker = self._worker
-        if worker is not None and known and not worker.draining and not isinstance(definition, NamedWorkflow):
+        runs = worker is not None and known and not worker.draining and not isinstance(definition, NamedWorkflow)
+        if (
+            worker is not None
+            and runs
+            and not (instance_id in known_ids.unsure or instance_id in worker.starts.under_way)
+        ):
             try:
                 worker.starts.begin(definition, raw, instance_id, delay, asked)
             except BaseException:

@@ -227,7 +227,7 @@ class Romancy(Watching):
             self._writer = LogWriter(store)
             self._tasks.add(asyncio.create_task(self._writer.run()))
         self._submissions = Submissions(
-            self._registry, self._writer, self._worker, check_open=self._opened, nonce=self._nonce
+            self._registry, self._writer, self._worker, opened=self._opened, nonce=self._nonce
         )
         self._waiting = Waiting(self._opened, self._worker, self._settings.lease)
         self._tasks.add(asyncio.create_task(listen(store, self._worker, self._watches, self._writer.outage)))

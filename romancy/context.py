@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from contextvars import ContextVar
 from random import Random
-from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
 from uuid import UUID
 
 from msgspec import Raw
@@ -22,6 +22,7 @@ from romancy._received import event_of
 from romancy._sizes import written
 from romancy._undo import Undo, checked_undo
 from romancy.channel import ActivityChannel, Channel, WorkflowChannel, declared
+from romancy.child import ChildHandle
 from romancy.core import idempotency_key, is_in_a_workflow, kept
 from romancy.errors import PayloadTooLargeError, SerializationError, UsageError
 from romancy.event import Event, EventType
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
     from romancy.activity import Activity
+    from romancy.child import ChildWorkflow
     from romancy.core import Commands, EventReceived
     from romancy.session import ActivityPort
     from romancy.storage.query import FilterValue
@@ -55,7 +57,6 @@ __all__ = [
 
 P = ParamSpec("P")
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 
 _MOST_DETAILS: Final = 64 * 1024
 _NULL: Final = Raw(b"null")
@@ -64,44 +65,6 @@ _IN_A_BODY: Final = (
     "activity_context() was called in the body of a workflow. A body is replayed, and would run the statements of a "
     "session again: move them into an activity, an `@activity` function that the body awaits"
 )
-
-
-class ChildWorkflow(Protocol[P, T_co]):
-    """A workflow that another workflow can start."""
-
-    def launch(self, commands: Commands, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> ChildHandle[Any]: ...
-
-    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T_co: ...
-
-
-class ChildHandle(Generic[T_co]):
-    """A running child workflow. Await `result()`, or let the child run by itself."""
-
-    def __init__(self, instance_id: str, answer: asyncio.Future[Any], stop: Callable[[], None]) -> None:
-        self.instance_id = instance_id
-        self._answer = answer
-        self._stop = stop
-        answer.add_done_callback(_noticed)
-
-    def __hash__(self) -> int:
-        return hash(self._answer)  # a number of the run: a set of children has the same order on every replay
-
-    async def result(self) -> T_co:
-        """What the child returned.
-
-        Raises WorkflowFailedError or WorkflowCancelledError if the child ended otherwise. Cancelling the wait does not
-        cancel the child.
-        """
-        return await asyncio.shield(self._answer)
-
-    def cancel(self) -> None:
-        """Ask the child to stop. `result()` says how it ended."""
-        self._stop()
-
-
-def _noticed(answer: asyncio.Future[Any]) -> None:
-    if not answer.cancelled():
-        answer.exception()
 
 
 class WorkflowContext:
@@ -134,7 +97,11 @@ class WorkflowContext:
 
     @property
     def is_replaying(self) -> bool:
-        """Whether this code is being replayed. Log and print only while it is False."""
+        """Whether this code is being replayed. Log and print only while it is False.
+
+        Of several programs that start one new id at the same moment, each may run the body up to its first wait with
+        False, and one of these runs counts. A start of an id that exists already runs nothing.
+        """
         return self._commands.replaying
 
     def now(self) -> datetime:

@@ -34,7 +34,8 @@ from romancy._expected_names import OF_WORKFLOWS, no_attribute
 from romancy._fingerprint import fingerprint
 from romancy._headers import headers_of
 from romancy._sizes import fitting
-from romancy.context import ChildHandle, WorkflowContext
+from romancy.child import ChildHandle
+from romancy.context import WorkflowContext
 from romancy.core import ContinueAsNew, current_commands
 from romancy.errors import RegistrationError, UsageError
 from romancy.registry import declare

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from romancy.status import Status
 from romancy.storage.limits import can_be_id
 from romancy.storage.records import History, InstanceRow, LogRow
-from romancy_mysql._sql import source
+from romancy_mysql._sql import comma, source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from romancy_mysql._database import Database
     from romancy_mysql._sql import Raw
 
-__all__ = ["columns", "instance_row", "last_commits", "read"]
+__all__ = ["columns", "instance_row", "last_commits", "read", "taken_ids"]
 
 _PAGE_BYTES = 4 * 1024 * 1024
 
@@ -47,6 +47,12 @@ def instance_row(line: tuple[Any, ...]) -> InstanceRow:
         signals=signals,
         seen=seen,
     )
+
+
+async def taken_ids(database: Database, instance_ids: Sequence[str]) -> set[str]:
+    """Those of these ids that have instances."""
+    (answer,) = await database.ask(database.statement("taken_ids", ids=comma(instance_ids)))
+    return {bytes(instance_id).decode() for (instance_id,) in answer.rows}
 
 
 async def last_commits(database: Database, instances: Sequence[InstanceRow]) -> dict[str, LogRow]:

@@ -19,7 +19,7 @@ from romancy_mysql._posted import Posted
 from romancy_mysql._prune import prune
 from romancy_mysql._rebuilding import MySQLRebuilding
 from romancy_mysql._router import MySQLRouter
-from romancy_mysql._rows import last_commits, read
+from romancy_mysql._rows import last_commits, read, taken_ids
 from romancy_mysql._sessions import open_session
 from romancy_mysql._slices import MySQLSlices
 from romancy_mysql._tally import loads, tally, tally_slice, trend
@@ -115,6 +115,9 @@ class MySQLStore:
         self, instance_id: str | None = None, /, *, after: tuple[str, str] = ("", ""), limit: int = PAGE
     ) -> list[Lying]:
         return await lying(self.database, instance_id, after, limit)
+
+    async def taken_ids(self, instance_ids: Sequence[str], /) -> set[str]:
+        return await taken_ids(self.database, instance_ids)
 
     async def last_commits(self, instances: Sequence[InstanceRow], /) -> dict[str, LogRow]:
         return await last_commits(self.database, instances)

@@ -123,6 +123,9 @@ class PostgresStore:
         rows = await self.database.fetch("lying", *after, last_of(instance_id), limit, MOST_BYTES)
         return [Lying(row[0], InboxRow(*row[1:])) for row in rows]
 
+    async def taken_ids(self, instance_ids: Sequence[str], /) -> set[str]:
+        return {row[0] for row in await self.database.fetch("taken_ids", list(instance_ids))}
+
     async def last_commits(self, instances: Sequence[InstanceRow], /) -> dict[str, LogRow]:
         keys = [(one.instance_id, one.life, one.last_seq) for one in instances]
         rows = await self.database.fetch("last_commits", *map(list, zip(*keys, strict=True)))

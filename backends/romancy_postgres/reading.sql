@@ -99,6 +99,10 @@ from (
 where size < $5::bigint
 order by instance_id, delivery_id;
 
+-- name: taken_ids
+-- Which of these ids have instances.
+select instance_id from romancy_instances where instance_id = any ($1::text[]);
+
 -- name: last_commits
 -- Rows of logs by their keys.
 select l.instance_id, l.seq, l.writer, l.body, l.at

@@ -198,6 +198,10 @@ class SqliteStore:
         rows = await self.run_read(lambda tx: tx.rows("lying", given))
         return [Lying(row[0], InboxRow(*row[1:])) for row in rows]
 
+    async def taken_ids(self, instance_ids: Sequence[str], /) -> set[str]:
+        ids = msgspec.json.encode(instance_ids).decode()
+        return {row[0] for row in await self.run_read(lambda tx: tx.rows("taken_ids", (ids,)))}
+
     async def last_commits(self, instances: Sequence[InstanceRow], /) -> dict[str, LogRow]:
         keys = msgspec.json.encode([(one.instance_id, one.life, one.last_seq) for one in instances]).decode()
         return {row[0]: LogRow(*row[1:]) for row in await self.run_read(lambda tx: tx.rows("last_commits", (keys,)))}

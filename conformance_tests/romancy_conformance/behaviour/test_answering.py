@@ -18,6 +18,7 @@ from romancy import (
     UsageError,
     Workflow,
     WorkflowContext,
+    _submissions,
     activity,
     workflow,
 )
@@ -103,6 +104,11 @@ async def refused(call: Awaitable[Any]) -> StorageUnavailableError:
     return caught.value
 
 
+async def no_ids(_store: object, _ids: object) -> set[str]:
+    """The answer of a database that has none of these instances."""
+    return set()
+
+
 async def exists(app: Romancy, instance_id: str) -> bool:
     return await app.get_instance(instance_id) is not None
 
@@ -166,9 +172,10 @@ async def test_what_is_repeated_under_its_id_happens_once(away: Away) -> None:
     assert 1 >= len((await app.list_instances(instance_id="s", status=["waiting", "pending", "running"])).instances)
 
 
-async def test_a_start_that_was_not_sent_never_happens(away: Away) -> None:
+async def test_a_start_that_was_not_sent_never_happens(away: Away, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first one is on its way to the database. The others wait behind it, and their callers give up."""
     app = away.app
+    monkeypatch.setattr(_submissions, "taken_ids_of", no_ids)  # else they would wait for the answer about their ids
     await until(lambda: app._writer.idle)  # pyright: ignore[reportPrivateUsage]
     away.leave()
     first = asyncio.create_task(refused(app.start(answered_waits.options(instance_id="first"), "x")))
@@ -195,6 +202,22 @@ async def test_a_start_that_was_not_sent_never_happens(away: Away) -> None:
     await until(lambda: app._writer.idle)  # pyright: ignore[reportPrivateUsage]
     for never in ("late", "given-up", "many-0", "many-1999"):
         assert not await exists(app, never), never
+
+
+async def test_a_start_whose_question_is_not_answered_never_happens(away: Away) -> None:
+    """A client asks nothing and sends the start."""
+    app = away.app
+    works = app._worker is not None  # pyright: ignore[reportPrivateUsage]
+    away.leave()
+
+    error = await refused(app.start(answered_waits.options(instance_id="asks"), "x"))
+
+    away.come_back()
+    await answers(app)
+    if works and away.way == "a black hole":
+        assert not isinstance(error, OutcomeUnknownError)
+    if not isinstance(error, OutcomeUnknownError):
+        assert not await exists(app, "asks")
 
 
 async def test_starts_of_one_call_that_may_have_been_sent_are_named(away: Away) -> None:

@@ -13,6 +13,7 @@ from romancy.storage.lying import lying_of
 from romancy.storage.query import Position, build_query, gte, one_of, project_with_index
 from romancy.storage.records import PruneRequest
 from romancy.storage.slices import find_in_slices, slices_of
+from romancy.storage.taken_ids import taken_ids_of
 from romancy.storage.tally import loads_of, slicing_of, tally_of, trend_of
 from romancy_conformance.contract.building import Actor, append, change, delivery, start
 from romancy_conformance.contract.plans import watch_for
@@ -205,6 +206,7 @@ def looks(store: Store, row: InstanceRow, ended: list[InstanceRow]) -> Calls:
         "find since a time": lambda: store.find(build_query(since=row.created_at, status="cancelled")),
         "find until a time": lambda: store.find(build_query(until=row.created_at, workflow_name=WORKFLOWS[7])),
         "count the outbox": lambda: store.outbox.counts(most=20),
+        "ask for fifty ids": lambda: taken_ids_of(store, [one.instance_id for one in ended]),
         "read how fifty ended": lambda: last_commits_of(store, ended),
         "list what nobody took": lambda: store.router.kept(limit=20),
         "count the workers": store.census,

@@ -6,6 +6,7 @@ of a few is the cost.
 
 from __future__ import annotations
 
+import itertools
 import re
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -308,3 +309,31 @@ async def test_a_step_of_each_feature(storage_url: str, backend: str) -> None:
     print(f"round trips of a step: {costs}")
 
     assert {what: cost for what, cost in costs.items() if cost > bounds[what]} == {}
+
+
+# ── starts ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.usefixtures("network")
+async def test_a_start_with_a_chosen_id_asks_once_whether_it_is_taken(storage_url: str) -> None:
+    """One request more than a start whose id Romancy makes, also for fifty at once."""
+    ids = itertools.count()
+
+    async def request_of(app: Romancy, requests: Requests, count: int, *, chosen: bool) -> int:
+        wf = trip_child.options(delay=0)
+        calls = [(wf.options(instance_id=f"chosen-{next(ids)}") if chosen else wf).bind() for _ in range(count)]
+        before = requests.commits
+        await app.start_many(calls)
+        return requests.commits - before
+
+    async with counted(storage_url) as (url, requests), Romancy(url, workflows=[trip_child]) as app:
+        costs: dict[tuple[int, bool], int] = {}
+        for count in (1, 50):
+            for chosen in (False, True):
+                await request_of(app, requests, count, chosen=chosen)  # one-time work is done here
+                counts = [await request_of(app, requests, count, chosen=chosen) for _ in range(5 * ROUNDS)]
+                costs[count, chosen] = min(counts)
+
+    assert {(count, False): costs[count, True] - 1 for count in (1, 50)} == {
+        (count, False): costs[count, False] for count in (1, 50)
+    }
