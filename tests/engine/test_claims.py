@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from romancy.engine.activities.places import Kind
 from romancy.engine.clock import DatabaseClock
 from romancy.engine.inbox import ConsumedMail
 from romancy.engine.outage import Outage
+from romancy.engine.worker.backlog import Backlog
 from romancy.engine.worker.claims import Claiming
 from romancy.engine.worker.next_claim import NextClaim
 from romancy.storage.records import Work
@@ -33,6 +35,27 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+class Roomy:
+    """A stock with room for everything."""
+
+    next_look = 3600.0
+
+    def look(self, beside: int, *, anew: bool = False) -> None:
+        assert beside == 0
+
+    def look_again(self) -> None:
+        pass
+
+    def kind(self, _: str) -> Kind:
+        return Kind.LOOP
+
+    def room(self, _: Kind) -> int:
+        return 1000
+
+    def is_open(self, _: Kind) -> bool:
+        return True
+
+
 class Worker:
     """A worker's claims with everything they read: a store without work, and the instances in memory."""
 
@@ -46,7 +69,6 @@ class Worker:
             writer=SimpleNamespace(written=0),
             used=ConsumedMail(),
             dispatcher=SimpleNamespace(sweep=bool),
-            attempts=SimpleNamespace(spare=1000, relief=None),
         )
         self.claiming = Claiming(
             cast("Any", self),
@@ -56,12 +78,13 @@ class Worker:
             cast("Any", SimpleNamespace(busy=False)),
             keeper=cast("Any", SimpleNamespace(leases=self, outage=Outage())),
             next_claim=NextClaim(),
-            codes={"flow": "c1"},
+            backlog=Backlog(cast("Any", Roomy()), {"flow": "c1"}),
             max_live=1000,
         )
         self.token = "w"
         self._has_peers = has_peers
         self.waits_for_mail = False
+        self.beside = 0
         self.starting = set[str]()
 
     def fresh(self) -> bool:

@@ -19,6 +19,7 @@ import msgspec
 
 from romancy.context import enter_activity
 from romancy.core import own_classes
+from romancy.engine.activities.places import Places
 from romancy.errors import ActivityError, TerminalError, UsageError
 from romancy.serialization import ErrorInfo, describe_exception, exception_name, rebuild_exception
 
@@ -97,7 +98,7 @@ class Processes:
         self._named = named
         """Names of the exception types that a workflow can catch by their own class."""
         self._limit = os.cpu_count() or 1
-        self._slots = asyncio.Semaphore(self._limit)
+        self.places = Places(self._limit)
         self._threads = ThreadPoolExecutor(self._limit, thread_name_prefix="romancy-process")
         self._all: set[_Child] = set()
         self._idle: list[_Child] = []
@@ -109,7 +110,7 @@ class Processes:
         that process.
         """
         function = definition.fn.__module__, definition.fn.__qualname__
-        async with self._slots:
+        async with self.places:
             child = self._idle.pop() if self._idle else await self._new()
             try:
                 if function not in child.knows:

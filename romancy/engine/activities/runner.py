@@ -32,6 +32,7 @@ from romancy.engine.activities.attempt import Attempt, Tools, id_of
 from romancy.engine.activities.backoff import Backoff
 from romancy.engine.activities.heartbeat import watched
 from romancy.engine.activities.judging import ends_the_process, judged
+from romancy.engine.activities.places import Kind
 from romancy.engine.activities.processes import Processes
 from romancy.engine.activities.threads import Threads
 from romancy.engine.append_slots import Slots
@@ -105,11 +106,11 @@ class Attempts:
         self._clock = driver.clock
         self._threads = Threads(settings.max_threads)
         self._processes = Processes(errors)
+        self._places = {Kind.THREAD: self._threads.places, Kind.PROCESS: self._processes.places}
         self._dependencies = dependencies
         self._retry = settings.retry
         self._keeper = keeper
         self._limit = self._free = settings.max_activities
-        self._relief: Callable[[], None] | None = None
         self._held = False
         self._only: Live | None = None
         self._all_ended = asyncio.Event()
@@ -200,18 +201,20 @@ class Attempts:
             self._all_ended.set()
         if self._queue:
             self._launch()
-        elif self._relief is not None and self._free * 4 >= self._limit:
-            relief, self._relief = self._relief, None
-            relief()
 
-    def call_when_relieved(self, relief: Callable[[], None]) -> None:
-        """Call back once no attempt waits and a quarter of the slots is free."""
-        self._relief = relief
+    def limit(self, kind: Kind) -> int:
+        """How many slots of this kind there are."""
+        places = self._places.get(kind)
+        return self._limit if places is None else min(self._limit, places.limit)
 
-    @property
-    def spare(self) -> int:
-        """How many more attempts could run now; negative if some wait for a slot."""
-        return self._free - len(self._queue)
+    def free(self, kind: Kind) -> int:
+        """How many slots of this kind are free."""
+        places = self._places.get(kind)
+        return max(0, self._free if places is None else min(self._free, places.free))
+
+    def waits_for_place(self, task: asyncio.Task[None]) -> bool:
+        """Whether this task of an attempt waits for a thread or a process."""
+        return any(task in places.waiting for places in self._places.values())
 
     def _fall_due(self, attempt: Attempt, due: int) -> None:
         if self._clock.seconds_until(due):

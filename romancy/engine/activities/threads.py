@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from romancy._logs import get_logger
+from romancy.engine.activities.places import Places
 from romancy.errors import ActivityError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Threads:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._slots = asyncio.Semaphore(limit)
+        self.places = Places(limit)
         self._pool = ThreadPoolExecutor(limit, thread_name_prefix="romancy-activity")
         self._given_up: set[Future[Any]] = set()
         """Abandoned functions, which still run although the engine no longer waits for them."""
@@ -47,20 +48,20 @@ class Threads:
 
         The timeout counts from the moment the function begins on its thread. A call cancelled before that never begins.
         """
-        await self._slots.acquire()
+        await self.places.acquire()
         scope = asyncio.timeout(None)
         begins = None if timeout is None else functools.partial(_count, asyncio.get_running_loop(), scope, timeout)
         try:
             begun = self._pool.submit(contextvars.copy_context().run, _plainly, name, begins, fn, positional, named)
         except BaseException:
-            self._slots.release()
+            self.places.release()
             raise
         try:
             async with scope:
                 return await asyncio.wrap_future(begun)
         finally:
             if begun.done() or begun.cancel():
-                self._slots.release()
+                self.places.release()
             else:
                 self._leave_alone(begun)
 
@@ -83,7 +84,7 @@ class Threads:
 
     def _is_free(self, begun: Future[Any]) -> None:
         self._given_up.discard(begun)
-        self._slots.release()
+        self.places.release()
         self._left.set()
 
     async def all_left(self) -> None:

@@ -12,15 +12,15 @@ from romancy.errors import StorageUnavailableError
 from romancy.storage.records import ClaimRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from romancy.engine.clock import DatabaseClock
     from romancy.engine.driver import Driver
+    from romancy.engine.worker.backlog import Backlog
     from romancy.engine.worker.intake import Intake
     from romancy.engine.worker.lease_keeper import LeaseKeeper
     from romancy.engine.worker.next_claim import NextClaim
     from romancy.engine.worker.quarantine import Quarantine
     from romancy.storage.protocol import Store
+    from romancy.storage.records import Work
 
 __all__ = ["Claiming"]
 
@@ -29,7 +29,6 @@ logger = get_logger("romancy.engine")
 _CLAIM: Final = 100
 _SHARE: Final = 50
 _LARGEST_SHARE: Final = 200
-_FEW: Final = 5
 _SOON: Final = 0.02
 _PAUSE_WHEN_BUSY: Final = 0.25
 _IN_VAIN: Final = 0.05
@@ -53,7 +52,7 @@ class Claiming:
         *,
         keeper: LeaseKeeper,
         next_claim: NextClaim,
-        codes: Mapping[str, str],
+        backlog: Backlog,
         max_live: int,
     ) -> None:
         self._store = store
@@ -61,9 +60,11 @@ class Claiming:
         self._driver = driver
         self._keeper = keeper
         self._next = next_claim
-        self._codes = dict(codes)
+        self._backlog = backlog
         self._max_live = max_live
         self._leaves_work_until = 0.0
+        self._recount: asyncio.TimerHandle | None = None
+        """The next look whether there is room for more of what may be due."""
         self._in_vain_until = 0.0
         self._passed_over = 0
         """How many claims in a row have left an instance that is due."""
@@ -88,7 +89,9 @@ class Claiming:
     @property
     def at_rest(self) -> bool:
         """Whether no claim is under way or about to be made."""
-        return not (self._claims or self._next.is_wanted)
+        if self._claims or self._next.is_wanted:
+            return False
+        return self._recount is None or not self._wants_more(anew=True)
 
     def look_for_own(self) -> None:
         """Soon claim with a request for everything this worker owns: an earlier answer may have been lost."""
@@ -108,8 +111,12 @@ class Claiming:
                 # Most likely these are this worker's own changes. But a caller may have retried an instance, or reused
                 # its id.
                 self._next.look_in(_ECHO)
-        elif changed is not None and not changed.isdisjoint(self._driver.live):
+            return
+        self._backlog.news()
+        if changed is not None and not changed.isdisjoint(self._driver.live):
             self.look()
+        elif changed is not None and self._recount is not None and not self._wants_more():
+            pass  # it is looked at when there is room
         elif self._has_enough():
             self._postponed = True
             self._next.look_in(_PAUSE_WHEN_BUSY)
@@ -131,9 +138,16 @@ class Claiming:
 
     async def run(self) -> None:
         """Claim until stopped or cancelled."""
+        try:
+            await self._run()
+        finally:
+            self._stop_counting()
+
+    async def _run(self) -> None:
         while True:
             await self._next.wanted()
             self._postponed = False
+            self._stop_counting()
             if self._stopping:
                 self._stopped.set()
                 return
@@ -160,6 +174,7 @@ class Claiming:
     def stop(self) -> None:
         """Stop claiming."""
         self._stopping = True
+        self._stop_counting()
         self.look()
 
     @property
@@ -173,11 +188,14 @@ class Claiming:
 
     async def _claim(self) -> None:
         now = asyncio.get_running_loop().time()
-        limit = self._claim_limit(now)
         sweep, recover = now - self._swept >= _SWEEP_EVERY, self._next.take_own()
+        limit, codes = self._backlog.choose(self._most(now), self.intake.beside)
+        if sweep and len(codes) < len(self._backlog.codes):
+            limit, codes = 0, self._backlog.codes  # a sweep is for all workflows
+            self.look()
         request = ClaimRequest(
             worker=self._keeper.leases.token,
-            codes=self._codes,
+            codes=codes,
             limit=limit,
             sweep=sweep,
             recover=recover,
@@ -197,71 +215,81 @@ class Claiming:
             self._driver.dispatcher.sweep()
         if limit and not work.claimed and not work.mail:
             self._in_vain_until = now + _IN_VAIN
-        full = len(work.claimed) >= limit > 0
+        self._backlog.answered(limit, codes, len(work.claimed))
         if await self.intake.take_in(work):
             self.look()
-        elif full:
-            self._plan_next()
-        elif not limit and now < self._leaves_work_until:
-            self._next.look_in(self._leaves_work_until - now)
+        else:
+            self._plan_next(work, limit)
+
+    def _most(self, now: float) -> int:
+        """The number of instances to claim at most. 0: only the mail of loaded ones.
+
+        With peers, a claim is small. If much was written since the last claim, the next one is larger: its instances
+        will not wait long either, and fewer, larger claims and commits cost less.
+        """
+        if self._only_mail or self._quarantine.busy or self.intake.waits_for_mail:
+            return 0
+        room = self._room()
+        if not self._has_peers():
+            return min(_CLAIM, room)
+        if now < self._leaves_work_until:
+            return 0
+        before, self._written = self._written, self._driver.writer.written
+        written = self._written - before if self._driver.to_write else 0
+        return min(max(_SHARE, min(written, _LARGEST_SHARE)), room)
+
+    def _room(self) -> int:
+        return self._max_live - len(self._driver.live) - len(self.intake.starting)
+
+    def _plan_next(self, work: Work, limit: int) -> None:
+        """Plan the next claim, by what this one has brought."""
         self._next.look_in(_SWEEP_EVERY)
         if work.next_due is None:
             self._passed_over = 0
         elif self._clock.seconds_until(work.next_due):
             self._passed_over = 0
             self._next.look_at(work.next_due, self._clock)
-        elif not full:
-            self._next.look_in(self._pause_before_what_is_due(limit))
+        elif limit > len(work.claimed):
+            self._next.look_in(self._pause_before_what_is_due())
+        if limit and len(work.claimed) >= limit and self._has_peers():
+            # With peers, a worker with many instances first leaves work to them for a moment.
+            pause = min(len(self._driver.live) * _PAUSE_PER_LIVE, _PAUSE_WHEN_BUSY)
+            self._leaves_work_until = asyncio.get_running_loop().time() + pause
+        self._count_again()
 
-    def _pause_before_what_is_due(self, limit: int) -> float:
-        """Seconds until the next claim if an instance is due and was not claimed.
+    def _pause_before_what_is_due(self) -> float:
+        """Seconds until the next claim if an instance is due and was not claimed although there was room.
 
-        There was no room for it, or another transaction holds its row: of a worker that claims it, a caller, a reader.
-        Nobody announces that the row is free again, so the worker asks again, less and less often.
+        Another transaction holds its row: of a worker that claims it, a caller, a reader. Nobody announces that the row
+        is free again, so the worker asks again, less and less often.
         """
-        if not limit:
-            return _PAUSE_WHEN_BUSY
         pause = (_IN_VAIN if self._has_peers() else _SOON) * (1 << self._passed_over)
         if pause >= _PAUSE_WHEN_BUSY:
             return _PAUSE_WHEN_BUSY
         self._passed_over += 1
         return pause
 
-    def _claim_limit(self, now: float) -> int:
-        """The number of instances to claim: all that there is room for, or with peers those that can run at once.
+    # ── room for more ───────────────────────────────────────────────────────────────────────────────────────────
 
-        With peers, a claim is small. If much was written since the last claim, the next one is larger: its instances
-        will not wait long either, and fewer, larger claims and commits cost less.
-        """
-        if self._only_mail:
-            return 0
-        busy = self._quarantine.busy or self.intake.waits_for_mail
-        room = 0 if busy else self._max_live - len(self._driver.live) - len(self.intake.starting)
-        if not self._has_peers():
-            return max(0, min(_CLAIM, room))
-        if now < self._leaves_work_until:
-            return 0  # only the mail of loaded instances
-        before, self._written = self._written, self._driver.writer.written
-        written = self._written - before if self._driver.to_write else 0
-        share = max(_SHARE, min(written, _LARGEST_SHARE))
-        return max(0, min(share, room, max(_FEW, self._driver.attempts.spare)))
+    def _wants_more(self, *, anew: bool = False) -> bool:
+        """Whether there is room for instances that may be due. `anew`: count also if this was done a moment ago."""
+        if self._only_mail or self._quarantine.busy or self._room() <= 0:
+            return False
+        return self._backlog.wants(self.intake.beside, anew=anew)
 
-    def _plan_next(self) -> None:
-        """Plan the next claim. With peers, a worker with many instances first leaves work to them for a moment.
-
-        While activities wait for slots, the worker claims a few more instances only from time to time (they may need no
-        slot), until a quarter of the slots is free.
-        """
-        if not self._has_peers():
-            self.look()
+    def _count_again(self) -> None:
+        """Claim as soon as there is room for what may be due. The database is not asked before."""
+        self._stop_counting()
+        if self._stopping or self._only_mail or not self._backlog.may_have_more:
             return
-        attempts = self._driver.attempts
-        pause = len(self._driver.live) * _PAUSE_PER_LIVE if attempts.spare > 0 else _PAUSE_WHEN_BUSY
-        self._leaves_work_until = asyncio.get_running_loop().time() + min(pause, _PAUSE_WHEN_BUSY)
-        if attempts.spare <= 0:
-            attempts.call_when_relieved(self._slots_are_free)
-        self._next.look_in(min(pause, _PAUSE_WHEN_BUSY))
+        loop = asyncio.get_running_loop()
+        left = self._leaves_work_until - loop.time()
+        if left <= 0 and self._wants_more():
+            self.look()
+        else:
+            self._recount = loop.call_later(max(left, self._backlog.pause), self._count_again)
 
-    def _slots_are_free(self) -> None:
-        self._leaves_work_until = 0.0
-        self.look()
+    def _stop_counting(self) -> None:
+        if self._recount is not None:
+            self._recount.cancel()
+            self._recount = None

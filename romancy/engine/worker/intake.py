@@ -67,6 +67,11 @@ class Intake:
         return bool(self._unread)
 
     @property
+    def beside(self) -> int:
+        """How many instances are starting here or were claimed, and are not loaded yet."""
+        return len(self.starting) + len(self._unread) + len(self._after_mail)
+
+    @property
     def is_idle(self) -> bool:
         """Whether no instance waits for its mail before it is taken up."""
         return not (self._unread or self._after_mail)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from romancy.engine.outside.unanswered_starts import Asked
     from romancy.engine.settings import Settings
     from romancy.engine.worker.lease_keeper import LeaseKeeper
+    from romancy.engine.worker.stock import Stock
     from romancy.workflow import Workflow
 
 __all__ = ["Starts"]
@@ -33,12 +34,14 @@ class Starts:
         driver: Driver,
         settings: Settings,
         keeper: LeaseKeeper,
+        stock: Stock,
     ) -> None:
         self._driver = driver
         self._clock = driver.clock
         self._writer = driver.writer
         self._settings = settings
         self._keeper = keeper
+        self._stock = stock
         self.under_way: set[str] = set()
         """Instances whose start is in flight: a claim's answer may contain them before the start is acknowledged."""
 
@@ -52,7 +55,7 @@ class Starts:
     ) -> None:
         """Write a new instance and drive it, unless it is due later or left to others. `asked` gets the outcome."""
         now, life = self._clock.now(), new_life(instance_id)
-        if delay or self._has_enough():
+        if delay or self._has_enough(definition.name):
             item = start_of(
                 definition,
                 input,
@@ -79,12 +82,13 @@ class Starts:
         asked.item = begun.start
         self._writer.submit(begun.start, functools.partial(self._begun, begun, asked))
 
-    def _has_enough(self) -> bool:
+    def _has_enough(self, workflow: str) -> bool:
         """Whether to leave one more instance to others, or in the database until there is room for it."""
         begun = len(self.under_way)
         if len(self._driver.live) + begun >= self._settings.max_live or self._driver.admission.only is not None:
             return True
-        return self._driver.attempts.spare <= begun and self._keeper.leases.has_peers()
+        leases = self._keeper.leases
+        return bool(leases.peers) and leases.has_peers() and not self._stock.take(workflow, begun)
 
     def _begun(self, begun: Begun, asked: Asked, outcome: Outcome) -> None:
         live = begun.live

@@ -17,6 +17,7 @@ from romancy.engine.log_writer import LogWriter
 from romancy.engine.observer import Observer
 from romancy.engine.outage import Outage
 from romancy.engine.slot import GONE
+from romancy.engine.worker.backlog import Backlog
 from romancy.engine.worker.claims import Claiming
 from romancy.engine.worker.intake import Intake
 from romancy.engine.worker.known_workflows import names_told
@@ -29,6 +30,7 @@ from romancy.engine.worker.recovery import Recovery, claimed_again
 from romancy.engine.worker.resting import Resting
 from romancy.engine.worker.retrying import Revivals
 from romancy.engine.worker.starts import Starts
+from romancy.engine.worker.stock import Stock
 from romancy.engine.worker.tasks import Tasks
 from romancy.engine.worker.watchdog import Watchdog, watching
 from romancy.errors import DatabaseReplacedError, StorageUnavailableError
@@ -101,7 +103,8 @@ class Worker:
             self._next_claim,
             patience=settings.lease / 1_000_000,
         )
-        self.starts = Starts(self.driver, settings, self.beating)
+        self.stock = Stock(self.driver, registry, self.beating)
+        self.starts = Starts(self.driver, settings, self.beating, self.stock)
         self._intake = Intake(
             self.driver, self._recovery, self._quarantine, self._next_claim, starting=self.starts.under_way
         )
@@ -113,7 +116,7 @@ class Worker:
             self._quarantine,
             keeper=self.beating,
             next_claim=self._next_claim,
-            codes=self._codes,
+            backlog=Backlog(self.stock, self._codes),
             max_live=settings.max_live,
         )
         self._trials: asyncio.Task[None] | None = None
@@ -303,6 +306,8 @@ class Worker:
 
     def finished(self, live: Live, activation: Activation) -> None:
         """`Reports`: keep the run of a resting instance, and tell those who wait for an end."""
+        if activation.events:
+            self.stock.left[live.definition.name] += 1
         if activation.events and activation.outcome is None and activation.parked is None:
             self._resting.keep(live)
         else:

@@ -1,0 +1,143 @@
+"""A backlog is shared with workers that come late, that have just come, and whose slots are threads.
+
+Shares and moves are read from the logs, so the load of the machine does not decide.
+"""
+
+# Only a worker's private state shows what it holds.
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy_conformance.behaviour.sharing import (
+    acquainted,
+    ended,
+    ids,
+    share_family,
+    share_plainly,
+    share_slowly,
+    share_twice,
+    shares,
+    so_many_ended,
+)
+
+if TYPE_CHECKING:
+    from romancy import Romancy, Workflow
+    from romancy_conformance.behaviour.opening import Open
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def workflows() -> list[Workflow[..., Any]]:
+    return [share_slowly, share_plainly, share_twice, share_family]
+
+
+def in_hand(app: Romancy) -> int:
+    """How many instances the app's worker has loaded."""
+    assert app._worker is not None
+    return len(app._worker.driver.live)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "count", "slots"), [(0.1, 120, 2), (0.4, 24, 2), (0.4, 30, 1)], ids=["short", "long", "one slot"]
+)
+async def test_who_comes_late_gets_a_share(
+    open_app: Open, storage_url: str, seconds: float, count: int, slots: int
+) -> None:
+    front = await open_app(worker=False)
+    first = await open_app(max_activities=slots)
+    handles = await front.start_many([share_slowly.bind(seconds) for _ in range(count)])
+    await so_many_ended(handles, slots)
+    await open_app(max_activities=slots)
+    await open_app(max_activities=slots)
+    await ended(handles)
+
+    found = await shares(storage_url, ids(handles))
+    assert len(found.done) == 3
+    assert first._worker is not None
+    assert found.done[first._worker.leases.token] <= count * 0.7
+    assert found.moves <= 1.1 * found.by_others
+
+
+async def test_a_backlog_of_plain_functions_is_shared_too(open_app: Open, storage_url: str) -> None:
+    """With the settings of a new app."""
+    front = await open_app(worker=False)
+    first = await open_app()
+    handles = await front.start_many([share_plainly.bind(0.5) for _ in range(320)])
+    await so_many_ended(handles, 1)
+    await open_app()
+    await ended(handles)
+
+    found = await shares(storage_url, ids(handles))
+    assert first._worker is not None
+    assert len(found.done) == 2
+    assert found.done[first._worker.leases.token] <= 320 * 0.75
+
+
+async def test_workers_that_have_just_come_share(open_app: Open, storage_url: str) -> None:
+    """They do not know each other yet."""
+    front = await open_app(worker=False)
+    for _ in range(3):
+        await open_app(max_activities=2)
+    handles = [await front.start(share_slowly, 0.3) for _ in range(24)]
+    await ended(handles)
+
+    found = await shares(storage_url, ids(handles))
+    assert len(found.done) == 3
+    assert max(found.done.values()) <= 12
+
+
+@pytest.mark.parametrize("know", [True, False], ids=["acquainted", "strangers"])
+async def test_threads_are_slots(open_app: Open, storage_url: str, *, know: bool) -> None:
+    front = await open_app(worker=False)
+    workers = [await open_app(max_threads=2, lease=6.0 if know else 30.0) for _ in range(3)]
+    if know:
+        await acquainted(*workers)
+    handles = await front.start_many([share_plainly.bind(0.2) for _ in range(48)])
+    await ended(handles)
+
+    found = await shares(storage_url, ids(handles))
+    assert len(found.done) == 3
+    assert max(found.done.values()) <= 24
+
+
+async def test_children_of_one_parent_are_shared(open_app: Open, storage_url: str) -> None:
+    front = await open_app(worker=False)
+    for _ in range(3):
+        await open_app(max_activities=2)
+    handle = await front.start(share_family, 36, 0.2)
+    await ended([handle])
+
+    children = [one.instance_id async for one in front.iter_instances(workflow_name=share_slowly.name)]
+    found = await shares(storage_url, children)
+    assert len(found.done) == 3
+    assert max(found.done.values()) <= 18
+
+
+async def test_a_worker_alone_holds_what_it_can_run_soon(open_app: Open) -> None:
+    front = await open_app(worker=False)
+    app = await open_app(max_activities=4)
+    most = 0
+    handles = await front.start_many([share_slowly.bind(0.1) for _ in range(400)])
+    results = asyncio.ensure_future(ended(handles[:80]))
+    while not results.done():
+        most = max(most, in_hand(app))
+        await asyncio.sleep(0)
+    await results
+
+    assert 4 <= most <= 4 + 40 * 2
+
+
+async def test_what_needs_no_slot_does_not_wait_for_those_that_do(open_app: Open) -> None:
+    """Another workflow is claimed although the slots are taken, and more wait for them than a second takes."""
+    front = await open_app(worker=False)
+    await open_app(max_activities=1)
+    await front.start_many([share_slowly.bind(0.2) for _ in range(50)])
+    family = await front.start(share_family, 0, 0.0)
+
+    assert await family.result(timeout=5) == []
