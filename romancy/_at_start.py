@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from romancy._logs import get_logger
 from romancy.checking import misfit_of
+from romancy.engine import known_in
 from romancy.errors import InstanceNotFoundError, RomancyError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.query import Position, build_query
@@ -75,7 +76,7 @@ async def tell_misfits(store: Store, worker: Worker) -> None:
 def _is_known(worker: Worker) -> bool:
     """Whether another worker with the same code was registered before: it takes the sample, has taken it, or died."""
     mine = frozenset(worker.leases.worker.codes)
-    return any(mine == frozenset(peer.codes) for peer in worker.leases.peers)
+    return any(mine == known_in(peer.codes) for peer in worker.leases.peers)
 
 
 def _tell(misfits: list[Misfit], looked_at: int) -> None:

@@ -89,11 +89,11 @@ class _Claim(NamedTuple):
         answers = (await database.send(wire, [database.begin, *locking]))[-len(locking) :]
         before = [line[0].decode() for line in answers.pop().rows] if request.recover else []
         due = sorted((int(wake_at), one) for answer in answers for one, wake_at in answer.rows)
-        taken = [one.decode() for _, one in due[: request.limit]]
+        taken = {one.decode(): wake_at for wake_at, one in due[: request.limit]}
         try:
-            answers = await self._take(taken, self._reading([*before, *taken]))
+            answers = await self._take(list(taken), self._reading([*before, *taken]))
             wire.tainted = False
-            return await self._work([*before, *taken], answers)
+            return await self._work(dict.fromkeys(before, 0) | taken, answers)
         except (MismatchError, LockWaitError):
             await database.roll_back(wire)
             raise
@@ -122,19 +122,19 @@ class _Claim(NamedTuple):
             *([_next_due(self.database, self.names)] if self.names else []),
         ]
 
-    async def _work(self, ids: list[str], answers: list[Answer]) -> Work:
+    async def _work(self, due: Mapping[str, int], answers: list[Answer]) -> Work:
         claimed, logs, now, *rest = answers
         bodies: dict[bytes, list[bytes]] = {}
         for instance_id, body in logs.rows:
             bodies.setdefault(instance_id, []).append(body)
         boxes = [rest.pop(0)] if self.request.recover else []
         known = {**self.owned, **_by_id([claimed, *boxes])}
-        mail, more = await _mail(self.database, self._ask, self.request, known, ids)
+        mail, more = await _mail(self.database, self._ask, self.request, known, due)
         by_id = {line[0].decode(): line for line in claimed.rows}
         times = [wake_at for name, wake_at in self.times.items() if name not in self.names]
         times += [wake_at for answer in rest for _, wake_at in answer.rows if wake_at is not None]
         return Work(
-            claimed=[_claimed(by_id[one], bodies.get(by_id[one][0], ())) for one in ids if one in by_id],
+            claimed=[_claimed(by_id[one], bodies.get(by_id[one][0], ()), due[one]) for one in due if one in by_id],
             mail=mail,
             next_due=min(times, default=None),
             now=int(now.rows[0][0]),
@@ -224,7 +224,7 @@ def _by_id(boxes: Iterable[Answer]) -> dict[str, _Box]:
     return {line[0].decode(): _Box(line[1], line[2], int(line[3])) for answer in boxes for line in answer.rows}
 
 
-def _claimed(line: tuple[Any, ...], log: Sequence[bytes]) -> Claimed:
+def _claimed(line: tuple[Any, ...], log: Sequence[bytes], due: int) -> Claimed:
     instance_id, life, signals, _, name, status, code, run_from, head, seen, crashes, crash_seq, writer = line
     return Claimed(
         instance_id=instance_id.decode(),
@@ -238,6 +238,7 @@ def _claimed(line: tuple[Any, ...], log: Sequence[bytes]) -> Claimed:
         signals=signals,
         seen=seen,
         crashes=crashes if crash_seq == head else 0,
+        due=due,
         log=tuple(log) if len(log) == (head or 0) - run_from + 1 else (),
     )
 

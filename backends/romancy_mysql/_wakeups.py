@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from romancy.errors import StorageError, StorageUnavailableError
+from romancy.storage.records import WORKER_NEWS
 from romancy.storage.sqlkit.news import News, parted
 from romancy_mysql._server_wait import ServerWait
 
@@ -176,7 +177,7 @@ class Wakeups:
         now = self._looked_at
         far = now - self._far_at >= _FAR_EVERY
         since = self._reached - (_LOOK_FAR_BACK if far else _LOOK_BACK)
-        (answer,) = await database.ask(database.statement("touched", since=since, limit=_AT_ONCE))
+        (answer,) = await database.ask(database.statement("touched", since=since, limit=_AT_ONCE, mark=WORKER_NEWS))
         found = {key.decode(): int(at) for key, at in answer.rows}
         fresh = frozenset(one for one, at in found.items() if self._recent.get(one) != at)
         self._reached = max([self._reached, *found.values()])
@@ -186,7 +187,7 @@ class Wakeups:
         else:
             self._recent |= found
         self._server_wait.judge(found=bool(fresh))
-        if everything or len(found) == _AT_ONCE or now - self._everything_at > _EVERYTHING_EVERY:
+        if everything or len(found) >= _AT_ONCE or now - self._everything_at > _EVERYTHING_EVERY:
             self._everything_at, pace = now, self._pace
             self._hear(None)
             if not fresh:

@@ -78,7 +78,7 @@ def _mailbox(request: ClaimRequest, row: asyncpg.Record) -> Mailbox:
 
 
 def _claimed(row: asyncpg.Record, box: asyncpg.Record) -> Claimed:
-    known = ("head", "head_writer", "status", "crashes", "log")
+    known = ("head", "head_writer", "status", "crashes", "due", "log")
     fields: dict[str, Any] = {name: row[name] for name in Claimed.__struct_fields__ if name not in known}
     head = box["head"]
     crashes = row["crashes"] if row["crash_seq"] == head else 0  # a log that has grown since resets the count
@@ -90,5 +90,6 @@ def _claimed(row: asyncpg.Record, box: asyncpg.Record) -> Claimed:
         head_writer=box["head_writer"],
         status=Status(row["status"]),
         crashes=crashes,
+        due=row["since"],
         log=log if whole else (),
     )

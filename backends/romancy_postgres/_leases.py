@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from romancy.storage.records import Census, Host, Peer, Pulse, Takeover
+from romancy.storage.records import WORKER_NEWS, Census, Host, Peer, Pulse, Takeover
 from romancy_postgres._errors import LockedError
 
 if TYPE_CHECKING:
@@ -19,10 +19,10 @@ __all__ = ["census", "heartbeat", "takeover"]
 _ROUNDS = 3
 
 
-async def heartbeat(database: Database, worker: Worker, *, leaving: bool) -> Pulse:
+async def heartbeat(database: Database, signals: Signals, worker: Worker, *, leaving: bool) -> Pulse:
     """As `Store.heartbeat` promises, on a connection of the `heartbeats` pool."""
     host = worker.host
-    await database.fetch(
+    beats = await database.fetch(
         "beat",
         worker.token,
         worker.worker_id,
@@ -35,6 +35,8 @@ async def heartbeat(database: Database, worker: Worker, *, leaving: bool) -> Pul
         leaving,
         pool=database.heartbeats,
     )
+    if worker.codes and beats and beats[0]["beat"] == 1:
+        signals.tell([WORKER_NEWS])
     rows = await database.fetch("peers", worker.token, pool=database.heartbeats)
     return Pulse(
         now=rows[0]["now"],

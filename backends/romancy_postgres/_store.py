@@ -109,7 +109,7 @@ class PostgresStore:
         return await claim(self.database, self._signals, request)
 
     async def heartbeat(self, worker: Worker, /, *, leaving: bool = False) -> Pulse:
-        return await heartbeat(self.database, worker, leaving=leaving)
+        return await heartbeat(self.database, self._signals, worker, leaving=leaving)
 
     async def census(self) -> Census:
         return await census(self.database)

@@ -187,7 +187,8 @@ cross join lateral (
 order by m.instance_id, m.delivery_id;
 
 -- name: beat
--- Register a worker or count its beat up, unless it was declared dead. $9: the worker declares itself dead.
+-- Register a worker or count its beat up, unless it was declared dead. $9: the worker declares itself dead. The answer
+-- is the number of its beats.
 insert into romancy_workers as w
     (token, worker_id, lease, codes, boot_id, pid_namespace, pid, pid_start, dead, beat, beat_at, started_at)
 select $1::text, $2::text, $3::bigint, $4::text[], $5::text, $6::text, $7::bigint, $8::bigint, $9::boolean,
@@ -197,7 +198,8 @@ on conflict (token) do update
 set beat = w.beat + 1, beat_at = excluded.beat_at, dead = excluded.dead, worker_id = excluded.worker_id,
     lease = excluded.lease, codes = excluded.codes, boot_id = excluded.boot_id,
     pid_namespace = excluded.pid_namespace, pid = excluded.pid, pid_start = excluded.pid_start
-where not w.dead;
+where not w.dead
+returning beat;
 
 -- name: peers
 -- All other workers that are alive or still own something, after the time and whether this one is alive. (The server

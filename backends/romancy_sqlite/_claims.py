@@ -10,6 +10,7 @@ from romancy.status import Status
 from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
 from romancy.storage.mail import Waiting, choose_mail, left_out
 from romancy.storage.records import (
+    WORKER_NEWS,
     Census,
     Claimed,
     Host,
@@ -45,11 +46,11 @@ def take(tx: Tx, request: ClaimRequest) -> list[Claimed]:
         tx.run("sweep_asleep", (tx.now,))
         tx.run("sweep_stranded", (tx.now,))
         tx.run("sweep_parked", _due(tx, request))
-    due = [row[0] for row in tx.rows("due", _due(tx, request))]
+    due: dict[str, int] = dict(tx.rows("due", _due(tx, request)))
     mine = [row[0] for row in tx.rows("owned", (request.worker,))] if request.recover else []
     if due:
         tx.many("claim", [(request.worker, instance_id) for instance_id in due])
-    return [_claimed(tx, instance_id) for instance_id in (*mine, *due)]
+    return [_claimed(tx, instance_id, due.get(instance_id, 0)) for instance_id in (*mine, *due)]
 
 
 def _due(tx: Tx, request: ClaimRequest) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def _due(tx: Tx, request: ClaimRequest) -> dict[str, Any]:
     }
 
 
-def _claimed(tx: Tx, instance_id: str) -> Claimed:
+def _claimed(tx: Tx, instance_id: str, due: int) -> Claimed:
     row = tx.rows("claimed", (instance_id,))[0]
     return Claimed(
         instance_id=row[0],
@@ -76,6 +77,7 @@ def _claimed(tx: Tx, instance_id: str) -> Claimed:
         seen=row[8],
         crashes=row[9],
         head_writer=row[10],
+        due=due,
     )
 
 
@@ -134,7 +136,10 @@ def beat(tx: Tx, worker: Worker, *, leaving: bool) -> Pulse:
             "now": tx.now,
         },
     )
-    alive = tx.row("worker_alive", (worker.token,)) is not None
+    held = tx.row("worker_beat", (worker.token,))
+    alive = held is not None and not held[0]
+    if worker.codes and held is not None and held[1] == 1:
+        tx.touched.add(WORKER_NEWS)
     return Pulse(now=tx.now, alive=alive, peers=[_peer(row) for row in tx.rows("peers", (worker.token,))])
 
 

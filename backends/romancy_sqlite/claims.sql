@@ -3,7 +3,7 @@
 -- name: due
 -- The instances that a worker could claim, longest due first. Each workflow is read separately, so that none hides
 -- another.
-select instance.instance_id
+select instance.instance_id, instance.wake_at
 from json_each(:codes) as known
 cross join romancy_instances as instance on instance.rowid in (
     select candidate.rowid

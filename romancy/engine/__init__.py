@@ -19,7 +19,7 @@ from romancy.engine.outside.management import Standing, purge, resume, retry
 from romancy.engine.outside.terminating import terminate, terminate_with_children
 from romancy.engine.outside.unanswered_starts import Asked, Unanswered
 from romancy.engine.settings import Settings
-from romancy.engine.worker.known_workflows import names_in, versions_in
+from romancy.engine.worker.known_workflows import known_in, names_in, versions_in
 from romancy.engine.worker.opening import opened
 from romancy.engine.worker.replay import history, rows
 from romancy.engine.worker.stop_signal import STOPPING, ToldToStop
@@ -47,6 +47,7 @@ __all__ = [
     "descent_of",
     "history",
     "interests_from_log",
+    "known_in",
     "mode_of_interest",
     "names_in",
     "new_life",

@@ -65,6 +65,7 @@ if TYPE_CHECKING:
 __all__ = [
     "append_behind",
     "change_for",
+    "due_of",
     "first_input",
     "handing_back",
     "how_many_fit",
@@ -372,10 +373,18 @@ def idle_release(live: Live, now: int, writer: str) -> Append | None:
     return live.append(writer, owner_changed(now, "", live.definition.code), change)
 
 
+def due_of(live: Live) -> int:
+    """Since when the instance is due: since before it was claimed or, if it began here, since it last moved."""
+    return live.due or live.run.state.time
+
+
 def handing_back(live: Live, now: int, writer: str) -> Append:
-    """An append that releases the instance to any worker. If it has something to do, it is due at once."""
+    """An append that releases the instance to any worker.
+
+    If it has something to do, it is due since it was claimed, or since it last moved: it keeps its place in the order.
+    """
     busy = live.inputs or live.run.resumable or is_bound(live) or _is_at_work(live) or live.returning
-    wake_at = now if busy else _look_again(live, now)
+    wake_at = min(now, due_of(live)) if busy else _look_again(live, now)
     change = Change(status=live.run.status(), seen=live.signals, release=True, wake_at=wake_at)
     return live.append(writer, owner_changed(now, "", live.definition.code), change)
 

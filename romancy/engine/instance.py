@@ -55,6 +55,7 @@ class Live:
     __slots__ = (
         "attempts",
         "definition",
+        "due",
         "head",
         "held",
         "holder",
@@ -92,6 +93,8 @@ class Live:
         """The writer of that append; the next append names it as its predecessor."""
         self.run_from = 1
         """The seq at which the current run begins."""
+        self.due = 0
+        """When it fell due before it was claimed; 0 if that is unknown."""
         self.signals = 0
         """The delivery counter up to which the mail was read."""
         self.shown = Status.RUNNING
@@ -161,6 +164,7 @@ class Live:
         started = self.run.state.started
         self.parent = started.parent if started is not None else None
         self.interests = interests_of(self.run.state)
+        self.due = claimed.due
         self.signals = min(claimed.seen, claimed.signals)
         self.run_from = run_from
         self.shown = claimed.status

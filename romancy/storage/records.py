@@ -19,6 +19,7 @@ from romancy.storage.routing import Interest, Posting
 __all__ = [
     "LATEST",
     "MANAGEMENT",
+    "WORKER_NEWS",
     "Append",
     "Capabilities",
     "Census",
@@ -53,6 +54,8 @@ LATEST = (1 << 63) - 1
 """A time later than all others."""
 MANAGEMENT = "management"
 """The worker id of an app without a worker, or of a command: it writes to instances and runs none."""
+WORKER_NEWS = "\x00workers"
+"""A marker among the ids of changed instances that means "a worker has come". No instance has this id."""
 _END = "!"
 
 
@@ -453,6 +456,8 @@ class Claimed(Struct, frozen=True, kw_only=True, gc=False):
     seen: int
     crashes: int
     """How many workers in a row died owning it without its log growing in between."""
+    due: int = 0
+    """When it fell due, for whoever hands it back. 0: unknown, or the caller owned it already."""
     log: tuple[bytes, ...] = ()
     """The bodies of its log from `run_from` to `head` if these are few and short. Empty: read them."""
 

@@ -21,7 +21,7 @@ from romancy.storage.records import Work
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from romancy.storage.records import ClaimRequest
+    from romancy.storage.records import ClaimRequest, Peer
 
 pytestmark = pytest.mark.anyio
 
@@ -40,8 +40,8 @@ class Roomy:
 
     next_look = 3600.0
 
-    def look(self, beside: int, *, anew: bool = False) -> None:
-        assert beside == 0
+    def look(self, *, anew: bool = False) -> None:
+        pass
 
     def look_again(self) -> None:
         pass
@@ -80,11 +80,12 @@ class Worker:
             next_claim=NextClaim(),
             backlog=Backlog(cast("Any", Roomy()), {"flow": "c1"}),
             max_live=1000,
+            handing_over=cast("Any", SimpleNamespace(in_doubt=False, look=bool)),
         )
         self.token = "w"
         self._has_peers = has_peers
+        self.peers: list[Peer] = []
         self.waits_for_mail = False
-        self.beside = 0
         self.starting = set[str]()
 
     def fresh(self) -> bool:

@@ -27,7 +27,7 @@ class World:
         self.live: dict[str, Any] = {}
         self.received: list[tuple[Any, list[str]]] = []
         world = cast("Any", self)
-        self.intake = Intake(world, world, world, world, starting=frozenset())
+        self.intake = Intake(world, world, world, world, starting=frozenset(), bereft={})
 
     def run(self, kept: int = MUCH, *, passed_over: bool = False) -> Any:
         """Begin another run of the instance, which keeps so many messages."""

@@ -98,6 +98,22 @@ async def test_a_message_leaves_a_due_instance_its_place(
     assert [claimed.instance_id for claimed in await actor.claim(3)] == [item.instance_id for item in items[:3]]
 
 
+async def test_a_claim_tells_since_when_it_was_due_so_that_it_keeps_its_place(store: Store, actor: Actor) -> None:
+    """Handed back at its former due time, an instance is claimed before those that fell due after it."""
+    first, second = (start(workflow_name=next(iter(actor.workflows))) for _ in range(2))
+    for item in (first, second):
+        await store.commit([item])
+    (claimed,) = await actor.claim(1)
+    assert claimed.instance_id == first.instance_id
+    assert 0 < claimed.due <= (await store.census()).now
+
+    back = change(Status.PENDING, release=True, wake_at=claimed.due)
+    assert await actor.write(append(claimed, 2, change=back)) is Outcome.ACCEPTED
+
+    assert [one.instance_id for one in await actor.claim(1)] == [first.instance_id]
+    assert [one.due for one in await actor.claim(0, recover=True)] == [0]
+
+
 async def test_only_known_workflows_are_claimed(store: Store, hire: Hire) -> None:
     known, unknown = unique("flow"), unique("flow")
     worker = await hire(**{known: "c1", unique("flow"): "c1"})

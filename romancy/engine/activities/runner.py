@@ -184,6 +184,10 @@ class Attempts:
         for attempt in live.take_attempts():
             self._stop(attempt)
 
+    def forget_dropped(self) -> None:
+        """Remove the attempts from the queue that nothing waits for any more."""
+        self._queue = deque(each for each in self._queue if each.live.attempts.get(each.id) is each)
+
     def _stop(self, attempt: Attempt) -> bool:
         """Cancel its timer and its task. True if the task runs and will report how it ended."""
         if attempt.timer is not None:

@@ -43,13 +43,13 @@ class Backlog:
         """Seconds until it is worth asking again whether there is room."""
         return self._stock.next_look
 
-    def wants(self, beside: int, *, anew: bool) -> bool:
-        """Whether something may be due for which there is room. `beside`: taken, and not loaded yet."""
-        self._stock.look(beside, anew=anew)
+    def wants(self, *, anew: bool) -> bool:
+        """Whether something may be due for which there is room."""
+        self._stock.look(anew=anew)
         kinds = {self._stock.kind(name) for name in self.codes if name not in self._quiet}
         return any(map(self._stock.is_open, kinds))
 
-    def choose(self, most: int, beside: int) -> tuple[int, dict[str, str]]:
+    def choose(self, most: int) -> tuple[int, dict[str, str]]:
         """The number of instances to claim, at most `most`, and their workflows with the versions of their code.
 
         Kinds with little room bound the number, unless nothing was due of them. Once they have bounded a full claim,
@@ -57,7 +57,7 @@ class Backlog:
         """
         if most <= 0:
             return 0, self.codes
-        self._stock.look(beside)
+        self._stock.look()
         kinds = {name: self._stock.kind(name) for name in self.codes}
         rooms = {kind: min(most, self._stock.room(kind)) for kind in set(kinds.values()) if self._stock.is_open(kind)}
         if self._tight is not None:

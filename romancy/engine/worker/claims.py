@@ -9,12 +9,13 @@ from msgspec.structs import replace
 
 from romancy._logs import get_logger
 from romancy.errors import StorageUnavailableError
-from romancy.storage.records import ClaimRequest
+from romancy.storage.records import WORKER_NEWS, ClaimRequest
 
 if TYPE_CHECKING:
     from romancy.engine.clock import DatabaseClock
     from romancy.engine.driver import Driver
     from romancy.engine.worker.backlog import Backlog
+    from romancy.engine.worker.handing_over import HandingOver
     from romancy.engine.worker.intake import Intake
     from romancy.engine.worker.lease_keeper import LeaseKeeper
     from romancy.engine.worker.next_claim import NextClaim
@@ -54,6 +55,7 @@ class Claiming:
         next_claim: NextClaim,
         backlog: Backlog,
         max_live: int,
+        handing_over: HandingOver,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -62,6 +64,7 @@ class Claiming:
         self._next = next_claim
         self._backlog = backlog
         self._max_live = max_live
+        self._handing_over = handing_over
         self._leaves_work_until = 0.0
         self._recount: asyncio.TimerHandle | None = None
         """The next look whether there is room for more of what may be due."""
@@ -106,6 +109,13 @@ class Claiming:
         Most notifications report instances that ended. A busy worker leaves the rest to idle ones. A worker whose last
         claim brought nothing waits a moment before it asks again.
         """
+        if changed is None:
+            self._handing_over.in_doubt = True
+        elif WORKER_NEWS in changed:
+            changed -= {WORKER_NEWS}
+            self._handing_over.worker_came()
+        if self._handing_over.in_doubt or self._keeper.leases.peers:
+            self._handing_over.look()
         if changed is not None and changed <= self._ended_here.keys():
             if changed:
                 # Most likely these are this worker's own changes. But a caller may have retried an instance, or reused
@@ -189,7 +199,7 @@ class Claiming:
     async def _claim(self) -> None:
         now = asyncio.get_running_loop().time()
         sweep, recover = now - self._swept >= _SWEEP_EVERY, self._next.take_own()
-        limit, codes = self._backlog.choose(self._most(now), self.intake.beside)
+        limit, codes = self._backlog.choose(self._most(now))
         if sweep and len(codes) < len(self._backlog.codes):
             limit, codes = 0, self._backlog.codes  # a sweep is for all workflows
             self.look()
@@ -275,7 +285,7 @@ class Claiming:
         """Whether there is room for instances that may be due. `anew`: count also if this was done a moment ago."""
         if self._only_mail or self._quarantine.busy or self._room() <= 0:
             return False
-        return self._backlog.wants(self.intake.beside, anew=anew)
+        return self._backlog.wants(anew=anew)
 
     def _count_again(self) -> None:
         """Claim as soon as there is room for what may be due. The database is not asked before."""

@@ -48,8 +48,12 @@ class Intake:
         next_claim: NextClaim,
         *,
         starting: AbstractSet[str],
+        bereft: dict[str, int],
     ) -> None:
-        """`starting` holds the instances whose start is in flight. A claim's answer may contain them."""
+        """`starting` holds the instances whose start is in flight. A claim's answer may contain them.
+
+        `bereft` gets the instances whose last owner died, with the ends of their logs.
+        """
         self._driver = driver
         self._recovery = recovery
         self._quarantine = quarantine
@@ -60,6 +64,7 @@ class Intake:
         self._unread: dict[str, Claimed] = {}
         """Claimed instances whose mail did not come with the claim. Their mail may be older than anything due now."""
         self.starting = starting
+        self._bereft = bereft
 
     @property
     def waits_for_mail(self) -> bool:
@@ -182,6 +187,8 @@ class Intake:
 
     async def _admit(self, claimed: Claimed, box: Mailbox | None) -> None:
         """Take up a claimed instance, or send it to the quarantine if it may have killed its owners."""
+        if claimed.crashes:
+            self._bereft[claimed.instance_id] = claimed.head
         try:
             if claimed.crashes and not is_given_up(box) and await self._quarantine.holds(claimed, box):
                 return

@@ -10,11 +10,15 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Final, Protocol
 
+from msgspec.structs import replace
+
 from romancy.engine.clock import boot_time
 from romancy.engine.worker.host import certainly_gone, same_machine, this_host
 from romancy.storage.records import Worker
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from romancy.engine.clock import DatabaseClock
     from romancy.storage.protocol import Store
     from romancy.storage.records import Peer
@@ -59,8 +63,12 @@ class Leases:
         codes: tuple[str, ...],
         named: bool = False,
         exclusive: bool = False,
+        room: Callable[[], str] = str,
     ) -> None:
-        """`exclusive`: an open session on this database keeps other workers from sending heartbeats."""
+        """`exclusive`: an open session on this database keeps other workers from sending heartbeats.
+
+        `room` is what each heartbeat tells peers, beside the versions of the code: how much this worker could take.
+        """
         here = this_host()
         self._store = store
         self._clock = clock
@@ -69,6 +77,9 @@ class Leases:
             token=secrets.token_hex(8), worker_id=worker_id, lease=lease, codes=tuple(sorted(codes)), host=here
         )
         self.peers: list[Peer] = []
+        self._room = room
+        self._told = self.worker
+        """This worker as its last heartbeat described it."""
         self._named = named
         self._exclusive = exclusive
         self._held: Excluding | None = None
@@ -145,7 +156,7 @@ class Leases:
         False: this incarnation is dead.
         """
         sent = boot_time()
-        alive = (await store.heartbeat(self.worker)).alive
+        alive = (await store.heartbeat(self._told)).alive
         if alive:
             self._beaten_at = max(sent, self._beaten_at or 0)
         return alive
@@ -153,7 +164,9 @@ class Leases:
     async def renew(self, *, leaving: bool = False) -> bool:
         """Renew the lease by a heartbeat and look at the peers. False: this worker is dead and must drop everything."""
         sent = boot_time()
-        pulse = await self._store.heartbeat(self.worker, leaving=leaving)
+        if room := self._room():
+            self._told = replace(self.worker, codes=(*self.worker.codes, room))
+        pulse = await self._store.heartbeat(self._told, leaving=leaving)
         self._clock.observe(pulse.now)
         if pulse.alive:
             missed = self._beaten_at is None or sent - self._beaten_at > self.worker.lease
@@ -166,6 +179,12 @@ class Leases:
             if self._elders is None:
                 self._elders = {peer.token: peer.beat for peer in pulse.peers}
         return pulse.alive
+
+    async def meet(self) -> None:
+        """Look at the peers without a heartbeat."""
+        sent = boot_time()
+        census = await self._store.census()
+        self._watch([peer for peer in census.workers if peer.token != self.token], sent, restart=False)
 
     def _watch(self, peers: list[Peer], now: int, *, restart: bool) -> None:
         """Record since when each peer's heartbeat stands still. A gap in our own makes earlier observations void."""

@@ -76,6 +76,7 @@ def claimed_again(live: Live) -> Claimed:
         signals=live.signals,
         seen=live.signals,
         crashes=0,
+        due=live.due,
     )
 
 

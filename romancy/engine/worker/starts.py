@@ -88,7 +88,7 @@ class Starts:
         if len(self._driver.live) + begun >= self._settings.max_live or self._driver.admission.only is not None:
             return True
         leases = self._keeper.leases
-        return bool(leases.peers) and leases.has_peers() and not self._stock.take(workflow, begun)
+        return bool(leases.peers) and leases.has_peers() and not self._stock.take(workflow)
 
     def _begun(self, begun: Begun, asked: Asked, outcome: Outcome) -> None:
         live = begun.live

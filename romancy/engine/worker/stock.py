@@ -20,7 +20,7 @@ from romancy.engine.activities.places import Kind, kind_of
 from romancy.engine.slot import TAKEN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from romancy.engine.activities.attempt import Attempt
     from romancy.engine.activities.runner import Attempts
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from romancy.engine.worker.lease_keeper import LeaseKeeper
     from romancy.registry import Registry
 
-__all__ = ["Stock", "waits_for_slot"]
+__all__ = ["Stock", "has_begun", "waits_for_slot"]
 
 _ALONE, _AMONG_PEERS = 1.0, 0.25
 """How many seconds the stock lasts. Beside others it is smaller, so that the last of a backlog is shared too."""
@@ -54,22 +54,25 @@ def waits_for_slot(live: Live, attempts: Attempts) -> bool:
     """Whether attempts of this instance wait for slots, and none has begun."""
     waits = False
     for attempt in live.attempts.values():
-        if _has_begun(attempt, attempts):
+        if has_begun(attempt, attempts):
             return False
         waits = waits or attempt.task is not None or attempt.waits_since > 0
     return waits
 
 
-def _has_begun(attempt: Attempt, attempts: Attempts) -> bool:
+def has_begun(attempt: Attempt, attempts: Attempts) -> bool:
+    """Whether the attempt runs or has run, and does not just wait for its time, a slot or a thread."""
     return attempt.ending or (attempt.task is not None and not attempts.waits_for_place(attempt.task))
 
 
 class Stock:
     """What one worker has at hand, by the kinds of slots that it needs."""
 
-    def __init__(self, driver: Driver, registry: Registry, keeper: LeaseKeeper) -> None:
+    def __init__(self, driver: Driver, registry: Registry, keeper: LeaseKeeper, beside: Callable[[], int]) -> None:
+        """`beside` tells how many instances were taken and are not loaded yet."""
         self._driver = driver
         self._keeper = keeper
+        self._beside = beside
         self._kinds = {name: _scarcest(registry.own.get(name, {}).values()) for name in registry.workflows}
         self.left: defaultdict[str, int] = defaultdict(int)
         """How many instances of each workflow have ended here or were released to rest."""
@@ -88,6 +91,15 @@ class Stock:
         """How many instances of this kind to keep at hand, by the present rate; 0 if it is unknown."""
         return int(self._rates[kind] * self._seconds)
 
+    def in_a_second(self, kind: Kind) -> int:
+        """How many instances of this kind leave in a second, by the present rate; 0 if it is unknown."""
+        return int(self._rates[kind])
+
+    def told(self) -> list[int]:
+        """How many more instances of each kind this worker could take, for its peers."""
+        self.look()
+        return [max(0, self.room(kind)) for kind in Kind]
+
     def room(self, kind: Kind) -> int:
         """How many more instances of this kind to take; negative if there are too many."""
         if kind is Kind.NONE:
@@ -102,12 +114,12 @@ class Stock:
         attempts = self._driver.attempts
         return attempts.free(kind) > self._at_hand[kind] or room * 4 >= attempts.limit(kind) + self.soon(kind)
 
-    def look(self, beside: int, *, anew: bool = False) -> None:
-        """Count what is at hand, unless this was done a moment ago. `beside`: taken, and not loaded yet."""
+    def look(self, *, anew: bool = False) -> None:
+        """Count what is at hand, unless this was done a moment ago."""
         now = time.monotonic()
         if now < self._next_look and not anew:
             return
-        at_hand = [beside] * len(Kind)
+        at_hand = [self._beside()] * len(Kind)
         attempts = self._driver.attempts
         for live in self._driver.live.values():
             name = live.definition.name
@@ -149,9 +161,9 @@ class Stock:
         seconds = max(now - since, _SAMPLE)
         self._rates = [max(0, there - then) / seconds for there, then in zip(left, before, strict=True)]
 
-    def take(self, workflow: str, beside: int) -> bool:
+    def take(self, workflow: str) -> bool:
         """Take one more instance that begins here. False if there is no room for it."""
-        self.look(beside)
+        self.look()
         kind = self.kind(workflow)
         if self.room(kind) <= 0:
             return False

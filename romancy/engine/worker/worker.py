@@ -19,8 +19,9 @@ from romancy.engine.outage import Outage
 from romancy.engine.slot import GONE
 from romancy.engine.worker.backlog import Backlog
 from romancy.engine.worker.claims import Claiming
+from romancy.engine.worker.handing_over import HandingOver, is_untouched
 from romancy.engine.worker.intake import Intake
-from romancy.engine.worker.known_workflows import names_told
+from romancy.engine.worker.known_workflows import names_told, room_told
 from romancy.engine.worker.lease import Leases
 from romancy.engine.worker.lease_keeper import LeaseKeeper
 from romancy.engine.worker.next_claim import NextClaim
@@ -58,6 +59,8 @@ logger = get_logger("romancy.engine")
 
 _LONGEST_GOODBYE: Final = 5.0
 _A_MOMENT: Final = 0.01
+_BETWEEN_RELEASES: Final = 0.05
+"""Seconds between two looks of a draining worker at what can be released."""
 
 
 class Worker:
@@ -93,6 +96,7 @@ class Worker:
         timed = None if self._observer is None else self._observer.timed
         self.writer = LogWriter(store, self._incarnation, timed=timed, outage=outage)
         self.driver = self._new_driver(dependencies, dispatcher)
+        self._bereft: dict[str, int] = {}
         self._resting = Resting(settings.sticky)
         self._recovery = Recovery(store, self.driver, self._resting, self._next_claim, parked=ended)
         self._quarantine = Quarantine(
@@ -103,11 +107,17 @@ class Worker:
             self._next_claim,
             patience=settings.lease / 1_000_000,
         )
-        self.stock = Stock(self.driver, registry, self.beating)
+        self.stock = Stock(self.driver, registry, self.beating, lambda: self._intake.beside)
         self.starts = Starts(self.driver, settings, self.beating, self.stock)
         self._intake = Intake(
-            self.driver, self._recovery, self._quarantine, self._next_claim, starting=self.starts.under_way
+            self.driver,
+            self._recovery,
+            self._quarantine,
+            self._next_claim,
+            starting=self.starts.under_way,
+            bereft=self._bereft,
         )
+        self._handing_over = HandingOver(store, self.driver, self.stock, self.beating, self._bereft)
         self.claiming = Claiming(
             store,
             self.clock,
@@ -118,6 +128,7 @@ class Worker:
             next_claim=self._next_claim,
             backlog=Backlog(self.stock, self._codes),
             max_live=settings.max_live,
+            handing_over=self._handing_over,
         )
         self._trials: asyncio.Task[None] | None = None
         self._another, self.draining = another, False
@@ -160,6 +171,7 @@ class Worker:
             self.tasks.last(self.writer.run())
             self.tasks.last(self.beating.run())
             self.tasks.last(self.claiming.run())
+            self.tasks.last(self._handing_over.run())
             self._trials = asyncio.get_running_loop().create_task(self._quarantine.run())
             self._trials.add_done_callback(self.tasks.done)
             patience, lease = self._settings.warn_when_blocked, self._settings.lease / 1_000_000
@@ -173,7 +185,7 @@ class Worker:
         await self._end_trials()
         self.driver.attempts.hold()
         self.claiming.only_mail()
-        if not await self.driver.attempts.all_ended(grace):
+        if not await self._let_attempts_end(grace):
             say_interrupted(self.driver.attempts.running, grace)
         for live in list(self.driver.live.values()):
             self.driver.attempts.drop(live)
@@ -184,6 +196,20 @@ class Worker:
         self.claiming.stop()
         await self._within_goodbye(self.claiming.stopped())
         await self._within_goodbye(self._give_everything_back())
+
+    async def _let_attempts_end(self, grace: float) -> bool:
+        """Let running attempts end. Meanwhile release what does not run: others continue it at once."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + grace
+        while True:
+            for live in list(self.driver.live.values()):
+                if is_untouched(live, self.driver.attempts):
+                    self.driver.hand_over(live)
+            left = until - loop.time()
+            if await self.driver.attempts.all_ended(max(0.0, min(left, _BETWEEN_RELEASES))):
+                return True
+            if left <= 0:
+                return False
 
     async def _end_trials(self) -> None:
         if self._trials is not None:
@@ -245,6 +271,7 @@ class Worker:
     def lease_renewed(self) -> None:
         """`LeaseHolder`: begin the attempts that waited for it."""
         self.driver.attempts.resume()
+        self._handing_over.look()
 
     def lease_lapsed(self) -> None:
         """`LeaseHolder`: drop everything."""
@@ -298,9 +325,14 @@ class Worker:
             codes=(*self._codes.values(), *names_told(self._codes)),
             named=self._settings.named,
             exclusive=self.store.capabilities.sessions_exclude,
+            room=self._room_to_tell,
         )
         self._incarnation.begins_anew(leases.token)
         return leases
+
+    def _room_to_tell(self) -> str:
+        """What the next heartbeat tells peers of this worker's room."""
+        return room_told([] if self.draining else self.stock.told())
 
     # ── what the driver reports ─────────────────────────────────────────────────────────────────────────────────
 

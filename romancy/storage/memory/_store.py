@@ -29,6 +29,7 @@ from romancy.storage.memory._tally import load_rows, slice_rows, tally_rows, tre
 from romancy.storage.memory._write import alive, deliver, free, head_of, short_log, write_item
 from romancy.storage.outbox import OUTBOX_NEWS
 from romancy.storage.records import (
+    WORKER_NEWS,
     Capabilities,
     Census,
     Claimed,
@@ -215,7 +216,7 @@ class MemoryStore:
             tx.put("instances", key, replace(row, wake_at=now) if asleep and wanted else row)
 
     def _claimed(self, row: Instance) -> Claimed:
-        own = {"head", "head_writer", "crashes", "log"}
+        own = {"head", "head_writer", "crashes", "due", "log"}
         same = {name: getattr(row, name) for name in Claimed.__struct_fields__ if name not in own}
         head = head_of(self.database, row)
         last: LogRow | None = self.database.tables["log"].get((row.instance_id, row.life, head))
@@ -224,6 +225,7 @@ class MemoryStore:
             head=head,
             head_writer=None if last is None else last.writer,
             crashes=row.crashes if row.crash_seq == head else 0,
+            due=(row.wake_at or 0) if row.owner is None else 0,
             log=short_log(self.database, row, head),
         )
 
@@ -239,6 +241,8 @@ class MemoryStore:
             now = self.database.now()
             if row is None:
                 row = WorkerRow(worker=worker, beat=0, dead=False, started_at=now)
+                if worker.codes:
+                    tx.touched.add(WORKER_NEWS)
             if not row.dead:
                 row = replace(row, worker=worker, beat=row.beat + 1, dead=leaving, beat_at=now)
                 tx.put("workers", (worker.token,), row)
