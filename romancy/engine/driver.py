@@ -461,11 +461,6 @@ class Driver:
         if live.slot is FREE:
             self._send(live, handing_back(live, self.clock.now(), self.incarnation.nonce()))
 
-    def hand_over(self, live: Live) -> None:
-        """Offer an instance of which nothing has begun to other workers. Its attempts do not begin here any more."""
-        self.attempts.drop(live)
-        self.give_back(live)
-
     def clear(self, live: Live) -> None:
         """Clear the quarantine mark, unless the slot is taken, a session holds it, or the instance was released."""
         if live.slot is FREE and not live.is_held:

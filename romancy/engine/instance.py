@@ -10,13 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from romancy._logs import about, get_logger, working
-from romancy.core import (
-    NO_DICT,
-    AwaitChannel,
-    AwaitEvent,
-    Parent,
-    Run,
-)
+from romancy.core import NO_DICT, AwaitChannel, AwaitEvent, Parent, Run
 from romancy.engine.family import is_for, is_of_another_run
 from romancy.engine.inbox import EMPTY_INBOX, Inbox, Mail
 from romancy.engine.incarnation import RUNTIME

@@ -60,11 +60,12 @@ class Backlog:
         self._stock.look()
         kinds = {name: self._stock.kind(name) for name in self.codes}
         rooms = {kind: min(most, self._stock.room(kind)) for kind in set(kinds.values()) if self._stock.is_open(kind)}
+        loud = {kind for name, kind in kinds.items() if name not in self._quiet}
         if self._tight is not None:
-            rooms = {kind: room for kind, room in rooms.items() if room > self._tight} or rooms
+            others = {kind: room for kind, room in rooms.items() if room > self._tight}
+            rooms = rooms if loud.isdisjoint(others) else others
         if not rooms:
             return 0, self.codes
-        loud = {kind for name, kind in kinds.items() if name not in self._quiet}
         limit = min((room for kind, room in rooms.items() if kind in loud), default=min(rooms.values()))
         names = {name: code for name, code in self.codes.items() if rooms.get(kinds[name], 0) >= limit}
         self._bounded = limit < max(rooms.values())

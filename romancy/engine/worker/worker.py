@@ -19,7 +19,7 @@ from romancy.engine.outage import Outage
 from romancy.engine.slot import GONE
 from romancy.engine.worker.backlog import Backlog
 from romancy.engine.worker.claims import Claiming
-from romancy.engine.worker.handing_over import HandingOver, is_untouched
+from romancy.engine.worker.handing_over import HandingOver, hand_over, is_untouched
 from romancy.engine.worker.intake import Intake
 from romancy.engine.worker.known_workflows import names_told, room_told
 from romancy.engine.worker.lease import Leases
@@ -96,7 +96,6 @@ class Worker:
         timed = None if self._observer is None else self._observer.timed
         self.writer = LogWriter(store, self._incarnation, timed=timed, outage=outage)
         self.driver = self._new_driver(dependencies, dispatcher)
-        self._bereft: dict[str, int] = {}
         self._resting = Resting(settings.sticky)
         self._recovery = Recovery(store, self.driver, self._resting, self._next_claim, parked=ended)
         self._quarantine = Quarantine(
@@ -109,27 +108,17 @@ class Worker:
         )
         self.stock = Stock(self.driver, registry, self.beating, lambda: self._intake.beside)
         self.starts = Starts(self.driver, settings, self.beating, self.stock)
+        bereft: dict[str, int] = {}
         self._intake = Intake(
             self.driver,
             self._recovery,
             self._quarantine,
             self._next_claim,
             starting=self.starts.under_way,
-            bereft=self._bereft,
+            bereft=bereft,
         )
-        self._handing_over = HandingOver(store, self.driver, self.stock, self.beating, self._bereft)
-        self.claiming = Claiming(
-            store,
-            self.clock,
-            self.driver,
-            self._intake,
-            self._quarantine,
-            keeper=self.beating,
-            next_claim=self._next_claim,
-            backlog=Backlog(self.stock, self._codes),
-            max_live=settings.max_live,
-            handing_over=self._handing_over,
-        )
+        self._handing_over = HandingOver(store, self.driver, self.stock, self.beating, bereft)
+        self.claiming = self._new_claiming()
         self._trials: asyncio.Task[None] | None = None
         self._another, self.draining = another, False
         self._watchdog: Watchdog | None = None
@@ -156,6 +145,20 @@ class Worker:
             revivals=Revivals(self.store, self.beating, self.tasks, self._next_claim),
             observer=self._observer,
             reports=self,
+        )
+
+    def _new_claiming(self) -> Claiming:
+        return Claiming(
+            self.store,
+            self.clock,
+            self.driver,
+            self._intake,
+            self._quarantine,
+            keeper=self.beating,
+            next_claim=self._next_claim,
+            backlog=Backlog(self.stock, self._codes),
+            max_live=self._settings.max_live,
+            handing_over=self._handing_over,
         )
 
     # ── life ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -204,7 +207,7 @@ class Worker:
         while True:
             for live in list(self.driver.live.values()):
                 if is_untouched(live, self.driver.attempts):
-                    self.driver.hand_over(live)
+                    hand_over(self.driver, live)
             left = until - loop.time()
             if await self.driver.attempts.all_ended(max(0.0, min(left, _BETWEEN_RELEASES))):
                 return True
