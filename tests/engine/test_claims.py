@@ -78,7 +78,7 @@ class Worker:
             cast("Any", SimpleNamespace(busy=False)),
             keeper=cast("Any", SimpleNamespace(leases=self, outage=Outage())),
             next_claim=NextClaim(),
-            backlog=Backlog(cast("Any", Roomy()), {"flow": "c1"}),
+            backlog=Backlog(cast("Any", Roomy()), DatabaseClock(), {"flow": "c1"}),
             max_live=1000,
             handing_over=cast("Any", SimpleNamespace(in_doubt=False, look=bool)),
         )

@@ -10,7 +10,6 @@ import pytest
 
 from romancy.engine.activities.places import Kind, Places
 from romancy.engine.slot import FREE, TAKEN
-from romancy.engine.worker import stock as module
 from romancy.engine.worker.backlog import Backlog
 from romancy.engine.worker.stock import Stock
 
@@ -52,7 +51,7 @@ class World:
         self, monkeypatch: pytest.MonkeyPatch, slots: Slots, *, peers: bool = False, **named: list[Any]
     ) -> None:
         self.now = 100.0
-        monkeypatch.setattr(module.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr("romancy.engine.worker.stock.time.monotonic", lambda: self.now)
         self.live: dict[str, Any] = {}
         self.attempts = slots
         own = {name: {str(each): each for each in definitions} for name, definitions in named.items()}
@@ -66,6 +65,9 @@ class World:
         self.live[str(len(self.live))] = SimpleNamespace(
             definition=SimpleNamespace(name=name), attempts=dict(enumerate(attempts)), inputs=[], slot=slot
         )
+
+    def seconds_until(self, due: int) -> float:
+        return max(0.0, due - self.now)
 
     def room(self, kind: Kind) -> int:
         self.stock.look(anew=True)
@@ -125,7 +127,8 @@ def test_the_stock_lasts_a_second_by_the_rate_of_the_last_two(
     monkeypatch: pytest.MonkeyPatch, kept: int, *, peers: bool
 ) -> None:
     world = World(monkeypatch, Slots(loop=2), peers=peers, a=[LOOP], b=[THREAD])
-    assert world.room(Kind.LOOP) == 2, "slots alone while no rate is known"
+    room = world.room(Kind.LOOP)
+    assert room == 2, "slots alone while no rate is known"
     for _ in range(8):
         world.now += 0.5
         world.stock.left["a"] += 10
@@ -144,7 +147,7 @@ def test_who_starts_takes_what_there_is_room_for(monkeypatch: pytest.MonkeyPatch
 
 
 def backlog(world: World) -> Backlog:
-    return Backlog(world.stock, dict.fromkeys("abc", "c1"))
+    return Backlog(world.stock, cast("Any", world), dict.fromkeys("abc", "c1"))
 
 
 def test_workflows_whose_slots_are_taken_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,12 +161,15 @@ def test_the_kind_with_little_room_takes_turns_with_the_others(monkeypatch: pyte
     world = World(monkeypatch, Slots(loop=50, thread=2), a=[], b=[LOOP], c=[THREAD])
     claims = backlog(world)
     found: list[tuple[int, str]] = []
-    for _ in range(4):
+    for brings in (2, 50, 0, 2, 50, 2, 50):
         limit, names = claims.choose(100)
         found.append((limit, "".join(names)))
-        claims.answered(limit, names, limit)
+        claims.answered(limit, names, brings, 500)
 
-    assert found == [(2, "abc"), (50, "ab"), (2, "abc"), (50, "ab")]
+    assert found[:3] == [(2, "abc"), (50, "ab"), (100, "a")]
+    assert found[3:] == [(2, "abc"), (50, "ab"), (2, "abc"), (50, "ab")], "nothing is due of a"
+    world.now = 500
+    assert claims.choose(100) == (100, {"a": "c1"}), "now something may be"
 
 
 def test_nothing_more_is_asked_for_until_there_is_news(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +177,7 @@ def test_nothing_more_is_asked_for_until_there_is_news(monkeypatch: pytest.Monke
     claims = backlog(world)
     limit, names = claims.choose(100)
     assert claims.wants(anew=True)
-    claims.answered(limit, names, limit - 1)
+    claims.answered(limit, names, limit - 1, None)
     assert not claims.wants(anew=True), "of these nothing is due, and there is no room for the others"
     assert claims.may_have_more
     claims.news()

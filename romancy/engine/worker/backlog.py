@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from romancy.storage.records import LATEST
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from romancy.engine.clock import DatabaseClock
     from romancy.engine.worker.stock import Stock
 
 __all__ = ["Backlog"]
@@ -19,11 +22,14 @@ __all__ = ["Backlog"]
 class Backlog:
     """What the database may hold for this worker beyond what the worker has at hand."""
 
-    def __init__(self, stock: Stock, codes: Mapping[str, str]) -> None:
+    def __init__(self, stock: Stock, clock: DatabaseClock, codes: Mapping[str, str]) -> None:
         self._stock = stock
+        self._clock = clock
         self.codes = dict(codes)
         self._quiet = frozenset[str]()
-        """Workflows of which nothing was due at the last claim."""
+        """Workflows of which nothing is due, as far as known."""
+        self._quiet_until = LATEST
+        """When the first of them falls due."""
         self._tight: int | None = None
         """The limit of the last claim, if it was full and the room for one kind had set it."""
         self._bounded = False
@@ -31,7 +37,7 @@ class Backlog:
 
     def news(self) -> None:
         """Something may be due."""
-        self._quiet = frozenset()
+        self._quiet, self._quiet_until = frozenset(), LATEST
 
     @property
     def may_have_more(self) -> bool:
@@ -45,7 +51,7 @@ class Backlog:
 
     def wants(self, *, anew: bool) -> bool:
         """Whether something may be due for which there is room."""
-        self._stock.look(anew=anew)
+        self._look(anew=anew)
         kinds = {self._stock.kind(name) for name in self.codes if name not in self._quiet}
         return any(map(self._stock.is_open, kinds))
 
@@ -57,7 +63,7 @@ class Backlog:
         """
         if most <= 0:
             return 0, self.codes
-        self._stock.look()
+        self._look()
         kinds = {name: self._stock.kind(name) for name in self.codes}
         rooms = {kind: min(most, self._stock.room(kind)) for kind in set(kinds.values()) if self._stock.is_open(kind)}
         loud = {kind for name, kind in kinds.items() if name not in self._quiet}
@@ -71,11 +77,19 @@ class Backlog:
         self._bounded = limit < max(rooms.values())
         return limit, names
 
-    def answered(self, limit: int, names: Mapping[str, str], found: int) -> None:
-        """Record how many instances a claim of these workflows has brought."""
+    def answered(self, limit: int, names: Mapping[str, str], found: int, next_due: int | None) -> None:
+        """Record how many instances a claim of these workflows has brought, and when the next of them falls due."""
         if not limit:
             return
         self._stock.look_again()
         full = found >= limit
-        self._quiet = self._quiet - names.keys() if full else self._quiet | names.keys()
         self._tight = limit if full and self._bounded else None
+        if not full:
+            self._quiet |= names.keys()
+            if next_due is not None and self._clock.seconds_until(next_due):
+                self._quiet_until = min(self._quiet_until, next_due)
+
+    def _look(self, *, anew: bool = False) -> None:
+        if self._quiet_until != LATEST and not self._clock.seconds_until(self._quiet_until):
+            self.news()
+        self._stock.look(anew=anew)

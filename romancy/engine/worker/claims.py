@@ -225,7 +225,7 @@ class Claiming:
             self._driver.dispatcher.sweep()
         if limit and not work.claimed and not work.mail:
             self._in_vain_until = now + _IN_VAIN
-        self._backlog.answered(limit, codes, len(work.claimed))
+        self._backlog.answered(limit, codes, len(work.claimed), work.next_due)
         if await self.intake.take_in(work):
             self.look()
         else:

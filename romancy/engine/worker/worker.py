@@ -156,7 +156,7 @@ class Worker:
             self._quarantine,
             keeper=self.beating,
             next_claim=self._next_claim,
-            backlog=Backlog(self.stock, self._codes),
+            backlog=Backlog(self.stock, self.clock, self._codes),
             max_live=self._settings.max_live,
             handing_over=self._handing_over,
         )
