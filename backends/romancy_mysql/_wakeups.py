@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from romancy.errors import StorageError, StorageUnavailableError
-from romancy.storage.records import WORKER_NEWS
+from romancy.storage.marks import WORKER_NEWS
 from romancy.storage.sqlkit.news import News, parted
 from romancy_mysql._server_wait import ServerWait
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from romancy.storage.records import WORKER_NEWS, Census, Host, Peer, Pulse, Takeover
+from romancy.storage.marks import WORKER_NEWS
+from romancy.storage.records import Census, Host, Peer, Pulse, Takeover
 from romancy_postgres._errors import LockedError
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import msgspec
 from romancy.status import Status
 from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
 from romancy.storage.mail import Waiting, choose_mail, left_out
+from romancy.storage.marks import WORKER_NEWS
 from romancy.storage.records import (
-    WORKER_NEWS,
     Census,
     Claimed,
     Host,

@@ -19,7 +19,6 @@ from romancy.storage.routing import Interest, Posting
 __all__ = [
     "LATEST",
     "MANAGEMENT",
-    "WORKER_NEWS",
     "Append",
     "Capabilities",
     "Census",
@@ -54,8 +53,6 @@ LATEST = (1 << 63) - 1
 """A time later than all others."""
 MANAGEMENT = "management"
 """The worker id of an app without a worker, or of a command: it writes to instances and runs none."""
-WORKER_NEWS = "\x00workers"
-"""A marker among the ids of changed instances that means "a worker has come". No instance has this id."""
 _END = "!"
 
 

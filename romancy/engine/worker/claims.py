@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from romancy._logs import get_logger
 from romancy.errors import StorageUnavailableError
-from romancy.storage.records import WORKER_NEWS, ClaimRequest
+from romancy.storage.marks import WORKER_NEWS
+from romancy.storage.records import ClaimRequest
 
 if TYPE_CHECKING:
     from romancy.engine.clock import DatabaseClock

@@ -18,6 +18,7 @@ from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import check_batch, check_deliveries
 from romancy.storage.lying import MOST_BYTES, PAGE, Lying, last_of
 from romancy.storage.mail import Waiting, choose_mail, left_out
+from romancy.storage.marks import WORKER_NEWS
 from romancy.storage.memory._database import Database, LockedError, Transaction
 from romancy.storage.memory._find import find_page
 from romancy.storage.memory._outbox import MemoryOutbox
@@ -29,7 +30,6 @@ from romancy.storage.memory._tally import load_rows, slice_rows, tally_rows, tre
 from romancy.storage.memory._write import alive, deliver, free, head_of, short_log, write_item
 from romancy.storage.outbox import OUTBOX_NEWS
 from romancy.storage.records import (
-    WORKER_NEWS,
     Capabilities,
     Census,
     Claimed,
