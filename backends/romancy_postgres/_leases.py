@@ -37,7 +37,7 @@ async def heartbeat(database: Database, signals: Signals, worker: Worker, *, lea
         pool=database.heartbeats,
     )
     if worker.codes and beats and beats[0]["beat"] == 1:
-        signals.tell([WORKER_NEWS])
+        signals.tell([WORKER_NEWS + worker.token])
     rows = await database.fetch("peers", worker.token, pool=database.heartbeats)
     return Pulse(
         now=rows[0]["now"],

@@ -139,7 +139,7 @@ def beat(tx: Tx, worker: Worker, *, leaving: bool) -> Pulse:
     held = tx.row("worker_beat", (worker.token,))
     alive = held is not None and not held[0]
     if worker.codes and held is not None and held[1] == 1:
-        tx.touched.add(WORKER_NEWS)
+        tx.touched.add(WORKER_NEWS + worker.token)
     return Pulse(now=tx.now, alive=alive, peers=[_peer(row) for row in tx.rows("peers", (worker.token,))])
 
 

@@ -190,8 +190,8 @@ class Store(Protocol):
     async def heartbeat(self, worker: Worker, /, *, leaving: bool = False) -> Pulse:
         """Show that this worker is alive, registering it the first time, and list the others.
 
-        A store that tells callers of `wait_for_work` which instances changed tells them `WORKER_NEWS` after the first
-        heartbeat of a worker that knows workflows.
+        A store that tells callers of `wait_for_work` which instances changed tells them `WORKER_NEWS` with the token,
+        after the first heartbeat of a worker that knows workflows.
 
         `leaving` marks the worker dead at its own wish: it must not work on anything that it owns. A worker that was
         declared dead stays dead: `alive` is False for ever.
@@ -243,7 +243,7 @@ class Store(Protocol):
         """Return when instances may have become due, got mail, ended or become stuck, or after `timeout` seconds.
 
         Returns the ids concerned if they are known, None for "look everywhere", or an empty set after the time-out.
-        `WORKER_NEWS` may be among the ids.
+        Marks may be among the ids (`romancy.storage.marks`).
         Nothing committed after the previous return is missed. Repeated and needless wake-ups are allowed.
         """
         ...

@@ -164,7 +164,7 @@ def test_the_kind_with_little_room_takes_turns_with_the_others(monkeypatch: pyte
     for brings in (2, 50, 0, 2, 50, 2, 50):
         limit, names = claims.choose(100)
         found.append((limit, "".join(names)))
-        claims.answered(limit, names, brings, 500)
+        claims.answered(limit, names, ["c" if "c" in names else "b"] * brings, 500)
 
     assert found[:3] == [(2, "abc"), (50, "ab"), (100, "a")]
     assert found[3:] == [(2, "abc"), (50, "ab"), (2, "abc"), (50, "ab")], "nothing is due of a"
@@ -172,12 +172,26 @@ def test_the_kind_with_little_room_takes_turns_with_the_others(monkeypatch: pyte
     assert claims.choose(100) == (100, {"a": "c1"}), "now something may be"
 
 
+def test_a_kind_of_which_nothing_is_due_bounds_few_claims(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch, Slots(loop=1000, thread=2), b=[LOOP], c=[THREAD])
+    claims = Backlog(world.stock, cast("Any", world), dict.fromkeys("bc", "c1"))
+    limits: list[int] = []
+    for _ in range(34):
+        limit, names = claims.choose(100)
+        claims.answered(limit, names, ["b"] * limit, None)
+        limits.append(limit)
+
+    assert [at for at, limit in enumerate(limits) if limit == 2] == [0, 3, 8, 17, 26]
+    limit, names = claims.choose(100)
+    claims.answered(limit, names, ["c"] * limit, None)
+
+
 def test_nothing_more_is_asked_for_until_there_is_news(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(monkeypatch, Slots(loop=50, thread=0), a=[], b=[LOOP], c=[THREAD])
     claims = backlog(world)
     limit, names = claims.choose(100)
     assert claims.wants(anew=True)
-    claims.answered(limit, names, limit - 1, None)
+    claims.answered(limit, names, ["b"] * (limit - 1), None)
     assert not claims.wants(anew=True), "of these nothing is due, and there is no room for the others"
     assert claims.may_have_more
     claims.news()

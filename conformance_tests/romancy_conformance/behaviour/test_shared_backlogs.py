@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from romancy import WorkflowContext, activity, workflow
 from romancy_conformance.behaviour.sharing import (
     acquainted,
     ended,
@@ -24,9 +25,11 @@ from romancy_conformance.behaviour.sharing import (
     shares,
     so_many_ended,
 )
+from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 
 if TYPE_CHECKING:
     from romancy import Romancy, Workflow
+    from romancy.storage.protocol import Store
     from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
@@ -34,7 +37,35 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def workflows() -> list[Workflow[..., Any]]:
-    return [share_slowly, share_plainly, share_twice, share_family]
+    return [share_slowly, share_plainly, share_twice, share_family, share_line]
+
+
+@activity
+async def share_quick(number: int) -> int:
+    return number
+
+
+@workflow
+async def share_line(ctx: WorkflowContext) -> int:
+    return sum([await share_quick(number) for number in range(5)])
+
+
+class Counting(WrappedStore):
+    """A store that counts claims, those that brought nothing, and looks at other workers."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.claims = self.empty = self.looks = 0
+
+    async def claim(self, request: Any, /) -> Any:
+        work = await self._store.claim(request)
+        self.claims += 1
+        self.empty += not work.claimed
+        return work
+
+    async def census(self) -> Any:
+        self.looks += 1
+        return await self._store.census()
 
 
 def in_hand(app: Romancy) -> int:
@@ -141,3 +172,35 @@ async def test_what_needs_no_slot_does_not_wait_for_those_that_do(open_app: Open
     family = await front.start(share_family, 0, 0.0)
 
     assert await family.result(timeout=5) == []
+
+
+@pytest.mark.parametrize(("workers", "most"), [(1, 40), (8, 200)], ids=["one", "eight"])
+async def test_quick_work_takes_few_claims(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch, workers: int, most: int
+) -> None:
+    """As many as before work was bounded: a claim takes 50 to 200 instances, and few bring nothing."""
+    stores = wrap_stores(monkeypatch, Counting)
+    front = await open_app(worker=False)
+    await acquainted(*[await open_app(lease=6.0) for _ in range(workers)])
+    await ended(await front.start_many([share_line.bind() for _ in range(100)]))
+    before = sum(store.claims for store in stores), sum(store.empty for store in stores)
+    handles = await front.start_many([share_line.bind() for _ in range(1600)])
+    await ended(handles)
+    claims, empty = (
+        sum(store.claims for store in stores) - before[0],
+        sum(store.empty for store in stores) - before[1],
+    )
+    print(f"claims: {claims}, empty: {empty}, looks at other workers: {sum(store.looks for store in stores)}")
+
+    assert claims <= most
+    assert claims - empty <= 1600 / 50 + workers
+    assert sum(store.looks for store in stores) <= workers + workers * (workers - 1)
+
+
+async def test_a_worker_alone_looks_at_no_others(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own starts are more than it can run, and nobody has come."""
+    stores = wrap_stores(monkeypatch, Counting)
+    app = await open_app(max_activities=2)
+    await ended(await app.start_many([share_slowly.bind(0.02) for _ in range(100)]))
+
+    assert stores[0].looks <= 1, "the one of each app that opens"

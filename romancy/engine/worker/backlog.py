@@ -6,17 +6,19 @@ there may be more, and the worker claims again when there is room, without askin
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from romancy.storage.records import LATEST
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from romancy.engine.clock import DatabaseClock
     from romancy.engine.worker.stock import Stock
 
 __all__ = ["Backlog"]
+
+_MOST_RESTS: Final = 8
 
 
 class Backlog:
@@ -30,14 +32,17 @@ class Backlog:
         """Workflows of which nothing is due, as far as known."""
         self._quiet_until = LATEST
         """When the first of them falls due."""
-        self._tight: int | None = None
-        """The limit of the last claim, if it was full and the room for one kind had set it."""
-        self._bounded = False
-        """Whether the room for one kind has set the limit of the claim under way."""
+        self._bound: int | None = None
+        """The limit of the claim under way, if the room for some kinds has set it."""
+        self._tight = 0
+        """The room of the kinds that are left out of the next `_turns` claims, and of those with less."""
+        self._turns = 0
+        self._rests = 1
+        """How many claims these kinds are left out of after a claim which they have bounded."""
 
     def news(self) -> None:
         """Something may be due."""
-        self._quiet, self._quiet_until = frozenset(), LATEST
+        self._quiet, self._quiet_until = frozenset[str](), LATEST
 
     @property
     def may_have_more(self) -> bool:
@@ -59,7 +64,8 @@ class Backlog:
         """The number of instances to claim, at most `most`, and their workflows with the versions of their code.
 
         Kinds with little room bound the number, unless nothing was due of them. Once they have bounded a full claim,
-        the next one is for the others alone, so that these do not wait behind them.
+        the next one is for the others alone, so that these do not wait behind them; the next eight at most, if claims
+        bring nothing of the kinds with little room.
         """
         if most <= 0:
             return 0, self.codes
@@ -67,27 +73,34 @@ class Backlog:
         kinds = {name: self._stock.kind(name) for name in self.codes}
         rooms = {kind: min(most, self._stock.room(kind)) for kind in set(kinds.values()) if self._stock.is_open(kind)}
         loud = {kind for name, kind in kinds.items() if name not in self._quiet}
-        if self._tight is not None:
+        if self._turns:
             others = {kind: room for kind, room in rooms.items() if room > self._tight}
             rooms = rooms if loud.isdisjoint(others) else others
         if not rooms:
             return 0, self.codes
         limit = min((room for kind, room in rooms.items() if kind in loud), default=min(rooms.values()))
         names = {name: code for name, code in self.codes.items() if rooms.get(kinds[name], 0) >= limit}
-        self._bounded = limit < max(rooms.values())
+        self._bound = limit if limit < max(rooms.values()) else None
         return limit, names
 
-    def answered(self, limit: int, names: Mapping[str, str], found: int, next_due: int | None) -> None:
-        """Record how many instances a claim of these workflows has brought, and when the next of them falls due."""
+    def answered(self, limit: int, names: Mapping[str, str], found: Collection[str], next_due: int | None) -> None:
+        """Record of which workflows a claim has brought an instance each, and when the next of `names` falls due."""
         if not limit:
             return
-        self._stock.look_again()
-        full = found >= limit
-        self._tight = limit if full and self._bounded else None
-        if not full:
+        if len(found) < limit:
+            self._turns = 0
             self._quiet |= names.keys()
             if next_due is not None and self._clock.seconds_until(next_due):
                 self._quiet_until = min(self._quiet_until, next_due)
+        elif self._turns and self._bound is not None:
+            self._tight = self._bound
+        elif self._turns:
+            self._turns -= 1
+        elif self._bound is not None:
+            scarce = any(self._stock.room(self._stock.kind(name)) <= self._bound for name in found)
+            self._rests = 1 if scarce else min(2 * self._rests, _MOST_RESTS)
+            self._tight, self._turns = self._bound, self._rests
+        self._stock.look_again()
 
     def _look(self, *, anew: bool = False) -> None:
         if self._quiet_until != LATEST and not self._clock.seconds_until(self._quiet_until):

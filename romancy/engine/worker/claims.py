@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from romancy._logs import get_logger
 from romancy.errors import StorageUnavailableError
-from romancy.storage.marks import WORKER_NEWS
+from romancy.storage.marks import WORKER_NEWS, arrivals_in
 from romancy.storage.records import ClaimRequest
 
 if TYPE_CHECKING:
@@ -112,9 +112,9 @@ class Claiming:
         """
         if changed is None:
             self._handing_over.in_doubt = True
-        elif WORKER_NEWS in changed:
-            changed -= {WORKER_NEWS}
-            self._handing_over.worker_came()
+        elif marks := arrivals_in(changed):
+            changed -= marks
+            self._handing_over.workers_came(mark.removeprefix(WORKER_NEWS) for mark in marks)
         if self._handing_over.in_doubt or self._keeper.leases.peers:
             self._handing_over.look()
         if changed is not None and changed <= self._ended_here.keys():
@@ -226,7 +226,7 @@ class Claiming:
             self._driver.dispatcher.sweep()
         if limit and not work.claimed and not work.mail:
             self._in_vain_until = now + _IN_VAIN
-        self._backlog.answered(limit, codes, len(work.claimed), work.next_due)
+        self._backlog.answered(limit, codes, [one.workflow_name for one in work.claimed], work.next_due)
         if await self.intake.take_in(work):
             self.look()
         else:

@@ -88,10 +88,12 @@ class HandingOver:
         """Look soon whether there is too much at hand."""
         self._wanted.set()
 
-    def worker_came(self) -> None:
-        """Get to know a worker that has come."""
-        self._has_come.set()
-        self._wanted.set()
+    def workers_came(self, tokens: Iterable[str]) -> None:
+        """Get to know workers that have come, unless all of them are known."""
+        leases = self._keeper.leases
+        if not {leases.token, *(peer.token for peer in leases.peers)}.issuperset(tokens):
+            self._has_come.set()
+            self._wanted.set()
 
     async def run(self) -> None:
         """Hand back what is too much, until cancelled."""

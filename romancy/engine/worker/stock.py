@@ -107,12 +107,12 @@ class Stock:
         return self._driver.attempts.free(kind) + self.soon(kind) - self._at_hand[kind]
 
     def is_open(self, kind: Kind) -> bool:
-        """Whether to claim instances of this kind: slots are idle, or a quarter of what is kept at hand has gone."""
+        """Whether to claim instances of this kind: slots will be idle, or a quarter of what it keeps has gone."""
         room = self.room(kind)
         if room <= 0 or kind is Kind.NONE:
             return room > 0
         attempts = self._driver.attempts
-        return attempts.free(kind) > self._at_hand[kind] or room * 4 >= attempts.limit(kind) + self.soon(kind)
+        return attempts.free(kind) > 2 * self._at_hand[kind] or room * 4 >= attempts.limit(kind) + self.soon(kind)
 
     def look(self, *, anew: bool = False) -> None:
         """Count what is at hand, unless this was done a moment ago."""

@@ -242,7 +242,7 @@ class MemoryStore:
             if row is None:
                 row = WorkerRow(worker=worker, beat=0, dead=False, started_at=now)
                 if worker.codes:
-                    tx.touched.add(WORKER_NEWS)
+                    tx.touched.add(WORKER_NEWS + worker.token)
             if not row.dead:
                 row = replace(row, worker=worker, beat=row.beat + 1, dead=leaving, beat_at=now)
                 tx.put("workers", (worker.token,), row)

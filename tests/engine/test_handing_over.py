@@ -1,0 +1,168 @@
+"""What a worker hands back: nothing that has begun, that it runs soon, or with which a worker has died."""
+
+# The portions of a worker are looked at one by one.
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from romancy.engine.activities.places import Kind
+from romancy.engine.slot import FREE, GATHERING, TAKEN
+from romancy.engine.worker.handing_over import HandingOver, hand_over, is_untouched
+from romancy.engine.worker.known_workflows import names_told, room_told
+
+pytestmark = pytest.mark.anyio
+
+DUE = 1000
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def queued() -> Any:
+    return SimpleNamespace(task=None, waits_since=1.0, ending=False)
+
+
+def running() -> Any:
+    return SimpleNamespace(task="task", waits_since=0.0, ending=False)
+
+
+def instance(instance_id: str, *attempts: Any, head: int = 1, code: str = "c1", **fields: Any) -> Any:
+    run = SimpleNamespace(remembers=False, state=SimpleNamespace(joining=(), time=DUE))
+    given: dict[str, Any] = {"inputs": [], "lazy": {}, "holder": None, "wanting": {}, "returning": {}, "reviving": ()}
+    return SimpleNamespace(
+        **given
+        | {
+            "instance_id": instance_id,
+            "attempts": dict(enumerate(attempts)),
+            "slot": FREE,
+            "run": run,
+            "run_from": 1,
+            "head": head,
+            "due": 0,
+            "definition": SimpleNamespace(name="flow", code=code),
+        }
+        | fields
+    )
+
+
+def peer(room: int, code: str = "c1", name: str = "flow", *, dead: bool = False) -> Any:
+    return SimpleNamespace(dead=dead, codes=(code, *names_told([name]), room_told([100, room, room, room])))
+
+
+def _loop(_: str) -> Kind:
+    return Kind.LOOP
+
+
+class World:
+    """A worker with these instances and peers, which has handed some of them over."""
+
+    def __init__(self, *lives: Any, peers: list[Any], soon: int = 0) -> None:
+        self.live = {live.instance_id: live for live in lives}
+        self.given: list[str] = []
+        self.row: Any = None
+        self.bereft: dict[str, int] = {}
+        leases = SimpleNamespace(peers=peers, fresh=lambda: True)
+        stock = SimpleNamespace(look=bool, kind=_loop, in_a_second={Kind.LOOP: soon}.__getitem__)
+        self.attempts = SimpleNamespace(
+            waits_for_place=set[object]().__contains__, drop=self._drop, forget_dropped=bool
+        )
+        self.admission = SimpleNamespace(only=None)
+        world, keeper = cast("Any", self), cast("Any", SimpleNamespace(leases=leases))
+        self.handing_over = HandingOver(world, world, cast("Any", stock), keeper, self.bereft)
+
+    def _drop(self, live: Any) -> None:
+        live.attempts = {}
+
+    def give_back(self, live: Any) -> None:
+        assert not live.attempts
+        self.given.append(live.instance_id)
+        del self.live[live.instance_id]
+
+    async def read(self, instance_id: str, *, limit: int) -> Any:
+        assert limit == 0
+        return SimpleNamespace(instance=self.row)
+
+    async def portion(self) -> list[str]:
+        before = len(self.given)
+        await self.handing_over._hand_some_over()
+        return self.given[before:]
+
+
+def backlog(count: int, **fields: Any) -> list[Any]:
+    return [instance(f"i{number:02}", queued(), **fields) for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "untouched"),
+    [
+        ({}, True),
+        ({"slot": TAKEN}, False),
+        ({"slot": GATHERING}, False),
+        ({"inputs": [1]}, False),
+        ({"lazy": {"a": None}}, False),
+        ({"holder": "port"}, False),
+        ({"wanting": {"port": 1}}, False),
+        ({"returning": {"m": 1}}, False),
+        ({"reviving": (1,)}, False),
+    ],
+)
+def test_what_is_under_way_stays(fields: dict[str, Any], *, untouched: bool) -> None:
+    world = World(peers=[])
+
+    assert is_untouched(instance("i", queued(), **fields), cast("Any", world.attempts)) is untouched
+    assert not is_untouched(instance("i", queued(), running(), **fields), cast("Any", world.attempts))
+
+
+async def test_the_first_portion_is_what_peers_have_room_for_and_no_more_than_half() -> None:
+    assert len(await World(*backlog(40), peers=[peer(3), peer(4), peer(90, dead=True)]).portion()) == 7
+    assert len(await World(*backlog(9), peers=[peer(90)]).portion()) == 4
+    assert await World(*backlog(9), peers=[peer(0)]).portion() == []
+    assert await World(*backlog(9), peers=[peer(9)], soon=8).portion() == []
+
+
+async def test_only_to_workers_that_all_run_this_version() -> None:
+    assert await World(*backlog(9), peers=[peer(9, "c2")]).portion() == []
+    assert await World(*backlog(9), peers=[peer(9), peer(9, "c2")]).portion() == []
+    assert await World(*backlog(9), peers=[peer(9, name="other")]).portion() == []
+    assert len(await World(*backlog(9), peers=[peer(2), peer(0, "c2", "other")]).portion()) == 2
+
+
+async def test_short_logs_first_and_of_these_what_would_run_last() -> None:
+    lives = [*backlog(4), *(instance(f"long{number}", queued(), head=9) for number in range(4))]
+
+    assert await World(*lives, peers=[peer(2)]).portion() == ["i03", "i02"]
+
+
+async def test_the_next_portion_follows_when_the_last_one_was_taken() -> None:
+    world = World(*backlog(60), peers=[peer(4)])
+    assert len(await world.portion()) == 4
+    world.row = SimpleNamespace(owner=None, wake_at=DUE)
+    assert await world.portion() == []
+    assert await world.portion() == []
+    world.row = SimpleNamespace(owner="other", wake_at=None)
+    assert len(await world.portion()) == 2, "it was not taken at once"
+    assert len(await world.portion()) == 4, "it was taken at once"
+
+
+async def test_what_a_worker_died_with_stays_until_its_log_grows() -> None:
+    world = World(*backlog(4), peers=[peer(9)])
+    world.bereft |= dict.fromkeys(world.live, 1) | {"gone": 1}
+    assert await world.portion() == []
+    assert "gone" not in world.bereft
+    for live in world.live.values():
+        live.head = 2
+    assert len(await world.portion()) == 2
+
+
+def test_attempts_are_dropped_before_the_row_is_written() -> None:
+    world = World(instance("i", queued()), peers=[])
+
+    hand_over(cast("Any", world), world.live["i"])
+    assert world.given == ["i"]
