@@ -107,11 +107,10 @@ def token(app: Romancy) -> str:
 @pytest.mark.parametrize(
     ("wf", "options"),
     [
-        (share_slowly, {"max_activities": 2}),
-        (share_twice, {"max_activities": 2}),
-        (share_plainly, {"max_threads": 2}),
+        pytest.param(share_slowly, {"max_activities": 2}, id="coroutines"),
+        pytest.param(share_twice, {"max_activities": 2}, id="two steps", marks=pytest.mark.long),
+        pytest.param(share_plainly, {"max_threads": 2}, id="threads", marks=pytest.mark.long),
     ],
-    ids=["coroutines", "two steps", "threads"],
 )
 async def test_what_a_worker_began_alone_is_shared_with_who_comes(
     open_app: Open, storage_url: str, wf: Workflow[..., int], options: dict[str, int]

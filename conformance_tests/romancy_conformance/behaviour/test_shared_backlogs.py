@@ -75,7 +75,12 @@ def in_hand(app: Romancy) -> int:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "count", "slots"), [(0.1, 120, 2), (0.4, 24, 2), (0.4, 30, 1)], ids=["short", "long", "one slot"]
+    ("seconds", "count", "slots"),
+    [
+        pytest.param(0.1, 120, 2, id="short"),
+        pytest.param(0.4, 24, 2, id="lasting", marks=pytest.mark.long),
+        pytest.param(0.4, 30, 1, id="one slot", marks=pytest.mark.long),
+    ],
 )
 async def test_who_comes_late_gets_a_share(
     open_app: Open, storage_url: str, seconds: float, count: int, slots: int
@@ -95,6 +100,7 @@ async def test_who_comes_late_gets_a_share(
     assert found.moves <= 1.1 * found.by_others
 
 
+@pytest.mark.long
 async def test_a_backlog_of_plain_functions_is_shared_too(open_app: Open, storage_url: str) -> None:
     """With the settings of a new app."""
     front = await open_app(worker=False)
@@ -123,6 +129,7 @@ async def test_workers_that_have_just_come_share(open_app: Open, storage_url: st
     assert max(found.done.values()) <= 12
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("know", [True, False], ids=["acquainted", "strangers"])
 async def test_threads_are_slots(open_app: Open, storage_url: str, *, know: bool) -> None:
     front = await open_app(worker=False)
@@ -137,6 +144,7 @@ async def test_threads_are_slots(open_app: Open, storage_url: str, *, know: bool
     assert max(found.done.values()) <= 24
 
 
+@pytest.mark.long
 async def test_children_of_one_parent_are_shared(open_app: Open, storage_url: str) -> None:
     front = await open_app(worker=False)
     for _ in range(3):
@@ -174,6 +182,8 @@ async def test_what_needs_no_slot_does_not_wait_for_those_that_do(open_app: Open
     assert await family.result(timeout=5) == []
 
 
+@pytest.mark.long
+@pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb")  # the store in memory reads all rows at each claim
 @pytest.mark.parametrize(("workers", "most"), [(1, 40), (8, 200)], ids=["one", "eight"])
 async def test_quick_work_takes_few_claims(
     open_app: Open, monkeypatch: pytest.MonkeyPatch, workers: int, most: int
