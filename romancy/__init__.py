@@ -14,6 +14,7 @@ from romancy.context import ActivityContext, WorkflowContext, activity_context
 from romancy.depends import Depends
 from romancy.errors import (
     ActivityError,
+    ActivityTimeoutError,
     ChannelModeConflictError,
     CodecError,
     DatabaseReplacedError,
@@ -55,6 +56,7 @@ __all__ = [
     "ActivityChannel",
     "ActivityContext",
     "ActivityError",
+    "ActivityTimeoutError",
     "AppChannel",
     "Channel",
     "ChannelMember",

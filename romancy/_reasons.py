@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 from romancy._looking_into import timeline_of, untaken_by
 from romancy.errors import InstanceNotFoundError, RomancyError, StorageUnavailableError, WorkflowStuckError
-from romancy.insight import explain
+from romancy.insight import Known, StillRuns, explain
 from romancy.status import TERMINAL_STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
+    from romancy.engine import Worker
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
 
@@ -23,11 +24,22 @@ PATIENCE: Final = 2.0
 """Limit in seconds on reading the reason after a wait timed out. The database may be the reason."""
 
 
-async def reasons_of(store: Store, instance_id: str) -> list[str]:
-    """Why the instance does not move, in sentences. Reads its current run. Raises InstanceNotFoundError."""
+async def reasons_of(store: Store, instance_id: str, worker: Worker | None = None) -> list[str]:
+    """Why the instance does not move, in sentences. Reads its current run. Raises InstanceNotFoundError.
+
+    `worker` is that of this process, which knows what still runs here.
+    """
     timeline = await timeline_of(store, instance_id, after=(await _row(store, instance_id)).run_from - 1)
     row = await _row(store, instance_id)
-    return explain(row, timeline, await store.census(), await untaken_by(store, row.instance_id, row.status))
+    census, untaken = await store.census(), await untaken_by(store, row.instance_id, row.status)
+    if worker is None:
+        return explain(row, timeline, census, untaken)
+    here = [
+        StillRuns(one.id, one.effect.attempt, round(one.asks_to_stop().late * 1_000_000))
+        for one in worker.driver.attempts.given_up
+        if one.live.instance_id == row.instance_id and one.live.life == row.life
+    ]
+    return explain(row, timeline, census, untaken, Known(worker.leases.token, here))
 
 
 async def stuck_error(store: Store, row: InstanceRow) -> WorkflowStuckError:

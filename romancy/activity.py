@@ -150,6 +150,14 @@ def _check_choices(
         raise RegistrationError(f"{where}: raises= takes a list of exception classes, not {raises!r}")
 
 
+def _limit(longest: Duration | None, what: str, error: type[UsageError]) -> float | None:
+    """The limit in seconds. Raises UsageError for what is no length of time, and `error` for 0: nothing would run."""
+    limit = None if longest is None else seconds(longest, what)
+    if limit == 0:
+        raise error(f"{what} must be longer than 0 s; leave it out for no limit")
+    return limit
+
+
 def _is_error(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, Exception)
 
@@ -179,8 +187,10 @@ class Activity(Generic[P, R_co]):
         _check_choices(fn, executor=executor, compensate=compensate, commit=commit, raises=raises)
         self.name = name_of(fn, name, "activity")
         self.retry = policy(retry)
-        self.timeout = None if timeout is None else seconds(timeout, f"the timeout of activity {self.name}")
-        self.heartbeat_timeout = self._silence(heartbeat_timeout)
+        self.timeout = _limit(timeout, f"the timeout of activity {self.name}", RegistrationError)
+        self.heartbeat_timeout = _limit(
+            heartbeat_timeout, f"the heartbeat_timeout of activity {self.name}", RegistrationError
+        )
         self.executor = executor
         self.transactional = transactional
         self.raises = tuple(raises)
@@ -266,7 +276,7 @@ class Activity(Generic[P, R_co]):
         changed._id = self._id if id is None else id  # noqa: SLF001 - a copy of itself
         changed._retry = self._retry if retry is None else policy(retry)  # noqa: SLF001 - a copy of itself
         if timeout is not None:
-            changed._timeout = seconds(timeout, f"the timeout of {self.name}")  # noqa: SLF001 - a copy of itself
+            changed._timeout = _limit(timeout, f"the timeout of {self.name}", UsageError)  # noqa: SLF001 - as above
         return changed
 
     @overload
@@ -276,14 +286,6 @@ class Activity(Generic[P, R_co]):
     def compensation(self, fn: Callable[..., object], /) -> Compensation:
         """Decorator: `fn` undoes this activity."""
         return self._undo_with(fn)
-
-    def _silence(self, longest: Duration | None) -> float | None:
-        if longest is None:
-            return None
-        limit = seconds(longest, f"the heartbeat_timeout of activity {self.name}")
-        if not limit:
-            raise RegistrationError(f"the heartbeat_timeout of activity {self.name} must be longer than 0 s")
-        return limit
 
     def _check_no_other_context(self, fn: Callable[..., Any]) -> None:
         for name, written in fn.__annotations__.items():

@@ -72,7 +72,6 @@ class Romancy(Watching):
     _ends: Ends | None = None  # those to be replayed, for a worker that checks them
     _store: Store | None = None
     _loop: asyncio.AbstractEventLoop | None = None
-    _worker: Worker | None = None
 
     def __init__(  # noqa: PLR0913 - every choice of the user's
         self,
@@ -291,13 +290,6 @@ class Romancy(Watching):
 
     def _sweep(self) -> None:
         self._dispatcher.sweep()
-
-    def _stir(self) -> None:
-        if self._worker is not None:
-            self._worker.claiming.look()
-
-    def _worker_token(self) -> str | None:
-        return self._worker.leases.token if self._worker is not None else None
 
     def _ended(self, instance_id: str, life: int, activation: Activation | None) -> None:
         """Record that this life of the instance ended here, or got stuck. `activation` may be None if it is stuck."""

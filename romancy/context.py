@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 __all__ = [
     "ActivityContext",
     "ChildHandle",
-    "PlainActivityContext",
     "WorkflowContext",
     "activity_context",
     "activity_port",
@@ -317,6 +316,15 @@ class ActivityContext:
         """
         return self._key or idempotency_key(self.instance_id, self._nonce, self.activity_id)
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether this attempt was asked to stop: its workflow gave it up, a limit is reached, its worker dropped it.
+
+        An `async def` is cancelled as well. A plain function goes on: look at this between two parts of its work, and
+        return or raise. What it returns within half a minute counts, and is undone if the workflow fails.
+        """
+        return self._port.told_to_stop
+
     @overload
     def session(self, /) -> SessionOpening[Session, SyncSession]: ...
     @overload
@@ -338,8 +346,8 @@ class ActivityContext:
         """Report that the attempt is alive, with optional details for the next attempt. Call it as often as you like.
 
         The details are written to the log when the attempt fails, and lost if its worker dies. On a thread, this call
-        raises asyncio.CancelledError if the attempt has been given up. Raises SerializationError or
-        PayloadTooLargeError (64 kB) for details that cannot be written.
+        raises asyncio.CancelledError if the attempt was asked to stop (`cancelled`); the details are kept. Raises
+        SerializationError or PayloadTooLargeError (64 kB) for details that cannot be written.
         """
         if not details:
             self._port.heartbeat(None)
@@ -413,30 +421,6 @@ class ActivityContext:
                 "that begins what is to be awaited, or do that in an activity of its own"
             )
         self._port.after_commit(callback)
-
-
-class PlainActivityContext(ActivityContext):
-    """The context of a plain function, which cannot await. It refuses the calls that must be awaited.
-
-    Otherwise their coroutines would be dropped, and the activity would complete as if the calls had been made.
-    """
-
-    __slots__ = ()
-
-    def publish(self, type: object, data: object = None, *, key: str | None = None) -> Any:  # noqa: ARG002 - the signature of the base class
-        raise self._refusal("publish()", "return the data and let the workflow `await ctx.publish(…)`")
-
-    def send(self, type: object, data: object = None, **_: object) -> Any:  # noqa: ARG002 - as above
-        raise self._refusal("send()", "return the data and let the workflow `await ctx.send(…)`")
-
-    def channel(self, channel: object, /, *, model: object = None) -> Any:  # noqa: ARG002 - as above
-        raise self._refusal("channel()", "return the data and let the workflow publish it on its `ctx.channel(…)`")
-
-    def _refusal(self, what: str, instead: str) -> UsageError:
-        return UsageError(
-            f"activity {self.activity_id} is a plain function, which cannot await {what}: make it an `async def`, "
-            f"or {instead}"
-        )
 
 
 def activity_port() -> tuple[ActivityContext, ActivityPort]:

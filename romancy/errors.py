@@ -4,6 +4,7 @@
     ├── TerminalError                 raised by an activity: do not try this again
     ├── ActivityError                 an activity failed; the cause travels with it
     │   └── RetryExhaustedError       … after its last allowed attempt
+    ├── ActivityTimeoutError          an attempt at an activity took longer than its timeout
     ├── HeartbeatTimeoutError         an attempt at an activity was silent for too long
     ├── WorkflowFailedError           the awaited workflow ended in failure
     ├── WorkflowCancelledError        the awaited workflow was cancelled
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ActivityError",
+    "ActivityTimeoutError",
     "ChannelModeConflictError",
     "CodecError",
     "DatabaseReplacedError",
@@ -102,6 +104,10 @@ class RetryExhaustedError(ActivityError):
     ) -> None:
         super().__init__(message, activity_id=activity_id, error_type=error_type, trace=trace, attempts=attempts)
         self.history = tuple(history)
+
+
+class ActivityTimeoutError(RomancyError, TimeoutError):
+    """An attempt at an activity took longer than its `timeout`. It was asked to stop and counts as failed."""
 
 
 class HeartbeatTimeoutError(RomancyError, TimeoutError):

@@ -73,16 +73,15 @@ class Handle(Generic[R_co]):
         if outcome.status is Status.CANCELLED:
             reason = f": {outcome.reason}" if outcome.reason else ""
             raise WorkflowCancelledError(
-                f"instance {self._instance_id} was cancelled{reason}", instance_id=self._instance_id
+                f"instance {self._instance_id} was cancelled{reason}{_left(outcome)}", instance_id=self._instance_id
             )
         error, cause = outcome.error, None
         if error is not None:
             fn: Any = self.result if self._workflow is None else self._workflow.fn
             cause = with_frames(raised_again(error, self._app.error_names, fn))
         text = error.summary if error is not None else "no error was recorded"
-        left = f"; not compensated: {', '.join(outcome.uncompensated)}" if outcome.uncompensated else ""
         raise WorkflowFailedError(
-            f"instance {self._instance_id} failed with {text}{left}",
+            f"instance {self._instance_id} failed with {text}{_left(outcome)}",
             instance_id=self._instance_id,
             error_type=error.raised.type if error is not None else "",
             trace=(error.raised.trace or error.trace) if error is not None else "",
@@ -155,3 +154,10 @@ class Handle(Generic[R_co]):
 
     def __repr__(self) -> str:
         return f"<handle of {self._instance_id}>"
+
+
+def _left(outcome: Outcome) -> str:
+    """What an error names of effects that may stand."""
+    undone = f"; not compensated: {', '.join(outcome.uncompensated)}" if outcome.uncompensated else ""
+    unknown = f"; outcome unknown: {', '.join(outcome.unknown)}" if outcome.unknown else ""
+    return undone + unknown

@@ -66,6 +66,8 @@ class WorkflowEnded(_About):
     uncompensated: tuple[str, ...]
     unclaimed: tuple[str, ...] = ()
     """Activities of failed runs that still stand and that the retry did not ask for."""
+    unknown: tuple[str, ...] = ()
+    """Activities of which nobody knows whether they took effect, and which were not undone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +109,8 @@ class ActivityEnded(_About):
     """When the next attempt begins, with `retrying`."""
     error_type: str | None
     error_message: str | None
+    unknown: bool = False
+    """Whether nobody knows what the attempt did: it was told to stop and did not answer. It may still run."""
 
 
 WaitKind: TypeAlias = Literal["timer", "limit", "event", "channel", "child"]

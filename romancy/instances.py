@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from romancy.core import LogEvent
+    from romancy.engine import Worker
     from romancy.log import LogEntry
     from romancy.status import StatusName
     from romancy.storage.protocol import Store
@@ -51,6 +52,9 @@ OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUS
 class Instances(Senders, Condition):
     """Reads and changes instances, wherever they run."""
 
+    _worker: Worker | None = None
+    """The worker of this app, while it is open."""
+
     def __init__(self) -> None:
         super().__init__()
         self._forgets_at = 0.0
@@ -63,6 +67,8 @@ class Instances(Senders, Condition):
 
     def _stir(self) -> None:
         """Let a worker of this app claim: an instance may be due now."""
+        if self._worker is not None:
+            self._worker.claiming.look()
 
     async def _writes_as(self, store: Store) -> tuple[str, int]:
         """The token to write under (the worker's or that of this app's own row), and the database's time or 0."""
@@ -77,7 +83,7 @@ class Instances(Senders, Condition):
                     await standing.leave(store)
 
     def _worker_token(self) -> str | None:
-        return None
+        return self._worker.leases.token if self._worker is not None else None
 
     # ── asking ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -276,7 +282,7 @@ class Instances(Senders, Condition):
         is stuck, and how it ended. The texts are for people and may change. Raises InstanceNotFoundError, and
         CodecError if the log was written with a codec that this app does not have.
         """
-        return await reasons_of(self._opened(), instance_id)
+        return await reasons_of(self._opened(), instance_id, self._worker)
 
     # ── acting on one ───────────────────────────────────────────────────────────────────────────────────────────
 

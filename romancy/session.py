@@ -208,6 +208,11 @@ class ActivityPort(Protocol):
         ...
 
     @property
+    def told_to_stop(self) -> bool:
+        """Whether the attempt was asked to stop."""
+        ...
+
+    @property
     def companion(self) -> Companion | None:
         """The session of another library on the attempt's transaction."""
         ...

@@ -190,10 +190,12 @@ def _entry(entry: Step | Note, start: int, now: int, prefix: str) -> Iterator[st
     child = f" {entry.instance_id}" if entry.instance_id else ""
     took = span((entry.ended_at if entry.ended_at is not None else now) - entry.began_at)
     at = _offset(entry.began_at, start, prefix)
-    yield wrapped(f"{at}  {entry.kind} {entry.id}{child}{undoes}: {entry.outcome}, {took}", prefix)
+    yield wrapped(f"{at}  {entry.kind} {entry.id}{child}{undoes}: {entry.ended_as}, {took}", prefix)
     for failure in entry.failures:
         lasted = span(max(failure.at - failure.due, 0))
-        yield wrapped(f"attempt {failure.number} failed {_offset(failure.at, start, detail)} after {lasted}", detail)
+        unknown = ", outcome unknown" if failure.unknown else ""
+        told = f"attempt {failure.number} failed {_offset(failure.at, start, detail)} after {lasted}{unknown}"
+        yield wrapped(told, detail)
         yield from _error(failure.error, detail)
     yield from _error(entry.error, detail)
 
@@ -230,6 +232,7 @@ def _step(node: _Node, step: Step) -> dict[str, Any]:
         "began_at": time_of(step.began_at),
         "ended_at": time_of(step.ended_at),
         "outcome": step.outcome,
+        "unknown": step.unknown,
         "due": time_of(step.due),
         "undoes": step.undoes,
         "child_instance_id": step.instance_id,
@@ -238,6 +241,7 @@ def _step(node: _Node, step: Step) -> dict[str, Any]:
                 "attempt": failure.number,
                 "at": time_of(failure.at),
                 "due": time_of(failure.due),
+                "unknown": failure.unknown,
                 "error": failure.error.type,
                 "message": failure.error.message,
                 "members": [_problem(member) for member in failure.error.members],

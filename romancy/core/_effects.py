@@ -61,6 +61,8 @@ class StartActivity(Struct, frozen=True, gc=False):
     details: Raw = NULL
     key: str = ""
     """Its idempotency key, if a former run gave it one."""
+    lost: bool = False
+    """Whether an attempt may have begun at a former owner, which has not recorded how it ended."""
 
     @property
     def name(self) -> str:
@@ -68,9 +70,13 @@ class StartActivity(Struct, frozen=True, gc=False):
 
 
 class CancelActivity(Struct, frozen=True, gc=False):
-    """Stop the activity and record how it ended. A result that comes anyway is recorded as a result."""
+    """Stop the activity and record how it ended. A result that comes anyway is recorded as a result.
+
+    `lost`: if it does not run here, nobody knows how it ended, because it may have run at a former owner.
+    """
 
     activity_id: str
+    lost: bool = False
 
 
 class StartTimer(Struct, frozen=True, gc=False):
@@ -253,6 +259,7 @@ class Outcome(Struct, frozen=True, gc=False):
     reason: str = ""
     uncompensated: tuple[str, ...] = ()
     unclaimed: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
 
 class Activation(Struct, frozen=True, gc=False):

@@ -229,7 +229,8 @@ class Ending:
         if state.to_compensate:
             self._compensate()
             return
-        self._commands.ask(self._with_unclaimed(msgspec.structs.replace(verdict, uncompensated=state.uncompensated)))
+        left = msgspec.structs.replace(verdict, uncompensated=state.uncompensated, unknown=state.left_unknown())
+        self._commands.ask(self._with_unclaimed(left))
 
     def _compensate(self) -> None:
         commands = self._commands

@@ -14,55 +14,15 @@ from msgspec import Raw
 from romancy.serialization import ErrorInfo
 
 __all__ = [
-    "NULL",
-    "TERMINAL",
-    "ActivityAttemptFailed",
-    "ActivityCancelRequested",
-    "ActivityCancelled",
-    "ActivityCompleted",
-    "ActivityFailed",
-    "ActivityScheduled",
-    "CancelRequested",
-    "ChildCancelRequested",
-    "ChildCancelled",
-    "ChildCompleted",
-    "ChildFailed",
-    "ChildStarted",
-    "Command",
-    "CompensationAttemptFailed",
-    "CompensationCompleted",
-    "CompensationFailed",
-    "CompensationScheduled",
-    "EventAwaited",
-    "EventPutAside",
-    "EventReceived",
-    "EventTimedOut",
-    "EventWaitCancelled",
-    "EventsSubscribed",
-    "EventsUnsubscribed",
-    "Input",
-    "LogEvent",
-    "MessagePublished",
-    "MessageSent",
-    "Misfit",
-    "OwnerChanged",
-    "Parent",
-    "PatchMarked",
-    "ProgressReported",
-    "TimerCancelled",
-    "TimerFired",
-    "TimerStarted",
-    "WorkflowAbandoned",
-    "WorkflowCancelled",
-    "WorkflowCaughtUp",
-    "WorkflowCompleted",
-    "WorkflowContinued",
-    "WorkflowFailed",
-    "WorkflowParked",
-    "WorkflowResumed",
-    "WorkflowRetried",
-    "WorkflowStarted",
-]
+    "NULL", "TERMINAL", "ActivityAttemptFailed", "ActivityCancelRequested", "ActivityCancelled", "ActivityCompleted",
+    "ActivityFailed", "ActivityScheduled", "CancelRequested", "ChildCancelRequested", "ChildCancelled",
+    "ChildCompleted", "ChildFailed", "ChildStarted", "Command", "CompensationAttemptFailed", "CompensationCompleted",
+    "CompensationFailed", "CompensationScheduled", "EventAwaited", "EventPutAside", "EventReceived", "EventTimedOut",
+    "EventWaitCancelled", "EventsSubscribed", "EventsUnsubscribed", "Input", "LogEvent", "MessagePublished",
+    "MessageSent", "Misfit", "OwnerChanged", "Parent", "PatchMarked", "ProgressReported", "TimerCancelled",
+    "TimerFired", "TimerStarted", "WorkflowAbandoned", "WorkflowCancelled", "WorkflowCaughtUp", "WorkflowCompleted",
+    "WorkflowContinued", "WorkflowFailed", "WorkflowParked", "WorkflowResumed", "WorkflowRetried", "WorkflowStarted",
+]  # fmt: skip
 
 NULL: Final = Raw(b"null")
 
@@ -172,7 +132,10 @@ class WorkflowResumed(Input, frozen=True, tag=True, omit_defaults=True, gc=False
 
 
 class ActivityAttemptFailed(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """Attempt number `attempt` failed and another is due at `next_at`. `details`: of the last heartbeat until then."""
+    """Attempt number `attempt` failed and another is due at `next_at`. `details`: of the last heartbeat until then.
+
+    `unknown`: the attempt had reached its limit and did not answer, so nobody knows what it did. It may still run.
+    """
 
     id: str
     attempt: int
@@ -181,6 +144,7 @@ class ActivityAttemptFailed(Input, frozen=True, tag=True, omit_defaults=True, gc
     details: Raw = NULL
     queued: int = 0
     """For how many microseconds this attempt waited for a free slot of its worker."""
+    unknown: bool = False
 
 
 class ActivityCompleted(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
@@ -193,17 +157,24 @@ class ActivityCompleted(Input, frozen=True, tag=True, omit_defaults=True, gc=Fal
 
 
 class ActivityFailed(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The last attempt that the policy allows failed, or the error was terminal. `own`: types it is also caught as."""
+    """The last attempt that the policy allows failed, or the error was terminal. `own`: types it is also caught as.
+
+    `unknown`: as in `ActivityAttemptFailed`, of the last attempt.
+    """
 
     id: str
     error: ErrorInfo
     attempts: int = 1
     own: tuple[str, ...] = ()
     queued: int = 0
+    unknown: bool = False
 
 
 class ActivityCancelled(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The activity stopped because it was asked to. `unknown`: it did not answer before the deadline."""
+    """The activity stopped because it was asked to.
+
+    `unknown`: nobody knows what it did. It did not answer before the deadline, or was lost with its process.
+    """
 
     id: str
     unknown: bool = False
@@ -482,19 +453,24 @@ class WorkflowCompleted(Command, frozen=True, tag=True, omit_defaults=True, gc=F
 
 
 class WorkflowFailed(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The workflow raised. `uncompensated` names the compensations that failed for good."""
+    """The workflow raised. `uncompensated` names the compensations that failed for good.
+
+    `unknown` names the activities of which nobody knows whether they took effect, and which were not undone.
+    """
 
     error: ErrorInfo
     uncompensated: tuple[str, ...] = ()
     unclaimed: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
 
 class WorkflowCancelled(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The workflow was cancelled. `uncompensated` names the compensations that failed for good."""
+    """The workflow was cancelled. `uncompensated` and `unknown` are as in `WorkflowFailed`."""
 
     reason: str = ""
     uncompensated: tuple[str, ...] = ()
     unclaimed: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
 
 TERMINAL: Final = (WorkflowCompleted, WorkflowFailed, WorkflowCancelled, WorkflowContinued)

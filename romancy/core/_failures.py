@@ -9,7 +9,13 @@ import msgspec
 
 from romancy.core._own_errors import classes_of, exhausted_as, own_classes
 from romancy.core._terminal import terminal_errors
-from romancy.errors import HeartbeatTimeoutError, RetryExhaustedError, TerminalError, WorkflowFailedError
+from romancy.errors import (
+    ActivityTimeoutError,
+    HeartbeatTimeoutError,
+    RetryExhaustedError,
+    TerminalError,
+    WorkflowFailedError,
+)
 from romancy.serialization import exception_name, rebuild_exception
 
 if TYPE_CHECKING:
@@ -50,9 +56,11 @@ def names_in(info: ErrorInfo) -> set[str]:
     return {info.type, *info.bases}.union(*map(names_in, others))
 
 
+_LIMITS: Final = {exception_name(kind): kind for kind in (ActivityTimeoutError, HeartbeatTimeoutError)}
+"""Our own errors that a workflow catches by their classes."""
 _ALWAYS: Final = {
     name: kind for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, Exception)
-} | {exception_name(HeartbeatTimeoutError): HeartbeatTimeoutError}
+} | _LIMITS
 
 
 def as_caught(
@@ -62,7 +70,7 @@ def as_caught(
 
     Live and on replay, the choice is read from the log. A type that is not found by its name is not chosen.
     """
-    known = {*named, *map(exception_name, definition.raises)}
+    known = {*named, *_LIMITS, *map(exception_name, definition.raises)}
     own = own_classes(event.error, known, definition.fn, error)
     return msgspec.structs.replace(event, own=tuple(own)) if own else event
 
@@ -87,9 +95,11 @@ def activity_error(event: ev.ActivityFailed, definition: ActivityDefinition, fai
         "history": (*failures, f"{event.error.type}: {event.error.message}"),
     }
     name = next((name for name in (event.error.type, *event.error.bases) if name in own), None)
-    error = None if name is None else exhausted_as(own[name], name, event.error)
+    text = f"{told}: {event.error.type}: {event.error.message}"
+    info = msgspec.structs.replace(event.error, message=text) if name in _LIMITS else event.error
+    error = None if name is None else exhausted_as(own[name], name, info)
     if error is None:
-        error = RetryExhaustedError(f"{told}: {event.error.type}: {event.error.message}", **what)
+        error = RetryExhaustedError(text, **what)
     else:
         _give(error, what | {"__notes__": [told]})
     object.__setattr__(error, "__cause__", cause)

@@ -62,6 +62,7 @@ class State:
         "timers",
         "to_compensate",
         "uncompensated",
+        "unknown",
         "waits",
     )
 
@@ -95,6 +96,8 @@ class State:
         self.compensations: dict[str, Attempted] = NO_DICT
         self.to_compensate: list[Compensable] = NO_LIST
         self.uncompensated: tuple[str, ...] = ()
+        self.unknown: tuple[str, ...] = ()
+        """Activities of which nobody knows whether they took effect, and which are not to be undone."""
         self.cancel: ev.CancelRequested | None = None
         self.parked: str | None = None
         self.abandoned = False
@@ -221,6 +224,10 @@ class State:
         """What former runs had done, what still stands of it, and what this run has not asked for."""
         return () if self.memory is None else self.memory.unclaimed()
 
+    def left_unknown(self) -> tuple[str, ...]:
+        """What a failure names: activities of unknown outcome, and those of former runs that stand without a result."""
+        return self.unknown if self.memory is None else (*self.unknown, *self.memory.standing_without_result())
+
     def status(self) -> Status:
         if self.terminal is not None:
             return _ENDS[type(self.terminal)]
@@ -242,10 +249,10 @@ class State:
         match self.terminal:
             case ev.WorkflowCompleted(result=result, unclaimed=more):
                 return Outcome(Status.COMPLETED, result=result, unclaimed=more)
-            case ev.WorkflowFailed(error=error, uncompensated=left, unclaimed=more):
-                return Outcome(Status.FAILED, error=error, uncompensated=left, unclaimed=more)
-            case ev.WorkflowCancelled(reason=reason, uncompensated=left, unclaimed=more):
-                return Outcome(Status.CANCELLED, reason=reason, uncompensated=left, unclaimed=more)
+            case ev.WorkflowFailed(error=error, uncompensated=left, unclaimed=more, unknown=unknown):
+                return Outcome(Status.FAILED, error=error, uncompensated=left, unclaimed=more, unknown=unknown)
+            case ev.WorkflowCancelled(reason=reason, uncompensated=left, unclaimed=more, unknown=unknown):
+                return Outcome(Status.CANCELLED, reason=reason, uncompensated=left, unclaimed=more, unknown=unknown)
             case _:
                 return None
 
@@ -265,6 +272,9 @@ def _time(state: State, event: ev.Input) -> None:
 
 def _owner_changed(state: State, event: ev.OwnerChanged) -> None:
     state.time = max(state.time, event.at)
+    if event.owner:
+        for activity in state.activities.values():
+            activity.lost = activity.next_at is None or activity.next_at <= event.at
 
 
 def _started(state: State, event: ev.WorkflowStarted) -> None:
@@ -303,6 +313,8 @@ def _activity_attempt_failed(state: State, event: ev.ActivityAttemptFailed) -> N
     activity.failures = event.attempt
     activity.next_at = event.next_at
     activity.details = event.details
+    activity.unknown = activity.unknown or event.unknown
+    activity.lost, activity.idle = False, activity.cancel_requested
     state.expect(event.next_at, "activities", event.id)
 
 
@@ -319,9 +331,11 @@ def _activity_completed(state: State, event: ev.ActivityCompleted) -> None:
 
 def _activity_ended(state: State, event: ev.ActivityFailed | ev.ActivityCancelled) -> None:
     _time(state, event)
-    scheduled = state.activities.pop(event.id).scheduled
-    if state.compensates(scheduled.name) == "attempted":
-        state.undo_later(scheduled, ev.NULL)
+    activity = state.activities.pop(event.id)
+    if state.compensates(activity.scheduled.name) == "attempted":
+        state.undo_later(activity.scheduled, ev.NULL)
+    elif event.unknown or activity.unknown:
+        state.unknown += (event.id,)
 
 
 def _activity_cancel_requested(state: State, event: ev.ActivityCancelRequested) -> None:
@@ -329,7 +343,9 @@ def _activity_cancel_requested(state: State, event: ev.ActivityCancelRequested) 
         del state.activities[event.id]
         state.given_up("activities", event.id)
     else:
-        state.activities[event.id].cancel_requested = True
+        activity = state.activities[event.id]
+        activity.cancel_requested = True
+        activity.idle = activity.next_at is not None and activity.next_at > state.time
 
 
 def _timer_started(state: State, event: ev.TimerStarted) -> None:

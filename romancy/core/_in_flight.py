@@ -26,6 +26,12 @@ class Attempted(Struct, gc=False):
     next_at: int | None = None
     cancel_requested: bool = False
     details: Raw | None = None
+    unknown: bool = False
+    """Whether an attempt was given up without an answer, so that nobody knows what it did."""
+    lost: bool = False
+    """Whether an attempt may have begun at a former owner, which has not recorded how it ended."""
+    idle: bool = False
+    """Whether it was asked to stop while no attempt ran: it waited for its next attempt."""
 
 
 class Child(Struct, gc=False):

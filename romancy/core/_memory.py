@@ -60,6 +60,8 @@ class Remembered(Struct, eq=False, kw_only=True):
     """Whether its effect is to be undone if the run fails, even if the run does not ask for it."""
     registered: bool = False
     """Whether an undo that the body registered was tried. A retry registers its own undos."""
+    declared: bool = False
+    """Whether a person has said that its effect stands, although it has no result."""
     undo_key: str = ""
     """The idempotency key of the compensation that was tried."""
     given: bool = False
@@ -218,7 +220,12 @@ class Memory:
 
     def unclaimed(self) -> tuple[str, ...]:
         """The activities and children that stand and that the run has not asked for, for people to read."""
-        return tuple(item.id for item in self.left() if item.kind in ("activities", "children") and item.stands)
+        standing = (item for item in self.left() if item.stands or item.declared)
+        return tuple(item.id for item in standing if item.kind in ("activities", "children"))
+
+    def standing_without_result(self) -> tuple[str, ...]:
+        """The activities that the run has not asked for, and whose effects stand as a person has said."""
+        return tuple(item.id for item in self.left() if item.declared)
 
     def left(self) -> Iterator[Remembered]:
         """The items that the run has not asked for."""

@@ -103,7 +103,9 @@ def _activity(commands: Commands, event: ev.ActivityScheduled) -> fx.StartActivi
 def _cancel_activity(commands: Commands, event: ev.ActivityCancelRequested) -> fx.CancelActivity | None:
     if event.never_started or not _is_open(commands, "activities", event):
         return None  # it does not run; its completion in a former run is still reported
-    return fx.CancelActivity(event.id)
+    state, activity = commands.state, commands.state.activities.get(event.id)
+    lost = activity is not None and (activity.lost or state.abandoned) and not activity.idle
+    return fx.CancelActivity(event.id, lost=lost)
 
 
 def _is_open(commands: Commands, kind: Kind, event: Any) -> bool:
@@ -166,7 +168,8 @@ def outstanding(commands: Commands) -> list[fx.Effect]:
     """Everything that the run still waits for, as the effects that bring it about; nothing once it has ended.
 
     A `CancelActivity` stands for an activity that was asked to stop and has no recorded outcome. It does not run now,
-    so its outcome can be written at once. A run without code starts no activity.
+    so its end can be written at once: how it ended is unknown, unless no attempt ran when it was asked. A run without
+    code starts no activity.
     """
     state = commands.state
     if state.terminal is not None:
@@ -176,7 +179,7 @@ def outstanding(commands: Commands) -> list[fx.Effect]:
         if ("activities", id) in state.remembered:
             continue
         if activity.cancel_requested:
-            effects.append(fx.CancelActivity(id))
+            effects.append(fx.CancelActivity(id, lost=not activity.idle))
         elif id in commands.activities:
             effects.append(_resumed(_start_activity, commands, activity))
     timers = (timer for id, timer in state.timers.items() if ("timers", id) not in state.remembered)
@@ -197,6 +200,7 @@ def outstanding(commands: Commands) -> list[fx.Effect]:
 
 def _resumed(start: Callable[..., fx.Effect], commands: Commands, attempted: Attempted) -> fx.Effect:
     effect = start(commands, attempted.scheduled, attempted.failures, attempted.next_at)
-    if isinstance(effect, fx.StartActivity) and attempted.details is not None:
-        return msgspec.structs.replace(effect, details=attempted.details)
+    if isinstance(effect, fx.StartActivity) and (attempted.lost or attempted.details is not None):
+        details = ev.NULL if attempted.details is None else attempted.details
+        return msgspec.structs.replace(effect, details=details, lost=attempted.lost)
     return effect

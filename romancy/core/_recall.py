@@ -55,7 +55,7 @@ class Recall:
                 raise HistoryCorruptError(f"the log holds {name} for {error}, which is not in flight") from error
 
     def unsure(self) -> list[Remembered]:
-        """The items in doubt: their compensation failed for good or was cut off, so they may or may not stand."""
+        """The items in doubt: they did not answer, or their compensation failed for good or was cut off."""
         return [item for item in self._all() if item.unsure]
 
     def children(self) -> list[Remembered]:
@@ -110,6 +110,7 @@ class Recall:
                 item.unsure = False
                 item.undone = event.unsure == "undone"
                 item.owed = not (item.undone or item.registered) and item.answer is not None
+                item.declared = not (item.undone or item.registered) and item.answer is None
         self._start(event)
         self.memory = Memory(items)
         return self.memory
@@ -239,6 +240,10 @@ class Recall:
         for item in self._undoing.values():
             item.unsure = True  # the run was terminated during this compensation
         self._undoing = {}
+        for id in getattr(event, "unknown", ()):
+            doubtful = self._activities.get(id) or self.memory.by_id("activities", id)
+            if doubtful is not None:
+                doubtful.unsure = True
 
     _rules: ClassVar[Mapping[type[ev.LogEvent], Callable[[Any, Any], object]]] = {
         ev.WorkflowStarted: _start,

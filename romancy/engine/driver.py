@@ -37,7 +37,8 @@ from romancy.core import (
     encode_commit,
 )
 from romancy.engine.activities.attempt import id_of
-from romancy.engine.activities.runner import ENDS, Attempts, unanswered
+from romancy.engine.activities.ends import ENDS, unanswered
+from romancy.engine.activities.runner import Attempts
 from romancy.engine.admission import Admission
 from romancy.engine.aftermath import aftermath_of
 from romancy.engine.appending import append_of
@@ -383,7 +384,7 @@ class Driver:
             case StartActivity() | StartCompensation():
                 self.attempts.start(live, effect)
             case CancelActivity():
-                self.attempts.cancel(live, effect.activity_id)
+                self.attempts.cancel(live, effect.activity_id, lost=effect.lost)
             case StartTimer():
                 self._arm_timer(live, effect.timer_id, effect.due, TimerFired(at=effect.due, id=effect.timer_id))
             case AwaitEvent() | AwaitChannel():
@@ -414,7 +415,7 @@ class Driver:
             if isinstance(effect, StartActivity | StartCompensation) and id_of(effect) == attempt_id:
                 self.attempts.start(live, effect)
             elif isinstance(effect, CancelActivity) and effect.activity_id == attempt_id:
-                self.attempts.cancel(live, attempt_id)
+                self.attempts.cancel(live, attempt_id, lost=effect.lost)
 
     def resume(self, live: Live, inputs: Sequence[Given] = (), mailbox: Mailbox | None = None) -> None:
         """After a replay, carry out what the run still waits for and feed inputs that arrived meanwhile.

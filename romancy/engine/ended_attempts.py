@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from romancy.engine.activities.runner import ENDS
+from romancy.engine.activities.ends import ENDS
 from romancy.engine.decide import how_many_fit
 from romancy.engine.pending_append import NO_PORTS
 

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from romancy.engine.instance import Live
     from romancy.serialization import ErrorInfo
 
-__all__ = ["say_attempt_failed", "say_complaints", "say_end", "say_interrupted", "say_refused", "say_stuck"]
+__all__ = [
+    "say_attempt_failed", "say_came_back", "say_complaints", "say_end", "say_gone_on", "say_interrupted", "say_late",
+    "say_refused", "say_stuck",
+]  # fmt: skip
 
 logger = get_logger("romancy.engine")
 
@@ -45,6 +48,41 @@ def _by_the_user(error: BaseException) -> TracebackType | None:
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OWN_FOLDER):
         trace = trace.tb_next
     return trace or error.__traceback__
+
+
+def say_late(attempt: Attempt, error: BaseException | None) -> None:
+    """Log that an attempt has answered, by returning or with this error, after it had reached its limit."""
+    live, number, stop = attempt.live, attempt.effect.attempt, attempt.stop
+    if stop is None or not attempt.is_wanted:
+        return
+    answer = "returned" if error is None else f"failed with {type(error).__name__}"
+    logger.warning(
+        "instance %s: attempt %d at %s %s %.3g s after its limit; that is recorded as its outcome",
+        live.instance_id, number, attempt.id, answer, stop.late, extra=about(live, attempt.id, number),
+    )  # fmt: skip
+
+
+def say_gone_on(attempt: Attempt, patience: float) -> None:
+    """Log that the engine goes on without an attempt that did not stop within the `patience` seconds that it had."""
+    live, number = attempt.live, attempt.effect.attempt
+    why = "was cancelled" if attempt.stop is None or attempt.stop.error is None else "reached its limit"
+    logger.warning(
+        "instance %s: attempt %d at %s %s %g s ago and still runs: its workflow continues, and its outcome is unknown; "
+        "it keeps its slot until it ends",
+        live.instance_id, number, attempt.id, why, patience, extra=about(live, attempt.id, number),
+    )  # fmt: skip
+
+
+def say_came_back(attempt: Attempt, error: BaseException | None) -> None:
+    """Log that an attempt has ended, without or with an error, after the engine went on without it."""
+    live, number, stop = attempt.live, attempt.effect.attempt, attempt.stop
+    answer = "returned" if error is None else f"ended with {type(error).__name__}"
+    logger.warning(
+        "instance %s: attempt %d at %s, which nothing waited for any more, %s %.3g s after it was told to stop; its "
+        "outcome is not used, and its slot is free",
+        live.instance_id, number, attempt.id, answer, 0.0 if stop is None else stop.late,
+        extra=about(live, attempt.id, number),
+    )  # fmt: skip
 
 
 def say_complaints(live: Live, activation: Activation) -> None:

@@ -279,6 +279,7 @@ class Observer:
             reason=outcome.reason,
             uncompensated=outcome.uncompensated,
             unclaimed=outcome.unclaimed,
+            unknown=outcome.unknown,
         )
 
     def _begun(self, attempt: Attempt) -> ActivityStarted:
@@ -315,6 +316,7 @@ class Observer:
                 next_attempt_at=None if next_at is None else _moment(next_at),
                 error_type=None if error is None else error.type,
                 error_message=None if error is None else error.message,
+                unknown=getattr(event, "unknown", False),
             )
         )
 

@@ -12,6 +12,7 @@ from romancy.insight._explain import explain
 from romancy.insight._moments import ago, moment, span
 from romancy.insight._numbers import many
 from romancy.insight._requests import alive, fits
+from romancy.insight._slots import Known, StillRuns
 from romancy.insight._timeline import Attempt, Note, Place, Step, Timeline
 
 __all__ = [
@@ -19,9 +20,11 @@ __all__ = [
     "Attempt",
     "Bar",
     "Divergence",
+    "Known",
     "Note",
     "Place",
     "Step",
+    "StillRuns",
     "Timeline",
     "ago",
     "alive",

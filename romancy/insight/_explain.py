@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Final
 from romancy.insight._moments import ago, moment, span
 from romancy.insight._numbers import many
 from romancy.insight._requests import alive, silent, untaken_sentences
+from romancy.insight._slots import slots_kept
 from romancy.status import TERMINAL_STATUSES, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from romancy.insight._slots import Known
     from romancy.insight._timeline import Step, Timeline
     from romancy.instance import Untaken
     from romancy.serialization import ErrorInfo
@@ -23,30 +25,41 @@ _LATE: Final = 5_000_000
 """In microseconds. A worker should have taken an instance that has been due for longer."""
 
 
-def explain(row: InstanceRow, timeline: Timeline, census: Census, untaken: Sequence[Untaken] = ()) -> list[str]:
+def explain(
+    row: InstanceRow,
+    timeline: Timeline,
+    census: Census,
+    untaken: Sequence[Untaken] = (),
+    known: Known | None = None,
+) -> list[str]:
     """Sentences about an instance that does not move, the most important first.
 
-    `untaken` are the messages in its inbox.
+    `untaken` are the messages in its inbox. `known` is what the worker of this process knows, if there is one.
     """
+    kept = slots_kept(timeline, census, known)
     if row.status in TERMINAL_STATUSES:
-        return list(_ended(row))
+        return [*_ended(row, timeline), *kept]
     if row.status is Status.STUCK:
         asked = untaken_sentences(row, timeline, census, untaken)
-        return [*_stuck(row, timeline), *asked, *_who_could(row, census)]
+        return [*_stuck(row, timeline), *asked, *kept, *_who_could(row, census)]
     return [
         *_cancelling(timeline),
         *untaken_sentences(row, timeline, census, untaken),
         *(_open(step, row, census.now) for step in timeline.open),
+        *kept,
         *_put_aside(timeline),
         *_held(row, timeline, census),
     ]
 
 
-def _ended(row: InstanceRow) -> Iterator[str]:
+def _ended(row: InstanceRow, timeline: Timeline) -> Iterator[str]:
     error = f": {row.error}" if row.error else ""
     yield _sentence(f"It has ended ({row.status}){error}")
+    if timeline.unknown:
+        yield f"It is unknown whether these took effect, and they were not undone: {', '.join(timeline.unknown)}."
     if row.status is Status.FAILED:
-        yield f"`romancy retry {row.instance_id}` runs it again; completed work that was not undone is kept."
+        unsure = " --unsure done|undone" if timeline.unknown else ""
+        yield f"`romancy retry {row.instance_id}{unsure}` runs it again; completed work that was not undone is kept."
 
 
 def _stuck(row: InstanceRow, timeline: Timeline) -> Iterator[str]:
@@ -100,13 +113,18 @@ def _attempted(step: Step, now: int, *, held: bool) -> str:
     what = f"{step.kind} {step.name} ({step.id})"
     if not step.failures:
         does = "has been at work" if held else "waits for a worker"
-        return f"Its {what} {does} for {span(now - step.began_at)}."
+        return f"Its {what} {does} for {span(now - step.began_at)}{_told_to_stop(step, now)}."
     last = step.failures[-1]
     number = last.number + 1
     error = f"attempt {last.number} failed {ago(last.at, now)} with {_error(last.error)}"
     if step.due is not None and step.due > now:
         return _sentence(f"Its {what} waits for attempt {number}, due {_when(step.due, now)}: {error}")
     return _sentence(f"Its {what} {'is at' if held else 'waits for a worker to make'} attempt {number}: {error}")
+
+
+def _told_to_stop(step: Step, now: int) -> str:
+    """That its workflow gave it up. It has half a minute for an answer."""
+    return "" if step.stopped_at is None else f"; it was told to stop {ago(step.stopped_at, now)}"
 
 
 def _sentence(text: str) -> str:

@@ -35,6 +35,8 @@ class Attempt:
     queued: int = 0
     """For how many microseconds it waited for a free slot before it ran."""
     place: Place = (0, 0)
+    unknown: bool = False
+    """Whether it was told to stop and did not answer."""
 
 
 @dataclass(slots=True)
@@ -70,6 +72,10 @@ class Step:
     """Where the log holds the request."""
     end_place: Place | None = None
     """Where the log holds the end."""
+    stopped_at: int | None = None
+    """When its workflow told it to stop."""
+    unknown: bool = False
+    """Whether nobody knows what its last attempt did."""
     asked: ev.LogEvent | None = None
     """The request, with its payload. Only a detailed timeline has it, and `answer`."""
     answer: ev.LogEvent | None = None
@@ -78,6 +84,11 @@ class Step:
     @property
     def is_open(self) -> bool:
         return self.ended_at is None and self.left_at is None
+
+    @property
+    def ended_as(self) -> str:
+        """The outcome, for people."""
+        return f"{self.outcome}, outcome unknown" if self.unknown else self.outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +116,8 @@ class Timeline:
         self.misfit: ev.Misfit | None = None
         """Where the code left the log, if the log ends with a divergence."""
         self.cancelling: str | None = None
+        self.unknown: tuple[str, ...] = ()
+        """The activities that the end of the current run names, because nobody knows whether they took effect."""
         self.asked: tuple[str, int] | None = None
         """`retry` or `resume` and its time, if the log ends with it."""
         self.put_aside: list[ev.EventPutAside] = []
@@ -163,19 +176,36 @@ class Timeline:
         self._open[kind, id] = step
         self.entries.append(step)
 
-    def end(self, kind: str, id: str, outcome: str, error: ErrorInfo | None = None, queued: int = 0) -> None:
+    def end(
+        self,
+        kind: str,
+        id: str,
+        outcome: str,
+        error: ErrorInfo | None = None,
+        queued: int = 0,
+        *,
+        unknown: bool = False,
+    ) -> None:
         step = self._open.pop((kind, id), None)
         if step is not None:
             step.ended_at, step.outcome, step.error, step.due = self._at, outcome, error, None
-            step.end_place, step.answer, step.queued = self._place, self._event, queued
+            step.end_place, step.answer, step.queued, step.unknown = self._place, self._event, queued, unknown
 
     def failed(self, kind: str, event: ev.ActivityAttemptFailed | ev.CompensationAttemptFailed) -> None:
         step = self._open.get((kind, event.id))
         if step is not None:
             due = step.began_at if step.due is None else step.due
             next_at = max(event.next_at, self._at)
-            step.failures.append(Attempt(event.attempt, self._at, event.error, due, next_at, event.queued, self._place))
+            unknown = getattr(event, "unknown", False)
+            step.failures.append(
+                Attempt(event.attempt, self._at, event.error, due, next_at, event.queued, self._place, unknown)
+            )
             step.due = next_at
+
+    def told_to_stop(self, activity_id: str) -> None:
+        step = self._open.get(("activity", activity_id))
+        if step is not None:
+            step.stopped_at = self._at
 
     def note(self, text: str, error: ErrorInfo | None = None) -> None:
         self.entries.append(Note(self._at, text, error, self._place, self._event))
@@ -183,13 +213,14 @@ class Timeline:
     def run_begins(self, event: ev.WorkflowStarted) -> None:
         self._leave_open()
         self.put_aside.clear()
-        self.cancelling = None
+        self.cancelling, self.unknown = None, ()
         begun = "retried" if isinstance(event, ev.WorkflowRetried) else "started"
         self.note(f"workflow {event.workflow} {begun}" + (f", run {event.run}" if event.run > 1 else ""))
 
-    def run_ends(self, text: str, error: ErrorInfo | None = None) -> None:
+    def run_ends(self, text: str, error: ErrorInfo | None = None, unknown: tuple[str, ...] = ()) -> None:
         self._leave_open()
-        self.note(text, error)
+        self.unknown = unknown
+        self.note(text + (f"; outcome unknown: {', '.join(unknown)}" if unknown else ""), error)
 
     def _leave_open(self) -> None:
         for step in self._open.values():
@@ -212,13 +243,20 @@ class Timeline:
 
 def _ends(kind: str, outcome: str) -> Callable[[Timeline, Any], None]:
     return lambda timeline, event: timeline.end(
-        kind, event.id, outcome, getattr(event, "error", None), getattr(event, "queued", 0)
+        kind,
+        event.id,
+        outcome,
+        getattr(event, "error", None),
+        getattr(event, "queued", 0),
+        unknown=getattr(event, "unknown", False),
     )
 
 
 def _activity_cancelled(timeline: Timeline, event: ev.ActivityCancelRequested) -> None:
     if event.never_started:
         timeline.end("activity", event.id, "never started")
+    else:
+        timeline.told_to_stop(event.id)
 
 
 def _wait_ends(outcome: str) -> Callable[[Timeline, Any], None]:
@@ -328,8 +366,8 @@ _RULES: Final[Mapping[type[ev.LogEvent], Callable[[Timeline, Any], None]]] = {
     ev.WorkflowAbandoned: lambda timeline, _: timeline.note("ended from its log alone, without its code"),
     ev.WorkflowContinued: lambda timeline, event: timeline.run_ends(f"continued as run {event.run}"),
     ev.WorkflowCompleted: lambda timeline, _: timeline.run_ends("completed"),
-    ev.WorkflowFailed: lambda timeline, event: timeline.run_ends("failed", event.error),
+    ev.WorkflowFailed: lambda timeline, event: timeline.run_ends("failed", event.error, event.unknown),
     ev.WorkflowCancelled: lambda timeline, event: timeline.run_ends(
-        "cancelled" + (f": {event.reason}" if event.reason else "")
+        "cancelled" + (f": {event.reason}" if event.reason else ""), unknown=event.unknown
     ),
 }

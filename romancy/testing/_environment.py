@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, ParamSpec, Self, TypeV
 
 from msgspec import Raw
 
-from romancy.context import ActivityContext, PlainActivityContext, enter_activity
+from romancy._plain_activity import PlainActivityContext
+from romancy.context import ActivityContext, enter_activity
 from romancy.depends import Dependencies
 from romancy.errors import UsageError
 from romancy.serialization import dumps, loads
@@ -104,7 +105,7 @@ class ActivityEnvironment:
         return self._dependencies.override(provider, replacement)
 
     def cancel(self) -> None:
-        """Let the next heartbeat report that the attempt was given up."""
+        """Ask the attempts from now on to stop: `activity_context().cancelled` is true, a heartbeat raises."""
         self._cancelled = True
 
     async def session(self) -> Session:
@@ -205,6 +206,10 @@ class _Port:
     @property
     def place(self) -> object:
         return self._environment
+
+    @property
+    def told_to_stop(self) -> bool:
+        return self._cancelled
 
     def wait(self, work: Callable[[], Coroutine[Any, Any, T]], /) -> T:
         return asyncio.run_coroutine_threadsafe(work(), self._loop).result()

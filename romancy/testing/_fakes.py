@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
 from romancy._options import whole_number
-from romancy.errors import UsageError
+from romancy.errors import ActivityTimeoutError, UsageError
 from romancy.testing._calls import name_of_activity
 from romancy.testing._mocks import Fault, fake_of
 
@@ -179,7 +179,9 @@ class Faking:
 
     def time_out(self, activity: _Of[..., Any] | CompensationOf[..., object], /, *, times: int = 1) -> None:
         """Let the next attempts at an activity time out, before its function or fake is called."""
-        self._disturb(activity, times, lambda: TimeoutError("the test let it time out"), after=False)
+        name = name_of_activity(activity)
+        error = f"activity {name} took longer than its timeout: the test let it time out"
+        self._disturb(activity, times, lambda: ActivityTimeoutError(error), after=False)
 
     def lose_answer(self, activity: _Of[..., Any] | CompensationOf[..., object], /, *, times: int = 1) -> None:
         """Let the next attempts at an activity do their work and then fail, as if the answer had been lost."""

@@ -81,6 +81,7 @@ class NoPort:
     """Activities of this world only read their own identity."""
 
     place: object = None
+    told_to_stop = False
     companion: Companion | None = None
 
     def wait(self, work: Callable[[], Coroutine[Any, Any, T]], /) -> T:

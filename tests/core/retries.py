@@ -68,6 +68,8 @@ class Shop:
         """The undoings that succeeded."""
         self.slow: set[str] = set()
         """Calls that never answer until they are cancelled."""
+        self.mute: set[str] = set()
+        """Those of them that do not answer then either."""
         self.calls: list[tuple[str, Any, str]] = []
         self.undone: list[tuple[str, Any, str]] = []
         self.children: list[tuple[str, bool]] = []
@@ -201,7 +203,9 @@ class Retries:
             case CancelActivity(activity_id=id):
                 mine = (StartActivity, CancelActivity)
                 self._todo = [one for one in self._todo if not (isinstance(one, mine) and one.activity_id == id)]
-                return ActivityCancelled(self.now, id) if id in self.run.state.activities else None
+                asked = self.run.state.activities.get(id)
+                mute = asked is not None and asked.scheduled.name in shop.mute
+                return None if asked is None else ActivityCancelled(self.now, id, unknown=mute)
             case StartCompensation(compensation_id=id):
                 self._todo.remove(effect)
                 key = effect.key or idempotency_key(SELF, self._nonce(), id)

@@ -22,6 +22,7 @@ from romancy import (
     activity_context,
     workflow,
 )
+from romancy.engine.activities import runner
 from romancy.ext.sqlalchemy import session
 from romancy.sync import SyncRomancy
 from romancy_conformance.servers import Kind
@@ -424,7 +425,10 @@ async def endless(ctx: WorkflowContext, name: str, kind: str) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ["async", "thread"])
-async def test_an_attempt_ends_during_a_statement(storage_url: str, database: Database, kind: str) -> None:
+async def test_an_attempt_ends_during_a_statement(
+    storage_url: str, database: Database, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "_LAST_WORD", 0.5)
     Kept.begun, Kept.loop = asyncio.Event(), asyncio.get_running_loop()
     async with Romancy(storage_url, workflows=[endless, failing]) as app:
         handle = await app.start(endless, kind, kind_of(storage_url))

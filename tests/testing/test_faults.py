@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from romancy import RetryPolicy, TerminalError, UsageError, WorkflowContext, WorkflowFailedError, activity, workflow
+from romancy import (
+    ActivityTimeoutError,
+    RetryPolicy,
+    TerminalError,
+    UsageError,
+    WorkflowContext,
+    WorkflowFailedError,
+    activity,
+    workflow,
+)
 from romancy.testing import TestApp
 
 pytestmark = pytest.mark.anyio
@@ -56,7 +65,7 @@ async def test_faults_follow_each_other_in_the_order_in_which_they_were_asked_fo
         app.fail(ship, TerminalError("closed"))
         with pytest.raises(WorkflowFailedError, match="closed"):
             await app.run(delivery, "a")
-        assert [type(call.error) for call in app.calls] == [TimeoutError, TerminalError]
+        assert [type(call.error) for call in app.calls] == [ActivityTimeoutError, TerminalError]
 
 
 async def test_a_lost_answer_repeats_what_was_done() -> None:

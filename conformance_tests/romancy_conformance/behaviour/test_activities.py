@@ -242,7 +242,7 @@ async def test_a_dependency_is_opened_once_and_closed_with_the_app(open_app: Ope
 
 
 async def test_a_time_out_ends_the_attempt(app: Romancy) -> None:
-    assert await app.run(slow) == "2 TimeoutError"
+    assert await app.run(slow) == "2 ActivityTimeoutError"
 
 
 async def test_a_plain_function_runs_on_a_thread(app: Romancy) -> None:

@@ -18,6 +18,7 @@ from romancy import (
     activity_context,
     workflow,
 )
+from romancy.engine.activities import runner
 from romancy.storage.backends import create_store
 from romancy_conformance.contract.ledger import Ledger
 
@@ -140,8 +141,11 @@ async def overdue(ctx: WorkflowContext, key: str) -> str:
     return "no error"
 
 
-async def test_a_thread_that_was_given_up_writes_nothing(app: Romancy, ledger: Ledger) -> None:
+async def test_a_thread_that_was_given_up_writes_nothing(
+    app: Romancy, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     global loop  # noqa: PLW0603 - the thread tells the test's loop
+    monkeypatch.setattr(runner, "_LAST_WORD", 0.2)
     loop = asyncio.get_running_loop()
     Scene.begun, Scene.go_on, Scene.left, Scene.raised = asyncio.Event(), threading.Event(), asyncio.Event(), []
     assert "TimeoutError" in await app.run(overdue, "ann")

@@ -25,6 +25,7 @@ from romancy import (
     workflow,
 )
 from romancy.core import ActivityAttemptFailed, ActivityFailed, ActivityScheduled, CompensationFailed
+from romancy.engine.activities import runner
 from romancy_conformance.behaviour.test_joining import published
 from romancy_conformance.behaviour.waiting import until
 
@@ -202,7 +203,7 @@ async def test_the_wait_for_a_thread_is_not_charged(open_app: Open, note: Notes)
     await until(lambda: len(note.said) == 2)
     handle = await app.start(many_moments, 10)
     await logged(handle, ActivityScheduled)
-    assert await app.run(never_ready, "three") == "1 TimeoutError"
+    assert await app.run(never_ready, "three") == "1 ActivityTimeoutError"
     assert note.most == 0
     note.gate.set()
 
@@ -213,11 +214,12 @@ async def test_the_wait_for_a_thread_is_not_charged(open_app: Open, note: Notes)
 
 
 async def test_the_time_of_what_runs_is_charged_and_its_thread_is_free_when_it_ends(
-    open_app: Open, note: Notes, caplog: pytest.LogCaptureFixture
+    open_app: Open, note: Notes, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(runner, "_LAST_WORD", 0.2)
     app = await open_app(max_threads=1)
     slow = await app.start(runs_out_of_time, "slow")
-    assert await slow.result(timeout=LONGEST_WAIT) == "1 TimeoutError"
+    assert await slow.result(timeout=LONGEST_WAIT) == "1 ActivityTimeoutError"
 
     other = await app.start(saying, "other")
     await logged(other, ActivityScheduled)
@@ -393,9 +395,12 @@ async def calls_too_late(ctx: WorkflowContext) -> str:
     return "in time"
 
 
-async def test_a_thread_that_was_given_up_can_have_nothing_called(app: Romancy, note: Notes) -> None:
+async def test_a_thread_that_was_given_up_can_have_nothing_called(
+    app: Romancy, note: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "_LAST_WORD", 0.2)
     handle = await app.start(calls_too_late)
-    assert await handle.result(timeout=LONGEST_WAIT) == "TimeoutError"
+    assert await handle.result(timeout=LONGEST_WAIT) == "ActivityTimeoutError"
     assert await handle.status() is Status.COMPLETED
     note.gate.set()
 

@@ -46,6 +46,7 @@ class Failure:
     queued: str
     error: str
     """With the lines of the source."""
+    unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +158,7 @@ def _failures(step: Step, origin: int) -> list[Failure]:
             lasted(max(failure.at - failure.due - failure.queued, 0)),
             lasted(failure.queued) if failure.queued else "",
             failure.error.report,
+            failure.unknown,
         )
         for failure in step.failures
     ]
@@ -178,7 +180,7 @@ def _label(step: Step) -> str:
 def _outcome(step: Step, *, beyond: bool) -> str:
     if step.is_open:
         return "ends further on" if beyond else "open"
-    return "left open" if step.ended_at is None else step.outcome
+    return "left open" if step.ended_at is None else step.ended_as
 
 
 def _tone(outcome: str, *, is_open: bool) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from asyncio import CancelledError
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from romancy.context import ActivityContext, PlainActivityContext
+from romancy._plain_activity import PlainActivityContext
+from romancy.context import ActivityContext
 from romancy.core import StartActivity, StartCompensation
 from romancy.engine.activities.port import GIVEN_UP, Port
+from romancy.engine.activities.stopping import Stop
 from romancy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -66,7 +68,6 @@ class Attempt:
         "_over",
         "asked",
         "began",
-        "cancelled",
         "effect",
         "ending",
         "id",
@@ -75,6 +76,7 @@ class Attempt:
         "port",
         "queued",
         "returned",
+        "stop",
         "task",
         "timer",
         "tools",
@@ -92,8 +94,8 @@ class Attempt:
         self.task: asyncio.Task[None] | None = None
         self.timer: Timer | None = None
         self.port: Port | None = None
-        self.cancelled = False
-        """Whether the workflow, not the engine, has asked the attempt to stop."""
+        self.stop: Stop | None = None
+        """That it was asked to stop, by its workflow, by a limit or because the engine dropped it."""
         self.asked = 0
         """When the attempt was due (µs). Recorded only if hooks want to know."""
         self.began = False
@@ -115,6 +117,37 @@ class Attempt:
         details = effect.details if isinstance(effect, StartActivity) else None
         kind = ActivityContext if definition.is_async else PlainActivityContext
         return kind(self, self.live.instance_id, self.id, effect.attempt, self.nonce, details, key=effect.key)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether its instance still waits for its end."""
+        return self.live.attempts.get(self.id) is self
+
+    def asks_to_stop(self) -> Stop:
+        """Record that it is asked to stop. Its activity can see that from now on."""
+        stop = self.stop
+        if stop is None:
+            stop = self.stop = Stop()
+        return stop
+
+    def waits_for_thread(self) -> bool:
+        """Whether its task, which was just cancelled, goes on waiting for the function on its thread."""
+        stop = self.stop
+        if stop is None or not stop.takes_notice() or not self.is_wanted:
+            return False
+        stop.on_thread = True
+        return True
+
+    def was_killed(self) -> None:
+        """Record that the process of its function was killed before it answered."""
+        if self.stop is not None:
+            self.stop.unknown = True
+
+    def is_over(self) -> None:
+        """Record that nothing that the attempt does from now on takes effect."""
+        self._over = True
+        if self.port is not None:
+            self.port.over = True
 
     def excuse(self, error: Exception) -> StorageUnavailableError | None:
         """The database error that took the attempt's session away; None if the exception has another cause."""
@@ -155,6 +188,10 @@ class Attempt:
             await self.port.close()
 
     # ── what the activity's context asks ────────────────────────────────────────────────────────────────────────
+
+    @property
+    def told_to_stop(self) -> bool:
+        return self.stop is not None or self._over
 
     @property
     def place(self) -> object:

@@ -1,4 +1,4 @@
-"""Watches an attempt that promised heartbeats, and stops it when it is silent for too long."""
+"""Watches an attempt that promised heartbeats, and asks it to stop when it is silent for too long."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from romancy.errors import HeartbeatTimeoutError
-
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from romancy.engine.activities.limits import Limit
     from romancy.engine.activities.port import Port
 
 __all__ = ["watched"]
@@ -20,14 +19,13 @@ _LATE: Final = 0.1
 
 
 @asynccontextmanager
-async def watched(port: Port, activity: str, limit: float) -> AsyncGenerator[None]:
-    """Cancel the block once its port has heard nothing for `limit` seconds, and raise HeartbeatTimeoutError.
+async def watched(port: Port, limit: Limit, silence: float) -> AsyncGenerator[None]:
+    """The block of the limit, which is reached once the attempt's port has heard nothing for `silence` seconds.
 
     Time does not count before the port's first heartbeat (the attempt may wait for a thread), nor while the event loop
     stood still and the attempt could not report. A heartbeat costs one look at the clock and may come from any thread.
     """
     loop = asyncio.get_running_loop()
-    scope = asyncio.timeout(None)
     timer: asyncio.TimerHandle | None = None
 
     def look_in(left: float) -> None:
@@ -36,24 +34,17 @@ async def watched(port: Port, activity: str, limit: float) -> AsyncGenerator[Non
 
     def look(planned: float) -> None:
         now, heard = time.monotonic(), port.heard_at
-        stood_still = now - planned > limit * _LATE
-        left = limit if heard is None or stood_still else heard + limit - now
+        stood_still = now - planned > silence * _LATE
+        left = silence if heard is None or stood_still else heard + silence - now
         if left > 0:
             look_in(left)
         else:
-            scope.reschedule(loop.time())
+            limit.reach()
 
-    look_in(limit)
+    look_in(silence)
     try:
-        async with scope:
+        async with limit:
             yield
-    except TimeoutError:
-        if not scope.expired():
-            raise
-        raise HeartbeatTimeoutError(
-            f"activity {activity} sent no heartbeat for {limit:g} s, its heartbeat_timeout: "
-            "call activity_context().heartbeat() more often in it, or allow more"
-        ) from None
     finally:
         if timer is not None:
             timer.cancel()

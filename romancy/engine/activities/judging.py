@@ -51,8 +51,13 @@ def _chance(attempt: Attempt) -> float:
     return int.from_bytes(derive(attempt.live.instance_id, attempt.nonce, *path)[:7]) / 2**56
 
 
-def judged(attempt: Attempt, error: BaseException, *, now: int, retry: RetryPolicy | None) -> Input:
-    """The input that reports the failure: a retry, or the end of the activity. `retry` is the policy of the app."""
+def judged(
+    attempt: Attempt, error: BaseException, *, now: int, retry: RetryPolicy | None, unknown: bool = False
+) -> Input:
+    """The input that reports the failure: a retry, or the end of the activity. `retry` is the policy of the app.
+
+    `unknown`: the attempt did not answer, so nobody knows what it did.
+    """
     effect, port, named = attempt.effect, attempt.port, attempt.tools.errors
     definition: Any = effect.definition
     call_policy = None if isinstance(effect, StartCompensation) else effect.retry
@@ -89,6 +94,9 @@ def judged(attempt: Attempt, error: BaseException, *, now: int, retry: RetryPoli
             next_at=now + round(verdict.delay * 1_000_000),
             details=effect.details if port is None or port.details is None else port.details,
             queued=attempt.queued,
+            unknown=unknown,
         )
-    failed = ActivityFailed(at=now, id=attempt.id, error=info, attempts=effect.attempt, queued=attempt.queued)
+    failed = ActivityFailed(
+        at=now, id=attempt.id, error=info, attempts=effect.attempt, queued=attempt.queued, unknown=unknown
+    )
     return as_caught(failed, definition, named, raised)

@@ -24,7 +24,7 @@ from romancy.errors import ActivityError, TerminalError, UsageError
 from romancy.serialization import ErrorInfo, describe_exception, exception_name, rebuild_exception
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from multiprocessing.connection import Connection
 
     from romancy.activity import Activity
@@ -103,24 +103,35 @@ class Processes:
         self._all: set[_Child] = set()
         self._idle: list[_Child] = []
 
-    async def call(self, definition: Activity[..., Any], args: bytes, timeout: float | None) -> bytes:
+    async def call(
+        self,
+        definition: Activity[..., Any],
+        args: bytes,
+        killed: Callable[[], None],
+        begins: Callable[[float], None] | None = None,
+    ) -> bytes:
         """Run the activity's function in a process and return its encoded result. RaisedElsewhereError if it raised.
 
-        The timeout counts from the moment a free process has loaded the function. A timeout or a cancellation kills
-        that process.
+        `begins` is called with the loop's time once a free process has loaded the function. A cancellation kills that
+        process; `killed` is called if the function had begun.
         """
         function = definition.fn.__module__, definition.fn.__qualname__
         async with self.places:
             child = self._idle.pop() if self._idle else await self._new()
+            begun = False
             try:
                 if function not in child.knows:
                     await self._in_thread(child.ask, function, None, self._named)
                     child.knows.add(function)
-                async with asyncio.timeout(timeout):
-                    answer: bytes = await self._in_thread(child.ask, function, args)
+                if begins is not None:
+                    begins(asyncio.get_running_loop().time())
+                begun = True
+                answer = await self._answer(child, function, args)
             except BaseException:
                 self._all.discard(child)
                 child.kill()
+                if begun:
+                    killed()
                 raise
             self._idle.append(child)
         if answer[:1] == _GOOD:
@@ -129,6 +140,15 @@ class Processes:
         kinds: tuple[type[Exception], ...] = (TerminalError, *definition.raises)
         known = own_classes(info, self._named, definition.fn) | {exception_name(kind): kind for kind in kinds}
         raise RaisedElsewhereError(info, rebuild_exception(info, known), returned=answer[:1] == _UNKEPT)
+
+    async def _answer(self, child: _Child, function: tuple[str, str], args: bytes) -> bytes:
+        asked = self._threads.submit(child.ask, function, args)
+        try:
+            return await asyncio.wrap_future(asked)
+        except asyncio.CancelledError:
+            if asked.done() and not asked.cancelled():
+                return asked.result()  # the answer came at the same moment
+            raise
 
     async def _new(self) -> _Child:
         begun = asyncio.ensure_future(self._in_thread(_Child))

@@ -18,75 +18,47 @@ from romancy._logs import about, get_logger, speaking
 from romancy._sizes import check_large, fitting
 from romancy.context import enter_activity
 from romancy.core import (
-    ActivityAttemptFailed,
     ActivityCancelled,
     ActivityCompleted,
-    ActivityFailed,
-    CompensationAttemptFailed,
-    CompensationCompleted,
-    CompensationFailed,
     StartActivity,
     StartCompensation,
 )
-from romancy.engine.activities.attempt import Attempt, Tools, id_of
+from romancy.engine.activities.attempt import Attempt, Tools
 from romancy.engine.activities.backoff import Backoff
-from romancy.engine.activities.heartbeat import watched
+from romancy.engine.activities.calling import Calling
 from romancy.engine.activities.judging import ends_the_process, judged
 from romancy.engine.activities.places import Kind
-from romancy.engine.activities.processes import Processes
-from romancy.engine.activities.threads import Threads
 from romancy.engine.append_slots import Slots
+from romancy.engine.log_lines import say_came_back, say_gone_on
 from romancy.errors import ActivityError
 from romancy.storage.limits import MEASURED_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
+    from collections.abc import Awaitable, Callable
+    from concurrent.futures import Future
 
-    from romancy.core import Effect, Input
+    from romancy.core import Input
     from romancy.depends import Dependencies
-    from romancy.engine.activities.port import Port
     from romancy.engine.driver import Driver
     from romancy.engine.instance import Live
-    from romancy.engine.pending_append import Given
     from romancy.engine.settings import Settings
     from romancy.engine.worker.lease_keeper import LeaseKeeper
     from romancy.storage.protocol import Store
 
-__all__ = ["ENDS", "Attempts", "unanswered"]
+__all__ = ["Attempts"]
 
 logger = get_logger("romancy.engine")
 
 _LAST_WORD: Final = 30.0
-"""Seconds that a cancelled attempt has to report how it ended."""
+"""Seconds that an attempt has to report how it ended, after it was cancelled or has reached its limit."""
 _MOMENT: Final = 1_000
 """In microseconds. A shorter wait for a slot is not recorded: most logs then hold none."""
-
-
-_ENDS: Final = {
-    StartActivity: (ActivityCompleted, ActivityFailed, ActivityCancelled, ActivityAttemptFailed),
-    StartCompensation: (CompensationCompleted, CompensationFailed, CompensationAttemptFailed),
-}
-
-ENDS: Final = tuple(end for ends in _ENDS.values() for end in ends)
-"""The inputs that report how an attempt ended."""
 
 
 def _longer_than_a_moment(seconds: float) -> int:
     """The microseconds of a wait for a slot, or 0 for one that is not worth a record."""
     microseconds = round(seconds * 1_000_000)
     return microseconds if microseconds > _MOMENT else 0
-
-
-def unanswered(effects: list[Effect], inputs: Collection[Given]) -> list[Effect]:
-    """The effects, without attempts whose ends are among the inputs: the engine does not repeat finished work."""
-    if not inputs:
-        return effects
-    answered = {(kind, event.id) for event, _ in inputs for kind, ends in _ENDS.items() if isinstance(event, ends)}
-    return [
-        effect
-        for effect in effects
-        if not (isinstance(effect, StartActivity | StartCompensation) and (type(effect), id_of(effect)) in answered)
-    ]
 
 
 class Attempts:
@@ -104,13 +76,20 @@ class Attempts:
         """Each attempt begins in a copy of this context, not in that of the code that starts it."""
         self._driver = driver
         self._clock = driver.clock
-        self._threads = Threads(settings.max_threads)
-        self._processes = Processes(errors)
-        self._places = {Kind.THREAD: self._threads.places, Kind.PROCESS: self._processes.places}
-        self._dependencies = dependencies
+        self._calling = Calling(
+            self,
+            max_threads=settings.max_threads,
+            errors=errors,
+            dependencies=dependencies,
+            clock=driver.clock,
+            completed=self._completed,
+        )
         self._retry = settings.retry
         self._keeper = keeper
-        self._limit = self._free = settings.max_activities
+        self._limit = self._free = self._at_rest = settings.max_activities
+        """All slots, those that are free, and those that would be free if no attempt ran that anything waits for."""
+        self.given_up: dict[Attempt, None] = {}
+        """Attempts that the engine has gone on without. Each keeps its slot until it ends."""
         self._held = False
         self._only: Live | None = None
         self._all_ended = asyncio.Event()
@@ -122,13 +101,13 @@ class Attempts:
 
     @property
     def idle(self) -> bool:
-        """Whether no attempt runs."""
-        return self._free == self._limit
+        """Whether no attempt runs, apart from those that were given up."""
+        return self._free >= self._at_rest
 
     @property
     def running(self) -> int:
-        """How many attempts run."""
-        return self._limit - self._free
+        """How many attempts run, without those that were given up."""
+        return self._at_rest - self._free
 
     @property
     def at_rest(self) -> bool:
@@ -144,36 +123,73 @@ class Attempts:
             attempt.asked = self._clock.now() + round(wait * 1_000_000)
         if effect.due is not None and wait:
             attempt.timer = self._clock.call_at(effect.due, self._fall_due, attempt, effect.due)
-        elif self._queue or self._held or not self._free or not self._keeper.leases.fresh():
+        elif self._queue or self._held or self._free < 1 or not self._keeper.leases.fresh():
             self._enqueue(attempt)
         else:
             self._begin(attempt)
 
-    def cancel(self, live: Live, activity_id: str) -> None:
-        """Cancel an attempt that the workflow no longer wants. Its end is still reported."""
+    def cancel(self, live: Live, activity_id: str, *, lost: bool = False) -> None:
+        """Ask an attempt to stop that the workflow no longer wants. Its end is still reported.
+
+        `lost`: if it does not run here, it may have run elsewhere, so that nobody knows how it ended.
+        """
         attempt = live.attempts.get(activity_id)
-        if attempt is not None:
-            attempt.cancelled = True
-            if attempt.ending:
-                return
-            if self._stop(attempt):
-                attempt.timer = asyncio.get_running_loop().call_later(_LAST_WORD, self._without_it, attempt)
-                return
-        self._cancelled(live, activity_id, unknown=False)
+        if attempt is None:
+            self._cancelled(live, activity_id, unknown=lost)
+            return
+        attempt.asks_to_stop().cancelled = True
+        if attempt.ending:
+            return
+        if self._stop(attempt):
+            attempt.timer = asyncio.get_running_loop().call_later(_LAST_WORD, self._without_it, attempt)
+        else:
+            self._cancelled(live, activity_id, unknown=self._may_have_run(attempt))
+
+    def _may_have_run(self, attempt: Attempt) -> bool:
+        """Whether another attempt at the same work may have run, whose end is in no log."""
+        effect = attempt.effect
+        lost = isinstance(effect, StartActivity) and effect.lost
+        return lost or any(one.id == attempt.id and one.nonce == attempt.nonce for one in self.of(attempt.live))
+
+    def of(self, live: Live) -> list[Attempt]:
+        """The attempts of this instance that were given up and still run."""
+        return [one for one in self.given_up if one.live.instance_id == live.instance_id]
 
     def _without_it(self, attempt: Attempt) -> None:
-        """The cancelled attempt did not stop in time: record it as cancelled, with an unknown outcome.
+        """The attempt did not stop in time: record it with an unknown outcome.
 
         Its workflow continues. Whatever the attempt does from now on is rolled back and not reported.
         """
         live = attempt.live
-        if attempt.ending or live.attempts.get(attempt.id) is not attempt:
+        if attempt.ending or not attempt.is_wanted:
             return
-        logger.warning(
-            "instance %s: %s was cancelled %.0f s ago and still runs; its workflow continues without its outcome",
-            live.instance_id, attempt.id, _LAST_WORD, extra=about(live, attempt.id, attempt.effect.attempt),
-        )  # fmt: skip
-        self._cancelled(live, attempt.id, unknown=True)
+        say_gone_on(attempt, _LAST_WORD)
+        try:
+            event = self._unknown_end(attempt)
+        except Exception as error:  # noqa: BLE001 - as in `_run`
+            self._driver.reports.broken(live, error)
+            return
+        live.goes_on_without(attempt.id)
+        self._let_alone(attempt)
+        self._driver.ended(live, event, None)
+
+    def _unknown_end(self, attempt: Attempt) -> Input:
+        stop = attempt.asks_to_stop()
+        if stop.cancelled or stop.error is None:
+            return ActivityCancelled(at=self._clock.now(), id=attempt.id, unknown=True)
+        error = type(stop.error)(f"{stop.error}, and it has not stopped {_LAST_WORD:g} s later: its outcome is unknown")
+        return self._failure(attempt, error, unknown=True)
+
+    def _let_alone(self, attempt: Attempt) -> None:
+        """Roll back what the attempt writes. If its task only waits for a thread, the task ends."""
+        stop = attempt.asks_to_stop()
+        attempt.is_over()
+        if stop.on_thread and attempt.task is not None:
+            attempt.task.cancel()
+            return
+        self._gone_on_without(attempt)
+        if attempt.port is not None:
+            self._driver.ports.give_up([attempt.port])
 
     def _cancelled(self, live: Live, activity_id: str, *, unknown: bool) -> None:
         live.goes_on_without(activity_id)
@@ -192,8 +208,10 @@ class Attempts:
         """Cancel its timer and its task. True if the task runs and will report how it ended."""
         if attempt.timer is not None:
             attempt.timer.cancel()
+        stop = attempt.asks_to_stop()
         if attempt.task is None:
             return False
+        stop.fresh = True
         attempt.task.cancel()
         if not attempt.began:
             self._one_free()
@@ -201,24 +219,67 @@ class Attempts:
 
     def _one_free(self) -> None:
         self._free += 1
-        if self._free == self._limit:
+        if self._free >= self._at_rest:
             self._all_ended.set()
         if self._queue:
             self._launch()
 
+    # ── limits, and attempts that do not stop ───────────────────────────────────────────────────────────────────
+
+    def reached(self, attempt: Attempt, error: Exception) -> bool:
+        """A limit of the attempt is reached, which fails with this error unless it answers within `_LAST_WORD`.
+
+        False: it was asked to stop before.
+        """
+        if attempt.stop is not None:
+            return False
+        stop = attempt.asks_to_stop()
+        stop.error, stop.fresh = error, True
+        attempt.timer = asyncio.get_running_loop().call_later(_LAST_WORD, self._without_it, attempt)
+        return True
+
+    def left_on_thread(self, attempt: Attempt) -> None:
+        """The task of the attempt ends and gives its slot back. Its function goes on alone, and takes a slot."""
+        self._free -= 1
+        attempt.asks_to_stop().on_thread = True
+        self._gone_on_without(attempt)
+
+    def _gone_on_without(self, attempt: Attempt) -> None:
+        self.given_up[attempt] = None
+        self._at_rest -= 1
+        if self._free >= self._at_rest:
+            self._all_ended.set()
+        if not self._at_rest:
+            logger.error(
+                "all %d slots (max_activities) are taken by activities that were given up and do not stop: no other "
+                "activity begins until one of them ends",
+                self._limit,
+            )
+
+    def came_back(self, attempt: Attempt, ended: Future[Any]) -> None:
+        """A function that went on alone on its thread has ended."""
+        self._ends_unheard(attempt, ended.exception())
+        self._one_free()
+
+    def _ends_unheard(self, attempt: Attempt, error: BaseException | None) -> None:
+        """An attempt that was given up has ended."""
+        del self.given_up[attempt]
+        self._at_rest += 1
+        say_came_back(attempt, error)
+
     def limit(self, kind: Kind) -> int:
         """How many slots of this kind there are."""
-        places = self._places.get(kind)
+        places = self._calling.places.get(kind)
         return self._limit if places is None else min(self._limit, places.limit)
 
     def free(self, kind: Kind) -> int:
         """How many slots of this kind are free."""
-        places = self._places.get(kind)
+        places = self._calling.places.get(kind)
         return max(0, self._free if places is None else min(self._free, places.free))
 
     def waits_for_place(self, task: asyncio.Task[None]) -> bool:
         """Whether this task of an attempt waits for a thread or a process."""
-        return any(task in places.waiting for places in self._places.values())
+        return any(task in places.waiting for places in self._calling.places.values())
 
     def _fall_due(self, attempt: Attempt, due: int) -> None:
         if self._clock.seconds_until(due):
@@ -239,7 +300,7 @@ class Attempts:
 
     def _launch(self) -> None:
         waiting: list[Attempt] = []
-        while self._queue and self._free:
+        while self._queue and self._free > 0:
             attempt = self._queue.popleft()
             if attempt.live.attempts.get(attempt.id) is not attempt:
                 continue
@@ -266,10 +327,10 @@ class Attempts:
         self._launch()
 
     async def all_ended(self, timeout: float | None) -> bool:
-        """Wait until no attempt runs. Returns False if one still runs after `timeout` seconds."""
+        """Wait until no attempt runs, apart from those given up. False if one still runs after `timeout` seconds."""
         try:
             async with asyncio.timeout(timeout):
-                while self._free < self._limit:
+                while self._free < self._at_rest:
                     self._all_ended.clear()
                     await self._all_ended.wait()
         except TimeoutError:
@@ -277,12 +338,12 @@ class Attempts:
         return True
 
     async def nothing_runs(self, timeout: float) -> bool:
-        """Wait as `all_ended` does, and also until no abandoned function runs on a thread."""
+        """Wait as `all_ended` does, and also until everything has ended that was given up."""
         try:
             async with asyncio.timeout(timeout):
-                if not await self.all_ended(timeout):
-                    return False
-                await self._threads.all_left()
+                while self._free < self._limit:
+                    self._all_ended.clear()
+                    await self._all_ended.wait()
         except TimeoutError:
             return False
         return True
@@ -293,8 +354,7 @@ class Attempts:
 
     def close(self) -> None:
         """Begin no further call on a thread, and kill the processes."""
-        self._threads.close()
-        self._processes.close()
+        self._calling.close()
 
     async def _run(self, attempt: Attempt) -> None:
         attempt.began = True
@@ -315,7 +375,7 @@ class Attempts:
             except BaseException as error:
                 if ends_the_process(error):
                     raise
-                attempt.ending = True
+                attempt.has_stopped()
                 if await self._has_failed(attempt, error):
                     return
                 event = self._failure(attempt, error)
@@ -324,11 +384,11 @@ class Attempts:
                 self._one_free()
             live, task = attempt.live, asyncio.current_task()
             if not live.ends(attempt):
-                await attempt.close()
+                await self._unwanted(attempt, None)
                 return
             if attempt.port is not None:
                 attempt.port.has_ended()
-            if self._free == self._limit and task is not None and not task.cancelling():
+            if self._free >= self._at_rest and task is not None and not task.cancelling():
                 await self._driver.ended_alone(live, event, attempt.port)
             else:
                 self._driver.ended(live, event, attempt.port)
@@ -387,26 +447,36 @@ class Attempts:
 
     async def _carefully(self, attempt: Attempt) -> Input:
         if self._stage is None:
-            return await self._attempt(attempt, attempt.effect.definition)
-        return await self._stage(attempt, self._attempt)
+            return await self._calling.make(attempt, attempt.effect.definition)
+        return await self._stage(attempt, self._calling.make)
 
     async def _was_cancelled(self, attempt: Attempt, error: asyncio.CancelledError) -> Input:
         """The input for an attempt that raised CancelledError. Raises `error` again if the attempt was dropped."""
         await attempt.give_up()
-        if attempt.live.attempts.get(attempt.id) is not attempt:
+        if not attempt.is_wanted:
+            await self._unwanted(attempt, error)
             raise error
-        if attempt.cancelled:
-            return ActivityCancelled(at=self._clock.now(), id=attempt.id)
+        if attempt.stop is not None and attempt.stop.cancelled:
+            return ActivityCancelled(at=self._clock.now(), id=attempt.id, unknown=attempt.stop.unknown)
         name = attempt.effect.definition.name
         cause = ActivityError(f"{name} raised CancelledError, but it had not been cancelled")
         cause.__cause__ = error
         return self._failure(attempt, cause)
 
+    async def _unwanted(self, attempt: Attempt, error: BaseException | None) -> None:
+        """The attempt has ended, and nothing waits for that."""
+        await attempt.close()
+        if attempt in self.given_up and not attempt.asks_to_stop().on_thread:
+            self._ends_unheard(attempt, error)
+
     async def _has_failed(self, attempt: Attempt, error: BaseException) -> bool:
-        """Undo the attempt. Returns True if the engine repeats it without counting it."""
+        """Undo the attempt. Returns True if its failure is not recorded: the engine repeats it, or had given it up."""
         excuse = attempt.excuse(error) if isinstance(error, Exception) else None
         await attempt.give_up()
-        if excuse is None or attempt.cancelled:
+        if not attempt.is_wanted:
+            await self._unwanted(attempt, error)
+            return True
+        if excuse is None or attempt.stop is not None:
             return False
         self._again(attempt, excuse)
         return True
@@ -429,69 +499,6 @@ class Attempts:
         due = self._clock.now() + round(pause * 1_000_000)
         again.timer = self._clock.call_at(due, self._fall_due, again, due)
 
-    async def _attempt(self, attempt: Attempt, definition: Any) -> Input:
-        """Call the function of the definition and report its success. Its exceptions pass through."""
-        effect = attempt.effect
-        if isinstance(effect, StartCompensation):
-            positional, named = definition.arguments(effect.activity, effect.args, effect.result)
-            if definition.dependencies:
-                named |= await self._dependencies.resolve(definition.dependencies)
-            enter_activity(attempt)
-            await self._call(definition, definition.fn, positional, named, definition.timeout)
-            await attempt.finish()
-            return CompensationCompleted(
-                at=self._clock.now(), id=attempt.id, attempt=effect.attempt, queued=attempt.queued
-            )
-        timeout = effect.timeout if effect.timeout is not None else definition.timeout
-        if definition.executor == "process":
-            stored = await self._processes.call(definition, bytes(effect.args), timeout)
-            attempt.returned = True
-            fitting(stored, f"result of activity {attempt.id}")
-            return ActivityCompleted(
-                at=self._clock.now(), id=attempt.id, result=Raw(stored), attempt=effect.attempt, queued=attempt.queued
-            )
-        positional, named = definition.signature.decode_arguments(effect.args)
-        if definition.dependencies:
-            named |= await self._dependencies.resolve(definition.dependencies)
-        if definition.pass_context:
-            positional = (attempt(), *positional)
-        enter_activity(attempt)
-        if definition.heartbeat_timeout is not None:
-            value = await self._call_watched(definition, attempt.open(), positional, named, timeout)
-        elif timeout is None and definition.is_async:
-            value = await definition.fn(*positional, **named)
-        else:
-            value = await self._call(definition, definition.fn, positional, named, timeout)
-        await attempt.finish()
-        return self._completed(attempt, value)
-
-    async def _call_watched(
-        self,
-        definition: Any,
-        port: Port,
-        positional: tuple[Any, ...],
-        named: dict[str, Any],
-        timeout: float | None,
-    ) -> Any:
-        def begun(*args: Any, **kwargs: Any) -> Any:
-            port.heartbeat(None)  # its beginning is the first heartbeat
-            return definition.fn(*args, **kwargs)
-
-        async with watched(port, definition.name, definition.heartbeat_timeout):
-            return await self._call(definition, begun, positional, named, timeout)
-
-    async def _call(
-        self,
-        definition: Any,
-        fn: Callable[..., Any],
-        positional: tuple[Any, ...],
-        named: dict[str, Any],
-        timeout: float | None,
-    ) -> Any:
-        if not definition.is_async:
-            return await self._threads.call(definition.name, fn, positional, named, timeout)
-        async with asyncio.timeout(timeout):
-            return await fn(*positional, **named)
-
-    def _failure(self, attempt: Attempt, error: BaseException) -> Input:
-        return judged(attempt, error, now=self._clock.now(), retry=self._retry)
+    def _failure(self, attempt: Attempt, error: BaseException, *, unknown: bool = False) -> Input:
+        unknown = unknown or (attempt.stop is not None and attempt.stop.unknown)
+        return judged(attempt, error, now=self._clock.now(), retry=self._retry, unknown=unknown)

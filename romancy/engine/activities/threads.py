@@ -11,7 +11,7 @@ import contextlib
 import contextvars
 import functools
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from romancy._logs import get_logger
 from romancy.engine.activities.places import Places
@@ -20,9 +20,25 @@ from romancy.errors import ActivityError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Threads", "exit_refused"]
+__all__ = ["Caller", "Threads", "exit_refused"]
 
 logger = get_logger("romancy.engine")
+
+
+class Caller(Protocol):
+    """Who waits for a function on a thread."""
+
+    def waits(self) -> bool:
+        """Whether it goes on waiting for a function that has begun, although its task was cancelled."""
+        ...
+
+    def left(self) -> None:
+        """It waits no longer, and the function goes on alone."""
+        ...
+
+    def came_back(self, ended: Future[Any]) -> None:
+        """That function has ended."""
+        ...
 
 
 class Threads:
@@ -32,9 +48,8 @@ class Threads:
         self._limit = limit
         self.places = Places(limit)
         self._pool = ThreadPoolExecutor(limit, thread_name_prefix="romancy-activity")
-        self._given_up: set[Future[Any]] = set()
-        """Abandoned functions, which still run although the engine no longer waits for them."""
-        self._left = asyncio.Event()
+        self._alone: set[Future[Any]] = set()
+        """Functions that still run although nobody waits for them any more."""
 
     async def call(
         self,
@@ -42,60 +57,69 @@ class Threads:
         fn: Callable[..., Any],
         positional: tuple[Any, ...],
         named: dict[str, Any],
-        timeout: float | None,
+        caller: Caller,
+        begins: Callable[[float], None] | None = None,
     ) -> Any:
         """Return what the function returns. Its exceptions pass through.
 
-        The timeout counts from the moment the function begins on its thread. A call cancelled before that never begins.
+        `begins` is called on the event loop once the function begins, with the loop's time of that moment. A call
+        cancelled before that never begins. One cancelled later lasts as long as its `caller` waits.
         """
         await self.places.acquire()
-        scope = asyncio.timeout(None)
-        begins = None if timeout is None else functools.partial(_count, asyncio.get_running_loop(), scope, timeout)
+        told = None if begins is None else functools.partial(_tell, asyncio.get_running_loop(), begins)
         try:
-            begun = self._pool.submit(contextvars.copy_context().run, _plainly, name, begins, fn, positional, named)
+            begun = self._pool.submit(contextvars.copy_context().run, _plainly, name, told, fn, positional, named)
         except BaseException:
             self.places.release()
             raise
         try:
-            async with scope:
-                return await asyncio.wrap_future(begun)
+            return await _end_of(begun, caller)
         finally:
             if begun.done() or begun.cancel():
                 self.places.release()
             else:
-                self._leave_alone(begun)
+                self._leave_alone(begun, caller)
 
-    def _leave_alone(self, begun: Future[Any]) -> None:
-        self._given_up.add(begun)
-        if len(self._given_up) == self._limit:
+    def _leave_alone(self, begun: Future[Any], caller: Caller) -> None:
+        self._alone.add(begun)
+        caller.left()
+        if len(self._alone) == self._limit:
             logger.error(
                 "all %d threads run functions that were given up and do not stop: activities that are plain functions "
-                "wait until one of them ends. Let them call activity_context().heartbeat() now and then, which ends "
-                "them, bound what they wait for, or declare them with executor='process'",
+                "wait until one of them ends. Let them look at activity_context().cancelled now and then, bound what "
+                "they wait for, or declare them with executor='process'",
                 self._limit,
             )
         loop = asyncio.get_running_loop()
 
         def ended(begun: Future[Any]) -> None:
             with contextlib.suppress(RuntimeError):  # the loop has ended first
-                loop.call_soon_threadsafe(self._is_free, begun)
+                loop.call_soon_threadsafe(self._is_free, begun, caller)
 
         begun.add_done_callback(ended)
 
-    def _is_free(self, begun: Future[Any]) -> None:
-        self._given_up.discard(begun)
+    def _is_free(self, begun: Future[Any], caller: Caller) -> None:
+        self._alone.discard(begun)
         self.places.release()
-        self._left.set()
-
-    async def all_left(self) -> None:
-        """Return when no abandoned function runs on a thread."""
-        while self._given_up:
-            self._left.clear()
-            await self._left.wait()
+        caller.came_back(begun)
 
     def close(self) -> None:
         """Begin no further function. Running functions continue."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+async def _end_of(begun: Future[Any], caller: Caller) -> Any:
+    """What the function returns. A cancellation ends the wait only if the caller does not go on waiting."""
+    while True:
+        try:
+            return await asyncio.wrap_future(begun)
+        except asyncio.CancelledError:
+            if begun.cancelled():
+                raise  # it never began
+            if begun.done():
+                return begun.result()  # it ended at the same moment, or raised this error itself
+            if not caller.waits():
+                raise
 
 
 def exit_refused(name: str, error: SystemExit | KeyboardInterrupt) -> ActivityError:
@@ -108,25 +132,20 @@ def exit_refused(name: str, error: SystemExit | KeyboardInterrupt) -> ActivityEr
     return cause
 
 
-def _count(loop: asyncio.AbstractEventLoop, scope: asyncio.Timeout, timeout: float) -> None:
-    """Start the timeout. Runs on the thread."""
-    loop.call_soon_threadsafe(_limit, scope, loop.time() + timeout)
-
-
-def _limit(scope: asyncio.Timeout, deadline: float) -> None:
-    with contextlib.suppress(RuntimeError):  # the event loop is closed
-        scope.reschedule(deadline)
+def _tell(loop: asyncio.AbstractEventLoop, begins: Callable[[float], None]) -> None:
+    """Report that the function begins. Runs on the thread."""
+    loop.call_soon_threadsafe(begins, loop.time())
 
 
 def _plainly(
     name: str,
-    begins: Callable[[], None] | None,
+    told: Callable[[], None] | None,
     fn: Callable[..., Any],
     positional: tuple[Any, ...],
     named: dict[str, Any],
 ) -> Any:
-    if begins is not None:
-        begins()
+    if told is not None:
+        told()
     try:
         return fn(*positional, **named)
     except (KeyboardInterrupt, SystemExit) as error:

@@ -74,9 +74,9 @@ async def opening_of_retry(
             doubts += await _doubts_of_child(store, found)
     if doubts:
         raise UsageError(
-            f"instance {row.instance_id!r} cannot be retried before you have looked: the compensation of "
-            f"{', '.join(doubts)} failed for good, or was cut off, and it is unknown whether its work stands. Say "
-            "unsure='done' if it does, or unsure='undone' if it does not"
+            f"instance {row.instance_id!r} cannot be retried before you have looked: it is unknown whether the work of "
+            f"{', '.join(doubts)} stands. Its compensation failed for good or was cut off, or it was told to stop and "
+            "did not answer. Say unsure='done' if its work stands, or unsure='undone' if it does not"
         )
     retried = recall.retried(at=max(now, row.updated_at), unsure=unsure, gone=tuple(gone), by=by, running=running)
     return Append(

@@ -159,7 +159,7 @@ class OpenTelemetry(Hook):
             self._attempts.popitem(last=False)
 
     def _attempt_ended(self, event: ActivityEnded) -> None:
-        self._measures.attempt(event.activity_name, event.outcome, event.duration)
+        self._measures.attempt(event.activity_name, event.outcome, event.duration, unknown=event.unknown)
         self._lines.touch(event.instance_id, event.at)
         attempt = self._attempts.pop((event.instance_id, event.activity_id, event.attempt), None)
         if attempt is None:
@@ -300,6 +300,8 @@ def _about_attempt(event: ActivityEnded) -> dict[str, Any]:
     }
     if event.compensates is not None:
         about[names.COMPENSATES] = event.compensates
+    if event.unknown:
+        about[names.UNKNOWN] = True
     if event.next_attempt_at is not None:
         about[names.NEXT_ATTEMPT] = event.next_attempt_at.isoformat()
     return about
@@ -318,4 +320,6 @@ def _about_run(event: WorkflowEnded | WorkflowContinued, status: str) -> dict[st
             about[names.ERROR] = event.error_type
         if event.uncompensated:
             about[names.UNCOMPENSATED] = list(event.uncompensated)
+        if event.unknown:
+            about[names.UNKNOWN_ACTIVITIES] = list(event.unknown)
     return about

@@ -26,6 +26,7 @@ class Measures:
         self._attempt = made(meter.create_histogram, "romancy.activity.duration")
         self._waited = made(meter.create_histogram, "romancy.activity.schedule_to_start")
         self._retries = made(meter.create_counter, "romancy.activity.retries")
+        self._unknown = made(meter.create_counter, "romancy.activity.unknown")
         self._run = made(meter.create_histogram, "romancy.workflow.duration")
         self._stuck = made(meter.create_counter, "romancy.workflow.stuck")
         self._sent = made(meter.create_counter, "romancy.sent")
@@ -33,11 +34,13 @@ class Measures:
         self.committed: Callable[[float], None] = made(meter.create_histogram, "romancy.commit.duration").record
         """A batch of writes took so many seconds."""
 
-    def attempt(self, activity: str, outcome: str, duration: timedelta) -> None:
+    def attempt(self, activity: str, outcome: str, duration: timedelta, *, unknown: bool = False) -> None:
         """An attempt ended."""
         self._attempt.record(duration.total_seconds(), {ACTIVITY: activity, OUTCOME: outcome})
         if outcome == "retrying":
             self._retries.add(1, {ACTIVITY: activity})
+        if unknown:
+            self._unknown.add(1, {ACTIVITY: activity})
 
     def waited(self, activity: str, duration: timedelta) -> None:
         """An attempt began."""

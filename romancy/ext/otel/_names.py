@@ -46,6 +46,8 @@ EVENT: Final = "romancy.event.type"
 WAIT: Final = "romancy.wait.id"
 PARENT: Final = "romancy.parent.instance.id"
 UNCOMPENSATED: Final = "romancy.uncompensated"
+UNKNOWN: Final = "romancy.unknown"
+UNKNOWN_ACTIVITIES: Final = "romancy.unknown_activities"
 ERROR: Final = "error.type"
 
 ATTRIBUTES: Final = (
@@ -66,6 +68,8 @@ ATTRIBUTES: Final = (
     Attribute(WAIT, "the wait in the log"),
     Attribute(PARENT, "the instance that started this one as its child"),
     Attribute(UNCOMPENSATED, "the compensations that failed for good"),
+    Attribute(UNKNOWN, "true for an attempt that was told to stop and did not answer"),
+    Attribute(UNKNOWN_ACTIVITIES, "the activities of unknown outcome that were not undone"),
     Attribute(ERROR, "the type of the exception"),
 )
 
@@ -73,6 +77,7 @@ METRICS: Final = (
     Metric("romancy.activity.duration", "histogram", "s", "the time that an attempt took", (ACTIVITY, OUTCOME)),
     Metric("romancy.activity.schedule_to_start", "histogram", "s", "the wait of an attempt for a slot", (ACTIVITY,)),
     Metric("romancy.activity.retries", "counter", "{attempt}", "attempts that failed and are made again", (ACTIVITY,)),
+    Metric("romancy.activity.unknown", "counter", "{attempt}", "attempts whose outcome is unknown", (ACTIVITY,)),
     Metric("romancy.workflow.duration", "histogram", "s", "the time that a run took", (WORKFLOW, STATUS)),
     Metric("romancy.workflow.stuck", "counter", "{instance}", "instances that became stuck", (WORKFLOW,)),
     Metric("romancy.sent", "counter", "{message}", "starts, signals, events and messages sent", (KIND,)),

@@ -1,0 +1,61 @@
+"""Says in sentences which attempts did not stop when they were told to, and so keep the slots of a worker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from romancy.insight._moments import span
+from romancy.insight._requests import alive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from romancy.insight._timeline import Step, Timeline
+    from romancy.storage.records import Census
+
+__all__ = ["Known", "StillRuns", "slots_kept"]
+
+
+class StillRuns(NamedTuple):
+    """An attempt that was given up and still runs in this process."""
+
+    id: str
+    number: int
+    since: int
+    """How long ago it was told to stop, in microseconds."""
+
+
+class Known(NamedTuple):
+    """What the worker of this process knows about an instance."""
+
+    token: str
+    """The worker."""
+    still_runs: Sequence[StillRuns]
+
+
+def slots_kept(timeline: Timeline, census: Census, known: Known | None) -> Iterator[str]:
+    """The attempts that still run here, as the process knows, or that may run elsewhere, as the log says."""
+    here = known.still_runs if known is not None else ()
+    for one in here:
+        yield (
+            f"Attempt {one.number} of {one.id} was told to stop {span(one.since)} ago and still runs in this process: "
+            "it keeps a slot (max_activities, and max_threads on a thread) until it ends."
+        )
+    if known is not None and all(peer.token == known.token for peer in alive(census)):
+        return  # no other worker is alive that could run one
+    told = {(one.id, one.number) for one in here}
+    for step in timeline.steps:
+        for number in _unknown(step):
+            if (step.id, number) not in told:
+                yield (
+                    f"Attempt {number} of {step.id} was told to stop and did not answer. Unless it has ended since, it "
+                    "keeps a slot of the worker that ran it."
+                )
+
+
+def _unknown(step: Step) -> list[int]:
+    """The numbers of the attempts of unknown outcome."""
+    numbers = [failure.number for failure in step.failures if failure.unknown]
+    if step.unknown:
+        numbers.append(step.failures[-1].number + 1 if step.failures else 1)
+    return numbers

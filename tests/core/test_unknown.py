@@ -1,0 +1,213 @@
+"""Activities of unknown outcome: a failure names them, and a retry asks about them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec import Raw
+
+from romancy.context import WorkflowContext
+from romancy.core import (
+    ActivityAttemptFailed,
+    ActivityCancelled,
+    ActivityCancelRequested,
+    ActivityCompleted,
+    ActivityFailed,
+    ActivityScheduled,
+    CancelActivity,
+    CancelRequested,
+    OwnerChanged,
+    Recall,
+    Run,
+    StartActivity,
+    WorkflowCancelled,
+    WorkflowFailed,
+    decode_commit,
+    encode_commit,
+    replay,
+)
+from romancy.serialization import describe_exception
+from romancy.workflow import workflow
+from tests.core.driver import SECOND, START, started
+from tests.core.retries import SELF, Retries, Shop, agree, charge, lend, note, ship
+
+
+@workflow
+async def pays(ctx: WorkflowContext) -> list[str]:
+    return list(await asyncio.gather(charge(1), lend(1), note(1), ship(1)))
+
+
+@workflow
+async def ships(ctx: WorkflowContext) -> str:
+    return await ship(1)
+
+
+def unanswered(shop: Shop) -> Retries:
+    """An instance of which three activities did not answer when a fourth one failed."""
+    shop.slow |= {"charge", "lend", "note"}
+    shop.mute |= shop.slow
+    shop.broken.add("ship")
+    one = Retries(pays, shop=shop)
+    one.fail()
+    shop.slow.clear()
+    shop.broken.clear()
+    shop.calls.clear()
+    return one
+
+
+def doubts(one: Retries) -> list[str]:
+    recall = Recall(SELF)
+    for event in one.log():
+        recall.follow(event)
+    return [item.id for item in recall.unsure()]
+
+
+def test_a_failure_names_what_is_unknown_unless_it_is_undone() -> None:
+    shop = Shop()
+    one = unanswered(shop)
+
+    assert one.outcome is not None
+    assert one.outcome.unknown == ("charge:1", "note:1")
+    assert [undone for undone, *_ in shop.undone] == ["lend:1"]
+    assert doubts(one) == ["charge:1@1", "note:1@1"]
+
+
+@pytest.mark.parametrize("unsure", ["done", "undone"])
+def test_what_is_done_keeps_its_key_and_what_is_undone_gets_another(unsure: str) -> None:
+    shop = Shop()
+    one = unanswered(shop)
+    one.retry(unsure=unsure)
+
+    assert len(one.result()) == 4
+    assert sorted(shop.names()) == ["charge", "lend", "note", "ship"]
+    kept = {event.name for event in one.log() if isinstance(event, ActivityScheduled) and event.key}
+    assert kept == ({"charge", "note", "ship"} if unsure == "done" else {"ship"})
+    agree(one)
+
+
+def test_what_stands_and_is_not_asked_for_again_is_not_forgotten() -> None:
+    """A retry that ends well has left it unclaimed. One that fails names it, and the next one asks about it."""
+    shop = Shop()
+    one = unanswered(shop)
+    shop.broken.add("ship")
+    one.retry(ships, unsure="done")
+    one.fail()
+    assert one.outcome is not None
+    assert one.outcome.unknown == ("charge:1@1", "note:1@1")
+    assert doubts(one) == ["charge:1@1", "note:1@1"]
+
+    shop.broken.clear()
+    one.retry(ships, unsure="done")
+    one.result()
+    assert one.outcome is not None
+    assert one.outcome.unclaimed == ("charge:1@1", "note:1@1")
+    agree(one)
+
+
+def test_what_is_undone_and_not_asked_for_again_is_forgotten() -> None:
+    shop = Shop()
+    one = unanswered(shop)
+    shop.broken.add("ship")
+    one.retry(ships, unsure="undone")
+    one.fail()
+
+    assert one.outcome is not None
+    assert one.outcome.unknown == ()
+    assert doubts(one) == []
+
+
+def test_a_log_of_before_is_read_as_before() -> None:
+    """It says that an activity did not answer, and its failure does not name it: a retry asks nothing."""
+    one = unanswered(Shop())
+    before = [
+        [msgspec.structs.replace(event, unknown=()) if isinstance(event, WorkflowFailed) else event for event in commit]
+        for commit in map(decode_commit, one.commits)
+    ]
+    assert b'"unknown":["' not in b"".join(map(encode_commit, before))
+    recall = Recall(SELF)
+    for commit in before:
+        for event in commit:
+            recall.follow(event)
+
+    assert recall.unsure() == []
+    assert replay(pays, before, instance_id=SELF) is not None
+
+
+# ── one activity, input by input ────────────────────────────────────────────────────────────────────────────────────
+
+
+@workflow
+async def ships_slowly(ctx: WorkflowContext) -> str:
+    return await ship(1)
+
+
+def begun() -> Run:
+    run = Run(ships_slowly, instance_id=SELF)
+    run.activate([started(ships_slowly)])
+    return run
+
+
+ERROR = describe_exception(TimeoutError("too late"))
+
+
+def failed(at: int, *, unknown: bool) -> ActivityAttemptFailed:
+    return ActivityAttemptFailed(at, "ship:1", 1, ERROR, at + 10 * SECOND, unknown=unknown)
+
+
+def test_one_attempt_that_did_not_answer_makes_a_failure_unknown() -> None:
+    run = begun()
+    run.activate([failed(START + 1, unknown=True)])
+    ended = run.activate([ActivityFailed(START + 2, "ship:1", ERROR, 2)])
+    assert isinstance(ended.events[-1], WorkflowFailed)
+    assert ended.events[-1].unknown == ("ship:1",)
+
+
+def test_an_activity_that_completes_in_the_end_is_known() -> None:
+    run = begun()
+    run.activate([failed(START + 1, unknown=True)])
+    ended = run.activate([ActivityCompleted(START + 2, "ship:1", Raw(b'"sent"'), 2)])
+    assert ended.outcome is not None
+    assert ended.outcome.unknown == ()
+
+
+def resumed(*commits: list[Any]) -> Run:
+    run = Run(ships_slowly, instance_id=SELF)
+    run.replay(list(commits))
+    return run
+
+
+def history(*inputs: Any) -> list[list[Any]]:
+    """The commits of a run that was fed these inputs."""
+    run = Run(ships_slowly, instance_id=SELF)
+    return [run.activate([each]).events for each in (started(ships_slowly), *inputs)]
+
+
+def test_what_was_asked_to_stop_and_ran_elsewhere_is_unknown() -> None:
+    commits = history(CancelRequested(START + 1))
+    assert isinstance(commits[-1][-1], ActivityCancelRequested)
+    run = resumed(*commits)
+    assert run.outstanding() == [CancelActivity("ship:1", lost=True)]
+    ended = run.activate([ActivityCancelled(START + 2, "ship:1", unknown=True)])
+    assert isinstance(ended.events[-1], WorkflowCancelled)
+    assert ended.events[-1].unknown == ("ship:1",)
+
+
+def test_what_waited_for_its_next_attempt_when_it_was_asked_did_nothing() -> None:
+    run = resumed(*history(failed(START + 1, unknown=False), CancelRequested(START + 2)))
+    assert run.outstanding() == [CancelActivity("ship:1", lost=False)]
+
+
+def test_an_attempt_of_a_former_owner_may_have_begun() -> None:
+    taken = OwnerChanged(START + 2, owner="other")
+    (effect,) = resumed(*history(taken)).outstanding()
+    assert isinstance(effect, StartActivity)
+    assert effect.lost
+    (effect,) = resumed(*history(failed(START + 1, unknown=False), taken)).outstanding()
+    assert isinstance(effect, StartActivity)
+    assert not effect.lost
+    (effect,) = resumed(*history(OwnerChanged(START + 2, code="given back"))).outstanding()
+    assert isinstance(effect, StartActivity)
+    assert not effect.lost
