@@ -114,6 +114,8 @@ class OwnerChanged(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
 
     When an instance gets stuck by a divergence, its last owner records where its code left the log. `heard` is the time
     of the former owner's last heartbeat; of a trial, its beginning, if its worker then sends frequent heartbeats.
+
+    `interrupted`: the owner gives the instance back, and has dropped attempts that had begun.
     """
 
     owner: str = ""
@@ -122,6 +124,7 @@ class OwnerChanged(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
     alone: bool = False
     heard: int = 0
     misfit: Misfit | None = None
+    interrupted: bool = False
 
 
 class WorkflowResumed(Input, frozen=True, tag=True, omit_defaults=True, gc=False):

@@ -272,7 +272,7 @@ def _time(state: State, event: ev.Input) -> None:
 
 def _owner_changed(state: State, event: ev.OwnerChanged) -> None:
     state.time = max(state.time, event.at)
-    if event.owner:
+    if event.owner or event.interrupted:
         for activity in state.activities.values():
             activity.lost = activity.next_at is None or activity.next_at <= event.at
 

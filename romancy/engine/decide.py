@@ -378,15 +378,16 @@ def due_of(live: Live) -> int:
     return live.due or live.run.state.time
 
 
-def handing_back(live: Live, now: int, writer: str) -> Append:
+def handing_back(live: Live, now: int, writer: str, *, interrupted: bool) -> Append:
     """An append that releases the instance to any worker.
 
     If it has something to do, it is due since it was claimed, or since it last moved: it keeps its place in the order.
+    `interrupted`: attempts were dropped that had begun.
     """
     busy = live.inputs or live.run.resumable or is_bound(live) or _is_at_work(live) or live.returning
     wake_at = min(now, due_of(live)) if busy else _look_again(live, now)
     change = Change(status=live.run.status(), seen=live.signals, release=True, wake_at=wake_at)
-    return live.append(writer, owner_changed(now, "", live.definition.code), change)
+    return live.append(writer, owner_changed(now, "", live.definition.code, interrupted=interrupted), change)
 
 
 def termination(
@@ -415,7 +416,20 @@ def terminated(now: int, reason: str) -> bytes:
 
 
 def owner_changed(
-    now: int, owner: str, code: str, *, alone: bool = False, heard: int = 0, misfit: Misfit | None = None
+    now: int,
+    owner: str,
+    code: str,
+    *,
+    alone: bool = False,
+    heard: int = 0,
+    misfit: Misfit | None = None,
+    interrupted: bool = False,
 ) -> bytes:
     """The body of the entry that a takeover appends or, without an owner, a release."""
-    return encode_commit([OwnerChanged(at=now, owner=owner, code=code, alone=alone, heard=heard, misfit=misfit)])
+    return encode_commit(
+        [
+            OwnerChanged(
+                at=now, owner=owner, code=code, alone=alone, heard=heard, misfit=misfit, interrupted=interrupted
+            )
+        ]
+    )

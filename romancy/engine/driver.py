@@ -460,7 +460,8 @@ class Driver:
     def give_back(self, live: Live) -> None:
         """Offer the instance to other workers, unless its slot is taken."""
         if live.slot is FREE:
-            self._send(live, handing_back(live, self.clock.now(), self.incarnation.nonce()))
+            interrupted = self.attempts.interrupted.of(live)
+            self._send(live, handing_back(live, self.clock.now(), self.incarnation.nonce(), interrupted=interrupted))
 
     def clear(self, live: Live) -> None:
         """Clear the quarantine mark, unless the slot is taken, a session holds it, or the instance was released."""

@@ -208,6 +208,8 @@ def test_an_attempt_of_a_former_owner_may_have_begun() -> None:
     (effect,) = resumed(*history(failed(START + 1, unknown=False), taken)).outstanding()
     assert isinstance(effect, StartActivity)
     assert not effect.lost
-    (effect,) = resumed(*history(OwnerChanged(START + 2, code="given back"))).outstanding()
-    assert isinstance(effect, StartActivity)
-    assert not effect.lost
+    for interrupted in (False, True):
+        given_back = OwnerChanged(START + 2, code="c1", interrupted=interrupted)
+        (effect,) = resumed(*history(given_back)).outstanding()
+        assert isinstance(effect, StartActivity)
+        assert effect.lost is interrupted

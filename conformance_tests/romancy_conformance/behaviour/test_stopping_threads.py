@@ -418,6 +418,47 @@ async def test_a_worker_that_stops_waits_for_nothing_and_the_next_one_does_not_k
     gate.open()
 
 
+async def test_what_a_stopped_worker_had_begun_is_unknown_if_it_is_cancelled_before_it_begins_anew(
+    storage_url: str, workflows: list[Any], open_app: Open, gate: Gate
+) -> None:
+    """It waits for the only slot of the other worker, which the first of the two has."""
+    client = await open_app(worker=False)
+    async with Romancy(storage_url, workflows=workflows, drain_timeout=0.0) as app:
+        handles = [await app.start(booking, "plain") for _ in range(2)]
+        await until(lambda: gate.said == ["books plain"] * 2)
+    await open_app(max_activities=1)
+    await until(lambda: gate.said == ["books plain"] * 3)
+    for handle in handles:
+        assert await client.cancel(handle.instance_id)
+
+    async def unknown() -> bool:
+        ends = [await client.history(handle.instance_id) for handle in handles]
+        return any(
+            isinstance(event, WorkflowCancelled) and event.unknown == ("book:1",) for log in ends for event in log
+        )
+
+    await until(unknown)
+    gate.open()
+
+
+async def test_what_waited_for_a_slot_is_known_to_have_done_nothing(
+    storage_url: str, workflows: list[Any], open_app: Open, gate: Gate
+) -> None:
+    """Its worker has stopped before it began."""
+    client = await open_app(worker=False)
+    async with Romancy(storage_url, workflows=workflows, drain_timeout=0.0, max_activities=1) as app:
+        await app.start(booking, "plain")
+        await gate.hears("books plain")
+        handle = await app.start(booking, "attempted")
+        await logged(handle, ActivityScheduled)
+    assert await client.cancel(handle.instance_id)
+
+    handle = (await open_app()).handle(handle.instance_id)
+    with pytest.raises(WorkflowCancelledError, match=r"was cancelled$"):
+        await handle.result(timeout=60)
+    gate.open()
+
+
 async def test_an_idle_activity_is_known_to_have_done_nothing(open_app: Open, gate: Gate) -> None:
     """It waited for its next attempt when it was cancelled."""
     app = await open_app()

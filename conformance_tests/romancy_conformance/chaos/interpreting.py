@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from romancy.errors import EventTimeoutError, TerminalError, WorkflowCancelledError, WorkflowFailedError
+from romancy_conformance.chaos.plain import KEPT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -121,6 +122,8 @@ async def block(world: World, node: Node) -> None:
         await world.hear(f"never-{node.key}")
     elif node.op == "holds":
         await world.do("hold", node.key)
+    elif node.op == "keeps":
+        await world.do("keep", f"{KEPT}{node.key}")
     elif node.op == "awaits":
         await world.post.wait(node.key)
     elif node.op == "idles":
@@ -259,7 +262,7 @@ EFFECTS: dict[str, Handler] = {
     "nap": _nap,
     "draw": _draw,
     "raises": _raises,
-    **dict.fromkeys(("sleeps", "hears", "holds", "awaits", "idles", "stands"), block),
+    **dict.fromkeys(("sleeps", "hears", "holds", "keeps", "awaits", "idles", "stands"), block),
     "seq": _seq,
     "attempt": _attempt,
     "final": _final,

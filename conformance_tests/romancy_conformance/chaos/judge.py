@@ -10,16 +10,21 @@ from msgspec import Struct
 
 from romancy.core import (
     TERMINAL,
+    ActivityAttemptFailed,
+    ActivityCancelled,
     ActivityCompleted,
     ActivityScheduled,
     CompensationCompleted,
     CompensationScheduled,
     UndoRegistered,
     UndoTakenBack,
+    WorkflowCancelled,
     WorkflowCompleted,
     WorkflowContinued,
     WorkflowFailed,
+    WorkflowStarted,
     decode_commit,
+    idempotency_key,
     replay,
 )
 from romancy.engine.channels import subscription
@@ -28,6 +33,7 @@ from romancy.registry import Registry
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy_conformance.chaos.ledger import DONE, PHANTOM, UNDONE, Row, read
 from romancy_conformance.chaos.oracle import WRITERS
+from romancy_conformance.chaos.plain import KEPT
 from romancy_conformance.chaos.undoing import in_order
 from romancy_conformance.chaos.workflows import UNDOS, WORKFLOWS
 
@@ -41,7 +47,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Finding", "Judge", "read_log"]
 
-_WRITERS = frozenset(f"chaos_{name}" for name in (*WRITERS, "release", *UNDOS))
+_WRITERS = frozenset(
+    f"chaos_{form}{name}" for name in (*WRITERS, "keep", "release", *UNDOS) for form in ("", "plain_")
+)
+_UNDOABLE = frozenset(f"chaos_{form}{name}" for name in ("reserve", "keep") for form in ("", "plain_"))
 
 
 class Finding(Struct, frozen=True):
@@ -70,7 +79,15 @@ async def read_log(store: Store, instance_id: str) -> tuple[InstanceRow, list[Lo
 class Judge:
     """Checks every instance of a round after its end."""
 
-    def __init__(self, store: Store, expected: Mapping[str, Expected], starters: Iterable[str]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        expected: Mapping[str, Expected],
+        starters: Iterable[str],
+        outside: Iterable[str] = (),
+    ) -> None:
+        """`outside` holds the keys of activities that have acted outside of the database."""
+        self._outside = set(outside)
         self.findings: list[Finding] = []
         self._store = store
         self._expected = expected
@@ -178,7 +195,7 @@ class Judge:
         """Compare the ledger with the oracle; what a stranded instance has not undone is no separate finding."""
         rows = self._rows.get(row.instance_id, [])
         for what, right in ((DONE, expected.done), (UNDONE, expected.undone), (PHANTOM, Counter[str]())):
-            there = Counter(each.key for each in rows if each.what == what)
+            there = Counter(each.key for each in rows if each.what == what and not each.key.startswith(KEPT))
             if expected.program.undetermined and what != PHANTOM:
                 right = Counter({key: min(times, 1) for key, times in there.items()})  # noqa: PLW2901 - so much is sure
             if too_many := there - right:
@@ -205,6 +222,41 @@ class Judge:
         if doubled := there - completed:
             self.find("doubled", instance_id, f"in the ledger more often than in the log: {dict(doubled)}")
         self._check_order(instance_id, events)
+        self._check_undone(instance_id, events)
+        self._check_outside(instance_id, events)
+
+    def _check_outside(self, instance_id: str, events: list[LogEvent]) -> None:
+        """Check that what acted outside of the database has completed or failed in the log, or is named as unknown."""
+        nonce, keys, failed = "", dict[str, str](), set[str]()
+        for event in events:
+            if isinstance(event, WorkflowStarted):
+                nonce = event.nonce
+            elif isinstance(event, ActivityScheduled):
+                keys[event.id] = event.key or idempotency_key(instance_id, nonce, event.id)
+            elif isinstance(event, ActivityAttemptFailed):
+                failed.add(keys[event.id])
+            elif (
+                isinstance(event, ActivityCancelled) and keys[event.id] in self._outside - failed and not event.unknown
+            ):
+                self.find("unheard", instance_id, f"{event.id} is cancelled by the log, and has acted")
+
+    def _check_undone(self, instance_id: str, events: list[LogEvent]) -> None:
+        """Check that a failed or cancelled run has undone all that it had done, and any other run nothing."""
+        names: dict[str, str] = {}
+        done: set[str] = set()
+        undone: set[str] = set()
+        for event in events:
+            if isinstance(event, ActivityScheduled):
+                names[event.id] = event.name
+            elif isinstance(event, ActivityCompleted) and names[event.id] in _UNDOABLE:
+                done.add(event.id)
+            elif isinstance(event, CompensationScheduled) and event.activity_name in _UNDOABLE:
+                undone.add(event.activity_id)
+            elif isinstance(event, TERMINAL):
+                right = done if isinstance(event, (WorkflowFailed, WorkflowCancelled)) else set[str]()
+                if undone != right:
+                    self.find("undone", instance_id, f"undid {sorted(undone)}, and had done {sorted(done)}")
+                done, undone = set(), set()
 
     def _check_order(self, instance_id: str, events: list[LogEvent]) -> None:
         """Check that in each run, what completed or was registered last is undone first."""

@@ -10,10 +10,12 @@ from romancy.status import Status
 from romancy_conformance.contract.building import start
 
 if TYPE_CHECKING:
-    from romancy import ActivityContext, Session
+    from romancy import ActivityContext, Session, SyncSession
     from romancy.storage.protocol import Store
 
-__all__ = ["DONE", "PHANTOM", "UNDONE", "Row", "begin", "insert", "read", "times", "undone_before"]
+__all__ = [
+    "DONE", "PHANTOM", "UNDONE", "Row", "begin", "insert", "insert_now", "read", "times", "times_now", "undone_before",
+]  # fmt: skip
 
 DONE, UNDONE, PHANTOM = "done", "undone", "phantom"
 _CREATE = (
@@ -45,6 +47,18 @@ async def insert(session: Session, context: ActivityContext, key: str, what: str
     """Write a row in the session of an activity; the suite makes every word in it."""
     values = f"'{context.instance_id}', '{context.activity_id}', '{key}', '{what}', {number}"
     await session.execute(f"insert into chaos_ledger values ({values})")  # noqa: S608 - as said
+
+
+def insert_now(session: SyncSession, context: ActivityContext, key: str, what: str) -> None:
+    """Write a row, from a thread."""
+    values = f"'{context.instance_id}', '{context.activity_id}', '{key}', '{what}'"
+    session.execute(f"insert into chaos_ledger values ({values})")  # noqa: S608 - as above
+
+
+def times_now(session: SyncSession, instance_id: str, key: str, what: str) -> int:
+    """How often an instance has done or undone something under the key, from a thread."""
+    where = f"instance = '{instance_id}' and k = '{key}' and what = '{what}'"
+    return len(session.fetch_all(f"select k from chaos_ledger where {where}"))  # noqa: S608 - as above
 
 
 async def times(session: Session, instance_id: str, key: str, what: str) -> int:

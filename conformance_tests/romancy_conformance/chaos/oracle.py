@@ -136,7 +136,7 @@ class _Plain:
         self.reserved: Counter[str] = Counter()
 
     async def do(self, what: str, key: str, count: int = 0) -> str:
-        await asyncio.sleep(86_400.0 if what == "hold" else self._oracle.duration())
+        await asyncio.sleep(86_400.0 if what in {"hold", "keep"} else self._oracle.duration())
         if what == "doomed":
             raise TerminalError(key)
         if what == "exhausted":

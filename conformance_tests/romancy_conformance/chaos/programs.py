@@ -75,7 +75,7 @@ LEAVES = (
 _LINKS = ("registers", "registers_lazily", "revokes", "revokes_late", "reserve")
 _UNDONE = ("write", "savepoint", "flaky", "quick_write")
 _FAILING = ("doomed", "exhausted", "raises")
-_BLOCKS = ("sleeps", "hears", "holds", "awaits", "idles", "stands")
+_BLOCKS = ("sleeps", "hears", "holds", "keeps", "awaits", "idles", "stands")
 COMPOSITES = (
     "seq", "attempt", "final", "gather", "gather_errors", "group", "group_fails", "as_completed", "wait_first",
     "in_time", "too_late", "wait_for_hit", "shield", "cancel_task", "queue", "lock", "semaphore", "event",

@@ -25,6 +25,7 @@ from romancy_conformance.chaos.faults import Crew, File, Served, plan
 from romancy_conformance.chaos.judge import Finding, Judge, read_log
 from romancy_conformance.chaos.mailing import send_mail
 from romancy_conformance.chaos.oracle import Expected, foretell
+from romancy_conformance.chaos.plain import OUTSIDE
 from romancy_conformance.chaos.programs import UNUSUAL, Program, every, generate
 from romancy_conformance.chaos.relaying import arrivals
 from romancy_conformance.chaos.starting import Renewal, start_by_name
@@ -148,7 +149,7 @@ class Round:
             await self._until_over(crew)
             instances = await self._instances()
             await self._until_relayed(crew)
-            judge = Judge(self._store, self.expected, self._starters)
+            judge = Judge(self._store, self.expected, self._starters, self._acted_outside())
             findings = await judge.judge({id: status for id, (status, _) in instances.items()})
             judge_arrivals(self.expected, arrivals(self._outbox), judge.find)
             for instance_id in {finding.instance for finding in findings} & instances.keys():
@@ -292,12 +293,13 @@ class Round:
             there = {path for path in self._to_retry if path not in self._renewed or self._renewed[path].is_set()}
             try:
                 if len(there) > 1:
-                    most -= len(await self._app.retry_many(_paths(there)))
+                    most -= len(await self._app.retry_many(_paths(there), unsure="undone"))
                 for path in sorted(there & self._to_retry):
                     found = await self._app.get_instance(path)
                     if found is not None and found.status is Status.FAILED:
                         most -= 1
-                        await self._app.retry(path)
+                        # What did not answer wrote in its session only, which was rolled back.
+                        await self._app.retry(path, unsure="undone")
                     elif found is not None and found.status in _OVER:
                         self._to_retry.discard(path)
             except (StorageUnavailableError, UsageError):  # the call may have succeeded nevertheless
@@ -337,6 +339,11 @@ class Round:
             if pending != before:
                 before, moved = pending, time.monotonic()
             await asyncio.sleep(0.1)
+
+    def _acted_outside(self) -> set[str]:
+        """Return the keys of the activities that have acted outside of the database."""
+        file = self._folder / OUTSIDE
+        return set(file.read_text("utf-8").split()) if file.exists() else set()
 
     async def _keep_log(self, instance_id: str) -> None:
         """Keep the log of an instance with a finding, for people to read."""

@@ -22,6 +22,7 @@ import msgspec
 import romancy
 from romancy import RetryPolicy, Romancy, StorageUnavailableError
 from romancy.storage.backends import create_store
+from romancy_conformance.chaos.plain import OUTSIDE, outside
 from romancy_conformance.chaos.programs import Program
 from romancy_conformance.chaos.relaying import relay_to
 from romancy_conformance.chaos.workflows import WORKFLOWS, app_here, call_of
@@ -54,11 +55,13 @@ async def work(job: Job) -> None:
         max_live=job.max_live,
         sticky=job.sticky,
         drain_timeout=job.drain,
+        max_threads=200,  # many functions hold their threads until they are asked to stop
         retry=RetryPolicy.fixed(12, 0.01),
         relay=relay_to(job.outbox) if job.outbox else None,
     )
     async with app:
         app_here[:] = [app]
+        outside[:] = [Path(job.log).with_name(OUTSIDE)]
         if job.starts:
             with suppress(StorageUnavailableError):  # the round starts what is missing
                 await app.start_many([call_of(program) for program in job.starts])

@@ -20,6 +20,7 @@ from romancy import (
 )
 from romancy_conformance.chaos.ledger import DONE, PHANTOM, UNDONE, insert, times, undone_before
 from romancy_conformance.chaos.performing import perform
+from romancy_conformance.chaos.plain import PLAIN, act_outside, is_plain
 from romancy_conformance.chaos.posting import ANNOUNCED, SENDING, UNSENT, DurablePost, app_here
 from romancy_conformance.chaos.programs import Program
 
@@ -174,6 +175,15 @@ async def chaos_hold(key: str, count: int) -> str:
     return key
 
 
+@activity(compensation=chaos_release, retry=_PATIENT)
+async def chaos_keep(key: str, count: int) -> str:
+    """Act after it was asked to stop: that is to be recorded, and undone if the workflow fails."""
+    with suppress(asyncio.CancelledError):
+        await asyncio.sleep(86_400)
+    act_outside()
+    return await _write(key)
+
+
 @activity(retry=_WAITS)
 async def chaos_relents(key: str, count: int) -> str:
     """Fail until the reservation of this key was undone so often; a child fails once its sibling has reserved."""
@@ -221,6 +231,7 @@ ACTIVITIES: dict[str, Any] = {
     "leaky": chaos_leaky,
     "long": chaos_long,
     "hold": chaos_hold,
+    "keep": chaos_keep,
     "quick": chaos_quick,
     "quick_write": chaos_quick_write,
     "quick_flaky": chaos_quick_flaky,
@@ -242,7 +253,8 @@ class _Durable:
         self.post = DurablePost(ctx)
 
     async def do(self, what: str, key: str, count: int = 0) -> str:
-        return str(await ACTIVITIES[what](key, count))
+        plain = PLAIN.get(what) if is_plain(self._ctx.instance_id, key) else None
+        return str(await (plain or ACTIVITIES[what])(key, count))
 
     async def hear(self, name: str, timeout: float | None = None) -> int:
         return (await self._ctx.wait_event(name, model=int, timeout=timeout)).data

@@ -28,6 +28,7 @@ from romancy.engine.activities.backoff import Backoff
 from romancy.engine.activities.calling import Calling
 from romancy.engine.activities.judging import ends_the_process, judged
 from romancy.engine.activities.places import Kind
+from romancy.engine.activities.stopping import Interrupted
 from romancy.engine.append_slots import Slots
 from romancy.engine.log_lines import say_came_back, say_gone_on
 from romancy.errors import ActivityError
@@ -90,6 +91,7 @@ class Attempts:
         """All slots, those that are free, and those that would be free if no attempt ran that anything waits for."""
         self.given_up: dict[Attempt, None] = {}
         """Attempts that the engine has gone on without. Each keeps its slot until it ends."""
+        self.interrupted = Interrupted()
         self._held = False
         self._only: Live | None = None
         self._all_ended = asyncio.Event()
@@ -148,12 +150,7 @@ class Attempts:
     def _may_have_run(self, attempt: Attempt) -> bool:
         """Whether another attempt at the same work may have run, whose end is in no log."""
         effect = attempt.effect
-        lost = isinstance(effect, StartActivity) and effect.lost
-        return lost or any(one.id == attempt.id and one.nonce == attempt.nonce for one in self.of(attempt.live))
-
-    def of(self, live: Live) -> list[Attempt]:
-        """The attempts of this instance that were given up and still run."""
-        return [one for one in self.given_up if one.live.instance_id == live.instance_id]
+        return (isinstance(effect, StartActivity) and effect.lost) or self.interrupted.has(attempt)
 
     def _without_it(self, attempt: Attempt) -> None:
         """The attempt did not stop in time: record it with an unknown outcome.
@@ -198,7 +195,8 @@ class Attempts:
     def drop(self, live: Live) -> None:
         """Stop every attempt of this instance. None of them reports its end."""
         for attempt in live.take_attempts():
-            self._stop(attempt)
+            if self._stop(attempt):
+                self.interrupted.note(attempt)
 
     def forget_dropped(self) -> None:
         """Remove the attempts from the queue that nothing waits for any more."""

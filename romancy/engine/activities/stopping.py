@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["Stop"]
+if TYPE_CHECKING:
+    from romancy.engine.activities.attempt import Attempt
+    from romancy.engine.instance import Live
+
+__all__ = ["Interrupted", "Stop"]
+
+_MOST: Final = 10_000
+"""How many runs with interrupted attempts a worker remembers."""
 
 
 class Stop:
@@ -36,3 +45,26 @@ class Stop:
     def late(self) -> float:
         """The seconds since it was asked."""
         return time.monotonic() - self.since
+
+
+class Interrupted:
+    """The attempts that were dropped after they had begun. Nobody knows what they did, and they may still run."""
+
+    def __init__(self) -> None:
+        self._of: OrderedDict[tuple[str, str], set[str]] = OrderedDict()
+        """Ids of attempts, by instance and nonce of the run."""
+
+    def note(self, attempt: Attempt) -> None:
+        """Record that this attempt was dropped."""
+        self._of.setdefault((attempt.live.instance_id, attempt.nonce), set()).add(attempt.id)
+        if len(self._of) > _MOST:
+            self._of.popitem(last=False)
+
+    def has(self, attempt: Attempt) -> bool:
+        """Whether another attempt at the same work was dropped."""
+        return attempt.id in self._of.get((attempt.live.instance_id, attempt.nonce), ())
+
+    def of(self, live: Live) -> bool:
+        """Whether attempts of the instance's present run were dropped."""
+        started = live.run.state.started
+        return started is not None and (live.instance_id, started.nonce) in self._of
