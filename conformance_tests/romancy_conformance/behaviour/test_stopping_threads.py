@@ -29,6 +29,7 @@ from romancy.core import (
     ActivityCancelRequested,
     ActivityCompleted,
     ActivityScheduled,
+    OwnerChanged,
     WorkflowCancelled,
     WorkflowCompleted,
     WorkflowFailed,
@@ -441,22 +442,20 @@ async def test_what_a_stopped_worker_had_begun_is_unknown_if_it_is_cancelled_bef
     gate.open()
 
 
-async def test_what_waited_for_a_slot_is_known_to_have_done_nothing(
+async def test_a_worker_that_stops_says_which_instances_it_has_interrupted(
     storage_url: str, workflows: list[Any], open_app: Open, gate: Gate
 ) -> None:
-    """Its worker has stopped before it began."""
+    """Not the one whose activity waited for a slot."""
     client = await open_app(worker=False)
     async with Romancy(storage_url, workflows=workflows, drain_timeout=0.0, max_activities=1) as app:
-        await app.start(booking, "plain")
+        begun = await app.start(booking, "plain")
         await gate.hears("books plain")
-        handle = await app.start(booking, "attempted")
-        await logged(handle, ActivityScheduled)
-    assert await client.cancel(handle.instance_id)
+        waiting = await app.start(booking, "attempted")
+        await logged(waiting, ActivityScheduled)
 
-    handle = (await open_app()).handle(handle.instance_id)
-    with pytest.raises(WorkflowCancelledError, match=r"was cancelled$"):
-        await handle.result(timeout=60)
-    gate.open()
+    for handle, interrupted in ((begun, True), (waiting, False)):
+        log = await client.history(handle.instance_id)
+        assert [interrupted] == [event.interrupted for event in log if isinstance(event, OwnerChanged)]
 
 
 async def test_an_idle_activity_is_known_to_have_done_nothing(open_app: Open, gate: Gate) -> None:
