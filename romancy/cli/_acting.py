@@ -56,7 +56,7 @@ async def terminate(reason: str, **options: Any) -> None:
 @click.option(
     "--unsure",
     type=click.Choice(["done", "undone"]),
-    help="What to take for granted of activities whose compensation failed for good.",
+    help="What to take for granted of activities that did not answer, or whose compensation failed for good.",
 )
 @running
 async def retry(unsure: Literal["done", "undone"] | None, **options: Any) -> None:

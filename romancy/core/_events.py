@@ -86,8 +86,9 @@ class WorkflowRetried(WorkflowStarted, Input, frozen=True, tag=True, omit_defaul
     """A retry begins: a run that remembers what stands of the failed runs before it. Their commits precede this one.
 
     `seed` is the nonce of the first of them, from which all of them draw random values. `unsure` says what became of
-    activities whose compensation failed for good. The children in `gone` no longer exist and are started again.
-    `subscriptions` and `channels` are those with which the failed run began. The retry asks for the channels again.
+    activities that did not answer, or whose compensation failed for good. The children in `gone` no longer exist and
+    are started again. `subscriptions` and `channels` are those with which the failed run began. The retry asks for the
+    channels again.
     `running` holds the children that had not ended, each with the run of the parent on whose behalf it works.
     """
 

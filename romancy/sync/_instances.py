@@ -206,8 +206,9 @@ class SyncInstances(SyncSenders):
 
         Calls that were completed and not undone are answered from memory when the body makes them with the same
         arguments. Failed calls are tried again under the same idempotency key. Undone calls are made again under a new
-        one. Raises UsageError if the instance has not failed, or if the compensation of an activity failed for good. In
-        the latter case say whether the work of these activities stands, with `unsure="done"` or `"undone"`.
+        one. Raises UsageError if the instance has not failed, or if it is unknown what became of an activity: its
+        compensation failed for good, or it did not answer when it was asked to stop. In the latter case say whether the
+        work of these activities stands, with `unsure="done"` or `"undone"`.
         """
         self._call("retry", instance_id, unsure=unsure)
 

@@ -301,6 +301,29 @@ async def test_the_next_attempt_waits_until_the_outcome_is_unknown(
     assert not any("Attempt 1" in reason for reason in await handle.explain())
 
 
+@activity(timeout=SHORT, retry=TWICE)
+def copies(parts: int) -> list[int]:
+    """At its limit, the heartbeat of the part that it has just copied raises."""
+    context = activity_context()
+    first = context.heartbeat_details[0] if context.heartbeat_details else 0
+    for part in range(first, parts):
+        if part == 2 and context.attempt == 1:
+            _stop_was_asked()
+        gates[-1].say(f"copied {part}")
+        context.heartbeat(part + 1)
+    return [context.attempt, first]
+
+
+@workflow
+async def copying(ctx: WorkflowContext) -> list[int]:
+    return await copies(4)
+
+
+async def test_the_next_attempt_knows_what_the_last_heartbeat_told(app: Romancy, gate: Gate) -> None:
+    assert await app.run(copying) == [2, 3]
+    assert gate.said == [f"copied {part}" for part in range(4)]
+
+
 async def test_another_process_says_that_a_slot_may_be_kept(
     app: Romancy, open_app: Open, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:

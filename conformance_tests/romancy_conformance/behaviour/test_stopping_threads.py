@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,13 +13,10 @@ import pytest
 from romancy import (
     RetryPolicy,
     Romancy,
-    UsageError,
     WorkflowCancelledError,
     WorkflowContext,
     WorkflowFailedError,
     activity,
-    activity_context,
-    compensation,
     workflow,
 )
 from romancy.core import (
@@ -32,9 +27,8 @@ from romancy.core import (
     OwnerChanged,
     WorkflowCancelled,
     WorkflowCompleted,
-    WorkflowFailed,
 )
-from romancy.engine.activities import runner
+from romancy_conformance.behaviour.bookings import book, booking, gates, trip, with_a_child
 from romancy_conformance.behaviour.gates import Gate, logged, names
 from romancy_conformance.behaviour.waiting import until
 
@@ -46,10 +40,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-ONCE = RetryPolicy.none()
-gates: list[Gate] = []
-"""The last one belongs to the running test."""
-
 
 @pytest.fixture(autouse=True)
 def gate() -> Iterator[Gate]:
@@ -57,77 +47,6 @@ def gate() -> Iterator[Gate]:
     gates.append(Gate())
     yield gates[-1]
     gates[-1].open()
-
-
-@compensation
-def unbook(kind: str) -> None:
-    gates[-1].say(f"unbooked {kind}")
-
-
-@activity(compensation=unbook, retry=ONCE)
-def book(kind: str) -> str:
-    gates[-1].say(f"books {kind}")
-    gates[-1].wait()
-    gates[-1].say(f"booked {kind}")
-    return kind
-
-
-@activity(compensation=unbook, compensate="attempted", retry=ONCE)
-def try_to_book(kind: str) -> str:
-    gates[-1].say(f"books {kind}")
-    gates[-1].wait()
-    gates[-1].say(f"booked {kind}")
-    return kind
-
-
-@activity(compensation=unbook, retry=ONCE)
-def book_by_halves(kind: str) -> str:
-    """Look now and then whether it is to stop, and return what is done by then."""
-    context = activity_context()
-    gates[-1].say(f"books {kind}")
-    while not context.cancelled:
-        time.sleep(0.005)
-    gates[-1].say(f"booked half of {kind}")
-    return f"half of {kind}"
-
-
-@activity(compensation=unbook, compensate="attempted", retry=ONCE)
-def book_with_heartbeats(kind: str) -> str:
-    gates[-1].say(f"books {kind}")
-    try:
-        while True:
-            time.sleep(0.005)
-            activity_context().heartbeat(kind)
-    except asyncio.CancelledError:
-        gates[-1].say(f"stopped {kind}")
-        raise
-
-
-@activity(retry=ONCE)
-def pay(name: str) -> None:
-    while f"books {name}" not in gates[-1].said:
-        time.sleep(0.005)
-    raise ConnectionError("the card was refused")
-
-
-BOOKINGS: dict[str, Any] = {
-    "plain": book, "attempted": try_to_book, "by halves": book_by_halves, "with heartbeats": book_with_heartbeats,
-}  # fmt: skip
-
-
-@workflow
-async def trip(ctx: WorkflowContext, kind: str) -> None:
-    await asyncio.gather(BOOKINGS[kind](kind), pay(kind))
-
-
-@workflow
-async def booking(ctx: WorkflowContext, kind: str) -> str:
-    return str(await BOOKINGS[kind](kind))
-
-
-@workflow
-async def with_a_child(ctx: WorkflowContext, kind: str) -> None:
-    await asyncio.gather(booking.options(instance_id="kid")(kind), pay(kind))
 
 
 @workflow
@@ -261,141 +180,6 @@ async def test_the_next_round_begins_after_the_function_of_this_one_has_ended(ap
 
     assert await handle.result(timeout=60) == 2
     assert gate.said == ["books round 1", "booked round 1", "round 2"]
-
-
-# ── what does not answer ────────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def given_up(handle: Any) -> None:
-    """Wait for the end of a workflow whose function waits at the gate."""
-    with pytest.raises(WorkflowFailedError, match="outcome unknown: book:1"):
-        await handle.result(timeout=60)
-
-
-async def test_one_that_does_not_answer_is_named_and_asked_about_before_a_retry(
-    app: Romancy, gate: Gate, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(runner, "_LAST_WORD", 0.2)
-    handle = await app.start(trip, "plain")
-    await given_up(handle)
-    log = await handle.history()
-    assert [True] == [event.unknown for event in log if isinstance(event, ActivityCancelled)]
-    assert [("book:1",)] == [event.unknown for event in log if isinstance(event, WorkflowFailed)]
-    assert gate.said == ["books plain"]
-    assert any("Attempt 1 of book:1 was told to stop" in reason for reason in await handle.explain())
-
-    gate.open()
-    await until(lambda: "which nothing waited for any more, returned" in caplog.text)
-    assert not any("Attempt 1" in reason for reason in await handle.explain())
-    assert gate.said == ["books plain", "booked plain"]
-    with pytest.raises(UsageError, match=r"unknown whether the work of book:1@1 stands"):
-        await app.retry(handle.instance_id)
-    assert await app.retry_many() == []
-
-
-@pytest.mark.parametrize("unsure", ["done", "undone"])
-async def test_a_retry_repeats_the_key_of_what_is_done_and_not_of_what_is_undone(
-    app: Romancy, gate: Gate, monkeypatch: pytest.MonkeyPatch, unsure: Any
-) -> None:
-    monkeypatch.setattr(runner, "_LAST_WORD", 0.2)
-    handle = await app.start(trip, "plain")
-    await given_up(handle)
-    gate.open()
-    await gate.hears("booked plain")
-    await app.retry(handle.instance_id, unsure=unsure)
-    with pytest.raises(WorkflowFailedError, match=r"the card was refused$"):
-        await app.handle(handle.instance_id, trip).result(timeout=60)
-
-    assert gate.said[2:] == ["books plain", "booked plain", "unbooked plain"]
-    called = [one for one in await handle.history() if isinstance(one, ActivityScheduled) and one.name == "book"]
-    first, second = [one.key for one in called]
-    assert first == ""
-    assert bool(second) is (unsure == "done")
-
-
-async def test_one_that_does_not_answer_is_undone_if_it_may_be(
-    app: Romancy, gate: Gate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runner, "_LAST_WORD", 0.2)
-    handle = await app.start(booking, "attempted")
-    await gate.hears("books attempted")
-    await handle.cancel()
-
-    with pytest.raises(WorkflowCancelledError, match=r"was cancelled$"):
-        await handle.result(timeout=60)
-    assert gate.said == ["books attempted", "unbooked attempted"]
-    assert [()] == [event.unknown for event in await handle.history() if isinstance(event, WorkflowCancelled)]
-
-
-@activity(executor="process", retry=ONCE)
-def works_elsewhere(note: str) -> None:
-    Path(note).write_text("works")
-    time.sleep(600)
-
-
-@workflow
-async def elsewhere(ctx: WorkflowContext, note: str) -> None:
-    await works_elsewhere(note)
-
-
-async def test_a_process_is_killed_and_its_outcome_is_unknown(app: Romancy, tmp_path: Path) -> None:
-    file = tmp_path / "note"
-    handle = await app.start(elsewhere, str(file))
-    await until(file.exists)
-    await handle.cancel()
-
-    with pytest.raises(WorkflowCancelledError, match="outcome unknown: works_elsewhere:1"):
-        await handle.result(timeout=60)
-    assert [True] == [event.unknown for event in await handle.history() if isinstance(event, ActivityCancelled)]
-
-
-# ── its place ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize("places", [{"max_activities": 1}, {"max_threads": 1}])
-async def test_its_place_is_taken_until_it_has_returned(
-    open_app: Open,
-    gate: Gate,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    places: dict[str, int],
-) -> None:
-    monkeypatch.setattr(runner, "_LAST_WORD", 0.1)
-    app = await open_app(**places)
-    handle = await app.start(booking, "plain")
-    await gate.hears("books plain")
-    await handle.cancel()
-    with pytest.raises(WorkflowCancelledError):
-        await handle.result(timeout=60)
-
-    other = await app.start(booking, "by halves")
-    await logged(other, ActivityScheduled)
-    await until(lambda: "that were given up" in caplog.text)
-    assert gate.said == ["books plain"]
-    gate.open()
-    await gate.hears("books by halves")
-    await other.cancel()
-    with pytest.raises(WorkflowCancelledError):
-        await other.result(timeout=60)
-    assert gate.said[:3] == ["books plain", "booked plain", "books by halves"]
-
-
-async def test_a_termination_waits_for_nothing_and_its_place_is_taken(open_app: Open, gate: Gate) -> None:
-    app = await open_app(max_activities=2)
-    handle = await app.start(booking, "plain")
-    await gate.hears("books plain")
-    await handle.cancel()
-    await logged(handle, ActivityCancelRequested)
-    await app.terminate(handle.instance_id)
-    with pytest.raises(WorkflowCancelledError):
-        await handle.result(timeout=60)
-
-    assert gate.said == ["books plain"]
-    assert app._worker is not None
-    attempts = app._worker.driver.attempts
-    await until(lambda: attempts.spare == 1)
-    gate.open()
-    await until(lambda: attempts.spare == 2)
 
 
 # ── workers that come and go ────────────────────────────────────────────────────────────────────────────────────────
