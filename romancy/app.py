@@ -291,6 +291,13 @@ class Romancy(Watching):
     def _sweep(self) -> None:
         self._dispatcher.sweep()
 
+    def _stir(self) -> None:
+        if self._worker is not None:
+            self._worker.claiming.look()
+
+    def _worker_token(self) -> str | None:
+        return self._worker.leases.token if self._worker is not None else None
+
     def _ended(self, instance_id: str, life: int, activation: Activation | None) -> None:
         """Record that this life of the instance ended here, or got stuck. `activation` may be None if it is stuck."""
         if self._ends is not None and activation is not None and activation.outcome is not None:

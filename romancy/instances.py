@@ -52,8 +52,7 @@ OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUS
 class Instances(Senders, Condition):
     """Reads and changes instances, wherever they run."""
 
-    _worker: Worker | None = None
-    """The worker of this app, while it is open."""
+    _worker: Worker | None = None  # that of this app, while it is open
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,8 +66,6 @@ class Instances(Senders, Condition):
 
     def _stir(self) -> None:
         """Let a worker of this app claim: an instance may be due now."""
-        if self._worker is not None:
-            self._worker.claiming.look()
 
     async def _writes_as(self, store: Store) -> tuple[str, int]:
         """The token to write under (the worker's or that of this app's own row), and the database's time or 0."""
@@ -83,7 +80,7 @@ class Instances(Senders, Condition):
                     await standing.leave(store)
 
     def _worker_token(self) -> str | None:
-        return self._worker.leases.token if self._worker is not None else None
+        return None
 
     # ── asking ──────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -47,9 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Finding", "Judge", "read_log"]
 
-_WRITERS = frozenset(
-    f"chaos_{form}{name}" for name in (*WRITERS, "keep", "release", *UNDOS) for form in ("", "plain_")
-)
+_WRITERS = frozenset(f"chaos_{form}{name}" for name in (*WRITERS, "keep", "release", *UNDOS) for form in ("", "plain_"))
 _UNDOABLE = frozenset(f"chaos_{form}{name}" for name in ("reserve", "keep") for form in ("", "plain_"))
 
 

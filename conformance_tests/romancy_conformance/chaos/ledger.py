@@ -51,7 +51,9 @@ async def insert(session: Session, context: ActivityContext, key: str, what: str
 
 def insert_now(session: SyncSession, context: ActivityContext, key: str, what: str) -> None:
     """Write a row, from a thread."""
-    values = f"'{context.instance_id}', '{context.activity_id}', '{key}', '{what}'"
+    before = f"instance = '{context.instance_id}' and what = '{UNDONE}'"
+    found = session.fetch_all(f"select k from chaos_ledger where {before}") if what == UNDONE else ()  # noqa: S608 - as above
+    values = f"'{context.instance_id}', '{context.activity_id}', '{key}', '{what}', {len(found)}"
     session.execute(f"insert into chaos_ledger values ({values})")  # noqa: S608 - as above
 
 

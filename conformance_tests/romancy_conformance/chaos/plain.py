@@ -57,6 +57,16 @@ def chaos_plain_release(key: str, count: int) -> None:
 
 
 @activity(retry=_PATIENT)
+def chaos_plain_annul(key: str) -> None:
+    _write(key, UNDONE)
+
+
+@activity(commit="lazy", retry=_PATIENT)
+def chaos_plain_annul_lazily(key: str) -> None:
+    _write(key, UNDONE)
+
+
+@activity(retry=_PATIENT)
 def chaos_plain_step(key: str, count: int) -> str:
     time.sleep(count * 0.003)
     return key
@@ -205,6 +215,6 @@ PLAIN: dict[str, Any] = {
         chaos_plain_step, chaos_plain_write, chaos_plain_reserve, chaos_plain_savepoint, chaos_plain_flaky,
         chaos_plain_quick, chaos_plain_quick_write, chaos_plain_quick_flaky, chaos_plain_doomed,
         chaos_plain_exhausted, chaos_plain_leaky, chaos_plain_long, chaos_plain_hold, chaos_plain_keep,
-        chaos_plain_relents, chaos_plain_mended,
+        chaos_plain_relents, chaos_plain_mended, chaos_plain_annul, chaos_plain_annul_lazily,
     )
 }  # fmt: skip

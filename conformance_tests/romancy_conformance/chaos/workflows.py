@@ -279,7 +279,7 @@ class _Durable:
         return f"{self._ctx.uuid4()} {self._ctx.random().random()}"
 
     def on_undo(self, what: str, key: str) -> Registered:
-        return self._ctx.on_undo(UNDOS[what], key)
+        return self._ctx.on_undo((PLAIN if is_plain(self._ctx.instance_id, key) else UNDOS)[what], key)
 
     def recur(self) -> Any:
         chaos_program.recur(msgspec.to_builtins(self._program), self._run + 1)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Raw
 
 from romancy._logs import about, get_logger, speaking
-from romancy._sizes import check_large, fitting
+from romancy._sizes import check_large
 from romancy.context import enter_activity
 from romancy.core import (
     ActivityCancelled,
