@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -44,7 +45,7 @@ def url(tmp_path: Path) -> str:
 
 def run(command: str, url: str, redirected: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command in a shell, with its output redirected."""
-    words = " ".join([*ROMANCY, command, "--url", url])
+    words = f"{shlex.join(ROMANCY)} {command} --url {shlex.quote(url)}"
     known = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | environment
     return subprocess.run(
         ["bash", "-c", f"{words} {redirected}"], env=known, capture_output=True, text=True, timeout=60, check=False
@@ -67,7 +68,7 @@ def test_a_stdout_that_takes_nothing_is_seen_before_the_command_acts(url: str, r
 @pytest.mark.parametrize("redirected", [">/dev/full", ">&-"])
 def test_help_to_a_stdout_that_takes_nothing_is_no_traceback(url: str, redirected: str) -> None:
     done = subprocess.run(
-        ["bash", "-c", f"{' '.join(ROMANCY)} --help {redirected}"], capture_output=True, text=True, check=False
+        ["bash", "-c", f"{shlex.join(ROMANCY)} --help {redirected}"], capture_output=True, text=True, check=False
     )
 
     assert "Traceback" not in done.stderr
