@@ -427,9 +427,5 @@ def owner_changed(
 ) -> bytes:
     """The body of the entry that a takeover appends or, without an owner, a release."""
     return encode_commit(
-        [
-            OwnerChanged(
-                at=now, owner=owner, code=code, alone=alone, heard=heard, misfit=misfit, interrupted=interrupted
-            )
-        ]
+        [OwnerChanged(at=now, owner=owner, code=code, alone=alone, heard=heard, misfit=misfit, interrupted=interrupted)]
     )

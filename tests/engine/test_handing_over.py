@@ -71,7 +71,7 @@ class World:
         leases = SimpleNamespace(peers=peers, fresh=lambda: True)
         stock = SimpleNamespace(look=bool, kind=_loop, in_a_second={Kind.LOOP: soon}.__getitem__)
         self.attempts = SimpleNamespace(
-            waits_for_place=set[object]().__contains__, drop=self._drop, forget_dropped=bool
+            waits_for_place=set[object]().__contains__, given_up=(), drop=self._drop, forget_dropped=bool
         )
         self.admission = SimpleNamespace(only=None)
         world, keeper = cast("Any", self), cast("Any", SimpleNamespace(leases=leases))

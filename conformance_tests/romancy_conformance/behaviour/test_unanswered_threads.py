@@ -28,6 +28,7 @@ from romancy.core import (
     WorkflowFailed,
 )
 from romancy.engine.activities import runner
+from romancy.engine.activities.places import Kind
 from romancy_conformance.behaviour.bookings import ONCE, booking, gates, trip, with_a_child
 from romancy_conformance.behaviour.gates import Gate, logged
 from romancy_conformance.behaviour.waiting import until
@@ -195,6 +196,6 @@ async def test_a_termination_waits_for_nothing_and_its_place_is_taken(open_app: 
     assert gate.said == ["books plain"]
     assert app._worker is not None
     attempts = app._worker.driver.attempts
-    await until(lambda: attempts.spare == 1)
+    await until(lambda: attempts.free(Kind.LOOP) == 1)
     gate.open()
-    await until(lambda: attempts.spare == 2)
+    await until(lambda: attempts.free(Kind.LOOP) == 2)

@@ -17,17 +17,11 @@ from msgspec import Raw
 from romancy._logs import about, get_logger, speaking
 from romancy._sizes import check_large
 from romancy.context import enter_activity
-from romancy.core import (
-    ActivityCancelled,
-    ActivityCompleted,
-    StartActivity,
-    StartCompensation,
-)
+from romancy.core import ActivityCancelled, ActivityCompleted, StartActivity, StartCompensation
 from romancy.engine.activities.attempt import Attempt, Tools
 from romancy.engine.activities.backoff import Backoff
 from romancy.engine.activities.calling import Calling
 from romancy.engine.activities.judging import ends_the_process, judged
-from romancy.engine.activities.places import Kind
 from romancy.engine.activities.stopping import Interrupted
 from romancy.engine.append_slots import Slots
 from romancy.engine.log_lines import say_came_back, say_gone_on
@@ -35,11 +29,12 @@ from romancy.errors import ActivityError
 from romancy.storage.limits import MEASURED_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
     from concurrent.futures import Future
 
     from romancy.core import Input
     from romancy.depends import Dependencies
+    from romancy.engine.activities.places import Kind
     from romancy.engine.driver import Driver
     from romancy.engine.instance import Live
     from romancy.engine.settings import Settings
@@ -195,7 +190,8 @@ class Attempts:
     def drop(self, live: Live) -> None:
         """Stop every attempt of this instance. None of them reports its end."""
         for attempt in live.take_attempts():
-            if self._stop(attempt):
+            waited = attempt.task is not None and self.waits_for_place(attempt.task)
+            if self._stop(attempt) and not waited:
                 self.interrupted.note(attempt)
 
     def forget_dropped(self) -> None:

@@ -50,6 +50,8 @@ def is_untouched(live: Live, attempts: Attempts) -> bool:
         return False
     if live.returning or is_bound(live) or live.run.state.joining:
         return False
+    if any(each.live is live for each in attempts.given_up):
+        return False
     return not any(has_begun(attempt, attempts) for attempt in live.attempts.values())
 
 
