@@ -191,7 +191,9 @@ def _class(cls: type) -> list[str]:
                     f"- `{attribute[0]}`" + (f": {' '.join(attribute[1].split())}" if attribute[1] else "")
                 )
             elif isinstance(member, Function):
-                methods.setdefault(name, (source, []))[1].append(member)
+                if methods.setdefault(name, (source, []))[0] is not source:
+                    methods[name] = source, []  # it overrides that of a base in another module
+                methods[name][1].append(member)
     head = head.replace("class Instances", "class Romancy")
     shown = [UNSAID_BASES.sub("", head), *([f"def {cls.__name__}{made} -> {cls.__name__}"] if made else [])]
     lines = [f"## {title}", "", *_block(shown), *documented, *attributes, *([""] if attributes else [])]

@@ -81,7 +81,7 @@ def test_a_closed_stderr_is_no_traceback(url: str) -> None:
 
 
 def test_text_for_a_program_is_not_broken(url: str) -> None:
-    history = run("history", f"{url} {LONG_ID}").stdout
+    history = run(f"history {LONG_ID}", url).stdout
     listed = run("list", url).stdout
 
     assert any(LONG in line for line in history.splitlines())
@@ -91,7 +91,7 @@ def test_text_for_a_program_is_not_broken(url: str) -> None:
 
 
 def test_columns_says_how_wide_lines_may_be(url: str) -> None:
-    history = run("history", f"{url} {LONG_ID}", COLUMNS="80").stdout
+    history = run(f"history {LONG_ID}", url, COLUMNS="80").stdout
 
     assert max(map(len, history.splitlines())) <= 80
     assert LONG not in history
