@@ -11,7 +11,7 @@ from romancy.serialization import loads, with_frames
 from romancy.status import Status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from romancy.app import Romancy
     from romancy.core import LogEvent, Outcome
@@ -136,9 +136,9 @@ class Handle(Generic[R_co]):
         """Let workers try the stuck instance again: see `Romancy.resume`."""
         await self._app.resume(self._instance_id)
 
-    async def report(self) -> Any:
-        """The workflow's last `ctx.report`; None if there was none."""
-        return await self._app.report(self._instance_id)
+    async def report(self, *, wait: Callable[[Any], object] | None = None, timeout: Duration | None = None) -> Any:
+        """The workflow's last `ctx.report`; None if there was none. With `wait`, one that will do: see `app.report`."""
+        return await self._app.report(self._instance_id, wait=wait, timeout=timeout)
 
     async def explain(self) -> list[str]:
         """Why the instance does not move, in sentences: see `Romancy.explain`."""

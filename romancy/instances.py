@@ -13,27 +13,27 @@ from romancy._bulk import each, found_to_act_on, if_still, if_there
 from romancy._condition import Condition
 from romancy._looking_into import instance_with_waits
 from romancy._reasons import reasons_of
+from romancy._reports import Awaited, report_of
 from romancy._results import instances_with_results
-from romancy.core import ProgressReported, WorkflowStarted
 from romancy.engine import Standing, descent_of, history, purge, resume, retry, terminate
 from romancy.engine.messages import CancelMessage
 from romancy.errors import InstanceNotFoundError, StorageError, UsageError
 from romancy.instance import Instance, InstancePage, Purged, changed_at, microseconds_of
 from romancy.log import Position, follow_log, read_log
 from romancy.senders import Senders
-from romancy.serialization import loads
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import check_text
 from romancy.storage.query import MAX_LIMIT, build_query
 from romancy.storage.records import LATEST, Delivered
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from romancy.core import LogEvent
     from romancy.engine import Worker
     from romancy.log import LogEntry
+    from romancy.retry import Duration
     from romancy.status import StatusName
     from romancy.storage.protocol import Store
     from romancy.storage.query import FilterValue
@@ -69,8 +69,7 @@ class Instances(Senders, Condition):
 
     async def _writes_as(self, store: Store) -> tuple[str, int]:
         """The token to write under (the worker's or that of this app's own row), and the database's time or 0."""
-        worker = self._worker_token()
-        return (worker, 0) if worker is not None else await self._standing.look(store)
+        return (worker, 0) if (worker := self._worker_token()) is not None else await self._standing.look(store)
 
     async def _give_up_row(self, store: Store) -> None:
         """Remove the row under which calls wrote. If the database is away, the row expires."""
@@ -261,16 +260,18 @@ class Instances(Senders, Condition):
             if token is None:
                 return
 
-    async def report(self, instance_id: str) -> Any:
-        """The workflow's last `ctx.report`, as plain JSON values; None if there was none."""
-        last: Any = None
-        async for _, commit in history(self._opened(), instance_id):
-            for event in commit:
-                if isinstance(event, WorkflowStarted):
-                    last = None
-                elif isinstance(event, ProgressReported):
-                    last = loads(event.state, Any, f"report of instance {instance_id}")
-        return last
+    async def report(
+        self, instance_id: str, *, wait: Callable[[Any], object] | None = None, timeout: Duration | None = None
+    ) -> Any:
+        """The workflow's last `ctx.report`, as plain JSON values; None if there was none.
+
+        With `wait`, the last report if the function is true for it, else the first later one. Raises TimeoutError if
+        none comes within `timeout`, and InstanceEndedError if the instance ends without one.
+        """
+        return await self._report(instance_id, Awaited.of(wait, timeout))
+
+    async def _report(self, instance_id: str, awaited: Awaited | None) -> Any:
+        return await report_of(self._opened(), instance_id, awaited)
 
     async def explain(self, instance_id: str) -> list[str]:
         """Why an instance does not move, in sentences, the most important first. `romancy why` prints them.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from romancy.sync._calling import Caller, Keeper
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from romancy.core import LogEvent
     from romancy.event import EventType
@@ -116,9 +116,9 @@ class SyncHandle(Caller, Generic[R_co]):
         """Let workers try the stuck instance again: see `Romancy.resume`."""
         self._call("resume")
 
-    def report(self) -> Any:
-        """The workflow's last `ctx.report`; None if there was none."""
-        return self._call("report")
+    def report(self, *, wait: Callable[[Any], object] | None = None, timeout: Duration | None = None) -> Any:
+        """The workflow's last `ctx.report`; None if there was none. With `wait`, one that will do: see `app.report`."""
+        return self._call("report", wait=wait, timeout=timeout)
 
     def explain(self) -> list[str]:
         """Why the instance does not move, in sentences: see `Romancy.explain`."""

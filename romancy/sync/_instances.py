@@ -12,13 +12,14 @@ from romancy.status import TERMINAL_STATUSES
 from romancy.sync._senders import SyncSenders
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
     from typing import Literal
 
     from romancy.core import LogEvent
     from romancy.instance import Instance, InstancePage, Purged
     from romancy.log import LogEntry
+    from romancy.retry import Duration
     from romancy.status import Status, StatusName
     from romancy.storage.query import FilterValue
 
@@ -177,9 +178,15 @@ class SyncInstances(SyncSenders):
         """
         return self._each("entries", where, workflow_name=workflow_name, status=status, after=after)
 
-    def report(self, instance_id: str) -> Any:
-        """The workflow's last `ctx.report`, as plain JSON values; None if there was none."""
-        return self._call("report", instance_id)
+    def report(
+        self, instance_id: str, *, wait: Callable[[Any], object] | None = None, timeout: Duration | None = None
+    ) -> Any:
+        """The workflow's last `ctx.report`, as plain JSON values; None if there was none.
+
+        With `wait`, the last report if the function is true for it, else the first later one. Raises TimeoutError if
+        none comes within `timeout`, and InstanceEndedError if the instance ends without one.
+        """
+        return self._call("report", instance_id, wait=wait, timeout=timeout)
 
     def explain(self, instance_id: str) -> list[str]:
         """Why an instance does not move, in sentences, the most important first. `romancy why` prints them.

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from types import TracebackType
 
+    from romancy._reports import Awaited
     from romancy._result_waiters import Watch
     from romancy.core import Activation, Outcome
     from romancy.hooks import Hook
@@ -229,6 +230,10 @@ class TestApp(Faking, Romancy):
         if self._replays is not None and self._replays.in_time:
             await self._check_replays()
         return outcome
+
+    async def _report(self, instance_id: str, awaited: Awaited | None) -> Any:
+        asked = super()._report(instance_id, awaited)
+        return await (asked if awaited is None else self._opened_time().result_of(asked))
 
     def _ended(self, instance_id: str, life: int, activation: Activation | None) -> None:
         if self._replays is not None and activation is not None and activation.outcome is not None:

@@ -10,6 +10,7 @@ import pytest
 from romancy import (
     Channel,
     EventTimeoutError,
+    InstanceEndedError,
     RetryPolicy,
     Status,
     UsageError,
@@ -41,6 +42,13 @@ async def sleeper(ctx: WorkflowContext, days: int) -> int:
         await note(f"day {day}")
         await ctx.sleep(DAY)
     return days
+
+
+@workflow
+async def tells_of_days(ctx: WorkflowContext, days: int) -> None:
+    for day in range(days):
+        await ctx.report(day)
+        await ctx.sleep(DAY)
 
 
 @workflow
@@ -86,6 +94,15 @@ async def test_a_test_that_waits_for_a_result_lets_time_pass() -> None:
         assert await app.run(sleeper, 3) == 3
         assert (app.now, app.skips) == (START + 3 * DAY, 3)
         assert [call.at for call in app.calls.of(note)] == [START, START + DAY, START + 2 * DAY]
+
+
+async def test_a_test_that_waits_for_a_report_lets_time_pass() -> None:
+    async with TestApp([tells_of_days], now=START) as app:
+        handle = await app.start(tells_of_days, 400)
+        assert await handle.report(wait=(300).__le__, timeout=30) >= 300
+
+        with pytest.raises(InstanceEndedError):
+            await handle.report(wait=(500).__le__, timeout=30)
 
 
 async def test_time_stands_still_while_the_test_waits_for_nothing() -> None:
