@@ -96,6 +96,7 @@ class Romancy(Watching):
         keep_undelivered: Duration | None = 7 * 86_400.0,
         answer_within: Duration = 10.0,
         connect_timeout: Duration | None = None,
+        migrate: bool = True,
     ) -> None:
         """`codecs` encode payloads before they are stored, in this order. `Codecs(…)` names codecs that only read.
 
@@ -103,12 +104,14 @@ class Romancy(Watching):
         payloads. The `relay` sends published events, beside the worker. The worker removes events and messages that no
         workflow has received within `keep_undelivered`; with None it keeps them. A call that writes raises after
         `answer_within` without an answer of the database. Opening waits for the database for `connect_timeout`; with
-        None, an app with a worker waits until it answers, and one without does not wait.
+        None, an app with a worker waits until it answers, and one without does not wait. With `migrate=False` opening
+        raises SchemaVersionError, and changes nothing, where the tables are missing or older than this version.
         """
         self._url, self._codecs = url, Codecs.of(codecs)
         self._workflows = workflows
         self._works, self._checks, self._relaying = worker, check_at_start, Beside(relay)
         self.relay = relay
+        self._migrates = yes_or_no(migrate, "migrate")
         self._connect_timeout = None if connect_timeout is None else some_time(connect_timeout, "connect_timeout")
         self._keep_undelivered = None if keep_undelivered is None else some_time(keep_undelivered, "keep_undelivered")
         self._drain_timeout = seconds(drain_timeout, "drain_timeout")
@@ -170,6 +173,7 @@ class Romancy(Watching):
             codecs=self._codecs,
             log_error_text=said.speaker.error_text,
             answer_within=self._deadlines.seconds,
+            migrate=self._migrates,
         )
 
     def with_worker(self, *, check_replay: bool = False) -> Self:
@@ -191,7 +195,7 @@ class Romancy(Watching):
             raise UsageError("this app is open already; make another one for a second connection")
         self._registry = Registry.collect(self._workflows)
         made, where = lambda: coded(create_store(self._url), self._codecs), str(parse_url(self._url))
-        store = await opened(made, where, patient=self._works, within=self._connect_timeout)
+        store = await opened(made, where, patient=self._works, within=self._connect_timeout, migrate=self._migrates)
         try:
             await self._begin(store)
         except BaseException:

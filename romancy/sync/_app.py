@@ -59,6 +59,7 @@ class SyncRomancy(Keeper, SyncInstances):
         keep_undelivered: Duration | None = 7 * 86400.0,
         answer_within: Duration = 10.0,
         connect_timeout: Duration | None = None,
+        migrate: bool = True,
     ) -> None:
         """`codecs` encode payloads before they are stored, in this order. `Codecs(…)` names codecs that only read.
 
@@ -66,7 +67,8 @@ class SyncRomancy(Keeper, SyncInstances):
         payloads. The `relay` sends published events, beside the worker. The worker removes events and messages that no
         workflow has received within `keep_undelivered`; with None it keeps them. A call that writes raises after
         `answer_within` without an answer of the database. Opening waits for the database for `connect_timeout`; with
-        None, an app with a worker waits until it answers, and one without does not wait.
+        None, an app with a worker waits until it answers, and one without does not wait. With `migrate=False` opening
+        raises SchemaVersionError, and changes nothing, where the tables are missing or older than this version.
         """
         super().__init__(
             lambda: Romancy(
@@ -90,6 +92,7 @@ class SyncRomancy(Keeper, SyncInstances):
                 keep_undelivered=keep_undelivered,
                 answer_within=answer_within,
                 connect_timeout=connect_timeout,
+                migrate=migrate,
             )
         )
 

@@ -30,7 +30,9 @@ _SILENT_AFTER: Final = 2.0
 """Seconds after which a first attempt without an answer is logged."""
 
 
-async def opened(make: Callable[[], Store], where: str, *, patient: bool, within: float | None = None) -> Store:
+async def opened(
+    make: Callable[[], Store], where: str, *, patient: bool, within: float | None = None, migrate: bool = True
+) -> Store:
     """Make a store and open it. `where` is its URL without the password.
 
     If `patient`, wait for as long as opening raises StorageUnavailableError, and log the wait. With `within`, wait for
@@ -38,13 +40,13 @@ async def opened(make: Callable[[], Store], where: str, *, patient: bool, within
     """
     if not patient and within is None:
         store = make()
-        await store.open()
+        await store.open(migrate=migrate)
         return store
     waiting = _Waiting(where)
     limit = asyncio.timeout(within)
     try:
         async with limit:
-            return await _once_it_answers(make, waiting)
+            return await _once_it_answers(make, waiting, migrate=migrate)
     except TimeoutError:
         if not limit.expired():
             raise
@@ -54,12 +56,12 @@ async def opened(make: Callable[[], Store], where: str, *, patient: bool, within
         waiting.end()
 
 
-async def _once_it_answers(make: Callable[[], Store], waiting: _Waiting) -> Store:
+async def _once_it_answers(make: Callable[[], Store], waiting: _Waiting, *, migrate: bool) -> Store:
     pause = _FIRST_PAUSE
     while True:
         store = make()
         try:
-            await store.open()
+            await store.open(migrate=migrate)
         except StorageUnavailableError as error:
             waiting.failed(error)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
