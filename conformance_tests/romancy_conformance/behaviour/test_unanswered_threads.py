@@ -13,6 +13,7 @@ import pytest
 
 from romancy import (
     Romancy,
+    Status,
     UsageError,
     WorkflowCancelledError,
     WorkflowContext,
@@ -86,6 +87,7 @@ async def test_a_retry_repeats_the_key_of_what_is_done_and_not_of_what_is_undone
     monkeypatch.setattr(runner, "_LAST_WORD", 0.2)
     handle = await app.start(trip, "plain")
     await given_up(handle)
+    monkeypatch.undo()
     gate.open()
     await gate.hears("booked plain")
     await app.retry(handle.instance_id, unsure=unsure)
@@ -106,6 +108,7 @@ async def test_a_retry_asks_about_the_child_of_a_parent_as_well(
     handle = await app.start(with_a_child, "plain")
     with pytest.raises(WorkflowFailedError):
         await handle.result(timeout=60)
+    monkeypatch.undo()
     gate.open()
 
     with pytest.raises(UsageError, match="unknown whether the work of book:1@1 of instance 'kid' stands"):
@@ -113,7 +116,8 @@ async def test_a_retry_asks_about_the_child_of_a_parent_as_well(
     await app.retry(handle.instance_id, unsure="undone")
     with pytest.raises(WorkflowFailedError):
         await app.handle(handle.instance_id, with_a_child).result(timeout=60)
-    assert gate.said.count("booked plain") - gate.said.count("unbooked plain") == 1
+    kept = await app.handle("kid").status() is Status.COMPLETED  # it had ended before its parent failed
+    assert gate.said.count("booked plain") - gate.said.count("unbooked plain") == (2 if kept else 1)
 
 
 async def test_one_that_does_not_answer_is_undone_if_it_may_be(
