@@ -104,8 +104,7 @@ class Romancy(Watching):
         payloads. The `relay` sends published events, beside the worker. The worker removes events and messages that no
         workflow has received within `keep_undelivered`; with None it keeps them. A call that writes raises after
         `answer_within` without an answer of the database. Opening waits for the database for `connect_timeout`; with
-        None, an app with a worker waits until it answers, and one without does not wait. With `migrate=False` opening
-        raises SchemaVersionError, and changes nothing, where the tables are missing or older than this version.
+        None, an app with a worker waits until it answers, others do not. `migrate=False` refuses missing or old tables.
         """
         self._url, self._codecs = url, Codecs.of(codecs)
         self._workflows = workflows
