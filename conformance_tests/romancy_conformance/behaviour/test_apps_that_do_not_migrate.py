@@ -25,7 +25,7 @@ async def test_an_app_refuses_missing_tables_and_makes_none(empty_url: str, work
         with pytest.raises(SchemaVersionError, match="romancy migrate"):
             await careful.__aenter__()
 
-    async with Romancy(empty_url, worker=False):
+    async with Romancy(empty_url, workflows=[], worker=False):
         pass
     async with careful as app, Romancy(empty_url, workflows=[runs_on_tables_of_others], migrate=False) as other:
         handle = await app.start(runs_on_tables_of_others, "x")
@@ -34,15 +34,18 @@ async def test_an_app_refuses_missing_tables_and_makes_none(empty_url: str, work
 
 async def test_a_client_of_it_makes_no_tables_either(empty_url: str) -> None:
     with pytest.raises(SchemaVersionError):
-        await Romancy(empty_url, migrate=False).as_client().__aenter__()
+        await Romancy(empty_url, workflows=[], migrate=False).as_client().__aenter__()
 
 
 def test_a_blocking_app_refuses_missing_tables(empty_url: str) -> None:
     for _ in range(2):
-        with pytest.raises(SchemaVersionError, match="romancy migrate"), SyncRomancy(empty_url, migrate=False):
+        with (
+            pytest.raises(SchemaVersionError, match="romancy migrate"),
+            SyncRomancy(empty_url, workflows=[], migrate=False),
+        ):
             pass
 
 
 async def test_what_is_no_yes_or_no_is_refused(empty_url: str) -> None:
     with pytest.raises(UsageError, match="migrate"):
-        Romancy(empty_url, migrate="no")  # type: ignore[arg-type]
+        Romancy(empty_url, workflows=[], migrate="no")  # type: ignore[arg-type]
