@@ -39,6 +39,7 @@ _MOST_UNANSWERED: Final = 64 * 1024 * 1024
 
 
 _ASKED_AT_ONCE: Final = 1000
+_MOST_REMEMBERED: Final = 10_000
 
 
 class _Known(NamedTuple):
@@ -47,9 +48,31 @@ class _Known(NamedTuple):
     taken: frozenset[str]
     unsure: frozenset[str]
     """Ids of which the database did not say whether they are taken. Their starts are written without running code."""
+    asked_at: int
+    """Which starts had begun here when the database was asked: its answer may be older than the others."""
 
 
-_NOTHING: Final = _Known(frozenset(), frozenset())
+_NOTHING: Final = _Known(frozenset(), frozenset(), 0)
+
+
+class _Begun:
+    """The chosen ids whose starts ran code here lately, by number."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._numbers: dict[str, int] = {}
+
+    def note(self, instance_id: str) -> None:
+        """Record that a start of this id runs code."""
+        self.count += 1
+        self._numbers.pop(instance_id, None)
+        self._numbers[instance_id] = self.count
+        if len(self._numbers) > _MOST_REMEMBERED:
+            del self._numbers[next(iter(self._numbers))]
+
+    def since(self, instance_id: str, asked_at: int) -> bool:
+        """Whether a start of this id has run code since the database was asked about it."""
+        return self._numbers.get(instance_id, 0) > asked_at
 
 
 class Submissions:
@@ -70,6 +93,7 @@ class Submissions:
         self._opened = opened
         self._nonce = nonce
         self._unanswered = Unanswered(_MOST_UNANSWERED)
+        self._begun = _Begun()
         self._unknown: set[str] = set()
         """Names of workflows unknown here, for one warning each."""
 
@@ -120,13 +144,13 @@ class Submissions:
             for call, handle, _, delay in prepared
             if call.workflow.instance_id is not None and call.workflow.name in known and not delay
         ]
-        store, taken = self._opened(), set[str]()
+        store, taken, asked_at = self._opened(), set[str](), self._begun.count
         try:
             for first in range(0, len(ids), _ASKED_AT_ONCE):
                 taken |= await taken_ids_of(store, ids[first : first + _ASKED_AT_ONCE])
         except StorageUnavailableError:
-            return _Known(frozenset(), frozenset(ids))
-        return _Known(frozenset(taken), frozenset())
+            return _Known(frozenset(), frozenset(ids), asked_at)
+        return _Known(frozenset(taken), frozenset(), asked_at)
 
     def _submit_some(self, calls: Sequence[Prepared[T]], known: _Known) -> list[Submitted[T]]:
         """Submit these starts in one turn of the event loop while there is room; the first one always."""
@@ -139,6 +163,11 @@ class Submissions:
                 submitted.append(self._submit(*call, known))
         return submitted
 
+    def _may_exist(self, instance_id: str, known: _Known, worker: Worker) -> bool:
+        if instance_id in known.unsure or instance_id in worker.starts.under_way:
+            return True
+        return self._begun.since(instance_id, known.asked_at)
+
     def _submit(self, call: Call[T], handle: Handle[T], raw: Raw, delay: int, known_ids: _Known) -> Submitted[T]:
         definition, instance_id = handle.workflow or call.workflow, handle.instance_id
         asked = self._unanswered.submitted(len(raw))
@@ -148,11 +177,9 @@ class Submissions:
         known = definition.name in self._registry.workflows
         worker = self._worker
         runs = worker is not None and known and not worker.draining and not isinstance(definition, NamedWorkflow)
-        if (
-            worker is not None
-            and runs
-            and not (instance_id in known_ids.unsure or instance_id in worker.starts.under_way)
-        ):
+        if worker is not None and runs and not self._may_exist(instance_id, known_ids, worker):
+            if call.workflow.instance_id is not None:
+                self._begun.note(instance_id)
             try:
                 worker.starts.begin(definition, raw, instance_id, delay, asked)
             except BaseException:

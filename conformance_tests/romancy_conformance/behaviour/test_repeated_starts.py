@@ -131,6 +131,30 @@ async def test_of_many_at_once_in_one_process_one_runs(app: Romancy) -> None:
     assert {"one": 1} == lines
 
 
+@pytest.mark.parametrize("times", [1, 3])
+async def test_a_start_that_is_overtaken_while_it_asks_runs_nothing(
+    app: Romancy, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """The database answers it before the other start is written, and it hears that after the other has ended."""
+    answered, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(store: Store, ids: Sequence[str]) -> set[str]:
+        found = await taken_ids_of(store, ids)
+        answered.set()
+        await go_on.wait()
+        return found
+
+    monkeypatch.setattr(_submissions, "taken_ids_of", slow)
+    overtaken = [asyncio.create_task(app.run(says.options(instance_id="one"))) for _ in range(times)]
+    await answered.wait()
+    monkeypatch.undo()
+    assert "done" == await app.run(says.options(instance_id="one"))
+    go_on.set()
+
+    assert ["done"] * times == await asyncio.gather(*overtaken)
+    assert {"one": 1} == lines
+
+
 async def test_a_purged_id_is_new_again(app: Romancy) -> None:
     await app.run(says.options(instance_id="one"))
     assert await app.purge("one")
