@@ -72,6 +72,8 @@ PARTS: Final = (
         tools=("aiosqlite",),
         without=(
             *("tests/cli/test_dashboard.py", "tests/cli/test_reloading.py", "tests/cli/test_serving.py"),
+            *("tests/cli/test_conforming.py", "tests/cli/test_private.py", f"{_BEHAVIOUR}/test_relay.py"),
+            *("tests/storage/test_backends.py", "tests/sync/test_calls.py"),
             "tests/cli/test_mistakes.py::test_a_server_that_does_not_answer_is_named",
             "tests/sync/test_twin.py::test_the_files_are_current",  # it needs ruff
         ),
@@ -85,19 +87,22 @@ PARTS: Final = (
     ),
     Part(
         "mysql",
-        ("tests/backends/mysql", _CONTRACT),
+        ("tests/backends/mysql", "tests/storage/test_backends.py", _CONTRACT),
         ("tests/backends/mysql/test_protocol.py", f"{_CONTRACT}/test_log.py"),
         backends="mysql,mariadb",
     ),
     Part(
         "http",
-        ("tests/http", "tests/outbox", "tests/ext/test_starlette.py", "tests/cli/test_serving.py"),
+        (
+            *("tests/http", "tests/outbox", "tests/ext/test_starlette.py", "tests/cli/test_serving.py"),
+            f"{_BEHAVIOUR}/test_relay.py",
+        ),
         ("tests/outbox/test_http_sender.py", "tests/http/test_signatures.py"),
         tools=("fastapi", "gunicorn", "schemathesis", "standardwebhooks", "stripe", "uvicorn"),
     ),
     Part(
         "ui",
-        ("tests/dashboard", "tests/cli/test_dashboard.py", "tests/cli/test_reloading.py"),
+        ("tests/dashboard", "tests/cli/test_dashboard.py", "tests/cli/test_private.py", "tests/cli/test_reloading.py"),
         ("tests/dashboard/test_instances.py", "tests/cli/test_dashboard.py"),
         tools=("axe-playwright-python", "httpx2", "playwright"),
     ),
