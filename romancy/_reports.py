@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, NamedTuple
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from romancy._callables import is_async
 from romancy.core import ProgressReported, WorkflowStarted
-from romancy.engine import history
-from romancy.errors import InstanceEndedError, InstanceNotFoundError, UsageError
+from romancy.errors import InstanceEndedError, InstanceNotFoundError, StorageUnavailableError, UsageError
 from romancy.log import Position, follow_log, read_log
 from romancy.retry import seconds
 from romancy.serialization import loads
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from romancy.retry import Duration
     from romancy.storage.protocol import Store
 
 __all__ = ["Awaited", "report_of"]
+
+_PAUSE: Final = 0.5
+"""Seconds between two attempts to reach the database."""
 
 
 class Awaited(NamedTuple):
@@ -47,39 +50,17 @@ def _value(event: ProgressReported, instance_id: str) -> Any:
 
 
 async def report_of(store: Store, instance_id: str, awaited: Awaited | None) -> Any:
-    """The last report of the present run, None if there was none; or the report that is waited for."""
-    return await (_last(store, instance_id) if awaited is None else _that_will_do(store, instance_id, awaited))
+    """The last report of the present run, None if there was none; or the report that is waited for.
 
-
-async def _last(store: Store, instance_id: str) -> Any:
-    last: ProgressReported | None = None
-    async for _, commit in history(store, instance_id):
-        for event in commit:
-            if isinstance(event, WorkflowStarted):
-                last = None
-            elif isinstance(event, ProgressReported):
-                last = event
-    return None if last is None else _value(last, instance_id)
-
-
-async def _that_will_do(store: Store, instance_id: str, awaited: Awaited) -> Any:
-    """The last report if it will do, else the first later one that does.
-
-    Raises TimeoutError, and InstanceEndedError if the instance ends without one.
+    Raises TimeoutError if that one does not come in time, and InstanceEndedError if the instance ends without one.
     """
-    last, position = None, None
-    async for entry in read_log(store, instance_id):
-        position = Position.parse(entry.cursor)
-        if isinstance(entry.event, WorkflowStarted):
-            last = None
-        elif isinstance(entry.event, ProgressReported):
-            last = entry.event
-    if last is not None and awaited.wait(value := _value(last, instance_id)):
-        return value
+    if awaited is None:
+        last, _ = await _last(store, instance_id)
+        return None if last is None else _value(last, instance_id)
     scope = asyncio.timeout(awaited.timeout)
     try:
-        async with scope:
-            async for event in _later_reports(store, instance_id, position):
+        async with scope, aclosing(_from_the_last(store, instance_id)) as events:
+            async for event in events:
                 if awaited.wait(value := _value(event, instance_id)):
                     return value
     except TimeoutError:
@@ -97,14 +78,39 @@ async def _that_will_do(store: Store, instance_id: str, awaited: Awaited) -> Any
     )
 
 
-async def _later_reports(store: Store, instance_id: str, after: Position | None) -> AsyncIterator[ProgressReported]:
-    """The reports behind this position, as they come, until the instance has ended."""
+async def _last(store: Store, instance_id: str) -> tuple[ProgressReported | None, Position | None]:
+    """The last report of the present run, and where the log ended when it was read."""
+    last: ProgressReported | None = None
+    position: Position | None = None
+    async for entry in read_log(store, instance_id):
+        position = Position.parse(entry.cursor)
+        if isinstance(entry.event, WorkflowStarted):
+            last = None
+        elif isinstance(entry.event, ProgressReported):
+            last = entry.event
+    return last, position
+
+
+async def _once_it_answers(store: Store, instance_id: str) -> tuple[ProgressReported | None, Position | None]:
     while True:
         try:
-            async for entry in follow_log(store, instance_id, after):
-                after = Position.parse(entry.cursor)
-                if isinstance(entry.event, ProgressReported):
-                    yield entry.event
+            return await _last(store, instance_id)
+        except StorageUnavailableError:
+            await asyncio.sleep(_PAUSE)
+
+
+async def _from_the_last(store: Store, instance_id: str) -> AsyncGenerator[ProgressReported]:
+    """The last report, and later ones until the instance has ended. Waits while the database is away."""
+    last, after = await _once_it_answers(store, instance_id)
+    if last is not None:
+        yield last
+    while True:
+        try:
+            async with aclosing(follow_log(store, instance_id, after)) as entries:
+                async for entry in entries:
+                    after = Position.parse(entry.cursor)
+                    if isinstance(entry.event, ProgressReported):
+                        yield entry.event
         except InstanceNotFoundError:
             raise
         except UsageError:

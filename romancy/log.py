@@ -30,7 +30,7 @@ from romancy.errors import (
 from romancy.status import TERMINAL_STATUSES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
     from romancy.storage.protocol import Store
     from romancy.storage.records import History, InstanceRow, LogRow
@@ -190,7 +190,7 @@ async def read_log(store: Store, instance_id: str, after: Position | None = None
             return
 
 
-async def follow_log(store: Store, instance_id: str, after: Position | None = None) -> AsyncIterator[LogEntry]:
+async def follow_log(store: Store, instance_id: str, after: Position | None = None) -> AsyncGenerator[LogEntry]:
     """As `read_log`, and then future entries, until the instance has ended. Waits while the database is away."""
     pause = _QUICKEST
     while True:

@@ -120,6 +120,14 @@ def test_what_is_under_way_stays(fields: dict[str, Any], *, untouched: bool) -> 
     assert not is_untouched(instance("i", queued(), running(), **fields), cast("Any", world.attempts))
 
 
+def test_an_instance_stays_while_what_it_has_given_up_runs_here() -> None:
+    world, mine = World(peers=[]), instance("i", queued())
+    world.attempts.given_up = (SimpleNamespace(live=instance("j", queued())), SimpleNamespace(live=mine))
+
+    assert not is_untouched(mine, cast("Any", world.attempts))
+    assert is_untouched(instance("k", queued()), cast("Any", world.attempts))
+
+
 async def test_the_first_portion_is_what_peers_have_room_for_and_no_more_than_half() -> None:
     assert len(await World(*backlog(40), peers=[peer(3), peer(4), peer(90, dead=True)]).portion()) == 7
     assert len(await World(*backlog(9), peers=[peer(90)]).portion()) == 4

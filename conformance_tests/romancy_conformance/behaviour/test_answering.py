@@ -41,7 +41,10 @@ broken: list[bool] = []
 
 @workflow
 async def answered_waits(ctx: WorkflowContext, text: str) -> str:
-    return text + str((await ctx.wait_event("go")).data)
+    await ctx.report(text)
+    data = (await ctx.wait_event("go")).data
+    await ctx.report(data)
+    return text + str(data)
 
 
 @activity(retry=RetryPolicy.none())
@@ -256,6 +259,21 @@ async def test_a_retry_that_was_not_answered_can_be_asked_for_again(away: Away, 
         except UsageError:
             pass  # the first one has taken effect
         assert "went" == await other.handle("f").result(timeout=SOON)
+
+
+async def test_a_caller_that_waits_for_a_report_outlasts_an_outage(away: Away) -> None:
+    app = away.app
+    async with Romancy(app.url, workflows=[answered_waits], worker=not app._works) as other:  # pyright: ignore[reportPrivateUsage]
+        await app.start(answered_waits.options(instance_id="there"), "x")
+        assert "x" == await app.report("there", wait="x".__eq__, timeout=SOON)
+        waits = asyncio.create_task(app.report("there", wait="y".__eq__, timeout=SOON))
+        away.leave()
+        with pytest.raises(TimeoutError):
+            await app.report("there", wait="z".__eq__, timeout=WITHIN)
+        away.come_back()
+        await answers(app)
+        await other.signal("there", "go", "y")
+        assert "y" == await waits
 
 
 async def test_work_in_progress_goes_on_when_the_database_is_back(away: Away) -> None:

@@ -226,12 +226,14 @@ async def test_what_a_stopped_worker_had_begun_is_unknown_if_it_is_cancelled_bef
     gate.open()
 
 
+@pytest.mark.parametrize("scarce", ["max_activities", "max_threads"])
 async def test_a_worker_that_stops_says_which_instances_it_has_interrupted(
-    storage_url: str, workflows: list[Any], open_app: Open, gate: Gate
+    storage_url: str, workflows: list[Any], open_app: Open, gate: Gate, scarce: str
 ) -> None:
-    """Not the one whose activity waited for a slot."""
+    """Not the one whose activity waited for a slot or a thread."""
     client = await open_app(worker=False)
-    async with Romancy(storage_url, workflows=workflows, drain_timeout=0.0, max_activities=1) as app:
+    one: dict[str, Any] = {scarce: 1}
+    async with Romancy(storage_url, workflows=workflows, drain_timeout=0.0, **one) as app:
         begun = await app.start(booking, "plain")
         await gate.hears("books plain")
         waiting = await app.start(booking, "attempted")
