@@ -244,6 +244,28 @@ async def test_a_worker_that_stops_says_which_instances_it_has_interrupted(
         assert [interrupted] == [event.interrupted for event in log if isinstance(event, OwnerChanged)]
 
 
+@pytest.mark.parametrize("begun", [True, False], ids=["that ran", "that waited for a thread"])
+async def test_a_cancellation_behind_a_drop_tells_what_is_known(open_app: Open, gate: Gate, *, begun: bool) -> None:
+    """A worker drops attempts when it drains. A timer of the workflow may cancel the activity right after that."""
+    app = await open_app(max_threads=1)
+    first = await app.start(booking, "plain")
+    await gate.hears("books plain")
+    second = await app.start(booking, "plain")
+    worker = app._worker
+    assert worker is not None
+    attempts, live = worker.driver.attempts, worker.driver.live
+    handle = first if begun else second
+    await until(lambda: handle.instance_id in live and bool(live[handle.instance_id].attempts))
+    await until(lambda: begun or any(map(attempts.waits_for_place, asyncio.all_tasks())))
+
+    attempts.drop(live[handle.instance_id])
+    await app.cancel(handle.instance_id)
+    with pytest.raises(WorkflowCancelledError):
+        await handle.result(timeout=60)
+
+    assert [begun] == [event.unknown for event in await handle.history() if isinstance(event, ActivityCancelled)]
+
+
 async def test_an_idle_activity_is_known_to_have_done_nothing(open_app: Open, gate: Gate) -> None:
     """It waited for its next attempt when it was cancelled."""
     app = await open_app()

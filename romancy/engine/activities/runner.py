@@ -132,7 +132,7 @@ class Attempts:
         """
         attempt = live.attempts.get(activity_id)
         if attempt is None:
-            self._cancelled(live, activity_id, unknown=lost)
+            self._cancelled(live, activity_id, unknown=lost or self.interrupted.has(live, activity_id))
             return
         attempt.asks_to_stop().cancelled = True
         if attempt.ending:
@@ -145,7 +145,7 @@ class Attempts:
     def _may_have_run(self, attempt: Attempt) -> bool:
         """Whether another attempt at the same work may have run, whose end is in no log."""
         effect = attempt.effect
-        return (isinstance(effect, StartActivity) and effect.lost) or self.interrupted.has(attempt)
+        return (isinstance(effect, StartActivity) and effect.lost) or self.interrupted.has(attempt.live, attempt.id)
 
     def _without_it(self, attempt: Attempt) -> None:
         """The attempt did not stop in time: record it with an unknown outcome.

@@ -60,11 +60,15 @@ class Interrupted:
         if len(self._of) > _MOST:
             self._of.popitem(last=False)
 
-    def has(self, attempt: Attempt) -> bool:
-        """Whether another attempt at the same work was dropped."""
-        return attempt.id in self._of.get((attempt.live.instance_id, attempt.nonce), ())
+    def has(self, live: Live, activity_id: str) -> bool:
+        """Whether an attempt at this work of the instance's present run was dropped."""
+        return activity_id in self._of.get(_run_of(live), ())
 
     def of(self, live: Live) -> bool:
         """Whether attempts of the instance's present run were dropped."""
-        started = live.run.state.started
-        return started is not None and (live.instance_id, started.nonce) in self._of
+        return _run_of(live) in self._of
+
+
+def _run_of(live: Live) -> tuple[str, str]:
+    started = live.run.state.started
+    return live.instance_id, "" if started is None else started.nonce
