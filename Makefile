@@ -57,8 +57,8 @@ check-pyright: $(READY) ## pyright strict: types
 
 .PHONY: check-architecture
 check-architecture: $(READY) ## import-linter: which package may import which
-	$(BIN)/lint-imports --no-logo
-	$(BIN)/lint-imports --no-logo --config tools/cycles.toml
+	$(BIN)/lint-imports --no-logo --no-cache
+	$(BIN)/lint-imports --no-logo --no-cache --config tools/cycles.toml
 
 .PHONY: check-tree
 check-tree: $(READY) ## sizes of files and functions, links, host names, machine paths, commit subjects

@@ -18,10 +18,10 @@ from romancy.engine.outside.lost_rows import LostRow, interests_from_log
 from romancy.engine.outside.management import Standing, purge, resume, retry
 from romancy.engine.outside.terminating import terminate, terminate_with_children
 from romancy.engine.outside.unanswered_starts import Asked, Unanswered
+from romancy.engine.replay import history, rows
 from romancy.engine.settings import Settings
 from romancy.engine.worker.known_workflows import known_in, names_in, versions_in
 from romancy.engine.worker.opening import opened
-from romancy.engine.worker.replay import history, rows
 from romancy.engine.worker.stop_signal import STOPPING, ToldToStop
 from romancy.engine.worker.worker import Worker
 

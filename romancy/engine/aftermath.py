@@ -15,7 +15,7 @@ from msgspec import Struct
 from romancy._logs import about, get_logger
 from romancy.core import ChannelReceived, EventReceived
 from romancy.engine.messages import ChannelMessage, Signal, decode_message, is_from_a_user
-from romancy.engine.worker.replay import history
+from romancy.engine.replay import history
 from romancy.errors import InstanceNotFoundError, StorageError, StorageUnavailableError
 from romancy.status import TERMINAL_STATUSES
 from romancy.storage.lying import lying_in

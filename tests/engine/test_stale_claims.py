@@ -15,7 +15,7 @@ from romancy import Romancy, Status, WorkflowCancelledError, WorkflowContext, ac
 from romancy.checking import misfit_of
 from romancy.engine.decide import terminated
 from romancy.engine.messages import Signal, encode_message
-from romancy.engine.worker.replay import load, load_log
+from romancy.engine.replay import load, load_log
 from romancy.registry import Registry
 from romancy.storage.records import (
     Append,

@@ -19,7 +19,7 @@ from romancy import (
     workflow,
 )
 from romancy.core import ChildCancelRequested, ProgressReported
-from romancy.engine.worker import replay
+from romancy.engine import replay
 from romancy.storage.records import Outcome, is_end
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from romancy.core import ChildStarted
+from romancy.engine.replay import history
 from romancy.engine.worker.orphans import is_child_of
-from romancy.engine.worker.replay import history
 from romancy.errors import InstanceNotFoundError
 from romancy.status import TERMINAL_STATUSES
 from romancy.storage.records import LATEST

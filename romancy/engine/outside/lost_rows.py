@@ -16,7 +16,7 @@ from romancy.core import (
 from romancy.engine.codecs import opened_row_of_log
 from romancy.engine.decide import short
 from romancy.engine.interests import interests_of
-from romancy.engine.worker.replay import load_log
+from romancy.engine.replay import load_log
 from romancy.errors import HistoryCorruptError
 from romancy.log import commit_of
 from romancy.status import TERMINAL_STATUSES, Status

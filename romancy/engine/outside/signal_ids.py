@@ -6,7 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING, Final
 
 from romancy.core import EventReceived
-from romancy.engine.worker.replay import history
+from romancy.engine.replay import history
 from romancy.errors import InstanceEndedError, InstanceNotFoundError, StorageError, StorageUnavailableError, UsageError
 from romancy.status import TERMINAL_STATUSES
 from romancy.storage.limits import check_id

@@ -19,8 +19,8 @@ from romancy.engine.decide import terminated
 from romancy.engine.messages import ChildEnded, TerminateMessage, encode_message
 from romancy.engine.outside.descendants import children_of
 from romancy.engine.outside.management import acting, end_of_log, row_of, written
+from romancy.engine.replay import history
 from romancy.engine.worker.orphans import is_child_of
-from romancy.engine.worker.replay import history
 from romancy.errors import (
     CodecError,
     HistoryCorruptError,

@@ -16,7 +16,7 @@ from romancy.core import DivergedError
 from romancy.engine.decide import append_behind, owner_changed, short
 from romancy.engine.log_lines import say_stuck
 from romancy.engine.messages import CancelMessage, decode_message
-from romancy.engine.worker.replay import load, load_log, resumption
+from romancy.engine.replay import load, load_log, resumption
 from romancy.errors import (
     CodecError,
     HistoryCorruptError,

@@ -24,9 +24,9 @@ from romancy.engine.family import parent_of
 from romancy.engine.first_drive import start_of_child
 from romancy.engine.interests import of_types
 from romancy.engine.messages import NO_RESULT, CancelMessage, ChildEnded, encode_message
+from romancy.engine.replay import rows
 from romancy.engine.slot import GONE
 from romancy.engine.worker.orphans import is_child_of, make_way
-from romancy.engine.worker.replay import rows
 from romancy.errors import InstanceNotFoundError, StorageError, StorageUnavailableError, UsageError
 from romancy.serialization import describe_exception
 from romancy.status import TERMINAL_STATUSES, Status

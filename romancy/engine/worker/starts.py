@@ -11,7 +11,7 @@ from romancy._logs import speaking
 from romancy.engine.decide import start_of
 from romancy.engine.first_drive import begin as first_drive
 from romancy.engine.lives import new_life
-from romancy.engine.worker.replay import resumption
+from romancy.engine.replay import resumption
 from romancy.storage.records import Outcome
 
 if TYPE_CHECKING:
