@@ -115,6 +115,8 @@ class Proxy:
         self._triggers: list[Trigger] = []
         self._to_lose = dict.fromkeys(Direction, 0)
         self._links: set[_Link] = set()
+        self._cuts = 0
+        """How often all connections were reset: one that was being opened meanwhile is reset too."""
         self._relays: set[asyncio.Task[None]] = set()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=asyncio.run, args=(self._serve(),), name="proxy", daemon=True)
@@ -180,6 +182,7 @@ class Proxy:
         asyncio.run_coroutine_threadsafe(run(), self._loop).result()
 
     def _reset_all(self) -> None:
+        self._cuts += 1
         for link in self._links:
             link.reset()
 
@@ -214,6 +217,7 @@ class Proxy:
                 self.refused += 1
                 _reset(to_client)
                 return
+            cuts = self._cuts
             try:
                 from_server, to_server = await asyncio.open_connection(*self._target)
             except OSError:
@@ -221,6 +225,9 @@ class Proxy:
                 return
             async with _closing(to_server):
                 link = _Link(to_client, to_server)
+                if self._cuts != cuts:
+                    link.reset()
+                    return
                 self._links.add(link)
                 self.most = max(self.most, len(self._links))
                 pumps = [
