@@ -39,6 +39,7 @@ from romancy.errors import (
     WorkflowCancelledError,
     WorkflowFailedError,
     WorkflowStuckError,
+    WorkflowTimeoutError,
     WorkflowUnknownError,
 )
 from romancy.event import Event, EventType, Sent
@@ -112,6 +113,7 @@ __all__ = [
     "WorkflowContext",
     "WorkflowFailedError",
     "WorkflowStuckError",
+    "WorkflowTimeoutError",
     "WorkflowUnknownError",
     "ZlibCodec",
     "activity",

@@ -10,13 +10,14 @@ from romancy.instance import Instance, microseconds_of
 from romancy.storage.query import MAX_LIMIT, build_query
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
     from datetime import datetime
 
+    from romancy.status import Status
     from romancy.storage.protocol import Store
     from romancy.storage.query import FilterValue
 
-__all__ = ["Chosen", "each", "found_to_act_on", "if_still", "if_there"]
+__all__ = ["Chosen", "each", "found_to_act_on", "if_still", "if_there", "statuses_among"]
 
 _AT_ONCE: Final = 20
 
@@ -88,3 +89,13 @@ async def each(found: AsyncIterator[Instance], act: Callable[[str], Awaitable[bo
 
     done = await asyncio.gather(*(one(instance_id) for instance_id in ids))
     return [instance_id for instance_id, acted in zip(ids, done, strict=True) if acted]
+
+
+def statuses_among(
+    asked: str | Iterable[str] | None, allowed: Collection[Status], what: str, further: str = ""
+) -> tuple[Status, ...]:
+    """The statuses to act on, by default all that are allowed. UsageError: one is not, and `what` says why."""
+    statuses = build_query(status=allowed if asked is None else asked).statuses
+    if others := sorted(one.value for one in statuses if one not in allowed):
+        raise UsageError(f"{what}, not {', '.join(others)} ones{further and '; '}{further}")
+    return statuses

@@ -128,6 +128,13 @@ class WorkflowFailedError(RomancyError):
         self.trace = trace
 
 
+class WorkflowTimeoutError(WorkflowFailedError):
+    """The workflow had not ended when it reached its limit, the `timeout` of its `options`. Its work was undone.
+
+    It is no TimeoutError: `result(timeout=…)` raises that one for an instance that goes on.
+    """
+
+
 class WorkflowCancelledError(RomancyError):
     """The workflow was cancelled before it could finish."""
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
-from romancy.core import raised_again
+from romancy.core import failure_of
 from romancy.errors import InstanceNotFoundError, InternalError, WorkflowCancelledError, WorkflowFailedError
 from romancy.retry import seconds
 from romancy.serialization import loads, with_frames
@@ -75,17 +75,12 @@ class Handle(Generic[R_co]):
             raise WorkflowCancelledError(
                 f"instance {self._instance_id} was cancelled{reason}{_left(outcome)}", instance_id=self._instance_id
             )
-        error, cause = outcome.error, None
-        if error is not None:
-            fn: Any = self.result if self._workflow is None else self._workflow.fn
-            cause = with_frames(raised_again(error, self._app.error_names, fn))
-        text = error.summary if error is not None else "no error was recorded"
-        raise WorkflowFailedError(
-            f"instance {self._instance_id} failed with {text}{_left(outcome)}",
-            instance_id=self._instance_id,
-            error_type=error.raised.type if error is not None else "",
-            trace=(error.raised.trace or error.trace) if error is not None else "",
-        ) from cause
+        told, left = f"instance {self._instance_id} failed with", _left(outcome)
+        if (error := outcome.error) is None:
+            raise WorkflowFailedError(f"{told} no error that was recorded{left}", instance_id=self._instance_id)
+        fn: Any = self.result if self._workflow is None else self._workflow.fn
+        failed = failure_of(error, f"{told} {error.summary}{left}", self._app.error_names, fn, self._instance_id)
+        raise failed from with_frames(cast("Exception", failed.__cause__))
 
     async def status(self) -> Status:
         """The status of the instance."""

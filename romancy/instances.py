@@ -9,15 +9,15 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
-from romancy._bulk import each, found_to_act_on, if_still, if_there
+from romancy._bulk import each, found_to_act_on, if_still, if_there, statuses_among
 from romancy._condition import Condition
 from romancy._looking_into import instance_with_waits
 from romancy._reasons import reasons_of
 from romancy._reports import Awaited, report_of
 from romancy._results import instances_with_results
-from romancy.engine import Standing, descent_of, history, purge, resume, retry, terminate
+from romancy.engine import RETRIED, Standing, descent_of, history, purge, resume, retry, terminate
 from romancy.engine.messages import CancelMessage
-from romancy.errors import InstanceNotFoundError, StorageError, UsageError
+from romancy.errors import InstanceNotFoundError, StorageError
 from romancy.instance import Instance, InstancePage, Purged, changed_at, microseconds_of
 from romancy.log import Position, follow_log, read_log
 from romancy.senders import Senders
@@ -303,13 +303,13 @@ class Instances(Senders, Condition):
         return asked
 
     async def retry(self, instance_id: str, *, unsure: Literal["done", "undone"] | None = None) -> None:
-        """Begin a new run of a failed instance, under its id, that remembers what stands of the runs before.
+        """Begin a new run of a failed or cancelled instance, under its id, that remembers what stands.
 
         Calls that were completed and not undone are answered from memory when the body makes them with the same
         arguments. Failed calls are tried again under the same idempotency key. Undone calls are made again under a new
-        one. Raises UsageError if the instance has not failed, or if it is unknown what became of an activity: its
-        compensation failed for good, or it did not answer when it was asked to stop. In the latter case say whether the
-        work of these activities stands, with `unsure="done"` or `"undone"`.
+        one. Raises UsageError if the instance has not ended so, or if it is unknown what became of an activity: its
+        compensation failed for good, it did not answer when it was asked to stop, or `terminate` cut it off. In the
+        latter case say whether the work of these activities stands, with `unsure="done"` or `"undone"`.
         """
         store = self._to_write("retry", instance_id)
         with self._deadlines.call("retry", [instance_id]):
@@ -429,14 +429,17 @@ class Instances(Senders, Condition):
         /,
         *,
         workflow_name: str | None = None,
+        status: Statuses = "failed",
         unsure: Literal["done", "undone"] | None = None,
         dry_run: bool = False,
     ) -> list[str]:
         """Retry every matching failed instance that can be retried, and return the ids of those that are retried.
 
-        `workflow_name` is the whole name here, other than in a list.
+        With `status="cancelled"` it retries cancelled ones. `workflow_name` is the whole name here, other than in a
+        list.
         """
-        found = self._chosen(where, workflow_name, Status.FAILED)
+        asked = statuses_among(status, RETRIED, "retry_many retries instances that have failed or were cancelled")
+        found = self._chosen(where, workflow_name, asked)
 
         def again(instance_id: str) -> Awaitable[bool]:
             return if_still(self.retry(instance_id, unsure=unsure))
@@ -474,12 +477,8 @@ class Instances(Senders, Condition):
         ended children of each are removed too, as by `purge`. The result does not name those that do not match.
         `workflow_name` is the whole name here, other than in a list.
         """
-        asked = build_query(status=TERMINAL_STATUSES if status is None else status).statuses
-        if still_open := [each.value for each in asked if each not in TERMINAL_STATUSES]:
-            raise UsageError(
-                f"purge_many removes instances that have ended, not {', '.join(sorted(still_open))} ones; end them "
-                "first, with cancel_many or terminate_many"
-            )
+        further = "end them first, with cancel_many or terminate_many"
+        asked = statuses_among(status, TERMINAL_STATUSES, "purge_many removes instances that have ended", further)
         seen: dict[str, Instance] = {}
 
         async def found() -> AsyncIterator[Instance]:

@@ -56,7 +56,7 @@ R_co = TypeVar("R_co", covariant=True)
 
 _OPTIONS: Final = {
     "instance_id": "instance_id", "id": "instance_id", "workflow_id": "instance_id", "delay": "delay",
-    "headers": "headers",
+    "headers": "headers", "timeout": "timeout", "execution_timeout": "timeout",
 }  # fmt: skip
 """What people give like an argument, and the option that it is."""
 _LONGEST_DELAY: Final = 100 * 366 * 86_400.0
@@ -108,6 +108,8 @@ class Workflow(Generic[P, R_co]):
         self.instance_id: str | None = None
         self.delay = 0.0
         self.headers: dict[str, str] = {}
+        self.limit = 0
+        """For how many microseconds an instance may go on; 0: as long as it takes."""
         self._fingerprint: list[str] = []
         """Empty until it is needed. Copies made by `options` share it."""
         update_wrapper(self, fn)
@@ -162,10 +164,13 @@ class Workflow(Generic[P, R_co]):
         instance_id: str | None = None,
         delay: Duration | None = None,
         headers: Mapping[str, str] | None = None,
+        timeout: Duration | None = None,
     ) -> Self:
         """The same workflow for one start, under your own instance id, or after a delay that a message ends early.
 
-        The workflow reads the `headers` as `ctx.headers`.
+        The workflow reads the `headers` as `ctx.headers`. `timeout` limits the whole instance, whatever becomes of its
+        workers: from when its body begins to its end, over all runs that `recur` begins. An instance that reaches it is
+        stopped as by `cancel`, undoes its work, and has failed with WorkflowTimeoutError.
         """
         if instance_id is not None:
             check_id(instance_id)
@@ -178,9 +183,20 @@ class Workflow(Generic[P, R_co]):
                     f"the delay of the start must be at most {_LONGEST_DELAY:.0f} seconds (a century), "
                     f"not {changed.delay:g}"
                 )
+        if timeout is not None:
+            changed.limit = self._limit(timeout)
         if headers is not None:
             changed.headers = headers_of(headers, f"the start of workflow {self.name}")
         return changed
+
+    def _limit(self, timeout: Duration) -> int:
+        """The limit of an instance in microseconds."""
+        what = f"the timeout of the start of workflow {self.name}"
+        if not (given := seconds(timeout, what)):
+            raise UsageError(f"{what} must be more than 0 seconds; leave it out for none")
+        if given > _LONGEST_DELAY:
+            raise UsageError(f"{what} must be at most {_LONGEST_DELAY:.0f} seconds (a century), not {given:g}")
+        return max(1, round(given * 1_000_000))
 
     def bind(self, *args: P.args, **kwargs: P.kwargs) -> Call[R_co]:
         """The workflow with its arguments, for `start_many` and schedules."""
@@ -205,7 +221,12 @@ class Workflow(Generic[P, R_co]):
 
     def _child(self, commands: Commands, args: Any, kwargs: Any) -> Any:
         return commands.child(
-            self, self.encode(args, kwargs), instance_id=self.instance_id, delay=self.delay, headers=self.headers
+            self,
+            self.encode(args, kwargs),
+            instance_id=self.instance_id,
+            delay=self.delay,
+            headers=self.headers,
+            limit=self.limit,
         )
 
     def encode(

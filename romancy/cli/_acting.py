@@ -13,6 +13,7 @@ from romancy.cli._database import running
 from romancy.cli._duration import duration
 from romancy.cli._printing import say
 from romancy.cli._where import Chosen
+from romancy.engine import RETRIED
 from romancy.errors import InstanceNotFoundError, UsageError
 from romancy.status import TERMINAL_STATUSES, Status
 
@@ -60,8 +61,15 @@ async def terminate(reason: str, **options: Any) -> None:
 )
 @running
 async def retry(unsure: Literal["done", "undone"] | None, **options: Any) -> None:
-    """Run a failed workflow again. Completed work that was not undone is kept."""
-    await act_on(Action("retry", (Status.FAILED,), lambda desk, one, _: desk.retry(one, unsure=unsure)), **options)
+    """Run a failed or cancelled workflow again. Completed work that was not undone is kept.
+
+    A filter without --status finds failed ones.
+    """
+
+    async def again(desk: Desk, one: str, _: object) -> None:
+        await desk.retry(one, unsure=unsure)
+
+    await act_on(Action("retry", RETRIED, again, by_itself=(Status.FAILED,)), **options)
 
 
 @click.command()

@@ -53,6 +53,8 @@ class Action:
     """The statuses of the instances that it applies to."""
     act: Callable[[Desk, str, Instance | None], Awaitable[object]]
     """Acts on the instance as a filter found it. False: it had ended already. UsageError: the action is impossible."""
+    by_itself: tuple[Status, ...] | None = None
+    """The statuses that a filter finds without --status; None: all of them."""
     quiet_for: float | None = None
     """Acts only on instances that have not changed for so many seconds."""
     as_found: bool = False
@@ -126,7 +128,7 @@ async def act_on(
 
 def _wanted(action: Action, status: tuple[Status, ...]) -> tuple[Status, ...]:
     """The statuses to search for. A status that the action does not apply to finds nothing."""
-    wanted = status or action.statuses
+    wanted = status or action.by_itself or action.statuses
     if vain := sorted(set(wanted) - set(action.statuses)):
         raise click.UsageError(
             f"{action.verb} does nothing to {', '.join(vain)} instances; it is for those that are "

@@ -103,6 +103,7 @@ def at_work(target: str, names: list[str]) -> str:
     "first).",
 )
 @click.option("--delay", type=duration, help="Do not begin before this time has passed.")
+@click.option("--timeout", type=duration, help="Stop the instance if it has not ended this long after it began.")
 @click.option("--wait", is_flag=True, help="Wait for the end and print the result; exit code 1 if it fails.")
 @running
 async def start(
@@ -113,6 +114,7 @@ async def start(
     instance_id: str | None,
     if_exists: IfExists,
     delay: timedelta | None,
+    timeout: timedelta | None,
     wait: bool,
 ) -> None:
     """Start a workflow; any worker continues it. Prints the instance's id, or with --wait the result.
@@ -127,7 +129,7 @@ async def start(
         if found is None:
             raise click.UsageError(f"{target} knows no workflow {workflow!r}; {_nearest(workflow, app.workflows)}")
         args, kwargs = _arguments(found, data)
-        call = found.options(instance_id=instance_id, delay=delay).bind(*args, **kwargs)
+        call = found.options(instance_id=instance_id, delay=delay, timeout=timeout).bind(*args, **kwargs)
         (handle,) = await app.start_many([call], if_exists=if_exists)
         if not wait:
             click.echo(handle.instance_id)

@@ -91,6 +91,7 @@ from romancy.core._effects import (
     StartChild,
     StartCompensation,
     StartTimer,
+    StopAt,
     StopAwaiting,
 )
 from romancy.core._ending import (
@@ -144,7 +145,7 @@ from romancy.core._events import (
 )
 from romancy.core._failures import (
     as_caught,
-    raised_again,
+    failure_of,
 )
 from romancy.core._family import run_of_child, wanted_by
 from romancy.core._fold import (
@@ -250,6 +251,7 @@ __all__ = [
     "StartCompensation",
     "StartTimer",
     "State",
+    "StopAt",
     "StopAwaiting",
     "TimerCancelled",
     "TimerFired",
@@ -274,6 +276,7 @@ __all__ = [
     "derive",
     "driving",
     "encode_commit",
+    "failure_of",
     "idempotency_key",
     "is_in_a_workflow",
     "kept",
@@ -281,7 +284,6 @@ __all__ = [
     "mode_conflict",
     "not_in_a_workflow",
     "own_classes",
-    "raised_again",
     "replay",
     "run_of_child",
     "wanted_by",

@@ -127,6 +127,7 @@ class Commands(ChannelCommands):
         instance_id: str | None = None,
         delay: float = 0.0,
         headers: dict[str, str] = NO_DICT,
+        limit: int = 0,
     ) -> tuple[ev.ChildStarted, ChildAnswer]:
         """Start a child workflow. The future brings its decoded result or its failure."""
         self._require_open()
@@ -138,11 +139,14 @@ class Commands(ChannelCommands):
         if former is None:
             if instance_id is None:
                 instance_id = automatic_child(self.instance_id, self.started.nonce, id)
-            command = ev.ChildStarted(id, definition.name, instance_id, input, microseconds, headers=headers)
+            command = ev.ChildStarted(
+                id, definition.name, instance_id, input, microseconds, headers=headers, limit=limit
+            )
         else:
             command = ev.ChildStarted(
-                former.id, definition.name, former.instance_id, input, microseconds, again=True, headers=headers
-            )
+                former.id, definition.name, former.instance_id, input, microseconds, again=True, headers=headers,
+                limit=limit,
+            )  # fmt: skip
         started = self.ask(command, of=definition)
         if self._children is NO_DICT:
             self._children = {}

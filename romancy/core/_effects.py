@@ -36,6 +36,7 @@ __all__ = [
     "StartChild",
     "StartCompensation",
     "StartTimer",
+    "StopAt",
     "StopAwaiting",
 ]
 
@@ -84,6 +85,18 @@ class StartTimer(Struct, frozen=True, gc=False):
 
     timer_id: str
     due: int
+
+
+class StopAt(Struct, frozen=True, gc=False):
+    """Feed `CancelRequested` with the instance's `limit` once `due` (µs) has come, if the run goes on until then."""
+
+    due: int
+    limit: int
+
+    @property
+    def timer_id(self) -> str:
+        """A name that no timer of a workflow has."""
+        return ""
 
 
 class CancelTimer(Struct, frozen=True, gc=False):
@@ -169,6 +182,7 @@ class StartChild(Struct, frozen=True, gc=False):
     wanted_by: str = ""
     unsure: Literal["", "done", "undone"] = ""
     headers: dict[str, str] = {}
+    limit: int = 0
 
 
 class CancelChild(Struct, frozen=True, gc=False):
@@ -234,6 +248,7 @@ Effect: TypeAlias = (
     | CancelActivity
     | StartTimer
     | CancelTimer
+    | StopAt
     | AwaitEvent
     | AwaitChannel
     | StopAwaiting

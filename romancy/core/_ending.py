@@ -11,10 +11,17 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from romancy.core import _events as ev
+from romancy.core._asking import SECOND
 from romancy.core._left_behind import left_behind
 from romancy.core._outstanding import not_to_be_undone
 from romancy.core._undo_events import UndoRegistered
-from romancy.errors import NonDeterminismError, PayloadTooLargeError, SerializationError, UnawaitedCallError
+from romancy.errors import (
+    NonDeterminismError,
+    PayloadTooLargeError,
+    SerializationError,
+    UnawaitedCallError,
+    WorkflowTimeoutError,
+)
 from romancy.serialization import describe_exception
 
 if TYPE_CHECKING:
@@ -76,6 +83,7 @@ class Ending:
         """
         commands = self._commands
         commands.over = True
+        commands.state.end_limit()
         verdict = self._judge(body)
         self._stop_the_rest()
         commands.calls.close()
@@ -152,7 +160,7 @@ class Ending:
     def _judge(self, body: StableTask[Any]) -> ev.Command:
         state = self._commands.state
         if body.cancelled():
-            return ev.WorkflowCancelled(state.cancel.reason if state.cancel else "cancelled by the workflow itself")
+            return self._stopped(state.cancel)
         error = body.exception()
         if error is None:
             lost = self._lost()
@@ -172,6 +180,15 @@ class Ending:
             return _unawaited(dropped) if dropped else following
         info = describe_exception(error)
         return ev.WorkflowFailed(msgspec.structs.replace(info, trace=f"{info.trace}\n{dropped}") if dropped else info)
+
+    def _stopped(self, asked: ev.CancelRequested | None) -> ev.WorkflowFailed | ev.WorkflowCancelled:
+        """The end of a run that was asked to stop. Its limit is a failure, other requests are not."""
+        if asked is None:
+            return ev.WorkflowCancelled("cancelled by the workflow itself")
+        if not asked.limit:
+            return ev.WorkflowCancelled(asked.reason)
+        late = f"workflow {self._workflow.name} reached its limit of {asked.limit / SECOND:g} seconds"
+        return ev.WorkflowFailed(describe_exception(WorkflowTimeoutError(late)))
 
     def _write(self, result: object) -> Raw:
         try:
@@ -218,7 +235,7 @@ class Ending:
         if state.cancel is None:
             self._commands.ask(verdict)
             return
-        self._verdict = ev.WorkflowCancelled(state.cancel.reason)
+        self._verdict = self._stopped(state.cancel)
         self._settle_children()
         self._advance_to_failure(self._verdict)
 

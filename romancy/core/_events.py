@@ -76,6 +76,10 @@ class WorkflowStarted(Input, frozen=True, tag=True, omit_defaults=True, gc=False
 
     It stays the same when the child continues as new.
     """
+    limit: int = 0
+    """For how many microseconds the instance may go on, from when its body begins; 0: as long as it takes."""
+    deadline: int = 0
+    """When that time ends, if a former run has begun it (µs since the epoch)."""
     rules: int = 0
     subscriptions: tuple[str, ...] = ()
     """The types of events to which the run that continued as this one had subscribed."""
@@ -260,9 +264,10 @@ class CompensationFailed(Input, frozen=True, tag=True, omit_defaults=True, gc=Fa
 
 
 class CancelRequested(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """A caller asked the workflow to stop."""
+    """A caller asked the workflow to stop, or the time is over that its instance had: `limit`, in microseconds."""
 
     reason: str = ""
+    limit: int = 0
 
 
 # ── commands ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -393,6 +398,7 @@ class ChildStarted(Command, frozen=True, tag=True, omit_defaults=True, gc=False)
     delay: int = 0
     again: bool = False
     headers: dict[str, str] = {}
+    limit: int = 0
 
 
 class ChildCancelRequested(Command, frozen=True, tag=True, omit_defaults=True, gc=False):

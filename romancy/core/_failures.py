@@ -15,6 +15,7 @@ from romancy.errors import (
     RetryExhaustedError,
     TerminalError,
     WorkflowFailedError,
+    WorkflowTimeoutError,
 )
 from romancy.serialization import exception_name, rebuild_exception
 
@@ -25,23 +26,30 @@ if TYPE_CHECKING:
     from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
     from romancy.serialization import ErrorInfo
 
-__all__ = ["activity_error", "as_caught", "child_error", "raised_again"]
+__all__ = ["activity_error", "as_caught", "child_error", "failure_of"]
 
 
 def child_error(event: ev.ChildFailed, instance_id: str, definition: WorkflowDefinition) -> WorkflowFailedError:
     """The failure of a child, caused by what its code has raised."""
-    error, raised = event.error, event.error.raised
-    failed = WorkflowFailedError(
-        f"child workflow {event.id} failed: {error.type}: {error.message}",
-        instance_id=instance_id,
-        error_type=raised.type,
-        trace=raised.trace or error.trace,
-    )
-    failed.__cause__ = raised_again(error, names_in(raised), getattr(definition, "fn", definition.body))
+    error, fn = event.error, getattr(definition, "fn", definition.body)
+    told = f"child workflow {event.id} failed: {error.type}: {error.message}"
+    return failure_of(error, told, names_in(error.raised), fn, instance_id)
+
+
+def failure_of(
+    error: ErrorInfo, told: str, named: Collection[str], fn: Callable[..., Any], instance_id: str
+) -> WorkflowFailedError:
+    """The failure of a workflow, for whoever waited for it, with what `_raised_again` returns as its cause."""
+    raised = error.raised
+    kind, cause = WorkflowFailedError, None
+    if error.type == _LATE and error.cause is None:
+        kind, cause = WorkflowTimeoutError, TimeoutError(error.message)
+    failed = kind(told, instance_id=instance_id, error_type=raised.type, trace=raised.trace or error.trace)
+    failed.__cause__ = _raised_again(error, named, fn) if cause is None else cause
     return failed
 
 
-def raised_again(error: ErrorInfo, named: Collection[str], fn: Callable[..., Any]) -> Exception:
+def _raised_again(error: ErrorInfo, named: Collection[str], fn: Callable[..., Any]) -> Exception:
     """The exception that code of the user's has raised, with its causes, for whoever waited for the workflow.
 
     `fn` is the function of the workflow. Classes of other names than those in `named` are not looked for.
@@ -56,6 +64,7 @@ def names_in(info: ErrorInfo) -> set[str]:
     return {info.type, *info.bases}.union(*map(names_in, others))
 
 
+_LATE: Final = exception_name(WorkflowTimeoutError)
 _LIMITS: Final = {exception_name(kind): kind for kind in (ActivityTimeoutError, HeartbeatTimeoutError)}
 """Our own errors that a workflow catches by their classes."""
 _ALWAYS: Final = {

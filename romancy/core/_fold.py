@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from romancy.core import _channel_events as ch
 from romancy.core import _events as ev
 from romancy.core._channels import CHANNEL_RULES, subscribe_again
-from romancy.core._effects import Outcome
+from romancy.core._effects import StopAt
+from romancy.core._ends import STATUS_OF, outcome_of
 from romancy.core._in_flight import AWAITED, LATEST, Attempted, Child, Compensable
 from romancy.core._recall import Recall, find_activity, find_child, find_event, find_message, find_sent, find_timer
 from romancy.core._shared_empty import NO_DICT, NO_LIST
@@ -27,10 +28,12 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from romancy.core._definitions import ActivityDefinition
+    from romancy.core._effects import Outcome
     from romancy.core._memory import Kind, Memory, Remembered
 
 __all__ = ["State"]
 
+_ITS_END: Final = ""
 _NEVER: Final = -(2**62)  # before every time, also before 1970, where a test may begin
 
 
@@ -50,6 +53,7 @@ class State:
         "known",
         "latest",
         "left",
+        "limits",
         "listing",
         "memory",
         "parked",
@@ -99,12 +103,23 @@ class State:
         self.unknown: tuple[str, ...] = ()
         """Activities of which nobody knows whether they took effect, and which are not to be undone."""
         self.cancel: ev.CancelRequested | None = None
+        self.limits: dict[str, StopAt] = NO_DICT
+        """When the instance is to stop, while its body goes on; empty without a limit."""
         self.parked: str | None = None
         self.abandoned = False
         self.progress: Raw | None = None
         self.terminal: ev.Command | None = None
         self.due: list[tuple[int, str, str]] = NO_LIST
         """A heap of due times. Entries that are no longer waited for stay until they come up."""
+
+    def begin_limit(self, due: int, limit: int) -> None:
+        """Record when the instance is to stop."""
+        self.limits = {_ITS_END: StopAt(due, limit)}
+        self.expect(due, "limits", _ITS_END)
+
+    def end_limit(self) -> None:
+        """Record that the instance has stopped, or was asked to."""
+        self.limits = NO_DICT
 
     def can_undo(self, definition: ActivityDefinition) -> None:
         """Record that this activity has a compensation, or is one itself."""
@@ -149,7 +164,9 @@ class State:
             return event.id in getattr(self, awaited)  # type: ignore[attr-defined]
         if isinstance(event, ev.WorkflowStarted):
             return self.started is None
-        return not (isinstance(event, ev.CancelRequested) and self.cancel is not None)
+        if isinstance(event, ev.CancelRequested):
+            return self.cancel is None and (not event.limit or bool(self.limits))
+        return True
 
     @property
     def waits_for_something(self) -> bool:
@@ -230,7 +247,7 @@ class State:
 
     def status(self) -> Status:
         if self.terminal is not None:
-            return _ENDS[type(self.terminal)]
+            return STATUS_OF[type(self.terminal)]
         if self.parked is not None:
             return Status.STUCK
         if self.compensations:
@@ -244,25 +261,7 @@ class State:
 
     def outcome(self) -> Outcome | None:
         """How the run ended; None while it has not ended, or if it continues as another run."""
-        if self.terminal is None:
-            return None
-        match self.terminal:
-            case ev.WorkflowCompleted(result=result, unclaimed=more):
-                return Outcome(Status.COMPLETED, result=result, unclaimed=more)
-            case ev.WorkflowFailed(error=error, uncompensated=left, unclaimed=more, unknown=unknown):
-                return Outcome(Status.FAILED, error=error, uncompensated=left, unclaimed=more, unknown=unknown)
-            case ev.WorkflowCancelled(reason=reason, uncompensated=left, unclaimed=more, unknown=unknown):
-                return Outcome(Status.CANCELLED, reason=reason, uncompensated=left, unclaimed=more, unknown=unknown)
-            case _:
-                return None
-
-
-_ENDS: Final[Mapping[type[ev.LogEvent], Status]] = {
-    ev.WorkflowCompleted: Status.COMPLETED,
-    ev.WorkflowFailed: Status.FAILED,
-    ev.WorkflowCancelled: Status.CANCELLED,
-    ev.WorkflowContinued: Status.RUNNING,
-}
+        return None if self.terminal is None else outcome_of(self.terminal)
 
 
 def _time(state: State, event: ev.Input) -> None:
@@ -407,6 +406,7 @@ def _child_ended(state: State, event: ev.ChildCompleted | ev.ChildFailed | ev.Ch
 def _cancel_requested(state: State, event: ev.CancelRequested) -> None:
     _time(state, event)
     state.cancel = event
+    state.end_limit()
 
 
 def _parked(state: State, event: ev.WorkflowParked) -> None:

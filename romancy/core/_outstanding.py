@@ -73,10 +73,12 @@ def _start_child(commands: Commands, event: ev.ChildStarted) -> fx.StartChild:
         return fx.StartChild(
             event.id, event.workflow, event.instance_id, event.input, event.delay, again=True, by=started.nonce,
             wanted_by=run_of_child(started, event.instance_id), unsure=started.unsure, headers=event.headers,
+            limit=event.limit,
         )  # fmt: skip
     return fx.StartChild(
-        event.id, event.workflow, event.instance_id, event.input, event.delay, by=started.nonce, headers=event.headers
-    )
+        event.id, event.workflow, event.instance_id, event.input, event.delay, by=started.nonce, headers=event.headers,
+        limit=event.limit,
+    )  # fmt: skip
 
 
 def _new_child(commands: Commands, event: ev.ChildStarted) -> fx.StartChild | None:
@@ -174,7 +176,7 @@ def outstanding(commands: Commands) -> list[fx.Effect]:
     state = commands.state
     if state.terminal is not None:
         return []
-    effects: list[fx.Effect] = []
+    effects: list[fx.Effect] = [*state.limits.values()]
     for id, activity in state.activities.items():
         if ("activities", id) in state.remembered:
             continue

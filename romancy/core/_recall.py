@@ -25,7 +25,8 @@ class Recall:
     """The runs so far. `begin` makes the memory of the next one."""
 
     __slots__ = (
-        "_activities", "_count", "_items", "_open", "_undoing", "_undos", "ended", "instance_id", "memory", "started",
+        "_activities", "_count", "_items", "_next", "_open", "_time", "_undoing", "_undos", "ended", "instance_id",
+        "memory", "started",
     )  # fmt: skip
 
     def __init__(self, instance_id: str) -> None:
@@ -40,6 +41,9 @@ class Recall:
         self._undoing: dict[str, Remembered] = {}
         self._undos: dict[str, Remembered] = {}
         """The activities to which undos belong that the body has registered."""
+        self._next: dict[str, int] = {}
+        """When the next attempt at an activity was due, by its id."""
+        self._time = 0
         self._count = 0
 
     def follow(self, event: ev.LogEvent) -> None:
@@ -94,6 +98,7 @@ class Recall:
             rules=last.rules,
             subscriptions=last.subscriptions,
             channels=last.channels,
+            limit=last.limit,
             seed=last.seed if isinstance(last, ev.WorkflowRetried) else last.nonce,
             unsure=unsure,
             gone=gone,
@@ -129,7 +134,7 @@ class Recall:
     def _start(self, event: ev.WorkflowStarted) -> None:
         self.started, self.ended = event, None
         self.memory, self._items, self._open = Memory(), {}, {}
-        self._activities, self._undoing, self._undos = {}, {}, {}
+        self._activities, self._undoing, self._undos, self._next = {}, {}, {}, {}
 
     def _note(
         self, kind: Kind, event: Any, former: Remembered | None, *, name: str = "", what: bytes = b"", key: str = ""
@@ -235,8 +240,17 @@ class Recall:
     def _not_undone(self, event: ev.CompensationFailed) -> None:
         self._undoing.pop(event.id).unsure = True
 
+    def _attempt_failed(self, event: ev.ActivityAttemptFailed) -> None:
+        self._next[event.id] = event.next_at
+
+    def _owner_changed(self, event: ev.OwnerChanged) -> None:
+        self._time = event.at
+
     def _over(self, event: ev.Command) -> None:
         self.ended = event
+        for (kind, id), item in self._open.items():
+            if kind == "activities" and self._next.get(id, 0) <= self._time:
+                item.unsure = True  # the run was terminated while it was at work
         for item in self._undoing.values():
             item.unsure = True  # the run was terminated during this compensation
         self._undoing = {}
@@ -248,7 +262,9 @@ class Recall:
     _rules: ClassVar[Mapping[type[ev.LogEvent], Callable[[Any, Any], object]]] = {
         ev.WorkflowStarted: _start,
         ev.WorkflowRetried: begin,
+        ev.OwnerChanged: _owner_changed,
         ev.ActivityScheduled: _activity,
+        ev.ActivityAttemptFailed: _attempt_failed,
         ev.ActivityCompleted: _completed,
         ev.ActivityFailed: _ended,
         ev.ActivityCancelled: _ended,

@@ -6,7 +6,7 @@ nothing by itself. After any error, `close` the run and replay a new one from th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from romancy.core import _events as ev
 from romancy.core._asking import SECOND
@@ -20,6 +20,7 @@ from romancy.core._loop import new_loop, orphans
 from romancy.core._match import Matcher
 from romancy.core._outstanding import effects_of, outstanding
 from romancy.core._recall import Recall
+from romancy.core._segments import Segment, begin_of_retry, from_last_start, segments_of
 from romancy.core._shared_empty import NO_LIST
 from romancy.errors import HistoryCorruptError, NonDeterminismError, SerializationError
 
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
-    from romancy.core._effects import Effect, Outcome
+    from romancy.core._effects import Effect, Outcome, StopAt
     from romancy.core._stable import StableTask
     from romancy.status import Status
 
-__all__ = ["Run", "begin_of_retry"]
+__all__ = ["Run"]
 
 
 class Run:
@@ -54,6 +55,7 @@ class Run:
         "_loop",
         "_position",
         "_runtime",
+        "_stop_at",
         "deferred",
         "instance_id",
         "parked",
@@ -93,6 +95,8 @@ class Run:
         self.deferred: tuple[ev.Input, ...] = ()
         """Inputs that a parked run could not act on."""
         self._position = 0
+        self._stop_at: StopAt | None = None
+        """The limit of the instance, from when the body begins until the engine is told of it."""
 
     @property
     def _ending(self) -> Ending:
@@ -144,9 +148,13 @@ class Run:
         self._position += len(events)
         self._commands.asked = NO_LIST
         warnings, loop.complaints = loop.complaints, ()
+        effects = effects_of(events, self._commands)
+        if self._stop_at is not None:
+            effects.insert(0, self._stop_at)
+            self._stop_at = None
         return Activation(
             events,
-            effects_of(events, self._commands),
+            effects,
             state.status(),
             state.wake_at() if state.due else None,
             None if state.terminal is None else state.outcome(),
@@ -203,18 +211,18 @@ class Run:
             if begins:
                 self.recall(commits[:begins])
                 commits = commits[begins:]
-        page: list[_Segment] = []
+        page: list[Segment] = []
         for commit in commits:
-            segments = _segments(commit)
+            segments = segments_of(commit)
             if self.state.started is None and not page:
-                segments = _from_last_start(segments)
+                segments = from_last_start(segments)
             page += segments
             if len(page) >= _PAGE:
                 self._repeat_all(page)
                 page = []
         self._repeat_all(page)
 
-    def _repeat_all(self, segments: list[_Segment]) -> None:
+    def _repeat_all(self, segments: list[Segment]) -> None:
         self._loop.enter()
         try:
             for event, recorded in segments:
@@ -224,6 +232,7 @@ class Run:
 
     def outstanding(self) -> list[Effect]:
         """What the run waits for, as effects to be carried out after a replay."""
+        self._stop_at = None  # it is one of these
         return outstanding(self._commands)
 
     def outcome(self) -> Outcome | None:
@@ -364,6 +373,10 @@ class Run:
         try:
             if event is started:
                 loop.budget = started.budget
+                if started.limit:
+                    state, began = self.state, commands.began
+                    state.begin_limit(started.deadline or began + started.limit, started.limit)
+                    (self._stop_at,) = state.limits.values()
                 self._body = loop.start(self.workflow.body(commands, started.input))
             elif isinstance(event, ev.CancelRequested):
                 self._cancel(event)
@@ -435,6 +448,8 @@ class Run:
             budget=started.budget,
             rules=started.rules,
             by=started.by,
+            limit=started.limit,
+            deadline=started.deadline or (self._commands.began + started.limit if started.limit else 0),
             subscriptions=tuple(self.state.subscriptions),
             channels=dict(self.state.channels),
         )
@@ -461,34 +476,3 @@ _EVENT: Final = 256
 def _size(event: ev.LogEvent) -> int:
     payloads = (getattr(event, name, b"") for name in ("args", "result", "data", "input"))
     return _EVENT + sum(map(len, payloads))
-
-
-_Segment: TypeAlias = tuple[ev.Input, list[ev.Command]]
-
-
-def _segments(commit: Iterable[ev.LogEvent]) -> list[_Segment]:
-    """Each input of a commit with the commands it led to."""
-    segments: list[_Segment] = []
-    for event in commit:
-        if isinstance(event, ev.Input):
-            segments.append((event, []))
-        elif segments and isinstance(event, ev.Command):
-            segments[-1][1].append(event)
-        else:
-            raise HistoryCorruptError(f"a commit begins with {describe(event)}, which is not an input")
-    return segments
-
-
-def begin_of_retry(commits: Sequence[Sequence[ev.LogEvent]]) -> int | None:
-    """The index of the last commit in which a retry begins, if there is one."""
-    for index in range(len(commits) - 1, -1, -1):
-        if any(isinstance(event, ev.WorkflowRetried) for event in commits[index]):
-            return index
-    return None
-
-
-def _from_last_start(segments: list[_Segment]) -> list[_Segment]:
-    starts = [index for index, (event, _) in enumerate(segments) if isinstance(event, ev.WorkflowStarted)]
-    if not starts:
-        raise HistoryCorruptError("the history of a run does not begin with its start")
-    return segments[starts[-1] :]

@@ -54,6 +54,8 @@ class Action(NamedTuple):
     """Whether an action on many skips instances that have changed since they were counted."""
     check: Callable[[Form], object] = dict
     """Checks the form before any instance is read. Raises RefusedError or RomancyError."""
+    by_itself: frozenset[Status] | None = None
+    """The statuses that an action on many finds if its search names none; None: all of them."""
 
 
 class _Sent(NamedTuple):
@@ -124,7 +126,8 @@ ACTIONS: Final = {
         Action("resume", "Lets the stuck workflow be tried again.", frozenset({Status.STUCK}), _resume, settled=True),
         Action(
             "retry", "Runs the workflow again. Completed work that was not undone is kept; failed work is tried again.",
-            frozenset({Status.FAILED}), _retry, ("unsure",), settled=True, check=_check_retry,
+            frozenset({Status.FAILED, Status.CANCELLED}), _retry, ("unsure",), settled=True, check=_check_retry,
+            by_itself=frozenset({Status.FAILED}),
         ),
         Action(
             "terminate", "Ends the workflow at once. Nothing is undone: what it did stays as it is.",

@@ -22,10 +22,12 @@ from romancy.engine.replay import history, rows
 from romancy.engine.settings import Settings
 from romancy.engine.worker.known_workflows import known_in, names_in, versions_in
 from romancy.engine.worker.opening import opened
+from romancy.engine.worker.retrying import RETRIED
 from romancy.engine.worker.stop_signal import STOPPING, ToldToStop
 from romancy.engine.worker.worker import Worker
 
 __all__ = [
+    "RETRIED",
     "RUNTIME",
     "STOPPING",
     "Absence",

@@ -99,6 +99,7 @@ def first_input(
     now: int,
     parent: Parent | None = None,
     headers: dict[str, str],
+    limit: int | None = None,
 ) -> WorkflowStarted:
     """The first input of a new instance."""
     return WorkflowStarted(
@@ -111,6 +112,7 @@ def first_input(
         headers=headers,
         runtime=RUNTIME,
         rules=RULES,
+        limit=definition.limit if limit is None else limit,
     )
 
 
@@ -162,13 +164,14 @@ def start_of(
     parent: Parent | None = None,
     delay: int | None = 0,
     headers: dict[str, str] | None = None,
+    limit: int | None = None,
 ) -> Start:
     """A start that was not driven yet. Any worker that knows the workflow may claim it.
 
-    Without `headers`, the instance gets those of the definition.
+    Without `headers` or `limit`, the instance gets those of the definition.
     """
     headers = definition.headers if headers is None else headers
-    started = first_input(definition, input, life=life, now=now, parent=parent, headers=headers)
+    started = first_input(definition, input, life=life, now=now, parent=parent, headers=headers, limit=limit)
     return start_row(definition, [started], instance_id=instance_id, life=life, writer=writer, delay=delay)
 
 

@@ -30,8 +30,8 @@ from romancy.core import (
     StartChild,
     StartCompensation,
     StartTimer,
+    StopAt,
     StopAwaiting,
-    TimerFired,
     WorkflowResumed,
     driving,
     encode_commit,
@@ -54,7 +54,7 @@ from romancy.engine.pending_append import NO_PORTS, PendingAppend
 from romancy.engine.recur import continue_as_new
 from romancy.engine.returning import give_strays_back
 from romancy.engine.slot import FREE, GATHERING, GONE, TAKEN
-from romancy.engine.timers import Timers
+from romancy.engine.timers import Timers, rings_with
 from romancy.errors import CodecError
 from romancy.storage.records import Append, Outcome
 
@@ -385,8 +385,8 @@ class Driver:
                 self.attempts.start(live, effect)
             case CancelActivity():
                 self.attempts.cancel(live, effect.activity_id, lost=effect.lost)
-            case StartTimer():
-                self._arm_timer(live, effect.timer_id, effect.due, TimerFired(at=effect.due, id=effect.timer_id))
+            case StartTimer() | StopAt():
+                self._arm_timer(live, effect.timer_id, effect.due, rings_with(effect))
             case AwaitEvent() | AwaitChannel():
                 live.wait(effect)
                 if effect.due is not None:

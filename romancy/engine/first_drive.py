@@ -92,4 +92,5 @@ def start_of_child(registry: Registry, incarnation: Incarnation, live: Live, chi
         parent=parent_of(live, child),
         delay=child.delay,
         headers=child.headers,
+        limit=child.limit,
     )

@@ -7,15 +7,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from romancy.core import NO_DICT
+from romancy.core import NO_DICT, CancelRequested, StopAt, TimerFired
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from romancy.core import StartTimer
     from romancy.engine.clock import DatabaseClock, Timer
     from romancy.engine.instance import Live
 
-__all__ = ["Timers"]
+__all__ = ["Timers", "rings_with"]
+
+
+def rings_with(effect: StartTimer | StopAt) -> TimerFired | CancelRequested:
+    """The input that a run is fed when the timer is due."""
+    if type(effect) is StopAt:
+        return CancelRequested(at=effect.due, limit=effect.limit)
+    return TimerFired(at=effect.due, id=effect.timer_id)
 
 
 class Timers:

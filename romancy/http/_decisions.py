@@ -97,11 +97,11 @@ def decide(event: Incoming, known: Known) -> Decision:
     return Sending(event.type if declared is None else declared, data, event)
 
 
-def call_of(workflow: Workflow[..., Any], data: Raw, instance_id: str | None, delay: float | None = None) -> Call[Any]:
+def call_of(workflow: Workflow[..., Any], data: Raw, instance_id: str | None) -> Call[Any]:
     """The start of a workflow with this input: an object of its parameters, or the JSON of the bare one alone."""
     try:
         args, kwargs = _arguments(workflow, data)
-        call = workflow.options(instance_id=instance_id, delay=delay).bind(*args, **kwargs)
+        call = workflow.options(instance_id=instance_id).bind(*args, **kwargs)
         call.encode()
     except SerializationError as error:
         raise not_an_event(str(error).removesuffix(f"; {WRITTEN_BEFORE}"), type(error).__name__) from None

@@ -200,12 +200,16 @@ def _receive() -> dict[str, Any]:
     return _operation("Accept CloudEvents: structured, binary or a batch", {202: "Accepted"}, headers, body)
 
 
+_LIMIT: Final = {"type": "number", "exclusiveMinimum": 0, "maximum": 3162240000}
+
+
 def _start(names: list[str]) -> dict[str, Any]:
     schema = {"type": "string", **({"examples": names} if names else {})}
     parameters = [
         _parameter("name", "path", schema),
         _parameter("instance_id", "query", _ID, "an id of yours: the same start again is the same instance"),
         _parameter("delay", "query", {"type": "number", "minimum": 0, "maximum": 3162240000}, "seconds"),
+        _parameter("timeout", "query", _LIMIT, "seconds until an instance that has not ended is stopped"),
     ]
     return _operation("Start a workflow; the body is its input", {202: "Accepted"}, parameters, _ANY_BODY)
 

@@ -44,6 +44,7 @@ def explain(
         return [*_stuck(row, timeline), *asked, *kept, *_who_could(row, census)]
     return [
         *_cancelling(timeline),
+        *_limited(timeline),
         *untaken_sentences(row, timeline, census, untaken),
         *(_open(step, row, census.now) for step in timeline.open),
         *kept,
@@ -57,7 +58,7 @@ def _ended(row: InstanceRow, timeline: Timeline) -> Iterator[str]:
     yield _sentence(f"It has ended ({row.status}){error}")
     if timeline.unknown:
         yield f"It is unknown whether these took effect, and they were not undone: {', '.join(timeline.unknown)}."
-    if row.status is Status.FAILED:
+    if row.status in (Status.FAILED, Status.CANCELLED):
         unsure = " --unsure done|undone" if timeline.unknown else ""
         yield f"`romancy retry {row.instance_id}{unsure}` runs it again; completed work that was not undone is kept."
 
@@ -75,6 +76,13 @@ def _cancelling(timeline: Timeline) -> Iterator[str]:
     if timeline.cancelling is not None:
         reason = f" ({timeline.cancelling})" if timeline.cancelling else ""
         yield f"Its cancellation was requested{reason}."
+
+
+def _limited(timeline: Timeline) -> Iterator[str]:
+    if timeline.late:
+        yield f"It has reached its limit of {span(timeline.limit)} and was told to stop."
+    elif timeline.limit and timeline.cancelling is None:
+        yield f"It is stopped if it has not ended {span(timeline.limit)} after its body began."
 
 
 def _open(step: Step, row: InstanceRow, now: int) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 from romancy import core as ev
+from romancy.insight._moments import span
 from romancy.serialization import ErrorInfo
 
 if TYPE_CHECKING:
@@ -116,6 +117,10 @@ class Timeline:
         self.misfit: ev.Misfit | None = None
         """Where the code left the log, if the log ends with a divergence."""
         self.cancelling: str | None = None
+        self.limit = 0
+        """For how many microseconds the instance may go on, from when its body begins; 0: as long as it takes."""
+        self.late = False
+        """Whether it was stopped because it had reached its limit."""
         self.unknown: tuple[str, ...] = ()
         """The activities that the end of the current run names, because nobody knows whether they took effect."""
         self.asked: tuple[str, int] | None = None
@@ -213,7 +218,7 @@ class Timeline:
     def run_begins(self, event: ev.WorkflowStarted) -> None:
         self._leave_open()
         self.put_aside.clear()
-        self.cancelling, self.unknown = None, ()
+        self.cancelling, self.unknown, self.limit, self.late = None, (), event.limit, False
         begun = "retried" if isinstance(event, ev.WorkflowRetried) else "started"
         self.note(f"workflow {event.workflow} {begun}" + (f", run {event.run}" if event.run > 1 else ""))
 
@@ -232,9 +237,13 @@ class Timeline:
             step.taken_up.append(self._at)
         self.note("taken up by another worker")
 
-    def cancel(self, reason: str) -> None:
-        self.cancelling = reason
-        self.note("cancellation requested" + (f": {reason}" if reason else ""))
+    def cancel(self, event: ev.CancelRequested) -> None:
+        if event.limit:
+            self.late = True
+            self.note(f"stopped: its limit of {span(event.limit)} was reached")
+            return
+        self.cancelling = event.reason
+        self.note("cancellation requested" + (f": {event.reason}" if event.reason else ""))
 
     def park(self, reason: str) -> None:
         self.parked = reason
@@ -358,7 +367,7 @@ _RULES: Final[Mapping[type[ev.LogEvent], Callable[[Timeline, Any], None]]] = {
     ev.CompensationAttemptFailed: lambda timeline, event: timeline.failed("compensation", event),
     ev.CompensationCompleted: _ends("compensation", "completed"),
     ev.CompensationFailed: _ends("compensation", "failed"),
-    ev.CancelRequested: lambda timeline, event: timeline.cancel(event.reason),
+    ev.CancelRequested: lambda timeline, event: timeline.cancel(event),
     ev.MessageSent: _sent,
     ev.MessagePublished: lambda timeline, event: timeline.note(f"published {event.name}"),
     ev.ProgressReported: lambda timeline, _: timeline.note("reported progress"),

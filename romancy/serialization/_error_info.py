@@ -43,7 +43,9 @@ _RECORD: Final = "__romancy_record__"
 _OURS: Final = (ActivityError, WorkflowFailedError)
 _STAND_IN: Final = "romancy.errors.ActivityError"
 """The name of the class of exceptions that stand for one whose class is not here."""
-_WRAPPERS: Final = frozenset(f"romancy.errors.{name}" for name in ("RetryExhaustedError", "WorkflowFailedError"))
+_WRAPPERS: Final = frozenset(
+    f"romancy.errors.{name}" for name in ("RetryExhaustedError", "WorkflowFailedError", "WorkflowTimeoutError")
+)
 """Our errors about an exception that an activity or a child has raised, which is their cause."""
 
 

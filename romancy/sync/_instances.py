@@ -209,13 +209,13 @@ class SyncInstances(SyncSenders):
         return result
 
     def retry(self, instance_id: str, *, unsure: Literal["done", "undone"] | None = None) -> None:
-        """Begin a new run of a failed instance, under its id, that remembers what stands of the runs before.
+        """Begin a new run of a failed or cancelled instance, under its id, that remembers what stands.
 
         Calls that were completed and not undone are answered from memory when the body makes them with the same
         arguments. Failed calls are tried again under the same idempotency key. Undone calls are made again under a new
-        one. Raises UsageError if the instance has not failed, or if it is unknown what became of an activity: its
-        compensation failed for good, or it did not answer when it was asked to stop. In the latter case say whether the
-        work of these activities stands, with `unsure="done"` or `"undone"`.
+        one. Raises UsageError if the instance has not ended so, or if it is unknown what became of an activity: its
+        compensation failed for good, it did not answer when it was asked to stop, or `terminate` cut it off. In the
+        latter case say whether the work of these activities stands, with `unsure="done"` or `"undone"`.
         """
         self._call("retry", instance_id, unsure=unsure)
 
@@ -292,14 +292,18 @@ class SyncInstances(SyncSenders):
         /,
         *,
         workflow_name: str | None = None,
+        status: Statuses = "failed",
         unsure: Literal["done", "undone"] | None = None,
         dry_run: bool = False,
     ) -> list[str]:
         """Retry every matching failed instance that can be retried, and return the ids of those that are retried.
 
-        `workflow_name` is the whole name here, other than in a list.
+        With `status="cancelled"` it retries cancelled ones. `workflow_name` is the whole name here, other than in a
+        list.
         """
-        result: list[str] = self._call("retry_many", where, workflow_name=workflow_name, unsure=unsure, dry_run=dry_run)
+        result: list[str] = self._call(
+            "retry_many", where, workflow_name=workflow_name, status=status, unsure=unsure, dry_run=dry_run
+        )
         return result
 
     def resume_many(

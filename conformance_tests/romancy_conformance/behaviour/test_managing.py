@@ -320,7 +320,7 @@ async def test_only_the_stuck_are_resumed(app: Romancy) -> None:
 
 async def test_retry_and_resume_each_name_the_other_when_confused(app: Romancy) -> None:
     instance_id = await stuck(app, "a")
-    with pytest.raises(UsageError, match="is stuck; only a failed one can be retried; resume lets"):
+    with pytest.raises(UsageError, match="is stuck; only a failed or cancelled one can be retried; resume lets"):
         await app.retry(instance_id)
 
     broken.add("b")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from romancy.engine.clock import boot_time
 from romancy.engine.decide import owner_changed
 from romancy.engine.outside.signal_ids import REMEMBERED
-from romancy.engine.worker.retrying import opening_of_retry, runs_so_far
+from romancy.engine.worker.retrying import RETRIED, opening_of_retry, runs_so_far
 from romancy.errors import InstanceNotFoundError, StorageUnavailableError, UsageError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import LATEST, MANAGEMENT, Append, Change, Outcome, PruneRequest, Worker
@@ -110,13 +110,15 @@ async def retry(
     *,
     manager: Standing | None = None,
 ) -> None:
-    """Begin a new run of a failed instance, which remembers what still stands. It is due at once for any worker."""
+    """Begin a new run of a failed or cancelled instance, which remembers what still stands. It is due at once."""
     if unsure not in (None, "done", "undone"):
         raise UsageError(f"unsure={unsure!r}: say 'done' or 'undone', or leave it out")
     row = await row_of(store, instance_id)
-    if row.status is not Status.FAILED:
+    if row.status not in RETRIED:
         other = "; resume lets a stuck one be tried again" if row.status is Status.STUCK else ""
-        raise UsageError(f"instance {instance_id!r} is {row.status}; only a failed one can be retried{other}")
+        raise UsageError(
+            f"instance {instance_id!r} is {row.status}; only a failed or cancelled one can be retried{other}"
+        )
     async with acting(store, manager) as (token, now):
         recall, last = await runs_so_far(store, row)
         item = await opening_of_retry(store, row, recall, last, now=now, unsure=unsure or "")

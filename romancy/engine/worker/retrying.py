@@ -1,4 +1,4 @@
-"""Retries failed instances: opens a new run behind the failed one, and retries that run's children.
+"""Retries instances that failed or were cancelled: opens a new run behind the last one, and retries its children.
 
 A retry remembers what still stands of the runs before it. `romancy.core` reads that from their commits, which stay in
 the log. This module decides whether a retry is allowed, and makes its first event.
@@ -43,23 +43,27 @@ if TYPE_CHECKING:
 
     Unsure = Literal["", "done", "undone"]
 
-__all__ = ["Revivals", "opening_of_retry", "runs_so_far"]
+__all__ = ["RETRIED", "Revivals", "opening_of_retry", "runs_so_far"]
 
 logger = get_logger("romancy.engine")
 
-_ENDED_BADLY: Final = (Status.FAILED, Status.CANCELLED)
+RETRIED: Final = (Status.FAILED, Status.CANCELLED)
+"""The statuses of the instances that can be retried."""
 _PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
 
 async def opening_of_retry(
     store: Store, row: InstanceRow, recall: Recall, last: LogRow, *, now: int, unsure: Unsure, by: str = ""
 ) -> Append:
-    """The append behind this row that begins a new run of a failed instance. A child is retried `by` its parent's run.
+    """The append behind this row that begins a new run of the instance. A child is retried `by` its parent's run.
 
-    Raises UsageError when the instance has not failed, or when the log does not show what a retry should do.
+    Raises UsageError when the instance has not failed and was not cancelled, or when the log does not show what a retry
+    should do.
     """
-    if not isinstance(recall.ended, (WorkflowFailed, WorkflowCancelled) if by else WorkflowFailed):
-        raise UsageError(f"instance {row.instance_id!r} has not failed; only a failed one can be retried")
+    if not isinstance(recall.ended, (WorkflowFailed, WorkflowCancelled)):
+        raise UsageError(
+            f"instance {row.instance_id!r} has not failed and was not cancelled; only such a one can be retried"
+        )
     doubts = [item.id for item in recall.unsure()] if not unsure else []
     gone: list[str] = []
     running: dict[str, str] = {}
@@ -76,7 +80,8 @@ async def opening_of_retry(
         raise UsageError(
             f"instance {row.instance_id!r} cannot be retried before you have looked: it is unknown whether the work of "
             f"{', '.join(doubts)} stands. Its compensation failed for good or was cut off, or it was told to stop and "
-            "did not answer. Say unsure='done' if its work stands, or unsure='undone' if it does not"
+            "did not answer, or it was at work when the instance was terminated. Say unsure='done' if its work stands, "
+            "or unsure='undone' if it does not"
         )
     retried = recall.retried(at=max(now, row.updated_at), unsure=unsure, gone=tuple(gone), by=by, running=running)
     return Append(
@@ -111,7 +116,7 @@ async def _child(store: Store, parent: InstanceRow, child: str) -> History | Non
 
 async def _doubts_of_child(store: Store, child: History) -> list[str]:
     """The items of a child, and of its children, for which the log does not show whether they stand."""
-    if child.instance.status not in _ENDED_BADLY:
+    if child.instance.status not in RETRIED:
         return []
     try:
         recall, _ = await runs_so_far(store, child.instance)
@@ -192,7 +197,7 @@ class Revivals:
         if not is_child_of(found, live.instance_id, live.life):
             await self._make_way(child)
             return False
-        if row.status in (*_ENDED_BADLY, Status.COMPLETED):
+        if row.status in (*RETRIED, Status.COMPLETED):
             recall, last = await runs_so_far(self._store, row)
             if recall.wanted_by in (child.by, child.wanted_by) or child.child_id not in live.run.state.children:
                 return True  # it has run again, and its end is in the parent's mail

@@ -1,0 +1,223 @@
+"""Retrying cancelled and terminated instances: what was undone is done again, and what stands is kept."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy import (
+    RetryPolicy,
+    Romancy,
+    Status,
+    UsageError,
+    WorkflowCancelledError,
+    WorkflowContext,
+    activity,
+    workflow,
+)
+from romancy.core import ActivityAttemptFailed
+from romancy_conformance.behaviour.retries import (
+    act,
+    broken,
+    calls,
+    charge,
+    forget,
+    gates,
+    keys,
+    names,
+    waits_at_a_gate,
+)
+from romancy_conformance.behaviour.waiting import status_is, until
+
+if TYPE_CHECKING:
+    from romancy import Handle
+    from romancy_conformance.behaviour.opening import Open
+
+__all__ = ["forget"]
+
+pytestmark = pytest.mark.anyio
+
+
+@activity(retry=RetryPolicy.fixed(5, 3600))
+async def fails_for_now(what: str) -> str:
+    if what in broken:
+        calls.append((what, ""))
+        raise RuntimeError(f"{what} is broken for now")
+    return what
+
+
+@workflow
+async def called_off(ctx: WorkflowContext) -> str:
+    await act("note")
+    await charge("charge")
+    go = await ctx.wait_event("go")
+    return str(go.data)
+
+
+@workflow
+async def called_off_at_work(ctx: WorkflowContext) -> str:
+    await act("note")
+    return await waits_at_a_gate("gate")
+
+
+@workflow
+async def called_off_in_between(ctx: WorkflowContext) -> str:
+    await act("note")
+    return await fails_for_now("later")
+
+
+@workflow
+async def called_off_child(ctx: WorkflowContext) -> str:
+    await charge("of the child")
+    go = await ctx.wait_event("go")
+    return str(go.data)
+
+
+@workflow
+async def called_off_parent(ctx: WorkflowContext) -> str:
+    await act("parent")
+    return await called_off_child.options(instance_id=f"{ctx.instance_id}-child")()
+
+
+async def cancelled(handle: Handle[str]) -> None:
+    with pytest.raises(WorkflowCancelledError):
+        await handle.result(timeout=60)
+
+
+async def test_a_cancelled_instance_does_again_what_was_undone(app: Romancy) -> None:
+    handle = await app.start(called_off)
+    await status_is(app, handle.instance_id, Status.WAITING)
+    await handle.cancel("by mistake")
+    await cancelled(handle)
+    assert names() == ["note", "charge", "refund charge"]
+
+    await app.retry(handle.instance_id)
+    await until(lambda: names().count("charge") == 2)
+    await handle.signal("go", "on")
+    assert await handle.result(timeout=60) == "on"
+    assert names() == ["note", "charge", "refund charge", "charge"]
+    assert len(set(keys("charge"))) == 2
+
+
+async def test_a_second_request_to_cancel_does_not_cancel_the_retry(app: Romancy, open_app: Open) -> None:
+    """Nor does one that came while the instance was being undone."""
+    gates["refund charge"] = asyncio.Event()
+    client = await open_app(worker=False)
+    handle = await app.start(called_off)
+    await status_is(app, handle.instance_id, Status.WAITING)
+    for _ in range(3):
+        await handle.cancel("again and again")
+    await until(lambda: "refund charge" in names())
+    for _ in range(3):
+        await client.cancel(handle.instance_id, reason="late")
+    gates["refund charge"].set()
+    await cancelled(handle)
+
+    await app.retry(handle.instance_id)
+    await until(lambda: names().count("charge") == 2)
+    await handle.signal("go", "on")
+    assert await handle.result(timeout=60) == "on"
+
+
+async def test_it_is_cancelled_and_retried_as_often_as_asked(app: Romancy) -> None:
+    handle = await app.start(called_off)
+    for time in range(1, 4):
+        await until(lambda time=time: names().count("charge") == time)  # type: ignore[misc]
+        await handle.cancel(f"time {time}")
+        await cancelled(handle)
+        await app.retry(handle.instance_id)
+    await until(lambda: names().count("charge") == 4)
+    await handle.signal("go", "on")
+    assert await handle.result(timeout=60) == "on"
+    assert names().count("note") == 1
+    assert len(set(keys("charge"))) == 4
+
+
+async def test_what_a_terminated_instance_did_stands_in_its_retry(app: Romancy, open_app: Open) -> None:
+    client = await open_app(worker=False)
+    handle = await client.start(called_off)
+    await status_is(app, handle.instance_id, Status.WAITING)
+    await client.terminate(handle.instance_id, reason="now")
+    await client.terminate(handle.instance_id, reason="twice")
+    await cancelled(handle)
+
+    await client.retry(handle.instance_id)
+    await app.signal(handle.instance_id, "go", "on")
+    assert await handle.result(timeout=60) == "on"
+    assert names() == ["note", "charge"]
+
+
+async def test_an_activity_that_a_termination_cut_off_is_in_doubt(app: Romancy) -> None:
+    gates["gate"] = asyncio.Event()
+    handle = await app.start(called_off_at_work)
+    await until(lambda: "gate" in names())
+    await app.terminate(handle.instance_id)
+    with pytest.raises(UsageError, match=r"waits_at_a_gate.*at work when the instance was terminated"):
+        await app.retry(handle.instance_id)
+    assert (await app.retry_many(status="cancelled")) == []
+
+    gates["gate"].set()
+    await app.retry(handle.instance_id, unsure="undone")
+    assert await handle.result(timeout=60) == "gate"
+    assert names() == ["note", "gate", "gate"]
+    assert len(set(keys("gate"))) == 2
+
+
+async def test_an_activity_that_waited_for_its_next_attempt_is_not_in_doubt(app: Romancy, open_app: Open) -> None:
+    broken.add("later")
+    handle = await app.start(called_off_in_between)
+    await until(lambda: "later" in names())
+    await app.drain(0)  # the failure of the attempt is in the log then
+    assert any(isinstance(event, ActivityAttemptFailed) for event in await handle.history())
+    await app.terminate(handle.instance_id)
+    broken.clear()
+    await app.retry(handle.instance_id)
+    await open_app()
+    assert await handle.result(timeout=60) == "later"
+
+
+async def test_children_are_retried_with_their_parent(app: Romancy) -> None:
+    handle = await app.start(called_off_parent)
+    child = app.handle(f"{handle.instance_id}-child")
+    await until(lambda: "of the child" in names())
+    await handle.cancel()
+    await cancelled(handle)
+    assert await child.status() is Status.CANCELLED
+
+    await app.retry(handle.instance_id)
+    await until(lambda: names().count("of the child") == 2)
+    await child.signal("go", "on")
+    assert await handle.result(timeout=60) == "on"
+    assert names().count("parent") == 1
+
+
+async def test_a_start_that_never_began_is_retried(open_app: Open) -> None:
+    client = await open_app(worker=False)
+    handle = await client.start(called_off)
+    await client.terminate(handle.instance_id)
+    await client.retry(handle.instance_id)
+    await open_app()
+    await client.signal(handle.instance_id, "go", "on")
+    assert await handle.result(timeout=60) == "on"
+    assert names() == ["note", "charge"]
+
+
+async def test_many_are_retried_by_their_status(app: Romancy) -> None:
+    handles = [await app.start(called_off) for _ in range(3)]
+    for handle in handles:
+        await handle.cancel()
+    for handle in handles:
+        await cancelled(handle)
+    assert await app.retry_many(workflow_name="called_off") == []
+    ids = {handle.instance_id for handle in handles}
+    assert set(await app.retry_many(workflow_name="called_off", status="cancelled", dry_run=True)) == ids
+    assert set(await app.retry_many(workflow_name="called_off", status=["failed", "cancelled"])) == ids
+    for handle in handles:
+        await handle.signal("go", "on")
+        assert await handle.result(timeout=60) == "on"
+    with pytest.raises(UsageError, match="failed or were cancelled, not completed ones"):
+        await app.retry_many(status="completed")
+    with pytest.raises(UsageError, match="is completed; only a failed or cancelled one can be retried"):
+        await app.retry(handles[0].instance_id)

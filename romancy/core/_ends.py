@@ -1,0 +1,34 @@
+"""How a run ended, read from the event that ended it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from romancy.core import _events as ev
+from romancy.core._effects import Outcome
+from romancy.status import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["STATUS_OF", "outcome_of"]
+
+STATUS_OF: Final[Mapping[type[ev.LogEvent], Status]] = {
+    ev.WorkflowCompleted: Status.COMPLETED,
+    ev.WorkflowFailed: Status.FAILED,
+    ev.WorkflowCancelled: Status.CANCELLED,
+    ev.WorkflowContinued: Status.RUNNING,
+}
+
+
+def outcome_of(terminal: ev.Command) -> Outcome | None:
+    """How the run ended; None if it continues as another run."""
+    match terminal:
+        case ev.WorkflowCompleted(result=result, unclaimed=more):
+            return Outcome(Status.COMPLETED, result=result, unclaimed=more)
+        case ev.WorkflowFailed(error=error, uncompensated=left, unclaimed=more, unknown=unknown):
+            return Outcome(Status.FAILED, error=error, uncompensated=left, unclaimed=more, unknown=unknown)
+        case ev.WorkflowCancelled(reason=reason, uncompensated=left, unclaimed=more, unknown=unknown):
+            return Outcome(Status.CANCELLED, reason=reason, uncompensated=left, unclaimed=more, unknown=unknown)
+        case _:
+            return None
