@@ -167,6 +167,8 @@ from romancy.core._recall import (
 from romancy.core._replay import current_run, replay
 from romancy.core._run import (
     Run,
+)
+from romancy.core._segments import (
     begin_of_retry,
 )
 from romancy.core._shared_empty import (

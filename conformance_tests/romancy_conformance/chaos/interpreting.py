@@ -11,7 +11,13 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from romancy.errors import EventTimeoutError, TerminalError, WorkflowCancelledError, WorkflowFailedError
+from romancy.errors import (
+    EventTimeoutError,
+    TerminalError,
+    WorkflowCancelledError,
+    WorkflowFailedError,
+    WorkflowTimeoutError,
+)
 from romancy_conformance.chaos.plain import KEPT
 
 if TYPE_CHECKING:
@@ -61,6 +67,10 @@ class World(Protocol):
 
     async def child(self, program: Program) -> Any:
         """Run a child to its end."""
+        ...
+
+    async def late(self, program: Program, seconds: float) -> Any:
+        """Run a child that may take so long. Raises WorkflowTimeoutError."""
         ...
 
     async def launch(self, program: Program) -> Launched:
@@ -225,6 +235,14 @@ async def _child(world: World, node: Node) -> Any:
         return "the child failed"
 
 
+async def _child_late(world: World, node: Node) -> Any:
+    assert node.program is not None
+    with suppress(WorkflowTimeoutError):
+        await world.late(node.program, node.seconds)
+        return "a child that waits for ever ended well"
+    return "the child was late"
+
+
 async def _launch(world: World, node: Node) -> Any:
     assert node.program is not None
     child = await world.launch(node.program)
@@ -272,6 +290,7 @@ EFFECTS: dict[str, Handler] = {
     "signal_none": _signal_none,
     "child": _child,
     "child_fails": _child,
+    "child_late": _child_late,
     "launch": _launch,
     "launch_cancel": launch_cancelled,
     "spawn": _spawn,

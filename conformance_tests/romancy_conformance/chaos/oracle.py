@@ -10,6 +10,7 @@ import asyncio
 import random
 import selectors
 from collections import Counter
+from contextlib import suppress
 from typing import Any, cast
 
 from msgspec import Struct, field
@@ -20,6 +21,7 @@ from romancy.errors import (
     TerminalError,
     WorkflowCancelledError,
     WorkflowFailedError,
+    WorkflowTimeoutError,
 )
 from romancy_conformance.chaos.boxes import Boxes, PlainPost
 from romancy_conformance.chaos.performing import perform
@@ -157,6 +159,17 @@ class _Plain:
 
     async def child(self, program: Program) -> Any:
         return await self._oracle.run(program)
+
+    async def late(self, program: Program, seconds: float) -> Any:
+        """It is stopped before any of its waits ends. `seconds` tell only when, which is undetermined."""
+        child = await self.launch(program)
+        try:
+            await asyncio.sleep(20)
+        finally:
+            child.cancel()
+        with suppress(WorkflowCancelledError):
+            return await child.result()
+        raise WorkflowTimeoutError(f"{seconds} s are over")
 
     async def launch(self, program: Program) -> _Launched:
         self._oracle.found[program.path] = Expected(program)  # it may be cancelled before it begins

@@ -9,7 +9,7 @@ from romancy.errors import TerminalError
 from romancy_conformance.chaos.concurrent import CONCURRENT
 from romancy_conformance.chaos.interpreting import EFFECTS, HANDLERS, interpret
 from romancy_conformance.chaos.messaging import MESSAGES
-from romancy_conformance.chaos.programs import UNUSUAL
+from romancy_conformance.chaos.programs import RETRIED
 from romancy_conformance.chaos.scoped import SCOPED
 from romancy_conformance.chaos.undoing import UNDOING
 
@@ -39,7 +39,11 @@ async def perform(world: World, program: Program, run: int) -> Any:
     if program.ending == "waits":
         await world.do("reserve", "last")
         await world.do("mended", "last", program.failures)
-    if program.ending in UNUSUAL:
+    if program.ending == "recalled":
+        await world.do("reserve", "last")
+        await world.do("write", "ready")
+        await world.do("mended", "last", program.failures)
+    elif program.ending in RETRIED:
         await world.do("reserve", "last")
         value = [value, *await asyncio.gather(*map(world.child, program.kin))]
         await world.do("relents", "last", program.failures)

@@ -14,7 +14,7 @@ from romancy_conformance.chaos.undoing import link
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ENDINGS", "FEATURES", "UNUSUAL", "Node", "Program", "every", "generate"]
+__all__ = ["ENDINGS", "FEATURES", "RETRIED", "UNUSUAL", "Node", "Program", "every", "generate"]
 
 
 class Node(Struct, frozen=True, omit_defaults=True):
@@ -58,14 +58,15 @@ class Program(Struct, frozen=True, omit_defaults=True):
         return f"{self.path}: {' then '.join(map(str, self.runs))}, {ending}{beside}"
 
 
-ENDINGS = ("returns", "fails", "exhausts", "stops-itself", "cancelled", "retry", "retries")
+ENDINGS = ("returns", "fails", "exhausts", "stops-itself", "cancelled", "retry", "retries", "recalled")
 """How a program ends. A program to be cancelled announces that it is ready, and waits. A program to be retried fails
 until its effects were undone. One with `retries` fails several times: because of a grandchild, of a child (another
-child is cancelled each time), or of itself.
+child is cancelled each time), or of itself. One that is `recalled` is cancelled, and retried after that.
 """
-UNUSUAL = frozenset({"retry", "retries"})
+RETRIED = frozenset({"retry", "retries", "recalled"})
+UNUSUAL = RETRIED | {"child_late"}
 """Features that only `--with` includes."""
-_NOT_RETRIED = frozenset({"child_fails", "launch_cancel", "event_inherited", "channel_inherited"})
+_NOT_RETRIED = frozenset({"child_fails", "child_late", "launch_cancel", "event_inherited", "channel_inherited"})
 """Operations that a retry may either repeat or answer from memory."""
 
 LEAVES = (
@@ -84,6 +85,7 @@ COMPOSITES = (
 )  # fmt: skip
 OUTSIDE = (
     "signal", "signals", "signal_races", "signal_none", "child", "child_fails", "launch", "launch_cancel", "spawn",
+    "child_late",
 )  # fmt: skip
 EVENTS = (
     "event_sent", "event_late", "event_left", "event_none", "event_told", "event_picked", "event_child",
@@ -153,11 +155,11 @@ class _Maker:
         self._path, self._signals, self._mail, self._spent = path, [], [], 0
         runs = self._chance.choice((1, 1, 1, 2, 3)) if depth == 0 and "recur" not in self._without else 1
         if ending is None:
-            ending = self._pick(ENDINGS, (8, 3, 1, 1, 2, 4, 4)) if depth == 0 else "returns"
+            ending = self._pick(ENDINGS, (8, 3, 1, 1, 2, 4, 4, 4)) if depth == 0 else "returns"
         allowed = self._without
-        self._without = allowed | _NOT_RETRIED if ending in UNUSUAL else allowed
+        self._without = allowed | _NOT_RETRIED if ending in RETRIED else allowed
         trees = tuple(self._run(1 + depth, 4 if depth == 0 else 2) for _ in range(runs))
-        failures, kin = (1 if ending == "retry" else 0), tuple[Program, ...]()
+        failures, kin = (1 if ending in {"retry", "recalled"} else 0), tuple[Program, ...]()
         if ending == "retries":
             failures = self._chance.randint(2, 3)
             kin = self._kin(path, failures)
@@ -214,7 +216,7 @@ class _Maker:
             return self._message(op)
         if op.startswith("signal"):
             return self._signal(op)
-        return self._launch_cancel(op) if op == "launch_cancel" else self._child(op, depth)
+        return self._stopped_child(op) if op in {"launch_cancel", "child_late"} else self._child(op, depth)
 
     def _has(self, names: tuple[str, ...]) -> bool:
         return any(name not in self._without for name in names)
@@ -277,11 +279,13 @@ class _Maker:
         program = self.program(f"{self._path}.c{self._children}", depth + 2, ending or "returns")
         return Node(op, self._key(), of=(self._leaf(),), program=program)
 
-    def _launch_cancel(self, op: str) -> Node:
+    def _stopped_child(self, op: str) -> Node:
+        """Make a child that its parent, or its own limit, stops in its wait or before."""
         self._children += 1
         tree = Node("seq", of=(Node("write", self._key()), self._block(alone=True)))
         program = Program(f"{self._path}.c{self._children}", (tree,), "returns", undetermined=True)
-        return Node(op, self._key(), program=program)
+        seconds = round(self._chance.uniform(0.1, 3.0), 2) if op == "child_late" else 0.0
+        return Node(op, self._key(), seconds=seconds, program=program)
 
     def _message(self, op: str) -> Node:
         address, count = self._address(), self._chance.randint(1, 4)

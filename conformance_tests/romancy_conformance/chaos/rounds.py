@@ -26,7 +26,7 @@ from romancy_conformance.chaos.judge import Finding, Judge, read_log
 from romancy_conformance.chaos.mailing import send_mail
 from romancy_conformance.chaos.oracle import Expected, foretell
 from romancy_conformance.chaos.plain import OUTSIDE
-from romancy_conformance.chaos.programs import UNUSUAL, Program, every, generate
+from romancy_conformance.chaos.programs import RETRIED, UNUSUAL, Program, every, generate
 from romancy_conformance.chaos.relaying import arrivals
 from romancy_conformance.chaos.starting import Renewal, start_by_name
 from romancy_conformance.chaos.worker import Job
@@ -117,7 +117,8 @@ class Round:
         self._starters = {f"{program.path}.s": program for program in self._those("session")}
         self._outside: set[asyncio.Task[None]] = set()
         self._renewed = {program.path: asyncio.Event() for program in self._those("anew")}
-        self._to_retry = {program.path for program in self.programs if program.ending in UNUSUAL}
+        self._to_retry = {program.path for program in self.programs if program.ending in RETRIED}
+        self._to_cancel = {program.path for program in self.programs if program.ending in {"cancelled", "recalled"}}
 
     async def play(self) -> Told:
         """Play the round, and judge it."""
@@ -270,8 +271,7 @@ class Round:
 
     async def _cancel(self) -> None:
         """Cancel each program that waits for its cancellation."""
-        left = {program.path for program in self.programs if program.ending == "cancelled"}
-        reason = "as the program says"
+        left, reason = self._to_cancel, "as the program says"
         while left:
             await asyncio.sleep(0.3)
             try:
@@ -294,9 +294,12 @@ class Round:
             try:
                 if len(there) > 1:
                     most -= len(await self._app.retry_many(_paths(there), unsure="undone"))
-                for path in sorted(there & self._to_retry):
+                if cancelled := there - self._to_cancel:
+                    paths = _paths(cancelled)
+                    most -= len(await self._app.retry_many(paths, status="cancelled", unsure="undone"))
+                for path in sorted(there & self._to_retry - self._to_cancel):
                     found = await self._app.get_instance(path)
-                    if found is not None and found.status is Status.FAILED:
+                    if found is not None and found.status in (Status.FAILED, Status.CANCELLED):
                         most -= 1
                         # What did not answer wrote in its session only, which was rolled back.
                         await self._app.retry(path, unsure="undone")

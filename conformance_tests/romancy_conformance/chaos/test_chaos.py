@@ -36,7 +36,7 @@ async def test_a_round(shared_url: str, tmp_path: Path, capsys: pytest.CaptureFi
     options = ("--seed", "little", "--rounds", "1", "--workers", "2", "--lease", "10", "--patience", "300", *size)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "romancy_conformance.chaos", "--url", shared_url, "--keep", str(tmp_path / "kept")),
-        *("--without", LEFT_OUT, "--with", "retry,retries", *options),
+        *("--without", LEFT_OUT, "--with", "retry,retries,recalled,child_late", *options),
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         stdout=asyncio.subprocess.PIPE,
     )

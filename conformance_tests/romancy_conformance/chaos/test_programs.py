@@ -49,10 +49,19 @@ def test_however_long_activities_take_the_outcome_is_the_same() -> None:
         assert determined(foretell(program, 1)) == determined(foretell(program, 2)), str(program)
 
 
+def test_the_unusual_has_one_outcome() -> None:
+    programs = [generate(f"p-{number}", f"unusual-{number}", FEWER) for number in range(100)]
+    text = " ".join(map(str, programs))
+
+    assert set() == {name for name in UNUSUAL if name not in text}
+    for program in programs:
+        assert determined(foretell(program, 1)) == determined(foretell(program, 2)), str(program)
+
+
 def test_what_is_left_out_does_not_occur() -> None:
     children = {"child", "child_fails", "launch", "launch_cancel", "spawn", "event_child", "event_inherited", "listen"}
     groups = {"channel_group", "channel_inherited", "channel_shared"}
-    without = frozenset({*children, *groups, "recur", "reserve", "cancelled", "retries"})
+    without = frozenset({*children, *groups, "recur", "reserve", "cancelled", "retries", "recalled", "child_late"})
     programs = [generate(f"p-{number}", f"some-{number}", without) for number in range(100)]
 
     assert all(1 == len(list(every(program))) == len(program.runs) for program in programs)
@@ -68,7 +77,7 @@ def test_a_chain_is_undone_backwards_each_time() -> None:
 
 
 def test_programs_that_are_retried_several_times() -> None:
-    without = frozenset({*FEWER, "returns", "fails", "exhausts", "stops-itself", "cancelled", "retry"})
+    without = frozenset({*FEWER, "returns", "fails", "exhausts", "stops-itself", "cancelled", "retry", "recalled"})
     for program in (generate(f"p-{number}", f"retried-{number}", without) for number in range(40)):
         found = foretell(program)
         family = [each for path, each in found.items() if path == program.path or ".k" in path]
