@@ -15,6 +15,7 @@ from romancy import (
     Status,
     UsageError,
     WorkflowContext,
+    WorkflowTimeoutError,
     activity,
     workflow,
 )
@@ -269,3 +270,19 @@ async def test_an_app_that_is_not_open_says_so() -> None:
     with pytest.raises(UsageError, match="not open"):
         await app.advance(DAY)
     assert app.now == START
+
+
+async def test_the_limit_of_an_instance_is_reached_without_waiting() -> None:
+    async with TestApp([offer], now=START) as app:
+        handle = await app.start(offer.options(timeout=DAY), 7 * DAY)
+        with pytest.raises(WorkflowTimeoutError, match="reached its limit of 86400 seconds"):
+            await handle.result()
+        assert app.now == START + DAY
+
+
+async def test_an_instance_that_ends_before_its_limit_leaves_no_time_behind() -> None:
+    async with TestApp([offer], now=START) as app:
+        handle = await app.start(offer.options(timeout=DAY), 7 * DAY)
+        await handle.signal("answer", "yes")
+        assert await handle.result() == "yes"
+        assert app.now < START + DAY

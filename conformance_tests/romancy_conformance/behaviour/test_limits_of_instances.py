@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +19,7 @@ from romancy import (
     WorkflowFailedError,
     WorkflowTimeoutError,
     activity,
+    activity_context,
     compensation,
     workflow,
 )
@@ -32,6 +35,9 @@ SOON = 0.3
 LATER = 3.0
 """Longer than the two seconds for which a worker keeps an instance that only waits."""
 done: list[str] = []
+apps: list[Romancy] = []
+breaks: list[str] = []
+begun, may_end = threading.Event(), threading.Event()
 
 
 @pytest.fixture(autouse=True)
@@ -235,3 +241,95 @@ async def test_why_names_the_limit(app: Romancy) -> None:
     await status_is(app, handle.instance_id, Status.WAITING)
     assert "It is stopped if it has not ended 1 h after its body began." in await app.explain(handle.instance_id)
     await handle.cancel()
+
+
+@activity(retry=RetryPolicy.none(), compensation=unreserve)
+def books_on_a_thread(what: str) -> str:
+    begun.set()
+    may_end.wait(60)
+    done.append(what)
+    return what
+
+
+@workflow
+async def limited_thread(ctx: WorkflowContext) -> None:
+    await books_on_a_thread("thread")
+
+
+@workflow
+async def limited_in_a_group(ctx: WorkflowContext) -> str:
+    """It catches its own time-outs, and not its limit."""
+    for _ in range(1000):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await asyncio.gather(ctx.wait_event("never"), ctx.sleep(60))
+    return "never"
+
+
+@activity
+async def starts_limited(first: str) -> None:
+    session = await activity_context().session()
+    await apps[-1].start(limited_wait.options(instance_id=first, timeout=SOON), first, session=session)
+
+
+@workflow
+async def limited_by_a_session(ctx: WorkflowContext, first: str) -> None:
+    await starts_limited(first)
+
+
+@workflow
+async def limited_that_breaks(ctx: WorkflowContext) -> None:
+    await reserve("b")
+    if breaks:
+        await asyncio.get_running_loop().create_future()  # nothing can bring it
+    await ctx.wait_event("never")
+
+
+async def test_what_a_thread_did_meanwhile_is_undone(app: Romancy) -> None:
+    begun.clear()
+    may_end.clear()
+    handle = await app.start(limited_thread.options(timeout=SOON))
+    assert await asyncio.to_thread(begun.wait, 60)
+    await status_is(app, handle.instance_id, Status.CANCELLING)
+    may_end.set()
+    with pytest.raises(WorkflowTimeoutError):
+        await handle.result(timeout=60)
+    assert done == ["thread", "undo thread"]
+
+
+async def test_a_time_out_of_the_body_does_not_hide_the_limit(app: Romancy) -> None:
+    with pytest.raises(WorkflowTimeoutError):
+        await app.run(limited_in_a_group.options(timeout=SOON))
+
+
+async def test_every_way_to_start_takes_a_limit(app: Romancy, open_app: Open) -> None:
+    apps.append(app)
+    stranger = await open_app(worker=False, workflows=[])
+    named: Any = stranger.workflow("limited_wait")
+    client = await open_app(worker=False)
+    handles = [
+        await stranger.start(named.options(timeout=SOON), what="by name"),
+        await client.signal_with_start(limited_wait.options(instance_id="signalled", timeout=SOON).bind("s"), "hello"),
+        await app.signal_with_start(limited_wait.options(instance_id="here", timeout=SOON).bind("h"), "hello"),
+        await app.start(limited_by_a_session, "in-a-session"),
+    ]
+    await handles.pop().result(timeout=60)
+    for handle in (*handles, app.handle("in-a-session")):
+        with pytest.raises(WorkflowTimeoutError):
+            await handle.result(timeout=60)
+    again = await app.start(limited_wait.options(instance_id="signalled"), "s", if_exists="restart_ended")
+    await status_is(app, again.instance_id, Status.WAITING)
+    explained = await again.explain()
+    assert not any("is stopped" in one for one in explained), explained
+
+
+async def test_a_stuck_instance_is_stopped_when_it_goes_on(app: Romancy) -> None:
+    breaks.append("yes")
+    handle = await app.start(limited_that_breaks.options(timeout=SOON))
+    await status_is(app, handle.instance_id, Status.STUCK)
+    await asyncio.sleep(2 * SOON)  # past the limit, which does not end a stuck instance
+    assert await handle.status() is Status.STUCK
+    breaks.clear()
+    await app.resume(handle.instance_id)
+    with pytest.raises(WorkflowTimeoutError):
+        await handle.result(timeout=60)
