@@ -97,7 +97,7 @@ def test_columns_says_how_wide_lines_may_be(url: str) -> None:
     assert LONG not in history
 
 
-@pytest.mark.parametrize("command", ["signal {} paid", "retry {}", "resume {}"])
+@pytest.mark.parametrize("command", ["signal {} paid", "resume {}"])
 def test_a_command_that_is_not_for_an_ended_instance_is_a_conflict(url: str, command: str) -> None:
     assert 0 == run(f"terminate {LONG_ID}", url).returncode
 
