@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["prune", "removal"]
 
 _RUNS_AT_ONCE = 200
-_CLAIM_GRACE = 60_000_000
+_SILENT = 3_600_000_000
 _KEYS_AT_ONCE = 5000
 
 
@@ -69,7 +69,7 @@ def removal(database: Database, instance_ids: Iterable[str]) -> list[Statement]:
 
 
 async def _dead_workers(database: Database) -> None:
-    (found,) = await database.ask(database.statement("find_dead_workers", age=_CLAIM_GRACE))
+    (found,) = await database.ask(database.statement("find_dead_workers", age=_SILENT))
     if found.rows:
         await database.ask(database.statement("prune_workers", ids=comma(line[0] for line in found.rows)))
 

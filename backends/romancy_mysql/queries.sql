@@ -273,7 +273,7 @@ select dead, beat from romancy_workers where token = :token
 -- Declare a worker dead if its beat has not moved and the caller is alive.
 update romancy_workers d
 join romancy_workers w on w.token = :worker and w.dead = 0
-set d.dead = 1, d.beat_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
+set d.dead = 1
 where d.token = :dead and d.dead = 0 and d.beat = :beat
 
 -- name: read_owned
@@ -426,7 +426,7 @@ where l.instance_id = :instance_id and l.life = :life and l.seq < :run_from
 delete from romancy_seen where at < :before limit :limit
 
 -- name: find_dead_workers
--- Dead workers that own nothing, and have been dead for longer than a claim of theirs can take to commit.
+-- Dead workers that own nothing, and have been silent for so long that no claim of theirs can still commit.
 select w.token
 from romancy_workers w
 where w.dead = 1 and w.beat_at < timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) - :age

@@ -348,7 +348,8 @@ on duplicate key update address = romancy_messages.address
 -- Old messages at addresses without interests.
 select m.address, m.message_id
 from romancy_messages m force index (by_sweep)
-where m.swept in (0, 1) and m.at < :before and not exists (select 1 from romancy_interests i where i.address = m.address)
+where (m.swept in (0, 1) and m.at < :before or m.swept < 0 and m.at < :before)
+    and not exists (select 1 from romancy_interests i where i.address = m.address)
 limit :limit
 
 -- name: find_unread

@@ -40,7 +40,7 @@ async def claim(database: Database, signals: Signals, request: ClaimRequest) -> 
     mail: list[Mailbox] = []
     more = False
     unknown = [instance_id for instance_id, signals in request.known.items() if signals < 0]
-    if given or unknown or head["mail"]:
+    if given or (head["alive"] and (unknown or head["mail"])):
         fresh = [row["instance_id"] for row in given]
         short = (SHORT_LOG_COMMITS, SHORT_COMMIT_BYTES)
         kept = [(one, number) for one, number in request.kept.items() if one not in fresh]

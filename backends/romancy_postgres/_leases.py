@@ -20,8 +20,13 @@ __all__ = ["census", "heartbeat", "takeover"]
 _ROUNDS = 3
 
 
-async def heartbeat(database: Database, signals: Signals, worker: Worker, *, leaving: bool) -> Pulse:
-    """As `Store.heartbeat` promises, on a connection of the `heartbeats` pool."""
+async def heartbeat(
+    database: Database, signals: Signals, worker: Worker, registered: set[str], *, leaving: bool
+) -> Pulse:
+    """As `Store.heartbeat` promises, on a connection of the `heartbeats` pool.
+
+    `registered` are the workers that had a row by this store: without one, such a worker is dead.
+    """
     host = worker.host
     beats = await database.fetch(
         "beat",
@@ -34,8 +39,10 @@ async def heartbeat(database: Database, signals: Signals, worker: Worker, *, lea
         host.pid,
         host.pid_start,
         leaving,
+        worker.token in registered,
         pool=database.heartbeats,
     )
+    registered.add(worker.token)
     if worker.codes and beats and beats[0]["beat"] == 1:
         signals.tell([WORKER_NEWS + worker.token])
     rows = await database.fetch("peers", worker.token, pool=database.heartbeats)

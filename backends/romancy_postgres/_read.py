@@ -31,7 +31,7 @@ async def read_history(database: Database, instance_id: str, after: int, limit: 
     row = rows[0]
     columns = (row["seqs"] or (), row["writers"] or (), row["bodies"] or (), row["ats"] or ())
     entries = [LogRow(*entry) for entry in zip(*columns, strict=True)]
-    return History(instance=instance_row(row), rows=entries, more=bool(row["more"]))
+    return History(instance=instance_row(row), rows=entries, more=limit > 0 and bool(row["more"]))
 
 
 def instance_row(row: asyncpg.Record) -> InstanceRow:

@@ -133,5 +133,5 @@ class PostgresRouter:
 
     async def expire(self, before: int, /, *, limit: int = 1000) -> int:
         rows = await self._database.fetch("expire", before, limit)
-        await self._database.run("expire_addresses", limit)
+        await self._database.run("expire_addresses", before, limit)
         return int(rows[0][0])

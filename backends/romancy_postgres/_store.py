@@ -62,6 +62,7 @@ class PostgresStore:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._started = False
+        self._registered: set[str] = set()
         self._capabilities = Capabilities(
             name="PostgreSQL", push=settings.listen, transactional_ddl=True, sql=True, placeholder="$1"
         )
@@ -109,7 +110,7 @@ class PostgresStore:
         return await claim(self.database, self._signals, request)
 
     async def heartbeat(self, worker: Worker, /, *, leaving: bool = False) -> Pulse:
-        return await heartbeat(self.database, self._signals, worker, leaving=leaving)
+        return await heartbeat(self.database, self._signals, worker, self._registered, leaving=leaving)
 
     async def census(self) -> Census:
         return await census(self.database)

@@ -170,11 +170,21 @@ async def explain_appends(link: Link, items: Sequence[Append], worker: str | Non
     """The reasons why these appends were not accepted, or ACCEPTED if an earlier copy was."""
     instances, lives, seqs, *_ = log_columns(items)
     rows = await link.fetch("explain_appends", worker, instances, lives, seqs)
+    children = [start for item in items for start in item.starts]
+    barred = await _barred(link, children) if children else set[str]()
     return {
         item.instance_id: _append_reason(item, row["writer"], row["before"], alive=row["alive"])
+        or (Outcome.EXISTS if any(start.instance_id in barred for start in item.starts) else None)
         or _change_reason(item, row["life"], row["signals"], over=row["over"])
         for item, row in zip(items, rows, strict=True)
     }
+
+
+async def _barred(link: Link, starts: Sequence[Start]) -> set[str]:
+    """The ids that others hold of those that are to be started."""
+    rows = await link.fetch("explain_starts", [start.instance_id for start in starts], [start.life for start in starts])
+    pairs = zip(starts, rows, strict=True)
+    return {start.instance_id for start, row in pairs if row["taken"] and row["writer"] != start.writer}
 
 
 def _append_reason(item: Append, writer: str | None, before: str | None, *, alive: bool) -> Outcome | None:

@@ -63,9 +63,10 @@ returning i.instance_id;
 
 -- name: claim
 -- Take ownership of due instances, longest due first. $7 also asks for everything already owned. The first columns are
--- the same in every row, and come also without a claim: the time, whether owned instances have unseen mail, and when
--- the next instance becomes due, of which only the first eight of each workflow are looked at. A due instance that was
--- passed over, because another transaction holds its row, counts too: nobody announces that the row is free again.
+-- the same in every row, and come also without a claim: the time, whether the worker is alive, whether owned instances
+-- have unseen mail, and when the next instance becomes due, of which only the first eight of each workflow are looked
+-- at. A due instance that was passed over, because another transaction holds its row, counts too: nobody announces that
+-- the row is free again.
 with clock as materialized (
     select romancy_now() as now
 ), alive as materialized (
@@ -130,8 +131,8 @@ with clock as materialized (
     ) a
     group by known.name, clock.now
 )
-select clock.now,
-       exists (select from romancy_instances where owner = $1 and signals <> seen) and exists (select from alive) as mail,
+select clock.now, exists (select from alive) as alive,
+       exists (select from romancy_instances where owner = $1 and signals <> seen) as mail,
        least((select min(due) from ahead), (select due from passed_over)) as next_due,
        given.*
 from clock left join given on true
@@ -187,13 +188,14 @@ cross join lateral (
 order by m.instance_id, m.delivery_id;
 
 -- name: beat
--- Register a worker or count its beat up, unless it was declared dead. $9: the worker declares itself dead. The answer
--- is the number of its beats.
+-- Register a worker or count its beat up, unless it was declared dead. $9: the worker declares itself dead. $10: it had
+-- a row, and is dead if that is gone. The answer is the number of its beats.
 insert into romancy_workers as w
     (token, worker_id, lease, codes, boot_id, pid_namespace, pid, pid_start, dead, beat, beat_at, started_at)
 select $1::text, $2::text, $3::bigint, $4::text[], $5::text, $6::text, $7::bigint, $8::bigint, $9::boolean,
        1, clock.now, clock.now
 from (select romancy_now() as now) as clock
+where not $10::boolean or exists (select from romancy_workers where token = $1)
 on conflict (token) do update
 set beat = w.beat + 1, beat_at = excluded.beat_at, dead = excluded.dead, worker_id = excluded.worker_id,
     lease = excluded.lease, codes = excluded.codes, boot_id = excluded.boot_id,
@@ -255,7 +257,8 @@ set owner = null,
     wake_at = romancy_now(),
     updated_at = romancy_now(),
     crashes = case when i.crash_seq = logged.seq - 1 then i.crashes + 1 else 1 end,
-    crash_seq = logged.seq
+    crash_seq = logged.seq,
+    last_seq = logged.seq
 from logged
 where i.instance_id = logged.instance_id
 returning i.instance_id;

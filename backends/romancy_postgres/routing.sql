@@ -463,12 +463,14 @@ with old as materialized (
 select (select count(*) from expired) + (select count(*) from thrown);
 
 -- name: expire_addresses
--- Forget the numbers of addresses where nothing is kept or wanted. A new number is a later time.
+-- Forget the numbers of addresses where nothing is kept or wanted, and that no copy has used since $1. A new number is a
+-- later time.
 delete from romancy_addresses a
 where a.address = any (array(
     select b.address
     from romancy_addresses b
     where (select true from romancy_messages m where m.address = b.address limit 1) is null
       and (select true from romancy_interests i where i.address = b.address limit 1) is null
-    limit $1
+      and b.number < $1
+    limit $2
     for update skip locked));

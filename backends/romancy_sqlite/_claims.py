@@ -119,10 +119,10 @@ def _with_short_log(tx: Tx, claimed: Claimed) -> Claimed:
     return msgspec.structs.replace(claimed, log=log) if len(log) == commits else claimed
 
 
-def beat(tx: Tx, worker: Worker, *, leaving: bool) -> Pulse:
-    """Count the worker's heartbeat up, or register it, and list the others."""
+def beat(tx: Tx, worker: Worker, *, leaving: bool, registered: bool) -> Pulse:
+    """Count the worker's heartbeat up, or register it unless it had a row, and list the others."""
     tx.run(
-        "beat",
+        "beat_again" if registered else "beat",
         {
             "token": worker.token,
             "worker_id": worker.worker_id,

@@ -22,8 +22,7 @@ def read_history(tx: Tx, instance_id: str, after: int, limit: int) -> History | 
         return None
     instance = instance_row(found)
     if limit <= 0:
-        more = tx.row("log_more", (instance_id, instance.life, after)) is not None
-        return History(instance=instance, rows=[], more=more)
+        return History(instance=instance, rows=[])
     rows: list[LogRow] = []
     size = 0
     for seq, writer, body, at in tx.rows("log_page", (instance_id, instance.life, after, limit + 1)):

@@ -139,5 +139,5 @@ def _give_back(tx: Tx, owner: Owner, keys: list[tuple[str, str]]) -> int:
 
 def _expire(tx: Tx, before: int, limit: int) -> int:
     gone = tx.run("expire_messages", (before, limit)) + tx.run("expire_letters", (before, limit))
-    tx.run("expire_addresses")
+    tx.run("expire_addresses", (before,))
     return gone

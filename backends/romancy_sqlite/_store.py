@@ -88,6 +88,8 @@ class SqliteStore:
         self._lone = LoneWriter()
         self._in_flight: set[asyncio.Future[object]] = set()
         self._turns: set[Turn] = set()
+        self._registered: set[str] = set()
+        """Workers that had a row. If it is gone, the worker is dead."""
         self._worker: Worker | None = None
         """The worker that sends heartbeats here. A session that was long for its lease renews it when it ends."""
 
@@ -181,7 +183,9 @@ class SqliteStore:
 
     async def heartbeat(self, worker: Worker, /, *, leaving: bool = False) -> Pulse:
         self._use()[0].check_file()
-        pulse = await self.run_write(partial(beat, worker=worker, leaving=leaving))
+        known = worker.token in self._registered
+        pulse = await self.run_write(partial(beat, worker=worker, leaving=leaving, registered=known))
+        self._registered.add(worker.token)
         self._worker = None if leaving else worker
         return pulse
 

@@ -159,6 +159,13 @@ on conflict (token) do update set
     beat_at = excluded.beat_at
 where dead = 0;
 
+-- name: beat_again
+-- The heartbeat of a worker that had a row. If it is gone, the worker is dead.
+update romancy_workers set
+    worker_id = :worker_id, lease = :lease, beat = beat + 1, dead = :leaving, codes = :codes, boot_id = :boot_id,
+    pid_namespace = :pid_namespace, pid = :pid, pid_start = :pid_start, beat_at = :now
+where token = :token and dead = 0;
+
 -- name: peers
 -- The other workers that are alive, and the dead ones that still own instances.
 select
@@ -201,5 +208,6 @@ update romancy_instances set
     wake_at = :now,
     crashes = case when crash_seq = :head - 1 then crashes + 1 else 1 end,
     crash_seq = :head,
+    last_seq = :head,
     updated_at = :now
 where instance_id = :instance_id;

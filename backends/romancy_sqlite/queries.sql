@@ -215,10 +215,6 @@ cross join romancy_log as log
         and log.life = json_extract(one.value, '$[1]')
         and log.seq = json_extract(one.value, '$[2]');
 
--- name: log_more
--- Whether any row follows.
-select 1 from romancy_log where instance_id = ? and life = ? and seq > ? limit 1;
-
 -- name: prunable_old
 -- Instances that ended long ago, the oldest first.
 select instance_id from romancy_instances indexed by romancy_instances_ended

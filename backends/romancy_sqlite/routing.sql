@@ -228,10 +228,11 @@ where (subscriber, letter_id) in (
 );
 
 -- name: expire_addresses
--- Forget the numbers of addresses where nothing is kept or wanted.
+-- Forget the numbers of addresses where nothing is kept or wanted, and that no copy has used since.
 delete from romancy_addresses
 where
-    not exists (select 1 from romancy_messages where address = romancy_addresses.address)
+    number < ?
+    and not exists (select 1 from romancy_messages where address = romancy_addresses.address)
     and not exists (select 1 from romancy_interests where address = romancy_addresses.address);
 
 -- name: prune_interests

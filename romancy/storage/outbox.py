@@ -185,7 +185,7 @@ class Outbox(Protocol):
     async def counts(self, *, most: int | None = None) -> OutboxCounts:
         """How many messages there are; with `most`, at most so many of each state.
 
-        With `most`, it reads no more than about that many entries of an index for each state.
+        With `most`, it reads no more than about that many entries of an index for each state, and which ones is open.
         """
         ...
 
@@ -200,7 +200,10 @@ class Outbox(Protocol):
         ...
 
     async def purge(self, states: Collection[OutboxState], before: int, /, *, limit: int = 1000) -> int:
-        """Remove up to `limit` messages that reached one of these states, all finished, before this time."""
+        """Remove up to `limit` messages that reached one of these states, all finished, before this time.
+
+        Which of too many go first is open.
+        """
         ...
 
     async def read(self, limit: int) -> list[OutboxRow]:

@@ -167,6 +167,8 @@ class Store(Protocol):
         instance appears at most once in a batch (else `InternalError`, nothing written), and all Appends are by
         `worker`. An item sent again (same nonce) after an unknown outcome is ACCEPTED if any copy of it is in, once.
         The number of round trips does not depend on the number of items. A batch of plain appends is one statement.
+        Of several reasons to refuse an Append, the answer is the first in this order: TAKEN, DEAD, LOST, EXISTS, then
+        those of its change (GONE, ENDED, UNSEEN), then GONE for a row to be consumed.
         Sizes are checked before anything is written (`PayloadTooLargeError`). Callers in `wait_for_work` anywhere are
         woken for instances that became due, got mail, ended or are stuck, and for nothing else: steps, and starts that
         their owner continues, wake no caller.
@@ -176,14 +178,16 @@ class Store(Protocol):
     async def read(self, instance_id: str, /, *, after: int = 0, limit: int = 1000) -> History | None:
         """The instance and up to `limit` rows of its current life with a seq over `after`. None: no such instance.
 
-        A page may be cut earlier to stay within a few megabytes. `limit=0` reads only the instance's row.
+        A page may be cut earlier to stay within a few megabytes. `limit=0` reads only the instance's row, and `more` is
+        then False.
         """
         ...
 
     async def claim(self, request: ClaimRequest, /) -> Work:
         """Take ownership of due instances, longest due first, and collect the mail of those already owned.
 
-        No instance is ever given to two workers. A dead worker gets nothing. Rows locked by others are skipped.
+        No instance is ever given to two workers. Of those that fell due together, any come first. A dead worker gets
+        nothing: no instance, nothing that it owns, and no mail. Rows locked by others are skipped.
         """
         ...
 
@@ -194,7 +198,7 @@ class Store(Protocol):
         after the first heartbeat of a worker that knows workflows.
 
         `leaving` marks the worker dead at its own wish: it must not work on anything that it owns. A worker that was
-        declared dead stays dead: `alive` is False for ever.
+        declared dead stays dead: `alive` is False for ever, from this store also when `prune` has removed its row.
         """
         ...
 
@@ -207,7 +211,8 @@ class Store(Protocol):
 
         Refused, with nothing written, if its beat is no longer `dead.beat` (it is alive) or if `worker` itself is not
         alive. An instance moves only in the transaction in which its log row was accepted; then it is due at once for
-        any worker. Locked instances are left for the next call (`left`).
+        any worker, with the status that it had, and `last_seq` is the seq of that row. Which of too many move first is
+        open. Locked instances are left for the next call (`left`).
         """
         ...
 
@@ -251,7 +256,8 @@ class Store(Protocol):
     async def prune(self, request: PruneRequest, /) -> int:
         """Remove up to `limit` ended instances with all data under their ids in one transaction; return how many.
 
-        Also removes rows of finished runs, dead workers that own nothing, and, in transactions of at most some
-        thousand, old dedupe keys.
+        Also removes rows of finished runs (those of at least `limit` instances), dead workers that own nothing, and, in
+        transactions of at most some thousand, old dedupe keys. Which of too many go first is open. A dead worker's row
+        may stay until no claim of its can still commit.
         """
         ...

@@ -100,8 +100,8 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     sessions_exclude: bool = False
     """While a session is open, every other writer waits for its end.
 
-    Such a session says so (`excluding`). Its end, commit or not, is a heartbeat of the store's worker if the session
-    was long for that worker's lease (`renewed`, which is None until the session has ended).
+    Such a session says so (`excluding`). Its commit is a heartbeat of its worker; another end is one of the store's
+    worker if the session was long for that worker's lease (`renewed`, which is None until the session has ended).
     """
 
     place: str = ""
@@ -157,10 +157,10 @@ class Former(NamedTuple):
 class Change(Struct, frozen=True, kw_only=True, gc=False):
     """The changes of an append to the instance's row: only columns that a query or a claim reads.
 
-    `release` gives up the ownership. The instance is due at `wake_at` (None: when something is delivered), or at once
-    if something was delivered that the owner had not seen (`seen` differs from the row's counter). In that case a
-    terminal status is refused (`Outcome.UNSEEN`): the owner must look first. Only a WAITING or STUCK instance rests
-    without a `wake_at`. With any other status it is stranded, and a sweep makes it due.
+    Only an owner changes a row without `release`, which gives up the ownership. The instance is due at `wake_at` (None:
+    when something is delivered), or at once if something was delivered that the owner had not seen (`seen` differs from
+    the row's counter). In that case a terminal status is refused (`Outcome.UNSEEN`): the owner must look first. Only a
+    WAITING or STUCK instance rests without a `wake_at`. With any other status it is stranded, and a sweep makes it due.
     """
 
     status: Status
@@ -312,7 +312,7 @@ class InstanceRow(Struct, frozen=True, kw_only=True):
     parent: str | None = None
     run_from: int = 1
     last_seq: int = 1
-    """The seq of the append that last changed this row. For an ended instance, the last of its log."""
+    """The seq of the append, or takeover, that last changed this row. For an ended instance, the last of its log."""
     signals: int = 0
     """How many deliveries this instance has received."""
     seen: int = 0
@@ -380,7 +380,7 @@ class Peer(Struct, frozen=True, kw_only=True):
     host: Host
     started_at: int
     beat_at: int = 0
-    """When its last heartbeat was."""
+    """When its last heartbeat was. That it was declared dead changes nothing here."""
 
     @property
     def works(self) -> bool:
@@ -417,9 +417,9 @@ class ClaimRequest(Struct, frozen=True, kw_only=True):
     """Code versions that other live workers run: their instances are left to them for `grace`."""
     grace: int = 30_000_000
     sweep: bool = False
-    """Also sweep: repair instances that a crash between two commits may have left asleep; make stranded ones due (those
-    without an owner and a due time although their status says that they are at work); and take up stuck instances that
-    this code has not refused.
+    """Also sweep: count messages that a crash between two commits has left uncounted, and no others; make stranded
+    instances due (those without an owner and a due time although their status says that they are at work); and take up
+    stuck instances that this code has not refused.
     """
     recover: bool = False
     """Also return everything that this worker already owns, because an earlier answer may have been lost."""
@@ -470,8 +470,9 @@ class Work(Struct, frozen=True, kw_only=True):
     claimed: list[Claimed]
     mail: list[Mailbox]
     next_due: int | None = None
-    """When the next instance that this worker could claim becomes due, if that is known. In the past: one is due and
-    was not claimed, because of the `limit`, or because another transaction holds its row, which nobody announces.
+    """When the next instance that this worker could claim becomes due, or earlier; at most a second later. In the past:
+    one is due that the code has refused, or whose row another transaction holds, which nobody announces. A claim that
+    has met its `limit` need not tell of others that are due.
     """
     now: int = 0
     more: bool = False

@@ -209,8 +209,8 @@ class Router(Protocol):
 
         A call with few addresses is one transaction. It looks at up to `limit` messages in the order of posting, and at
         further ones while none of these has a receiver. It delivers no more than `limit` copies and takes, unless one
-        message has more. Bodies do not leave the database. The number of statements does not depend on the number of
-        messages and receivers.
+        message has more. Which ones one call of several handles is open, and `more` may be said once too often. Bodies
+        do not leave the database. The number of statements does not depend on the number of messages and receivers.
 
         Each (message, owner) pair is delivered at most once for each registered interest, whatever runs at the same
         time. Only inboxes of instances that have not ended, with the life of the interest, are written to. A message
@@ -249,7 +249,8 @@ class Router(Protocol):
     async def give_back(self, owner: Owner, delivery_ids: Sequence[str], /) -> int:
         """Put taken messages that their owner has no use for back to their address; return how many were there.
 
-        They keep their time, id and spread, so they are the first to be taken again. Copies are removed. What was
+        They keep their time, id and spread, so they are the first to be taken again. If a message was posted there with
+        the same id since, that one stays, and the one given back is gone. Copies are removed. What was
         delivered to the instance itself stays. Nothing happens if the instance has begun another life. For an owner
         OUTSIDE, these are ids of its letters. The caller dispatches the addresses afterwards.
         """
@@ -273,7 +274,8 @@ class Router(Protocol):
     async def expire(self, before: int, /, *, limit: int = 1000) -> int:
         """Remove messages posted before this time, except at addresses that have interests. Return how many.
 
-        Letters of before this time go likewise where their subscriber has no interest left at all. Also removes what
-        only served the routing of addresses where nothing is kept or wanted any more.
+        Letters of before this time go likewise where their subscriber has no interest left at all. Messages that were
+        given back go by the time when they were posted. Also removes what only served the routing of addresses where
+        nothing is kept or wanted any more, but no number from this time on: later copies come behind it.
         """
         ...

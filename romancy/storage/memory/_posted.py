@@ -84,10 +84,13 @@ async def give_back_mail(tx: Transaction, keys: Iterable[Key]) -> int:
 
 
 async def put_back(tx: Transaction, kept: KeptMessage, projection: bytes | None) -> None:
-    """Keep a message again at the address where it was taken, with the time and id that it had."""
+    """Keep a message again at the address where it was taken, with the time and id that it had.
+
+    If a message with this id was posted there since, that one stays.
+    """
     key = (kept.address, kept.message_id)
-    await tx.lock("messages", key)
-    tx.put("messages", key, Posted(kept, projection))
+    if await tx.lock("messages", key) is None:
+        tx.put("messages", key, Posted(kept, projection))
 
 
 async def give_back_letters(tx: Transaction, keys: Iterable[Key]) -> int:

@@ -258,7 +258,7 @@ class MemoryRouter:
             for key in unread:
                 tx.put("letters", key, None)
             in_use |= {row.kept.address for _, row in tx.scan("messages")}
-            for key in [key for key, _ in tx.scan("addresses") if key[0] not in in_use]:
+            for key in [key for key, last in tx.scan("addresses") if key[0] not in in_use and last < before]:
                 if tx.try_lock("addresses", key):
                     tx.put("addresses", key, None)
             await tx.commit()

@@ -152,4 +152,5 @@ def after_delivery(row: Instance, now: int, count: int = 1) -> Instance:
 def after_takeover(row: Instance, head: int, now: int) -> Instance:
     """The row of an instance freed from a dead worker, with the new `OwnerChanged` at log position `head`."""
     idle = row.crash_seq == head - 1
-    return replace(row, owner=None, wake_at=now, crashes=row.crashes + 1 if idle else 1, crash_seq=head, updated_at=now)
+    crashes = row.crashes + 1 if idle else 1
+    return replace(row, owner=None, wake_at=now, crashes=crashes, crash_seq=head, last_seq=head, updated_at=now)

@@ -19,14 +19,14 @@ from romancy.storage.limits import (
 from romancy.storage.memory._outbox import queue_outgoing
 from romancy.storage.memory._posted import post_message
 from romancy.storage.memory._rows import after_delivery
-from romancy.storage.memory._write import clear, deliver, write_item
+from romancy.storage.memory._write import clear, deliver, number_mail, uncounted_of, write_item
 from romancy.storage.records import Append, Delivered, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
 
     from romancy.errors import StorageUnavailableError
-    from romancy.storage.memory._database import Database, Transaction
+    from romancy.storage.memory._database import Database, Key, Transaction
     from romancy.storage.records import Delivery, Item, OutboxRow
     from romancy.storage.routing import Posting
 
@@ -118,11 +118,12 @@ class MemorySession:
         self.refuse_if_done()
         check_batch([item], worker)
         mark = self._tx.mark()
+        mail = [] if not isinstance(item, Append) else self._absent(item.deliveries)
         outcome = await write_item(self._tx, self._database, item, worker, session=True)
         if outcome is not Outcome.ACCEPTED:
             self._tx.rewind(mark)
-        elif isinstance(item, Append):
-            self._posted += [delivery.instance_id for delivery in item.deliveries]
+        else:
+            self._posted += [key[0] for key in mail if self._tx.get("inbox", key) is not None]
         if not self._owns:
             return outcome
         self._done = True
@@ -130,6 +131,11 @@ class MemorySession:
             await self._tx.commit()
             self.delivered += self._posted
         return outcome
+
+    def _absent(self, deliveries: Iterable[Delivery]) -> list[Key]:
+        """The keys of those that are not in their inboxes. What is there now or was there before is not counted."""
+        keys = dict.fromkeys((one.instance_id, one.delivery_id) for one in deliveries)
+        return [key for key in keys if self._tx.get("inbox", key) is None]
 
     async def send(
         self,
@@ -163,6 +169,8 @@ async def bump(database: Database, begin: Callable[[], Transaction], instance_id
             await tx.step("session.signal")
             row = await tx.lock("instances", (instance_id,))
             if row is not None and row.status not in TERMINAL_STATUSES:
-                tx.put("instances", (instance_id,), after_delivery(row, database.now()))
+                counted = after_delivery(row, database.now())
+                tx.put("instances", (instance_id,), counted)
+                number_mail(tx, uncounted_of(tx, instance_id), counted.signals)
                 tx.touched.add(instance_id)
             await tx.commit()

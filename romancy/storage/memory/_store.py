@@ -24,10 +24,19 @@ from romancy.storage.memory._find import find_page
 from romancy.storage.memory._outbox import MemoryOutbox
 from romancy.storage.memory._posted import drop_interest, give_back_mail, interests_of
 from romancy.storage.memory._router import MemoryRouter
-from romancy.storage.memory._rows import Instance, WorkerRow
+from romancy.storage.memory._rows import Instance, WorkerRow, after_delivery
 from romancy.storage.memory._sessions import MemorySession, UserRows, bump
 from romancy.storage.memory._tally import load_rows, slice_rows, tally_rows, trend_rows
-from romancy.storage.memory._write import alive, deliver, free, head_of, short_log, write_item
+from romancy.storage.memory._write import (
+    alive,
+    deliver,
+    free,
+    head_of,
+    number_mail,
+    short_log,
+    uncounted_of,
+    write_item,
+)
 from romancy.storage.outbox import OUTBOX_NEWS
 from romancy.storage.records import (
     Capabilities,
@@ -84,6 +93,8 @@ class MemoryStore:
         self.database = database if database is not None else Database()
         self.outbox = MemoryOutbox(self.database, self._begin)
         self.router = MemoryRouter(self._begin, self.database)
+        self._registered: set[str] = set()
+        """Workers that had a row. If it is gone, the worker is dead."""
         self._changed: set[str] = set()
         self._wake = asyncio.Event()
         self._open = False
@@ -134,6 +145,8 @@ class MemoryStore:
             return None
         page: list[LogRow] = []
         size = 0
+        if limit <= 0:
+            return History(instance=row.public(), rows=page)
         for (owner, life, seq), entry in tx.scan("log"):
             if (owner, life) != (instance_id, row.life) or seq <= after:
                 continue
@@ -203,14 +216,13 @@ class MemoryStore:
     def _sweep(self, tx: Transaction, request: ClaimRequest) -> None:
         """Repair instances left asleep or stranded, and offer stuck instances to code that they have not refused."""
         now = self.database.now()
-        old_mail = {key[0] for key, mail in tx.scan("inbox") if mail.row.at < now - _SLEEPER_GRACE}
         for key, row in tx.scan("instances"):
             if row.status in TERMINAL_STATUSES or not tx.try_lock("instances", key):
                 continue
-            uncounted = row.signals == row.seen and row.instance_id in old_mail
             fitting = request.codes.get(row.workflow_name, "") not in row.refused | {""}
-            if uncounted:
-                row = replace(row, signals=row.signals + 1)  # noqa: PLW2901 - the row as it is from here on
+            if uncounted := uncounted_of(tx, row.instance_id, now - _SLEEPER_GRACE):
+                row = after_delivery(row, now, len(uncounted))  # noqa: PLW2901 - the row as it is from here on
+                number_mail(tx, uncounted, row.signals)
             asleep = row.owner is None and row.wake_at is None
             wanted = fitting if row.status is Status.STUCK else row.signals != row.seen or row.status in _AT_WORK
             tx.put("instances", key, replace(row, wake_at=now) if asleep and wanted else row)
@@ -239,6 +251,8 @@ class MemoryStore:
             await tx.step("heartbeat")
             row: WorkerRow | None = await tx.lock("workers", (worker.token,))
             now = self.database.now()
+            if row is None and worker.token in self._registered:
+                return Pulse(now=now, alive=False, peers=self._peers(but=worker.token))
             if row is None:
                 row = WorkerRow(worker=worker, beat=0, dead=False, started_at=now)
                 if worker.codes:
@@ -247,6 +261,7 @@ class MemoryStore:
                 row = replace(row, worker=worker, beat=row.beat + 1, dead=leaving, beat_at=now)
                 tx.put("workers", (worker.token,), row)
             await tx.commit()
+        self._registered.add(worker.token)
         return Pulse(now=now, alive=not row.dead, peers=self._peers(but=worker.token))
 
     async def census(self) -> Census:

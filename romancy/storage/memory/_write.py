@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from romancy.status import TERMINAL_STATUSES
 from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
+from romancy.storage.mail import UNCOUNTED
 from romancy.storage.memory._outbox import queue_outgoing
 from romancy.storage.memory._posted import (
     drop_interest,
@@ -21,17 +22,27 @@ from romancy.storage.memory._posted import (
     put_interest,
 )
 from romancy.storage.memory._rows import Instance, Numbered, after_change, after_delivery, after_takeover, started
-from romancy.storage.records import Append, Delivered, InboxRow, LogRow, Outcome, Start
+from romancy.storage.records import LATEST, Append, Delivered, InboxRow, LogRow, Outcome, Start
 from romancy.storage.routing import Owner
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from romancy.status import Status
-    from romancy.storage.memory._database import Database, Transaction
+    from romancy.storage.memory._database import Database, Key, Transaction
     from romancy.storage.records import Change, Delivery, Item
 
-__all__ = ["alive", "clear", "deliver", "free", "head_of", "short_log", "write_item"]
+__all__ = [
+    "alive",
+    "clear",
+    "deliver",
+    "free",
+    "head_of",
+    "number_mail",
+    "short_log",
+    "uncounted_of",
+    "write_item",
+]
 
 
 def alive(tx: Transaction, worker: str | None) -> bool:
@@ -207,6 +218,22 @@ async def _insert_mail(tx: Transaction, database: Database, delivery: Delivery) 
         return False
     tx.put("inbox", key, Numbered(InboxRow(delivery.delivery_id, delivery.body, database.now())))
     return True
+
+
+def uncounted_of(tx: Transaction, instance_id: str, before: int = LATEST) -> list[Key]:
+    """The keys of an instance's messages that its counter does not cover, of those that are older than this time."""
+    return [
+        key
+        for key, mail in tx.scan("inbox")
+        if key[0] == instance_id and mail.number == UNCOUNTED and mail.row.at < before
+    ]
+
+
+def number_mail(tx: Transaction, keys: Iterable[Key], number: int) -> None:
+    """Number messages whose counter has just moved. A row that another transaction holds is being consumed."""
+    for key in keys:
+        if tx.try_lock("inbox", key):
+            tx.put("inbox", key, replace(tx.get("inbox", key), number=number))
 
 
 async def clear(tx: Transaction, instance_id: str, life: int, statuses: Collection[Status]) -> bool:
