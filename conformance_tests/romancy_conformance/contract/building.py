@@ -25,6 +25,7 @@ __all__ = [
     "change",
     "delivery",
     "full_log",
+    "nonce",
     "settle",
     "start",
     "unique",

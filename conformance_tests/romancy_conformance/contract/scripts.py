@@ -1,0 +1,67 @@
+"""Runs a script on a database, beside every store."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy.storage.url import parse_url
+
+if TYPE_CHECKING:
+    from romancy.storage.url import StorageURL
+
+__all__ = ["connect_to_postgres", "run_script"]
+
+
+async def run_script(url: str, script: str) -> None:
+    """Run a script on the database as a DBA does."""
+    parsed = parse_url(url)
+    scripts = {"sqlite": _sqlite, "postgresql": _postgres, "postgres": _postgres, "mysql": _mysql, "mariadb": _mysql}
+    if parsed.scheme not in scripts:
+        pytest.skip(f"capability: the suite cannot run a script on {parsed.scheme}://")
+    await scripts[parsed.scheme](parsed, script)
+
+
+async def _sqlite(url: StorageURL, script: str) -> None:
+    with closing(sqlite3.connect(Path(url.path.removeprefix("/")))) as connection:
+        connection.executescript(script)
+
+
+async def connect_to_postgres(url: StorageURL) -> Any:
+    """Return a connection of asyncpg."""
+    import asyncpg  # noqa: PLC0415 - only the suite's own runs have every driver
+
+    return await asyncpg.connect(
+        host=url.options.get("host") or url.host, port=url.port, user=url.user, password=url.password,
+        database=url.database,
+    )  # fmt: skip
+
+
+async def _postgres(url: StorageURL, script: str) -> None:
+    connection = await connect_to_postgres(url)
+    try:
+        await connection.execute(script)
+    finally:
+        await connection.close()
+
+
+async def _mysql(url: StorageURL, script: str) -> None:
+    import aiomysql  # noqa: PLC0415 - only the suite's own runs have every driver
+    from pymysql.constants import CLIENT  # noqa: PLC0415 - the same
+
+    options: dict[str, Any] = {"unix_socket": url.options["socket"]} if "socket" in url.options else {}
+    connection = await aiomysql.connect(
+        host=url.host or "localhost", port=url.port or 3306, user=url.user, password=url.password or "",
+        db=url.database, client_flag=CLIENT.MULTI_STATEMENTS, autocommit=True, **options,
+    )  # fmt: skip
+    try:
+        cursor: Any = await connection.cursor()
+        await cursor.execute(script)
+        while await cursor.nextset():
+            pass
+    finally:
+        connection.close()

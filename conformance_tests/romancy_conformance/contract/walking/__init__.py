@@ -1,0 +1,1 @@
+"""A random walk over the whole contract of a store, each answer compared with a model that is its specification."""

@@ -1,0 +1,155 @@
+"""What steps are made of: records whose fields are drawn, most of them such that they fit the model's state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.query import encode_where, project
+from romancy.storage.records import Append, Change, Delivery, OutboxRow, Start, as_end
+from romancy.storage.routing import OUTSIDE, Interest, InterestKind, Owner, Place, Posting, Spread
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+    from romancy_conformance.contract.walking.model import Model
+    from romancy_conformance.contract.walking.state import Instance
+
+__all__ = ["ADDRESSES", "CODES", "ENDS", "FLOWS", "OPEN", "OUTSIDERS", "PAUSES", "SECOND", "Draws"]
+
+SECOND = 1_000_000
+PAUSES = (1, 7, 1000, 1000, 100_000, SECOND, 6 * SECOND, 31 * SECOND, 100 * SECOND)
+FLOWS = ("flow-a", "flow-b")
+CODES = ("c1", "c2", "c3")
+ADDRESSES = ("c/one", "e/two", "k/3/a/b", "k/3/A/b")
+OUTSIDERS = ("screen", "printer")
+OPEN = (Status.RUNNING, Status.WAITING, Status.CANCELLING, Status.COMPENSATING)
+ENDS = tuple(sorted(TERMINAL_STATUSES))
+
+
+class Draws:
+    """Draws records. What it makes is numbered, so a seed always leads the same way."""
+
+    def __init__(self, model: Model, chance: random.Random) -> None:
+        self.model = model
+        self.chance = chance
+        self.number = 0
+        self.past_starts: list[Start] = []
+        self.past_appends: list[tuple[Append, str]] = []
+        self.past_deliveries: list[Delivery] = []
+        self.past_postings: list[Posting] = []
+        self.past_claims: list[str] = []
+        self.chosen: set[str] = set()
+        self.planned: list[Callable[[], Any]] = []
+        """Steps that follow at once."""
+
+    def new(self, word: str) -> str:
+        self.number += 1
+        return f"{word}{self.number:05}"
+
+    def often(self, share: float = 0.85) -> bool:
+        return self.chance.random() < share
+
+    def one(self, of: Any) -> Any:
+        found = list(of)
+        return self.chance.choice(found) if found else None
+
+    def some(self, of: Any, most: int = 3) -> list[Any]:
+        found = list(of)
+        return self.chance.sample(found, min(len(found), self.chance.randint(1, most)))
+
+    def worker(self) -> str | None:
+        """A worker that is alive, as a rule."""
+        state = self.model.state
+        token: str | None = self.one(one for one in state.workers if state.alive(one) == self.often(0.95))
+        if token is None:
+            token = self.one(state.workers)
+        return token
+
+    def instance(self, *, ended: bool | None = False, owned: bool | None = None) -> Instance | None:
+        """An instance, by whether it has ended and whether it has an owner."""
+        rows = self.model.state.instances.values()
+        found: Instance | None = self.one(
+            one for one in rows if ended in (None, one.ended) and owned in (None, one.owner is not None)
+        )
+        return found
+
+    def body(self) -> bytes:
+        return b'[{"type":"%d"}]' % self.chance.randrange(1000)
+
+    def start(self, **fields: Any) -> Start:
+        """A new instance. Now and then with the id of another one, or again."""
+        ends = not self.often(0.95)
+        given: dict[str, Any] = {
+            "instance_id": self.new("i"), "life": self.chance.randrange(1, 1 << 52),
+            "workflow_name": self.one(FLOWS), "code": self.one(CODES), "writer": self.new("w"), "body": self.body(),
+            "input": b"%d" % self.chance.randrange(100), "status": self.one(ENDS) if ends else Status.PENDING,
+            "delay": None if ends else self.one([0, 0, 0, SECOND, 40 * SECOND, None]),
+            "error": self.one([None, "so it is"]), "parent": self.one([None, "i00001"]),
+            "index": self.one([(), (("order", '"s:7"'),), (("a", None), ("b", '"s:1"'))]),
+        }  # fmt: skip
+        if ends:
+            given["writer"] = as_end(given["writer"])
+        made = Start(**(given | fields))
+        self.past_starts.append(made)
+        return made
+
+    def owned_start(self) -> Start:
+        return self.start(owner=self.worker(), status=Status.RUNNING, writer=self.new("w"), delay=None)
+
+    def append(self, found: Instance, **fields: Any) -> Append:
+        """The next append to this instance, by what is known of it; sometimes a little wrong."""
+        last = found.log.get(found.head)
+        change: Change | None = fields.get("change")
+        ends = change is not None and change.status in TERMINAL_STATUSES
+        writer = self.new("w")
+        given: dict[str, Any] = {
+            "instance_id": found.instance_id, "life": found.life, "seq": found.head + 1, "body": self.body(),
+            "writer": as_end(writer) if ends else writer, "after": None if last is None else last.writer,
+        }  # fmt: skip
+        if not self.often(0.93):
+            wrong = [{"seq": found.head}, {"seq": found.head + 2}, {"life": found.life + 1}, {"after": "another"}]
+            given |= self.one(wrong)
+        return Append(**(given | fields))
+
+    def change(self, found: Instance, status: Status, **fields: Any) -> Change:
+        seen = found.signals if self.often() else max(0, found.signals - 1)
+        error = "it failed" if status is Status.FAILED else None
+        return Change(status=status, seen=seen, error=error, code=self.one([None, *CODES]), **fields)
+
+    def delivery(self) -> Delivery:
+        target = self.one(self.model.state.instances) if self.often(0.95) else "nobody"
+        dedupe = self.one([None, None, f"dedupe{self.chance.randrange(20)}"])
+        name = self.new("d")
+        made = Delivery(instance_id=target or "nobody", delivery_id=name, body=b"%d" % len(name), dedupe=dedupe)
+        self.past_deliveries.append(made)
+        return made
+
+    def posting(self) -> Posting:
+        places = [Place(self.one(ADDRESSES), self.one(Spread))]
+        places += [
+            Place(one, Spread.EVERY) for one in self.some(ADDRESSES, 2) if one != places[0].address
+        ] * self.often(0.3)
+        body = b'{"n":%d}' % self.chance.randrange(3)
+        projection = project(body) if self.often(0.9) else None
+        dedupe = self.one([None, None, f"dedupe{self.chance.randrange(20)}"])
+        made = Posting(message_id=self.new("m"), places=tuple(places), body=body, projection=projection, dedupe=dedupe)
+        self.past_postings.append(made)
+        return made
+
+    def interest(self) -> Interest:
+        where = encode_where({"n": self.chance.randrange(3)}) if self.often(0.3) else None
+        kind = self.one([InterestKind.TAKE, InterestKind.TAKE, *InterestKind])
+        name = f"want{self.chance.randrange(5)}"
+        return Interest(interest_id=name, address=self.one(ADDRESSES), kind=kind, where=where)
+
+    def owner(self) -> Owner:
+        found = self.instance(ended=None if self.often(0.1) else False)
+        if found is None or self.often(0.3):
+            return Owner(self.one(OUTSIDERS), OUTSIDE)
+        return Owner(found.instance_id, found.life if self.often(0.95) else found.life + 1)
+
+    def outgoing(self, instance_id: str | None = None) -> OutboxRow:
+        key = self.one([None, "key-a", "key-a", "key-b"])
+        return OutboxRow(outbox_id=self.new("o"), topic="topic", body=b"{}", key=key, instance_id=instance_id)
