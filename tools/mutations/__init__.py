@@ -12,12 +12,17 @@ mutations` does the same. Python modules have no mutations: their text changes t
 
 from __future__ import annotations
 
-from tools.mutations import mysql, postgres, sqlite
+from tools.mutations import mysql, postgres, sqlite, walking
 from tools.mutations.playing import Mutation
 
 __all__ = ["HANDFUL", "MUTATIONS", "Mutation"]
 
-MUTATIONS: tuple[Mutation, ...] = (*sqlite.MUTATIONS, *postgres.MUTATIONS, *mysql.MUTATIONS)
+MUTATIONS: tuple[Mutation, ...] = (
+    *sqlite.MUTATIONS,
+    *postgres.MUTATIONS,
+    *mysql.MUTATIONS,
+    *walking.MUTATIONS,
+)
 
 HANDFUL = (
     "sqlite: an append does not check that its writer is alive",
