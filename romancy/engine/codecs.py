@@ -259,8 +259,8 @@ class _CodingStore(_ReadingStore):
         return await self._store.deliver(self.sealed_deliveries(batch))
 
     @asynccontextmanager
-    async def session(self, *, join: object | None = None) -> AsyncGenerator[Any]:
-        async with self._store.session(join=join) as session:
+    async def session(self, *, join: object | None = None, **options: Any) -> AsyncGenerator[Any]:
+        async with self._store.session(join=join, **options) as session:
             yield _CodingSession(session, self)
 
     def stored_size(self, raw: bytes) -> int:
