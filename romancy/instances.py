@@ -5,37 +5,32 @@ Each action on one instance exists for many as well (`cancel_many`, …). `dry_r
 
 from __future__ import annotations
 
-import contextlib
-import time
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from romancy._bulk import each, found_to_act_on, if_still, if_there, statuses_among
-from romancy._condition import Condition
+from romancy._caretaker import Caretaker
 from romancy._looking_into import instance_with_waits
 from romancy._reasons import reasons_of
 from romancy._reports import Awaited, report_of
-from romancy._results import instances_with_results
-from romancy.engine import RETRIED, Standing, descent_of, history, purge, resume, retry, terminate
+from romancy._results import instances_of
+from romancy.engine import RETRIED, descent_of, history, read_with_start, resume, retry, terminate
 from romancy.engine.messages import CancelMessage
-from romancy.errors import InstanceNotFoundError, StorageError
-from romancy.instance import Instance, InstancePage, Purged, changed_at, microseconds_of
+from romancy.errors import InstanceNotFoundError
+from romancy.instance import Instance, InstancePage, Purged, microseconds_of
 from romancy.log import Position, follow_log, read_log
-from romancy.senders import Senders
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import check_text
 from romancy.storage.query import MAX_LIMIT, build_query
-from romancy.storage.records import LATEST, Delivered
+from romancy.storage.records import Delivered
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
     from datetime import datetime
 
     from romancy.core import LogEvent
-    from romancy.engine import Worker
     from romancy.log import LogEntry
     from romancy.retry import Duration
     from romancy.status import StatusName
-    from romancy.storage.protocol import Store
     from romancy.storage.query import FilterValue
 
     Statuses = Status | StatusName | Iterable[Status | StatusName] | None
@@ -44,47 +39,16 @@ __all__ = ["Instances"]
 
 T = TypeVar("T")
 
-_FORGET_EVERY: Final = 3600.0
-_PURGED_AT_ONCE: Final = 500
 OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUSES)
 
 
-class Instances(Senders, Condition):
+class Instances(Caretaker):
     """Reads and changes instances, wherever they run."""
-
-    _worker: Worker | None = None  # that of this app, while it is open
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._forgets_at = 0.0
-        self._standing = Standing()
-        self._manager: Standing | None = None
-        """The row under which calls that manage instances write if no worker runs here. None: one row for each call."""
-
-    def _sweep(self) -> None:
-        """Soon route posted messages, and those that ended instances had taken."""
-
-    def _stir(self) -> None:
-        """Let a worker of this app claim: an instance may be due now."""
-
-    async def _writes_as(self, store: Store) -> tuple[str, int]:
-        """The token to write under (the worker's or that of this app's own row), and the database's time or 0."""
-        return (worker, 0) if (worker := self._worker_token()) is not None else await self._standing.look(store)
-
-    async def _give_up_row(self, store: Store) -> None:
-        """Remove the row under which calls wrote. If the database is away, the row expires."""
-        for standing in (self._standing, self._manager):
-            if standing is not None:
-                with contextlib.suppress(StorageError):
-                    await standing.leave(store)
-
-    def _worker_token(self) -> str | None:
-        return None
 
     # ── asking ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def get_instance(self, instance_id: str, *, waits: bool = False) -> Instance | None:
-        """The instance as it is now, or None.
+        """The instance as it is now, or None, with the headers of its start (`Instance.headers`).
 
         With `waits=True` the result includes what the instance waits for, with the next attempt and the last error
         (`Instance.waits`). That reads the log of its current run, and raises CodecError if the log was written with a
@@ -92,10 +56,10 @@ class Instances(Senders, Condition):
         """
         if waits:
             return await instance_with_waits(self._opened(), instance_id)
-        history = await self._opened().read(instance_id, limit=0)
-        return None if history is None else Instance.of(history.instance)
+        found = await read_with_start(self._opened(), instance_id)
+        return None if found is None else Instance.begun(found)
 
-    async def list_instances(
+    async def list_instances(  # noqa: PLR0913 - all that a list may ask for, each by its name
         self,
         *,
         workflow_name: str | None = None,
@@ -107,7 +71,9 @@ class Instances(Senders, Condition):
         ended_before: datetime | None = None,
         limit: int = 50,
         page_token: str | None = None,
+        headers: Mapping[str, FilterValue] | None = None,
         with_results: bool = False,
+        with_headers: bool = False,
     ) -> InstancePage:
         """A page of instances, newest first. Names and ids match in part and without case, the status exactly.
 
@@ -131,7 +97,9 @@ class Instances(Senders, Condition):
             ended_before=ended_before,
             limit=limit,
             page_token=page_token,
+            headers=headers,
             with_results=with_results,
+            with_headers=with_headers,
         )
 
     async def find_instances(  # noqa: PLR0913 - all that a search may ask for, each by its name
@@ -147,12 +115,14 @@ class Instances(Senders, Condition):
         ended_before: datetime | None = None,
         limit: int = 50,
         page_token: str | None = None,
+        headers: Mapping[str, FilterValue] | None = None,
         with_results: bool = False,
+        with_headers: bool = False,
     ) -> InstancePage:
         """A page of the instances whose input matches all of `where`, newest first.
 
         A path begins with the name of a parameter. It may be left out if it is that of the only parameter, or of the
-        first one and all others have defaults.
+        first one and all others have defaults. `headers` are compared by their names with the headers of the start.
         """
         query = build_query(
             where,
@@ -165,14 +135,14 @@ class Instances(Senders, Condition):
             ended_until=microseconds_of(ended_before, "ended_before"),
             limit=limit,
             page_token=page_token,
+            headers=headers,
         )
         store = self._opened()
         page = await store.find(query)
-        if with_results:
-            return InstancePage(await instances_with_results(store, page.rows), page.next_token)
-        return InstancePage([Instance.of(row) for row in page.rows], page.next_token)
+        found = await instances_of(store, page.rows, results=with_results, headers=with_headers)
+        return InstancePage(found, page.next_token)
 
-    async def iter_instances(
+    async def iter_instances(  # noqa: PLR0913 - as `find_instances`
         self,
         where: Mapping[str, FilterValue] | None = None,
         /,
@@ -184,7 +154,9 @@ class Instances(Senders, Condition):
         started_before: datetime | None = None,
         ended_after: datetime | None = None,
         ended_before: datetime | None = None,
+        headers: Mapping[str, FilterValue] | None = None,
         with_results: bool = False,
+        with_headers: bool = False,
     ) -> AsyncIterator[Instance]:
         """All instances that match, newest first, read page by page.
 
@@ -204,7 +176,9 @@ class Instances(Senders, Condition):
                 ended_before=ended_before,
                 limit=MAX_LIMIT,
                 page_token=token,
+                headers=headers,
                 with_results=with_results,
+                with_headers=with_headers,
             )
             for instance in page.instances:
                 yield instance
@@ -355,37 +329,16 @@ class Instances(Senders, Condition):
         found = await descent_of(self._opened(), instance_ids)
         return Purged(await self._purge(tuple(found.ended), found.until), found.open)
 
-    async def _purge_as_found(self, found: Instance, *, children: bool = False) -> Purged:
-        """Remove an instance unless it has changed since it was found, for example by a retry."""
-        if not children:
-            return Purged(await self._purge((found.instance_id,), changed_at(found)))
-        descent = await descent_of(self._opened(), (found.instance_id,))
-        if descent.ended.get(found.instance_id) != changed_at(found):
-            return Purged()
-        return Purged(await self._purge(tuple(descent.ended), descent.until), descent.open)
-
-    async def _purge(self, ids: Sequence[str], until: int = LATEST) -> int:
-        """Remove these instances. From time to time, remove old ids of signals as well."""
-        forget = time.monotonic() >= self._forgets_at
-        store, gone = self._to_write("purge", *ids), 0
-        for first in range(0, len(ids), _PURGED_AT_ONCE):
-            portion = ids[first : first + _PURGED_AT_ONCE]
-            with self._deadlines.call("purge", portion):
-                gone += await purge(store, portion, until=until, forget=forget and not first)
-        if forget:
-            self._forgets_at = time.monotonic() + _FORGET_EVERY
-        self._removed(ids)
-        return gone
-
-    def _removed(self, instance_ids: Iterable[str]) -> None:
-        """Wake the callers that wait for these instances, which may be gone."""
-
     # ── acting on many ──────────────────────────────────────────────────────────────────────────────────────────
 
     def _chosen(
-        self, where: Mapping[str, FilterValue] | None, workflow_name: str | None, status: Statuses
+        self,
+        where: Mapping[str, FilterValue] | None,
+        workflow_name: str | None,
+        status: Statuses,
+        headers: Mapping[str, FilterValue] | None,
     ) -> AsyncIterator[Instance]:
-        return found_to_act_on(self._opened(), where, workflow_name=workflow_name, status=status)
+        return found_to_act_on(self._opened(), where, workflow_name=workflow_name, status=status, headers=headers)
 
     async def cancel_many(
         self,
@@ -395,6 +348,7 @@ class Instances(Senders, Condition):
         workflow_name: str | None = None,
         status: Statuses = OPEN,
         reason: str = "",
+        headers: Mapping[str, FilterValue] | None = None,
         dry_run: bool = False,
     ) -> list[str]:
         """Ask every matching open instance to stop, and return the ids of those that were asked.
@@ -402,7 +356,7 @@ class Instances(Senders, Condition):
         `workflow_name` is the whole name here, other than in a list.
         """
         check_text(reason, "reason")
-        found = self._chosen(where, workflow_name, status)
+        found = self._chosen(where, workflow_name, status, headers)
         return await each(found, lambda one: if_there(self.cancel(one, reason=reason)), dry_run=dry_run)
 
     async def terminate_many(
@@ -413,6 +367,7 @@ class Instances(Senders, Condition):
         workflow_name: str | None = None,
         status: Statuses = OPEN,
         reason: str = "",
+        headers: Mapping[str, FilterValue] | None = None,
         dry_run: bool = False,
     ) -> list[str]:
         """End every matching open instance by force, and return the ids of those that were ended.
@@ -420,7 +375,7 @@ class Instances(Senders, Condition):
         `workflow_name` is the whole name here, other than in a list.
         """
         check_text(reason, "reason")
-        found = self._chosen(where, workflow_name, status)
+        found = self._chosen(where, workflow_name, status, headers)
         return await each(found, lambda one: if_there(self.terminate(one, reason=reason)), dry_run=dry_run)
 
     async def retry_many(
@@ -431,6 +386,7 @@ class Instances(Senders, Condition):
         workflow_name: str | None = None,
         status: Statuses = "failed",
         unsure: Literal["done", "undone"] | None = None,
+        headers: Mapping[str, FilterValue] | None = None,
         dry_run: bool = False,
     ) -> list[str]:
         """Retry every matching failed instance that can be retried, and return the ids of those that are retried.
@@ -439,7 +395,7 @@ class Instances(Senders, Condition):
         list.
         """
         asked = statuses_among(status, RETRIED, "retry_many retries instances that have failed or were cancelled")
-        found = self._chosen(where, workflow_name, asked)
+        found = self._chosen(where, workflow_name, asked, headers)
 
         def again(instance_id: str) -> Awaitable[bool]:
             return if_still(self.retry(instance_id, unsure=unsure))
@@ -452,13 +408,14 @@ class Instances(Senders, Condition):
         /,
         *,
         workflow_name: str | None = None,
+        headers: Mapping[str, FilterValue] | None = None,
         dry_run: bool = False,
     ) -> list[str]:
         """Let workers try every matching stuck instance again, and return the ids of those instances.
 
         `workflow_name` is the whole name here, other than in a list.
         """
-        found = self._chosen(where, workflow_name, Status.STUCK)
+        found = self._chosen(where, workflow_name, Status.STUCK, headers)
         return await each(found, lambda instance_id: if_still(self.resume(instance_id)), dry_run=dry_run)
 
     async def purge_many(
@@ -469,6 +426,7 @@ class Instances(Senders, Condition):
         workflow_name: str | None = None,
         status: Statuses = tuple(TERMINAL_STATUSES),
         children: bool = False,
+        headers: Mapping[str, FilterValue] | None = None,
         dry_run: bool = False,
     ) -> list[str]:
         """Remove every matching ended instance, and return the ids of those removed. An open status raises UsageError.
@@ -482,7 +440,7 @@ class Instances(Senders, Condition):
         seen: dict[str, Instance] = {}
 
         async def found() -> AsyncIterator[Instance]:
-            async for one in self._chosen(where, workflow_name, asked):
+            async for one in self._chosen(where, workflow_name, asked, headers):
                 seen[one.instance_id] = one
                 yield one
 

@@ -53,7 +53,9 @@ WHOLE = {
     "OpenTelemetry": otel, "Starlette": starlette, "Sync": sync, "Testing": testing,
 }  # fmt: skip
 """Modules of which all public names are on one page, by its title."""
-UNSAID_BASES = re.compile(r"\((?:_\w+|Condition|Instances|Watching|Keeper, SyncInstances)\)|(?<=\()(?:Caller|Faking), ")
+UNSAID_BASES = re.compile(
+    r"\((?:_\w+|Caretaker|Condition|Instances|Watching|Keeper, SyncInstances)\)|(?<=\()(?:Caller|Faking), "
+)
 MANY = 8
 """More overloads than a reader can use."""
 

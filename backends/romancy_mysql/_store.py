@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from romancy.storage.isolation import IsolationLevel
     from romancy.storage.lying import Lying
     from romancy.storage.outbox import Outbox
     from romancy.storage.protocol import Session
@@ -146,10 +147,12 @@ class MySQLStore:
     async def find(self, query: Query, /) -> Page:
         return await find(self.database, query)
 
-    def session(self, *, join: object | None = None) -> AbstractAsyncContextManager[Session]:
+    def session(
+        self, *, join: object | None = None, isolation: IsolationLevel | None = None
+    ) -> AbstractAsyncContextManager[Session]:
         if join is not None:
             return join_session(self.database, self._committer, self._posted, join)
-        return open_session(self.database, self._committer)
+        return open_session(self.database, self._committer, isolation)
 
     async def wait_for_work(self, timeout: float, /) -> frozenset[str] | None:
         return await self._wakeups.wait(timeout)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from romancy.storage.isolation import IsolationLevel
     from romancy.storage.query import Position, Query
     from romancy.storage.records import (
         Census,
@@ -149,9 +150,11 @@ class PostgresStore:
     async def find(self, query: Query, /) -> Page:
         return await find(self.database, query)
 
-    def session(self, *, join: object | None = None) -> AbstractAsyncContextManager[PostgresSession]:
+    def session(
+        self, *, join: object | None = None, isolation: IsolationLevel | None = None
+    ) -> AbstractAsyncContextManager[PostgresSession]:
         if join is None:
-            return open_session(self.database, self._signals, self._commits)
+            return open_session(self.database, self._signals, self._commits, isolation or "read committed")
         return join_session(self.database, self._signals, self._commits, self._uncommitted, join)
 
     async def wait_for_work(self, timeout: float, /) -> frozenset[str] | None:

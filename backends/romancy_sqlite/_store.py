@@ -44,6 +44,7 @@ from romancy_sqlite._writer import Job
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
+    from romancy.storage.isolation import IsolationLevel
     from romancy.storage.query import Position, Query
     from romancy.storage.records import (
         Census,
@@ -226,7 +227,12 @@ class SqliteStore:
         return await self.run_write(partial(deliver_all, batch=batch), weight=weight, lone=len(batch) == 1)
 
     @asynccontextmanager
-    async def session(self, *, join: object | None = None) -> AsyncGenerator[SqliteSession | JoinedSession]:
+    async def session(
+        self,
+        *,
+        join: object | None = None,
+        isolation: IsolationLevel | None = None,  # noqa: ARG002 - SQLite has the strongest level alone
+    ) -> AsyncGenerator[SqliteSession | JoinedSession]:
         shared, watch = self._use()
         if join is not None:
             joined = JoinedSession(shared, self._sql, Joined.of(join), watch.look_now)

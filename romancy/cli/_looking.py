@@ -27,6 +27,7 @@ __all__ = ["LOOKING"]
 @click.option("--id", "part", metavar="TEXT", help="By a part of the instance's id, in capitals or not.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many at most.")
 @click.option("--results", is_flag=True, help="With --json: also what each completed instance returned.")
+@click.option("--headers", is_flag=True, help="With --json: also the headers of each start.")
 @json_option
 @running
 async def list_instances(
@@ -37,6 +38,7 @@ async def list_instances(
     part: str | None,
     limit: int,
     results: bool,
+    headers: bool,
     json_lines: bool,
 ) -> None:
     """Instances, newest first; `find` is the same command.
@@ -44,8 +46,9 @@ async def list_instances(
     During a sleep of at most two seconds, an instance is listed as running and without a time to wake: no row is
     written for it. `romancy show` and `romancy why` tell it.
     """
-    if results and not json_lines:
-        raise click.UsageError("--results goes with --json")
+    for name, asked in (("--results", results), ("--headers", headers)):
+        if asked and not json_lines:
+            raise click.UsageError(f"{name} goes with --json")
     shown: list[Instance] = []
     count, token, more = 0, None, True
     async with desk(url, app) as open_desk:
@@ -61,7 +64,9 @@ async def list_instances(
                 ended_before=chosen.ended_before,
                 limit=min(limit - count, MAX_LIMIT),
                 page_token=token,
+                headers=chosen.headers,
                 with_results=results,
+                with_headers=headers,
             )
             count, token, more = count + len(page.instances), page.next_page_token, page.has_more
             if json_lines:

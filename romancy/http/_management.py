@@ -9,8 +9,9 @@ import msgspec
 from msgspec import Raw
 from starlette.responses import Response, StreamingResponse
 
+from romancy._conditions import read_headers
 from romancy._looking_into import untaken_by
-from romancy._results import result_of
+from romancy._results import headers_of_instance, result_of
 from romancy.errors import InstanceNotFoundError, WorkflowCancelledError, WorkflowFailedError, WorkflowStuckError
 from romancy.http._answers import accepted, answer
 from romancy.http._asking import Asked
@@ -128,7 +129,7 @@ class Management:
         """`GET /instances/{id}`."""
         Asked(request, ())
         found, untaken = await self._accepting.in_time(self._looked(request.path_params["instance_id"]))
-        return answer({**_shown(found), "untaken": untaken})
+        return answer({**_shown(found), **headers_of_instance(found), "untaken": untaken})
 
     async def _looked(self, instance_id: str) -> tuple[Instance, tuple[Untaken, ...]]:
         """The instance, with what was sent to it and not taken. Its log is not read."""
@@ -136,9 +137,11 @@ class Management:
         return found, await untaken_by(self._app._opened(), instance_id, found.status)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as the app itself reads
 
     async def list(self, request: Request) -> Response:
-        """`GET /instances?workflow=&status=&id=&started_after=&…&limit=&page=&results=`: a page, newest first."""
-        asked = Asked(request, ("workflow", "status", "id", *_TIMES, "limit", "page", "results"))
-        results = asked.flag("results")
+        """`GET /instances?workflow=&status=&id=&started_after=&…&limit=&page=&results=&headers=&header=`: a page."""
+        asked = Asked(
+            request, ("workflow", "status", "id", *_TIMES, "limit", "page", "results", "headers"), ("header",)
+        )
+        results, headers = asked.flag("results"), asked.flag("headers")
         page = await self._accepting.in_time(
             self._app.list_instances(
                 workflow_name=asked.text("workflow"),
@@ -148,12 +151,17 @@ class Management:
                 started_before=asked.moment("started_before"),
                 ended_after=asked.moment("ended_after"),
                 ended_before=asked.moment("ended_before"),
-                limit=asked.number("limit", _PAGE, _MOST_RESULTS if results else None),
+                limit=asked.number("limit", _PAGE, _MOST_RESULTS if results or headers else None),
                 page_token=asked.text("page"),
+                headers=read_headers(asked.every("header")),
                 with_results=results,
+                with_headers=headers,
             )
         )
-        shown = [{**_shown(each), **(result_of(each) if results else {})} for each in page.instances]
+        shown = [
+            {**_shown(each), **headers_of_instance(each), **(result_of(each) if results else {})}
+            for each in page.instances
+        ]
         return answer({"instances": shown, "next_page": page.next_page_token})
 
     async def result(self, request: Request) -> Response:

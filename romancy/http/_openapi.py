@@ -70,6 +70,12 @@ _SCHEMAS: Final[dict[str, Any]] = {
             },
             "result": {"description": "of a completed instance, in a list with results=true; else null or absent"},
             "result_unreadable": {"type": "string", "description": "why the result cannot be read here"},
+            "headers": {
+                "type": ["object", "null"],
+                "additionalProperties": {"type": "string"},
+                "description": "what the starter sent; in a list with headers=true",
+            },
+            "headers_unreadable": {"type": "string", "description": "why the headers cannot be read here"},
             "untaken": {
                 "type": "array",
                 "description": "requests and events that no worker has taken, or that fit no wait",
@@ -227,6 +233,8 @@ def _list() -> dict[str, Any]:
         _parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}),
         _parameter("page", "query", {"type": "string"}, "the next_page of the answer before"),
         _parameter("results", "query", {"type": "boolean"}, "true: with results, and a limit of at most 100"),
+        _parameter("headers", "query", {"type": "boolean"}, "true: with headers, and a limit of at most 100"),
+        _parameter("header", "query", {"type": "string"}, "NAME=VALUE of a header of the start; may be repeated"),
     ]
     return _operation("A page of instances, newest first", {200: "Instances"}, parameters)
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from romancy.errors import StorageUnavailableError
     from romancy.status import Status
+    from romancy.storage.isolation import IsolationLevel
     from romancy.storage.outbox import Outbox
     from romancy.storage.query import Query
     from romancy.storage.records import (
@@ -231,8 +232,15 @@ class Store(Protocol):
         """
         ...
 
-    def session(self, *, join: object | None = None) -> AbstractAsyncContextManager[Session]:
+    def session(
+        self, *, join: object | None = None, isolation: IsolationLevel | None = None
+    ) -> AbstractAsyncContextManager[Session]:
         """Begin a transaction for user code. With `join`, take part in one that the caller already has.
+
+        The user's statements run at `isolation` or a stronger level; `UsageError` before anything is begun if the
+        database has none. What `commit` writes is decided by the present rows, not by those of the user's snapshot: if
+        these are in its way, it raises `StorageUnavailableError`, and another session succeeds. A joined session keeps
+        the level of its caller.
 
         `UsageError` before anything is written if the object to join is of the wrong kind, is in no transaction, or
         belongs to another database.

@@ -32,7 +32,7 @@ class SyncInstances(SyncSenders):
     """Reads and changes instances, wherever they run."""
 
     def get_instance(self, instance_id: str, *, waits: bool = False) -> Instance | None:
-        """The instance as it is now, or None.
+        """The instance as it is now, or None, with the headers of its start (`Instance.headers`).
 
         With `waits=True` the result includes what the instance waits for, with the next attempt and the last error
         (`Instance.waits`). That reads the log of its current run, and raises CodecError if the log was written with a
@@ -53,7 +53,9 @@ class SyncInstances(SyncSenders):
         ended_before: datetime | None = None,
         limit: int = 50,
         page_token: str | None = None,
+        headers: Mapping[str, FilterValue] | None = None,
         with_results: bool = False,
+        with_headers: bool = False,
     ) -> InstancePage:
         """A page of instances, newest first. Names and ids match in part and without case, the status exactly.
 
@@ -77,7 +79,9 @@ class SyncInstances(SyncSenders):
             ended_before=ended_before,
             limit=limit,
             page_token=page_token,
+            headers=headers,
             with_results=with_results,
+            with_headers=with_headers,
         )
         return result
 
@@ -94,12 +98,14 @@ class SyncInstances(SyncSenders):
         ended_before: datetime | None = None,
         limit: int = 50,
         page_token: str | None = None,
+        headers: Mapping[str, FilterValue] | None = None,
         with_results: bool = False,
+        with_headers: bool = False,
     ) -> InstancePage:
         """A page of the instances whose input matches all of `where`, newest first.
 
         A path begins with the name of a parameter. It may be left out if it is that of the only parameter, or of the
-        first one and all others have defaults.
+        first one and all others have defaults. `headers` are compared by their names with the headers of the start.
         """
         result: InstancePage = self._call(
             "find_instances",
@@ -113,7 +119,9 @@ class SyncInstances(SyncSenders):
             ended_before=ended_before,
             limit=limit,
             page_token=page_token,
+            headers=headers,
             with_results=with_results,
+            with_headers=with_headers,
         )
         return result
 
@@ -129,7 +137,9 @@ class SyncInstances(SyncSenders):
         started_before: datetime | None = None,
         ended_after: datetime | None = None,
         ended_before: datetime | None = None,
+        headers: Mapping[str, FilterValue] | None = None,
         with_results: bool = False,
+        with_headers: bool = False,
     ) -> Iterator[Instance]:
         """All instances that match, newest first, read page by page.
 
@@ -146,7 +156,9 @@ class SyncInstances(SyncSenders):
             started_before=started_before,
             ended_after=ended_after,
             ended_before=ended_before,
+            headers=headers,
             with_results=with_results,
+            with_headers=with_headers,
         )
 
     def history(self, instance_id: str) -> list[LogEvent]:
@@ -256,6 +268,7 @@ class SyncInstances(SyncSenders):
         workflow_name: str | None = None,
         status: Statuses = OPEN,
         reason: str = "",
+        headers: Mapping[str, FilterValue] | None = None,
         dry_run: bool = False,
     ) -> list[str]:
         """Ask every matching open instance to stop, and return the ids of those that were asked.
@@ -263,7 +276,13 @@ class SyncInstances(SyncSenders):
         `workflow_name` is the whole name here, other than in a list.
         """
         result: list[str] = self._call(
-            "cancel_many", where, workflow_name=workflow_name, status=status, reason=reason, dry_run=dry_run
+            "cancel_many",
+            where,
+            workflow_name=workflow_name,
+            status=status,
+            reason=reason,
+            headers=headers,
+            dry_run=dry_run,
         )
         return result
 
@@ -275,6 +294,7 @@ class SyncInstances(SyncSenders):
         workflow_name: str | None = None,
         status: Statuses = OPEN,
         reason: str = "",
+        headers: Mapping[str, FilterValue] | None = None,
         dry_run: bool = False,
     ) -> list[str]:
         """End every matching open instance by force, and return the ids of those that were ended.
@@ -282,7 +302,13 @@ class SyncInstances(SyncSenders):
         `workflow_name` is the whole name here, other than in a list.
         """
         result: list[str] = self._call(
-            "terminate_many", where, workflow_name=workflow_name, status=status, reason=reason, dry_run=dry_run
+            "terminate_many",
+            where,
+            workflow_name=workflow_name,
+            status=status,
+            reason=reason,
+            headers=headers,
+            dry_run=dry_run,
         )
         return result
 
@@ -294,6 +320,7 @@ class SyncInstances(SyncSenders):
         workflow_name: str | None = None,
         status: Statuses = "failed",
         unsure: Literal["done", "undone"] | None = None,
+        headers: Mapping[str, FilterValue] | None = None,
         dry_run: bool = False,
     ) -> list[str]:
         """Retry every matching failed instance that can be retried, and return the ids of those that are retried.
@@ -302,7 +329,13 @@ class SyncInstances(SyncSenders):
         list.
         """
         result: list[str] = self._call(
-            "retry_many", where, workflow_name=workflow_name, status=status, unsure=unsure, dry_run=dry_run
+            "retry_many",
+            where,
+            workflow_name=workflow_name,
+            status=status,
+            unsure=unsure,
+            headers=headers,
+            dry_run=dry_run,
         )
         return result
 
@@ -312,13 +345,16 @@ class SyncInstances(SyncSenders):
         /,
         *,
         workflow_name: str | None = None,
+        headers: Mapping[str, FilterValue] | None = None,
         dry_run: bool = False,
     ) -> list[str]:
         """Let workers try every matching stuck instance again, and return the ids of those instances.
 
         `workflow_name` is the whole name here, other than in a list.
         """
-        result: list[str] = self._call("resume_many", where, workflow_name=workflow_name, dry_run=dry_run)
+        result: list[str] = self._call(
+            "resume_many", where, workflow_name=workflow_name, headers=headers, dry_run=dry_run
+        )
         return result
 
     def purge_many(
@@ -329,6 +365,7 @@ class SyncInstances(SyncSenders):
         workflow_name: str | None = None,
         status: Statuses = tuple(TERMINAL_STATUSES),
         children: bool = False,
+        headers: Mapping[str, FilterValue] | None = None,
         dry_run: bool = False,
     ) -> list[str]:
         """Remove every matching ended instance, and return the ids of those removed. An open status raises UsageError.
@@ -338,6 +375,12 @@ class SyncInstances(SyncSenders):
         `workflow_name` is the whole name here, other than in a list.
         """
         result: list[str] = self._call(
-            "purge_many", where, workflow_name=workflow_name, status=status, children=children, dry_run=dry_run
+            "purge_many",
+            where,
+            workflow_name=workflow_name,
+            status=status,
+            children=children,
+            headers=headers,
+            dry_run=dry_run,
         )
         return result

@@ -27,9 +27,14 @@ async def private(ctx: WorkflowContext) -> None:
 
 
 @pytest.fixture
-async def client() -> AsyncGenerator[Client]:
+async def app() -> AsyncGenerator[Romancy]:
     async with Romancy("memory://", workflows=[tick, private]) as app:
-        yield Client(asgi(app))
+        yield app
+
+
+@pytest.fixture
+def client(app: Romancy) -> Client:
+    return Client(asgi(app))
 
 
 async def test_instances_are_listed_page_by_page(client: Client) -> None:
@@ -44,7 +49,7 @@ async def test_instances_are_listed_page_by_page(client: Client) -> None:
     assert ["p-2", "p-1"] == [each["instance_id"] for each in first.json["instances"]]
     assert (["p-0"], None) == ([each["instance_id"] for each in second.json["instances"]], second.json["next_page"])
     assert [["p-2"], ["p-1", "p-0"]] == [[each["instance_id"] for each in one.json["instances"]] for one in bounds]
-    assert (await client.get("/instances/p-2")).json == {**newest, "untaken": []}
+    assert (await client.get("/instances/p-2")).json == {**newest, "headers": {}, "untaken": []}
 
 
 async def test_instances_are_listed_by_the_time_of_their_end(client: Client) -> None:
@@ -73,6 +78,26 @@ async def test_a_list_shows_results_where_it_is_asked_for_them(client: Client) -
 
     assert {"t-1": "tick", "p-1": None} == {one["instance_id"]: one["result"] for one in with_them.json["instances"]}
     assert all("result" not in one for one in without.json["instances"])
+
+
+async def test_headers_are_shown_and_choose_instances(client: Client, app: Romancy) -> None:
+    await app.start(private.options(instance_id="h-1", headers={"tenant": "acme", "zone": "eu 1"}))
+    await app.start(private.options(instance_id="h-2", headers={"tenant": "bolt"}))
+
+    for query, ids in (
+        ("header=tenant%3Dacme", ["h-1"]),
+        ("header=tenant=acme&header=zone=eu+1", ["h-1"]),
+        ("header=tenant=acme&header=zone=us", []),
+        ("", ["h-2", "h-1"]),
+    ):
+        listed = (await client.get(f"/instances?{query}")).json["instances"]
+        assert ids == [one["instance_id"] for one in listed], query
+        assert all("headers" not in one for one in listed)
+    with_them = (await client.get("/instances?headers=true")).json["instances"]
+    assert [{"tenant": "bolt"}, {"tenant": "acme", "zone": "eu 1"}] == [one["headers"] for one in with_them]
+    assert {"tenant": "bolt"} == (await client.get("/instances/h-2")).json["headers"]
+    for query in ("header=tenant", "header=a=1&header=a=2", "headers=1", "headers=true&limit=101"):
+        assert 400 == (await client.get(f"/instances?{query}")).status, query
 
 
 @pytest.mark.parametrize("query", ["results=1", "results=", "results=true&limit=101", "results=true&results=true"])

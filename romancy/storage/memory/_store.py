@@ -25,7 +25,7 @@ from romancy.storage.memory._outbox import MemoryOutbox
 from romancy.storage.memory._posted import drop_interest, give_back_mail, interests_of
 from romancy.storage.memory._router import MemoryRouter
 from romancy.storage.memory._rows import Instance, WorkerRow
-from romancy.storage.memory._sessions import MemorySession, UserRows, bump
+from romancy.storage.memory._sessions import MemorySession, UserRows, bump, refuse_stronger
 from romancy.storage.memory._tally import load_rows, slice_rows, tally_rows, trend_rows
 from romancy.storage.memory._write import alive, deliver, free, head_of, short_log, write_item
 from romancy.storage.outbox import OUTBOX_NEWS
@@ -45,6 +45,7 @@ from romancy.storage.records import (
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
+    from romancy.storage.isolation import IsolationLevel
     from romancy.storage.query import Position, Query
     from romancy.storage.records import (
         ClaimRequest,
@@ -327,7 +328,10 @@ class MemoryStore:
         return find_page((row for _, row in self._begin().scan("instances")), query)
 
     @asynccontextmanager
-    async def session(self, *, join: object | None = None) -> AsyncGenerator[MemorySession]:
+    async def session(
+        self, *, join: object | None = None, isolation: IsolationLevel | None = None
+    ) -> AsyncGenerator[MemorySession]:
+        refuse_stronger(isolation)
         if join is not None:
             session = join.session if isinstance(join, UserRows) else join
             if not isinstance(session, MemorySession):

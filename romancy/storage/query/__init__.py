@@ -33,6 +33,7 @@ from romancy.storage.query._filters import (
     one_of,
     startswith,
 )
+from romancy.storage.query._headers import is_of_input
 from romancy.storage.query._paths import parse_path, path_key
 from romancy.storage.query._projection import (
     MAX_INDEX_LENGTH,
@@ -81,6 +82,7 @@ __all__ = [
     "index_text",
     "index_value",
     "is_null",
+    "is_of_input",
     "lt",
     "lte",
     "matches",

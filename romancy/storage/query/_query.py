@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from romancy.errors import QueryError
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.query._conditions import Condition, compile_filters
+from romancy.storage.query._conditions import Condition, compile_query
 from romancy.storage.query._tokens import Position, decode_token, encode_token
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ def build_query(  # noqa: PLR0913 - each part of a query
     ended_until: int | None = None,
     limit: int = DEFAULT_LIMIT,
     page_token: str | None = None,
+    headers: Mapping[str, FilterValue] | None = None,
 ) -> Query:
     """Check everything and build a query. `QueryError` names the argument and its fault.
 
@@ -129,7 +130,7 @@ def build_query(  # noqa: PLR0913 - each part of a query
         named=named,
         statuses=_statuses(status),
         instance_id=_part("instance_id", instance_id),
-        conditions=compile_filters(filters),
+        conditions=compile_query(filters, headers),
         limit=_limit(limit),
         since=since,
         ended_since=ended_since,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from msgspec.structs import replace
 
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.query import Equals, In, Position, index_predicate
+from romancy.storage.query import Equals, In, Position, index_predicate, is_of_input
 
 if TYPE_CHECKING:
     from romancy.storage.query import Query
@@ -57,6 +57,8 @@ def _is_behind(after: Position | None, place: Position) -> bool:
 def indexed_values(query: Query) -> tuple[str, list[str]] | None:
     """The key of the first condition that an index of values answers, and the values to look up."""
     for condition in query.conditions:
+        if not is_of_input(condition.key):
+            continue  # headers are not declared
         match index_predicate(condition.predicate):
             case Equals(word):
                 return condition.key, [word]
