@@ -459,7 +459,7 @@ def isolated_guest_in_thread(name: str) -> None:
     with session(isolation="serializable") as db:
         db.add(Guest(name=name))
     with pytest.raises(UsageError, match="isolation='serialisable'"):
-        session(isolation="serialisable")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - the test's point
+        _ = session(isolation="serialisable")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - the test's point
 
 
 @workflow

@@ -40,7 +40,7 @@ class Opening:
     """
 
     def __init__(self, isolation: IsolationLevel | None = None) -> None:
-        self._isolation = isolation
+        self._isolation: IsolationLevel | None = isolation
         self._companion: Awaiting | InThread | None = None
         import_module("romancy.ext.sqlalchemy._dialects")  # takes a while, during which nothing should be locked
 
