@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
@@ -12,9 +13,12 @@ from romancy.serialization import loads, refuse_sealed
 from romancy.status import Status
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from romancy.storage.records import InstanceRow
 
 __all__ = [
+    "Counts",
     "Instance",
     "InstancePage",
     "Purged",
@@ -157,7 +161,7 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class InstancePage:
-    """A page of instances, newest first."""
+    """A page of instances, in the order that was asked for."""
 
     instances: list[Instance]
     next_page_token: str | None
@@ -178,6 +182,26 @@ class Purged(int):
         purged = super().__new__(cls, count)
         purged.open = still_open
         return purged
+
+
+class Counts(int):
+    """How many instances match: a number. No entry of its parts is 0."""
+
+    by_status: dict[Status, int]
+    by_workflow: dict[str, int]
+    by_workflow_and_status: dict[tuple[str, Status], int]
+
+    def __new__(cls, numbers: Mapping[tuple[str, Status], int] | None = None) -> Self:
+        ordered = sorted((numbers or {}).items())
+        counts = super().__new__(cls, sum(number for _, number in ordered))
+        statuses, workflows = Counter[Status](), Counter[str]()
+        for (workflow, status), number in ordered:
+            statuses[status] += number
+            workflows[workflow] += number
+        counts.by_status = {status: statuses[status] for status in Status if status in statuses}
+        counts.by_workflow = dict(workflows)
+        counts.by_workflow_and_status = dict(ordered)
+        return counts
 
 
 def changed_at(instance: Instance) -> int:

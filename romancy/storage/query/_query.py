@@ -8,7 +8,7 @@ shift it.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from hashlib import sha256
 from typing import TYPE_CHECKING, cast
 
@@ -157,7 +157,7 @@ def build_query(  # noqa: PLR0913 - each part of a query
     ended_until: int | None = None,
     parent: str | None = None,
     top_level: bool = False,
-    ids: Iterable[str] | None = None,
+    ids: Collection[str] | None = None,
     oldest_first: bool = False,
     limit: int = DEFAULT_LIMIT,
     page_token: str | None = None,
@@ -240,9 +240,9 @@ def _whole(what: str, value: object) -> str:
 def _ids(value: object) -> tuple[str, ...] | None:
     if value is None:
         return None
-    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+    if isinstance(value, str | bytes) or not isinstance(value, Collection):
         raise QueryError(f"ids: must be a list of ids, not {type(value).__name__}")
-    wanted = {_whole("ids", each) for each in cast("Iterable[object]", value)}
+    wanted = {_whole("ids", each) for each in cast("Collection[object]", value)}
     if len(wanted) > MAX_IDS:
         raise QueryError(f"ids: {len(wanted)} ids; give at most {MAX_IDS} in a call, and the others in further calls")
     return tuple(sorted(wanted))
