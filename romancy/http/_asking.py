@@ -20,13 +20,18 @@ _DIGITS: Final = 9
 
 
 class Asked:
-    """The query parameters of a request. Unknown ones and repeated ones are refused."""
+    """The query parameters of a request. Unknown ones are refused, and repeated ones that are not `several`."""
 
-    def __init__(self, request: Request, known: Collection[str]) -> None:
+    def __init__(self, request: Request, known: Collection[str], several: Collection[str] = ()) -> None:
         self._given: dict[str, str] = {}
+        self._several: dict[str, list[str]] = {}
         for name, value in request.query_params.multi_items():
+            if name in several:
+                self._several.setdefault(name, []).append(value)
+                continue
             if name not in known:
-                raise not_an_event(f"unknown parameter {name[:40]!r}; this route knows {', '.join(known) or 'none'}")
+                names = ", ".join((*known, *several)) or "none"
+                raise not_an_event(f"unknown parameter {name[:40]!r}; this route knows {names}")
             if name in self._given:
                 raise not_an_event(f"the parameter {name} occurs twice; send it once")
             self._given[name] = value
@@ -34,6 +39,10 @@ class Asked:
     def text(self, name: str) -> str | None:
         """The parameter, None without it."""
         return self._given.get(name)
+
+    def texts(self, name: str) -> list[str] | None:
+        """All occurrences of the parameter, None without any."""
+        return self._several.get(name)
 
     def statuses(self, name: str) -> list[Status] | None:
         """One status or several, separated by commas; None without any."""
