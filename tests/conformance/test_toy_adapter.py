@@ -84,6 +84,7 @@ def test_the_toy_keeps_what_its_page_says(installed: Path) -> None:
     said = _judged(
         installed,
         *(f"test_find::{name}" for name in _FOUND),
+        "test_lists",
         "test_prune",
         "test_waiting",
         "test_new_mail::test_only_what_is_new_is_brought_to_who_keeps_the_rest",
