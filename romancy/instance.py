@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
@@ -12,9 +13,12 @@ from romancy.serialization import loads, refuse_sealed
 from romancy.status import Status
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from romancy.storage.records import History, InstanceRow
 
 __all__ = [
+    "Counts",
     "Instance",
     "InstancePage",
     "Purged",
@@ -184,7 +188,7 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class InstancePage:
-    """A page of instances, newest first."""
+    """A page of instances, in the order that was asked for."""
 
     instances: list[Instance]
     next_page_token: str | None
@@ -220,6 +224,26 @@ def headers_in(raw_start: bytes, instance_id: str) -> dict[str, str]:
 def raw_start_of(history: History) -> bytes:
     """The first commit of a log that was read from its beginning. Empty if there is none."""
     return history.rows[0].body if history.rows else b"[]"
+
+
+class Counts(int):
+    """How many instances match: a number. No entry of its parts is 0."""
+
+    by_status: dict[Status, int]
+    by_workflow: dict[str, int]
+    by_workflow_and_status: dict[tuple[str, Status], int]
+
+    def __new__(cls, numbers: Mapping[tuple[str, Status], int] | None = None) -> Self:
+        ordered = sorted((numbers or {}).items())
+        counts = super().__new__(cls, sum(number for _, number in ordered))
+        statuses, workflows = Counter[Status](), Counter[str]()
+        for (workflow, status), number in ordered:
+            statuses[status] += number
+            workflows[workflow] += number
+        counts.by_status = {status: statuses[status] for status in Status if status in statuses}
+        counts.by_workflow = dict(workflows)
+        counts.by_workflow_and_status = dict(ordered)
+        return counts
 
 
 def changed_at(instance: Instance) -> int:

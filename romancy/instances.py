@@ -7,24 +7,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
+from romancy._acting import Acting
 from romancy._bulk import each, found_to_act_on, if_still, if_there, statuses_among
-from romancy._caretaker import Caretaker
+from romancy._condition import Condition
 from romancy._looking_into import instance_with_waits
 from romancy._reasons import reasons_of
 from romancy._reports import Awaited, report_of
 from romancy._results import instances_of
-from romancy.engine import RETRIED, descent_of, history, read_with_start, resume, retry, terminate
-from romancy.engine.messages import CancelMessage
+from romancy.engine import RETRIED, history, read_with_start
 from romancy.errors import InstanceNotFoundError
-from romancy.instance import Instance, InstancePage, Purged, microseconds_of
+from romancy.instance import Counts, Instance, InstancePage, microseconds_of
 from romancy.log import Position, follow_log, read_log
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import check_text
 from romancy.storage.query import MAX_LIMIT, build_query
-from romancy.storage.records import Delivered
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
     from datetime import datetime
 
     from romancy.core import LogEvent
@@ -42,7 +41,7 @@ T = TypeVar("T")
 OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUSES)
 
 
-class Instances(Caretaker):
+class Instances(Acting, Condition):
     """Reads and changes instances, wherever they run."""
 
     # ── asking ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -69,6 +68,10 @@ class Instances(Caretaker):
         started_before: datetime | None = None,
         ended_after: datetime | None = None,
         ended_before: datetime | None = None,
+        parent: str | None = None,
+        top_level: bool = False,
+        ids: Collection[str] | None = None,
+        oldest_first: bool = False,
         limit: int = 50,
         page_token: str | None = None,
         headers: Mapping[str, FilterValue] | None = None,
@@ -76,6 +79,10 @@ class Instances(Caretaker):
         with_headers: bool = False,
     ) -> InstancePage:
         """A page of instances, newest first. Names and ids match in part and without case, the status exactly.
+
+        `parent` is the whole id of a parent, and `ids` are up to 1,000 whole ids; no ids find nothing. With
+        `top_level=True`, only instances without a parent are listed. With `oldest_first=True`, the order is ascending;
+        a page token is for one order.
 
         "Without case" is about the letters A to Z. All other characters, `%` and `_` included, stand for themselves.
 
@@ -95,6 +102,10 @@ class Instances(Caretaker):
             started_before=started_before,
             ended_after=ended_after,
             ended_before=ended_before,
+            parent=parent,
+            top_level=top_level,
+            ids=ids,
+            oldest_first=oldest_first,
             limit=limit,
             page_token=page_token,
             headers=headers,
@@ -113,13 +124,17 @@ class Instances(Caretaker):
         started_before: datetime | None = None,
         ended_after: datetime | None = None,
         ended_before: datetime | None = None,
+        parent: str | None = None,
+        top_level: bool = False,
+        ids: Collection[str] | None = None,
+        oldest_first: bool = False,
         limit: int = 50,
         page_token: str | None = None,
         headers: Mapping[str, FilterValue] | None = None,
         with_results: bool = False,
         with_headers: bool = False,
     ) -> InstancePage:
-        """A page of the instances whose input matches all of `where`, newest first.
+        """A page of the instances whose input matches all of `where`, newest first; else as `list_instances`.
 
         A path begins with the name of a parameter. It may be left out if it is that of the only parameter, or of the
         first one and all others have defaults. `headers` are compared by their names with the headers of the start.
@@ -133,6 +148,10 @@ class Instances(Caretaker):
             until=microseconds_of(started_before, "started_before"),
             ended_since=microseconds_of(ended_after, "ended_after"),
             ended_until=microseconds_of(ended_before, "ended_before"),
+            parent=parent,
+            top_level=top_level,
+            ids=ids,
+            oldest_first=oldest_first,
             limit=limit,
             page_token=page_token,
             headers=headers,
@@ -142,7 +161,7 @@ class Instances(Caretaker):
         found = await instances_of(store, page.rows, results=with_results, headers=with_headers)
         return InstancePage(found, page.next_token)
 
-    async def iter_instances(  # noqa: PLR0913 - as `find_instances`
+    async def iter_instances(  # noqa: PLR0913 - all that a search may ask for, each by its name
         self,
         where: Mapping[str, FilterValue] | None = None,
         /,
@@ -154,12 +173,17 @@ class Instances(Caretaker):
         started_before: datetime | None = None,
         ended_after: datetime | None = None,
         ended_before: datetime | None = None,
+        parent: str | None = None,
+        top_level: bool = False,
+        ids: Collection[str] | None = None,
+        oldest_first: bool = False,
         headers: Mapping[str, FilterValue] | None = None,
         with_results: bool = False,
         with_headers: bool = False,
     ) -> AsyncIterator[Instance]:
-        """All instances that match, newest first, read page by page.
+        """All instances that match, newest first, read page by page; else as `find_instances`.
 
+        With `oldest_first=True`, those that are started meanwhile come too, so this need not end while others start.
         An instance that matches throughout comes exactly once. One that begins or ceases to match in the meantime comes
         once or not at all.
         """
@@ -174,6 +198,10 @@ class Instances(Caretaker):
                 started_before=started_before,
                 ended_after=ended_after,
                 ended_before=ended_before,
+                parent=parent,
+                top_level=top_level,
+                ids=ids,
+                oldest_first=oldest_first,
                 limit=MAX_LIMIT,
                 page_token=token,
                 headers=headers,
@@ -185,6 +213,44 @@ class Instances(Caretaker):
             if page.next_page_token is None:
                 return
             token = page.next_page_token
+
+    async def count(  # noqa: PLR0913 - all that a search may ask for, each by its name
+        self,
+        where: Mapping[str, FilterValue] | None = None,
+        /,
+        *,
+        workflow_name: str | None = None,
+        status: Statuses = None,
+        instance_id: str | None = None,
+        started_after: datetime | None = None,
+        started_before: datetime | None = None,
+        ended_after: datetime | None = None,
+        ended_before: datetime | None = None,
+        parent: str | None = None,
+        top_level: bool = False,
+        ids: Collection[str] | None = None,
+        headers: Mapping[str, FilterValue] | None = None,
+    ) -> Counts:
+        """How many instances `find_instances` finds with the same filters on all its pages, as of one moment.
+
+        The result is a number, with the numbers by status and by workflow. As in lists, `workflow_name` and
+        `instance_id` match in part. The database counts, in one statement; it takes as long as reading all that match.
+        """
+        query = build_query(
+            where,
+            workflow_name=workflow_name,
+            status=status,
+            instance_id=instance_id,
+            since=microseconds_of(started_after, "started_after"),
+            until=microseconds_of(started_before, "started_before"),
+            ended_since=microseconds_of(ended_after, "ended_after"),
+            ended_until=microseconds_of(ended_before, "ended_before"),
+            parent=parent,
+            top_level=top_level,
+            ids=ids,
+            headers=headers,
+        )
+        return Counts(await self._opened().count(query))
 
     async def history(self, instance_id: str) -> list[LogEvent]:
         """Every event of an instance's log, oldest first."""
@@ -255,79 +321,6 @@ class Instances(Caretaker):
         CodecError if the log was written with a codec that this app does not have.
         """
         return await reasons_of(self._opened(), instance_id, self._worker)
-
-    # ── acting on one ───────────────────────────────────────────────────────────────────────────────────────────
-
-    async def cancel(self, instance_id: str, *, reason: str = "") -> bool:
-        """Ask a workflow to stop and to undo its work. False if it had ended already. You may ask twice.
-
-        A stuck workflow is not asked. Any worker that knows its name and its activities cancels its activities in
-        flight and undoes the completed ones from the log, without its code. To let its own code end it, `resume` it
-        with code that fits, and cancel it then.
-        """
-        check_text(reason, "reason")
-        store = self._to_write("cancel", instance_id)
-        with self._deadlines.call("cancel", [instance_id]):
-            found = await store.read(instance_id, limit=0)
-            stuck = found is not None and found.instance.status is Status.STUCK
-            message = CancelMessage(reason=reason, stuck=stuck)
-            asked = await self._deliver(instance_id, message) is not Delivered.CLOSED
-            if stuck and asked:
-                await if_still(self.resume(instance_id))
-        return asked
-
-    async def retry(self, instance_id: str, *, unsure: Literal["done", "undone"] | None = None) -> None:
-        """Begin a new run of a failed or cancelled instance, under its id, that remembers what stands.
-
-        Calls that were completed and not undone are answered from memory when the body makes them with the same
-        arguments. Failed calls are tried again under the same idempotency key. Undone calls are made again under a new
-        one. Raises UsageError if the instance has not ended so, or if it is unknown what became of an activity: its
-        compensation failed for good, it did not answer when it was asked to stop, or `terminate` cut it off. In the
-        latter case say whether the work of these activities stands, with `unsure="done"` or `"undone"`.
-        """
-        store = self._to_write("retry", instance_id)
-        with self._deadlines.call("retry", [instance_id]):
-            await retry(store, instance_id, unsure, manager=self._manager)
-        self._stir()
-
-    async def resume(self, instance_id: str) -> None:
-        """Let any worker that knows the workflow try a stuck instance again.
-
-        Use it when the cause is gone and the code is the same: other code takes the instance up by itself. The instance
-        is replayed first, so nothing that was completed runs again. If the code still does not fit, the instance is
-        stuck again with the reason. Raises UsageError if the instance is not stuck.
-        """
-        store = self._to_write("resume", instance_id)
-        with self._deadlines.call("resume", [instance_id]):
-            await resume(store, self._worker_token() or self._manager, instance_id)
-        self._stir()
-
-    async def terminate(self, instance_id: str, *, reason: str = "") -> bool:
-        """End an instance at once, whatever it does. Nothing is undone. False if it had ended already.
-
-        It has ended when this returns. The worker that holds it is asked to end it, and has five seconds. A worker that
-        does not answer can write nothing more for the instance. Its children go on.
-        """
-        check_text(reason, "reason")
-        worker = self._worker_token() or self._manager
-        store = self._to_write("terminate", instance_id)
-        with self._deadlines.call("terminate", [instance_id]):
-            ended = await terminate(store, worker, instance_id, reason)
-        self._sweep()  # it may have taken a message that another waiter can use
-        return ended
-
-    async def purge(self, *instance_ids: str, children: bool = False) -> Purged:
-        """Remove ended instances with all data under their ids, and return how many. Open ones are left alone.
-
-        An instance whose row another transaction holds is left for the next call. With `children=True`, their ended
-        children are removed too, and the children of those, as far as the logs name them; `open` of the result names
-        the children that are open and were left. Without it, children stay. If the parent's id is used again, its new
-        life replaces those that have ended.
-        """
-        if not children:
-            return Purged(await self._purge(instance_ids))
-        found = await descent_of(self._opened(), instance_ids)
-        return Purged(await self._purge(tuple(found.ended), found.until), found.open)
 
     # ── acting on many ──────────────────────────────────────────────────────────────────────────────────────────
 

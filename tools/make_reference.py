@@ -44,9 +44,9 @@ INTERNAL = {
     },
 }  # fmt: skip
 MADE_FOR_YOU = {
-    "Activity", "ActivityChannel", "ActivityContext", "AppChannel", "ChannelSubscription", "Handle", "Ingress",
-    "Instances", "Purged", "Session", "SyncChannel", "SyncHandle", "SyncSubscription", "Undo", "Webhook", "Workflow",
-    "WorkflowChannel", "WorkflowContext",
+    "Activity", "ActivityChannel", "ActivityContext", "AppChannel", "ChannelSubscription", "Counts", "Handle",
+    "Ingress", "Instances", "Purged", "Session", "SyncChannel", "SyncHandle", "SyncSubscription", "Undo", "Webhook",
+    "Workflow", "WorkflowChannel", "WorkflowContext",
 }  # fmt: skip
 WHOLE = {
     "Hooks": hooks, "Outbox": outbox, "Comparisons": query, "Dashboard": dashboard, "Django": django,

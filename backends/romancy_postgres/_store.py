@@ -11,7 +11,7 @@ from romancy.storage.records import Capabilities, InboxRow, LogRow
 from romancy_postgres._claims import claim
 from romancy_postgres._commit import Commits
 from romancy_postgres._database import Database
-from romancy_postgres._find import find
+from romancy_postgres._find import count, find
 from romancy_postgres._inbox import deliver
 from romancy_postgres._joined import join_session
 from romancy_postgres._leases import census, heartbeat, takeover
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from romancy.status import Status
     from romancy.storage.isolation import IsolationLevel
     from romancy.storage.query import Position, Query
     from romancy.storage.records import (
@@ -149,6 +150,9 @@ class PostgresStore:
 
     async def find(self, query: Query, /) -> Page:
         return await find(self.database, query)
+
+    async def count(self, query: Query, /) -> dict[tuple[str, Status], int]:
+        return await count(self.database, query)
 
     def session(
         self, *, join: object | None = None, isolation: IsolationLevel | None = None

@@ -22,7 +22,7 @@ from romancy_sqlite._claims import beat, census, collect, is_idle, take, take_ov
 from romancy_sqlite._commit import plain_row, weight_of, write_alone, write_items
 from romancy_sqlite._connection import check_version, now
 from romancy_sqlite._driver import sqlite3
-from romancy_sqlite._find import find
+from romancy_sqlite._find import count, find
 from romancy_sqlite._guard import Reason
 from romancy_sqlite._inbox import deliver_all
 from romancy_sqlite._joined import JoinedSession
@@ -44,6 +44,7 @@ from romancy_sqlite._writer import Job
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
+    from romancy.status import Status
     from romancy.storage.isolation import IsolationLevel
     from romancy.storage.query import Position, Query
     from romancy.storage.records import (
@@ -250,6 +251,9 @@ class SqliteStore:
 
     async def find(self, query: Query, /) -> Page:
         return await self.run_read(partial(find, query=query))
+
+    async def count(self, query: Query, /) -> dict[tuple[str, Status], int]:
+        return await self.run_read(partial(count, query=query))
 
     async def wait_for_work(self, timeout: float, /) -> frozenset[str] | None:
         _, watch = self._use()

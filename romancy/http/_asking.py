@@ -39,9 +39,9 @@ class Asked:
         """The parameter, None without it."""
         return self._given.get(name)
 
-    def every(self, name: str) -> list[str]:
-        """All values of a parameter that may be repeated."""
-        return self._several[name]
+    def texts(self, name: str) -> list[str] | None:
+        """All values of a parameter that may be repeated, None without any."""
+        return self._several[name] or None
 
     def statuses(self, name: str) -> list[Status] | None:
         """One status or several, separated by commas; None without any."""

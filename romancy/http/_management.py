@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import msgspec
 from msgspec import Raw
@@ -23,6 +23,7 @@ from romancy.status import TERMINAL_STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+    from datetime import datetime
 
     from starlette.requests import Request
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from romancy.http._waits import Waits
     from romancy.instance import Instance, Untaken
     from romancy.log import LogEntry
+    from romancy.status import Status
 
 __all__ = ["Management", "ManagementRoute"]
 
@@ -40,7 +42,10 @@ _NULL = Raw(b"null")
 _PAGE = 50
 _MOST_RESULTS = 100
 """Each may have four megabytes, and an answer is made in memory."""
-_TIMES = ("started_after", "started_before", "ended_after", "ended_before")
+_FILTERS = (
+    "workflow", "status", "id", "started_after", "started_before", "ended_after", "ended_before", "parent", "top_level",
+)  # fmt: skip
+_SEVERAL = ("exact_id", "header")
 
 
 class ManagementRoute(NamedTuple):
@@ -84,6 +89,7 @@ class Management:
             ManagementRoute("GET", f"{instance}/progress", self.progress),
             ManagementRoute("GET", instance, self.status),
             ManagementRoute("GET", "/instances", self.list),
+            ManagementRoute("GET", "/count", self.count),
         ]
 
     async def start(self, request: Request) -> Response:
@@ -137,23 +143,15 @@ class Management:
         return found, await untaken_by(self._app._opened(), instance_id, found.status)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as the app itself reads
 
     async def list(self, request: Request) -> Response:
-        """`GET /instances?workflow=&status=&id=&started_after=&…&limit=&page=&results=&headers=&header=`: a page."""
-        asked = Asked(
-            request, ("workflow", "status", "id", *_TIMES, "limit", "page", "results", "headers"), ("header",)
-        )
+        """`GET /instances?workflow=&status=&id=&…&limit=&page=&results=&headers=`: a page, newest or oldest first."""
+        asked = Asked(request, (*_FILTERS, "oldest_first", "limit", "page", "results", "headers"), _SEVERAL)
         results, headers = asked.flag("results"), asked.flag("headers")
         page = await self._accepting.in_time(
             self._app.list_instances(
-                workflow_name=asked.text("workflow"),
-                status=asked.statuses("status"),
-                instance_id=asked.text("id"),
-                started_after=asked.moment("started_after"),
-                started_before=asked.moment("started_before"),
-                ended_after=asked.moment("ended_after"),
-                ended_before=asked.moment("ended_before"),
+                **_filters(asked),
+                oldest_first=asked.flag("oldest_first"),
                 limit=asked.number("limit", _PAGE, _MOST_RESULTS if results or headers else None),
                 page_token=asked.text("page"),
-                headers=read_headers(asked.every("header")),
                 with_results=results,
                 with_headers=headers,
             )
@@ -163,6 +161,13 @@ class Management:
             for each in page.instances
         ]
         return answer({"instances": shown, "next_page": page.next_page_token})
+
+    async def count(self, request: Request) -> Response:
+        """`GET /count`, with the filters of `GET /instances`: how many there are, by status and by workflow."""
+        asked = Asked(request, _FILTERS, _SEVERAL)
+        counts = await self._accepting.in_time(self._app.count(**_filters(asked)))
+        by_status = {str(status): number for status, number in counts.by_status.items()}
+        return answer({"count": int(counts), "by_status": by_status, "by_workflow": counts.by_workflow})
 
     async def result(self, request: Request) -> Response:
         """`GET /instances/{id}/result?timeout=`: 200 once it has ended, 202 if it does not end within the time."""
@@ -231,6 +236,36 @@ class Management:
         return Raw(body)
 
 
+class _Filters(TypedDict):
+    workflow_name: str | None
+    status: list[Status] | None
+    instance_id: str | None
+    started_after: datetime | None
+    started_before: datetime | None
+    ended_after: datetime | None
+    ended_before: datetime | None
+    parent: str | None
+    top_level: bool
+    ids: list[str] | None
+    headers: dict[str, Any] | None
+
+
+def _filters(asked: Asked) -> _Filters:
+    return _Filters(
+        workflow_name=asked.text("workflow"),
+        status=asked.statuses("status"),
+        instance_id=asked.text("id"),
+        started_after=asked.moment("started_after"),
+        started_before=asked.moment("started_before"),
+        ended_after=asked.moment("ended_after"),
+        ended_before=asked.moment("ended_before"),
+        parent=asked.text("parent"),
+        top_level=asked.flag("top_level"),
+        ids=asked.texts("exact_id"),
+        headers=read_headers(asked.texts("header") or ()),
+    )
+
+
 class _Cancelling(msgspec.Struct):
     reason: str = ""
 
@@ -253,5 +288,6 @@ def _shown(found: Instance) -> dict[str, Any]:
         "created_at": found.created_at,
         "updated_at": found.updated_at,
         "wakes_at": found.wakes_at,
+        "parent_id": found.parent_id,
         "error": found.error,
     }

@@ -1,4 +1,4 @@
-"""The storage protocol: thirteen methods and a session, each documented by its promise.
+"""The storage protocol: fourteen methods and a session, each documented by its promise.
 
 A store knows nothing of workflows. It keeps logs, instance rows, inboxes and worker rows, and it alone decides who may
 write: **a log row is accepted only if its `(instance_id, life, seq)` is free, the row before is the one that the writer
@@ -224,11 +224,21 @@ class Store(Protocol):
         ...
 
     async def find(self, query: Query, /) -> Page:
-        """A page of instances, newest first, exactly as section "Finding instances" of the manual defines it.
+        """A page of instances, exactly as section "Finding instances" of the manual defines it.
+
+        The newest come first, or the oldest if the query says so. A page continues behind a place in this order.
 
         Over all pages, an instance that exists and matches throughout comes exactly once, whatever is inserted, changed
         and removed in the meantime, and also if it moves between two statuses asked for. An instance that begins or
         ceases to match during the search comes once or not at all.
+        """
+        ...
+
+    async def count(self, query: Query, /) -> dict[tuple[str, Status], int]:
+        """How many instances `find` would return on all its pages together, by workflow and status; no zeros.
+
+        One statement counts them in the database, as of one moment. The limit, the order and the place of the query
+        are those of a first page.
         """
         ...
 

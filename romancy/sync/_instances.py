@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from romancy.instances import OPEN
 from romancy.status import TERMINAL_STATUSES
-from romancy.sync._senders import SyncSenders
+from romancy.sync._acting import SyncActing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from datetime import datetime
     from typing import Literal
 
     from romancy.core import LogEvent
-    from romancy.instance import Instance, InstancePage, Purged
+    from romancy.instance import Counts, Instance, InstancePage
     from romancy.log import LogEntry
     from romancy.retry import Duration
     from romancy.status import Status, StatusName
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["SyncInstances"]
 
 
-class SyncInstances(SyncSenders):
+class SyncInstances(SyncActing):
     """Reads and changes instances, wherever they run."""
 
     def get_instance(self, instance_id: str, *, waits: bool = False) -> Instance | None:
@@ -51,6 +51,10 @@ class SyncInstances(SyncSenders):
         started_before: datetime | None = None,
         ended_after: datetime | None = None,
         ended_before: datetime | None = None,
+        parent: str | None = None,
+        top_level: bool = False,
+        ids: Collection[str] | None = None,
+        oldest_first: bool = False,
         limit: int = 50,
         page_token: str | None = None,
         headers: Mapping[str, FilterValue] | None = None,
@@ -58,6 +62,10 @@ class SyncInstances(SyncSenders):
         with_headers: bool = False,
     ) -> InstancePage:
         """A page of instances, newest first. Names and ids match in part and without case, the status exactly.
+
+        `parent` is the whole id of a parent, and `ids` are up to 1,000 whole ids; no ids find nothing. With
+        `top_level=True`, only instances without a parent are listed. With `oldest_first=True`, the order is ascending;
+        a page token is for one order.
 
         "Without case" is about the letters A to Z. All other characters, `%` and `_` included, stand for themselves.
 
@@ -77,6 +85,10 @@ class SyncInstances(SyncSenders):
             started_before=started_before,
             ended_after=ended_after,
             ended_before=ended_before,
+            parent=parent,
+            top_level=top_level,
+            ids=ids,
+            oldest_first=oldest_first,
             limit=limit,
             page_token=page_token,
             headers=headers,
@@ -96,13 +108,17 @@ class SyncInstances(SyncSenders):
         started_before: datetime | None = None,
         ended_after: datetime | None = None,
         ended_before: datetime | None = None,
+        parent: str | None = None,
+        top_level: bool = False,
+        ids: Collection[str] | None = None,
+        oldest_first: bool = False,
         limit: int = 50,
         page_token: str | None = None,
         headers: Mapping[str, FilterValue] | None = None,
         with_results: bool = False,
         with_headers: bool = False,
     ) -> InstancePage:
-        """A page of the instances whose input matches all of `where`, newest first.
+        """A page of the instances whose input matches all of `where`, newest first; else as `list_instances`.
 
         A path begins with the name of a parameter. It may be left out if it is that of the only parameter, or of the
         first one and all others have defaults. `headers` are compared by their names with the headers of the start.
@@ -117,6 +133,10 @@ class SyncInstances(SyncSenders):
             started_before=started_before,
             ended_after=ended_after,
             ended_before=ended_before,
+            parent=parent,
+            top_level=top_level,
+            ids=ids,
+            oldest_first=oldest_first,
             limit=limit,
             page_token=page_token,
             headers=headers,
@@ -137,12 +157,17 @@ class SyncInstances(SyncSenders):
         started_before: datetime | None = None,
         ended_after: datetime | None = None,
         ended_before: datetime | None = None,
+        parent: str | None = None,
+        top_level: bool = False,
+        ids: Collection[str] | None = None,
+        oldest_first: bool = False,
         headers: Mapping[str, FilterValue] | None = None,
         with_results: bool = False,
         with_headers: bool = False,
     ) -> Iterator[Instance]:
-        """All instances that match, newest first, read page by page.
+        """All instances that match, newest first, read page by page; else as `find_instances`.
 
+        With `oldest_first=True`, those that are started meanwhile come too, so this need not end while others start.
         An instance that matches throughout comes exactly once. One that begins or ceases to match in the meantime comes
         once or not at all.
         """
@@ -156,10 +181,53 @@ class SyncInstances(SyncSenders):
             started_before=started_before,
             ended_after=ended_after,
             ended_before=ended_before,
+            parent=parent,
+            top_level=top_level,
+            ids=ids,
+            oldest_first=oldest_first,
             headers=headers,
             with_results=with_results,
             with_headers=with_headers,
         )
+
+    def count(
+        self,
+        where: Mapping[str, FilterValue] | None = None,
+        /,
+        *,
+        workflow_name: str | None = None,
+        status: Statuses = None,
+        instance_id: str | None = None,
+        started_after: datetime | None = None,
+        started_before: datetime | None = None,
+        ended_after: datetime | None = None,
+        ended_before: datetime | None = None,
+        parent: str | None = None,
+        top_level: bool = False,
+        ids: Collection[str] | None = None,
+        headers: Mapping[str, FilterValue] | None = None,
+    ) -> Counts:
+        """How many instances `find_instances` finds with the same filters on all its pages, as of one moment.
+
+        The result is a number, with the numbers by status and by workflow. As in lists, `workflow_name` and
+        `instance_id` match in part. The database counts, in one statement; it takes as long as reading all that match.
+        """
+        result: Counts = self._call(
+            "count",
+            where,
+            workflow_name=workflow_name,
+            status=status,
+            instance_id=instance_id,
+            started_after=started_after,
+            started_before=started_before,
+            ended_after=ended_after,
+            ended_before=ended_before,
+            parent=parent,
+            top_level=top_level,
+            ids=ids,
+            headers=headers,
+        )
+        return result
 
     def history(self, instance_id: str) -> list[LogEvent]:
         """Every event of an instance's log, oldest first."""
@@ -208,56 +276,6 @@ class SyncInstances(SyncSenders):
         CodecError if the log was written with a codec that this app does not have.
         """
         result: list[str] = self._call("explain", instance_id)
-        return result
-
-    def cancel(self, instance_id: str, *, reason: str = "") -> bool:
-        """Ask a workflow to stop and to undo its work. False if it had ended already. You may ask twice.
-
-        A stuck workflow is not asked. Any worker that knows its name and its activities cancels its activities in
-        flight and undoes the completed ones from the log, without its code. To let its own code end it, `resume` it
-        with code that fits, and cancel it then.
-        """
-        result: bool = self._call("cancel", instance_id, reason=reason)
-        return result
-
-    def retry(self, instance_id: str, *, unsure: Literal["done", "undone"] | None = None) -> None:
-        """Begin a new run of a failed or cancelled instance, under its id, that remembers what stands.
-
-        Calls that were completed and not undone are answered from memory when the body makes them with the same
-        arguments. Failed calls are tried again under the same idempotency key. Undone calls are made again under a new
-        one. Raises UsageError if the instance has not ended so, or if it is unknown what became of an activity: its
-        compensation failed for good, it did not answer when it was asked to stop, or `terminate` cut it off. In the
-        latter case say whether the work of these activities stands, with `unsure="done"` or `"undone"`.
-        """
-        self._call("retry", instance_id, unsure=unsure)
-
-    def resume(self, instance_id: str) -> None:
-        """Let any worker that knows the workflow try a stuck instance again.
-
-        Use it when the cause is gone and the code is the same: other code takes the instance up by itself. The instance
-        is replayed first, so nothing that was completed runs again. If the code still does not fit, the instance is
-        stuck again with the reason. Raises UsageError if the instance is not stuck.
-        """
-        self._call("resume", instance_id)
-
-    def terminate(self, instance_id: str, *, reason: str = "") -> bool:
-        """End an instance at once, whatever it does. Nothing is undone. False if it had ended already.
-
-        It has ended when this returns. The worker that holds it is asked to end it, and has five seconds. A worker that
-        does not answer can write nothing more for the instance. Its children go on.
-        """
-        result: bool = self._call("terminate", instance_id, reason=reason)
-        return result
-
-    def purge(self, *instance_ids: str, children: bool = False) -> Purged:
-        """Remove ended instances with all data under their ids, and return how many. Open ones are left alone.
-
-        An instance whose row another transaction holds is left for the next call. With `children=True`, their ended
-        children are removed too, and the children of those, as far as the logs name them; `open` of the result names
-        the children that are open and were left. Without it, children stay. If the parent's id is used again, its new
-        life replaces those that have ended.
-        """
-        result: Purged = self._call("purge", *instance_ids, children=children)
         return result
 
     def cancel_many(

@@ -154,6 +154,8 @@ async def test_each_view_answers(app: Romancy, browser: Browser) -> None:
     family = await page(browser, "/instances/lamp?view=family")
     (child,) = set(re.findall(r'/instances/(lamp\.bill[^"]*)"', family))
     assert "child of" in words(await page(browser, f"/instances/{child}?view=family"))
+    assert "/instances?parent=lamp" in family
+    assert [child] == re.findall(r'href="/instances/([^"?]+)"><bdi>', await page(browser, "/instances?parent=lamp"))
     log = words(await page(browser, "/instances/lamp?view=log"))
     assert all(name in log for name in ("WorkflowStarted", "ActivityAttemptFailed", "TimerFired", "WorkflowCompleted"))
     compared = words(await page(browser, "/instances/lamp?view=compare&with=bulb"))

@@ -20,7 +20,7 @@ from romancy.storage.lying import MOST_BYTES, PAGE, Lying, last_of
 from romancy.storage.mail import Waiting, choose_mail, left_out
 from romancy.storage.marks import WORKER_NEWS
 from romancy.storage.memory._database import Database, LockedError, Transaction
-from romancy.storage.memory._find import find_page
+from romancy.storage.memory._find import count_rows, find_page
 from romancy.storage.memory._outbox import MemoryOutbox
 from romancy.storage.memory._posted import drop_interest, give_back_mail, interests_of
 from romancy.storage.memory._router import MemoryRouter
@@ -326,6 +326,9 @@ class MemoryStore:
 
     async def find(self, query: Query, /) -> Page:
         return find_page((row for _, row in self._begin().scan("instances")), query)
+
+    async def count(self, query: Query, /) -> dict[tuple[str, Status], int]:
+        return count_rows((row for _, row in self._begin().scan("instances")), query)
 
     @asynccontextmanager
     async def session(

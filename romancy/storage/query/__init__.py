@@ -46,12 +46,13 @@ from romancy.storage.query._projection import (
     project,
     project_with_index,
 )
-from romancy.storage.query._query import MAX_LIMIT, Query, build_query, folded
+from romancy.storage.query._query import MAX_IDS, MAX_LIMIT, Query, build_query, folded
 from romancy.storage.query._reference import matches
 from romancy.storage.query._tokens import Position, decode_token, encode_token
 from romancy.storage.query._where import Searched, encode_where
 
 __all__ = [
+    "MAX_IDS",
     "MAX_INDEX_LENGTH",
     "MAX_LIMIT",
     "MAX_PROJECTION_BYTES",
