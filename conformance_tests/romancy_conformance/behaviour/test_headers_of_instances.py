@@ -173,6 +173,7 @@ async def test_instances_are_found_by_their_headers(app: Romancy) -> None:
     assert [] == await found(app, {}, {"tenant": "acme"})
     assert ["a"] == await found(app, {"tenant": "acme"}, status="completed", workflow_name="headed")
     assert ["a"] == [one.instance_id for one in (await app.list_instances(headers={"tenant": "acme"})).instances]
+    assert 1 == await app.count(headers={"tenant": "acme"})
 
 
 async def test_pages_of_a_search_by_headers_are_bound_to_it(app: Romancy) -> None:
