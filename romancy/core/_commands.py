@@ -6,6 +6,7 @@ resolves its future. User code reaches the run only through this module.
 
 from __future__ import annotations
 
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from msgspec.structs import replace
@@ -71,6 +72,9 @@ class Commands(ChannelCommands):
         answer.definition = definition
         answer.retry = retry or definition.retry
         answer.timeout = timeout or definition.timeout
+        context = answer.context = copy_context() or None
+        if context is not None and definition.undo is not None:
+            self.keep(scheduled.id, context)
         return answer
 
     def wait(
@@ -202,7 +206,10 @@ class Commands(ChannelCommands):
         self._require_open()
         self.state.can_undo(definition)
         id = f"undo:{self._ids.number('undo', definition.name)}"
-        return self.ask(un.UndoRegistered(id, definition.name, args, self.state.latest), of=definition).id
+        registered = self.ask(un.UndoRegistered(id, definition.name, args, self.state.latest), of=definition)
+        if context := copy_context():
+            self.keep(registered.id, context)
+        return registered.id
 
     def take_back(self, undo_id: str) -> None:
         """Take a registered undo back. Nothing happens if it was taken back before, or if the run has ended."""
