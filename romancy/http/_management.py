@@ -181,21 +181,26 @@ class Management:
         with self._waits.place():
             ended = await self._waits.unless_gone(request, self._end_of(instance_id, timeout or 0.0))
         if ended is None:
-            ended = {"status": str((await self._found(instance_id)).status)}
+            ended = await self._still_open(instance_id)
         status = HTTPStatus.OK if ended["status"] in TERMINAL_STATUSES else HTTPStatus.ACCEPTED
         return answer({"instance_id": instance_id, **ended}, status)
 
-    async def _end_of(self, instance_id: str, timeout: float) -> dict[str, Any] | None:
+    async def _end_of(self, instance_id: str, timeout: float | None) -> dict[str, Any]:
         try:
             return {"status": "completed", "result": await self._app.handle(instance_id).result(timeout=timeout)}
         except TimeoutError:
-            return None
+            return await self._still_open(instance_id)
         except WorkflowFailedError as error:
             return {"status": "failed", "error": str(error), "error_type": error.error_type}
         except WorkflowCancelledError as error:
             return {"status": "cancelled", "error": str(error)}
         except WorkflowStuckError as error:
-            return {"status": str((await self._found(instance_id)).status), "reason": error.reason}
+            return await self._still_open(instance_id, reason=error.reason)
+
+    async def _still_open(self, instance_id: str, **more: Any) -> dict[str, Any]:
+        """The status of an instance that had not ended; its end, if it has ended just now."""
+        status = (await self._found(instance_id)).status
+        return await self._end_of(instance_id, None) if status in TERMINAL_STATUSES else {"status": str(status), **more}
 
     async def progress(self, request: Request) -> Response:
         """`GET /instances/{id}/progress`: server-sent events until the instance has ended."""
