@@ -109,7 +109,7 @@ class Live:
         self.unused: tuple[str, ...] = ()
         """Ids of messages that no run of the instance can use. The next append with other changes removes them."""
         self.taking = _NOBODY
-        """Ids of the deliveries that the append in flight was made from."""
+        """Ids of the deliveries that the append in flight was made from or removes."""
         self.moves: asyncio.Event | None = None
         """Set when an append is settled, or when the instance is let go; None if nobody watches."""
         self.holder: Port | None = None
@@ -449,7 +449,7 @@ class Live:
         routing: Difference = NO_DIFFERENCE,
         postings: tuple[Posting, ...] = (),
     ) -> Append:
-        """The next row of the instance's log, which takes the slot. It was made from the deliveries in `taking`."""
+        """The next row of the instance's log, which takes the slot. It deals with the deliveries in `taking`."""
         if self.slot is not FREE:
             self._refuse("append")
         self.slot = TAKEN

@@ -269,6 +269,7 @@ class Store(Protocol):
     async def prune(self, request: PruneRequest, /) -> int:
         """Remove up to `limit` ended instances with all data under their ids in one transaction; return how many.
 
+        Instances whose rows others have locked are left for the next call.
         Also removes rows of finished runs, dead workers that own nothing, and, in transactions of at most some
         thousand, old dedupe keys.
         """
