@@ -46,6 +46,7 @@ _FILTERS = (
     "workflow", "status", "id", "started_after", "started_before", "ended_after", "ended_before", "parent", "top_level",
 )  # fmt: skip
 _SEVERAL = ("exact_id", "header")
+_NOT_FOUND = "there is no instance with this id"
 
 
 class ManagementRoute(NamedTuple):
@@ -126,10 +127,10 @@ class Management:
         instance_id = request.path_params["instance_id"]
         async with self._bodies.read(request) as body:
             asked = await self._accepting.in_time(self._app.cancel(instance_id, reason=_reason(body)))
-        found = await self._found(instance_id)
+        status = await self._status(instance_id)
         if not asked:
-            raise Refused(HTTPStatus.CONFLICT, f"the instance has ended: {found.status}", "InstanceEndedError")
-        return answer({"status": str(found.status), "instance_id": instance_id, "cancel": "requested"})
+            raise Refused(HTTPStatus.CONFLICT, f"the instance has ended: {status}", "InstanceEndedError")
+        return answer({"status": str(status), "instance_id": instance_id, "cancel": "requested"})
 
     async def status(self, request: Request) -> Response:
         """`GET /instances/{id}`."""
@@ -138,8 +139,10 @@ class Management:
         return answer({**_shown(found), **headers_of_instance(found), "untaken": untaken})
 
     async def _looked(self, instance_id: str) -> tuple[Instance, tuple[Untaken, ...]]:
-        """The instance, with what was sent to it and not taken. Its log is not read."""
-        found = await self._found(instance_id)
+        """The instance, with what was sent to it and not taken. Of its log, the first commit is read."""
+        found = await self._app.get_instance(instance_id)
+        if found is None:
+            raise InstanceNotFoundError(_NOT_FOUND)
         return found, await untaken_by(self._app._opened(), instance_id, found.status)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as the app itself reads
 
     async def list(self, request: Request) -> Response:
@@ -174,18 +177,18 @@ class Management:
         asked = Asked(request, ("timeout",))
         instance_id = request.path_params["instance_id"]
         timeout = asked.seconds("timeout", self._max_wait)
-        found = await self._found(instance_id)
+        status = await self._status(instance_id)
         if request.method == "HEAD":
-            return answer({}, HTTPStatus.OK if found.status in TERMINAL_STATUSES else HTTPStatus.ACCEPTED)
+            return answer({}, HTTPStatus.OK if status in TERMINAL_STATUSES else HTTPStatus.ACCEPTED)
         self._waits.check()
         with self._waits.place():
             ended = await self._waits.unless_gone(request, self._end_of(instance_id, timeout or 0.0))
         if ended is None:
             ended = await self._still_open(instance_id)
-        status = HTTPStatus.OK if ended["status"] in TERMINAL_STATUSES else HTTPStatus.ACCEPTED
-        return answer({"instance_id": instance_id, **ended}, status)
+        is_over = ended["status"] in TERMINAL_STATUSES
+        return answer({"instance_id": instance_id, **ended}, HTTPStatus.OK if is_over else HTTPStatus.ACCEPTED)
 
-    async def _end_of(self, instance_id: str, timeout: float | None) -> dict[str, Any]:
+    async def _end_of(self, instance_id: str, timeout: float) -> dict[str, Any]:
         try:
             return {"status": "completed", "result": await self._app.handle(instance_id).result(timeout=timeout)}
         except TimeoutError:
@@ -199,14 +202,16 @@ class Management:
 
     async def _still_open(self, instance_id: str, **more: Any) -> dict[str, Any]:
         """The status of an instance that had not ended; its end, if it has ended just now."""
-        status = (await self._found(instance_id)).status
-        return await self._end_of(instance_id, None) if status in TERMINAL_STATUSES else {"status": str(status), **more}
+        status = await self._status(instance_id)
+        if status in TERMINAL_STATUSES:
+            return await self._end_of(instance_id, self._max_wait)  # a retry may have begun since
+        return {"status": str(status), **more}
 
     async def progress(self, request: Request) -> Response:
         """`GET /instances/{id}/progress`: server-sent events until the instance has ended."""
         Asked(request, ())
         instance_id = request.path_params["instance_id"]
-        await self._found(instance_id)
+        await self._status(instance_id)
         after = request.headers.get("last-event-id") or None
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         if request.method == "HEAD":
@@ -217,18 +222,26 @@ class Management:
 
     async def _stream(self, instance_id: str, entries: AsyncIterator[LogEntry]) -> AsyncGenerator[bytes]:
         async def end() -> object:
-            found = await self._app.get_instance(instance_id)
-            return {"status": "gone" if found is None else str(found.status)}
+            try:
+                return {"status": str(await self._app.handle(instance_id).status())}
+            except InstanceNotFoundError:
+                return {"status": "gone"}
 
         with self._waits.place():
             async for event in stream_of(entries, end, self._waits.over, self._beat):
                 yield event
 
-    async def _found(self, instance_id: str) -> Instance:
-        found: Instance | None = await self._accepting.in_time(self._app.get_instance(instance_id))
-        if found is None:
-            raise InstanceNotFoundError("there is no instance with this id")
-        return found
+    async def _status(self, instance_id: str) -> Status:
+        """Its status, from its row alone."""
+
+        async def read() -> Status:
+            try:
+                return await self._app.handle(instance_id).status()
+            except InstanceNotFoundError:
+                raise InstanceNotFoundError(_NOT_FOUND) from None
+
+        status: Status = await self._accepting.in_time(read())
+        return status
 
     def _data(self, request: Request, body: bytes, what: str) -> Raw:
         """The body as JSON, whatever its content type, except for a form."""

@@ -280,12 +280,12 @@ async def test_an_end_that_comes_with_the_end_of_the_wait_is_told(
     await client.post("/workflows/private?instance_id=p-1", b'"go"')
     await client.post("/instances/p-1/signals/go?id=s-1", b'{"a": 1}')
     await client.get("/instances/p-1/result?timeout=30")
-    wait = Handle[Any].result
+    wait, waits = Handle[Any].result, [1.0, 30.0]
 
     async def too_late(handle: Handle[Any], timeout: Any = None) -> Any:
-        if timeout is not None:
+        if timeout == waits.pop(0) == 1:
             raise TimeoutError
-        return await wait(handle)
+        return await wait(handle, timeout=timeout)
 
     monkeypatch.setattr(Handle, "result", too_late)
     answer = await client.get("/instances/p-1/result?timeout=1")
