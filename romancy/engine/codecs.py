@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
 
     from romancy.serialization import Codecs
+    from romancy.storage.isolation import IsolationLevel
     from romancy.storage.lying import LyingMessages
     from romancy.storage.outbox import Consignment, Outbox, OutboxEntry, OutboxRow, OutboxState
     from romancy.storage.protocol import Session, Store
@@ -259,8 +260,10 @@ class _CodingStore(_ReadingStore):
         return await self._store.deliver(self.sealed_deliveries(batch))
 
     @asynccontextmanager
-    async def session(self, *, join: object | None = None, **options: Any) -> AsyncGenerator[Any]:
-        async with self._store.session(join=join, **options) as session:
+    async def session(
+        self, *, join: object | None = None, isolation: IsolationLevel | None = None
+    ) -> AsyncGenerator[Any]:
+        async with self._store.session(join=join, isolation=isolation) as session:
             yield _CodingSession(session, self)
 
     def stored_size(self, raw: bytes) -> int:
