@@ -402,8 +402,9 @@ class Live:
         unused, self.unused = self.unused, ()
         return unused
 
-    def keep_unless_fed(self, mails: Sequence[Mail], inputs: Sequence[Given]) -> None:
+    def keep_unless_fed(self, mails: Sequence[Mail], inputs: Sequence[Given], *, unused: tuple[str, ...] = ()) -> None:
         """Keep the mail that the previous run had kept, except messages in queued inputs."""
+        self.unused = unused
         fed = {mail.delivery_id for _, mail in inputs if mail is not None}
         for mail in mails:
             if mail.delivery_id not in fed:
