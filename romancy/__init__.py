@@ -44,7 +44,7 @@ from romancy.errors import (
 )
 from romancy.event import Event, EventType, Sent
 from romancy.handle import Handle
-from romancy.instance import Instance, InstancePage, Purged, Untaken, Wait
+from romancy.instance import Counts, Instance, InstancePage, Purged, Untaken, Wait
 from romancy.log import LogEntry
 from romancy.retry import RetryPolicy
 from romancy.serialization import Codecs, HmacCodec, PayloadCodec, PayloadContext, ZlibCodec
@@ -66,6 +66,7 @@ __all__ = [
     "Check",
     "CodecError",
     "Codecs",
+    "Counts",
     "DatabaseReplacedError",
     "Depends",
     "Event",

@@ -32,6 +32,7 @@ class Chosen(TypedDict, total=False):
     started_before: datetime | None
     ended_after: datetime | None
     ended_before: datetime | None
+    headers: Mapping[str, FilterValue] | None
 
 
 async def found_to_act_on(
@@ -50,6 +51,7 @@ async def found_to_act_on(
             ended_until=microseconds_of(chosen.get("ended_before"), "ended_before"),
             limit=MAX_LIMIT,
             page_token=token,
+            headers=chosen.get("headers"),
         )
         page = await store.find(query)
         for row in page.rows:

@@ -13,7 +13,7 @@ from romancy.errors import QueryError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["OPERATORS", "read_conditions"]
+__all__ = ["OPERATORS", "read_conditions", "read_headers"]
 
 OPERATORS: Final[dict[str, Callable[[Any], Any]]] = {
     "=": lambda value: value,
@@ -46,6 +46,22 @@ def read_conditions(conditions: Iterable[str]) -> dict[str, Any]:
         wanted = OPERATORS[operator](value if operator in _TEXTUAL else _value(value, condition))
         where[path] = _both(where[path], wanted, condition) if path in where else wanted
     return where
+
+
+def read_headers(headers: Iterable[str]) -> dict[str, Any]:
+    """The filter of headers, each `NAME=VALUE`. The value is taken as text.
+
+    Raises QueryError with the header and its fault.
+    """
+    wanted: dict[str, Any] = {}
+    for header in headers:
+        name, given, value = header.partition("=")
+        if not (name and given):
+            raise QueryError(f"{header!r}: give the name of a header and its value, as in 'tenant=acme'")
+        if name in wanted:
+            raise QueryError(f"{header!r}: this header was given already")
+        wanted[name] = value
+    return wanted
 
 
 def _both(first: Any, second: Any, condition: str) -> Any:

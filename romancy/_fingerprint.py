@@ -28,6 +28,7 @@ from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodT
 from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import UUID
 
+from romancy._reaching import held_by, is_installed, kind_of, owner_of
 from romancy.event import EventType
 
 if TYPE_CHECKING:
@@ -111,11 +112,14 @@ class _Survey:
                 yield from self._named(name, fn.__globals__[name], names)
         for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=False):
             yield f"{name} = {self._in_cell(cell)}"
+            with suppress(ValueError):  # as above
+                yield from self._activities_in(name, cell.cell_contents, names)
 
     def _named(self, name: str, thing: Any, names: Iterable[str]) -> Iterator[str]:
         """The value of a global. For a module of the user's, the values of the names taken from it."""
         if not issubclass(_class_of(thing), ModuleType):
             yield f"{name} = {self._held(name, thing)}"
+            yield from self._activities_in(name, thing, names)
             return
         if not self._is_own(thing.__name__):
             yield f"{name} = {_foreign(thing.__name__)}"
@@ -124,6 +128,15 @@ class _Survey:
         for inner in names:
             if inner in inside and not issubclass(type(inside[inner]), ModuleType):
                 yield f"{name}.{inner} = {self._held(inner, inside[inner])}"
+                yield from self._activities_in(f"{name}.{inner}", inside[inner], names)
+
+    def _activities_in(self, name: str, thing: Any, names: Iterable[str]) -> Iterator[str]:
+        """The activities that an object or a container holds. The code of their methods is not replayed."""
+        held = [each for each in held_by(thing, frozenset(names), self._home) if kind_of(each) == "activity"]
+        for each in held:
+            if owner_of(each) is not None:
+                self._seen.setdefault(id(each.fn.__func__), each.fn.__func__)
+        yield from (f"{name} has {told}" for told in sorted(map(self.value, held)))
 
     def _held(self, name: str, thing: Any) -> str:
         """The value that a module holds under this name."""
@@ -261,7 +274,7 @@ class _Survey:
         top = _top(module)
         if top in ("romancy", "builtins") or top in sys.stdlib_module_names:
             return False
-        return top == self._home or not _is_installed(module or "")
+        return top == self._home or not is_installed(module or "")
 
 
 def _pieces(thing: Any, kind: Any) -> tuple[Any, ...]:
@@ -299,15 +312,6 @@ def _names_of(fn: Any) -> Mapping[str, Any]:
 
 def _top(module: str | None) -> str:
     return (module or "").partition(".")[0]
-
-
-def _is_installed(module: str) -> bool:
-    """Whether a module lies where packages are installed. False for one without a file."""
-    loaded = sys.modules.get(module)
-    if loaded is None:
-        return False
-    file = ModuleType.__getattribute__(loaded, "__dict__").get("__file__")
-    return type(file) is str and ("site-packages" in file or "dist-packages" in file)
 
 
 def _foreign(module: str | None) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from romancy.engine import Signal, decode_message, rows
+from romancy.engine import Signal, decode_message, read_with_start, rows
 from romancy.engine.messages import CancelMessage, TerminateMessage
 from romancy.errors import CodecError, HistoryVersionError, InstanceNotFoundError
 from romancy.insight import Timeline
-from romancy.instance import Instance, Untaken, Wait, moment_of
+from romancy.instance import Instance, Untaken, Wait, moment_of, raw_start_of
 from romancy.status import TERMINAL_STATUSES
 from romancy.storage.lying import lying_in
 
@@ -26,17 +26,18 @@ _MOST: Final = 2000
 
 async def instance_with_waits(store: Store, instance_id: str) -> Instance | None:
     """The instance, or None. An ended instance has no waits, and its log is not read."""
-    found = await store.read(instance_id, limit=0)
+    found = await read_with_start(store, instance_id)
     if found is None:
         return None
-    row = found.instance
+    row, raw_start = found.instance, raw_start_of(found)
     if row.status in TERMINAL_STATUSES:
-        return Instance.of(row, (), ())
+        return Instance.of(row, (), (), raw_start=raw_start)
     try:
         timeline = await timeline_of(store, instance_id, after=row.run_from - 1)
     except InstanceNotFoundError:
         return None  # it was removed in the meantime
-    return Instance.of(row, tuple(map(_wait, timeline.open)), await untaken_by(store, instance_id, row.status))
+    untaken = await untaken_by(store, instance_id, row.status)
+    return Instance.of(row, tuple(map(_wait, timeline.open)), untaken, raw_start=raw_start)
 
 
 async def timeline_of(store: Store, instance_id: str, *, after: int = 0) -> Timeline:

@@ -25,7 +25,17 @@ from typing import (
 
 from msgspec import Raw
 
-from romancy._callables import check_context, check_function, check_options, is_async, name_of, options_of
+from romancy._callables import (
+    check_context,
+    check_function,
+    check_options,
+    declared_at,
+    is_async,
+    is_method,
+    name_of,
+    options_of,
+)
+from romancy._compensation import Compensation
 from romancy._expected_names import OF_ACTIVITIES, no_attribute
 from romancy._sizes import check_large, fitting
 from romancy._undo import UndoByActivity
@@ -39,7 +49,7 @@ from romancy.serialization import Signature
 from romancy.storage.limits import MEASURED_BYTES, check_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from romancy.core import Commands
 
@@ -63,76 +73,6 @@ class CompensationOf(Protocol[P, R_co]):
     @property
     def kind(self) -> Literal["compensation"]: ...
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
-
-
-class Compensation:
-    """Undoes an activity: takes the activity's parameters, or its `result` first and then those."""
-
-    kind = "compensation"
-    lazy: Final = False
-    timeout: Final = None
-
-    def __init__(self, fn: Callable[..., object], name: str | None = None, retry: RetryPolicy | None = None) -> None:
-        check_function(fn, "compensation")
-        self.fn = fn
-        self.name = name_of(fn, name, "compensation")
-        self.retry = policy(retry)
-        self.is_async = is_async(fn)
-        self.dependencies = dependencies_of(fn)
-        self.signature = Signature.of(fn, subject=f"compensation {self.name!r}", is_injected=is_dependency)
-        update_wrapper(self, fn)
-
-    @property
-    def takes_result(self) -> bool:
-        """Whether its first parameter is named `result`: it then gets the activity's result."""
-        return self.signature.names[:1] == ("result",)
-
-    def arguments(self, activity: Activity[..., Any], args: Raw, result: Raw) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments of the call: those of the activity, preceded by its result if the compensation takes it."""
-        positional, named = activity.signature.decode_arguments(args)
-        if self.takes_result and activity.signature.names[:1] != ("result",):
-            positional = (activity.signature.decode_result(result), *positional)
-        return positional, named
-
-    def check_fits(self, activity: Activity[..., Any], /) -> None:
-        """Raise RegistrationError unless the compensation can be called with the activity's arguments."""
-        misfit = _misfit(self.signature, activity.signature)
-        if misfit is not None:
-            raise RegistrationError(
-                f"compensation {self.name} of activity {activity.name} {misfit}; give it the parameters of the "
-                f"activity ({_listed(activity.signature.names)}), or `result` and then those"
-            )
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the function; a workflow never calls a compensation itself."""
-        return self.fn(*args, **kwargs)
-
-    def __repr__(self) -> str:
-        return f"<compensation {self.name}>"
-
-
-def _misfit(undo: Signature, done: Signature) -> str | None:
-    """The reason why a compensation cannot be called with its activity's arguments. None if it can."""
-    if "result" in undo.names[1:] and "result" not in done.names:
-        return "takes `result`, but not as its first parameter"
-    takes = [parameter for parameter in undo.parameters if not parameter.keyword_only]
-    if undo.names[:1] == ("result",) and done.names[:1] != ("result",):
-        takes = takes[1:]
-    by_place = [parameter.name for parameter in done.parameters if not parameter.keyword_only]
-    by_name = [parameter.name for parameter in done.parameters if parameter.keyword_only]
-    for taken, name in zip(takes, by_place, strict=False):
-        if taken.name != name and taken.name in by_place:
-            return f"takes {taken.name!r} in the place of {name!r}"
-    others = [*takes[len(by_place) :], *(parameter for parameter in undo.parameters if parameter.keyword_only)]
-    missing = [*by_place[len(takes) :], *(name for name in by_name if name not in {other.name for other in others})]
-    if missing:
-        return f"does not take {_listed(missing)}"
-    unmet = [other.name for other in others if other.required and other.name not in by_name]
-    return f"asks for {_listed(unmet)} as well" if unmet else None
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(map(repr, names)) or "none"
 
 
 def _check_choices(
@@ -199,6 +139,7 @@ class Activity(Generic[P, R_co]):
         self.compensate: Literal["completed", "attempted"] = compensate
         self.lazy = commit == "lazy"
         self.is_async = is_async(fn)
+        self.declared_at = declared_at(fn)
         self.dependencies = dependencies_of(fn)
         self.signature = Signature.of(
             fn, int(pass_context), subject=f"activity {self.name!r}", is_injected=is_dependency
@@ -301,10 +242,10 @@ class Activity(Generic[P, R_co]):
         """Check a function for another process, which finds it by its name and shares nothing with this one."""
         if self.is_async:
             raise RegistrationError(f"activity {self.name}: executor='process' is for plain functions, not async ones")
-        if "<locals>" in self.fn.__qualname__:
+        if "<locals>" in self.fn.__qualname__ or is_method(self.fn):
             raise RegistrationError(
                 f"activity {self.name}: executor='process' needs a function at the top of a module, "
-                "where another process can find it"
+                "where another process can find it, and no method of an object"
             )
         if self.pass_context or self.dependencies:
             raise RegistrationError(
@@ -330,7 +271,10 @@ class Activity(Generic[P, R_co]):
                 f"activity {self.name}: with commit='lazy', a crash can lose the record that it ran, and nothing would "
                 "undo it; leave commit= out, or the compensation"
             )
-        undo = fn if isinstance(fn, Compensation) else declare(Compensation(fn))
+        if isinstance(fn, Compensation):
+            undo = fn
+        else:
+            undo = declare(Compensation(fn, f"{self.name}.{fn.__name__}" if is_method(fn) else None))
         if self.compensate == "attempted" and undo.takes_result:
             raise RegistrationError(
                 f"activity {self.name}: an attempt that did not complete has no result, which the compensation "
@@ -356,8 +300,10 @@ class Activity(Generic[P, R_co]):
     def __get__(self, instance: object, owner: type | None = None, /) -> Self:
         if instance is not None:
             raise UsageError(
-                f"activity {self.name} was taken from an instance of {type(instance).__name__}: the instance cannot be "
-                "written to the log. Use a function or a staticmethod, and Depends for what it needs."
+                f"activity {self.name} was taken from an instance of {type(instance).__name__}, whose class holds it: "
+                "it would run without the instance. Make an activity of the object's method, as in "
+                f'`self.{self.name.rpartition(".")[2]} = activity(self.method, name="{self.name}")` in __init__, or '
+                "put @staticmethod above @activity"
             )
         return self
 
@@ -398,9 +344,67 @@ class _CompensatedDecorator(Protocol[Q]):
 
 
 @overload
-def activity(fn: Callable[P, Coroutine[Any, Any, T]], /) -> Activity[P, T]: ...
+def activity(
+    fn: Callable[P, Coroutine[Any, Any, T]],
+    /,
+    *,
+    name: str | None = None,
+    retry: RetryPolicy | None = None,
+    timeout: Duration | None = None,
+    heartbeat_timeout: Duration | None = None,
+    executor: Literal["thread", "process"] = "thread",
+    transactional: bool = True,
+    raises: Sequence[type[Exception]] = (),
+    compensation: Callable[P, object] | Callable[Concatenate[T, P], object] | None = None,
+    compensate: Literal["completed", "attempted"] = "completed",
+    commit: Literal["eager", "lazy"] = "eager",
+) -> Activity[P, T]: ...
 @overload
-def activity(fn: Callable[P, T], /) -> Activity[P, T]: ...
+def activity(
+    fn: Callable[P, T],
+    /,
+    *,
+    name: str | None = None,
+    retry: RetryPolicy | None = None,
+    timeout: Duration | None = None,
+    heartbeat_timeout: Duration | None = None,
+    executor: Literal["thread", "process"] = "thread",
+    transactional: bool = True,
+    raises: Sequence[type[Exception]] = (),
+    compensation: Callable[P, object] | Callable[Concatenate[T, P], object] | None = None,
+    compensate: Literal["completed", "attempted"] = "completed",
+    commit: Literal["eager", "lazy"] = "eager",
+) -> Activity[P, T]: ...
+@overload
+def activity(
+    fn: Callable[Concatenate[ActivityContext, P], Coroutine[Any, Any, T]],
+    /,
+    *,
+    pass_context: Literal[True],
+    name: str | None = None,
+    retry: RetryPolicy | None = None,
+    timeout: Duration | None = None,
+    heartbeat_timeout: Duration | None = None,
+    executor: Literal["thread", "process"] = "thread",
+    transactional: bool = True,
+    raises: Sequence[type[Exception]] = (),
+    commit: Literal["eager", "lazy"] = "eager",
+) -> Activity[P, T]: ...
+@overload
+def activity(
+    fn: Callable[Concatenate[ActivityContext, P], T],
+    /,
+    *,
+    pass_context: Literal[True],
+    name: str | None = None,
+    retry: RetryPolicy | None = None,
+    timeout: Duration | None = None,
+    heartbeat_timeout: Duration | None = None,
+    executor: Literal["thread", "process"] = "thread",
+    transactional: bool = True,
+    raises: Sequence[type[Exception]] = (),
+    commit: Literal["eager", "lazy"] = "eager",
+) -> Activity[P, T]: ...
 @overload
 def activity(
     *,
@@ -440,7 +444,10 @@ def activity(
     commit: Literal["eager", "lazy"] = "eager",
 ) -> _ActivityDecorator: ...
 def activity(fn: Any = None, /, *, compensation: Callable[..., object] | None = None, **options: Any) -> Any:
-    """Declare a function, async or not, as an activity.
+    """Declare a function, async or not, or the method of an object as an activity.
+
+    A method needs a `name=` of yours: `charge = activity(billing.charge, name="billing.charge")`. The log holds the
+    name and the arguments, never the object; a worker calls the method of its own object.
 
     `compensate="attempted"` also undoes an activity that failed or was cancelled, because it may have had an effect
     outside of the database. The compensation must then accept that there is nothing to undo.
@@ -467,11 +474,13 @@ class _CompensationDecorator(Protocol):
 
 
 @overload
-def compensation(fn: Callable[P, T], /) -> CompensationOf[P, T]: ...
+def compensation(
+    fn: Callable[P, T], /, *, name: str | None = None, retry: RetryPolicy | None = None
+) -> CompensationOf[P, T]: ...
 @overload
 def compensation(*, name: str | None = None, retry: RetryPolicy | None = None) -> _CompensationDecorator: ...
 def compensation(fn: Any = None, /, **options: Any) -> Any:
-    """Declare a function that undoes an activity, to be named in `@activity(compensation=…)`."""
+    """Declare a function, or a method, that undoes an activity, to be named in `@activity(compensation=…)`."""
     check_options(options, ("name", "retry"), "compensation")
 
     def decorate(fn: Any) -> Compensation:

@@ -29,6 +29,7 @@ from romancy.event import Event, EventType
 from romancy.retry import Duration, seconds
 from romancy.serialization import dumps, loads
 from romancy.session import Session, SessionOpening, SyncSession, refuse_awaited
+from romancy.storage.isolation import check_isolation
 from romancy.storage.limits import check_id, check_key
 from romancy.storage.query import encode_where
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from romancy.child import ChildWorkflow
     from romancy.core import Commands, EventReceived
     from romancy.session import ActivityPort
+    from romancy.storage.isolation import IsolationLevel
     from romancy.storage.query import FilterValue
 
 __all__ = [
@@ -326,20 +328,28 @@ class ActivityContext:
         return self._port.told_to_stop
 
     @overload
-    def session(self, /) -> SessionOpening[Session, SyncSession]: ...
+    def session(self, /, *, isolation: IsolationLevel | None = None) -> SessionOpening[Session, SyncSession]: ...
     @overload
-    def session(self, native: type[T], /) -> SessionOpening[T, T]: ...
-    def session(self, native: type[Any] | None = None, /) -> SessionOpening[Any, Any]:
+    def session(self, native: type[T], /, *, isolation: IsolationLevel | None = None) -> SessionOpening[T, T]: ...
+    def session(
+        self, native: type[Any] | None = None, /, *, isolation: IsolationLevel | None = None
+    ) -> SessionOpening[Any, Any]:
         """The transaction that also commits this activity's completion. The first use begins it.
 
         An `async def` awaits it: `db = await ctx.session()`. A plain function enters it: `with ctx.session() as db`.
-        """
-        return SessionOpening(lambda: self._port.session(native), lambda: self._entered(native))
 
-    def _entered(self, native: type[Any] | None) -> Any:
+        `isolation` is the level that the transaction needs: "read committed", "repeatable read" or "serializable".
+        SQLite always has the strongest, and the other databases begin with "read committed" if none is given. A
+        transaction that has to give way to another one is rolled back, and the attempt is repeated; that counts as no
+        failure. Raises UsageError if the session has begun with another level, and in memory for a stronger one.
+        """
+        check_isolation(isolation)
+        return SessionOpening(lambda: self._port.session(native, isolation), lambda: self._entered(native, isolation))
+
+    def _entered(self, native: type[Any] | None, isolation: IsolationLevel | None) -> Any:
         if native is not None:
             refuse_awaited(native)
-        session = self._port.wait(lambda: self._port.session(native))
+        session = self._port.wait(lambda: self._port.session(native, isolation))
         return SyncSession(session, self._port.wait) if native is None else session
 
     def heartbeat(self, *details: object) -> None:

@@ -18,6 +18,7 @@ from romancy.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextvars import Context
 
 __all__ = ["Dependencies", "Dependency", "Depends", "dependencies_of", "is_dependency"]
 
@@ -85,19 +86,28 @@ class Dependencies:
             else:
                 self._overrides[provider] = before
 
-    async def resolve(self, wanted: Mapping[str, Provider]) -> dict[str, Any]:
-        """The value of each parameter. Opens each provider once, however many callers ask at a time."""
-        return {name: await self._get(self._overrides.get(provider, provider)) for name, provider in wanted.items()}
+    async def resolve(self, wanted: Mapping[str, Provider], apart: Context | None = None) -> dict[str, Any]:
+        """The value of each parameter. Opens each provider once, however many callers ask at a time.
+
+        `apart`: the context to open providers in, if that must not be the caller's.
+        """
+        given = self._overrides
+        return {name: await self._get(given.get(provider, provider), apart) for name, provider in wanted.items()}
 
     async def close(self) -> None:
         """Close everything opened, the latest first."""
         self._opened.clear()
         await self._stack.aclose()
 
-    async def _get(self, provider: Provider) -> Any:
+    async def _get(self, provider: Provider, apart: Context | None) -> Any:
         async with self._locks.setdefault(provider, asyncio.Lock()):
             if provider not in self._opened:
-                self._opened[provider] = await self._open(provider)
+                opening = self._open(provider)
+                if apart is None:
+                    self._opened[provider] = await opening
+                else:
+                    loop = asyncio.get_running_loop()
+                    self._opened[provider] = await loop.create_task(opening, context=apart.copy())
         return self._opened[provider]
 
     async def _open(self, provider: Provider) -> Any:

@@ -84,10 +84,10 @@ class Handle(Generic[R_co]):
 
     async def status(self) -> Status:
         """The status of the instance."""
-        instance = await self._app.get_instance(self._instance_id)
-        if instance is None:
+        found = await self._app._opened().read(self._instance_id, limit=0)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as the app itself reads
+        if found is None:
             raise InstanceNotFoundError(f"there is no instance {self._instance_id!r}")
-        return instance.status
+        return found.instance.status
 
     async def cancel(self, reason: str = "") -> bool:
         """Ask the workflow to stop and to undo its work. False if it had ended already."""

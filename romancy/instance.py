@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
-from romancy.core import WorkflowCompleted, decode_commit
+from romancy.core import WorkflowCompleted, WorkflowStarted, decode_commit
 from romancy.errors import HistoryCorruptError, QueryError, UsageError
 from romancy.serialization import loads, refuse_sealed
 from romancy.status import Status
 
 if TYPE_CHECKING:
-    from romancy.storage.records import InstanceRow
+    from collections.abc import Mapping
+
+    from romancy.storage.records import History, InstanceRow
 
 __all__ = [
+    "Counts",
     "Instance",
     "InstancePage",
     "Purged",
@@ -22,8 +26,10 @@ __all__ = [
     "Wait",
     "at_of",
     "changed_at",
+    "headers_in",
     "microseconds_of",
     "moment_of",
+    "raw_start_of",
 ]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -94,6 +100,9 @@ class Instance:
     raw_end: bytes | None = field(default=None, repr=False)
     """The commit that completed it, as stored. None if it has not completed, or a list was not asked `with_results`."""
 
+    raw_start: bytes | None = field(default=None, repr=False, compare=False)
+    """A commit that begins a run of it, as stored. None if a list was not asked `with_headers`."""
+
     @property
     def next_attempt(self) -> datetime | None:
         """When the next attempt after a failure begins. None without such an attempt, or without `waits`."""
@@ -130,6 +139,21 @@ class Instance:
             raise HistoryCorruptError(f"the {what}: its last commit does not complete it")
         return loads(ends[0].result, Any, what)
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers that the starter sent, those of a trace included. Empty if it sent none.
+
+        They are there from `get_instance`, and in lists that were asked `with_headers=True`; elsewhere this raises
+        UsageError. Raises CodecError if they need a codec that this app does not have, and HistoryVersionError if a
+        newer Romancy wrote them.
+        """
+        if self.raw_start is None:
+            raise UsageError(
+                f"the headers of instance {self.instance_id} were not read: ask for them with get_instance, or with "
+                "list_instances(with_headers=True)"
+            )
+        return headers_in(self.raw_start, self.instance_id)
+
     @classmethod
     def of(
         cls,
@@ -137,6 +161,7 @@ class Instance:
         waits: tuple[Wait, ...] | None = None,
         untaken: tuple[Untaken, ...] | None = None,
         raw_end: bytes | None = None,
+        raw_start: bytes | None = None,
     ) -> Self:
         """The snapshot of a row."""
         return cls(
@@ -152,12 +177,18 @@ class Instance:
             waits=waits,
             untaken=untaken,
             raw_end=raw_end,
+            raw_start=raw_start,
         )
+
+    @classmethod
+    def begun(cls, history: History) -> Self:
+        """The snapshot of a row that was read with the first commit of its log."""
+        return cls.of(history.instance, raw_start=raw_start_of(history))
 
 
 @dataclass(frozen=True, slots=True)
 class InstancePage:
-    """A page of instances, newest first."""
+    """A page of instances, in the order that was asked for."""
 
     instances: list[Instance]
     next_page_token: str | None
@@ -178,6 +209,41 @@ class Purged(int):
         purged = super().__new__(cls, count)
         purged.open = still_open
         return purged
+
+
+def headers_in(raw_start: bytes, instance_id: str) -> dict[str, str]:
+    """The headers in a commit that begins a run. They are those of every run of its instance."""
+    what = f"the start of instance {instance_id}"
+    refuse_sealed(raw_start, "commit", what)
+    starts = [event for event in decode_commit(raw_start) if isinstance(event, WorkflowStarted)]
+    if not starts:
+        raise HistoryCorruptError(f"{what}: the first commit of its log begins no run")
+    return dict(starts[-1].headers)
+
+
+def raw_start_of(history: History) -> bytes:
+    """The first commit of a log that was read from its beginning. Empty if there is none."""
+    return history.rows[0].body if history.rows else b"[]"
+
+
+class Counts(int):
+    """How many instances match: a number. No entry of its parts is 0."""
+
+    by_status: dict[Status, int]
+    by_workflow: dict[str, int]
+    by_workflow_and_status: dict[tuple[str, Status], int]
+
+    def __new__(cls, numbers: Mapping[tuple[str, Status], int] | None = None) -> Self:
+        ordered = sorted((numbers or {}).items())
+        counts = super().__new__(cls, sum(number for _, number in ordered))
+        statuses, workflows = Counter[Status](), Counter[str]()
+        for (workflow, status), number in ordered:
+            statuses[status] += number
+            workflows[workflow] += number
+        counts.by_status = {status: statuses[status] for status in Status if status in statuses}
+        counts.by_workflow = dict(workflows)
+        counts.by_workflow_and_status = dict(ordered)
+        return counts
 
 
 def changed_at(instance: Instance) -> int:

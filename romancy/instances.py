@@ -5,37 +5,31 @@ Each action on one instance exists for many as well (`cancel_many`, …). `dry_r
 
 from __future__ import annotations
 
-import contextlib
-import time
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
+from romancy._acting import Acting
 from romancy._bulk import each, found_to_act_on, if_still, if_there, statuses_among
 from romancy._condition import Condition
 from romancy._looking_into import instance_with_waits
 from romancy._reasons import reasons_of
 from romancy._reports import Awaited, report_of
-from romancy._results import instances_with_results
-from romancy.engine import RETRIED, Standing, descent_of, history, purge, resume, retry, terminate
-from romancy.engine.messages import CancelMessage
-from romancy.errors import InstanceNotFoundError, StorageError
-from romancy.instance import Instance, InstancePage, Purged, changed_at, microseconds_of
+from romancy._results import instances_of
+from romancy.engine import RETRIED, history, read_with_start
+from romancy.errors import InstanceNotFoundError
+from romancy.instance import Counts, Instance, InstancePage, microseconds_of
 from romancy.log import Position, follow_log, read_log
-from romancy.senders import Senders
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import check_text
 from romancy.storage.query import MAX_LIMIT, build_query
-from romancy.storage.records import LATEST, Delivered
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
     from datetime import datetime
 
     from romancy.core import LogEvent
-    from romancy.engine import Worker
     from romancy.log import LogEntry
     from romancy.retry import Duration
     from romancy.status import StatusName
-    from romancy.storage.protocol import Store
     from romancy.storage.query import FilterValue
 
     Statuses = Status | StatusName | Iterable[Status | StatusName] | None
@@ -44,47 +38,16 @@ __all__ = ["Instances"]
 
 T = TypeVar("T")
 
-_FORGET_EVERY: Final = 3600.0
-_PURGED_AT_ONCE: Final = 500
 OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUSES)
 
 
-class Instances(Senders, Condition):
+class Instances(Acting, Condition):
     """Reads and changes instances, wherever they run."""
-
-    _worker: Worker | None = None  # that of this app, while it is open
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._forgets_at = 0.0
-        self._standing = Standing()
-        self._manager: Standing | None = None
-        """The row under which calls that manage instances write if no worker runs here. None: one row for each call."""
-
-    def _sweep(self) -> None:
-        """Soon route posted messages, and those that ended instances had taken."""
-
-    def _stir(self) -> None:
-        """Let a worker of this app claim: an instance may be due now."""
-
-    async def _writes_as(self, store: Store) -> tuple[str, int]:
-        """The token to write under (the worker's or that of this app's own row), and the database's time or 0."""
-        return (worker, 0) if (worker := self._worker_token()) is not None else await self._standing.look(store)
-
-    async def _give_up_row(self, store: Store) -> None:
-        """Remove the row under which calls wrote. If the database is away, the row expires."""
-        for standing in (self._standing, self._manager):
-            if standing is not None:
-                with contextlib.suppress(StorageError):
-                    await standing.leave(store)
-
-    def _worker_token(self) -> str | None:
-        return None
 
     # ── asking ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def get_instance(self, instance_id: str, *, waits: bool = False) -> Instance | None:
-        """The instance as it is now, or None.
+        """The instance as it is now, or None, with the headers of its start (`Instance.headers`).
 
         With `waits=True` the result includes what the instance waits for, with the next attempt and the last error
         (`Instance.waits`). That reads the log of its current run, and raises CodecError if the log was written with a
@@ -92,10 +55,10 @@ class Instances(Senders, Condition):
         """
         if waits:
             return await instance_with_waits(self._opened(), instance_id)
-        history = await self._opened().read(instance_id, limit=0)
-        return None if history is None else Instance.of(history.instance)
+        found = await read_with_start(self._opened(), instance_id)
+        return None if found is None else Instance.begun(found)
 
-    async def list_instances(
+    async def list_instances(  # noqa: PLR0913 - all that a list may ask for, each by its name
         self,
         *,
         workflow_name: str | None = None,
@@ -105,11 +68,21 @@ class Instances(Senders, Condition):
         started_before: datetime | None = None,
         ended_after: datetime | None = None,
         ended_before: datetime | None = None,
+        parent: str | None = None,
+        top_level: bool = False,
+        ids: Collection[str] | None = None,
+        oldest_first: bool = False,
         limit: int = 50,
         page_token: str | None = None,
+        headers: Mapping[str, FilterValue] | None = None,
         with_results: bool = False,
+        with_headers: bool = False,
     ) -> InstancePage:
         """A page of instances, newest first. Names and ids match in part and without case, the status exactly.
+
+        `parent` is the whole id of a parent, and `ids` are up to 1,000 whole ids; no ids find nothing. With
+        `top_level=True`, only instances without a parent are listed. With `oldest_first=True`, the order is ascending;
+        a page token is for one order.
 
         "Without case" is about the letters A to Z. All other characters, `%` and `_` included, stand for themselves.
 
@@ -129,9 +102,15 @@ class Instances(Senders, Condition):
             started_before=started_before,
             ended_after=ended_after,
             ended_before=ended_before,
+            parent=parent,
+            top_level=top_level,
+            ids=ids,
+            oldest_first=oldest_first,
             limit=limit,
             page_token=page_token,
+            headers=headers,
             with_results=with_results,
+            with_headers=with_headers,
         )
 
     async def find_instances(  # noqa: PLR0913 - all that a search may ask for, each by its name
@@ -145,14 +124,20 @@ class Instances(Senders, Condition):
         started_before: datetime | None = None,
         ended_after: datetime | None = None,
         ended_before: datetime | None = None,
+        parent: str | None = None,
+        top_level: bool = False,
+        ids: Collection[str] | None = None,
+        oldest_first: bool = False,
         limit: int = 50,
         page_token: str | None = None,
+        headers: Mapping[str, FilterValue] | None = None,
         with_results: bool = False,
+        with_headers: bool = False,
     ) -> InstancePage:
-        """A page of the instances whose input matches all of `where`, newest first.
+        """A page of the instances whose input matches all of `where`, newest first; else as `list_instances`.
 
         A path begins with the name of a parameter. It may be left out if it is that of the only parameter, or of the
-        first one and all others have defaults.
+        first one and all others have defaults. `headers` are compared by their names with the headers of the start.
         """
         query = build_query(
             where,
@@ -163,16 +148,20 @@ class Instances(Senders, Condition):
             until=microseconds_of(started_before, "started_before"),
             ended_since=microseconds_of(ended_after, "ended_after"),
             ended_until=microseconds_of(ended_before, "ended_before"),
+            parent=parent,
+            top_level=top_level,
+            ids=ids,
+            oldest_first=oldest_first,
             limit=limit,
             page_token=page_token,
+            headers=headers,
         )
         store = self._opened()
         page = await store.find(query)
-        if with_results:
-            return InstancePage(await instances_with_results(store, page.rows), page.next_token)
-        return InstancePage([Instance.of(row) for row in page.rows], page.next_token)
+        found = await instances_of(store, page.rows, results=with_results, headers=with_headers)
+        return InstancePage(found, page.next_token)
 
-    async def iter_instances(
+    async def iter_instances(  # noqa: PLR0913 - all that a search may ask for, each by its name
         self,
         where: Mapping[str, FilterValue] | None = None,
         /,
@@ -184,10 +173,17 @@ class Instances(Senders, Condition):
         started_before: datetime | None = None,
         ended_after: datetime | None = None,
         ended_before: datetime | None = None,
+        parent: str | None = None,
+        top_level: bool = False,
+        ids: Collection[str] | None = None,
+        oldest_first: bool = False,
+        headers: Mapping[str, FilterValue] | None = None,
         with_results: bool = False,
+        with_headers: bool = False,
     ) -> AsyncIterator[Instance]:
-        """All instances that match, newest first, read page by page.
+        """All instances that match, newest first, read page by page; else as `find_instances`.
 
+        With `oldest_first=True`, those that are started meanwhile come too, so this need not end while others start.
         An instance that matches throughout comes exactly once. One that begins or ceases to match in the meantime comes
         once or not at all.
         """
@@ -202,15 +198,59 @@ class Instances(Senders, Condition):
                 started_before=started_before,
                 ended_after=ended_after,
                 ended_before=ended_before,
+                parent=parent,
+                top_level=top_level,
+                ids=ids,
+                oldest_first=oldest_first,
                 limit=MAX_LIMIT,
                 page_token=token,
+                headers=headers,
                 with_results=with_results,
+                with_headers=with_headers,
             )
             for instance in page.instances:
                 yield instance
             if page.next_page_token is None:
                 return
             token = page.next_page_token
+
+    async def count(  # noqa: PLR0913 - all that a search may ask for, each by its name
+        self,
+        where: Mapping[str, FilterValue] | None = None,
+        /,
+        *,
+        workflow_name: str | None = None,
+        status: Statuses = None,
+        instance_id: str | None = None,
+        started_after: datetime | None = None,
+        started_before: datetime | None = None,
+        ended_after: datetime | None = None,
+        ended_before: datetime | None = None,
+        parent: str | None = None,
+        top_level: bool = False,
+        ids: Collection[str] | None = None,
+        headers: Mapping[str, FilterValue] | None = None,
+    ) -> Counts:
+        """How many instances `find_instances` finds with the same filters on all its pages, as of one moment.
+
+        The result is a number, with the numbers by status and by workflow. As in lists, `workflow_name` and
+        `instance_id` match in part. The database counts, in one statement; it takes as long as reading all that match.
+        """
+        query = build_query(
+            where,
+            workflow_name=workflow_name,
+            status=status,
+            instance_id=instance_id,
+            since=microseconds_of(started_after, "started_after"),
+            until=microseconds_of(started_before, "started_before"),
+            ended_since=microseconds_of(ended_after, "ended_after"),
+            ended_until=microseconds_of(ended_before, "ended_before"),
+            parent=parent,
+            top_level=top_level,
+            ids=ids,
+            headers=headers,
+        )
+        return Counts(await self._opened().count(query))
 
     async def history(self, instance_id: str) -> list[LogEvent]:
         """Every event of an instance's log, oldest first."""
@@ -282,110 +322,16 @@ class Instances(Senders, Condition):
         """
         return await reasons_of(self._opened(), instance_id, self._worker)
 
-    # ── acting on one ───────────────────────────────────────────────────────────────────────────────────────────
-
-    async def cancel(self, instance_id: str, *, reason: str = "") -> bool:
-        """Ask a workflow to stop and to undo its work. False if it had ended already. You may ask twice.
-
-        A stuck workflow is not asked. Any worker that knows its name and its activities cancels its activities in
-        flight and undoes the completed ones from the log, without its code. To let its own code end it, `resume` it
-        with code that fits, and cancel it then.
-        """
-        check_text(reason, "reason")
-        store = self._to_write("cancel", instance_id)
-        with self._deadlines.call("cancel", [instance_id]):
-            found = await store.read(instance_id, limit=0)
-            stuck = found is not None and found.instance.status is Status.STUCK
-            message = CancelMessage(reason=reason, stuck=stuck)
-            asked = await self._deliver(instance_id, message) is not Delivered.CLOSED
-            if stuck and asked:
-                await if_still(self.resume(instance_id))
-        return asked
-
-    async def retry(self, instance_id: str, *, unsure: Literal["done", "undone"] | None = None) -> None:
-        """Begin a new run of a failed or cancelled instance, under its id, that remembers what stands.
-
-        Calls that were completed and not undone are answered from memory when the body makes them with the same
-        arguments. Failed calls are tried again under the same idempotency key. Undone calls are made again under a new
-        one. Raises UsageError if the instance has not ended so, or if it is unknown what became of an activity: its
-        compensation failed for good, it did not answer when it was asked to stop, or `terminate` cut it off. In the
-        latter case say whether the work of these activities stands, with `unsure="done"` or `"undone"`.
-        """
-        store = self._to_write("retry", instance_id)
-        with self._deadlines.call("retry", [instance_id]):
-            await retry(store, instance_id, unsure, manager=self._manager)
-        self._stir()
-
-    async def resume(self, instance_id: str) -> None:
-        """Let any worker that knows the workflow try a stuck instance again.
-
-        Use it when the cause is gone and the code is the same: other code takes the instance up by itself. The instance
-        is replayed first, so nothing that was completed runs again. If the code still does not fit, the instance is
-        stuck again with the reason. Raises UsageError if the instance is not stuck.
-        """
-        store = self._to_write("resume", instance_id)
-        with self._deadlines.call("resume", [instance_id]):
-            await resume(store, self._worker_token() or self._manager, instance_id)
-        self._stir()
-
-    async def terminate(self, instance_id: str, *, reason: str = "") -> bool:
-        """End an instance at once, whatever it does. Nothing is undone. False if it had ended already.
-
-        It has ended when this returns. The worker that holds it is asked to end it, and has five seconds. A worker that
-        does not answer can write nothing more for the instance. Its children go on.
-        """
-        check_text(reason, "reason")
-        worker = self._worker_token() or self._manager
-        store = self._to_write("terminate", instance_id)
-        with self._deadlines.call("terminate", [instance_id]):
-            ended = await terminate(store, worker, instance_id, reason)
-        self._sweep()  # it may have taken a message that another waiter can use
-        return ended
-
-    async def purge(self, *instance_ids: str, children: bool = False) -> Purged:
-        """Remove ended instances with all data under their ids, and return how many. Open ones are left alone.
-
-        An instance whose row another transaction holds is left for the next call. With `children=True`, their ended
-        children are removed too, and the children of those, as far as the logs name them; `open` of the result names
-        the children that are open and were left. Without it, children stay. If the parent's id is used again, its new
-        life replaces those that have ended.
-        """
-        if not children:
-            return Purged(await self._purge(instance_ids))
-        found = await descent_of(self._opened(), instance_ids)
-        return Purged(await self._purge(tuple(found.ended), found.until), found.open)
-
-    async def _purge_as_found(self, found: Instance, *, children: bool = False) -> Purged:
-        """Remove an instance unless it has changed since it was found, for example by a retry."""
-        if not children:
-            return Purged(await self._purge((found.instance_id,), changed_at(found)))
-        descent = await descent_of(self._opened(), (found.instance_id,))
-        if descent.ended.get(found.instance_id) != changed_at(found):
-            return Purged()
-        return Purged(await self._purge(tuple(descent.ended), descent.until), descent.open)
-
-    async def _purge(self, ids: Sequence[str], until: int = LATEST) -> int:
-        """Remove these instances. From time to time, remove old ids of signals as well."""
-        forget = time.monotonic() >= self._forgets_at
-        store, gone = self._to_write("purge", *ids), 0
-        for first in range(0, len(ids), _PURGED_AT_ONCE):
-            portion = ids[first : first + _PURGED_AT_ONCE]
-            with self._deadlines.call("purge", portion):
-                gone += await purge(store, portion, until=until, forget=forget and not first)
-        if forget:
-            self._forgets_at = time.monotonic() + _FORGET_EVERY
-        self._removed(ids)
-        return gone
-
-    def _removed(self, instance_ids: Iterable[str]) -> None:
-        """Wake the callers that wait for these instances, which may be gone."""
-
     # ── acting on many ──────────────────────────────────────────────────────────────────────────────────────────
 
     def _chosen(
-        self, where: Mapping[str, FilterValue] | None, workflow_name: str | None, status: Statuses
+        self,
+        where: Mapping[str, FilterValue] | None,
+        workflow_name: str | None,
+        status: Statuses,
+        headers: Mapping[str, FilterValue] | None,
     ) -> AsyncIterator[Instance]:
-        return found_to_act_on(self._opened(), where, workflow_name=workflow_name, status=status)
+        return found_to_act_on(self._opened(), where, workflow_name=workflow_name, status=status, headers=headers)
 
     async def cancel_many(
         self,
@@ -395,6 +341,7 @@ class Instances(Senders, Condition):
         workflow_name: str | None = None,
         status: Statuses = OPEN,
         reason: str = "",
+        headers: Mapping[str, FilterValue] | None = None,
         dry_run: bool = False,
     ) -> list[str]:
         """Ask every matching open instance to stop, and return the ids of those that were asked.
@@ -402,7 +349,7 @@ class Instances(Senders, Condition):
         `workflow_name` is the whole name here, other than in a list.
         """
         check_text(reason, "reason")
-        found = self._chosen(where, workflow_name, status)
+        found = self._chosen(where, workflow_name, status, headers)
         return await each(found, lambda one: if_there(self.cancel(one, reason=reason)), dry_run=dry_run)
 
     async def terminate_many(
@@ -413,6 +360,7 @@ class Instances(Senders, Condition):
         workflow_name: str | None = None,
         status: Statuses = OPEN,
         reason: str = "",
+        headers: Mapping[str, FilterValue] | None = None,
         dry_run: bool = False,
     ) -> list[str]:
         """End every matching open instance by force, and return the ids of those that were ended.
@@ -420,7 +368,7 @@ class Instances(Senders, Condition):
         `workflow_name` is the whole name here, other than in a list.
         """
         check_text(reason, "reason")
-        found = self._chosen(where, workflow_name, status)
+        found = self._chosen(where, workflow_name, status, headers)
         return await each(found, lambda one: if_there(self.terminate(one, reason=reason)), dry_run=dry_run)
 
     async def retry_many(
@@ -431,6 +379,7 @@ class Instances(Senders, Condition):
         workflow_name: str | None = None,
         status: Statuses = "failed",
         unsure: Literal["done", "undone"] | None = None,
+        headers: Mapping[str, FilterValue] | None = None,
         dry_run: bool = False,
     ) -> list[str]:
         """Retry every matching failed instance that can be retried, and return the ids of those that are retried.
@@ -439,7 +388,7 @@ class Instances(Senders, Condition):
         list.
         """
         asked = statuses_among(status, RETRIED, "retry_many retries instances that have failed or were cancelled")
-        found = self._chosen(where, workflow_name, asked)
+        found = self._chosen(where, workflow_name, asked, headers)
 
         def again(instance_id: str) -> Awaitable[bool]:
             return if_still(self.retry(instance_id, unsure=unsure))
@@ -452,13 +401,14 @@ class Instances(Senders, Condition):
         /,
         *,
         workflow_name: str | None = None,
+        headers: Mapping[str, FilterValue] | None = None,
         dry_run: bool = False,
     ) -> list[str]:
         """Let workers try every matching stuck instance again, and return the ids of those instances.
 
         `workflow_name` is the whole name here, other than in a list.
         """
-        found = self._chosen(where, workflow_name, Status.STUCK)
+        found = self._chosen(where, workflow_name, Status.STUCK, headers)
         return await each(found, lambda instance_id: if_still(self.resume(instance_id)), dry_run=dry_run)
 
     async def purge_many(
@@ -469,6 +419,7 @@ class Instances(Senders, Condition):
         workflow_name: str | None = None,
         status: Statuses = tuple(TERMINAL_STATUSES),
         children: bool = False,
+        headers: Mapping[str, FilterValue] | None = None,
         dry_run: bool = False,
     ) -> list[str]:
         """Remove every matching ended instance, and return the ids of those removed. An open status raises UsageError.
@@ -482,7 +433,7 @@ class Instances(Senders, Condition):
         seen: dict[str, Instance] = {}
 
         async def found() -> AsyncIterator[Instance]:
-            async for one in self._chosen(where, workflow_name, asked):
+            async for one in self._chosen(where, workflow_name, asked, headers):
                 seen[one.instance_id] = one
                 yield one
 

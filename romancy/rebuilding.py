@@ -12,19 +12,21 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from msgspec.structs import replace
 
-from romancy.engine import LostRow, interests_from_log, opened_input, sealed_input, searchable
+from romancy.engine import LostRow, interests_from_log, opened_input, opened_row_of_log, sealed_input, searchable
 from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError, UsageError
+from romancy.instance import headers_in
 from romancy.registry import Registry
+from romancy.storage.last_commits import first_commits_of
 from romancy.storage.query import project_with_index
 from romancy.storage.rebuilding import Rebuilt, agrees_with_itself, is_as, rebuilding_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from romancy.serialization import Codecs
     from romancy.storage.protocol import Store
     from romancy.storage.rebuilding import Index, Rebuilding, Stored
-    from romancy.storage.records import InstanceRow
+    from romancy.storage.records import InstanceRow, LogRow
     from romancy.workflow import Workflow
 
 __all__ = ["PARTS", "Findings", "Left", "Part", "Sample", "rebuild", "sample_of"]
@@ -112,6 +114,7 @@ async def rebuild(
     work = _Work(rebuilding, Registry.collect(workflows.values()), codecs, frozenset(parts))
     after = ""
     while page := await rebuilding.stored(after=after, limit=_PAGE):
+        await work.look_for_headers(store, page)
         wrong = [one for stored in page if (one := await work.judged(stored)) is not None]
         if wrong and not dry_run:
             work.found.written += await _written(store, rebuilding, wrong)
@@ -139,6 +142,13 @@ class _Work:
         self._registry = registry
         self._codecs = codecs
         self._parts = parts
+        self._starts: dict[str, LogRow] = {}
+        """The commits with which the runs of instances began, by instance id."""
+
+    async def look_for_headers(self, store: Store, page: Sequence[Stored]) -> None:
+        """Read the headers of all instances that have a row, at once."""
+        if "index" in self._parts:
+            self._starts = await first_commits_of(store, [one.row for one in page if one.row is not None])
 
     async def judged(self, stored: Stored) -> Rebuilt | None:
         """The instance as it should be. None: it is so, or it is left."""
@@ -157,7 +167,8 @@ class _Work:
         if definition is None:
             return None
         interests = await interests_from_log(self._rebuilding, self._codecs, self._registry, row)
-        projection, index = self._projected(row.input, definition)
+        start = await self._rebuilding.log(row.instance_id, row.life, after=row.run_from - 1, limit=1)
+        projection, index = self._projected(row, row.input, definition, start[0])
         self.found.rows += 1
         self.found.delayed += row.status == "pending"
         row = replace(row, input=sealed_input(self._codecs, row))
@@ -169,15 +180,22 @@ class _Work:
         definition = self._definition(row)
         if definition is None:
             return None
+        start = self._starts.get(row.instance_id)
+        if start is None:
+            return None  # it was removed, or began a new run, in the meantime
         raw = opened_input(self._codecs, row)
-        projection, index = self._projected(raw, definition)
+        projection, index = self._projected(row, raw, definition, start)
         if is_as(stored, projection, self._rebuilding.form(index)):
             return None
         self.found.index += 1
         return Rebuilt(row=row, projection=projection, index=index)
 
-    def _projected(self, raw: bytes, definition: Workflow[..., Any]) -> tuple[bytes | None, Index]:
-        projection, index = project_with_index(raw, definition.index, definition.signature.bare)
+    def _projected(
+        self, row: InstanceRow, raw: bytes, definition: Workflow[..., Any], start: LogRow
+    ) -> tuple[bytes | None, Index]:
+        begun = opened_row_of_log(self._codecs, row.instance_id, row.life, start)
+        headers = headers_in(begun.body, row.instance_id)
+        projection, index = project_with_index(raw, definition.index, definition.signature.bare, headers)
         return searchable(self._codecs, projection, index), index
 
     def _definition(self, row: InstanceRow) -> Workflow[..., Any] | None:

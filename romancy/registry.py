@@ -3,21 +3,23 @@
 A decorator only records the definition; an app compares the names. A definition replaces an earlier one of the same
 name and place (module and qualified name), so that a reload or a notebook cell that runs twice is no conflict. A
 factory or a loop may declare several names in one place. A definition without references is forgotten.
+
+Methods of two objects have one place, and may do different things. So neither replaces the other: an app refuses one
+name for two objects if its workflows reach both, and knows by its name only an activity of the object that they reach.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+import gc
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from inspect import unwrap
 from itertools import chain
-from types import CodeType, FunctionType, ModuleType
-from typing import Any, Final, NoReturn, Protocol, TypeVar, cast
+from typing import Any, Final, NoReturn, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from romancy._logs import get_logger
+from romancy._reaching import kind_of, owner_of, reached_from
 from romancy.errors import NonDeterminismError, RegistrationError
 from romancy.serialization import exception_name, hear_hints
 
@@ -42,37 +44,64 @@ class Declared(Protocol):
 
 
 D = TypeVar("D", bound=Declared)
-_declared: WeakValueDictionary[tuple[str, str, str, str], Any] = WeakValueDictionary()
+_declared: WeakValueDictionary[tuple[str, str, str, str, int], Any] = WeakValueDictionary()
+"""By kind, module, qualified name, name, and for a method the object, which its definition keeps alive."""
 
 
 def declare(definition: D) -> D:
     """Record the definition for apps that are made later."""
-    fn = definition.fn
-    _declared[definition.kind, fn.__module__, fn.__qualname__, definition.name] = definition
+    fn, owner = definition.fn, owner_of(definition)
+    place = fn.__module__, fn.__qualname__, definition.name, 0 if owner is None else id(owner)
+    _declared[definition.kind, *place] = definition
     return definition
 
 
+def _all_declared() -> list[Any]:
+    """Everything declared that something refers to.
+
+    Objects with an activity as an attribute are cycles. If one name has several objects, those that are only garbage
+    are collected: the answer must not depend on when that happens by itself.
+    """
+    places = [place for *place, owner in list(_declared.keys()) if owner]
+    if len(places) > len(set(map(tuple, places))):
+        gc.collect()
+    return list(_declared.values())
+
+
 def _unique(definitions: Iterable[Any]) -> dict[str, Any]:
-    """The definitions by name, without names that several functions bear."""
+    """The definitions by name, without names that several functions, or methods of several objects, bear."""
     named: dict[str, Any] = {}
     ambiguous: set[str] = set()
     for definition in definitions:
-        if named.setdefault(definition.name, definition).fn is not definition.fn:
+        if named.setdefault(definition.name, definition).fn != definition.fn:
             ambiguous.add(definition.name)
     return {name: definition for name, definition in named.items() if name not in ambiguous}
 
 
 def _told_apart(definitions: Iterable[Any], *, also_in_one_place: bool = False) -> dict[str, Any]:
-    """The definitions by name. Raises RegistrationError if two places declare one name.
+    """The definitions by name. Raises RegistrationError if two places declare one name, or methods of two objects.
 
     `also_in_one_place`: also if one place declared a name twice, and both definitions are here.
     """
     named: dict[str, Any] = {}
     for definition in definitions:
         other = named.setdefault(definition.name, definition)
-        if other.fn is not definition.fn and (also_in_one_place or _place(other) != _place(definition)):
+        if other.fn == definition.fn:
+            continue
+        if _place(other) != _place(definition):
+            _refuse_two(other, definition)
+        if owner_of(other) is not owner_of(definition):
+            _refuse_two_objects(other, definition)
+        if also_in_one_place:
             _refuse_two(other, definition)
     return named
+
+
+def _in_different_places(definitions: Iterable[Any]) -> None:
+    """Raise RegistrationError if two places declare one name."""
+    named: dict[str, Any] = {}
+    for definition in definitions:
+        refuse_another(named.setdefault(definition.name, definition), definition)
 
 
 def refuse_another(known: Any, definition: Any) -> None:
@@ -92,6 +121,15 @@ def _refuse_two(one: Any, other: Any) -> NoReturn:
     )
 
 
+def _refuse_two_objects(one: Any, other: Any) -> NoReturn:
+    kind, name = one.kind, one.name
+    places = f"{_place(one)} (declared in {one.declared_at}) and {_place(other)} (declared in {other.declared_at})"
+    raise RegistrationError(
+        f"methods of two objects are declared as the {kind} {name!r}: {places}. A call would not tell which object is "
+        f'meant. Give each a name of its own, as in {kind}(billing.charge, name=f"{{billing.name}}.charge")'
+    )
+
+
 def _each(workflows: Any) -> list[Any]:
     if isinstance(workflows, str) or not hasattr(workflows, "__iter__"):
         raise RegistrationError(f"workflows= takes a list of workflows, not {type(workflows).__name__}")
@@ -107,22 +145,7 @@ def _checked(workflow: Any) -> Any:
 def _activities_of(workflows: Iterable[Any]) -> list[Any]:
     """The activities that the code of these workflows names, directly or through functions of the same module."""
     things = reached_from(workflow.fn for workflow in workflows)
-    return list({id(thing): thing for thing in things if _is_activity(thing)}.values())
-
-
-def reached_from(functions: Iterable[Any]) -> Iterator[Any]:
-    """The objects that the code of these functions names, directly or through functions of the same module."""
-    waiting: list[Any] = list(functions)
-    seen: set[int] = set()
-    while waiting:
-        fn = waiting.pop()
-        if id(fn) in seen:
-            continue
-        seen.add(id(fn))
-        for thing in _named_by(fn):
-            yield thing
-            if type(thing) is FunctionType and thing.__module__ == fn.__module__:
-                waiting.append(thing)
+    return list({id(thing): thing for thing in things if kind_of(thing) == "activity"}.values())
 
 
 def _errors_of(definitions: Iterable[Any]) -> frozenset[str]:
@@ -146,37 +169,9 @@ def _is_own_error(thing: type) -> bool:
 def _check_reached(workflows: list[Any], activities: list[Any]) -> None:
     """Raise RegistrationError if two places declare one name, and the code of the workflows reaches both."""
     reached = list(reached_from(workflow.fn for workflow in workflows))
-    _told_apart([*workflows, *(thing for thing in reached if _kind_of(thing) == "workflow")])
+    _told_apart([*workflows, *(thing for thing in reached if kind_of(thing) == "workflow")])
     _told_apart(activities)
     _told_apart(activity.undo for activity in activities if activity.undo is not None)
-
-
-def _kind_of(thing: Any) -> object:
-    """The kind of a definition. The type is asked, since an attribute of a user's object may do anything."""
-    return getattr(cast("type[object]", type(thing)), "kind", None)
-
-
-def _is_activity(thing: Any) -> bool:
-    return _kind_of(thing) == "activity"
-
-
-def _named_by(fn: Any) -> list[Any]:
-    """The objects that the names in a function's code refer to outside of it, also in modules."""
-    names = _names_in(fn.__code__)
-    things = [fn.__globals__[name] for name in names if name in fn.__globals__]
-    for module in [thing for thing in things if issubclass(type(thing), ModuleType)]:
-        things += [vars(module)[name] for name in names if name in vars(module)]
-    for cell in fn.__closure__ or ():
-        with suppress(ValueError):  # not assigned yet
-            things.append(cell.cell_contents)
-    return things
-
-
-@lru_cache(maxsize=1000)
-def _names_in(code: CodeType) -> frozenset[str]:
-    """The global names and the attributes in a function's code and in the functions inside of it."""
-    inner = (_names_in(constant) for constant in code.co_consts if isinstance(constant, CodeType))
-    return frozenset(code.co_names).union(*inner)
 
 
 def _place(definition: Any) -> str:
@@ -208,7 +203,7 @@ class Registry:
         in what their code names (children, activities and compensations), or anywhere, if the app takes everything.
         """
         found: dict[str, list[Any]] = {kind: [] for kind in _KINDS}
-        for definition in list(_declared.values()):
+        for definition in _all_declared():
             found[definition.kind].append(definition)
         if workflows is not None:
             found["workflow"] = [_checked(workflow) for workflow in _each(workflows)]
@@ -216,7 +211,9 @@ class Registry:
         reached = _activities_of(named["workflow"].values())
         _check_reached(list(named["workflow"].values()), reached)
         for kind in ("activity", "compensation"):
-            named[kind] = _told_apart(found[kind]) if workflows is None else _unique(found[kind])
+            if workflows is None:
+                _in_different_places(found[kind])
+            named[kind] = _unique(found[kind])
         own = {name: _unique(_activities_of([definition])) for name, definition in named["workflow"].items()}
         its = chain(named["workflow"].values(), named["activity"].values(), *(each.values() for each in own.values()))
         registry = cls(named["workflow"], named["activity"], named["compensation"], own, _errors_of(its))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from romancy._outgoing import OutgoingEvent
+    from romancy.storage.isolation import IsolationLevel
     from romancy.storage.protocol import Session as StorageSession
 
 __all__ = [
@@ -220,7 +221,7 @@ class ActivityPort(Protocol):
     @companion.setter
     def companion(self, companion: Companion | None) -> None: ...
 
-    async def session(self, native: type[Any] | None, /) -> Any: ...
+    async def session(self, native: type[Any] | None, isolation: IsolationLevel | None = None, /) -> Any: ...
 
     def wait(self, work: Callable[[], Coroutine[Any, Any, T]], /) -> T:
         """Run this on the event loop while the thread of a plain function waits."""

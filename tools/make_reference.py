@@ -44,16 +44,18 @@ INTERNAL = {
     },
 }  # fmt: skip
 MADE_FOR_YOU = {
-    "Activity", "ActivityChannel", "ActivityContext", "AppChannel", "ChannelSubscription", "Handle", "Ingress",
-    "Instances", "Purged", "Session", "SyncChannel", "SyncHandle", "SyncSubscription", "Undo", "Webhook", "Workflow",
-    "WorkflowChannel", "WorkflowContext",
+    "Activity", "ActivityChannel", "ActivityContext", "AppChannel", "ChannelSubscription", "Counts", "Handle",
+    "Ingress", "Instances", "Purged", "Session", "SyncChannel", "SyncHandle", "SyncSubscription", "Undo", "Webhook",
+    "Workflow", "WorkflowChannel", "WorkflowContext",
 }  # fmt: skip
 WHOLE = {
     "Hooks": hooks, "Outbox": outbox, "Comparisons": query, "Dashboard": dashboard, "Django": django,
     "OpenTelemetry": otel, "Starlette": starlette, "Sync": sync, "Testing": testing,
 }  # fmt: skip
 """Modules of which all public names are on one page, by its title."""
-UNSAID_BASES = re.compile(r"\((?:_\w+|Condition|Instances|Watching|Keeper, SyncInstances)\)|(?<=\()(?:Caller|Faking), ")
+UNSAID_BASES = re.compile(
+    r"\((?:_\w+|Caretaker|Condition|Instances|Watching|Keeper, SyncInstances)\)|(?<=\()(?:Caller|Faking), "
+)
 MANY = 8
 """More overloads than a reader can use."""
 

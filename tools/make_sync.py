@@ -90,8 +90,13 @@ TWINS: Final = (
         "from romancy.sync._calling import Caller\nfrom romancy.sync._channel import SyncChannel\n",
     ),
     Twin(
-        "instances", "Instances", "_instances", "SyncInstances", "SyncSenders",
-        "Instances from outside, for code without `await`.", "from romancy.sync._senders import SyncSenders\n",
+        "_acting", "Acting", "_acting", "SyncActing", "SyncSenders",
+        "Acting on one instance from outside, for code without `await`.",
+        "from romancy.sync._senders import SyncSenders\n",
+    ),
+    Twin(
+        "instances", "Instances", "_instances", "SyncInstances", "SyncActing",
+        "Instances from outside, for code without `await`.", "from romancy.sync._acting import SyncActing\n",
     ),
     Twin(
         "app", "Romancy", "_app", "SyncRomancy", "Keeper, SyncInstances",

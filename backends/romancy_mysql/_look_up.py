@@ -1,12 +1,12 @@
-"""Searches that must read many rows: the newest in the order of an index, the rest in the order of the table.
+"""Searches that must read many rows: the first of the pages in the order of an index, the rest in that of the table.
 
 An index gives the rows in the order of pages, so that a page which is soon full costs little. But each row lies on
 another page of the table, and a server with less memory than the table reads one from the disk for each row. In the
-order of the table it reads each page once. That needs all rows, so it pays only where the newest have not filled the
-page and many others are left.
+order of the table it reads each page once. That needs all rows, so it pays only where the newest (or the oldest, if
+these come first) have not filled the page and many others are left.
 
-Instances started at or after some time are read in one snapshot, and older ones in another. The time of the start never
-changes, so no instance comes twice or is missed.
+Instances started on one side of some time are read in one snapshot, and those on the other side in another. The time of
+the start never changes, so no instance comes twice or is missed.
 """
 
 from __future__ import annotations
@@ -49,18 +49,27 @@ async def look_up(database: Database, query: Query, ways: list[Way]) -> list[Ins
     rows: list[InstanceRow] = []
     rest = query
     for share in NEAR:
-        border = max(await _places(database, rest, ways, size // share), default=None)
-        newest = rest if border is None else replace(rest, since=border)
-        rows += await _rows(database, [select(database, newest, way) for way in ways])
-        if border is None or len(rows) > query.limit:
+        borders = await _places(database, rest, ways, size // share)
+        near, behind = _divided(rest, borders) if borders else (rest, rest)
+        rows += await _rows(database, [select(database, near, way) for way in ways])
+        if not borders or len(rows) > query.limit:
             return rows
-        rest = replace(rest, after=Position(border, ""), limit=query.limit - len(rows))
+        rest = replace(behind, limit=query.limit - len(rows))
         if len(rows) * (NEAR[0] // NEAR[-1]) <= query.limit:
             break
     if not await _places(database, rest, ways, size // FAR):
         return rows + await _rows(database, [select(database, rest, way) for way in ways])
     looked_up = [select(database, rest, way) for way in ways if way.looked_up]
     return rows + await _rows(database, [*looked_up, scan(database, rest, [way for way in ways if not way.looked_up])])
+
+
+def _divided(query: Query, borders: list[int]) -> tuple[Query, Query]:
+    """The first instances of the pages, up to the nearest of these start times, and those behind them."""
+    if query.oldest_first:
+        border = min(borders) + 1
+        return replace(query, until=border), replace(query, after=Position(border, ""))
+    border = max(borders)
+    return replace(query, since=border), replace(query, after=Position(border, ""))
 
 
 async def about_how_many(database: Database) -> int:
@@ -72,7 +81,7 @@ async def about_how_many(database: Database) -> int:
 
 
 async def _places(database: Database, query: Query, ways: Iterable[Way], behind: int) -> list[int]:
-    """The start times of the instances that many places behind the newest, for the access paths that have as many."""
+    """The start times of the instances that many places behind the first, for the access paths that have as many."""
     asked = [place(database, query, way, behind) for way in ways if not way.looked_up]
     return [int(answer.rows[0][0]) for answer in await database.ask(*asked) if answer.rows]
 

@@ -1,4 +1,4 @@
-"""The statements of searches: composed of constant pieces, with every value as a literal.
+"""The statements of searches and counts: composed of constant pieces, with every value as a literal.
 
 Words of the projection are extracted as text and compared as bytes.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from romancy_mysql._database import Database
     from romancy_mysql._ways import Way
 
-__all__ = ["merged", "place", "scan", "select"]
+__all__ = ["counted", "merged", "place", "scan", "select"]
 
 _FOLDED: Final = b"cast(lower(convert(%b.instance_id using tis620)) as binary)"
 """The id with small letters in the place of A to Z. `lower` leaves bytes alone, and TIS-620 has no other capitals."""
@@ -63,38 +63,62 @@ def scan(database: Database, query: Query, ways: list[Way]) -> Statement:
 
 def place(database: Database, query: Query, way: Way, behind: int) -> Statement:
     """The start time of the instance with that many newer ones before it in the index of this access path."""
-    where = [*way.where, *_bounds(query, b"i")]
-    text = b" where " + b" and ".join(where) if where else b""
+    text = _where([*way.where, *_bounds(query, b"i")])
     origin = database.table("instances") + b" i force index (" + way.index + b")" + text
-    order = b" order by i.created_at desc, i.instance_id desc limit 1 offset %d" % behind
+    order = _ordered(query, b"i") + b" limit 1 offset %d" % behind
     return Statement("find_place", Raw(b"select i.created_at from " + origin + order))
+
+
+def counted(database: Database, query: Query, ways: list[Way]) -> Statement:
+    """How many instances all access paths reach together, by workflow and status.
+
+    Only the rows of a declared path have an access path here. The server chooses one for the others.
+    """
+    table = database.table("instances")
+    wanted = b"select i.instance_id, i.workflow_name, i.status from "
+    parts = [
+        wanted + database.table("index") + b" x straight_join " + table + b" i on i.instance_id = x.instance_id"
+        + _where([*way.where, *way.also, *_filters(query, None, b"x")])
+        for way in ways if way.looked_up
+    ]  # fmt: skip
+    parts += [
+        wanted + table + b" i" + _where([*way.where, *way.also, *_filters(query, None, b"i")])
+        for way in ways if not way.looked_up
+    ]  # fmt: skip
+    union = b" union ".join(parts)
+    groups = b"select u.workflow_name, u.status, count(*) from (" + union + b") u group by u.workflow_name, u.status"
+    return Statement("count", Raw(groups))
 
 
 def _rest(query: Query, way: Way, first: bytes) -> bytes:
     """WHERE, ORDER BY and LIMIT. `first` has the columns of the order."""
-    where = [*way.where, *way.also, *_filters(query, way, first)]
-    text = b" where " + b" and ".join(where) if where else b""
-    return text + _order(query, first)
+    return _where([*way.where, *way.also, *_filters(query, way, first)]) + _order(query, first)
+
+
+def _where(conditions: list[bytes]) -> bytes:
+    return b" where " + b" and ".join(conditions) if conditions else b""
 
 
 def _order(query: Query, first: bytes) -> bytes:
-    return b" order by %b.created_at desc, %b.instance_id desc limit %d" % (first, first, query.limit + 1)
+    return _ordered(query, first) + b" limit %d" % (query.limit + 1)
+
+
+def _ordered(query: Query, first: bytes) -> bytes:
+    way = b"asc" if query.oldest_first else b"desc"
+    return b" order by %b.created_at %b, %b.instance_id %b" % (first, way, first, way)
 
 
 def _bounds(query: Query, first: bytes) -> Iterable[bytes]:
     """The conditions for the requested part of the order of pages."""
     if query.since is not None:
         yield b"%b.created_at >= %b" % (first, literal(query.since))
+    if query.until is not None:
+        yield b"%b.created_at < %b" % (first, literal(query.until))
     if query.after is not None:
         at, key = literal(query.after.created_at), literal(query.after.instance_id)
-        yield b"%b.created_at <= %b and (%b.created_at < %b or %b.instance_id < %b)" % (
-            first,
-            at,
-            first,
-            at,
-            first,
-            key,
-        )
+        behind = b">" if query.oldest_first else b"<"
+        yield b"%b.created_at %b= %b" % (first, behind, at)
+        yield b"(%b.created_at %b %b or %b.instance_id %b %b)" % (first, behind, at, first, behind, key)
 
 
 def _filters(query: Query, way: Way | None, first: bytes) -> Iterable[bytes]:
@@ -102,6 +126,12 @@ def _filters(query: Query, way: Way | None, first: bytes) -> Iterable[bytes]:
         yield b"i.status in (" + comma(sorted(query.statuses)) + b")"
     if query.instance_id is not None:
         yield b"locate(" + literal(query.instance_id) + b", " + _FOLDED % first + b") > 0"
+    if query.ids is not None and not (way and way.index == b"primary" and not way.looked_up):
+        yield b"i.instance_id in (" + comma(query.ids) + b")"
+    if query.parent is not None and not (way and way.index == b"by_parent"):
+        yield b"i.parent = " + literal(query.parent)
+    if query.top_level:
+        yield b"i.parent is null"
     yield from _bounds(query, first)
     if query.ended_since is not None:
         yield b"i.updated_at >= " + literal(query.ended_since)

@@ -35,6 +35,7 @@ from romancy_mysql._sql import Statement
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
+    from romancy.storage.isolation import IsolationLevel
     from romancy.storage.records import Item
     from romancy_mysql._commit import Committer
     from romancy_mysql._connection import Wire
@@ -211,10 +212,12 @@ class MySQLSession(CommitsOnly):
 
 
 @asynccontextmanager
-async def open_session(database: Database, committer: Committer) -> AsyncGenerator[MySQLSession]:
+async def open_session(
+    database: Database, committer: Committer, isolation: IsolationLevel | None = None
+) -> AsyncGenerator[MySQLSession]:
     """Begin a transaction. Roll it back at the end of the block unless it was committed."""
     database.check_open()
-    wire = await _begun(database)
+    wire = await _begun(database, isolation)
     guard = GuardedConnection.borrow(wire)
     guard.tainted = True
     session = MySQLSession(database, committer, guard)
@@ -230,13 +233,14 @@ async def open_session(database: Database, committer: Committer) -> AsyncGenerat
             database.sessions.give_back_after(wire, lambda lent: lent.reset())
 
 
-async def _begun(database: Database) -> Wire:
+async def _begun(database: Database, isolation: IsolationLevel | None) -> Wire:
     """A connection with a transaction and the savepoint that guards it."""
+    level = b"" if isolation is None else b"set transaction isolation level " + isolation.encode() + b"; "
     while True:
         wire = await database.sessions.take()
         fresh = wire.fresh
         try:
-            await wire.run(database.begin.sql + _GUARD, "session")
+            await wire.run(level + database.begin.sql + _GUARD, "session")
         except ConnectionLostError:
             database.sessions.give_back(wire)
             database.sessions.drop_idle()

@@ -10,7 +10,7 @@ from romancy.storage.records import Capabilities, Delivered
 from romancy_mysql._claims import claim, lying
 from romancy_mysql._commit import Committer
 from romancy_mysql._database import Database
-from romancy_mysql._find import find
+from romancy_mysql._find import count, find
 from romancy_mysql._inbox import deliver
 from romancy_mysql._joined import join_session
 from romancy_mysql._leases import Leases
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from romancy.status import Status
+    from romancy.storage.isolation import IsolationLevel
     from romancy.storage.lying import Lying
     from romancy.storage.outbox import Outbox
     from romancy.storage.protocol import Session
@@ -146,10 +148,15 @@ class MySQLStore:
     async def find(self, query: Query, /) -> Page:
         return await find(self.database, query)
 
-    def session(self, *, join: object | None = None) -> AbstractAsyncContextManager[Session]:
+    async def count(self, query: Query, /) -> dict[tuple[str, Status], int]:
+        return await count(self.database, query)
+
+    def session(
+        self, *, join: object | None = None, isolation: IsolationLevel | None = None
+    ) -> AbstractAsyncContextManager[Session]:
         if join is not None:
             return join_session(self.database, self._committer, self._posted, join)
-        return open_session(self.database, self._committer)
+        return open_session(self.database, self._committer, isolation)
 
     async def wait_for_work(self, timeout: float, /) -> frozenset[str] | None:
         return await self._wakeups.wait(timeout)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from romancy.storage.query import Condition, Predicate, Query
     from romancy_mysql._database import Database
 
-__all__ = ["Way", "by_end", "in_index_alone", "known", "ways_to"]
+__all__ = ["Way", "by_end", "in_index_alone", "known", "ways_to", "ways_to_count"]
 
 _SETS_EACH = 16
 _NAMES_EACH = 8
@@ -60,6 +60,10 @@ async def known(database: Database, query: Query) -> tuple[list[bytes] | None, d
 def ways_to(query: Query, names: list[bytes] | None, sets: dict[bytes, set[str]]) -> list[Way]:
     """All access paths of a query. Together they reach every matching row, each in the order of its index."""
     named = () if names is None else (b"i.workflow_name in (" + comma(names) + b")",)
+    if query.ids is not None:
+        return [Way(b"primary", (b"i.instance_id in (" + comma(query.ids) + b")",), also=named)]
+    if query.parent is not None:
+        return [Way(b"by_parent", (b"i.parent = " + literal(query.parent),), also=named)]
     by_index = _by_index(query, sets)
     if by_index:
         return [replace(way, also=(*way.also, *named)) for way in by_index]
@@ -69,6 +73,16 @@ def ways_to(query: Query, names: list[bytes] | None, sets: dict[bytes, set[str]]
     if names is None and query.statuses:
         return [Way(b"by_status", (b"i.status = " + literal(status),), by_status=True) for status in query.statuses]
     return [Way(b"by_age", also=named)]
+
+
+def ways_to_count(query: Query, names: list[bytes] | None, sets: dict[bytes, set[str]]) -> list[Way]:
+    """The access paths of a declared path, if a condition has one; else one that leaves the index to the server."""
+    ways = ways_to(query, names, sets)
+    if any(way.looked_up for way in ways):
+        return ways
+    named = () if names is None else (b"i.workflow_name in (" + comma(names) + b")",)
+    touched = () if query.ended_since is None else (b"i.touched_at >= " + literal(query.ended_since),)
+    return [Way(b"", also=(*named, *touched))]
 
 
 def by_end(query: Query, names: list[bytes] | None) -> Way:
@@ -120,4 +134,6 @@ def _indexable(condition: Condition) -> Predicate | None:
 
 def in_index_alone(query: Query, way: Way) -> bool:
     """Whether the index alone decides which rows match."""
+    if query.top_level or (query.parent is not None and way.index != b"by_parent"):
+        return False
     return not query.conditions and not query.by_end and not way.also and (way.by_status or not query.statuses)

@@ -1,4 +1,4 @@
-"""Searches: a compiled query becomes one of three statements, with conditions composed of the constants below.
+"""Searches and counts: a query becomes one of a few statements, with conditions composed of the constants below.
 
 Every value is a bound parameter, keys of paths included. Nothing of a query ever becomes SQL text.
 """
@@ -11,16 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from msgspec.structs import replace
 
-from romancy.storage.query import (
-    Contains,
-    Equals,
-    In,
-    Missing,
-    NotEquals,
-    Range,
-)
+from romancy.status import Status
+from romancy.storage.query import Contains, Equals, In, Missing, NotEquals, Range
 from romancy.storage.records import Page
-from romancy.storage.sqlkit.searches import indexed_values, stretches
+from romancy.storage.sqlkit.searches import ended, indexed_values, stretches
 from romancy_postgres._columns import stored_path
 from romancy_postgres._read import instance_row
 
@@ -28,10 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from romancy.storage.query import Condition, Predicate, Query
+    from romancy.storage.sqlkit.searches import Stretch
     from romancy_postgres._columns import PathSet
     from romancy_postgres._database import Database
 
-__all__ = ["compose", "find"]
+__all__ = ["compose", "compose_count", "count", "find"]
 
 _COLUMNS: Final = """i.instance_id, i.life, i.workflow_name, i.status, i.code, i.created_at, i.updated_at, i.input,
        i.owner, i.wake_at, i.error, i.parent, i.run_from, i.last_seq, i.signals, i.seen"""
@@ -52,24 +47,47 @@ class _Arguments:
 
 async def find(database: Database, query: Query) -> Page:
     """As `Store.find` promises."""
-    names: list[str] | None = None
-    if query.workflow_name is not None:
-        found_names = await database.fetch("workflow_names", query.workflow_name)
-        names = [row[0] for row in found_names if query.fits_name(row[0])]
-        if not names:
-            return Page(rows=[])
-    others: list[PathSet] = []
-    if (indexed := indexed_values(query)) is not None:
-        others = [(row[0], row[1]) for row in await database.fetch("other_sets", stored_path(indexed[0]), names)]
+    names, others = await _known(database, query)
+    if names == []:
+        return Page(rows=[])
     found: list[Any] = []
     for stretch in stretches(query):
         if len(found) <= query.limit:
             part = replace(stretch.query, limit=query.limit - len(found))
-            by_end = await _are_many(database, part, stretch.few)
+            by_end = await _are_many(database, stretch)
             found += await _fetch(database, compose(database.queries, part, names, others, by_end=by_end))
     rows = [instance_row(row) for row in found[: query.limit]]
     token = query.token_after(rows[-1].created_at, rows[-1].instance_id) if len(found) > query.limit else None
     return Page(rows=rows, next_token=token)
+
+
+async def count(database: Database, query: Query) -> dict[tuple[str, Status], int]:
+    """As `Store.count` promises."""
+    known = ended(query)
+    if known is None:
+        return {}
+    names, others = await _known(database, known)
+    if names == []:
+        return {}
+    rows = await _fetch(database, compose_count(database.queries, known, names, others))
+    return {(name, Status(status)): number for name, status, number in rows}
+
+
+async def _known(database: Database, query: Query) -> tuple[list[str] | None, list[PathSet]]:
+    """The workflows that the query names, if it does, and their sets of paths without the first indexed one."""
+    names: list[str] | None = None
+    if query.workflow_name is not None:
+        found = await database.fetch("workflow_names", query.workflow_name)
+        names = [row[0] for row in found if query.fits_name(row[0])]
+    others: list[PathSet] = []
+    if names != [] and (indexed := _indexed(query)) is not None:
+        others = [(row[0], row[1]) for row in await database.fetch("other_sets", stored_path(indexed[0]), names)]
+    return names, others
+
+
+def _indexed(query: Query) -> tuple[str, list[str]] | None:
+    """The condition that the index of values answers, unless the ids or the parent are given."""
+    return indexed_values(query) if query.ids is None and query.parent is None else None
 
 
 async def _fetch(database: Database, statement: tuple[str, list[object]]) -> Sequence[Any]:
@@ -77,12 +95,12 @@ async def _fetch(database: Database, statement: tuple[str, list[object]]) -> Seq
     return await database.single(lambda link: link.fetch_text(text, *values), pool=database.search)
 
 
-async def _are_many(database: Database, query: Query, few: int | None) -> bool:
-    """Whether more than `few` instances were started before the position of the query."""
-    if few is None or query.after is None:
+async def _are_many(database: Database, stretch: Stretch) -> bool:
+    """Whether more than `few` instances were started before the border of this part."""
+    if stretch.few is None or (border := stretch.border) is None:
         return False
-    place = query.after.created_at, query.after.instance_id
-    return bool(await database.fetch("place_behind", *place, few, pool=database.search))
+    place = border.created_at, border.instance_id
+    return bool(await database.fetch("place_behind", *place, stretch.few, pool=database.search))
 
 
 def compose(
@@ -95,42 +113,97 @@ def compose(
     """
     arguments = _Arguments()
     conditions = _conditions(query, arguments)
-    parts = {"columns": _COLUMNS, "limit": arguments.bind(query.limit + 1, "bigint")}
-    wanted = {"i.status": [status.value for status in query.statuses] or None, "i.workflow_name": names}
-    columns = {column: values for column, values in wanted.items() if values is not None}
-    indexed = indexed_values(query)
-    if indexed is not None:
+    parts = {"columns": _COLUMNS, "limit": arguments.bind(query.limit + 1, "bigint"), "order": _order("i", query)}
+    columns = _columns(query, names)
+    if query.ids is not None:
+        name, branches, leading = "find_by_ids", [], ""
+        parts["ids"] = arguments.bind(list(query.ids), "text[]")
+    elif query.parent is not None:
+        name, leading = "find_some", "i.parent"
+        columns = _as_expressions(columns)
+        branches = [f"{_among('i.parent', [query.parent], arguments)} and i.parent is not null"]
+    elif (indexed := indexed_values(query)) is not None:
         name = "find_by_index"
         parts["path"] = arguments.bind(stored_path(indexed[0]), "text")
         parts["values"] = arguments.bind(indexed[1], "text[]")
         parts["position"] = _position("x", query, arguments)
-        branches, order = _undeclared(others, named=names is not None, arguments=arguments)
+        parts["order_of_values"] = _order("x", query)
+        branches, leading = _undeclared(others, named=names is not None, arguments=arguments)
     elif by_end:
-        # As expressions: other indexes would seem as useful while the server has no statistics of the rows.
-        name, branches, order = "find_by_end", [], ""
-        columns = {f"{column} || ''": values for column, values in columns.items()}
+        name, branches, leading = "find_by_end", [], ""
+        columns = _as_expressions(columns)
     else:
         split = _split(columns)
         name = "find_some" if split else "find_any"
-        order = f"{split[0]}, " if len(split) == len(columns) == 1 else ""
-        each = _one_each if order else _each
+        leading = split[0] if len(split) == len(columns) == 1 else ""
+        each = _one_each if leading else _each
         branches = [" and ".join(way) for way in product(*(each(one, columns.pop(one), arguments) for one in split))]
     conditions += [_among(column, values, arguments) for column, values in columns.items()]
     parts["conditions"] = " and ".join(conditions)
-    pages = [queries["find_branch"].format(**parts, branch=branch, order=order) for branch in branches]
-    return queries[name].format(**parts, branches=_union(pages, more=indexed is not None)), arguments.values
+    # In the way of the rest, so that an index is read forwards or backwards as a whole.
+    parts["leading"] = f"{leading}{' desc' if query.oldest_first else ''}, " if leading else ""
+    pages = [queries["find_branch"].format(**parts, branch=branch) for branch in branches]
+    return queries[name].format(**parts, branches=_union(pages, more=name == "find_by_index")), arguments.values
+
+
+def compose_count(
+    queries: dict[str, str], query: Query, names: list[str] | None, others: list[PathSet]
+) -> tuple[str, list[object]]:
+    """The statement that counts what the query finds, in no order: the planner chooses the indexes."""
+    arguments = _Arguments()
+    conditions, columns = _conditions(query, arguments), _columns(query, names)
+    if query.by_end:
+        conditions.append("i.status in ('completed', 'failed', 'cancelled')")
+    if query.by_end or query.parent is not None:
+        columns = _as_expressions(columns)
+    if query.ids is None and query.parent is not None:
+        conditions.append("i.parent is not null")
+        conditions.append(_among("i.parent", [query.parent], arguments))
+    conditions += [_among(column, values, arguments) for column, values in columns.items()]
+    parts = {"conditions": " and ".join(conditions)}
+    name = "count_any"
+    if query.ids is not None:
+        name = "count_by_ids"
+        parts["ids"] = arguments.bind(list(query.ids), "text[]")
+    elif query.parent is None and (indexed := indexed_values(query)) is not None:
+        name = "count_by_index"
+        parts["path"] = arguments.bind(stored_path(indexed[0]), "text")
+        parts["values"] = arguments.bind(indexed[1], "text[]")
+        parts["position"] = _position("x", query, arguments)
+        parts["others"] = _among("i.index_paths", sorted({paths for _, paths in others}), arguments)
+    return queries[name].format(**parts), arguments.values
+
+
+def _columns(query: Query, names: list[str] | None) -> dict[str, list[str]]:
+    """The columns whose values are given."""
+    columns: dict[str, list[str]] = {}
+    if query.statuses:
+        columns["i.status"] = [status.value for status in query.statuses]
+    if names is not None:
+        columns["i.workflow_name"] = names
+    return columns
+
+
+def _as_expressions(columns: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The columns in a form that no index has: such an index can seem more useful than the one that is meant."""
+    return {f"{column} || ''": values for column, values in columns.items()}
+
+
+def _order(table: str, query: Query) -> str:
+    way = "asc" if query.oldest_first else "desc"
+    return f"{table}.created_at {way}, {table}.instance_id {way}"
 
 
 def _undeclared(others: list[PathSet], *, named: bool, arguments: _Arguments) -> tuple[list[str], str]:
-    """Conditions for the instances that never declared the path, one for each page, and the pages' leading order."""
+    """Conditions for the instances that never declared the path, one for each page, and what leads the pages' order."""
     sets = sorted({paths for _, paths in others})
     if len(others if named else sets) > _MOST_BRANCHES:
         return [_among("i.index_paths", sets, arguments)], ""
     if not named:
-        return _one_each("i.index_paths", sets, arguments), "i.index_paths, "
+        return _one_each("i.index_paths", sets, arguments), "i.index_paths"
     workflows = _one_each("i.workflow_name", [workflow for workflow, _ in others], arguments)
     declared = _each("i.index_paths", [paths for _, paths in others], arguments)
-    return [" and ".join(pair) for pair in zip(workflows, declared, strict=True)], "i.workflow_name, "
+    return [" and ".join(pair) for pair in zip(workflows, declared, strict=True)], "i.workflow_name"
 
 
 def _split(columns: dict[str, list[str]]) -> list[str]:
@@ -166,6 +239,10 @@ def _conditions(query: Query, arguments: _Arguments) -> list[str]:
     if query.instance_id is not None:
         part = arguments.bind(query.instance_id, "text")
         conditions.append(f'strpos(lower(i.instance_id collate "C"), {part}) > 0')
+    if query.top_level:
+        conditions.append("i.parent is null")
+    if query.parent is not None and query.ids is not None:
+        conditions.append(f"i.parent = {arguments.bind(query.parent, 'text')}")
     if query.ended_since is not None:
         conditions.append(f"i.updated_at >= {arguments.bind(query.ended_since, 'bigint')}")
     if query.ended_until is not None:
@@ -179,9 +256,11 @@ def _position(table: str, query: Query, arguments: _Arguments) -> str:
     bounds: list[str] = []
     if query.since is not None:
         bounds.append(f"{table}.created_at >= {arguments.bind(query.since, 'bigint')}")
+    if query.until is not None:
+        bounds.append(f"{table}.created_at < {arguments.bind(query.until, 'bigint')}")
     if query.after is not None:
         place = f"{arguments.bind(query.after.created_at, 'bigint')}, {arguments.bind(query.after.instance_id, 'text')}"
-        bounds.append(f"({table}.created_at, {table}.instance_id) < ({place})")
+        bounds.append(f"({table}.created_at, {table}.instance_id) {'>' if query.oldest_first else '<'} ({place})")
     return " and ".join(bounds) or "true"
 
 

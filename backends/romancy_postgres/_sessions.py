@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import asyncpg
 from asyncpg.connresource import ConnectionResource
@@ -41,9 +41,11 @@ from romancy_postgres._inbox import count_mail
 from romancy_postgres._write import (
     ChildRefusedError,
     Written,
+    append_alone,
     deliver,
     explain_appends,
     explain_starts,
+    may_follow,
     write_changes,
     write_effects,
     write_plain,
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
 
     from asyncpg.transaction import Transaction
 
+    from romancy.storage.isolation import IsolationLevel
     from romancy.storage.records import Append, Item
     from romancy_postgres._commit import Commits
     from romancy_postgres._connection import SessionConnection
@@ -62,8 +65,18 @@ if TYPE_CHECKING:
     from romancy_postgres._guard import GuardedConnection
     from romancy_postgres._signals import Signals
 
+    _AsyncpgLevel: TypeAlias = Literal["read_committed", "repeatable_read", "serializable"]
+
 __all__ = ["PostgresSession", "open_session"]
 
+_LEVELS: Final[dict[IsolationLevel, _AsyncpgLevel]] = {
+    "read committed": "read_committed",
+    "repeatable read": "repeatable_read",
+    "serializable": "serializable",
+}
+
+_PRESENT: Final = frozenset({Outcome.TAKEN, Outcome.ENDED, Outcome.UNSEEN})
+"""Reasons to refuse an append that hold of the present rows, whatever a snapshot shows."""
 _SWALLOWED = (
     "a statement of this session failed and its error was swallowed, so the transaction cannot be committed; "
     "put what may fail into `async with session.savepoint()`"
@@ -87,6 +100,8 @@ class PostgresSession(CommitsOnly):
         self._guard = f"romancy_{token_hex(6)}"
         """The savepoint that shows whether the transaction is still Romancy's. User code cannot know its name."""
         self._savepoints = 0
+        self._snapshot = False
+        """Whether all statements see the rows as they were at the first one."""
         self._torn = False
         """Whether a failed part could not be undone."""
         self.ended = False
@@ -144,9 +159,10 @@ class PostgresSession(CommitsOnly):
         async with self._user_statement():
             await self._link.control(f"release savepoint {name}")
 
-    async def begin(self, connection: SessionConnection) -> None:
+    async def begin(self, connection: SessionConnection, isolation: IsolationLevel) -> None:
         """Open the transaction and its guarding savepoint, in one round trip."""
-        self._transaction = connection.transaction(isolation="read_committed")
+        self._snapshot = isolation != "read committed"
+        self._transaction = connection.transaction(isolation=_LEVELS[isolation])
         connection.opening = f" savepoint {self._guard};"
         async with asyncio.timeout(ANSWER_TIMEOUT):
             await self._transaction.start()
@@ -245,6 +261,8 @@ class PostgresSession(CommitsOnly):
             if started.accepted:
                 return Outcome.ACCEPTED, True
             return (await explain_starts(link, [item]))[item.instance_id], False
+        if self._snapshot:
+            return await self._write_beside(item, worker)
         if item.plain:
             accepted = await write_plain(link, [item], worker) == 1
         else:
@@ -258,6 +276,35 @@ class PostgresSession(CommitsOnly):
             self._posted += [(mail.instance_id, mail.delivery_id) for mail in item.deliveries]
             return Outcome.ACCEPTED, True
         return (await explain_appends(link, [item], worker))[item.instance_id], False
+
+    async def _write_beside(self, item: Append, worker: str | None) -> tuple[Outcome, bool]:
+        """Write the item of a transaction that does not see what others have committed since its first statement.
+
+        A plain append only takes its place. From then on no other can, and a connection of the engine sees whether the
+        worker is alive and who wrote the row before. Anything else is decided by rows of the snapshot: where these are
+        out of date, the session is in vain.
+        """
+        if item.plain:
+            accepted = await append_alone(self._link, item)
+        else:
+            try:
+                written = await _write_carried(self._link, item, worker)
+            except ChildRefusedError:
+                return Outcome.EXISTS, False
+            accepted = bool(written.accepted)
+            self._stirred |= written.stirred
+        stands = await self._database.single(lambda link: may_follow(link, item, worker))
+        if accepted and stands:
+            self._posted += [(mail.instance_id, mail.delivery_id) for mail in item.deliveries]
+            return Outcome.ACCEPTED, True
+        reasons = await self._database.single(lambda link: explain_appends(link, [item], worker))
+        reason = reasons[item.instance_id]
+        if stands and not item.plain and reason not in _PRESENT:
+            raise StorageUnavailableError(
+                f"storage {self._database.settings.url}: the instance changed after the session's first statement, and "
+                "a session that repeats its reads does not see that; nothing was committed, it can be tried again"
+            )
+        return reason, False
 
     def _refuse_if_ended(self) -> None:
         if self.ended:
@@ -323,14 +370,16 @@ async def _write_carried(link: Link, item: Append, worker: str | None) -> Writte
 
 
 @asynccontextmanager
-async def open_session(database: Database, signals: Signals, commits: Commits) -> AsyncGenerator[PostgresSession]:
+async def open_session(
+    database: Database, signals: Signals, commits: Commits, isolation: IsolationLevel
+) -> AsyncGenerator[PostgresSession]:
     """A transaction for user code. It is rolled back if it was not committed."""
     connection = await database.borrow_for_session()
     session = PostgresSession(connection, database, commits, signals)
     clean = False
     try:
         async with database.understood():
-            await session.begin(connection)
+            await session.begin(connection, isolation)
         try:
             yield session
         except Exception:

@@ -11,7 +11,7 @@ from romancy.storage.records import Capabilities, InboxRow, LogRow
 from romancy_postgres._claims import claim
 from romancy_postgres._commit import Commits
 from romancy_postgres._database import Database
-from romancy_postgres._find import find
+from romancy_postgres._find import count, find
 from romancy_postgres._inbox import deliver
 from romancy_postgres._joined import join_session
 from romancy_postgres._leases import census, heartbeat, takeover
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from romancy.status import Status
+    from romancy.storage.isolation import IsolationLevel
     from romancy.storage.query import Position, Query
     from romancy.storage.records import (
         Census,
@@ -150,9 +152,14 @@ class PostgresStore:
     async def find(self, query: Query, /) -> Page:
         return await find(self.database, query)
 
-    def session(self, *, join: object | None = None) -> AbstractAsyncContextManager[PostgresSession]:
+    async def count(self, query: Query, /) -> dict[tuple[str, Status], int]:
+        return await count(self.database, query)
+
+    def session(
+        self, *, join: object | None = None, isolation: IsolationLevel | None = None
+    ) -> AbstractAsyncContextManager[PostgresSession]:
         if join is None:
-            return open_session(self.database, self._signals, self._commits)
+            return open_session(self.database, self._signals, self._commits, isolation or "read committed")
         return join_session(self.database, self._signals, self._commits, self._uncommitted, join)
 
     async def wait_for_work(self, timeout: float, /) -> frozenset[str] | None:

@@ -33,9 +33,11 @@ if TYPE_CHECKING:
 __all__ = [
     "ChildRefusedError",
     "Written",
+    "append_alone",
     "deliver",
     "explain_appends",
     "explain_starts",
+    "may_follow",
     "news_of",
     "write_changes",
     "write_effects",
@@ -69,6 +71,18 @@ async def write_plain(link: Link, items: Sequence[Append], worker: str | None) -
         row = (item.instance_id, item.life, item.seq, item.writer, item.body, item.behind)
         return await link.run("append_one", worker, *row)
     return await link.run("append_many", worker, *log_columns(items))
+
+
+async def append_alone(link: Link, item: Append) -> bool:
+    """Append a row if its place is free, and look at nothing else. `may_follow` has to be asked before the commit."""
+    row = (item.instance_id, item.life, item.seq, item.writer, item.body)
+    return await link.run("append_alone", *row) == 1
+
+
+async def may_follow(link: Link, item: Append, worker: str | None) -> bool:
+    """Whether the worker of an append is alive, and the row before is by the writer that the append knows."""
+    ((answer,),) = await link.fetch("may_follow", worker, item.instance_id, item.life, item.seq, item.behind)
+    return bool(answer)
 
 
 async def write_changes(

@@ -15,6 +15,19 @@ where exists (select from romancy_workers where token = $1 and not dead)
                             where p.instance_id = $2 and p.life = $3 and p.seq = $4 - 1) = $7)
 on conflict do nothing;
 
+-- name: append_alone
+-- A plain append of a session that does not see what was committed after its first statement. It is accepted if the place
+-- is free. `may_follow` looks at the rest, on another connection.
+insert into romancy_log (instance_id, life, seq, writer, body, at)
+values ($1::text, $2::bigint, $3::bigint, $4::text, $5::bytea, romancy_now())
+on conflict do nothing;
+
+-- name: may_follow
+-- Whether the worker is alive, and the row before the place is by the writer $5 (null: any writer).
+select exists (select from romancy_workers where token = $1 and not dead)
+   and ($5::text is null or coalesce((select p.writer from romancy_log p
+                                      where p.instance_id = $2 and p.life = $3 and p.seq = $4 - 1) = $5, false));
+
 -- name: append_many
 -- A batch of plain appends. The row before each is looked up by its key: the server might answer an EXISTS from a hash
 -- of the whole log.

@@ -39,10 +39,11 @@ with recursive known as (
 select workflow_name from known where workflow_name is not null and strpos(lower(workflow_name collate "C"), $1) > 0;
 
 -- name: find_any
--- A page of instances, newest first. The conditions replace the braces, as in the four that follow.
+-- A page of instances. The columns, the conditions, the order of pages and their limit replace the braces, as in those
+-- that follow.
 select {columns} from romancy_instances i
 where {conditions}
-order by i.created_at desc, i.instance_id desc
+order by {order}
 limit {limit};
 
 -- name: find_by_end
@@ -53,7 +54,20 @@ with ended as materialized (
     where i.status in ('completed', 'failed', 'cancelled') and {conditions}
 )
 select {columns} from ended i
-order by i.created_at desc, i.instance_id desc
+order by {order}
+limit {limit};
+
+-- name: find_by_ids
+-- The same for some ids, each looked up by itself: a planner cannot prefer to walk all instances.
+select {columns}
+from (
+    select found.*
+    from unnest({ids}::text[]) as wanted (instance_id)
+    cross join lateral (
+        select i.* from romancy_instances i where i.instance_id = wanted.instance_id and {conditions} limit 1
+    ) found
+) i
+order by {order}
 limit {limit};
 
 -- name: find_some
@@ -64,14 +78,14 @@ limit {limit};
 select {columns} from (
 {branches}
 ) i
-order by i.created_at desc, i.instance_id desc
+order by {order}
 limit {limit};
 
 -- name: find_branch
 -- One of these pages.
 (select i.* from romancy_instances i
  where {branch} and {conditions}
- order by {order}i.created_at desc, i.instance_id desc
+ order by {leading}{order}
  limit {limit});
 
 -- name: other_sets
@@ -132,9 +146,38 @@ from (
          select i.*
          from romancy_index x join romancy_instances i using (instance_id)
          where x.path = {path} and x.value = wanted.value and {position} and {conditions}
-         order by x.created_at desc, x.instance_id desc
+         order by {order_of_values}
          limit {limit}
      ) found)
 {branches}) i
-order by i.created_at desc, i.instance_id desc
+order by {order}
 limit {limit};
+
+-- name: count_any
+-- How many instances match, by workflow and status.
+select i.workflow_name, i.status, count(*) from romancy_instances i
+where {conditions}
+group by i.workflow_name, i.status;
+
+-- name: count_by_ids
+-- The same for some ids, each looked up by itself.
+select found.workflow_name, found.status, count(*)
+from unnest({ids}::text[]) as wanted (instance_id)
+cross join lateral (
+    select i.workflow_name, i.status from romancy_instances i
+    where i.instance_id = wanted.instance_id and {conditions} limit 1
+) found
+group by found.workflow_name, found.status;
+
+-- name: count_by_index
+-- The same for some values of a declared path, and for the instances that were started without declaring it.
+select found.workflow_name, found.status, count(*)
+from (
+    select i.workflow_name, i.status
+    from romancy_index x join romancy_instances i using (instance_id)
+    where x.path = {path} and x.value = any ({values}::text[]) and {position} and {conditions}
+    union all
+    select i.workflow_name, i.status from romancy_instances i
+    where {others} and {conditions}
+) found
+group by found.workflow_name, found.status;

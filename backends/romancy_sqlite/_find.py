@@ -1,34 +1,33 @@
-"""Searches: a query becomes one statement of a few branches. Each branch walks one index in the order of pages.
+"""Searches and counts: a query becomes one statement of a few branches. Each branch walks one index, in its order.
 
 Every value is bound, the paths of members included. The SQL is composed of constants alone.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, assert_never
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, assert_never
 
 import msgspec
 from msgspec.structs import replace
 
+from romancy.status import Status
 from romancy.storage.query import Contains, Equals, In, Missing, NotEquals, Range
 from romancy.storage.records import Page
-from romancy.storage.sqlkit.searches import indexed_values, stretches
+from romancy.storage.sqlkit.searches import ended, indexed_values, stretches
 from romancy_sqlite._read import instance_row
 
 if TYPE_CHECKING:
     from romancy.storage.query import Condition, Predicate, Query
+    from romancy.storage.sqlkit.searches import Stretch
     from romancy_sqlite._connection import Tx
 
-__all__ = ["Statement", "compose", "find"]
+__all__ = ["Statement", "compose", "count", "find"]
 
 _WORD: Final = """case when json_extract(i.projection, ?) is null
      then json_extract(i.projection, '$."' || json_extract(i.projection, '$."_"') || ?)
      else json_extract(i.projection, ?) end"""
-_AFTER: Final = "(i.created_at, i.instance_id) < (?, ?)"
-_AFTER_VALUE: Final = "(x.created_at, x.instance_id) < (?, ?)"
-_SINCE: Final = "i.created_at >= ?"
-_SINCE_VALUE: Final = "x.created_at >= ?"
-_MERGE: Final = " order by created_at desc, instance_id desc limit ?"
+_COLUMNS: Final = """i.instance_id, i.life, i.workflow_name, i.status, i.code, i.created_at, i.updated_at, i.input,
+    i.owner, i.wake_at, i.error, i.parent, i.run_from, i.last_seq, i.signals, i.seen"""
 _MOST_BRANCHES: Final = 64
 
 Part = tuple[str, list[object]]
@@ -41,72 +40,113 @@ class Statement(msgspec.Struct, frozen=True):
     parameters: list[object]
 
 
+class _Branch(NamedTuple):
+    """A place of an index: the query that reads it, its values, and the conditions that it does not answer."""
+
+    name: str
+    head: list[object]
+    rest: list[Part]
+
+
 def find(tx: Tx, query: Query) -> Page:
-    """The page that the query asks for, newest first."""
+    """The page that the query asks for, in its order."""
     found: list[Any] = []
     for stretch in stretches(query):
         if len(found) <= query.limit:
             part = replace(stretch.query, limit=query.limit - len(found))
-            statement = compose(tx, part, by_end=_are_many(tx, part, stretch.few))
+            statement = compose(tx, part, by_end=_are_many(tx, stretch))
             found += [] if statement is None else tx.compose(statement.sql, statement.parameters)
     rows = [instance_row(row) for row in found[: query.limit]]
     token = query.token_after(rows[-1].created_at, rows[-1].instance_id) if len(found) > query.limit else None
     return Page(rows=rows, next_token=token)
 
 
-def _are_many(tx: Tx, query: Query, few: int | None) -> bool:
-    """Whether more than `few` instances were started before the position of the query."""
-    if few is None or query.after is None:
+def count(tx: Tx, query: Query) -> dict[tuple[str, Status], int]:
+    """How many instances match, by workflow and status."""
+    known = ended(query)
+    names = None if known is None else _names(tx, known)
+    if known is None or names == []:
+        return {}
+    parts = [_text_of(tx, known, branch, "i.workflow_name, i.status", "") for branch in _counted(tx, known, names)]
+    joined = " union all ".join(sql for sql, _ in parts)
+    sql = f"select workflow_name, status, count(*) from ({joined}) group by workflow_name, status"  # noqa: S608 - constants
+    rows = tx.compose(sql, [value for _, values in parts for value in values])
+    return {(name, Status(status)): number for name, status, number in rows}
+
+
+def _counted(tx: Tx, query: Query, names: list[str] | None) -> list[_Branch]:
+    """The branches to count, in no order: by the ends where the query has bounds of them, else as in a search.
+
+    Where no index leaves out rows, they are read in the order of the table.
+    """
+    branches = _branches(tx, query, names)
+    if not branches or branches[0].name not in {"find_by_status", "find_by_name", "find_by_names", "find_any"}:
+        return branches
+    if query.by_end:
+        return [_by_end(query, names)]
+    bounded = query.since is not None or query.until is not None or query.after is not None
+    if branches[0].name == "find_by_names" or (branches[0].name == "find_any" and not bounded):
+        return [_Branch("find_anywhere", [], _chosen(query, names))]
+    return branches
+
+
+def _are_many(tx: Tx, stretch: Stretch) -> bool:
+    """Whether more than `few` instances were started before the border of this part."""
+    if stretch.few is None or (border := stretch.border) is None:
         return False
-    return tx.row("place_behind", (query.after.created_at, query.after.instance_id, few)) is not None
+    return tx.row("place_behind", (border.created_at, border.instance_id, stretch.few)) is not None
 
 
 def compose(tx: Tx, query: Query, *, by_end: bool = False) -> Statement | None:
     """The statement for a query, with `by_end` by the index of the ends. None: nothing can match."""
-    conditions = _conditions(query)
-    names: list[str] | None = None
-    if query.workflow_name is not None:
-        names = [row[0] for row in tx.rows("workflow_names", (query.workflow_name,)) if query.fits_name(row[0])]
-        if not names:
-            return None
-    branches = [_by_end(tx, query, names, conditions)] if by_end else _branches(tx, query, names, conditions)
-    parameters = [value for _, values in branches for value in values]
-    if len(branches) == 1:
-        return Statement(branches[0][0], parameters)
+    names = _names(tx, query)
+    if names == []:
+        return None
+    branches = [_by_end(query, names)] if by_end else _branches(tx, query, names)
+    parts = [_page_of(tx, query, branch) for branch in branches]
+    parameters = [value for _, values in parts for value in values]
+    if len(parts) == 1:
+        return Statement(parts[0][0], parameters)
     merged = " union all ".join(
         f"select * from ({sql})"  # noqa: S608 - constants
-        for sql, _ in branches
+        for sql, _ in parts
     )
-    return Statement(merged + _MERGE, [*parameters, query.limit + 1])
+    return Statement(f"{merged} {_order(query)}", [*parameters, query.limit + 1])
 
 
-def _by_end(tx: Tx, query: Query, names: list[str] | None, conditions: list[Part]) -> Part:
+def _names(tx: Tx, query: Query) -> list[str] | None:
+    """The names of workflows that fit. None: the query names none."""
+    if query.workflow_name is None:
+        return None
+    return [row[0] for row in tx.rows("workflow_names", (query.workflow_name,)) if query.fits_name(row[0])]
+
+
+def _by_end(query: Query, names: list[str] | None) -> _Branch:
     """The branch of those that ended within the bounds, in the order of their ends."""
-    by_status = _among("i.status", [status.value for status in query.statuses])
-    by_name = _among("i.workflow_name", names) if names is not None else None
-    return _branch(tx, query, "find_by_end", [], [*filter(None, (by_status, by_name)), *conditions])
+    return _Branch("find_by_end", [], _chosen(query, names))
 
 
-def _branches(tx: Tx, query: Query, names: list[str] | None, conditions: list[Part]) -> list[Part]:
+def _branches(tx: Tx, query: Query, names: list[str] | None) -> list[_Branch]:
     """One branch for each place of an index that may hold matches. Together they hold each match once."""
-    indexed = indexed_values(query)
+    chosen = _chosen(query, names)
     statuses = [status.value for status in query.statuses]
-    by_status = _among("i.status", statuses) if statuses else None
-    by_name = _among("i.workflow_name", names) if names is not None else None
+    indexed = indexed_values(query)
+    if query.ids is not None:
+        return [_Branch("find_by_ids", [_json(list(query.ids))], chosen)]
+    if query.parent is not None:
+        return [_Branch("find_by_parent", [query.parent], _chosen(replace(query, parent=None), names))]
     if indexed is not None:
         key, words = indexed
-        rest = [*filter(None, (by_status, by_name)), *conditions]
         others = [paths for paths in _index_sets(tx, names) if key not in paths.split("\n")]
         return [
-            *_each(tx, query, "find_by_value", "find_by_values", words, rest, key),
-            *_each(tx, query, "find_by_set", "find_by_sets", others, rest),
+            *_each("find_by_value", "find_by_values", words, chosen, key),
+            *_each("find_by_set", "find_by_sets", others, chosen),
         ]
     if statuses:
-        rest = [*filter(None, (by_name,)), *conditions]
-        return _each(tx, query, "find_by_status", "find_any", statuses, rest)
+        return _each("find_by_status", "find_any", statuses, _chosen(replace(query, statuses=()), names))
     if names is not None:
-        return _each(tx, query, "find_by_name", "find_by_names", names, conditions)
-    return [_branch(tx, query, "find_any", [], conditions)]
+        return _each("find_by_name", "find_by_names", names, _chosen(query, None))
+    return [_Branch("find_any", [], chosen)]
 
 
 def _index_sets(tx: Tx, names: list[str] | None) -> list[str]:
@@ -115,30 +155,66 @@ def _index_sets(tx: Tx, names: list[str] | None) -> list[str]:
     return [row[0] for row in rows]
 
 
-def _each(
-    tx: Tx, query: Query, single: str, several: str, places: list[str], rest: list[Part], *fixed: str
-) -> list[Part]:
+def _each(single: str, several: str, places: list[str], rest: list[Part], *fixed: str) -> list[_Branch]:
     """A branch for each place, each in order. With too many to merge, one sorted branch for all."""
     if len(places) > _MOST_BRANCHES:
-        return [_branch(tx, query, several, [*fixed, _json(places)], rest)]
-    return [_branch(tx, query, single, [*fixed, place], rest) for place in places]
+        return [_Branch(several, [*fixed, _json(places)], rest)]
+    return [_Branch(single, [*fixed, place], rest) for place in places]
 
 
-def _branch(tx: Tx, query: Query, name: str, head: list[object], rest: list[Part]) -> Part:
-    after, since = (_AFTER_VALUE, _SINCE_VALUE) if name.startswith("find_by_value") else (_AFTER, _SINCE)
-    parts = list(rest)
-    if query.since is not None:
-        parts.insert(0, (since, [query.since]))
+def _page_of(tx: Tx, query: Query, branch: _Branch) -> Part:
+    """The first rows of a branch."""
+    sql, values = _text_of(tx, query, branch, _COLUMNS, _order(query, _first(branch)))
+    return sql, [*values, query.limit + 1]
+
+
+def _text_of(tx: Tx, query: Query, branch: _Branch, columns: str, page: str) -> Part:
+    parts = [*_place(query, _first(branch)), *branch.rest]
+    conditions = " and ".join(text for text, _ in parts) or "true"
+    sql = tx.text(branch.name).format(columns=columns, conditions=conditions, page=page)
+    return sql, [*branch.head, *(value for _, values in parts for value in values)]
+
+
+def _first(branch: _Branch) -> str:
+    """The table that has the columns of the order."""
+    return "x." if branch.name.startswith("find_by_value") else "i."
+
+
+def _order(query: Query, table: str = "") -> str:
+    way = "asc" if query.oldest_first else "desc"
+    return f"order by {table}created_at {way}, {table}instance_id {way} limit ?"
+
+
+def _place(query: Query, table: str) -> list[Part]:
+    """The conditions for the requested part of the order of pages."""
+    parts: list[Part] = []
     if query.after is not None:
-        parts.insert(0, (after, [query.after.created_at, query.after.instance_id]))
-    sql = tx.text(name).format(conditions=" and ".join(text for text, _ in parts) or "true")
-    return sql, [*head, *(value for _, values in parts for value in values), query.limit + 1]
+        behind = ">" if query.oldest_first else "<"
+        place: list[object] = [query.after.created_at, query.after.instance_id]
+        parts.append((f"({table}created_at, {table}instance_id) {behind} (?, ?)", place))
+    if query.since is not None:
+        parts.append((f"{table}created_at >= ?", [query.since]))
+    if query.until is not None:
+        parts.append((f"{table}created_at < ?", [query.until]))
+    return parts
+
+
+def _chosen(query: Query, names: list[str] | None) -> list[Part]:
+    """All conditions but those of the place."""
+    statuses = [status.value for status in query.statuses]
+    by_status = [_among("i.status", statuses)] if statuses else []
+    by_name = [_among("i.workflow_name", names)] if names is not None else []
+    return [*by_status, *by_name, *_conditions(query)]
 
 
 def _conditions(query: Query) -> list[Part]:
     parts = [_condition(condition) for condition in query.conditions]
     if parts:
         parts.insert(0, ("i.projection is not null", []))
+    if query.top_level:
+        parts.append(("i.parent is null", []))
+    if query.parent is not None:
+        parts.append(("i.parent = ?", [query.parent]))
     if query.instance_id is not None:
         parts.append(("instr(lower(i.instance_id), lower(?)) > 0", [query.instance_id]))
     if query.ended_since is not None:

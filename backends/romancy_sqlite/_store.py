@@ -22,7 +22,7 @@ from romancy_sqlite._claims import beat, census, collect, is_idle, take, take_ov
 from romancy_sqlite._commit import plain_row, weight_of, write_alone, write_items
 from romancy_sqlite._connection import check_version, now
 from romancy_sqlite._driver import sqlite3
-from romancy_sqlite._find import find
+from romancy_sqlite._find import count, find
 from romancy_sqlite._guard import Reason
 from romancy_sqlite._inbox import deliver_all
 from romancy_sqlite._joined import JoinedSession
@@ -44,6 +44,8 @@ from romancy_sqlite._writer import Job
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
+    from romancy.status import Status
+    from romancy.storage.isolation import IsolationLevel
     from romancy.storage.query import Position, Query
     from romancy.storage.records import (
         Census,
@@ -230,7 +232,12 @@ class SqliteStore:
         return await self.run_write(partial(deliver_all, batch=batch), weight=weight, lone=len(batch) == 1)
 
     @asynccontextmanager
-    async def session(self, *, join: object | None = None) -> AsyncGenerator[SqliteSession | JoinedSession]:
+    async def session(
+        self,
+        *,
+        join: object | None = None,
+        isolation: IsolationLevel | None = None,  # noqa: ARG002 - SQLite has the strongest level alone
+    ) -> AsyncGenerator[SqliteSession | JoinedSession]:
         shared, watch = self._use()
         if join is not None:
             joined = JoinedSession(shared, self._sql, Joined.of(join), watch.look_now)
@@ -248,6 +255,9 @@ class SqliteStore:
 
     async def find(self, query: Query, /) -> Page:
         return await self.run_read(partial(find, query=query))
+
+    async def count(self, query: Query, /) -> dict[tuple[str, Status], int]:
+        return await self.run_read(partial(count, query=query))
 
     async def wait_for_work(self, timeout: float, /) -> frozenset[str] | None:
         _, watch = self._use()

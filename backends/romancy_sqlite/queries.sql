@@ -311,94 +311,89 @@ order by created_at desc, instance_id desc
 limit 1 offset ?;
 
 -- name: find_by_value
--- Instances with a value at a declared path.
-select
-    i.instance_id, i.life, i.workflow_name, i.status, i.code, i.created_at, i.updated_at, i.input, i.owner, i.wake_at,
-    i.error, i.parent, i.run_from, i.last_seq, i.signals, i.seen
+-- Instances with a value at a declared path. The adapter fills in the columns, the conditions, and the order of a page
+-- with its limit, here and in those that follow.
+select {columns}
 from romancy_index as x cross join romancy_instances as i on i.instance_id = x.instance_id
 where x.path = ? and x.value = ? and {conditions}
-order by x.created_at desc, x.instance_id desc
-limit ?;
+{page};
 
 -- name: find_by_values
 -- The same for many values.
-select
-    i.instance_id, i.life, i.workflow_name, i.status, i.code, i.created_at, i.updated_at, i.input, i.owner, i.wake_at,
-    i.error, i.parent, i.run_from, i.last_seq, i.signals, i.seen
+select {columns}
 from romancy_index as x cross join romancy_instances as i on i.instance_id = x.instance_id
 where x.path = ? and x.value in (select value from json_each(?)) and {conditions}
-order by x.created_at desc, x.instance_id desc
-limit ?;
+{page};
 
 -- name: find_by_set
 -- Instances with the same declared paths.
-select
-    i.instance_id, i.life, i.workflow_name, i.status, i.code, i.created_at, i.updated_at, i.input, i.owner, i.wake_at,
-    i.error, i.parent, i.run_from, i.last_seq, i.signals, i.seen
+select {columns}
 from romancy_instances as i indexed by romancy_instances_paths
 where i.index_paths = ? and {conditions}
-order by i.created_at desc, i.instance_id desc
-limit ?;
+{page};
 
 -- name: find_by_sets
 -- The same for many sets.
-select
-    i.instance_id, i.life, i.workflow_name, i.status, i.code, i.created_at, i.updated_at, i.input, i.owner, i.wake_at,
-    i.error, i.parent, i.run_from, i.last_seq, i.signals, i.seen
+select {columns}
 from romancy_instances as i indexed by romancy_instances_paths
 where i.index_paths in (select value from json_each(?)) and {conditions}
-order by i.created_at desc, i.instance_id desc
-limit ?;
+{page};
 
 -- name: find_by_status
 -- Instances of one status.
-select
-    i.instance_id, i.life, i.workflow_name, i.status, i.code, i.created_at, i.updated_at, i.input, i.owner, i.wake_at,
-    i.error, i.parent, i.run_from, i.last_seq, i.signals, i.seen
+select {columns}
 from romancy_instances as i indexed by romancy_instances_status
 where i.status = ? and {conditions}
-order by i.created_at desc, i.instance_id desc
-limit ?;
+{page};
 
 -- name: find_by_name
 -- Instances of one workflow.
-select
-    i.instance_id, i.life, i.workflow_name, i.status, i.code, i.created_at, i.updated_at, i.input, i.owner, i.wake_at,
-    i.error, i.parent, i.run_from, i.last_seq, i.signals, i.seen
+select {columns}
 from romancy_instances as i indexed by romancy_instances_workflow
 where i.workflow_name = ? and {conditions}
-order by i.created_at desc, i.instance_id desc
-limit ?;
+{page};
 
 -- name: find_by_names
 -- The same for many workflows.
-select
-    i.instance_id, i.life, i.workflow_name, i.status, i.code, i.created_at, i.updated_at, i.input, i.owner, i.wake_at,
-    i.error, i.parent, i.run_from, i.last_seq, i.signals, i.seen
+select {columns}
 from romancy_instances as i indexed by romancy_instances_newest
 where i.workflow_name in (select value from json_each(?)) and {conditions}
-order by i.created_at desc, i.instance_id desc
-limit ?;
+{page};
 
 -- name: find_by_end
 -- Ended instances by the time of their end. The index has no order for pages.
-select
-    i.instance_id, i.life, i.workflow_name, i.status, i.code, i.created_at, i.updated_at, i.input, i.owner, i.wake_at,
-    i.error, i.parent, i.run_from, i.last_seq, i.signals, i.seen
+select {columns}
 from romancy_instances as i indexed by romancy_instances_ended
 where i.status in ('completed', 'failed', 'cancelled') and {conditions}
-order by i.created_at desc, i.instance_id desc
-limit ?;
+{page};
+
+-- name: find_by_parent
+-- Instances of one parent.
+select {columns}
+from romancy_instances as i indexed by romancy_instances_parent
+where i.parent = ? and {conditions}
+{page};
+
+-- name: find_by_ids
+-- Instances with some ids.
+select {columns}
+from json_each(?) as wanted cross join romancy_instances as i on i.instance_id = wanted.value
+where {conditions}
+{page};
+
+-- name: find_anywhere
+-- Any instances, in no order: to count them.
+select {columns}
+from romancy_instances as i not indexed
+where {conditions}
+{page};
 
 -- name: find_any
 -- Any instances.
-select
-    i.instance_id, i.life, i.workflow_name, i.status, i.code, i.created_at, i.updated_at, i.input, i.owner, i.wake_at,
-    i.error, i.parent, i.run_from, i.last_seq, i.signals, i.seen
+select {columns}
 from romancy_instances as i indexed by romancy_instances_newest
 where {conditions}
-order by i.created_at desc, i.instance_id desc
-limit ?;
+{page};
 
 -- name: renew
 -- A heartbeat by a session's commit: while the session was open, no heartbeat could be written.

@@ -88,8 +88,8 @@ class _ArmedStore:
         return _ArmedRouter(self._store.router, self._point) if self._point.name in _ROUTING else self._store.router
 
     @asynccontextmanager
-    async def session(self, *, join: object | None = None) -> AsyncGenerator[Any]:
-        async with self._store.session(join=join) as session:
+    async def session(self, *, join: object | None = None, **options: Any) -> AsyncGenerator[Any]:
+        async with self._store.session(join=join, **options) as session:
             yield _ArmedSession(session, self._point)
 
 

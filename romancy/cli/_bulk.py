@@ -87,7 +87,9 @@ async def act_on(
 ) -> None:
     """Act on the instance, or on all that the filter finds. click.ClickException if the action failed for some."""
     if bool(chosen) == (instance_id is not None):
-        raise click.UsageError(f"name what to {action.verb}: either an ID, or --where, --workflow, --status or a time")
+        raise click.UsageError(
+            f"name what to {action.verb}: either an ID, or --where, --header, --workflow, --status or a time"
+        )
     wanted = _wanted(action, chosen.status)
     async with desk(url, app) as open_desk:
         if instance_id is not None:
@@ -106,6 +108,7 @@ async def act_on(
                 started_before=chosen.started_before,
                 ended_after=chosen.ended_after,
                 ended_before=chosen.ended_before,
+                headers=chosen.headers,
             )
             async for one in instances:
                 changed = changed_at(one)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import msgspec
 
-from romancy._results import result_of
+from romancy._results import headers_of_instance, result_of
 from romancy.errors import CodecError
 from romancy.instance import moment_of
 
@@ -138,7 +138,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def data_of(instance: Instance, *, result: bool = False) -> dict[str, Any]:
-    """An instance as a record, perhaps with its result, which was read with it."""
+    """An instance as a record, with its headers and perhaps its result if they were read with it."""
     return {
         "instance_id": instance.instance_id,
         "workflow": instance.workflow_name,
@@ -149,6 +149,7 @@ def data_of(instance: Instance, *, result: bool = False) -> dict[str, Any]:
         "parent_id": instance.parent_id,
         "error": instance.error,
         **_input_of(instance),
+        **headers_of_instance(instance),
         **(result_of(instance) if result else {}),
     }
 

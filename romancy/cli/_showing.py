@@ -14,9 +14,10 @@ import msgspec
 from romancy._looking_into import timeline_of, untaken_by
 from romancy.cli._database import database, desk, running
 from romancy.cli._printing import as_json, data_of, json_option, line, paragraphs, say, time_of, wrapped
+from romancy.engine import read_with_start
 from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError, InstanceNotFoundError
 from romancy.insight import Note, Step, Timeline, explain, span
-from romancy.instance import Instance
+from romancy.instance import Instance, raw_start_of
 from romancy.storage.records import InstanceRow
 
 if TYPE_CHECKING:
@@ -36,9 +37,14 @@ class _Node:
     """An instance, with those of its children that were read."""
 
     row: InstanceRow
+    raw_start: bytes
     timeline: Timeline
     children: dict[str, _Node | str] = field(default_factory=dict[str, "_Node | str"])
     """By their ids. A text says why a child cannot be shown."""
+
+    @property
+    def instance(self) -> Instance:
+        return Instance.of(self.row, raw_start=self.raw_start)
 
     def unread(self) -> int:
         """How many children, of this instance and of those below it, were not read."""
@@ -74,7 +80,7 @@ async def show(
         await _follow(open_desk, root, depth, children)
         census = await open_desk.store.census()
         untaken = await untaken_by(open_desk.store, instance_id, root.row.status)
-    instance, reasons = Instance.of(root.row), explain(root.row, root.timeline, census, untaken)
+    instance, reasons = root.instance, explain(root.row, root.timeline, census, untaken)
     if json_lines:
         as_json({**data_of(instance), "untaken": untaken, "steps": _steps(root), "reasons": reasons})
         return
@@ -102,10 +108,10 @@ def _zero(root: _Node) -> int:
 async def _read(open_desk: Desk, instance_id: str) -> _Node:
     """An instance with its log; its row is read last, so that it is no older than the log."""
     timeline = await timeline_of(open_desk.store, instance_id)
-    found = await open_desk.store.read(instance_id, limit=0)
+    found = await read_with_start(open_desk.store, instance_id)
     if found is None:
         raise InstanceNotFoundError(f"instance {instance_id!r} was just removed")
-    return _Node(found.instance, timeline)
+    return _Node(found.instance, raw_start_of(found), timeline)
 
 
 async def _read_child(open_desk: Desk, instance_id: str, parent_id: str) -> _Node | str:
@@ -161,6 +167,8 @@ def _head(instance: Instance) -> None:
         "(sealed by a codec; give --app)" if shown.get("input_sealed") else msgspec.json.encode(shown["input"]).decode()
     )
     click.echo(wrapped(f"input    {text}", ""))
+    if headers := shown.get("headers"):
+        click.echo(wrapped(f"headers  {msgspec.json.encode(headers).decode()}", ""))
     line()
 
 
@@ -249,7 +257,7 @@ def _step(node: _Node, step: Step) -> dict[str, Any]:
             for failure in step.failures
         ],
         "error": None if step.error is None else _problem(step.error),
-        "child": {**data_of(Instance.of(child.row)), "steps": _steps(child)} if isinstance(child, _Node) else None,
+        "child": {**data_of(child.instance), "steps": _steps(child)} if isinstance(child, _Node) else None,
     }
 
 

@@ -1,15 +1,15 @@
-"""The options that choose instances: `--where`, `--workflow`, `--status`, and those for the times of start and end."""
+"""The options that choose instances: `--where`, `--header`, `--workflow`, `--status`, and times of start and end."""
 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from romancy._conditions import read_conditions
+from romancy._conditions import read_conditions, read_headers
 from romancy.cli._moment import moment
 from romancy.errors import QueryError
 from romancy.status import Status
@@ -38,6 +38,7 @@ class Chosen:
     started_before: datetime | None = None
     ended_after: datetime | None = None
     ended_before: datetime | None = None
+    headers: dict[str, FilterValue] = field(default_factory=dict[str, FilterValue])
 
     def __bool__(self) -> bool:
         """Whether any option was given."""
@@ -53,6 +54,13 @@ def parse_where(conditions: Iterable[str]) -> dict[str, Any]:
         cut = any(not set("=!<>^*~") & set(condition) for condition in where)
         hint = "; in quotes, since a shell takes > and < for itself" if cut else ""
         raise click.UsageError(f"--where {error}{hint}") from None
+
+
+def _parse_headers(headers: Iterable[str]) -> dict[str, Any]:
+    try:
+        return read_headers(headers)
+    except QueryError as error:
+        raise click.UsageError(f"--header {error}") from None
 
 
 def filters(command: Callable[..., T]) -> Callable[..., T]:
@@ -71,6 +79,7 @@ def _filters(command: Callable[..., T], by_name: Callable[..., Any]) -> Callable
     def choosing(
         *,
         where: tuple[str, ...],
+        header: tuple[str, ...],
         workflow: str | None,
         status: tuple[str, ...],
         started_after: datetime | None,
@@ -87,12 +96,14 @@ def _filters(command: Callable[..., T], by_name: Callable[..., Any]) -> Callable
             started_before=started_before,
             ended_after=ended_after,
             ended_before=ended_before,
+            headers=_parse_headers(header),
         )
         return command(chosen=chosen, **options)
 
     for option in reversed(
         (
             click.option("--where", multiple=True, metavar="PATH=VALUE", help="By the input: = != > >= < <= ^= *=."),
+            click.option("--header", multiple=True, metavar="NAME=VALUE", help="By a header of the start; repeatable."),
             by_name,
             click.option(
                 "--status",

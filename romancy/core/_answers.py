@@ -9,6 +9,8 @@ from romancy.core import _events as ev
 from romancy.core._stable import StableFuture
 
 if TYPE_CHECKING:
+    from contextvars import Context
+
     from romancy.core._asking import Asking
     from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
     from romancy.retry import RetryPolicy
@@ -44,8 +46,10 @@ class Answer(StableFuture[Any]):
 class ActivityAnswer(Answer):
     """The future of an activity, and the details of its call that its log entry does not hold."""
 
-    __slots__ = ("definition", "failures", "retry", "since", "timeout")
+    __slots__ = ("context", "definition", "failures", "retry", "since", "timeout")
 
+    context: Context | None
+    """The context variables of the call; None if the body has set none."""
     definition: ActivityDefinition
     retry: RetryPolicy | None
     timeout: float | None

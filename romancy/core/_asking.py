@@ -13,6 +13,7 @@ from romancy.core._shared_empty import NO_DICT, NO_LIST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextvars import Context
 
     from romancy.core import _channel_events as ch
     from romancy.core._answers import ActivityAnswer, ChildAnswer, JoinAnswer, ListAnswer
@@ -41,6 +42,7 @@ class Asking:
         "began",
         "calls",
         "compensable",
+        "contexts",
         "instance_id",
         "joining",
         "listing",
@@ -70,6 +72,8 @@ class Asking:
         self._ids = Ids()
         self.activities: dict[str, ActivityAnswer] = {}
         """Activities that were scheduled and whose outcome is not known."""
+        self.contexts: dict[str, Context] = NO_DICT
+        """The context variables of calls that may be undone, by the ids of the calls. Only of those that have any."""
         self.waits: dict[str, WaitAnswer] = NO_DICT
         self.joining: dict[str, JoinAnswer] = NO_DICT
         self.listing: dict[str, ListAnswer] = NO_DICT
@@ -95,6 +99,12 @@ class Asking:
         self.state.apply(command)
         self.loop.spent = 0
         return command
+
+    def keep(self, id: str, context: Context) -> None:
+        """Keep the context variables of a call for its undoing."""
+        if self.contexts is NO_DICT:
+            self.contexts = {}
+        self.contexts[id] = context
 
     def _require_open(self) -> None:
         if self.loop.dead or self.over:

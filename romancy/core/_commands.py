@@ -6,6 +6,7 @@ resolves its future. User code reaches the run only through this module.
 
 from __future__ import annotations
 
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from msgspec.structs import replace
@@ -60,7 +61,7 @@ class Commands(ChannelCommands):
         ids = self._ids
         command = ev.ActivityScheduled(ids.activity(name) if id is None else ids.choose(id), name, args)
         if definition.undo is not None:
-            self.state.can_undo(definition)
+            self._can_undo(definition)
         if self.state.memory is not None and self._remembers:
             command = self._with_key(definition, command)
         scheduled = self.ask(command, chosen=id is not None, of=definition)
@@ -71,6 +72,9 @@ class Commands(ChannelCommands):
         answer.definition = definition
         answer.retry = retry or definition.retry
         answer.timeout = timeout or definition.timeout
+        context = answer.context = copy_context() or None
+        if context is not None and definition.undo is not None:
+            self.keep(scheduled.id, context)
         return answer
 
     def wait(
@@ -204,9 +208,12 @@ class Commands(ChannelCommands):
     def on_undo(self, definition: ActivityDefinition, args: Raw) -> str:
         """Register an activity to be carried out if the run fails. Returns the id of the undo."""
         self._require_open()
-        self.state.can_undo(definition)
+        self._can_undo(definition)
         id = f"undo:{self._ids.number('undo', definition.name)}"
-        return self.ask(un.UndoRegistered(id, definition.name, args, self.state.latest), of=definition).id
+        registered = self.ask(un.UndoRegistered(id, definition.name, args, self.state.latest), of=definition)
+        if context := copy_context():
+            self.keep(registered.id, context)
+        return registered.id
 
     def take_back(self, undo_id: str) -> None:
         """Take a registered undo back. Nothing happens if it was taken back before, or if the run has ended."""
@@ -228,6 +235,16 @@ class Commands(ChannelCommands):
     def holders(self) -> list[object]:
         """Everything that may still continue: tasks, generators and timers."""
         return [*self.loop.holders(), *self._timers.values()]
+
+    def _can_undo(self, definition: ActivityDefinition) -> None:
+        """Record that the run may have to undo this activity, which is then found by its name."""
+        known = self.state.compensable.get(definition.name)
+        if known is not None and _owner(known) is not _owner(definition):
+            raise self.loop.forbid(
+                f"methods of two objects run as the activity {definition.name!r}, and an undo would not tell which "
+                "object is meant: give each a name of its own"
+            )
+        self.state.can_undo(definition)
 
     # ── what former runs left ───────────────────────────────────────────────────────────────────────────────────
 
@@ -358,6 +375,11 @@ class Commands(ChannelCommands):
 
     Raises SerializationError when a result no longer fits its type.
     """
+
+
+def _owner(definition: ActivityDefinition) -> object:
+    """The object whose method it is. None for a function."""
+    return getattr(definition.fn, "__self__", None)
 
 
 def _failures(answer: ActivityAnswer) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import Context
 from typing import Final, Literal, TypeAlias
 
 from msgspec import Raw, Struct
@@ -64,6 +65,8 @@ class StartActivity(Struct, frozen=True, gc=False):
     """Its idempotency key, if a former run gave it one."""
     lost: bool = False
     """Whether an attempt may have begun at a former owner, which has not recorded how it ended."""
+    context: Context | None = None
+    """The context variables that the body had set when it made the call. None: it had set none."""
 
     @property
     def name(self) -> str:
@@ -226,7 +229,10 @@ class Report(Struct, frozen=True, gc=False):
 
 
 class StartCompensation(Struct, frozen=True, gc=False):
-    """Run attempt number `attempt` of a compensation. `result` is what the activity returned."""
+    """Run attempt number `attempt` of a compensation. `result` is what the activity returned.
+
+    `context` is that of the activity's call, if the body made that call in this process.
+    """
 
     compensation_id: str
     activity_id: str
@@ -237,6 +243,7 @@ class StartCompensation(Struct, frozen=True, gc=False):
     attempt: int = 1
     due: int | None = None
     key: str = ""
+    context: Context | None = None
 
     @property
     def name(self) -> str:

@@ -187,7 +187,7 @@ class Ending:
             return ev.WorkflowCancelled("cancelled by the workflow itself")
         if not asked.limit:
             return ev.WorkflowCancelled(asked.reason)
-        late = f"workflow {self._workflow.name} reached its limit of {asked.limit / SECOND:g} seconds"
+        late = f"workflow {self._workflow.name} reached its limit of {asked.limit / SECOND:g} s"
         return ev.WorkflowFailed(describe_exception(WorkflowTimeoutError(late)))
 
     def _write(self, result: object) -> Raw:

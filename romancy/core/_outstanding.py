@@ -27,8 +27,9 @@ def _start_activity(
 ) -> fx.StartActivity:
     call = commands.activities[event.id]
     return fx.StartActivity(
-        event.id, call.definition, event.args, failures + 1, due, call.retry, call.timeout, key=event.key
-    )
+        event.id, call.definition, event.args, failures + 1, due, call.retry, call.timeout, key=event.key,
+        context=call.context,
+    )  # fmt: skip
 
 
 def _start_compensation(
@@ -41,8 +42,9 @@ def _start_compensation(
         raise not_to_be_undone(event.activity_name)
     assert activity.undo is not None  # noqa: S101 - `undoes` returns only activities that have one
     return fx.StartCompensation(
-        event.id, event.activity_id, activity.undo, activity, event.args, event.result, failures + 1, due, event.key
-    )
+        event.id, event.activity_id, activity.undo, activity, event.args, event.result, failures + 1, due, event.key,
+        context=commands.contexts.get(event.activity_id),
+    )  # fmt: skip
 
 
 def _start_registered(
@@ -55,8 +57,9 @@ def _start_registered(
             f"the activity {event.name!r} is registered as an undo and is to be carried out: give it to the app"
         )
     return fx.StartCompensation(
-        event.id, event.activity_id, activity.as_undo, activity, event.args, event.result, failures + 1, due
-    )
+        event.id, event.activity_id, activity.as_undo, activity, event.args, event.result, failures + 1, due,
+        context=commands.contexts.get(event.activity_id),
+    )  # fmt: skip
 
 
 def not_to_be_undone(activity: str) -> NonDeterminismError:
@@ -99,7 +102,9 @@ def _activity(commands: Commands, event: ev.ActivityScheduled) -> fx.StartActivi
     call = commands.activities.get(event.id)
     if call is None or (commands.state.memory is not None and not _is_open(commands, "activities", event)):
         return None
-    return fx.StartActivity(event.id, call.definition, event.args, 1, None, call.retry, call.timeout, key=event.key)
+    return fx.StartActivity(
+        event.id, call.definition, event.args, 1, None, call.retry, call.timeout, key=event.key, context=call.context
+    )
 
 
 def _cancel_activity(commands: Commands, event: ev.ActivityCancelRequested) -> fx.CancelActivity | None:

@@ -246,6 +246,7 @@ class Run:
         """Tear the run down. Its user code gives no command, callback or log line afterwards."""
         self._body = None
         self._loop.teardown()
+        self._commands.contexts.clear()
 
     def __del__(self) -> None:
         """Have the next new run tear this one down, if it was collected without being closed."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.responses import PlainTextResponse, Response
 
 from romancy._looking_into import untaken_by
+from romancy._results import headers_of_instance
 from romancy.dashboard._acting import actions_for
 from romancy.dashboard._pages import render
 from romancy.dashboard._refused import not_found
@@ -14,6 +15,7 @@ from romancy.dashboard._visit import visit_of
 from romancy.dashboard.instance import _asked, _views
 from romancy.dashboard.instance._links import VIEWS, Links
 from romancy.dashboard.instance._payload import payload
+from romancy.engine import read_with_start
 from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError, InstanceNotFoundError
 from romancy.instance import Instance
 from romancy.serialization import is_sealed
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from romancy.dashboard._reader import Reader
-    from romancy.storage.records import InstanceRow
+    from romancy.storage.records import History, InstanceRow
 
 __all__ = ["instance_page"]
 
@@ -33,7 +35,7 @@ _LIVE: Final = frozenset({"timeline", "graph", "family"})
 
 async def instance_page(request: Request, reader: Reader, instance_id: str) -> Response:
     """A view of the instance. Raises InstanceNotFoundError, and RefusedError for a view that does not exist."""
-    found = await reader.store.read(instance_id, limit=0)
+    found = await read_with_start(reader.store, instance_id)
     if found is None:
         raise InstanceNotFoundError("There is no instance with this id.")
     row, view = found.instance, _asked.one(request, "view") or "timeline"
@@ -42,7 +44,7 @@ async def instance_page(request: Request, reader: Reader, instance_id: str) -> R
     if view not in VIEWS:
         raise not_found("An instance has no such view.")
     request.state.untaken = await untaken_by(reader.store, instance_id, row.status)
-    head = _head(request, row, view)
+    head = _head(request, found, view)
     try:
         values = await _views.VIEWS[view](request, reader.store, row)
     except (CodecError, HistoryCorruptError, HistoryVersionError) as error:
@@ -54,10 +56,11 @@ async def instance_page(request: Request, reader: Reader, instance_id: str) -> R
     return render(request, f"instance/{view}.html", **head, **values)
 
 
-def _head(request: Request, row: InstanceRow, view: str) -> dict[str, Any]:
+def _head(request: Request, found: History, view: str) -> dict[str, Any]:
     """The content of each view. An open page that is told of a change requests only its part."""
+    row = found.instance
     sealed = is_sealed(row.input, "input")
-    instance, page = Instance.of(row), visit_of(request).instance_url(row.instance_id)
+    instance, page = Instance.begun(found), visit_of(request).instance_url(row.instance_id)
     query = request.url.query
     return {
         "layout": "instance/part.html" if "hx-request" in request.headers else "base.html",
@@ -70,6 +73,7 @@ def _head(request: Request, row: InstanceRow, view: str) -> dict[str, Any]:
         "views": VIEWS,
         "view": view,
         "input": None if sealed else payload(bytes(row.input)),
+        "headers": headers_of_instance(instance)["headers"] or {},
     }
 
 

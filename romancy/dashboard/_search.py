@@ -1,4 +1,4 @@
-"""The search of a list of instances, as in its URL: by id, workflow, status, time of the start and input."""
+"""The search of a list of instances, as in its URL: by id, parent, workflow, status, time of the start and input."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WITHIN: Final = {
     "30d": ("last 30 days", 2_592_000),
 }
 """Ranges of time that end now, by their names in the URL, in seconds."""
-_SINGLE: Final = ("id", "workflow", "within", "since", "until", "page")
+_SINGLE: Final = ("id", "parent", "workflow", "within", "since", "until", "page")
 _MOST_CONDITIONS: Final = 20
 _COMPARED: Final = re.compile(r"[^=!<>^*]+[=!<>^*]+")
 _EQUALS: Final = re.compile(r"[^=!<>^*]+=[^=]")
@@ -40,6 +40,8 @@ class Search(NamedTuple):
     """The parts of the URL, as they were given."""
 
     id: str = ""
+    parent: str = ""
+    """The whole id."""
     workflow: str = ""
     status: tuple[str, ...] = ()
     within: str = ""
@@ -99,6 +101,7 @@ class Search(NamedTuple):
             workflow_name=self.workflow or None,
             status=self.status or None,
             instance_id=self.id or None,
+            parent=self.parent or None,
             since=self._since(),
             until=_moment(self.until, "until"),
             limit=limit,

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from romancy.engine.channels import mode_of_interest, posted_on_channel, subscription, taking
-from romancy.engine.codecs import coded, opened_input, sealed_input, searchable, stored_size, uncoded
+from romancy.engine.codecs import (
+    coded,
+    opened_input,
+    opened_row_of_log,
+    read_with_start,
+    sealed_input,
+    searchable,
+    stored_size,
+    uncoded,
+)
 from romancy.engine.decide import start_of
 from romancy.engine.dispatcher import Dispatcher
 from romancy.engine.incarnation import RUNTIME
@@ -55,10 +64,12 @@ __all__ = [
     "new_life",
     "opened",
     "opened_input",
+    "opened_row_of_log",
     "others_may_try",
     "outgoing",
     "posted_on_channel",
     "purge",
+    "read_with_start",
     "refuse_to_wait",
     "resume",
     "retry",

@@ -62,7 +62,7 @@ def append_of(
         incarnation.nonce(),
         encode_commit(activation.events),
         change_for(live, activation, now, consumed=bool(consumed)),
-        taking=frozenset(delivery_id for delivery_id, _ in mails),
+        taking=frozenset((*consumed, *(delivery_id for delivery_id, _ in mails))),
         consumed=consumed,
         outbox=(*outbox, *(row for port in ports.values() for row in port.outbox)),
         deliveries=(*deliveries, *(mail for port in ports.values() for mail in port.deliveries)),

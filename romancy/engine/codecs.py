@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
 
     from romancy.serialization import Codecs
+    from romancy.storage.isolation import IsolationLevel
     from romancy.storage.lying import LyingMessages
     from romancy.storage.outbox import Consignment, Outbox, OutboxEntry, OutboxRow, OutboxState
     from romancy.storage.protocol import Session, Store
@@ -55,7 +56,16 @@ if TYPE_CHECKING:
     )
     from romancy.storage.routing import Posting, Router
 
-__all__ = ["coded", "opened_input", "opened_row_of_log", "sealed_input", "searchable", "stored_size", "uncoded"]
+__all__ = [
+    "coded",
+    "opened_input",
+    "opened_row_of_log",
+    "read_with_start",
+    "sealed_input",
+    "searchable",
+    "stored_size",
+    "uncoded",
+]
 
 _OWNERSHIP: Final = b'[{"type":"OwnerChanged"'
 _PAUSE: Final = 1.0
@@ -116,6 +126,12 @@ def searchable(codecs: Codecs, projection: bytes | None, index: Iterable[tuple[s
     return declared_part(projection, [path for path, _ in index]) if codecs.hides else projection
 
 
+async def read_with_start(store: Store, instance_id: str) -> History | None:
+    """The instance with the first commit of its log, in one read. A commit that cannot be opened stays sealed."""
+    reading = store if isinstance(store, _ReadingStore) else _ReadingStore(store)
+    return await reading.read_with_start(instance_id)
+
+
 class _ReadingStore:
     """Opens what is read. Without codecs it can only report that it cannot open a body."""
 
@@ -145,6 +161,14 @@ class _ReadingStore:
         history.rows[:] = [opened_row_of_log(self._codecs, instance_id, life, row) for row in history.rows]
         instance = self._instance(history.instance)
         return history if instance is history.instance else replace(history, instance=instance)
+
+    async def read_with_start(self, instance_id: str) -> History | None:
+        history = await self._store.read(instance_id, limit=1)
+        if history is None:
+            return None
+        life = history.instance.life
+        rows = [self._commit_or_sealed(instance_id, life, row) for row in history.rows]
+        return replace(history, instance=self._instance(history.instance), rows=rows)
 
     async def find(self, query: Query, /) -> Page:
         page = await self._store.find(query)
@@ -236,8 +260,10 @@ class _CodingStore(_ReadingStore):
         return await self._store.deliver(self.sealed_deliveries(batch))
 
     @asynccontextmanager
-    async def session(self, *, join: object | None = None) -> AsyncGenerator[Any]:
-        async with self._store.session(join=join) as session:
+    async def session(
+        self, *, join: object | None = None, isolation: IsolationLevel | None = None
+    ) -> AsyncGenerator[Any]:
+        async with self._store.session(join=join, isolation=isolation) as session:
             yield _CodingSession(session, self)
 
     def stored_size(self, raw: bytes) -> int:

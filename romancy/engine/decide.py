@@ -134,7 +134,7 @@ def start_row(
     started = events[0]
     assert isinstance(started, WorkflowStarted)  # noqa: S101 - a log begins with its start
     raw = bytes(started.input)
-    projection, index = project_with_index(raw, definition.index, definition.signature.bare)
+    projection, index = project_with_index(raw, definition.index, definition.signature.bare, started.headers)
     return Start(
         instance_id=instance_id,
         life=life,

@@ -109,7 +109,7 @@ class Live:
         self.unused: tuple[str, ...] = ()
         """Ids of messages that no run of the instance can use. The next append with other changes removes them."""
         self.taking = _NOBODY
-        """Ids of the deliveries that the append in flight was made from."""
+        """Ids of the deliveries that the append in flight was made from or removes."""
         self.moves: asyncio.Event | None = None
         """Set when an append is settled, or when the instance is let go; None if nobody watches."""
         self.holder: Port | None = None
@@ -402,8 +402,9 @@ class Live:
         unused, self.unused = self.unused, ()
         return unused
 
-    def keep_unless_fed(self, mails: Sequence[Mail], inputs: Sequence[Given]) -> None:
+    def keep_unless_fed(self, mails: Sequence[Mail], inputs: Sequence[Given], *, unused: tuple[str, ...] = ()) -> None:
         """Keep the mail that the previous run had kept, except messages in queued inputs."""
+        self.unused = unused
         fed = {mail.delivery_id for _, mail in inputs if mail is not None}
         for mail in mails:
             if mail.delivery_id not in fed:
@@ -449,7 +450,7 @@ class Live:
         routing: Difference = NO_DIFFERENCE,
         postings: tuple[Posting, ...] = (),
     ) -> Append:
-        """The next row of the instance's log, which takes the slot. It was made from the deliveries in `taking`."""
+        """The next row of the instance's log, which takes the slot. It deals with the deliveries in `taking`."""
         if self.slot is not FREE:
             self._refuse("append")
         self.slot = TAKEN

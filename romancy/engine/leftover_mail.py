@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
+from romancy.engine.inbox import Mail
 from romancy.engine.messages import KEPT
+from romancy.storage.records import Append
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from romancy.core import Input
-    from romancy.engine.inbox import Mail
     from romancy.engine.instance import Live
-    from romancy.engine.pending_append import Given
+    from romancy.engine.pending_append import Given, PendingAppend
 
-__all__ = ["too_late", "unread"]
+__all__ = ["NOTHING_READ", "Unread", "too_late", "unread"]
 
 
-def unread(live: Live) -> tuple[Mail, ...]:
-    """Mail that was read here and is still in the inbox: no wait fits it, or its input was not fed yet."""
-    return (*live.inbox.mail(), *(mail for _, mail in live.inputs if mail is not None))
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Mail that was read here and that is still in the database."""
+
+    mails: Sequence[Mail] = ()
+    """No wait fits it, or its input is not in the log."""
+    unused: tuple[str, ...] = ()
+    """The ids of messages that no run of the instance can use."""
+
+
+NOTHING_READ: Final = Unread()
+
+
+def unread(prepared: PendingAppend) -> Unread:
+    """The mail of the instance whose append was refused. The append would have removed a part of it."""
+    live, item = prepared.live, prepared.item
+    fed = (mail for _, mail in (*live.inputs, *prepared.inputs) if mail is not None)
+    mails = {mail.delivery_id: mail for mail in (*live.inbox.mail(), *fed)}
+    removed = item.consumed if isinstance(item, Append) else ()
+    return Unread(tuple(mails.values()), (*live.unused, *(one for one in removed if one not in mails)))
 
 
 def too_late(live: Live, inputs: Sequence[Given], dropped: Sequence[Input]) -> tuple[str, ...]:

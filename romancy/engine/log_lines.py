@@ -97,7 +97,8 @@ def say_end(live: Live, outcome: Outcome) -> None:
         logger.debug("instance %s: completed", live.instance_id, extra=about(live))
     elif outcome.error is not None:
         error = outcome.error
-        said = Said(f": {error.message}\n{error.report}")
+        frames = "" if error.report == error.summary else f"\n{error.report}"
+        said = Said(f": {error.message}{frames}")
         logger.warning("instance %s: failed with %s%s", live.instance_id, error.type, said, extra=about(live))
     else:
         logger.info("instance %s: %s", live.instance_id, outcome.status, extra=about(live))

@@ -54,7 +54,8 @@ def with_new_run(live: Live, change: Change | None, seq: int) -> Change:
     started = live.run.state.started
     assert started is not None  # noqa: S101 - the new run has just been fed its start
     raw = bytes(started.input)
-    projection, index = project_with_index(raw, live.definition.index, live.definition.signature.bare)
+    definition = live.definition
+    projection, index = project_with_index(raw, definition.index, definition.signature.bare, started.headers)
     if change is None:
         change = Change(status=Status.RUNNING, seen=live.signals)
-    return replace(change, run_from=seq, input=raw, projection=projection, index=index, code=live.definition.code)
+    return replace(change, run_from=seq, input=raw, projection=projection, index=index, code=definition.code)

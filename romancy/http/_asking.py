@@ -20,13 +20,17 @@ _DIGITS: Final = 9
 
 
 class Asked:
-    """The query parameters of a request. Unknown ones and repeated ones are refused."""
+    """The query parameters of a request. Unknown ones are refused, and repeated ones that are not among `several`."""
 
-    def __init__(self, request: Request, known: Collection[str]) -> None:
+    def __init__(self, request: Request, known: Collection[str], several: Collection[str] = ()) -> None:
         self._given: dict[str, str] = {}
+        self._several: dict[str, list[str]] = {name: [] for name in several}
         for name, value in request.query_params.multi_items():
+            if name in self._several:
+                self._several[name].append(value)
+                continue
             if name not in known:
-                raise not_an_event(f"unknown parameter {name[:40]!r}; this route knows {', '.join(known) or 'none'}")
+                raise not_an_event(f"unknown parameter {name[:40]!r}; this route knows {_listed(known, several)}")
             if name in self._given:
                 raise not_an_event(f"the parameter {name} occurs twice; send it once")
             self._given[name] = value
@@ -34,6 +38,10 @@ class Asked:
     def text(self, name: str) -> str | None:
         """The parameter, None without it."""
         return self._given.get(name)
+
+    def texts(self, name: str) -> list[str] | None:
+        """All values of a parameter that may be repeated, None without any."""
+        return self._several[name] or None
 
     def statuses(self, name: str) -> list[Status] | None:
         """One status or several, separated by commas; None without any."""
@@ -88,3 +96,7 @@ class Asked:
         if not math.isfinite(value) or value < 0:
             raise not_an_event(f"{name}: a number of seconds is expected, such as 30")
         return min(value, most)
+
+
+def _listed(known: Collection[str], several: Collection[str]) -> str:
+    return ", ".join((*known, *several)) or "none"

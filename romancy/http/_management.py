@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import msgspec
 from msgspec import Raw
 from starlette.responses import Response, StreamingResponse
 
+from romancy._conditions import read_headers
 from romancy._looking_into import untaken_by
-from romancy._results import result_of
+from romancy._results import headers_of_instance, result_of
 from romancy.errors import InstanceNotFoundError, WorkflowCancelledError, WorkflowFailedError, WorkflowStuckError
 from romancy.http._answers import accepted, answer
 from romancy.http._asking import Asked
@@ -22,6 +23,7 @@ from romancy.status import TERMINAL_STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+    from datetime import datetime
 
     from starlette.requests import Request
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from romancy.http._waits import Waits
     from romancy.instance import Instance, Untaken
     from romancy.log import LogEntry
+    from romancy.status import Status
 
 __all__ = ["Management", "ManagementRoute"]
 
@@ -39,7 +42,11 @@ _NULL = Raw(b"null")
 _PAGE = 50
 _MOST_RESULTS = 100
 """Each may have four megabytes, and an answer is made in memory."""
-_TIMES = ("started_after", "started_before", "ended_after", "ended_before")
+_FILTERS = (
+    "workflow", "status", "id", "started_after", "started_before", "ended_after", "ended_before", "parent", "top_level",
+)  # fmt: skip
+_SEVERAL = ("exact_id", "header")
+_NOT_FOUND = "there is no instance with this id"
 
 
 class ManagementRoute(NamedTuple):
@@ -83,6 +90,7 @@ class Management:
             ManagementRoute("GET", f"{instance}/progress", self.progress),
             ManagementRoute("GET", instance, self.status),
             ManagementRoute("GET", "/instances", self.list),
+            ManagementRoute("GET", "/count", self.count),
         ]
 
     async def start(self, request: Request) -> Response:
@@ -119,76 +127,91 @@ class Management:
         instance_id = request.path_params["instance_id"]
         async with self._bodies.read(request) as body:
             asked = await self._accepting.in_time(self._app.cancel(instance_id, reason=_reason(body)))
-        found = await self._found(instance_id)
+        status = await self._status(instance_id)
         if not asked:
-            raise Refused(HTTPStatus.CONFLICT, f"the instance has ended: {found.status}", "InstanceEndedError")
-        return answer({"status": str(found.status), "instance_id": instance_id, "cancel": "requested"})
+            raise Refused(HTTPStatus.CONFLICT, f"the instance has ended: {status}", "InstanceEndedError")
+        return answer({"status": str(status), "instance_id": instance_id, "cancel": "requested"})
 
     async def status(self, request: Request) -> Response:
         """`GET /instances/{id}`."""
         Asked(request, ())
         found, untaken = await self._accepting.in_time(self._looked(request.path_params["instance_id"]))
-        return answer({**_shown(found), "untaken": untaken})
+        return answer({**_shown(found), **headers_of_instance(found), "untaken": untaken})
 
     async def _looked(self, instance_id: str) -> tuple[Instance, tuple[Untaken, ...]]:
-        """The instance, with what was sent to it and not taken. Its log is not read."""
-        found = await self._found(instance_id)
+        """The instance, with what was sent to it and not taken. Of its log, the first commit is read."""
+        found = await self._app.get_instance(instance_id)
+        if found is None:
+            raise InstanceNotFoundError(_NOT_FOUND)
         return found, await untaken_by(self._app._opened(), instance_id, found.status)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as the app itself reads
 
     async def list(self, request: Request) -> Response:
-        """`GET /instances?workflow=&status=&id=&started_after=&…&limit=&page=&results=`: a page, newest first."""
-        asked = Asked(request, ("workflow", "status", "id", *_TIMES, "limit", "page", "results"))
-        results = asked.flag("results")
+        """`GET /instances?workflow=&status=&id=&…&limit=&page=&results=&headers=`: a page, newest or oldest first."""
+        asked = Asked(request, (*_FILTERS, "oldest_first", "limit", "page", "results", "headers"), _SEVERAL)
+        results, headers = asked.flag("results"), asked.flag("headers")
         page = await self._accepting.in_time(
             self._app.list_instances(
-                workflow_name=asked.text("workflow"),
-                status=asked.statuses("status"),
-                instance_id=asked.text("id"),
-                started_after=asked.moment("started_after"),
-                started_before=asked.moment("started_before"),
-                ended_after=asked.moment("ended_after"),
-                ended_before=asked.moment("ended_before"),
-                limit=asked.number("limit", _PAGE, _MOST_RESULTS if results else None),
+                **_filters(asked),
+                oldest_first=asked.flag("oldest_first"),
+                limit=asked.number("limit", _PAGE, _MOST_RESULTS if results or headers else None),
                 page_token=asked.text("page"),
                 with_results=results,
+                with_headers=headers,
             )
         )
-        shown = [{**_shown(each), **(result_of(each) if results else {})} for each in page.instances]
+        shown = [
+            {**_shown(each), **headers_of_instance(each), **(result_of(each) if results else {})}
+            for each in page.instances
+        ]
         return answer({"instances": shown, "next_page": page.next_page_token})
+
+    async def count(self, request: Request) -> Response:
+        """`GET /count`, with the filters of `GET /instances`: how many there are, by status and by workflow."""
+        asked = Asked(request, _FILTERS, _SEVERAL)
+        counts = await self._accepting.in_time(self._app.count(**_filters(asked)))
+        by_status = {str(status): number for status, number in counts.by_status.items()}
+        return answer({"count": int(counts), "by_status": by_status, "by_workflow": counts.by_workflow})
 
     async def result(self, request: Request) -> Response:
         """`GET /instances/{id}/result?timeout=`: 200 once it has ended, 202 if it does not end within the time."""
         asked = Asked(request, ("timeout",))
         instance_id = request.path_params["instance_id"]
         timeout = asked.seconds("timeout", self._max_wait)
-        found = await self._found(instance_id)
+        status = await self._status(instance_id)
         if request.method == "HEAD":
-            return answer({}, HTTPStatus.OK if found.status in TERMINAL_STATUSES else HTTPStatus.ACCEPTED)
+            return answer({}, HTTPStatus.OK if status in TERMINAL_STATUSES else HTTPStatus.ACCEPTED)
         self._waits.check()
         with self._waits.place():
             ended = await self._waits.unless_gone(request, self._end_of(instance_id, timeout or 0.0))
         if ended is None:
-            ended = {"status": str((await self._found(instance_id)).status)}
-        status = HTTPStatus.OK if ended["status"] in TERMINAL_STATUSES else HTTPStatus.ACCEPTED
-        return answer({"instance_id": instance_id, **ended}, status)
+            ended = await self._still_open(instance_id)
+        is_over = ended["status"] in TERMINAL_STATUSES
+        return answer({"instance_id": instance_id, **ended}, HTTPStatus.OK if is_over else HTTPStatus.ACCEPTED)
 
-    async def _end_of(self, instance_id: str, timeout: float) -> dict[str, Any] | None:
+    async def _end_of(self, instance_id: str, timeout: float) -> dict[str, Any]:
         try:
             return {"status": "completed", "result": await self._app.handle(instance_id).result(timeout=timeout)}
         except TimeoutError:
-            return None
+            return await self._still_open(instance_id)
         except WorkflowFailedError as error:
             return {"status": "failed", "error": str(error), "error_type": error.error_type}
         except WorkflowCancelledError as error:
             return {"status": "cancelled", "error": str(error)}
         except WorkflowStuckError as error:
-            return {"status": str((await self._found(instance_id)).status), "reason": error.reason}
+            return await self._still_open(instance_id, reason=error.reason)
+
+    async def _still_open(self, instance_id: str, **more: Any) -> dict[str, Any]:
+        """The status of an instance that had not ended; its end, if it has ended just now."""
+        status = await self._status(instance_id)
+        if status in TERMINAL_STATUSES:
+            return await self._end_of(instance_id, self._max_wait)  # a retry may have begun since
+        return {"status": str(status), **more}
 
     async def progress(self, request: Request) -> Response:
         """`GET /instances/{id}/progress`: server-sent events until the instance has ended."""
         Asked(request, ())
         instance_id = request.path_params["instance_id"]
-        await self._found(instance_id)
+        await self._status(instance_id)
         after = request.headers.get("last-event-id") or None
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         if request.method == "HEAD":
@@ -199,18 +222,26 @@ class Management:
 
     async def _stream(self, instance_id: str, entries: AsyncIterator[LogEntry]) -> AsyncGenerator[bytes]:
         async def end() -> object:
-            found = await self._app.get_instance(instance_id)
-            return {"status": "gone" if found is None else str(found.status)}
+            try:
+                return {"status": str(await self._app.handle(instance_id).status())}
+            except InstanceNotFoundError:
+                return {"status": "gone"}
 
         with self._waits.place():
             async for event in stream_of(entries, end, self._waits.over, self._beat):
                 yield event
 
-    async def _found(self, instance_id: str) -> Instance:
-        found: Instance | None = await self._accepting.in_time(self._app.get_instance(instance_id))
-        if found is None:
-            raise InstanceNotFoundError("there is no instance with this id")
-        return found
+    async def _status(self, instance_id: str) -> Status:
+        """Its status, from its row alone."""
+
+        async def read() -> Status:
+            try:
+                return await self._app.handle(instance_id).status()
+            except InstanceNotFoundError:
+                raise InstanceNotFoundError(_NOT_FOUND) from None
+
+        status: Status = await self._accepting.in_time(read())
+        return status
 
     def _data(self, request: Request, body: bytes, what: str) -> Raw:
         """The body as JSON, whatever its content type, except for a form."""
@@ -221,6 +252,36 @@ class Management:
             raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send JSON, not a form", "UnsupportedMediaType")
         checked(body, what)
         return Raw(body)
+
+
+class _Filters(TypedDict):
+    workflow_name: str | None
+    status: list[Status] | None
+    instance_id: str | None
+    started_after: datetime | None
+    started_before: datetime | None
+    ended_after: datetime | None
+    ended_before: datetime | None
+    parent: str | None
+    top_level: bool
+    ids: list[str] | None
+    headers: dict[str, Any] | None
+
+
+def _filters(asked: Asked) -> _Filters:
+    return _Filters(
+        workflow_name=asked.text("workflow"),
+        status=asked.statuses("status"),
+        instance_id=asked.text("id"),
+        started_after=asked.moment("started_after"),
+        started_before=asked.moment("started_before"),
+        ended_after=asked.moment("ended_after"),
+        ended_before=asked.moment("ended_before"),
+        parent=asked.text("parent"),
+        top_level=asked.flag("top_level"),
+        ids=asked.texts("exact_id"),
+        headers=read_headers(asked.texts("header") or ()),
+    )
 
 
 class _Cancelling(msgspec.Struct):
@@ -245,5 +306,6 @@ def _shown(found: Instance) -> dict[str, Any]:
         "created_at": found.created_at,
         "updated_at": found.updated_at,
         "wakes_at": found.wakes_at,
+        "parent_id": found.parent_id,
         "error": found.error,
     }

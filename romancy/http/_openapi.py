@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from romancy.status import Status
-from romancy.storage.query import MAX_LIMIT
+from romancy.storage.query import MAX_IDS, MAX_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,8 +68,15 @@ _SCHEMAS: Final[dict[str, Any]] = {
                 "format": "date-time",
                 "description": "null, and the status running, during a sleep of at most two seconds",
             },
+            "parent_id": {"type": ["string", "null"]},
             "result": {"description": "of a completed instance, in a list with results=true; else null or absent"},
             "result_unreadable": {"type": "string", "description": "why the result cannot be read here"},
+            "headers": {
+                "type": ["object", "null"],
+                "additionalProperties": {"type": "string"},
+                "description": "what the starter sent; in a list with headers=true",
+            },
+            "headers_unreadable": {"type": "string", "description": "why the headers cannot be read here"},
             "untaken": {
                 "type": "array",
                 "description": "requests and events that no worker has taken, or that fit no wait",
@@ -94,6 +101,15 @@ _SCHEMAS: Final[dict[str, Any]] = {
         "properties": {
             "instances": {"type": "array", "items": {"$ref": "#/components/schemas/Instance"}},
             "next_page": {"type": ["string", "null"]},
+        },
+    },
+    "Counts": {
+        "type": "object",
+        "required": ["count", "by_status", "by_workflow"],
+        "properties": {
+            "count": {"type": "integer"},
+            "by_status": {"type": "object", "additionalProperties": {"type": "integer"}},
+            "by_workflow": {"type": "object", "additionalProperties": {"type": "integer"}},
         },
     },
     "Result": {
@@ -135,6 +151,7 @@ def document(prefix: str, workflows: Mapping[str, Workflow[..., Any]]) -> dict[s
         "/openapi.json": {"get": _operation("This document", {200: None})},
         "/workflows/{name}": {"post": _start(sorted(workflows))},
         "/instances": {"get": _list()},
+        "/count": {"get": _operation("How many instances there are", {200: "Counts"}, _filters())},
         "/instances/{instance_id}": {"get": _of_instance("The status of an instance", {200: "Instance"})},
         "/instances/{instance_id}/result": {"get": _result()},
         "/instances/{instance_id}/progress": {"get": _progress()},
@@ -214,9 +231,9 @@ def _start(names: list[str]) -> dict[str, Any]:
     return _operation("Start a workflow; the body is its input", {202: "Accepted"}, parameters, _ANY_BODY)
 
 
-def _list() -> dict[str, Any]:
+def _filters() -> list[dict[str, Any]]:
     time: dict[str, Any] = {"type": "string", "format": "date-time"}
-    parameters = [
+    return [
         _parameter("workflow", "query", {"type": "string"}, "a part of the workflow's name, without case"),
         _parameter("status", "query", {"type": "string"}, "one or several, with commas"),
         _parameter("id", "query", {"type": "string"}, "a part of the id, without case"),
@@ -224,11 +241,23 @@ def _list() -> dict[str, Any]:
         _parameter("started_before", "query", time, "started before"),
         _parameter("ended_after", "query", time, "ended then or later"),
         _parameter("ended_before", "query", time, "ended before"),
+        _parameter("parent", "query", _ID, "the children of the instance with this whole id"),
+        _parameter("top_level", "query", {"type": "boolean"}, "true: only instances without a parent"),
+        _parameter("exact_id", "query", {"type": "array", "items": _ID, "maxItems": MAX_IDS}, "these whole ids"),
+        _parameter("header", "query", {"type": "string"}, "NAME=VALUE of a header of the start; may be repeated"),
+    ]
+
+
+def _list() -> dict[str, Any]:
+    parameters = [
+        *_filters(),
+        _parameter("oldest_first", "query", {"type": "boolean"}, "true: in ascending order"),
         _parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}),
         _parameter("page", "query", {"type": "string"}, "the next_page of the answer before"),
         _parameter("results", "query", {"type": "boolean"}, "true: with results, and a limit of at most 100"),
+        _parameter("headers", "query", {"type": "boolean"}, "true: with headers, and a limit of at most 100"),
     ]
-    return _operation("A page of instances, newest first", {200: "Instances"}, parameters)
+    return _operation("A page of instances, newest first unless asked otherwise", {200: "Instances"}, parameters)
 
 
 def _result() -> dict[str, Any]:

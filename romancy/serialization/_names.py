@@ -73,12 +73,18 @@ def names_around(fn: Callable[..., object]) -> dict[str, Any]:
     names: dict[str, Any] = {}
     code: types.CodeType | None = getattr(fn, "__code__", None)
     for frame in _callers():
-        if code is not None and any(constant is code for constant in frame.f_code.co_consts):
+        if code is not None and _defines(frame.f_code, code):
             if frame.f_locals is frame.f_globals:
                 break
             names = {name: value for name, value in frame.f_locals.items() if _names_a_type(value)} | names
             code = frame.f_code
     return names
+
+
+def _defines(outer: types.CodeType, code: types.CodeType) -> bool:
+    """Whether `code` is that of a function, or of a method of a class, which is defined in the `outer` code."""
+    inner = [constant for constant in outer.co_consts if isinstance(constant, types.CodeType)]
+    return any(one is code or any(each is code for each in one.co_consts) for one in inner)
 
 
 def _callers() -> Iterator[types.FrameType]:

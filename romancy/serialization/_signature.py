@@ -110,9 +110,10 @@ class Signature:
         Raises RegistrationError for a function that cannot be called from a stored call. Its types are not resolved
         here; `check` does so.
         """
-        original = inspect.unwrap(fn)
+        method = fn if inspect.ismethod(fn) else None
+        original = inspect.unwrap(fn if method is None else method.__func__)
         subject = subject or f"function {original.__qualname__!r}"
-        given = list(signature_of(original).parameters.values())
+        given = list(signature_of(method or original).parameters.values())
         if len(given) < skip_first or any(not _is_leading(parameter) for parameter in given[:skip_first]):
             raise RegistrationError(
                 f"{subject} must take {int(skip_first)} leading parameter(s), which Romancy supplies; "

@@ -1,4 +1,4 @@
-"""The storage protocol: thirteen methods and a session, each documented by its promise.
+"""The storage protocol: fourteen methods and a session, each documented by its promise.
 
 A store knows nothing of workflows. It keeps logs, instance rows, inboxes and worker rows, and it alone decides who may
 write: **a log row is accepted only if its `(instance_id, life, seq)` is free, the row before is the one that the writer
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from romancy.errors import StorageUnavailableError
     from romancy.status import Status
+    from romancy.storage.isolation import IsolationLevel
     from romancy.storage.outbox import Outbox
     from romancy.storage.query import Query
     from romancy.storage.records import (
@@ -228,7 +229,9 @@ class Store(Protocol):
         ...
 
     async def find(self, query: Query, /) -> Page:
-        """A page of instances, newest first, exactly as section "Finding instances" of the manual defines it.
+        """A page of instances, exactly as section "Finding instances" of the manual defines it.
+
+        The newest come first, or the oldest if the query says so. A page continues behind a place in this order.
 
         Over all pages, an instance that exists and matches throughout comes exactly once, whatever is inserted, changed
         and removed in the meantime, and also if it moves between two statuses asked for. An instance that begins or
@@ -236,8 +239,23 @@ class Store(Protocol):
         """
         ...
 
-    def session(self, *, join: object | None = None) -> AbstractAsyncContextManager[Session]:
+    async def count(self, query: Query, /) -> dict[tuple[str, Status], int]:
+        """How many instances `find` would return on all its pages together, by workflow and status; no zeros.
+
+        One statement counts them in the database, as of one moment. The limit, the order and the place of the query
+        are those of a first page.
+        """
+        ...
+
+    def session(
+        self, *, join: object | None = None, isolation: IsolationLevel | None = None
+    ) -> AbstractAsyncContextManager[Session]:
         """Begin a transaction for user code. With `join`, take part in one that the caller already has.
+
+        The user's statements run at `isolation` or a stronger level; `UsageError` before anything is begun if the
+        database has none. What `commit` writes is decided by the present rows, not by those of the user's snapshot: if
+        these are in its way, it raises `StorageUnavailableError`, and another session succeeds. A joined session keeps
+        the level of its caller.
 
         `UsageError` before anything is written if the object to join is of the wrong kind, is in no transaction, or
         belongs to another database.
@@ -256,6 +274,7 @@ class Store(Protocol):
     async def prune(self, request: PruneRequest, /) -> int:
         """Remove up to `limit` ended instances with all data under their ids in one transaction; return how many.
 
+        Instances whose rows others have locked are left for the next call.
         Also removes rows of finished runs (those of at least `limit` instances), dead workers that own nothing, and, in
         transactions of at most some thousand, old dedupe keys. Which of too many go first is open. A dead worker's row
         may stay until no claim of its can still commit.

@@ -67,8 +67,8 @@ async def find_in_slices(
 ) -> Found:
     """A page of the search, or the part of it that is found in about `within` seconds.
 
-    A search that an index answers is one statement. Slices begin with `first` instances and grow to `largest` while
-    they are quick. At least one slice is looked at.
+    A search that an index answers is one statement, and so is one for the oldest first. Slices begin with `first`
+    instances and grow to `largest` while they are quick. At least one slice is looked at.
     """
     slices = slices_of(store)
     undeclared: list[str] = []
@@ -99,6 +99,10 @@ async def find_in_slices(
 
 
 def _needs_slices(query: Query, undeclared: list[str]) -> bool:
+    if query.oldest_first or query.parent is not None or query.ids is not None:
+        return False
+    if query.top_level:
+        return True
     if query.instance_id is not None or (query.statuses and query.workflow_name is not None):
         return True
     return bool(query.conditions) and (bool(undeclared) or indexed_values(query) is None)

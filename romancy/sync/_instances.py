@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from romancy.instances import OPEN
 from romancy.status import TERMINAL_STATUSES
-from romancy.sync._senders import SyncSenders
+from romancy.sync._acting import SyncActing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from datetime import datetime
     from typing import Literal
 
     from romancy.core import LogEvent
-    from romancy.instance import Instance, InstancePage, Purged
+    from romancy.instance import Counts, Instance, InstancePage
     from romancy.log import LogEntry
     from romancy.retry import Duration
     from romancy.status import Status, StatusName
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 __all__ = ["SyncInstances"]
 
 
-class SyncInstances(SyncSenders):
+class SyncInstances(SyncActing):
     """Reads and changes instances, wherever they run."""
 
     def get_instance(self, instance_id: str, *, waits: bool = False) -> Instance | None:
-        """The instance as it is now, or None.
+        """The instance as it is now, or None, with the headers of its start (`Instance.headers`).
 
         With `waits=True` the result includes what the instance waits for, with the next attempt and the last error
         (`Instance.waits`). That reads the log of its current run, and raises CodecError if the log was written with a
@@ -51,11 +51,21 @@ class SyncInstances(SyncSenders):
         started_before: datetime | None = None,
         ended_after: datetime | None = None,
         ended_before: datetime | None = None,
+        parent: str | None = None,
+        top_level: bool = False,
+        ids: Collection[str] | None = None,
+        oldest_first: bool = False,
         limit: int = 50,
         page_token: str | None = None,
+        headers: Mapping[str, FilterValue] | None = None,
         with_results: bool = False,
+        with_headers: bool = False,
     ) -> InstancePage:
         """A page of instances, newest first. Names and ids match in part and without case, the status exactly.
+
+        `parent` is the whole id of a parent, and `ids` are up to 1,000 whole ids; no ids find nothing. With
+        `top_level=True`, only instances without a parent are listed. With `oldest_first=True`, the order is ascending;
+        a page token is for one order.
 
         "Without case" is about the letters A to Z. All other characters, `%` and `_` included, stand for themselves.
 
@@ -75,9 +85,15 @@ class SyncInstances(SyncSenders):
             started_before=started_before,
             ended_after=ended_after,
             ended_before=ended_before,
+            parent=parent,
+            top_level=top_level,
+            ids=ids,
+            oldest_first=oldest_first,
             limit=limit,
             page_token=page_token,
+            headers=headers,
             with_results=with_results,
+            with_headers=with_headers,
         )
         return result
 
@@ -92,14 +108,20 @@ class SyncInstances(SyncSenders):
         started_before: datetime | None = None,
         ended_after: datetime | None = None,
         ended_before: datetime | None = None,
+        parent: str | None = None,
+        top_level: bool = False,
+        ids: Collection[str] | None = None,
+        oldest_first: bool = False,
         limit: int = 50,
         page_token: str | None = None,
+        headers: Mapping[str, FilterValue] | None = None,
         with_results: bool = False,
+        with_headers: bool = False,
     ) -> InstancePage:
-        """A page of the instances whose input matches all of `where`, newest first.
+        """A page of the instances whose input matches all of `where`, newest first; else as `list_instances`.
 
         A path begins with the name of a parameter. It may be left out if it is that of the only parameter, or of the
-        first one and all others have defaults.
+        first one and all others have defaults. `headers` are compared by their names with the headers of the start.
         """
         result: InstancePage = self._call(
             "find_instances",
@@ -111,9 +133,15 @@ class SyncInstances(SyncSenders):
             started_before=started_before,
             ended_after=ended_after,
             ended_before=ended_before,
+            parent=parent,
+            top_level=top_level,
+            ids=ids,
+            oldest_first=oldest_first,
             limit=limit,
             page_token=page_token,
+            headers=headers,
             with_results=with_results,
+            with_headers=with_headers,
         )
         return result
 
@@ -129,10 +157,17 @@ class SyncInstances(SyncSenders):
         started_before: datetime | None = None,
         ended_after: datetime | None = None,
         ended_before: datetime | None = None,
+        parent: str | None = None,
+        top_level: bool = False,
+        ids: Collection[str] | None = None,
+        oldest_first: bool = False,
+        headers: Mapping[str, FilterValue] | None = None,
         with_results: bool = False,
+        with_headers: bool = False,
     ) -> Iterator[Instance]:
-        """All instances that match, newest first, read page by page.
+        """All instances that match, newest first, read page by page; else as `find_instances`.
 
+        With `oldest_first=True`, those that are started meanwhile come too, so this need not end while others start.
         An instance that matches throughout comes exactly once. One that begins or ceases to match in the meantime comes
         once or not at all.
         """
@@ -146,8 +181,53 @@ class SyncInstances(SyncSenders):
             started_before=started_before,
             ended_after=ended_after,
             ended_before=ended_before,
+            parent=parent,
+            top_level=top_level,
+            ids=ids,
+            oldest_first=oldest_first,
+            headers=headers,
             with_results=with_results,
+            with_headers=with_headers,
         )
+
+    def count(
+        self,
+        where: Mapping[str, FilterValue] | None = None,
+        /,
+        *,
+        workflow_name: str | None = None,
+        status: Statuses = None,
+        instance_id: str | None = None,
+        started_after: datetime | None = None,
+        started_before: datetime | None = None,
+        ended_after: datetime | None = None,
+        ended_before: datetime | None = None,
+        parent: str | None = None,
+        top_level: bool = False,
+        ids: Collection[str] | None = None,
+        headers: Mapping[str, FilterValue] | None = None,
+    ) -> Counts:
+        """How many instances `find_instances` finds with the same filters on all its pages, as of one moment.
+
+        The result is a number, with the numbers by status and by workflow. As in lists, `workflow_name` and
+        `instance_id` match in part. The database counts, in one statement; it takes as long as reading all that match.
+        """
+        result: Counts = self._call(
+            "count",
+            where,
+            workflow_name=workflow_name,
+            status=status,
+            instance_id=instance_id,
+            started_after=started_after,
+            started_before=started_before,
+            ended_after=ended_after,
+            ended_before=ended_before,
+            parent=parent,
+            top_level=top_level,
+            ids=ids,
+            headers=headers,
+        )
+        return result
 
     def history(self, instance_id: str) -> list[LogEvent]:
         """Every event of an instance's log, oldest first."""
@@ -198,56 +278,6 @@ class SyncInstances(SyncSenders):
         result: list[str] = self._call("explain", instance_id)
         return result
 
-    def cancel(self, instance_id: str, *, reason: str = "") -> bool:
-        """Ask a workflow to stop and to undo its work. False if it had ended already. You may ask twice.
-
-        A stuck workflow is not asked. Any worker that knows its name and its activities cancels its activities in
-        flight and undoes the completed ones from the log, without its code. To let its own code end it, `resume` it
-        with code that fits, and cancel it then.
-        """
-        result: bool = self._call("cancel", instance_id, reason=reason)
-        return result
-
-    def retry(self, instance_id: str, *, unsure: Literal["done", "undone"] | None = None) -> None:
-        """Begin a new run of a failed or cancelled instance, under its id, that remembers what stands.
-
-        Calls that were completed and not undone are answered from memory when the body makes them with the same
-        arguments. Failed calls are tried again under the same idempotency key. Undone calls are made again under a new
-        one. Raises UsageError if the instance has not ended so, or if it is unknown what became of an activity: its
-        compensation failed for good, it did not answer when it was asked to stop, or `terminate` cut it off. In the
-        latter case say whether the work of these activities stands, with `unsure="done"` or `"undone"`.
-        """
-        self._call("retry", instance_id, unsure=unsure)
-
-    def resume(self, instance_id: str) -> None:
-        """Let any worker that knows the workflow try a stuck instance again.
-
-        Use it when the cause is gone and the code is the same: other code takes the instance up by itself. The instance
-        is replayed first, so nothing that was completed runs again. If the code still does not fit, the instance is
-        stuck again with the reason. Raises UsageError if the instance is not stuck.
-        """
-        self._call("resume", instance_id)
-
-    def terminate(self, instance_id: str, *, reason: str = "") -> bool:
-        """End an instance at once, whatever it does. Nothing is undone. False if it had ended already.
-
-        It has ended when this returns. The worker that holds it is asked to end it, and has five seconds. A worker that
-        does not answer can write nothing more for the instance. Its children go on.
-        """
-        result: bool = self._call("terminate", instance_id, reason=reason)
-        return result
-
-    def purge(self, *instance_ids: str, children: bool = False) -> Purged:
-        """Remove ended instances with all data under their ids, and return how many. Open ones are left alone.
-
-        An instance whose row another transaction holds is left for the next call. With `children=True`, their ended
-        children are removed too, and the children of those, as far as the logs name them; `open` of the result names
-        the children that are open and were left. Without it, children stay. If the parent's id is used again, its new
-        life replaces those that have ended.
-        """
-        result: Purged = self._call("purge", *instance_ids, children=children)
-        return result
-
     def cancel_many(
         self,
         where: Mapping[str, FilterValue] | None = None,
@@ -256,6 +286,7 @@ class SyncInstances(SyncSenders):
         workflow_name: str | None = None,
         status: Statuses = OPEN,
         reason: str = "",
+        headers: Mapping[str, FilterValue] | None = None,
         dry_run: bool = False,
     ) -> list[str]:
         """Ask every matching open instance to stop, and return the ids of those that were asked.
@@ -263,7 +294,13 @@ class SyncInstances(SyncSenders):
         `workflow_name` is the whole name here, other than in a list.
         """
         result: list[str] = self._call(
-            "cancel_many", where, workflow_name=workflow_name, status=status, reason=reason, dry_run=dry_run
+            "cancel_many",
+            where,
+            workflow_name=workflow_name,
+            status=status,
+            reason=reason,
+            headers=headers,
+            dry_run=dry_run,
         )
         return result
 
@@ -275,6 +312,7 @@ class SyncInstances(SyncSenders):
         workflow_name: str | None = None,
         status: Statuses = OPEN,
         reason: str = "",
+        headers: Mapping[str, FilterValue] | None = None,
         dry_run: bool = False,
     ) -> list[str]:
         """End every matching open instance by force, and return the ids of those that were ended.
@@ -282,7 +320,13 @@ class SyncInstances(SyncSenders):
         `workflow_name` is the whole name here, other than in a list.
         """
         result: list[str] = self._call(
-            "terminate_many", where, workflow_name=workflow_name, status=status, reason=reason, dry_run=dry_run
+            "terminate_many",
+            where,
+            workflow_name=workflow_name,
+            status=status,
+            reason=reason,
+            headers=headers,
+            dry_run=dry_run,
         )
         return result
 
@@ -294,6 +338,7 @@ class SyncInstances(SyncSenders):
         workflow_name: str | None = None,
         status: Statuses = "failed",
         unsure: Literal["done", "undone"] | None = None,
+        headers: Mapping[str, FilterValue] | None = None,
         dry_run: bool = False,
     ) -> list[str]:
         """Retry every matching failed instance that can be retried, and return the ids of those that are retried.
@@ -302,7 +347,13 @@ class SyncInstances(SyncSenders):
         list.
         """
         result: list[str] = self._call(
-            "retry_many", where, workflow_name=workflow_name, status=status, unsure=unsure, dry_run=dry_run
+            "retry_many",
+            where,
+            workflow_name=workflow_name,
+            status=status,
+            unsure=unsure,
+            headers=headers,
+            dry_run=dry_run,
         )
         return result
 
@@ -312,13 +363,16 @@ class SyncInstances(SyncSenders):
         /,
         *,
         workflow_name: str | None = None,
+        headers: Mapping[str, FilterValue] | None = None,
         dry_run: bool = False,
     ) -> list[str]:
         """Let workers try every matching stuck instance again, and return the ids of those instances.
 
         `workflow_name` is the whole name here, other than in a list.
         """
-        result: list[str] = self._call("resume_many", where, workflow_name=workflow_name, dry_run=dry_run)
+        result: list[str] = self._call(
+            "resume_many", where, workflow_name=workflow_name, headers=headers, dry_run=dry_run
+        )
         return result
 
     def purge_many(
@@ -329,6 +383,7 @@ class SyncInstances(SyncSenders):
         workflow_name: str | None = None,
         status: Statuses = tuple(TERMINAL_STATUSES),
         children: bool = False,
+        headers: Mapping[str, FilterValue] | None = None,
         dry_run: bool = False,
     ) -> list[str]:
         """Remove every matching ended instance, and return the ids of those removed. An open status raises UsageError.
@@ -338,6 +393,12 @@ class SyncInstances(SyncSenders):
         `workflow_name` is the whole name here, other than in a list.
         """
         result: list[str] = self._call(
-            "purge_many", where, workflow_name=workflow_name, status=status, children=children, dry_run=dry_run
+            "purge_many",
+            where,
+            workflow_name=workflow_name,
+            status=status,
+            children=children,
+            headers=headers,
+            dry_run=dry_run,
         )
         return result

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from romancy._outgoing import OutgoingEvent
     from romancy.activity import Activity
     from romancy.session import Companion
+    from romancy.storage.isolation import IsolationLevel
     from romancy.storage.protocol import Session as StorageSession
 
 __all__ = ["ActivityEnvironment", "SentEvent"]
@@ -144,16 +145,16 @@ class ActivityEnvironment:
                 result = await asyncio.to_thread(activity.fn, *positional, **named)
         return activity.signature.decode_result(activity.signature.encode_result(result))
 
-    async def storage_session(self) -> StorageSession:
-        """The open transaction; the first call begins it."""
+    async def storage_session(self, isolation: IsolationLevel | None = None) -> StorageSession:
+        """The open transaction; the first call begins it, with this level."""
         async with self._opening:
             if self._stack is None:
                 raise UsageError("this environment is not open: use it inside `async with`")
             if self._session is None:
-                self._session = await self._begun(self._stack)
+                self._session = await self._begun(self._stack, isolation)
             return self._session
 
-    async def _begun(self, stack: AsyncExitStack) -> StorageSession:
+    async def _begun(self, stack: AsyncExitStack, isolation: IsolationLevel | None) -> StorageSession:
         url = self._url
         if url is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="romancy-"))
@@ -161,7 +162,7 @@ class ActivityEnvironment:
         store = create_store(url)
         await store.open(migrate=self._url is None)
         stack.push_async_callback(store.close)
-        session = await stack.enter_async_context(store.session())
+        session = await stack.enter_async_context(store.session(isolation=isolation))
         for statement in self._setup:
             await session.execute(statement)
         return session
@@ -214,8 +215,8 @@ class _Port:
     def wait(self, work: Callable[[], Coroutine[Any, Any, T]], /) -> T:
         return asyncio.run_coroutine_threadsafe(work(), self._loop).result()
 
-    async def session(self, native: type[Any] | None, /) -> Any:
-        session = await self._environment.storage_session()
+    async def session(self, native: type[Any] | None, isolation: IsolationLevel | None = None, /) -> Any:
+        session = await self._environment.storage_session(isolation)
         if not self._written:
             self._written = True
             await self._parts.enter_async_context(session.savepoint())

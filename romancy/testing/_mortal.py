@@ -119,8 +119,8 @@ class Mortal:
         return outcomes
 
     @asynccontextmanager
-    async def session(self, *, join: object | None = None) -> AsyncGenerator[Any]:
-        async with self._store.session(join=join) as session:
+    async def session(self, *, join: object | None = None, **options: Any) -> AsyncGenerator[Any]:
+        async with self._store.session(join=join, **options) as session:
             yield _MortalSession(session, self._death)
 
 

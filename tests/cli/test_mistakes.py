@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from tests.cli.in_process import Answer
 
 COMMANDS: Final = (
-    "cancel", "check", "conformance", "demo", "dev", "doctor", "find", "history", "lint", "list", "migrate", "outbox",
-    "purge", "rebuild", "relay", "resume", "retry", "run", "serve", "show", "signal", "start", "terminate", "ui",
-    "undelivered", "watch", "why", "workers",
+    "cancel", "check", "conformance", "count", "demo", "dev", "doctor", "find", "history", "lint", "list", "migrate",
+    "outbox", "purge", "rebuild", "relay", "resume", "retry", "run", "serve", "show", "signal", "start", "terminate",
+    "ui", "undelivered", "watch", "why", "workers",
 )  # fmt: skip
 
 CLICK_CORRECTS: Final = Version(version("click")) >= Version("8.4")
@@ -57,7 +57,7 @@ def romancy(
         ("show nobody --url sqlite:///made.db", 3, "`romancy list` shows those"),
         ("cancel nobody --url sqlite:///made.db", 3, "`romancy list` shows those"),
         ("signal nobody go --url sqlite:///made.db", 3, "`romancy list` shows those"),
-        ("cancel --url sqlite:///made.db", 2, "either an ID, or --where, --workflow, --status or a time"),
+        ("cancel --url sqlite:///made.db", 2, "either an ID, or --where, --header, --workflow, --status or a time"),
         ("list --started-after soon --url sqlite:///made.db", 2, "or an age, as in 2h"),
         ("list --started-before 99999999d --url sqlite:///made.db", 2, "or an age, as in 2h"),
         ("signal x go now --started-after 2h --url sqlite:///made.db", 2, "EVENT [JSON] and a filter, without an ID"),

@@ -84,6 +84,7 @@ def test_the_toy_keeps_what_its_page_says(installed: Path) -> None:
     said = _judged(
         installed,
         *(f"test_find::{name}" for name in _FOUND),
+        "test_lists",
         "test_prune",
         "test_waiting",
         "test_new_mail::test_only_what_is_new_is_brought_to_who_keeps_the_rest",
@@ -102,9 +103,9 @@ def test_the_toy_keeps_what_its_page_says(installed: Path) -> None:
 def test_paging_that_drops_what_has_the_same_time_is_found(installed: Path) -> None:
     toy = installed / "toy.py"
     code = toy.read_text("utf-8")
-    right = "place(row) < (query.after.created_at, query.after.instance_id.encode())"
+    right = "query.fits_place(row.created_at, row.instance_id)"
     assert right in code
-    toy.write_text(code.replace(right, "row.created_at < query.after.created_at"), "utf-8")
+    toy.write_text(code.replace(right, "(query.after is None or row.created_at < query.after.created_at)"), "utf-8")
 
     said = _judged(installed, "test_find::test_instances_of_one_time_come_once_each_whatever_the_size_of_a_page")
 

@@ -87,7 +87,7 @@ class NoPort:
     def wait(self, work: Callable[[], Coroutine[Any, Any, T]], /) -> T:
         raise AssertionError("there is no event loop here")
 
-    async def session(self, native: type[Any] | None, /) -> Any:
+    async def session(self, native: type[Any] | None, isolation: Any = None, /) -> Any:
         raise AssertionError("there is no database here")
 
     def heartbeat(self, details: Raw | None, /) -> None:

@@ -118,6 +118,17 @@ async def test_the_timeline_and_its_table_have_the_same_rows(app: Romancy, brows
     assert not re.search(r"<script(?! src=)", html)
 
 
+async def test_headers_of_the_start_are_shown(app: Romancy, browser: Browser) -> None:
+    bad = EVIL.replace("\x00", "")
+    await app.run(bill.options(instance_id="h-1", headers={"tenant": "acme", bad: bad}), "lamp")
+    await app.run(bill.options(instance_id="h-2"), "lamp")
+
+    html = await page(browser, "/instances/h-1")
+    assert "header tenant acme" in words(html)
+    assert "<script>alert" not in html
+    assert "header " not in words(await page(browser, "/instances/h-2"))
+
+
 async def test_a_failure_shows_what_was_undone_and_why(app: Romancy, browser: Browser) -> None:
     handle = await app.start(shop.options(instance_id="o-2"), "lost")
     with pytest.raises(WorkflowFailedError):
@@ -143,6 +154,8 @@ async def test_each_view_answers(app: Romancy, browser: Browser) -> None:
     family = await page(browser, "/instances/lamp?view=family")
     (child,) = set(re.findall(r'/instances/(lamp\.bill[^"]*)"', family))
     assert "child of" in words(await page(browser, f"/instances/{child}?view=family"))
+    assert "/instances?parent=lamp" in family
+    assert [child] == re.findall(r'href="/instances/([^"?]+)"><bdi>', await page(browser, "/instances?parent=lamp"))
     log = words(await page(browser, "/instances/lamp?view=log"))
     assert all(name in log for name in ("WorkflowStarted", "ActivityAttemptFailed", "TimerFired", "WorkflowCompleted"))
     compared = words(await page(browser, "/instances/lamp?view=compare&with=bulb"))

@@ -30,9 +30,15 @@ async def greet(ctx: WorkflowContext, name: str) -> str:
     return f"Hello {name}"
 
 
+@workflow
+async def greets(ctx: WorkflowContext, count: int) -> None:
+    for number in range(count):
+        await greet.options(instance_id=f"{ctx.instance_id}-{number}")("Ann")
+
+
 @pytest.fixture
 async def app(storage_url: str) -> AsyncGenerator[Romancy]:
-    async with Romancy(storage_url, workflows=[place_order, greet]) as app:
+    async with Romancy(storage_url, workflows=[place_order, greet, greets]) as app:
         for number, city in enumerate(("Oslo", "Paris", "Paris", "Graz")):
             order = place_order.options(instance_id=f"order-{number}")
             await app.start(order, {"name": "Ann", "city": city}, number * 50.0, paid=number != 2)
@@ -75,6 +81,17 @@ async def test_a_search_is_in_the_url(app: Romancy, search: str, found: list[str
     assert (200, found) == (page.status, shown(page))
 
 
+async def test_the_children_of_an_instance_are_listed(app: Romancy) -> None:
+    await app.run(greets.options(instance_id="trunk/é"), 2)
+    browser, target = Browser(asgi(app)), quote("trunk/é")
+
+    assert ["trunk%2F%C3%A9-1", "trunk%2F%C3%A9-0"] == shown(await browser.get(f"/instances?parent={target}"))
+    assert ["trunk%2F%C3%A9-0"] == shown(await browser.get(f"/instances?parent={target}&id=-0&status=completed"))
+    assert [] == shown(await browser.get("/instances?parent=trunk"))
+    asked = browser.text(await browser.get(f"/bulk/purge?parent={target}"))
+    assert ("Child of" in asked, "2 instances" in asked) == (True, True), asked
+
+
 async def test_pages_follow_each_other_and_keep_the_search(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("romancy.dashboard._instances_page._EACH", 3)
     browser, target, pages = Browser(asgi(app)), "/instances?status=completed", list[list[str]]()
@@ -111,6 +128,7 @@ async def test_pages_follow_each_other_and_keep_the_search(app: Romancy, monkeyp
         ("page=abc", "page_token"),
         ("id=%00", "NUL"),
         ("id=" + "x" * 300, "no name is longer"),
+        ("parent=%00", "parent: holds a NUL"),
         ("&".join(f"where=a{n}%3D1" for n in range(30)), "at most 20"),
     ],
 )

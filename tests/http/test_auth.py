@@ -26,7 +26,7 @@ FIRST, SECOND = "f" * 32, "s" * 32
 ROUTES = [
     ("POST", "/"), ("GET", "/health/ready"), ("GET", "/openapi.json"), ("POST", "/workflows/tick"),
     ("POST", "/cancel/x"), ("POST", "/instances/x/signals/y"), ("GET", "/instances/x/result"),
-    ("GET", "/instances/x/progress"), ("GET", "/instances/x"), ("GET", "/instances"),
+    ("GET", "/instances/x/progress"), ("GET", "/instances/x"), ("GET", "/instances"), ("GET", "/count"),
 ]  # fmt: skip
 
 

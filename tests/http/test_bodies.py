@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from romancy import Romancy
+from romancy import Handle, Romancy, Status
 from romancy.http import asgi
 from romancy.http._incoming import STRUCTURED
 from tests.http.client import Answer, Client
@@ -156,10 +156,10 @@ async def test_only_so_many_wait(app: Romancy) -> None:
     http = asgi(app, max_waiting=1)
     with http._waits.place(), pytest.MonkeyPatch.context() as patch:
 
-        async def found(*_: object) -> object:
-            return object()
+        async def waiting(*_: object) -> Status:
+            return Status.WAITING
 
-        patch.setattr(app, "get_instance", found)
+        patch.setattr(Handle, "status", waiting)
         answers = [await Client(http).get(f"/instances/x/{what}") for what in ("result", "progress")]
 
     assert [503, 503] == [answer.status for answer in answers]

@@ -273,6 +273,26 @@ async def test_start_signal_status_and_result(client: Client) -> None:
     assert (409, "InstanceEndedError") == (late.status, late.json["error_type"])
 
 
+async def test_an_end_that_comes_with_the_end_of_the_wait_is_told(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wait is over, and the instance ends before its status is read."""
+    await client.post("/workflows/private?instance_id=p-1", b'"go"')
+    await client.post("/instances/p-1/signals/go?id=s-1", b'{"a": 1}')
+    await client.get("/instances/p-1/result?timeout=30")
+    wait, waits = Handle[Any].result, [1.0, 30.0]
+
+    async def too_late(handle: Handle[Any], timeout: Any = None) -> Any:
+        if timeout == waits.pop(0) == 1:
+            raise TimeoutError
+        return await wait(handle, timeout=timeout)
+
+    monkeypatch.setattr(Handle, "result", too_late)
+    answer = await client.get("/instances/p-1/result?timeout=1")
+
+    assert (200, {"data": {"a": 1}, "id": "s-1"}) == (answer.status, answer.json.get("result"))
+
+
 async def test_a_cancellation_over_http_ends_the_instance_with_its_reason(client: Client) -> None:
     await client.post("/workflows/private?instance_id=p-1")
 

@@ -26,10 +26,21 @@ async def private(ctx: WorkflowContext) -> None:
     await ctx.wait_event("paid")
 
 
+@workflow
+async def family(ctx: WorkflowContext) -> None:
+    for number in range(2):
+        await ctx.start(private.options(instance_id=f"{ctx.instance_id}/{number}"))
+
+
 @pytest.fixture
-async def client() -> AsyncGenerator[Client]:
-    async with Romancy("memory://", workflows=[tick, private]) as app:
-        yield Client(asgi(app))
+async def app() -> AsyncGenerator[Romancy]:
+    async with Romancy("memory://", workflows=[tick, private, family]) as app:
+        yield app
+
+
+@pytest.fixture
+def client(app: Romancy) -> Client:
+    return Client(asgi(app))
 
 
 async def test_instances_are_listed_page_by_page(client: Client) -> None:
@@ -44,7 +55,7 @@ async def test_instances_are_listed_page_by_page(client: Client) -> None:
     assert ["p-2", "p-1"] == [each["instance_id"] for each in first.json["instances"]]
     assert (["p-0"], None) == ([each["instance_id"] for each in second.json["instances"]], second.json["next_page"])
     assert [["p-2"], ["p-1", "p-0"]] == [[each["instance_id"] for each in one.json["instances"]] for one in bounds]
-    assert (await client.get("/instances/p-2")).json == {**newest, "untaken": []}
+    assert (await client.get("/instances/p-2")).json == {**newest, "headers": {}, "untaken": []}
 
 
 async def test_instances_are_listed_by_the_time_of_their_end(client: Client) -> None:
@@ -75,6 +86,79 @@ async def test_a_list_shows_results_where_it_is_asked_for_them(client: Client) -
     assert all("result" not in one for one in without.json["instances"])
 
 
+async def test_headers_are_shown_and_choose_instances(client: Client, app: Romancy) -> None:
+    await app.start(private.options(instance_id="h-1", headers={"tenant": "acme", "zone": "eu 1"}))
+    await app.start(private.options(instance_id="h-2", headers={"tenant": "bolt"}))
+
+    for query, ids in (
+        ("header=tenant%3Dacme", ["h-1"]),
+        ("header=tenant=acme&header=zone=eu+1", ["h-1"]),
+        ("header=tenant=acme&header=zone=us", []),
+        ("", ["h-2", "h-1"]),
+    ):
+        listed = (await client.get(f"/instances?{query}")).json["instances"]
+        assert ids == [one["instance_id"] for one in listed], query
+        assert all("headers" not in one for one in listed)
+    with_them = (await client.get("/instances?headers=true")).json["instances"]
+    assert [{"tenant": "bolt"}, {"tenant": "acme", "zone": "eu 1"}] == [one["headers"] for one in with_them]
+    assert {"tenant": "bolt"} == (await client.get("/instances/h-2")).json["headers"]
+    for query in ("header=tenant", "header=a=1&header=a=2", "headers=1", "headers=true&limit=101"):
+        assert 400 == (await client.get(f"/instances?{query}")).status, query
+
+
 @pytest.mark.parametrize("query", ["results=1", "results=", "results=true&limit=101", "results=true&results=true"])
 async def test_a_wrong_request_for_results_is_refused(client: Client, query: str) -> None:
     assert 400 == (await client.get(f"/instances?{query}")).status
+
+
+async def grown(client: Client) -> None:
+    """Start a parent with two children."""
+    await client.post("/workflows/family?instance_id=f")
+    await client.get("/instances/f/result?timeout=30")
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("parent=f&oldest_first=true", ["f/0", "f/1"]),
+        ("parent=f", ["f/1", "f/0"]),
+        ("top_level=true", ["f"]),
+        ("exact_id=f/1&exact_id=f&exact_id=nobody&oldest_first=true", ["f", "f/1"]),
+        ("exact_id=F", []),
+        ("oldest_first=true&top_level=false", ["f", "f/0", "f/1"]),
+    ],
+)
+async def test_instances_are_listed_by_parent_and_by_whole_ids(client: Client, query: str, found: list[str]) -> None:
+    await grown(client)
+
+    listed = await client.get(f"/instances?{query}")
+    counted = await client.get(f"/count?{query.replace('&oldest_first=true', '').replace('oldest_first=true&', '')}")
+
+    assert found == [one["instance_id"] for one in listed.json["instances"]]
+    assert [None if one == "f" else "f" for one in found] == [one["parent_id"] for one in listed.json["instances"]]
+    assert len(found) == counted.json["count"]
+
+
+async def test_instances_are_counted_by_status_and_workflow(client: Client) -> None:
+    await grown(client)
+
+    counted = await client.get("/count")
+    family_alone = await client.get("/count?workflow=AMIL&status=completed,failed")
+
+    assert 3 == counted.json["count"] == sum(counted.json["by_status"].values())
+    assert {"private": 2, "family": 1} == counted.json["by_workflow"]
+    assert {"count": 1, "by_status": {"completed": 1}, "by_workflow": {"family": 1}} == family_alone.json
+    assert {"count": 0, "by_status": {}, "by_workflow": {}} == (await client.get("/count?id=nobody")).json
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "parent=", "parent=f&top_level=true", "top_level=1", "parent=f&parent=f", "exact_id=",
+        "&".join(f"exact_id=i-{number}" for number in range(1001)),
+    ],
+)  # fmt: skip
+async def test_a_wrong_choice_of_instances_is_refused(client: Client, query: str) -> None:
+    assert 400 == (await client.get(f"/instances?{query}")).status
+    assert 400 == (await client.get(f"/count?{query}")).status
+    assert 400 == (await client.get("/count?limit=1")).status

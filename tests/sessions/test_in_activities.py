@@ -441,3 +441,34 @@ async def test_an_attempt_ends_during_a_statement(
         assert database.names() == []
         assert await app.run(failing, kind) == 2
     assert database.names() == [f"{kind} 2"]
+
+
+# ── isolation ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@activity(retry=ONCE)
+async def isolated_guest(name: str, *, asks: bool) -> str:
+    async with session(isolation="serializable") as db:
+        db.add(Guest(name=name))
+    assert (await session()) is db
+    return str((await db.execute(text("show transaction_isolation"))).scalar_one()) if asks else "serializable"
+
+
+@activity(retry=ONCE)
+def isolated_guest_in_thread(name: str) -> None:
+    with session(isolation="serializable") as db:
+        db.add(Guest(name=name))
+    with pytest.raises(UsageError, match="isolation='serialisable'"):
+        _ = session(isolation="serialisable")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - the test's point
+
+
+@workflow
+async def isolated_guests(ctx: WorkflowContext, *, asks: bool) -> str:
+    await isolated_guest_in_thread("ben")
+    return await isolated_guest("ann", asks=asks)
+
+
+async def test_a_session_may_ask_for_a_level(storage_url: str, database: Database) -> None:
+    async with Romancy(storage_url, workflows=[isolated_guests]) as app:
+        assert "serializable" == await app.run(isolated_guests, asks=kind_of(storage_url) == "postgresql")
+    assert ["ann", "ben"] == database.names()

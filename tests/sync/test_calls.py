@@ -208,6 +208,9 @@ def test_lists_show_results_and_are_bound_by_the_end(app: SyncRomancy) -> None:
 
     assert {"Ann": "hello ann", "Bob": "hello bob", "open": None} == {name: one.result for name, one in rows.items()}
     assert ["Bob"] == [one.instance_id for one in app.find_instances({}, ended_after=ended).instances]
+    counts = app.count(ids=["Ann", "open"])
+    assert (2, {"greet": 1, "wait_for_payment": 1}) == (counts, counts.by_workflow)
+    assert ["Ann", "Bob", "open"] == [one.instance_id for one in app.iter_instances(top_level=True, oldest_first=True)]
     found = app.iter_instances(ended_before=ended, with_results=True)
     assert [("Ann", "hello ann")] == [(one.instance_id, one.result) for one in found]
 

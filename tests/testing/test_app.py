@@ -275,7 +275,7 @@ async def test_an_app_that_is_not_open_says_so() -> None:
 async def test_the_limit_of_an_instance_is_reached_without_waiting() -> None:
     async with TestApp([offer], now=START) as app:
         handle = await app.start(offer.options(timeout=DAY), 7 * DAY)
-        with pytest.raises(WorkflowTimeoutError, match="reached its limit of 86400 seconds"):
+        with pytest.raises(WorkflowTimeoutError, match="reached its limit of 86400 s"):
             await handle.result()
         assert app.now == START + DAY
 

@@ -315,7 +315,10 @@ async def test_a_test_may_begin_before_1970() -> None:
         await app.signal(f"{handle.instance_id}", "nothing")
         told = await handle.explain()
         assert not any("ago" in line and "d" in line.split("ago")[0][-8:] for line in told), told
-        children = await app.list_instances(workflow_name="patient")
+        children = await app.list_instances(parent=handle.instance_id)
+        oldest = await app.list_instances(oldest_first=True, started_after=begins)
+        assert [handle.instance_id, children.instances[0].instance_id] == [one.instance_id for one in oldest.instances]
+        assert (2, 1) == (await app.count(started_after=begins), await app.count(top_level=True))
         await app.signal(children.instances[0].instance_id, "first")
         assert await handle.result() == ["1960-01-01T00:00:00+00:00", "1960-01-01T02:00:00+00:00"]
         assert app.now == begins + timedelta(hours=2)

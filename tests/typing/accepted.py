@@ -85,6 +85,50 @@ def take(item: str) -> Receipt:
     return Receipt(item)
 
 
+class Billing:
+    """Has activities of its own methods."""
+
+    def __init__(self, name: str) -> None:
+        self.charge = activity(self._charge, name=f"{name}.charge", compensation=self._refund, timeout=30)
+        self.look_up = activity(self._look_up, name=f"{name}.look_up", commit="lazy")
+        self.remember = activity(self._remember, name=f"{name}.remember", pass_context=True)
+        self.forget = activity(self._forget, name=f"{name}.forget", pass_context=True)
+        self.rate = activity(name=f"{name}.rate", retry=RetryPolicy.none())(self.a_rate)
+        self.book = activity(self._look_up, name=f"{name}.book", compensation=self._unbook, compensate="attempted")
+        self.undo = compensation(self._refund, name=f"{name}.refund")
+
+    async def _charge(self, amount: int, *, note: str = "") -> Receipt:
+        return Receipt(f"{amount}{note}")
+
+    async def _refund(self, result: Receipt, amount: int, *, note: str = "") -> None: ...
+
+    def _look_up(self, item: str) -> int:
+        return len(item)
+
+    def _unbook(self, item: str) -> None: ...
+
+    async def _remember(self, ctx: ActivityContext, item: str) -> str:
+        return ctx.activity_id + item
+
+    def _forget(self, ctx: ActivityContext, item: str) -> int:
+        return ctx.attempt + len(item)
+
+    @classmethod
+    def a_rate(cls, amount: int) -> float:
+        return amount * 0.2
+
+
+@workflow
+async def bills(ctx: WorkflowContext, billing_name: str) -> None:
+    billing = Billing(billing_name)
+    assert_type(await billing.charge(1, note="x"), Receipt)
+    assert_type(await billing.look_up("x"), int)
+    assert_type(await billing.remember("x"), str)
+    assert_type(await billing.forget(item="x"), int)
+    assert_type(await billing.rate(amount=1), float)
+    assert_type(await billing.book.options(id="mine")("x"), int)
+
+
 @activity
 def count(item: str, at_least: int = 0) -> int:
     return max(len(item), at_least)

@@ -38,6 +38,23 @@ async def badly_retried() -> None: ...
 async def badly_placed() -> None: ...
 
 
+class Billing:
+    async def charge(self, amount: int) -> float:
+        return amount
+
+
+billed = activity(Billing().charge, name="billed")
+wrongly_undone = activity(Billing().charge, name="undone", compensation=release_number)  # type: ignore[arg-type]
+badly_retried_method = activity(Billing().charge, name="retried", retry=5)  # type: ignore[call-overload]
+
+
+@workflow
+async def bill(ctx: WorkflowContext) -> str:
+    await billed("12")  # type: ignore[arg-type]
+    await billed(Billing(), 12)  # type: ignore[call-arg, arg-type]
+    return await billed(12)  # type: ignore[return-value]
+
+
 @workflow  # type: ignore[arg-type]
 async def without_context(amount: int) -> None: ...
 

@@ -67,7 +67,7 @@ async def hidden_loop(ctx: WorkflowContext, number: int, secret: str) -> None:
         hidden_loop.recur(number + 1, "classified in the next run")
 
 
-SECRETS = ("classified", "ann", "flu", "cold")
+SECRETS = ("classified", "ann", "flu", "cold", "tenant", "_h")
 
 
 async def in_the_clear(url: str) -> list[str]:
@@ -88,9 +88,12 @@ async def _projections(store: Store) -> AsyncIterator[str]:
 
 
 async def started(app: Romancy) -> None:
-    await app.run(hidden_text.options(instance_id="text"), "classified")
-    await app.run(hidden_patient.options(instance_id="patient"), Patient("ann", "north", ["flu", "cold"]))
-    await app.run(hidden_loop.options(instance_id="loop"), 1, "classified")
+    headers = {"tenant": "classified"}
+    await app.run(hidden_text.options(instance_id="text", headers=headers), "classified")
+    await app.run(
+        hidden_patient.options(instance_id="patient", headers=headers), Patient("ann", "north", ["flu", "cold"])
+    )
+    await app.run(hidden_loop.options(instance_id="loop", headers=headers), 1, "classified")
 
 
 HIDING: list[Any] = [[Masking()], [ZlibCodec(10), Masking()], Codecs(Masking(), read_only=[ZlibCodec()])]
@@ -123,6 +126,7 @@ async def test_searches_find_declared_paths_and_nothing_else(open_app: Open) -> 
         {"note": contains("s")}, {"secret": contains("")}, {"clinic": "south"},
     ):  # fmt: skip
         assert [] == await found(where), where
+    assert [] == (await app.list_instances(headers={"tenant": "classified"})).instances
     assert ["loop", "text"] == await found({"secret": ne("classified")})
     assert "patient" not in await found({"patient": missing()})
 

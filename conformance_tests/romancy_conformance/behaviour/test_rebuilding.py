@@ -14,6 +14,7 @@ from romancy.engine import coded
 from romancy.rebuilding import Sample, rebuild, sample_of
 from romancy.serialization import Codecs
 from romancy.storage.backends import create_store
+from romancy.storage.query import members_of
 from romancy.storage.rebuilding import Rebuilt, rebuilding_of
 from romancy.storage.records import PruneRequest
 from romancy_conformance.behaviour.coded import Masking
@@ -222,11 +223,41 @@ async def test_a_path_declared_later_is_indexed(open_app: Open, storage_url: str
         assert ["s2"] == [one.instance_id for one in (await app.find_instances({"cents": 2})).instances]
 
 
+async def test_headers_of_older_instances_are_found_when_they_are_rebuilt(open_app: Open, storage_url: str) -> None:
+    """Also those of one that continued as new, and of one whose row was lost."""
+    async with opened(storage_url) as store:
+        app = await open_app()
+        for call in (sale.bind("Oslo", 1), months.bind("Rome", 2), sale.bind("Pau", 3)):
+            name = f"h-{call.args[0]}"
+            await app.start(call.workflow.options(instance_id=name, headers={"tenant": "acme"}), *call.args)
+            await status_is(app, name, Status.WAITING)
+        await app.start(sale.options(instance_id="without"), "Oslo", 4)
+        await status_is(app, "without", Status.WAITING)
+        before = await everything(store)
+        await damage(
+            store,
+            "update romancy_instances set projection = '{}' where instance_id = 'h-Oslo'",
+            "update romancy_instances set projection = null where instance_id = 'h-Rome'",
+            "delete from romancy_instances where instance_id = 'h-Pau'",
+        )
+        assert [] == await app.cancel_many(headers={"tenant": "acme"}, dry_run=True)
+
+        done = await rebuild(store, ALL, NONE)
+
+        assert (1, 2, 3, []) == (done.rows, done.index, done.written, done.left)
+        found = await app.cancel_many(headers={"tenant": "acme"}, dry_run=True)
+        assert {"h-Oslo", "h-Rome", "h-Pau"} == set(found)
+        after = await everything(store)
+        assert {one: members_of(stored.projection or b"") for one, stored in before.items()} == {
+            one: members_of(stored.projection or b"") for one, stored in after.items()
+        }
+
+
 async def test_sealed_inputs_need_the_codec(storage_url: str) -> None:
     codecs = Codecs(Masking())
     async with opened(storage_url, codecs) as store:
         async with Romancy(storage_url, workflows=[sale, chain], codecs=[Masking()]) as app:
-            await app.start(chain.options(instance_id="parent"), "Bern")
+            await app.start(chain.options(instance_id="parent", headers={"tenant": "acme"}), "Bern")
             await status_is(app, "child", Status.WAITING)
             await status_is(app, "parent", Status.WAITING)
         before = await everything(store)
@@ -243,6 +274,7 @@ async def test_sealed_inputs_need_the_codec(storage_url: str) -> None:
             assert row is not None
             assert now is not None
             assert (stored.projection, stored.entries) == (after[one].projection, after[one].entries)
+            assert b"acme" not in (stored.projection or b"")
             assert row.input == now.input or one == "parent", "a codec may seal the same input in another way"
         async with Romancy(storage_url, workflows=[sale, chain], codecs=[Masking()]) as app:
             await app.send(PAID, 5, key="Bern")

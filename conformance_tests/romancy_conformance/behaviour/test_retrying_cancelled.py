@@ -221,3 +221,72 @@ async def test_many_are_retried_by_their_status(app: Romancy) -> None:
         await app.retry_many(status="completed")
     with pytest.raises(UsageError, match="is completed; only a failed or cancelled one can be retried"):
         await app.retry(handles[0].instance_id)
+
+
+@workflow
+async def called_off_forgiving(ctx: WorkflowContext) -> list[str]:
+    """It goes on without its child."""
+    said: list[str] = []
+    try:
+        said.append(await called_off_child.options(instance_id=f"{ctx.instance_id}-child")())
+    except WorkflowCancelledError:
+        said.append("without it")
+    go = await ctx.wait_event("finish")
+    return [*said, str(go.data)]
+
+
+async def test_a_child_that_a_person_retries_does_not_answer_its_parent_twice(app: Romancy) -> None:
+    handle = await app.start(called_off_forgiving)
+    child = app.handle(f"{handle.instance_id}-child", called_off_child)
+    await until(lambda: "of the child" in names())
+    await child.cancel("by a person")
+    await cancelled(child)
+    await status_is(app, handle.instance_id, Status.WAITING)
+
+    await app.retry(child.instance_id)
+    await until(lambda: names().count("of the child") == 2)
+    await child.signal("go", "on")
+    assert await child.result(timeout=60) == "on"
+    await handle.signal("finish", "end")
+    assert await handle.result(timeout=60) == ["without it", "end"]
+
+
+@pytest.mark.parametrize("ends", ["before", "after"])
+async def test_a_terminated_parent_gets_the_child_that_went_on(app: Romancy, ends: str) -> None:
+    """`terminate` leaves children alone; the retry of the parent asks for the same child."""
+    handle = await app.start(called_off_parent)
+    child = app.handle(f"{handle.instance_id}-child", called_off_child)
+    await until(lambda: "of the child" in names())
+    await app.terminate(handle.instance_id)
+    await cancelled(handle)
+    if ends == "before":
+        await child.signal("go", "on")
+        assert await child.result(timeout=60) == "on"
+    await app.retry(handle.instance_id)
+    if ends == "after":
+        await status_is(app, handle.instance_id, Status.WAITING)
+        await child.signal("go", "on")
+    assert await handle.result(timeout=60) == "on"
+    assert names() == ["parent", "of the child"]
+
+
+@workflow
+async def called_off_stuck(ctx: WorkflowContext) -> str:
+    await charge("charge")
+    if "body" in broken:
+        await asyncio.get_running_loop().create_future()  # nothing can bring it
+    return await act("ship")
+
+
+async def test_what_was_cancelled_without_its_code_is_retried_with_it(app: Romancy) -> None:
+    broken.add("body")
+    handle = await app.start(called_off_stuck)
+    await status_is(app, handle.instance_id, Status.STUCK)
+    await handle.cancel()
+    await cancelled(handle)
+    assert names() == ["charge", "refund charge"]
+
+    broken.clear()
+    await app.retry(handle.instance_id)
+    assert await handle.result(timeout=60) == "ship"
+    assert names() == ["charge", "refund charge", "charge", "ship"]

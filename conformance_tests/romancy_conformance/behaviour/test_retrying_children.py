@@ -330,7 +330,9 @@ async def test_a_check_knows_who_undoes_what_a_former_run_did(app: Romancy) -> N
     await fail(app, handle.instance_id)
     broken.add("look")
 
-    await app.retry(handle.instance_id)
+    with pytest.raises(UsageError, match=r"waits_at_a_gate.*at work when the instance was terminated"):
+        await app.retry(handle.instance_id)
+    await app.retry(handle.instance_id, unsure="undone")
     await one_that_called(app, "breaks_sooner", "unlock door")
 
     assert (await app.check()).misfits == []

@@ -71,8 +71,10 @@ async def changed_trip(ctx: WorkflowContext) -> None:
     await stuck_look()
 
 
-TRIPS: list[Workflow[[], None]] = [trip]
-"""The code of the parent does not name its child: an app with the parent may know the child by other code."""
+def some_trip() -> Workflow[[], None]:
+    """The code of the parent does not name its child: an app with the parent may know the child by other code."""
+    found: Workflow[[], None] = globals()["trip"]
+    return found
 
 
 @workflow(name="stuck_trip", version="1")
@@ -89,7 +91,7 @@ async def trip_that_awaits_nothing(ctx: WorkflowContext) -> None:
 
 @workflow(name="stuck_parent", version="1")
 async def parent(ctx: WorkflowContext) -> str:
-    child = await ctx.start(TRIPS[0].options(instance_id="child"))
+    child = await ctx.start(some_trip().options(instance_id="child"))
     try:
         await child.result()
     except WorkflowCancelledError:

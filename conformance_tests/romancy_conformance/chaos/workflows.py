@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -32,6 +33,8 @@ __all__ = ["ACTIVITIES", "UNDOS", "WORKFLOWS", "app_here", "call_of", "chaos_pro
 
 _PATIENT = RetryPolicy.fixed(12, 0.01)
 _WAITS = RetryPolicy.fixed(10_000, 0.1)
+_BODY: ContextVar[str] = ContextVar("_BODY", default="no body")
+"""Set by each body, for its activities."""
 _LEAKS: set[asyncio.Task[None]] = set()
 
 
@@ -39,6 +42,8 @@ async def _write(key: str, what: str = DONE) -> str:
     context = activity_context()
     db = await context.session()
     number = await undone_before(db, context.instance_id) if what == UNDONE else 0
+    if what == DONE and _BODY.get() != context.instance_id:
+        await insert(db, context, f"in the context of {_BODY.get()}", PHANTOM)
     await insert(db, context, key, what, number)
     return key
 
@@ -293,6 +298,7 @@ class _Durable:
 @workflow(version="1")
 async def chaos_program(ctx: WorkflowContext, program: Any, run: int) -> Any:
     read = msgspec.convert(program, Program)
+    _BODY.set(ctx.instance_id)
     return await perform(_Durable(ctx, read, run), read, run)
 
 

@@ -301,13 +301,16 @@ async def test_a_purge_and_a_delivery_agree(store: Store, actor: Actor, hire: Hi
     async def scenario() -> Scene:
         begun = await actor.begin()
         await actor.write(append(begun, 2, change=change(Status.COMPLETED)))
+        request = PruneRequest(instance_ids=(begun.instance_id,))
 
         async def check(removed: int, delivered: list[Delivered]) -> None:
+            if not removed:  # a row that the delivery has locked is left for the next call
+                removed = await store.prune(request)
             assert removed == 1
             assert delivered[0] in {Delivered.CLOSED, Delivered.UNKNOWN}
             assert await store.read(begun.instance_id) is None
 
-        purge = store.prune(PruneRequest(instance_ids=(begun.instance_id,)))
+        purge = store.prune(request)
         return purge, other.store.deliver([delivery(begun)]), check
 
     await play(store, scenario)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -52,7 +52,7 @@ def instance(number: int) -> Start:
     )
     return start(
         workflow_name=WORKFLOWS[number % len(WORKFLOWS)], status=status, projection=projection, index=index,
-        delay=HOUR if status is Status.PENDING else None,
+        delay=HOUR if status is Status.PENDING else None, parent=f"p-{number % 500}" if number % 4 == 0 else None,
     )  # fmt: skip
 
 
@@ -66,7 +66,8 @@ def former(number: int) -> Start:
     )
     status, name = (Status.CANCELLED, WORKFLOWS[number % 20]) if number % 2 else (Status.COMPLETED, "former")
     return start(
-        workflow_name=name, status=status, projection=projection, index=index, delay=None, input=INPUT
+        workflow_name=name, status=status, projection=projection, index=index, delay=None, input=INPUT,
+        parent="old" if number % 3 == 0 else None,
     )  # fmt: skip
 
 
@@ -131,7 +132,10 @@ Calls = dict[str, "Callable[[], Awaitable[object]]"]
 
 def deep(query: Query, row: InstanceRow) -> Query:
     """Return the same query, to continue after this row."""
-    return build_query(status=query.statuses or None, page_token=query.token_after(row.created_at, row.instance_id))
+    token = query.token_after(row.created_at, row.instance_id)
+    return build_query(
+        status=query.statuses or None, parent=query.parent, oldest_first=query.oldest_first, page_token=token
+    )
 
 
 async def middle(store: Store) -> InstanceRow:
@@ -171,7 +175,49 @@ async def searches(store: Store) -> Calls:
         "indexed, several": build_query({"customer.id": one_of("c-77", "c-78", "c-79")}, workflow_name=FLOWS),
         "indexed, nothing there": build_query({"customer.id": "nobody"}, workflow_name=FLOWS),
     }
+    queries |= families(row, last)
     return {f"find {what}": lambda query=query: store.find(query) for what, query in queries.items()}  # type: ignore[misc]
+
+
+def families(row: InstanceRow, last: int) -> dict[str, Query]:
+    """Return searches by parent and by ids, and those of the oldest first, which read an index backwards."""
+    oldest: dict[str, Any] = {"oldest_first": True}
+    children = build_query(parent="old")
+    ids = [f"nobody-{number}" for number in range(300)]
+    return {
+        "by parent": build_query(parent="p-4"),
+        "by a parent of long ago": children,
+        "by parent, workflow and status": build_query(parent="old", workflow_name="former", status="completed"),
+        "by parent and a declared path": build_query({"customer.id": "c-4"}, parent="p-4"),
+        "by a parent and its ends": build_query(parent="p-4", ended_since=last),
+        "a page deep among children": deep(children, row),
+        "by ids": build_query(ids=[*ids, row.instance_id]),
+        "by ids, in a status": build_query(ids=[*ids, row.instance_id], status="completed", workflow_name=FLOWS),
+        "of the highest level": build_query(top_level=True),
+        "oldest": build_query(**oldest),
+        "oldest by status": build_query(status="pending", **oldest),
+        "oldest by two statuses": build_query(status=["waiting", "pending"], **oldest),
+        "oldest by workflow": build_query(workflow_name=WORKFLOWS[7], **oldest),
+        "oldest by a part of the name": build_query(workflow_name="5", **oldest),
+        "oldest children": build_query(parent="p-4", **oldest),
+        "oldest since a time": build_query(since=row.created_at, **oldest),
+        "oldest of a deep page": deep(build_query(status="completed", **oldest), row),
+        "oldest that ended since then": build_query(ended_since=last + 1, **oldest),
+        "oldest, indexed": build_query({"customer.id": "c-77"}, workflow_name=FLOWS, **oldest),
+    }
+
+
+def counts(store: Store, row: InstanceRow, last: int) -> Calls:
+    """Return counts that have an index to use, and match few."""
+    queries = {
+        "children": build_query(parent="p-4"),
+        "children in a status": build_query(parent="p-4", status="completed", workflow_name="flow"),
+        "ids": build_query(ids=[row.instance_id, "nobody"]),
+        "a status that none has": build_query(status="stuck"),
+        "an indexed value": build_query({"customer.id": "c-77"}, workflow_name=FLOWS),
+        "what ended since": build_query(ended_since=last + 1),
+    }
+    return {f"count {what}": lambda query=query: store.count(query) for what, query in queries.items()}  # type: ignore[misc]
 
 
 async def duties(store: Store, worker: Actor) -> Calls:
@@ -237,7 +283,8 @@ def looks(store: Store, row: InstanceRow, ended: list[InstanceRow]) -> Calls:
 async def excesses(store: Store, worker: Actor, watch: Watch) -> dict[str, str]:
     """Return the calls that read more rows than they need, and their cost."""
     ended = (await store.find(build_query(status="completed"))).rows
-    calls = await searches(store) | await duties(store, worker) | looks(store, await middle(store), ended)
+    row, last = await middle(store), ended[0].updated_at
+    calls = await searches(store) | await duties(store, worker) | looks(store, row, ended) | counts(store, row, last)
     await store.wait_for_work(0.01)
     found: dict[str, str] = {}
     for what, call in calls.items():

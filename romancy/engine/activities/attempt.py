@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from romancy.engine.observer import Observer
     from romancy.errors import StorageUnavailableError
     from romancy.session import Companion
+    from romancy.storage.isolation import IsolationLevel
     from romancy.storage.protocol import Store
 
     Made = Callable[["Attempt", Any], Coroutine[Any, Any, Input]]
@@ -205,8 +206,8 @@ class Attempt:
     def companion(self, companion: Companion | None) -> None:
         self.open().companion = companion
 
-    async def session(self, native: type[Any] | None, /) -> Any:
-        return await self.open().session(native)
+    async def session(self, native: type[Any] | None, isolation: IsolationLevel | None = None, /) -> Any:
+        return await self.open().session(native, isolation)
 
     def wait(self, work: Callable[[], Coroutine[Any, Any, T]], /) -> T:
         task = self.task

@@ -21,6 +21,7 @@ from romancy.errors import ActivityTimeoutError, HeartbeatTimeoutError
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
+    from contextvars import Context
 
     from romancy.core import Input
     from romancy.depends import Dependencies
@@ -75,16 +76,18 @@ class Calling:
         max_threads: int,
         errors: frozenset[str],
         dependencies: Dependencies,
+        context: Context,
         clock: DatabaseClock,
         completed: Callable[[Attempt, object], Input],
     ) -> None:
-        """`completed` makes the input for a returned value."""
+        """`completed` makes the input for a returned value. Dependencies belong to the app: they open in `context`."""
         self._slots = slots
         self._threads = Threads(max_threads)
         self._processes = Processes(errors)
         self.places = {Kind.THREAD: self._threads.places, Kind.PROCESS: self._processes.places}
         """The places that attempts of these kinds need beside a slot."""
         self._dependencies = dependencies
+        self._context = context
         self._clock = clock
         self._completed = completed
 
@@ -103,7 +106,7 @@ class Calling:
             return await self._in_process(attempt, definition, timeout)
         positional, named = definition.signature.decode_arguments(effect.args)
         if definition.dependencies:
-            named |= await self._dependencies.resolve(definition.dependencies)
+            named |= await self._resolved(attempt, definition)
         if definition.pass_context:
             positional = (attempt(), *positional)
         enter_activity(attempt)
@@ -117,11 +120,16 @@ class Calling:
     async def _undo(self, attempt: Attempt, definition: Any, effect: StartCompensation) -> Input:
         positional, named = definition.arguments(effect.activity, effect.args, effect.result)
         if definition.dependencies:
-            named |= await self._dependencies.resolve(definition.dependencies)
+            named |= await self._resolved(attempt, definition)
         enter_activity(attempt)
         await self._call(attempt, definition, definition.fn, positional, named, definition.timeout)
         await attempt.finish()
         return CompensationCompleted(at=self._clock.now(), id=attempt.id, attempt=effect.attempt, queued=attempt.queued)
+
+    async def _resolved(self, attempt: Attempt, definition: Any) -> dict[str, Any]:
+        """The dependencies of the definition. A dependency that opens now sees no variable of the body."""
+        apart = None if attempt.effect.context is None else self._context
+        return await self._dependencies.resolve(definition.dependencies, apart)
 
     async def _in_process(self, attempt: Attempt, definition: Any, timeout: float | None) -> Input:
         effect: Any = attempt.effect

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from romancy.engine.observer import Observer
     from romancy.hooks import Sending
     from romancy.session import Companion
+    from romancy.storage.isolation import IsolationLevel
     from romancy.storage.protocol import Session as StorageSession
     from romancy.storage.records import OutboxRow
     from romancy.storage.routing import Posting
@@ -70,6 +71,7 @@ class Port:
     companion: Companion | None = None
     """The session of another library on this transaction."""
     _opening: Lock | None = None
+    _isolation: IsolationLevel | None = None
 
     def __init__(
         self, tools: Tools, live: Live, effect: StartActivity | StartCompensation, id: str, *, over: bool
@@ -94,8 +96,8 @@ class Port:
         sends = self.outbox or self.postings or self.deliveries
         return bool(sends or self.callbacks or self.opened is not None)
 
-    async def session(self, native: type[Any] | None, /) -> Any:
-        """The transaction that this attempt's completion will be part of."""
+    async def session(self, native: type[Any] | None, isolation: IsolationLevel | None = None, /) -> Any:
+        """The transaction that this attempt's completion will be part of. The first call begins it, with its level."""
         if not getattr(self._effect.definition, "transactional", True):
             raise UsageError(
                 f"activity {self._effect.name} was declared with transactional=False: it has no session. "
@@ -107,7 +109,13 @@ class Port:
             if self._opening is None:
                 self._opening = Lock()
             async with self._opening:
-                opened = await self._open()
+                opened = await self._open(isolation)
+        if isolation is not None and isolation != self._isolation:
+            begun = "without isolation=" if self._isolation is None else f"with isolation={self._isolation!r}"
+            raise UsageError(
+                f"activity {self._effect.name}: its session was begun {begun}, and a transaction keeps its level; give "
+                f"isolation={isolation!r} where the activity first asks for its session"
+            )
         if native is None:
             return Session(opened, self)
         if not isinstance(opened.native, native):
@@ -117,18 +125,18 @@ class Port:
             )
         return opened.native
 
-    async def _open(self) -> StorageSession:
+    async def _open(self, isolation: IsolationLevel | None) -> StorageSession:
         if self.opened is not None:
             return self.opened  # another task of the activity opened it first
         if self._slots is not None:
             await self._slots.take(self._live, self)
         try:
-            manager = self._store.session()
+            manager = self._store.session() if isolation is None else self._store.session(isolation=isolation)
             opened = await manager.__aenter__()
         except BaseException:
             self._give_slot_back()
             raise
-        self._manager, self.opened = manager, opened
+        self._manager, self.opened, self._isolation = manager, opened, isolation
         if self._slots is not None:
             self._slots.begun(opened)
         if self.ended or self.over:

@@ -21,6 +21,7 @@ from romancy.core import ActivityCancelled, ActivityCompleted, StartActivity, St
 from romancy.engine.activities.attempt import Attempt, Tools
 from romancy.engine.activities.backoff import Backoff
 from romancy.engine.activities.calling import Calling
+from romancy.engine.activities.carrying import carry
 from romancy.engine.activities.judging import ends_the_process, judged
 from romancy.engine.activities.stopping import Interrupted
 from romancy.engine.append_slots import Slots
@@ -69,17 +70,13 @@ class Attempts:
         self.tools = Tools(store, driver.incarnation, slots, errors, driver.announces)
         with speaking(settings.speaker):
             self._context = contextvars.copy_context()
-        """Each attempt begins in a copy of this context, not in that of the code that starts it."""
+        """Each attempt begins in a copy of it, with the variables that the body has set for the call."""
         self._driver = driver
         self._clock = driver.clock
         self._calling = Calling(
-            self,
-            max_threads=settings.max_threads,
-            errors=errors,
-            dependencies=dependencies,
-            clock=driver.clock,
-            completed=self._completed,
-        )
+            self, max_threads=settings.max_threads, errors=errors, dependencies=dependencies, context=self._context,
+            clock=driver.clock, completed=self._completed,
+        )  # fmt: skip
         self._retry = settings.retry
         self._keeper = keeper
         self._limit = self._free = self._at_rest = settings.max_activities
@@ -288,9 +285,10 @@ class Attempts:
 
     def _begin(self, attempt: Attempt) -> None:
         self._free -= 1
-        attempt.task = asyncio.get_running_loop().create_task(
-            self._run(attempt), name=attempt.id, context=self._context.copy()
-        )
+        context = self._context.copy()
+        if attempt.effect.context is not None:
+            carry(attempt.effect.context, context)
+        attempt.task = asyncio.get_running_loop().create_task(self._run(attempt), name=attempt.id, context=context)
 
     def _launch(self) -> None:
         waiting: list[Attempt] = []

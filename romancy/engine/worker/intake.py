@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from romancy.engine.driver import Driver
-    from romancy.engine.inbox import Mail
     from romancy.engine.instance import Live
+    from romancy.engine.leftover_mail import Unread
     from romancy.engine.pending_append import Given
     from romancy.engine.worker.next_claim import NextClaim
     from romancy.engine.worker.quarantine import Quarantine
@@ -58,7 +58,7 @@ class Intake:
         self._recovery = recovery
         self._quarantine = quarantine
         self._next_claim = next_claim
-        self._after_mail: dict[str, tuple[Claimed, Sequence[Given], Sequence[Mail]]] = {}
+        self._after_mail: dict[str, tuple[Claimed, Sequence[Given], Unread]] = {}
         self._told: dict[str, tuple[Live, int]] = {}
         """The mailbox counter up to which each instance got its mail, as long as that very `Live` is loaded."""
         self._unread: dict[str, Claimed] = {}
@@ -207,7 +207,7 @@ class Intake:
         self._unread.clear()
         self._quarantine.forget()
 
-    def after_mail(self, live: Live, inputs: Sequence[Given], kept: Sequence[Mail]) -> None:
+    def after_mail(self, live: Live, inputs: Sequence[Given], kept: Unread) -> None:
         """Take the instance up once its mail was read: it cannot end earlier.
 
         A claim that is under way reports the mail in `kept` as read, and so does not bring it again.

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from romancy._logs import about, get_logger
 from romancy.core import DivergedError
 from romancy.engine.decide import append_behind, owner_changed, short
+from romancy.engine.leftover_mail import NOTHING_READ, Unread
 from romancy.engine.log_lines import say_stuck
 from romancy.engine.messages import CancelMessage, decode_message
 from romancy.engine.replay import load, load_log, resumption
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
     from romancy.core import Misfit
     from romancy.engine.driver import Driver
-    from romancy.engine.inbox import Mail
     from romancy.engine.instance import Live
     from romancy.engine.pending_append import Given
     from romancy.engine.worker.next_claim import NextClaim
@@ -105,12 +105,12 @@ class Recovery:
         inputs: Sequence[Given] = (),
         box: Mailbox | None = None,
         *,
-        kept: Sequence[Mail] = (),
+        kept: Unread = NOTHING_READ,
     ) -> None:
         """Replay a claimed instance from its log and continue it; park it if that is impossible.
 
-        `kept` are messages that no wait fitted when the instance was last loaded. The store has counted them, and no
-        claim brings them again.
+        `kept` is what was read when the instance was last loaded. The store has counted it, and no claim that is under
+        way brings it again.
         """
         await self._driver.admission.turn_of(claimed.instance_id)
         try:
@@ -132,7 +132,7 @@ class Recovery:
             if live.instance_id in self._driver.live or live.run.state.terminal is not None:
                 live.run.close()  # it ended while the claim was being answered
                 return
-            live.keep_unless_fed(kept, inputs)
+            live.keep_unless_fed(kept.mails, inputs, unused=kept.unused)
             logger.debug("instance %s: taken up at %d", live.instance_id, live.head, extra=about(live))
             if given_up:
                 self._driver.wind_up(live, inputs, box)

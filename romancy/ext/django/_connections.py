@@ -9,6 +9,8 @@ from weakref import WeakKeyDictionary
 
 from django.db import close_old_connections
 
+from romancy._callables import is_method
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -27,8 +29,10 @@ async def with_fresh_connections(attempt: Attempt, made: Made) -> Input:
         return await made(attempt, definition)
     fresh = _known.get(definition)
     if fresh is None:
-        fresh = _known[definition] = copy.copy(definition)
+        fresh = copy.copy(definition)
         fresh.fn = _fresh(definition.fn)
+        if not is_method(definition.fn):  # its object may hold the definition, and would never be freed
+            _known[definition] = fresh
     return await made(attempt, fresh)
 
 

@@ -13,6 +13,7 @@ from romancy.errors import UsageError
 from romancy.ext.sqlalchemy._keeper import Keeper
 from romancy.ext.sqlalchemy._sessions import Awaiting, InThread
 from romancy.session import refuse_loop
+from romancy.storage.isolation import check_isolation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from romancy.session import ActivityPort
     from romancy.session import Session as Facade
+    from romancy.storage.isolation import IsolationLevel
 
 __all__ = ["Opening", "session"]
 
@@ -37,7 +39,8 @@ class Opening:
     A block flushes at its end. An exception that leaves the block dooms the transaction, also if it is caught later.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, isolation: IsolationLevel | None = None) -> None:
+        self._isolation: IsolationLevel | None = isolation
         self._companion: Awaiting | InThread | None = None
         import_module("romancy.ext.sqlalchemy._dialects")  # takes a while, during which nothing should be locked
 
@@ -59,7 +62,7 @@ class Opening:
 
     def __enter__(self) -> Session:
         refuse_loop("with session()", _AWAIT)
-        companion = self._companion = _in_thread(activity_port()[1])
+        companion = self._companion = _in_thread(activity_port()[1], self._isolation)
         return companion.session
 
     def __exit__(
@@ -74,28 +77,29 @@ class Opening:
 
     async def _awaiting(self) -> AsyncSession:
         port = activity_port()[1]
-        companion = self._companion = await _awaiting(port)
+        companion = self._companion = await _awaiting(port, self._isolation)
         return await companion.open(port.place)
 
 
-def session() -> Opening:
+def session(*, isolation: IsolationLevel | None = None) -> Opening:
     """SQLAlchemy's session on the transaction that also commits this activity's completion.
 
     `db = await session()` or `async with session() as db` gives an `AsyncSession`; in a plain function,
     `with session() as db` gives a `Session`. All calls in one attempt give the same session, and the first begins the
     transaction. What is pending is flushed before the activity's result is recorded. Both commit together, or neither:
     `commit()`, `rollback()`, `close()` and `begin()` raise UsageError. `begin_nested()` makes a part that may fail
-    alone.
+    alone. `isolation` is that of `ActivityContext.session`.
     """
-    return Opening()
+    check_isolation(isolation)
+    return Opening(isolation)
 
 
 def _in_greenlet(work: Callable[[], Coroutine[Any, Any, T]], /) -> T:
     return await_only(work())
 
 
-async def _awaiting(port: ActivityPort) -> Awaiting:
-    facade: Facade = await port.session(None)
+async def _awaiting(port: ActivityPort, isolation: IsolationLevel | None) -> Awaiting:
+    facade: Facade = await port.session(None, isolation)
     found = port.companion
     if found is None:
         found = Awaiting(Keeper(facade, _in_greenlet, asyncio.get_running_loop(), blocking=False))
@@ -105,9 +109,9 @@ async def _awaiting(port: ActivityPort) -> Awaiting:
     return found
 
 
-def _in_thread(port: ActivityPort) -> InThread:
+def _in_thread(port: ActivityPort, isolation: IsolationLevel | None) -> InThread:
     async def opened() -> tuple[Facade, asyncio.AbstractEventLoop]:
-        return await port.session(None), asyncio.get_running_loop()
+        return await port.session(None, isolation), asyncio.get_running_loop()
 
     facade, loop = port.wait(opened)
     found = port.companion

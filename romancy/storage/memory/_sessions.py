@@ -26,11 +26,18 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
 
     from romancy.errors import StorageUnavailableError
+    from romancy.storage.isolation import IsolationLevel
     from romancy.storage.memory._database import Database, Key, Transaction
     from romancy.storage.records import Delivery, Item, OutboxRow
     from romancy.storage.routing import Posting
 
-__all__ = ["MemorySession", "UserRows", "bump"]
+__all__ = ["MemorySession", "UserRows", "bump", "refuse_stronger"]
+
+
+def refuse_stronger(isolation: IsolationLevel | None) -> None:
+    """Raise UsageError for a level that the rows in memory do not have."""
+    if isolation not in (None, "read committed"):
+        raise UsageError(f"the memory store has read committed alone, not isolation={isolation!r}; use a database")
 
 
 class UserRows:

@@ -20,12 +20,12 @@ from romancy.storage.lying import MOST_BYTES, PAGE, Lying, last_of
 from romancy.storage.mail import Waiting, choose_mail, left_out
 from romancy.storage.marks import WORKER_NEWS
 from romancy.storage.memory._database import Database, LockedError, Transaction
-from romancy.storage.memory._find import find_page
+from romancy.storage.memory._find import count_rows, find_page
 from romancy.storage.memory._outbox import MemoryOutbox
 from romancy.storage.memory._posted import drop_interest, give_back_mail, interests_of
 from romancy.storage.memory._router import MemoryRouter
 from romancy.storage.memory._rows import Instance, WorkerRow, after_delivery
-from romancy.storage.memory._sessions import MemorySession, UserRows, bump
+from romancy.storage.memory._sessions import MemorySession, UserRows, bump, refuse_stronger
 from romancy.storage.memory._tally import load_rows, slice_rows, tally_rows, trend_rows
 from romancy.storage.memory._write import (
     alive,
@@ -54,6 +54,7 @@ from romancy.storage.records import (
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
+    from romancy.storage.isolation import IsolationLevel
     from romancy.storage.query import Position, Query
     from romancy.storage.records import (
         ClaimRequest,
@@ -341,8 +342,14 @@ class MemoryStore:
     async def find(self, query: Query, /) -> Page:
         return find_page((row for _, row in self._begin().scan("instances")), query)
 
+    async def count(self, query: Query, /) -> dict[tuple[str, Status], int]:
+        return count_rows((row for _, row in self._begin().scan("instances")), query)
+
     @asynccontextmanager
-    async def session(self, *, join: object | None = None) -> AsyncGenerator[MemorySession]:
+    async def session(
+        self, *, join: object | None = None, isolation: IsolationLevel | None = None
+    ) -> AsyncGenerator[MemorySession]:
+        refuse_stronger(isolation)
         if join is not None:
             session = join.session if isinstance(join, UserRows) else join
             if not isinstance(session, MemorySession):

@@ -33,6 +33,7 @@ from romancy.storage.query._filters import (
     one_of,
     startswith,
 )
+from romancy.storage.query._headers import is_of_input
 from romancy.storage.query._paths import parse_path, path_key
 from romancy.storage.query._projection import (
     MAX_INDEX_LENGTH,
@@ -45,12 +46,13 @@ from romancy.storage.query._projection import (
     project,
     project_with_index,
 )
-from romancy.storage.query._query import MAX_LIMIT, Query, build_query, folded
+from romancy.storage.query._query import MAX_IDS, MAX_LIMIT, Query, build_query, folded
 from romancy.storage.query._reference import matches
 from romancy.storage.query._tokens import Position, decode_token, encode_token
 from romancy.storage.query._where import Searched, encode_where
 
 __all__ = [
+    "MAX_IDS",
     "MAX_INDEX_LENGTH",
     "MAX_LIMIT",
     "MAX_PROJECTION_BYTES",
@@ -81,6 +83,7 @@ __all__ = [
     "index_text",
     "index_value",
     "is_null",
+    "is_of_input",
     "lt",
     "lte",
     "matches",

@@ -19,7 +19,7 @@ Extraction is `json_extract(projection, '$."key"')`, unquoted on MySQL and Maria
 PostgreSQL (`#>> '{null}'` would take the key `null` for a null). All comparisons are of bytes (`collate "C"`, a binary
 collation). Keys consist of `[a-z0-9_]`, words and texts of printable ASCII without quotes; words are bound as
 parameters all the same. A query with any condition also asks for `projection is not null`: a document that is not
-searchable matches nothing. Prefixes are ranges.
+searchable matches nothing. Prefixes are ranges. The keys of headers are in `_headers`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 
 from msgspec import Struct
 
-from romancy.storage.query._filters import Clause, Relation, read_filters
+from romancy.storage.query._filters import Clause, Relation, read_filters, read_header_filters
+from romancy.storage.query._headers import UNREAD, header_key
 from romancy.storage.query._leaves import CEILING, NULL, NUMBER, STRING, Scalar, escape, leaf
 from romancy.storage.query._paths import SEPARATOR, path_key
 from romancy.storage.query._projection import INDEX_HEAD, index_text
@@ -48,6 +49,7 @@ __all__ = [
     "Predicate",
     "Range",
     "compile_filters",
+    "compile_query",
     "index_predicate",
 ]
 
@@ -110,6 +112,23 @@ def compile_filters(filters: Mapping[str, FilterValue] | None) -> tuple[Conditio
     return tuple(
         Condition(path_key(clause.text), _COMPILE[clause.relation](clause)) for clause in read_filters(filters)
     )
+
+
+def compile_query(
+    filters: Mapping[str, FilterValue] | None, headers: Mapping[str, FilterValue] | None = None
+) -> tuple[Condition, ...]:
+    """The conditions on instances: on their inputs, and on the headers of their starts."""
+    conditions = compile_filters(filters)
+    if any(_fits_absence(one.predicate) for one in conditions):
+        conditions += (Condition(UNREAD, Missing()),)
+    if not headers:
+        return conditions
+    asked = read_header_filters(headers)
+    return conditions + tuple(Condition(header_key(one.text), _COMPILE[one.relation](one)) for one in asked)
+
+
+def _fits_absence(predicate: Predicate) -> bool:
+    return isinstance(predicate, Missing) or (isinstance(predicate, In) and predicate.or_missing)
 
 
 def index_predicate(predicate: Predicate) -> Predicate | None:

@@ -31,14 +31,18 @@ from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, StrEnum
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 import msgspec
 
 from romancy.errors import QueryError
+from romancy.storage.query._headers import TRACE_HEADERS
 from romancy.storage.query._leaves import MAX_DIGITS, MAX_STRING_BYTES, Scalar, is_int64, utf8_size
 from romancy.storage.query._paths import Path, parse_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = [
     "Clause",
@@ -56,6 +60,7 @@ __all__ = [
     "ne",
     "one_of",
     "read_filters",
+    "read_header_filters",
     "startswith",
 ]
 
@@ -180,15 +185,49 @@ def read_filters(filters: Mapping[str, FilterValue] | None) -> tuple[Clause, ...
     clauses: list[Clause] = []
     for text, value in filters.items():
         path = parse_path(text)
-        relations = value.relations if isinstance(value, Operator) else ((Relation.EQUAL, (value,)),)
-        clauses += (Clause(text, path, relation, _operands(text, relation, given)) for relation, given in relations)
+        clauses += (Clause(text, path, relation, given) for relation, given in _relations(f"filter {text!r}", value))
+    return _few(clauses)
+
+
+def read_header_filters(headers: Mapping[str, FilterValue] | None) -> tuple[Clause, ...]:
+    """The clauses of a filter on headers: what each holds. `QueryError` names the header and the fault.
+
+    Absence is not asked for. It would also be found where headers are sealed, and in instances that were started before
+    headers were searched.
+    """
+    if headers is None:
+        return ()
+    if not isinstance(headers, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - filters come from anywhere
+        raise QueryError(f"headers: must map names to values, not {type(headers).__name__}")
+    clauses: list[Clause] = []
+    for name, value in headers.items():
+        if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance] - as above
+            raise QueryError(f"headers: a name must be a string, not {type(name).__name__}")
+        where = f"header {_string('name of a header', name)!r}"
+        if name in TRACE_HEADERS:
+            raise QueryError(f"{where}: headers of traces are not searched; they are in Instance.headers")
+        for relation, operands in _relations(where, value):
+            if not operands or None in operands:
+                raise QueryError(f"{where}: say what the header holds; instances without a header cannot be searched")
+            if not all(isinstance(one, str) for one in operands):
+                raise QueryError(f"{where}: headers are texts; give a string")
+            clauses.append(Clause(name, (name,), relation, operands))
+    return _few(clauses)
+
+
+def _few(clauses: list[Clause]) -> tuple[Clause, ...]:
     if len(clauses) > MAX_FILTERS:
         raise QueryError(f"{len(clauses)} conditions in one query: at most {MAX_FILTERS} are allowed")
     return tuple(clauses)
 
 
-def _operands(text: str, relation: Relation, operands: tuple[FilterScalar, ...]) -> tuple[Scalar, ...]:
-    where = f"filter {text!r}" if relation is Relation.EQUAL else f"filter {text!r}, {relation}()"
+def _relations(what: str, value: FilterValue) -> Iterator[tuple[Relation, tuple[Scalar, ...]]]:
+    """What is asked of one place, with checked operands."""
+    for relation, given in value.relations if isinstance(value, Operator) else ((Relation.EQUAL, (value,)),):
+        yield relation, _operands(what if relation is Relation.EQUAL else f"{what}, {relation}()", relation, given)
+
+
+def _operands(where: str, relation: Relation, operands: tuple[FilterScalar, ...]) -> tuple[Scalar, ...]:
     if relation is Relation.ONE_OF and not 1 <= len(operands) <= MAX_CHOICES:
         raise QueryError(f"{where}: {len(operands)} values; give 1 to {MAX_CHOICES}, as in one_of('a', 'b')")
     if relation in _RANGES:

@@ -11,8 +11,11 @@ It has one more member for each place in the document: its key (`_paths`) and it
 path of 32 segments would otherwise need 32 nested objects, and MariaDB's JSON functions stop at 32. Arrays and objects
 with numbers for keys look alike, so a path is always a single extraction.
 
+Beside the input stand the *headers* of a start (`_headers`): the member `_h`, and one for each header.
+
 A document is **not searchable** (None, stored as NULL) if its projection would be over 64 kB or if it is not JSON, as
-under an encrypting codec. It then matches no filter, not even `None` or `missing()`. Values deeper than 32 segments are
+under an encrypting codec. It then matches no filter, not even `None` or `missing()`. If its start has headers, there is
+a projection of these alone, with the member `_x`. Values deeper than 32 segments are
 not in the projection, and no path reaches them. Of members with the same name the last one counts. Nothing here raises:
 an instance whose input can be stored can be started.
 """
@@ -26,11 +29,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from romancy.storage.query._headers import HEADERS, UNREAD, with_headers
 from romancy.storage.query._leaves import CEILING, CONTAINER, MAX_DIGITS, leaf, string_leaf
 from romancy.storage.query._paths import MAX_DEPTH, SEPARATOR, encode_names, path_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from romancy.storage.query._leaves import Json
 
@@ -85,10 +89,14 @@ def declared_part(projection: bytes | None, paths: Iterable[str]) -> bytes | Non
     """The projection with the words of declared paths alone, for inputs that a codec hides.
 
     The names of the parameters stay, since they decide where a path begins. What they hold is a container to a search.
+    Headers are left out: no declaration says which of them may be in the clear.
     """
     if projection is None:
         return None
     members = members_of(projection)
+    if UNREAD in members:
+        return None
+    members.pop(HEADERS, None)
     bare = members.get(BARE)
     wanted: set[str] = set()
     for key in map(path_key, paths):
@@ -114,11 +122,16 @@ def index_value(raw_json: bytes, path: str) -> str | None:
 
 
 def project_with_index(
-    raw_json: bytes, paths: Sequence[str], bare: str | None = None
+    raw_json: bytes, paths: Sequence[str], bare: str | None = None, headers: Mapping[str, str] | None = None
 ) -> tuple[bytes | None, tuple[tuple[str, str | None], ...]]:
-    """`project`, and each declared path with its `index_value`, in one call."""
+    """`project`, and each declared path with its `index_value`, in one call. Headers are added to the projection.
+
+    `MAX_PROJECTION_BYTES` limits the input's part alone.
+    """
     projection = project(raw_json, bare)
     members = members_of(projection) if paths and projection is not None else {}
+    if headers:
+        projection = with_headers(projection, headers)
     return projection, tuple((path, index_text(member_at(members, path_key(path)))) for path in paths)
 
 

@@ -1,21 +1,24 @@
 """A whole query: which instances, how many, after which position. Built and checked here, answered by a store.
 
-Pages come newest first, by `(created_at, instance_id)` both descending, ids by the bytes of their UTF-8. A page
-continues after a position, not after a count, so rows that come and go elsewhere never shift it.
+Pages come newest first, by `(created_at, instance_id)` both descending, or oldest first, by both ascending; ids by the
+bytes of their UTF-8. A page continues after a position, not after a count, so rows that come and go elsewhere never
+shift it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Collection, Iterable
 from hashlib import sha256
 from typing import TYPE_CHECKING, cast
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from romancy.errors import QueryError
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.query._conditions import Condition, compile_filters
+from romancy.storage.query._conditions import Condition, compile_query
 from romancy.storage.query._tokens import Position, decode_token, encode_token
 
 if TYPE_CHECKING:
@@ -23,10 +26,11 @@ if TYPE_CHECKING:
 
     from romancy.storage.query._filters import FilterValue
 
-__all__ = ["DEFAULT_LIMIT", "MAX_LIMIT", "Query", "build_query", "folded"]
+__all__ = ["DEFAULT_LIMIT", "MAX_IDS", "MAX_LIMIT", "Query", "build_query", "folded"]
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 1000
+MAX_IDS = 1000
 MAX_PART_LENGTH = 255
 
 
@@ -46,25 +50,46 @@ class Query(Struct, frozen=True, kw_only=True):
     """Any of these; empty for all."""
     instance_id: str | None = None
     """A part of the id, like `workflow_name`."""
+    ids: tuple[str, ...] | None = None
+    """Only instances with one of these ids, each compared byte for byte; sorted, each once. None: any id."""
+    parent: str | None = None
+    """Only instances whose parent has this id, compared byte for byte."""
+    top_level: bool = False
+    """Only instances without a parent."""
     conditions: tuple[Condition, ...] = ()
     limit: int = DEFAULT_LIMIT
     since: int | None = None
-    """Only instances that were started then or later, in microseconds."""
+    """Only instances that were started then or later, in microseconds. With `oldest_first`, `after` says it."""
+    until: int | None = None
+    """With `oldest_first`: only instances that were started before then. Otherwise, `after` says it."""
     ended_since: int | None = None
     """Only instances that ended then or later. An instance has ended if its status is terminal, at its `updated_at`."""
     ended_until: int | None = None
     """Only instances that ended before then."""
+    oldest_first: bool = False
+    """The order of pages is ascending."""
     after: Position | None = None
-    """Only rows that come after this position in the order of pages: older, or as old and with a smaller id."""
+    """Only rows that come after this position in the order of pages.
+
+    They are older, or as old and with a smaller id. With `oldest_first` they are younger, or as old and with a greater
+    id.
+    """
 
     def fingerprint(self) -> bytes:
-        """The parts to which a page token is bound: all but the limit, the times and the position, in any order."""
+        """The parts to which a page token is bound: all but the limit, the times and the position.
+
+        The order of statuses, ids and conditions does not count. The order of pages does.
+        """
         canonical = msgspec.json.encode(
             (
                 self.workflow_name if self.named is None else [self.named],
                 sorted(set(self.statuses)),
                 self.instance_id,
                 sorted({msgspec.json.encode(condition).decode() for condition in self.conditions}),
+                self.ids,
+                self.parent,
+                self.top_level,
+                self.oldest_first,
             )
         )
         return sha256(canonical).digest()
@@ -78,6 +103,26 @@ class Query(Struct, frozen=True, kw_only=True):
         if self.named is not None:
             return workflow_name == self.named
         return self.workflow_name is None or self.workflow_name in folded(workflow_name)
+
+    def fits_family(self, instance_id: str, parent: str | None) -> bool:
+        """Whether the id is one of those that are wanted, and the parent the wanted one."""
+        return (
+            (self.ids is None or _is_among(self.ids, instance_id))
+            and (self.parent is None or parent == self.parent)
+            and not (self.top_level and parent is not None)
+        )
+
+    def fits_place(self, created_at: int, instance_id: str) -> bool:
+        """Whether the row lies between the bounds of the start, behind the position."""
+        if (self.since is not None and created_at < self.since) or (
+            self.until is not None and created_at >= self.until
+        ):
+            return False
+        if self.after is None:
+            return True
+        place = created_at, instance_id.encode()
+        after = self.after.created_at, self.after.instance_id.encode()
+        return place > after if self.oldest_first else place < after
 
     @property
     def by_end(self) -> bool:
@@ -110,8 +155,13 @@ def build_query(  # noqa: PLR0913 - each part of a query
     until: int | None = None,
     ended_since: int | None = None,
     ended_until: int | None = None,
+    parent: str | None = None,
+    top_level: bool = False,
+    ids: Collection[str] | None = None,
+    oldest_first: bool = False,
     limit: int = DEFAULT_LIMIT,
     page_token: str | None = None,
+    headers: Mapping[str, FilterValue] | None = None,
 ) -> Query:
     """Check everything and build a query. `QueryError` names the argument and its fault.
 
@@ -119,29 +169,54 @@ def build_query(  # noqa: PLR0913 - each part of a query
     count. `named` is given instead of `workflow_name`: the whole name, whose case counts. The instances were started
     at `since` or later, and before `until`, and ended at `ended_since` or later, and before `ended_until`, all in
     microseconds. The times may move from page to page: a page begins where its token leads, or at `until` or
-    `ended_until` if that is earlier, since no instance ends before it starts.
+    `ended_until` if that is earlier, since no instance ends before it starts. With `oldest_first`, it begins at `since`
+    if that is later. `parent` and `ids` are whole ids, whose case counts.
     """
     if named == "":
         raise QueryError("workflow_name: is empty, and no workflow has such a name; leave it out to choose all")
+    if _is_true("top_level", top_level) and parent is not None:
+        raise QueryError(
+            "top_level: an instance without a parent is no child of one; give parent or top_level, not both"
+        )
     newest = min((bound for bound in (until, ended_until) if bound is not None), default=None)
     query = Query(
         workflow_name=_part("workflow_name", workflow_name if named is None else named),
         named=named,
         statuses=_statuses(status),
         instance_id=_part("instance_id", instance_id),
-        conditions=compile_filters(filters),
+        ids=_ids(ids),
+        parent=None if parent is None else _whole("parent", parent),
+        top_level=top_level,
+        conditions=compile_query(filters, headers),
         limit=_limit(limit),
-        since=since,
         ended_since=ended_since,
         ended_until=ended_until,
-        after=None if newest is None else Position(newest, ""),
+        oldest_first=_is_true("oldest_first", oldest_first),
     )
-    if page_token is None:
-        return query
-    after = decode_token(query.fingerprint(), page_token)
-    if newest is not None and newest <= after.created_at:
-        return query
-    return msgspec.structs.replace(query, after=after)
+    after = None if page_token is None else decode_token(query.fingerprint(), page_token)
+    if oldest_first:
+        return replace(query, until=newest, after=_later(after, since))
+    return replace(query, since=since, after=_earlier(after, newest))
+
+
+def _earlier(after: Position | None, until: int | None) -> Position | None:
+    """Where a page begins that goes back in time."""
+    if until is None or (after is not None and after.created_at < until):
+        return after
+    return Position(until, "")
+
+
+def _later(after: Position | None, since: int | None) -> Position | None:
+    """Where a page begins that goes forward in time. No id is empty."""
+    if since is None or (after is not None and after.created_at >= since):
+        return after
+    return Position(since, "")
+
+
+def _is_true(what: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise QueryError(f"{what}: must be True or False, not {type(value).__name__}")
+    return value
 
 
 def _limit(value: object) -> int:
@@ -153,6 +228,33 @@ def _limit(value: object) -> int:
 def _part(what: str, value: object) -> str | None:
     if value is None or value == "":
         return None
+    return folded(_text(what, value))
+
+
+def _whole(what: str, value: object) -> str:
+    """A whole id."""
+    if value == "":
+        raise QueryError(f"{what}: is empty, and no instance has such an id; leave it out to restrict nothing")
+    return _text(what, value)
+
+
+def _ids(value: object) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    if isinstance(value, str | bytes) or not isinstance(value, Collection):
+        raise QueryError(f"ids: must be a list of ids, not {type(value).__name__}")
+    wanted = {_whole("ids", each) for each in cast("Collection[object]", value)}
+    if len(wanted) > MAX_IDS:
+        raise QueryError(f"ids: {len(wanted)} ids; give at most {MAX_IDS} in a call, and the others in further calls")
+    return tuple(sorted(wanted))
+
+
+def _is_among(ids: tuple[str, ...], instance_id: str) -> bool:
+    at = bisect_left(ids, instance_id)
+    return at < len(ids) and ids[at] == instance_id
+
+
+def _text(what: str, value: object) -> str:
     if not isinstance(value, str):
         raise QueryError(f"{what}: must be a string, not {type(value).__name__}")
     try:
@@ -163,7 +265,7 @@ def _part(what: str, value: object) -> str | None:
         raise QueryError(f"{what}: {size} bytes of UTF-8; no name is longer than {MAX_PART_LENGTH}")
     if "\x00" in value:
         raise QueryError(f"{what}: holds a NUL character, which no name does")
-    return folded(str.__str__(value))
+    return str.__str__(value)
 
 
 def _statuses(status: object) -> tuple[Status, ...]:

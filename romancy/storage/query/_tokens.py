@@ -47,7 +47,9 @@ def decode_token(fingerprint: bytes, token: str) -> Position:
     if version != _VERSION:
         raise QueryError("page_token: made by another version; begin again at the first page")
     if owner != fingerprint[:8]:
-        raise QueryError("page_token: belongs to another query; pass the same filters as for the page it came from")
+        raise QueryError(
+            "page_token: belongs to another query; pass the same filters and order as for the page it came from"
+        )
     body = sealed[_HEAD.size :]
     if not compare_digest(check, _check(fingerprint, body)):
         raise _damaged()

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from msgspec.structs import replace
 
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.query import Equals, In, Position, index_predicate
+from romancy.storage.query import Equals, In, Position, index_predicate, is_of_input
 
 if TYPE_CHECKING:
     from romancy.storage.query import Query
 
-__all__ = ["Stretch", "indexed_values", "stretches"]
+__all__ = ["Stretch", "ended", "indexed_values", "stretches"]
 
 FEW: Final = 500
 """So many instances may be read in the order of their starts to find those that ended at some time."""
@@ -25,38 +25,64 @@ class Stretch(NamedTuple):
     few: int | None = None
     """Set if they were started before the time since when they are to have ended. Any of these may match, but few do.
 
-    If they are more than `few`, those that ended since then are read from an index of the ends.
+    If more than `few` were started before `border`, those that ended since then are read from an index of the ends.
     """
+
+    @property
+    def border(self) -> Position | None:
+        """The place behind which all instances of this part come, newest first."""
+        if self.query.oldest_first:
+            return None if self.query.until is None else Position(self.query.until, "")
+        return self.query.after
+
+
+def ended(query: Query) -> Query | None:
+    """The query, with terminal statuses only if it has bounds of the end. None: nothing matches."""
+    if not query.by_end:
+        return query
+    statuses = tuple(status for status in query.statuses or Status if status in TERMINAL_STATUSES)
+    since, until = query.ended_since, query.ended_until
+    if not statuses or (since is not None and until is not None and since >= until):
+        return None
+    return replace(query, statuses=statuses)
 
 
 def stretches(query: Query) -> list[Stretch]:
-    """The parts of a search, the younger instances first. Without bounds of the end, the search is one part.
+    """The parts of a search, in the order of its pages. Without bounds of the end, the search is one part.
 
     Each part asks for terminal statuses only. Without such a status, nothing matches and there is no part.
     """
-    if not query.by_end:
-        return [Stretch(query)]
-    statuses = tuple(status for status in query.statuses or Status if status in TERMINAL_STATUSES)
-    border, until = query.ended_since, query.ended_until
-    if not statuses or (border is not None and until is not None and border >= until):
+    known = ended(query)
+    if known is None:
         return []
-    query = replace(query, statuses=statuses)
-    if border is None or (query.since is not None and query.since >= border) or indexed_values(query) is not None:
+    border = known.ended_since
+    if border is None or known.ids is not None or known.parent is not None or indexed_values(known) is not None:
+        return [Stretch(known)]
+    return _oldest_first(known, border) if known.oldest_first else _newest_first(known, border)
+
+
+def _newest_first(query: Query, border: int) -> list[Stretch]:
+    if query.since is not None and query.since >= border:
         return [Stretch(query)]
-    place = Position(border, "")
-    older = Stretch(replace(query, after=query.after if _is_behind(query.after, place) else place), FEW)
-    if _is_behind(query.after, place):
-        return [older]
-    return [Stretch(replace(query, since=border)), older]
+    behind = query.after is not None and query.after.created_at < border
+    older = Stretch(query if behind else replace(query, after=Position(border, "")), FEW)
+    return [older] if behind else [Stretch(replace(query, since=border)), older]
 
 
-def _is_behind(after: Position | None, place: Position) -> bool:
-    return after is not None and after.created_at < place.created_at
+def _oldest_first(query: Query, border: int) -> list[Stretch]:
+    if query.after is not None and query.after.created_at >= border:
+        return [Stretch(query)]
+    if query.until is not None and query.until <= border:
+        return [Stretch(query, FEW)]
+    older = Stretch(replace(query, until=border), FEW)
+    return [older, Stretch(replace(query, after=Position(border, "")))]
 
 
 def indexed_values(query: Query) -> tuple[str, list[str]] | None:
     """The key of the first condition that an index of values answers, and the values to look up."""
     for condition in query.conditions:
+        if not is_of_input(condition.key):
+            continue  # headers are not declared
         match index_predicate(condition.predicate):
             case Equals(word):
                 return condition.key, [word]

@@ -55,6 +55,13 @@ QUERIES = {
     "ended": build_query({"total": gte(20)}, ended_since=1),
     "ended, of a workflow": build_query(ended_since=1, ended_until=2**60, workflow_name="PAY"),
     "and of two workflows": build_query({"customer": "c-1"}, workflow_name="p"),
+    "children": build_query({"total": gte(20)}, parent="p-1"),
+    "of the highest level": build_query({"total": gte(20)}, top_level=True, status="failed"),
+    "the oldest": build_query({"total": gte(20)}, oldest_first=True),
+    "the oldest of two statuses": build_query({"total": gte(20)}, status=["failed", "waiting"], oldest_first=True),
+    "the oldest of two workflows": build_query({"total": gte(20)}, workflow_name="p", oldest_first=True),
+    "the oldest with a value": build_query({"customer": "c-1"}, oldest_first=True),
+    "the oldest children": build_query({"total": gte(20)}, parent="p-1", oldest_first=True),
 }
 
 
@@ -65,7 +72,7 @@ def _instance(number: int) -> Start:
     name = ("pay", "ship", "post")[number % 3]
     return start(
         workflow_name=name, instance_id=f"order-{number * 7919 % 1000}-{number}", input=raw, projection=projection,
-        index=index, status=_STATUSES[number % 4 % 3],
+        index=index, status=_STATUSES[number % 4 % 3], parent=f"p-{number % 2}" if number % 3 else None,
     )  # fmt: skip
 
 
@@ -100,6 +107,8 @@ async def test_a_scan_finds_what_the_indexes_find(filled: MySQLStore, monkeypatc
         queries[name] = replace(query, limit=1000)
         queries[f"{name}, in pages"] = replace(query, limit=7)
         part = replace(query, since=at[-15], after=Position(at[10], "order-5"), limit=3)
+        if query.oldest_first:
+            part = replace(query, until=at[10], after=Position(at[-15], "order-5"), limit=3)
         queries[f"{name}, between two times"] = part
     by_index = {name: await _pages(filled, query) for name, query in queries.items()}
     scans = _scans(monkeypatch)

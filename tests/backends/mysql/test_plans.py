@@ -29,10 +29,10 @@ insert into romancy_index_sets (workflow_name, index_paths, paths)
 select concat('flow', d), 'customer', 'customer' from DIGIT f union all select 'plain', '', '';
 insert into romancy_instances
     (instance_id, life, created_at, updated_at, touched_at, wake_at, workflow_name, status, code, index_paths, input,
-    projection)
+    projection, parent)
 select concat('i', n), 1, n, n, n, if(n % 10 = 0, n + 9000000000000000, null), concat('flow', n % 10),
     case when n % 10 = 0 then 'waiting' when n % 1000 = 1 then 'failed' else 'completed' end, 'c1', 'customer', '',
-    json_object('customer', concat('s:c', n % 2000))
+    json_object('customer', concat('s:c', n % 2000)), if(n < 100, 'old', null)
 from NUMBERS;
 insert into romancy_index (path, value, created_at, instance_id)
 select 'customer', concat('s:c', n % 2000), n, concat('i', n) from NUMBERS;
@@ -148,6 +148,12 @@ SEARCHES = [
     build_query({"customer": "c77"}),
     build_query({"customer": "c77"}, workflow_name="flow2", status="completed"),
     build_query({"customer": one_of("c77", "c78")}),
+    build_query(parent="old"),
+    build_query(parent="old", status="failed", workflow_name="flow1", oldest_first=True),
+    build_query(ids=["i7", *(f"no-{number}" for number in range(900))], status="completed"),
+    build_query(status=["failed", "waiting"], oldest_first=True),
+    build_query(workflow_name="low3", status="failed", oldest_first=True),
+    build_query({"customer": "c77"}, oldest_first=True),
 ]
 
 
@@ -162,6 +168,22 @@ async def test_a_search_uses_its_index(filled: MySQLStore, wire: Wire, monkeypat
 
         plans = await recorder.whole_tables(wire)
         assert {name: lines for name, lines in plans.items() if "by_" not in str(lines)} == {}, query
+
+
+async def test_children_and_ids_are_looked_up(filled: MySQLStore, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    await wire.run(b"analyze table romancy_instances", "test")
+    for query, index in (
+        (build_query(parent="old"), "'by_parent'"), (build_query(parent="old", oldest_first=True), "'by_parent'"),
+        (build_query(parent="old", status="completed"), "'by_parent'"), (build_query(ids=["i7", "i8"]), "'PRIMARY'"),
+    ):  # fmt: skip
+        for call, name in ((filled.find, "find"), (filled.count, "count")):
+            recorder = Recorder(filled, monkeypatch)
+            await call(query)
+            monkeypatch.undo()
+            leave(filled)
+
+            plan = (await recorder.plans(wire))[name]
+            assert any("'i'" in line and index in line for line in map(str, plan)), (query, plan)
 
 
 async def test_a_declared_path_is_looked_up(filled: MySQLStore, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:

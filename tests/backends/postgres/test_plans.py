@@ -29,10 +29,11 @@ _FILL = """
 insert into romancy_index_sets (workflow_name, paths, members)
 select 'flow' || g, 'customer', '{customer}' from generate_series(0, 4) g;
 insert into romancy_instances
-    (life, created_at, updated_at, wake_at, instance_id, workflow_name, status, code, index_paths, input, projection)
+    (life, created_at, updated_at, wake_at, instance_id, workflow_name, status, code, index_paths, input, projection,
+     parent)
 select 1, g, g, case when g % 10 = 0 then g end, 'i' || g, 'flow' || g % 5,
        case when g % 10 = 0 then 'waiting' when g <= 30 then 'failed' else 'completed' end, 'c1', 'customer',
-       '\\x', jsonb_build_object('customer', 's:c' || g % 4000)
+       '\\x', jsonb_build_object('customer', 's:c' || g % 4000), case when g <= 30 then 'old' end
 from generate_series(1, 20000) g;
 insert into romancy_index (path, value, created_at, instance_id)
 select 'customer', 's:c' || g % 4000, g, 'i' || g from generate_series(1, 20000) g;
@@ -58,7 +59,10 @@ _LARGE = (
     "romancy_instances", "romancy_log", "romancy_inbox", "romancy_index ", "romancy_seen", "romancy_outbox",
     "romancy_messages", "romancy_interests", "romancy_letters",
 )  # fmt: skip
-_NOT_FOR_A_PLAN = {"schema_table", "find_any", "find_some", "find_branch", "find_by_end", "find_by_index"}
+_NOT_FOR_A_PLAN = {
+    "schema_table", "find_any", "find_some", "find_branch", "find_by_end", "find_by_ids", "find_by_index",
+    "count_any", "count_by_ids", "count_by_index",
+}  # fmt: skip
 _FOR_A_PERSON = {"outbox_counts", "outbox_entries"}
 """Of `romancy outbox`, which may take its time. No worker and no relay sends them."""
 
@@ -139,6 +143,14 @@ TEMPTING: list[tuple[Query, list[tuple[str, str]], str]] = [
     (Query(after=Position(_MIDDLE, "i5"), statuses=_COMPLETED), [], "romancy_instances_status"),
     (build_query(workflow_name="flow3", limit=5), [], "romancy_instances_name"),
     (build_query({"customer": "c77"}), [("flow3", "")], "romancy_instances_paths"),
+    (build_query(parent="old", limit=5), [], "romancy_instances_parent"),
+    (build_query(parent="old", limit=5, oldest_first=True), [], "romancy_instances_parent"),
+    (build_query(parent="old", status="failed", workflow_name="flow3"), [], "romancy_instances_parent"),
+    (build_query({"customer": "c7"}, parent="old"), [], "romancy_instances_parent"),
+    (build_query(ids=["i7", "i8"], limit=1), [], "romancy_instances_pkey"),
+    (build_query(ids=[f"i{number}" for number in range(900)], status="failed"), [], "romancy_instances_pkey"),
+    (build_query(status="failed", limit=5, oldest_first=True), [], "romancy_instances_status"),
+    (build_query(workflow_name="flow3", limit=5, oldest_first=True), [], "romancy_instances_name"),
 ]
 """Queries, what the other workflows declare, and the index to use."""
 
@@ -153,6 +165,8 @@ async def test_statistics_do_not_talk_a_search_into_walking_everything(
 
         assert [line for line in plan if index in line] != [], plan
         assert [line for line in plan if "romancy_instances_new" in line] == [], plan
+        if query.oldest_first:
+            assert [line for line in plan if "Backward" in line] != [], plan
 
 
 async def test_who_never_declared_a_path_is_in_the_way_of_nobody_elses_search(

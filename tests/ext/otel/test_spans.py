@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -350,3 +351,32 @@ except ModuleNotFoundError as error:
 """
     said = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
     assert "pip install 'romancy[otel]'" in said
+
+
+body_tenant: ContextVar[str] = ContextVar("body_tenant", default="unset")
+
+
+@workflow
+async def traced_in_its_body(ctx: WorkflowContext) -> list[str]:
+    body_tenant.set("t")
+    with trace.use_span(trace.NonRecordingSpan(trace.SpanContext(1, 2, is_remote=False))):
+        return [await step("a"), await on_a_thread(), await sees_the_tenant()]
+
+
+@activity
+async def sees_the_tenant() -> str:
+    return body_tenant.get()
+
+
+async def test_a_span_of_the_body_does_not_take_the_place_of_the_attempts(storage_url: str, traces: Traces) -> None:
+    """The variable of OpenTelemetry is one of those that a body's calls carry to its activities."""
+    async with Romancy(storage_url, workflows=[traced_in_its_body], hooks=[traces.hook()]) as app:
+        with traces.tracer.start_as_current_span("caller"):
+            handle = await app.start(traced_in_its_body)
+        seen = await handle.result(timeout=60)
+        await traces.ended("workflow traced_in_its_body")
+
+    spans = [*traces.named("activity step"), *traces.named("activity on_a_thread")]
+    assert seen == [*(trace.format_span_id(span.context.span_id) for span in spans if span.context), "t"]
+    sent = "start traced_in_its_body"
+    assert {f"activity {name} < {sent}" for name in ("step", "on_a_thread", "sees_the_tenant")} <= set(traces.picture())

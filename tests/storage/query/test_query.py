@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from romancy.errors import QueryError
 from romancy.status import Status
 from romancy.storage.query import (
+    MAX_IDS,
     Condition,
     Equals,
     Position,
@@ -74,6 +75,23 @@ def test_one_status_and_empty_parts() -> None:
         ({"filters": [("a", 1)]}, "filters must be a mapping"),
         ({"filters": {5: 1}}, "a path must be a string"),
         ({"filters": {"a..b": 1}}, "position 2"),
+        ({"parent": ""}, "parent: is empty"),
+        ({"parent": 5}, "parent: must be a string"),
+        ({"parent": "x" * 256}, "parent: 256 bytes"),
+        ({"parent": "a\x00"}, "parent"),
+        ({"parent": "p", "top_level": True}, "give parent or top_level, not both"),
+        ({"top_level": "yes"}, "top_level: must be True or False"),
+        ({"top_level": None}, "top_level: must be True or False"),
+        ({"oldest_first": 1}, "oldest_first: must be True or False"),
+        ({"ids": "o-1"}, "ids: must be a list of ids, not str"),
+        ({"ids": b"o-1"}, "ids: must be a list"),
+        ({"ids": 5}, "ids: must be a list"),
+        ({"ids": ["a", 5]}, "ids: must be a string, not int"),
+        ({"ids": ["a", None]}, "ids: must be a string, not NoneType"),
+        ({"ids": ["a", ""]}, "ids: is empty"),
+        ({"ids": ["a", "\ud800"]}, "ids: holds half"),
+        ({"ids": map(str, range(3))}, "ids: must be a list of ids, not map"),
+        ({"ids": list(map(str, range(1001)))}, "ids: 1001 ids; give at most 1000"),
         ({"page_token": "x"}, "page_token"),
         ({"page_token": 5}, "page_token"),
         ({"page_token": ""}, "page_token"),
@@ -82,6 +100,12 @@ def test_one_status_and_empty_parts() -> None:
 def test_a_malformed_query_is_refused(arguments: dict[str, Any], complaint: str) -> None:
     with pytest.raises(QueryError, match=complaint):
         build_query(**arguments)
+
+
+def test_ids_are_in_order_and_each_once() -> None:
+    assert ("a", "b") == build_query(ids=["b", "a", "b"]).ids
+    assert () == build_query(ids=[]).ids
+    assert MAX_IDS == len(build_query(ids=[str(number % MAX_IDS) for number in range(3 * MAX_IDS)]).ids or ())
 
 
 def test_operators_combine_with_an_ampersand_only() -> None:
@@ -109,6 +133,16 @@ def test_a_page_begins_at_its_token_or_before_an_earlier_time() -> None:
     assert Position(1_000, "o-1") == build_query(page_token=token, until=1_001).after
     assert Position(1_000, "") == build_query(page_token=token, until=1_000).after
     assert Position(7, "") == build_query(page_token=token, until=7).after
+
+
+def test_a_page_of_the_oldest_first_begins_at_its_token_or_at_a_later_time() -> None:
+    token = build_query(oldest_first=True).token_after(1_000, "o-1")
+
+    assert Position(1_000, "o-1") == build_query(oldest_first=True, page_token=token, since=1_000).after
+    assert Position(1_001, "") == build_query(oldest_first=True, page_token=token, since=1_001).after
+    query = build_query(oldest_first=True, since=5, until=9, ended_until=7)
+    assert (None, Position(5, ""), 7) == (query.since, query.after, query.until)
+    assert (None, None, None) == (build_query(oldest_first=True).after, build_query(until=7).until, query.since)
 
 
 def test_a_page_token_does_not_replace_a_bound_of_the_end() -> None:
@@ -148,6 +182,10 @@ def test_only_an_ended_instance_fits_the_bounds_of_the_end(
         {"filters": {"a": 1, "b": 2}, "workflow_name": "w"},
         {"filters": {"a": 1, "b": 2}, "instance_id": "w"},
         {"filters": {"a": 1, "b": "2"}},
+        {"filters": {"a": 1, "b": 2}, "oldest_first": True},
+        {"filters": {"a": 1, "b": 2}, "parent": "p"},
+        {"filters": {"a": 1, "b": 2}, "top_level": True},
+        {"filters": {"a": 1, "b": 2}, "ids": []},
     ],
 )
 def test_a_page_token_of_another_query_is_refused(arguments: dict[str, Any]) -> None:

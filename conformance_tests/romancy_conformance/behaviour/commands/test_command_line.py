@@ -36,6 +36,36 @@ def test_no_database_is_a_wrong_usage(romancy: Command, monkeypatch: pytest.Monk
     assert (2, True) == (answer.code, "--url" in answer.err)
 
 
+def test_headers_are_shown_and_choose_instances(url: str, romancy: Command) -> None:
+    prepared(
+        url,
+        approval.options(instance_id="a-1", headers={"tenant": "acme", "zone": "eu=1"}).bind("lamp", 250),
+        approval.options(instance_id="a-2", headers={"tenant": "5"}).bind("lamp", 1),
+        approval.options(instance_id="a-3").bind("lamp", 2),
+        until=standing("a-1", Status.WAITING),
+    )
+
+    for options, ids in (
+        (("--header", "tenant=acme"), ["a-1"]),
+        (("--header", "tenant=acme", "--header", "zone=eu=1"), ["a-1"]),
+        (("--header", "tenant=acme", "--header", "zone=us"), []),
+        (("--header", "tenant=5", "--where", "amount=1"), ["a-2"]),
+    ):
+        assert ids == [one["instance_id"] for one in romancy("list", *options, "--json").records], options
+    listed = {one["instance_id"]: one["headers"] for one in romancy("list", "--json", "--headers").records}
+    assert {"a-1": {"tenant": "acme", "zone": "eu=1"}, "a-2": {"tenant": "5"}, "a-3": {}} == listed
+    assert all("headers" not in one for one in romancy("list", "--json").records)
+    assert 'headers  {"tenant":"acme","zone":"eu=1"}' in romancy("show", "a-1").out
+    assert "headers" not in romancy("show", "a-3").out
+    (shown,) = romancy("show", "a-1", "--json").records
+    assert {"tenant": "acme", "zone": "eu=1"} == shown["headers"]
+    would = romancy("cancel", "--header", "tenant=acme", "--dry-run", "--json").records
+    assert ["a-1"] == [one["instance_id"] for one in would]
+    for wrong, told in ((("--header", "tenant"), "tenant=acme"), (("--header", "a=1", "--header", "a=2"), "already")):
+        answer = romancy("list", *wrong)
+        assert (2, True) == (answer.code, told in answer.err), answer.err
+
+
 def test_a_waiting_instance_is_listed_shown_and_explained(url: str, romancy: Command) -> None:
     call = approval.options(instance_id="a-1").bind("lamp", 250)
     prepared(url, call, until=standing("a-1", Status.WAITING))
