@@ -397,10 +397,10 @@ class Live:
         if delivery_id not in self.unused:
             self.unused += (delivery_id,)
 
-    def take_unused(self) -> tuple[str, ...]:
-        """Take the ids of messages that no run of the instance can use."""
-        unused, self.unused = self.unused, ()
-        return unused
+    def has_removed(self, consumed: tuple[str, ...]) -> None:
+        """Forget unused messages that an append has removed."""
+        if self.unused:
+            self.unused = tuple(id for id in self.unused if id not in consumed)
 
     def keep_unless_fed(self, mails: Sequence[Mail], inputs: Sequence[Given], *, unused: tuple[str, ...] = ()) -> None:
         """Keep the mail that the previous run had kept, except messages in queued inputs."""

@@ -121,6 +121,24 @@ async def test_a_second_request_to_cancel_does_not_cancel_the_retry(app: Romancy
     assert await handle.result(timeout=60) == "on"
 
 
+async def test_a_second_request_to_terminate_does_not_end_the_retry(app: Romancy, open_app: Open) -> None:
+    """Nor does one to cancel that came before it."""
+    gates["refund charge"] = asyncio.Event()
+    client = await open_app(worker=False)
+    handle = await app.start(called_off)
+    await status_is(app, handle.instance_id, Status.WAITING)
+    for _ in range(2):
+        await handle.cancel("again")
+    await until(lambda: "refund charge" in names())
+    await asyncio.gather(*(client.terminate(handle.instance_id) for _ in range(3)), client.cancel(handle.instance_id))
+    await cancelled(handle)
+
+    await app.retry(handle.instance_id, unsure="undone")
+    await until(lambda: names().count("charge") == 2)
+    await handle.signal("go", "on")
+    assert await handle.result(timeout=60) == "on"
+
+
 async def test_it_is_cancelled_and_retried_as_often_as_asked(app: Romancy) -> None:
     handle = await app.start(called_off)
     for time in range(1, 4):
