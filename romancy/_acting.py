@@ -72,7 +72,7 @@ class Acting(Senders):
         with self._deadlines.call("cancel", [instance_id]):
             found = await store.read(instance_id, limit=0)
             stuck = found is not None and found.instance.status is Status.STUCK
-            message = CancelMessage(reason=reason, stuck=stuck)
+            message = CancelMessage(reason=reason, stuck=stuck, after=0 if found is None else found.instance.last_seq)
             asked = await self._deliver(instance_id, message) is not Delivered.CLOSED
             if stuck and asked:
                 await if_still(self.resume(instance_id))

@@ -34,6 +34,7 @@ from romancy.engine.events import delivery_of, posting_of, sent_by_workflow
 from romancy.engine.family import parent_of
 from romancy.engine.incarnation import RUNTIME
 from romancy.engine.interests import nothing_more
+from romancy.engine.leftover_mail import requests
 from romancy.engine.messages import (
     NO_RESULT,
     CancelMessage,
@@ -393,10 +394,8 @@ def handing_back(live: Live, now: int, writer: str, *, interrupted: bool) -> App
     return live.append(writer, owner_changed(now, "", live.definition.code, interrupted=interrupted), change)
 
 
-def termination(
-    live: Live, now: int, reason: str, delivery_id: str, incarnation: Incarnation
-) -> tuple[Append, Activation]:
-    """The append that terminates the instance and consumes the request to terminate, with the outcome."""
+def termination(live: Live, now: int, reason: str, incarnation: Incarnation) -> tuple[Append, Activation]:
+    """The append that terminates the instance and consumes all requests to stop it, with the outcome."""
     reason = reason or "terminated"
     end = Ended(Status.CANCELLED, reason=reason)
     deliveries = side_effects((), end, live, incarnation).deliveries
@@ -406,7 +405,7 @@ def termination(
         incarnation.nonce(),
         terminated(now, reason),
         change,
-        consumed=(delivery_id,),
+        consumed=requests(live),
         deliveries=deliveries,
         routing=routing,
     )

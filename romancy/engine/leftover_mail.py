@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 from romancy.engine.inbox import Mail
 from romancy.engine.messages import KEPT
-from romancy.storage.records import Append
 
 if TYPE_CHECKING:
     from romancy.core import Input
     from romancy.engine.instance import Live
     from romancy.engine.pending_append import Given, PendingAppend
 
-__all__ = ["NOTHING_READ", "Unread", "too_late", "unread"]
+__all__ = ["NOTHING_READ", "Unread", "put_back", "requests", "too_late", "unread"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +32,10 @@ NOTHING_READ: Final = Unread()
 
 def unread(prepared: PendingAppend) -> Unread:
     """The mail of the instance whose append was refused. The append would have removed a part of it."""
-    live, item = prepared.live, prepared.item
+    live = prepared.live
     fed = (mail for _, mail in (*live.inputs, *prepared.inputs) if mail is not None)
     mails = {mail.delivery_id: mail for mail in (*live.inbox.mail(), *fed)}
-    removed = item.consumed if isinstance(item, Append) else ()
-    return Unread(tuple(mails.values()), (*live.unused, *(one for one in removed if one not in mails)))
+    return Unread(tuple(mails.values()), live.unused)
 
 
 def too_late(live: Live, inputs: Sequence[Given], dropped: Sequence[Input]) -> tuple[str, ...]:
@@ -49,3 +47,16 @@ def too_late(live: Live, inputs: Sequence[Given], dropped: Sequence[Input]) -> t
     late = [mail for event, mail in inputs if id(event) in ids]
     mails = (*late, *(mail for _, mail in live.inputs))
     return tuple(mail.delivery_id for mail in mails if mail is not None and not isinstance(mail.message, KEPT))
+
+
+def put_back(live: Live, mails: Sequence[Mail]) -> None:
+    """Keep mail again that was taken from the inbox, with the mail of inputs that will not be fed."""
+    for mail in (*mails, *(mail for _, mail in live.inputs if mail is not None)):
+        if mail.delivery_id not in live.inbox:
+            live.keep(mail)
+
+
+def requests(live: Live) -> tuple[str, ...]:
+    """The ids of mail, except signals, that a terminated run leaves. A retry of the run must not find it."""
+    kept = tuple(mail.delivery_id for mail in live.inbox.mail() if not isinstance(mail.message, KEPT))
+    return (*kept, *(one for one in live.unused if one not in kept))

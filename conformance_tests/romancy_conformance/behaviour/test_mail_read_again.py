@@ -195,3 +195,28 @@ async def test_a_request_to_cancel_that_was_passed_over_does_not_cancel_the_retr
     await until(lambda: calls.count("begins") == 2)
     await handle.cancel("in its second run")
     await status_is(app, handle.instance_id, Status.CANCELLED)
+
+
+async def test_a_request_to_terminate_is_not_forgotten_when_its_append_is_refused(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores = wrap_stores(monkeypatch, RefusesAnEnd)
+    app, client = await open_app(), await open_app(worker=False)
+    store = stores[0]
+    handle, other = await app.start(is_told_to_stop), await app.start(acts_on_mail)
+    store.instance_id = handle.instance_id
+    await until(lambda: "begins" in calls)
+    terminated = asyncio.create_task(client.terminate(handle.instance_id))
+    await store.ending.wait()
+    await handle.cancel("late")
+    await until(lambda: len(store.brought) == 2)
+    store.holds_claims = True
+    await other.signal("go", "on")
+    await terminated
+    assert store.refused.is_set()
+    assert calls.count("begins") == 1
+
+    await app.retry(handle.instance_id, unsure="undone")
+    await until(lambda: calls.count("begins") == 2)
+    await handle.cancel("in its second run")
+    await status_is(app, handle.instance_id, Status.CANCELLED)

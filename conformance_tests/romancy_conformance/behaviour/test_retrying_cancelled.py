@@ -121,6 +121,54 @@ async def test_a_second_request_to_cancel_does_not_cancel_the_retry(app: Romancy
     assert await handle.result(timeout=60) == "on"
 
 
+async def test_a_second_request_to_terminate_does_not_end_the_retry(app: Romancy, open_app: Open) -> None:
+    """Nor does one to cancel that came before it."""
+    gates["refund charge"] = asyncio.Event()
+    client = await open_app(worker=False)
+    handle = await app.start(called_off)
+    await status_is(app, handle.instance_id, Status.WAITING)
+    for _ in range(2):
+        await handle.cancel("again")
+    await until(lambda: "refund charge" in names())
+    await asyncio.gather(*(client.terminate(handle.instance_id) for _ in range(3)), client.cancel(handle.instance_id))
+    await cancelled(handle)
+
+    await app.retry(handle.instance_id, unsure="undone")
+    await until(lambda: names().count("charge") == 2)
+    await handle.signal("go", "on")
+    assert await handle.result(timeout=60) == "on"
+
+
+async def test_a_request_to_cancel_that_no_worker_has_read_does_not_cancel_the_retry(open_app: Open) -> None:
+    """It came before the instance was terminated, and lies behind its end."""
+    client = await open_app(worker=False)
+    handle = await client.start(called_off)
+    for _ in range(2):
+        await handle.cancel("in vain")
+    await client.terminate(handle.instance_id)
+    await client.retry(handle.instance_id)
+
+    app = await open_app()
+    await until(lambda: "charge" in names())
+    await app.signal(handle.instance_id, "go", "on")
+    assert await app.handle(handle.instance_id).result(timeout=60) == "on"
+
+
+async def test_a_retry_that_no_worker_has_seen_can_be_cancelled(open_app: Open) -> None:
+    client = await open_app(worker=False)
+    handle = await client.start(called_off)
+    await client.terminate(handle.instance_id)
+    await client.retry(handle.instance_id)
+    await handle.cancel("after all")
+
+    app = await open_app()
+    await cancelled(app.handle(handle.instance_id))
+    await app.retry(handle.instance_id)
+    await until(lambda: "charge" in names())
+    await app.signal(handle.instance_id, "go", "on")
+    assert await app.handle(handle.instance_id).result(timeout=60) == "on"
+
+
 async def test_it_is_cancelled_and_retried_as_often_as_asked(app: Romancy) -> None:
     handle = await app.start(called_off)
     for time in range(1, 4):
@@ -290,3 +338,23 @@ async def test_what_was_cancelled_without_its_code_is_retried_with_it(app: Roman
     await app.retry(handle.instance_id)
     assert await handle.result(timeout=60) == "ship"
     assert names() == ["charge", "refund charge", "charge", "ship"]
+
+
+async def test_a_request_to_cancel_a_stuck_instance_does_not_wind_up_its_retry(
+    storage_url: str, open_app: Open
+) -> None:
+    """No worker has read it before the instance was terminated."""
+    broken.add("body")
+    client = await open_app(worker=False)
+    handle = await client.start(called_off_stuck)
+    async with Romancy(storage_url, workflows=[called_off_stuck]):
+        await status_is(client, handle.instance_id, Status.STUCK)
+    for _ in range(2):
+        await client.cancel(handle.instance_id)
+    await client.terminate(handle.instance_id)
+    broken.clear()
+    await client.retry(handle.instance_id, unsure="done")
+
+    await open_app()
+    assert await client.handle(handle.instance_id).result(timeout=60) == "ship"
+    assert names() == ["charge", "ship"]

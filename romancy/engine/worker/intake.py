@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from romancy._logs import about, get_logger
 from romancy.engine.log_lines import say_refused
 from romancy.engine.slot import FREE
-from romancy.engine.worker.recovery import claimed_again, is_given_up
+from romancy.engine.worker.recovery import claimed_again
 from romancy.errors import StorageError, StorageUnavailableError
 from romancy.storage.records import Outcome
 
@@ -190,7 +190,8 @@ class Intake:
         if claimed.crashes:
             self._bereft[claimed.instance_id] = claimed.head
         try:
-            if claimed.crashes and not is_given_up(box) and await self._quarantine.holds(claimed, box):
+            given_up = claimed.crashes and await self._recovery.is_given_up(claimed, box)
+            if claimed.crashes and not given_up and await self._quarantine.holds(claimed, box):
                 return
         except StorageUnavailableError as error:
             logger.warning("instance %s: cannot be read: %s", claimed.instance_id, error, extra=about(claimed))

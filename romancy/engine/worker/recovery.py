@@ -17,7 +17,7 @@ from romancy.engine.decide import append_behind, owner_changed, short
 from romancy.engine.leftover_mail import NOTHING_READ, Unread
 from romancy.engine.log_lines import say_stuck
 from romancy.engine.messages import CancelMessage, decode_message
-from romancy.engine.replay import load, load_log, resumption
+from romancy.engine.replay import last_retry, load, load_log, resumption
 from romancy.errors import (
     CodecError,
     HistoryCorruptError,
@@ -43,23 +43,9 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Store
     from romancy.storage.records import Mailbox
 
-__all__ = ["Recovery", "claimed_again", "is_given_up"]
+__all__ = ["Recovery", "claimed_again"]
 
 logger = get_logger("romancy.engine")
-
-
-def is_given_up(box: Mailbox | None) -> bool:
-    """Whether the mail holds a cancellation that was sent while the instance was stuck."""
-    if box is None:
-        return False
-    for row in box.rows:
-        try:
-            message = decode_message(row.body)
-        except StorageError:
-            continue  # taking the mail in reports the error
-        if isinstance(message, CancelMessage) and message.stuck:
-            return True
-    return False
 
 
 def claimed_again(live: Live) -> Claimed:
@@ -140,13 +126,26 @@ class Recovery:
             resumed = resumption(live, self._driver.clock.now())
             self._driver.resume(live, inputs if resumed is None else [*inputs, (resumed, None)], box)
 
+    async def is_given_up(self, claimed: Claimed, box: Mailbox | None) -> bool:
+        """Whether the mail holds a cancellation that was sent while the instance was stuck, in its present run."""
+        for row in box.rows if box is not None else ():
+            try:
+                message = decode_message(row.body)
+            except StorageError:
+                continue  # taking the mail in reports the error
+            if isinstance(message, CancelMessage) and message.stuck:
+                retried = message.after and await last_retry(self._store, claimed, message.after)
+                if not retried:
+                    return True
+        return False
+
     async def _load(self, claimed: Claimed, box: Mailbox | None) -> tuple[Live, bool]:
         """The instance, and whether to wind it up without its code, because it was cancelled while it was stuck."""
         registry = self._driver.registry
         misfit: NonDeterminismError | None = None
         if (resting := self._resting.take(claimed)) is not None:
             return resting, False
-        if not is_given_up(box):
+        if not await self.is_given_up(claimed, box):
             try:
                 return await load(self._store, registry, claimed), False
             except NonDeterminismError as error:
