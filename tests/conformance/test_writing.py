@@ -77,13 +77,13 @@ async def test_an_update_of_each_column_writes_where_sqlite_says(
     await writes.begin()
     places = ", ".join("?" * len(row))
     connection.execute(f"insert into {table} ({', '.join(row)}) values ({places})", [*row.values()])  # noqa: S608 - the same
-    filled = {place.index for place in await writes.counted() if place.index}
+    filled = {place.index_name for place in await writes.counted() if place.index_name}
     assert {name for program in programs.values() for name in program} <= filled
 
     for name, program in programs.items():
         connection.execute(updates[name])
         counted = await writes.counted()
-        assert program == {place.index: count for place, count in counted.items() if place.index}, name
+        assert program == {place.index_name: count for place, count in counted.items() if place.index_name}, name
         assert counted[Place(table)] == 1, name
 
 

@@ -3,8 +3,8 @@
 A column that an update now names, an index on a hot table or one more row for a step is paid for by every user at every
 step. It is noticed here. `writing` says how the databases count, and why their numbers differ.
 
-Nothing here is written by the clock: a lease is an hour, the sweep of the addresses is off, the rows of workers do not
-count, and each count ends when the app has closed. A worker rests between two scenarios: no instance has an owner.
+Nothing here is written by the clock: a lease is an hour, the rows of workers do not count, and the sweep of addresses,
+which marks rows of a certain age, is off. A scenario ends when its instance has no owner and the app is closed.
 """
 
 from __future__ import annotations
@@ -54,8 +54,60 @@ SQLITE: Final = """
       romancy_messages_order                         .         .         .         .         2
 """
 POSTGRES: Final = """
+                                              workflow      wait     timer    signal     event
+    romancy_addresses                                .         .         .         .         1
+      romancy_addresses_pkey                         .         .         .         .         1
+    romancy_inbox                                    .         .         .         2         3
+      romancy_inbox_number                           .         .         .         1         2
+      romancy_inbox_pkey                             .         .         .         1         2
+      romancy_inbox_uncounted                        .         .         .         .         1
+    romancy_instances                                2         2         1         3         3
+      romancy_instances_due                          .         .         1         1         1
+      romancy_instances_ended                        1         .         .         .         .
+      romancy_instances_mail                         .         .         .         2         2
+      romancy_instances_name                         2         2         1         3         3
+      romancy_instances_new                          2         2         1         3         3
+      romancy_instances_owner                        1         1         .         1         1
+      romancy_instances_paths                        2         2         1         3         3
+      romancy_instances_pkey                         2         2         1         3         3
+      romancy_instances_status                       2         2         1         3         3
+    romancy_interests                                .         1         .         .         .
+      romancy_interests_at                           .         1         .         .         .
+      romancy_interests_pkey                         .         1         .         .         .
+      romancy_interests_place                        .         1         .         .         .
+    romancy_log                                      6         2         1         1         1
+      romancy_log_pkey                               6         2         1         1         1
+    romancy_messages                                 .         .         .         .         2
+      romancy_messages_at                            .         .         .         .         1
+      romancy_messages_pkey                          .         .         .         .         1
+      romancy_messages_place                         .         .         .         .         1
 """
 MYSQL: Final = """
+                                              workflow      wait     timer    signal     event
+    romancy_addresses                                .         .         .         .         1
+    romancy_inbox                                    .         .         .         2         3
+      by_interest                                    .         .         .         2         2
+      by_number                                      .         .         .         2         4
+    romancy_instances                                2         2         1         3         3
+      by_age                                         1         1         1         .         .
+      by_name                                        1         1         1         .         .
+      by_parent                                      1         1         1         .         .
+      by_paths                                       1         1         1         .         .
+      by_status                                      3         3         1         .         .
+      claim                                          1         1         1         4         4
+      mail                                           1         1         1         4         4
+      owned                                          3         3         1         4         4
+      runs                                           1         1         1         .         .
+      touched                                        3         3         1         4         4
+    romancy_interests                                .         1         .         .         .
+      by_address                                     .         1         .         .         .
+      by_sweep                                       .         1         .         .         .
+    romancy_log                                      6         2         1         1         1
+    romancy_messages                                 .         .         .         .         2
+      by_age                                         .         .         .         .         2
+      by_id                                          .         .         .         .         2
+      by_sweep                                       .         .         .         .         2
+    romancy_uncounted                                .         .         .         .         2
 """
 WRITTEN: Final = {"sqlite": SQLITE, "postgres": POSTGRES, "mysql": MYSQL, "mariadb": MYSQL}
 """Tables, and under each its indexes. After a change on purpose, the message of the failed test has the new ones."""
@@ -220,7 +272,7 @@ def shown(numbers: Numbers) -> str:
     lines = [f"{'':40}" + "".join(f"{name:>10}" for name in numbers)]
     for place in places:
         counts = [found.get(place, 0) for found in numbers.values()]
-        word = f"  {place.index}" if place.index else place.table
+        word = f"  {place.index_name}" if place.index_name else place.table
         lines.append(f"{word:40}" + "".join(f"{count or '.':>10}" for count in counts))
     return "\n".join(lines)
 
@@ -231,7 +283,11 @@ def differences(expected: Numbers, found: Numbers) -> list[str]:
     for name in SCENARIOS:
         for place in sorted({*expected[name], *found[name]}):
             count, right = found[name].get(place, 0), expected[name].get(place, 0)
-            what = f"entries of {place.index}, an index on {place.table}" if place.index else f"rows of {place.table}"
+            what = (
+                f"entries of {place.index_name}, an index on {place.table}"
+                if place.index_name
+                else f"rows of {place.table}"
+            )
             if count != right:
                 lines.append(f"{name}: {count} {what}, where {right} were expected")
     return lines
@@ -260,10 +316,10 @@ async def test_an_index_more_on_a_hot_table_is_noticed(storage_url: str, backend
     found = await written_at(storage_url)
 
     planted = [
-        f"{name}: {count} entries of {place.index}, an index on {place.table}, where 0 were expected"
+        f"{name}: {count} entries of {place.index_name}, an index on {place.table}, where 0 were expected"
         for name, counts in found.items()
         for place, count in sorted(counts.items())
-        if place.index.startswith("planted")
+        if place.index_name.startswith("planted")
     ]
-    assert {one.index for counts in found.values() for one in counts} >= {*PLANTED}
+    assert {one.index_name for counts in found.values() for one in counts} >= {*PLANTED}
     assert planted == differences(read(WRITTEN[backend]), found)
