@@ -1,9 +1,9 @@
-"""Runs a script on a database, beside every store."""
+"""Runs scripts and queries on a database, beside every store."""
 
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,11 @@ import pytest
 from romancy.storage.url import parse_url
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from romancy.storage.url import StorageURL
 
-__all__ = ["connect_to_postgres", "run_script"]
+__all__ = ["connect_to_postgres", "fetch_rows", "run_script"]
 
 
 async def run_script(url: str, script: str) -> None:
@@ -26,8 +28,32 @@ async def run_script(url: str, script: str) -> None:
     await scripts[parsed.scheme](parsed, script)
 
 
+async def fetch_rows(url: str, query: str) -> list[tuple[Any, ...]]:
+    """Return the rows of one query."""
+    parsed = parse_url(url)
+    if parsed.scheme == "sqlite":
+        with closing(_file(parsed)) as connection:
+            return connection.execute(query).fetchall()
+    if parsed.scheme in {"postgresql", "postgres"}:
+        connection = await connect_to_postgres(parsed)
+        try:
+            return [tuple(row) for row in await connection.fetch(query)]
+        finally:
+            await connection.close()
+    if parsed.scheme in {"mysql", "mariadb"}:
+        async with _connected_to_mysql(parsed) as connection:
+            cursor: Any = await connection.cursor()
+            await cursor.execute(query)
+            return list(await cursor.fetchall())
+    pytest.skip(f"capability: the suite cannot ask {parsed.scheme}://")
+
+
+def _file(url: StorageURL) -> sqlite3.Connection:
+    return sqlite3.connect(Path(url.path.removeprefix("/")))
+
+
 async def _sqlite(url: StorageURL, script: str) -> None:
-    with closing(sqlite3.connect(Path(url.path.removeprefix("/")))) as connection:
+    with closing(_file(url)) as connection:
         connection.executescript(script)
 
 
@@ -50,6 +76,15 @@ async def _postgres(url: StorageURL, script: str) -> None:
 
 
 async def _mysql(url: StorageURL, script: str) -> None:
+    async with _connected_to_mysql(url) as connection:
+        cursor: Any = await connection.cursor()
+        await cursor.execute(script)
+        while await cursor.nextset():
+            pass
+
+
+@asynccontextmanager
+async def _connected_to_mysql(url: StorageURL) -> AsyncGenerator[Any]:
     import aiomysql  # noqa: PLC0415 - only the suite's own runs have every driver
     from pymysql.constants import CLIENT  # noqa: PLC0415 - the same
 
@@ -59,9 +94,6 @@ async def _mysql(url: StorageURL, script: str) -> None:
         db=url.database, client_flag=CLIENT.MULTI_STATEMENTS, autocommit=True, **options,
     )  # fmt: skip
     try:
-        cursor: Any = await connection.cursor()
-        await cursor.execute(script)
-        while await cursor.nextset():
-            pass
+        yield connection
     finally:
         connection.close()
