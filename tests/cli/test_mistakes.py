@@ -57,7 +57,7 @@ def romancy(
         ("show nobody --url sqlite:///made.db", 3, "`romancy list` shows those"),
         ("cancel nobody --url sqlite:///made.db", 3, "`romancy list` shows those"),
         ("signal nobody go --url sqlite:///made.db", 3, "`romancy list` shows those"),
-        ("cancel --url sqlite:///made.db", 2, "either an ID, or --where, --header, --workflow, --status or a time"),
+        ("cancel --url sqlite:///made.db", 2, "--status, --exact-id, --parent, --top-level or a time"),
         ("list --started-after soon --url sqlite:///made.db", 2, "or an age, as in 2h"),
         ("list --started-before 99999999d --url sqlite:///made.db", 2, "or an age, as in 2h"),
         ("signal x go now --started-after 2h --url sqlite:///made.db", 2, "EVENT [JSON] and a filter, without an ID"),
