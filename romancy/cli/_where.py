@@ -92,6 +92,12 @@ def _headers(headers: Iterable[str]) -> dict[str, Any]:
         raise click.UsageError(f"--header {error}") from None
 
 
+def _whole(name: str) -> str:
+    if not name:
+        raise click.BadParameter("it is empty, and no workflow has such a name; leave it out to choose all")
+    return name
+
+
 _OTHERS: Final = (
     click.option(
         "--status",
@@ -125,7 +131,7 @@ filters_to_act: Final = gathered(
     "chosen",
     _chosen,
     *_INPUT,
-    click.option("--workflow", metavar="NAME", help="By the workflow's whole name."),
+    click.option("--workflow", type=_whole, metavar="NAME", help="By the workflow's whole name."),
     *_OTHERS,
 )
 """Gives a command the options that choose instances to act on. It takes no parts of names."""

@@ -118,7 +118,7 @@ class Search(NamedTuple):
         return InstanceFilter(
             read_conditions(self.where),
             workflow_name=self.workflow or None,
-            status=tuple(map(Status, self.status)) or None,
+            status=[Status(one) for one in self.status] or None,
             instance_id=self.id or None,
             parent=self.parent or None,
             started_after=self._since(),
