@@ -67,6 +67,7 @@ class FiltersToAct(TypedDict, total=False):
     workflow_name: str | None
     """The whole name of the workflow for a call that acts on many, or `check`. Elsewhere a part of it, without case."""
     status: Statuses | None
+    """One status or several, by their names or as `Status`."""
     started_after: datetime | None
     """Started then or later, by the clock of the database. This and the other times need a time zone."""
     started_before: datetime | None
