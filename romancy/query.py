@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypedDict, cast
 
 from romancy.errors import QueryError, UsageError
+from romancy.status import Status, StatusName
 from romancy.storage.query import (
     DEFAULT_LIMIT,
     FilterValue,
@@ -32,9 +33,7 @@ from romancy.storage.query import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
-
-    from romancy.status import Status, StatusName
+    from collections.abc import Generator
 
 __all__ = [
     "FilterValue",
@@ -57,7 +56,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EVERYTHING: Final = restrict()
 _ABOUT: Final = {"filter": "where", "path": "where", "header": "headers"}
 """The first words of errors that name a path or a header, and the argument that has it."""
-Statuses: TypeAlias = "Status | StatusName | Iterable[Status | StatusName]"
+Statuses: TypeAlias = Status | StatusName | Iterable[Status | StatusName]
 """One status or several."""
 
 

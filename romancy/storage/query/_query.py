@@ -283,7 +283,7 @@ def _is_true(what: str, value: object) -> bool:
 
 def _limit(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_LIMIT:
-        raise QueryError(f"limit: must be a whole number from 1 to {MAX_LIMIT}; read further pages with page_token")
+        raise QueryError(f"limit: must be a whole number from 1 to {MAX_LIMIT}; read further pages by their tokens")
     return value
 
 
