@@ -161,10 +161,11 @@ class InstanceFilter:
             given["status"] = status
         if not isinstance(where, InstanceFilter):
             return cls({} if where is None else where, **given)
-        for name in given:
+        further: dict[str, Any] = {name: value for name, value in given.items() if value not in (None, False)}
+        for name in further:
             if getattr(where, name) not in (None, False):
                 raise QueryError(f"{name}: the InstanceFilter has it already; give it once")
-        return replace(where, **given) if given else where
+        return replace(where, **further) if further else where
 
     @property
     def is_empty(self) -> bool:

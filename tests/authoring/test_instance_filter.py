@@ -74,6 +74,8 @@ def test_keywords_restrict_a_filter_further() -> None:
     assert (Status.STUCK,) == InstanceFilter.of(chosen, {}, "stuck").statuses
     assert (Status.FAILED,) == InstanceFilter.of(further, {}, "stuck").statuses
     assert () == InstanceFilter.of(chosen, {"status": None}, "stuck").statuses
+    assert further is InstanceFilter.of(further, {"status": None, "workflow_name": None, "top_level": False})
+    assert () == InstanceFilter.of(chosen, {"ids": []}).ids
 
 
 def test_an_unknown_keyword_is_refused_by_name() -> None:
