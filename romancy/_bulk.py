@@ -3,57 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, TypedDict, Unpack
+from typing import TYPE_CHECKING, Final
 
 from romancy.errors import InstanceNotFoundError, UsageError
-from romancy.instance import Instance, microseconds_of
-from romancy.storage.query import MAX_LIMIT, build_query
+from romancy.instance import Instance
+from romancy.storage.query import MAX_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
-    from datetime import datetime
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from romancy.status import Status
+    from romancy.query import InstanceFilter
     from romancy.storage.protocol import Store
-    from romancy.storage.query import FilterValue
 
-__all__ = ["Chosen", "each", "found_to_act_on", "if_still", "if_there", "statuses_among"]
+__all__ = ["each", "found_to_act_on", "if_still", "if_there"]
 
 _AT_ONCE: Final = 20
 
 
-class Chosen(TypedDict, total=False):
-    """What an action on many is restricted to, beside a filter."""
-
-    workflow_name: str | None
-    """The whole name."""
-    status: str | Iterable[str] | None
-    started_after: datetime | None
-    started_before: datetime | None
-    ended_after: datetime | None
-    ended_before: datetime | None
-    headers: Mapping[str, FilterValue] | None
-
-
-async def found_to_act_on(
-    store: Store, where: Mapping[str, FilterValue] | None, **chosen: Unpack[Chosen]
-) -> AsyncIterator[Instance]:
+async def found_to_act_on(store: Store, chosen: InstanceFilter) -> AsyncIterator[Instance]:
     """All instances that match, newest first, read page by page. The name of their workflow is exactly this."""
     token: str | None = None
     while True:
-        query = build_query(
-            where,
-            named=chosen.get("workflow_name"),
-            status=chosen.get("status"),
-            since=microseconds_of(chosen.get("started_after"), "started_after"),
-            until=microseconds_of(chosen.get("started_before"), "started_before"),
-            ended_since=microseconds_of(chosen.get("ended_after"), "ended_after"),
-            ended_until=microseconds_of(chosen.get("ended_before"), "ended_before"),
-            limit=MAX_LIMIT,
-            page_token=token,
-            headers=chosen.get("headers"),
-        )
-        page = await store.find(query)
+        page = await store.find(chosen.query(limit=MAX_LIMIT, page_token=token, to_act=True))
         for row in page.rows:
             yield Instance.of(row)
         token = page.next_token
@@ -91,13 +62,3 @@ async def each(found: AsyncIterator[Instance], act: Callable[[str], Awaitable[bo
 
     done = await asyncio.gather(*(one(instance_id) for instance_id in ids))
     return [instance_id for instance_id, acted in zip(ids, done, strict=True) if acted]
-
-
-def statuses_among(
-    asked: str | Iterable[str] | None, allowed: Collection[Status], what: str, further: str = ""
-) -> tuple[Status, ...]:
-    """The statuses to act on, by default all that are allowed. UsageError: one is not, and `what` says why."""
-    statuses = build_query(status=allowed if asked is None else asked).statuses
-    if others := sorted(one.value for one in statuses if one not in allowed):
-        raise UsageError(f"{what}, not {', '.join(others)} ones{further and '; '}{further}")
-    return statuses

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING
 
-from romancy._bulk import Chosen, found_to_act_on
+from romancy._bulk import found_to_act_on
 from romancy.engine import Standing
 from romancy.instances import Instances
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator
 
     from romancy.instance import Instance, Purged
+    from romancy.query import InstanceFilter
     from romancy.storage.protocol import Store
-    from romancy.storage.query import FilterValue
 
 __all__ = ["Desk"]
 
@@ -33,9 +33,9 @@ class Desk(Instances):
         """Remove the worker row under which the calls wrote."""
         await self._give_up_row(self.store)
 
-    def to_act_on(self, where: Mapping[str, FilterValue], **chosen: Unpack[Chosen]) -> AsyncIterator[Instance]:
+    def to_act_on(self, chosen: InstanceFilter) -> AsyncIterator[Instance]:
         """All instances that match, newest first. The name of their workflow is exactly the one that is given."""
-        return found_to_act_on(self.store, where, **chosen)
+        return found_to_act_on(self.store, chosen)
 
     async def purge_as_found(self, found: Instance, *, children: bool = False) -> Purged:
         """Remove an instance unless it has changed since it was found."""

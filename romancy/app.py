@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, cast, overload
 
 from romancy._announced_starts import AnnouncedStarts
 from romancy._answering import Deadlines
@@ -33,6 +33,7 @@ from romancy.engine.announcing import Announcer
 from romancy.errors import InstanceConflictError, RomancyError, UsageError
 from romancy.handle import Handle
 from romancy.outbox.beside import Beside
+from romancy.query import InstanceFilter
 from romancy.registry import Registry, refuse_another
 from romancy.retry import policy, seconds
 from romancy.serialization import Codecs
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from romancy.event import EventType
     from romancy.hooks import Hook
     from romancy.outbox import Relay
+    from romancy.query import FiltersToAct, FilterValue
     from romancy.retry import Duration, RetryPolicy
     from romancy.serialization import PayloadCodec
     from romancy.storage.protocol import Store
@@ -469,13 +471,15 @@ class Romancy(Watching):
         self._opened()
         return Handle(self, instance_id, wf)
 
-    async def check(self, *, workflow_name: str | None = None) -> Check:
-        """Replay every open instance, or those of one workflow, and report those that this app's code does not fit.
+    async def check(
+        self, where: Mapping[str, FilterValue] | InstanceFilter | None = None, /, **filters: Unpack[FiltersToAct]
+    ) -> Check:
+        """Replay every open instance, or those that match, and report those that this app's code does not fit.
 
         Use it in a deployment before the new workers start: give the new code to an app with `worker=False`. Nothing is
         written and no activity runs. The bodies of workflows run up to the end of each log.
         """
-        return await check_open(self._opened(), self.workflows, workflow_name=workflow_name)
+        return await check_open(self._opened(), self.workflows, InstanceFilter.of(where, filters))
 
     def override(self, provider: Callable[[], Any], replacement: Callable[[], Any]) -> AbstractContextManager[None]:
         """Give activities the result of `replacement` wherever they ask for `provider`. For tests."""

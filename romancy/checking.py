@@ -21,11 +21,11 @@ from romancy.errors import (
 )
 from romancy.registry import Registry
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.query import build_query
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
+    from romancy.query import InstanceFilter
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
     from romancy.workflow import Workflow
@@ -69,17 +69,17 @@ class Check:
 async def check_open(
     store: Store,
     workflows: Mapping[str, Workflow[..., Any]],
+    chosen: InstanceFilter,
     *,
-    workflow_name: str | None = None,
     progress: Callable[[Check], None] | None = None,
 ) -> Check:
-    """Replay every open instance with these workflows. `workflow_name` restricts it to a workflow of exactly this name.
+    """Replay the chosen open instances with these workflows. The filter's name of a workflow is a whole one.
 
-    Instances that end or vanish meanwhile are left out.
+    Instances that end or vanish meanwhile are left out. UsageError: the filter has the status of ended ones.
     """
     check = Check()
     registry = Registry.collect(workflows.values())
-    async for row in _open_rows(store, workflow_name):
+    async for row in _rows(store, chosen.among(_OPEN, "only open instances are checked")):
         try:
             misfit = await misfit_of(store, registry, row)
         except InstanceNotFoundError:
@@ -93,11 +93,10 @@ async def check_open(
     return check
 
 
-async def _open_rows(store: Store, workflow_name: str | None) -> AsyncIterator[InstanceRow]:
+async def _rows(store: Store, chosen: InstanceFilter) -> AsyncIterator[InstanceRow]:
     token: str | None = None
     while True:
-        query = build_query({}, named=workflow_name, status=_OPEN, limit=_PAGE, page_token=token)
-        page = await store.find(query)
+        page = await store.find(chosen.query(limit=_PAGE, page_token=token, to_act=True))
         for row in page.rows:
             yield row
         token = page.next_token

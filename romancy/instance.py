@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from romancy.core import WorkflowCompleted, WorkflowStarted, decode_commit
-from romancy.errors import HistoryCorruptError, QueryError, UsageError
+from romancy.errors import HistoryCorruptError, UsageError
 from romancy.serialization import loads, refuse_sealed
 from romancy.status import Status
 
@@ -27,7 +27,6 @@ __all__ = [
     "at_of",
     "changed_at",
     "headers_in",
-    "microseconds_of",
     "moment_of",
     "raw_start_of",
 ]
@@ -259,14 +258,3 @@ def at_of(moment: datetime) -> int:
 def moment_of(microseconds: int) -> datetime:
     """A time of the database, in UTC."""
     return _EPOCH + timedelta(microseconds=microseconds)
-
-
-def microseconds_of(moment: datetime | None, what: str) -> int | None:
-    """A time in the form of the database. Raises QueryError for one that could be any."""
-    if moment is None:
-        return None
-    if not isinstance(moment, datetime):  # pyright: ignore[reportUnnecessaryIsInstance] - users are not all typed
-        raise QueryError(f"{what}: must be a datetime, not {type(moment).__name__}")
-    if moment.utcoffset() is None:
-        raise QueryError(f"{what}: it has no time zone; write datetime.now(UTC), for example")
-    return (moment - _EPOCH) // timedelta(microseconds=1)

@@ -5,10 +5,10 @@ Each action on one instance exists for many as well (`cancel_many`, …). `dry_r
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, Unpack
 
 from romancy._acting import Acting
-from romancy._bulk import each, found_to_act_on, if_still, if_there, statuses_among
+from romancy._bulk import each, found_to_act_on, if_still, if_there
 from romancy._condition import Condition
 from romancy._looking_into import instance_with_waits
 from romancy._reasons import reasons_of
@@ -16,23 +16,21 @@ from romancy._reports import Awaited, report_of
 from romancy._results import instances_of
 from romancy.engine import RETRIED, history, read_with_start
 from romancy.errors import InstanceNotFoundError
-from romancy.instance import Counts, Instance, InstancePage, microseconds_of
+from romancy.instance import Counts, Instance, InstancePage
 from romancy.log import Position, follow_log, read_log
+from romancy.query import InstanceFilter
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import check_text
-from romancy.storage.query import MAX_LIMIT, build_query
+from romancy.storage.query import MAX_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
-    from datetime import datetime
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from romancy.core import LogEvent
     from romancy.log import LogEntry
+    from romancy.query import Filters, FiltersToAct, FilterValue
     from romancy.retry import Duration
-    from romancy.status import StatusName
-    from romancy.storage.query import FilterValue
-
-    Statuses = Status | StatusName | Iterable[Status | StatusName] | None
+    from romancy.storage.query import Query
 
 __all__ = ["Instances"]
 
@@ -58,27 +56,22 @@ class Instances(Acting, Condition):
         found = await read_with_start(self._opened(), instance_id)
         return None if found is None else Instance.begun(found)
 
-    async def list_instances(  # noqa: PLR0913 - all that a list may ask for, each by its name
+    async def list_instances(
         self,
+        chosen: InstanceFilter | None = None,
+        /,
         *,
-        workflow_name: str | None = None,
-        status: Statuses = None,
-        instance_id: str | None = None,
-        started_after: datetime | None = None,
-        started_before: datetime | None = None,
-        ended_after: datetime | None = None,
-        ended_before: datetime | None = None,
-        parent: str | None = None,
-        top_level: bool = False,
-        ids: Collection[str] | None = None,
         oldest_first: bool = False,
         limit: int = 50,
         page_token: str | None = None,
-        headers: Mapping[str, FilterValue] | None = None,
         with_results: bool = False,
         with_headers: bool = False,
+        **filters: Unpack[Filters],
     ) -> InstancePage:
         """A page of instances, newest first. Names and ids match in part and without case, the status exactly.
+
+        `filters` are `workflow_name`, `status`, `instance_id`, `started_after`, `started_before`, `ended_after`,
+        `ended_before`, `parent`, `top_level`, `ids` and `headers`; an `InstanceFilter` holds the same as one value.
 
         `parent` is the whole id of a parent, and `ids` are up to 1,000 whole ids; no ids find nothing. With
         `top_level=True`, only instances without a parent are listed. With `oldest_first=True`, the order is ascending;
@@ -93,93 +86,43 @@ class Instances(Acting, Condition):
         With `with_results=True`, `Instance.result` of each completed instance is its result; all results of a page take
         one further statement. `Instance.error` is the error of a failed one, as always.
         """
-        return await self.find_instances(
-            {},
-            workflow_name=workflow_name,
-            status=status,
-            instance_id=instance_id,
-            started_after=started_after,
-            started_before=started_before,
-            ended_after=ended_after,
-            ended_before=ended_before,
-            parent=parent,
-            top_level=top_level,
-            ids=ids,
-            oldest_first=oldest_first,
-            limit=limit,
-            page_token=page_token,
-            headers=headers,
-            with_results=with_results,
-            with_headers=with_headers,
-        )
+        query = InstanceFilter.of(chosen, filters).query(limit=limit, page_token=page_token, oldest_first=oldest_first)
+        return await self._page(query, results=with_results, headers=with_headers)
 
-    async def find_instances(  # noqa: PLR0913 - all that a search may ask for, each by its name
+    async def find_instances(
         self,
-        where: Mapping[str, FilterValue],
+        where: Mapping[str, FilterValue] | InstanceFilter,
         *,
-        workflow_name: str | None = None,
-        status: Statuses = None,
-        instance_id: str | None = None,
-        started_after: datetime | None = None,
-        started_before: datetime | None = None,
-        ended_after: datetime | None = None,
-        ended_before: datetime | None = None,
-        parent: str | None = None,
-        top_level: bool = False,
-        ids: Collection[str] | None = None,
         oldest_first: bool = False,
         limit: int = 50,
         page_token: str | None = None,
-        headers: Mapping[str, FilterValue] | None = None,
         with_results: bool = False,
         with_headers: bool = False,
+        **filters: Unpack[Filters],
     ) -> InstancePage:
         """A page of the instances whose input matches all of `where`, newest first; else as `list_instances`.
 
         A path begins with the name of a parameter. It may be left out if it is that of the only parameter, or of the
         first one and all others have defaults. `headers` are compared by their names with the headers of the start.
         """
-        query = build_query(
-            where,
-            workflow_name=workflow_name,
-            status=status,
-            instance_id=instance_id,
-            since=microseconds_of(started_after, "started_after"),
-            until=microseconds_of(started_before, "started_before"),
-            ended_since=microseconds_of(ended_after, "ended_after"),
-            ended_until=microseconds_of(ended_before, "ended_before"),
-            parent=parent,
-            top_level=top_level,
-            ids=ids,
-            oldest_first=oldest_first,
-            limit=limit,
-            page_token=page_token,
-            headers=headers,
-        )
+        query = InstanceFilter.of(where, filters).query(limit=limit, page_token=page_token, oldest_first=oldest_first)
+        return await self._page(query, results=with_results, headers=with_headers)
+
+    async def _page(self, query: Query, *, results: bool, headers: bool) -> InstancePage:
         store = self._opened()
         page = await store.find(query)
-        found = await instances_of(store, page.rows, results=with_results, headers=with_headers)
+        found = await instances_of(store, page.rows, results=results, headers=headers)
         return InstancePage(found, page.next_token)
 
-    async def iter_instances(  # noqa: PLR0913 - all that a search may ask for, each by its name
+    async def iter_instances(
         self,
-        where: Mapping[str, FilterValue] | None = None,
+        where: Mapping[str, FilterValue] | InstanceFilter | None = None,
         /,
         *,
-        workflow_name: str | None = None,
-        status: Statuses = None,
-        instance_id: str | None = None,
-        started_after: datetime | None = None,
-        started_before: datetime | None = None,
-        ended_after: datetime | None = None,
-        ended_before: datetime | None = None,
-        parent: str | None = None,
-        top_level: bool = False,
-        ids: Collection[str] | None = None,
         oldest_first: bool = False,
-        headers: Mapping[str, FilterValue] | None = None,
         with_results: bool = False,
         with_headers: bool = False,
+        **filters: Unpack[Filters],
     ) -> AsyncIterator[Instance]:
         """All instances that match, newest first, read page by page; else as `find_instances`.
 
@@ -187,69 +130,28 @@ class Instances(Acting, Condition):
         An instance that matches throughout comes exactly once. One that begins or ceases to match in the meantime comes
         once or not at all.
         """
-        token: str | None = None
+        chosen, token = InstanceFilter.of(where, filters), None
         while True:
-            page = await self.find_instances(
-                where or {},
-                workflow_name=workflow_name,
-                status=status,
-                instance_id=instance_id,
-                started_after=started_after,
-                started_before=started_before,
-                ended_after=ended_after,
-                ended_before=ended_before,
-                parent=parent,
-                top_level=top_level,
-                ids=ids,
-                oldest_first=oldest_first,
-                limit=MAX_LIMIT,
-                page_token=token,
-                headers=headers,
-                with_results=with_results,
-                with_headers=with_headers,
-            )
+            query = chosen.query(limit=MAX_LIMIT, page_token=token, oldest_first=oldest_first)
+            page = await self._page(query, results=with_results, headers=with_headers)
             for instance in page.instances:
                 yield instance
             if page.next_page_token is None:
                 return
             token = page.next_page_token
 
-    async def count(  # noqa: PLR0913 - all that a search may ask for, each by its name
+    async def count(
         self,
-        where: Mapping[str, FilterValue] | None = None,
+        where: Mapping[str, FilterValue] | InstanceFilter | None = None,
         /,
-        *,
-        workflow_name: str | None = None,
-        status: Statuses = None,
-        instance_id: str | None = None,
-        started_after: datetime | None = None,
-        started_before: datetime | None = None,
-        ended_after: datetime | None = None,
-        ended_before: datetime | None = None,
-        parent: str | None = None,
-        top_level: bool = False,
-        ids: Collection[str] | None = None,
-        headers: Mapping[str, FilterValue] | None = None,
+        **filters: Unpack[Filters],
     ) -> Counts:
         """How many instances `find_instances` finds with the same filters on all its pages, as of one moment.
 
         The result is a number, with the numbers by status and by workflow. As in lists, `workflow_name` and
         `instance_id` match in part. The database counts, in one statement; it takes as long as reading all that match.
         """
-        query = build_query(
-            where,
-            workflow_name=workflow_name,
-            status=status,
-            instance_id=instance_id,
-            since=microseconds_of(started_after, "started_after"),
-            until=microseconds_of(started_before, "started_before"),
-            ended_since=microseconds_of(ended_after, "ended_after"),
-            ended_until=microseconds_of(ended_before, "ended_before"),
-            parent=parent,
-            top_level=top_level,
-            ids=ids,
-            headers=headers,
-        )
+        query = InstanceFilter.of(where, filters).query()
         return Counts(await self._opened().count(query))
 
     async def history(self, instance_id: str) -> list[LogEvent]:
@@ -269,24 +171,22 @@ class Instances(Acting, Condition):
 
     async def entries(
         self,
-        where: Mapping[str, FilterValue] | None = None,
+        where: Mapping[str, FilterValue] | InstanceFilter | None = None,
         /,
         *,
-        workflow_name: str | None = None,
-        status: Statuses = None,
         after: Mapping[str, str] | None = None,
+        **filters: Unpack[Filters],
     ) -> AsyncIterator[LogEntry]:
         """The entries behind your cursors (`after`, by instance id) of the logs of all matching instances, in one pass.
 
         The entries of one instance come in order and without a gap. The instances come newest first, whatever happened
         when. An instance that has ended and was read to its end is not read again. Call again to see what is new.
+        The filters are those of `find_instances`.
         """
-        known = Position.of_instances(after)
+        known, chosen = Position.of_instances(after), InstanceFilter.of(where, filters)
         store, token = self._opened(), None
         while True:
-            page = await store.find(
-                build_query(where, workflow_name=workflow_name, status=status, limit=MAX_LIMIT, page_token=token)
-            )
+            page = await store.find(chosen.query(limit=MAX_LIMIT, page_token=token))
             for row in page.rows:
                 position = known.get(row.instance_id)
                 if position is not None and position.is_end_of(row):
@@ -324,71 +224,57 @@ class Instances(Acting, Condition):
 
     # ── acting on many ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def _chosen(
-        self,
-        where: Mapping[str, FilterValue] | None,
-        workflow_name: str | None,
-        status: Statuses,
-        headers: Mapping[str, FilterValue] | None,
-    ) -> AsyncIterator[Instance]:
-        return found_to_act_on(self._opened(), where, workflow_name=workflow_name, status=status, headers=headers)
-
     async def cancel_many(
         self,
-        where: Mapping[str, FilterValue] | None = None,
+        where: Mapping[str, FilterValue] | InstanceFilter | None = None,
         /,
         *,
-        workflow_name: str | None = None,
-        status: Statuses = OPEN,
         reason: str = "",
-        headers: Mapping[str, FilterValue] | None = None,
         dry_run: bool = False,
+        **filters: Unpack[FiltersToAct],
     ) -> list[str]:
         """Ask every matching open instance to stop, and return the ids of those that were asked.
 
-        `workflow_name` is the whole name here, other than in a list.
+        `workflow_name` is the whole name here, other than in a list, and there is no `instance_id`, but `ids`. So it is
+        in the other calls that act on many. With `status`, only open instances with that status are asked.
         """
         check_text(reason, "reason")
-        found = self._chosen(where, workflow_name, status, headers)
+        found = found_to_act_on(self._opened(), InstanceFilter.of(where, filters, OPEN))
         return await each(found, lambda one: if_there(self.cancel(one, reason=reason)), dry_run=dry_run)
 
     async def terminate_many(
         self,
-        where: Mapping[str, FilterValue] | None = None,
+        where: Mapping[str, FilterValue] | InstanceFilter | None = None,
         /,
         *,
-        workflow_name: str | None = None,
-        status: Statuses = OPEN,
         reason: str = "",
-        headers: Mapping[str, FilterValue] | None = None,
         dry_run: bool = False,
+        **filters: Unpack[FiltersToAct],
     ) -> list[str]:
         """End every matching open instance by force, and return the ids of those that were ended.
 
         `workflow_name` is the whole name here, other than in a list.
         """
         check_text(reason, "reason")
-        found = self._chosen(where, workflow_name, status, headers)
+        found = found_to_act_on(self._opened(), InstanceFilter.of(where, filters, OPEN))
         return await each(found, lambda one: if_there(self.terminate(one, reason=reason)), dry_run=dry_run)
 
     async def retry_many(
         self,
-        where: Mapping[str, FilterValue] | None = None,
+        where: Mapping[str, FilterValue] | InstanceFilter | None = None,
         /,
         *,
-        workflow_name: str | None = None,
-        status: Statuses = "failed",
         unsure: Literal["done", "undone"] | None = None,
-        headers: Mapping[str, FilterValue] | None = None,
         dry_run: bool = False,
+        **filters: Unpack[FiltersToAct],
     ) -> list[str]:
         """Retry every matching failed instance that can be retried, and return the ids of those that are retried.
 
         With `status="cancelled"` it retries cancelled ones. `workflow_name` is the whole name here, other than in a
         list.
         """
-        asked = statuses_among(status, RETRIED, "retry_many retries instances that have failed or were cancelled")
-        found = self._chosen(where, workflow_name, asked, headers)
+        what = "retry_many retries instances that have failed or were cancelled"
+        found = found_to_act_on(self._opened(), InstanceFilter.of(where, filters, "failed").among(RETRIED, what))
 
         def again(instance_id: str) -> Awaitable[bool]:
             return if_still(self.retry(instance_id, unsure=unsure))
@@ -397,30 +283,28 @@ class Instances(Acting, Condition):
 
     async def resume_many(
         self,
-        where: Mapping[str, FilterValue] | None = None,
+        where: Mapping[str, FilterValue] | InstanceFilter | None = None,
         /,
         *,
-        workflow_name: str | None = None,
-        headers: Mapping[str, FilterValue] | None = None,
         dry_run: bool = False,
+        **filters: Unpack[FiltersToAct],
     ) -> list[str]:
         """Let workers try every matching stuck instance again, and return the ids of those instances.
 
         `workflow_name` is the whole name here, other than in a list.
         """
-        found = self._chosen(where, workflow_name, Status.STUCK, headers)
+        chosen = InstanceFilter.of(where, filters).among({Status.STUCK}, "resume_many resumes stuck instances")
+        found = found_to_act_on(self._opened(), chosen)
         return await each(found, lambda instance_id: if_still(self.resume(instance_id)), dry_run=dry_run)
 
     async def purge_many(
         self,
-        where: Mapping[str, FilterValue] | None = None,
+        where: Mapping[str, FilterValue] | InstanceFilter | None = None,
         /,
         *,
-        workflow_name: str | None = None,
-        status: Statuses = tuple(TERMINAL_STATUSES),
         children: bool = False,
-        headers: Mapping[str, FilterValue] | None = None,
         dry_run: bool = False,
+        **filters: Unpack[FiltersToAct],
     ) -> list[str]:
         """Remove every matching ended instance, and return the ids of those removed. An open status raises UsageError.
 
@@ -428,12 +312,13 @@ class Instances(Acting, Condition):
         ended children of each are removed too, as by `purge`. The result does not name those that do not match.
         `workflow_name` is the whole name here, other than in a list.
         """
+        what = "purge_many removes instances that have ended"
         further = "end them first, with cancel_many or terminate_many"
-        asked = statuses_among(status, TERMINAL_STATUSES, "purge_many removes instances that have ended", further)
+        chosen = InstanceFilter.of(where, filters).among(TERMINAL_STATUSES, what, further)
         seen: dict[str, Instance] = {}
 
         async def found() -> AsyncIterator[Instance]:
-            async for one in self._chosen(where, workflow_name, asked, headers):
+            async for one in found_to_act_on(self._opened(), chosen):
                 seen[one.instance_id] = one
                 yield one
 

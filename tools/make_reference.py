@@ -35,6 +35,7 @@ INTERNAL = {
     "Activity": {"as_undo", "check", "is_same_call", "kind", "read_result", "undo", "written"},
     "Codecs": {"ids", "of", "stored_size", "unwrap", "wrap"},
     "Instance": {"of", "raw_input"},
+    "InstanceFilter": {"among", "of", "query", "statuses"},
     "RetryPolicy": {"decide", "delay"},
     "Romancy": {"error_names", "outcome", "watch"},
     "SyncRomancy": {"wait"},
@@ -134,7 +135,15 @@ def _function(source: Source, named: list[Function], title: str, level: str) -> 
     signatures = [_head(source.text, node) for node in overloads or named[-1:]]
     if "classmethod" in _decorators(named[-1]):
         signatures = [f"@classmethod\n{signature}" for signature in signatures]
-    return [f"{level} {title}", "", *_block(signatures), *_documented(named[-1])]
+    return [f"{level} {title}", "", *_block(signatures), *_documented(named[-1]), *_unpacked(signatures)]
+
+
+def _unpacked(signatures: list[str]) -> list[str]:
+    """Say where the keywords are that a signature only names."""
+    found = re.search(r"\*\*(\w+): Unpack\[(\w+)\]", signatures[-1])
+    if found is None:
+        return []
+    return [f"The keywords `{found[1]}` are those of [{found[2]}](comparisons.md#{found[2].lower()}).", ""]
 
 
 def _attribute(text: str, node: ast.stmt, following: ast.stmt | None) -> tuple[str, str] | None:

@@ -274,6 +274,8 @@ def _imports(module: ast.Module, source: str, used: set[str]) -> Iterator[str]:
         yield "from typing import Literal"
     if "Self" in used:
         yield "from typing import Self"
+    if "Unpack" in used:
+        yield "from typing import Unpack"
 
 
 def _formatted(text: str, name: str) -> str:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Final, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Literal
 
 import click
 import msgspec
 
-from romancy.cli._bulk import Action, act_on, bulk
+from romancy.cli._bulk import Action, Request, act_on, bulk
 from romancy.cli._database import running
 from romancy.cli._duration import duration
 from romancy.cli._printing import say
-from romancy.cli._where import Chosen
 from romancy.engine import RETRIED
 from romancy.errors import InstanceNotFoundError, UsageError
+from romancy.query import InstanceFilter
 from romancy.status import TERMINAL_STATUSES, Status
 
 if TYPE_CHECKING:
@@ -36,9 +37,9 @@ _reason = click.option("--reason", default="", help="Kept in the history.")
 @_instance
 @_reason
 @running
-async def cancel(reason: str, **options: Any) -> None:
+async def cancel(request: Request, reason: str) -> None:
     """Ask a workflow to stop and to undo what it did."""
-    await act_on(Action("cancel", _OPEN, lambda desk, one, _: desk.cancel(one, reason=reason)), **options)
+    await act_on(Action("cancel", _OPEN, lambda desk, one, _: desk.cancel(one, reason=reason)), request)
 
 
 @click.command()
@@ -46,9 +47,9 @@ async def cancel(reason: str, **options: Any) -> None:
 @_instance
 @_reason
 @running
-async def terminate(reason: str, **options: Any) -> None:
+async def terminate(request: Request, reason: str) -> None:
     """End a workflow at once; nothing is undone."""
-    await act_on(Action("terminate", _OPEN, lambda desk, one, _: desk.terminate(one, reason=reason)), **options)
+    await act_on(Action("terminate", _OPEN, lambda desk, one, _: desk.terminate(one, reason=reason)), request)
 
 
 @click.command()
@@ -60,7 +61,7 @@ async def terminate(reason: str, **options: Any) -> None:
     help="What to take for granted of activities that did not answer, or whose compensation failed for good.",
 )
 @running
-async def retry(unsure: Literal["done", "undone"] | None, **options: Any) -> None:
+async def retry(request: Request, unsure: Literal["done", "undone"] | None) -> None:
     """Run a failed or cancelled workflow again. Completed work that was not undone is kept.
 
     A filter without --status finds failed ones.
@@ -69,16 +70,16 @@ async def retry(unsure: Literal["done", "undone"] | None, **options: Any) -> Non
     async def again(desk: Desk, one: str, _: object) -> None:
         await desk.retry(one, unsure=unsure)
 
-    await act_on(Action("retry", RETRIED, again, by_itself=(Status.FAILED,)), **options)
+    await act_on(Action("retry", RETRIED, again, by_itself=(Status.FAILED,)), request)
 
 
 @click.command()
 @bulk
 @_instance
 @running
-async def resume(**options: Any) -> None:
+async def resume(request: Request) -> None:
     """Let a stuck workflow be tried again."""
-    await act_on(Action("resume", (Status.STUCK,), lambda desk, one, _: desk.resume(one)), **options)
+    await act_on(Action("resume", (Status.STUCK,), lambda desk, one, _: desk.resume(one)), request)
 
 
 @click.command()
@@ -87,15 +88,15 @@ async def resume(**options: Any) -> None:
 @click.option("--older-than", type=duration, metavar="AGE", help="Only what ended longer ago, as in 30d or 12h.")
 @click.option("--children", is_flag=True, help="Their ended children too; says which ones are open and stay.")
 @running
-async def purge(older_than: timedelta | None, children: bool, **options: Any) -> None:  # noqa: FBT001 - click calls it by name
+async def purge(request: Request, *, older_than: timedelta | None, children: bool) -> None:
     """Remove ended workflows with all data under their ids."""
-    if older_than is not None and options["instance_id"] is not None:
+    if older_than is not None and request.instance_id is not None:
         raise click.UsageError("--older-than goes with a filter, not with an ID")
-    if older_than is not None and not options["chosen"]:
-        options["chosen"] = Chosen(where={}, status=_ENDED)
+    if older_than is not None and request.chosen.is_empty:
+        request = replace(request, chosen=InstanceFilter(status=_ENDED))
     quiet_for = None if older_than is None else older_than.total_seconds()
     act = functools.partial(_purge, children=children)
-    await act_on(Action("purge", _ENDED, act, quiet_for=quiet_for, as_found=True), **options)
+    await act_on(Action("purge", _ENDED, act, quiet_for=quiet_for, as_found=True), request)
 
 
 async def _purge(desk: Desk, instance_id: str, found: Instance | None, *, children: bool) -> None:
@@ -123,20 +124,20 @@ async def _purge(desk: Desk, instance_id: str, found: Instance | None, *, childr
 @click.option("--key", help="The key that the workflow waits with.")
 @click.option("--id", help="An id of yours: a second signal that bears it is dropped.")
 @running
-async def signal(words: tuple[str, ...], key: str | None, id: str | None, **options: Any) -> None:
+async def signal(request: Request, words: tuple[str, ...], key: str | None, id: str | None) -> None:
     """Send an event to one instance, or to many.
 
     It is kept until the workflow waits for it. The many are all open ones that a filter finds. With a filter there
     is no ID: the event comes first.
     """
-    filtered = bool(options["chosen"])
+    filtered = not request.chosen.is_empty
     instance_id, (event, *data) = (None, words) if filtered else (words[0], words[1:] or ("",))
     if not event or len(data) > 1:
         wanted = "EVENT [JSON] and a filter, without an ID" if filtered else "ID EVENT [JSON]"
         raise click.UsageError(f"name what to signal: {wanted}; several values are one JSON, in quotes for the shell")
     payload = _decoded(data[0]) if data else None
     action = Action("signal", _OPEN, lambda desk, one, _: desk.signal(one, event, payload, key=key, id=id))
-    await act_on(action, instance_id=instance_id, **options)
+    await act_on(action, replace(request, instance_id=instance_id))
 
 
 def _decoded(data: str) -> object:

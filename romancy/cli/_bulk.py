@@ -12,15 +12,16 @@ import asyncio
 from array import array
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
 from romancy.cli._asking import confirm
 from romancy.cli._database import Desk, database, desk
+from romancy.cli._gathering import gathered
 from romancy.cli._printing import as_json, json_option, line, say
-from romancy.cli._where import Chosen, filters_to_act
+from romancy.cli._where import filters_to_act
 from romancy.errors import (
     CodecError,
     HistoryCorruptError,
@@ -31,12 +32,15 @@ from romancy.errors import (
 )
 from romancy.insight import alive, many
 from romancy.instance import Instance, changed_at
+from romancy.query import InstanceFilter
 from romancy.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-__all__ = ["Action", "act_on", "bulk"]
+__all__ = ["Action", "Request", "act_on", "bulk"]
+
+T = TypeVar("T")
 
 _AT_ONCE: Final = 20
 _DONE: Final = {"signal": "sent", "cancel": "requested", "retry": "requested", "resume": "requested"}
@@ -61,71 +65,68 @@ class Action:
     """Skips instances that have changed since the question."""
 
 
-def bulk(command: Any) -> Any:
-    """The options of a command that acts on one instance or on many."""
-    for option in (
-        json_option,
-        click.option("--yes", is_flag=True, help="Do not ask before acting on all that a filter finds."),
-        click.option("--dry-run", is_flag=True, help="Only list what would be acted on."),
-        filters_to_act,
-        database,
-    ):
-        command = option(command)
-    return command
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a command acts on, and how."""
+
+    url: str | None
+    app: str | None
+    instance_id: str | None = None
+    chosen: InstanceFilter
+    dry_run: bool
+    yes: bool
+    json_lines: bool
 
 
-async def act_on(
-    action: Action,
-    *,
-    url: str | None,
-    app: str | None,
-    instance_id: str | None,
-    chosen: Chosen,
-    dry_run: bool,
-    yes: bool,
-    json_lines: bool,
-) -> None:
+_gather: Final = gathered(
+    "request",
+    Request,
+    database,
+    click.option("--dry-run", is_flag=True, help="Only list what would be acted on."),
+    click.option("--yes", is_flag=True, help="Do not ask before acting on all that a filter finds."),
+    json_option,
+)
+
+
+def bulk(command: Callable[..., T]) -> Callable[..., T]:
+    """The options of a command that acts on one instance or on many, which it gets as `request`."""
+    return filters_to_act(_gather(command))
+
+
+async def act_on(action: Action, request: Request) -> None:
     """Act on the instance, or on all that the filter finds. click.ClickException if the action failed for some."""
-    if bool(chosen) == (instance_id is not None):
+    chosen, instance_id, json_lines = request.chosen, request.instance_id, request.json_lines
+    if chosen.is_empty == (instance_id is None):
         raise click.UsageError(
-            f"name what to {action.verb}: either an ID, or --where, --header, --workflow, --status or a time"
+            f"name what to {action.verb}: either an ID, or --where, --header, --workflow, --status, --exact-id, "
+            "--parent, --top-level or a time"
         )
-    wanted = _wanted(action, chosen.status)
-    async with desk(url, app) as open_desk:
+    wanted = _wanted(action, chosen.statuses)
+    async with desk(request.url, request.app) as open_desk:
         if instance_id is not None:
-            await _one(open_desk, action, instance_id, dry_run=dry_run, json_lines=json_lines)
-            await _warn(open_desk, action, dry_run=dry_run)
+            await _one(open_desk, action, instance_id, dry_run=request.dry_run, json_lines=json_lines)
+            await _warn(open_desk, action, dry_run=request.dry_run)
             return
         now = (await open_desk.store.census()).now
 
         async def found() -> AsyncIterator[Instance]:
             before = None if action.quiet_for is None else now - action.quiet_for * 1_000_000
-            instances = open_desk.to_act_on(
-                chosen.where,
-                workflow_name=chosen.workflow,
-                status=wanted,
-                started_after=chosen.started_after,
-                started_before=chosen.started_before,
-                ended_after=chosen.ended_after,
-                ended_before=chosen.ended_before,
-                headers=chosen.headers,
-            )
-            async for one in instances:
+            async for one in open_desk.to_act_on(replace(chosen, status=wanted)):
                 changed = changed_at(one)
                 if one.created_at.timestamp() * 1_000_000 <= now and (before is None or changed < before):
                     yield one
 
-        run = _Run(open_desk, action, now, wanted if chosen.status else None, json_lines=json_lines)
-        if dry_run:
+        run = _Run(open_desk, action, now, wanted if chosen.statuses else None, json_lines=json_lines)
+        if request.dry_run:
             await run.preview(found())
             return
-        if not yes:
+        if not request.yes:
             run.asked = await _asked(found())
             if run.asked:
                 confirm(f"{action.verb} {many(len(run.asked), 'instance')}?")
         if run.asked is None or run.asked:
             await run.act(found())
-            await _warn(open_desk, action, dry_run=dry_run)
+            await _warn(open_desk, action, dry_run=request.dry_run)
         run.sum_up()
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from romancy.cli._database import database, desk, running
+from romancy.cli._gathering import gathered
 from romancy.cli._printing import as_json, clean, data_of, json_option, paragraphs, say, table, wrapped
 from romancy.cli._where import filters
 from romancy.errors import InstanceNotFoundError
@@ -15,54 +16,16 @@ from romancy.log import fields_of
 from romancy.storage.query import MAX_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from romancy.cli._where import Chosen
     from romancy.instance import Instance
     from romancy.log import LogEntry
+    from romancy.query import InstanceFilter
 
 __all__ = ["LOOKING"]
-
-T = TypeVar("T")
-
-
-class _Located(TypedDict):
-    """The instances that the options choose by ids, as arguments of a search."""
-
-    instance_id: str | None
-    ids: list[str] | None
-    parent: str | None
-    top_level: bool
-
-
-def _located(command: Callable[..., T]) -> Callable[..., T]:
-    """The options that choose instances by their own ids and those of their parents, as `located`."""
-
-    @functools.wraps(command)
-    def locating(
-        *, part: str | None, exact_ids: tuple[str, ...], parent: str | None, top_level: bool, **options: Any
-    ) -> T:
-        if parent is not None and top_level:
-            raise click.UsageError("--top-level leaves out all children: give --parent or --top-level, not both")
-        located = _Located(instance_id=part, ids=list(exact_ids) or None, parent=parent, top_level=top_level)
-        return command(located=located, **options)
-
-    for option in reversed(
-        (
-            click.option("--id", "part", metavar="TEXT", help="By a part of the instance's id, in capitals or not."),
-            click.option("--exact-id", "exact_ids", multiple=True, metavar="ID", help="By a whole id; repeatable."),
-            click.option("--parent", metavar="ID", help="The children of an instance, by its whole id."),
-            click.option("--top-level", is_flag=True, help="Only instances without a parent."),
-        )
-    ):
-        locating = option(locating)
-    return locating
 
 
 @click.command("list")
 @database
 @filters
-@_located
 @click.option("--oldest-first", is_flag=True, help="In ascending order.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many at most.")
 @click.option("--results", is_flag=True, help="With --json: also what each completed instance returned.")
@@ -73,8 +36,7 @@ async def list_instances(
     *,
     url: str | None,
     app: str | None,
-    chosen: Chosen,
-    located: _Located,
+    chosen: InstanceFilter,
     oldest_first: bool,
     limit: int,
     results: bool,
@@ -94,18 +56,10 @@ async def list_instances(
     async with desk(url, app) as open_desk:
         while more and count < limit:
             page = await open_desk.find_instances(
-                chosen.where,
-                workflow_name=chosen.workflow,
-                status=chosen.status or None,
-                **located,
-                started_after=chosen.started_after,
-                started_before=chosen.started_before,
-                ended_after=chosen.ended_after,
-                ended_before=chosen.ended_before,
+                chosen,
                 oldest_first=oldest_first,
                 limit=min(limit - count, MAX_LIMIT),
                 page_token=token,
-                headers=chosen.headers,
                 with_results=results,
                 with_headers=headers,
             )
@@ -131,26 +85,15 @@ def _row_of(instance: Instance) -> tuple[str, str, str, str]:
 @click.command()
 @database
 @filters
-@_located
 @json_option
 @running
-async def count(*, url: str | None, app: str | None, chosen: Chosen, located: _Located, json_lines: bool) -> None:
+async def count(*, url: str | None, app: str | None, chosen: InstanceFilter, json_lines: bool) -> None:
     """How many instances there are, by workflow and status.
 
     The filters are those of `list`. The database counts, which takes as long as reading all that fit.
     """
     async with desk(url, app) as open_desk:
-        counts = await open_desk.count(
-            chosen.where,
-            workflow_name=chosen.workflow,
-            status=chosen.status or None,
-            **located,
-            started_after=chosen.started_after,
-            started_before=chosen.started_before,
-            ended_after=chosen.ended_after,
-            ended_before=chosen.ended_before,
-            headers=chosen.headers,
-        )
+        counts = await open_desk.count(chosen)
     lines = counts.by_workflow_and_status.items()
     if json_lines:
         for (workflow, status), number in lines:
@@ -186,40 +129,46 @@ async def why(url: str | None, app: str | None, instance_id: str, json_lines: bo
             click.echo(text)
 
 
-def _of_a_log(command: Any) -> Any:
-    """The options of a command that reads a log."""
-    for option in (
-        json_option,
-        click.option("--after", metavar="CURSOR", help="Only what follows an entry, by the cursor it bore."),
-        click.argument("instance_id", metavar="ID"),
-        database,
-    ):
-        command = option(command)
-    return command
+@dataclass(frozen=True)
+class _Log:
+    """The log that a command reads, and how."""
+
+    url: str | None
+    app: str | None
+    instance_id: str
+    after: str | None
+    json_lines: bool
+
+    async def print(self, *, follow: bool) -> None:
+        async with desk(self.url, self.app) as open_desk:
+            async for entry in open_desk.entries_of(self.instance_id, after=self.after, follow=follow):
+                _print_entry(entry, json_lines=self.json_lines)
+
+
+_of_a_log: Final = gathered(
+    "log",
+    _Log,
+    database,
+    click.argument("instance_id", metavar="ID"),
+    click.option("--after", metavar="CURSOR", help="Only what follows an entry, by the cursor it bore."),
+    json_option,
+)
 
 
 @click.command()
 @_of_a_log
 @running
-async def history(**options: Any) -> None:
+async def history(log: _Log) -> None:
     """Every event of an instance's log, oldest first."""
-    await _print_log(**options, follow=False)
+    await log.print(follow=False)
 
 
 @click.command()
 @_of_a_log
 @running
-async def watch(**options: Any) -> None:
+async def watch(log: _Log) -> None:
     """Follow an instance's log, from its beginning until it ends."""
-    await _print_log(**options, follow=True)
-
-
-async def _print_log(
-    *, url: str | None, app: str | None, instance_id: str, after: str | None, json_lines: bool, follow: bool
-) -> None:
-    async with desk(url, app) as open_desk:
-        async for entry in open_desk.entries_of(instance_id, after=after, follow=follow):
-            _print_entry(entry, json_lines=json_lines)
+    await log.print(follow=True)
 
 
 def _print_entry(entry: LogEntry, *, json_lines: bool) -> None:

@@ -22,7 +22,7 @@ from romancy.cli._endings import DIVERGED
 from romancy.cli._printing import as_json, json_option, line, say
 from romancy.cli._private import PRIVATE, is_private, refuse_private
 from romancy.cli._reloading import run_and_reload
-from romancy.cli._where import whole_name
+from romancy.cli._where import filters_to_act
 from romancy.engine import ToldToStop
 from romancy.errors import SerializationError
 from romancy.insight import many
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from romancy.checking import Check, Misfit
+    from romancy.query import InstanceFilter
     from romancy.workflow import Workflow
 
 __all__ = ["WORKING", "at_work"]
@@ -172,10 +173,10 @@ def _wanted(workflow: Workflow[..., Any]) -> str:
 @click.command()
 @click.argument("target", metavar="MODULE:APP")
 @click.option("--url", envvar="ROMANCY_URL", metavar="URL", help="Another database than the app's.")
-@whole_name
+@filters_to_act
 @json_option
 @running
-async def check(target: str, url: str | None, workflow: str | None, json_lines: bool) -> int:  # noqa: FBT001 - by name
+async def check(*, target: str, url: str | None, chosen: InstanceFilter, json_lines: bool) -> int:
     """List the open instances that do not fit this code.
 
     It replays each open instance with this code; exit code 6 if some do not fit. Made for a deployment: nothing is
@@ -183,7 +184,7 @@ async def check(target: str, url: str | None, workflow: str | None, json_lines: 
     """
     app = load_app(target)
     async with desk(url or app.url, None, app.codecs) as open_desk:
-        found = await check_open(open_desk.store, app.workflows, workflow_name=workflow, progress=_progress)
+        found = await check_open(open_desk.store, app.workflows, chosen, progress=_progress)
     for misfit in found.misfits:
         _print_misfit(misfit, json_lines=json_lines)
     say(f"{many(found.checked, 'open instance')} checked: {_misfits(found)} this code")

@@ -195,11 +195,12 @@ class Dashboard:
             try:
                 await self._let_in(request)
                 reader = await self._reader()
-                by_input = any(request.query_params.getlist("where"))  # a search by input could reveal sealed values
+                given = request.query_params
+                by_input = any(given.getlist("where") + given.getlist("header"))  # it could reveal sealed values
                 if visit_of(request).payloads:
                     return await endpoint(request, await self._sealing.admit(reader) if by_input else reader)
                 if by_input:
-                    raise forbidden("You may not search by input.")
+                    raise forbidden("You may not search by input or headers.")
                 return await endpoint(request, reader.sealed())
             except InsteadError as instead:
                 return instead.response

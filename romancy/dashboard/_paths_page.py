@@ -43,7 +43,7 @@ _KINDS: Final[dict[type, str]] = {
 
 async def paths_page(request: Request, reader: Reader) -> Response:
     """The options of the list: declared paths first, then those of the sample. Sealed inputs are skipped."""
-    search = Search.of(request.query_params.multi_items())._replace(where=(), page="")
+    search = Search.of(request.query_params.multi_items())._replace(where=(), header=(), page="")
     found: dict[str, str] = {}
     for name, workflow in () if reader.app is None else reader.app.workflows.items():
         if search.workflow in name:

@@ -1,4 +1,4 @@
-"""Refuses searches by input when the database has inputs that this dashboard cannot open.
+"""Refuses searches by input, and by headers, when the database has inputs that this dashboard cannot open.
 
 The database searches in a projection that is not sealed. A visitor who searches by a value finds out which instances
 have it, and could so guess values that only the codec should show.

@@ -1,17 +1,18 @@
-"""The search of a list of instances, as in its URL: by id, parent, workflow, status, time of the start and input."""
+"""The search of a list of instances, as in its URL: by id, parent, workflow, status, start, input and headers."""
 
 from __future__ import annotations
 
 import re
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlencode
 
-from romancy._conditions import read_conditions
+from romancy._conditions import read_conditions, read_headers
 from romancy.errors import QueryError
+from romancy.instance import moment_of
+from romancy.query import InstanceFilter, told_as
 from romancy.status import Status
-from romancy.storage.query import build_query
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["WITHIN", "Search"]
 
 _SECOND: Final = 1_000_000
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 WITHIN: Final = {
     "15m": ("last 15 minutes", 900),
     "1h": ("last hour", 3600),
@@ -30,8 +30,19 @@ WITHIN: Final = {
     "30d": ("last 30 days", 2_592_000),
 }
 """Ranges of time that end now, by their names in the URL, in seconds."""
+_SEVERAL: Final = ("status", "where", "header")
 _SINGLE: Final = ("id", "parent", "workflow", "within", "since", "until", "page")
 _MOST_CONDITIONS: Final = 20
+_FIELDS: Final = {
+    "where": "input",
+    "headers": "header",
+    "workflow_name": "workflow",
+    "instance_id": "id",
+    "page_token": "page",
+    "started_after": "since",
+    "started_before": "until",
+}
+"""Arguments of a filter by the names that they have on the page."""
 _COMPARED: Final = re.compile(r"[^=!<>^*]+[=!<>^*]+")
 _EQUALS: Final = re.compile(r"[^=!<>^*]+=[^=]")
 
@@ -48,19 +59,20 @@ class Search(NamedTuple):
     since: str = ""
     until: str = ""
     where: tuple[str, ...] = ()
+    header: tuple[str, ...] = ()
     page: str = ""
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[str, str]]) -> Search:
         """The search of these parameters. Unknown ones are ignored; of a repeated single one, the last counts."""
-        given: dict[str, Any] = {"status": [], "where": []}
+        given: dict[str, Any] = {name: [] for name in _SEVERAL}
         for name, value in pairs:
             text = value.strip()
             if name in _SINGLE:
                 given[name] = text
-            elif name in given and text and text not in given[name]:
+            elif name in _SEVERAL and text and text not in given[name]:
                 given[name].append(text)
-        given |= {name: tuple(given[name]) for name in ("status", "where")}
+        given |= {name: tuple(given[name]) for name in _SEVERAL}
         return cls(**given)
 
     @property
@@ -74,15 +86,18 @@ class Search(NamedTuple):
         return urlencode({name: value for name, value in wanted.items() if value}, doseq=True)
 
     def without_values(self) -> str:
-        """The same for a log: the values of conditions on inputs are left out."""
-        return self.encoded(where=tuple(_without_value(one) for one in self.where))
+        """The same for a log: the values of conditions on inputs and headers are left out."""
+        return self.encoded(
+            where=tuple(_without_value(one) for one in self.where),
+            header=tuple(f"{one.partition('=')[0]}=…" if "=" in one else "…" for one in self.header),
+        )
 
     def as_of(self, now: int) -> Search:
         """The same search at that time, in microseconds: a range that ends now no longer moves."""
         if not self.within:
             return self
-        since = max(_moment(self.since, "since") or 0, self._begins(now))
-        return self._replace(within="", since=(_EPOCH + timedelta(microseconds=since)).isoformat())
+        begins, since = self._begins(now), _moment(self.since, "since")
+        return self._replace(within="", since=(begins if since is None else max(since, begins)).isoformat())
 
     @property
     def path_to_declare(self) -> str:
@@ -90,34 +105,38 @@ class Search(NamedTuple):
         return next((text.partition("=")[0].strip() for text in self.where if _EQUALS.match(text)), "")
 
     def query(self, limit: int) -> Query:
-        """The query for the store. Raises QueryError for an invalid part."""
-        if len(self.where) > _MOST_CONDITIONS:
-            raise QueryError(f"at most {_MOST_CONDITIONS} conditions on the input")
+        """The query for the store. Raises QueryError for an invalid part, with its name on the page."""
+        with told_as(_FIELDS):
+            return self._filter().query(limit=limit, page_token=self.page or None)
+
+    def _filter(self) -> InstanceFilter:
+        if len(self.where) + len(self.header) > _MOST_CONDITIONS:
+            raise QueryError(f"at most {_MOST_CONDITIONS} conditions on the input and headers")
         unknown = [one for one in self.status if one not in tuple(Status)]
         if unknown:
             raise QueryError(f"status: there is none of the name {unknown[0][:40]!r}")
-        return build_query(
+        return InstanceFilter(
             read_conditions(self.where),
             workflow_name=self.workflow or None,
-            status=self.status or None,
+            status=[Status(one) for one in self.status] or None,
             instance_id=self.id or None,
             parent=self.parent or None,
-            since=self._since(),
-            until=_moment(self.until, "until"),
-            limit=limit,
-            page_token=self.page or None,
+            started_after=self._since(),
+            started_before=_moment(self.until, "until"),
+            headers=read_headers(self.header),
         )
 
-    def _since(self) -> int | None:
+    def _since(self) -> datetime | None:
         since = _moment(self.since, "since")
         if not self.within:
             return since
-        return max(since or 0, self._begins(int(time.time() * _SECOND)))
+        begins = self._begins(int(time.time() * _SECOND))
+        return begins if since is None else max(since, begins)
 
-    def _begins(self, now: int) -> int:
+    def _begins(self, now: int) -> datetime:
         if self.within not in WITHIN:
             raise QueryError(f"within: one of {', '.join(WITHIN)}")
-        return now - WITHIN[self.within][1] * _SECOND
+        return moment_of(now - WITHIN[self.within][1] * _SECOND)
 
 
 def _without_value(condition: str) -> str:
@@ -125,13 +144,12 @@ def _without_value(condition: str) -> str:
     return "…" if form is None else f"{form[0].strip()}…"
 
 
-def _moment(text: str, what: str) -> int | None:
-    """A time in UTC, as forms write it, in microseconds."""
+def _moment(text: str, what: str) -> datetime | None:
+    """A time in UTC, as forms write it."""
     if not text:
         return None
     try:
         given = datetime.fromisoformat(text)
-        at = given.replace(tzinfo=UTC) if given.tzinfo is None else given
-        return int(at.timestamp() * _SECOND)
+        return given.replace(tzinfo=UTC) if given.tzinfo is None else given.astimezone(UTC)
     except (ValueError, OverflowError):
         raise QueryError(f"{what}: write a time in UTC as 2026-03-01T12:30") from None

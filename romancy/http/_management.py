@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from msgspec import Raw
 from starlette.responses import Response, StreamingResponse
 
-from romancy._conditions import read_headers
 from romancy._looking_into import untaken_by
 from romancy._results import headers_of_instance, result_of
 from romancy.errors import InstanceNotFoundError, WorkflowCancelledError, WorkflowFailedError, WorkflowStuckError
 from romancy.http._answers import accepted, answer
 from romancy.http._asking import Asked
+from romancy.http._choosing import NAMES, SEVERAL, SINGLE, chosen
 from romancy.http._decisions import call_of, typed
 from romancy.http._json import checked
 from romancy.http._progress import stream_of
 from romancy.http._refusal import Refused, not_an_event
+from romancy.query import told_as
 from romancy.status import TERMINAL_STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-    from datetime import datetime
 
     from starlette.requests import Request
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from romancy.http._accepting import Accepting
     from romancy.http._bodies import Bodies
     from romancy.http._waits import Waits
-    from romancy.instance import Instance, Untaken
+    from romancy.instance import Instance, InstancePage, Untaken
     from romancy.log import LogEntry
     from romancy.status import Status
 
@@ -42,10 +42,6 @@ _NULL = Raw(b"null")
 _PAGE = 50
 _MOST_RESULTS = 100
 """Each may have four megabytes, and an answer is made in memory."""
-_FILTERS = (
-    "workflow", "status", "id", "started_after", "started_before", "ended_after", "ended_before", "parent", "top_level",
-)  # fmt: skip
-_SEVERAL = ("exact_id", "header")
 _NOT_FOUND = "there is no instance with this id"
 
 
@@ -147,18 +143,21 @@ class Management:
 
     async def list(self, request: Request) -> Response:
         """`GET /instances?workflow=&status=&id=&…&limit=&page=&results=&headers=`: a page, newest or oldest first."""
-        asked = Asked(request, (*_FILTERS, "oldest_first", "limit", "page", "results", "headers"), _SEVERAL)
+        asked = Asked(request, (*SINGLE, "oldest_first", "limit", "page", "results", "headers"), SEVERAL)
         results, headers = asked.flag("results"), asked.flag("headers")
-        page = await self._accepting.in_time(
-            self._app.list_instances(
-                **_filters(asked),
-                oldest_first=asked.flag("oldest_first"),
-                limit=asked.number("limit", _PAGE, _MOST_RESULTS if results or headers else None),
-                page_token=asked.text("page"),
-                with_results=results,
-                with_headers=headers,
-            )
-        )
+
+        async def read() -> InstancePage:
+            with told_as(NAMES):
+                return await self._app.list_instances(
+                    chosen(asked),
+                    oldest_first=asked.flag("oldest_first"),
+                    limit=asked.number("limit", _PAGE, _MOST_RESULTS if results or headers else None),
+                    page_token=asked.text("page"),
+                    with_results=results,
+                    with_headers=headers,
+                )
+
+        page = await self._accepting.in_time(read())
         shown = [
             {**_shown(each), **headers_of_instance(each), **(result_of(each) if results else {})}
             for each in page.instances
@@ -167,8 +166,7 @@ class Management:
 
     async def count(self, request: Request) -> Response:
         """`GET /count`, with the filters of `GET /instances`: how many there are, by status and by workflow."""
-        asked = Asked(request, _FILTERS, _SEVERAL)
-        counts = await self._accepting.in_time(self._app.count(**_filters(asked)))
+        counts = await self._accepting.in_time(self._app.count(chosen(Asked(request, SINGLE, SEVERAL))))
         by_status = {str(status): number for status, number in counts.by_status.items()}
         return answer({"count": int(counts), "by_status": by_status, "by_workflow": counts.by_workflow})
 
@@ -252,36 +250,6 @@ class Management:
             raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send JSON, not a form", "UnsupportedMediaType")
         checked(body, what)
         return Raw(body)
-
-
-class _Filters(TypedDict):
-    workflow_name: str | None
-    status: list[Status] | None
-    instance_id: str | None
-    started_after: datetime | None
-    started_before: datetime | None
-    ended_after: datetime | None
-    ended_before: datetime | None
-    parent: str | None
-    top_level: bool
-    ids: list[str] | None
-    headers: dict[str, Any] | None
-
-
-def _filters(asked: Asked) -> _Filters:
-    return _Filters(
-        workflow_name=asked.text("workflow"),
-        status=asked.statuses("status"),
-        instance_id=asked.text("id"),
-        started_after=asked.moment("started_after"),
-        started_before=asked.moment("started_before"),
-        ended_after=asked.moment("ended_after"),
-        ended_before=asked.moment("ended_before"),
-        parent=asked.text("parent"),
-        top_level=asked.flag("top_level"),
-        ids=asked.texts("exact_id"),
-        headers=read_headers(asked.texts("header") or ()),
-    )
 
 
 class _Cancelling(msgspec.Struct):

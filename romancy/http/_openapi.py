@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from romancy.http._choosing import CHOOSING
 from romancy.status import Status
-from romancy.storage.query import MAX_IDS, MAX_LIMIT
+from romancy.storage.query import MAX_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -232,20 +233,7 @@ def _start(names: list[str]) -> dict[str, Any]:
 
 
 def _filters() -> list[dict[str, Any]]:
-    time: dict[str, Any] = {"type": "string", "format": "date-time"}
-    return [
-        _parameter("workflow", "query", {"type": "string"}, "a part of the workflow's name, without case"),
-        _parameter("status", "query", {"type": "string"}, "one or several, with commas"),
-        _parameter("id", "query", {"type": "string"}, "a part of the id, without case"),
-        _parameter("started_after", "query", time, "started then or later"),
-        _parameter("started_before", "query", time, "started before"),
-        _parameter("ended_after", "query", time, "ended then or later"),
-        _parameter("ended_before", "query", time, "ended before"),
-        _parameter("parent", "query", _ID, "the children of the instance with this whole id"),
-        _parameter("top_level", "query", {"type": "boolean"}, "true: only instances without a parent"),
-        _parameter("exact_id", "query", {"type": "array", "items": _ID, "maxItems": MAX_IDS}, "these whole ids"),
-        _parameter("header", "query", {"type": "string"}, "NAME=VALUE of a header of the start; may be repeated"),
-    ]
+    return [_parameter(name, "query", schema, said) for name, (schema, said) in CHOOSING.items()]
 
 
 def _list() -> dict[str, Any]:

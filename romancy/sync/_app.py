@@ -15,13 +15,14 @@ from romancy.sync._instances import SyncInstances
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from contextlib import AbstractContextManager
-    from typing import Self
+    from typing import Self, Unpack
 
     from romancy._starts import IfExists
     from romancy.checking import Check
     from romancy.event import EventType
     from romancy.hooks import Hook
     from romancy.outbox import Relay
+    from romancy.query import FiltersToAct, FilterValue, InstanceFilter
     from romancy.retry import Duration, RetryPolicy
     from romancy.serialization import Codecs, PayloadCodec
     from romancy.workflow import Call, Workflow
@@ -228,13 +229,15 @@ class SyncRomancy(Keeper, SyncInstances):
         """A handle of an instance, wherever it was started. Give the workflow to get a typed result."""
         return SyncHandle(self, self._call("handle", instance_id, wf))
 
-    def check(self, *, workflow_name: str | None = None) -> Check:
-        """Replay every open instance, or those of one workflow, and report those that this app's code does not fit.
+    def check(
+        self, where: Mapping[str, FilterValue] | InstanceFilter | None = None, /, **filters: Unpack[FiltersToAct]
+    ) -> Check:
+        """Replay every open instance, or those that match, and report those that this app's code does not fit.
 
         Use it in a deployment before the new workers start: give the new code to an app with `worker=False`. Nothing is
         written and no activity runs. The bodies of workflows run up to the end of each log.
         """
-        result: Check = self._call("check", workflow_name=workflow_name)
+        result: Check = self._call("check", where, **filters)
         return result
 
     def override(self, provider: Callable[[], Any], replacement: Callable[[], Any]) -> AbstractContextManager[None]:

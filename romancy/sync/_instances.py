@@ -7,23 +7,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from romancy.instances import OPEN
-from romancy.status import TERMINAL_STATUSES
 from romancy.sync._acting import SyncActing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-    from datetime import datetime
-    from typing import Literal
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Literal, Unpack
 
     from romancy.core import LogEvent
     from romancy.instance import Counts, Instance, InstancePage
     from romancy.log import LogEntry
+    from romancy.query import Filters, FiltersToAct, FilterValue, InstanceFilter
     from romancy.retry import Duration
-    from romancy.status import Status, StatusName
-    from romancy.storage.query import FilterValue
 
-    Statuses = Status | StatusName | Iterable[Status | StatusName] | None
 
 __all__ = ["SyncInstances"]
 
@@ -43,25 +38,20 @@ class SyncInstances(SyncActing):
 
     def list_instances(
         self,
+        chosen: InstanceFilter | None = None,
+        /,
         *,
-        workflow_name: str | None = None,
-        status: Statuses = None,
-        instance_id: str | None = None,
-        started_after: datetime | None = None,
-        started_before: datetime | None = None,
-        ended_after: datetime | None = None,
-        ended_before: datetime | None = None,
-        parent: str | None = None,
-        top_level: bool = False,
-        ids: Collection[str] | None = None,
         oldest_first: bool = False,
         limit: int = 50,
         page_token: str | None = None,
-        headers: Mapping[str, FilterValue] | None = None,
         with_results: bool = False,
         with_headers: bool = False,
+        **filters: Unpack[Filters],
     ) -> InstancePage:
         """A page of instances, newest first. Names and ids match in part and without case, the status exactly.
+
+        `filters` are `workflow_name`, `status`, `instance_id`, `started_after`, `started_before`, `ended_after`,
+        `ended_before`, `parent`, `top_level`, `ids` and `headers`; an `InstanceFilter` holds the same as one value.
 
         `parent` is the whole id of a parent, and `ids` are up to 1,000 whole ids; no ids find nothing. With
         `top_level=True`, only instances without a parent are listed. With `oldest_first=True`, the order is ascending;
@@ -78,45 +68,26 @@ class SyncInstances(SyncActing):
         """
         result: InstancePage = self._call(
             "list_instances",
-            workflow_name=workflow_name,
-            status=status,
-            instance_id=instance_id,
-            started_after=started_after,
-            started_before=started_before,
-            ended_after=ended_after,
-            ended_before=ended_before,
-            parent=parent,
-            top_level=top_level,
-            ids=ids,
+            chosen,
             oldest_first=oldest_first,
             limit=limit,
             page_token=page_token,
-            headers=headers,
             with_results=with_results,
             with_headers=with_headers,
+            **filters,
         )
         return result
 
     def find_instances(
         self,
-        where: Mapping[str, FilterValue],
+        where: Mapping[str, FilterValue] | InstanceFilter,
         *,
-        workflow_name: str | None = None,
-        status: Statuses = None,
-        instance_id: str | None = None,
-        started_after: datetime | None = None,
-        started_before: datetime | None = None,
-        ended_after: datetime | None = None,
-        ended_before: datetime | None = None,
-        parent: str | None = None,
-        top_level: bool = False,
-        ids: Collection[str] | None = None,
         oldest_first: bool = False,
         limit: int = 50,
         page_token: str | None = None,
-        headers: Mapping[str, FilterValue] | None = None,
         with_results: bool = False,
         with_headers: bool = False,
+        **filters: Unpack[Filters],
     ) -> InstancePage:
         """A page of the instances whose input matches all of `where`, newest first; else as `list_instances`.
 
@@ -126,44 +97,24 @@ class SyncInstances(SyncActing):
         result: InstancePage = self._call(
             "find_instances",
             where,
-            workflow_name=workflow_name,
-            status=status,
-            instance_id=instance_id,
-            started_after=started_after,
-            started_before=started_before,
-            ended_after=ended_after,
-            ended_before=ended_before,
-            parent=parent,
-            top_level=top_level,
-            ids=ids,
             oldest_first=oldest_first,
             limit=limit,
             page_token=page_token,
-            headers=headers,
             with_results=with_results,
             with_headers=with_headers,
+            **filters,
         )
         return result
 
     def iter_instances(
         self,
-        where: Mapping[str, FilterValue] | None = None,
+        where: Mapping[str, FilterValue] | InstanceFilter | None = None,
         /,
         *,
-        workflow_name: str | None = None,
-        status: Statuses = None,
-        instance_id: str | None = None,
-        started_after: datetime | None = None,
-        started_before: datetime | None = None,
-        ended_after: datetime | None = None,
-        ended_before: datetime | None = None,
-        parent: str | None = None,
-        top_level: bool = False,
-        ids: Collection[str] | None = None,
         oldest_first: bool = False,
-        headers: Mapping[str, FilterValue] | None = None,
         with_results: bool = False,
         with_headers: bool = False,
+        **filters: Unpack[Filters],
     ) -> Iterator[Instance]:
         """All instances that match, newest first, read page by page; else as `find_instances`.
 
@@ -174,59 +125,21 @@ class SyncInstances(SyncActing):
         return self._each(
             "iter_instances",
             where,
-            workflow_name=workflow_name,
-            status=status,
-            instance_id=instance_id,
-            started_after=started_after,
-            started_before=started_before,
-            ended_after=ended_after,
-            ended_before=ended_before,
-            parent=parent,
-            top_level=top_level,
-            ids=ids,
             oldest_first=oldest_first,
-            headers=headers,
             with_results=with_results,
             with_headers=with_headers,
+            **filters,
         )
 
     def count(
-        self,
-        where: Mapping[str, FilterValue] | None = None,
-        /,
-        *,
-        workflow_name: str | None = None,
-        status: Statuses = None,
-        instance_id: str | None = None,
-        started_after: datetime | None = None,
-        started_before: datetime | None = None,
-        ended_after: datetime | None = None,
-        ended_before: datetime | None = None,
-        parent: str | None = None,
-        top_level: bool = False,
-        ids: Collection[str] | None = None,
-        headers: Mapping[str, FilterValue] | None = None,
+        self, where: Mapping[str, FilterValue] | InstanceFilter | None = None, /, **filters: Unpack[Filters]
     ) -> Counts:
         """How many instances `find_instances` finds with the same filters on all its pages, as of one moment.
 
         The result is a number, with the numbers by status and by workflow. As in lists, `workflow_name` and
         `instance_id` match in part. The database counts, in one statement; it takes as long as reading all that match.
         """
-        result: Counts = self._call(
-            "count",
-            where,
-            workflow_name=workflow_name,
-            status=status,
-            instance_id=instance_id,
-            started_after=started_after,
-            started_before=started_before,
-            ended_after=ended_after,
-            ended_before=ended_before,
-            parent=parent,
-            top_level=top_level,
-            ids=ids,
-            headers=headers,
-        )
+        result: Counts = self._call("count", where, **filters)
         return result
 
     def history(self, instance_id: str) -> list[LogEvent]:
@@ -244,19 +157,19 @@ class SyncInstances(SyncActing):
 
     def entries(
         self,
-        where: Mapping[str, FilterValue] | None = None,
+        where: Mapping[str, FilterValue] | InstanceFilter | None = None,
         /,
         *,
-        workflow_name: str | None = None,
-        status: Statuses = None,
         after: Mapping[str, str] | None = None,
+        **filters: Unpack[Filters],
     ) -> Iterator[LogEntry]:
         """The entries behind your cursors (`after`, by instance id) of the logs of all matching instances, in one pass.
 
         The entries of one instance come in order and without a gap. The instances come newest first, whatever happened
         when. An instance that has ended and was read to its end is not read again. Call again to see what is new.
+        The filters are those of `find_instances`.
         """
-        return self._each("entries", where, workflow_name=workflow_name, status=status, after=after)
+        return self._each("entries", where, after=after, **filters)
 
     def report(
         self, instance_id: str, *, wait: Callable[[Any], object] | None = None, timeout: Duration | None = None
@@ -280,111 +193,77 @@ class SyncInstances(SyncActing):
 
     def cancel_many(
         self,
-        where: Mapping[str, FilterValue] | None = None,
+        where: Mapping[str, FilterValue] | InstanceFilter | None = None,
         /,
         *,
-        workflow_name: str | None = None,
-        status: Statuses = OPEN,
         reason: str = "",
-        headers: Mapping[str, FilterValue] | None = None,
         dry_run: bool = False,
+        **filters: Unpack[FiltersToAct],
     ) -> list[str]:
         """Ask every matching open instance to stop, and return the ids of those that were asked.
 
-        `workflow_name` is the whole name here, other than in a list.
+        `workflow_name` is the whole name here, other than in a list, and there is no `instance_id`, but `ids`. So it is
+        in the other calls that act on many. With `status`, only open instances with that status are asked.
         """
-        result: list[str] = self._call(
-            "cancel_many",
-            where,
-            workflow_name=workflow_name,
-            status=status,
-            reason=reason,
-            headers=headers,
-            dry_run=dry_run,
-        )
+        result: list[str] = self._call("cancel_many", where, reason=reason, dry_run=dry_run, **filters)
         return result
 
     def terminate_many(
         self,
-        where: Mapping[str, FilterValue] | None = None,
+        where: Mapping[str, FilterValue] | InstanceFilter | None = None,
         /,
         *,
-        workflow_name: str | None = None,
-        status: Statuses = OPEN,
         reason: str = "",
-        headers: Mapping[str, FilterValue] | None = None,
         dry_run: bool = False,
+        **filters: Unpack[FiltersToAct],
     ) -> list[str]:
         """End every matching open instance by force, and return the ids of those that were ended.
 
         `workflow_name` is the whole name here, other than in a list.
         """
-        result: list[str] = self._call(
-            "terminate_many",
-            where,
-            workflow_name=workflow_name,
-            status=status,
-            reason=reason,
-            headers=headers,
-            dry_run=dry_run,
-        )
+        result: list[str] = self._call("terminate_many", where, reason=reason, dry_run=dry_run, **filters)
         return result
 
     def retry_many(
         self,
-        where: Mapping[str, FilterValue] | None = None,
+        where: Mapping[str, FilterValue] | InstanceFilter | None = None,
         /,
         *,
-        workflow_name: str | None = None,
-        status: Statuses = "failed",
         unsure: Literal["done", "undone"] | None = None,
-        headers: Mapping[str, FilterValue] | None = None,
         dry_run: bool = False,
+        **filters: Unpack[FiltersToAct],
     ) -> list[str]:
         """Retry every matching failed instance that can be retried, and return the ids of those that are retried.
 
         With `status="cancelled"` it retries cancelled ones. `workflow_name` is the whole name here, other than in a
         list.
         """
-        result: list[str] = self._call(
-            "retry_many",
-            where,
-            workflow_name=workflow_name,
-            status=status,
-            unsure=unsure,
-            headers=headers,
-            dry_run=dry_run,
-        )
+        result: list[str] = self._call("retry_many", where, unsure=unsure, dry_run=dry_run, **filters)
         return result
 
     def resume_many(
         self,
-        where: Mapping[str, FilterValue] | None = None,
+        where: Mapping[str, FilterValue] | InstanceFilter | None = None,
         /,
         *,
-        workflow_name: str | None = None,
-        headers: Mapping[str, FilterValue] | None = None,
         dry_run: bool = False,
+        **filters: Unpack[FiltersToAct],
     ) -> list[str]:
         """Let workers try every matching stuck instance again, and return the ids of those instances.
 
         `workflow_name` is the whole name here, other than in a list.
         """
-        result: list[str] = self._call(
-            "resume_many", where, workflow_name=workflow_name, headers=headers, dry_run=dry_run
-        )
+        result: list[str] = self._call("resume_many", where, dry_run=dry_run, **filters)
         return result
 
     def purge_many(
         self,
-        where: Mapping[str, FilterValue] | None = None,
+        where: Mapping[str, FilterValue] | InstanceFilter | None = None,
         /,
         *,
-        workflow_name: str | None = None,
-        status: Statuses = tuple(TERMINAL_STATUSES),
         children: bool = False,
-        headers: Mapping[str, FilterValue] | None = None,
         dry_run: bool = False,
+        **filters: Unpack[FiltersToAct],
     ) -> list[str]:
         """Remove every matching ended instance, and return the ids of those removed. An open status raises UsageError.
 
@@ -392,13 +271,5 @@ class SyncInstances(SyncActing):
         ended children of each are removed too, as by `purge`. The result does not name those that do not match.
         `workflow_name` is the whole name here, other than in a list.
         """
-        result: list[str] = self._call(
-            "purge_many",
-            where,
-            workflow_name=workflow_name,
-            status=status,
-            children=children,
-            headers=headers,
-            dry_run=dry_run,
-        )
+        result: list[str] = self._call("purge_many", where, children=children, dry_run=dry_run, **filters)
         return result

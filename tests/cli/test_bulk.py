@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy.cli import _bulk
-from romancy.cli._bulk import Action, act_on
-from romancy.cli._where import Chosen
+from romancy.cli._bulk import Action, Request, act_on
 from romancy.errors import StorageUnavailableError
 from romancy.instance import Instance
+from romancy.query import InstanceFilter
 from romancy.status import Status
 
 if TYPE_CHECKING:
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 MANY = 8_000
 OPTIONS: dict[str, Any] = {
-    "url": "x", "app": None, "instance_id": None, "chosen": Chosen(where={}, workflow="flow"), "dry_run": False,
-    "json_lines": False,
+    "url": "x", "app": None, "chosen": InstanceFilter(workflow_name="flow"), "dry_run": False, "json_lines": False,
 }  # fmt: skip
 
 
@@ -89,7 +88,7 @@ def test_memory_does_not_grow_with_the_number(
 
     tracemalloc.start()
     try:
-        asyncio.run(act_on(Action("cancel", (Status.WAITING,), there.act), **OPTIONS, yes=yes))
+        asyncio.run(act_on(Action("cancel", (Status.WAITING,), there.act), Request(**OPTIONS, yes=yes)))
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -112,7 +111,7 @@ def test_an_outage_says_how_many_were_acted_on(
         return await there.act(_desk, instance_id, _found)
 
     with pytest.raises(StorageUnavailableError):
-        asyncio.run(act_on(Action("cancel", (Status.WAITING,), act), **OPTIONS, yes=True))
+        asyncio.run(act_on(Action("cancel", (Status.WAITING,), act), Request(**OPTIONS, yes=True)))
 
     printed = capsys.readouterr()
     assert "cancel stopped after 59 instances; run the command again to continue" in printed.err

@@ -273,6 +273,28 @@ def test_no_value_of_an_input_is_logged(condition: str, logged: str) -> None:
     assert {"workflow": ["wait"], "where": [logged]} == parse_qs(search.without_values())
 
 
+@pytest.mark.parametrize(("header", "logged"), [("tenant=acme", "tenant=…"), ("a=1=2", "a=…"), ("acme", "…")])
+def test_no_value_of_a_header_is_logged(header: str, logged: str) -> None:
+    assert {"header": [logged]} == parse_qs(Search.of([("header", header)]).without_values())
+
+
+@pytest.mark.dealt("sqlite")
+async def test_a_job_is_for_the_instances_with_a_header(app: Romancy, dashboard: Dashboard) -> None:
+    browser = Browser(dashboard)
+    for number in range(3):
+        await app.start(wait.options(instance_id=f"w-{number}", headers={"tenant": f"t{number % 2}"}), "Paris")
+
+    asked = browser.text(await browser.get("/bulk/cancel?header=tenant%3Dt0"))
+    job = await begun(browser, "/bulk/cancel?header=tenant%3Dt0", {"reason": ""})
+    await app.handle(job).result()
+
+    assert ("Header tenant=t0" in asked, "2 instances" in asked) == (True, True), asked
+    for one in ("w-0", "w-2"):
+        with pytest.raises(WorkflowCancelledError):
+            await app.handle(one).result()
+    assert (await statuses(app, "w-1"))[0] in (Status.PENDING, Status.RUNNING, Status.WAITING)
+
+
 @pytest.mark.dealt("sqlite")
 async def test_what_no_job_is_for_is_refused(app: Romancy, dashboard: Dashboard, storage_url: str) -> None:
     browser, closed = Browser(dashboard), Browser(asgi(app, read_only=True))

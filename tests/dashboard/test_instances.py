@@ -43,7 +43,8 @@ async def app(storage_url: str) -> AsyncGenerator[Romancy]:
             order = place_order.options(instance_id=f"order-{number}")
             await app.start(order, {"name": "Ann", "city": city}, number * 50.0, paid=number != 2)
         for number in range(4):
-            await app.start(greet.options(instance_id=f"greeting-{number}"), "Ann")
+            headers = {"tenant": f"t={number % 2}"}
+            await app.start(greet.options(instance_id=f"greeting-{number}", headers=headers), "Ann")
         for number in (0, 1, 3):
             await app.handle(f"order-{number}").result()
         for number in range(4):
@@ -68,7 +69,11 @@ def shown(page: Any) -> list[str]:
         ("where=" + quote("customer.city=Paris") + "&where=" + quote("total<100"), ["order-1"]),
         ("where=" + quote("total>=50") + "&where=" + quote("total<=100"), ["order-2", "order-1"]),
         ("where=" + quote("customer.name^=An") + "&where=" + quote("paid=false"), ["order-2"]),
+        ("header=tenant%3Dt%3D1&status=completed", ["greeting-3", "greeting-1"]),
+        ("header=tenant%3Dt%3D1&id=-1", ["greeting-1"]),
+        ("header=tenant%3Dt", []),
         ("until=2020-01-01T00:00", []),
+        ("until=9999-12-31T23:59:59.999999&id=order-0", ["order-0"]),
         ("since=2020-01-01T00:00&until=2200-01-01T00:00:00&id=order-0", ["order-0"]),
         ("within=1h&id=order-1", ["order-1"]),
         ("id=nothing", []),
@@ -125,8 +130,13 @@ async def test_pages_follow_each_other_and_keep_the_search(app: Romancy, monkeyp
         ("since=yesterday", "write a time in UTC"),
         ("until=9999-99-99", "write a time in UTC"),
         ("within=2y", "one of 15m"),
-        ("page=abc", "page_token"),
-        ("id=%00", "NUL"),
+        ("page=abc", "page: damaged"),
+        ("header=tenant", "'tenant': give the name of a header and its value"),
+        ("header=baggage%3D1", "header: header 'baggage': headers of traces are not searched"),
+        ("where=" + quote("a..b=1"), "input: path 'a..b', position 2"),
+        ("workflow=%00", "workflow: holds a NUL"),
+        ("&".join(f"header=a{n}%3D1" for n in range(30)), "at most 20"),
+        ("id=%00", "id: holds a NUL"),
         ("id=" + "x" * 300, "no name is longer"),
         ("parent=%00", "parent: holds a NUL"),
         ("&".join(f"where=a{n}%3D1" for n in range(30)), "at most 20"),

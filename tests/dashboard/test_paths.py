@@ -92,6 +92,7 @@ async def test_payloads_behind_codecs_need_permission(caplog: pytest.LogCaptureF
         assert "sealed" in hidden
         assert 403 == (await browser.get("/instances?where=secret%3Dswordfish", x_user="bob")).status
         assert 403 == (await browser.get("/bulk/cancel?where=secret%3Dswordfish", x_user="bob")).status
+        assert 403 == (await browser.get("/instances?header=tenant%3Dacme", x_user="bob")).status
         assert 200 == (await browser.get("/instances?where=secret%3Dswordfish", x_user="ann")).status
         shown = await browser.get("/act/signal/o-1", x_user="bob")
         csrf = re.findall(r'name="csrf" value="(\w+)"', shown.body.decode())[0]

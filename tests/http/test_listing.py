@@ -34,7 +34,7 @@ async def family(ctx: WorkflowContext) -> None:
 
 @pytest.fixture
 async def app() -> AsyncGenerator[Romancy]:
-    async with Romancy("memory://", workflows=[tick, private, family]) as app:
+    async with Romancy("memory://", workflows=[tick, private, family, order]) as app:
         yield app
 
 
@@ -104,6 +104,60 @@ async def test_headers_are_shown_and_choose_instances(client: Client, app: Roman
     assert {"tenant": "bolt"} == (await client.get("/instances/h-2")).json["headers"]
     for query in ("header=tenant", "header=a=1&header=a=2", "headers=1", "headers=true&limit=101"):
         assert 400 == (await client.get(f"/instances?{query}")).status, query
+
+
+@workflow
+async def order(ctx: WorkflowContext, city: str, total: int) -> None:
+    await ctx.wait_event("paid")
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("where=city=Oslo", ["o-1", "o-0"]),
+        ("where=city%3DOslo&where=total%3E%3D1", ["o-1"]),
+        ("where=total%3C3&where=total%3E0&workflow=ORD&exact_id=o-1&exact_id=o-2", ["o-2", "o-1"]),
+        ("where=city%5E%3DP&header=tenant=acme&top_level=true&status=waiting,running,pending", ["o-2"]),
+        ("where=city=oslo", []),
+    ],
+)
+async def test_paths_of_the_input_choose_instances(client: Client, app: Romancy, query: str, found: list[str]) -> None:
+    for number, city in enumerate(("Oslo", "Oslo", "Paris")):
+        await app.start(order.options(instance_id=f"o-{number}", headers={"tenant": "acme"}), city, number)
+
+    assert found == [one["instance_id"] for one in (await client.get(f"/instances?{query}")).json["instances"]]
+    assert len(found) == (await client.get(f"/count?{query}")).json["count"]
+
+
+@pytest.mark.parametrize(
+    ("query", "complaint"),
+    [
+        ("where=city", "where 'city': give a path"),
+        ("where=total%3E%3Dtrue", "where: filter 'total', gte(): True has no order"),
+        ("where=a..b=1", "where: path 'a..b', position 2"),
+        ("header=baggage=1", "header: header 'baggage': headers of traces are not searched"),
+        ("id=" + "x" * 256, "id: 256 bytes of UTF-8"),
+        ("workflow=" + "x" * 256, "workflow: 256 bytes of UTF-8"),
+        ("exact_id=", "exact_id: is empty"),
+        ("status=done", "status: give one or several of"),
+        ("started_after=2026-03-01", "started_after: a time with its offset"),
+        ("page=x", "page: damaged or not a page token"),
+        ("limit=1001", "limit: must be a whole number from 1 to 1000"),
+    ],
+)
+async def test_an_error_names_the_parameter(client: Client, query: str, complaint: str) -> None:
+    refused = await client.get(f"/instances?{query}")
+
+    assert (400, True) == (refused.status, refused.json["error"].startswith(complaint)), refused.json
+
+
+async def test_the_document_names_each_parameter_that_chooses(client: Client) -> None:
+    """A parameter that may be repeated is an array there."""
+    paths = (await client.get("/openapi.json")).json["paths"]
+    for path in ("/instances", "/count"):
+        for parameter in paths[path]["get"]["parameters"]:
+            twice = await client.get(f"{path}?{parameter['name']}=&{parameter['name']}=")
+            assert ("twice" in twice.json.get("error", "")) is (parameter["schema"]["type"] != "array")
 
 
 @pytest.mark.parametrize("query", ["results=1", "results=", "results=true&limit=101", "results=true&results=true"])

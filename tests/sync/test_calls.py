@@ -25,6 +25,7 @@ from romancy import (
     activity,
     workflow,
 )
+from romancy.query import InstanceFilter
 from romancy.sync import SyncHandle, SyncRomancy
 from romancy_conformance.servers import Kind
 from tests.sessions.libraries import CREATE, DRIVERS, INSERT, kind_of, sqlalchemy_url
@@ -213,6 +214,12 @@ def test_lists_show_results_and_are_bound_by_the_end(app: SyncRomancy) -> None:
     assert ["Ann", "Bob", "open"] == [one.instance_id for one in app.iter_instances(top_level=True, oldest_first=True)]
     found = app.iter_instances(ended_before=ended, with_results=True)
     assert [("Ann", "hello ann")] == [(one.instance_id, one.result) for one in found]
+    greeted = InstanceFilter({"name": "Bob"}, status="completed")
+    assert ["Bob"] == [one.instance_id for one in app.list_instances(greeted).instances]
+    assert {"Bob"} == {entry.instance_id for entry in app.entries(greeted, ids=["Bob", "open"])}
+    assert (1, 0) == (app.count(greeted), app.check(ids=["Ann"]).checked)
+    assert ["open"] == app.cancel_many(InstanceFilter(ids=["open", "Ann"]))
+    assert ["Bob"] == app.purge_many(greeted)
 
 
 def start_signal_and_await(app: SyncRomancy, count: int) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, assert_type
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Unpack, assert_type
 
 import aiomysql
 import asyncpg
@@ -14,10 +14,12 @@ import sqlite_utils
 from romancy import (
     Activity,
     ActivityContext,
+    Counts,
     Depends,
     Event,
     EventType,
     Handle,
+    InstancePage,
     RetryPolicy,
     Romancy,
     Session,
@@ -30,6 +32,7 @@ from romancy import (
     workflow,
 )
 from romancy.context import ChildHandle
+from romancy.query import Filters, InstanceFilter, gte
 from romancy.sync import SyncHandle
 from romancy.workflow import Call, Workflow
 
@@ -279,6 +282,17 @@ def without_await(app: SyncRomancy, connection: sqlite3.Connection) -> Status:
         assert_type([entry.instance_id for entry in handle.entries(follow=True)], list[str])
         assert_type(app.handle("x", order_workflow), SyncHandle[Receipt])
         return handle.status()
+
+
+async def find(app: Romancy, sync: SyncRomancy, **filters: Unpack[Filters]) -> None:
+    chosen = InstanceFilter({"amount": gte(5)}, status=["failed", Status.STUCK], ids=["a"], headers={"tenant": "acme"})
+    assert_type(await app.list_instances(chosen, limit=5), InstancePage)
+    assert_type(await app.find_instances(chosen, workflow_name="order", oldest_first=True), InstancePage)
+    assert_type(await app.count({"amount": 5}, **filters), Counts)
+    assert_type(await app.cancel_many(chosen, parent="p", reason="late", dry_run=True), list[str])
+    assert_type(sync.retry_many({"amount": gte(5)}, status="cancelled", top_level=True), list[str])
+    assert_type(sync.count(chosen), Counts)
+    await app.check(chosen, started_after=datetime.now(UTC))
 
 
 async def sessions_of_sqlalchemy(app: Romancy, session: AsyncSession, blocking: BlockingSession) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from romancy import Handle, RetryPolicy, Romancy, WorkflowContext, activity, compensation, workflow
 from romancy.event import EventType
+from romancy.query import InstanceFilter
 
 if TYPE_CHECKING:
     from romancy.sync import SyncRomancy
@@ -103,7 +104,18 @@ async def signals_of_the_wrong_type(app: Romancy, handle: Handle[int]) -> None:
     await app.signal("id", settled, "three")  # type: ignore[misc]
 
 
+async def filters_of_the_wrong_type(app: Romancy) -> None:
+    await app.list_instances(status="done")  # type: ignore[arg-type]
+    await app.find_instances({"a": 1}, stauts="failed")  # type: ignore[call-arg]
+    await app.count(started_after="2026-03-01")  # type: ignore[arg-type]
+    await app.cancel_many(instance_id="o-1")  # type: ignore[call-arg]
+    await app.check(instance_id="o-1")  # type: ignore[call-arg]
+    InstanceFilter(ids=[1])  # type: ignore[list-item]
+    InstanceFilter(status="failed").status = "stuck"  # type: ignore[misc]
+
+
 def without_await(app: SyncRomancy) -> None:
+    app.purge_many(status="done")  # type: ignore[arg-type]
     app.start(order, "12")  # type: ignore[call-overload]
     number: int = app.run(order, 12)  # type: ignore[assignment]
     app.start(order, 12).signal(settled, "three")  # type: ignore[misc]

@@ -13,6 +13,7 @@ from romancy.errors import QueryError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.query import MAX_IDS, build_query, project_with_index
 from romancy.storage.records import Outcome, PruneRequest
+from romancy.storage.slices import find_in_slices
 from romancy.storage.sqlkit import searches
 from romancy_conformance.contract.building import append, change, start, unique
 
@@ -157,6 +158,52 @@ async def test_any_question_has_the_answer_of_the_reference(store: Store, monkey
         counts = await store.count(build_query(**query))
         if counts != numbers(rows, query):
             wrong.append((query, counts, numbers(rows, query)))
+    assert [] == wrong
+
+
+BOUNDS = ("since", "until", "ended_since", "ended_until")
+
+
+@pytest.mark.parametrize("oldest_first", [False, True], ids=["newest first", "oldest first"])
+async def test_a_page_token_and_bounds_never_replace_each_other(
+    store: Store, monkeypatch: pytest.MonkeyPatch, *, oldest_first: bool
+) -> None:
+    """A page has the rows behind the place of its token that are within the bounds of its own call, and no others.
+
+    The bounds may be wider or narrower than those of the call that gave the token, or lie on its other side.
+    """
+    flow, rows = await filled(store, monkeypatch)
+    times = sorted({row.created_at for row in rows})
+    moments = [times[0] - 1, *times, times[-1] + 1]
+    moment = st.sampled_from(moments)
+    bounds = st.dictionaries(st.sampled_from(BOUNDS), moment, max_size=1)
+    edge = "since" if oldest_first else "until"  # where pages begin, as a token says too
+    others = st.fixed_dictionaries({edge: moment}, optional={name: moment for name in BOUNDS if name != edge})
+    statuses: list[dict[str, Any]] = [{}, {"status": [Status.COMPLETED, Status.RUNNING]}]
+    tried: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any], int, int]] = []
+
+    @settings(max_examples=80, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(st.sampled_from(statuses), bounds, others, st.integers(1, 9), st.sampled_from([0, 500]))
+    def collect(same: dict[str, Any], first: dict[str, Any], then: dict[str, Any], limit: int, few: int) -> None:
+        tried.append(({**same, "workflow_name": flow, "oldest_first": oldest_first}, first, then, limit, few))
+
+    collect()
+    wrong: list[object] = []
+    for same, first, then, limit, few in tried:
+        monkeypatch.setattr(searches, "FEW", few)
+        page = await store.find(build_query(**same, **first, limit=limit))
+        if page.next_token is None:
+            continue
+        order = [row.instance_id for row in rows]
+        place = order.index(page.rows[-1].instance_id)
+        behind = set(order[place + 1 :] if oldest_first else order[:place])
+        wanted = [one for one in expected(rows, {**same, **then}) if one in behind]
+        query = build_query(**same, **then, page_token=page.next_token)
+        rest = await store.find(query)
+        answers = [[row.instance_id for row in rest.rows]]
+        answers += [[row.instance_id for row in (await find_in_slices(store, query, within=60, first=3)).rows]]
+        if answers != [wanted, wanted]:
+            wrong.append((same, first, then, limit, few, answers, wanted))
     assert [] == wrong
 
 

@@ -52,7 +52,7 @@ async def bulk_page(request: Request, reader: Reader, jobs: Jobs, verb: str) -> 
         raise not_found("There is no such action.")
     search = Search.of(request.query_params.multi_items())._replace(page="")
     if search.is_empty:
-        raise bad_request("Choose the instances first: by id, workflow, status, time or input.")
+        raise bad_request("Choose the instances first: by id, workflow, status, time, input or headers.")
     form: Form | None = request.state.form if request.method == "POST" else None
     if form is None:
         return await _ask(request, reader, action, search, {}, None)

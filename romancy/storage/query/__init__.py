@@ -46,12 +46,23 @@ from romancy.storage.query._projection import (
     project,
     project_with_index,
 )
-from romancy.storage.query._query import MAX_IDS, MAX_LIMIT, Query, build_query, folded
+from romancy.storage.query._query import (
+    DEFAULT_LIMIT,
+    MAX_IDS,
+    MAX_LIMIT,
+    Query,
+    build_query,
+    folded,
+    page_of,
+    restrict,
+    with_whole_name,
+)
 from romancy.storage.query._reference import matches
 from romancy.storage.query._tokens import Position, decode_token, encode_token
 from romancy.storage.query._where import Searched, encode_where
 
 __all__ = [
+    "DEFAULT_LIMIT",
     "MAX_IDS",
     "MAX_INDEX_LENGTH",
     "MAX_LIMIT",
@@ -92,10 +103,13 @@ __all__ = [
     "missing",
     "ne",
     "one_of",
+    "page_of",
     "parse_path",
     "path_key",
     "project",
     "project_with_index",
+    "restrict",
     "satisfies",
     "startswith",
+    "with_whole_name",
 ]

@@ -26,7 +26,17 @@ if TYPE_CHECKING:
 
     from romancy.storage.query._filters import FilterValue
 
-__all__ = ["DEFAULT_LIMIT", "MAX_IDS", "MAX_LIMIT", "Query", "build_query", "folded"]
+__all__ = [
+    "DEFAULT_LIMIT",
+    "MAX_IDS",
+    "MAX_LIMIT",
+    "Query",
+    "build_query",
+    "folded",
+    "page_of",
+    "restrict",
+    "with_whole_name",
+]
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 1000
@@ -163,40 +173,92 @@ def build_query(  # noqa: PLR0913 - each part of a query
     page_token: str | None = None,
     headers: Mapping[str, FilterValue] | None = None,
 ) -> Query:
-    """Check everything and build a query. `QueryError` names the argument and its fault.
+    """`restrict` and `page_of` in one: check everything and build a query.
+
+    `named` is given instead of `workflow_name`: the whole name, whose case counts.
+    """
+    query = restrict(
+        filters,
+        workflow_name=workflow_name,
+        status=status,
+        instance_id=instance_id,
+        ended_since=ended_since,
+        ended_until=ended_until,
+        parent=parent,
+        top_level=top_level,
+        ids=ids,
+        headers=headers,
+    )
+    if named is not None:
+        query = with_whole_name(query, named)
+    return page_of(query, since=since, until=until, oldest_first=oldest_first, limit=limit, page_token=page_token)
+
+
+def restrict(
+    filters: Mapping[str, FilterValue] | None = None,
+    *,
+    workflow_name: str | None = None,
+    status: str | Iterable[str] | None = None,
+    instance_id: str | None = None,
+    ended_since: int | None = None,
+    ended_until: int | None = None,
+    parent: str | None = None,
+    top_level: bool = False,
+    ids: Collection[str] | None = None,
+    headers: Mapping[str, FilterValue] | None = None,
+) -> Query:
+    """A query for these instances, without bounds of the start. `QueryError` names the argument and its fault.
 
     An empty `workflow_name` or `instance_id` is part of every name and restricts nothing. The case of A to Z does not
-    count. `named` is given instead of `workflow_name`: the whole name, whose case counts. The instances were started
-    at `since` or later, and before `until`, and ended at `ended_since` or later, and before `ended_until`, all in
-    microseconds. The times may move from page to page: a page begins where its token leads, or at `until` or
-    `ended_until` if that is earlier, since no instance ends before it starts. With `oldest_first`, it begins at `since`
-    if that is later. `parent` and `ids` are whole ids, whose case counts.
+    count. The instances ended at `ended_since` or later, and before `ended_until`, in microseconds. `parent` and `ids`
+    are whole ids, whose case counts.
     """
-    if named == "":
-        raise QueryError("workflow_name: is empty, and no workflow has such a name; leave it out to choose all")
     if _is_true("top_level", top_level) and parent is not None:
         raise QueryError(
             "top_level: an instance without a parent is no child of one; give parent or top_level, not both"
         )
-    newest = min((bound for bound in (until, ended_until) if bound is not None), default=None)
-    query = Query(
-        workflow_name=_part("workflow_name", workflow_name if named is None else named),
-        named=named,
+    return Query(
+        workflow_name=_part("workflow_name", workflow_name),
         statuses=_statuses(status),
         instance_id=_part("instance_id", instance_id),
         ids=_ids(ids),
         parent=None if parent is None else _whole("parent", parent),
         top_level=top_level,
         conditions=compile_query(filters, headers),
-        limit=_limit(limit),
         ended_since=ended_since,
         ended_until=ended_until,
-        oldest_first=_is_true("oldest_first", oldest_first),
     )
-    after = None if page_token is None else decode_token(query.fingerprint(), page_token)
+
+
+def with_whole_name(query: Query, named: str) -> Query:
+    """The query, for instances of the workflow that has exactly this name. `QueryError` as for `restrict`."""
+    if named == "":
+        raise QueryError("workflow_name: is empty, and no workflow has such a name; leave it out to choose all")
+    return replace(query, workflow_name=_part("workflow_name", named), named=named)
+
+
+def page_of(
+    query: Query,
+    *,
+    since: int | None = None,
+    until: int | None = None,
+    oldest_first: bool = False,
+    limit: int = DEFAULT_LIMIT,
+    page_token: str | None = None,
+) -> Query:
+    """The query for a page of what `restrict` has made. `QueryError` names the argument and its fault.
+
+    The instances were started at `since` or later, and before `until`, in microseconds. These times and those of the
+    end may move from page to page. A token and a time never replace each other: a page begins where its token leads,
+    or at `until` or `ended_until` if that is earlier, since no instance ends before it starts. With `oldest_first`, it
+    begins at `since` if that is later.
+    """
+    newest = min((bound for bound in (until, query.ended_until) if bound is not None), default=None)
+    ordered = replace(query, limit=_limit(limit), oldest_first=_is_true("oldest_first", oldest_first))
+    after = None if page_token is None else decode_token(ordered.fingerprint(), page_token)
     if oldest_first:
-        return replace(query, until=newest, after=_later(after, since))
-    return replace(query, since=since, after=_earlier(after, newest))
+        return replace(ordered, until=newest, after=_later(after, since))
+    return replace(ordered, since=since, after=_earlier(after, newest))
 
 
 def _earlier(after: Position | None, until: int | None) -> Position | None:
@@ -221,7 +283,7 @@ def _is_true(what: str, value: object) -> bool:
 
 def _limit(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_LIMIT:
-        raise QueryError(f"limit: must be a whole number from 1 to {MAX_LIMIT}; read further pages with page_token")
+        raise QueryError(f"limit: must be a whole number from 1 to {MAX_LIMIT}; read further pages by their tokens")
     return value
 
 

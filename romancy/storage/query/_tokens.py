@@ -75,4 +75,4 @@ def _check(fingerprint: bytes, body: bytes) -> bytes:
 
 
 def _damaged() -> QueryError:
-    return QueryError("page_token: damaged or not a page token; pass next_page_token as it was given")
+    return QueryError("page_token: damaged or not a page token; pass it as the page before gave it")

@@ -16,6 +16,7 @@ from romancy_conformance.behaviour.commands.buying import (
     APPROVED,
     approval,
     held,
+    orders,
     patience,
     prepared,
     purchase,
@@ -113,6 +114,20 @@ def test_many_are_chosen_by_the_time_of_their_end(url: str, romancy: Command) ->
         [record["instance_id"] for record in answer.records] for answer in (later, middle, young, gone)
     ]
     assert (0, "") == (open_ones.code, open_ones.out)
+
+
+def test_many_are_chosen_by_parent_and_whole_ids(url: str, romancy: Command) -> None:
+    prepared(url, *[orders.options(instance_id=name).bind() for name in ("o", "p")], until=started(6))
+    prepared(url, approval.options(instance_id="alone").bind("lamp", 1), until=started(7))
+
+    child = romancy("terminate", "--parent", "o", "--dry-run", "--json")
+    both = romancy("terminate", "--exact-id", "p-approval", "--exact-id", "O-approval", "--dry-run", "--json")
+    top = romancy("terminate", "--top-level", "--status", "waiting", "--yes", "--json")
+    done = romancy("terminate", "--parent", "o", "--yes", "--json")
+
+    assert [["o-approval"], ["p-approval"], ["alone"], ["o-approval"]] == [
+        [record["instance_id"] for record in answer.records] for answer in (child, both, top, done)
+    ]
 
 
 def started(count: int) -> Callable[[Romancy], Coroutine[Any, Any, bool]]:
