@@ -15,8 +15,9 @@ from romancy.storage.records import ClaimRequest, Delivered, Outcome
 from romancy.storage.url import parse_url
 from romancy_conformance.contract.building import Actor, append, delivery, start
 from romancy_conformance.contract.opener import open_together
-from romancy_postgres import _migrations, create_store
+from romancy_postgres import create_store
 from romancy_postgres._migrations import known_migrations
+from tests.knowing import knowing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -98,7 +99,7 @@ async def test_an_old_database_learns_which_workflow_declared_what(
 ) -> None:
     """Version 1 had one set of paths for all workflows; the migration finds in it what its instances used."""
     with monkeypatch.context() as early:
-        early.setattr(_migrations, "known_migrations", lambda: known_migrations()[:1])
+        knowing(early, "postgres", lambda known: known[:1])
         await (await open_store()).close()
     await connection.execute(_OF_VERSION_1)
 

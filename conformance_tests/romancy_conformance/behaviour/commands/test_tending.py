@@ -106,6 +106,9 @@ def test_a_setting_that_costs_durability_is_a_problem_and_one_that_costs_speed_i
     slow = upkeep.Setting(name="cache", value="1 MB", verdict="note", advice="give it more")
 
     class Upkeep:
+        async def plan(self) -> upkeep.Plan:
+            return upkeep.Plan(steps=(), sql="")
+
         async def settings(self) -> list[upkeep.Setting]:
             return [bad, slow]
 
@@ -196,4 +199,4 @@ def test_a_lost_row_is_a_problem_and_rebuild_makes_it_again(
 def test_a_plan_is_one_record(romancy: Command) -> None:
     out = romancy("migrate", "--sql", "--json").out
 
-    assert {"steps", "sql"} == set(json.loads(out))
+    assert {"steps", "sql", "additive", "unknown"} == set(json.loads(out))
