@@ -99,7 +99,7 @@ async def plan_for(database: Database, wire: Wire, dialect: Dialect) -> Plan:
     state = await _state(database, wire, known_migrations(dialect))
     if not state.steps:
         return state.difference.plan("")
-    queries = load_queries(files(__package__ or "") / "queries.sql", prefix)
+    queries = load_queries(files(__package__ or "") / "schema.sql", prefix)
     script = [f"{READING};", f"{queries['create_schema']};"]
     if state.difference.version and not state.tells:
         script.append(f"{queries['schema_tells']};")

@@ -46,7 +46,7 @@ _TABLE = {
     "mysql": "create table if not exists romancy_notes (id int primary key, text text);\n",
     "mariadb": "create table if not exists romancy_notes (id int primary key, text text);\n",
 }
-_BROKEN = "create table nonsense of this;\n"
+_BROKEN = "insert into romancy_nothing values (1);\n"
 
 
 @activity
