@@ -46,6 +46,10 @@ _TABLE = {
     "mysql": "create table if not exists romancy_notes (id int primary key, text text);\n",
     "mariadb": "create table if not exists romancy_notes (id int primary key, text text);\n",
 }
+_COLUMNS = "".join(
+    f"alter table romancy_{table} add column shade varchar(20) default 'red';\n"
+    for table in ("instances", "log", "inbox", "workers", "index", "seen", "outbox")
+)
 _BROKEN = "insert into romancy_nothing values (1);\n"
 
 
@@ -158,8 +162,10 @@ async def test_an_older_program_works_on_a_newer_schema_that_is_additive(
 
 
 async def test_an_older_worker_runs_on_while_the_newer_program_migrates_and_can_be_restarted(
-    programs: Programs,
+    programs: Programs, backend: str
 ) -> None:
+    """The migration adds what it may: an index, a table, and columns of tables that the worker writes."""
+    programs = of(programs, adding(_INDEX[backend] + _TABLE[backend] + _COLUMNS, additive=True))
     async with programs.app(programs.older) as older:
         await older.start(order_on_a_newer_schema.options(instance_id="o-1"), "lamp")
         await programs.open(programs.newer)
@@ -254,8 +260,12 @@ async def test_an_old_and_a_new_program_open_an_empty_database_at_once(
 async def test_a_migration_that_fails_amid_its_steps_tells_older_programs_what_it_would_have_told(
     programs: Programs, backend: str, additive: Any
 ) -> None:
-    """Where DDL is in a transaction, nothing of it is left. Elsewhere a part is, and the next process goes on."""
-    broken = adding(_INDEX[backend] + _BROKEN, additive=additive)
+    """Where DDL is in a transaction, nothing of it is left. Elsewhere a part is, and the next process goes on.
+
+    There the migration is recorded before its first step, as one that stops older programs or not.
+    """
+    first, later = (_INDEX[backend], "") if additive else ("", _INDEX[backend])
+    broken = adding(first + _BROKEN + later + _TABLE[backend], additive=additive)
     await programs.open(programs.older)
 
     with pytest.raises(RomancyError):
