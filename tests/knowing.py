@@ -33,7 +33,11 @@ def knowing(patch: pytest.MonkeyPatch, backend: str, change: Change) -> None:
     """
     module: Any = import_module(f"{package_of(backend)}._migrations")
     before = module.known_migrations
-    patch.setattr(module, "known_migrations", lambda *product: (_program.get() or change)(before(*product)))
+
+    def known_migrations(*dialect: object) -> list[Migration]:
+        return (_program.get() or change)(before(*dialect))
+
+    patch.setattr(module, "known_migrations", known_migrations)
 
 
 @contextmanager

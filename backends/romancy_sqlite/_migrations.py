@@ -46,14 +46,13 @@ def bring_up_to_date(shared: SharedFile, prefix: str, *, migrate: bool) -> None:
     where = _where(shared.path)
     connection = connect(shared.path)
     try:
-        database = Database(connection, execute_plugins=False)
-        difference = _difference(database, known, prefix, where)
+        difference = _difference(connection, known, prefix, where)
         if not difference.missing:
             return
         if not migrate:
             raise unmigrated(difference, where)
         patiently(lambda: connection.execute("begin immediate"), seconds=shared.lock_timeout)
-        _apply(database, _difference(database, known, prefix, where).missing, prefix)
+        _apply(connection, _difference(connection, known, prefix, where).missing, prefix)
         patiently(lambda: connection.execute("commit"), seconds=shared.lock_timeout)
     except Exception as error:
         raise translate(error, shared.path, opening=True) from error
@@ -88,12 +87,19 @@ class _Script:
         database.executescript(self._text)
 
 
-def _difference(database: Database, known: list[Migration], prefix: str, where: str) -> Difference:
-    """What the file lacks. A table of a former version has no column `additive`; its rows say nothing then."""
-    table = database.table(f"{prefix}schema")
-    if not table.exists():
+def _columns(connection: sqlite3.Connection, prefix: str) -> set[str]:
+    """The columns of the table of applied migrations; none if there is no such table."""
+    return {str(name) for _, name, *_ in connection.execute(f'pragma table_info("{prefix}schema")')}
+
+
+def _difference(connection: sqlite3.Connection, known: list[Migration], prefix: str, where: str) -> Difference:
+    """What the file lacks. A table of a former version does not say what is additive: then nothing is."""
+    if not _columns(connection, prefix):
         return compare(known, (), where)
-    rows = table.rows_where("migration_set = ?", [_SET], order_by="id")
+    query = f'select * from "{prefix}schema" where migration_set = ?'  # noqa: S608 - a checked prefix
+    found = connection.execute(query, (_SET,))
+    names = [column[0] for column in found.description]
+    rows = [dict(zip(names, row, strict=True)) for row in found]
     applied = [Applied(_number(row["name"]), row["name"], bool(row.get("additive"))) for row in rows]
     return compare(known, applied, where)
 
@@ -102,38 +108,33 @@ def _number(name: str) -> int:
     return int(name[:4]) if name[:4].isdecimal() else 9999
 
 
-def _apply(database: Database, missing: Iterable[Migration], prefix: str) -> None:
+def _apply(connection: sqlite3.Connection, missing: Iterable[Migration], prefix: str) -> None:
+    database = Database(connection, execute_plugins=False)
     migrations = _set_of(missing, prefix)
     migrations.ensure_migrations_table(database)
-    if _says_nothing(database, prefix):
-        database.execute(_told(prefix))
+    if "additive" not in _columns(connection, prefix):
+        connection.execute(_told(prefix))
     migrations.apply(database)
-    for one in missing:
-        if one.additive:
-            database.execute(f'update "{prefix}schema" set additive = 1 where name = ?', [one.name])  # noqa: S608 - a checked prefix
-
-
-def _says_nothing(database: Database, prefix: str) -> bool:
-    """Whether the table of applied migrations lacks the column that tells which of them are additive."""
-    return "additive" not in database.table(f"{prefix}schema").columns_dict
+    additive = [(one.name,) for one in missing if one.additive]
+    connection.executemany(f'update "{prefix}schema" set additive = 1 where name = ?', additive)  # noqa: S608 - a checked prefix
 
 
 def _told(prefix: str) -> str:
+    """The statement after which the table of applied migrations can tell which of them are additive."""
     return f'alter table "{prefix}schema" add column additive integer not null default 0'
 
 
 def plan_for(path: Path, prefix: str, connection: sqlite3.Connection) -> Plan:
     """What `bring_up_to_date` would do to the file of this connection."""
-    database = Database(connection, execute_plugins=False)
-    difference = _difference(database, known_migrations(), prefix, _where(path))
+    difference = _difference(connection, known_migrations(), prefix, _where(path))
     if not difference.missing:
         return difference.plan("")
     script = [*_HEAD, "begin immediate;"]
     table = f"{prefix}schema"
-    fresh = not database.table(table).exists()
-    if fresh:
+    columns = _columns(connection, prefix)
+    if not columns:
         script += _table_of(prefix)
-    if fresh or _says_nothing(database, prefix):
+    if "additive" not in columns:
         script.append(f"{_told(prefix)};")
     for one in difference.missing:
         script.append(f"-- {one.name}")

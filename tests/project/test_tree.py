@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -46,9 +47,9 @@ def test_a_long_function_is_refused(name: str, text: str, expected: list[str]) -
 def test_only_a_long_function_fails_the_check(
     text: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
     (tmp_path / "a.py").write_text(text, "utf-8")
-    monkeypatch.setattr(tree, "files", lambda *_: [tmp_path / "a.py"])
-    monkeypatch.setattr(tree, "name_of", lambda path: path.name)
+    monkeypatch.setattr(tree, "ROOT", tmp_path)
 
     assert code == check_sizes.main()
     assert ("warning: a.py: 501 lines" in capsys.readouterr().out) is (code == 0)
