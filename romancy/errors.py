@@ -269,7 +269,7 @@ class OutcomeUnknownError(StorageUnavailableError):
 
 
 class SchemaVersionError(StorageError):
-    """The database holds a newer schema than this version of Romancy can use."""
+    """This version of Romancy cannot use the schema: newer code made it, or it is too old and may not be changed."""
 
 
 class HistoryVersionError(StorageError):

@@ -65,7 +65,7 @@ _COMMIT_WHOLE = b"release savepoint " + WHOLE.encode() + b"; commit; set autocom
 # The server adds up the rows touched. A sum that is too small fails before COMMIT is reached.
 _COUNT = b"set @romancy = %brow_count()"
 _CHECK = b"set @romancy = if(%brow_count() = %d, 0, (select 1 union all select 2))"
-_FILES = ("queries.sql", "claims.sql", "outbox.sql", "routing.sql", "counts.sql")
+_FILES = ("queries.sql", "claims.sql", "outbox.sql", "routing.sql", "counts.sql", "schema.sql")
 _SO_FAR = b"@romancy + "
 
 

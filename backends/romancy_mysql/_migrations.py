@@ -1,7 +1,8 @@
 """Brings the schema up to date: numbered files of steps, each recorded, because DDL cannot be undone here.
 
 The server's named lock lets one process at a time migrate. If a process dies in between, its steps are recorded except
-the last. That step is taken again, and finds its work done.
+the last. That step is taken again, and finds its work done. The record that a migration begins, before its first step,
+tells older programs whether they may continue, so no step is ever there that an older program does not hear of.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pymysql.err import MySQLError
 
-from romancy.errors import SchemaVersionError, StorageUnavailableError
+from romancy.errors import StorageUnavailableError
+from romancy.storage.schema import Applied, compare, read_migrations, unmigrated
 from romancy.storage.sql import load_queries, with_prefix
-from romancy.storage.upkeep import NO_TABLES, Plan
 from romancy_mysql._connection import READING
 from romancy_mysql._errors import TransientError, already_there, translate
 from romancy_mysql._sql import Text
@@ -24,6 +25,8 @@ from romancy_mysql._sql import Text
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from romancy.storage.schema import Difference, Migration
+    from romancy.storage.upkeep import Plan
     from romancy_mysql._connection import Wire
     from romancy_mysql._database import Database
     from romancy_mysql._dialect import Dialect
@@ -31,103 +34,129 @@ if TYPE_CHECKING:
     from romancy_mysql._settings import Settings
     from romancy_mysql._sql import Statement
 
-__all__ = ["Migration", "bring_up_to_date", "load_migrations", "plan_for"]
+__all__ = ["bring_up_to_date", "known_migrations", "plan_for", "steps_of"]
 
-_FILE = re.compile(r"(\d{4})_\w+(?:\.(mysql|mariadb))?\.sql")
 _COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
 _PATIENCE = 60
 
 
-class Migration(NamedTuple):
-    """One numbered file, split into its statements."""
+class _Step(NamedTuple):
+    """One statement of a migration. `begins`: before it the migration has to be recorded."""
 
-    version: int
-    steps: tuple[str, ...]
+    migration: Migration
+    number: int
+    sql: str
+    begins: bool
+
+    def __str__(self) -> str:
+        return f"migration {self.migration.version}, step {self.number}"
 
 
-def load_migrations(prefix: str, dialect: Dialect) -> list[Migration]:
-    """All migrations in order, under this table prefix. Within a version, the common file comes first."""
-    found: dict[int, list[str]] = {}
-    folder = files(__package__ or "") / "migrations"
-    for file in sorted(folder.iterdir(), key=lambda file: (file.name[:4], file.name.count("."), file.name)):
-        name = _FILE.fullmatch(file.name)
-        if name is not None and name[2] in (None, dialect.suffix):
-            text = _COMMENT.sub("", with_prefix(file.read_text(encoding="utf-8"), prefix))
-            steps = [step.strip() for step in text.split(";\n") if step.strip()]
-            found.setdefault(int(name[1]), []).extend(steps)
-    return [Migration(version, tuple(steps)) for version, steps in found.items()]
+class _State(NamedTuple):
+    """What the database lacks, and whether its record of migrations has the columns of today."""
+
+    difference: Difference
+    steps: tuple[_Step, ...]
+    tells: bool
+
+
+def known_migrations(dialect: Dialect) -> list[Migration]:
+    """All migrations of this version of Romancy for this product, oldest first."""
+    return read_migrations(files(__package__ or "") / "migrations", dialect.suffix)
+
+
+def steps_of(migration: Migration, prefix: str) -> list[str]:
+    """The statements of a migration, under this table prefix."""
+    text = _COMMENT.sub("", with_prefix(migration.sql, prefix))
+    return [step.strip() for step in text.split(";\n") if step.strip()]
 
 
 async def bring_up_to_date(database: Database, wire: Wire, dialect: Dialect, *, allowed: bool) -> None:
     """Take every step that is not recorded. If not `allowed`, only check.
 
-    `SchemaVersionError` if the schema is newer than this code, or older and not `allowed` to change.
+    `SchemaVersionError` if this code may not use the schema, or if it is older and not `allowed` to change.
     """
-    migrations = load_migrations(database.settings.prefix, dialect)
-    missing = await _missing(database, wire, migrations)
-    if not missing:
+    known = known_migrations(dialect)
+    state = await _state(database, wire, known)
+    if not state.steps:
         return
     if not allowed:
-        fresh = len(missing) == sum(len(migration.steps) for migration in migrations)
-        what = NO_TABLES if fresh else "its schema is older than this version of Romancy"
-        raise SchemaVersionError(
-            f"{database.settings.where}: {what}; `romancy migrate`, or opening an app, "
-            f"{'makes them' if fresh else 'brings it up to date'}"
-        )
+        raise unmigrated(state.difference, database.settings.where)
     async with _lock(database, wire):
         await _run(wire, database.statement("patient_with_tables", seconds=_PATIENCE))
         await _run(wire, database.statement("create_schema"))
-        for version, number, step in await _missing(database, wire, migrations):
-            await _take(database, wire, version, number, step)
+        state = await _state(database, wire, known)
+        if state.steps and not state.tells:
+            await _run(wire, database.statement("schema_tells"))
+        for step in state.steps:
+            await _take(database, wire, step)
     await wire.setup()
 
 
 async def plan_for(database: Database, wire: Wire, dialect: Dialect) -> Plan:
     """What `bring_up_to_date` would do."""
     prefix = database.settings.prefix
-    missing = await _missing(database, wire, load_migrations(prefix, dialect))
-    if not missing:
-        return Plan(steps=(), sql="")
-    queries = load_queries(files(__package__ or "") / "queries.sql", prefix)
+    state = await _state(database, wire, known_migrations(dialect))
+    if not state.steps:
+        return state.difference.plan("")
+    queries = load_queries(files(__package__ or "") / "schema.sql", prefix)
     script = [f"{READING};", f"{queries['create_schema']};"]
-    for version, number, step in missing:
-        record = queries["record_step"].replace(":version", str(version)).replace(":step", str(number))
-        script += [f"-- migration {version}, step {number}", f"{step.rstrip(';')};", f"{record};"]
-    steps = tuple(f"migration {version}, step {number}" for version, number, _ in missing)
-    return Plan(steps=steps, sql="\n".join([*script, ""]))
+    if state.difference.version and not state.tells:
+        script.append(f"{queries['schema_tells']};")
+    for step in state.steps:
+        version, name, additive, _ = step.migration
+        values = {
+            ":version": str(version),
+            ":step": str(step.number),
+            ":name": f"'{name}'",
+            ":additive": f"{additive:d}",
+        }
+        begin, record = (_filled(queries[query], values) for query in ("record_migration", "record_step"))
+        script += [f"-- {step}"] + ([f"{begin};"] if step.begins else [])
+        script += [f"{step.sql.rstrip(';')};", f"{record};"]
+    steps = [(str(step), step.migration.additive) for step in state.steps]
+    return state.difference.plan("\n".join([*script, ""]), steps)
 
 
-async def _missing(database: Database, wire: Wire, migrations: list[Migration]) -> list[tuple[int, int, str]]:
-    """The steps not taken yet: version, number and statement."""
+def _filled(query: str, values: dict[str, str]) -> str:
+    return re.sub(r":[a-z]+", lambda found: values[found[0]], query)
+
+
+async def _state(database: Database, wire: Wire, known: list[Migration]) -> _State:
     settings = database.settings
     table = Text(f"{settings.prefix}schema")
     answer = await _run(wire, database.statement("has_schema", database=Text(settings.database), table=table))
-    done: set[tuple[int, int]] = set()
-    if answer.rows[0][0]:
-        answer = await _run(wire, database.statement("schema_steps"))
-        done = {(int(version), int(step)) for version, step in answer.rows}
-    newest = max((version for version, _ in done), default=0)
-    if newest > migrations[-1].version:
-        raise SchemaVersionError(
-            f"{settings.where}: the schema has version {newest}, this version of Romancy knows "
-            f"{migrations[-1].version}; update Romancy"
-        )
-    return [
-        (migration.version, number, step)
-        for migration in migrations
-        for number, step in enumerate(migration.steps, 1)
-        if (migration.version, number) not in done
-    ]
+    columns, tells = answer.rows[0]
+    taken: dict[int, set[int]] = {}
+    said: dict[int, tuple[str, bool]] = {}
+    if columns:
+        answer = await _run(wire, database.statement("schema_steps" if tells else "former_schema_steps"))
+        for version, number, *rest in answer.rows:
+            taken.setdefault(version, set()).add(number)
+            if number == 0:
+                said[version] = (rest[0].decode(), bool(rest[1]))
+    missing = tuple(step for one in known for step in _missing(one, settings.prefix, taken.get(one.version, set())))
+    parts = {step.migration.version for step in missing}
+    applied = [Applied(version, *said.get(version, ("", False)), whole=version not in parts) for version in taken]
+    return _State(compare(known, applied, settings.where), missing, bool(tells))
 
 
-async def _take(database: Database, wire: Wire, version: int, number: int, step: str) -> None:
-    what = f"migration {version}, step {number}"
+def _missing(migration: Migration, prefix: str, taken: set[int]) -> list[_Step]:
+    left = [(number, sql) for number, sql in enumerate(steps_of(migration, prefix), 1) if number not in taken]
+    return [_Step(migration, number, sql, begins=0 not in taken and number == left[0][0]) for number, sql in left]
+
+
+async def _take(database: Database, wire: Wire, step: _Step) -> None:
+    version, name, additive, _ = step.migration
+    if step.begins:
+        begin = database.statement("record_migration", version=version, name=name, additive=additive)
+        await _run(wire, begin)
     try:
-        await wire.query(step.encode())  # without a time-out: an ALTER may take as long as it needs
+        await wire.query(step.sql.encode())  # without a time-out: an ALTER may take as long as it needs
     except MySQLError as error:
         if not already_there(error):
-            raise _explained(error, what, database.settings) from None
-    await _run(wire, database.statement("record_step", version=version, step=number))
+            raise _explained(error, str(step), database.settings) from None
+    await _run(wire, database.statement("record_step", version=version, step=step.number))
 
 
 def _explained(error: MySQLError, what: str, settings: Settings) -> Exception:

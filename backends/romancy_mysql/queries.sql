@@ -463,36 +463,3 @@ select table_rows from information_schema.tables where table_schema = :database 
 show global variables where variable_name in (
     'innodb_flush_log_at_trx_commit', 'innodb_doublewrite', 'log_bin', 'sync_binlog', 'innodb_buffer_pool_size',
     'max_connections', 'read_only')
-
--- name: has_schema
--- Whether any migration was ever applied here.
-select count(*) from information_schema.tables where table_schema = :database and table_name = :table
-
--- name: create_schema
--- The record of the migrations' steps.
-create table if not exists romancy_schema (
-    version int not null,
-    step int not null,
-    at bigint not null default (timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
-    primary key (version, step)
-) engine = InnoDB
-
--- name: schema_steps
--- The steps taken so far.
-select version, step from romancy_schema
-
--- name: record_step
--- Record a step.
-insert into romancy_schema (version, step) values (:version, :step)
-
--- name: patient_with_tables
--- Wait longer than usual for transactions that use a table to be changed.
-set session lock_wait_timeout = :seconds
-
--- name: lock_schema
--- Let one process at a time migrate.
-select get_lock(:name, :seconds)
-
--- name: unlock_schema
--- Let the next process migrate.
-select release_lock(:name)

@@ -3,21 +3,24 @@
 If many processes open an empty or an old database at once, an advisory lock of the transaction lets one of them work.
 The others wait and then find nothing left to do. DDL rolls back here, so a failed migration leaves the previous
 version.
+
+Each record tells older programs whether they may continue on its migration.
 """
 
 from __future__ import annotations
 
 from importlib.resources import files
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from zlib import crc32
 
 import asyncpg
 
-from romancy.errors import SchemaVersionError
+from romancy.storage.schema import Applied, compare, read_migrations, unmigrated
 from romancy.storage.sql import with_prefix
-from romancy.storage.upkeep import NO_TABLES, Plan
 
 if TYPE_CHECKING:
+    from romancy.storage.schema import Difference, Migration
+    from romancy.storage.upkeep import Plan
     from romancy_postgres._connection import Link
     from romancy_postgres._database import Database
     from romancy_postgres._settings import Settings
@@ -29,59 +32,41 @@ _LONG = 600.0
 _PATIENCE = f"set local lock_timeout = '{_LONG:.0f}s'"
 
 
-class Migration(NamedTuple):
-    """One numbered file."""
-
-    version: int
-    name: str
-    sql: str
-
-
 def known_migrations() -> list[Migration]:
     """All migrations of this version of Romancy, oldest first."""
-    folder = files(__package__ or "") / "migrations"
-    found = [
-        Migration(int(file.name[:4]), file.name.removesuffix(".sql"), file.read_text(encoding="utf-8"))
-        for file in folder.iterdir()
-        if file.name.endswith(".sql")
-    ]
-    return sorted(found)
+    return read_migrations(files(__package__ or "") / "migrations")
 
 
 async def bring_up_to_date(database: Database, *, migrate: bool) -> None:
-    """Apply what is missing. `SchemaVersionError` if the schema is too new, or too old and `migrate` is False."""
+    """Apply what is missing. `SchemaVersionError` if this code may not use the schema, or may not change an old one."""
     known = known_migrations()
-    newest = known[-1].version
-    version = await database.single(_version)
-    _refuse_newer(database, version, newest)
-    if version == newest:
+    where = _where(database)
+    difference = await database.single(lambda link: _difference(link, known, where))
+    if not difference.missing:
         return
     if not migrate:
-        what = f"the schema has version {version}, this Romancy needs {newest}" if version else NO_TABLES
-        raise SchemaVersionError(
-            f"storage {database.settings.url}: {what}; `romancy migrate`, or opening an app, "
-            f"{'brings it up to date' if version else 'makes them'}, under a role that may create tables"
-        )
+        raise unmigrated(difference, where, account=", under a role that may create tables")
     await database.transaction(lambda link: _apply(link, database, known))
 
 
 async def plan_for(database: Database) -> Plan:
     """What `bring_up_to_date` would do."""
     known = known_migrations()
-    version = await database.single(_version)
-    _refuse_newer(database, version, known[-1].version)
-    missing = [migration for migration in known if migration.version > version]
-    if not missing:
-        return Plan(steps=(), sql="")
+    difference = await database.single(lambda link: _difference(link, known, _where(database)))
+    if not difference.missing:
+        return difference.plan("")
     settings = database.settings
     script = ["begin;", f"{_lock_of(settings)};"]
     script += [f"{_schema_of(settings)};"] if settings.schema is not None else []
     script.append(f"{database.queries['schema_table']};")
+    if difference.version and not await database.single(_tells):
+        script.append(f"{database.queries['schema_tells']};")
     record = database.queries["schema_record"]
-    for migration in missing:
-        script += [f"-- {migration.name}", with_prefix(migration.sql, settings.prefix).strip()]
-        script.append(f"{record.replace('$1', str(migration.version)).replace('$2', repr(migration.name))};")
-    return Plan(steps=tuple(one.name for one in missing), sql="\n".join([*script, "commit;", ""]))
+    for one in difference.missing:
+        script += [f"-- {one.name}", with_prefix(one.sql, settings.prefix).strip()]
+        values = record.replace("$1", str(one.version)).replace("$2", f"'{one.name}'")
+        script.append(f"{values.replace('$3', str(one.additive).lower())};")
+    return difference.plan("\n".join([*script, "commit;", ""]))
 
 
 def _lock_of(settings: Settings) -> str:
@@ -95,11 +80,22 @@ def _schema_of(settings: Settings) -> str:
     return f'create schema if not exists "{settings.schema}"; set local search_path to "{settings.schema}"'
 
 
-async def _version(link: Link) -> int:
+def _where(database: Database) -> str:
+    return f"storage {database.settings.url}"
+
+
+async def _difference(link: Link, known: list[Migration], where: str) -> Difference:
+    """What the database lacks. A table of a former version does not say what is additive: then nothing is."""
     try:
-        return int((await link.fetch("schema_version"))[0][0])
+        rows = await link.fetch("schema_applied")
     except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
-        return 0
+        rows = []
+    return compare(known, [Applied(version, name, additive) for version, name, additive in rows], where)
+
+
+async def _tells(link: Link) -> bool:
+    """Whether the table of applied migrations can say which of them are additive."""
+    return bool((await link.fetch("schema_can_tell"))[0][0])
 
 
 async def _apply(link: Link, database: Database, known: list[Migration]) -> None:
@@ -108,17 +104,9 @@ async def _apply(link: Link, database: Database, known: list[Migration]) -> None
     if settings.schema is not None:
         await link.control(_schema_of(settings))
     await link.run("schema_table")
-    version = (await link.fetch("schema_version"))[0][0]
-    _refuse_newer(database, version, known[-1].version)
-    for migration in known:
-        if migration.version > version:
-            await link.control(with_prefix(migration.sql, settings.prefix), _LONG)
-            await link.run("schema_record", migration.version, migration.name)
-
-
-def _refuse_newer(database: Database, version: int, newest: int) -> None:
-    if version > newest:
-        raise SchemaVersionError(
-            f"storage {database.settings.url}: the schema has version {version}, this Romancy knows {newest}; "
-            "upgrade Romancy here, or use the database it was made for"
-        )
+    difference = await _difference(link, known, _where(database))
+    if difference.missing and not await _tells(link):
+        await link.run("schema_tells")
+    for one in difference.missing:
+        await link.control(with_prefix(one.sql, settings.prefix), _LONG)
+        await link.run("schema_record", one.version, one.name, one.additive)

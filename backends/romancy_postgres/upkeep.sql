@@ -16,20 +16,31 @@ where name in ('fsync', 'full_page_writes', 'synchronous_commit', 'autovacuum', 
                'default_transaction_isolation', 'max_connections');
 
 -- name: schema_table
--- The record of the migrations applied to this schema.
+-- The record of the migrations applied to this schema. Older programs may continue on those that are additive.
 create table if not exists romancy_schema (
     version    integer primary key,
     name       text   not null default '',
-    applied_at bigint not null default (extract(epoch from clock_timestamp()) * 1000000)::bigint
+    applied_at bigint not null default (extract(epoch from clock_timestamp()) * 1000000)::bigint,
+    additive   boolean not null default false
 );
 
--- name: schema_version
--- The newest migration applied.
-select coalesce(max(version), 0) from romancy_schema;
+-- name: schema_can_tell
+-- Whether the record has the column `additive`.
+select exists (
+    select from pg_attribute where attrelid = 'romancy_schema'::regclass and attname = 'additive' and not attisdropped
+);
+
+-- name: schema_tells
+-- Add it to the table of a former version.
+alter table romancy_schema add column additive boolean not null default false;
+
+-- name: schema_applied
+-- The migrations applied, also where the table is one of a former version.
+select version, name, coalesce((to_jsonb(applied) ->> 'additive')::boolean, false) from romancy_schema applied;
 
 -- name: schema_record
 -- Record a migration.
-insert into romancy_schema (version, name) values ($1, $2);
+insert into romancy_schema (version, name, additive) values ($1, $2, $3);
 
 -- name: prune_named
 -- Lock those of these instances that have ended, and remove their interests: a dispatch to them locks these until it

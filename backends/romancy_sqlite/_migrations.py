@@ -1,4 +1,7 @@
-"""Brings the schema up to date: numbered files, each one transaction, recorded by sqlite-utils' migrations."""
+"""Brings the schema up to date: numbered files, each one transaction, recorded by sqlite-utils' migrations.
+
+A column beside what sqlite-utils records tells older programs whether they may continue.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +12,21 @@ from typing import TYPE_CHECKING
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
-from romancy.errors import SchemaVersionError
+from romancy.storage.schema import Applied, compare, read_migrations, unmigrated
 from romancy.storage.sql import with_prefix
-from romancy.storage.upkeep import NO_TABLES, Plan
 from romancy_sqlite._connection import connect, patiently
 from romancy_sqlite._driver import sqlite3
 from romancy_sqlite._errors import translate
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
+    from romancy.storage.schema import Difference, Migration
+    from romancy.storage.upkeep import Plan
     from romancy_sqlite._file import SharedFile
 
-__all__ = ["bring_up_to_date", "plan_for"]
+__all__ = ["bring_up_to_date", "known_migrations", "plan_for"]
 
 _SET = "romancy"
 _HEAD = (
@@ -30,25 +35,24 @@ _HEAD = (
 )
 
 
+def known_migrations() -> list[Migration]:
+    """All migrations of this version of Romancy, oldest first."""
+    return read_migrations(resources.files("romancy_sqlite") / "migrations")
+
+
 def bring_up_to_date(shared: SharedFile, prefix: str, *, migrate: bool) -> None:
     """Apply missing migrations under the write lock, held from before the check: any number may try at once."""
-    migrations = _load(prefix)
+    known = known_migrations()
+    where = _where(shared.path)
     connection = connect(shared.path)
     try:
-        database = Database(connection, execute_plugins=False)
-        _refuse_newer(shared.path, migrations, database)
-        if not migrations.pending(database):
+        difference = _difference(connection, known, prefix, where)
+        if not difference.missing:
             return
         if not migrate:
-            fresh = not migrations.applied(database)
-            what = NO_TABLES if fresh else "its schema is older than this version of Romancy"
-            raise SchemaVersionError(
-                f"SQLite file {shared.path}: {what}; `romancy migrate`, or opening an app, "
-                f"{'makes them' if fresh else 'brings it up to date'}"
-            )
+            raise unmigrated(difference, where)
         patiently(lambda: connection.execute("begin immediate"), seconds=shared.lock_timeout)
-        _refuse_newer(shared.path, migrations, database)
-        migrations.apply(database)
+        _apply(connection, _difference(connection, known, prefix, where).missing, prefix)
         patiently(lambda: connection.execute("commit"), seconds=shared.lock_timeout)
     except Exception as error:
         raise translate(error, shared.path, opening=True) from error
@@ -58,15 +62,17 @@ def bring_up_to_date(shared: SharedFile, prefix: str, *, migrate: bool) -> None:
         connection.close()
 
 
-def _load(prefix: str) -> Migrations:
-    migrations = Migrations(_SET)
-    migrations.migrations_table = f"{prefix}schema"
-    folder = resources.files("romancy_sqlite") / "migrations"
-    for file in sorted(folder.iterdir(), key=lambda file: file.name):
-        if file.name.endswith(".sql"):
-            script = with_prefix(file.read_text(encoding="utf-8"), prefix)
-            migrations(name=file.name.removesuffix(".sql"))(_Script(script))
-    return migrations
+def _where(path: Path) -> str:
+    return f"SQLite file {path}"
+
+
+def _set_of(migrations: Iterable[Migration], prefix: str) -> Migrations:
+    """The migrations as sqlite-utils applies and records them."""
+    made = Migrations(_SET)
+    made.migrations_table = f"{prefix}schema"
+    for one in migrations:
+        made(name=one.name)(_Script(with_prefix(one.sql, prefix)))
+    return made
 
 
 class _Script:
@@ -80,51 +86,69 @@ class _Script:
     def __call__(self, database: Database, /) -> None:
         database.executescript(self._text)
 
-    def __str__(self) -> str:
-        return self._text
+
+def _columns(connection: sqlite3.Connection, prefix: str) -> set[str]:
+    """The columns of the table of applied migrations; none if there is no such table."""
+    return {str(name) for _, name, *_ in connection.execute(f'pragma table_info("{prefix}schema")')}
+
+
+def _difference(connection: sqlite3.Connection, known: list[Migration], prefix: str, where: str) -> Difference:
+    """What the file lacks. A table of a former version does not say what is additive: then nothing is."""
+    if not _columns(connection, prefix):
+        return compare(known, (), where)
+    query = f'select * from "{prefix}schema" where migration_set = ?'  # noqa: S608 - a checked prefix
+    found = connection.execute(query, (_SET,))
+    names = [column[0] for column in found.description]
+    rows = [dict(zip(names, row, strict=True)) for row in found]
+    applied = [Applied(_number(row["name"]), row["name"], bool(row.get("additive"))) for row in rows]
+    return compare(known, applied, where)
+
+
+def _number(name: str) -> int:
+    return int(name[:4]) if name[:4].isdecimal() else 9999
+
+
+def _apply(connection: sqlite3.Connection, missing: Iterable[Migration], prefix: str) -> None:
+    database = Database(connection, execute_plugins=False)
+    migrations = _set_of(missing, prefix)
+    migrations.ensure_migrations_table(database)
+    if "additive" not in _columns(connection, prefix):
+        connection.execute(_told(prefix))
+    migrations.apply(database)
+    additive = [(one.name,) for one in missing if one.additive]
+    connection.executemany(f'update "{prefix}schema" set additive = 1 where name = ?', additive)  # noqa: S608 - a checked prefix
+
+
+def _told(prefix: str) -> str:
+    """The statement after which the table of applied migrations can tell which of them are additive."""
+    return f'alter table "{prefix}schema" add column additive integer not null default 0'
 
 
 def plan_for(path: Path, prefix: str, connection: sqlite3.Connection) -> Plan:
     """What `bring_up_to_date` would do to the file of this connection."""
-    migrations = _load(prefix)
-    database = Database(connection, execute_plugins=False)
-    _refuse_newer(path, migrations, database)
-    pending = migrations.pending(database)
-    if not pending:
-        return Plan(steps=(), sql="")
+    difference = _difference(connection, known_migrations(), prefix, _where(path))
+    if not difference.missing:
+        return difference.plan("")
     script = [*_HEAD, "begin immediate;"]
-    if not database[migrations.migrations_table].exists():
-        script += _table_of(migrations)
-    for migration in pending:
-        script.append(f"-- {migration.name}")
-        script.append(str(migration.fn).strip())
+    table = f"{prefix}schema"
+    columns = _columns(connection, prefix)
+    if not columns:
+        script += _table_of(prefix)
+    if "additive" not in columns:
+        script.append(f"{_told(prefix)};")
+    for one in difference.missing:
+        script.append(f"-- {one.name}")
+        script.append(with_prefix(one.sql, prefix).strip())
         script.append(
-            f'insert into "{migrations.migrations_table}" (migration_set, name, applied_at) '  # noqa: S608 - constants
-            f"values ('{_SET}', '{migration.name}', datetime('now'));"
+            f'insert into "{table}" (migration_set, name, applied_at, additive) '  # noqa: S608 - constants
+            f"values ('{_SET}', '{one.name}', datetime('now'), {one.additive:d});"
         )
-    return Plan(steps=tuple(migration.name for migration in pending), sql="\n".join([*script, "commit;", ""]))
+    return difference.plan("\n".join([*script, "commit;", ""]))
 
 
-def _table_of(migrations: Migrations) -> list[str]:
+def _table_of(prefix: str) -> list[str]:
     """The statements that make the table of applied migrations, as sqlite-utils makes it."""
     with closing(sqlite3.connect(":memory:")) as connection:
-        migrations.ensure_migrations_table(Database(connection, execute_plugins=False))
+        _set_of((), prefix).ensure_migrations_table(Database(connection, execute_plugins=False))
         rows = connection.execute("select sql from sqlite_master where sql is not null").fetchall()
     return [f"{sql};" for (sql,) in rows]
-
-
-def _refuse_newer(path: Path, migrations: Migrations, database: Database) -> None:
-    known = {migration.name for migration in migrations.pending(database)}
-    applied = {migration.name for migration in migrations.applied(database)}
-    files = known | {name for name in applied if name in _names()}
-    unknown = sorted(applied - files)
-    if unknown:
-        raise SchemaVersionError(
-            f"SQLite file {path}: its schema is newer than this version of Romancy (it has {unknown[-1]!r}); "
-            "upgrade Romancy"
-        )
-
-
-def _names() -> set[str]:
-    folder = resources.files("romancy_sqlite") / "migrations"
-    return {file.name.removesuffix(".sql") for file in folder.iterdir()}

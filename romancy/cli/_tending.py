@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
@@ -56,7 +57,8 @@ async def migrate(url: str, plan: bool, sql: bool, json_lines: bool) -> None:  #
         return
     await store.open(migrate=True)
     try:
-        say(f"{store.capabilities.name}: the schema is up to date")
+        upkeep = upkeep_of(store)
+        say(f"{store.capabilities.name}: {_fitting(None if upkeep is None else await upkeep.plan())}")
     finally:
         await store.close()
 
@@ -70,16 +72,35 @@ async def _planned(store: Store) -> Plan:
 
 def _print_plan(plan: Plan, *, as_sql: bool, json_lines: bool) -> None:
     if json_lines:
-        as_json({"steps": list(plan.steps), "sql": plan.sql})
+        as_json({"steps": [*plan.steps], "sql": plan.sql, "additive": [*plan.additive], "unknown": [*plan.unknown]})
     elif as_sql:
         click.echo(plan.sql, nl=False)
     else:
         for step in plan.steps:
-            line(step)
+            line(step if plan.fresh else f"{step}  {'not additive' if step in plan.stopping else 'additive'}")
     if not plan.steps:
-        say("nothing to do: the schema is up to date")
-    elif not as_sql:
+        say(f"nothing to do: {_fitting(plan)}")
+        return
+    if not as_sql:
         say(f"{many(len(plan.steps), 'step')} to do; `romancy migrate` does them, --sql prints their SQL")
+    if not plan.fresh:
+        say(_meanwhile(plan))
+
+
+def _fitting(plan: Plan | None) -> str:
+    """What to say of a schema that this code can use."""
+    if plan is None or not plan.unknown:
+        return "the schema is up to date"
+    return (
+        f"the schema is newer than this version of Romancy, which may continue on it (it has {', '.join(plan.unknown)})"
+    )
+
+
+def _meanwhile(plan: Plan) -> str:
+    """What older workers may do once this plan is carried out."""
+    if plan.stopping:
+        return f"stop older workers first: they may not continue after {plan.stopping[0]}"
+    return "older workers may continue, and may be restarted"
 
 
 @click.command()
@@ -89,9 +110,9 @@ def _print_plan(plan: Plan, *, as_sql: bool, json_lines: bool) -> None:
 async def doctor(url: str, json_lines: bool) -> int:  # noqa: FBT001 - click gives it by name
     """Check whether the database can be reached and used.
 
-    Exit code 1 if something is wrong. It reports versions, the schema, settings that cost durability or speed, the
-    difference of the clocks, workers that are silent or dead, and whether a sample of the instances has its rows and
-    its index. Nothing is written.
+    Exit code 1 if something is wrong. It reports versions, the schema and what is pending of it, settings that cost
+    durability or speed, the difference of the clocks, workers that are silent or dead, and whether a sample of the
+    instances has its rows and its index. Nothing is written.
     """
     refuse_private(url)
     store = create_store(url)
@@ -113,20 +134,33 @@ async def _examined(store: Store) -> AsyncIterator[Setting]:
     try:
         await store.open(migrate=False)
     except SchemaVersionError as error:
-        yield Setting(name="schema", value="does not fit", verdict="problem", advice=str(error))
+        yield await _misfit(store, error)
         return
     try:
-        yield Setting(name="reached", value=f"{store.capabilities.name}; its schema is up to date")
+        upkeep = upkeep_of(store)
+        plan = None if upkeep is None else await upkeep.plan()
+        yield Setting(name="reached", value=f"{store.capabilities.name}; {_fitting(plan)}")
         before = time.time_ns() // 1000
         census = await store.census()
         skew = census.now - (before + time.time_ns() // 1000) // 2
-        upkeep = upkeep_of(store)
         settings = [] if upkeep is None else await upkeep.settings()
         sample = await sample_of(store)
     finally:
         await store.close()
     for found in (*settings, _clock(skew), *_workers(census), *_sampled(sample)):
         yield found
+
+
+async def _misfit(store: Store, error: SchemaVersionError) -> Setting:
+    """A schema that this code cannot use: what is pending, if that would help, and what becomes of older workers."""
+    value, advice = "does not fit", str(error)
+    upkeep = upkeep_of(store)
+    with suppress(SchemaVersionError):
+        plan = None if upkeep is None else await upkeep.plan()
+        if plan is not None and plan.steps and not plan.fresh:
+            value = f"lacks {many(len(plan.steps), 'step')} ({', '.join(plan.steps)})"
+            advice = f"{error}; {_meanwhile(plan)}"
+    return Setting(name="schema", value=value, verdict="problem", advice=advice)
 
 
 def _sampled(sample: Sample | None) -> Iterator[Setting]:

@@ -1,4 +1,6 @@
-"""The storage protocol: fourteen methods and a session, each documented by its promise.
+"""The storage protocol: fourteen methods, the session that one of them opens, and two rooms, outbox and router.
+
+Each method is documented by its promise.
 
 A store knows nothing of workflows. It keeps logs, instance rows, inboxes and worker rows, and it alone decides who may
 write: **a log row is accepted only if its `(instance_id, life, seq)` is free, the row before is the one that the writer
@@ -152,7 +154,8 @@ class Store(Protocol):
         """Connect, check the server, and bring the schema up to date.
 
         Any number of processes may do this at once on an empty or an old database. `SchemaVersionError` if the schema
-        is newer than this code, or older and `migrate` is False.
+        is older and `migrate` is False, or newer and something that this code does not know there is not additive
+        (`romancy/storage/schema.py`).
         """
         ...
 

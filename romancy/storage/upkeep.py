@@ -27,6 +27,17 @@ class Plan(Struct, frozen=True, kw_only=True):
     """The names of the missing migrations, or of their parts. Empty: the schema is up to date."""
     sql: str
     """A script that does the same, its records included. Empty if there is nothing to do."""
+    additive: tuple[str, ...] = ()
+    """Those of `steps` that older code may continue on. What an adapter does not name here stops older code."""
+    fresh: bool = False
+    """The database has no tables yet, so no older code works on it."""
+    unknown: tuple[str, ...] = ()
+    """Migrations that only the database knows: newer code made them, and this code may continue on them."""
+
+    @property
+    def stopping(self) -> tuple[str, ...]:
+        """Those of `steps` that older code may not continue on."""
+        return () if self.fresh else tuple(step for step in self.steps if step not in self.additive)
 
 
 class Setting(Struct, frozen=True, kw_only=True):
@@ -48,7 +59,7 @@ class Upkeep(Protocol):
     """Neither call writes anything."""
 
     async def plan(self) -> Plan:
-        """The missing migrations. Needs no open store. `SchemaVersionError` if the schema is newer than this code."""
+        """The missing migrations. Needs no open store. `SchemaVersionError` if this code may not use the schema."""
         ...
 
     async def settings(self) -> list[Setting]:

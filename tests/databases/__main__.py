@@ -6,7 +6,6 @@ moment.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
@@ -18,7 +17,7 @@ from pathlib import Path
 from romancy_conformance.chaos.workers import put_tree
 from romancy_conformance.servers.databases import drop_spares, fresh_database
 from romancy_conformance.servers.run import close_run
-from tests.databases import HERE, KINDS
+from tests.databases import HERE, KINDS, digest
 from tests.databases.rows import dumped
 from tests.databases.writing import PARTS
 
@@ -32,9 +31,9 @@ PACKAGES = {
 
 
 def digests(tree: Path, kind: str) -> dict[str, str]:
-    """Return the migrations of a tree, with digests of their contents."""
+    """Return the migrations of a tree, with digests of their statements."""
     files = sorted((tree / "backends" / PACKAGES[kind] / "migrations").glob("*.sql"))
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    return {file.name: digest(file.read_text(encoding="utf-8")) for file in files}
 
 
 def filled(tree: Path, url: str, folder: Path) -> list[object]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
-from importlib import import_module, resources
-from typing import TYPE_CHECKING, Any
+from importlib import resources
+from typing import Any
 
 import pytest
 
@@ -17,13 +16,11 @@ from romancy.serialization import Codecs
 from romancy.storage.backends import create_store
 from romancy.storage.upkeep import upkeep_of
 from romancy_conformance.invariants import sweep_url
-from tests.databases import FILES, HERE, KINDS
+from tests.databases import FILES, HERE, KINDS, digest
 from tests.databases import programs as p
 from tests.databases.rows import load
 from tests.databases.writing import secret_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tests.knowing import knowing, package_of
 
 KNOWN: list[Workflow[..., Any]] = [each for each in vars(p).values() if isinstance(each, Workflow)]
 VERSIONS = ("by_name",)
@@ -62,45 +59,20 @@ async def kept(backend: str, version: str, empty_url: str, monkeypatch: pytest.M
 
 
 def have_only(early: pytest.MonkeyPatch, backend: str, digests: dict[str, str]) -> None:
-    """Limit the adapter to the migrations of the former version. None of them has changed since."""
-    package = f"romancy_{'mysql' if backend == 'mariadb' else backend}"
-    folder = resources.files(package) / "migrations"
-    for name, digest in digests.items():
-        assert digest == hashlib.sha256((folder / name).read_bytes()).hexdigest(), f"{package}: {name} was changed"
-    names = {name.removesuffix(".sql") for name in digests}
-    newest = max(int(name[:4]) for name in names)
-    module: Any = import_module(f"{package}._migrations")
-    if backend == "sqlite":
-        early.setattr(module, "_load", _sqlite_with(names, module._load))
-    elif backend == "postgres":
-        found = module.known_migrations()
-        early.setattr(module, "known_migrations", lambda: [one for one in found if one.version <= newest])
-    else:
-        early.setattr(module, "load_migrations", _mysql_up_to(newest, module.load_migrations))
+    """Limit the adapter to the migrations of the former version. None of their statements has changed since."""
+    folder = resources.files(package_of(backend)) / "migrations"
+    for name, was in digests.items():
+        assert digest((folder / name).read_text(encoding="utf-8")) == was, f"{backend}: {name} was changed"
+    newest = max(int(name[:4]) for name in digests)
+    knowing(early, backend, lambda known: [one for one in known if one.version <= newest])
 
 
 def came_later(backend: str, digests: dict[str, str]) -> bool:
     """Whether there are migrations that the former version did not have."""
-    folder = resources.files(f"romancy_{'mysql' if backend == 'mariadb' else backend}") / "migrations"
+    folder = resources.files(package_of(backend)) / "migrations"
     foreign = {"mysql": ".mariadb.sql", "mariadb": ".mysql.sql"}.get(backend, "no other")
     names = {file.name for file in folder.iterdir() if file.name.endswith(".sql")}
     return any(not name.endswith(foreign) for name in names - digests.keys())
-
-
-def _sqlite_with(names: set[str], read: Callable[[str], Any]) -> Callable[[str], Any]:
-    def load_some(prefix: str) -> Any:
-        migrations = read(prefix)
-        migrations._migrations = [one for one in migrations._migrations if one.name in names]
-        return migrations
-
-    return load_some
-
-
-def _mysql_up_to(newest: int, read: Callable[[str, Any], list[Any]]) -> Callable[[str, Any], list[Any]]:
-    def load_some(prefix: str, dialect: Any) -> list[Any]:
-        return [one for one in read(prefix, dialect) if one.version <= newest]
-
-    return load_some
 
 
 # --- what happens to them -----------------------------------------------------------------------------------------

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tools import check_commits, check_hosts, check_links, check_sizes
+from tools import check_commits, check_hosts, check_links, check_sizes, tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,15 +21,38 @@ def function_of(lines: int) -> str:
     ("name", "text", "expected"),
     [
         ("a.py", "x = 1\n" * 500, []),
-        ("a.py", "x = 1\n" * 501, ["a.py: 501 lines, 500 at most: split it by what it is about"]),
-        ("a.md", "word\n" * 500 + "word", ["a.md: 501 lines, 500 at most: split it by what it is about"]),
+        ("a.py", "x = 1\n" * 501, ["a.py: 501 lines, over 500: split it if it is about two subjects"]),
+        ("a.md", "word\n" * 500 + "word", ["a.md: 501 lines, over 500: split it if it is about two subjects"]),
+        ("docs/reference/a.md", "word\n" * 501, []),
+    ],
+)
+def test_a_long_file_is_named(name: str, text: str, expected: list[str]) -> None:
+    assert expected == list(check_sizes.long_file(name, text))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
         ("a.py", function_of(60), []),
         ("a.py", "\n" + function_of(61), ["a.py:2: long has 61 lines, 60 at most"]),
         ("a.py", "async " + function_of(61), ["a.py:1: long has 61 lines, 60 at most"]),
+        ("a.md", function_of(61), []),
     ],
 )
-def test_sizes(name: str, text: str, expected: list[str]) -> None:
-    assert expected == list(check_sizes.too_long(name, text))
+def test_a_long_function_is_refused(name: str, text: str, expected: list[str]) -> None:
+    assert expected == list(check_sizes.long_functions(name, text))
+
+
+@pytest.mark.parametrize(("text", "code"), [("x = 1\n" * 501, 0), (function_of(61), 1)], ids=["a file", "a function"])
+def test_only_a_long_function_fails_the_check(
+    text: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    (tmp_path / "a.py").write_text(text, "utf-8")
+    monkeypatch.setattr(tree, "ROOT", tmp_path)
+
+    assert code == check_sizes.main()
+    assert ("warning: a.py: 501 lines" in capsys.readouterr().out) is (code == 0)
 
 
 # Split into pieces, because this file is checked too.

@@ -42,8 +42,8 @@ def functions_in(body: list[ast.stmt], prefix: str = "") -> set[str]:
     return names
 
 
-def test_there_are_four_walks() -> None:
-    assert ["One activity", "One start", "One recovery", "One signal"] == list(walks())
+def test_there_are_five_walks() -> None:
+    assert ["One activity", "One start", "One recovery", "One signal", "One store call"] == list(walks())
 
 
 @pytest.mark.parametrize(("walk", "stops"), walks().items(), ids=walks().keys())

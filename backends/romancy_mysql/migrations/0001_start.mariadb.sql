@@ -1,6 +1,7 @@
 -- One line per event, for people: where instance_id = 'order-42' uses the key. MariaDB's JSON functions stop at 32 levels.
 -- A commit with a deeper event is not valid JSON to them; its events are cut out by a recursive regular expression:
 -- each object of the outer array becomes a 0, which leaves an array to count, and the n-th is then matched behind n - 1.
+-- not additive: a part of the first schema.
 create or replace view romancy_events as
 select
     l.instance_id,

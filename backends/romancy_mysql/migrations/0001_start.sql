@@ -1,6 +1,7 @@
 -- The first schema. Ids are VARBINARY: they compare byte for byte, without padding, on every version of both servers.
 -- Times are microseconds since the epoch, UTC, by the server's clock. MySQL and MariaDB end a transaction at every
 -- statement here, so each can be run again after a crash: what is there already is left as it is.
+-- not additive: older code has no tables at all.
 
 create table if not exists romancy_workers (
     token varbinary(255) not null primary key,

@@ -1,6 +1,7 @@
 -- A body that is no array of JSON, because a codec wrote it, is one line without an event. Before this it was an error
 -- that hid the lines of all others. Such a body becomes an array of one null here; how deeper events than 32 levels are
 -- cut out is said in 0001, and each of them became a 0.
+-- additive: only a view, which no code reads.
 create or replace view romancy_events as
 select
     l.instance_id,

@@ -1,6 +1,7 @@
 -- The sets of declared paths by workflow: a search that names a workflow which has always declared its paths then looks
 -- nowhere but into the index. What is there already is found in the instances. A row without a name, as an older version
 -- of Romancy writes it beside this one, speaks for every workflow.
+-- not additive: older code takes a set for known that no workflow has recorded.
 
 alter table romancy_index_sets
     add column workflow_name varbinary(255) not null default '' first,

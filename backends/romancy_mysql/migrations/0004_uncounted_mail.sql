@@ -1,6 +1,7 @@
 -- Messages that a session wrote and that the counter of their instance does not cover yet: what a sweep has to look at,
 -- where it read the whole inbox before. What was uncounted until now is not told from what nobody waits for; each gets
 -- counted once more, which costs its instance a look.
+-- not additive: a session of older code does not record what is still to be counted.
 
 create table if not exists romancy_uncounted (
     instance_id varbinary(255) not null,

@@ -1,5 +1,6 @@
 -- What relays need to know of a message: the order of its key, its state, its attempts, and who has claimed it until
 -- when. While it is pending, next_at is when it is due or when its claim ends; null: after others with its key.
+-- not additive: older code sends what a relay has claimed, and what has ended.
 
 alter table romancy_outbox
     add column order_key varbinary(255),

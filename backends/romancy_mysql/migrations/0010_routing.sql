@@ -1,6 +1,7 @@
 -- Messages that are addressed to whoever is interested. An address has up to 640 bytes, so every key stays below the 3072
 -- bytes of an index. `swept` is 0 or less until a sweep has looked at a row: what a crash left is found without reading
 -- the rest. `at` of a message is when it was posted, and a message that is given back keeps it.
+-- not additive: older code ends instances and leaves their interests, and what they took, behind.
 
 create table if not exists romancy_messages (
     address varbinary(640) not null,

@@ -1,5 +1,6 @@
 -- The tables of the first version. Ids are compared byte for byte (collate "C"), bodies are bytes, times are
 -- microseconds since the epoch by this server's clock.
+-- not additive: older code has no tables at all.
 
 create function romancy_now() returns bigint language sql volatile as
 $$ select (extract(epoch from clock_timestamp()) * 1000000)::bigint $$;

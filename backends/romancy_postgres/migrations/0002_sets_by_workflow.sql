@@ -1,5 +1,6 @@
 -- The sets of declared paths by workflow: a search that names a workflow which has always declared its paths then
 -- looks nowhere but into the index. What is there already is found in the instances, of which none may be on its way.
+-- not additive: the rows that older code adds to romancy_index_sets lack the workflow.
 
 lock table romancy_instances in share row exclusive mode;
 alter table romancy_index_sets add column workflow_name text collate "C";

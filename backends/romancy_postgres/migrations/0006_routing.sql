@@ -1,4 +1,5 @@
 -- Messages for whoever is interested: what is kept at addresses, who is interested, and the mail of subscribers outside.
+-- not additive: older code ends instances and leaves their interests, and what they took, behind.
 
 create table romancy_messages (
     at         bigint not null,

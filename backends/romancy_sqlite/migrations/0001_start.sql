@@ -1,5 +1,6 @@
 -- The first schema. Times are microseconds since the epoch, UTC; bodies are kept as the bytes that were given.
 -- Text compares byte for byte: BINARY is SQLite's default collation.
+-- not additive: older code has no tables at all.
 
 create table romancy_workers (
     token         text    not null primary key,

@@ -1,5 +1,6 @@
 -- Which sets of declared paths the instances of each workflow have had: a search that names a workflow looks at no
 -- others. What the instances say is the truth, and all that is needed of the old table.
+-- not additive: the rows that older code adds to romancy_index_sets lack the workflow.
 
 drop table romancy_index_sets;
 

@@ -1,5 +1,6 @@
 -- A body that is no array of JSON, because a codec wrote it, is one line of the view without an event. Before this it
 -- had none, or its inside was taken for events. JSON holds no NUL, and behind one nothing would be looked at.
+-- additive: only a view, which no code reads.
 
 drop view romancy_events;
 

@@ -1,4 +1,5 @@
 -- Messages that are posted to addresses, who is interested in them, and the mail of subscribers outside.
+-- not additive: older code ends instances and leaves their interests, and what they took, behind.
 
 create table romancy_messages (
     address    text    not null,

@@ -1,4 +1,4 @@
-"""What differs for each database in this suite: the SQL that records a newer schema, and the driver's name.
+"""What differs for each database in this suite: the SQL that records newer schemas, and the driver's name.
 
 The key is the first word of the store's own name (`Capabilities.name`). An adapter that is not listed here runs all
 other tests; the few tests that need an entry are skipped with a reason.
@@ -23,7 +23,9 @@ class Dialect(Struct, frozen=True, kw_only=True):
     driver: str
     """The module without which the adapter cannot work."""
     newer_schema: str
-    """Records a schema version that does not exist yet."""
+    """Records a schema version that does not exist yet, and says nothing about older code."""
+    additive_schema: str
+    """Records one on which older code may continue."""
 
 
 DIALECTS = {
@@ -33,18 +35,31 @@ DIALECTS = {
             "insert into romancy_schema (migration_set, name, applied_at) "
             "values ('romancy', '9999_future', '2100-01-01')"
         ),
+        additive_schema=(
+            "insert into romancy_schema (migration_set, name, applied_at, additive) "
+            "values ('romancy', '9998_future', '2100-01-01', 1)"
+        ),
     ),
     "PostgreSQL": Dialect(
         driver="asyncpg",
         newer_schema="insert into romancy_schema (version, name) values (9999, '9999_future')",
+        additive_schema="insert into romancy_schema (version, name, additive) values (9998, '9998_future', true)",
     ),
     "MySQL": Dialect(
         driver="aiomysql",
         newer_schema="insert into romancy_schema (version, step) values (9999, 1)",
+        additive_schema=(
+            "insert into romancy_schema (version, step, name, additive) values (9998, 0, '9998_future', 1), "
+            "(9998, 1, '', 0)"
+        ),
     ),
     "MariaDB": Dialect(
         driver="aiomysql",
         newer_schema="insert into romancy_schema (version, step) values (9999, 1)",
+        additive_schema=(
+            "insert into romancy_schema (version, step, name, additive) values (9998, 0, '9998_future', 1), "
+            "(9998, 1, '', 0)"
+        ),
     ),
 }
 

@@ -203,6 +203,32 @@ async def test_a_newer_schema_is_refused(empty_url: str, store: Store) -> None:
         await late.close()
 
 
+async def test_a_newer_schema_on_which_older_code_may_continue_is_used(empty_url: str, store: Store) -> None:
+    dialect = dialect_of(store)
+    async with store.session() as session:
+        await session.execute(dialect.additive_schema)
+        await session.commit(start())
+
+    for migrate in (True, False):
+        late = create_store(empty_url)
+        await late.open(migrate=migrate)
+        assert await late.commit([start()]) == [Outcome.ACCEPTED]
+        await late.close()
+
+
+async def test_one_migration_that_stops_older_code_is_enough(empty_url: str, store: Store) -> None:
+    dialect = dialect_of(store)
+    async with store.session() as session:
+        await session.execute(dialect.newer_schema)
+        await session.execute(dialect.additive_schema)
+        await session.commit(start())
+
+    late = create_store(empty_url)
+    with pytest.raises(SchemaVersionError, match=r"(?s)9999.*run a newer version"):
+        await late.open()
+    await late.close()
+
+
 @pytest.mark.dealt
 async def test_processes_open_an_empty_database_at_once(empty_url: str, open_store: Open) -> None:
     """The tests beside the adapters (`tests/backends`) do the same on databases of old schemas."""

@@ -97,3 +97,17 @@ async def test_settings_are_told_with_a_verdict_and_what_is_well_on_a_server_as_
     assert all(setting.value for setting in found.values())
     assert all(setting.advice for setting in found.values() if setting.verdict != "ok")
     assert all(setting.verdict in ("ok", "note", "problem") for setting in found.values())
+
+
+async def test_a_plan_tells_of_a_newer_schema_on_which_this_code_may_continue(empty_url: str) -> None:
+    upkeep = kept(empty_url)
+    assert (await upkeep.plan()).fresh
+    store = create_store(empty_url)
+    await store.open()
+    additive = dialect_of(store).additive_schema
+    await store.close()
+    await run_script(empty_url, additive)
+
+    plan = await upkeep.plan()
+
+    assert ((), "", False, ("9998_future",)) == (plan.steps, plan.sql, plan.fresh, plan.unknown)

@@ -1,4 +1,4 @@
-"""The in-memory store, `memory://`: the executable specification of the storage protocol.
+"""The in-memory store, `memory://`, with the whole of the storage protocol.
 
 `memory://` is private to its store. `memory://name` is shared by all stores of this process with that name, while at
 least one of them exists.

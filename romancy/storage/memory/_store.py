@@ -1,7 +1,6 @@
-"""The in-memory store: the executable specification of the protocol, complete and small.
+"""The in-memory store: a real store for tests, examples and caches that may be lost. Its data ends with its process.
 
-Each method says in a few lines of Python what the SQL of every adapter must do. It is also a real store for tests,
-examples and caches that may be lost. Its data ends with its process.
+What every store must do is specified by the model of the suite (`romancy_conformance/contract/walking/model.py`).
 """
 
 from __future__ import annotations

@@ -14,16 +14,14 @@ from romancy.storage.query import build_query
 from romancy.storage.records import Outcome
 from romancy_conformance.contract.building import start, unique
 from romancy_conformance.contract.opener import open_together
-from romancy_mysql import _migrations
 from romancy_mysql._dialect import dialect_of
-from romancy_mysql._migrations import load_migrations
+from romancy_mysql._migrations import known_migrations, steps_of
+from tests.knowing import knowing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from romancy_mysql._connection import Wire
-    from romancy_mysql._dialect import Dialect
-    from romancy_mysql._migrations import Migration
     from romancy_mysql._store import MySQLStore
 
     Open = Callable[..., Awaitable[MySQLStore]]
@@ -35,21 +33,24 @@ both = pytest.mark.backends("mysql", "mariadb")
 
 @pytest.mark.parametrize("version", ["9.7.4", "10.11.18-MariaDB"])
 def test_every_version_has_its_steps(version: str) -> None:
-    migrations = load_migrations("romancy_", dialect_of(version, "here"))
+    migrations = known_migrations(dialect_of(version, "here"))
+    steps = [steps_of(migration, "romancy_") for migration in migrations]
 
     only_for_one: set[int] = set() if "MariaDB" in version else {7}
     assert {migration.version for migration in migrations} | only_for_one == set(range(1, migrations[-1].version + 1))
     assert [one.version for one in migrations] == sorted({one.version for one in migrations})
-    assert all(migration.steps for migration in migrations)
-    views = [step for migration in migrations for step in migration.steps if "view" in step]
+    assert all(steps)
+    views = [step for some in steps for step in some if "view" in step]
     assert len(views) == (3 if "MariaDB" in version else 2)
 
 
 @both
 async def test_a_crash_at_any_step_is_made_good_by_the_next_process(open_store: Open, wire: Wire) -> None:
     """The last step was made and not recorded, or none after some step was made."""
-    migrations = load_migrations("romancy_", dialect_of(wire.server_version, ""))
-    steps = [(one.version, number, step) for one in migrations for number, step in enumerate(one.steps, 1)]
+    migrations = known_migrations(dialect_of(wire.server_version, ""))
+    steps = [
+        (one.version, number, step) for one in migrations for number, step in enumerate(steps_of(one, "romancy_"), 1)
+    ]
     await open_store()
     for taken, (version, number, _) in enumerate(steps):
         later = "delete from romancy_schema where version > %d or (version = %d and step > %d)"
@@ -65,7 +66,7 @@ async def test_a_crash_at_any_step_is_made_good_by_the_next_process(open_store: 
         async with store.session() as session:
             assert await session.fetch_all("select * from romancy_events") != []
         (answer,) = await wire.run(b"select count(*) from romancy_schema", "test")
-        assert answer.rows[0][0] == len(steps)
+        assert answer.rows[0][0] == len(migrations) + len(steps)
 
 
 _OF_AN_OLD_VERSION = """
@@ -92,12 +93,8 @@ async def test_an_old_database_learns_which_workflow_declared_what_and_what_is_u
     open_store: Open, storage_url: str, wire: Wire, monkeypatch: pytest.MonkeyPatch, version: int, processes: int
 ) -> None:
     """Version 2 had one set of paths for all workflows, and searched the inbox; its rows show the rest."""
-
-    def the_first(prefix: str, dialect: Dialect) -> list[Migration]:
-        return load_migrations(prefix, dialect)[:version]
-
     with monkeypatch.context() as early:
-        early.setattr(_migrations, "load_migrations", the_first)
+        knowing(early, "mysql", lambda known: known[:version])
         await (await open_store()).close()
     await wire.run(_OF_AN_OLD_VERSION.encode(), "fill")
 
@@ -163,6 +160,7 @@ async def test_a_store_that_may_not_migrate_says_what_is_missing(storage_url: st
 @both
 async def test_a_user_without_rights_to_change_tables_can_work(open_store: Open, storage_url: str, wire: Wire) -> None:
     await open_store()
+    await wire.run(b"insert into romancy_schema (version, step, additive) values (9998, 0, 1)", "a newer schema")
     database = storage_url.rpartition("/")[2]
     user = unique("u").encode()
     await wire.run(b"create user '%b'@'%%' identified by 'runtime'" % user, "test")

@@ -15,8 +15,9 @@ from romancy.storage.records import ClaimRequest, Delivered, Outcome
 from romancy.storage.url import parse_url
 from romancy_conformance.contract.building import Actor, append, delivery, start
 from romancy_conformance.contract.opener import open_together
-from romancy_postgres import _migrations, create_store
+from romancy_postgres import create_store
 from romancy_postgres._migrations import known_migrations
+from tests.knowing import knowing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -98,7 +99,7 @@ async def test_an_old_database_learns_which_workflow_declared_what(
 ) -> None:
     """Version 1 had one set of paths for all workflows; the migration finds in it what its instances used."""
     with monkeypatch.context() as early:
-        early.setattr(_migrations, "known_migrations", lambda: known_migrations()[:1])
+        knowing(early, "postgres", lambda known: known[:1])
         await (await open_store()).close()
     await connection.execute(_OF_VERSION_1)
 
@@ -146,8 +147,9 @@ async def test_a_role_that_may_not_create_is_told_so(
 async def test_a_role_needs_no_more_than_the_rows(
     open_store: Open, connection: asyncpg.Connection, storage_url: str
 ) -> None:
-    """One role migrates, another works: the latter neither owns nor changes any table."""
+    """One role migrates, another works: the latter neither owns nor changes any table, also of a newer schema."""
     await open_store()
+    await connection.execute("insert into romancy_schema (version, name, additive) values (9998, '9998_future', true)")
     role, url = await poor_role(connection, storage_url)
     await connection.execute(f"grant select, insert, update, delete on all tables in schema public to {role}")
 

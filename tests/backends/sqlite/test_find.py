@@ -15,15 +15,13 @@ from romancy.storage.query import build_query
 from romancy.storage.records import Outcome
 from romancy_conformance.contract.building import append, change, start
 from romancy_conformance.contract.opener import open_together
-from romancy_sqlite import _migrations
 from romancy_sqlite._driver import sqlite3
 from romancy_sqlite._find import compose
+from tests.knowing import knowing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
-
-    from sqlite_utils.migrations import Migrations
 
     from romancy.storage.query import Query
     from romancy.storage.records import Start
@@ -74,7 +72,7 @@ async def test_an_old_file_learns_which_workflow_declared_what(
 ) -> None:
     """Version 1 had one set of paths for all workflows; the migration finds in it what its instances used."""
     with monkeypatch.context() as early:
-        early.setattr(_migrations, "_load", _only_the_first)
+        knowing(early, "sqlite", lambda known: known[:1])
         await (await open_store()).close()
     old = sqlite3.connect(path)
     old.executescript(_OF_VERSION_1)
@@ -94,12 +92,6 @@ async def test_an_old_file_learns_which_workflow_declared_what(
     for name, found in {"always": ["i1"], "since": ["i3", "i2"], None: ["i3", "i2", "i1"]}.items():
         page = await store.find(of_customer(name))
         assert found == [row.instance_id for row in page.rows]
-
-
-def _only_the_first(prefix: str, load: Callable[[str], Migrations] = _migrations._load) -> Migrations:
-    migrations = load(prefix)
-    del migrations._migrations[1:]
-    return migrations
 
 
 async def test_a_workflow_that_always_declared_a_path_is_sought_in_its_index_alone(store: SqliteStore) -> None:

@@ -17,6 +17,8 @@ from romancy.storage.url import parse_url
 from romancy_conformance.behaviour.commands.buying import APPROVED, approval
 from romancy_conformance.behaviour.test_rebuilding import damage
 from romancy_conformance.behaviour.waiting import status_is
+from romancy_conformance.contract.dialects import dialect_of
+from romancy_conformance.contract.scripts import run_script
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,6 +108,9 @@ def test_a_setting_that_costs_durability_is_a_problem_and_one_that_costs_speed_i
     slow = upkeep.Setting(name="cache", value="1 MB", verdict="note", advice="give it more")
 
     class Upkeep:
+        async def plan(self) -> upkeep.Plan:
+            return upkeep.Plan(steps=(), sql="")
+
         async def settings(self) -> list[upkeep.Setting]:
             return [bad, slow]
 
@@ -196,4 +201,23 @@ def test_a_lost_row_is_a_problem_and_rebuild_makes_it_again(
 def test_a_plan_is_one_record(romancy: Command) -> None:
     out = romancy("migrate", "--sql", "--json").out
 
-    assert {"steps", "sql"} == set(json.loads(out))
+    assert {"steps", "sql", "additive", "unknown"} == set(json.loads(out))
+
+
+def test_a_newer_schema_on_which_older_code_may_continue_is_told(url: str, romancy: Command) -> None:
+    async def newer() -> None:
+        store = create_store(url)
+        await store.open()
+        additive = dialect_of(store).additive_schema
+        await store.close()
+        await run_script(url, additive)
+
+    asyncio.run(newer())
+    answers = romancy("doctor"), romancy("migrate"), romancy("migrate", "--plan")
+    (record,) = romancy("migrate", "--plan", "--json").records
+
+    told = "the schema is newer than this version of Romancy, which may continue on it (it has 9998_future)"
+    assert [1, 0, 0] == [answer.code for answer in answers]
+    assert all(told in " ".join((answer.out + answer.err).split()) for answer in answers)
+    assert "PROBLEM  schema" not in answers[0].out
+    assert ([], ["9998_future"]) == (record["steps"], record["unknown"])
