@@ -119,18 +119,20 @@ def _storable(item: Item) -> bool:
 
 
 async def _write_effects(tx: Transaction, database: Database, item: Append, *, session: bool) -> Outcome:
-    starts = tuple([await _start_facts(tx, start, "append.start") for start in item.starts])
+    starts = tuple([await _start_facts(tx, start, "append.start") for start in item.starts]) if item.starts else ()
     targets = () if session else (delivery.instance_id for delivery in item.deliveries)
     for instance_id in sorted({item.instance_id, *targets}):
         await tx.lock("instances", (instance_id,))
+    row: Instance | None = tx.get("instances", (item.instance_id,))
+    facts = None if row is None else RowFacts(life=row.life, status=row.status, signals=row.signals)
     if item.change is not None:
         await tx.step("append.change")
     await tx.step("append.effects")
-    taken = [(item.instance_id, delivery_id) for delivery_id in dict.fromkeys(item.consumed)]
-    missing = [key for key in taken if await tx.lock("inbox", key) is None]
-    row: Instance | None = tx.get("instances", (item.instance_id,))
-    facts = None if row is None else RowFacts(life=row.life, status=row.status, signals=row.signals)
-    verdict = on_effects(item, EffectFacts(starts=starts, row=facts, missing=bool(missing)))
+    taken = [(item.instance_id, delivery_id) for delivery_id in dict.fromkeys(item.consumed)] if item.consumed else []
+    missing = False
+    for key in taken:
+        missing |= await tx.lock("inbox", key) is None
+    verdict = on_effects(item, EffectFacts(starts=starts, row=facts, missing=missing))
     if verdict is not None:
         return verdict
     for start, found in zip(item.starts, starts, strict=True):
