@@ -306,7 +306,7 @@ def _told(item: Append, place: PlaceFacts, found: EffectFacts) -> Outcome:
 
 
 def test_the_model_judges_deliveries_alike() -> None:
-    answers = set()
+    answers = set[Delivered | None]()
     for status, there, remembered in product((None, *Status), BOOLS, BOOLS):
         model = model_of({}, *([] if status is None else [instance("i", LIFE, status)]))
         model.state.inbox["i"] = {"m": Mail("m", b"", 0, 0, 1)} if there else {}

@@ -62,7 +62,7 @@ async def spoilt(actor: Actor, owner: Actor, reasons: Collection[str]) -> Append
     if "a row is at its place" in reasons:
         assert await owner.write(append(begun, seq)) is Outcome.ACCEPTED
     fields: dict[str, Any] = {}
-    starts = []
+    starts: list[Start] = []
     if "its child's id is taken" in reasons:
         starts.append(start((await actor.begin()).instance_id))
     if "its child's owner is dead" in reasons:
