@@ -264,7 +264,7 @@ def _needed(item: Item) -> set[str]:
 def _started(items: Sequence[Item], facts: Facts) -> set[str]:
     """Nested starts that an earlier copy of them has already written."""
     starts = [one for item in items if isinstance(item, Append) for one in item.starts]
-    return {one.instance_id for one in starts if facts.log.get((one.instance_id, one.life, 1)) == one.writer}
+    return {one.instance_id for one in starts if on_item(one, facts, None) is Outcome.ACCEPTED}
 
 
 def _starts(batch: Sequence[Item]) -> Iterator[Start]:

@@ -1,4 +1,4 @@
-"""Explains a refused transaction: reads the deciding rows, and finds the outcome of each item and each delivery."""
+"""Explains a refused transaction: reads the deciding rows of many items at once, and asks for each one's verdict."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from romancy.status import TERMINAL_STATUSES
-from romancy.storage.records import Append, Delivered, Outcome, Start
+from romancy.storage import verdicts
+from romancy.storage.records import Append, Start
 from romancy_mysql._sql import Raw, comma, source
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-    from romancy.storage.records import Delivery, Item
+    from romancy.storage.records import Delivered, Delivery, Item, Outcome
     from romancy.storage.routing import Posting
     from romancy_mysql._database import Database
     from romancy_mysql._protocol import Answer
@@ -102,61 +102,46 @@ def _facts(rows: dict[str, tuple[tuple[Any, ...], ...]]) -> Facts:
 def on_item(item: Item, facts: Facts, worker: str | None) -> Outcome | None:
     """The outcome of an item. None: nothing prevents it, or no longer does."""
     if isinstance(item, Start):
-        return _on_start(item, facts)
-    writer = facts.log.get((item.instance_id, item.life, item.seq))
-    if writer is not None:
-        return Outcome.ACCEPTED if writer == item.writer else Outcome.TAKEN
-    if worker not in facts.alive:
-        return Outcome.DEAD
-    if item.behind not in (None, facts.log.get((item.instance_id, item.life, item.seq - 1))):
-        return Outcome.LOST if item.behind else Outcome.ENDED
-    if any(_on_start(start, facts) not in (None, Outcome.ACCEPTED) for start in item.starts):
-        return Outcome.EXISTS
-    return _on_change(item, facts)
+        return verdicts.on_start(item, _start_facts(item, facts))
+    return verdicts.on_append(item, _place_facts(item, facts, worker), _effect_facts(item, facts))
 
 
-def _on_start(start: Start, facts: Facts) -> Outcome | None:
-    writer = facts.log.get((start.instance_id, start.life, 1))
-    if writer is not None:
-        return Outcome.ACCEPTED if writer == start.writer else Outcome.EXISTS
-    if start.instance_id in facts.instances:
-        return Outcome.EXISTS
-    return Outcome.DEAD if start.owner is not None and start.owner not in facts.alive else None
+def _place_facts(item: Append, facts: Facts, worker: str | None) -> verdicts.PlaceFacts:
+    return verdicts.PlaceFacts(
+        writer=facts.log.get((item.instance_id, item.life, item.seq)),
+        before=facts.log.get((item.instance_id, item.life, item.seq - 1)),
+        alive=worker in facts.alive,
+    )
 
 
-def _on_change(item: Append, facts: Facts) -> Outcome | None:
-    if item.change is not None:
-        life, status, signals = facts.instances.get(item.instance_id, (None, "", 0))
-        if life != item.life:
-            return Outcome.GONE
-        if status in TERMINAL_STATUSES and not item.change.reopens:
-            return Outcome.ENDED
-        if item.change.status in TERMINAL_STATUSES and signals != item.change.seen:
-            return Outcome.UNSEEN
-    if any((item.instance_id, one) not in facts.inbox for one in item.consumed):
-        return Outcome.GONE
-    return None
+def _effect_facts(item: Append, facts: Facts) -> verdicts.EffectFacts:
+    held = facts.instances.get(item.instance_id)
+    return verdicts.EffectFacts(
+        starts=tuple([_start_facts(start, facts) for start in item.starts]),
+        row=None if held is None else verdicts.RowFacts(life=held[0], status=held[1], signals=held[2]),
+        missing=any((item.instance_id, one) not in facts.inbox for one in item.consumed),
+    )
+
+
+def _start_facts(start: Start, facts: Facts) -> verdicts.StartFacts:
+    return verdicts.StartFacts(
+        taken=start.instance_id in facts.instances,
+        first=facts.log.get((start.instance_id, start.life, 1)),
+        alive=start.owner in facts.alive,
+    )
 
 
 def on_delivery(delivery: Delivery, facts: Facts) -> Delivered | None:
     """The outcome of a delivery. None: nothing prevents it, or no longer does."""
     _, status, _ = facts.instances.get(delivery.instance_id, (0, None, 0))
-    if status is None:
-        return Delivered.UNKNOWN
-    if status in TERMINAL_STATUSES:
-        return Delivered.CLOSED
-    if delivery.dedupe is not None and delivery.dedupe in facts.seen:
-        return Delivered.DUPLICATE
-    if (delivery.instance_id, delivery.delivery_id) in facts.inbox:
-        return Delivered.DUPLICATE
-    return None
+    known = delivery.dedupe in facts.seen or (delivery.instance_id, delivery.delivery_id) in facts.inbox
+    return verdicts.on_delivery(status, known=known)
 
 
 def on_posting(posting: Posting, facts: Facts) -> Delivered | None:
     """The outcome of a posting. None: nothing prevents it, or no longer does."""
-    known = posting.dedupe is not None and posting.dedupe in facts.seen
     kept = any((place.address, posting.message_id) in facts.posted for place in posting.places)
-    return Delivered.DUPLICATE if known or kept else None
+    return verdicts.on_posting(known=kept or posting.dedupe in facts.seen)
 
 
 def settled(facts: Facts, deliveries: Iterable[Delivery], postings: Iterable[Posting]) -> frozenset[object]:

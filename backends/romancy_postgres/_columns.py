@@ -23,6 +23,7 @@ __all__ = [
     "error_text",
     "index_rows",
     "log_columns",
+    "mail_columns",
     "new_run_columns",
     "outbox_columns",
     "path_sets",
@@ -83,7 +84,6 @@ def log_columns(items: Sequence[Append]) -> list[list[object]]:
 def change_columns(items: Sequence[Append]) -> list[list[object]]:
     """The columns of `append_changes` after those of the log, without the further instances to lock."""
     changes = [item.change for item in items]
-    mail = [(item.instance_id, delivery_id) for item in items for delivery_id in item.consumed]
     return [
         [change and change.status for change in changes],
         [change and change.seen for change in changes],
@@ -94,9 +94,14 @@ def change_columns(items: Sequence[Append]) -> list[list[object]]:
         [change and ("" if change.forgive else change.refused_by) for change in changes],
         [change and change.reopens for change in changes],
         [len(item.consumed) for item in items],
-        [instance_id for instance_id, _ in mail],
-        [delivery_id for _, delivery_id in mail],
+        *mail_columns(items),
     ]
+
+
+def mail_columns(items: Sequence[Append]) -> list[list[object]]:
+    """Instance and id of each message that appends consume."""
+    mail = [(item.instance_id, delivery_id) for item in items for delivery_id in item.consumed]
+    return [[instance_id for instance_id, _ in mail], [delivery_id for _, delivery_id in mail]]
 
 
 def renewal_columns(items: Iterable[Append]) -> list[list[object]]:

@@ -189,7 +189,7 @@ class Commits:
             try:
                 return refused | await self._together(appends, worker, wait)
             except ChildRefusedError as error:
-                refused |= dict.fromkeys(error.parents, Outcome.EXISTS)
+                refused |= error.parents
                 appends = [item for item in appends if item.instance_id not in refused]
 
     async def _together(self, appends: Sequence[Append], worker: str | None, wait: float | None) -> Outcomes:

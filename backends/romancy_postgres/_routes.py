@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from romancy.storage.records import Delivered
+from romancy.storage.verdicts import on_posting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -42,7 +43,7 @@ def interest_columns(appends: Sequence[Append]) -> list[list[object]]:
 async def add_messages(link: Link, postings: Sequence[Posting]) -> list[Delivered]:
     """Keep messages at all their places, or at none. One answer each, in order."""
     answers = await link.fetch("messages_add", *place_columns(postings))
-    return [Delivered.ACCEPTED if answer[0] else Delivered.DUPLICATE for answer in answers]
+    return [on_posting(known=not accepted) or Delivered.ACCEPTED for (accepted,) in answers]
 
 
 def place_columns(postings: Iterable[Posting]) -> list[list[object]]:

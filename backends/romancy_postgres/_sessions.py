@@ -254,6 +254,15 @@ class PostgresSession(CommitsOnly):
 
     async def _write(self, item: Item, worker: str | None) -> tuple[Outcome, bool]:
         """Write the item into the open transaction. Returns the outcome and whether anything was written now."""
+        outcome, written = await self._write_or_explain(item, worker)
+        if outcome is Outcome.LOCKED:
+            raise StorageUnavailableError(
+                f"storage {self._database.settings.url}: rows changed while the session was committed; "
+                "nothing was committed, it can be tried again"
+            )
+        return outcome, written
+
+    async def _write_or_explain(self, item: Item, worker: str | None) -> tuple[Outcome, bool]:
         link = self._link
         if isinstance(item, Start):
             started = await write_starts(link, [item])
@@ -268,8 +277,8 @@ class PostgresSession(CommitsOnly):
         else:
             try:
                 written = await _write_carried(link, item, worker)
-            except ChildRefusedError:
-                return Outcome.EXISTS, False
+            except ChildRefusedError as error:
+                return error.parents[item.instance_id], False
             accepted = bool(written.accepted)
             self._stirred |= written.stirred
         if accepted:
@@ -289,8 +298,8 @@ class PostgresSession(CommitsOnly):
         else:
             try:
                 written = await _write_carried(self._link, item, worker)
-            except ChildRefusedError:
-                return Outcome.EXISTS, False
+            except ChildRefusedError as error:
+                return error.parents[item.instance_id], False
             accepted = bool(written.accepted)
             self._stirred |= written.stirred
         stands = await self._database.single(lambda link: may_follow(link, item, worker))
@@ -358,7 +367,7 @@ async def _write_carried(link: Link, item: Append, worker: str | None) -> Writte
             written = await write_at_once(link, [item], worker, mail=False)
         except DRIVER_ERRORS as error:
             if unborn(error):
-                raise ChildRefusedError({item.instance_id}) from None
+                raise ChildRefusedError({item.instance_id: Outcome.EXISTS}) from None
             raise
         if item.starts and not written.accepted:  # perhaps because of a child
             return await write_effects(link, [item], worker, in_session=True)

@@ -13,11 +13,21 @@ from romancy.errors import RomancyError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.outbox import OUTBOX_NEWS
 from romancy.storage.records import Delivered, Outcome
+from romancy.storage.verdicts import (
+    EffectFacts,
+    PlaceFacts,
+    RowFacts,
+    StartFacts,
+    on_append,
+    on_delivery,
+    on_start,
+)
 from romancy_postgres._columns import (
     change_columns,
     delivery_columns,
     index_rows,
     log_columns,
+    mail_columns,
     outbox_columns,
     renewal_columns,
     start_columns,
@@ -26,6 +36,8 @@ from romancy_postgres._routes import write_routes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    import asyncpg
 
     from romancy.storage.records import Append, Delivery, Start
     from romancy_postgres._connection import Link
@@ -59,9 +71,10 @@ class Written(Struct):
 class ChildRefusedError(RomancyError):
     """Items whose new instances cannot be created. The transaction that tried must be rolled back."""
 
-    def __init__(self, parents: set[str]) -> None:
+    def __init__(self, parents: dict[str, Outcome]) -> None:
         super().__init__("an instance to be started exists already")
         self.parents = parents
+        """The outcome of each: EXISTS, or LOCKED if nothing is in the way of the new instance any more."""
 
 
 async def write_plain(link: Link, items: Sequence[Append], worker: str | None) -> int:
@@ -145,7 +158,11 @@ async def _write_children(link: Link, accepted: Sequence[Append], written: Writt
     left = [start for start in starts if start.instance_id not in created.accepted]
     if left:
         reasons = await explain_starts(link, left)
-        refused = {parents[key] for key, outcome in reasons.items() if outcome is not Outcome.ACCEPTED}
+        refused = {
+            parents[key]: Outcome.LOCKED if outcome is Outcome.LOCKED else Outcome.EXISTS
+            for key, outcome in reasons.items()
+            if outcome is not Outcome.ACCEPTED
+        }
         if refused:
             raise ChildRefusedError(refused)
     written.stirred |= created.stirred
@@ -177,61 +194,45 @@ async def write_starts(link: Link, starts: Sequence[Start]) -> Written:
 async def deliver(link: Link, deliveries: Sequence[Delivery], name: str) -> list[Delivered]:
     """Put messages into inboxes by the query of that name. One answer each, in order."""
     rows = await link.fetch(name, *delivery_columns(deliveries))
-    return [Delivered(row[0]) for row in rows]
+    return [on_delivery(status, known=not accepted) or Delivered.ACCEPTED for status, accepted in rows]
 
 
 async def explain_appends(link: Link, items: Sequence[Append], worker: str | None) -> dict[str, Outcome]:
-    """The reasons why these appends were not accepted, or ACCEPTED if an earlier copy was."""
+    """Why these appends were not accepted. ACCEPTED: an earlier copy was. LOCKED: nothing is in the way any more."""
     instances, lives, seqs, *_ = log_columns(items)
-    rows = await link.fetch("explain_appends", worker, instances, lives, seqs)
-    children = [start for item in items for start in item.starts]
-    barred = await _barred(link, children) if children else set[str]()
+    rows = await link.fetch("explain_appends", worker, instances, lives, seqs, *mail_columns(items))
+    starts = await _start_facts(link, [start for item in items for start in item.starts])
     return {
-        item.instance_id: _append_reason(item, row["writer"], row["before"], alive=row["alive"])
-        or (Outcome.EXISTS if any(start.instance_id in barred for start in item.starts) else None)
-        or _change_reason(item, row["life"], row["signals"], over=row["over"])
+        item.instance_id: on_append(item, _place_facts(row), _effect_facts(item, row, starts)) or Outcome.LOCKED
         for item, row in zip(items, rows, strict=True)
     }
 
 
-async def _barred(link: Link, starts: Sequence[Start]) -> set[str]:
-    """The ids that others hold of those that are to be started."""
-    rows = await link.fetch("explain_starts", [start.instance_id for start in starts], [start.life for start in starts])
-    pairs = zip(starts, rows, strict=True)
-    return {start.instance_id for start, row in pairs if row["taken"] and row["writer"] != start.writer}
+def _place_facts(row: asyncpg.Record) -> PlaceFacts:
+    return PlaceFacts(writer=row["writer"], before=row["before"], alive=row["alive"])
 
 
-def _append_reason(item: Append, writer: str | None, before: str | None, *, alive: bool) -> Outcome | None:
-    if writer is not None:
-        return Outcome.ACCEPTED if writer == item.writer else Outcome.TAKEN
-    if not alive:
-        return Outcome.DEAD
-    if item.behind not in (None, before):
-        return Outcome.LOST if item.behind else Outcome.ENDED
-    return Outcome.TAKEN if item.plain else None  # taken by a row that has been pruned since
-
-
-def _change_reason(item: Append, life: int | None, signals: int | None, *, over: bool) -> Outcome:
-    if life != item.life:
-        return Outcome.GONE
-    change = item.change
-    if change is not None and over and not change.reopens:
-        return Outcome.ENDED
-    if change is not None and change.status in TERMINAL_STATUSES and signals != change.seen:
-        return Outcome.UNSEEN
-    return Outcome.GONE if item.consumed else Outcome.TAKEN
+def _effect_facts(item: Append, row: asyncpg.Record, starts: dict[str, StartFacts]) -> EffectFacts:
+    there = row["life"] is not None
+    return EffectFacts(
+        starts=tuple([starts[start.instance_id] for start in item.starts]),
+        row=RowFacts(life=row["life"], status=row["status"], signals=row["signals"]) if there else None,
+        missing=row["found"] < len(item.consumed),
+    )
 
 
 async def explain_starts(link: Link, starts: Sequence[Start]) -> dict[str, Outcome]:
-    """The reasons why these instances were not created, or ACCEPTED if an earlier copy of the start created them."""
-    rows = await link.fetch("explain_starts", [start.instance_id for start in starts], [start.life for start in starts])
+    """Why these instances were not created. ACCEPTED and LOCKED as for appends."""
+    facts = await _start_facts(link, starts)
+    return {start.instance_id: on_start(start, facts[start.instance_id]) or Outcome.LOCKED for start in starts}
+
+
+async def _start_facts(link: Link, starts: Sequence[Start]) -> dict[str, StartFacts]:
+    if not starts:
+        return {}
+    columns = [[start.instance_id for start in starts], [start.life for start in starts]]
+    rows = await link.fetch("explain_starts", *columns, [start.owner for start in starts])
     return {
-        start.instance_id: _start_reason(start, row["writer"], taken=row["taken"])
+        start.instance_id: StartFacts(taken=row["taken"], first=row["first"], alive=row["alive"])
         for start, row in zip(starts, rows, strict=True)
     }
-
-
-def _start_reason(start: Start, writer: str | None, *, taken: bool) -> Outcome:
-    if writer == start.writer:
-        return Outcome.ACCEPTED
-    return Outcome.DEAD if not taken and start.owner is not None else Outcome.EXISTS

@@ -4,9 +4,9 @@
 -- A part is no statement. It stands in other statements for its name, which begins with `part_`.
 
 -- name: part_append
--- Each append is decided on its locked row, and only then written: the life must be the row's, an ended instance must
--- be reopened, a terminal status must have seen all deliveries, all mail to be taken must exist, and the row before
--- must be by the writer that the append knows. $19 are all instances to lock: those of the appends, and those to which
+-- Each append is decided on its locked row, and only then written: if it changes the row, the life must be the row's, an
+-- ended instance must be reopened, and a terminal status must have seen all deliveries; all mail to be taken must exist,
+-- and the row before must be by the writer that the append knows. $19 are all instances to lock: those of the appends, and those to which
 -- messages go. The parts meet by `in` inside `case`, which the server looks up in a hash table. Joined, it would
 -- compare each with each, because the planner takes an array for ten rows: a batch of a thousand took fifty times as
 -- long. Mail is locked after its instance: it may have been given back while this waited for the instance.
@@ -31,7 +31,7 @@ mail as materialized (
       and (item.after is null
            or (select p.writer from romancy_log p
                where p.instance_id = item.instance_id and p.life = item.life and p.seq = item.seq - 1) = item.after)
-      and case when (item.instance_id, item.life) in (select instance_id, life from held)
+      and case when item.status is null or (item.instance_id, item.life) in (select instance_id, life from held)
                then (item.status is null or item.reopens
                      or item.instance_id in (select instance_id from held where not over))
                 and (item.status is null or item.status not in ('completed', 'failed', 'cancelled')

@@ -116,42 +116,48 @@ select case when (select count(*) from created) < cardinality($1::text[])
             then coalesce((select array_agg(instance_id) from created), '{}') end;
 
 -- name: explain_appends
--- Why items were not accepted: the writers at each place and at the one before, whether the worker is alive, and the
--- instance's row.
+-- What appends found that were not accepted: the writers at each place and at the one before, whether the worker is alive,
+-- the instance's row, and how many of the messages to be consumed ($5, $6) are there.
+with mail as materialized (
+    select m.instance_id, count(*) as found
+    from unnest($5::text[], $6::text[]) as m (instance_id, delivery_id)
+    join romancy_inbox using (instance_id, delivery_id)
+    group by m.instance_id
+)
 select t.n, l.writer, p.writer as before, exists (select from romancy_workers where token = $1 and not dead) as alive,
-       i.life, i.signals, i.status in ('completed', 'failed', 'cancelled') as over
+       i.life, i.status, i.signals, coalesce(mail.found, 0) as found
 from unnest($2::text[], $3::bigint[], $4::bigint[]) with ordinality as t (instance_id, life, seq, n)
 left join romancy_log l using (instance_id, life, seq)
 left join romancy_log p on p.instance_id = t.instance_id and p.life = t.life and p.seq = t.seq - 1
 left join romancy_instances i on i.instance_id = t.instance_id
+left join mail on mail.instance_id = t.instance_id
 order by t.n;
 
 -- name: explain_starts
--- Why instances were not created: who wrote the first row of this life, and whether the id is taken.
-select t.n, l.writer, i.instance_id is not null as taken
-from unnest($1::text[], $2::bigint[]) with ordinality as t (instance_id, life, n)
+-- What starts found that were not accepted: whether the id is taken, who wrote the first row of this life, and whether the
+-- owner is alive.
+select t.n, i.instance_id is not null as taken, l.writer as first,
+       exists (select from romancy_workers w where w.token = t.owner and not w.dead) as alive
+from unnest($1::text[], $2::bigint[], $3::text[]) with ordinality as t (instance_id, life, owner, n)
 left join romancy_log l on l.instance_id = t.instance_id and l.life = t.life and l.seq = 1
 left join romancy_instances i on i.instance_id = t.instance_id
 order by t.n;
 
 -- name: deliver
--- Insert messages into inboxes, one answer each in their order. Targets are locked first, so each decision is made on
--- the present row, and the counter moves in the same commit as the rows that it counts. Their numbers are above the
--- counter before, and not above the counter after.
+-- Insert messages into inboxes. For each, in order: whether it was inserted, and the status of its instance. Targets are
+-- locked first, so each decision is made on the present row, and the counter moves in the same commit as the rows that it
+-- counts. Their numbers are above the counter before, and not above the counter after.
 with message as materialized (
     select * from unnest($1::text[], $2::text[], $3::bytea[], $4::text[])
                   with ordinality as t (instance_id, delivery_id, body, dedupe, n)
 ), held as materialized (
-    select instance_id, signals, status in ('completed', 'failed', 'cancelled') as over
+    select instance_id, signals, status, status in ('completed', 'failed', 'cancelled') as over
     from romancy_instances
     where instance_id = any ($1)
     order by instance_id
     for no key update
 ), :part_deliver
-select case when held.instance_id is null then 'unknown'
-            when held.over then 'closed'
-            when delivered.instance_id is null then 'duplicate'
-            else 'accepted' end
+select held.status, delivered.instance_id is not null as accepted
 from message m
 left join held using (instance_id)
 left join fresh on fresh.n = m.n
@@ -165,7 +171,7 @@ with message as materialized (
     select * from unnest($1::text[], $2::text[], $3::bytea[], $4::text[])
                   with ordinality as t (instance_id, delivery_id, body, dedupe, n)
 ), target as materialized (
-    select instance_id, status in ('completed', 'failed', 'cancelled') as closed
+    select instance_id, status, status in ('completed', 'failed', 'cancelled') as closed
     from romancy_instances
     where instance_id = any ($1)
     order by instance_id
@@ -197,10 +203,7 @@ with message as materialized (
     on conflict do nothing
     returning instance_id, delivery_id
 )
-select case when target.instance_id is null then 'unknown'
-            when target.closed then 'closed'
-            when taken.instance_id is null then 'duplicate'
-            else 'accepted' end
+select target.status, taken.instance_id is not null as accepted
 from message m
 left join target using (instance_id)
 left join fresh on fresh.n = m.n

@@ -14,6 +14,15 @@ from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.query import path_key
 from romancy.storage.records import Append, Outcome, Start
 from romancy.storage.routing import Owner
+from romancy.storage.verdicts import (
+    EffectFacts,
+    PlaceFacts,
+    RowFacts,
+    StartFacts,
+    on_effects,
+    on_place,
+    on_start,
+)
 from romancy_sqlite._bulk import index_paths, is_common, projection_text, write_in_bulk
 from romancy_sqlite._connection import UndoError
 from romancy_sqlite._errors import is_item_fault
@@ -135,13 +144,11 @@ def _hopefully(tx: Tx, item: Item, worker: str | None) -> Outcome:
 
 
 def _fenced_off(tx: Tx, item: Append, worker: str | None) -> Outcome:
-    """The reason why no row was written for this append: an earlier copy, another writer's row, or a guard."""
-    held = tx.row("log_writer", (item.instance_id, item.life, item.seq))
-    if held is not None:
-        return Outcome.ACCEPTED if held[0] == item.writer else Outcome.TAKEN
-    if tx.row("worker_alive", (worker,)) is None:
-        return Outcome.DEAD
-    return Outcome.LOST if item.behind else Outcome.ENDED
+    """The reason why no row was written for this append, or ACCEPTED if an earlier copy of it is there."""
+    place = (item.instance_id, item.life, item.seq, item.instance_id, item.life, item.seq - 1, worker)
+    ((writer, before, alive),) = tx.rows("place_facts", place)
+    verdict = on_place(item, PlaceFacts(writer=writer, before=before, alive=bool(alive)))
+    return verdict or Outcome.LOCKED
 
 
 def _write_append(tx: Tx, item: Append, worker: str | None) -> Outcome:
@@ -149,11 +156,18 @@ def _write_append(tx: Tx, item: Append, worker: str | None) -> Outcome:
         return _fenced_off(tx, item, worker)
     if item.plain:
         return Outcome.ACCEPTED
-    refusal = _refusal(tx, item)
-    if refusal is not None:
-        raise _RefusedError(refusal)
-    for start in item.starts:
-        _write_start(tx, start)
+    facts = _effect_facts(tx, item)
+    verdict = on_effects(item, facts)
+    if verdict is not None:
+        raise _RefusedError(verdict)
+    _write_effects(tx, item, facts)
+    return Outcome.ACCEPTED
+
+
+def _write_effects(tx: Tx, item: Append, facts: EffectFacts) -> None:
+    for start, found in zip(item.starts, facts.starts, strict=True):
+        if on_start(start, found) is None:
+            _insert_start(tx, start)
     if item.change is not None:
         _apply_change(tx, item, item.change)
     if item.consumed:
@@ -164,42 +178,29 @@ def _write_append(tx: Tx, item: Append, worker: str | None) -> Outcome:
         deliver_one(tx, delivery)
     if item.routes:
         write_routes(tx, item, Owner(item.instance_id, item.life))
-    return Outcome.ACCEPTED
 
 
-def _refusal(tx: Tx, item: Append) -> Outcome | None:
-    if any(_start_outcome(tx, start) not in (None, Outcome.ACCEPTED) for start in item.starts):
-        return Outcome.EXISTS
-    if item.change is not None:
-        held = tx.row("instance_guard", (item.instance_id,))
-        if held is None or held[0] != item.life:
-            return Outcome.GONE
-        if held[2] in TERMINAL_STATUSES and not item.change.reopens:
-            return Outcome.ENDED
-        if item.change.status in TERMINAL_STATUSES and held[1] != item.change.seen:
-            return Outcome.UNSEEN
-    for delivery_id in item.consumed:
-        if tx.row("inbox_has", (item.instance_id, delivery_id)) is None:
-            return Outcome.GONE
-    return None
+def _effect_facts(tx: Tx, item: Append) -> EffectFacts:
+    """What the effects find, read before they are written: the transaction holds the write lock."""
+    held = None if item.change is None else tx.row("instance_guard", (item.instance_id,))
+    taken = [(item.instance_id, delivery_id) for delivery_id in item.consumed]
+    return EffectFacts(
+        starts=tuple([_start_facts(tx, start) for start in item.starts]),
+        row=None if held is None else RowFacts(life=held[0], status=held[2], signals=held[1]),
+        missing=any(tx.row("inbox_has", key) is None for key in taken),
+    )
 
 
-def _start_outcome(tx: Tx, start: Start) -> Outcome | None:
-    """What prevents a start: an earlier copy of it (ACCEPTED), a taken id or a dead owner. None: nothing."""
-    if tx.row("instance_guard", (start.instance_id,)) is not None:
-        first = tx.row("log_writer", (start.instance_id, start.life, 1))
-        return Outcome.ACCEPTED if first is not None and first[0] == start.writer else Outcome.EXISTS
-    if start.owner is not None and tx.row("worker_alive", (start.owner,)) is None:
-        return Outcome.DEAD
-    return None
+def _start_facts(tx: Tx, start: Start) -> StartFacts:
+    ((taken, first, alive),) = tx.rows("start_facts", (start.instance_id, start.instance_id, start.life, start.owner))
+    return StartFacts(taken=bool(taken), first=first, alive=bool(alive))
 
 
 def _write_start(tx: Tx, start: Start) -> Outcome:
-    standing = _start_outcome(tx, start)
-    if standing is not None:
-        return standing
-    _insert_start(tx, start)
-    return Outcome.ACCEPTED
+    verdict = on_start(start, _start_facts(tx, start))
+    if verdict is None:
+        _insert_start(tx, start)
+    return verdict or Outcome.ACCEPTED
 
 
 def _insert_start(tx: Tx, start: Start) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from romancy.status import TERMINAL_STATUSES
 from romancy.storage.records import Delivered
+from romancy.storage.verdicts import on_delivery
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,13 +23,10 @@ def deliver_all(tx: Tx, batch: Sequence[Delivery]) -> list[Delivered]:
 
 def deliver_one(tx: Tx, delivery: Delivery) -> Delivered:
     """Put one message into its inbox and make its instance due. The write lock makes this one step for others."""
-    held = tx.row("instance_status", (delivery.instance_id,))
-    if held is None:
-        return Delivered.UNKNOWN
-    if held[0] in TERMINAL_STATUSES:
-        return Delivered.CLOSED
-    if delivery.dedupe is not None and tx.row("seen_has", (delivery.dedupe,)) is not None:
-        return Delivered.DUPLICATE
+    ((status, known),) = tx.rows("delivery_facts", (delivery.instance_id, delivery.dedupe))
+    verdict = on_delivery(status, known=bool(known))
+    if verdict is not None:
+        return verdict
     row = {"instance_id": delivery.instance_id, "delivery_id": delivery.delivery_id, "body": delivery.body}
     if tx.run("inbox_insert", {**row, "now": tx.now}) == 0:
         return Delivered.DUPLICATE

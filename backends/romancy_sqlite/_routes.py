@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from romancy.storage.records import Delivered
+from romancy.storage.verdicts import on_posting
 from romancy_sqlite._bulk import projection_text
 
 if TYPE_CHECKING:
@@ -48,10 +49,11 @@ def post_all(tx: Tx, batch: Sequence[Posting]) -> list[Delivered]:
 
 
 def _post(tx: Tx, posting: Posting) -> Delivered:
-    if posting.dedupe is not None and tx.row("seen_has", (posting.dedupe,)) is not None:
-        return Delivered.DUPLICATE
-    if any(tx.row("message_has", (place.address, posting.message_id)) is not None for place in posting.places):
-        return Delivered.DUPLICATE
+    seen = posting.dedupe is not None and tx.row("seen_has", (posting.dedupe,)) is not None
+    keys = [(place.address, posting.message_id) for place in posting.places]
+    verdict = on_posting(known=seen or any(tx.row("message_has", key) is not None for key in keys))
+    if verdict is not None:
+        return verdict
     if posting.dedupe is not None:
         tx.run("seen_insert", (posting.dedupe, tx.now))
     projection = projection_text(posting.projection)

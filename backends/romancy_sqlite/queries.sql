@@ -28,9 +28,20 @@ where
         )
     );
 
--- name: log_writer
--- The writer at a place in the log.
-select writer from romancy_log where instance_id = ? and life = ? and seq = ?;
+-- name: place_facts
+-- What an append found that was not written: who wrote the row at its place and the one before, and whether its worker
+-- is alive.
+select
+    (select writer from romancy_log where instance_id = ? and life = ? and seq = ?),
+    (select writer from romancy_log where instance_id = ? and life = ? and seq = ?),
+    exists (select 1 from romancy_workers where token = ? and dead = 0);
+-- name: start_facts
+-- What a start finds: whether an instance has its id, who wrote the first row in the log of its life, and whether its
+-- owner is alive.
+select
+    exists (select 1 from romancy_instances where instance_id = ?),
+    (select writer from romancy_log where instance_id = ? and life = ? and seq = 1),
+    exists (select 1 from romancy_workers where token = ? and dead = 0);
 
 -- name: worker_alive
 -- Whether a worker may write.
@@ -40,9 +51,11 @@ select 1 from romancy_workers where token = ? and dead = 0;
 -- The columns that an append's change is checked against.
 select life, signals, status from romancy_instances where instance_id = ?;
 
--- name: instance_status
--- Whether an instance takes mail.
-select status from romancy_instances where instance_id = ?;
+-- name: delivery_facts
+-- What a delivery finds: the status of its instance, and whether its dedupe key is remembered.
+select
+    (select status from romancy_instances where instance_id = ?),
+    exists (select 1 from romancy_seen where dedupe = ?);
 
 -- name: item_begin
 -- Begin an item with effects that can be undone alone.

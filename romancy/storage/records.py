@@ -255,12 +255,12 @@ class Outcome(StrEnum):
     GONE = "gone"
     """A row to be consumed does not exist, or the instance of this life does not."""
     EXISTS = "exists"
-    """An instance to be started has a taken id (for an Append: one of its starts)."""
+    """An instance to be started has a taken id. For an Append: one of its starts has, or has a dead owner."""
     INVALID = "invalid"
     """The database refused this item's values. Its neighbours were not affected."""
     LOCKED = "locked"
-    """Another transaction has held a row that the item needs for longer than a store waits. The item was not refused:
-    send it again unchanged and by itself, so that it does not delay others.
+    """Another transaction has held a row that the item needs for longer than a store waits, or what was in its way has
+    gone. The item was not refused: send it again unchanged and by itself, so that it does not delay others.
     """
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from romancy.storage.memory._rows import InterestRow, LetterRow, Numbered, Posted
 from romancy.storage.records import Delivered
 from romancy.storage.routing import KeptMessage, Owner
+from romancy.storage.verdicts import on_posting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,21 +45,20 @@ async def drop_interest(tx: Transaction, key: Key) -> None:
 
 async def post_message(tx: Transaction, database: Database, posting: Posting) -> Delivered:
     """Keep a message at all its addresses, or at none if its id is known."""
-    mark = tx.mark()
-    if posting.dedupe is not None:
-        if await tx.lock("seen", (posting.dedupe,)) is not None:
-            return Delivered.DUPLICATE
-        tx.put("seen", (posting.dedupe,), database.now())
+    seen = posting.dedupe is not None and await tx.lock("seen", (posting.dedupe,)) is not None
+    places = sorted(posting.places)
+    kept = [place for place in places if await tx.lock("messages", (place.address, posting.message_id)) is not None]
+    verdict = on_posting(known=seen or bool(kept))
+    if verdict is not None:
+        return verdict
     at = database.now()
-    for place in sorted(posting.places):
-        key = (place.address, posting.message_id)
-        if await tx.lock("messages", key) is not None:
-            tx.rewind(mark)
-            return Delivered.DUPLICATE
-        kept = KeptMessage(
+    if posting.dedupe is not None:
+        tx.put("seen", (posting.dedupe,), at)
+    for place in places:
+        message = KeptMessage(
             message_id=posting.message_id, address=place.address, spread=place.spread, body=posting.body, at=at
         )
-        tx.put("messages", key, Posted(kept, posting.projection))
+        tx.put("messages", (place.address, posting.message_id), Posted(message, posting.projection))
     return Delivered.ACCEPTED
 
 

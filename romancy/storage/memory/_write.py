@@ -24,6 +24,16 @@ from romancy.storage.memory._posted import (
 from romancy.storage.memory._rows import Instance, Numbered, after_change, after_delivery, after_takeover, started
 from romancy.storage.records import LATEST, Append, Delivered, InboxRow, LogRow, Outcome, Start
 from romancy.storage.routing import Owner
+from romancy.storage.verdicts import (
+    EffectFacts,
+    PlaceFacts,
+    RowFacts,
+    StartFacts,
+    on_delivery,
+    on_effects,
+    on_place,
+    on_start,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -76,22 +86,25 @@ async def write_item(
     if not _storable(item):
         return Outcome.INVALID
     if isinstance(item, Start):
-        return await _write_start(tx, database, item, "start")
+        facts = await _start_facts(tx, item, "start")
+        verdict = on_start(item, facts)
+        if verdict is None:
+            await _insert_start(tx, database, item)
+        return verdict or Outcome.ACCEPTED
     await tx.step("append.log")
     key = (item.instance_id, item.life, item.seq)
     held: LogRow | None = await tx.lock("log", key)
-    if held is not None:
-        return Outcome.ACCEPTED if held.writer == item.writer else Outcome.TAKEN
-    if not alive(tx, worker):
-        return Outcome.DEAD
-    if item.behind is not None:
-        before: LogRow | None = tx.get("log", (item.instance_id, item.life, item.seq - 1))
-        if before is None or before.writer != item.behind:
-            return Outcome.LOST if item.behind else Outcome.ENDED
+    before: LogRow | None = tx.get("log", (item.instance_id, item.life, item.seq - 1))
+    place = PlaceFacts(writer=_writer(held), before=_writer(before), alive=alive(tx, worker))
+    verdict = on_place(item, place)
+    if verdict is not None:
+        return verdict
     tx.put("log", key, LogRow(item.seq, item.writer, item.body, database.now()))
-    if item.plain:
-        return Outcome.ACCEPTED
-    return await _write_effects(tx, database, item, session=session)
+    return Outcome.ACCEPTED if item.plain else await _write_effects(tx, database, item, session=session)
+
+
+def _writer(row: LogRow | None) -> str | None:
+    return None if row is None else row.writer
 
 
 def _storable(item: Item) -> bool:
@@ -106,21 +119,29 @@ def _storable(item: Item) -> bool:
 
 
 async def _write_effects(tx: Transaction, database: Database, item: Append, *, session: bool) -> Outcome:
-    for start in item.starts:
-        if await _write_start(tx, database, start, "append.start") is not Outcome.ACCEPTED:
-            return Outcome.EXISTS
+    starts = tuple([await _start_facts(tx, start, "append.start") for start in item.starts]) if item.starts else ()
     targets = () if session else (delivery.instance_id for delivery in item.deliveries)
     for instance_id in sorted({item.instance_id, *targets}):
         await tx.lock("instances", (instance_id,))
+    row: Instance | None = tx.get("instances", (item.instance_id,))
+    facts = None if row is None else RowFacts(life=row.life, status=row.status, signals=row.signals)
     if item.change is not None:
-        outcome = await _change(tx, database, item, item.change)
-        if outcome is not Outcome.ACCEPTED:
-            return outcome
+        await tx.step("append.change")
     await tx.step("append.effects")
-    for delivery_id in item.consumed:
-        if await tx.lock("inbox", (item.instance_id, delivery_id)) is None:
-            return Outcome.GONE
-        tx.put("inbox", (item.instance_id, delivery_id), None)
+    taken = [(item.instance_id, delivery_id) for delivery_id in dict.fromkeys(item.consumed)] if item.consumed else []
+    missing = False
+    for key in taken:
+        missing |= await tx.lock("inbox", key) is None
+    verdict = on_effects(item, EffectFacts(starts=starts, row=facts, missing=missing))
+    if verdict is not None:
+        return verdict
+    for start, found in zip(item.starts, starts, strict=True):
+        if on_start(start, found) is None:
+            await _insert_start(tx, database, start)
+    if item.change is not None and row is not None:
+        _change(tx, database, item, item.change, row)
+    for key in taken:
+        tx.put("inbox", key, None)
     await queue_outgoing(tx, database, item.outbox)
     for delivery in item.deliveries:
         await deliver(tx, database, delivery, wake=not session)
@@ -141,74 +162,61 @@ async def _write_routes(tx: Transaction, database: Database, item: Append) -> No
         await post_message(tx, database, posting)
 
 
-async def _change(tx: Transaction, database: Database, item: Append, change: Change) -> Outcome:
-    await tx.step("append.change")
-    row: Instance | None = tx.get("instances", (item.instance_id,))
-    if row is None or row.life != item.life:
-        return Outcome.GONE
-    if row.status in TERMINAL_STATUSES and not change.reopens:
-        return Outcome.ENDED
-    if change.status in TERMINAL_STATUSES and row.signals != change.seen:
-        return Outcome.UNSEEN
+def _change(tx: Transaction, database: Database, item: Append, change: Change, row: Instance) -> None:
     changed = after_change(row, item, change, database.now())
     tx.put("instances", (item.instance_id,), changed)
     if changed.owner is None:
         tx.touched.add(item.instance_id)
-    return Outcome.ACCEPTED
 
 
-async def _write_start(tx: Transaction, database: Database, start: Start, statement: str) -> Outcome:
+async def _start_facts(tx: Transaction, start: Start, statement: str) -> StartFacts:
+    """What a start finds. It holds the lock on its id afterwards."""
     await tx.step(statement)
-    key = (start.instance_id,)
-    first = (start.instance_id, start.life, 1)
-    held: Instance | None = await tx.lock("instances", key)
-    if held is not None:
-        log: LogRow | None = tx.get("log", first)
-        return Outcome.ACCEPTED if log is not None and log.writer == start.writer else Outcome.EXISTS
-    if start.owner is not None and not alive(tx, start.owner):
-        return Outcome.DEAD
+    held: Instance | None = await tx.lock("instances", (start.instance_id,))
+    first: LogRow | None = tx.get("log", (start.instance_id, start.life, 1))
+    return StartFacts(taken=held is not None, first=_writer(first), alive=alive(tx, start.owner))
+
+
+async def _insert_start(tx: Transaction, database: Database, start: Start) -> None:
     now = database.now()
-    tx.put("instances", key, started(start, now))
+    first = (start.instance_id, start.life, 1)
+    tx.put("instances", (start.instance_id,), started(start, now))
     await tx.lock("log", first)
     tx.put("log", first, LogRow(1, start.writer, start.body, now))
     if start.owner is None:
         tx.touched.add(start.instance_id)
-    return Outcome.ACCEPTED
 
 
 async def deliver(tx: Transaction, database: Database, delivery: Delivery, *, wake: bool = True) -> Delivered:
     """Put one message into its inbox. The counter moves last: a reader that sees it moved also sees the row."""
-    refusal = _closed(tx.get("instances", (delivery.instance_id,)))
-    if refusal is not None:
-        return refusal
+    key = (delivery.instance_id, delivery.delivery_id)
+    verdict = on_delivery(_status(tx.get("instances", (delivery.instance_id,))), known=False)
+    if verdict is not None:
+        return verdict
     await tx.step("deliver.inbox")
     mark = tx.mark()
-    if not await _insert_mail(tx, database, delivery):
+    known = not await _insert_mail(tx, database, delivery)
+    if wake and not known:
+        await tx.step("deliver.signal")
+        await tx.lock("instances", (delivery.instance_id,))
+    row: Instance | None = tx.get("instances", (delivery.instance_id,))
+    verdict = on_delivery(_status(row), known=known)
+    if verdict is not None:
         tx.rewind(mark)
-        return Delivered.DUPLICATE
-    if not wake:
-        return Delivered.ACCEPTED
-    await tx.step("deliver.signal")
-    row: Instance | None = await tx.lock("instances", (delivery.instance_id,))
-    refusal = _closed(row)
-    if row is None or refusal is not None:
-        tx.rewind(mark)
-        return refusal or Delivered.UNKNOWN
-    counted = after_delivery(row, database.now())
-    tx.put("instances", (delivery.instance_id,), counted)
-    key = (delivery.instance_id, delivery.delivery_id)
-    tx.put("inbox", key, replace(tx.get("inbox", key), number=counted.signals))
-    tx.touched.add(delivery.instance_id)
-    return Delivered.ACCEPTED
+    elif wake and row is not None:
+        counted = after_delivery(row, database.now())
+        tx.put("instances", (delivery.instance_id,), counted)
+        tx.put("inbox", key, replace(tx.get("inbox", key), number=counted.signals))
+        tx.touched.add(delivery.instance_id)
+    return verdict or Delivered.ACCEPTED
 
 
-def _closed(row: Instance | None) -> Delivered | None:
-    if row is None:
-        return Delivered.UNKNOWN
-    return Delivered.CLOSED if row.status in TERMINAL_STATUSES else None
+def _status(row: Instance | None) -> Status | None:
+    return None if row is None else row.status
 
 
 async def _insert_mail(tx: Transaction, database: Database, delivery: Delivery) -> bool:
+    """Insert a message, or return False if it is known."""
     if delivery.dedupe is not None:
         if await tx.lock("seen", (delivery.dedupe,)) is not None:
             return False

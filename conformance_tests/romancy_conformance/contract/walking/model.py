@@ -65,12 +65,9 @@ class Model:
 
     def _start(self, start: Start) -> Outcome:
         state = self.state
-        held = state.instances.get(start.instance_id)
-        if held is not None:
-            same = held.life == start.life and 1 in held.log and held.log[1].writer == start.writer
-            return Outcome.ACCEPTED if same else Outcome.EXISTS
-        if start.owner is not None and not state.alive(start.owner):
-            return Outcome.DEAD
+        answer = self._bars(start)
+        if answer is not None:
+            return answer
         state.instances[start.instance_id] = Instance(
             instance_id=start.instance_id, life=start.life, workflow_name=start.workflow_name, status=start.status,
             code=start.code, created_at=state.now, updated_at=state.now, input=start.input, owner=start.owner,
@@ -79,6 +76,14 @@ class Model:
             log={1: LogRow(1, start.writer, start.body, state.now)},
         )  # fmt: skip
         return Outcome.ACCEPTED
+
+    def _bars(self, start: Start) -> Outcome | None:
+        """What is in the way of a start. ACCEPTED: it is there already."""
+        held = self.state.instances.get(start.instance_id)
+        if held is not None:
+            same = held.life == start.life and 1 in held.log and held.log[1].writer == start.writer
+            return Outcome.ACCEPTED if same else Outcome.EXISTS
+        return Outcome.DEAD if start.owner is not None and not self.state.alive(start.owner) else None
 
     def _append(self, item: Append, worker: str | None) -> Outcome:
         """The order in which an append is refused: by its place, its writer, the row before, and then its effects."""
@@ -91,7 +96,7 @@ class Model:
             return Outcome.DEAD
         if item.behind is not None and (item.seq - 1 not in log or log[item.seq - 1].writer != item.behind):
             return Outcome.LOST if item.behind else Outcome.ENDED
-        if any(start.instance_id in state.instances for start in item.starts):
+        if any(self._bars(start) not in (None, Outcome.ACCEPTED) for start in item.starts):
             return Outcome.EXISTS
         if item.change is not None and (refusal := self._refusal(found, item, item.change)):
             return refusal
@@ -132,7 +137,7 @@ class Model:
 
     def _send(self, item: Append) -> None:
         """What an accepted append consumes and sends, in this order. A message that cannot be delivered is left out."""
-        for one in item.consumed:
+        for one in set(item.consumed):
             del self.state.inbox[item.instance_id][one]
         self.outbox.queue(item.outbox)
         self.router.deliver(item.deliveries)

@@ -141,8 +141,13 @@ class Chooser(MessageSteps):
 
         def starts(found: Instance) -> tuple[Start, ...]:
             child = self.start(parent=found.instance_id)
-            taken: str = child.instance_id if self.often(0.9) else self.one(state.instances)
-            return () if taken == found.instance_id else (replace(child, instance_id=taken),)
+            if self.often(0.2):
+                child = replace(child, owner=self.worker(), status=Status.RUNNING, writer=self.new("w"), delay=None)
+            if not self.often(0.9):
+                child = replace(child, instance_id=self.one(state.instances))
+            if not self.often(0.9) and self.past_starts:
+                child = self.one(self.past_starts)
+            return () if child.instance_id == found.instance_id else (child,)
 
         return {
             "starts": (0.3, starts),
