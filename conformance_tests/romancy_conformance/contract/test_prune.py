@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from romancy.storage.protocol import Store
+    from romancy.storage.records import Start
     from romancy_conformance.contract.building import Actor
 
     Hire = Callable[..., Awaitable[Actor]]
@@ -156,6 +157,35 @@ async def test_rows_of_former_runs_go(actor: Actor, store: Store) -> None:
 
     assert [row.seq for row in await full_log(store, begun.instance_id)] == [4]
     assert await actor.write(append(begun, 5)) is Outcome.ACCEPTED
+
+
+async def continued(actor: Actor, instance_id: str | None = None) -> Start:
+    """An instance of one row that continued as new: there are two rows of its former run."""
+    begun = await actor.begin(instance_id)
+    assert await actor.write(append(begun, 2)) is Outcome.ACCEPTED
+    assert await actor.write(append(begun, 3, change=change(Status.RUNNING, run_from=3))) is Outcome.ACCEPTED
+    return begun
+
+
+async def test_rows_of_a_life_that_was_lost_are_not_those_of_a_former_run(actor: Actor, store: Store) -> None:
+    """The row of an instance was lost, and its id was taken again. The log of the old life is left to be rebuilt."""
+    if not store.capabilities.sql:
+        pytest.skip("capability: no SQL in sessions")
+    lost = await continued(actor)
+    mark = store.capabilities.placeholder
+    async with store.session() as session:
+        sql = f"delete from romancy_instances where instance_id = {mark}"  # noqa: S608 - a placeholder
+        assert await session.execute(sql, lost.instance_id) == 1
+        assert await session.commit(start()) is Outcome.ACCEPTED
+    await continued(actor, lost.instance_id)
+
+    await store.prune(PruneRequest())
+
+    assert [row.seq for row in await full_log(store, lost.instance_id)] == [3]
+    async with store.session() as session:
+        sql = f"update romancy_log set at = at + 1 where instance_id = {mark} and life = {mark.replace('1', '2')}"  # noqa: S608
+        assert await session.execute(sql, lost.instance_id, lost.life) == 3
+        assert await session.commit(start()) is Outcome.ACCEPTED
 
 
 async def test_a_dead_worker_that_owns_something_keeps_its_row(actor: Actor, hire: Hire) -> None:

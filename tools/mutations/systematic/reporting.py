@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import resource
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final
@@ -87,9 +88,9 @@ def _of_dialect(dialect: str, mutants: Sequence[Listed], asked: Asked) -> Counte
         print(f"{dialect}: these tests fail on the unchanged tree and judge nothing: {', '.join(failed)}", flush=True)
     classes = Counter(found.name for one in mutants if (found := class_of(one)))
     tried = [one for one in mutants if class_of(one) is None]
-    began = time.monotonic()
+    began, used = time.monotonic(), _processor()
     lines = {line.key: line for line in probe(tried, record, asked.jobs, asked.tests)}
-    seconds = time.monotonic() - began
+    seconds, used = time.monotonic() - began, _processor() - used
     for one in tried:
         line = lines[one.key]
         if line.outcome != "killed":
@@ -97,9 +98,16 @@ def _of_dialect(dialect: str, mutants: Sequence[Listed], asked: Asked) -> Counte
     for name, count in classes.items():
         print(f"equivalent, {name}: {count}")
     outcomes = Counter(line.outcome for line in lines.values()) + Counter(equivalent=classes.total())
-    each = seconds / max(1, len(tried))
-    print(f"{dialect}: {', '.join(_counts(outcomes))}; {each:.2f} s for each mutant tried", flush=True)
+    tried_at_all = max(1, len(tried))
+    costs = f"{seconds / tried_at_all:.1f} s for each mutant tried, {used / tried_at_all:.1f} s of a processor"
+    print(f"{dialect}: {', '.join(_counts(outcomes))}; {costs}, without the servers", flush=True)
     return outcomes
+
+
+def _processor() -> float:
+    """The seconds that the processes which have ended took of a processor."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _counts(outcomes: Counter[str]) -> Iterable[str]:
