@@ -131,14 +131,12 @@ def test_what_is_done_about_rows_that_exist_is_dropped() -> None:
         "insert into t values (1) returning a"
     ]
     assert changed("insert or ignore into t values (1)", "upsert") == ["insert into t values (1)"]
-    assert changed("insert into t values (1) on duplicate key update a = t.a", "upsert") == [
-        "insert into t values (1)"
-    ]
+    assert changed("insert into t values (1) on duplicate key update a = t.a", "upsert") == ["insert into t values (1)"]
 
 
 def test_brackets_that_do_not_match_are_an_error() -> None:
     for sql in ("select (1", "select 1)", "select case when a then 1"):
-        with pytest.raises(ValueError, match="opens|closes"):
+        with pytest.raises(ValueError, match=r"opens|closes"):
             mutants(sql)
 
 
@@ -149,7 +147,9 @@ def test_every_kind_and_nearly_every_statement_with_a_condition_is_tried(dialect
     kinds = KINDS.keys() - ({"lock", "skip"} if dialect == "sqlite" else set())
 
     assert {one.kind for one in found} == kinds
-    assert [name for name, text in texts(dialect).items() if re.search(r"\bwhere\b(?! false)", text) and name not in tried] == []
+    assert [
+        name for name, text in texts(dialect).items() if re.search(r"\bwhere\b(?! false)", text) and name not in tried
+    ] == []
 
 
 def test_every_mutant_of_sqlite_compiles(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_every_mutant_of_sqlite_compiles(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         for one in listed("sqlite"):
             sql = one.text.format(rows="(" + "null," * 19 + "null)", columns="1", conditions="true", page="")
-            values = {name: None for name in re.findall(r":([a-z]\w*)", sql)} or [None] * sql.count("?")
+            values = dict.fromkeys(re.findall(r":([a-z]\w*)", sql)) or [None] * sql.count("?")
             try:
                 connection.execute(f"explain {sql}", values)
             except sqlite3.Error as error:
@@ -204,7 +204,9 @@ def test_what_no_test_notices_is_reported_and_what_is_no_sql_fails(
         "find_by_values": right["find_by_values"],
     }
     monkeypatch.setattr(
-        reporting, "listed", lambda _: [Listed("sqlite", name, "conjunct", name, text, 1) for name, text in planted.items()]
+        reporting,
+        "listed",
+        lambda _: [Listed("sqlite", name, "conjunct", name, text, 1) for name, text in planted.items()],
     )
 
     assert reporting.run(Asked(dialects=("sqlite",), tests=(PRUNING,))) == 1

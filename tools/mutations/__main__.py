@@ -96,9 +96,13 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.mutations")
     parser.add_argument("words", nargs="*", metavar="WORD", help="only mutations whose name or pitfall holds it")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="how many at a time")
-    parser.add_argument("--systematic", action="store_true", help="change every predicate, order, limit, lock and guard")
+    parser.add_argument(
+        "--systematic", action="store_true", help="change every predicate, order, limit, lock and guard"
+    )
     parser.add_argument("--dialect", action="append", choices=DIALECTS, help="systematic: only this database")
-    parser.add_argument("--changed-since", metavar="COMMIT", help="systematic: only texts changed since that merge base")
+    parser.add_argument(
+        "--changed-since", metavar="COMMIT", help="systematic: only texts changed since that merge base"
+    )
     parser.add_argument("--sample", type=int, metavar="N", help="systematic: at most so many of each database")
     parser.add_argument("--list", action="store_true", help="systematic: print the mutants and try none")
     asked = parser.parse_args(arguments)

@@ -72,11 +72,15 @@ def brackets(sql: str) -> Group:
             open_groups.pop().end = token.end
             closing.pop()
         elif token.word in (")", "]"):
-            raise ValueError(f"a {token.word} at {token.start} closes nothing: {sql[max(0, token.start - 40) : token.end]!r}")
+            raise ValueError(
+                f"a {token.word} at {token.start} closes nothing: {sql[max(0, token.start - 40) : token.end]!r}"
+            )
         else:
             group.parts.append(token)
     if len(open_groups) > 1:
-        raise ValueError(f"what opens at {open_groups[-1].start} is never closed: {sql[open_groups[-1].start :][:40]!r}")
+        raise ValueError(
+            f"what opens at {open_groups[-1].start} is never closed: {sql[open_groups[-1].start :][:40]!r}"
+        )
     open_groups[0].end = len(sql)
     return open_groups[0]
 

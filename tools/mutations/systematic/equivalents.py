@@ -28,12 +28,39 @@ class Equivalents(NamedTuple):
         return any(fnmatchcase(words_of(mutant), _pattern(member)) for member in self.members)
 
 
-EQUIVALENTS: Final[tuple[Equivalents, ...]] = ()
+EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
+    Equivalents(
+        "read before",
+        "The values were read from the same row in the same transaction, which nobody else can write to meanwhile.",
+        ("sqlite pruned_runs conjunct life = ?",),
+    ),
+    Equivalents(
+        "cut again",
+        "The limit bounds what is read; the adapter cuts the answer to the same size again.",
+        ("sqlite prunable_old limit :limit", "sqlite outbox_pending_to limit :most*"),
+    ),
+    Equivalents(
+        "size of a transaction",
+        "The limit bounds how long one transaction holds up others; a call promises no number.",
+        ("sqlite continued limit ?",),
+    ),
+    Equivalents(
+        "decided alone",
+        "A batch is refused without need; each of its items is then decided alone, by another statement.",
+        ("sqlite change_instances alternative not column3",),
+    ),
+    Equivalents(
+        "kept is known",
+        "A worker that keeps mail up to a number knows that counter, so a mailbox without news is left out.",
+        ("sqlite mailboxes comparison kept.value <= owned.signals",),
+    ),
+)
 
 
 def words_of(mutant: Listed) -> str:
-    """How a member names the mutant."""
-    return f"{mutant.dialect} {mutant.statement} {mutant.kind} {mutant.was}"
+    """How a member names the mutant. Of pieces that look alike in a statement, the second ends with ` @2`."""
+    again = f" @{mutant.alike}" if mutant.alike > 1 else ""
+    return f"{mutant.dialect} {mutant.statement} {mutant.kind} {mutant.was}{again}"
 
 
 def class_of(mutant: Listed) -> Equivalents | None:

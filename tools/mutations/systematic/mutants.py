@@ -35,17 +35,17 @@ KINDS: Final = {
 
 _STARTS: Final = frozenset({"where", "on", "having", "when"})
 """Words with a condition behind them."""
-_ENDS: Final = frozenset(
-    """
-    select from where on having when then else group order limit offset for union except intersect returning set values
-    join inner left right cross lateral straight_join using filter over with as insert into update delete distinct
-    window partition rows range force use indexed , ;
-    """.split()
-)
+_ENDS: Final = frozenset({
+    "select", "from", "where", "on", "having", "when", "then", "else", "group", "order", "limit", "offset", "for",
+    "union", "except", "intersect", "returning", "set", "values", "join", "inner", "left", "right", "cross",
+    "lateral", "straight_join", "using", "filter", "over", "with", "as", "insert", "into", "update", "delete",
+    "distinct", "window", "partition", "rows", "range", "force", "use", "indexed", ",", ";",
+})  # fmt: skip
 """What a condition cannot contain outside brackets."""
-_OPERATORS: Final = frozenset(
-    "and or not in is like between any all some exists = <> != < > <= >= + - * / % || -> ->> @> <@ && ~ :: null_safe".split()
-)
+_OPERATORS: Final = frozenset({
+    "and", "or", "not", "in", "is", "like", "between", "any", "all", "some", "exists", "=", "<>", "!=", "<", ">",
+    "<=", ">=", "+", "-", "*", "/", "%", "||", "->", "->>", "@>", "<@", "&&", "~", "::", "null_safe",
+})  # fmt: skip
 """What asks for an operand to its right."""
 _MOVED: Final = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}
 _ENDLESS: Final = 1_000_000_000
@@ -61,6 +61,8 @@ class Site(Struct, frozen=True):
     start: int
     end: int
     replacement: str
+    shown: tuple[int, int] | None = None
+    """The piece that describes it, if that is another one."""
 
 
 class Mutant(Struct, frozen=True):
@@ -68,7 +70,7 @@ class Mutant(Struct, frozen=True):
 
     kind: str
     was: str
-    """The piece that is dropped or moved, in one line."""
+    """The piece that is dropped, or the comparison that is moved, in one line."""
     text: str
     line: int
     """Its line in the text, from 1."""
@@ -84,7 +86,7 @@ def mutants(sql: str, *, literal_limits: bool = False) -> list[Mutant]:
     return [
         Mutant(
             kind=site.kind,
-            was=" ".join(sql[site.start : site.end].split()),
+            was=" ".join(sql[slice(*(site.shown or (site.start, site.end)))].split()),
             text=sql[: site.start] + _around(site, sql) + sql[site.end :],
             line=sql.count("\n", 0, site.start) + 1,
         )
@@ -172,7 +174,8 @@ def _comparisons(group: Group) -> Iterator[Site]:
         if isinstance(part, Group):
             yield from _comparisons(part)
         elif part.word in _MOVED:
-            yield Site("comparison", part.start, part.end, _MOVED[part.word])
+            shown = group.parts[max(0, number - 1)].start, group.parts[min(number + 1, len(group.parts) - 1)].end
+            yield Site("comparison", part.start, part.end, _MOVED[part.word], shown)
         elif part.word == "between":
             low = _until(group.parts, number + 1, {"and"})
             high = _until(group.parts, low + 1, {"and", "or", *_ENDS})

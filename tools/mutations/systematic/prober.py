@@ -3,8 +3,9 @@
     pytest -p tools.mutations.systematic.prober --probe JOB TESTS…
 
 A job without mutants records what each test uses and how long it takes. Otherwise each mutant meets the tests that use
-its statement: those that have noticed most of its siblings first, then those that notice most in a second, until one fails. That one runs
-again at once without the mutant, and has to pass: what a mutant leaves behind in the process shows nothing.
+its statement: those that have noticed most of its siblings first, then those that notice most in a second, until one
+fails. That one runs again at once without the mutant, and has to pass: what a mutant leaves behind in the process
+shows nothing.
 
 Every line of the answer is written before the next thing is done, so that the process can be ended at any moment.
 """
@@ -105,7 +106,11 @@ def pytest_configure(config: pytest.Config) -> None:
         seam.install()
         walk._PATIENCE = 0.0  # a walk that parts has shown enough
         settings.register_profile(
-            "probe", settings.get_profile("suite"), phases=(Phase.explicit, Phase.generate), database=None, derandomize=True
+            "probe",
+            settings.get_profile("suite"),
+            phases=(Phase.explicit, Phase.generate),
+            database=None,
+            derandomize=True,
         )
         settings.load_profile("probe")
 

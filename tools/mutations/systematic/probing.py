@@ -59,7 +59,8 @@ def probe(mutants: Iterable[Listed], record: list[Recorded], jobs: int, tests: S
         for number in range(jobs)
     ]
     with ThreadPoolExecutor(jobs) as threads:
-        found = threads.map(lambda share: _Share(*share, record, tests).tried(), enumerate(filter(None, shares)))
+        trying = [_Share(number, share, record, tests) for number, share in enumerate(shares) if share]
+        found = threads.map(_Share.tried, trying)
         return [line for lines in found for line in lines]
 
 
@@ -126,7 +127,16 @@ def _process(dialect: str, job: Job, tests: Sequence[str]) -> subprocess.Popen[b
     options = ["-q", "-p", "no:cacheprovider"]
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTEST_ADDOPTS", "ROMANCY_SOAK")}
     return subprocess.Popen(
-        [sys.executable, "-m", "pytest", *options, "-p", "tools.mutations.systematic.prober", f"--probe={path}", *named],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            *options,
+            "-p",
+            "tools.mutations.systematic.prober",
+            f"--probe={path}",
+            *named,
+        ],
         cwd=tree.ROOT,
         env=environment | {"ROMANCY_TEST_BACKENDS": dialect},
         stdout=sys.stderr,

@@ -78,5 +78,3 @@ def _patch(kind: type[Any], hear: Callable[[Any, Any], None]) -> None:
         hear(self, settings)
 
     kind.__init__ = initialized
-
-

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections import Counter
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -62,6 +63,8 @@ class Listed(NamedTuple):
     """The whole text of the statement, changed."""
     number: int
     """Counts the mutants of a statement, from 1."""
+    alike: int = 1
+    """Counts those of a statement that look alike."""
 
     @property
     def key(self) -> str:
@@ -96,11 +99,14 @@ def _joined(found: Mapping[str, str]) -> dict[str, str]:
 
 def listed(dialect: str) -> list[Listed]:
     """All mutants of an adapter."""
-    return [
-        Listed(dialect, name, each.kind, each.was, _HINT.sub("", each.text), number)
-        for name, text in texts(dialect).items()
-        for number, each in enumerate(mutants(text, literal_limits=DIALECTS[dialect].literal_limits), 1)
-    ]
+    found: list[Listed] = []
+    for name, text in texts(dialect).items():
+        alike = Counter[tuple[str, str]]()
+        for number, each in enumerate(mutants(text, literal_limits=DIALECTS[dialect].literal_limits), 1):
+            alike[each.kind, each.was] += 1
+            changed = _HINT.sub("", each.text) if dialect == "sqlite" else each.text
+            found.append(Listed(dialect, name, each.kind, each.was, changed, number, alike[each.kind, each.was]))
+    return found
 
 
 def changed_since(dialect: str, commit: str) -> set[str]:
