@@ -203,11 +203,12 @@ def test_what_no_test_notices_is_reported_and_what_is_no_sql_fails(
         "prune_inbox": right["prune_inbox"] + " where",
         "find_by_values": right["find_by_values"],
     }
-    monkeypatch.setattr(
-        reporting,
-        "listed",
-        lambda _: [Listed("sqlite", name, "conjunct", name, text, 1) for name, text in planted.items()],
-    )
+    found = [Listed("sqlite", name, "conjunct", name, text, 1) for name, text in planted.items()]
+
+    def chosen_here(asked: Asked, dialect: str) -> list[Listed]:
+        return found
+
+    monkeypatch.setattr(reporting, "chosen", chosen_here)
 
     assert reporting.run(Asked(dialects=("sqlite",), tests=(PRUNING,))) == 1
 

@@ -44,7 +44,7 @@ class Group(Struct):
     called: str = ""
     """The word before the bracket, as of a function."""
     end: int = 0
-    parts: list[Part] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list["Part"])
     word: str = "()"
 
     @property

@@ -32,6 +32,8 @@ _OTHERS: Final = ("conformance_tests/romancy_conformance/behaviour/test_rebuildi
 _TO_BEGIN: Final = 120.0
 """Seconds in which a process has to begin with a test."""
 _PAUSE: Final = 0.2
+_SHOWN: Final = 30
+"""How many lines of a process that fails are shown."""
 _RESTARTS: Final = 3
 """How often in a row a process may end without having tried a mutant."""
 
@@ -45,7 +47,7 @@ def recorded(dialect: str, tests: Sequence[str] = ()) -> list[Recorded]:
         fresh.unlink(missing_ok=True)
         process = _process(dialect, Job(str(fresh)), tests)
         if process.wait():
-            raise RuntimeError(f"the tests could not be recorded on {dialect}: pytest ended with {process.returncode}")
+            raise RuntimeError(f"the tests could not be recorded on {dialect}:\n{_said(fresh)}")
         fresh.rename(kept)
     return [json.decode(line, type=Recorded) for line in kept.read_bytes().splitlines()]
 
@@ -85,8 +87,9 @@ class _Share:
             self._watch(process)
             in_vain = in_vain + 1 if len(self._done()) == len(done) else 0
             if in_vain == _RESTARTS:
-                raise RuntimeError(f"{self._dialect}: pytest ends with {process.returncode} and tries no mutant")
-        self._answers.unlink()
+                raise RuntimeError(f"{self._dialect}: pytest ends and tries no mutant:\n{_said(self._answers)}")
+        for path in self._answers.parent.glob(f"{self._answers.name}*"):
+            path.unlink()
         return list(done.values())
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
@@ -124,23 +127,21 @@ def _process(dialect: str, job: Job, tests: Sequence[str]) -> subprocess.Popen[b
     path = Path(f"{job.answers}.job")
     path.write_bytes(json.encode(job))
     named = [str(test) for test in tests] or [CONTRACT, *_OTHERS, f"--ignore={CONTRACT}/fire"]
-    options = ["-q", "-p", "no:cacheprovider"]
+    options = ["-q", "-p", "no:cacheprovider", "-p", "tools.mutations.systematic.prober"]
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTEST_ADDOPTS", "ROMANCY_SOAK")}
-    return subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            *options,
-            "-p",
-            "tools.mutations.systematic.prober",
-            f"--probe={path}",
-            *named,
-        ],
-        cwd=tree.ROOT,
-        env=environment | {"ROMANCY_TEST_BACKENDS": dialect},
-        stdout=sys.stderr,
-    )
+    with Path(f"{job.answers}.log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "pytest", *options, f"--probe={path}", *named],
+            cwd=tree.ROOT,
+            env=environment | {"ROMANCY_TEST_BACKENDS": dialect},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def _said(answers: Path) -> str:
+    """What pytest said last."""
+    return "\n".join(Path(f"{answers}.log").read_text(encoding="utf-8", errors="replace").splitlines()[-_SHOWN:])
 
 
 def _digest(tests: Sequence[str]) -> str:

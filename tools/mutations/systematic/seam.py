@@ -10,6 +10,7 @@ So a store that is open gets a mutant too, and no store keeps one.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
+from unittest import mock
 
 from romancy.storage.sql import with_prefix
 from romancy_mysql import _database as mysql
@@ -77,4 +78,4 @@ def _patch(kind: type[Any], hear: Callable[[Any, Any], None]) -> None:
         made(self, settings, *others, **named)
         hear(self, settings)
 
-    kind.__init__ = initialized
+    mock.patch.object(kind, "__init__", initialized).start()

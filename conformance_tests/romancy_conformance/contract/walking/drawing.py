@@ -157,4 +157,5 @@ class Draws:
 
 def _in_order(of: Any) -> list[Any]:
     """Strings in a set have another order in each process, and a seed would lead another way there."""
-    return sorted(of) if isinstance(of, set | frozenset) else list(of)
+    found: list[Any] = list(of)
+    return sorted(found) if isinstance(of, set | frozenset) else found
