@@ -7,8 +7,11 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import asyncpg
 import pytest
 
+from romancy.storage.url import parse_url
+from romancy_conformance.contract.scripts import connect_to_postgres
 from romancy_conformance.stores import migrated_file
 from tools.mutations.systematic import reporting
 from tools.mutations.systematic.equivalents import EQUIVALENTS
@@ -21,6 +24,11 @@ if TYPE_CHECKING:
 
 ADAPTERS = ("sqlite", "postgres", "mysql")
 PRUNING = "conformance_tests/romancy_conformance/contract/test_prune.py"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
 
 
 def changed(sql: str, kind: str, **options: bool) -> list[str]:
@@ -57,6 +65,13 @@ def test_what_is_no_condition_stays() -> None:
     sql = "select distinct on (a) a, case b when 1 then 2 end, c is not distinct from d from t cross join u on true"
 
     assert changed(sql, "conjunct") == []
+
+
+def test_keys_of_a_distinct_on_stay_as_they_are_in_its_order() -> None:
+    sql = "select distinct on (case when a then b end) c from t where d order by case when a then b end"
+
+    assert changed(sql, "conjunct") == [sql.replace("where d", "where (d or true)")]
+    assert changed(sql, "order") == [sql.partition(" order")[0]]
 
 
 def test_alternatives_are_dropped_one_by_one() -> None:
@@ -116,14 +131,17 @@ def test_limits_are_dropped_and_keep_their_parameters() -> None:
     assert changed("(select 1 from t limit :limit for update)", "limit", literal_limits=True) == [
         "(select 1 from t limit 1000000000 for update)"
     ]
+    assert changed("select 1 from t order by a fetch first (2) rows with ties", "limit") == [
+        "select 1 from t order by a fetch first ((2) + 1000000000) rows with ties"
+    ]
     assert changed("select 1 from t limit 1000000", "limit") == [], "it limits nothing"
 
 
 def test_locks_are_dropped_and_what_passes_over_locked_rows() -> None:
-    sql = "select 1 from t where a limit 1 for no key update of t skip locked"
+    sql = "select 1 from t, u where a limit 1 for no key update of t, u skip locked"
 
-    assert changed(sql, "lock") == ["select 1 from t where a limit 1"]
-    assert changed(sql, "skip") == ["select 1 from t where a limit 1 for no key update of t"]
+    assert changed(sql, "lock") == ["select 1 from t, u where a limit 1"]
+    assert changed(sql, "skip") == ["select 1 from t, u where a limit 1 for no key update of t, u"]
 
 
 def test_what_is_done_about_rows_that_exist_is_dropped() -> None:
@@ -164,6 +182,23 @@ def test_every_mutant_of_sqlite_compiles(tmp_path: Path) -> None:
                 connection.execute(f"explain {sql}", values)
             except sqlite3.Error as error:
                 refused[one.label] = str(error)
+
+    assert refused == {}
+
+
+@pytest.mark.anyio
+@pytest.mark.backends("postgres")
+async def test_every_mutant_of_postgres_can_be_prepared(storage_url: str) -> None:
+    """But for those of searches, which are templates."""
+    connection = await connect_to_postgres(parse_url(storage_url))
+    refused: dict[str, str] = {}
+    for one in listed("postgres"):
+        if not re.search(r"\{\w+\}", one.text):
+            try:
+                await connection.prepare(one.text)
+            except asyncpg.PostgresError as error:
+                refused[one.label] = str(error)
+    await connection.close()
 
     assert refused == {}
 

@@ -14,6 +14,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tools.mutations.systematic.brackets import Group, Token, brackets
 
@@ -36,10 +37,10 @@ KINDS: Final = {
 _STARTS: Final = frozenset({"where", "on", "having", "when"})
 """Words with a condition behind them."""
 _ENDS: Final = frozenset({
-    "select", "from", "where", "on", "having", "when", "then", "else", "group", "order", "limit", "offset", "for",
-    "union", "except", "intersect", "returning", "set", "values", "join", "inner", "left", "right", "cross",
-    "lateral", "straight_join", "using", "filter", "over", "with", "as", "insert", "into", "update", "delete",
-    "distinct", "window", "partition", "rows", "range", "force", "use", "indexed", ",", ";",
+    "select", "from", "where", "on", "having", "when", "then", "else", "group", "order", "limit", "offset", "fetch",
+    "for", "union", "except", "intersect", "returning", "set", "values", "join", "inner", "left", "right", "cross",
+    "lateral", "straight_join", "using", "with", "as", "insert", "into", "update", "delete", "distinct",
+    "window", "partition", "rows", "range", "force", "use", "indexed", ",", ";",
 })  # fmt: skip
 """What a condition cannot contain outside brackets."""
 _OPERATORS: Final = frozenset({
@@ -50,8 +51,8 @@ _OPERATORS: Final = frozenset({
 _MOVED: Final = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}
 _ENDLESS: Final = 1_000_000_000
 _MANY: Final = 1_000_000
-_LIMITED: Final = frozenset({"offset", "for", "union", "on", "returning", "except", "intersect", ";"})
-_LOCKS: Final = frozenset({"no", "key", "update", "share", "of", "skip", "locked", "nowait"})
+_LIMITED: Final = frozenset({"offset", "fetch", "for", "union", "on", "returning", "except", "intersect", ";"})
+_LOCKS: Final = frozenset({"no", "key", "update", "share", "of", ",", "skip", "locked", "nowait"})
 
 
 class Site(Struct, frozen=True):
@@ -82,7 +83,12 @@ def mutants(sql: str, *, literal_limits: bool = False) -> list[Mutant]:
     `literal_limits`: the dialect allows only a number behind `limit`.
     """
     tokens = brackets(sql)
-    sites = {*_conditions(tokens), *_comparisons(tokens), *_clauses(sql, tokens, literal_limits), *_upserts(sql)}
+    sites = {
+        *_conditions(tokens),
+        *_comparisons(tokens),
+        *_clauses(tokens, literal_limits=literal_limits),
+        *_upserts(sql),
+    }
     return [
         Mutant(
             kind=site.kind,
@@ -102,11 +108,22 @@ def _around(site: Site, sql: str) -> str:
 
 
 def _conditions(group: Group) -> Iterator[Site]:
+    group = _without_keys(group)
     for parts, begun in _regions(group):
         yield from _of_region(parts, whole=begun)
     for part in group.parts:
         if isinstance(part, Group):
             yield from _conditions(part)
+
+
+def _without_keys(group: Group) -> Group:
+    """The group without the keys of a `distinct on` and of its order, which have to be the same."""
+    words = [part.word for part in group.parts]
+    place = next((number for number in range(len(words) - 2) if words[number : number + 2] == ["distinct", "on"]), None)
+    if place is None:
+        return group
+    order = words.index("order") if "order" in words else len(words)
+    return replace(group, parts=[*group.parts[: place + 2], *group.parts[place + 3 : order]])
 
 
 def _regions(group: Group) -> Iterator[tuple[list[Token | Group], bool]]:
@@ -192,27 +209,40 @@ def _until(parts: Sequence[Token | Group], number: int, words: set[str] | frozen
 # --- clauses ------------------------------------------------------------------------------------------------------
 
 
-def _clauses(sql: str, group: Group, literal_limits: bool) -> Iterator[Site]:  # noqa: FBT001 - handed on
+def _clauses(group: Group, *, literal_limits: bool) -> Iterator[Site]:
     parts = group.parts
     for number, part in enumerate(parts):
         if isinstance(part, Group):
-            yield from _clauses(sql, part, literal_limits)
+            yield from _clauses(part, literal_limits=literal_limits)
             continue
         after = parts[number + 1].word if number + 1 < len(parts) else ""
         if part.word == "order" and after == "by":
-            yield _site("order", parts[number : _end_of_order(parts, number + 2)], "")
-        elif part.word == "limit":
-            limit = parts[number + 1 : _until(parts, number + 1, _LIMITED)]
-            if limit[0].word.isdigit() and int(limit[0].word) >= _MANY:
-                continue  # it limits nothing, and keeps the planner from merging two queries
-            yield _site("limit", limit, str(_ENDLESS) if literal_limits else f"(…) + {_ENDLESS}")
+            end = _end_of_order(parts, number + 2)
+            if "ties" not in {each.word for each in parts[end:]}:  # which are told by the order
+                yield _site("order", parts[number:end], "")
+        elif part.word == "limit" or (part.word == "fetch" and after == "first"):
+            yield from _limits(parts, number, literal=literal_limits)
         elif part.word == "for" and after in ("no", "key", "update", "share"):
-            end = number + 1
-            while end < len(parts) and (parts[end].word in _LOCKS or parts[end - 1].word == "of"):
-                end += 1
-            yield _site("lock", parts[number:end], "")
-            if parts[end - 1].word == "locked":
-                yield _site("skip", parts[end - 2 : end], "")
+            yield from _locks(parts, number)
+
+
+def _limits(parts: Sequence[Token | Group], number: int, *, literal: bool) -> Iterator[Site]:
+    if parts[number].word == "fetch":
+        yield _site("limit", [parts[number + 2]], f"(… + {_ENDLESS})")
+        return
+    limit = parts[number + 1 : _until(parts, number + 1, _LIMITED)]
+    if limit[0].word.isdigit() and int(limit[0].word) >= _MANY:
+        return  # it limits nothing, and keeps the planner from merging two queries
+    yield _site("limit", limit, str(_ENDLESS) if literal else f"(…) + {_ENDLESS}")
+
+
+def _locks(parts: Sequence[Token | Group], number: int) -> Iterator[Site]:
+    end = number + 1
+    while end < len(parts) and (parts[end].word in _LOCKS or parts[end - 1].word in ("of", ",")):
+        end += 1
+    yield _site("lock", parts[number:end], "")
+    if parts[end - 1].word == "locked":
+        yield _site("skip", parts[end - 2 : end], "")
 
 
 def _end_of_order(parts: Sequence[Token | Group], number: int) -> int:
