@@ -40,6 +40,30 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
         ("sqlite prunable_old limit :limit", "sqlite outbox_pending_to limit :most*"),
     ),
     Equivalents(
+        "picked by key",
+        "The adapter picks from the answer what it needs, by its key; the condition spares what is read besides.",
+        ("sqlite numbers conjunct address in (select value from json_each(?))",),
+    ),
+    Equivalents(
+        "spares work",
+        "It says where there may be something to do. What then looks for it finds nothing where there is nothing.",
+        (
+            "sqlite route_due conjunct exists (select 1 from romancy_interests *",
+            "sqlite route_due conjunct exists (select 1 from romancy_messages where address = wanted.value)",
+            "sqlite route_due conjunct address = wanted.value @3",
+        ),
+    ),
+    Equivalents(
+        "said again",
+        "Another condition of the statement is false too where this one is false: no value is equal to null.",
+        ("sqlite outbox_due conjunct order_key is not null",),
+    ),
+    Equivalents(
+        "first row",
+        "SQLite takes the first row of a query in the place of a value.",
+        ("sqlite outbox_promote limit 1", "sqlite outbox_promote_key limit 1"),
+    ),
+    Equivalents(
         "size of a transaction",
         "The limit bounds how long one transaction holds up others; a call promises no number.",
         ("sqlite continued limit ?",),
