@@ -120,13 +120,13 @@ async def test_what_is_known_is_not_brought_again_until_there_is_more(actor: Act
 
 
 async def test_mail_that_is_kept_has_no_weight(actor: Actor, store: Store, request: pytest.FixtureRequest) -> None:
-    """Both mailboxes are larger than an answer, and what is new in them is small: it comes at once."""
-    both = [await actor.begin() for _ in range(2)]
+    """What is new is small, and comes at once, though each mailbox has another number up to which it is kept."""
+    first, *others = begun = [await actor.begin() for _ in range(MORE + 1)]
+    await sent(store, begun)
     for _ in range(MORE):
-        await sent(store, both)
-    await sent(store, both[1:], 5)
-    kept = {both[0].instance_id: MORE, both[1].instance_id: MORE + 1}
-    new = await sent(store, both, 10)
+        await sent(store, [first])
+    kept = {first.instance_id: MORE + 1, **{one.instance_id: 1 for one in others}}
+    new = await sent(store, begun, 10)
 
     work = await store.claim(
         ClaimRequest(worker=actor.token, codes=actor.workflows, limit=0, known=dict(kept), kept=kept)

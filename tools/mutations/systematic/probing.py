@@ -55,11 +55,7 @@ def recorded(dialect: str, tests: Sequence[str] = ()) -> list[Recorded]:
 def probe(mutants: Iterable[Listed], record: list[Recorded], jobs: int, tests: Sequence[str] = ()) -> list[Line]:
     """Try mutants of one dialect in so many processes. Return what became of each."""
     mutants = list(mutants)
-    statements = sorted({one.statement for one in mutants})
-    shares = [
-        [one for one in mutants if statements.index(one.statement) % jobs == number]  # a statement stays in one process
-        for number in range(jobs)
-    ]
+    shares = [mutants[number::jobs] for number in range(jobs)]
     with ThreadPoolExecutor(jobs) as threads:
         trying = [_Share(number, share, record, tests) for number, share in enumerate(shares) if share]
         found = threads.map(_Share.tried, trying)
