@@ -36,8 +36,12 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
     ),
     Equivalents(
         "cut again",
-        "The limit bounds what is read; the adapter cuts the answer to the same size again.",
-        ("sqlite prunable_old limit :limit", "sqlite outbox_pending_to limit :most*"),
+        "The limit bounds what is read; the adapter, or the statement itself, cuts the answer to the same size again.",
+        (
+            "sqlite prunable_old limit :limit",
+            "sqlite outbox_pending_to limit :most*",
+            "postgres claim limit $4::bigint",
+        ),
     ),
     Equivalents(
         "picked by key",
