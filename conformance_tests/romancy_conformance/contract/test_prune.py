@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from romancy.storage.protocol import Store
+    from romancy.storage.records import Start
     from romancy_conformance.contract.building import Actor
 
     Hire = Callable[..., Awaitable[Actor]]
@@ -156,6 +157,55 @@ async def test_rows_of_former_runs_go(actor: Actor, store: Store) -> None:
 
     assert [row.seq for row in await full_log(store, begun.instance_id)] == [4]
     assert await actor.write(append(begun, 5)) is Outcome.ACCEPTED
+
+
+async def continued(actor: Actor, instance_id: str | None = None) -> Start:
+    """An instance of one row that continued as new: there are two rows of its former run."""
+    begun = await actor.begin(instance_id)
+    assert await actor.write(append(begun, 2)) is Outcome.ACCEPTED
+    assert await actor.write(append(begun, 3, change=change(Status.RUNNING, run_from=3))) is Outcome.ACCEPTED
+    return begun
+
+
+async def lost(actor: Actor) -> Start:
+    """An instance of three rows whose own row was lost. What is left is there to be rebuilt."""
+    store = actor.store
+    if not store.capabilities.sql:
+        pytest.skip("capability: no SQL in sessions")
+    begun = await continued(actor)
+    sql = f"delete from romancy_instances where instance_id = {store.capabilities.placeholder}"  # noqa: S608 - a placeholder
+    async with store.session() as session:
+        assert await session.execute(sql, begun.instance_id) == 1
+        assert await session.commit(start()) is Outcome.ACCEPTED
+    return begun
+
+
+async def test_rows_of_a_life_that_was_lost_are_not_those_of_a_former_run(actor: Actor, store: Store) -> None:
+    """The id was taken again, and the new life continued as new."""
+    old = await lost(actor)
+    await continued(actor, old.instance_id)
+
+    await store.prune(PruneRequest())
+
+    assert [row.seq for row in await full_log(store, old.instance_id)] == [3]
+    mark = store.capabilities.placeholder
+    sql = f"update romancy_log set at = at + 1 where instance_id = {mark} and life = {mark.replace('1', '2')}"  # noqa: S608
+    async with store.session() as session:
+        assert await session.execute(sql, old.instance_id, old.life) == 3
+        assert await session.commit(start()) is Outcome.ACCEPTED
+
+
+async def test_a_takeover_continues_the_log_of_the_new_life_after_one_was_lost(actor: Actor, hire: Hire) -> None:
+    other = await hire()
+    old = await lost(other)
+    await other.begin(old.instance_id)
+    await other.store.heartbeat(other.worker, leaving=True)
+
+    assert old.instance_id in await actor.take_over(other)
+
+    assert [row.seq for row in await full_log(actor.store, old.instance_id)] == [1, 2]
+    (claimed,) = [one for one in await actor.claim() if one.instance_id == old.instance_id]
+    assert claimed.head == 2
 
 
 async def test_a_dead_worker_that_owns_something_keeps_its_row(actor: Actor, hire: Hire) -> None:

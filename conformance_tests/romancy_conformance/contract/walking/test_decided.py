@@ -137,6 +137,36 @@ async def hired(ground: Ground) -> Worker:
     return worker
 
 
+async def test_an_instance_is_left_to_another_code_up_to_the_last_moment(storage_url: str) -> None:
+    async with Ground.at(storage_url) as ground:
+        await ground.clock.set(BEGINNING)
+        worker = await hired(ground)
+        begun = start(workflow_name="flow", code="other", delay=SECOND)
+        await ground.store.commit([begun])
+        request = ClaimRequest(
+            worker=worker.token, codes={"flow": "mine"}, limit=1, leave=("other",), grace=30 * SECOND
+        )
+
+        await ground.clock.set(BEGINNING + 31 * SECOND - 1)
+        assert (await ground.store.claim(request)).claimed == []
+        await ground.clock.set(BEGINNING + 31 * SECOND)
+        assert [one.instance_id for one in (await ground.store.claim(request)).claimed] == [begun.instance_id]
+
+
+async def test_an_instance_is_claimed_at_the_moment_when_it_is_due(storage_url: str) -> None:
+    async with Ground.at(storage_url) as ground:
+        await ground.clock.set(BEGINNING)
+        worker = await hired(ground)
+        begun = start(workflow_name="flow", delay=SECOND)
+        await ground.store.commit([begun])
+        request = ClaimRequest(worker=worker.token, codes={"flow": "c1"}, limit=1)
+
+        await ground.clock.set(BEGINNING + SECOND - 1)
+        assert (await ground.store.claim(request)).claimed == []
+        await ground.clock.set(BEGINNING + SECOND)
+        assert [one.instance_id for one in (await ground.store.claim(request)).claimed] == [begun.instance_id]
+
+
 async def test_a_sweep_counts_no_message_twice(storage_url: str) -> None:
     async with Ground.at(storage_url) as ground:
         store = ground.store

@@ -1,0 +1,81 @@
+"""Puts a changed text in the place of the right one, in this process, and hears which texts are used.
+
+The adapters know nothing of it: when a store is made, its mapping of names to texts is replaced by one that listens.
+So a store that is open gets a mutant too, and no store keeps one.
+"""
+
+# pyright: reportPrivateUsage=false
+# The seam reaches into the adapters, which know nothing of it.
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+from unittest import mock
+
+from romancy.storage.sql import with_prefix
+from romancy_mysql import _database as mysql
+from romancy_mysql._sql import Template, qualifier
+from romancy_postgres import _database as postgres
+from romancy_sqlite import _store as sqlite
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["Heard", "install"]
+
+V = TypeVar("V")
+
+
+class Heard(dict[str, V]):
+    """The statements of a store by name, of which one may be changed."""
+
+    names: set[str] = set()  # noqa: RUF012 - shared by all of them
+    """The names that were used."""
+    changed: tuple[str, str] | None = None
+    """The name of the statement that is changed, and its text."""
+
+    def __init__(self, right: Mapping[str, V], made: Callable[[str, str], V]) -> None:
+        super().__init__(right)
+        self._made = made
+
+    def __getitem__(self, name: str) -> V:
+        Heard.names.add(name)
+        changed = Heard.changed
+        return self._made(*changed) if changed is not None and changed[0] == name else super().__getitem__(name)
+
+    def items(self) -> Any:
+        """The names with the texts as they are sent now: a tap knows statements by them."""
+        changed = Heard.changed
+        return {**self, changed[0]: self._made(*changed)}.items() if changed is not None else super().items()
+
+
+def install() -> None:
+    """Hear every store that is made from now on."""
+    _patch(sqlite.SqliteStore, _hear_sqlite)
+    _patch(postgres.Database, _hear_postgres)
+    _patch(mysql.Database, _hear_mysql)
+
+
+def _hear_sqlite(store: sqlite.SqliteStore, settings: Any) -> None:
+    store._sql = Heard(store._sql, lambda _, text: with_prefix(text, settings.prefix))
+
+
+def _hear_postgres(database: postgres.Database, settings: Any) -> None:
+    database.queries = Heard(database.queries, lambda _, text: with_prefix(text, settings.prefix, settings.schema))
+
+
+def _hear_mysql(database: mysql.Database, settings: Any) -> None:
+    qualified = qualifier(settings.database, settings.prefix)
+    database._queries = Heard(
+        database._queries, lambda name, text: Template(name, with_prefix(text, settings.prefix), qualified)
+    )
+
+
+def _patch(kind: type[Any], hear: Callable[[Any, Any], None]) -> None:
+    made = kind.__init__
+
+    def initialized(self: Any, settings: Any, *others: Any, **named: Any) -> None:
+        made(self, settings, *others, **named)
+        hear(self, settings)
+
+    mock.patch.object(kind, "__init__", initialized).start()

@@ -1,0 +1,129 @@
+"""The texts of an adapter as it sends them: named scripts, with their parts in their places.
+
+A template keeps its placeholders, which the adapter fills where it uses it. Conditions that an adapter composes in
+Python (those of a search) are in no script: `test_find` compares their answers with those of a reference.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections import Counter
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from romancy.storage.sql import load_queries
+from tools import tree
+from tools.mutations.systematic.mutants import mutants
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["DIALECTS", "Dialect", "Listed", "changed_since", "listed", "texts"]
+
+
+_HINT: Final = re.compile(r"\s+(?:not indexed|indexed by \w+)\b")
+"""SQLite refuses a statement without the condition that its index has, and not without the hint."""
+_PART: Final = re.compile(r":(part_\w+)")
+
+
+class Dialect(NamedTuple):
+    """A database of the suite, and the adapter that sends to it."""
+
+    package: str
+    module: str
+    """The module of the adapter that loads the scripts and names their files."""
+    literal_limits: bool = False
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files of scripts, in order."""
+        files: tuple[str, ...] = import_module(f"{self.package}.{self.module}")._FILES
+        return files
+
+
+DIALECTS: Final = {
+    "sqlite": Dialect("romancy_sqlite", "_store"),
+    "postgres": Dialect("romancy_postgres", "_database"),
+    "mysql": Dialect("romancy_mysql", "_database", literal_limits=True),
+    "mariadb": Dialect("romancy_mysql", "_database", literal_limits=True),
+}
+
+
+class Listed(NamedTuple):
+    """A mutant of an adapter."""
+
+    dialect: str
+    statement: str
+    kind: str
+    was: str
+    text: str
+    """The whole text of the statement, changed."""
+    number: int
+    """Counts the mutants of a statement, from 1."""
+    alike: int = 1
+    """Counts those of a statement that look alike."""
+
+    @property
+    def key(self) -> str:
+        """Names it in this tree."""
+        return f"{self.dialect} {self.statement} {self.number}"
+
+    @property
+    def label(self) -> str:
+        """Describes it to a reader."""
+        return f"{self.key:36} {self.kind:11} {self.was if len(self.was) <= 140 else self.was[:139] + '…'}"
+
+
+def texts(dialect: str, folder: Path | None = None) -> dict[str, str]:
+    """The texts by name, as the scripts in a folder have them: those of the tree, if none is given."""
+    adapter = DIALECTS[dialect]
+    folder = folder or tree.ROOT / "backends" / adapter.package
+    found: dict[str, str] = {}
+    for name in adapter.files:
+        if (folder / name).exists():
+            found |= load_queries(folder / name)
+    return _joined(found) if dialect == "postgres" else found
+
+
+def _joined(found: Mapping[str, str]) -> dict[str, str]:
+    """Parts of PostgreSQL's statements in their places; a part is tried in each statement that holds it."""
+    return {
+        name: _PART.sub(lambda part: found[part[1]], text)
+        for name, text in found.items()
+        if not name.startswith("part_")
+    }
+
+
+def listed(dialect: str) -> list[Listed]:
+    """All mutants of an adapter."""
+    found: list[Listed] = []
+    for name, text in texts(dialect).items():
+        alike = Counter[tuple[str, str]]()
+        for number, each in enumerate(mutants(text, literal_limits=DIALECTS[dialect].literal_limits), 1):
+            alike[each.kind, each.was] += 1
+            changed = _HINT.sub("", each.text) if dialect == "sqlite" else each.text
+            found.append(Listed(dialect, name, each.kind, each.was, changed, number, alike[each.kind, each.was]))
+    return found
+
+
+def changed_since(dialect: str, commit: str) -> set[str]:
+    """The names of the texts that differ from those at the point where this branch left that commit's."""
+    base = _git("merge-base", commit, "HEAD").strip()
+    package = DIALECTS[dialect].package
+    with TemporaryDirectory() as folder:
+        for name in DIALECTS[dialect].files:
+            listed_there = _git("ls-tree", "--name-only", base, f"backends/{package}/{name}")
+            if listed_there:
+                Path(folder, name).write_text(_git("show", f"{base}:backends/{package}/{name}"), encoding="utf-8")
+        before = texts(dialect, Path(folder))
+    return {name for name, text in texts(dialect).items() if before.get(name) != text}
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=tree.ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LookupError(f"git {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout
