@@ -93,7 +93,7 @@ class CancelMessage(msgspec.Struct, frozen=True, tag_field="type", tag="cancel",
     wanted_by: str = ""
     """The run of the parent that gives it up. The message is void for any other run of the child; empty: for each."""
     after: int = 0
-    """The last change of the row that the sender saw. The message is void for a run that was retried later."""
+    """The last change of the row that the sender saw. It is void for a run that was retried later. 0: for none."""
 
 
 class TerminateMessage(msgspec.Struct, frozen=True, tag_field="type", tag="terminate", omit_defaults=True):

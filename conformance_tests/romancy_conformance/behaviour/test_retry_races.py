@@ -165,6 +165,29 @@ async def test_what_is_being_retried_is_not_purged(app: Romancy, held: tuple[Rom
     assert 1 == (await whole(app, storage_url, one))[WorkflowRetried]
 
 
+async def test_a_request_to_cancel_that_a_retry_overtakes_stops_the_retried_run(
+    app: Romancy, held: tuple[Romancy, Gated], storage_url: str
+) -> None:
+    """The caller has seen the former run, and is told that the instance was asked."""
+    gates["end"] = asyncio.Event()
+    one = await failed(app, raced)
+    await app.retry(one)
+    await asyncio.wait_for(status_is(app, one, Status.RUNNING), SOON)
+    mine, gate = held
+    gate.closed = True
+    waiting = asyncio.ensure_future(mine.cancel(one))
+    await asyncio.wait_for(gate.waits.wait(), SOON)
+    await app.terminate(one)
+    await app.retry(one, unsure="undone")
+    gate.opened.set()
+
+    assert await waiting
+    with suppress(WorkflowCancelledError):
+        await app.handle(one).result(timeout=SOON)
+    assert Status.CANCELLED is await app.handle(one).status()
+    assert 2 == (await whole(app, storage_url, one))[WorkflowRetried]
+
+
 @pytest.mark.parametrize("late", ["cancel", "terminate"])
 async def test_a_retried_run_is_stopped_once(
     app: Romancy, held: tuple[Romancy, Gated], storage_url: str, late: str
