@@ -7,9 +7,9 @@
 -- Each append is decided on its locked row, and only then written: if it changes the row, the life must be the row's, an
 -- ended instance must be reopened, and a terminal status must have seen all deliveries; all mail to be taken must exist,
 -- and the row before must be by the writer that the append knows. $19 are all instances to lock: those of the appends,
--- and those to which messages go. The parts meet by `in` inside `case`, which the server looks up in a hash table. Joined, it would
--- compare each with each, because the planner takes an array for ten rows: a batch of a thousand took fifty times as
--- long. Mail is locked after its instance: it may have been given back while this waited for the instance.
+-- and those to which messages go. The parts meet by `in` inside `case`, which the server looks up in a hash table.
+-- Joined, it would compare each with each, because the planner takes an array for ten rows: a batch of a thousand took
+-- fifty times as long. Mail is locked after its instance: it may have been given back while this waited for it.
 mail as materialized (
     select * from unnest($17::text[], $18::text[]) as t (instance_id, delivery_id)
 ), held as materialized (
