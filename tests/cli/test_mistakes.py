@@ -71,7 +71,7 @@ def romancy(
         (f"list --id {'x' * 256} --url sqlite:///missing.db", 2, "--id: 256 bytes of UTF-8"),
         (f"retry --workflow {'x' * 256} --url sqlite:///missing.db", 2, "--workflow: 256 bytes of UTF-8"),
         ("retry --workflow= --status failed --url sqlite:///missing.db", 2, "for '--workflow': it is empty"),
-        ("resume --id x --url sqlite:///missing.db", 2, "No such option '--id'"),
+        ("resume --id x --url sqlite:///missing.db", 2, "No such option"),
         ("list --started-after soon --url sqlite:///made.db", 2, "or an age, as in 2h"),
         ("list --started-before 99999999d --url sqlite:///made.db", 2, "or an age, as in 2h"),
         ("signal x go now --started-after 2h --url sqlite:///made.db", 2, "EVENT [JSON] and a filter, without an ID"),
