@@ -6,15 +6,13 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Final, Literal
 
-from msgspec.structs import replace
-
 from romancy._bulk import if_still
 from romancy.engine import Standing, descent_of, purge, resume, retry, terminate
 from romancy.engine.messages import CancelMessage
 from romancy.errors import StorageError
 from romancy.instance import Instance, Purged, changed_at
 from romancy.senders import Senders
-from romancy.status import TERMINAL_STATUSES, Status
+from romancy.status import Status
 from romancy.storage.limits import check_text
 from romancy.storage.records import LATEST, Delivered
 
@@ -72,12 +70,10 @@ class Acting(Senders):
         check_text(reason, "reason")
         store = self._to_write("cancel", instance_id)
         with self._deadlines.call("cancel", [instance_id]):
-            stuck, seen = await _state_of(store, instance_id)
-            message = CancelMessage(reason=reason, stuck=stuck, after=seen)
+            found = await store.read(instance_id, limit=0)
+            stuck = found is not None and found.instance.status is Status.STUCK
+            message = CancelMessage(reason=reason, stuck=stuck)
             asked = await self._deliver(instance_id, message) is not Delivered.CLOSED
-            if asked and seen and (await _state_of(store, instance_id))[1] != seen:
-                # A retry may have come before the message, and would pass it over.
-                await self._deliver(instance_id, replace(message, after=0))
             if stuck and asked:
                 await if_still(self.resume(instance_id))
         return asked
@@ -159,11 +155,3 @@ class Acting(Senders):
 
     def _removed(self, instance_ids: Iterable[str]) -> None:
         """Wake the callers that wait for these instances, which may be gone."""
-
-
-async def _state_of(store: Store, instance_id: str) -> tuple[bool, int]:
-    """Whether the instance is stuck, and the last change of its row; 0 if it is not open."""
-    found = await store.read(instance_id, limit=0)
-    if found is None or found.instance.status in TERMINAL_STATUSES:
-        return False, 0
-    return found.instance.status is Status.STUCK, found.instance.last_seq

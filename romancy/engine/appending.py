@@ -50,7 +50,7 @@ def append_of(
     if activation.outcome is not None:
         consumed += too_late(live, inputs, activation.dropped)
     if live.unused:
-        consumed += tuple(id for id in live.unused if id not in consumed)
+        consumed += tuple(id for id in live.take_unused() if id not in consumed)
     for effect in activation.effects:
         if isinstance(effect, LeaveChannel) and len(live.inbox):
             consumed += tuple(id for id in live.inbox.copies_of(effect.channel) if id not in consumed)

@@ -34,7 +34,6 @@ from romancy.engine.events import delivery_of, posting_of, sent_by_workflow
 from romancy.engine.family import parent_of
 from romancy.engine.incarnation import RUNTIME
 from romancy.engine.interests import nothing_more
-from romancy.engine.leftover_mail import requests
 from romancy.engine.messages import (
     NO_RESULT,
     CancelMessage,
@@ -394,8 +393,10 @@ def handing_back(live: Live, now: int, writer: str, *, interrupted: bool) -> App
     return live.append(writer, owner_changed(now, "", live.definition.code, interrupted=interrupted), change)
 
 
-def termination(live: Live, now: int, reason: str, incarnation: Incarnation) -> tuple[Append, Activation]:
-    """The append that terminates the instance and consumes all requests to stop it, with the outcome."""
+def termination(
+    live: Live, now: int, reason: str, delivery_id: str, incarnation: Incarnation
+) -> tuple[Append, Activation]:
+    """The append that terminates the instance and consumes the request to terminate, with the outcome."""
     reason = reason or "terminated"
     end = Ended(Status.CANCELLED, reason=reason)
     deliveries = side_effects((), end, live, incarnation).deliveries
@@ -405,7 +406,7 @@ def termination(live: Live, now: int, reason: str, incarnation: Incarnation) -> 
         incarnation.nonce(),
         terminated(now, reason),
         change,
-        consumed=requests(live),
+        consumed=(delivery_id,),
         deliveries=deliveries,
         routing=routing,
     )

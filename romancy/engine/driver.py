@@ -47,7 +47,6 @@ from romancy.engine.decide import handing_back, idle_release, is_step, owner_cha
 from romancy.engine.ended_attempts import Ports
 from romancy.engine.held_back import hold_back, may_wait
 from romancy.engine.inbox import EMPTY_INBOX, ConsumedMail, in_order_of_arrival
-from romancy.engine.leftover_mail import put_back
 from romancy.engine.log_lines import say_complaints
 from romancy.engine.message_inputs import input_from_message
 from romancy.engine.messages import TerminateMessage
@@ -208,18 +207,22 @@ class Driver:
                 self.advance((live,))
 
     def _sort_mail(self, live: Live) -> None:
-        """Turn kept mail that fits the present state of the run into inputs. A request to terminate ends it at once."""
-        for mail, wait_id in (found := live.inbox.match()):
+        """Turn kept mail that fits the present state of the run into inputs."""
+        for mail, wait_id in live.inbox.match():
             event = input_from_message(mail.message, mail.at, wait_id)
             if event is not None:
                 live.give(event, mail)
             elif isinstance(mail.message, TerminateMessage):
-                put_back(live, [one for one, _ in found])
-                self._stop(live)
-                self._send(live, *termination(live, self.clock.now(), mail.message.reason, self.incarnation))
+                live.keep(mail)  # if the append is refused, the replayed run finds the request
+                self._terminate(live, mail.delivery_id, mail.message.reason)
                 return
         if live.inbox.has_strays or live.run.state.left:
             give_strays_back(self, live)
+
+    def _terminate(self, live: Live, delivery_id: str, reason: str) -> None:
+        """End the instance at once: stop all its work and compensate nothing."""
+        self._stop(live)
+        self._send(live, *termination(live, self.clock.now(), reason, delivery_id, self.incarnation))
 
     # ── one append ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -332,7 +335,6 @@ class Driver:
             live.written(prepared.item)
             if type(prepared.item) is Append and prepared.item.consumed:
                 self.used.note(prepared.item)
-                live.has_removed(prepared.item.consumed)
             if prepared.ports or prepared.aftermath is not None or self.observer is not None:
                 prepared.tell_committed(self.observer, self.dispatcher)
         if live.slot is GONE:

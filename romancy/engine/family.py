@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from romancy.core import CancelChild, Parent, StartChild, run_of_child, wanted_by
-from romancy.engine.messages import CancelMessage, ChildEnded, TerminateMessage
+from romancy.engine.messages import CancelMessage, ChildEnded
 
 if TYPE_CHECKING:
     from romancy.core import State, WorkflowStarted
@@ -24,19 +24,16 @@ def parent_of(live: Live, child: StartChild | CancelChild) -> Parent:
     return Parent(live.instance_id, child.child_id, live.life, run)
 
 
-def is_for(message: Message, life: int, state: State, retried: int) -> bool:
-    """Whether the message is for this life and this run of the instance and, from a parent or child, for its run.
+def is_for(message: Message, life: int, state: State) -> bool:
+    """Whether the message is for this life of the instance and, between a parent and its child, for this run of both.
 
-    An id may have been used again since, and each of the two may have been retried since. `retried` is the row in which
-    the instance's run began, if it was retried.
+    An id may have been used again since, and each of the two may have been retried since.
     """
     match message:
         case ChildEnded():
             return message.life in (0, life) and not is_of_another_run(message, state)
         case CancelMessage(parent=Parent() as sender):
             return state.started is not None and _gives_up(sender, message.wanted_by, state.started)
-        case CancelMessage() | TerminateMessage():
-            return not 0 < message.after < retried
         case _:
             return True
 

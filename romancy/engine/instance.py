@@ -62,7 +62,6 @@ class Live:
         "moves",
         "parent",
         "passed_over",
-        "retried",
         "returning",
         "reviving",
         "run",
@@ -86,8 +85,8 @@ class Live:
         """The seq of the last append known to be in the log."""
         self.writer: str | None = None
         """The writer of that append; the next append names it as its predecessor."""
-        self.run_from, self.retried = 1, 0
-        """The seq at which the first remembered run begins, and the seq of the last retry (0: there was none)."""
+        self.run_from = 1
+        """The seq at which the current run begins."""
         self.due = 0
         """When it fell due before it was claimed; 0 if that is unknown."""
         self.signals = 0
@@ -150,9 +149,9 @@ class Live:
 
     # ── where it stands ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def followed(self, seq: int, writer: str | None, retried: int) -> None:
-        """Record that the run has followed the log up to this row. `retried`: the row in which it began as a retry."""
-        self.head, self.writer, self.retried = seq, writer, retried
+    def followed(self, seq: int, writer: str | None) -> None:
+        """Record that the run has followed the log up to this row."""
+        self.head, self.writer = seq, writer
 
     def stands_as(self, claimed: Claimed, run_from: int) -> None:
         """Set the state from a claim and from a run that has followed the log."""
@@ -167,7 +166,7 @@ class Live:
     def again(self, claimed: Claimed) -> Live:
         """The instance, claimed again after it rested unchanged. It continues with the same run."""
         live = Live(claimed.instance_id, claimed.life, self.definition, self.run)
-        live.followed(self.head, self.writer, self.retried)
+        live.followed(self.head, self.writer)
         live.stands_as(claimed, self.run_from)
         return live
 
@@ -325,7 +324,7 @@ class Live:
 
     def sort_inputs(self) -> None:
         """Put the waiting inputs in the order of their times."""
-        self.inputs.sort(key=lambda given: given[0].at)
+        self.inputs.sort(key=_time)
 
     def take_inputs(self, first: int = 0, end: int | None = None) -> list[Given]:
         """Take waiting inputs, from the `first` to the one before `end`."""
@@ -386,7 +385,7 @@ class Live:
     def _take_in(self, row: InboxRow) -> None:
         message = decode_message(row.body)
         state = self.run.state
-        if is_for(message, self.life, state, self.retried):
+        if is_for(message, self.life, state):
             self.keep(Mail(row.delivery_id, row.at, message, self.inbox.read + 1, row.address, row.interest))
             return
         self._pass_over(row.delivery_id)
@@ -398,14 +397,13 @@ class Live:
         if delivery_id not in self.unused:
             self.unused += (delivery_id,)
 
-    def has_removed(self, consumed: tuple[str, ...]) -> None:
-        """Forget unused messages that an append has removed."""
-        if self.unused:
-            self.unused = tuple(id for id in self.unused if id not in consumed)
+    def take_unused(self) -> tuple[str, ...]:
+        """Take the ids of messages that no run of the instance can use."""
+        unused, self.unused = self.unused, ()
+        return unused
 
-    def keep_unless_fed(self, mails: Sequence[Mail], inputs: Sequence[Given], *, unused: tuple[str, ...] = ()) -> None:
+    def keep_unless_fed(self, mails: Sequence[Mail], inputs: Sequence[Given]) -> None:
         """Keep the mail that the previous run had kept, except messages in queued inputs."""
-        self.unused = unused
         fed = {mail.delivery_id for _, mail in inputs if mail is not None}
         for mail in mails:
             if mail.delivery_id not in fed:
@@ -494,3 +492,7 @@ def _new_run(
 ) -> Run:
     stored = getattr(working.get(), "stored", len)
     return Run(definition, instance_id=instance_id, code=definition.code, runtime=RUNTIME, stored=stored, **known)
+
+
+def _time(given: Given) -> int:
+    return given[0].at

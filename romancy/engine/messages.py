@@ -92,16 +92,12 @@ class CancelMessage(msgspec.Struct, frozen=True, tag_field="type", tag="cancel",
     """The parent that gives up its child. The message is not for a later instance with the child's id."""
     wanted_by: str = ""
     """The run of the parent that gives it up. The message is void for any other run of the child; empty: for each."""
-    after: int = 0
-    """The last change of the row that the sender saw. It is void for a run that was retried later. 0: for none."""
 
 
 class TerminateMessage(msgspec.Struct, frozen=True, tag_field="type", tag="terminate", omit_defaults=True):
     """Ends the workflow at once: its code gets no notice, and nothing is compensated."""
 
     reason: str = ""
-    after: int = 0
-    """As in `CancelMessage`."""
 
 
 Message: TypeAlias = Signal | ChannelMessage | ChildEnded | CancelMessage | TerminateMessage

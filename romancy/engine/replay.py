@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     _Commit = tuple[int, str | None, list[LogEvent]]
 
-__all__ = ["history", "last_retry", "load", "load_log", "resumption", "rows"]
+__all__ = ["history", "load", "load_log", "resumption", "rows"]
 
 _PAGE = 1000
 
@@ -85,7 +85,7 @@ async def load(store: Store, registry: Registry, claimed: Claimed) -> Live:
         try:
             elsewhere = await _replay(store, live, claimed, place)
         except NonDeterminismError:
-            later = await last_retry(store, claimed, live.head)
+            later = await _last_retry(store, claimed, live.head)
             live.run.close()
             if not later:
                 raise
@@ -97,7 +97,7 @@ async def load(store: Store, registry: Registry, claimed: Claimed) -> Live:
         place = elsewhere
 
 
-async def last_retry(store: Store, claimed: Claimed, after: int) -> int:
+async def _last_retry(store: Store, claimed: Claimed, after: int) -> int:
     """The seq at which the last retry after this one began; 0 if none did."""
     found = 0
     async for seq, commit in history(store, claimed.instance_id, after=after, life=claimed.life):
@@ -158,7 +158,7 @@ def _follow(
                         note(commit)
             except HistoryCorruptError as error:
                 raise HistoryCorruptError(f"instance {live.instance_id!r}, row {seq} of its log: {error}") from error
-            live.followed(seq, writer, begins if begins > place.run_from else 0)
+            live.followed(seq, writer)
     return None
 
 

@@ -1,6 +1,7 @@
-"""Reads messages that lie in inboxes, for displays: what nobody has taken yet, and what fits no wait.
+"""Reads messages that lie in inboxes: what nobody has taken yet, and what fits no wait.
 
-An adapter may offer this as `lying` of its store. The engine does not use it: owners get their mail with a claim.
+An adapter may offer this as `lying` of its store. Displays use it, and a retry, which removes old requests to stop.
+Owners get their mail with a claim.
 """
 
 from __future__ import annotations

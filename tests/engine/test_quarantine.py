@@ -199,7 +199,7 @@ class World:
         self.live: dict[str, Any] = {}
         nothing = cast("Any", None)
         self._suspect = Live(CLAIMED.instance_id, CLAIMED.life, nothing, nothing)
-        self._suspect.followed(CLAIMED.head + 1, "w3.1", 0)
+        self._suspect.followed(CLAIMED.head + 1, "w3.1")
         if attempts:
             self._suspect.begins(cast("Any", SimpleNamespace(id="a:1")))
         self.attempts = self.writer = self.clock = self

@@ -14,6 +14,7 @@ from romancy import (
     UsageError,
     WorkflowCancelledError,
     WorkflowContext,
+    ZlibCodec,
     activity,
     workflow,
 )
@@ -139,18 +140,42 @@ async def test_a_second_request_to_terminate_does_not_end_the_retry(app: Romancy
     assert await handle.result(timeout=60) == "on"
 
 
-async def test_a_request_to_cancel_that_no_worker_has_read_does_not_cancel_the_retry(open_app: Open) -> None:
+@pytest.mark.parametrize("codecs", [[], [ZlibCodec()]], ids=["plain", "sealed"])
+async def test_a_request_to_cancel_that_no_worker_has_read_does_not_cancel_the_retry(
+    open_app: Open, codecs: list[ZlibCodec]
+) -> None:
     """It came before the instance was terminated, and lies behind its end."""
-    client = await open_app(worker=False)
+    client = await open_app(worker=False, codecs=codecs)
     handle = await client.start(called_off)
     for _ in range(2):
         await handle.cancel("in vain")
     await client.terminate(handle.instance_id)
     await client.retry(handle.instance_id)
 
-    app = await open_app()
+    app = await open_app(codecs=codecs)
     await until(lambda: "charge" in names())
     await app.signal(handle.instance_id, "go", "on")
+    assert await app.handle(handle.instance_id).result(timeout=60) == "on"
+
+
+async def test_a_request_to_cancel_a_child_does_not_cancel_its_retry_by_the_parent(
+    storage_url: str, open_app: Open
+) -> None:
+    client = await open_app(worker=False)
+    handle = await client.start(called_off_parent)
+    child = f"{handle.instance_id}-child"
+    async with Romancy(storage_url, workflows=[called_off_parent, called_off_child]):
+        await until(lambda: "of the child" in names())
+        await status_is(client, child, Status.WAITING)
+    for _ in range(2):
+        await client.cancel(child)
+    for one in (child, handle.instance_id):
+        await client.terminate(one)
+    await client.retry(handle.instance_id)
+
+    app = await open_app()
+    await status_is(app, child, Status.WAITING)
+    await app.signal(child, "go", "on")
     assert await app.handle(handle.instance_id).result(timeout=60) == "on"
 
 

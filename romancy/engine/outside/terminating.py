@@ -116,7 +116,7 @@ async def _ask_owner(store: Store, row: InstanceRow, reason: str) -> Delivery | 
 
     None if the request was not accepted.
     """
-    request = _message(row.instance_id, TerminateMessage(reason=reason, after=row.last_seq))
+    request = _message(row.instance_id, TerminateMessage(reason=reason))
     (answer,) = await store.deliver([request])
     if answer is not Delivered.ACCEPTED:
         return None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from romancy._logs import about, get_logger
 from romancy.engine.log_lines import say_refused
 from romancy.engine.slot import FREE
-from romancy.engine.worker.recovery import claimed_again
+from romancy.engine.worker.recovery import claimed_again, is_given_up
 from romancy.errors import StorageError, StorageUnavailableError
 from romancy.storage.records import Outcome
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from romancy.engine.driver import Driver
+    from romancy.engine.inbox import Mail
     from romancy.engine.instance import Live
-    from romancy.engine.leftover_mail import Unread
     from romancy.engine.pending_append import Given
     from romancy.engine.worker.next_claim import NextClaim
     from romancy.engine.worker.quarantine import Quarantine
@@ -58,7 +58,7 @@ class Intake:
         self._recovery = recovery
         self._quarantine = quarantine
         self._next_claim = next_claim
-        self._after_mail: dict[str, tuple[Claimed, Sequence[Given], Unread]] = {}
+        self._after_mail: dict[str, tuple[Claimed, Sequence[Given], Sequence[Mail]]] = {}
         self._told: dict[str, tuple[Live, int]] = {}
         """The mailbox counter up to which each instance got its mail, as long as that very `Live` is loaded."""
         self._unread: dict[str, Claimed] = {}
@@ -190,8 +190,7 @@ class Intake:
         if claimed.crashes:
             self._bereft[claimed.instance_id] = claimed.head
         try:
-            given_up = claimed.crashes and await self._recovery.is_given_up(claimed, box)
-            if claimed.crashes and not given_up and await self._quarantine.holds(claimed, box):
+            if claimed.crashes and not is_given_up(box) and await self._quarantine.holds(claimed, box):
                 return
         except StorageUnavailableError as error:
             logger.warning("instance %s: cannot be read: %s", claimed.instance_id, error, extra=about(claimed))
@@ -208,7 +207,7 @@ class Intake:
         self._unread.clear()
         self._quarantine.forget()
 
-    def after_mail(self, live: Live, inputs: Sequence[Given], kept: Unread) -> None:
+    def after_mail(self, live: Live, inputs: Sequence[Given], kept: Sequence[Mail]) -> None:
         """Take the instance up once its mail was read: it cannot end earlier.
 
         A claim that is under way reports the mail in `kept` as read, and so does not bring it again.

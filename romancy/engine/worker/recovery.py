@@ -14,10 +14,9 @@ from msgspec.structs import replace
 from romancy._logs import about, get_logger
 from romancy.core import DivergedError
 from romancy.engine.decide import append_behind, owner_changed, short
-from romancy.engine.leftover_mail import NOTHING_READ, Unread
 from romancy.engine.log_lines import say_stuck
 from romancy.engine.messages import CancelMessage, decode_message
-from romancy.engine.replay import last_retry, load, load_log, resumption
+from romancy.engine.replay import load, load_log, resumption
 from romancy.errors import (
     CodecError,
     HistoryCorruptError,
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 
     from romancy.core import Misfit
     from romancy.engine.driver import Driver
+    from romancy.engine.inbox import Mail
     from romancy.engine.instance import Live
     from romancy.engine.pending_append import Given
     from romancy.engine.worker.next_claim import NextClaim
@@ -43,9 +43,23 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Store
     from romancy.storage.records import Mailbox
 
-__all__ = ["Recovery", "claimed_again"]
+__all__ = ["Recovery", "claimed_again", "is_given_up"]
 
 logger = get_logger("romancy.engine")
+
+
+def is_given_up(box: Mailbox | None) -> bool:
+    """Whether the mail holds a cancellation that was sent while the instance was stuck."""
+    if box is None:
+        return False
+    for row in box.rows:
+        try:
+            message = decode_message(row.body)
+        except StorageError:
+            continue  # taking the mail in reports the error
+        if isinstance(message, CancelMessage) and message.stuck:
+            return True
+    return False
 
 
 def claimed_again(live: Live) -> Claimed:
@@ -91,12 +105,12 @@ class Recovery:
         inputs: Sequence[Given] = (),
         box: Mailbox | None = None,
         *,
-        kept: Unread = NOTHING_READ,
+        kept: Sequence[Mail] = (),
     ) -> None:
         """Replay a claimed instance from its log and continue it; park it if that is impossible.
 
-        `kept` is what was read when the instance was last loaded. The store has counted it, and no claim that is under
-        way brings it again.
+        `kept` are messages that no wait fitted when the instance was last loaded. The store has counted them, and no
+        claim brings them again.
         """
         await self._driver.admission.turn_of(claimed.instance_id)
         try:
@@ -118,7 +132,7 @@ class Recovery:
             if live.instance_id in self._driver.live or live.run.state.terminal is not None:
                 live.run.close()  # it ended while the claim was being answered
                 return
-            live.keep_unless_fed(kept.mails, inputs, unused=kept.unused)
+            live.keep_unless_fed(kept, inputs)
             logger.debug("instance %s: taken up at %d", live.instance_id, live.head, extra=about(live))
             if given_up:
                 self._driver.wind_up(live, inputs, box)
@@ -126,26 +140,13 @@ class Recovery:
             resumed = resumption(live, self._driver.clock.now())
             self._driver.resume(live, inputs if resumed is None else [*inputs, (resumed, None)], box)
 
-    async def is_given_up(self, claimed: Claimed, box: Mailbox | None) -> bool:
-        """Whether the mail holds a cancellation that was sent while the instance was stuck, in its present run."""
-        for row in box.rows if box is not None else ():
-            try:
-                message = decode_message(row.body)
-            except StorageError:
-                continue  # taking the mail in reports the error
-            if isinstance(message, CancelMessage) and message.stuck:
-                retried = message.after and await last_retry(self._store, claimed, message.after)
-                if not retried:
-                    return True
-        return False
-
     async def _load(self, claimed: Claimed, box: Mailbox | None) -> tuple[Live, bool]:
         """The instance, and whether to wind it up without its code, because it was cancelled while it was stuck."""
         registry = self._driver.registry
         misfit: NonDeterminismError | None = None
         if (resting := self._resting.take(claimed)) is not None:
             return resting, False
-        if not await self.is_given_up(claimed, box):
+        if not is_given_up(box):
             try:
                 return await load(self._store, registry, claimed), False
             except NonDeterminismError as error:

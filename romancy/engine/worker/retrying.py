@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import sys
 from typing import TYPE_CHECKING, Final, Literal
 
 from romancy._logs import about, get_logger
@@ -23,13 +24,21 @@ from romancy.core import (
 from romancy.engine.family import parent_of
 from romancy.engine.first_drive import start_of_child
 from romancy.engine.interests import of_types
-from romancy.engine.messages import NO_RESULT, CancelMessage, ChildEnded, encode_message
+from romancy.engine.messages import (
+    NO_RESULT,
+    CancelMessage,
+    ChildEnded,
+    TerminateMessage,
+    decode_message,
+    encode_message,
+)
 from romancy.engine.replay import rows
 from romancy.engine.slot import GONE
 from romancy.engine.worker.orphans import is_child_of, make_way
 from romancy.errors import InstanceNotFoundError, StorageError, StorageUnavailableError, UsageError
 from romancy.serialization import describe_exception
 from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.lying import lying_in
 from romancy.storage.records import Append, Change, Delivery, Outcome
 
 if TYPE_CHECKING:
@@ -92,8 +101,25 @@ async def opening_of_retry(
         body=encode_commit([retried]),
         after=last.writer,
         change=Change(status=Status.RUNNING, seen=row.signals, release=True, wake_at=1, reopens=True, forgive=True),
+        consumed=await _requests_to_stop(store, row.instance_id),
         interests=of_types(retried.subscriptions),
     )
+
+
+async def _requests_to_stop(store: Store, instance_id: str) -> tuple[str, ...]:
+    """The requests to cancel or terminate an ended instance that lie in its inbox. They were for the runs so far.
+
+    What an ended instance has in its inbox, it had before its end. A parent's request names the run that it is for.
+    """
+    found: list[str] = []
+    async for lying in lying_in(store, instance_id, most=sys.maxsize):
+        try:
+            message = decode_message(lying.row.body)
+        except StorageError:
+            continue  # the worker that takes it in reports the error
+        if isinstance(message, TerminateMessage) or (isinstance(message, CancelMessage) and message.parent is None):
+            found.append(lying.row.delivery_id)
+    return tuple(found)
 
 
 async def runs_so_far(store: Store, row: InstanceRow) -> tuple[Recall, LogRow]:

@@ -11,7 +11,7 @@ from romancy.engine.channels import Joining
 from romancy.engine.clock import DatabaseClock
 from romancy.engine.driver import Driver
 from romancy.engine.incarnation import Incarnation
-from romancy.engine.leftover_mail import Unread, unread
+from romancy.engine.leftover_mail import unread
 from romancy.engine.log_lines import say_end, say_interrupted, say_refused, say_stuck
 from romancy.engine.log_writer import LogWriter
 from romancy.engine.observer import Observer
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from romancy.depends import Dependencies
     from romancy.engine.activities.port import Port
     from romancy.engine.dispatcher import Dispatcher
+    from romancy.engine.inbox import Mail
     from romancy.engine.instance import Live
     from romancy.engine.pending_append import Given, PendingAppend
     from romancy.engine.settings import Settings
@@ -359,7 +360,7 @@ class Worker:
 
     def lost(self, prepared: PendingAppend, outcome: Outcome) -> None:
         """`Reports`: drop the run, and replay it if this worker still owns the instance."""
-        live, inputs, kept = prepared.live, list(prepared.inputs), unread(prepared)
+        live, inputs, kept = prepared.live, list(prepared.inputs), unread(prepared.live)
         still_ours = outcome is Outcome.UNSEEN or outcome is Outcome.EXISTS
         if prepared.session is not None:
             inputs = []  # the session was rolled back: the attempt is repeated
@@ -381,7 +382,9 @@ class Worker:
             say_refused(live, outcome)
             self._next_claim.look_for_own()
 
-    async def _without_taken_children(self, prepared: PendingAppend, inputs: Sequence[Given], kept: Unread) -> None:
+    async def _without_taken_children(
+        self, prepared: PendingAppend, inputs: Sequence[Given], kept: Sequence[Mail]
+    ) -> None:
         """Find the children that cannot be started, and refuse them to the run that asked for them."""
         assert isinstance(prepared.item, Append)  # noqa: S101 - only appends have children
         try:
@@ -420,7 +423,7 @@ class Worker:
         if instead is None:
             await asyncio.sleep(self.driver.attempts.patience.lost())
         if prepared.live.slot is not GONE:
-            kept = unread(prepared)
+            kept = unread(prepared.live)
             told: list[Given] = [] if instead is None else [(instead, None)]
             inputs = [*told, *self.driver.ports.carry_over(prepared.live)]
             self.driver.drop(prepared.live, inputs)
