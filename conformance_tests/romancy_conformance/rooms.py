@@ -1,0 +1,20 @@
+"""Leaves out the tests of rooms that a store does not offer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from romancy.storage.protocol import Store
+    from romancy.storage.rooms import Room, Rooms
+
+__all__ = ["rooms_with"]
+
+
+def rooms_with(room: Room, store: Store) -> Rooms:
+    """The rooms of the store. Skip the test if this one is not among them."""
+    if room not in store.rooms.offered:
+        pytest.skip(f"capability: the store offers no room {room.value!r}")
+    return store.rooms
