@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         Page,
         Work,
     )
+    from romancy.storage.rooms import Rooms
     from romancy.storage.routing import Posting
     from romancy.storage.sessions import JoinedSession, Session, Sessions
 
@@ -142,11 +143,14 @@ class _ReadingStore(PassingStore):
         self._codecs = codecs
         self.read = self._read
         self.claim = self._claim
-        self.rooms = store.rooms.wrapped(
-            router=lambda router: ReadingRouter(router, codecs),
+        self.rooms = self._rooms_with(ReadingRouter)
+
+    def _rooms_with(self, router: type[ReadingRouter]) -> Rooms:
+        return self._store.rooms.wrapped(
+            router=lambda inner: router(inner, self._codecs),
             outbox=lambda outbox: _OpenedOutbox(outbox, self._unsealed),
             reading=lambda reading: _OpenedReading(reading, self._instance),
-            lookups=lambda lookups: _OpenedLookups(lookups, self._mail, self.commit_or_sealed),
+            lookups=lambda lookups: _OpenedLookups(lookups, self._mail, self._commit_or_sealed),
         )
 
     def without_codecs(self) -> _ReadingStore:
@@ -166,7 +170,7 @@ class _ReadingStore(PassingStore):
         if history is None:
             return None
         life = history.instance.life
-        rows = [self.commit_or_sealed(instance_id, life, row) for row in history.rows]
+        rows = [self._commit_or_sealed(instance_id, life, row) for row in history.rows]
         return replace(history, instance=self._instance(history.instance), rows=rows)
 
     async def _claim(self, request: ClaimRequest, /) -> Work:
@@ -176,8 +180,7 @@ class _ReadingStore(PassingStore):
         work.claimed[:] = [_unless_sealed(one) for one in work.claimed]
         return work
 
-    def commit_or_sealed(self, instance_id: str, life: int, row: LogRow) -> LogRow:
-        """The row with its events in clear, or sealed if it cannot be opened."""
+    def _commit_or_sealed(self, instance_id: str, life: int, row: LogRow) -> LogRow:
         try:
             return opened_row_of_log(self._codecs, instance_id, life, row)
         except CodecError:
@@ -222,10 +225,7 @@ class _CodingStore(_ReadingStore):
         self.claim = self._claim_as_able
         self.commit = self._commit
         self.deliver = self._deliver
-        self.rooms = self.rooms.wrapped(
-            sessions=lambda sessions: _CodingSessions(sessions, self),
-            router=lambda router: CodingRouter(router, codecs),
-        )
+        self.rooms = self._rooms_with(CodingRouter).wrapped(sessions=lambda sessions: _CodingSessions(sessions, self))
 
     async def _claim_as_able(self, request: ClaimRequest, /) -> Work:
         codes = {workflow: code + self._ability for workflow, code in request.codes.items()}
