@@ -20,7 +20,7 @@ from romancy.storage.sql import queries_of
 from romancy_sqlite import _file
 from romancy_sqlite._claims import beat, census, collect, is_idle, take, take_over
 from romancy_sqlite._commit import plain_row, weight_of, write_alone, write_items
-from romancy_sqlite._connection import check_version, now
+from romancy_sqlite._connection import check_version
 from romancy_sqlite._driver import sqlite3
 from romancy_sqlite._find import count, find
 from romancy_sqlite._guard import Reason
@@ -67,6 +67,8 @@ if TYPE_CHECKING:
     from romancy.storage.tally import Slice, Tally, Trend
     from romancy_sqlite._connection import Tx
     from romancy_sqlite._settings import Settings
+    from romancy_sqlite._shared import Shared
+    from romancy_sqlite._turns import SessionTurn
 
 __all__ = ["SqliteStore"]
 
@@ -89,7 +91,7 @@ class SqliteStore:
         self._opened: tuple[_file.SharedFile, Watch] | None = None
         self._lone = LoneWriter()
         self._in_flight: set[asyncio.Future[object]] = set()
-        self._turns: set[Turn] = set()
+        self._turns: set[SessionTurn] = set()
         self._registered: set[str] = set()
         """Workers that had a row. If it is gone, the worker is dead."""
         self._worker: Worker | None = None
@@ -162,11 +164,12 @@ class SqliteStore:
         if not batch:
             return []
         if lone is not None and (self._lone.expects_nobody() or await self._lone.alone()):
-            writer = self._use()[0].writer
+            shared = self._use()[0]
+            writer = shared.writer
             if not writer.quick:
                 pass  # too slow a disk for the event loop's thread
             elif step is not None:
-                if writer.write_one(self._sql["append_log"], plain_row(step, now(), worker), len(step.body)):
+                if writer.write_one(self._sql["append_log"], plain_row(step, shared.now(), worker), len(step.body)):
                     return [Outcome.ACCEPTED]
             elif done := writer.run_inline(partial(write_alone, item=lone, worker=worker), self._sql, weight_of(batch)):
                 return [done[0]]
@@ -238,14 +241,13 @@ class SqliteStore:
         join: object | None = None,
         isolation: IsolationLevel | None = None,  # noqa: ARG002 - SQLite has the strongest level alone
     ) -> AsyncGenerator[SqliteSession | JoinedSession]:
-        shared, watch = self._use()
         if join is not None:
-            joined = JoinedSession(shared, self._sql, Joined.of(join), watch.look_now)
+            joined = self._joined(Joined.of(join))
             await joined.check()
             yield joined
             return
-        beat = None if self._worker is None else (self._sql["renew"], self._worker)
-        turn = Turn(shared, self._settings.session_limit, beat)
+        shared, _ = self._use()
+        turn = self._next_turn()
         self._turns.add(turn)
         try:
             async with open_session(shared, self._sql, turn) as session:
@@ -279,7 +281,10 @@ class SqliteStore:
 
     # --- how calls reach the file -----------------------------------------------------------------------------
 
-    def _use(self) -> tuple[_file.SharedFile, Watch]:
+    def _use(self) -> tuple[Shared, Watch]:
+        return self._file_in_use()
+
+    def _file_in_use(self) -> tuple[_file.SharedFile, Watch]:
         if self._opened is None:
             raise StorageUnavailableError(
                 f"SQLite file {self._settings.path}: not open; call `open()` first, and nothing after `close()`"
@@ -288,6 +293,16 @@ class SqliteStore:
         if shared.pid != os.getpid() or shared.replaced is not None:
             shared.refuse()
         return self._opened
+
+    def _next_turn(self) -> SessionTurn:
+        return Turn(self._file_in_use()[0], self._settings.session_limit, self._beat())
+
+    def _beat(self) -> tuple[str, Worker] | None:
+        return None if self._worker is None else (self._sql["renew"], self._worker)
+
+    def _joined(self, joined: Joined) -> JoinedSession:
+        shared, watch = self._use()
+        return JoinedSession(shared, self._sql, joined, watch.look_now)
 
     async def run_read(self, work: Callable[[Tx], Result]) -> Result:
         shared, _ = self._use()
@@ -307,7 +322,7 @@ class SqliteStore:
     async def _queue(self, work: Callable[[Tx], Result], weight: int) -> Result:
         """Leave work to the writer's thread, which commits it together with other queued work."""
         job = Job(work, self._sql, weight=weight)
-        shared, _ = self._use()
+        shared, _ = self._file_in_use()
         self._in_flight.add(job.future)
         shared.writer.submit(job)
         try:

@@ -124,8 +124,7 @@ class _MortalApp(TestApp):
 
     def next_life(self, instance_id: str) -> int:
         """The number of the next life of an id. It is another than that of the present one."""
-        row = self._database.tables["instances"].get((instance_id,))
-        return derived_life(instance_id, 0 if row is None else row.life)
+        return derived_life(instance_id, self._lives.get(instance_id, 0))
 
 
 class _Test:

@@ -11,13 +11,15 @@ from contextlib import asynccontextmanager
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
+from romancy.storage.records import Outcome, Start
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 
     from romancy.core import Input
     from romancy.engine.activities.attempt import Attempt, Made
     from romancy.storage.protocol import Session, Store
-    from romancy.storage.records import Item, Outcome
+    from romancy.storage.records import Item
 
 __all__ = ["Death", "Mortal", "Place", "called"]
 
@@ -105,9 +107,11 @@ def called(attempt: Attempt) -> str:
 class Mortal:
     """Passes all calls on to a store, and counts the commits of its worker. A dead worker gets no answer."""
 
-    def __init__(self, store: Store, death: Death) -> None:
+    def __init__(self, store: Store, death: Death, lives: dict[str, int] | None = None) -> None:
+        """`lives` receives the life of each instance that is started."""
         self._store = store
         self._death = death
+        self._lives = {} if lives is None else lives
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -115,27 +119,37 @@ class Mortal:
     async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
         await self._death.alive()
         outcomes = await self._store.commit(batch, worker=worker)
+        for item, outcome in zip(batch, outcomes, strict=True):
+            _note(self._lives, item, outcome)
         await self._death.committed()
         return outcomes
 
     @asynccontextmanager
     async def session(self, *, join: object | None = None, **options: Any) -> AsyncGenerator[Any]:
         async with self._store.session(join=join, **options) as session:
-            yield _MortalSession(session, self._death)
+            yield _MortalSession(session, self._death, self._lives)
 
 
 class _MortalSession:
     """A session whose commit counts."""
 
-    def __init__(self, session: Session, death: Death) -> None:
+    def __init__(self, session: Session, death: Death, lives: dict[str, int]) -> None:
         self._session = session
         self._death = death
+        self._lives = lives
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._session, name)
 
-    async def commit(self, *args: Any, **kwargs: Any) -> Outcome:
+    async def commit(self, item: Item, /, *, worker: str | None = None) -> Outcome:
         await self._death.alive()
-        outcome = await self._session.commit(*args, **kwargs)
+        outcome = await self._session.commit(item, worker=worker)
+        _note(self._lives, item, outcome)
         await self._death.committed()
         return outcome
+
+
+def _note(lives: dict[str, int], item: Item, outcome: Outcome) -> None:
+    if outcome is Outcome.ACCEPTED:
+        for start in (item,) if isinstance(item, Start) else item.starts:
+            lives[start.instance_id] = start.life
