@@ -6,6 +6,7 @@ transaction that there is: other writers wait for its end, and readers get a cop
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
 from functools import cache
@@ -228,5 +229,6 @@ def _connect(kind: type[Kind]) -> Kind:
 def _template() -> sqlite3.Connection:
     """A database with tables and without rows. To copy it takes a fraction of what its migrations take."""
     connection = _connect(sqlite3.Connection)
+    atexit.register(connection.close)
     make_tables(connection, DEFAULT_PREFIX)
     return connection

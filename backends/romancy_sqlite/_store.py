@@ -282,9 +282,6 @@ class SqliteStore:
     # --- how calls reach the file -----------------------------------------------------------------------------
 
     def _use(self) -> tuple[Shared, Watch]:
-        return self._file_in_use()
-
-    def _file_in_use(self) -> tuple[_file.SharedFile, Watch]:
         if self._opened is None:
             raise StorageUnavailableError(
                 f"SQLite file {self._settings.path}: not open; call `open()` first, and nothing after `close()`"
@@ -292,6 +289,11 @@ class SqliteStore:
         shared = self._opened[0]
         if shared.pid != os.getpid() or shared.replaced is not None:
             shared.refuse()
+        return self._opened
+
+    def _file_in_use(self) -> tuple[_file.SharedFile, Watch]:
+        self._use()
+        assert self._opened is not None  # noqa: S101 - `_use` has checked it
         return self._opened
 
     def _next_turn(self) -> SessionTurn:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from romancy_conformance.contract.building import Actor
     from romancy_sqlite import MemoryStore
-    from romancy_sqlite._driver import Database
 
     Open = Callable[[], Awaitable[MemoryStore]]
 
@@ -59,7 +58,7 @@ async def test_readers_see_what_was_committed_before_it_and_writers_come_after_i
 
     first, second = unique(), unique()
     async with actor.store.session() as session:
-        native: Database = session.native
+        native: Any = session.native
         native.execute("update romancy_instances set workflow_name = 'changed'")
         writing = [asyncio.create_task(write(name)) for name in (first, second)]
         read = await other.read(begun.instance_id)
@@ -134,11 +133,15 @@ async def test_a_session_that_leaves_nothing_behind_changes_no_connection(actor:
     assert database_of(actor)._connection is connection()
 
 
+def _changed(*given: object) -> str:
+    return f"changed {given}"
+
+
 _CHANGES: dict[str, Callable[[Any], object]] = {
     "pragma": lambda db: db.execute("pragma case_sensitive_like = on"),
     "temporary table": lambda db: db.execute("create temp table pets (name text)"),
-    "function": lambda db: db.conn.create_function("upper", 1, lambda text: f"changed {text}"),
-    "rows": lambda db: setattr(db.conn, "row_factory", lambda _, row: {"changed": row}),
+    "function": lambda db: db.conn.create_function("upper", 1, _changed),
+    "rows": lambda db: setattr(db.conn, "row_factory", _changed),
     "texts": lambda db: setattr(db.conn, "text_factory", bytes),
 }
 
@@ -164,7 +167,7 @@ async def test_a_statement_on_another_thread_is_interrupted_by_the_end(actor: Ac
     begun, ended = threading.Event(), threading.Event()
     errors: list[Exception] = []
 
-    def count(db: Database) -> None:
+    def count(db: Any) -> None:
         begun.set()
         try:
             db.execute(endless).fetchall()

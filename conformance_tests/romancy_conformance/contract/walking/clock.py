@@ -91,20 +91,22 @@ def _delete_all(tx: Tx) -> None:
 
 class _Sqlite(Clock):
     async def begin(self, store: Store) -> None:
-        names = ("_connection", "_file")
-        self._modules: list[Any] = [import_module(f"romancy_sqlite.{name}") for name in names]
-        self._real = self._modules[0].now
+        self._connection: Any = import_module("romancy_sqlite._connection")
+        self._file: Any = import_module("romancy_sqlite._file").SharedFile
+        self._real = self._connection.now
 
     async def set(self, now: int) -> None:
-        for module in self._modules:
-            module.now = lambda: now
+        self._tell(lambda: now)
 
     async def clear(self) -> None:
         await run_script(self.url, _emptied(_TABLES))
 
     async def end(self) -> None:
-        for module in self._modules:
-            module.now = self._real
+        self._tell(self._real)
+
+    def _tell(self, clock: Callable[[], int]) -> None:
+        self._connection.now = clock
+        self._file.now = staticmethod(clock)
 
 
 class _Postgres(Clock):
