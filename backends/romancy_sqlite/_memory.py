@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 
 from romancy.errors import StorageUnavailableError, UsageError
 from romancy.storage.records import Capabilities
+from romancy.storage.upkeep import Plan, Setting
 from romancy_sqlite._connection import check_version
 from romancy_sqlite._driver import sqlite3
 from romancy_sqlite._guard import GuardedConnection, Reason
@@ -22,6 +23,8 @@ from romancy_sqlite._memory_database import MemoryDatabase
 from romancy_sqlite._memory_turn import MemoryTurn
 from romancy_sqlite._settings import Settings
 from romancy_sqlite._store import SqliteStore
+from romancy_sqlite._transactions import SqliteSessions
+from romancy_sqlite._upkeep import SqliteUpkeep
 from romancy_sqlite._watch import Watch
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from romancy.storage.url import StorageURL
     from romancy_sqlite._connection import Tx
     from romancy_sqlite._shared import Shared
+    from romancy_sqlite._turns import SessionTurn
 
 __all__ = ["MemoryStore", "memory_store"]
 
@@ -43,11 +47,16 @@ class MemoryStore(SqliteStore):
     """A store over a `MemoryDatabase`. Several stores may share one, as several processes share a file."""
 
     def __init__(self, database: MemoryDatabase | None = None) -> None:
-        super().__init__(Settings(path=MemoryDatabase.path))
-        del self.upkeep  # there is nothing to tend
         self.database = MemoryDatabase() if database is None else database
+        super().__init__(Settings(path=MemoryDatabase.path))
         self._lone = _NobodyElse()
         self._watch: Watch | None = None
+
+    def _make_sessions(self) -> SqliteSessions:
+        return _MemorySessions(self, self._sql, self._settings.session_limit)
+
+    def _make_upkeep(self) -> SqliteUpkeep:
+        return _MemoryUpkeep(self, self._settings)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -76,20 +85,12 @@ class MemoryStore(SqliteStore):
             return
         self.database.watches.discard(watch)
         watch.end()
-        for turn in tuple(self._turns):
-            turn.finish(Reason(UsageError, "memory store: the store was closed during the call"))
+        self._sessions.finish(Reason(UsageError, "memory store: the store was closed during the call"))
 
     def _use(self) -> tuple[Shared, Watch]:
         if self._watch is None:
             raise StorageUnavailableError("memory store: not open; call `open()` first, and nothing after `close()`")
         return self.database, self._watch
-
-    def _next_turn(self) -> MemoryTurn:
-        return MemoryTurn(self.database, self._settings.session_limit, self._beat())
-
-    def _joined(self, joined: Joined) -> JoinedSession:
-        _, watch = self._use()
-        return _JoinedInMemory(self.database, self._sql, joined, watch.look_now)
 
     async def _queue(self, work: Callable[[Tx], Result], weight: int) -> Result:  # noqa: ARG002 - nothing is counted here
         self._use()
@@ -99,6 +100,27 @@ class MemoryStore(SqliteStore):
             return work(tx)
 
         return await self.database.write(self._sql, unless_closed)
+
+
+class _MemorySessions(SqliteSessions):
+    _store: MemoryStore
+
+    def _turn(self) -> SessionTurn:
+        _ = self._store.shared  # refuses if the store is not open
+        return MemoryTurn(self._store.database, self._limit, self._beat)
+
+    def _joined(self, joined: Joined) -> JoinedSession:
+        return _JoinedInMemory(self._store.database, self._sql, joined, self._store.watch.look_now)
+
+
+class _MemoryUpkeep(SqliteUpkeep):
+    """Its tables are always those of this version, and it has no file with settings."""
+
+    async def plan(self) -> Plan:
+        return Plan(steps=(), sql="")
+
+    async def settings(self) -> list[Setting]:
+        return []
 
 
 class _NobodyElse(LoneWriter):

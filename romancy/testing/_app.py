@@ -93,8 +93,6 @@ class TestApp(Faking, Romancy):
         url = f"memory://test-{secrets.token_hex(8)}"
         self._kept = create_store(url, clock=self._clock.now)
         """Keeps the database between two lives of the app."""
-        self._lives: dict[str, int] = {}
-        """The newest life of each instance that this app has started."""
         super().__init__(
             url,
             workflows=workflows,
@@ -121,7 +119,7 @@ class TestApp(Faking, Romancy):
         assert worker is not None  # noqa: S101 - a test app is a worker
         relayed = None
         if self.relay is not None:
-            relayed = RelayedTime(self._clock, self._opened().outbox, self._relaying)
+            relayed = RelayedTime(self._clock, self._opened().rooms.outbox, self._relaying)
         self._time = Time(self._clock, worker, skip=self._skip, idle=self._say_what_is_open, relayed=relayed)
         return self
 
@@ -161,8 +159,7 @@ class TestApp(Faking, Romancy):
 
     async def _begin(self, store: Store) -> None:
         self._death = self._stage.death = Death()
-        mortal: Any = Mortal(store, self._death, self._lives)
-        await super()._begin(mortal)
+        await super()._begin(Mortal(store, self._death))
 
     def dies_after(self, commits: int) -> asyncio.Event:
         """Stop the worker after that many more commits of its own. The event is set then."""
@@ -180,7 +177,7 @@ class TestApp(Faking, Romancy):
         if not await worker.driver.attempts.nothing_runs(_LAST_WORD):
             logger.warning("an activity of the lost worker still runs: its effects may come after the crash")
         await self._kept.open()
-        await self._kept.heartbeat(worker.leases.worker, leaving=True)  # others need not wait until its lease expires
+        await self._kept.leave(worker.leases.worker)  # others need not wait until its lease expires
         await self._kept.close()
         self._time = self._worker = None
         await self.__aexit__(None, None, None)

@@ -39,18 +39,18 @@ class MemoryTap(Tap):
     def listen(self, store: Store, gate: Gate, way: str) -> None:
         self.leave(store)
         ours = cast("MemoryStore", store)
-        database = ours.database
+        database, sessions = ours.database, ours._sessions
         heard: Any = _HeardDatabase(database, gate)
         ours.database = heard
-        turn: Any = lambda: _HeardTurn(database, ours._settings.session_limit, ours._beat(), gate)  # noqa: E731
-        setattr(ours, "_next_turn", turn)  # noqa: B010 - a method for the type checkers
+        turn: Any = lambda: _HeardTurn(database, sessions._limit, sessions._beat, gate)  # noqa: E731
+        setattr(sessions, "_turn", turn)  # noqa: B010 - a method for the type checkers
         super().listen(store, gate, way)
 
     def leave(self, store: Store) -> None:
         ours: Any = store
         if isinstance(ours.database, _HeardDatabase):
             ours.database = ours.database.usual
-            del ours._next_turn
+            del ours._sessions._turn
         super().leave(store)
 
 
