@@ -341,7 +341,7 @@ class ActivityContext:
         `isolation` is the level that the transaction needs: "read committed", "repeatable read" or "serializable".
         SQLite always has the strongest, and the other databases begin with "read committed" if none is given. A
         transaction that has to give way to another one is rolled back, and the attempt is repeated; that counts as no
-        failure. Raises UsageError if the session has begun with another level, and in memory for a stronger one.
+        failure. Raises UsageError if the session has begun with another level.
         """
         check_isolation(isolation)
         return SessionOpening(lambda: self._port.session(native, isolation), lambda: self._entered(native, isolation))

@@ -118,12 +118,14 @@ class Tx:
         sql: dict[str, str],
         *,
         careful: bool = True,
+        at: int | None = None,
     ) -> None:
+        """`at` is the database's time, where that is not the machine's."""
         self._connection = connection
         self._sql = sql
         self.careful = careful
         """Whether parts can be undone. SQLite then copies every page that a savepoint may have to restore."""
-        self.now = now()
+        self.now = now() if at is None else at
         self.touched: set[str] = set()
         """Instances to announce to others once this is committed."""
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from romancy.errors import DatabaseReplacedError, StorageConfigurationError, StorageUnavailableError, UsageError
-from romancy_sqlite._connection import Tx, connect, patiently
+from romancy_sqlite._connection import Tx, connect, now, patiently
 from romancy_sqlite._errors import translate
 from romancy_sqlite._writer import Writer
 
@@ -61,6 +61,9 @@ class SharedFile:
         self.replaced: str | None = None
         self._idle: list[sqlite3.Connection] = []
 
+    now = staticmethod(now)
+    """The database's time in microseconds, which for a file is the machine's."""
+
     def take_spare(self) -> GuardedConnection | None:
         """A connection for a session, if one is spare. Opening one costs as much as the session's own COMMIT."""
         spare, self.spare = self.spare, None
@@ -73,10 +76,10 @@ class SharedFile:
 
     def look(self) -> None:
         """Wake all callers if another process has written. Simultaneous calls look once."""
-        now = time.monotonic()
-        if now - self._looked < _LEAST_BETWEEN_LOOKS:
+        moment = time.monotonic()
+        if moment - self._looked < _LEAST_BETWEEN_LOOKS:
             return
-        self._looked = now
+        self._looked = moment
         self._look_for_file()
         self.catch_up()
 

@@ -159,10 +159,14 @@ class GuardedConnection(sqlite3.Connection):
             self._in_use = False
             if super().in_transaction and parting is not None:
                 done = self._part(parting)
-            if super().in_transaction:
-                sqlite3.Cursor(self).execute(_ROLLBACK)
+            self.roll_back()
             self._in_use = True
         return done
+
+    def roll_back(self) -> None:
+        """Romancy's own rollback, if there is a transaction."""
+        if super().in_transaction:
+            sqlite3.Cursor(self).execute(_ROLLBACK)
 
     def _part(self, parting: Callable[[sqlite3.Cursor], bool]) -> bool:
         cursor = sqlite3.Cursor(self)

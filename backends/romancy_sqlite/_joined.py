@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from romancy.storage.joining import Joined, Run
     from romancy.storage.records import Delivered, Delivery, Item, OutboxRow, Outcome
     from romancy.storage.routing import Posting
-    from romancy_sqlite._file import SharedFile
+    from romancy_sqlite._shared import Shared
 
 __all__ = ["JoinedSession"]
 
@@ -49,7 +49,7 @@ class JoinedSession:
     excluding = False
     renewed = None
 
-    def __init__(self, shared: SharedFile, sql: dict[str, str], joined: Joined, news: Callable[[], None]) -> None:
+    def __init__(self, shared: Shared, sql: dict[str, str], joined: Joined, news: Callable[[], None]) -> None:
         self._shared = shared
         self._sql = sql
         self._native, self._run = _reached(joined)
@@ -137,7 +137,7 @@ class JoinedSession:
 
     def _carry_out(self, work: Callable[[Tx], Result]) -> Result:
         with self._cursor() as cursor:
-            tx = Tx(cursor, self._sql)
+            tx = Tx(cursor, self._sql, at=self._shared.now())
             result = work(tx)
         if isinstance(self._connection, GuardedConnection):
             self._connection.touched |= tx.touched

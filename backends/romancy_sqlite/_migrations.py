@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from romancy.storage.upkeep import Plan
     from romancy_sqlite._file import SharedFile
 
-__all__ = ["bring_up_to_date", "known_migrations", "plan_for"]
+__all__ = ["bring_up_to_date", "known_migrations", "make_tables", "plan_for"]
 
 _SET = "romancy"
 _HEAD = (
@@ -60,6 +60,13 @@ def bring_up_to_date(shared: SharedFile, prefix: str, *, migrate: bool) -> None:
         if connection.in_transaction:
             connection.execute("rollback")
         connection.close()
+
+
+def make_tables(connection: sqlite3.Connection, prefix: str) -> None:
+    """Make the tables of this version in an empty database that nobody else uses."""
+    connection.execute("begin immediate")
+    _apply(connection, known_migrations(), prefix)
+    connection.execute("commit")
 
 
 def _where(path: Path) -> str:

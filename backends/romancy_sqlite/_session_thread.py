@@ -11,13 +11,14 @@ import threading
 import time
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from romancy.errors import StorageUnavailableError, UsageError
-from romancy_sqlite._connection import connect_as, now, patiently
+from romancy_sqlite._connection import connect_as, patiently
 from romancy_sqlite._driver import Database, sqlite3
 from romancy_sqlite._errors import translate
 from romancy_sqlite._guard import BEGIN, BEGIN_GUARD, BEGIN_WHOLE, OVER, GuardedConnection, Reason, references
+from romancy_sqlite._turns import SessionTurn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,46 +44,21 @@ _STOPPED = (
 _log = logging.getLogger("romancy.sqlite")
 
 
-class Turn:
+class Turn(SessionTurn):
     """Receives requests on the event loop and answers them on the writer's thread."""
 
     def __init__(self, shared: SharedFile, limit: float, beat: tuple[str, Worker] | None = None) -> None:
-        """`beat` renews the heartbeat of a worker, which could not be written during the turn."""
-        self.excluding = False
-        """Whether the turn excludes other writers and is not about to end."""
-        self.renewed: bool | None = None
-        """Whether the end of the turn renewed the worker's lease. None before it has ended."""
-        self._beat = beat
+        super().__init__(shared, beat)
         self._shared = shared
         self._limit = limit
         self._loop = asyncio.get_running_loop()
         self._requests: SimpleQueue[_Request | None] = SimpleQueue()
         self._opening = _Request(self._open, self._loop)
         self._lock = threading.Lock()
-        self._over: Reason | None = None
         self._commits = False
-        self._database: Database | None = None
         self._alarm: asyncio.TimerHandle | None = None
 
-    @property
-    def connection(self) -> GuardedConnection:
-        """The connection that holds the transaction. Valid after `begin`."""
-        return cast("GuardedConnection", self.database.conn)
-
-    @property
-    def database(self) -> Database:
-        """The user's native object. Valid after `begin`."""
-        if self._database is None:
-            raise (self._over or OVER).error()
-        return self._database
-
-    @property
-    def is_over(self) -> bool:
-        """Whether requests are refused."""
-        return self._over is not None
-
     async def begin(self) -> None:
-        """Wait for the turn and begin the transaction."""
         self._shared.writer.take_turn(self._run)
         try:
             await self._opening.future
@@ -92,7 +68,6 @@ class Turn:
         self._alarm = self._loop.call_later(self._limit, self._interrupt)
 
     async def ask(self, action: Callable[[], Result], *, commits: bool = False) -> Result:
-        """Run something on the thread that holds the transaction. If it `commits`, the end of the block leaves it."""
         request = _Request(action, self._loop)
         with self._lock:
             if self._over is not None:
@@ -103,13 +78,11 @@ class Turn:
         return result
 
     def finish(self, reason: Reason | None = None) -> None:
-        """Accept no more requests: uncommitted writes are rolled back, and others may write."""
         with self._lock:
             self._over = self._over or reason
         self._requests.put(None)
 
     def leave(self) -> None:
-        """Runs on the loop: the session's block was left. A statement that still runs is interrupted, not a commit."""
         if self._alarm is not None:
             self._alarm.cancel()
         with self._lock:
@@ -195,13 +168,6 @@ class Turn:
             if self._shared.spare is not connection:
                 connection.really_close()
         self._refuse_rest(self._over)
-
-    def _parting(self, seconds: float) -> Callable[[sqlite3.Cursor], bool] | None:
-        """The worker's heartbeat, if the turn was long for its lease: other workers must not declare it dead now."""
-        if self._beat is None or seconds < self._beat[1].lease / 4_000_000:
-            return None
-        sql, worker = self._beat
-        return lambda cursor: cursor.execute(sql, (now(), worker.token)).rowcount == 1
 
     def _too_long(self) -> Reason:
         return Reason(UsageError, _TOO_LONG.format(limit=self._limit))

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from romancy.storage.records import Item
     from romancy_sqlite._driver import Database
-    from romancy_sqlite._file import SharedFile
-    from romancy_sqlite._session_thread import Turn
+    from romancy_sqlite._shared import Shared
+    from romancy_sqlite._turns import SessionTurn
 
 __all__ = ["SqliteSession", "open_session"]
 
@@ -41,7 +41,7 @@ _DOOMED = Reason(
 
 
 @asynccontextmanager
-async def open_session(shared: SharedFile, sql: dict[str, str], turn: Turn) -> AsyncGenerator[SqliteSession]:
+async def open_session(shared: Shared, sql: dict[str, str], turn: SessionTurn) -> AsyncGenerator[SqliteSession]:
     """A user's transaction. It is rolled back at the end of the block unless it was committed."""
     try:
         await turn.begin()
@@ -51,9 +51,9 @@ async def open_session(shared: SharedFile, sql: dict[str, str], turn: Turn) -> A
 
 
 class SqliteSession:
-    """A session whose statements run on the writer's thread. `native` may be used from any thread."""
+    """A session whose statements run where its turn is. `native` may be used from any thread."""
 
-    def __init__(self, shared: SharedFile, turn: Turn, sql: dict[str, str]) -> None:
+    def __init__(self, shared: Shared, turn: SessionTurn, sql: dict[str, str]) -> None:
         self._shared = shared
         self._turn = turn
         self._sql = sql
@@ -131,7 +131,7 @@ class SqliteSession:
             self._doomed = True
             raise
 
-    # --- on the writer's thread -------------------------------------------------------------------------------
+    # --- on the thread of the turn ----------------------------------------------------------------------------
 
     def _commit(self, item: Item, worker: str | None) -> Outcome:
         connection = self._turn.connection
@@ -139,7 +139,7 @@ class SqliteSession:
             with connection.take_back() as cursor:
                 changes = connection.total_changes
                 _release_guard(cursor)
-                tx = Tx(cursor, self._sql)
+                tx = Tx(cursor, self._sql, at=self._shared.now())
                 (outcome,) = write_items(tx, [item], worker)
                 if outcome is not Outcome.ACCEPTED:
                     return outcome

@@ -16,7 +16,7 @@ from romancy.storage.sql import queries_of
 from romancy_sqlite import _file
 from romancy_sqlite._claims import beat, collect, is_idle, take, take_over
 from romancy_sqlite._commit import plain_row, weight_of, write_alone, write_items
-from romancy_sqlite._connection import check_version, now
+from romancy_sqlite._connection import check_version
 from romancy_sqlite._driver import sqlite3
 from romancy_sqlite._guard import Reason
 from romancy_sqlite._inbox import deliver_all
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     )
     from romancy_sqlite._connection import Tx
     from romancy_sqlite._settings import Settings
+    from romancy_sqlite._shared import Shared
 
 __all__ = ["SqliteStore"]
 
@@ -66,7 +67,7 @@ class SqliteStore:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._sql = dict(queries_of(__package__ or "", _FILES, settings.prefix))
-        self._sessions = SqliteSessions(self, self._sql, settings.session_limit)
+        self._sessions = self._make_sessions()
         self.rooms = Rooms(
             sessions=self._sessions,
             router=SqliteRouter(self),
@@ -74,7 +75,7 @@ class SqliteStore:
             reading=SqliteReading(self),
             lookups=SqliteLookups(self),
             figures=SqliteFigures(self),
-            upkeep=SqliteUpkeep(self, settings),
+            upkeep=self._make_upkeep(),
             rebuilding=SqliteRebuilding(self),
         )
         self._opened: tuple[_file.SharedFile, Watch] | None = None
@@ -82,6 +83,12 @@ class SqliteStore:
         self._in_flight: set[asyncio.Future[object]] = set()
         self._registered: set[str] = set()
         """Workers that had a row. If it is gone, the worker is dead."""
+
+    def _make_sessions(self) -> SqliteSessions:
+        return SqliteSessions(self, self._sql, self._settings.session_limit)
+
+    def _make_upkeep(self) -> SqliteUpkeep:
+        return SqliteUpkeep(self, self._settings)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -149,11 +156,12 @@ class SqliteStore:
         if not batch:
             return []
         if lone is not None and (self._lone.expects_nobody() or await self._lone.alone()):
-            writer = self._use()[0].writer
+            shared = self._use()[0]
+            writer = shared.writer
             if not writer.quick:
                 pass  # too slow a disk for the event loop's thread
             elif step is not None:
-                if writer.write_one(self._sql["append_log"], plain_row(step, now(), worker), len(step.body)):
+                if writer.write_one(self._sql["append_log"], plain_row(step, shared.now(), worker), len(step.body)):
                     return [Outcome.ACCEPTED]
             elif done := writer.run_inline(partial(write_alone, item=lone, worker=worker), self._sql, weight_of(batch)):
                 return [done[0]]
@@ -203,9 +211,16 @@ class SqliteStore:
         return changed
 
     @property
-    def file(self) -> _file.SharedFile:
-        """The open file."""
+    def shared(self) -> Shared:
+        """The open database."""
         return self._use()[0]
+
+    @property
+    def file(self) -> _file.SharedFile:
+        """The same, as a file."""
+        self._use()
+        assert self._opened is not None  # noqa: S101 - `_use` has checked it
+        return self._opened[0]
 
     @property
     def watch(self) -> Watch:
@@ -214,7 +229,7 @@ class SqliteStore:
 
     # --- how calls reach the file -----------------------------------------------------------------------------
 
-    def _use(self) -> tuple[_file.SharedFile, Watch]:
+    def _use(self) -> tuple[Shared, Watch]:
         if self._opened is None:
             raise StorageUnavailableError(
                 f"SQLite file {self._settings.path}: not open; call `open()` first, and nothing after `close()`"
@@ -242,9 +257,9 @@ class SqliteStore:
     async def _queue(self, work: Callable[[Tx], Result], weight: int) -> Result:
         """Leave work to the writer's thread, which commits it together with other queued work."""
         job = Job(work, self._sql, weight=weight)
-        shared, _ = self._use()
+        file = self.file
         self._in_flight.add(job.future)
-        shared.writer.submit(job)
+        file.writer.submit(job)
         try:
             result: Result = await job.future
         finally:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from romancy.storage.records import Worker
     from romancy_sqlite._guard import Reason
     from romancy_sqlite._store import SqliteStore
+    from romancy_sqlite._turns import SessionTurn
 
 __all__ = ["SqliteSessions"]
 
@@ -28,7 +29,7 @@ class SqliteSessions:
         self._store = store
         self._sql = sql
         self._limit = limit
-        self._turns: set[Turn] = set()
+        self._turns: set[SessionTurn] = set()
         self.worker: Worker | None = None
         """The worker that sends heartbeats here. A session that was long for its lease renews it when it ends."""
 
@@ -43,18 +44,26 @@ class SqliteSessions:
         *,
         isolation: IsolationLevel | None = None,  # noqa: ARG002 - SQLite has the strongest level alone
     ) -> AsyncGenerator[SqliteSession]:
-        shared = self._store.file
-        beat = None if self.worker is None else (self._sql["renew"], self.worker)
-        turn = Turn(shared, self._limit, beat)
+        turn = self._turn()
         self._turns.add(turn)
         try:
-            async with open_session(shared, self._sql, turn) as session:
+            async with open_session(self._store.shared, self._sql, turn) as session:
                 yield session
         finally:
             self._turns.discard(turn)
 
     @asynccontextmanager
     async def join(self, transaction: object, /) -> AsyncGenerator[JoinedSession]:
-        joined = JoinedSession(self._store.file, self._sql, Joined.of(transaction), self._store.watch.look_now)
+        joined = self._joined(Joined.of(transaction))
         await joined.check()
         yield joined
+
+    def _turn(self) -> SessionTurn:
+        return Turn(self._store.file, self._limit, self._beat)
+
+    @property
+    def _beat(self) -> tuple[str, Worker] | None:
+        return None if self.worker is None else (self._sql["renew"], self.worker)
+
+    def _joined(self, joined: Joined) -> JoinedSession:
+        return JoinedSession(self._store.shared, self._sql, joined, self._store.watch.look_now)

@@ -26,8 +26,11 @@ __all__ = ["GROUP", "create_store"]
 GROUP = "romancy.backends"
 
 
-def create_store(url: str) -> Store:
-    """The unopened store for this URL. Nothing is connected yet."""
+def create_store(url: str, *, clock: Callable[[], int] | None = None) -> Store:
+    """The unopened store for this URL. Nothing is connected yet.
+
+    `clock` tells the database the time in microseconds. Only `memory://` can do without a clock of its own.
+    """
     parsed = parse_url(url)
     try:
         point = _registered(parsed.scheme)
@@ -35,13 +38,13 @@ def create_store(url: str) -> Store:
         parsed = parsed.without_driver()
         point = _known(parsed)
     try:
-        factory = cast("Callable[[StorageURL], Store]", point.load())
+        factory = cast("Callable[..., Store]", point.load())
     except ImportError as error:
         raise StorageConfigurationError(
             f"storage URL {parsed}: the backend {point.value!r} cannot be imported ({error}); "
             f"install it, for our own with: pip install 'romancy[{parsed.scheme}]'"
         ) from error
-    return factory(parsed)
+    return factory(parsed) if clock is None else factory(parsed, clock=clock)
 
 
 def _known(parsed: StorageURL) -> EntryPoint:

@@ -16,7 +16,7 @@ from romancy.context import entered_activity
 from romancy.errors import RomancyError, UsageError
 from romancy.retry import Duration, seconds
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.memory import Database, mark_dead, share
+from romancy.storage.backends import create_store
 from romancy.storage.records import LATEST
 from romancy.testing._clock import StandingClock
 from romancy.testing._ends import Ends
@@ -90,11 +90,11 @@ class TestApp(Faking, Romancy):
         With a `relay`, its sender gets published events, and pauses before a retry are in the test's time.
         """
         self._clock = StandingClock(_microseconds(datetime.now(UTC) if now is None else now))
-        self._database = Database(self._clock.now)
-        name = f"test-{secrets.token_hex(8)}"
-        share(name, self._database)
+        url = f"memory://test-{secrets.token_hex(8)}"
+        self._kept = create_store(url, clock=self._clock.now)
+        """Keeps the database between two lives of the app."""
         super().__init__(
-            f"memory://{name}",
+            url,
             workflows=workflows,
             retry=retry,
             max_activities=max_activities,
@@ -176,7 +176,9 @@ class TestApp(Faking, Romancy):
         await asyncio.gather(worker.abandon(), self._relaying.end(0.0))
         if not await worker.driver.attempts.nothing_runs(_LAST_WORD):
             logger.warning("an activity of the lost worker still runs: its effects may come after the crash")
-        mark_dead(self._database, worker.leases.token)
+        await self._kept.open()
+        await self._kept.leave(worker.leases.worker)  # others need not wait until its lease expires
+        await self._kept.close()
         self._time = self._worker = None
         await self.__aexit__(None, None, None)
         await self.__aenter__()

@@ -7,7 +7,7 @@ import inspect
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast, overload
 
 from romancy.engine.lives import derived_life, lives_from
 from romancy.errors import UsageError, WorkflowCancelledError, WorkflowFailedError
@@ -16,7 +16,7 @@ from romancy.testing._processes import MOST_COMMITS, Processes
 from romancy.workflow import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
     from romancy.handle import Handle
     from romancy.testing._calls import Calls
@@ -124,8 +124,22 @@ class _MortalApp(TestApp):
 
     def next_life(self, instance_id: str) -> int:
         """The number of the next life of an id. It is another than that of the present one."""
-        row = self._database.tables["instances"].get((instance_id,))
-        return derived_life(instance_id, 0 if row is None else row.life)
+        return derived_life(instance_id, _at_once(self._life_of(instance_id)))
+
+    async def _life_of(self, instance_id: str) -> int:
+        await self._kept.open()
+        history = await self._kept.read(instance_id, limit=0)
+        await self._kept.close()
+        return 0 if history is None else history.instance.life
+
+
+def _at_once(answer: Coroutine[Any, Any, T]) -> T:
+    """What a call of the store in memory returns: it waits for nothing."""
+    try:
+        answer.send(None)
+    except StopIteration as ended:
+        return cast("T", ended.value)
+    raise AssertionError("the store in memory has not answered at once")
 
 
 class _Test:

@@ -16,16 +16,17 @@ import pytest
 from romancy import Romancy, Status, WorkflowContext, WorkflowFailedError, workflow
 from romancy.core import TimerStarted, decode_commit, encode_commit
 from romancy.storage.backends import create_store
-from romancy.storage.memory import MemoryStore
 from romancy_conformance.behaviour.waiting import status_is
 from romancy_conformance.replaying import Noted, Replayer, noting, replayed
+from romancy_sqlite import MemoryStore
 from tests.conformance import planted_workflows as planted
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
     from romancy import Workflow
+    from romancy_sqlite._connection import Tx
 
 
 @pytest.fixture
@@ -60,6 +61,30 @@ def played(*calls: tuple[Workflow[..., Any], tuple[Any, ...]]) -> Generator[tupl
     yield noted, store, url
 
 
+def write(store: MemoryStore, work: Callable[[Tx], object]) -> None:
+    """Change its tables behind Romancy's back."""
+
+    async def written() -> None:
+        await store.open()
+        await store.run_write(work)
+        await store.close()
+
+    anyio.run(written)
+
+
+def armed_later(tx: Tx) -> None:
+    """Let each log say that its timers were armed seven seconds later."""
+    for instance_id, seq, body in tx.compose("select instance_id, seq, body from romancy_log", ()):
+        commit = [
+            msgspec.structs.replace(event, when=event.when + 7, due=event.due + 7_000_000)
+            if isinstance(event, TimerStarted)
+            else event
+            for event in decode_commit(body)
+        ]
+        place = (encode_commit(commit), instance_id, seq)
+        tx.run_text("update romancy_log set body = ? where instance_id = ? and seq = ?", place)
+
+
 def test_a_replay_without_a_difference_is_not_reported(replayer: Replayer) -> None:
     calls = [(planted.planted_same, ("a",)), (planted.planted_same, ("b",))]
     with played(*calls, (planted.planted_waits, ()), (planted.planted_fails, ())) as (noted, _, url):
@@ -89,15 +114,7 @@ def test_what_differs_elsewhere_is_found(replayer: Replayer, diverges: Workflow[
 
 def test_a_timer_that_was_armed_at_another_time_than_its_replay_arms_it_is_found(replayer: Replayer) -> None:
     with played((planted.planted_waits, ())) as (noted, store, url):
-        log = store.database.tables["log"]
-        for key, row in log.items():
-            commit = [
-                msgspec.structs.replace(event, when=event.when + 7, due=event.due + 7_000_000)
-                if isinstance(event, TimerStarted)
-                else event
-                for event in decode_commit(row.body)
-            ]
-            log[key] = msgspec.structs.replace(row, body=encode_commit(commit))
+        write(store, armed_later)
         replays = replayed(url, noted, replayer)
 
     (problem,) = replays.wrong
@@ -106,9 +123,7 @@ def test_a_timer_that_was_armed_at_another_time_than_its_replay_arms_it_is_found
 
 def test_a_row_that_says_something_else_than_its_log_is_found(replayer: Replayer) -> None:
     with played((planted.planted_same, ("a",))) as (noted, store, url):
-        instances = store.database.tables["instances"]
-        for key, row in instances.items():
-            instances[key] = msgspec.structs.replace(row, status=Status.FAILED)
+        write(store, lambda tx: tx.run_text("update romancy_instances set status = ?", (Status.FAILED.value,)))
         replays = replayed(url, noted, replayer)
 
     (problem,) = replays.wrong

@@ -12,10 +12,10 @@ import pytest
 from romancy.engine.incarnation import Incarnation
 from romancy.engine.log_writer import LogWriter
 from romancy.errors import StorageUnavailableError, UsageError
-from romancy.storage.memory import Database, MemoryStore
+from romancy.storage.backends import create_store
 from romancy.storage.records import Outcome
-from romancy_conformance.contract.building import Actor, append
-from romancy_conformance.contract.interleaving import leave, listen
+from romancy_conformance.contract.building import Actor, append, unique
+from romancy_conformance.contract.interleaving import listen
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -36,8 +36,8 @@ def anyio_backend() -> str:
 @pytest.fixture
 async def actors() -> AsyncGenerator[tuple[Actor, Actor]]:
     """Two workers on one database."""
-    database = Database()
-    stores = MemoryStore(database), MemoryStore(database)
+    url = f"memory://{unique('writers')}"
+    stores = create_store(url), create_store(url)
     for store in stores:
         await store.open()
     first, second = [await Actor(store, workflows={"flow": "c1"}).register() for store in stores]
@@ -46,24 +46,32 @@ async def actors() -> AsyncGenerator[tuple[Actor, Actor]]:
         await store.close()
 
 
+class Locked:
+    """A store in which another transaction holds the row of one instance."""
+
+    def __init__(self, store: Store, held: str) -> None:
+        self._store = store
+        self._held = held
+        self.thawed = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
+        free = [item for item in batch if self.thawed or item.instance_id != self._held]
+        written = await self._store.commit(free, worker=worker)
+        outcomes = {item.instance_id: outcome for item, outcome in zip(free, written, strict=True)}
+        return [outcomes.get(item.instance_id, Outcome.LOCKED) for item in batch]
+
+
 @asynccontextmanager
-async def frozen(actor: Actor, begun: Start) -> AsyncGenerator[None]:
+async def frozen(mine: Actor, other: Actor, begun: Start) -> AsyncGenerator[None]:
     """Hold another worker's append at the next place of the log before its COMMIT."""
-    go, reached = asyncio.Event(), asyncio.Event()
-
-    async def hold(statement: str, /) -> None:
-        if statement == "commit":
-            reached.set()
-            await go.wait()
-
-    listen(actor.store, hold)
-    async with actor.store.rooms.sessions.begin() as session:
-        writing = asyncio.ensure_future(session.commit(append(begun, 2), worker=actor.token))
-        await asyncio.wait_for(reached.wait(), _SOON)
-        yield
-        go.set()
-        assert await writing is Outcome.ACCEPTED
-    leave(actor.store)
+    locked = Locked(mine.store, begun.instance_id)
+    mine.store = cast("Store", locked)
+    yield
+    assert await other.write(append(begun, 2)) is Outcome.ACCEPTED
+    locked.thawed = True
 
 
 class Submitted:
@@ -116,12 +124,12 @@ class Distant:
 async def test_what_is_locked_keeps_nobody_waiting(actors: tuple[Actor, Actor], *, together: bool) -> None:
     mine, other = actors
     held, free, later = [await mine.begin() for _ in range(3)]
-    distant = Distant(mine.store, [])
-    mine.store = cast("Store", distant)
-    submitted = Submitted(mine)
-    running = asyncio.create_task(submitted.writer.run())
 
-    async with frozen(other, held):
+    async with frozen(mine, other, held):
+        distant = Distant(mine.store, [])
+        mine.store = cast("Store", distant)
+        submitted = Submitted(mine)
+        running = asyncio.create_task(submitted.writer.run())
         submitted.submit(append(held, 2))
         if not together:
             await asyncio.sleep(0)
@@ -145,10 +153,10 @@ async def test_what_is_locked_keeps_nobody_waiting(actors: tuple[Actor, Actor], 
 async def test_a_writer_that_is_stopped_leaves_nothing_behind(actors: tuple[Actor, Actor]) -> None:
     mine, other = actors
     held, free = [await mine.begin() for _ in range(2)]
-    submitted = Submitted(mine)
-    running = asyncio.create_task(submitted.writer.run())
 
-    async with frozen(other, held):
+    async with frozen(mine, other, held):
+        submitted = Submitted(mine)
+        running = asyncio.create_task(submitted.writer.run())
         submitted.submit(append(held, 2))
         submitted.submit(append(free, 2))
         await submitted.until(1)

@@ -10,9 +10,8 @@ from romancy.core import ActivityCompleted
 from romancy.engine.activities.session_commits import Verdict, commit_session
 from romancy.engine.incarnation import Incarnation
 from romancy.errors import OutcomeUnknownError, StorageUnavailableError
-from romancy.storage.memory import create_store
+from romancy.storage.backends import create_store
 from romancy.storage.records import Append, Outcome
-from romancy.storage.url import parse_url
 from romancy_conformance.contract.building import Actor, append, full_log, unique
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ class Victim(Doubt):
 @pytest.fixture
 async def actor() -> AsyncIterator[Actor]:
     """A worker on a store in memory."""
-    store = create_store(parse_url("memory://"))
+    store = create_store("memory://")
     await store.open()
     yield await Actor(store, workflows={unique("flow"): "c1"}).register()
     await store.close()

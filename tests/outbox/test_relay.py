@@ -15,7 +15,7 @@ from romancy.engine import outgoing
 from romancy.errors import StorageUnavailableError, UsageError
 from romancy.outbox import OutboxEvent, Reject, Relay, Retry, beside, running
 from romancy.outbox.running import Relaying
-from romancy.storage.memory import MemoryStore
+from romancy.storage.backends import create_store
 from romancy.storage.outbox import Consignment, OutboxEntry, OutboxRow, OutboxState
 
 if TYPE_CHECKING:
@@ -299,8 +299,8 @@ async def test_the_store_of_an_app_without_a_relay_is_asked_nothing(monkeypatch:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(type(MemoryStore().rooms.outbox), "claim", refuse)
-    monkeypatch.setattr(type(MemoryStore().rooms.outbox), "wait", refuse)
+    monkeypatch.setattr(type(create_store("memory://").rooms.outbox), "claim", refuse)
+    monkeypatch.setattr(type(create_store("memory://").rooms.outbox), "wait", refuse)
     async with Romancy("memory://", workflows=[]):
         pass
 

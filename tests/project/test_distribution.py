@@ -140,7 +140,7 @@ def test_every_url_scheme_leads_to_its_backend() -> None:
         "postgres": "romancy_postgres",
         "mysql": "romancy_mysql",
         "mariadb": "romancy_mysql",
-        "memory": "romancy.storage.memory",
+        "memory": "romancy_sqlite",
     }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
@@ -43,8 +42,9 @@ async def quick(number: int) -> int:
 
 @activity
 async def write(key: str, value: int) -> None:
-    rows: Any = await activity_context().session(object)
-    await rows.put(key, value)
+    session = await activity_context().session()
+    await session.execute("create table if not exists days (k text, n integer)")
+    await session.execute("insert into days (k, n) values (?, ?)", key, value)
 
 
 @compensation

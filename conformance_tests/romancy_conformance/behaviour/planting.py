@@ -5,13 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from msgspec import Raw
-from msgspec.structs import replace
 
 from romancy.engine import new_life, start_of
 from romancy.storage.backends import create_store
-from romancy.storage.memory import MemoryStore
-from romancy.storage.memory._rows import Numbered
-from romancy.storage.records import InboxRow, LogRow
+from romancy.storage.records import LogRow
 from romancy_conformance.contract.building import unique
 
 if TYPE_CHECKING:
@@ -43,10 +40,6 @@ class Planting:
 
     async def row(self, instance_id: str, **values: object) -> None:
         """Change the instance's row."""
-        if isinstance(self.store, MemoryStore):
-            rows = self.store.database.tables["instances"]
-            rows[instance_id,] = replace(rows[instance_id,], **values)
-            return
         sets = ", ".join(f"{name} = {{}}" for name in values)
         await self._run(
             f"update romancy_instances set {sets} where instance_id = {{}}",  # noqa: S608 - names of this module's users
@@ -56,11 +49,6 @@ class Planting:
 
     async def gone(self, table: str, instance_id: str, seq: int | None = None) -> None:
         """Remove a table's rows for an instance, or one row of its log."""
-        if isinstance(self.store, MemoryStore):
-            rows = self.store.database.tables[table]
-            for key in [key for key in rows if key[0] == instance_id and seq in {None, key[-1]}]:
-                del rows[key]
-            return
         which = "" if seq is None else " and seq = {}"
         values = (instance_id,) if seq is None else (instance_id, seq)
         await self._run(f"delete from romancy_{table} where instance_id = {{}}{which}", *values)  # noqa: S608
@@ -71,9 +59,6 @@ class Planting:
         assert history is not None
         last, life = history.rows[-1], history.instance.life
         row = LogRow(last.seq + 1, writer or unique("planted"), body, last.at)
-        if isinstance(self.store, MemoryStore):
-            self.store.database.tables["log"][instance_id, life, row.seq] = row
-            return
         await self._run(
             "insert into romancy_log (instance_id, life, seq, writer, body, at) values ({}, {}, {}, {}, {}, {})",
             *(instance_id, life, row.seq, row.writer, row.body, row.at),
@@ -93,9 +78,6 @@ class Planting:
 
     async def mailed(self, instance_id: str) -> None:
         """Put a message into the inbox of an instance, which need not exist."""
-        if isinstance(self.store, MemoryStore):
-            self.store.database.tables["inbox"][instance_id, "planted"] = Numbered(InboxRow("planted", b"{}", 1))
-            return
         postgres = self.store.capabilities.name.startswith("PostgreSQL")
         counted = (", counted", ", {}") if postgres else ("", "")
         extra: tuple[object, ...] = (True,) if postgres else ()

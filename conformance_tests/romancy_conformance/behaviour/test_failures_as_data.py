@@ -20,6 +20,7 @@ from romancy import (
 )
 from romancy.core import ChildFailed, WorkflowFailed
 from romancy.hooks import Hook, WorkflowEnded
+from romancy_conformance.behaviour.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -250,6 +251,7 @@ async def test_hooks_are_told_the_class(open_app: Open) -> None:
     app = await open_app(hooks=[Ears()])
     for call in ((data_built_in,), (data_parent, 2), (data_wraps,)):
         await failure(app, call)
+    await until(lambda: any(event.workflow_name == "data_wraps" for event in told))
 
     by_name = {event.workflow_name: event.error_type for event in told}
     assert {

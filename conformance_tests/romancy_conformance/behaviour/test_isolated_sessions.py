@@ -187,11 +187,3 @@ async def test_another_level_is_refused(app: Romancy, first: str | None, then: s
         await app.run(isolated_wrong, first, then)
 
     assert await Scene.ledger.read("wrong") is None
-
-
-@pytest.mark.backends("memory")
-async def test_memory_has_no_stronger_level(app: Romancy) -> None:
-    with pytest.raises(WorkflowFailedError, match="the memory store has read committed alone"):
-        await app.run(isolated_wrong, "repeatable read", None)
-    await app.run(isolated_wrong, "read committed", None)
-    assert 1 == await Scene.ledger.read("wrong")

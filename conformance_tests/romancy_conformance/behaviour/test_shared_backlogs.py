@@ -184,7 +184,6 @@ async def test_what_needs_no_slot_does_not_wait_for_those_that_do(open_app: Open
 
 
 @pytest.mark.long
-@pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb")  # the store in memory reads all rows at each claim
 @pytest.mark.parametrize(("workers", "most"), [(1, 40), (8, 200)], ids=["one", "eight"])
 async def test_quick_work_takes_few_claims(
     open_app: Open, monkeypatch: pytest.MonkeyPatch, workers: int, most: int

@@ -11,7 +11,7 @@ from romancy.errors import StorageUnavailableError
 from romancy.status import Status
 from romancy.storage.records import ClaimRequest, Delivered, Outcome
 from romancy_conformance.contract.building import append, change, delivery, full_log, nonce, start
-from romancy_conformance.contract.interleaving import HoldAt, leave, listen, run
+from romancy_conformance.contract.interleaving import HoldAt, leave, listen, needs_statements, run
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -70,6 +70,7 @@ async def frozen(actor: Actor, begun: Start, other: Store, **fields: Any) -> Asy
 
 async def frozen_call(store: Store, call: Callable[[], Awaitable[Outcome]], other: Store) -> AsyncGenerator[Frozen]:
     """Freeze any call, or skip the test, as in `frozen`."""
+    needs_statements(store)
     async with Frozen(store, call) as held:
         starting = asyncio.create_task(other.commit([start(delay=None)]))
         inside = other.capabilities.embedded

@@ -12,7 +12,7 @@ from romancy.errors import UsageError
 from romancy.storage.outbox import FINISHED, OutboxEntry, OutboxRow, OutboxState, Settled
 from romancy.storage.records import Outcome
 from romancy_conformance.contract.building import append, silent, unique
-from romancy_conformance.contract.interleaving import HoldAt, leave, listen, play, run
+from romancy_conformance.contract.interleaving import HoldAt, leave, listen, needs_statements, play, run
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -378,6 +378,7 @@ async def test_a_crash_before_the_next_was_made_due_is_swept_up(
     (head,) = await take(store)
     assert await take(store) == []
 
+    needs_statements(dying)
     hold = HoldAt("outbox_promote")
     listen(dying, hold)
     settling = run(dying, dying.rooms.outbox.settle([ended(head)]))

@@ -1,4 +1,4 @@
-"""The tables behind a store, read through the protocol, and by SQL (or directly in `memory://`) what that hides."""
+"""The tables behind a store, read through the protocol, and by SQL what that hides."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from romancy.engine import coded
 from romancy.serialization import NO_CODECS
-from romancy.storage.memory import MemoryStore
 from romancy.storage.query import MAX_LIMIT, build_query
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ class Tables:
     @property
     def shows_mail(self) -> bool:
         """Whether the sweep can read inboxes."""
-        return isinstance(self._bare, MemoryStore) or self._bare.capabilities.sql
+        return self._bare.capabilities.sql
 
     async def rows(self) -> AsyncIterator[InstanceRow]:
         """Every instance, newest first."""
@@ -79,16 +78,11 @@ class Tables:
 
     async def mail(self, instance_id: str) -> list[bytes]:
         """Return the bodies in one inbox, as they are stored."""
-        if isinstance(self._bare, MemoryStore):
-            inbox = self._bare.database.tables["inbox"]
-            return [mail.row.body for key, mail in sorted(inbox.items()) if key[0] == instance_id]
         sql = f"select body from romancy_inbox where instance_id = {self._bare.capabilities.placeholder}"  # noqa: S608
         return [bytes(row["body"]) for row in await self._select(sql, instance_id)]
 
     async def strays(self) -> list[tuple[str, str]]:
         """Yield rows that belong to no instance: the instance id they name, and what is wrong."""
-        if isinstance(self._bare, MemoryStore):
-            return _strays_in(self._bare.database.tables)
         found: list[tuple[str, str]] = []
         for table, words in _STRAY if self._bare.capabilities.sql else ():
             sql = _WITHOUT.format(table=f"romancy_{table}", life=" and i.life = t.life" if table == "log" else "")
@@ -104,20 +98,6 @@ class Tables:
 
 def _unknown(owner: str) -> str:
     return f"worker {owner} owns it, and there is no such worker"
-
-
-def _strays_in(tables: dict[str, dict[Any, Any]]) -> list[tuple[str, str]]:
-    instances = {row.instance_id: row for row in tables["instances"].values()}
-    workers = {row.worker.token for row in tables["workers"].values()}
-    found = [
-        (instance_id, words)
-        for table, words in _STRAY[:2]
-        for instance_id in sorted({key[0] for key in tables[table]} - instances.keys())
-    ]
-    lives = {key[:2] for key in tables["log"] if key[0] in instances}
-    found += [(name, _STRAY[1][1]) for name, life in sorted(lives) if instances[name].life != life]
-    owners = {name: row.owner for name, row in instances.items() if row.owner is not None}
-    return found + [(name, _unknown(owner)) for name, owner in owners.items() if owner not in workers]
 
 
 def _text(value: str | bytes) -> str:

@@ -23,17 +23,18 @@ __all__ = ["tap_of"]
 
 _GROUP = "romancy.conformance.taps"
 _OWN: Final = {
-    "romancy": "memory:MemoryTap",
+    "romancy_sqlite._memory": "memory:MemoryTap",
     "romancy_sqlite": "sqlite:SqliteTap",
     "romancy_postgres": "postgres:PostgresTap",
     "romancy_mysql": "mysql:MySQLTap",
 }
-"""The taps of Romancy's adapters by top-level package, each imported with its driver when it is needed."""
+"""The taps of Romancy's adapters by module or top-level package, each imported with its driver when it is needed."""
 
 
 def tap_of(store: Store) -> Tap:
     """Return the tap for stores of this kind."""
-    return _tap_for(type(store).__module__.partition(".")[0])
+    module = type(store).__module__
+    return _tap_for(module if module in _OWN else module.partition(".")[0])
 
 
 @cache

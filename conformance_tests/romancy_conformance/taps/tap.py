@@ -33,6 +33,8 @@ class Tap(ABC):
 
     ways: tuple[str, ...] = ("usual",)
     """The ways on which a call may reach the database. Each interleaving is played on each of them."""
+    atomic = False
+    """Whether no other call can run inside a call: it is held before it begins, or not at all."""
 
     def __init__(self) -> None:
         self._gates: WeakKeyDictionary[object, Gate] = WeakKeyDictionary()

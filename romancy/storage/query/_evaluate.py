@@ -1,4 +1,4 @@
-"""Decides conditions in Python, exactly as an adapter's SQL does. The in-memory store uses it."""
+"""Decides conditions in Python, exactly as an adapter's SQL does. The suite compares every database with it."""
 
 from __future__ import annotations
 

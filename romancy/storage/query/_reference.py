@@ -1,8 +1,7 @@
 """The reference: what a filter means, in terms of the document itself.
 
-It uses no keys, words or conditions, and is written for clarity alone. Every database, and the in-memory store, must
-answer as this does. Only one thing comes from elsewhere: which documents are searchable, because the size of the
-projection defines that limit.
+It uses no keys, words or conditions, and is written for clarity alone. Every database must answer as this does. Only
+one thing comes from elsewhere: which documents are searchable, because the size of the projection defines that limit.
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ async def checkpoint(writer: Writer) -> None:
 async def test_a_checkpoint_without_room_is_left_for_later(
     actor: Actor, store: SqliteStore, disk: Disk, caplog: pytest.LogCaptureFixture
 ) -> None:
-    writer = store._use()[0].writer
+    writer = store.file.writer
     begun = await actor.begin()
     await store.commit([append(begun, 2, b'["' + b"x" * 200_000 + b'"]')], worker=actor.token)
     disk.fill()

@@ -98,7 +98,7 @@ async def connection_after(store: SqliteStore, use: Write) -> sqlite3.Connection
         use(session.native)
         assert await session.commit(start()) is Outcome.ACCEPTED
     await store.run_write(lambda _: None)
-    return store._use()[0].spare
+    return store.file.spare
 
 
 @pytest.mark.usefixtures("dogs")

@@ -62,7 +62,7 @@ async def test_silence_costs_at_most_five_looks_a_second(store: SqliteStore) -> 
     await settle(store)
     assert await store.wait_for_work(1.5) == frozenset()
     statements: list[str] = []
-    store._use()[0].writer._connection.set_trace_callback(statements.append)
+    store.file.writer._connection.set_trace_callback(statements.append)
 
     assert await store.wait_for_work(2.0) == frozenset()
 

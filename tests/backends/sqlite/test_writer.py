@@ -37,7 +37,7 @@ SHORTEST_FREEZE = 4
 
 
 def writer_of(store: SqliteStore) -> Writer:
-    return store._use()[0].writer
+    return store.file.writer
 
 
 def thread_name(_: Tx) -> str:
@@ -325,7 +325,7 @@ async def test_cancelled_work_that_was_waiting_is_not_done(store: SqliteStore) -
 
 async def test_a_file_damaged_under_way_is_reported_as_such(store: SqliteStore, path: Path) -> None:
     await store.commit([start() for _ in range(50)])
-    connection = store._use()[0]._idle
+    connection = store.file._idle
     scribble(path)
     for reader in connection:
         reader.close()

@@ -25,8 +25,9 @@ from romancy_conformance.contract.scripts import connect_to_postgres, run_script
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from romancy.storage.memory import MemoryStore
     from romancy.storage.protocol import Store
+    from romancy_sqlite import MemoryStore
+    from romancy_sqlite._connection import Tx
 
 __all__ = ["BEGINNING", "Clock", "clock_of"]
 
@@ -76,29 +77,36 @@ class _Memory(Clock):
         self._store.database._clock = lambda: now
 
     async def clear(self) -> None:
-        self._store.database.tables.clear()
         self._store.database._now = 0
+        await self._store.run_write(_delete_all)
 
     async def end(self) -> None:
         """Its database ends with the test."""
 
 
+def _delete_all(tx: Tx) -> None:
+    for table in _TABLES:
+        tx.run_text(f"delete from romancy_{table}", ())  # noqa: S608 - our own tables
+
+
 class _Sqlite(Clock):
     async def begin(self, store: Store) -> None:
-        names = ("_connection", "_store", "_session_thread")
-        self._modules: list[Any] = [import_module(f"romancy_sqlite.{name}") for name in names]
-        self._real = self._modules[0].now
+        self._connection: Any = import_module("romancy_sqlite._connection")
+        self._file: Any = import_module("romancy_sqlite._file").SharedFile
+        self._real = self._connection.now
 
     async def set(self, now: int) -> None:
-        for module in self._modules:
-            module.now = lambda: now
+        self._tell(lambda: now)
 
     async def clear(self) -> None:
         await run_script(self.url, _emptied(_TABLES))
 
     async def end(self) -> None:
-        for module in self._modules:
-            module.now = self._real
+        self._tell(self._real)
+
+    def _tell(self, clock: Callable[[], int]) -> None:
+        self._connection.now = clock
+        self._file.now = staticmethod(clock)
 
 
 class _Postgres(Clock):
@@ -157,7 +165,7 @@ class _MySQL(Clock):
 
 
 _OWN: Final[dict[str, Callable[[str], Clock]]] = {
-    "romancy": _Memory,
+    "romancy_sqlite._memory": _Memory,
     "romancy_sqlite": _Sqlite,
     "romancy_postgres": _Postgres,
     "romancy_mysql": _MySQL,
@@ -166,9 +174,10 @@ _OWN: Final[dict[str, Callable[[str], Clock]]] = {
 
 def clock_of(store: Store, url: str) -> Clock:
     """Return the clock of this store's database; skip the test if the suite cannot set it."""
-    package = type(store).__module__.partition(".")[0]
-    if package in _OWN:
-        return _OWN[package](url)
+    module = type(store).__module__
+    package = module.partition(".")[0]
+    if own := _OWN.get(module) or _OWN.get(package):
+        return own(url)
     for found in entry_points(group=_GROUP, name=package):
         return cast("Clock", found.load()(url))
     pytest.skip(

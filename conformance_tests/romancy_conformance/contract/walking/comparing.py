@@ -6,7 +6,7 @@ What the contract leaves open is left out here, each with the words that leave i
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -17,7 +17,6 @@ from romancy.storage.routing import Dispatched
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from romancy.storage.memory import MemoryStore
     from romancy.storage.protocol import Store
     from romancy_conformance.contract.walking.model import Model
     from romancy_conformance.contract.walking.step import Step
@@ -105,8 +104,6 @@ _QUERIES = {
 async def tables_of(store: Store) -> Tables | None:
     """What a store of ours has in its tables beyond what its public methods show; None for other stores."""
     package = type(store).__module__.partition(".")[0]
-    if package == "romancy":
-        return _sorted(_memory(cast("MemoryStore", store)))
     if package not in ("romancy_sqlite", "romancy_postgres", "romancy_mysql"):
         return None
     found: Tables = {}
@@ -127,25 +124,6 @@ def _words(value: Any) -> tuple[str, ...]:
     if isinstance(value, str) and value.startswith("["):
         value = json.loads(value)
     return tuple(sorted(set(value.split("\n") if isinstance(value, str) and value else value or ())))
-
-
-def _memory(store: MemoryStore) -> Tables:
-    rows = store.database.tables
-    found: Tables = {
-        "workers": [(key[0], one.beat, one.dead) for key, one in rows["workers"].items()],
-        "instances": [
-            (key[0], one.crashes, one.crash_seq, _words(one.refused)) for key, one in rows["instances"].items()
-        ],
-        "log": [(*key, one.writer, one.at) for key, one in rows["log"].items()],
-        "inbox": [(*key, one.row.at, one.row.address, one.row.interest) for key, one in rows["inbox"].items()],
-        "seen": [(key[0], at) for key, at in rows["seen"].items()],
-        "interests": [(*key, one.address, one.kind, one.at) for key, one in rows["interests"].items()],
-        "addresses": [(key[0], number) for key, number in rows["addresses"].items()],
-        "letters": [
-            (*key, one.letter.address, one.letter.at, *_posted(one.taken)) for key, one in rows["letters"].items()
-        ],
-    }
-    return found
 
 
 def _posted(taken: Any) -> tuple[Any, Any, Any]:
