@@ -15,11 +15,11 @@ from romancy.errors import SchemaVersionError, StorageUnavailableError, UsageErr
 from romancy.storage.joining import Joined
 from romancy.storage.limits import can_be_id, check_batch, check_deliveries, check_step
 from romancy.storage.lying import MOST_BYTES, PAGE, Lying, last_of
-from romancy.storage.records import Append, Capabilities, InboxRow, LogRow, Outcome
+from romancy.storage.records import Capabilities, InboxRow, LogRow, Outcome, Step
 from romancy.storage.sql import queries_of
 from romancy_sqlite import _file
 from romancy_sqlite._claims import beat, census, collect, is_idle, take, take_over
-from romancy_sqlite._commit import plain_row, weight_of, write_alone, write_items
+from romancy_sqlite._commit import row_of, weight_of, write_alone, write_items
 from romancy_sqlite._connection import check_version, now
 from romancy_sqlite._driver import sqlite3
 from romancy_sqlite._find import count, find
@@ -154,7 +154,7 @@ class SqliteStore:
 
     async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
         lone = batch[0] if len(batch) == 1 else None
-        step = lone if type(lone) is Append and lone.plain else None
+        step = lone if type(lone) is Step else None
         if step is None:
             check_batch(batch, worker)
         else:
@@ -166,7 +166,7 @@ class SqliteStore:
             if not writer.quick:
                 pass  # too slow a disk for the event loop's thread
             elif step is not None:
-                if writer.write_one(self._sql["append_log"], plain_row(step, now(), worker), len(step.body)):
+                if writer.write_one(self._sql["append_log"], row_of(step, now(), worker), len(step.body)):
                     return [Outcome.ACCEPTED]
             elif done := writer.run_inline(partial(write_alone, item=lone, worker=worker), self._sql, weight_of(batch)):
                 return [done[0]]

@@ -28,7 +28,7 @@ from romancy.serialization import NO_CODECS, PayloadContext, is_sealed
 from romancy.storage.last_commits import last_commits_of
 from romancy.storage.lying import PAGE, Lying, lying_of
 from romancy.storage.query import declared_part
-from romancy.storage.records import Append, Start
+from romancy.storage.records import Append, Start, Step
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
@@ -277,7 +277,7 @@ class _CodingStore(_ReadingStore):
         body = item.body
         if not _says_only_who_owns_it(body):
             body = self._codecs.wrap(body, _commit(item.instance_id, item.life, item.seq))
-        if item.plain:
+        if isinstance(item, Step):
             return replace(item, body=body)
         return replace(
             item,

@@ -22,7 +22,7 @@ from romancy.storage.memory._posted import (
     put_interest,
 )
 from romancy.storage.memory._rows import Instance, Numbered, after_change, after_delivery, after_takeover, started
-from romancy.storage.records import LATEST, Append, Delivered, InboxRow, LogRow, Outcome, Start
+from romancy.storage.records import LATEST, Append, Delivered, InboxRow, LogRow, Outcome, Start, Step
 from romancy.storage.routing import Owner
 from romancy.storage.verdicts import (
     EffectFacts,
@@ -100,7 +100,7 @@ async def write_item(
     if verdict is not None:
         return verdict
     tx.put("log", key, LogRow(item.seq, item.writer, item.body, database.now()))
-    return Outcome.ACCEPTED if item.plain else await _write_effects(tx, database, item, session=session)
+    return Outcome.ACCEPTED if isinstance(item, Step) else await _write_effects(tx, database, item, session=session)
 
 
 def _writer(row: LogRow | None) -> str | None:
@@ -109,7 +109,9 @@ def _writer(row: LogRow | None) -> str | None:
 
 def _storable(item: Item) -> bool:
     """Whether the item's numbers fit a column of 64 bits, as in every database."""
-    if isinstance(item, Start):
+    if isinstance(item, Step):
+        numbers = [item.life, item.seq]
+    elif isinstance(item, Start):
         numbers = [item.life, item.delay or 0]
     else:
         change = item.change
