@@ -103,7 +103,7 @@ class Commits:
 
     def _parts(self, batch: Sequence[Item]) -> list[tuple[Part, list[Item]]]:
         ordered = sorted(batch, key=_target) if len(batch) > 1 else batch
-        steps: list[Item] = [item for item in ordered if type(item) is Step]
+        steps = [item for item in ordered if type(item) is Step]
         starts: list[Item] = []
         changes: list[Item] = []
         effects: list[Item] = []
@@ -116,8 +116,10 @@ class Commits:
                 effects.append(item)
             else:
                 changes.append(item)
-        kinds = ((self._steps, steps), (self._changes, changes), (self._effects, effects), (self._starts, starts))
-        return [(write, part) for write, items in kinds for part in portions(items, _weight, _PART_BYTES, _PART_ITEMS)]
+        parts: list[tuple[Part, list[Item]]] = [(self._steps, list(part)) for part in _portions(steps)]
+        for write, items in ((self._changes, changes), (self._effects, effects), (self._starts, starts)):
+            parts += [(write, part) for part in portions(items, _weight, _PART_BYTES, _PART_ITEMS)]
+        return parts
 
     async def _settle(self, write: Part, items: Sequence[Item], worker: str | None) -> Outcomes:
         alone = len(items) == 1
@@ -234,8 +236,15 @@ def _sends_to_a_start(batch: Sequence[Item]) -> bool:
     return any(delivery.instance_id in started for deliveries in sending for delivery in deliveries)
 
 
+def _portions(steps: list[Step]) -> Iterable[list[Step]]:
+    """As `portions` does, without a call for each step where one portion takes all of them."""
+    if 0 < len(steps) <= _PART_ITEMS and sum([len(step.body) for step in steps]) <= _PART_BYTES:
+        return (steps,)
+    return portions(steps, lambda step: len(step.body), _PART_BYTES, _PART_ITEMS)
+
+
 def _weight(item: Item) -> int:
-    if type(item) is Step:
+    if isinstance(item, Step):
         return len(item.body)
     if isinstance(item, Start):
         return len(item.body) + len(item.input) + len(item.projection or b"")

@@ -458,11 +458,13 @@ class Live:
         postings: tuple[Posting, ...] = (),
     ) -> Step | Append:
         """The next row of the instance's log, which takes the slot. It deals with the deliveries in `taking`."""
-        step = self.step(writer, body)
         if taking is not None:
             self.taking = taking
-        if change is None and not (consumed or outbox or deliveries or starts or any(routing) or postings):
-            return step
+        if change is None and not (consumed or outbox or deliveries or starts or postings or routing != NO_DIFFERENCE):
+            return self.step(writer, body)
+        if self.slot is not FREE:
+            self._refuse("append")
+        self.slot = TAKEN
         return Append(
             instance_id=self.instance_id,
             life=self.life,
