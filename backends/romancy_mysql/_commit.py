@@ -15,10 +15,10 @@ from romancy.errors import StorageUnavailableError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import check_batch
 from romancy.storage.outbox import OUTBOX_NEWS
-from romancy.storage.records import Append, Outcome, Start
+from romancy.storage.records import Append, Outcome, Start, Step
 from romancy.storage.sqlkit.portions import portions
 from romancy_mysql._database import pause
-from romancy_mysql._effects import PlainLog, Write, index_set, weight
+from romancy_mysql._effects import StepLog, Write, index_set, weight
 from romancy_mysql._errors import LockWaitError, MismatchError, RefusedValueError, UnpreparedError
 from romancy_mysql._explain import look, on_item, settled
 from romancy_mysql._sql import comma, row, source
@@ -43,29 +43,28 @@ class Committer:
     def __init__(self, database: Database, tell: Callable[[Iterable[str]], None]) -> None:
         self._database = database
         self._tell = tell
-        self._plain = PlainLog(database.__getitem__)
+        self._steps = StepLog(database.__getitem__)
         self._known_sets: set[tuple[str, str, str]] = set()
 
     async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
         """As `Store.commit` promises."""
         check_batch(batch, worker)
-        if len(batch) == 1 and type(alone := batch[0]) is Append and alone.plain:
+        if len(batch) == 1 and type(alone := batch[0]) is Step:
             return [await self._lone(alone, worker)]
         self._database.check_open()
         outcomes: dict[str, Outcome] = {}
         ordered = sorted(batch, key=_place) if len(batch) > 1 else batch
-        plain = all(type(item) is Append and item.plain for item in batch)
-        if not plain:
-            await self.remember_paths(batch)
+        others = [item for item in batch if type(item) is not Step]
+        if others:
+            await self.remember_paths(others)
         for portion in portions(ordered, weight, _BATCH_BYTES):
-            await _Settling(self._database, worker, outcomes, self._plain).settle(portion)
-        if plain:
-            return [outcomes[item.instance_id] for item in batch]
-        self.tell([item for item in batch if outcomes[item.instance_id] is Outcome.ACCEPTED])
+            await _Settling(self._database, worker, outcomes, self._steps).settle(portion)
+        if others:
+            self.tell([item for item in others if outcomes[item.instance_id] is Outcome.ACCEPTED])
         return [outcomes[item.instance_id] for item in batch]
 
-    async def _lone(self, item: Append, worker: str | None) -> Outcome:
-        """The outcome of a lone plain append, on the shortest path: most batches are one."""
+    async def _lone(self, item: Step, worker: str | None) -> Outcome:
+        """The outcome of a lone step, on the shortest path: most batches are one."""
         database = self._database
         try:
             if await database.insist(partial(self._append, item, worker), lock_waits=0):
@@ -75,20 +74,20 @@ class Committer:
         except (RefusedValueError, UnicodeEncodeError, OverflowError):
             return Outcome.INVALID
         outcomes: dict[str, Outcome] = {}
-        await _Settling(database, worker, outcomes, self._plain).settle([item])
+        await _Settling(database, worker, outcomes, self._steps).settle([item])
         return outcomes[item.instance_id]
 
-    async def _append(self, item: Append, worker: str | None, wire: Wire) -> bool:
+    async def _append(self, item: Step, worker: str | None, wire: Wire) -> bool:
         """Write the item's row, by the prepared statement if possible."""
         behind = item.behind
         if wire.prepares and behind is not None:
             try:
-                answer = await wire.execute(self._plain.prepared, self._plain.bound(item, behind, worker), "append_log")
+                answer = await wire.execute(self._steps.prepared, self._steps.bound(item, behind, worker), "append_log")
             except UnpreparedError:
                 pass
             else:
                 return answer.affected == 1
-        (answer,) = await self._database.send(wire, (self._plain.statement([item], worker),))
+        (answer,) = await self._database.send(wire, (self._steps.statement([item], worker),))
         return answer.affected == 1
 
     async def signal(self, deliveries: Sequence[Delivery]) -> None:
@@ -116,11 +115,11 @@ class Committer:
 class _Settling:
     """Finds the outcome of each item of one batch."""
 
-    def __init__(self, database: Database, worker: str | None, outcomes: dict[str, Outcome], plain: PlainLog) -> None:
+    def __init__(self, database: Database, worker: str | None, outcomes: dict[str, Outcome], steps: StepLog) -> None:
         self._database = database
         self._worker = worker
         self._outcomes = outcomes
-        self._plain = plain
+        self._steps = steps
         self._settled: frozenset[object] = frozenset()
         """Deliveries and nested starts that an earlier copy has already settled."""
 
@@ -150,12 +149,12 @@ class _Settling:
         )
 
     async def _write(self, items: Sequence[Item]) -> bool:
-        """Write everything or nothing. Plain appends are one statement, which needs no transaction."""
+        """Write everything or nothing. Steps are one statement, which needs no transaction."""
         database = self._database
-        plain = [item for item in items if type(item) is Append and item.plain]
+        steps = [item for item in items if type(item) is Step]
         try:
-            if len(plain) == len(items):
-                statement = self._plain.statement(plain, self._worker)
+            if len(steps) == len(items):
+                statement = self._steps.statement(steps, self._worker)
                 (answer,) = await database.insist(lambda wire: database.send(wire, (statement,)), lock_waits=0)
                 return answer.affected == len(items)
             write = Write(database.__getitem__, worker=self._worker)
@@ -233,7 +232,7 @@ class _Settling:
 
 
 def _place(item: Item) -> tuple[str, int, int]:
-    return item.instance_id, item.life, item.seq if isinstance(item, Append) else 1
+    return item.instance_id, item.life, 1 if isinstance(item, Start) else item.seq
 
 
 def _concerned(item: Item) -> Iterator[str]:
@@ -242,7 +241,7 @@ def _concerned(item: Item) -> Iterator[str]:
         if item.owner is None:
             yield item.instance_id
         return
-    if item.plain:
+    if isinstance(item, Step):
         return
     yield from (one.instance_id for one in item.starts if one.owner is None)
     yield from (one.instance_id for one in item.deliveries)
@@ -255,7 +254,7 @@ def _concerned(item: Item) -> Iterator[str]:
 
 def _needed(item: Item) -> set[str]:
     """The instances whose rows an item touches."""
-    if isinstance(item, Start):
+    if not isinstance(item, Append):
         return {item.instance_id}
     started = {one.instance_id for one in item.starts}
     return {item.instance_id} | started | {one.instance_id for one in item.deliveries}
@@ -271,5 +270,5 @@ def _starts(batch: Sequence[Item]) -> Iterator[Start]:
     for item in batch:
         if isinstance(item, Start):
             yield item
-        else:
+        elif isinstance(item, Append):
             yield from item.starts

@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.records import Append, Start
+from romancy.storage.records import Append, Start, Step
 from romancy.storage.routing import Owner, Place, Posting
 from romancy.storage.sqlkit.portions import portions
 from romancy_mysql._sql import Raw, Statement, Text, as_select, binary, comma, row, rows_of, source
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CLOSED",
     "INTEREST",
-    "PlainLog",
+    "StepLog",
     "Write",
     "index_path",
     "index_set",
@@ -48,14 +48,14 @@ _OVERHEAD = 400
 _BEHIND = ("instance_id", "life", "prior", "known")
 
 
-def _follow(query: Callable[[str], Template], items: Sequence[Append]) -> bytes:
+def _follow(query: Callable[[str], Template], items: Sequence[Step | Append]) -> bytes:
     """The condition that the rows before these appends are the expected ones. Empty if no append expects one."""
     rows = [(one.instance_id, one.life, one.seq - 1, one.behind) for one in items if one.behind is not None]
     return query("predecessors").render(source(_BEHIND, rows), count=len(rows)) if rows else b""
 
 
-class PlainLog:
-    """The statement of plain appends, the most frequent one, composed with little work."""
+class StepLog:
+    """The statement of steps, the most frequent one, composed with little work."""
 
     def __init__(self, query: Callable[[str], Template]) -> None:
         self._query = query
@@ -65,15 +65,15 @@ class PlainLog:
         living = query("from_living").render(token=Raw(b"?"))
         known = query("predecessors").render(source(_BEHIND, [[Raw(b"?")] * len(_BEHIND)]), count=1)
         self.prepared = b"%bselect ?,?,?,?,? %b and %b %b" % (self._before, living, known, self._after)
-        """The statement for one append, to be prepared, with `bound` as its parameters."""
+        """The statement for one step, to be prepared, with `bound` as its parameters."""
 
-    def bound(self, item: Append, behind: str, worker: str | None) -> tuple[Bound, ...]:
-        """The values of one append, its worker (never None: that would have been refused), and the writer before it."""
+    def bound(self, item: Step, behind: str, worker: str | None) -> tuple[Bound, ...]:
+        """The values of one step, its worker (never None: that would have been refused), and the writer before it."""
         token, instance_id = (worker or "").encode(), item.instance_id.encode()
         before = (instance_id, item.life, item.seq - 1, behind.encode())
         return instance_id, item.life, item.seq, item.writer.encode(), item.body, token, *before
 
-    def statement(self, items: Sequence[Append], worker: str | None) -> Statement:
+    def statement(self, items: Sequence[Step], worker: str | None) -> Statement:
         """One INSERT for all items, which are in the order of their keys."""
         if worker != self._token:
             self._from = self._query("from_living").render(token=worker)
@@ -106,6 +106,7 @@ class Write:
         self._query = query
         self._worker = worker
         self._session = session
+        self.steps: list[Step] = []
         self.appends: list[Append] = []
         self.starts: list[Start] = []
         self.deliveries: list[Delivery] = []
@@ -117,6 +118,9 @@ class Write:
         """Add an item, except its deliveries and starts that are settled already."""
         if isinstance(item, Start):
             self.starts.append(item)
+            return
+        if isinstance(item, Step):
+            self.steps.append(item)
             return
         self.appends.append(item)
         self.outbox += item.outbox
@@ -156,8 +160,9 @@ class Write:
         return [*self._log(), *self._instances(), *self._mail_out(), *self._mail_in(), *self._routes()]
 
     def _log(self) -> Iterator[Statement]:
-        rows = [(item.instance_id, item.life, item.seq, item.writer, item.body, self._worker) for item in self.appends]
-        known = _follow(self._query, self.appends)
+        items: list[Step | Append] = [*self.steps, *self.appends]
+        rows = [(item.instance_id, item.life, item.seq, item.writer, item.body, self._worker) for item in items]
+        known = _follow(self._query, items)
         rows += [(start.instance_id, start.life, 1, start.writer, start.body, start.owner) for start in self.starts]
         if len(rows) == 1 and (owner := rows[0][-1]) is not None:
             living = self._query("from_living").render(token=owner)
@@ -370,7 +375,7 @@ def weight(item: Item) -> int:
     if isinstance(item, Start):
         return _OVERHEAD * 2 + len(item.body) + len(item.input) + len(item.projection or b"")
     size = _OVERHEAD + len(item.body)
-    if not item.plain:
+    if isinstance(item, Append):
         size += sum(weight(start) for start in item.starts)
         size += sum(_OVERHEAD + len(one.body) for one in item.deliveries)
         size += sum(_OVERHEAD + len(one.body) for one in item.outbox)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from romancy.storage import verdicts
-from romancy.storage.records import Append, Start
+from romancy.storage.records import Start, Step
+from romancy.storage.steps import as_append
 from romancy_mysql._sql import Raw, comma, source
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-    from romancy.storage.records import Delivered, Delivery, Item, Outcome
+    from romancy.storage.records import Append, Delivered, Delivery, Item, Outcome
     from romancy.storage.routing import Posting
     from romancy_mysql._database import Database
     from romancy_mysql._protocol import Answer
@@ -56,7 +57,7 @@ async def look(
 
     `locking` reads the newest rows if the transaction's own snapshot may be old (REPEATABLE READ).
     """
-    appends = [item for item in items if isinstance(item, Append)]
+    appends = [as_append(item) if isinstance(item, Step) else item for item in items if not isinstance(item, Start)]
     starts = [item for item in items if isinstance(item, Start)] + [one for item in appends for one in item.starts]
     tokens = {token for token in (worker, *(start.owner for start in starts)) if token is not None}
     targets = {item.instance_id for item in (*items, *starts, *deliveries)}
@@ -103,10 +104,12 @@ def on_item(item: Item, facts: Facts, worker: str | None) -> Outcome | None:
     """The outcome of an item. None: nothing prevents it, or no longer does."""
     if isinstance(item, Start):
         return verdicts.on_start(item, _start_facts(item, facts))
+    if isinstance(item, Step):
+        return verdicts.on_place(item, _place_facts(item, facts, worker))
     return verdicts.on_append(item, _place_facts(item, facts, worker), _effect_facts(item, facts))
 
 
-def _place_facts(item: Append, facts: Facts, worker: str | None) -> verdicts.PlaceFacts:
+def _place_facts(item: Step | Append, facts: Facts, worker: str | None) -> verdicts.PlaceFacts:
     return verdicts.PlaceFacts(
         writer=facts.log.get((item.instance_id, item.life, item.seq)),
         before=facts.log.get((item.instance_id, item.life, item.seq - 1)),

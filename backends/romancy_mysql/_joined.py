@@ -12,7 +12,7 @@ from romancy.errors import InternalError, StorageUnavailableError, UsageError
 from romancy.status import TERMINAL_STATUSES
 from romancy.storage.joining import BUSY, CANNOT_WRITE, Joined
 from romancy.storage.limits import can_be_id, check_batch, check_deliveries, check_outbox, check_postings
-from romancy.storage.records import Append, Delivered, Outcome
+from romancy.storage.records import Append, Delivered, Outcome, Start
 from romancy_mysql._connection import exchange
 from romancy_mysql._effects import Write
 from romancy_mysql._errors import (
@@ -129,7 +129,7 @@ class JoinedSession:
         await self._committer.remember_paths([item])
         database = self._database
         skip: frozenset[object] = frozenset()
-        if isinstance(item, Append) and self._finds_rows:
+        if self._finds_rows and not isinstance(item, Start):
             raise _unfit("was opened with CLIENT.FOUND_ROWS, which an append cannot use; open it without")
         if isinstance(item, Append) and (item.deliveries or item.postings):
             facts = await look(database, self._send, (), item.deliveries, item.postings, locking=True)

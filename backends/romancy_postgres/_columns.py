@@ -6,13 +6,15 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from msgspec.structs import astuple
+
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.query import path_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from romancy.storage.records import Append, Change, Delivery, OutboxRow, Start
+    from romancy.storage.records import Append, Change, Delivery, OutboxRow, Start, Step
 
 __all__ = [
     "Flat",
@@ -30,6 +32,7 @@ __all__ = [
     "renewal_columns",
     "set_columns",
     "start_columns",
+    "step_columns",
     "stored_path",
 ]
 
@@ -79,6 +82,11 @@ def log_columns(items: Sequence[Append]) -> list[list[object]]:
         [item.body for item in items],
         [item.behind for item in items],
     ]
+
+
+def step_columns(steps: Sequence[Step]) -> list[list[object]]:
+    """The same columns of steps, whose values are in this order."""
+    return [list(column) for column in zip(*map(astuple, steps), strict=True)]
 
 
 def change_columns(items: Sequence[Append]) -> list[list[object]]:

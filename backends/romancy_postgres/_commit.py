@@ -1,6 +1,6 @@
 """Commits: a batch is split by what its items carry, and each part is one statement or one transaction.
 
-Plain appends are one statement, starts are one, appends with a change are one, and so are those that send, deliver,
+Steps are one statement, starts are one, appends with a change are one, and so are those that send, deliver,
 start, route or renew. Only if one of these delivers to what another starts or changes, or if a child cannot be created,
 they need a transaction, of a fixed number of statements. The parts of a batch run concurrently, each on its own
 connection. Items do not affect each other: a fault that blocks or breaks a part is traced to its item.
@@ -12,8 +12,10 @@ import asyncio
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
+from msgspec.structs import astuple
+
 from romancy.storage.limits import check_batch, check_step
-from romancy.storage.records import Append, Outcome, Start
+from romancy.storage.records import Append, Outcome, Start, Step
 from romancy.storage.sqlkit.portions import portions
 from romancy_postgres._columns import path_sets, set_columns
 from romancy_postgres._effects import entangled, renews, write_at_once
@@ -26,8 +28,8 @@ from romancy_postgres._write import (
     explain_starts,
     write_changes,
     write_effects,
-    write_plain,
     write_starts,
+    write_steps,
 )
 
 if TYPE_CHECKING:
@@ -63,12 +65,11 @@ class Commits:
 
     async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
         """As `Store.commit` promises."""
-        if len(batch) == 1 and type(item := batch[0]) is Append and item.plain and not self._database.settings.pooled:
+        if len(batch) == 1 and type(item := batch[0]) is Step and not self._database.settings.pooled:
             check_step(item, worker)
-            # Most batches are one such append. This path costs little more than the statement.
-            row = (item.instance_id, item.life, item.seq, item.writer, item.body, item.behind)
+            # Most batches are one step. This path costs little more than the statement.
             try:
-                count = await self._database.run_at_once("append_one", worker, *row)
+                count = await self._database.run_at_once("append_one", worker, *astuple(item))
             except DRIVER_ERRORS:
                 pass  # the general path below handles the error
             else:
@@ -83,7 +84,7 @@ class Commits:
             outcomes = await _merged(self._settle(write, items, worker) for write, items in parts)
         return [outcomes[instance_id] for instance_id in map(_target, batch)]
 
-    async def _explained(self, item: Append, worker: str | None) -> Outcome:
+    async def _explained(self, item: Step, worker: str | None) -> Outcome:
         reasons = await self._database.single(lambda link: explain_appends(link, [item], worker))
         return reasons[item.instance_id]
 
@@ -101,21 +102,24 @@ class Commits:
             self._known_sets |= unknown
 
     def _parts(self, batch: Sequence[Item]) -> list[tuple[Part, list[Item]]]:
+        ordered = sorted(batch, key=_target) if len(batch) > 1 else batch
+        steps = [item for item in ordered if type(item) is Step]
         starts: list[Item] = []
-        plain: list[Item] = []
         changes: list[Item] = []
         effects: list[Item] = []
-        for item in sorted(batch, key=_target) if len(batch) > 1 else batch:
+        for item in ordered if len(steps) < len(ordered) else ():
+            if isinstance(item, Step):
+                continue
             if isinstance(item, Start):
                 starts.append(item)
-            elif item.plain:
-                plain.append(item)
             elif item.outbox or item.deliveries or item.starts or item.routes or renews(item):
                 effects.append(item)
             else:
                 changes.append(item)
-        kinds = ((self._plain, plain), (self._changes, changes), (self._effects, effects), (self._starts, starts))
-        return [(write, part) for write, items in kinds for part in portions(items, _weight, _PART_BYTES, _PART_ITEMS)]
+        parts: list[tuple[Part, list[Item]]] = [(self._steps, list(part)) for part in _portions(steps)]
+        for write, items in ((self._changes, changes), (self._effects, effects), (self._starts, starts)):
+            parts += [(write, part) for part in portions(items, _weight, _PART_BYTES, _PART_ITEMS)]
+        return parts
 
     async def _settle(self, write: Part, items: Sequence[Item], worker: str | None) -> Outcomes:
         alone = len(items) == 1
@@ -156,12 +160,12 @@ class Commits:
             return self._database.hurried(statement, wait)
         return self._database.single(statement, lock_waits=0)
 
-    async def _plain(self, items: Sequence[Item], worker: str | None, wait: float | None) -> Outcomes:
-        appends = cast("Sequence[Append]", items)
-        count = await self._send(lambda link: write_plain(link, appends, worker), wait)
-        if count == len(items):
-            return dict.fromkeys(map(_target, items), Outcome.ACCEPTED)
-        return await self._database.single(lambda link: explain_appends(link, appends, worker))
+    async def _steps(self, items: Sequence[Item], worker: str | None, wait: float | None) -> Outcomes:
+        steps = cast("Sequence[Step]", items)
+        count = await self._send(lambda link: write_steps(link, steps, worker), wait)
+        if count == len(steps):
+            return dict.fromkeys(map(_target, steps), Outcome.ACCEPTED)
+        return await self._database.single(lambda link: explain_appends(link, steps, worker))
 
     async def _changes(self, items: Sequence[Item], worker: str | None, wait: float | None) -> Outcomes:
         appends = cast("Sequence[Append]", items)
@@ -232,7 +236,16 @@ def _sends_to_a_start(batch: Sequence[Item]) -> bool:
     return any(delivery.instance_id in started for deliveries in sending for delivery in deliveries)
 
 
+def _portions(steps: list[Step]) -> Iterable[list[Step]]:
+    """As `portions` does, without a call for each step where one portion takes all of them."""
+    if 0 < len(steps) <= _PART_ITEMS and sum([len(step.body) for step in steps]) <= _PART_BYTES:
+        return (steps,)
+    return portions(steps, lambda step: len(step.body), _PART_BYTES, _PART_ITEMS)
+
+
 def _weight(item: Item) -> int:
+    if isinstance(item, Step):
+        return len(item.body)
     if isinstance(item, Start):
         return len(item.body) + len(item.input) + len(item.projection or b"")
     size = len(item.body)

@@ -19,7 +19,7 @@ from romancy.errors import OutcomeUnknownError, RomancyError, StorageUnavailable
 from romancy.storage.endings import BESIDE, OVER, OneAtATime, refuse_postgres_ending
 from romancy.storage.error_origin import raised_on
 from romancy.storage.limits import check_batch
-from romancy.storage.records import Outcome, Start
+from romancy.storage.records import Append, Outcome, Start, Step
 from romancy_postgres._columns import path_sets
 from romancy_postgres._connection import ANSWER_TIMEOUT, Link, local_settings, rows_touched
 from romancy_postgres._effects import renews, write_at_once
@@ -47,8 +47,8 @@ from romancy_postgres._write import (
     may_follow,
     write_changes,
     write_effects,
-    write_plain,
     write_starts,
+    write_steps,
 )
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from asyncpg.transaction import Transaction
 
     from romancy.storage.isolation import IsolationLevel
-    from romancy.storage.records import Append, Item
+    from romancy.storage.records import Item
     from romancy_postgres._commit import Commits
     from romancy_postgres._connection import SessionConnection
     from romancy_postgres._database import Database
@@ -251,7 +251,7 @@ class PostgresSession:
         check_batch([item], worker)
         if isinstance(item, Start):
             await self._commits.learn_sets(path_sets([item]))
-        elif not item.plain:
+        elif isinstance(item, Append):
             await self._commits.learn_sets(path_sets(item.starts))
 
     async def _write(self, item: Item, worker: str | None) -> tuple[Outcome, bool]:
@@ -274,8 +274,8 @@ class PostgresSession:
             return (await explain_starts(link, [item]))[item.instance_id], False
         if self._snapshot:
             return await self._write_beside(item, worker)
-        if item.plain:
-            accepted = await write_plain(link, [item], worker) == 1
+        if isinstance(item, Step):
+            accepted = await write_steps(link, [item], worker) == 1
         else:
             try:
                 written = await _write_carried(link, item, worker)
@@ -284,18 +284,18 @@ class PostgresSession:
             accepted = bool(written.accepted)
             self._stirred |= written.stirred
         if accepted:
-            self._posted += [(mail.instance_id, mail.delivery_id) for mail in item.deliveries]
+            self._post(item)
             return Outcome.ACCEPTED, True
         return (await explain_appends(link, [item], worker))[item.instance_id], False
 
-    async def _write_beside(self, item: Append, worker: str | None) -> tuple[Outcome, bool]:
+    async def _write_beside(self, item: Step | Append, worker: str | None) -> tuple[Outcome, bool]:
         """Write the item of a transaction that does not see what others have committed since its first statement.
 
-        A plain append only takes its place. From then on no other can, and a connection of the engine sees whether the
+        A step only takes its place. From then on no other can, and a connection of the engine sees whether the
         worker is alive and who wrote the row before. Anything else is decided by rows of the snapshot: where these are
         out of date, the session is in vain.
         """
-        if item.plain:
+        if isinstance(item, Step):
             accepted = await append_alone(self._link, item)
         else:
             try:
@@ -306,16 +306,21 @@ class PostgresSession:
             self._stirred |= written.stirred
         stands = await self._database.single(lambda link: may_follow(link, item, worker))
         if accepted and stands:
-            self._posted += [(mail.instance_id, mail.delivery_id) for mail in item.deliveries]
+            self._post(item)
             return Outcome.ACCEPTED, True
         reasons = await self._database.single(lambda link: explain_appends(link, [item], worker))
         reason = reasons[item.instance_id]
-        if stands and not item.plain and reason not in _PRESENT:
+        if stands and isinstance(item, Append) and reason not in _PRESENT:
             raise StorageUnavailableError(
                 f"storage {self._database.settings.url}: the instance changed after the session's first statement, and "
                 "a session that repeats its reads does not see that; nothing was committed, it can be tried again"
             )
         return reason, False
+
+    def _post(self, item: Step | Append) -> None:
+        """Keep the messages of an accepted item, which are counted after the commit."""
+        if isinstance(item, Append):
+            self._posted += [(mail.instance_id, mail.delivery_id) for mail in item.deliveries]
 
     def _refuse_if_ended(self) -> None:
         if self.ended:

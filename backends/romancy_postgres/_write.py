@@ -8,11 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from romancy.errors import RomancyError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.outbox import OUTBOX_NEWS
-from romancy.storage.records import Delivered, Outcome
+from romancy.storage.records import Delivered, Outcome, Step
+from romancy.storage.steps import as_append
 from romancy.storage.verdicts import (
     EffectFacts,
     PlaceFacts,
@@ -31,6 +33,7 @@ from romancy_postgres._columns import (
     outbox_columns,
     renewal_columns,
     start_columns,
+    step_columns,
 )
 from romancy_postgres._routes import write_routes
 
@@ -53,8 +56,8 @@ __all__ = [
     "news_of",
     "write_changes",
     "write_effects",
-    "write_plain",
     "write_starts",
+    "write_steps",
 ]
 
 _NEWS = (*TERMINAL_STATUSES, Status.STUCK)
@@ -77,22 +80,20 @@ class ChildRefusedError(RomancyError):
         """The outcome of each: EXISTS, or LOCKED if nothing is in the way of the new instance any more."""
 
 
-async def write_plain(link: Link, items: Sequence[Append], worker: str | None) -> int:
+async def write_steps(link: Link, steps: Sequence[Step], worker: str | None) -> int:
     """Append rows that change only the log, and return how many were accepted."""
-    if len(items) == 1:
-        item = items[0]
-        row = (item.instance_id, item.life, item.seq, item.writer, item.body, item.behind)
-        return await link.run("append_one", worker, *row)
-    return await link.run("append_many", worker, *log_columns(items))
+    if len(steps) == 1:
+        return await link.run("append_one", worker, *astuple(steps[0]))
+    return await link.run("append_many", worker, *step_columns(steps))
 
 
-async def append_alone(link: Link, item: Append) -> bool:
+async def append_alone(link: Link, item: Step) -> bool:
     """Append a row if its place is free, and look at nothing else. `may_follow` has to be asked before the commit."""
     row = (item.instance_id, item.life, item.seq, item.writer, item.body)
     return await link.run("append_alone", *row) == 1
 
 
-async def may_follow(link: Link, item: Append, worker: str | None) -> bool:
+async def may_follow(link: Link, item: Step | Append, worker: str | None) -> bool:
     """Whether the worker of an append is alive, and the row before is by the writer that the append knows."""
     ((answer,),) = await link.fetch("may_follow", worker, item.instance_id, item.life, item.seq, item.behind)
     return bool(answer)
@@ -197,14 +198,15 @@ async def deliver(link: Link, deliveries: Sequence[Delivery], name: str) -> list
     return [on_delivery(status, known=not accepted) or Delivered.ACCEPTED for status, accepted in rows]
 
 
-async def explain_appends(link: Link, items: Sequence[Append], worker: str | None) -> dict[str, Outcome]:
+async def explain_appends(link: Link, items: Sequence[Step | Append], worker: str | None) -> dict[str, Outcome]:
     """Why these appends were not accepted. ACCEPTED: an earlier copy was. LOCKED: nothing is in the way any more."""
-    instances, lives, seqs, *_ = log_columns(items)
-    rows = await link.fetch("explain_appends", worker, instances, lives, seqs, *mail_columns(items))
-    starts = await _start_facts(link, [start for item in items for start in item.starts])
+    appends = [as_append(item) if isinstance(item, Step) else item for item in items]
+    instances, lives, seqs, *_ = log_columns(appends)
+    rows = await link.fetch("explain_appends", worker, instances, lives, seqs, *mail_columns(appends))
+    starts = await _start_facts(link, [start for item in appends for start in item.starts])
     return {
         item.instance_id: on_append(item, _place_facts(row), _effect_facts(item, row, starts)) or Outcome.LOCKED
-        for item, row in zip(items, rows, strict=True)
+        for item, row in zip(appends, rows, strict=True)
     }
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from functools import lru_cache
 from itertools import chain
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.query import path_key
-from romancy.storage.records import Append, Start
+from romancy.storage.records import Append, Start, Step
 from romancy_sqlite._connection import UndoError
 
 if TYPE_CHECKING:
@@ -23,16 +23,40 @@ if TYPE_CHECKING:
     from romancy.storage.records import Change, Item
     from romancy_sqlite._connection import Tx
 
-__all__ = ["append_logs", "index_paths", "is_common", "projection_text", "write_in_bulk"]
+__all__ = ["Bulk", "append_logs", "divided", "index_paths", "projection_text", "write_in_bulk"]
 
 _SIZES: Final = (2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1000)
-"""The numbers of rows for which statements exist. Spare rows are filled with nulls, so each is compiled once."""
+"""The numbers of rows for which statements exist, so each is compiled once. Spare rows have no id.
+
+Bytes and nulls are bound as bytearrays and zeros where that is the same: the driver first asks its adapters for
+everything but texts, integers and bytearrays.
+"""
 
 
-def is_common(item: Item) -> bool:
-    """Whether an item is of the kinds that are written in bulk."""
-    if isinstance(item, Start):
-        return True
+class Bulk(NamedTuple):
+    """Items that are written in bulk, by their kinds."""
+
+    steps: list[Step]
+    appends: list[Append]
+    """Those that at most change the instance's row."""
+    starts: list[Start]
+
+
+def divided(batch: Sequence[Item]) -> tuple[Bulk, list[Append]]:
+    """The items that are written in bulk, and the others."""
+    bulk = Bulk([item for item in batch if type(item) is Step], [], [])
+    others: list[Append] = []
+    if len(bulk.steps) == len(batch):
+        return bulk, others
+    for item in batch:
+        if isinstance(item, Start):
+            bulk.starts.append(item)
+        elif isinstance(item, Append):
+            (bulk.appends if _is_common(item) else others).append(item)
+    return bulk, others
+
+
+def _is_common(item: Append) -> bool:
     change = item.change
     if change is not None and (change.refused_by is not None or change.run_from is not None or change.forgive):
         return False
@@ -41,21 +65,22 @@ def is_common(item: Item) -> bool:
     return not (item.interests or item.uninterested or item.postings)
 
 
-def write_in_bulk(tx: Tx, items: Sequence[Item], worker: str | None) -> None:
+def write_in_bulk(tx: Tx, bulk: Bulk, worker: str | None) -> None:
     """Write all items. Raises UndoError if any of them would be refused."""
-    appends = [item for item in items if isinstance(item, Append)]
-    if appends:
-        _demand(tx.run_text(*append_logs(tx.text("append_logs"), appends, tx.now, worker)), len(appends))
-        changes = [(item, item.change) for item in appends if item.change is not None]
-        if changes:
-            _change(tx, changes)
-    if len(appends) < len(items):
-        _start(tx, [item for item in items if isinstance(item, Start)])
+    steps, appends, starts = bulk
+    if steps or appends:
+        logged = len(steps) + len(appends)
+        _demand(tx.run_text(*append_logs(tx.text("append_logs"), [*steps, *appends], tx.now, worker)), logged)
+    changes = [(item, item.change) for item in appends if item.change is not None]
+    if changes:
+        _change(tx, changes)
+    if starts:
+        _start(tx, starts)
 
 
-def append_logs(sql: str, items: Sequence[Append], at: int, worker: str | None) -> tuple[str, list[object]]:
+def append_logs(sql: str, items: Sequence[Step | Append], at: int, worker: str | None) -> tuple[str, list[object]]:
     """The statement that writes the log rows of all these items, and its bound values."""
-    rows = [(item.instance_id, item.life, item.seq, item.writer, item.body, item.behind) for item in items]
+    rows = [(item.instance_id, item.life, item.seq, item.writer, bytearray(item.body), item.behind) for item in items]
     text, values = _filled(sql, 6, len(items), rows)
     return text, [at, *values, worker]
 
@@ -114,7 +139,8 @@ def _demand(written: int, wanted: int) -> None:
 def _filled(sql: str, width: int, count: int, rows: Iterable[tuple[object, ...]]) -> tuple[str, Iterable[object]]:
     """A statement with room for that many rows, and the values of the rows and of the spare room."""
     size = _SIZES[bisect_left(_SIZES, count)]
-    return _for_rows(sql, width, size), chain(chain.from_iterable(rows), [None] * (width * (size - count)))
+    spare = [None, *[0] * (width - 1)] * (size - count)
+    return _for_rows(sql, width, size), chain(chain.from_iterable(rows), spare)
 
 
 @lru_cache(maxsize=128)

@@ -12,7 +12,7 @@ import msgspec
 
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.query import path_key
-from romancy.storage.records import Append, Outcome, Start
+from romancy.storage.records import Append, Outcome, Start, Step
 from romancy.storage.routing import Owner
 from romancy.storage.verdicts import (
     EffectFacts,
@@ -23,7 +23,7 @@ from romancy.storage.verdicts import (
     on_place,
     on_start,
 )
-from romancy_sqlite._bulk import index_paths, is_common, projection_text, write_in_bulk
+from romancy_sqlite._bulk import divided, index_paths, projection_text, write_in_bulk
 from romancy_sqlite._connection import UndoError
 from romancy_sqlite._errors import is_item_fault
 from romancy_sqlite._inbox import deliver_one
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from romancy.storage.records import Change, Item
     from romancy_sqlite._connection import Tx
 
-__all__ = ["begin_run", "plain_row", "weight_of", "write_alone", "write_items"]
+__all__ = ["begin_run", "row_of", "weight_of", "write_alone", "write_items"]
 
 
 class _RefusedError(Exception):
@@ -48,19 +48,17 @@ class _RefusedError(Exception):
 
 def weight_of(batch: Sequence[Item]) -> int:
     """The approximate number of pages that a batch writes."""
-    weight = 0
+    weight = len(batch)
     for item in batch:
         weight += len(item.body) >> 11
-        if isinstance(item, Append) and item.plain:
-            weight += 1
-            continue
-        weight += 6
-        if isinstance(item, Append) and item.routes:
-            weight += 3 * len(item.interests) + weight_of_posts(item.postings)
+        if type(item) is not Step:
+            weight += 5
+            if isinstance(item, Append) and item.routes:
+                weight += 3 * len(item.interests) + weight_of_posts(item.postings)
     return weight
 
 
-def plain_row(item: Append, at: int, worker: str | None) -> tuple[object, ...]:
+def row_of(item: Step | Append, at: int, worker: str | None) -> tuple[object, ...]:
     """The parameters of `append_log`."""
     instance_id, life, seq, behind = item.instance_id, item.life, item.seq, item.behind
     return (instance_id, life, seq, item.writer, item.body, at, worker, behind, instance_id, life, seq - 1, behind)
@@ -68,43 +66,44 @@ def plain_row(item: Append, at: int, worker: str | None) -> tuple[object, ...]:
 
 def write_items(tx: Tx, batch: Sequence[Item], worker: str | None) -> list[Outcome]:
     """Write each item and return one outcome per item, in order."""
-    outcomes = _write_quickly(tx, batch, worker)
-    if len(outcomes) < len(batch):
-        for item in batch:
-            if item.instance_id not in outcomes:
-                outcomes[item.instance_id] = _guarded(tx, item, worker)
-    return [outcomes[item.instance_id] for item in batch]
-
-
-def _write_quickly(tx: Tx, batch: Sequence[Item], worker: str | None) -> dict[str, Outcome]:
-    """Write the items that bulk statements can write, and return the outcomes. Other items are left out."""
     if tx.careful:
-        plain = [item for item in batch if isinstance(item, Append) and item.plain]
-        return _write_plain(tx, plain, worker) if plain else {}
-    common = [item for item in batch if is_common(item)]
-    if len(common) <= 1:  # a lone item is written with fewer statements
-        return {}
+        return _write_carefully(tx, batch, worker)
+    bulk, others = divided(batch)
+    if len(batch) - len(others) <= 1:  # a lone item is written with fewer statements
+        return [_hopefully(tx, item, worker) for item in batch]
     try:
-        write_in_bulk(tx, common, worker)
+        write_in_bulk(tx, bulk, worker)
     except Exception as error:
         if not is_item_fault(error):
             raise
         raise UndoError from error
-    return dict.fromkeys([item.instance_id for item in common], Outcome.ACCEPTED)
+    if not others:
+        return [Outcome.ACCEPTED] * len(batch)
+    outcomes = {item.instance_id: _hopefully(tx, item, worker) for item in others}
+    return [outcomes.get(item.instance_id, Outcome.ACCEPTED) for item in batch]
 
 
-def _write_plain(tx: Tx, items: list[Append], worker: str | None) -> dict[str, Outcome]:
-    """Write all plain appends by one prepared statement. Only after a refusal look for the reasons."""
-    rows = [plain_row(item, tx.now, worker) for item in items]
+def _write_carefully(tx: Tx, batch: Sequence[Item], worker: str | None) -> list[Outcome]:
+    steps = [item for item in batch if type(item) is Step]
+    outcomes = _write_steps(tx, steps, worker) if steps else {}
+    for item in batch:
+        if item.instance_id not in outcomes:
+            outcomes[item.instance_id] = _guarded(tx, item, worker)
+    return [outcomes[item.instance_id] for item in batch]
+
+
+def _write_steps(tx: Tx, steps: list[Step], worker: str | None) -> dict[str, Outcome]:
+    """Write all steps by one prepared statement. Only after a refusal look for the reasons."""
+    rows = [row_of(step, tx.now, worker) for step in steps]
     try:
-        if tx.many("append_log", rows) == len(items):
-            return dict.fromkeys([item.instance_id for item in items], Outcome.ACCEPTED)
+        if tx.many("append_log", rows) == len(steps):
+            return dict.fromkeys([step.instance_id for step in steps], Outcome.ACCEPTED)
     except Exception as error:
         if not is_item_fault(error):
             raise
-        # Rows before the faulty one are written. Each item is tried again alone, and recognises its own nonce.
-        return {item.instance_id: _guarded(tx, item, worker) for item in items}
-    return {item.instance_id: _fenced_off(tx, item, worker) for item in items}
+        # Rows before the faulty one are written. Each step is tried again alone, and recognises its own nonce.
+        return {step.instance_id: _guarded(tx, step, worker) for step in steps}
+    return {step.instance_id: _fenced_off(tx, step, worker) for step in steps}
 
 
 def write_alone(tx: Tx, item: Item, worker: str | None) -> Outcome:
@@ -114,8 +113,6 @@ def write_alone(tx: Tx, item: Item, worker: str | None) -> Outcome:
 
 def _guarded(tx: Tx, item: Item, worker: str | None) -> Outcome:
     """Write one item. If a guard or the database refuses it, undo this item alone."""
-    if not tx.careful:
-        return _hopefully(tx, item, worker)
     tx.run("item_begin")
     try:
         outcome = write_alone(tx, item, worker)
@@ -143,7 +140,7 @@ def _hopefully(tx: Tx, item: Item, worker: str | None) -> Outcome:
         raise UndoError from error
 
 
-def _fenced_off(tx: Tx, item: Append, worker: str | None) -> Outcome:
+def _fenced_off(tx: Tx, item: Step | Append, worker: str | None) -> Outcome:
     """The reason why no row was written for this append, or ACCEPTED if an earlier copy of it is there."""
     place = (item.instance_id, item.life, item.seq, item.instance_id, item.life, item.seq - 1, worker)
     ((writer, before, alive),) = tx.rows("place_facts", place)
@@ -151,10 +148,10 @@ def _fenced_off(tx: Tx, item: Append, worker: str | None) -> Outcome:
     return verdict or Outcome.LOCKED
 
 
-def _write_append(tx: Tx, item: Append, worker: str | None) -> Outcome:
-    if not tx.run("append_log", plain_row(item, tx.now, worker)):
+def _write_append(tx: Tx, item: Step | Append, worker: str | None) -> Outcome:
+    if not tx.run("append_log", row_of(item, tx.now, worker)):
         return _fenced_off(tx, item, worker)
-    if item.plain:
+    if isinstance(item, Step):
         return Outcome.ACCEPTED
     facts = _effect_facts(tx, item)
     verdict = on_effects(item, facts)

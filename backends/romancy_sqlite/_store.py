@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from romancy.errors import SchemaVersionError, StorageUnavailableError, UsageError
 from romancy.storage.limits import can_be_id, check_batch, check_deliveries, check_step
-from romancy.storage.records import Append, Capabilities, Outcome
+from romancy.storage.records import Capabilities, Outcome, Step
 from romancy.storage.rooms import Rooms
 from romancy.storage.sql import queries_of
 from romancy_sqlite import _file
 from romancy_sqlite._claims import beat, collect, is_idle, take, take_over
-from romancy_sqlite._commit import plain_row, weight_of, write_alone, write_items
+from romancy_sqlite._commit import row_of, weight_of, write_alone, write_items
 from romancy_sqlite._connection import check_version
 from romancy_sqlite._driver import sqlite3
 from romancy_sqlite._guard import Reason
@@ -148,7 +148,7 @@ class SqliteStore:
 
     async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
         lone = batch[0] if len(batch) == 1 else None
-        step = lone if type(lone) is Append and lone.plain else None
+        step = lone if type(lone) is Step else None
         if step is None:
             check_batch(batch, worker)
         else:
@@ -161,7 +161,7 @@ class SqliteStore:
             if not writer.quick:
                 pass  # too slow a disk for the event loop's thread
             elif step is not None:
-                if writer.write_one(self._sql["append_log"], plain_row(step, shared.now(), worker), len(step.body)):
+                if writer.write_one(self._sql["append_log"], row_of(step, shared.now(), worker), len(step.body)):
                     return [Outcome.ACCEPTED]
             elif done := writer.run_inline(partial(write_alone, item=lone, worker=worker), self._sql, weight_of(batch)):
                 return [done[0]]

@@ -19,7 +19,7 @@ from romancy.engine.replay import history
 from romancy.errors import InstanceNotFoundError, StorageError, StorageUnavailableError
 from romancy.status import TERMINAL_STATUSES
 from romancy.storage.lying import lying_in
-from romancy.storage.records import Delivered, Delivery
+from romancy.storage.records import Delivered, Delivery, Step
 from romancy.storage.routing import InterestKind, Place, Posting, Spread, address_of_instance
 
 if TYPE_CHECKING:
@@ -45,12 +45,12 @@ class Aftermath(Struct, frozen=True, gc=False):
     """Messages to single instances."""
 
 
-def aftermath_of(item: Append) -> Aftermath | None:
+def aftermath_of(item: Step | Append) -> Aftermath | None:
     """What remains to be done after this append, if anything.
 
     A new interest in a type needs no dispatch: no message is kept there, and a sender dispatches what it posts.
     """
-    if not (item.routes or item.deliveries):
+    if isinstance(item, Step) or not (item.routes or item.deliveries):
         return None
     places = [place.address for posting in item.postings for place in posting.places]
     places += [one.address for one in item.interests if one.kind is InterestKind.TAKE]

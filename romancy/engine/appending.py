@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from romancy.core import LeaveChannel, encode_commit
 from romancy.engine.decide import change_for, side_effects
 from romancy.engine.first_drive import start_of_child
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
     from romancy.engine.observer import Observer
     from romancy.engine.pending_append import Given
     from romancy.registry import Registry
-    from romancy.storage.records import Append
+    from romancy.storage.records import Append, Step
 
 __all__ = ["append_of"]
 
@@ -39,7 +37,7 @@ def append_of(
     registry: Registry,
     anew: bool,
     announces: Observer | None,
-) -> Append:
+) -> Step | Append:
     """The append of an activation, with what ended attempts (`ports`) leave. `anew`: another run has begun.
 
     `announces` asks hooks about what it sends.
@@ -58,10 +56,11 @@ def append_of(
     children, deliveries, outbox, postings = side_effects(
         activation.effects, activation.outcome, live, incarnation, announces
     )
-    item = live.append(
+    change = change_for(live, activation, now, consumed=bool(consumed))
+    return live.append(
         incarnation.nonce(),
         encode_commit(activation.events),
-        change_for(live, activation, now, consumed=bool(consumed)),
+        with_new_run(live, change, live.head + 1) if anew else change,
         taking=frozenset((*consumed, *(delivery_id for delivery_id, _ in mails))),
         consumed=consumed,
         outbox=(*outbox, *(row for port in ports.values() for row in port.outbox)),
@@ -70,4 +69,3 @@ def append_of(
         routing=routing,
         postings=(*postings, *(posting for port in ports.values() for posting in port.postings)),
     )
-    return replace(item, change=with_new_run(live, item.change, item.seq)) if anew else item

@@ -27,7 +27,7 @@ from romancy.serialization import NO_CODECS, PayloadContext, is_sealed
 from romancy.storage.lookups import PAGE, Lying
 from romancy.storage.passing import PassingSession, PassingStore
 from romancy.storage.query import declared_part
-from romancy.storage.records import Append, Start
+from romancy.storage.records import Append, Start, Step
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
@@ -248,7 +248,7 @@ class _CodingStore(_ReadingStore):
         body = item.body
         if not _says_only_who_owns_it(body):
             body = self._codecs.wrap(body, _commit(item.instance_id, item.life, item.seq))
-        if item.plain:
+        if isinstance(item, Step):
             return replace(item, body=body)
         return replace(
             item,

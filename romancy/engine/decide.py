@@ -46,7 +46,8 @@ from romancy.engine.slot import FREE
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import MAX_EVENT_BYTES
 from romancy.storage.query import project_with_index
-from romancy.storage.records import Append, Change, Delivery, OutboxRow, Start, as_end
+from romancy.storage.records import Append, Change, Delivery, OutboxRow, Start, Step, as_end
+from romancy.storage.steps import behind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
     from romancy.engine.incarnation import Incarnation
     from romancy.engine.instance import Live
     from romancy.engine.observer import Observer
-    from romancy.storage.records import Claimed
+    from romancy.storage.records import Claimed, Item
     from romancy.storage.routing import Posting
     from romancy.workflow import Workflow
 
@@ -77,6 +78,7 @@ __all__ = [
     "side_effects",
     "start_of",
     "start_row",
+    "step_behind",
     "terminated",
     "termination",
 ]
@@ -353,8 +355,14 @@ def _look_again(live: Live, now: int) -> int | None:
     return now + max(_LOOK_AFTER, now - state.cancel.at)
 
 
-def append_behind(claimed: Claimed, writer: str, body: bytes, change: Change | None = None) -> Append:
-    """The next row of the log of an instance that is not loaded."""
+def step_behind(claimed: Claimed, writer: str, body: bytes) -> Step:
+    """The next row of the log of an instance that is not loaded, which nothing else goes with."""
+    seq = claimed.head + 1
+    return Step(claimed.instance_id, claimed.life, seq, writer, body, behind(claimed.head_writer))
+
+
+def append_behind(claimed: Claimed, writer: str, body: bytes, change: Change) -> Append:
+    """The same with a change of the instance's row."""
     return Append(
         instance_id=claimed.instance_id,
         life=claimed.life,
@@ -366,7 +374,7 @@ def append_behind(claimed: Claimed, writer: str, body: bytes, change: Change | N
     )
 
 
-def idle_release(live: Live, now: int, writer: str) -> Append | None:
+def idle_release(live: Live, now: int, writer: str) -> Item | None:
     """An append that only releases the instance, if the claim brought no work and the next due time is far."""
     wake_at = _look_again(live, now)
     idle = live.slot is FREE and not (live.inputs or _is_at_work(live) or is_bound(live) or live.returning)
@@ -381,7 +389,7 @@ def due_of(live: Live) -> int:
     return live.due or live.run.state.time
 
 
-def handing_back(live: Live, now: int, writer: str, *, interrupted: bool) -> Append:
+def handing_back(live: Live, now: int, writer: str, *, interrupted: bool) -> Item:
     """An append that releases the instance to any worker.
 
     If it has something to do, it is due since it was claimed, or since it last moved: it keeps its place in the order.
@@ -395,7 +403,7 @@ def handing_back(live: Live, now: int, writer: str, *, interrupted: bool) -> App
 
 def termination(
     live: Live, now: int, reason: str, delivery_id: str, incarnation: Incarnation
-) -> tuple[Append, Activation]:
+) -> tuple[Item, Activation]:
     """The append that terminates the instance and consumes the request to terminate, with the outcome."""
     reason = reason or "terminated"
     end = Ended(Status.CANCELLED, reason=reason)

@@ -77,7 +77,7 @@ if TYPE_CHECKING:
     from romancy.engine.worker.retrying import Revivals
     from romancy.registry import Registry
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Mailbox, Start
+    from romancy.storage.records import Item, Mailbox, Start
 
 __all__ = ["Driver"]
 
@@ -261,7 +261,7 @@ class Driver:
             if live.slot is GATHERING:
                 activation, inputs, ports = live.gathered().before(activation, inputs, ports)
             if live.run is before and not ports and is_step(live, activation, inputs):
-                item = live.append(self.incarnation.nonce(), encode_commit(activation.events))
+                item = live.step(self.incarnation.nonce(), encode_commit(activation.events))
                 return PendingAppend(live, item, activation, inputs)
             return self._prepare_more(live, before, activation, inputs, ports)
         except Exception as error:  # noqa: BLE001 - the instance is parked with it
@@ -300,7 +300,7 @@ class Driver:
 
     def _send_held_back(self, live: Live) -> None:
         held = live.gathered()
-        self._send(live, live.append(self.incarnation.nonce(), encode_commit(held.events)), held.alone(), held.inputs)
+        self._send(live, live.step(self.incarnation.nonce(), encode_commit(held.events)), held.alone(), held.inputs)
 
     def _activate(self, live: Live, inputs: list[Given]) -> Activation:
         floor = live.run.state.time
@@ -328,13 +328,13 @@ class Driver:
 
     def settle(self, prepared: PendingAppend, outcome: Outcome) -> None:
         """Act on the outcome of an append: carry out the effects, or drop the run."""
-        live = prepared.live
+        live, item = prepared.live, prepared.item
         if live.moves is not None:
             live.moves.set()
         if outcome is Outcome.ACCEPTED:
-            live.written(prepared.item)
-            if type(prepared.item) is Append and prepared.item.consumed:
-                self.used.note(prepared.item)
+            live.written(item)
+            if type(item) is Append and item.consumed:
+                self.used.note(item)
             if prepared.ports or prepared.aftermath is not None or self.observer is not None:
                 prepared.tell_committed(self.observer, self.dispatcher)
         if live.slot is GONE:
@@ -342,8 +342,7 @@ class Driver:
         if outcome is not Outcome.ACCEPTED:
             self.reports.lost(prepared, outcome)
             return
-        change = prepared.item.change if isinstance(prepared.item, Append) else None
-        if change is not None and live.changed(change):
+        if type(item) is Append and item.change is not None and live.changed(item.change):
             self._release(live, prepared.activation)
             return
         # Hold the slot until every effect is carried out: others must have begun before an attempt can end.
@@ -468,10 +467,10 @@ class Driver:
         """Clear the quarantine mark, unless the slot is taken, a session holds it, or the instance was released."""
         if live.slot is FREE and not live.is_held:
             self._send(
-                live, live.append(self.incarnation.nonce(), owner_changed(self.clock.now(), "", live.definition.code))
+                live, live.step(self.incarnation.nonce(), owner_changed(self.clock.now(), "", live.definition.code))
             )
 
-    def _send(self, live: Live, item: Append, activation: Activation | None = None, fed: Sequence[Given] = ()) -> None:
+    def _send(self, live: Live, item: Item, activation: Activation | None = None, fed: Sequence[Given] = ()) -> None:
         idle = activation or Activation(events=[], effects=[], status=live.run.status())
         self.writer.submit(item, functools.partial(self.settle, PendingAppend(live, item, idle, fed)))
 

@@ -19,7 +19,8 @@ from romancy.engine.messages import KEPT, ChildEnded, decode_message
 from romancy.engine.slot import FREE, GATHERING, GONE, TAKEN, Slot
 from romancy.errors import HistoryVersionError, InternalError
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.records import Append, Change, Delivery, OutboxRow, Start, as_end
+from romancy.storage.records import Append, Change, Delivery, OutboxRow, Start, Step, as_end
+from romancy.storage.steps import behind
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from romancy.engine.activities.port import Port
     from romancy.engine.held_back import HeldBack
     from romancy.engine.interests import Difference, Interests
-    from romancy.storage.records import Claimed, InboxRow
+    from romancy.storage.records import Claimed, InboxRow, Item
     from romancy.storage.routing import Posting
     from romancy.workflow import Workflow
 
@@ -435,6 +436,13 @@ class Live:
 
     # ── appends ─────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def step(self, writer: str, body: bytes) -> Step:
+        """The next row of the instance's log and nothing else, which takes the slot."""
+        if self.slot is not FREE:
+            self._refuse("append")
+        self.slot = TAKEN
+        return Step(self.instance_id, self.life, self.head + 1, writer, body, behind(self.writer))
+
     def append(
         self,
         writer: str,
@@ -448,13 +456,15 @@ class Live:
         starts: tuple[Start, ...] = (),
         routing: Difference = NO_DIFFERENCE,
         postings: tuple[Posting, ...] = (),
-    ) -> Append:
+    ) -> Step | Append:
         """The next row of the instance's log, which takes the slot. It deals with the deliveries in `taking`."""
+        if taking is not None:
+            self.taking = taking
+        if change is None and not (consumed or outbox or deliveries or starts or postings or routing != NO_DIFFERENCE):
+            return self.step(writer, body)
         if self.slot is not FREE:
             self._refuse("append")
         self.slot = TAKEN
-        if taking is not None:
-            self.taking = taking
         return Append(
             instance_id=self.instance_id,
             life=self.life,
@@ -472,9 +482,9 @@ class Live:
             postings=postings,
         )
 
-    def written(self, item: Append | Start) -> None:
+    def written(self, item: Item) -> None:
         """Record that this item is in the log."""
-        self.head = item.seq if isinstance(item, Append) else 1
+        self.head = 1 if isinstance(item, Start) else item.seq
         self.writer = item.writer
 
     def changed(self, change: Change) -> bool:

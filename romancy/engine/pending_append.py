@@ -12,7 +12,7 @@ from romancy.core import Activation
 from romancy.engine.activities.port import Port
 from romancy.engine.aftermath import Aftermath, Sent
 from romancy.engine.instance import Live
-from romancy.storage.records import Append, Start
+from romancy.storage.records import Append, Item
 
 if TYPE_CHECKING:
     from romancy.core import Input
@@ -32,7 +32,7 @@ class PendingAppend(Struct, frozen=True, gc=False):
     """An item about to be sent."""
 
     live: Live
-    item: Append | Start
+    item: Item
     activation: Activation
     inputs: Sequence[Given]
     ports: Mapping[int, Port] = NO_PORTS

@@ -8,13 +8,13 @@ from msgspec import Raw
 
 from romancy.errors import InternalError, PayloadTooLargeError, UsageError
 from romancy.status import TERMINAL_STATUSES
-from romancy.storage.records import Append, Start, is_end
+from romancy.storage.records import END, Start, Step, is_end
 from romancy.storage.routing import MAX_ADDRESS_BYTES, Spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from romancy.storage.records import Change, Delivery, Item, OutboxRow
+    from romancy.storage.records import Append, Change, Delivery, Item, OutboxRow
     from romancy.storage.routing import Interest, Owner, Posting
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "check_outbox",
     "check_owner",
     "check_postings",
+    "check_step",
     "check_text",
 ]
 
@@ -112,26 +113,24 @@ def can_be_id(value: str) -> bool:
 
 def check_batch(batch: Sequence[Item], worker: str | None) -> None:
     """Refuse a batch that breaks the rules of `Store.commit`, before any of it is written."""
-    targets: set[str] = set()
+    targets = {item.instance_id for item in batch}
+    if len(targets) < len(batch):
+        _refuse_repeated(batch)
     for item in batch:
-        if item.instance_id in targets:
-            raise InternalError(f"instance {item.instance_id!r} appears twice in one batch; it has one append slot")
-        targets.add(item.instance_id)
-        if isinstance(item, Start):
+        if type(item) is Step:  # as `check_step` does, without a call for each
+            if worker is None or len(item.body) > MAX_BODY_BYTES or (item.behind or "")[-1:] == END:
+                _refuse_step(item, worker)
+        elif isinstance(item, Start):
             _check_start(item)
-            continue
-        if worker is None:
-            raise InternalError(f"append to {item.instance_id!r} without a worker; only starts can do without")
-        if len(item.body) > MAX_BODY_BYTES:
-            _refuse_body(item.body, f"commit {item.seq} of instance {item.instance_id!r}")
-        if not item.plain:
+        else:
+            _check_row(item, worker)
             _check_effects(item, targets)
 
 
-def check_step(item: Append, worker: str | None) -> None:
-    """Refuse what `check_batch` refuses, for a lone append that touches only the log."""
-    if worker is None or len(item.body) > MAX_BODY_BYTES:
-        check_batch([item], worker)
+def check_step(step: Step, worker: str | None) -> None:
+    """Refuse what `check_batch` refuses, for a lone step."""
+    if worker is None or len(step.body) > MAX_BODY_BYTES or (step.behind or "")[-1:] == END:
+        _refuse_step(step, worker)
 
 
 def check_deliveries(batch: Sequence[Delivery]) -> None:
@@ -193,6 +192,24 @@ def check_interest(interest: Interest) -> None:
 
 def _check_address(address: str, what: str) -> None:
     check_id(address, f"address of {what}", at_most=MAX_ADDRESS_BYTES)
+
+
+def _refuse_repeated(batch: Sequence[Item]) -> NoReturn:
+    ids = [item.instance_id for item in batch]
+    repeated = next(one for at, one in enumerate(ids) if one in ids[:at])
+    raise InternalError(f"instance {repeated!r} appears twice in one batch; it has one append slot")
+
+
+def _refuse_step(step: Step, worker: str | None) -> NoReturn:
+    _check_row(step, worker)
+    raise InternalError(f"a step of {step.instance_id!r} asks for a row that ended the instance; nothing follows that")
+
+
+def _check_row(item: Step | Append, worker: str | None) -> None:
+    if worker is None:
+        raise InternalError(f"append to {item.instance_id!r} without a worker; only starts can do without")
+    if len(item.body) > MAX_BODY_BYTES:
+        _refuse_body(item.body, f"commit {item.seq} of instance {item.instance_id!r}")
 
 
 def _check_effects(item: Append, targets: set[str]) -> None:

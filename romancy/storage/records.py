@@ -8,7 +8,7 @@ addressed to a purged instance can ever reach its successor.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, final
 
 from msgspec import Struct
 
@@ -17,6 +17,7 @@ from romancy.storage.outbox import OutboxRow
 from romancy.storage.routing import Interest, Posting
 
 __all__ = [
+    "END",
     "LATEST",
     "MANAGEMENT",
     "Append",
@@ -42,6 +43,7 @@ __all__ = [
     "PruneRequest",
     "Pulse",
     "Start",
+    "Step",
     "Takeover",
     "Work",
     "Worker",
@@ -53,17 +55,18 @@ LATEST = (1 << 63) - 1
 """A time later than all others."""
 MANAGEMENT = "management"
 """The worker id of an app without a worker, or of a command: it writes to instances and runs none."""
-_END = "!"
+END = "!"
+"""The mark with which the nonce of a row ends that ended its instance."""
 
 
 def as_end(writer: str) -> str:
     """The nonce of an append, or of a start, that ends its instance."""
-    return writer + _END
+    return writer + END
 
 
 def is_end(writer: str) -> bool:
     """Whether this is the nonce of a row that ended its instance."""
-    return writer.endswith(_END)
+    return writer.endswith(END)
 
 
 class Capabilities(Struct, frozen=True, kw_only=True):
@@ -183,6 +186,23 @@ class Change(Struct, frozen=True, kw_only=True, gc=False):
     """With `run_from`: queries see the new run's input instead of the old one."""
 
 
+@final
+class Step(Struct, frozen=True, gc=False):
+    """One row of an instance's log and nothing else, as most appends are. A store writes many of them at once.
+
+    The values are in the order in which a statement binds them.
+    """
+
+    instance_id: str
+    life: int
+    seq: int
+    writer: str
+    """The nonce of this very step. Never one of `as_end`: an end changes the instance's row."""
+    body: bytes
+    behind: str | None = None
+    """The required writer of the row before, as in `Append.behind`. `romancy.storage.steps.behind` makes it."""
+
+
 class Append(Struct, frozen=True, kw_only=True, gc=False):
     """One row of an instance's log and everything that happens if and only if that row is accepted."""
 
@@ -212,30 +232,17 @@ class Append(Struct, frozen=True, kw_only=True, gc=False):
     def behind(self) -> str | None:
         """The required writer of the row before. None: any. Empty: no row matches."""
         after = self.after
-        if after is None or after[-1:] != _END or (self.change is not None and self.change.reopens):
+        if after is None or after[-1:] != END or (self.change is not None and self.change.reopens):
             return after
         return ""
 
     @property
-    def plain(self) -> bool:
-        """Whether this step touches only the log."""
-        return self.change is None and not (
-            self.consumed
-            or self.outbox
-            or self.deliveries
-            or self.starts
-            or self.interests
-            or self.uninterested
-            or self.postings
-        )
-
-    @property
     def routes(self) -> bool:
-        """Whether this step touches the routing of messages."""
+        """Whether this append touches the routing of messages."""
         return bool(self.interests or self.uninterested or self.postings)
 
 
-Item = Append | Start
+Item = Step | Append | Start
 
 
 class Outcome(StrEnum):

@@ -19,7 +19,7 @@ from romancy.status import TERMINAL_STATUSES
 from romancy.storage.records import Delivered, Outcome
 
 if TYPE_CHECKING:
-    from romancy.storage.records import Append, Change, Start
+    from romancy.storage.records import Append, Change, Start, Step
 
 __all__ = [
     "EffectFacts",
@@ -81,8 +81,8 @@ def on_append(append: Append, place: PlaceFacts, effects: EffectFacts) -> Outcom
     return on_place(append, place) or on_effects(append, effects)
 
 
-def on_place(append: Append, facts: PlaceFacts) -> Outcome | None:
-    """The fence. A lone row of the log is judged by nothing else."""
+def on_place(append: Step | Append, facts: PlaceFacts) -> Outcome | None:
+    """The fence. A step is judged by nothing else."""
     if facts.writer is not None:
         return Outcome.ACCEPTED if facts.writer == append.writer else Outcome.TAKEN
     if not facts.alive:

@@ -10,7 +10,7 @@ from romancy.engine import coded
 from romancy.serialization import Codecs, PayloadContext, is_sealed
 from romancy.status import Status
 from romancy.storage.backends import create_store
-from romancy.storage.records import Append, Change, ClaimRequest, Start, Worker
+from romancy.storage.records import Append, Change, ClaimRequest, Start, Step, Worker
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
@@ -35,7 +35,7 @@ def test_without_codecs_what_is_written_goes_straight_to_the_store() -> None:
     assert plain.rooms.sessions is store.rooms.sessions
 
 
-def append(seq: int, body: bytes, change: Change | None = None) -> Append:
+def append(seq: int, body: bytes, change: Change) -> Append:
     return Append(instance_id="x", life=5, seq=seq, writer=f"w.{seq}", body=body, change=change)
 
 
@@ -66,7 +66,7 @@ def test_only_what_tells_something_is_sealed_and_a_refusal_is_that_of_the_codecs
             status=Status.RUNNING,
         )
         await store.commit([start], worker="w")
-        await store.commit([append(2, owned)], worker="w")
+        await store.commit([Step("x", 5, 2, "w.2", owned)], worker="w")
         parked = Change(status=Status.STUCK, seen=0, release=True, refused_by="1")
         await store.commit([append(3, fired, parked)], worker="w")
 

@@ -13,15 +13,15 @@ from romancy.engine.incarnation import Incarnation
 from romancy.engine.log_writer import LogWriter
 from romancy.errors import StorageUnavailableError, UsageError
 from romancy.storage.backends import create_store
-from romancy.storage.records import Outcome
-from romancy_conformance.contract.building import Actor, append, unique
+from romancy.storage.records import Item, Outcome
+from romancy_conformance.contract.building import Actor, step, unique
 from romancy_conformance.contract.interleaving import listen
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Append, Item, Start
+    from romancy.storage.records import Item, Start
 
 pytestmark = pytest.mark.anyio
 
@@ -70,7 +70,7 @@ async def frozen(mine: Actor, other: Actor, begun: Start) -> AsyncGenerator[None
     locked = Locked(mine.store, begun.instance_id)
     mine.store = cast("Store", locked)
     yield
-    assert await other.write(append(begun, 2)) is Outcome.ACCEPTED
+    assert await other.write(step(begun, 2)) is Outcome.ACCEPTED
     locked.thawed = True
 
 
@@ -82,13 +82,13 @@ class Submitted:
         self.told: list[tuple[str, Outcome]] = []
         self._more = asyncio.Event()
 
-    def submit(self, item: Append) -> None:
+    def submit(self, item: Item) -> None:
         self.writer.submit(item, partial(self._done, item))
 
-    async def write(self, item: Append) -> None:
+    async def write(self, item: Item) -> None:
         await self.writer.write(item, partial(self._done, item))
 
-    def _done(self, item: Append, outcome: Outcome) -> None:
+    def _done(self, item: Item, outcome: Outcome) -> None:
         self.told.append((item.instance_id, outcome))
         self._more.set()
 
@@ -130,12 +130,12 @@ async def test_what_is_locked_keeps_nobody_waiting(actors: tuple[Actor, Actor], 
         mine.store = cast("Store", distant)
         submitted = Submitted(mine)
         running = asyncio.create_task(submitted.writer.run())
-        submitted.submit(append(held, 2))
+        submitted.submit(step(held, 2))
         if not together:
             await asyncio.sleep(0)
-        submitted.submit(append(free, 2))
+        submitted.submit(step(free, 2))
         await submitted.until(1)
-        submitted.submit(append(later, 2))
+        submitted.submit(step(later, 2))
         await submitted.until(2)
         assert submitted.told == [(free.instance_id, Outcome.ACCEPTED), (later.instance_id, Outcome.ACCEPTED)]
         flushed = asyncio.create_task(submitted.writer.flushed())
@@ -157,8 +157,8 @@ async def test_a_writer_that_is_stopped_leaves_nothing_behind(actors: tuple[Acto
     async with frozen(mine, other, held):
         submitted = Submitted(mine)
         running = asyncio.create_task(submitted.writer.run())
-        submitted.submit(append(held, 2))
-        submitted.submit(append(free, 2))
+        submitted.submit(step(held, 2))
+        submitted.submit(step(free, 2))
         await submitted.until(1)
         running.cancel()
         await asyncio.wait({running})
@@ -181,7 +181,7 @@ async def test_a_batch_without_an_answer_is_sent_again_as_it_is(
     submitted = Submitted(mine)
     running = asyncio.create_task(submitted.writer.run())
     for one in begun:
-        submitted.submit(append(one, 2))
+        submitted.submit(step(one, 2))
     await submitted.until(len(begun))
 
     assert [(one.instance_id, Outcome.ACCEPTED) for one in begun] == submitted.told
@@ -215,7 +215,7 @@ async def test_one_that_cannot_be_written_is_refused_alone(actors: tuple[Actor, 
     submitted = Submitted(mine)
     running = asyncio.create_task(submitted.writer.run())
     for one in begun:
-        submitted.submit(append(one, 2))
+        submitted.submit(step(one, 2))
     await submitted.until(len(begun))
 
     expected = {one.instance_id: Outcome.ACCEPTED for one in begun} | {guilty: Outcome.INVALID}
@@ -244,7 +244,7 @@ async def test_a_lone_item_is_written_by_the_task_it_comes_from(actors: tuple[Ac
     begun = await mine.begin()
     submitted = Submitted(mine)
 
-    await submitted.write(append(begun, 2))
+    await submitted.write(step(begun, 2))
 
     assert submitted.told == [(begun.instance_id, Outcome.ACCEPTED)]
     await asyncio.wait_for(submitted.writer.flushed(), _SOON)
@@ -257,10 +257,10 @@ async def test_what_comes_while_a_task_writes_its_own_item_is_the_next_batch(act
     running = asyncio.create_task(submitted.writer.run())
     reached, go = slow(mine)
 
-    guest = asyncio.create_task(submitted.write(append(lone, 2)))
+    guest = asyncio.create_task(submitted.write(step(lone, 2)))
     await reached.wait()
-    submitted.submit(append(later, 2))
-    await submitted.write(append(last, 2))
+    submitted.submit(step(later, 2))
+    await submitted.write(step(last, 2))
     flushed = asyncio.create_task(submitted.writer.flushed())
     done, _ = await asyncio.wait({flushed}, timeout=0.05)
     assert not done
@@ -282,7 +282,7 @@ async def test_an_item_whose_task_is_cancelled_is_written_all_the_same(actors: t
     running = asyncio.create_task(submitted.writer.run())
     reached, go = slow(mine)
 
-    guest = asyncio.create_task(submitted.write(append(begun, 2)))
+    guest = asyncio.create_task(submitted.write(step(begun, 2)))
     await reached.wait()
     guest.cancel()
     go.set()
@@ -300,7 +300,7 @@ async def test_a_writer_that_is_stopped_stops_a_task_that_writes_its_own_item(ac
     submitted = Submitted(mine)
     running = asyncio.create_task(submitted.writer.run())
     reached, _ = slow(mine)
-    guest = asyncio.create_task(submitted.write(append(begun, 2)))
+    guest = asyncio.create_task(submitted.write(step(begun, 2)))
     await reached.wait()
 
     running.cancel()
@@ -318,7 +318,7 @@ async def test_a_queue_that_is_withdrawn_as_a_whole_stops_nothing(actors: tuple[
     submitted = Submitted(mine)
     running = asyncio.create_task(submitted.writer.run())
     await asyncio.sleep(0)
-    *given_up, kept = [append(one, 2) for one in begun]
+    *given_up, kept = [step(one, 2) for one in begun]
 
     for item in given_up:
         submitted.submit(item)  # the writer wakes in the next turn, before the queue would be cleared

@@ -11,8 +11,8 @@ from romancy.engine.activities.session_commits import Verdict, commit_session
 from romancy.engine.incarnation import Incarnation
 from romancy.errors import OutcomeUnknownError, StorageUnavailableError
 from romancy.storage.backends import create_store
-from romancy.storage.records import Append, Outcome
-from romancy_conformance.contract.building import Actor, append, full_log, unique
+from romancy.storage.records import Item, Outcome, Step
+from romancy_conformance.contract.building import Actor, full_log, step, unique
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,7 +31,7 @@ class Doubt:
         self._actor = actor
         self._arrives = arrives
 
-    async def commit(self, item: Append, /, *, worker: str) -> Outcome:
+    async def commit(self, item: Item, /, *, worker: str) -> Outcome:
         if self._arrives:
             await self._actor.write(item)
         raise OutcomeUnknownError("no answer")
@@ -46,14 +46,14 @@ class Writer:
     def __init__(self, actor: Actor) -> None:
         self._actor = actor
 
-    async def outcome_of(self, item: Append) -> Outcome:
+    async def outcome_of(self, item: Item) -> Outcome:
         return await self._actor.write(item)
 
 
 class Victim(Doubt):
     """A port whose session lost a deadlock or its connection before its COMMIT."""
 
-    async def commit(self, item: Append, /, *, worker: str) -> Outcome:
+    async def commit(self, item: Item, /, *, worker: str) -> Outcome:
         raise StorageUnavailableError("chosen to give way")
 
 
@@ -66,7 +66,7 @@ async def actor() -> AsyncIterator[Actor]:
     await store.close()
 
 
-async def verdict_of(actor: Actor, item: Append, port: Doubt) -> Verdict:
+async def verdict_of(actor: Actor, item: Step, port: Doubt) -> Verdict:
     """Return how the engine judges a commit through this port."""
     return await commit_session(
         actor.store,
@@ -81,7 +81,7 @@ async def verdict_of(actor: Actor, item: Append, port: Doubt) -> Verdict:
 
 async def test_a_commit_that_was_not_sent_never_happened(actor: Actor) -> None:
     """A7: the attempt is repeated without a failure; nothing takes its place in the log."""
-    item = append(await actor.begin(), 2, b'["done"]')
+    item = step(await actor.begin(), 2, b'["done"]')
 
     assert (None, None) == await verdict_of(actor, item, Victim(actor, arrives=False))
 
@@ -91,7 +91,7 @@ async def test_a_commit_that_was_not_sent_never_happened(actor: Actor) -> None:
 @pytest.mark.parametrize("arrives", [True, False])
 async def test_an_unanswered_commit_stood_or_can_never_stand(actor: Actor, *, arrives: bool) -> None:
     """A3: its place in the log is its own, or is taken before the attempt is repeated."""
-    item = append(await actor.begin(), 2, b'["done"]')
+    item = step(await actor.begin(), 2, b'["done"]')
 
     assert (Outcome.ACCEPTED if arrives else None, None) == await verdict_of(actor, item, Doubt(actor, arrives=arrives))
 

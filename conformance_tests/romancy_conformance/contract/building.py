@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.records import Append, Change, ClaimRequest, Delivery, Outcome, Start, Worker, as_end
+from romancy.storage.records import Append, Change, ClaimRequest, Delivery, Outcome, Start, Step, Worker, as_end
+from romancy.storage.steps import behind
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Claimed, LogRow, Peer
+    from romancy.storage.records import Claimed, Item, LogRow, Peer
 
 __all__ = [
     "LEASE",
@@ -25,9 +26,11 @@ __all__ = [
     "change",
     "delivery",
     "full_log",
+    "next_row",
     "nonce",
     "settle",
     "start",
+    "step",
     "unique",
 ]
 
@@ -61,12 +64,25 @@ def start(instance_id: str | None = None, **fields: Any) -> Start:
     return Start(**(given | fields))
 
 
+def step(
+    to: Start | Claimed, seq: int, body: bytes = b"[]", *, writer: str | None = None, after: str | None = None
+) -> Step:
+    """The step at `seq` of that instance."""
+    return Step(to.instance_id, to.life, seq, nonce() if writer is None else writer, body, behind(after))
+
+
 def append(to: Start | Claimed, seq: int, body: bytes = b"[]", **fields: Any) -> Append:
-    """The append at `seq` of that instance."""
+    """The append at `seq` of that instance, with effects as a rule."""
     changed: Change | None = fields.get("change")
     ends = changed is not None and changed.status in TERMINAL_STATUSES
     given: dict[str, Any] = {"writer": as_end(nonce()) if ends else nonce(), "body": body}
     return Append(instance_id=to.instance_id, life=to.life, seq=seq, **(given | fields))
+
+
+def next_row(to: Start | Claimed, seq: int, body: bytes = b"[]", **fields: Any) -> Step | Append:
+    """What the engine writes: a step, or an append if anything goes with it."""
+    given = {name: value for name, value in fields.items() if value}
+    return step(to, seq, body, **given) if given.keys() <= {"writer", "after"} else append(to, seq, body, **given)
 
 
 def change(status: Status = Status.RUNNING, *, seen: int = 0, **fields: Any) -> Change:
@@ -142,7 +158,7 @@ class Actor:
         request = ClaimRequest(worker=self.token, codes=self.workflows, limit=limit, **fields)
         return (await self.store.claim(request)).claimed
 
-    async def write(self, item: Append | Start) -> Outcome:
+    async def write(self, item: Item) -> Outcome:
         """Commit one item; repeat while another transaction holds its rows."""
         outcome = Outcome.LOCKED
         while outcome is Outcome.LOCKED:

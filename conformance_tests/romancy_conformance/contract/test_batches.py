@@ -10,7 +10,7 @@ import pytest
 from romancy.errors import UsageError
 from romancy.status import Status
 from romancy.storage.records import Outcome
-from romancy_conformance.contract.building import append, change, delivery, full_log, start
+from romancy_conformance.contract.building import append, change, delivery, full_log, start, step
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,12 +28,12 @@ DONE, WAITING, RUNNING = Status.COMPLETED, Status.WAITING, Status.RUNNING
 
 
 async def taken(actor: Actor, one: Start) -> tuple[Item, Outcome]:
-    assert await actor.write(append(one, 2)) is Outcome.ACCEPTED
-    return append(one, 2), Outcome.TAKEN
+    assert await actor.write(step(one, 2)) is Outcome.ACCEPTED
+    return step(one, 2), Outcome.TAKEN
 
 
 async def taken_with_a_change(actor: Actor, one: Start) -> tuple[Item, Outcome]:
-    assert await actor.write(append(one, 2)) is Outcome.ACCEPTED
+    assert await actor.write(step(one, 2)) is Outcome.ACCEPTED
     return append(one, 2, change=change()), Outcome.TAKEN
 
 
@@ -64,7 +64,7 @@ async def test_one_that_is_refused_among_many(actor: Actor) -> None:
 
 async def refuse_one_among_many(actor: Actor, spoil: Spoil) -> None:
     owned = [await actor.begin() for _ in range(9)]
-    batch: list[Item] = [append(one, 2) for one in owned[:3]]
+    batch: list[Item] = [step(one, 2) for one in owned[:3]]
     batch += [append(one, 2, change=change(DONE)) for one in owned[3:6]]
     batch += [append(one, 2, change=change(WAITING, release=True)) for one in owned[6:]]
     batch += [start(), start(owner=actor.token, status=RUNNING)]
@@ -122,7 +122,7 @@ async def test_half_a_character_is_refused_before_anything_is_written(actor: Act
     """Some databases accept a lone surrogate and some do not; a store sends it to none."""
     owned = [await actor.begin() for _ in range(3)]
     for place, build in NO_TEXT.items():
-        batch = [append(owned[0], 2), build(owned[1]), append(owned[2], 2)]
+        batch = [step(owned[0], 2), build(owned[1]), step(owned[2], 2)]
 
         with pytest.raises(UsageError, match="surrogate"):
             await actor.store.commit(batch, worker=actor.token)

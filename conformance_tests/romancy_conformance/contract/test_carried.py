@@ -9,7 +9,7 @@ import pytest
 from romancy.status import Status
 from romancy.storage.query import build_query, index_value, project
 from romancy.storage.records import OutboxRow, Outcome
-from romancy_conformance.contract.building import append, change, delivery, full_log, start, unique
+from romancy_conformance.contract.building import append, change, delivery, full_log, start, step, unique
 from romancy_conformance.contract.interleaving import play
 from romancy_conformance.contract.routing.scenes import posting, take
 
@@ -79,7 +79,7 @@ async def owned(actor: Actor, count: int) -> list[Start]:
 
 async def test_of_a_batch_only_what_the_accepted_carry_is_there(actor: Actor, store: Store) -> None:
     appending, receivers = await owned(actor, 3), await owned(actor, 3)
-    assert await actor.write(append(appending[1], 2)) is Outcome.ACCEPTED
+    assert await actor.write(step(appending[1], 2)) is Outcome.ACCEPTED
     items = [carrying(one, to) for one, to in zip(appending, receivers, strict=True)]
 
     outcomes = await store.commit(items, worker=actor.token)

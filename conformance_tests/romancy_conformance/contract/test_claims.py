@@ -10,7 +10,7 @@ import pytest
 from romancy.status import Status
 from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
 from romancy.storage.records import ClaimRequest, Delivered, Outcome
-from romancy_conformance.contract.building import append, change, delivery, full_log, start, unique
+from romancy_conformance.contract.building import append, change, delivery, full_log, start, step, unique
 from romancy_conformance.contract.fire.contention import has_row_locks
 
 if TYPE_CHECKING:
@@ -258,7 +258,7 @@ async def test_a_dead_worker_claims_nothing(store: Store, actor: Actor, hire: Hi
 async def test_recovering_gives_back_what_is_owned(actor: Actor) -> None:
     """A claim whose answer was lost leaves instances owned by a worker that does not know it."""
     begun = await actor.begin()
-    await actor.write(append(begun, 2))
+    await actor.write(step(begun, 2))
 
     (claimed,) = await actor.claim(0, recover=True)
 
@@ -267,7 +267,7 @@ async def test_recovering_gives_back_what_is_owned(actor: Actor) -> None:
 
 async def test_a_log_that_comes_along_is_whole(store: Store, actor: Actor, hire: Hire) -> None:
     begun = await actor.begin()
-    await actor.write(append(begun, 2, b"[2]"))
+    await actor.write(step(begun, 2, b"[2]"))
     await actor.write(append(begun, 3, b"[3]", change=change(release=True, wake_at=0)))
     (claimed,) = await (await hire()).claim()
 
@@ -278,7 +278,7 @@ async def test_a_log_that_comes_along_is_whole(store: Store, actor: Actor, hire:
 async def test_of_a_run_that_continued_only_its_own_log_comes_along(actor: Actor, hire: Hire) -> None:
     begun = await actor.begin()
     for seq in range(2, 9):
-        await actor.write(append(begun, seq, b"[]"))
+        await actor.write(step(begun, seq, b"[]"))
     renewed = change(run_from=9, input=b"[1]", release=True, wake_at=0)
     await actor.write(append(begun, 9, b"[9]", change=renewed))
 
@@ -294,7 +294,7 @@ async def test_a_log_that_is_not_short_stays_where_it_is(actor: Actor, hire: Hir
     begun = await actor.begin()
     last = SHORT_LOG_COMMITS + 1 if body == b"[]" else 2
     for seq in range(2, last):
-        await actor.write(append(begun, seq, body))
+        await actor.write(step(begun, seq, body))
     await actor.write(append(begun, last, body, change=change(release=True, wake_at=0)))
 
     (claimed,) = await (await hire()).claim()

@@ -9,8 +9,8 @@ import pytest
 
 from romancy.errors import StorageUnavailableError
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.records import Append, Outcome
-from romancy_conformance.contract.building import append, change, delivery, full_log, start, unique
+from romancy.storage.records import Outcome, Step
+from romancy_conformance.contract.building import append, change, delivery, full_log, start, step, unique
 from romancy_conformance.contract.test_sessions import joinable
 
 if TYPE_CHECKING:
@@ -29,15 +29,15 @@ pytestmark = pytest.mark.anyio
 async def ended(actor: Actor, status: Status = Status.COMPLETED) -> Start:
     """An instance that has ended, with an unread message."""
     begun = await actor.begin()
-    assert await actor.write(append(begun, 2)) is Outcome.ACCEPTED
+    assert await actor.write(step(begun, 2)) is Outcome.ACCEPTED
     await actor.store.deliver([delivery(begun)])
     assert await actor.write(append(begun, 3, change=change(status, seen=1))) is Outcome.ACCEPTED
     return begun
 
 
-def silent(begun: Start) -> Append:
-    """An empty append, with which a session commits."""
-    return append(begun, 2, after=begun.writer)
+def silent(begun: Start) -> Step:
+    """An empty step, with which a session commits."""
+    return step(begun, 2, after=begun.writer)
 
 
 async def life_of(store: Store, instance_id: str) -> int | None:
@@ -71,7 +71,7 @@ async def test_one_commit_ends_the_old_life_and_begins_the_new_one(actor: Actor,
     assert [1, 2] == [row.seq for row in await full_log(store, old.instance_id)]
     (claimed,) = [one for one in await actor.claim() if one.instance_id == old.instance_id]
     assert (new.life, 2, 0) == (claimed.life, claimed.head, claimed.signals)
-    assert await actor.write(append(old, 4, after="its own")) is Outcome.LOST
+    assert await actor.write(step(old, 4, after="its own")) is Outcome.LOST
     assert [1, 2] == [row.seq for row in await full_log(store, old.instance_id)]
 
 
@@ -96,7 +96,7 @@ async def test_what_is_not_as_the_caller_thinks_stays(actor: Actor, store: Store
             assert await joined.clear(running.instance_id, running.life, list(Status)) is False
             assert await joined.clear(unique("nobody"), 1, TERMINAL_STATUSES) is False
             assert await joined.clear(failed.instance_id, failed.life, []) is False
-        assert await outer.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+        assert await outer.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
     assert 3 == len(await full_log(store, failed.instance_id))
     assert running.life == await life_of(store, running.instance_id)

@@ -11,7 +11,7 @@ import pytest
 
 from romancy.errors import UsageError
 from romancy.storage.records import Outcome
-from romancy_conformance.contract.building import append
+from romancy_conformance.contract.building import step
 from romancy_conformance.contract.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ async def end(actor: Actor, ledger: Ledger, how: str, seen: Callable[[Session], 
     """Return a session that has ended in this way; `seen` is called while it is open."""
     begun = await actor.begin()
     if how == "refused":
-        await actor.write(append(begun, 2))
+        await actor.write(step(begun, 2))
     opened: list[Session] = []
     with contextlib.suppress(LookupError):
         async with actor.store.rooms.sessions.begin() as session:
@@ -51,7 +51,7 @@ async def end(actor: Actor, ledger: Ledger, how: str, seen: Callable[[Session], 
                 raise LookupError("mine")
             if how != "left":
                 expected = Outcome.ACCEPTED if how == "committed" else Outcome.TAKEN
-                assert expected is await session.commit(append(begun, 2), worker=actor.token)
+                assert expected is await session.commit(step(begun, 2), worker=actor.token)
     return opened[0]
 
 
@@ -107,12 +107,12 @@ async def test_a_session_that_has_ended_refuses_everything_and_does_not_reach_in
 
         await refuses_everything(old, natives[0], ledger)
         with pytest.raises(UsageError):
-            await old.commit(append(begun, 2), worker=actor.token)
+            await old.commit(step(begun, 2), worker=actor.token)
         async with actor.store.rooms.sessions.begin() as session:
             await ledger.write(session, f"new after {how}", 2)
             await refuses_everything(old, natives[0], ledger)
             await ledger.write(session, f"newer after {how}", 3)
-            assert Outcome.ACCEPTED is await session.commit(append(begun, 2), worker=actor.token)
+            assert Outcome.ACCEPTED is await session.commit(step(begun, 2), worker=actor.token)
 
         assert (1 if how == "committed" else None) == await ledger.read(how)
         rows = [await ledger.read(key) for key in ("late", f"new after {how}", f"newer after {how}")]
@@ -150,7 +150,7 @@ async def test_a_part_that_outlives_its_session_lets_its_error_through(actor: Ac
         await ledger.write(session, "a", 1)
         task = asyncio.create_task(outlive(session))
         await inside.wait()
-        assert Outcome.ACCEPTED is await session.commit(append(begun, 2), worker=actor.token)
+        assert Outcome.ACCEPTED is await session.commit(step(begun, 2), worker=actor.token)
     leave.set()
 
     with pytest.raises(LookupError, match="in the part"):

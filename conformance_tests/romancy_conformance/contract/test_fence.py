@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from romancy.errors import InternalError, UsageError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Append, Change, Outcome, as_end
-from romancy_conformance.contract.building import append, change, delivery, full_log, start, unique
+from romancy.storage.steps import as_appends
+from romancy_conformance.contract.building import append, change, delivery, full_log, next_row, start, step, unique
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -46,7 +47,7 @@ async def status_of(actor: Actor, one: Start) -> Status:
 
 async def test_appends_follow_each_other(actor: Actor) -> None:
     begun = await actor.begin()
-    plain = append(begun, 2, after=begun.writer)
+    plain = step(begun, 2, after=begun.writer)
     with_change = append(begun, 3, after=plain.writer, change=change(Status.WAITING))
     sending = append(begun, 4, after=with_change.writer, deliveries=(delivery(await actor.begin()),))
     ending = append(begun, 5, after=sending.writer, change=change(Status.COMPLETED))
@@ -71,9 +72,9 @@ async def test_an_append_whose_predecessor_is_not_the_one_it_knows_is_lost(actor
         for kind, fields in kinds_of_append().items():
             begun = await actor.begin()
             if length == 2:
-                assert await actor.write(append(begun, 2, after=begun.writer)) is Outcome.ACCEPTED, kind
+                assert await actor.write(step(begun, 2, after=begun.writer)) is Outcome.ACCEPTED, kind
 
-            item = append(begun, 3, after=unique("w"), **fields)
+            item = next_row(begun, 3, after=unique("w"), **fields)
 
             assert await actor.write(item) is Outcome.LOST, kind
             assert await lengths(actor, begun) == [length], kind
@@ -83,7 +84,7 @@ async def test_an_append_whose_predecessor_is_not_the_one_it_knows_is_lost(actor
 async def test_a_row_in_another_life_is_no_predecessor(actor: Actor) -> None:
     begun = await actor.begin()
 
-    other = replace(append(begun, 2, after=begun.writer), life=begun.life + 1)
+    other = replace(step(begun, 2, after=begun.writer), life=begun.life + 1)
 
     assert await actor.write(other) is Outcome.LOST
 
@@ -91,13 +92,55 @@ async def test_a_row_in_another_life_is_no_predecessor(actor: Actor) -> None:
 async def test_lost_items_leave_their_neighbours_untouched(actor: Actor) -> None:
     begun = [await actor.begin() for _ in range(6)]
     knows = [one.writer if number % 2 else unique("w") for number, one in enumerate(begun)]
-    plain = [append(one, 2, after=after) for one, after in zip(begun[:4], knows[:4], strict=True)]
+    plain = [step(one, 2, after=after) for one, after in zip(begun[:4], knows[:4], strict=True)]
     changing = [append(one, 2, after=after, change=change()) for one, after in zip(begun[4:], knows[4:], strict=True)]
 
     outcomes = await actor.store.commit([*plain, *changing], worker=actor.token)
 
     assert outcomes == [Outcome.LOST, Outcome.ACCEPTED] * 3
     assert await lengths(actor, *begun) == [1, 2] * 3
+
+
+async def test_a_step_is_the_append_that_carries_nothing(actor: Actor) -> None:
+    """Steps of every fate in one batch, and the same as appends: the outcomes and the rows are the same."""
+    for written in (list, as_appends):
+        begun = [await actor.begin() for _ in range(5)]
+        over, end = await ended(actor)
+        twice = step(begun[0], 2, b'["again"]', after=begun[0].writer)
+        assert await actor.write(twice) is Outcome.ACCEPTED
+        assert await actor.write(step(begun[1], 2, after=begun[1].writer)) is Outcome.ACCEPTED
+        batch = [
+            twice,
+            step(begun[1], 2, after=begun[1].writer),
+            step(begun[2], 2, after=unique("w")),
+            step(begun[3], 2, b'["unknown"]'),
+            step(over, 3, after=end.writer),
+            step(begun[4], 2, b"[4]", after=begun[4].writer),
+        ]
+
+        outcomes = await actor.store.commit(written(batch), worker=actor.token)
+
+        assert outcomes == [
+            Outcome.ACCEPTED, Outcome.TAKEN, Outcome.LOST, Outcome.ACCEPTED, Outcome.ENDED, Outcome.ACCEPTED
+        ]  # fmt: skip
+        assert await lengths(actor, *begun, over) == [2, 2, 1, 2, 2, 2]
+        bodies = [(await full_log(actor.store, one.instance_id))[-1].body for one in (begun[0], begun[3], begun[4])]
+        assert bodies == [b'["again"]', b'["unknown"]', b"[4]"]
+
+
+async def test_no_step_asks_for_a_row_that_ended_the_instance(actor: Actor) -> None:
+    over, end = await ended(actor)
+    wrong = replace(step(over, 3), behind=end.writer)
+
+    for batch in ([wrong], [step(await actor.begin(), 2), wrong]):
+        with pytest.raises(InternalError, match="nothing follows"):
+            await actor.store.commit(batch, worker=actor.token)
+    if await _has_sessions(actor):
+        async with actor.store.rooms.sessions.begin() as session:
+            with pytest.raises(InternalError, match="nothing follows"):
+                await session.commit(wrong, worker=actor.token)
+
+    assert await lengths(actor, over) == [2]
 
 
 async def test_who_cannot_know_the_predecessor_is_not_asked_for_it(actor: Actor) -> None:
@@ -113,7 +156,7 @@ async def test_who_cannot_know_the_predecessor_is_not_asked_for_it(actor: Actor)
 
 async def test_the_same_append_sent_again_is_accepted_whatever_has_followed(actor: Actor) -> None:
     begun = await actor.begin()
-    first = append(begun, 2, after=begun.writer)
+    first = step(begun, 2, after=begun.writer)
     end = append(begun, 3, after=first.writer, change=change(Status.FAILED))
     for item in (first, end):
         assert await actor.write(item) is Outcome.ACCEPTED
@@ -135,7 +178,7 @@ async def test_nothing_follows_an_end(actor: Actor, status: Status) -> None:
         {"deliveries": (delivery(target),)},
     ]
 
-    outcomes = [await actor.write(append(begun, 3, after=end.writer, **fields)) for fields in late]
+    outcomes = [await actor.write(next_row(begun, 3, after=end.writer, **fields)) for fields in late]
 
     assert outcomes == [Outcome.ENDED] * len(late)
     assert await lengths(actor, begun) == [2]
@@ -146,11 +189,11 @@ async def test_nothing_follows_an_end_in_a_batch(actor: Actor) -> None:
     over = [await ended(actor) for _ in range(4)]
     open_ones = [await actor.begin() for _ in range(4)]
     late = [
-        append(begun, 3, after=end.writer, change=change() if number % 2 else None)
+        next_row(begun, 3, after=end.writer, change=change() if number % 2 else None)
         for number, (begun, end) in enumerate(over)
     ]
     others = [
-        append(one, 2, after=one.writer, change=change() if number % 2 else None)
+        next_row(one, 2, after=one.writer, change=change() if number % 2 else None)
         for number, one in enumerate(open_ones)
     ]
 
@@ -164,7 +207,7 @@ async def test_nothing_follows_a_start_that_was_an_end(actor: Actor) -> None:
     begun = start(workflow_name=next(iter(actor.workflows)), status=Status.COMPLETED, delay=None)
     assert await actor.write(begun) is Outcome.ACCEPTED
 
-    assert await actor.write(append(begun, 2, after=begun.writer)) is Outcome.ENDED
+    assert await actor.write(step(begun, 2, after=begun.writer)) is Outcome.ENDED
     assert await actor.write(append(begun, 2, change=change())) is Outcome.ENDED
 
 
@@ -179,7 +222,7 @@ async def test_another_run_follows_an_end_when_it_says_so(actor: Actor) -> None:
     assert await actor.write(append(begun, 4, after=end.writer, change=REOPENED)) is Outcome.LOST
     (claimed,) = await actor.claim()
     assert (claimed.status, claimed.head, claimed.head_writer) == (Status.RUNNING, 3, again.writer)
-    assert await actor.write(append(begun, 4, after=again.writer)) is Outcome.ACCEPTED
+    assert await actor.write(step(begun, 4, after=again.writer)) is Outcome.ACCEPTED
 
 
 async def test_another_run_is_written_beside_others_changes(actor: Actor) -> None:
@@ -205,18 +248,18 @@ async def test_a_claim_tells_whom_to_follow(actor: Actor, hire: Hire) -> None:
     lying = start(workflow_name=name)
     assert await actor.write(lying) is Outcome.ACCEPTED
     begun = await actor.begin()
-    step = append(begun, 2, after=begun.writer)
-    assert await actor.write(step) is Outcome.ACCEPTED
+    second = step(begun, 2, after=begun.writer)
+    assert await actor.write(second) is Outcome.ACCEPTED
 
     claimed = {one.instance_id: one for one in await actor.claim(recover=True)}
 
-    assert {one.head_writer for one in claimed.values()} == {lying.writer, step.writer}
+    assert {one.head_writer for one in claimed.values()} == {lying.writer, second.writer}
     other = await hire()
     await other.take_over(actor)
     for one in await other.claim():
         rows = await full_log(other.store, one.instance_id)
         assert (one.head, one.head_writer) == (rows[-1].seq, rows[-1].writer)
-        assert await other.write(append(one, one.head + 1, after=one.head_writer)) is Outcome.ACCEPTED
+        assert await other.write(step(one, one.head + 1, after=one.head_writer)) is Outcome.ACCEPTED
 
 
 async def test_a_session_asks_for_the_predecessor_too(actor: Actor) -> None:
@@ -226,11 +269,11 @@ async def test_a_session_asks_for_the_predecessor_too(actor: Actor) -> None:
         return
     outcomes: list[Outcome] = []
     for item in (
-        append(begun, 2, after=unique("w")),
+        step(begun, 2, after=unique("w")),
         append(begun, 2, after=unique("w"), change=change()),
-        append(over, 3, after=end.writer),
+        step(over, 3, after=end.writer),
         append(over, 3, after=end.writer, change=change()),
-        append(begun, 2, after=begun.writer),
+        step(begun, 2, after=begun.writer),
     ):
         async with actor.store.rooms.sessions.begin() as session:
             outcomes.append(await session.commit(item, worker=actor.token))
@@ -247,10 +290,10 @@ async def test_a_session_that_began_before_its_predecessor_was_written_finds_it(
     async with actor.store.rooms.sessions.begin() as session:
         if actor.store.capabilities.sql:
             await session.fetch_all("select 1 as one")
-        meanwhile = append(begun, 2, after=begun.writer)
+        meanwhile = step(begun, 2, after=begun.writer)
         assert await actor.write(meanwhile) is Outcome.ACCEPTED
 
-        assert await session.commit(append(begun, 3, after=meanwhile.writer), worker=actor.token) is Outcome.ACCEPTED
+        assert await session.commit(step(begun, 3, after=meanwhile.writer), worker=actor.token) is Outcome.ACCEPTED
 
 
 async def _has_sessions(actor: Actor) -> bool:

@@ -8,7 +8,7 @@ import pytest
 
 from romancy.status import Status
 from romancy.storage.records import ClaimRequest, Delivered, OutboxRow, Outcome, PruneRequest
-from romancy_conformance.contract.building import append, change, delivery, start, unique
+from romancy_conformance.contract.building import append, change, delivery, start, step, unique
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -71,7 +71,7 @@ async def test_mail_is_consumed_with_the_append_that_takes_it(actor: Actor, stor
 
 async def test_a_refused_append_consumes_nothing(actor: Actor, store: Store) -> None:
     begun = await actor.begin()
-    await actor.write(append(begun, 2))
+    await actor.write(step(begun, 2))
     mail = delivery(begun)
     await store.deliver([mail])
 
@@ -192,7 +192,7 @@ async def test_deliveries_of_a_commit_arrive_with_it_or_not_at_all(actor: Actor,
     sender, target = await actor.begin(), await actor.begin()
     mail = delivery(target)
 
-    await actor.write(append(sender, 2))
+    await actor.write(step(sender, 2))
     assert await actor.write(append(sender, 2, deliveries=(mail,))) is Outcome.TAKEN
     assert await mail_of(actor) == {}
     assert await actor.write(append(sender, 3, deliveries=(mail,))) is Outcome.ACCEPTED
@@ -248,7 +248,7 @@ async def test_a_message_of_a_commit_sent_again_is_delivered_once(actor: Actor) 
 
 async def test_outbox_rows_appear_with_their_commit(actor: Actor, store: Store) -> None:
     begun = await actor.begin()
-    await actor.write(append(begun, 2))
+    await actor.write(step(begun, 2))
     refused = [outgoing(b"1")]
     accepted = sorted((outgoing(b"2"), outgoing(b"3")), key=lambda row: row.outbox_id)
 

@@ -9,7 +9,7 @@ import pytest
 
 from romancy.status import Status
 from romancy.storage.records import ClaimRequest, Delivered, Outcome, PruneRequest, Takeover
-from romancy_conformance.contract.building import append, change, delivery, full_log, nonce, start
+from romancy_conformance.contract.building import append, change, delivery, full_log, nonce, start, step
 from romancy_conformance.contract.interleaving import Hold, held_at, leave, listen, play, run
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ async def test_an_owner_changes_only_with_its_log_row(store: Store, actor: Actor
         victim = await hire()
         begun = await victim.begin()
         peer = await survivor.see(victim)
-        item = append(begun, 2, b'["last words"]', after=begun.writer)  # as the engine appends
+        item = step(begun, 2, b'["last words"]', after=begun.writer)  # as the engine appends
 
         async def check(outcomes: list[Outcome], first: Takeover) -> None:
             moved, answer, owner = list(first.moved), first, b'["owner"]'
@@ -187,7 +187,7 @@ async def test_a_takeover_held_open_meets_the_last_append(store: Store, actor: A
 
         return (
             store.takeover(actor.token, peer, b'["owner"]', nonce()),
-            victim.write(append(begun, 2, after=begun.writer)),
+            victim.write(step(begun, 2, after=begun.writer)),
             check,
         )
 

@@ -9,7 +9,7 @@ import pytest
 from romancy.errors import StorageUnavailableError, UsageError
 from romancy.status import Status
 from romancy.storage.records import Outcome
-from romancy_conformance.contract.building import append, change, delivery, full_log, start
+from romancy_conformance.contract.building import append, change, delivery, full_log, start, step
 from romancy_conformance.contract.interleaving import statements
 from romancy_conformance.contract.ledger import Ledger
 
@@ -52,7 +52,7 @@ async def test_writes_and_append_commit_together(actor: Actor, ledger: Ledger, l
 
     async with actor.store.rooms.sessions.begin(isolation=level) as session:
         await ledger.write(session, "a", 1)
-        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+        assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
     async with actor.store.rooms.sessions.begin(isolation=level) as session:
         await ledger.write(session, "b", 2)
 
@@ -69,21 +69,21 @@ async def test_reads_are_repeated(actor: Actor, ledger: Ledger, level: Isolation
     begun, other = await actor.begin(), await actor.begin()
     async with actor.store.rooms.sessions.begin() as writing:
         await ledger.write(writing, "a", 1)
-        assert await writing.commit(append(other, 2), worker=actor.token) is Outcome.ACCEPTED
+        assert await writing.commit(step(other, 2), worker=actor.token) is Outcome.ACCEPTED
 
     async with actor.store.rooms.sessions.begin(isolation="repeatable read") as session:
         assert 1 == await ledger.read_in(session, "a")
         async with actor.store.rooms.sessions.begin() as writing:
             await ledger.change(writing, "a", 2)
-            assert await writing.commit(append(other, 3), worker=actor.token) is Outcome.ACCEPTED
+            assert await writing.commit(step(other, 3), worker=actor.token) is Outcome.ACCEPTED
         assert 1 == await ledger.read_in(session, "a")
         await ledger.write(session, "b", 1)
-        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+        assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
     async with actor.store.rooms.sessions.begin() as session:
         assert 2 == await ledger.read_in(session, "a")
         async with actor.store.rooms.sessions.begin() as writing:
             await ledger.change(writing, "a", 3)
-            assert await writing.commit(append(other, 4), worker=actor.token) is Outcome.ACCEPTED
+            assert await writing.commit(step(other, 4), worker=actor.token) is Outcome.ACCEPTED
         assert 3 == await ledger.read_in(session, "a")
 
 
@@ -98,9 +98,9 @@ async def test_an_append_follows_a_row_that_was_written_meanwhile(
 
     async with actor.store.rooms.sessions.begin(isolation=level) as session:
         await ledger.write(session, "a", 1)
-        between = append(begun, 2)
+        between = step(begun, 2)
         assert await actor.write(between) is Outcome.ACCEPTED
-        item = append(begun, 3, after=between.writer)
+        item = step(begun, 3, after=between.writer)
         assert await session.commit(item, worker=actor.token) is Outcome.ACCEPTED
 
     assert 1 == await ledger.read("a")
@@ -118,20 +118,20 @@ async def test_a_refused_append_takes_the_writes_with_it(
     if when == "meanwhile" and actor.store.capabilities.sessions_exclude:
         pytest.skip("capability: an open session excludes others")
     begun = await actor.begin()
-    item = append(begun, 2)
+    item = step(begun, 2)
 
     async def happens() -> Any:
         if reason is Outcome.TAKEN:
-            await actor.write(append(begun, 2))
+            await actor.write(step(begun, 2))
         elif reason is Outcome.LOST:
-            await actor.write(append(begun, 2))
-            return append(begun, 3, after="another")
+            await actor.write(step(begun, 2))
+            return step(begun, 3, after="another")
         elif reason is Outcome.UNSEEN:
             await actor.store.deliver([delivery(begun)])
             return append(begun, 2, change=change(Status.COMPLETED))
         else:
             await (await hire()).take_over(actor)
-            return append(begun, 3)
+            return step(begun, 3)
         return item
 
     if when == "before":
@@ -187,7 +187,7 @@ async def test_a_level_costs_no_statement_where_none_is_asked_for(actor: Actor, 
         begun = await actor.begin()
         async with actor.store.rooms.sessions.begin(**options) as session:
             await ledger.write(session, begun.instance_id, 1)
-            assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+            assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
     await written()
     without = await statements(actor.store, written())

@@ -11,7 +11,7 @@ from romancy.storage.last_commits import last_commits_of
 from romancy.storage.query import build_query
 from romancy.storage.records import PruneRequest
 from romancy.storage.rooms import Room
-from romancy_conformance.contract.building import append, change, full_log, start, unique
+from romancy_conformance.contract.building import append, change, full_log, start, step, unique
 from romancy_conformance.contract.interleaving import statements
 from romancy_conformance.rooms import rooms_with
 
@@ -30,7 +30,7 @@ async def ended(actor: Actor, count: int) -> list[Start]:
     await actor.write(at_once)
     begun = [await actor.begin(unique(f"é'\\%{number}")) for number in range(count - 1)]
     for number, one in enumerate(begun):
-        await actor.write(append(one, 2))
+        await actor.write(step(one, 2))
         await actor.write(append(one, 3, b'["end",%d]' % number, change=change(Status.COMPLETED)))
     return [at_once, *begun]
 
@@ -56,7 +56,7 @@ async def test_what_was_removed_or_began_anew_is_left_out(actor: Actor, store: S
     (end,) = [row for row in await full_log(store, reopened.instance_id) if row.seq == 3]
     assert 2 == await store.rooms.upkeep.prune(PruneRequest(instance_ids=(gone.instance_id, anew.instance_id)))
     again = await actor.begin(anew.instance_id)
-    await actor.write(append(again, 2))
+    await actor.write(step(again, 2))
     await actor.write(append(again, 3, b'["other"]', change=change(Status.COMPLETED)))
     await actor.write(append(reopened, 4, change=change(Status.RUNNING, reopens=True)))
 

@@ -8,7 +8,7 @@ import pytest
 
 from romancy.status import Status
 from romancy.storage.records import Host, Outcome
-from romancy_conformance.contract.building import Actor, append, change, full_log, nonce, unique
+from romancy_conformance.contract.building import Actor, append, change, full_log, nonce, step, unique
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -51,7 +51,7 @@ async def test_a_leaving_worker_is_dead_at_once(actor: Actor, hire: Hire) -> Non
 
     assert (await actor.see(other)).dead
     assert not (await other.store.heartbeat(other.worker)).alive
-    assert await other.write(append(begun, 2)) is Outcome.DEAD
+    assert await other.write(step(begun, 2)) is Outcome.DEAD
 
 
 async def test_a_dead_worker_with_nothing_left_is_no_longer_seen(actor: Actor, hire: Hire) -> None:
@@ -67,7 +67,7 @@ async def test_takeover_frees_everything_with_an_entry_in_each_log(actor: Actor,
     other = await hire()
     begun = [await other.begin() for _ in range(7)]
     for item in begun[:3]:
-        await other.write(append(item, 2))
+        await other.write(step(item, 2))
 
     moved = await actor.take_over(other, limit=2)
 
@@ -101,7 +101,7 @@ async def test_a_worker_that_beat_meanwhile_is_left_alone(actor: Actor, hire: Hi
     answer = await actor.store.takeover(actor.token, seen, b"[]", unique("w"))
 
     assert answer.refused
-    assert await other.write(append(begun, 2)) is Outcome.ACCEPTED
+    assert await other.write(step(begun, 2)) is Outcome.ACCEPTED
 
 
 async def test_a_dead_worker_takes_nobody_over(actor: Actor, hire: Hire) -> None:
@@ -135,7 +135,7 @@ async def test_the_former_owner_cannot_go_on(actor: Actor, hire: Hire) -> None:
 
     assert not pulse.alive
     for seq in (2, 3, 4):
-        assert await actor.write(append(begun, seq)) in (Outcome.DEAD, Outcome.TAKEN)
+        assert await actor.write(step(begun, seq)) in (Outcome.DEAD, Outcome.TAKEN)
 
 
 async def test_crashes_count_only_while_the_log_does_not_grow(hire: Hire) -> None:
@@ -150,7 +150,7 @@ async def test_crashes_count_only_while_the_log_does_not_grow(hire: Hire) -> Non
         (claimed,) = await victim.claim()
         counts.append(claimed.crashes)
         if progress:
-            await victim.write(append(begun, claimed.head + 1))
+            await victim.write(step(begun, claimed.head + 1))
         await survivor.take_over(victim)
     (claimed,) = await survivor.claim()
 

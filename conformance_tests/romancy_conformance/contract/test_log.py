@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from romancy.errors import InternalError
 from romancy.status import Status
-from romancy.storage.records import Outcome, PruneRequest
-from romancy_conformance.contract.building import append, change, full_log, start, unique
+from romancy.storage.records import Item, Outcome, PruneRequest
+from romancy_conformance.contract.building import append, change, full_log, start, step, unique
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 async def test_rows_come_back_in_order_as_they_were_written(actor: Actor) -> None:
     begun = await actor.begin(body=b'["first"]')
     for seq in (2, 3, 4):
-        assert await actor.write(append(begun, seq, b'["%d"]' % seq)) is Outcome.ACCEPTED
+        assert await actor.write(step(begun, seq, b'["%d"]' % seq)) is Outcome.ACCEPTED
 
     rows = await full_log(actor.store, begun.instance_id)
 
@@ -42,7 +42,7 @@ async def test_rows_come_back_in_order_as_they_were_written(actor: Actor) -> Non
 async def test_a_page_continues_where_the_last_one_ended(actor: Actor) -> None:
     begun = await actor.begin()
     for seq in range(2, 12):
-        await actor.write(append(begun, seq))
+        await actor.write(step(begun, seq))
 
     first = await actor.store.read(begun.instance_id, limit=4)
     second = await actor.store.read(begun.instance_id, after=4, limit=7)
@@ -69,7 +69,7 @@ async def test_reading_nothing_of_the_log_still_gives_the_instance(actor: Actor)
 async def test_a_taken_seq_is_refused_and_changes_nothing(actor: Actor, hire: Hire) -> None:
     begun = await actor.begin()
     rival = await hire()
-    assert await rival.write(append(begun, 2, b'["rival"]')) is Outcome.ACCEPTED
+    assert await rival.write(step(begun, 2, b'["rival"]')) is Outcome.ACCEPTED
 
     refused = append(begun, 2, b'["mine"]', change=change(Status.COMPLETED))
 
@@ -83,7 +83,7 @@ async def test_a_taken_seq_is_refused_and_changes_nothing(actor: Actor, hire: Hi
 
 async def test_the_same_append_sent_again_is_accepted_once(actor: Actor) -> None:
     begun = await actor.begin()
-    plain = append(begun, 2, b'["once"]')
+    plain = step(begun, 2, b'["once"]')
     final = append(begun, 3, b'["end"]', change=change(Status.COMPLETED))
 
     for item in (plain, plain, final, final, plain):
@@ -95,7 +95,7 @@ async def test_the_same_append_sent_again_is_accepted_once(actor: Actor) -> None
 
 async def test_the_same_place_with_another_nonce_is_another_append(actor: Actor) -> None:
     begun = await actor.begin()
-    first = append(begun, 2, b'["a"]')
+    first = step(begun, 2, b'["a"]')
     assert await actor.write(first) is Outcome.ACCEPTED
 
     assert await actor.write(replace(first, writer=unique("w"))) is Outcome.TAKEN
@@ -106,7 +106,7 @@ async def test_a_dead_worker_cannot_write(actor: Actor, hire: Hire) -> None:
     other = await hire()
     await other.take_over(actor)
 
-    plain = append(begun, 3)
+    plain = step(begun, 3)
     with_change = append(begun, 3, change=change(Status.COMPLETED))
 
     assert await actor.write(plain) is Outcome.DEAD
@@ -130,7 +130,7 @@ async def test_a_dead_worker_cannot_write_a_batch(actor: Actor, hire: Hire) -> N
 async def test_a_worker_without_a_row_cannot_write(actor: Actor) -> None:
     begun = await actor.begin()
 
-    (outcome,) = await actor.store.commit([append(begun, 2)], worker=unique("stranger"))
+    (outcome,) = await actor.store.commit([step(begun, 2)], worker=unique("stranger"))
 
     assert outcome is Outcome.DEAD
     assert len(await full_log(actor.store, begun.instance_id)) == 1
@@ -148,7 +148,7 @@ async def test_thaw_after_purge_and_reuse_of_the_id(actor: Actor, hire: Hire) ->
 
     for target in (begun, reborn):
         for seq in (2, 3, 4, 5):
-            assert await actor.write(append(target, seq)) is Outcome.DEAD
+            assert await actor.write(step(target, seq)) is Outcome.DEAD
 
     assert [row.seq for row in await full_log(other.store, begun.instance_id)] == [1]
 
@@ -168,10 +168,10 @@ async def test_a_late_copy_for_a_former_life_never_reaches_the_new_one(actor: Ac
 
 async def test_a_refused_item_leaves_its_neighbours_untouched(actor: Actor) -> None:
     begun = [await actor.begin() for _ in range(5)]
-    await actor.write(append(begun[1], 2, b'["taken"]'))
-    batch = [
-        append(begun[0], 2, b'["0"]'),
-        append(begun[1], 2, b'["1"]'),
+    await actor.write(step(begun[1], 2, b'["taken"]'))
+    batch: list[Item] = [
+        step(begun[0], 2, b'["0"]'),
+        step(begun[1], 2, b'["1"]'),
         append(begun[2], 2, b'["2"]', change=change(Status.WAITING, release=True)),
         append(begun[3], 2, b'["3"]', change=change(Status.COMPLETED, seen=7)),
         append(begun[4], 2, b'["4"]', consumed=("nothing-there",), change=change()),
@@ -187,9 +187,9 @@ async def test_a_refused_item_leaves_its_neighbours_untouched(actor: Actor) -> N
 async def test_a_batch_of_many_instances_is_answered_item_by_item(actor: Actor) -> None:
     begun = [await actor.begin() for _ in range(60)]
     for item in begun[::3]:
-        await actor.write(append(item, 2))
+        await actor.write(step(item, 2))
 
-    outcomes = await actor.store.commit([append(item, 2) for item in begun], worker=actor.token)
+    outcomes = await actor.store.commit([step(item, 2) for item in begun], worker=actor.token)
 
     expected = [Outcome.TAKEN if number % 3 == 0 else Outcome.ACCEPTED for number in range(60)]
     assert outcomes == expected
@@ -200,7 +200,7 @@ async def test_two_appends_of_one_instance_in_a_batch_are_misuse(actor: Actor) -
     begun = await actor.begin()
 
     with pytest.raises(InternalError, match="twice in one batch"):
-        await actor.store.commit([append(begun, 2), append(begun, 3)], worker=actor.token)
+        await actor.store.commit([step(begun, 2), step(begun, 3)], worker=actor.token)
 
     assert len(await full_log(actor.store, begun.instance_id)) == 1
 

@@ -10,7 +10,7 @@ import pytest
 from romancy.errors import StorageUnavailableError
 from romancy.status import Status
 from romancy.storage.records import ClaimRequest, Delivered, Outcome
-from romancy_conformance.contract.building import append, change, delivery, full_log, nonce, start
+from romancy_conformance.contract.building import append, change, delivery, full_log, next_row, nonce, start, step
 from romancy_conformance.contract.interleaving import HoldAt, leave, listen, needs_statements, run
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Frozen:
 
 async def frozen(actor: Actor, begun: Start, other: Store, **fields: Any) -> AsyncGenerator[Frozen]:
     """Freeze an append in a session; skip the test where one open transaction keeps all others from writing."""
-    item = append(begun, 2, b'["frozen"]', **fields)
+    item = next_row(begun, 2, b'["frozen"]', **fields)
 
     async def write() -> Outcome:
         async with actor.store.rooms.sessions.begin() as session:
@@ -226,7 +226,7 @@ async def test_a_claim_leaves_what_is_just_being_written_to(actor: Actor, hire: 
 
 _TOO_LARGE = 2**63
 _UNWRITABLE: dict[str, Callable[[Start], Item]] = {
-    "seq": lambda one: append(one, _TOO_LARGE),
+    "seq": lambda one: step(one, _TOO_LARGE),
     "wake time": lambda one: append(one, 2, change=change(Status.WAITING, release=True, wake_at=_TOO_LARGE)),
     "child": lambda one: append(one, 2, starts=(start(life=_TOO_LARGE),)),
 }

@@ -16,7 +16,7 @@ from romancy.errors import SchemaVersionError, StorageConfigurationError, Storag
 from romancy.storage.backends import create_store
 from romancy.storage.query import Query
 from romancy.storage.records import ClaimRequest, Outcome, Peer, PruneRequest
-from romancy_conformance.contract.building import Actor, append, delivery, full_log, settle, start, unique
+from romancy_conformance.contract.building import Actor, delivery, full_log, settle, start, step, unique
 from romancy_conformance.contract.dialects import DIALECTS, dialect_of
 from romancy_conformance.contract.opener import open_together
 
@@ -83,7 +83,7 @@ async def answered_by(store: Store) -> list[str]:
     peer: Any = {"token": "t", "worker_id": "w", "lease": 1, "beat": 1, "dead": False, "codes": (), "started_at": 0}
     calls: dict[str, Callable[[], Awaitable[object]]] = {
         "commit": lambda: store.commit([start()]),
-        "append": lambda: store.commit([append(start(), 2)], worker=actor.token),
+        "append": lambda: store.commit([step(start(), 2)], worker=actor.token),
         "read": lambda: store.read("x"),
         "claim": lambda: store.claim(ClaimRequest(worker=actor.token, codes=actor.workflows, limit=1)),
         "heartbeat": lambda: store.heartbeat(actor.worker),

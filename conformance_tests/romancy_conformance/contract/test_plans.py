@@ -14,7 +14,7 @@ from romancy.storage.records import PruneRequest
 from romancy.storage.rooms import Room
 from romancy.storage.slices import find_in_slices
 from romancy.storage.taken_ids import taken_ids_of
-from romancy_conformance.contract.building import Actor, append, change, delivery, start
+from romancy_conformance.contract.building import Actor, append, change, delivery, start, step
 from romancy_conformance.contract.plans import watch_for
 
 if TYPE_CHECKING:
@@ -233,7 +233,7 @@ async def duties(store: Store, worker: Actor) -> Calls:
         "claim, many owned": busy.claim,
         "claim with a sweep": lambda: worker.claim(sweep=True),
         "heartbeat": lambda: store.heartbeat(worker.worker),
-        "append": lambda: worker.write(append(mine[0], 2)),
+        "append": lambda: worker.write(step(mine[0], 2)),
         "append with a change": lambda: worker.write(append(mine[0], 3, change=change())),
         "append with a delivery": lambda: worker.write(append(mine[0], 4, deliveries=(delivery(mine[1]),))),
         "start": lambda: worker.write(start(owner=worker.token, status=Status.RUNNING)),

@@ -9,7 +9,7 @@ import pytest
 
 from romancy.status import Status
 from romancy.storage.records import ClaimRequest, Delivered, Outcome, PruneRequest
-from romancy_conformance.contract.building import append, change, delivery, full_log, start, unique
+from romancy_conformance.contract.building import append, change, delivery, full_log, start, step, unique
 from romancy_conformance.contract.dialects import dialect_of
 from romancy_conformance.contract.interleaving import statements
 
@@ -152,19 +152,19 @@ async def test_a_new_life_meets_nothing_of_the_old_one(actor: Actor, store: Stor
 async def test_rows_of_former_runs_go(actor: Actor, store: Store) -> None:
     begun = await actor.begin()
     for seq in (2, 3):
-        await actor.write(append(begun, seq))
+        await actor.write(step(begun, seq))
     await actor.write(append(begun, 4, change=change(Status.RUNNING, run_from=4)))
 
     await store.rooms.upkeep.prune(PruneRequest())
 
     assert [row.seq for row in await full_log(store, begun.instance_id)] == [4]
-    assert await actor.write(append(begun, 5)) is Outcome.ACCEPTED
+    assert await actor.write(step(begun, 5)) is Outcome.ACCEPTED
 
 
 async def continued(actor: Actor, instance_id: str | None = None) -> Start:
     """An instance of one row that continued as new: there are two rows of its former run."""
     begun = await actor.begin(instance_id)
-    assert await actor.write(append(begun, 2)) is Outcome.ACCEPTED
+    assert await actor.write(step(begun, 2)) is Outcome.ACCEPTED
     assert await actor.write(append(begun, 3, change=change(Status.RUNNING, run_from=3))) is Outcome.ACCEPTED
     return begun
 

@@ -9,8 +9,9 @@ import pytest
 from msgspec.structs import replace
 
 from romancy.status import Status
-from romancy.storage.records import Delivered, Outcome, PruneRequest
-from romancy_conformance.contract.building import append, change, delivery, full_log, start, unique
+from romancy.storage.records import Delivered, Outcome, PruneRequest, Step
+from romancy.storage.steps import as_append, behind
+from romancy_conformance.contract.building import append, change, delivery, full_log, next_row, start, step, unique
 from romancy_conformance.contract.interleaving import play
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ async def spoilt(actor: Actor, owner: Actor, reasons: Collection[str]) -> Append
         assert await owner.write(append(begun, seq, change=change(Status.FAILED, seen=mail))) is Outcome.ACCEPTED
         seq += 1
     if "a row is at its place" in reasons:
-        assert await owner.write(append(begun, seq)) is Outcome.ACCEPTED
+        assert await owner.write(step(begun, seq)) is Outcome.ACCEPTED
     fields: dict[str, Any] = {}
     starts: list[Start] = []
     if "its child's id is taken" in reasons:
@@ -120,9 +121,9 @@ async def test_a_lone_row_is_judged_in_the_same_order(actor: Actor, hire: Hire) 
         if set(reasons) <= set(list(REASONS)[:3]):
             owner = await hire()
             item = await spoilt(actor, owner, reasons)
-            plain = replace(item, change=None)
-            assert plain.plain
-            assert await in_a_batch(owner, plain) is REASONS[reasons[0]], reasons
+            lone = Step(item.instance_id, item.life, item.seq, item.writer, item.body, behind(item.after))
+            assert await in_a_batch(owner, lone) is REASONS[reasons[0]], reasons
+            assert await in_a_batch(owner, as_append(lone)) is REASONS[reasons[0]], reasons
 
 
 async def test_each_of_many_is_told_its_own_reason(actor: Actor, hire: Hire) -> None:
@@ -191,9 +192,9 @@ async def test_only_a_change_is_held_against_the_row_of_the_instance(actor: Acto
     effects: list[dict[str, Any]] = [{}, {"starts": (start(),)}, {"deliveries": (delivery(target),)}]
 
     for seq, fields in enumerate(effects, 2):
-        assert await actor.write(append(other, seq, **fields)) is Outcome.ACCEPTED, fields
+        assert await actor.write(next_row(other, seq, **fields)) is Outcome.ACCEPTED, fields
         for nobodys in (other, start()):
-            assert await actor.write(append(nobodys, 9, change=change(), **fields)) is Outcome.GONE, fields
+            assert await actor.write(next_row(nobodys, 9, change=change(), **fields)) is Outcome.GONE, fields
 
 
 @pytest.mark.parametrize("repeated", [False, True])

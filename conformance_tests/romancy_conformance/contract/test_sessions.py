@@ -11,8 +11,8 @@ import pytest
 
 from romancy.errors import UsageError
 from romancy.status import Status
-from romancy.storage.records import ClaimRequest, Delivered, OutboxRow, Outcome
-from romancy_conformance.contract.building import append, change, delivery, full_log, start, unique
+from romancy.storage.records import ClaimRequest, Delivered, Item, OutboxRow, Outcome
+from romancy_conformance.contract.building import append, change, delivery, full_log, start, step, unique
 from romancy_conformance.contract.ledger import Ledger
 from romancy_conformance.contract.natives import run_natively
 
@@ -41,7 +41,7 @@ async def test_writes_and_append_commit_together(actor: Actor, ledger: Ledger) -
     async with actor.store.rooms.sessions.begin() as session:
         await ledger.write(session, "a", 1)
         assert await ledger.read_in(session, "a") == 1
-        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+        assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
     assert await ledger.read("a") == 1
     assert len(await full_log(actor.store, begun.instance_id)) == 2
@@ -69,12 +69,12 @@ async def test_an_exception_leaves_nothing(actor: Actor, ledger: Ledger) -> None
 async def test_a_refused_append_takes_the_writes_with_it(actor: Actor, hire: Hire, ledger: Ledger) -> None:
     for reason in (Outcome.TAKEN, Outcome.UNSEEN, Outcome.DEAD):
         begun = await actor.begin()
-        item = append(begun, 2)
+        item: Item = step(begun, 2)
         if reason is Outcome.TAKEN:
-            await actor.write(append(begun, 2))
+            await actor.write(step(begun, 2))
         elif reason is Outcome.DEAD:
             await (await hire()).take_over(actor)
-            item = append(begun, 3)
+            item = step(begun, 3)
         else:
             await actor.store.deliver([delivery(begun)])
             item = append(begun, 2, change=change(Status.COMPLETED))
@@ -125,7 +125,7 @@ async def test_a_savepoint_fails_alone(actor: Actor, ledger: Ledger) -> None:
         await ledger.write(session, "outer", 1)
         with pytest.raises(LookupError, match="inner"):
             await fail_inside()
-        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+        assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
     assert (await ledger.read("outer"), await ledger.read("inner")) == (1, None)
 
@@ -140,7 +140,7 @@ async def test_a_failed_statement_in_a_savepoint_does_not_doom_the_rest(actor: A
         with pytest.raises(Exception, match=r"(?i)duplicate|unique"):
             async with session.savepoint():
                 await ledger.write(session, "a", 2)
-        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+        assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
     assert await ledger.read("a") == 1
 
@@ -156,7 +156,7 @@ async def test_a_swallowed_statement_failure_dooms_the_session(actor: Actor, led
         with pytest.raises(Exception, match=r"(?i)duplicate|unique"):
             await ledger.write(session, "a", 2)
         with pytest.raises(UsageError):
-            await session.commit(append(begun, 2), worker=actor.token)
+            await session.commit(step(begun, 2), worker=actor.token)
 
     assert await ledger.read("a") is None
     assert len(await full_log(actor.store, begun.instance_id)) == 1
@@ -171,7 +171,7 @@ async def test_user_code_cannot_end_the_transaction(actor: Actor, ledger: Ledger
         async with actor.store.rooms.sessions.begin() as session:
             await ledger.write(session, sql, 1)
             await session.execute(sql)
-            await session.commit(append(begun, 2), worker=actor.token)
+            await session.commit(step(begun, 2), worker=actor.token)
 
     for sql in ("commit", "COMMIT; ", "rollback", "/* c */ commit"):
         begun = await actor.begin()
@@ -179,7 +179,7 @@ async def test_user_code_cannot_end_the_transaction(actor: Actor, ledger: Ledger
             await misuse(sql, begun)
 
         assert len(await full_log(actor.store, begun.instance_id)) == 1, sql
-        assert await actor.write(append(begun, 2)) is Outcome.ACCEPTED, sql
+        assert await actor.write(step(begun, 2)) is Outcome.ACCEPTED, sql
 
 
 ENDINGS = ["commit", "COMMIT;", "  Commit ;", "/* c */ commit", "-- c\ncommit", "rollback", "/**/ RollBack", "begin"]
@@ -204,9 +204,9 @@ async def test_what_would_end_the_transaction_is_not_sent(actor: Actor, ledger: 
 
     async with actor.store.rooms.sessions.begin() as session:
         await misuse(session)
-        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+        assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
     assert await ledger.read("a") == 1
-    assert await actor.write(append(other, 2)) is Outcome.ACCEPTED
+    assert await actor.write(step(other, 2)) is Outcome.ACCEPTED
 
 
 async def test_statements_side_by_side_are_refused(actor: Actor, ledger: Ledger) -> None:
@@ -228,7 +228,7 @@ async def test_statements_side_by_side_are_refused(actor: Actor, ledger: Ledger)
         for refused in answers[1:]:
             assert isinstance(refused, UsageError)
             assert "another of its statements" in str(refused)
-        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+        assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
     assert await ledger.read("a") == 1
 
@@ -248,12 +248,12 @@ async def test_a_session_does_not_commit_beside_a_statement(actor: Actor, ledger
         beside = asyncio.create_task(session.fetch_all("select 1 as one"))
         await asyncio.sleep(0)  # it has begun
         with pytest.raises(UsageError, match="another of its statements"):
-            await session.commit(append(begun, 2), worker=actor.token)
+            await session.commit(step(begun, 2), worker=actor.token)
 
     await asyncio.wait([beside])
     beside.exception()
     assert await ledger.read("a") is None
-    assert await actor.write(append(begun, 2)) is Outcome.ACCEPTED
+    assert await actor.write(step(begun, 2)) is Outcome.ACCEPTED
 
 
 async def test_a_part_that_cannot_be_undone_dooms_the_session(actor: Actor, ledger: Ledger) -> None:
@@ -275,7 +275,7 @@ async def test_a_part_that_cannot_be_undone_dooms_the_session(actor: Actor, ledg
             await fail_beside_a_statement(session)
         await asyncio.wait(tasks)
         with pytest.raises(UsageError):
-            await session.commit(append(begun, 2), worker=actor.token)
+            await session.commit(step(begun, 2), worker=actor.token)
 
     assert await ledger.read("inner") is None
 
@@ -309,14 +309,14 @@ async def test_log_and_writes_agree_however_the_transaction_was_ended(actor: Act
             with contextlib.suppress(Exception):
                 await session.execute(sql)
             with contextlib.suppress(UsageError):
-                outcome = await session.commit(append(begun, 2), worker=actor.token)
+                outcome = await session.commit(step(begun, 2), worker=actor.token)
 
         rows = await full_log(actor.store, begun.instance_id)
         if outcome is Outcome.ACCEPTED:
             assert (await ledger.read(key), len(rows)) == (1, 2), sql
         else:
             assert (outcome, len(rows)) == (None, 1), sql
-            assert await actor.write(append(begun, 2)) is Outcome.ACCEPTED, sql
+            assert await actor.write(step(begun, 2)) is Outcome.ACCEPTED, sql
 
 
 async def test_ddl_in_a_session_rolls_back_or_is_found_out(actor: Actor, ledger: Ledger) -> None:
@@ -329,7 +329,7 @@ async def test_ddl_in_a_session_rolls_back_or_is_found_out(actor: Actor, ledger:
             await ledger.write(session, "a", 1)
             await Ledger(actor.store).create()
             await session.execute("create table if not exists ddl_in_session (k integer)")
-            await session.commit(append(begun, 2), worker=actor.token)
+            await session.commit(step(begun, 2), worker=actor.token)
 
     with pytest.raises(UsageError):
         await misuse()
@@ -341,9 +341,9 @@ async def test_a_session_ends_once(actor: Actor) -> None:
     begun = await actor.begin()
 
     async with actor.store.rooms.sessions.begin() as session:
-        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+        assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
         with pytest.raises(UsageError):
-            await session.commit(append(begun, 3), worker=actor.token)
+            await session.commit(step(begun, 3), worker=actor.token)
 
 
 async def test_what_user_code_raises_by_itself_is_not_excused(actor: Actor) -> None:
@@ -363,7 +363,7 @@ async def test_other_work_goes_on_while_a_session_is_open(actor: Actor, ledger: 
         assert history is not None
         if not actor.store.capabilities.embedded:
             assert (await asyncio.wait_for(actor.store.heartbeat(actor.worker), 60)).alive
-        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+        assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
     assert (await actor.store.heartbeat(actor.worker)).alive
 
@@ -385,7 +385,7 @@ async def test_a_joined_session_never_commits(actor: Actor, ledger: Ledger) -> N
         async with actor.store.rooms.sessions.join(outer.native if actor.store.capabilities.sql else outer) as joined:
             assert await joined.commit(kept) is Outcome.ACCEPTED
             assert await joined.commit(kept) is Outcome.ACCEPTED
-        assert await outer.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+        assert await outer.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
     assert await actor.store.read(kept.instance_id) is not None
     assert await ledger.read("a") == 2
@@ -398,7 +398,7 @@ async def test_a_refusal_in_a_joined_session_leaves_the_callers_work(actor: Acto
         await ledger.write(outer, "a", 1)
         async with actor.store.rooms.sessions.join(outer.native if actor.store.capabilities.sql else outer) as joined:
             assert await joined.commit(start(begun.instance_id)) is Outcome.EXISTS
-        assert await outer.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+        assert await outer.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
     assert await ledger.read("a") == 1
 
@@ -424,7 +424,7 @@ async def test_messages_in_a_joined_session_go_with_the_callers_commit(actor: Ac
         await ledger.write(outer, "a", 1)
         async with actor.store.rooms.sessions.join(joinable(actor, outer)) as joined:
             answers = await joined.send([mail, mail, delivery(unique("nobody"))], [outgoing])
-        assert await outer.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+        assert await outer.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
     assert answers == [Delivered.ACCEPTED, Delivered.DUPLICATE, Delivered.UNKNOWN]
     assert [outgoing] == [
@@ -451,7 +451,7 @@ async def test_a_joined_session_sends_to_what_it_has_started(actor: Actor, ledge
         async with actor.store.rooms.sessions.join(joinable(actor, outer)) as joined:
             assert await joined.commit(new) is Outcome.ACCEPTED
             assert await joined.send([delivery(new)]) == [Delivered.ACCEPTED]
-        assert await outer.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+        assert await outer.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
     assert await actor.store.read(new.instance_id) is not None
 

@@ -14,16 +14,16 @@ import pytest
 
 from romancy.status import Status
 from romancy.storage.backends import create_store
-from romancy.storage.records import ClaimRequest, OutboxRow
-from romancy_conformance.contract.building import Actor, append, change, delivery, start, unique
+from romancy.storage.records import ClaimRequest, Item, OutboxRow
+from romancy_conformance.contract.building import Actor, append, change, delivery, start, step, unique
 from romancy_conformance.contract.interleaving import statements
 from romancy_conformance.contract.plans import watch_for
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Append, Delivery, Start
+    from romancy.storage.records import Delivery, Start
     from romancy_conformance.contract.plans import Watch
 
     Hire = Callable[..., Awaitable[Actor]]
@@ -50,7 +50,7 @@ async def owned(actor: Actor, count: int, **fields: Any) -> list[Start]:
     return begun
 
 
-async def written(actor: Actor, items: list[Append] | list[Start]) -> None:
+async def written(actor: Actor, items: Sequence[Item]) -> None:
     """Commit the items, which the store must accept: a refusal would cost more."""
     assert {"accepted"} == set(await actor.store.commit(items, worker=actor.token))
 
@@ -59,7 +59,7 @@ async def written(actor: Actor, items: list[Append] | list[Start]) -> None:
 
 
 async def plain(actor: Actor, count: int) -> Awaitable[Any]:
-    return written(actor, [append(one, 2) for one in await owned(actor, count)])
+    return written(actor, [step(one, 2) for one in await owned(actor, count)])
 
 
 async def changing(actor: Actor, count: int) -> Awaitable[Any]:
@@ -147,7 +147,7 @@ async def beating(actor: Actor, count: int) -> Awaitable[Any]:
 async def reading(actor: Actor, count: int) -> Awaitable[Any]:
     (one,) = await owned(actor, 1)
     for seq in range(2, count + 1):
-        await written(actor, [append(one, seq)])
+        await written(actor, [step(one, seq)])
     return actor.store.read(one.instance_id)
 
 

@@ -15,7 +15,7 @@ from romancy.errors import PayloadTooLargeError, UsageError
 from romancy.status import Status
 from romancy.storage.limits import MAX_BODY_BYTES
 from romancy.storage.records import ClaimRequest, Delivered, OutboxRow, Outcome, PruneRequest
-from romancy_conformance.contract.building import append, change, delivery, full_log, start, unique
+from romancy_conformance.contract.building import append, change, delivery, full_log, start, step, unique
 from romancy_conformance.contract.interleaving import statements
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ BODIES: list[bytes] = [
 async def test_bodies_of_the_log_come_back_as_the_bytes_they_were(actor: Actor) -> None:
     begun = await actor.begin(body=BODIES[2])
     for seq, body in enumerate(BODIES, 2):
-        assert await actor.write(append(begun, seq, body)) is Outcome.ACCEPTED
+        assert await actor.write(step(begun, seq, body)) is Outcome.ACCEPTED
 
     rows = await full_log(actor.store, begun.instance_id)
 
@@ -60,7 +60,7 @@ async def test_bodies_of_the_log_come_back_as_the_bytes_they_were(actor: Actor) 
 
 async def test_bodies_of_a_batch_come_back_as_the_bytes_they_were(actor: Actor) -> None:
     begun = [await actor.begin() for _ in BODIES]
-    batch = [append(one, 2, body) for one, body in zip(begun, BODIES, strict=True)]
+    batch = [step(one, 2, body) for one, body in zip(begun, BODIES, strict=True)]
 
     assert await actor.store.commit(batch, worker=actor.token) == [Outcome.ACCEPTED] * len(BODIES)
 
@@ -102,7 +102,7 @@ async def test_inputs_come_back_as_the_bytes_they_were(actor: Actor, store: Stor
 async def test_any_bytes_come_back(actor: Actor, bodies: list[bytes]) -> None:
     begun = await actor.begin(input=bodies[0])
     for seq, body in enumerate(bodies, 2):
-        await actor.write(append(begun, seq, body))
+        await actor.write(step(begun, seq, body))
 
     assert [row.body for row in await full_log(actor.store, begun.instance_id)][1:] == bodies
 
@@ -112,7 +112,7 @@ async def test_large_bodies_up_to_the_limit_come_back(actor: Actor, store: Store
     """A6: a database that truncates what is too long for a column would still report that it was accepted."""
     body = (bytes(range(256)) * (size // 256 + 1))[:size]
     begun = await actor.begin(body=body, input=body)
-    plain, rich = append(begun, 2, body), append(begun, 3, body, change=change(error="x" * 100_000))
+    plain, rich = step(begun, 2, body), append(begun, 3, body, change=change(error="x" * 100_000))
 
     assert await actor.write(plain) is Outcome.ACCEPTED
     assert await actor.write(rich) is Outcome.ACCEPTED
@@ -142,7 +142,7 @@ async def test_a_batch_of_large_bodies_is_written_whole(actor: Actor, store: Sto
     outcomes: list[Outcome] = []
 
     async def write() -> None:
-        outcomes.extend(await store.commit([append(one, 2, _LARGE) for one in begun], worker=actor.token))
+        outcomes.extend(await store.commit([step(one, 2, _LARGE) for one in begun], worker=actor.token))
 
     times = await sent(store, write())
 
@@ -171,7 +171,7 @@ async def test_what_is_too_long_for_a_column_is_refused_or_kept_whole(actor: Act
     """A6: the store never keeps a part of a value, and it writes the neighbours."""
     for count in (1, 3):
         begun = [await actor.begin() for _ in range(count)]
-        batch = [append(one, 2, writer="w" * 300) if one is begun[0] else append(one, 2) for one in begun]
+        batch = [step(one, 2, writer="w" * 300) if one is begun[0] else step(one, 2) for one in begun]
 
         first, *others = await store.commit(batch, worker=actor.token)
 
@@ -185,7 +185,7 @@ async def test_a_page_of_large_rows_is_cut_and_goes_on(actor: Actor, store: Stor
     body = b"x" * 2_000_000
     begun = await actor.begin()
     for seq in range(2, 12):
-        await actor.write(append(begun, seq, body))
+        await actor.write(step(begun, seq, body))
 
     first = await store.read(begun.instance_id)
 
@@ -199,7 +199,7 @@ _TOO_LARGE = b"x" * (MAX_BODY_BYTES + 1)
 
 
 _OVERSIZED: dict[str, Callable[[Start], Item]] = {
-    "append": lambda one: append(one, 2, _TOO_LARGE),
+    "append": lambda one: step(one, 2, _TOO_LARGE),
     "its delivery": lambda one: append(one, 2, deliveries=(delivery(one, _TOO_LARGE),)),
     "its message": lambda one: append(one, 2, outbox=(OutboxRow(outbox_id=unique("o"), topic="t", body=_TOO_LARGE),)),
     "its child": lambda one: append(one, 2, starts=(start(body=_TOO_LARGE),)),
@@ -214,7 +214,7 @@ async def test_what_is_too_large_is_refused_with_nothing_written(actor: Actor) -
 
     for build in _OVERSIZED.values():
         with pytest.raises(PayloadTooLargeError, match="at most"):
-            await actor.store.commit([append(neighbour, 2), build(begun)], worker=actor.token)
+            await actor.store.commit([step(neighbour, 2), build(begun)], worker=actor.token)
         with pytest.raises(PayloadTooLargeError, match="at most"):
             async with actor.store.rooms.sessions.begin() as session:
                 await session.commit(build(begun), worker=actor.token)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from romancy_conformance.contract.building import append
+from romancy_conformance.contract.building import step
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
@@ -35,7 +35,7 @@ async def test_the_view_shows_one_line_per_event(actor: Actor) -> None:
     first = [{"type": "started", "name": "order"}, {"type": "scheduled", "id": "a:1"}]
     second = [{"type": "completed", "id": "a:1", "result": 'é😀\u0000 "quoted"'}]
     begun = await actor.begin(body=json.dumps(first).encode())
-    item = append(begun, 2, json.dumps(second, ensure_ascii=False).encode())
+    item = step(begun, 2, json.dumps(second, ensure_ascii=False).encode())
     await actor.write(item)
 
     lines = await _lines(actor.store, begun.instance_id)
@@ -54,8 +54,8 @@ async def test_the_view_shows_one_line_per_event(actor: Actor) -> None:
 
 async def test_an_empty_commit_has_no_lines_and_does_not_hide_the_others(actor: Actor) -> None:
     begun = await actor.begin(body=b'[{"type":"started"}]')
-    await actor.write(append(begun, 2, b"[]"))
-    await actor.write(append(begun, 3, b'[{"type":"completed"}]'))
+    await actor.write(step(begun, 2, b"[]"))
+    await actor.write(step(begun, 3, b'[{"type":"completed"}]'))
 
     lines = await _lines(actor.store, begun.instance_id)
 
@@ -95,9 +95,9 @@ UNREADABLE = {
 async def test_a_body_that_is_no_list_of_events_is_one_line_without_an_event(actor: Actor) -> None:
     for kind, body in UNREADABLE.items():
         begun = await actor.begin(body=b'[{"type":"started"},{"type":"scheduled"}]')
-        sealed = append(begun, 2, body)
+        sealed = step(begun, 2, body)
         await actor.write(sealed)
-        await actor.write(append(begun, 3, b'[{"type":"completed"}]'))
+        await actor.write(step(begun, 3, b'[{"type":"completed"}]'))
 
         lines = await _lines(actor.store, begun.instance_id)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy.status import Status
-from romancy_conformance.contract.building import append, change, delivery, settle, silent, start
+from romancy_conformance.contract.building import append, change, delivery, settle, silent, start, step
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -79,7 +79,7 @@ async def test_what_concerns_nobody_else_wakes_nobody_here(actor: Actor) -> None
     """In its own process a worker's own steps do not wake it; between processes a store may be less exact."""
     await silent(actor.store)
     begun = await actor.begin()
-    await actor.write(append(begun, 2))
+    await actor.write(step(begun, 2))
     await actor.write(append(begun, 3, change=change(Status.COMPENSATING)))
 
     assert await actor.store.wait_for_work(0.2) == frozenset()

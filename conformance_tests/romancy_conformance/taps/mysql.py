@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Append
+    from romancy.storage.records import Step
     from romancy_mysql._connection import Line, Wire
     from romancy_mysql._protocol import Answer
     from romancy_mysql._sql import Statement
@@ -41,7 +41,7 @@ class MySQLTap(Tap):
         self._patch_database()
         append = Committer._append
 
-        async def heard(committer: Committer, item: Append, worker: str | None, wire: Wire) -> bool:
+        async def heard(committer: Committer, item: Step, worker: str | None, wire: Wire) -> bool:
             database = committer._database
             return await append(committer, item, worker, cast("Wire", self._line(database, wire)))
 

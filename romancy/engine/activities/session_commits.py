@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from romancy.core import ActivityFailed, CompensationFailed, OwnerChanged, encode_commit
 from romancy.errors import CodecError, OutcomeUnknownError, RomancyError, StorageUnavailableError
 from romancy.serialization import describe_exception
-from romancy.storage.records import Append, Outcome
+from romancy.storage.records import Append, Outcome, Step
 
 if TYPE_CHECKING:
     from romancy.core import Input
@@ -29,7 +29,7 @@ async def commit_session(
     store: Store,
     writer: LogWriter,
     port: Port,
-    item: Append,
+    item: Step | Append,
     event: Input,
     *,
     worker: str,
@@ -58,13 +58,11 @@ async def commit_session(
 
 
 async def _settle(
-    store: Store, writer: LogWriter, item: Append, event: Input, incarnation: Incarnation
+    store: Store, writer: LogWriter, item: Step | Append, event: Input, incarnation: Incarnation
 ) -> Outcome | None:
     body = encode_commit([OwnerChanged(at=event.at)])
     nonce = incarnation.nonce()
-    tombstone = Append(
-        instance_id=item.instance_id, life=item.life, seq=item.seq, writer=nonce, body=body, after=item.after
-    )
+    tombstone = Step(item.instance_id, item.life, item.seq, nonce, body, item.behind)
     outcome = await writer.outcome_of(tombstone)
     if outcome is not Outcome.TAKEN:
         return None if outcome is Outcome.ACCEPTED else outcome
@@ -73,7 +71,7 @@ async def _settle(
     return Outcome.ACCEPTED if there == item.writer else Outcome.TAKEN
 
 
-async def _read(store: Store, item: Append) -> History | None:
+async def _read(store: Store, item: Step | Append) -> History | None:
     """The row at the item's seq. Waits until the database answers."""
     while True:
         try:

@@ -14,7 +14,8 @@ from romancy.engine.outside.calls_in_sessions import note_start
 from romancy.errors import InternalError, UsageError
 from romancy.session import Session
 from romancy.storage.joining import Joined, joined
-from romancy.storage.records import Append, Delivered, Outcome
+from romancy.storage.records import Delivered, Outcome, Step
+from romancy.storage.steps import behind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -103,14 +104,8 @@ async def start_alone(
                 raise InternalError(
                     f"instance {start.instance_id!r} is being started: its mail was refused ({answers[0]})"
                 )
-        silent = Append(
-            instance_id=start.instance_id,
-            life=start.life,
-            seq=2,
-            writer=f"{secrets.token_hex(8)}.start",
-            body=owner_changed(now, "", ""),
-            after=start.writer,
-        )
+        nonce, body = f"{secrets.token_hex(8)}.start", owner_changed(now, "", "")
+        silent = Step(start.instance_id, start.life, 2, nonce, body, behind(start.writer))
         return await own.commit(silent, worker=token)
 
 

@@ -26,7 +26,7 @@ import msgspec
 
 from romancy._logs import about, get_logger
 from romancy.core import OwnerChanged, decode_commit
-from romancy.engine.decide import append_behind, owner_changed
+from romancy.engine.decide import owner_changed, step_behind
 from romancy.engine.slot import FREE
 from romancy.errors import StorageError
 from romancy.storage.records import Outcome
@@ -300,7 +300,7 @@ class Quarantine:
         now = self._driver.clock.now()
         mark = owner_changed(now, token, "", alone=True, heard=now)
         nonce = self._driver.incarnation.nonce()
-        if await self._driver.writer.outcome_of(append_behind(claimed, nonce, mark)) is not Outcome.ACCEPTED:
+        if await self._driver.writer.outcome_of(step_behind(claimed, nonce, mark)) is not Outcome.ACCEPTED:
             self._next_claim.look_for_own()
             return None
         marked = msgspec.structs.replace(claimed, head=claimed.head + 1, head_writer=nonce)

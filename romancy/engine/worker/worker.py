@@ -35,7 +35,7 @@ from romancy.engine.worker.stock import Stock
 from romancy.engine.worker.tasks import Tasks
 from romancy.engine.worker.watchdog import Watchdog, watching
 from romancy.errors import DatabaseReplacedError, StorageUnavailableError
-from romancy.storage.records import Append, Outcome
+from romancy.storage.records import Append, Outcome, Start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -408,7 +408,7 @@ class Worker:
 
     async def _commit_in_session(self, prepared: PendingAppend, port: Port) -> None:
         (event, _), item = prepared.inputs[0], prepared.item
-        assert isinstance(item, Append)  # noqa: S101 - only appends carry sessions
+        assert not isinstance(item, Start)  # noqa: S101 - a start carries no session
         try:
             outcome, instead = await commit_session(
                 self.store, self.writer, port, item, event, worker=self.leases.token, incarnation=self._incarnation

@@ -12,7 +12,7 @@ import pytest
 
 from romancy.errors import InternalError, StorageError
 from romancy.storage.records import Outcome
-from romancy_conformance.contract.building import Actor, append, change, delivery, unique
+from romancy_conformance.contract.building import Actor, append, change, delivery, step, unique
 from romancy_mysql._errors import LockWaitError, MismatchError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ async def test_whoever_is_cancelled_or_killed_leaves_nothing_to_read_for_others(
     begun = [await actor.begin() for _ in range(4)]
     for number, one in enumerate(begun):
         body = b'["%b"]' % (b"%d" % number * (LARGE + number))
-        assert await actor.write(append(one, 2, body)) is Outcome.ACCEPTED
+        assert await actor.write(step(one, 2, body)) is Outcome.ACCEPTED
     chance = random.Random(17)
 
     async def read(number: int) -> tuple[str, int]:

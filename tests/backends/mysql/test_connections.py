@@ -11,7 +11,7 @@ import pytest
 
 from romancy.errors import StorageConfigurationError, StorageUnavailableError
 from romancy.storage.records import Outcome
-from romancy_conformance.contract.building import Actor, append, change, start, unique
+from romancy_conformance.contract.building import Actor, append, change, start, step, unique
 from romancy_conformance.contract.fire.program import insist
 from romancy_mysql._connection import Wire
 from romancy_mysql._errors import ConnectionLostError
@@ -178,7 +178,7 @@ async def test_connections_the_server_ended_are_replaced_silently(store: MySQLSt
     await asyncio.gather(*(store.read(begun.instance_id) for _ in range(8)))
     await _kill_others(wire)
 
-    assert await actor.write(append(begun, 2)) is Outcome.ACCEPTED
+    assert await actor.write(step(begun, 2)) is Outcome.ACCEPTED
     assert (await store.heartbeat(actor.worker)).alive
 
 
@@ -194,7 +194,7 @@ async def test_sessions_never_take_the_last_connections(open_store: Open) -> Non
         assert (await store.heartbeat(actor.worker)).alive
 
     async with store.rooms.sessions.begin() as session:
-        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+        assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
 
 async def test_many_sessions_wait_their_turn(open_store: Open) -> None:
@@ -217,7 +217,7 @@ async def test_calls_in_flight_fail_when_the_store_is_closed(open_store: Open, w
     await wire.run(b"start transaction", "test")
     held = b"insert into romancy_log (instance_id, life, seq, writer, body) values ('%b', %d, 2, 'w', '[]')"
     await wire.run(held % (begun.instance_id.encode(), begun.life), "test")
-    blocked: asyncio.Task[Any] = asyncio.create_task(actor.write(append(begun, 2)))
+    blocked: asyncio.Task[Any] = asyncio.create_task(actor.write(step(begun, 2)))
     waiting: asyncio.Task[Any] = asyncio.create_task(store.wait_for_work(60))
     async with asyncio.timeout(60):
         # InnoDB updates what it reports of this ten times a second at most.
@@ -239,7 +239,7 @@ async def test_a_server_that_stops_answering_is_unavailable(
     store = await open_store("timeout=2.5&connect_timeout=2.5", url=proxy.url(storage_url))
     actor = await Actor(store, workflows={unique("flow"): "c1"}).register()
     begun = await actor.begin()
-    item = append(begun, 2)
+    item = step(begun, 2)
     proxy.black_hole()
 
     async with asyncio.timeout(60):

@@ -10,7 +10,7 @@ from pymysql.constants import CLIENT
 
 from romancy.errors import UsageError
 from romancy.storage.records import Delivered, Outcome
-from romancy_conformance.contract.building import append, delivery, start
+from romancy_conformance.contract.building import append, delivery, start, step
 from romancy_mysql import _joined
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ async def test_a_connection_that_counts_found_rows(store: MySQLStore, actor: Act
         assert await session.send([mail]) == [Delivered.ACCEPTED]
         assert await session.send([mail]) == [Delivered.DUPLICATE]
         with pytest.raises(UsageError, match="FOUND_ROWS"):
-            await session.commit(append(begun, 2), worker=actor.token)
+            await session.commit(step(begun, 2), worker=actor.token)
     await connection.commit()
 
     found = await store.read(item.instance_id)

@@ -11,9 +11,9 @@ import pytest
 
 from romancy.errors import StorageUnavailableError
 from romancy.storage.records import Delivered, Outcome
-from romancy_conformance.contract.building import append, change, delivery, full_log, start
+from romancy_conformance.contract.building import append, change, delivery, full_log, start, step
 from romancy_conformance.contract.interleaving import leave, listen
-from romancy_mysql._effects import PlainLog, Write
+from romancy_mysql._effects import StepLog, Write
 from romancy_mysql._errors import LockWaitError, MismatchError
 
 if TYPE_CHECKING:
@@ -46,18 +46,18 @@ async def test_a_dead_worker_is_refused_by_the_statement_that_writes(
     """A4: with the check in Python switched off, the statement alone must refuse."""
     begun = [await actor.begin() for _ in range(rows)]
     await store.leave(actor.worker)
-    items = [append(one, 2) for one in begun]
+    items = [step(one, 2) for one in begun]
     write = Write(store.database.__getitem__, worker=actor.token)
     for item in items:
         write.add(item)
 
-    for statement in (PlainLog(store.database.__getitem__).statement(items, actor.token), write.statements()[0]):
+    for statement in (StepLog(store.database.__getitem__).statement(items, actor.token), write.statements()[0]):
         try:
             (answer,) = await wire.run(statement.sql, "test")
         except MismatchError:
             continue
         assert (rows, answer.affected) == (1, 0)
-    log = PlainLog(store.database.__getitem__)
+    log = StepLog(store.database.__getitem__)
     for item in items:
         answer = await wire.execute(log.prepared, log.bound(item, item.behind or "", actor.token), "test")
         assert answer.affected == 0
@@ -79,7 +79,7 @@ async def test_an_append_in_a_transaction_holds_no_workers_row(store: MySQLStore
     async def write() -> Outcome:
         async with store.rooms.sessions.begin() as session:
             listen(store, hold)
-            return await session.commit(append(begun, 2), worker=actor.token)
+            return await session.commit(step(begun, 2), worker=actor.token)
 
     writing = asyncio.create_task(write())
     await reached.wait()

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from romancy.storage.query import Position, build_query, one_of
 from romancy.storage.records import ClaimRequest, OutboxRow, PruneRequest
-from romancy_conformance.contract.building import Actor, append, change, delivery, nonce, start, unique
+from romancy_conformance.contract.building import Actor, append, change, delivery, nonce, start, step, unique
 from romancy_conformance.contract.interleaving import leave, listen
 from romancy_mysql._connection import Wire
 
@@ -117,7 +117,7 @@ async def _everything(store: MySQLStore, actor: Actor) -> None:
     ]  # fmt: skip
     await store.commit(items, worker=actor.token)
     await store.commit(items, worker=actor.token)
-    await store.commit([append(one, 3) for one in begun], worker=actor.token)
+    await store.commit([step(one, 3) for one in begun], worker=actor.token)
     await store.claim(ClaimRequest(worker=actor.token, codes={**actor.workflows, "flow1": "c1"}, limit=10, sweep=True))
     await store.read(begun[0].instance_id)
     await store.rooms.outbox.read(10)

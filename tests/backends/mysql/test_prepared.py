@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from romancy.storage.records import Outcome
-from romancy_conformance.contract.building import append
+from romancy_conformance.contract.building import step
 from romancy_mysql._errors import MismatchError, UnpreparedError
 from romancy_mysql._prepared import Prepared
 from romancy_mysql._protocol import Reader
@@ -153,14 +153,14 @@ def _idle(store: MySQLStore) -> list[Wire]:
 async def test_appends_go_on_when_the_server_forgets_or_refuses(store: MySQLStore, actor: Actor) -> None:
     """As behind a proxy that switches to another server, or one without prepared statements."""
     begun = await actor.begin()
-    outcomes = [await store.commit([append(begun, 2)], worker=actor.token)]
+    outcomes = [await store.commit([step(begun, 2)], worker=actor.token)]
     for wire in _idle(store):
         wire.ready = dict.fromkeys(wire.ready, Prepared(b"\xfe\xff\xff\x7f", 6))
-    outcomes += [await store.commit([append(begun, seq)], worker=actor.token) for seq in (3, 4)]
+    outcomes += [await store.commit([step(begun, seq)], worker=actor.token) for seq in (3, 4)]
     for wire in _idle(store):
         wire.prepares, wire.ready = False, {}
-    outcomes.append(await store.commit([append(begun, 5)], worker=actor.token))
-    again = append(begun, 5)
+    outcomes.append(await store.commit([step(begun, 5)], worker=actor.token))
+    again = step(begun, 5)
     outcomes.append(await store.commit([again], worker=actor.token))
     history = await store.read(begun.instance_id)
 
@@ -177,8 +177,8 @@ async def test_a_value_that_cannot_be_is_refused_by_itself(store: MySQLStore, ac
         begun = await actor.begin()
 
         outcomes = [
-            await store.commit([replace(append(begun, 2), **fields)], worker=actor.token),
-            await store.commit([append(begun, 2)], worker=actor.token),
+            await store.commit([replace(step(begun, 2), **fields)], worker=actor.token),
+            await store.commit([step(begun, 2)], worker=actor.token),
         ]
 
         assert outcomes == [[Outcome.INVALID], [Outcome.ACCEPTED]], fields

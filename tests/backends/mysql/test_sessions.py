@@ -11,7 +11,7 @@ import pytest
 
 from romancy.errors import StorageUnavailableError, UsageError
 from romancy.storage.records import Outcome
-from romancy_conformance.contract.building import append, full_log
+from romancy_conformance.contract.building import full_log, step
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -51,7 +51,7 @@ async def test_the_native_object_is_the_drivers_and_writes_in_the_transaction(ac
         cursor = await session.native.cursor()
         await cursor.executemany("insert into things (k, n) values (%s, %s)", [("c", 1), ("d", 2)])
         assert await count(wire) == 2
-        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+        assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
     assert await count(wire) == 4
 
@@ -78,7 +78,7 @@ async def test_the_native_object_cannot_end_the_transaction(actor: Actor, wire: 
             with pytest.raises(UsageError):
                 await call(getattr(session.native, method), *arguments)
             assert await count(wire) == 2, f"{method} has not committed"
-        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+        assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
     assert await count(wire) == 3
 
@@ -124,7 +124,7 @@ async def test_a_value_that_looks_like_an_end_is_none(actor: Actor, wire: Wire) 
             await session.execute("rollback work to savepoint mine")
             await session.execute("update things set n = 2 where k = %s -- commit", text)
             assert await count(wire) == 2, text
-        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+        assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
     assert await count(wire, "n = 2") == len(texts)
 
@@ -139,7 +139,7 @@ async def test_cursors_side_by_side_are_refused(actor: Actor, wire: Wire) -> Non
         calls: list[Any] = [one.execute("select sleep(0)"), two.execute("select 2"), session.execute("select 3")]
         answers: list[Any] = await asyncio.gather(*calls, return_exceptions=True)
         assert [1, UsageError, UsageError] == [answers[0], *map(type, answers[1:])]
-        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+        assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
 
 async def test_the_native_object_is_of_no_use_after_the_session(actor: Actor) -> None:
@@ -159,7 +159,7 @@ async def test_a_failure_in_the_native_object_dooms_the_session_too(actor: Actor
         with pytest.raises(pymysql.err.IntegrityError):
             await cursor.execute("insert into things values ('a', 1)")
         with pytest.raises(UsageError, match="the failure was swallowed"):
-            await session.commit(append(begun, 2), worker=actor.token)
+            await session.commit(step(begun, 2), worker=actor.token)
 
     assert await count(wire) == 2
 
@@ -175,7 +175,7 @@ async def test_a_lock_that_is_waited_for_too_long_is_no_fault_of_the_activity(ac
         with pytest.raises(StorageUnavailableError, match="it can be tried again"):
             await session.execute("update things set n = 3 where k = 'a'")
         with pytest.raises(UsageError):
-            await session.commit(append(begun, 2), worker=actor.token)
+            await session.commit(step(begun, 2), worker=actor.token)
 
     await wire.run(b"rollback", "test")
     assert await count(wire) == 2
@@ -201,7 +201,7 @@ async def test_a_swallowed_deadlock_does_not_go_on_without_its_transaction(actor
         crossing.exception()
         assert lost
         with pytest.raises(UsageError):
-            await session.commit(append(begun, 2), worker=actor.token)
+            await session.commit(step(begun, 2), worker=actor.token)
 
     assert len(await full_log(actor.store, begun.instance_id)) == 1
 
@@ -215,10 +215,10 @@ async def test_a_connection_that_dies_takes_the_session_with_it(actor: Actor, wi
         with pytest.raises(StorageUnavailableError):
             await session.execute("select 1")
         with pytest.raises((StorageUnavailableError, UsageError)):
-            await session.commit(append(begun, 2), worker=actor.token)
+            await session.commit(step(begun, 2), worker=actor.token)
 
     assert await count(wire) == 2
-    assert await actor.write(append(begun, 2)) is Outcome.ACCEPTED
+    assert await actor.write(step(begun, 2)) is Outcome.ACCEPTED
 
 
 async def test_settings_of_the_users_do_not_change_what_our_statements_mean(actor: Actor) -> None:
@@ -229,7 +229,7 @@ async def test_settings_of_the_users_do_not_change_what_our_statements_mean(acto
         await session.execute("set names latin1")
         await session.execute("create temporary table somewhere (n integer)")
         await session.execute("use information_schema")
-        assert await session.commit(append(begun, 2, body), worker=actor.token) is Outcome.ACCEPTED
+        assert await session.commit(step(begun, 2, body), worker=actor.token) is Outcome.ACCEPTED
 
     rows = await full_log(actor.store, begun.instance_id)
     assert [row.body for row in rows] == [b"[1]", body]
@@ -256,6 +256,6 @@ async def test_a_session_that_sleeps_is_ended_by_the_server(open_store: Open, wi
             except Exception:  # noqa: BLE001, S112 - still locked
                 continue
         with pytest.raises(StorageUnavailableError):
-            await session.commit(append(begun, 2), worker=actor.token)
+            await session.commit(step(begun, 2), worker=actor.token)
 
     assert await count(wire, "n = 8") == 1

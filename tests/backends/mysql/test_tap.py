@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from romancy.storage.records import Outcome
-from romancy_conformance.contract.building import append, change, delivery, start
+from romancy.storage.records import Item, Outcome
+from romancy_conformance.contract.building import append, change, delivery, start, step
 from romancy_conformance.contract.interleaving import statements
 from romancy_mysql._connection import Wire
 
 if TYPE_CHECKING:
-    from romancy.storage.records import Append
     from romancy_conformance.contract.building import Actor
     from romancy_mysql._store import MySQLStore
 
@@ -46,9 +45,9 @@ async def test_a_held_commit_sends_the_statements_of_a_free_one(
 ) -> None:
     one, two, other = [await actor.begin() for _ in range(3)]
 
-    def batches(seq: int, behind: str) -> list[list[Append]]:
+    def batches(seq: int, behind: str) -> list[list[Item]]:
         rich = append(one, seq + 1, change=change(), deliveries=(delivery(other),), writer=f"w{seq + 1}")
-        return [[append(one, seq, after=behind)], [rich, append(two, seq // 2 + 1)]]
+        return [[step(one, seq, after=behind)], [rich, step(two, seq // 2 + 1)]]
 
     usual: list[list[tuple[str, bytes]]] = []
     for batch in batches(2, one.writer):

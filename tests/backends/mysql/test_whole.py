@@ -9,7 +9,7 @@ import pytest
 from romancy.errors import StorageUnavailableError
 from romancy.status import Status
 from romancy.storage.records import OutboxRow, Outcome
-from romancy_conformance.contract.building import append, change, delivery, full_log, start, unique
+from romancy_conformance.contract.building import append, change, delivery, full_log, start, step, unique
 from romancy_mysql._sql import Statement
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ async def test_a_commit_whose_head_is_lost_is_made_again_as_a_whole(
     found = await store.read(target.instance_id)
     assert found is not None
     assert found.instance.signals == 1
-    assert await actor.write(append(begun, 3, after=item.writer)) is Outcome.ACCEPTED
+    assert await actor.write(step(begun, 3, after=item.writer)) is Outcome.ACCEPTED
 
 
 async def test_a_claim_whose_locks_are_lost_is_made_again(
@@ -82,7 +82,7 @@ async def test_a_session_whose_head_is_lost_is_to_be_tried_again(
 ) -> None:
     begun = await actor.begin()
     cluster = Cluster(store, monkeypatch, 1)
-    item = append(begun, 2, after=begun.writer)
+    item = step(begun, 2, after=begun.writer)
 
     async with store.rooms.sessions.begin() as session:
         with pytest.raises(StorageUnavailableError):
@@ -106,9 +106,9 @@ async def test_refusals_and_rollbacks_leave_the_connections_as_they_were(store: 
         assert await actor.write(refused) is Outcome.LOST
     last = begun.writer
     for seq in range(2, 7):
-        step = append(begun, seq, after=last)
-        assert await actor.write(step) is Outcome.ACCEPTED
-        last = step.writer
+        item = step(begun, seq, after=last)
+        assert await actor.write(item) is Outcome.ACCEPTED
+        last = item.writer
 
     async with store.rooms.sessions.begin() as session:
         rows = await session.fetch_all(

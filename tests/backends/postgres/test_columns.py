@@ -6,10 +6,11 @@ import string
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import astuple
 
 from romancy.status import Status
 from romancy.storage.query import path_key
-from romancy_conformance.contract.building import append, change, start
+from romancy_conformance.contract.building import append, change, start, step
 from romancy_postgres._columns import (
     Flat,
     change_columns,
@@ -20,6 +21,7 @@ from romancy_postgres._columns import (
     log_columns,
     path_sets,
     start_columns,
+    step_columns,
     stored_path,
 )
 
@@ -57,6 +59,8 @@ def test_every_column_has_one_value_for_each_item() -> None:
     items = [append(one, 2), append(start(), 5, change=change(Status.STUCK), consumed=("m1", "m2"))]
 
     assert {len(column) for column in log_columns(items)} == {2}
+    steps = [step(one, 2, after="w"), step(start(), 3)]
+    assert [list(column) for column in zip(*step_columns(steps), strict=True)] == [list(astuple(one)) for one in steps]
     *columns, takes, owners, mail = change_columns(items)
     assert {len(column) for column in columns} == {2}
     assert (takes, owners, mail) == ([0, 2], [items[1].instance_id] * 2, ["m1", "m2"])

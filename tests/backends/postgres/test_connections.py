@@ -13,7 +13,7 @@ from romancy.errors import StorageUnavailableError
 from romancy.status import Status
 from romancy.storage.backends import create_store
 from romancy.storage.records import ClaimRequest, Outcome, PruneRequest
-from romancy_conformance.contract.building import Actor, append, change, delivery, full_log, start, unique
+from romancy_conformance.contract.building import Actor, append, change, delivery, full_log, start, step, unique
 from romancy_postgres import _connection
 
 if TYPE_CHECKING:
@@ -56,12 +56,12 @@ async def test_cancelling_anywhere_leaves_nothing_open(open_store: Open, connect
     async def in_session(number: int) -> None:
         async with store.rooms.sessions.begin() as session:
             await session.execute("select 1")
-            await session.commit(append(begun[0], 1000 + number), worker=actor.token)
+            await session.commit(step(begun[0], 1000 + number), worker=actor.token)
 
     for number in range(_CANCELLATIONS):
         calls: list[Callable[[int], Awaitable[object]]] = [
             in_session,
-            lambda n: actor.write(append(begun[1], 2 + n)),
+            lambda n: actor.write(step(begun[1], 2 + n)),
             lambda n: actor.write(append(begun[2], 2 + n, change=change(Status.RUNNING), starts=(start(),))),
             lambda _: store.deliver([delivery(begun[3])]),
             lambda _: store.claim(ClaimRequest(worker=actor.token, codes=actor.workflows, limit=5, sweep=True)),
@@ -85,7 +85,7 @@ async def test_cancelling_anywhere_leaves_nothing_open(open_store: Open, connect
         store.database.sessions.give_back(session)
     for one in begun:
         rows = await full_log(store, one.instance_id)
-        assert await actor.write(append(one, rows[-1].seq + 1)) is Outcome.ACCEPTED
+        assert await actor.write(step(one, rows[-1].seq + 1)) is Outcome.ACCEPTED
 
 
 async def test_many_sessions_on_few_connections(open_store: Open, connection: asyncpg.Connection) -> None:
@@ -99,7 +99,7 @@ async def test_many_sessions_on_few_connections(open_store: Open, connection: as
             await session.execute("select pg_sleep(0.001)")
             if number % 10 == 0:
                 await store.commit([start()])
-            return await session.commit(append(begun[number], 2), worker=actor.token)
+            return await session.commit(step(begun[number], 2), worker=actor.token)
 
     running = asyncio.gather(*map(activity, range(100)))
     beats = [(await asyncio.wait_for(store.heartbeat(actor.worker), 30)).alive for _ in range(5)]
@@ -163,7 +163,7 @@ async def test_connections_ended_by_the_server_are_not_lent_again(
     begun = await actor.begin()
     for seq in range(2, 12):
         await connection.execute(_END_ALL)
-        assert await persist(store, append(begun, seq), actor.token) is Outcome.ACCEPTED
+        assert await persist(store, step(begun, seq), actor.token) is Outcome.ACCEPTED
 
     assert [row.seq for row in await full_log(store, begun.instance_id)] == list(range(1, 12))
 
@@ -214,7 +214,7 @@ async def test_a_connection_that_is_ended_between_two_messages_of_a_call_is_a_lo
     begun = await actor.begin()
     calls: list[Callable[[], Awaitable[object]]] = [
         lambda: store.read("x"),
-        lambda: store.commit([append(begun, 2)], worker=actor.token),
+        lambda: store.commit([step(begun, 2)], worker=actor.token),
         lambda: store.rooms.upkeep.prune(PruneRequest()),
     ]
     driver: Any = asyncpg.Connection

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy.storage.records import ClaimRequest, Delivered, OutboxRow, Outcome
-from romancy_conformance.contract.building import Actor, append, change, delivery, full_log, start, unique
+from romancy_conformance.contract.building import Actor, append, change, delivery, full_log, start, step, unique
 from romancy_conformance.contract.interleaving import listen
 
 if TYPE_CHECKING:
@@ -114,10 +114,10 @@ async def test_every_call_is_tried_again_whatever_the_server_calls_it(
     row = OutboxRow(outbox_id=unique("out"), topic="t", body=b"{}")
     claim = ClaimRequest(worker=actor.token, codes=actor.workflows, limit=5)
     calls: list[tuple[str, Callable[[], Awaitable[object]], object]] = [
-        ("log", lambda: store.commit([append(first, 2)], worker=actor.token), [Outcome.ACCEPTED]),
+        ("log", lambda: store.commit([step(first, 2)], worker=actor.token), [Outcome.ACCEPTED]),
         (
             "log",
-            lambda: store.commit([append(first, 3), append(second, 2)], worker=actor.token),
+            lambda: store.commit([step(first, 3), step(second, 2)], worker=actor.token),
             [Outcome.ACCEPTED] * 2,
         ),
         (

@@ -8,7 +8,7 @@ import pytest
 
 from romancy.status import Status
 from romancy.storage.records import OutboxRow, Outcome
-from romancy_conformance.contract.building import append, change, delivery, start, unique
+from romancy_conformance.contract.building import append, change, delivery, start, step, unique
 from romancy_conformance.contract.interleaving import statements
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ async def test_which_statement_a_commit_is(store: PostgresStore, actor: Actor) -
     (one, other) = [await actor.begin() for _ in range(2)]
     await actor.write(start())  # the declared paths of such instances are known from here on
     child = start()
-    wanted = {
-        "append_one": append(one, 2),
+    wanted: dict[str, Item] = {
+        "append_one": step(one, 2),
         "append_changes": append(one, 3, change=change()),
         "append_effects": append(one, 4, change=change(), outbox=(outgoing(),), deliveries=(delivery(other),)),
         "begin": append(one, 5, starts=(child,), deliveries=(delivery(child),)),

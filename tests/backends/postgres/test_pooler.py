@@ -12,7 +12,7 @@ from romancy.status import Status
 from romancy.storage.query import build_query
 from romancy.storage.records import ClaimRequest, Delivered, Outcome
 from romancy_conformance.behaviour.waiting import until
-from romancy_conformance.contract.building import Actor, append, change, delivery, full_log, settle, start, unique
+from romancy_conformance.contract.building import Actor, append, change, delivery, full_log, settle, start, step, unique
 from tests.backends.postgres.pooler import Pooler
 
 if TYPE_CHECKING:
@@ -46,11 +46,11 @@ async def test_an_instance_lives_its_whole_life_behind_a_pooler(pooler: Pooler, 
     async def live(number: int) -> None:
         begun = await actor.begin(input=b'{"n":%d}' % number)
         for seq in range(2, 6):
-            assert await actor.write(append(begun, seq)) is Outcome.ACCEPTED
+            assert await actor.write(step(begun, seq)) is Outcome.ACCEPTED
         assert await store.deliver([delivery(begun)]) == [Delivered.ACCEPTED]
         async with store.rooms.sessions.begin() as session:
             assert await session.fetch_all("select $1::int as n", number) == [{"n": number}]
-            assert await session.commit(append(begun, 6), worker=actor.token) is Outcome.ACCEPTED
+            assert await session.commit(step(begun, 6), worker=actor.token) is Outcome.ACCEPTED
         last = append(begun, 7, change=change(Status.COMPLETED, seen=1), starts=(start(),))
         assert await actor.write(last) is Outcome.ACCEPTED
         assert [row.seq for row in await full_log(store, begun.instance_id)] == list(range(1, 8))
@@ -67,10 +67,10 @@ async def test_a_commit_of_many_kinds_is_decided_item_by_item(pooler: Pooler, op
     store = await open_store("pooler=transaction", url=pooler.url)
     actor = await Actor(store, workflows={unique("flow"): "c1"}).register()
     *begun, taken = [await actor.begin() for _ in range(5)]
-    await actor.write(append(begun[1], 2))
+    await actor.write(step(begun[1], 2))
     batch: list[Item] = [
-        append(begun[0], 2),
-        append(begun[1], 2),
+        step(begun[0], 2),
+        step(begun[1], 2),
         append(begun[2], 2, change=change(Status.WAITING, release=True)),
         append(begun[3], 2, deliveries=(delivery(begun[2]),), starts=(start(taken.instance_id),)),
         start(),

@@ -13,7 +13,7 @@ from romancy.storage.mail import UNCOUNTED
 from romancy.storage.query import build_query
 from romancy.storage.records import ClaimRequest, Delivered, Outcome
 from romancy.storage.url import parse_url
-from romancy_conformance.contract.building import Actor, append, delivery, start
+from romancy_conformance.contract.building import Actor, delivery, start, step
 from romancy_conformance.contract.opener import open_together
 from romancy_postgres import create_store
 from romancy_postgres._migrations import known_migrations
@@ -49,12 +49,12 @@ async def use(store: PostgresStore) -> None:
     actor = await Actor(store, workflows={"flow": "c1"}).register()
     item = start(owner=actor.token, index=(("a", "s:x"),), projection=b'{"a":"s:x"}')
     assert await store.commit([item], worker=actor.token) == [Outcome.ACCEPTED]
-    assert await actor.write(append(item, 2)) is Outcome.ACCEPTED
+    assert await actor.write(step(item, 2)) is Outcome.ACCEPTED
     assert await store.deliver([delivery(item)]) == [Delivered.ACCEPTED]
     work = await store.claim(ClaimRequest(worker=actor.token, codes={"flow": "c1"}, limit=1, sweep=True, recover=True))
     assert [box.instance_id for box in work.mail] == [item.instance_id]
     async with store.rooms.sessions.begin() as session:
-        assert await session.commit(append(item, 3), worker=actor.token) is Outcome.ACCEPTED
+        assert await session.commit(step(item, 3), worker=actor.token) is Outcome.ACCEPTED
     found = await store.rooms.reading.find(build_query({"a": "x"}, workflow_name="low"))
     assert [row.instance_id for row in found.rows] == [item.instance_id]
 

@@ -12,7 +12,7 @@ import pytest
 from romancy.errors import StorageUnavailableError, UsageError
 from romancy.status import Status
 from romancy.storage.records import Outcome
-from romancy_conformance.contract.building import append, change, delivery, full_log, settle, start
+from romancy_conformance.contract.building import append, change, delivery, full_log, settle, start, step
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -46,7 +46,7 @@ async def test_the_native_object_is_a_connection(actor: Actor, table: str) -> No
         await part.start()
         await native.execute("insert into mine (k) values ('c')")
         await part.rollback()
-        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+        assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
     async with actor.store.rooms.sessions.begin() as session:
         assert await session.fetch_all("select k from mine order by k") == [{"k": "a"}, {"k": "b"}]
@@ -59,7 +59,7 @@ async def test_going_back_to_a_savepoint_of_ones_own_is_allowed(actor: Actor) ->
         for sql in ("rollback to savepoint s", "ROLLBACK WORK TO s", "rollback transaction to savepoint s"):
             await session.execute("savepoint s")
             await session.native.execute(sql)
-        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+        assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
 
 async def test_an_end_that_slipped_through_is_found_out(actor: Actor, table: str) -> None:
@@ -70,7 +70,7 @@ async def test_an_end_that_slipped_through_is_found_out(actor: Actor, table: str
             await session.execute(f"insert into {table} (k) values ('{sql}')")  # noqa: S608 - names of this test
             await session.native.lender.execute(sql)
             with pytest.raises(UsageError, match="ended by user code"):
-                await session.commit(append(begun, 2), worker=actor.token)
+                await session.commit(step(begun, 2), worker=actor.token)
 
         assert len(await full_log(actor.store, begun.instance_id)) == 1, sql
 
@@ -108,7 +108,7 @@ async def test_no_method_of_the_native_object_ends_the_transaction(
         for method in ("close", "reset"):
             with pytest.raises(UsageError, match=method):
                 await getattr(session.native, method)()
-        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+        assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
     async with actor.store.rooms.sessions.begin() as session:
         assert await session.fetch_all("select k from mine") == [{"k": "a"}]
@@ -180,7 +180,7 @@ async def test_nothing_taken_from_the_native_object_outlives_the_session(
         assert [] == await session.fetch_all("select k from mine")
         await session.execute("insert into mine (k) values ('a')")
         begun = await actor.begin()
-        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+        assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
 
 async def test_a_codec_set_on_the_native_object_is_not_met_by_the_next_session(open_store: Open) -> None:
@@ -230,11 +230,11 @@ async def test_a_broken_deferred_constraint_is_the_users_error(actor: Actor, tab
     async with actor.store.rooms.sessions.begin() as session:
         await session.execute("insert into mine (k, parent) values ('a', 'nobody')")
         with pytest.raises(UsageError, match=r"refused at COMMIT: .*foreign key.* nothing is recorded") as told:
-            await session.commit(append(begun, 2), worker=actor.token)
+            await session.commit(step(begun, 2), worker=actor.token)
         assert "nobody" not in str(told.value)
 
     assert len(await full_log(actor.store, begun.instance_id)) == 1
-    assert await actor.write(append(begun, 2)) is Outcome.ACCEPTED
+    assert await actor.write(step(begun, 2)) is Outcome.ACCEPTED
 
 
 async def test_a_users_mistake_stays_the_drivers_error(store: PostgresStore) -> None:
@@ -257,9 +257,9 @@ async def test_a_session_that_stands_idle_too_long_is_ended_by_the_server(open_s
         native.add_termination_listener(lambda _: closed.set())
         await asyncio.wait_for(closed.wait(), 60)
         with pytest.raises(StorageUnavailableError):
-            await session.commit(append(begun, 2), worker=actor.token)
+            await session.commit(step(begun, 2), worker=actor.token)
 
-    assert await actor.write(append(begun, 2)) is Outcome.ACCEPTED
+    assert await actor.write(step(begun, 2)) is Outcome.ACCEPTED
     async with store.rooms.sessions.begin() as session:
         assert await session.fetch_all("select 1 as one") == [{"one": 1}]
 
@@ -346,7 +346,7 @@ async def test_joining_needs_a_connection_with_a_transaction(
 async def test_an_earlier_copy_of_the_commit_keeps_the_writes_out(actor: Actor, table: str) -> None:
     """The nonce is already in the log: the first copy's writes stay, and this one's are not added."""
     begun = await actor.begin()
-    item = append(begun, 2)
+    item = step(begun, 2)
     for _ in range(2):
         async with actor.store.rooms.sessions.begin() as session:
             await session.execute("insert into mine (k) select 'k' || count(*) from mine")

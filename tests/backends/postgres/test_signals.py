@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from romancy.status import Status
 from romancy.storage.sql import load_queries
 from romancy_conformance.contract import interleaving
-from romancy_conformance.contract.building import append, change, delivery, settle, start
+from romancy_conformance.contract.building import append, change, delivery, settle, start, step
 from romancy_postgres import _signals
 from romancy_postgres._signals import channel_of, payloads
 
@@ -117,7 +117,7 @@ async def test_what_nobody_waits_for_is_not_announced(
     begun = await actor.begin()
     heard = await listen(connection)
     for seq in range(2, 30):
-        await actor.write(append(begun, seq))
+        await actor.write(step(begun, seq))
     last = start()
     await actor.store.commit([last])
 

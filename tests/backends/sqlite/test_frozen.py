@@ -15,7 +15,7 @@ import pytest
 from romancy.errors import StorageUnavailableError
 from romancy.storage.query import build_query
 from romancy.storage.records import Outcome
-from romancy_conformance.contract.building import append, full_log, start
+from romancy_conformance.contract.building import full_log, start, step
 from romancy_conformance.contract.fire.program import insist
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ async def test_others_are_told_in_time_and_go_on_when_it_is_killed(
     store: SqliteStore, actor: Actor, path: Path
 ) -> None:
     begun = await actor.begin()
-    item = append(begun, 2)
+    item = step(begun, 2)
     async with holding(path) as process:
         process.send_signal(signal.SIGSTOP)
         began = time.monotonic()
@@ -138,7 +138,7 @@ async def test_it_loses_its_session_by_no_fault_of_its_own_when_it_goes_on(
         process.send_signal(signal.SIGSTOP)
         await asyncio.sleep(LIMIT + 2)
         process.send_signal(signal.SIGCONT)
-        item = append(begun, 2)
+        item = step(begun, 2)
         assert await insist(lambda: store.commit([item], worker=actor.token)) == [Outcome.ACCEPTED]
         go_on(process)
         lost = await said(process)

@@ -17,7 +17,7 @@ from romancy.storage.query import build_query
 from romancy.storage.records import Delivered, Outcome
 from romancy.storage.url import parse_url
 from romancy_conformance.behaviour.faults.disks import Disk, mounted
-from romancy_conformance.contract.building import Actor, append, delivery, full_log, start
+from romancy_conformance.contract.building import Actor, delivery, full_log, start, step
 from romancy_sqlite import create_store
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ async def test_every_write_waits_for_room_and_every_read_goes_on(actor: Actor, s
     disk.fill()
     item = start()
     writes: dict[str, Callable[[], Awaitable[Any]]] = {
-        "a lone append": lambda: store.commit([append(begun, 2)], worker=actor.token),
-        "appends": lambda: store.commit([append(begun, 2), append(other, 2)], worker=actor.token),
+        "a lone append": lambda: store.commit([step(begun, 2)], worker=actor.token),
+        "appends": lambda: store.commit([step(begun, 2), step(other, 2)], worker=actor.token),
         "a start": lambda: store.commit([item]),
         "a delivery": lambda: store.deliver([delivery(begun)]),
         "a beat": lambda: store.heartbeat(actor.worker),
@@ -81,7 +81,7 @@ async def test_every_write_waits_for_room_and_every_read_goes_on(actor: Actor, s
     disk.free()
 
     assert [Outcome.ACCEPTED] == await writes["a lone append"]()
-    assert [Outcome.ACCEPTED] == await store.commit([append(other, 2)], worker=actor.token)
+    assert [Outcome.ACCEPTED] == await store.commit([step(other, 2)], worker=actor.token)
     assert [Outcome.ACCEPTED] == await writes["a start"]()
     assert [Delivered.ACCEPTED] == await writes["a delivery"]()
     assert (await writes["a beat"]()).alive
@@ -146,18 +146,18 @@ async def test_a_checkpoint_without_room_is_left_for_later(
 ) -> None:
     writer = store.file.writer
     begun = await actor.begin()
-    await store.commit([append(begun, 2, b'["' + b"x" * 200_000 + b'"]')], worker=actor.token)
+    await store.commit([step(begun, 2, b'["' + b"x" * 200_000 + b'"]')], worker=actor.token)
     disk.fill()
 
     with caplog.at_level(logging.WARNING, "romancy.sqlite"):
         await checkpoint(writer)
         with pytest.raises(StorageUnavailableError, match=FULL):
-            await store.commit([append(begun, 3)], worker=actor.token)
+            await store.commit([step(begun, 3)], worker=actor.token)
     disk.free()
     await checkpoint(writer)
 
     assert ["was not copied back" in record.message and FULL in record.message for record in caplog.records] == [True]
-    assert [Outcome.ACCEPTED] == await store.commit([append(begun, 3)], worker=actor.token)
+    assert [Outcome.ACCEPTED] == await store.commit([step(begun, 3)], worker=actor.token)
     assert (disk.folder / "romancy.db").stat().st_size > 200_000
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy.storage.records import Outcome
-from romancy_conformance.contract.building import append, full_log, start
+from romancy_conformance.contract.building import full_log, start, step
 from tests.backends.sqlite.dogs import DOG, contents
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ async def test_every_way_of_writing_rolls_back_and_commits_with_the_log(actor: A
     async with actor.store.rooms.sessions.begin() as session:
         write(session.native)
         assert before == contents(path)
-        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+        assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
     assert before != contents(path)
     assert len(await full_log(actor.store, begun.instance_id)) == 2

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from romancy.errors import UsageError
 from romancy.storage.records import Outcome, Worker
-from romancy_conformance.contract.building import append, full_log, start
+from romancy_conformance.contract.building import append, full_log, start, step
 from romancy_sqlite._driver import sqlite3
 from tests.backends.sqlite.dogs import DOG, contents
 
@@ -67,7 +67,7 @@ async def test_nobody_but_romancy_ends_the_transaction(actor: Actor, path: Path)
                 end(native)
             assert native.conn.in_transaction, name
             assert before == contents(path), f"{name} has not committed"
-        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+        assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
     assert any("Cleo" in line and "6" in line for line in contents(path))
 
@@ -119,7 +119,7 @@ async def test_after_a_lost_transaction_nothing_more_is_done(actor: Actor, path:
                 sqlite3.Cursor(session.native.conn).execute(after)
         statement.close()
         with pytest.raises(UsageError, match="nothing of it will be kept"):
-            await session.commit(append(begun, 2), worker=actor.token)
+            await session.commit(step(begun, 2), worker=actor.token)
 
     assert before == contents(path)
     assert len(await full_log(actor.store, begun.instance_id)) == 1
@@ -164,7 +164,7 @@ async def test_a_session_may_be_used_from_other_threads(actor: Actor, path: Path
     async with actor.store.rooms.sessions.begin() as session:
         native: Any = session.native
         await asyncio.to_thread(native["dogs"].insert, DOG)
-        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+        assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
     assert any("Cleo" in line for line in contents(path))
 
@@ -176,12 +176,12 @@ async def test_the_event_loop_goes_on_while_a_session_is_open(actor: Actor, stor
     turns = 0
 
     async with store.rooms.sessions.begin() as session:
-        waiting = asyncio.create_task(actor.write(append(other, 2)))
+        waiting = asyncio.create_task(actor.write(step(other, 2)))
         while turns < 1000:
             await asyncio.sleep(0)
             turns += 1
         assert not waiting.done()
-        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+        assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
     assert await waiting is Outcome.ACCEPTED
 
@@ -194,7 +194,7 @@ async def test_a_commit_is_a_beat(actor: Actor, open_store: Open) -> None:
     before = await other.see(actor)
 
     async with actor.store.rooms.sessions.begin() as session:
-        assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
+        assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
     assert before.beat + 1 == (await other.see(actor)).beat
 
@@ -217,13 +217,13 @@ async def test_a_session_held_for_too_long_is_ended(open_store: Open, actor: Act
 
     async with store.rooms.sessions.begin() as session:
         await session.execute("create table mine (id integer)")
-        assert await actor.write(append(begun, 2)) is Outcome.ACCEPTED
+        assert await actor.write(step(begun, 2)) is Outcome.ACCEPTED
         with pytest.raises(UsageError, match=r"held the file for 1\.5 s"):
             await session.execute("insert into mine values (1)")
         with pytest.raises(UsageError, match=r"held the file for 1\.5 s"):
             session.native.conn.execute("insert into mine values (1)")
         with pytest.raises(UsageError, match=r"held the file for 1\.5 s"):
-            await session.commit(append(begun, 3), worker=actor.token)
+            await session.commit(step(begun, 3), worker=actor.token)
 
     assert not any("mine" in line for line in contents(path))
 
@@ -239,7 +239,7 @@ async def test_a_statement_that_runs_for_too_long_is_interrupted(open_store: Ope
         with pytest.raises(sqlite3.OperationalError, match="interrupted"):
             await session.fetch_all(ENDLESS)
 
-    assert await actor.write(append(begun, 2)) is Outcome.ACCEPTED
+    assert await actor.write(step(begun, 2)) is Outcome.ACCEPTED
 
 
 async def test_a_native_statement_that_stops_the_loop_is_interrupted(open_store: Open, actor: Actor) -> None:
@@ -250,7 +250,7 @@ async def test_a_native_statement_that_stops_the_loop_is_interrupted(open_store:
         with pytest.raises(sqlite3.OperationalError, match="interrupted"):
             session.native.conn.execute(ENDLESS)
 
-    assert await actor.write(append(begun, 2)) is Outcome.ACCEPTED
+    assert await actor.write(step(begun, 2)) is Outcome.ACCEPTED
 
 
 LONG = (
@@ -285,7 +285,7 @@ async def test_a_statement_ends_with_the_block_that_waits_for_it(open_store: Ope
     with pytest.raises(asyncio.CancelledError):
         await attempted
 
-    assert await actor.write(append(begun, 2)) is Outcome.ACCEPTED
+    assert await actor.write(step(begun, 2)) is Outcome.ACCEPTED
     assert not ends
 
 
@@ -336,7 +336,7 @@ async def test_the_end_of_a_session_that_was_long_for_the_lease_is_a_heartbeat(
         await session.execute("create table mine (k text)")
         if how != "left":
             expected = Outcome.ACCEPTED if how == "committed" else Outcome.TAKEN
-            item = append(begun, 2 if how == "committed" else 1)
+            item = step(begun, 2 if how == "committed" else 1)
             assert expected is await session.commit(item, worker=actor.token)
 
     (after,) = (await other.heartbeat(OTHER)).peers

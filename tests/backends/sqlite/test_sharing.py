@@ -12,7 +12,7 @@ import pytest
 from romancy.errors import RomancyError, StorageUnavailableError, UsageError
 from romancy.storage.records import Outcome
 from romancy.storage.url import parse_url
-from romancy_conformance.contract.building import Actor, append, full_log, start, unique
+from romancy_conformance.contract.building import Actor, full_log, start, step, unique
 from romancy_sqlite import create_store
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ async def test_event_loops_of_several_threads_share_a_file(store: SqliteStore, a
     async def elsewhere() -> list[Outcome]:
         other = create_store(parse_url(f"sqlite:///{path}"))
         await other.open()
-        outcomes = await other.commit([append(begun, 2)], worker=actor.token)
+        outcomes = await other.commit([step(begun, 2)], worker=actor.token)
         outcomes += await other.commit([start() for _ in range(20)])
         await other.close()
         return outcomes

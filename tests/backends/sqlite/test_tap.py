@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy.storage.records import Outcome
-from romancy_conformance.contract.building import Actor, append, change, unique
+from romancy_conformance.contract.building import Actor, append, change, step, unique
 from romancy_conformance.taps import tap_of
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ async def test_a_held_commit_is_that_of_a_user(open_store: Open) -> None:
     one, two = await actor.begin(), await actor.begin()
     inline, thread = tap_of(actor.store).ways
 
-    assert await heard(actor, [append(one, 2)], inline) == ["append_log"], "a lone step is a transaction by itself"
-    assert await heard(actor, [append(one, 3)], thread) == ["begin", "append_log", "commit"]
+    assert await heard(actor, [step(one, 2)], inline) == ["append_log"], "a lone step is a transaction by itself"
+    assert await heard(actor, [step(one, 3)], thread) == ["begin", "append_log", "commit"]
     changing = await heard(actor, [append(one, 4, change=change())], inline)
     assert (changing[0], changing[-1], "item_begin" in changing) == ("begin", "commit", False)
     batch: list[Item] = [append(one, 5, change=change()), append(two, 2, change=change())]

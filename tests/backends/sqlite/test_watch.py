@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy.storage.records import Outcome
-from romancy_conformance.contract.building import append, settle, start
+from romancy_conformance.contract.building import settle, start, step
 from romancy_sqlite._watch import Watch
 
 if TYPE_CHECKING:
@@ -119,6 +119,6 @@ async def test_our_own_plain_steps_are_no_news_even_to_the_look(store: SqliteSto
     begun = await actor.begin()
     await settle(store)
     for seq in range(2, 52):
-        await actor.write(append(begun, seq))
+        await actor.write(step(begun, seq))
 
     assert await store.wait_for_work(0.5) == frozenset()

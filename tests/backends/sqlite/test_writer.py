@@ -15,7 +15,7 @@ import pytest
 from romancy.errors import RomancyError, StorageUnavailableError
 from romancy.status import Status
 from romancy.storage.records import Outcome
-from romancy_conformance.contract.building import append, change, full_log, start
+from romancy_conformance.contract.building import append, change, full_log, start, step
 from romancy_sqlite._driver import sqlite3
 
 if TYPE_CHECKING:
@@ -141,14 +141,14 @@ async def test_one_after_another_is_alone_each_time_and_lets_others_run(store: S
 
 async def test_a_lone_append_is_one_statement_and_no_more(store: SqliteStore, actor: Actor, fast: Writer) -> None:
     begun = await actor.begin()
-    await actor.write(append(begun, 2))
+    await actor.write(step(begun, 2))
     wait_for_thread(fast)
     sent: list[str] = []
     fast._connection.set_trace_callback(sent.append)
 
     for seq in range(3, 6):
         pace(fast, 0.0)
-        assert await actor.write(append(begun, seq)) is Outcome.ACCEPTED
+        assert await actor.write(step(begun, seq)) is Outcome.ACCEPTED
 
     assert ["insert into romancy_log"] * 3 == [sql[:23] for sql in sent]
 
@@ -158,10 +158,10 @@ async def test_appends_that_wait_together_share_a_commit(store: SqliteStore, act
     commits: list[str] = []
     fast._connection.set_trace_callback(lambda sql: commits.append(sql) if sql == "commit" else None)
 
-    async def step(seq: int) -> list[Outcome]:
-        return await asyncio.gather(*(actor.write(append(one, seq)) for one in begun))
+    async def all_step(seq: int) -> list[Outcome]:
+        return await asyncio.gather(*(actor.write(step(one, seq)) for one in begun))
 
-    outcomes = [await step(seq) for seq in range(2, 12)]
+    outcomes = [await all_step(seq) for seq in range(2, 12)]
 
     assert outcomes == [[Outcome.ACCEPTED] * 64] * 10
     assert 10 <= len(commits) <= 20
@@ -172,7 +172,7 @@ async def test_a_commit_sets_savepoints_only_after_a_refusal(store: SqliteStore,
     savepoints: list[str] = []
     fast._connection.set_trace_callback(lambda sql: savepoints.append(sql) if "romancy_item" in sql else None)
 
-    def step(seq: int, *seen: int) -> list[Append]:
+    def endings(seq: int, *seen: int) -> list[Append]:
         ends = [change(Status.COMPLETED, seen=number) for number in seen]
         return [append(one, seq, change=end) for one, end in zip(begun, ends, strict=True)]
 
@@ -180,7 +180,7 @@ async def test_a_commit_sets_savepoints_only_after_a_refusal(store: SqliteStore,
     assert [Outcome.ACCEPTED] * 3 == await store.commit(running, worker=actor.token)
     assert [] == savepoints
     assert [Outcome.ACCEPTED, Outcome.UNSEEN, Outcome.ACCEPTED] == await store.commit(
-        step(3, 0, 7, 0), worker=actor.token
+        endings(3, 0, 7, 0), worker=actor.token
     )
     assert 3 * ["savepoint romancy_item"] == [sql for sql in savepoints if sql.startswith("savepoint")]
     assert [3, 2, 3] == [len(await full_log(store, one.instance_id)) for one in begun]
@@ -212,11 +212,11 @@ async def test_a_lone_write_does_not_wait_for_a_session_of_its_own_process(
 
     async with store.rooms.sessions.begin() as session:
         pace(fast, 0.0)
-        waiting = asyncio.create_task(actor.write(append(begun[0], 2)))
+        waiting = asyncio.create_task(actor.write(step(begun[0], 2)))
         for _ in range(500):
             await asyncio.sleep(0)
         assert not waiting.done()
-        assert await session.commit(append(begun[1], 2), worker=actor.token) is Outcome.ACCEPTED
+        assert await session.commit(step(begun[1], 2), worker=actor.token) is Outcome.ACCEPTED
 
     assert await waiting is Outcome.ACCEPTED
 
@@ -279,7 +279,7 @@ async def test_a_full_disk_is_waited_out(store: SqliteStore, actor: Actor, fast:
     begun = [await actor.begin() for _ in range(items)]
     pages = fast._connection.execute("pragma page_count").fetchone()[0]
     fast._connection.execute(f"pragma max_page_count = {pages}")
-    large = [append(one, 2, b'["' + b"x" * 200_000 + b'"]') for one in begun]
+    large = [step(one, 2, b'["' + b"x" * 200_000 + b'"]') for one in begun]
 
     with pytest.raises(StorageUnavailableError, match="disk that holds it is full; free some space"):
         await store.commit(large, worker=actor.token)
@@ -293,7 +293,7 @@ async def test_a_full_disk_is_waited_out(store: SqliteStore, actor: Actor, fast:
 async def test_the_write_ahead_log_does_not_grow_for_ever(store: SqliteStore, actor: Actor, path: Path) -> None:
     begun = [await actor.begin() for _ in range(50)]
     for seq in range(2, 202):
-        await store.commit([append(one, seq, b"x" * 300) for one in begun], worker=actor.token)
+        await store.commit([step(one, seq, b"x" * 300) for one in begun], worker=actor.token)
 
     assert restarts_of(path.with_name("romancy.db-wal")) == 10  # every 20 commits, whatever pages they fill
     assert size_of(path) > 3_000_000

@@ -17,9 +17,9 @@ import pytest
 from romancy import Channel, Romancy, WorkflowContext, activity, activity_context, workflow
 from romancy.status import Status
 from romancy.storage.backends import create_store
-from romancy.storage.records import OutboxRow
+from romancy.storage.records import OutboxRow, Step
 from romancy_conformance.behaviour.waiting import until
-from romancy_conformance.contract.building import Actor, append, change, delivery, start, unique
+from romancy_conformance.contract.building import Actor, change, delivery, next_row, start, unique
 from romancy_conformance.contract.routing.scenes import posting, take
 from romancy_conformance.proxy import Direction, Fault, Proxy
 
@@ -82,7 +82,7 @@ async def mail_for(actor: Actor, instance_id: str) -> tuple[str, ...]:
     return (one.delivery_id,)
 
 
-async def carried(actor: Actor, what: str) -> Append:
+async def carried(actor: Actor, what: str) -> Step | Append:
     """An append that carries this, ready to be committed."""
     begun, other = await actor.begin(), await actor.begin()
     outbox = OutboxRow(outbox_id=unique("o"), topic="t", body=b"{}")
@@ -101,10 +101,10 @@ async def carried(actor: Actor, what: str) -> Append:
         "a new run": {"change": change(run_from=2, input=b"{}", index=(("n", "s:1"),))},
     }
     if what != "everything":
-        return append(begun, 2, **fields[what])
+        return next_row(begun, 2, **fields[what])
     together: dict[str, Any] = {name: value for kind in fields.values() for name, value in kind.items()}
     together["change"] = change(run_from=2, release=True, status=Status.RUNNING)
-    return append(begun, 2, **together)
+    return next_row(begun, 2, **together)
 
 
 CARRIED: Final = (

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from romancy.status import Status
-from romancy.storage.records import OutboxRow, Outcome
-from romancy_conformance.contract.building import Actor, append, change, delivery, start, unique
+from romancy.storage.records import Item, OutboxRow, Outcome, Step
+from romancy_conformance.contract.building import Actor, append, change, delivery, start, step, unique
 from romancy_conformance.contract.fire.program import insist, run
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from romancy.storage.protocol import Store
     from romancy.storage.records import Append, Start
     from romancy_conformance.contract.fire.notes import Notes
@@ -25,11 +27,11 @@ if TYPE_CHECKING:
 EVERY_RICH = 3
 
 
-def next_append(of: Start, to: Start, seq: int) -> Append:
+def next_append(of: Start, to: Start, seq: int) -> Step | Append:
     """Every third append writes to every table; each row of it names the append it belongs to."""
     this = {"instance": of.instance_id, "seq": seq}
     if seq % EVERY_RICH:
-        return append(of, seq, msgspec.json.encode([{"type": "plain", **this}]))
+        return step(of, seq, msgspec.json.encode([{"type": "plain", **this}]))
     outgoing = OutboxRow(outbox_id=unique("o"), topic="t", body=msgspec.json.encode(this))
     mail = delivery(to, msgspec.json.encode(this))
     child = start(workflow_name="child", parent=of.instance_id)
@@ -66,7 +68,7 @@ async def main(store: Store, notes: Notes, stop: asyncio.Event, arguments: list[
             )
 
 
-async def _commit(store: Store, items: list[Append], token: str) -> list[Outcome]:
+async def _commit(store: Store, items: Sequence[Item], token: str) -> list[Outcome]:
     return await insist(lambda: store.commit(items, worker=token))
 
 

@@ -13,8 +13,8 @@ import pytest
 from romancy.errors import OutcomeUnknownError
 from romancy.status import Status
 from romancy.storage.backends import create_store
-from romancy.storage.records import ClaimRequest, Delivered, OutboxRow, Outcome
-from romancy_conformance.contract.building import Actor, append, change, delivery, full_log, start, unique
+from romancy.storage.records import ClaimRequest, Delivered, Item, OutboxRow, Outcome
+from romancy_conformance.contract.building import Actor, append, change, delivery, full_log, start, step, unique
 from romancy_conformance.contract.fire.program import insist
 from romancy_conformance.contract.interleaving import listen
 from romancy_conformance.contract.ledger import Ledger
@@ -97,7 +97,7 @@ def _rich(begun: Start, target: Start, seq: int = 2) -> Append:
 @pytest.mark.parametrize("fault", [Fault.CUT, Fault.CUT_ANSWER])
 async def test_a_plain_append_whose_answer_is_lost_is_in_once(wire: Wire, fault: Fault) -> None:
     begun = await wire.actor.begin()
-    item = append(begun, 2)
+    item = step(begun, 2)
     trigger = wire.when_sent(item.writer, fault)
 
     outcome = await insist(lambda: wire.actor.write(item))
@@ -136,7 +136,7 @@ async def test_an_append_with_effects_whose_answer_is_lost_is_in_once(wire: Wire
 
 async def test_a_batch_whose_answer_is_lost_is_in_once(wire: Wire) -> None:
     begun = [await wire.actor.begin() for _ in range(20)]
-    items = [append(one, 2) for one in begun]
+    items = [step(one, 2) for one in begun]
     trigger = wire.when_sent(items[7].writer, Fault.CUT_ANSWER)
 
     outcomes = await insist(lambda: wire.far.commit(items, worker=wire.actor.token))
@@ -209,7 +209,7 @@ async def test_a_commit_that_arrives_late_does_not_meet_its_copy(wire: Wire) -> 
 async def test_a_late_commit_and_another_append_at_its_place_exclude_each_other(wire: Wire) -> None:
     """A2: a writer that is told ACCEPTED finds its own bytes in the log."""
     begun, target = await wire.actor.begin(), await wire.actor.begin()
-    item, other = _rich(begun, target), append(begun, 2, b'["other"]')
+    item, other = _rich(begun, target), step(begun, 2, b'["other"]')
     wire.statement_by_statement()
     trigger = wire.on_commit(Fault.HOLD)
     lost = asyncio.create_task(wire.actor.write(item))
@@ -234,7 +234,7 @@ async def test_a_session_of_unknown_outcome_is_settled_by_a_tombstone(wire: Wire
     """A3: the user's writes cannot be sent again. The log row at the seq shows whether they are in."""
     ledger = await Ledger(wire.near).create()
     begun = await wire.actor.begin()
-    item, tombstone = append(begun, 2), append(begun, 2, b'["tombstone"]')
+    item, tombstone = step(begun, 2), step(begun, 2, b'["tombstone"]')
 
     async with wire.far.rooms.sessions.begin() as session:
         await ledger.write(session, "a", 1)
@@ -252,7 +252,7 @@ async def test_a_session_of_unknown_outcome_is_settled_by_a_tombstone(wire: Wire
 async def test_a_late_session_commit_and_its_tombstone_exclude_each_other(wire: Wire) -> None:
     ledger = await Ledger(wire.near).create()
     begun = await wire.actor.begin()
-    item, tombstone = append(begun, 2), append(begun, 2, b'["tombstone"]')
+    item, tombstone = step(begun, 2), step(begun, 2, b'["tombstone"]')
     wire.statement_by_statement()
     trigger = wire.on_commit(Fault.HOLD)
 
@@ -275,7 +275,7 @@ async def test_a_store_outlives_its_connections(wire: Wire) -> None:
     begun = await wire.actor.begin()
     for seq in range(2, 12):
         wire.proxy.cut()
-        assert await insist(partial(wire.actor.write, append(begun, seq))) is Outcome.ACCEPTED
+        assert await insist(partial(wire.actor.write, step(begun, seq))) is Outcome.ACCEPTED
 
     assert [seq for seq, _ in await wire.look(begun)] == list(range(1, 12))
     assert (await insist(lambda: wire.far.heartbeat(wire.actor.worker))).alive
@@ -291,7 +291,7 @@ async def test_a_cancelled_call_leaves_no_transaction_open_on_the_server(wire: W
             await asyncio.sleep(0)
         calling.cancel()
         await asyncio.wait({calling})
-        sent = item if seq % 2 else append(begun, seq)
+        sent = item if seq % 2 else step(begun, seq)
         outcome = await asyncio.wait_for(insist(partial(wire.actor.write, sent)), 60)
         assert outcome in {Outcome.ACCEPTED, Outcome.TAKEN}
 
@@ -311,7 +311,7 @@ async def _check_rich(wire: Wire, begun: Start, target: Start, item: Append) -> 
     assert len(child.rows) == 1
 
 
-async def _settle(wire: Wire, ledger: Ledger, begun: Start, item: Append, tombstone: Append) -> None:
+async def _settle(wire: Wire, ledger: Ledger, begun: Start, item: Item, tombstone: Item) -> None:
     """Append the tombstone; the log and the user's rows must then agree."""
     outcome = await insist(lambda: wire.actor.write(tombstone))
     rows = await wire.look(begun)

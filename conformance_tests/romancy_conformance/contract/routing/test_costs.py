@@ -9,17 +9,17 @@ import pytest
 
 from romancy.status import Status
 from romancy.storage.backends import create_store
-from romancy.storage.records import ClaimRequest
+from romancy.storage.records import ClaimRequest, Item
 from romancy.storage.routing import Owner, Spread
-from romancy_conformance.contract.building import Actor, append, change, start, unique
+from romancy_conformance.contract.building import Actor, append, change, start, step, unique
 from romancy_conformance.contract.interleaving import Hold, leave, listen, run, statements
 from romancy_conformance.contract.plans import watch_for
 from romancy_conformance.contract.routing.scenes import copy, posting, take
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from romancy.storage.records import Append, Start
+    from romancy.storage.records import Start
     from romancy.storage.routing import Posting
     from romancy_conformance.contract.plans import Watch
 
@@ -39,7 +39,7 @@ async def owned(actor: Actor, count: int) -> list[Start]:
     return begun
 
 
-async def written(actor: Actor, items: list[Append] | list[Start]) -> None:
+async def written(actor: Actor, items: Sequence[Item]) -> None:
     assert set(await actor.store.commit(items, worker=actor.token)) == {"accepted"}
 
 
@@ -195,7 +195,7 @@ async def test_who_uses_no_routing_pays_nothing_for_it(watched: tuple[Watch, Act
         await written(worker, rest)
 
         async def work() -> None:
-            await written(worker, [append(one, 2) for one in begun])
+            await written(worker, [step(one, 2) for one in begun])
             await written(worker, [append(one, 3, change=change()) for one in begun])
             request = ClaimRequest(worker=worker.token, codes=worker.workflows, limit=10)
             assert len((await actor.store.claim(request)).claimed) == 5

@@ -10,7 +10,7 @@ from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.query import gt
 from romancy.storage.records import PruneRequest
 from romancy.storage.routing import OUTSIDE, Owner, Spread
-from romancy_conformance.contract.building import append, change, delivery, unique
+from romancy_conformance.contract.building import append, change, delivery, step, unique
 from romancy_conformance.contract.routing.scenes import copy, drained, post, take
 from romancy_conformance.contract.test_sessions import joinable
 
@@ -128,7 +128,7 @@ async def test_clearing_gives_back_if_it_is_committed(actor: Actor, store: Store
     async with store.rooms.sessions.begin() as outer:
         async with store.rooms.sessions.join(joinable(actor, outer)) as joined:
             assert await joined.clear(begun.instance_id, begun.life, TERMINAL_STATUSES) is True
-        assert await outer.commit(append(writer.begun, 2), worker=actor.token) == "accepted"
+        assert await outer.commit(step(writer.begun, 2), worker=actor.token) == "accepted"
 
     assert [one.message_id for one in await store.rooms.router.kept(address=address)] == [message.message_id]
 

@@ -21,7 +21,7 @@ from romancy.storage.routing import (
     address_of_key,
     address_of_type,
 )
-from romancy_conformance.contract.building import append, change, delivery, unique
+from romancy_conformance.contract.building import append, change, delivery, step, unique
 from romancy_conformance.contract.routing.scenes import copy, drained, member, post, posting, take
 from romancy_conformance.contract.test_sessions import joinable
 
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.anyio
 
 async def by_batch(actor: Actor, items: list[Append]) -> list[Outcome]:
     """All in one batch, beside a plain step and a start."""
-    plain = append(await actor.begin(), 2)
+    plain = step(await actor.begin(), 2)
     return (await actor.store.commit([plain, *items], worker=actor.token))[1:]
 
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.query import encode_where, project
-from romancy.storage.records import Append, Change, Delivery, OutboxRow, Start, as_end
+from romancy.storage.records import Append, Change, Delivery, Item, OutboxRow, Start, Step, as_end
 from romancy.storage.routing import OUTSIDE, Interest, InterestKind, Owner, Place, Posting, Spread
+from romancy.storage.steps import behind
 
 if TYPE_CHECKING:
     import random
@@ -36,7 +37,7 @@ class Draws:
         self.chance = chance
         self.number = 0
         self.past_starts: list[Start] = []
-        self.past_appends: list[tuple[Append, str]] = []
+        self.past_appends: list[tuple[Item, str]] = []
         self.past_deliveries: list[Delivery] = []
         self.past_postings: list[Posting] = []
         self.past_claims: list[str] = []
@@ -97,6 +98,17 @@ class Draws:
 
     def owned_start(self) -> Start:
         return self.start(owner=self.worker(), status=Status.RUNNING, writer=self.new("w"), delay=None)
+
+    def step(self, found: Instance) -> Step | Append:
+        """The next row of this instance without effects. Some are appends, which are slower and mean the same."""
+        made = self.append(found)
+        if not self.often():
+            return made
+        return Step(made.instance_id, made.life, made.seq, made.writer, made.body, behind(made.after))
+
+    def second(self, begun: Start) -> Step:
+        """The second row of an instance that has just begun."""
+        return Step(begun.instance_id, begun.life, 2, self.new("w"), b"[]", behind(begun.writer))
 
     def append(self, found: Instance, **fields: Any) -> Append:
         """The next append to this instance, by what is known of it; sometimes a little wrong."""

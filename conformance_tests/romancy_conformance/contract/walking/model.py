@@ -21,6 +21,8 @@ from romancy.storage.records import (
     Outcome,
     Peer,
     Pulse,
+    Start,
+    Step,
     Takeover,
     Work,
 )
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
         Item,
         OutboxRow,
         PruneRequest,
-        Start,
         Worker,
     )
 
@@ -62,7 +63,14 @@ class Model:
     # ── writing ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
-        return [self._append(item, worker) if isinstance(item, Append) else self._start(item) for item in batch]
+        return [self._write(item, worker) for item in batch]
+
+    def _write(self, item: Item, worker: str | None) -> Outcome:
+        if isinstance(item, Start):
+            return self._start(item)
+        if isinstance(item, Step):
+            return self._fence(item, worker) or self._step(item)
+        return self._fence(item, worker) or self._append(item)
 
     def _start(self, start: Start) -> Outcome:
         state = self.state
@@ -86,24 +94,35 @@ class Model:
             return Outcome.ACCEPTED if same else Outcome.EXISTS
         return Outcome.DEAD if start.owner is not None and not self.state.alive(start.owner) else None
 
-    def _append(self, item: Append, worker: str | None) -> Outcome:
-        """The order in which an append is refused: by its place, its writer, the row before, and then its effects."""
-        state = self.state
-        found = state.instances.get(item.instance_id)
-        log = found.log if found is not None and found.life == item.life else {}
+    def _log(self, item: Step | Append) -> dict[int, LogRow]:
+        found = self.state.instances.get(item.instance_id)
+        return found.log if found is not None and found.life == item.life else {}
+
+    def _fence(self, item: Step | Append, worker: str | None) -> Outcome | None:
+        """The order in which a row is refused: by its place, its writer, the row before. Its effects come after."""
+        log = self._log(item)
         if item.seq in log:
             return Outcome.ACCEPTED if log[item.seq].writer == item.writer else Outcome.TAKEN
-        if not state.alive(worker):
+        if not self.state.alive(worker):
             return Outcome.DEAD
         if item.behind is not None and (item.seq - 1 not in log or log[item.seq - 1].writer != item.behind):
             return Outcome.LOST if item.behind else Outcome.ENDED
+        return None
+
+    def _step(self, item: Step | Append) -> Outcome:
+        self._log(item)[item.seq] = LogRow(item.seq, item.writer, item.body, self.state.now)
+        return Outcome.ACCEPTED
+
+    def _append(self, item: Append) -> Outcome:
+        state = self.state
+        found = state.instances.get(item.instance_id)
         if any(self._bars(start) not in (None, Outcome.ACCEPTED) for start in item.starts):
             return Outcome.EXISTS
         if item.change is not None and (refusal := self._refusal(found, item, item.change)):
             return refusal
         if not set(item.consumed) <= set(state.inbox.get(item.instance_id, {})):
             return Outcome.GONE
-        log[item.seq] = LogRow(item.seq, item.writer, item.body, state.now)
+        self._step(item)
         for start in item.starts:
             self._start(start)
         if found is not None and item.change is not None:
@@ -165,7 +184,7 @@ class Model:
             held.beat, held.beat_at = held.beat + 1, self.state.now
 
     def replace(
-        self, instance_id: str, life: int, statuses: Collection[Status], start: Start, silent: Append, worker: str
+        self, instance_id: str, life: int, statuses: Collection[Status], start: Start, silent: Step, worker: str
     ) -> Outcome | bool:
         """A joined session clears an ended life and begins the next one; an empty append commits both."""
         found = self.state.instances.get(instance_id)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from romancy.status import Status
-from romancy.storage.records import Append, Change, ClaimRequest, Host, PruneRequest, Start, Worker
+from romancy.storage.records import Append, Change, ClaimRequest, Host, Item, PruneRequest, Start, Worker
 from romancy_conformance.contract.walking.drawing import CODES, ENDS, FLOWS, OPEN, PAUSES, SECOND
 from romancy_conformance.contract.walking.message_steps import MessageSteps
 from romancy_conformance.contract.walking.step import Step
@@ -55,7 +55,7 @@ class Chooser(MessageSteps):
             again = replace(again, life=again.life + 1, writer=self.new("w") + again.writer[6:])
         return again and ("commit", ([again],))
 
-    def written(self, item: Append, found: Instance) -> Any:
+    def written(self, item: Item, found: Instance) -> Any:
         """The commit of an append, by its owner as a rule; sometimes beside others, or in a session."""
         worker = found.owner if found.owner is not None and self.often(0.9) else self.worker()
         if worker is None:
@@ -65,17 +65,23 @@ class Chooser(MessageSteps):
             return "session", (item, worker), {"leaves": self.often(0.3)}
         batch: list[Any] = [item]
         if self.often(0.3):
-            about = {item.instance_id, *(one.instance_id for one in item.starts)}
-            about |= {one.instance_id for one in item.deliveries}
+            about = {item.instance_id}
+            if isinstance(item, Append):
+                about |= {one.instance_id for one in item.starts} | {one.instance_id for one in item.deliveries}
             other = self.instance()
             if other is not None and other.instance_id not in about:
-                batch.append(self.append(other))
+                batch.append(self.step(other))
             batch.append(self.start())
         return "commit", (batch,), {"worker": worker}
 
     def plain(self) -> Any:
         found = self.instance(ended=None if self.often(0.1) else False)
-        return found and self.written(self.append(found), found)
+        return found and self.written(self.step(found), found)
+
+    def many(self) -> Any:
+        """Steps of several instances in one batch, all of one worker."""
+        rows, worker = self.some(self.model.state.instances.values(), 5), self.worker()
+        return worker and rows and ("commit", ([self.step(one) for one in rows],), {"worker": worker})
 
     def changes(self) -> Any:
         """A change of the row that gives up nothing is one by an owner."""
@@ -191,7 +197,7 @@ class Chooser(MessageSteps):
             return batch and ("commit", (batch,), {"worker": worker})
 
         self.planned = [
-            lambda: ("commit", ([self.append(one) for one in self._of(herd)],), {"worker": worker}),
+            lambda: ("commit", ([self.step(one) for one in self._of(herd)],), {"worker": worker}),
             lambda: all_of(Status.STUCK, 200, refusing=True),
             lambda: all_of(Status.WAITING, 200, refusing=False),
             lambda: ("claim", (ClaimRequest(worker=worker, codes={name: code}, limit=20),)),
@@ -290,9 +296,7 @@ class Chooser(MessageSteps):
         if found is None or worker is None:
             return None
         new = self.start(instance_id=found.instance_id, status=Status.PENDING, writer=self.new("w"), delay=0)
-        silent = Append(
-            instance_id=new.instance_id, life=new.life, seq=2, writer=self.new("w"), body=b"[]", after=new.writer
-        )
+        silent = self.second(new)
         life = found.life if self.often() else found.life + 1
         statuses = self.some(ENDS) if self.often(0.3) else list(ENDS)
         return "replace", (found.instance_id, life, statuses, new, silent, worker)
@@ -305,6 +309,7 @@ KINDS: dict[str, tuple[float, Callable[[Chooser], Any]]] = {
     "starts": (6, Chooser.starts),
     "starts again": (1, Chooser.starts_again),
     "plain": (5, Chooser.plain),
+    "many steps": (2, Chooser.many),
     "changes": (3, Chooser.changes),
     "releases": (8, Chooser.releases),
     "sticks": (2, Chooser.sticks),

@@ -9,7 +9,7 @@ import pytest
 from romancy.status import Status
 from romancy.storage.records import ClaimRequest, Outcome, PruneRequest, Worker
 from romancy.storage.routing import OUTSIDE, Owner, Place, Spread
-from romancy_conformance.contract.building import append, change, delivery, nonce, start, unique
+from romancy_conformance.contract.building import append, change, delivery, nonce, start, step, unique
 from romancy_conformance.contract.routing.scenes import copy, posting, take
 from romancy_conformance.contract.walking.clock import BEGINNING
 from romancy_conformance.contract.walking.walk import Ground
@@ -38,7 +38,7 @@ async def row(store: Store, begun: Start) -> InstanceRow:
 async def test_a_takeover_is_the_append_that_last_changed_the_row(actor: Actor, hire: Hire) -> None:
     other = await hire()
     begun = await other.begin()
-    await other.write(append(begun, 2))
+    await other.write(step(begun, 2))
 
     await actor.take_over(other)
 

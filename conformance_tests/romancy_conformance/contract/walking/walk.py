@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Append, Item, OutboxRow, PruneRequest, Start
+    from romancy.storage.records import Item, OutboxRow, PruneRequest, Start
     from romancy_conformance.contract.walking.clock import Clock
 
 __all__ = ["Ground", "walk"]
@@ -90,7 +90,7 @@ class Ground:
         return outer.native if self.store.capabilities.sql else outer
 
     async def _replace(
-        self, instance_id: str, life: int, statuses: Any, start: Start, silent: Append, worker: str
+        self, instance_id: str, life: int, statuses: Any, start: Start, silent: Item, worker: str
     ) -> Outcome | bool:
         async with self.store.rooms.sessions.begin() as outer:
             async with self.store.rooms.sessions.join(self._joinable(outer)) as joined:
