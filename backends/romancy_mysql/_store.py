@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from romancy.errors import StorageUnavailableError
 from romancy.storage.lying import PAGE
 from romancy.storage.records import Capabilities, Delivered
+from romancy.storage.sqlkit.figures import SqlFigures
+from romancy.storage.sqlkit.lookups import SqlLookups
 from romancy_mysql._claims import claim, lying
 from romancy_mysql._commit import Committer
 from romancy_mysql._database import Database
@@ -20,9 +22,8 @@ from romancy_mysql._prune import prune
 from romancy_mysql._rebuilding import MySQLRebuilding
 from romancy_mysql._router import MySQLRouter
 from romancy_mysql._rows import last_commits, read, taken_ids
+from romancy_mysql._scripts import Scripts
 from romancy_mysql._sessions import open_session
-from romancy_mysql._slices import MySQLSlices
-from romancy_mysql._tally import loads, tally, tally_slice, trend
 from romancy_mysql._upkeep import MySQLUpkeep
 from romancy_mysql._wakeups import Wakeups
 
@@ -70,7 +71,9 @@ class MySQLStore:
         self._posted = Posted(self.database, self._wakeups.tell, self._router.dispatch)
         self._leases = Leases(self.database)
         self._outbox = MySQLOutbox(self.database, self._wakeups)
-        self.slices = MySQLSlices(self.database)
+        scripts = Scripts(self.database)
+        self.slices = SqlLookups(scripts.run)
+        self.figures = SqlFigures(scripts.run, scripts.run_each)
         self.rebuilding = MySQLRebuilding(self.database, self._wakeups.tell)
         self.upkeep = MySQLUpkeep(self.database, lambda: Database(settings))
 
@@ -111,7 +114,7 @@ class MySQLStore:
         return await self._leases.census()
 
     async def tally(self, *, most: int, newest: int) -> Tally:
-        return await tally(self.database, most, newest)
+        return await self.figures.tally(most=most, newest=newest)
 
     async def lying(
         self, instance_id: str | None = None, /, *, after: tuple[str, str] = ("", ""), limit: int = PAGE
@@ -125,13 +128,13 @@ class MySQLStore:
         return await last_commits(self.database, instances)
 
     async def trend(self, *, since: int, width: int, most: int, newest: int) -> Trend:
-        return await trend(self.database, since, width, most, newest)
+        return await self.figures.trend(since=since, width=width, most=most, newest=newest)
 
     async def tally_slice(self, *, after: Position | None, count: int, width: int) -> Slice:
-        return await tally_slice(self.database, after, count, width)
+        return await self.figures.tally_slice(after=after, count=count, width=width)
 
     async def loads(self, workers: Sequence[str], /, *, most: int) -> dict[str, int]:
-        return await loads(self.database, workers, most)
+        return await self.figures.loads(workers, most=most)
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
         answer = await self._leases.takeover(worker, dead, body, writer, limit)

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from romancy.storage.lying import MOST_BYTES, PAGE, Lying, last_of
 from romancy.storage.records import Capabilities, InboxRow, LogRow
+from romancy.storage.sqlkit.figures import SqlFigures
 from romancy_postgres._claims import claim
 from romancy_postgres._commit import Commits
 from romancy_postgres._database import Database
@@ -15,17 +16,17 @@ from romancy_postgres._find import count, find
 from romancy_postgres._inbox import deliver
 from romancy_postgres._joined import join_session
 from romancy_postgres._leases import census, heartbeat, takeover
+from romancy_postgres._lookups import PostgresLookups
 from romancy_postgres._migrations import bring_up_to_date
 from romancy_postgres._outbox import PostgresOutbox
 from romancy_postgres._prune import prune
 from romancy_postgres._read import read_history
 from romancy_postgres._rebuilding import PostgresRebuilding
 from romancy_postgres._router import PostgresRouter
+from romancy_postgres._scripts import Scripts
 from romancy_postgres._server import check_server
 from romancy_postgres._sessions import open_session
 from romancy_postgres._signals import Signals
-from romancy_postgres._slices import PostgresSlices
-from romancy_postgres._tally import loads, tally, tally_slice, trend
 from romancy_postgres._uncommitted import Uncommitted
 from romancy_postgres._upkeep import PostgresUpkeep
 
@@ -74,7 +75,9 @@ class PostgresStore:
         self._uncommitted = Uncommitted(self.database, self._signals)
         self.commit = self._commits.commit
         self.outbox = PostgresOutbox(self.database, self._signals)
-        self.slices = PostgresSlices(self.database)
+        scripts = Scripts(self.database)
+        self.slices = PostgresLookups(self.database, scripts.run)
+        self.figures = SqlFigures(scripts.run, scripts.run_each)
         self.router = PostgresRouter(self.database, self._signals)
         self.rebuilding = PostgresRebuilding(self.database, self._signals)
         self.upkeep = PostgresUpkeep(self.database, lambda: Database(settings))
@@ -118,7 +121,7 @@ class PostgresStore:
         return await census(self.database)
 
     async def tally(self, *, most: int, newest: int) -> Tally:
-        return await tally(self.database, most, newest)
+        return await self.figures.tally(most=most, newest=newest)
 
     async def lying(
         self, instance_id: str | None = None, /, *, after: tuple[str, str] = ("", ""), limit: int = PAGE
@@ -135,13 +138,13 @@ class PostgresStore:
         return {row[0]: LogRow(*row[1:]) for row in rows}
 
     async def trend(self, *, since: int, width: int, most: int, newest: int) -> Trend:
-        return await trend(self.database, since, width, most, newest)
+        return await self.figures.trend(since=since, width=width, most=most, newest=newest)
 
     async def tally_slice(self, *, after: Position | None, count: int, width: int) -> Slice:
-        return await tally_slice(self.database, after, count, width)
+        return await self.figures.tally_slice(after=after, count=count, width=width)
 
     async def loads(self, workers: Sequence[str], /, *, most: int) -> dict[str, int]:
-        return await loads(self.database, workers, most)
+        return await self.figures.loads(workers, most=most)
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
         return await takeover(self.database, self._signals, worker, dead, body, writer, limit=limit)

@@ -127,13 +127,6 @@ cross join lateral (
     limit 1
 ) l;
 
--- name: place_behind
--- The instance that many places behind another one, newest first.
-select created_at, instance_id from romancy_instances
-where (created_at, instance_id) < ($1::bigint, $2::text)
-order by created_at desc, instance_id desc
-limit 1 offset $3;
-
 -- name: find_by_index
 -- The same for some values of a declared path. Instances that were started without declaring it have no index row. They
 -- are searched separately, a page for each set of declared paths and, if workflows are named, for each of those that

@@ -17,6 +17,8 @@ from romancy.storage.limits import can_be_id, check_batch, check_deliveries, che
 from romancy.storage.lying import MOST_BYTES, PAGE, Lying, last_of
 from romancy.storage.records import Append, Capabilities, InboxRow, LogRow, Outcome
 from romancy.storage.sql import queries_of
+from romancy.storage.sqlkit.figures import SqlFigures
+from romancy.storage.sqlkit.lookups import SqlLookups
 from romancy_sqlite import _file
 from romancy_sqlite._claims import beat, census, collect, is_idle, take, take_over
 from romancy_sqlite._commit import plain_row, weight_of, write_alone, write_items
@@ -33,10 +35,9 @@ from romancy_sqlite._prune import KEYS_AT_ONCE, forget_keys, prune
 from romancy_sqlite._read import read_history
 from romancy_sqlite._rebuilding import SqliteRebuilding
 from romancy_sqlite._router import SqliteRouter
+from romancy_sqlite._scripts import Scripts, shared_texts
 from romancy_sqlite._session_thread import Turn
 from romancy_sqlite._sessions import SqliteSession, open_session
-from romancy_sqlite._slices import SqliteSlices
-from romancy_sqlite._tally import loads, tally, tally_slice, trend
 from romancy_sqlite._upkeep import SqliteUpkeep
 from romancy_sqlite._watch import Watch
 from romancy_sqlite._writer import Job
@@ -80,12 +81,14 @@ class SqliteStore:
 
     def __init__(self, settings: Settings) -> None:
         self.outbox = SqliteOutbox(self)
-        self.slices = SqliteSlices(self)
+        scripts = Scripts(self)
+        self.slices = SqlLookups(scripts.run)
+        self.figures = SqlFigures(scripts.run, scripts.run_each)
         self.router = SqliteRouter(self)
         self.upkeep = SqliteUpkeep(settings)
         self.rebuilding = SqliteRebuilding(self)
         self._settings = settings
-        self._sql = dict(queries_of(__package__ or "", _FILES, settings.prefix))
+        self._sql = {**shared_texts(settings.prefix), **queries_of(__package__ or "", _FILES, settings.prefix)}
         self._opened: tuple[_file.SharedFile, Watch] | None = None
         self._lone = LoneWriter()
         self._in_flight: set[asyncio.Future[object]] = set()
@@ -195,7 +198,7 @@ class SqliteStore:
         return await self.run_read(census)
 
     async def tally(self, *, most: int, newest: int) -> Tally:
-        return await self.run_read(partial(tally, most=most, newest=newest))
+        return await self.figures.tally(most=most, newest=newest)
 
     async def lying(
         self, instance_id: str | None = None, /, *, after: tuple[str, str] = ("", ""), limit: int = PAGE
@@ -213,13 +216,13 @@ class SqliteStore:
         return {row[0]: LogRow(*row[1:]) for row in await self.run_read(lambda tx: tx.rows("last_commits", (keys,)))}
 
     async def trend(self, *, since: int, width: int, most: int, newest: int) -> Trend:
-        return await self.run_read(partial(trend, since=since, width=width, most=most, newest=newest))
+        return await self.figures.trend(since=since, width=width, most=most, newest=newest)
 
     async def tally_slice(self, *, after: Position | None, count: int, width: int) -> Slice:
-        return await self.run_read(partial(tally_slice, after=after, count=count, width=width))
+        return await self.figures.tally_slice(after=after, count=count, width=width)
 
     async def loads(self, workers: Sequence[str], /, *, most: int) -> dict[str, int]:
-        return await self.run_read(partial(loads, workers=workers, most=most))
+        return await self.figures.loads(workers, most=most)
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
         return await self.run_write(partial(take_over, worker=worker, dead=dead, body=body, writer=writer, limit=limit))
