@@ -8,20 +8,20 @@ from romancy.errors import StorageUnavailableError
 from romancy.storage.lying import PAGE
 from romancy.storage.records import Capabilities, Delivered
 from romancy.storage.sqlkit.figures import SqlFigures
-from romancy.storage.sqlkit.lookups import SqlLookups
-from romancy_mysql._claims import claim, lying
+from romancy_mysql._claims import claim
 from romancy_mysql._commit import Committer
 from romancy_mysql._database import Database
 from romancy_mysql._find import count, find
 from romancy_mysql._inbox import deliver
 from romancy_mysql._joined import join_session
 from romancy_mysql._leases import Leases
+from romancy_mysql._lookups import MySQLLookups
 from romancy_mysql._outbox import MySQLOutbox
 from romancy_mysql._posted import Posted
 from romancy_mysql._prune import prune
 from romancy_mysql._rebuilding import MySQLRebuilding
 from romancy_mysql._router import MySQLRouter
-from romancy_mysql._rows import last_commits, read, taken_ids
+from romancy_mysql._rows import read
 from romancy_mysql._scripts import Scripts
 from romancy_mysql._sessions import open_session
 from romancy_mysql._upkeep import MySQLUpkeep
@@ -72,7 +72,8 @@ class MySQLStore:
         self._leases = Leases(self.database)
         self._outbox = MySQLOutbox(self.database, self._wakeups)
         scripts = Scripts(self.database)
-        self.slices = SqlLookups(scripts.run)
+        self.lookups = MySQLLookups(self.database, scripts.run)
+        self.slices = self.lookups
         self.figures = SqlFigures(scripts.run, scripts.run_each)
         self.rebuilding = MySQLRebuilding(self.database, self._wakeups.tell)
         self.upkeep = MySQLUpkeep(self.database, lambda: Database(settings))
@@ -119,13 +120,13 @@ class MySQLStore:
     async def lying(
         self, instance_id: str | None = None, /, *, after: tuple[str, str] = ("", ""), limit: int = PAGE
     ) -> list[Lying]:
-        return await lying(self.database, instance_id, after, limit)
+        return await self.lookups.lying(instance_id, after=after, limit=limit)
 
     async def taken_ids(self, instance_ids: Sequence[str], /) -> set[str]:
-        return await taken_ids(self.database, instance_ids)
+        return await self.lookups.taken_ids(instance_ids)
 
     async def last_commits(self, instances: Sequence[InstanceRow], /) -> dict[str, LogRow]:
-        return await last_commits(self.database, instances)
+        return await self.lookups.last_commits(instances)
 
     async def trend(self, *, since: int, width: int, most: int, newest: int) -> Trend:
         return await self.figures.trend(since=since, width=width, most=most, newest=newest)

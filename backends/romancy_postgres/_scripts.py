@@ -41,11 +41,15 @@ class Scripts:
 
     async def run(self, script: str, values: Mapping[str, Value], /) -> Sequence[Row]:
         pool = self._database.search if script in _SEARCHES else None
-        given = (values[name] for name in self._database.parameters[script])
+        given = (_given(values[name]) for name in self._database.parameters[script])
         return await self._database.fetch(script, *given, pool=pool)
 
     async def run_each(
         self, script: str, name: str, each: Sequence[str], values: Mapping[str, Value], /
     ) -> Sequence[Row]:
         """The script has an own text, which takes all values of the parameter and answers in their order."""
-        return await self.run(script, {**values, name: list(each)})
+        return await self.run(script, {**values, name: each})
+
+
+def _given(value: Value) -> object:
+    return value if value is None or isinstance(value, int | str) else list(value)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from romancy.storage.lying import MOST_BYTES, PAGE, Lying, last_of
-from romancy.storage.records import Capabilities, InboxRow, LogRow
+from romancy.storage.lying import PAGE, Lying
+from romancy.storage.records import Capabilities, LogRow
 from romancy.storage.sqlkit.figures import SqlFigures
 from romancy_postgres._claims import claim
 from romancy_postgres._commit import Commits
@@ -76,7 +76,8 @@ class PostgresStore:
         self.commit = self._commits.commit
         self.outbox = PostgresOutbox(self.database, self._signals)
         scripts = Scripts(self.database)
-        self.slices = PostgresLookups(self.database, scripts.run)
+        self.lookups = PostgresLookups(self.database, scripts.run)
+        self.slices = self.lookups
         self.figures = SqlFigures(scripts.run, scripts.run_each)
         self.router = PostgresRouter(self.database, self._signals)
         self.rebuilding = PostgresRebuilding(self.database, self._signals)
@@ -126,16 +127,13 @@ class PostgresStore:
     async def lying(
         self, instance_id: str | None = None, /, *, after: tuple[str, str] = ("", ""), limit: int = PAGE
     ) -> list[Lying]:
-        rows = await self.database.fetch("lying", *after, last_of(instance_id), limit, MOST_BYTES)
-        return [Lying(row[0], InboxRow(*row[1:])) for row in rows]
+        return await self.lookups.lying(instance_id, after=after, limit=limit)
 
     async def taken_ids(self, instance_ids: Sequence[str], /) -> set[str]:
-        return {row[0] for row in await self.database.fetch("taken_ids", list(instance_ids))}
+        return await self.lookups.taken_ids(instance_ids)
 
     async def last_commits(self, instances: Sequence[InstanceRow], /) -> dict[str, LogRow]:
-        keys = [(one.instance_id, one.life, one.last_seq) for one in instances]
-        rows = await self.database.fetch("last_commits", *map(list, zip(*keys, strict=True)))
-        return {row[0]: LogRow(*row[1:]) for row in rows}
+        return await self.lookups.last_commits(instances)
 
     async def trend(self, *, since: int, width: int, most: int, newest: int) -> Trend:
         return await self.figures.trend(since=since, width=width, most=most, newest=newest)

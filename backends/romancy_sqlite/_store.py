@@ -9,16 +9,13 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-import msgspec
-
 from romancy.errors import SchemaVersionError, StorageUnavailableError, UsageError
 from romancy.storage.joining import Joined
 from romancy.storage.limits import can_be_id, check_batch, check_deliveries, check_step
-from romancy.storage.lying import MOST_BYTES, PAGE, Lying, last_of
-from romancy.storage.records import Append, Capabilities, InboxRow, LogRow, Outcome
+from romancy.storage.lying import PAGE, Lying
+from romancy.storage.records import Append, Capabilities, LogRow, Outcome
 from romancy.storage.sql import queries_of
 from romancy.storage.sqlkit.figures import SqlFigures
-from romancy.storage.sqlkit.lookups import SqlLookups
 from romancy_sqlite import _file
 from romancy_sqlite._claims import beat, census, collect, is_idle, take, take_over
 from romancy_sqlite._commit import plain_row, weight_of, write_alone, write_items
@@ -29,6 +26,7 @@ from romancy_sqlite._guard import Reason
 from romancy_sqlite._inbox import deliver_all
 from romancy_sqlite._joined import JoinedSession
 from romancy_sqlite._lone_writer import LoneWriter
+from romancy_sqlite._lookups import SqliteLookups
 from romancy_sqlite._migrations import bring_up_to_date
 from romancy_sqlite._outbox import SqliteOutbox
 from romancy_sqlite._prune import KEYS_AT_ONCE, forget_keys, prune
@@ -82,7 +80,8 @@ class SqliteStore:
     def __init__(self, settings: Settings) -> None:
         self.outbox = SqliteOutbox(self)
         scripts = Scripts(self)
-        self.slices = SqlLookups(scripts.run)
+        self.lookups = SqliteLookups(self, scripts.run)
+        self.slices = self.lookups
         self.figures = SqlFigures(scripts.run, scripts.run_each)
         self.router = SqliteRouter(self)
         self.upkeep = SqliteUpkeep(settings)
@@ -203,17 +202,13 @@ class SqliteStore:
     async def lying(
         self, instance_id: str | None = None, /, *, after: tuple[str, str] = ("", ""), limit: int = PAGE
     ) -> list[Lying]:
-        given = (*after, last_of(instance_id), limit, MOST_BYTES)
-        rows = await self.run_read(lambda tx: tx.rows("lying", given))
-        return [Lying(row[0], InboxRow(*row[1:])) for row in rows]
+        return await self.lookups.lying(instance_id, after=after, limit=limit)
 
     async def taken_ids(self, instance_ids: Sequence[str], /) -> set[str]:
-        ids = msgspec.json.encode(instance_ids).decode()
-        return {row[0] for row in await self.run_read(lambda tx: tx.rows("taken_ids", (ids,)))}
+        return await self.lookups.taken_ids(instance_ids)
 
     async def last_commits(self, instances: Sequence[InstanceRow], /) -> dict[str, LogRow]:
-        keys = msgspec.json.encode([(one.instance_id, one.life, one.last_seq) for one in instances]).decode()
-        return {row[0]: LogRow(*row[1:]) for row in await self.run_read(lambda tx: tx.rows("last_commits", (keys,)))}
+        return await self.lookups.last_commits(instances)
 
     async def trend(self, *, since: int, width: int, most: int, newest: int) -> Trend:
         return await self.figures.trend(since=since, width=width, most=most, newest=newest)

@@ -214,10 +214,6 @@ where instance_id = ? and life = ? and seq > ?
 order by seq
 limit ?;
 
--- name: taken_ids
--- Which of these ids have instances.
-select instance_id from romancy_instances where instance_id in (select value from json_each(?));
-
 -- name: last_commits
 -- Rows of logs by their keys, each an array of id, life and number.
 select log.instance_id, log.seq, log.writer, log.body, log.at

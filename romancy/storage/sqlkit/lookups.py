@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
+from romancy.storage.lying import MOST_BYTES, PAGE, Lying, last_of
 from romancy.storage.query import Position, path_key
+from romancy.storage.records import InboxRow
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from romancy.storage.records import InstanceRow, LogRow
     from romancy.storage.sqlkit.scripts import Run, Value
     from romancy.storage.sqlkit.searches import Stretch
 
@@ -15,11 +21,27 @@ __all__ = ["SqlLookups", "place", "place_of"]
 _NEWEST: Final = 2**63 - 1
 
 
-class SqlLookups:
+class SqlLookups(ABC):
     """Each call is one statement."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
+
+    async def taken_ids(self, instance_ids: Sequence[str], /) -> set[str]:
+        return {row[0] for row in await self._run("taken_ids", {"ids": instance_ids})}
+
+    @abstractmethod
+    async def last_commits(self, instances: Sequence[InstanceRow], /) -> dict[str, LogRow]:
+        """Each dialect has its own way to look up keys of three columns, one by one."""
+
+    async def lying(
+        self, instance_id: str | None = None, /, *, after: tuple[str, str] = ("", ""), limit: int = PAGE
+    ) -> list[Lying]:
+        values: dict[str, Value] = {
+            "instance_id": after[0], "delivery_id": after[1], "last": last_of(instance_id), "limit": limit,
+            "bytes": MOST_BYTES,
+        }  # fmt: skip
+        return [Lying(one, InboxRow(*row)) for one, *row in await self._run("lying", values)]
 
     async def place_behind(self, after: Position | None, count: int) -> Position | None:
         rows = await self._run("place_behind", {**place(after), "behind": count - 1})
