@@ -53,7 +53,7 @@ if TYPE_CHECKING:
         Worker,
     )
     from romancy.storage.routing import Router
-    from romancy.storage.tally import Slice, Tally, Trend
+    from romancy.storage.tally import OpenWork, Slice, Tally, Trend
     from romancy_mysql._settings import Settings
 
 __all__ = ["MySQLStore"]
@@ -116,6 +116,9 @@ class MySQLStore:
 
     async def tally(self, *, most: int, newest: int) -> Tally:
         return await self.figures.tally(most=most, newest=newest)
+
+    async def open_work(self, *, most: int) -> OpenWork:
+        return await self.figures.open_work(most=most)
 
     async def lying(
         self, instance_id: str | None = None, /, *, after: tuple[str, str] = ("", ""), limit: int = PAGE

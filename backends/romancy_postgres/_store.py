@@ -52,7 +52,7 @@ if TYPE_CHECKING:
         Work,
         Worker,
     )
-    from romancy.storage.tally import Slice, Tally, Trend
+    from romancy.storage.tally import OpenWork, Slice, Tally, Trend
     from romancy_postgres._sessions import PostgresSession
     from romancy_postgres._settings import Settings
 
@@ -123,6 +123,9 @@ class PostgresStore:
 
     async def tally(self, *, most: int, newest: int) -> Tally:
         return await self.figures.tally(most=most, newest=newest)
+
+    async def open_work(self, *, most: int) -> OpenWork:
+        return await self.figures.open_work(most=most)
 
     async def lying(
         self, instance_id: str | None = None, /, *, after: tuple[str, str] = ("", ""), limit: int = PAGE

@@ -63,7 +63,7 @@ if TYPE_CHECKING:
         Work,
         Worker,
     )
-    from romancy.storage.tally import Slice, Tally, Trend
+    from romancy.storage.tally import OpenWork, Slice, Tally, Trend
     from romancy_sqlite._connection import Tx
     from romancy_sqlite._settings import Settings
 
@@ -198,6 +198,9 @@ class SqliteStore:
 
     async def tally(self, *, most: int, newest: int) -> Tally:
         return await self.figures.tally(most=most, newest=newest)
+
+    async def open_work(self, *, most: int) -> OpenWork:
+        return await self.figures.open_work(most=most)
 
     async def lying(
         self, instance_id: str | None = None, /, *, after: tuple[str, str] = ("", ""), limit: int = PAGE

@@ -1,6 +1,7 @@
 """Counts for displays: how many instances there are, in bounded time for any number of instances.
 
-An adapter may offer them as `tally`, `trend`, `loads` and `tally_slice` of its store. The engine does not use them.
+An adapter may offer them as `tally`, `open_work`, `trend`, `loads` and `tally_slice` of its store. The engine does not
+use them.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from romancy.storage.query import Position
 
 __all__ = [
-    "Count", "Loads", "Slice", "Slicing", "Tally", "Tallying", "Trend", "Trending", "loads_of", "slicing_of", "spans",
-    "tally_of", "trend_of",
+    "Count", "Loads", "Oldest", "OpenWork", "OpenWorkflow", "OpenWorking", "Slice", "Slicing", "Tally", "Tallying",
+    "Trend", "Trending", "loads_of", "open_work_from", "open_work_of", "slicing_of", "spans", "tally_of", "trend_of",
 ]  # fmt: skip
 
 
@@ -35,6 +36,55 @@ class Tally(NamedTuple):
     """Of all instances, by status. Statuses of no instance may be missing."""
     newest: dict[tuple[str, Status], Count]
     """Of the newest instances alone, by workflow and status."""
+
+
+class OpenWorkflow(NamedTuple):
+    """The open instances of a workflow."""
+
+    oldest: int
+    name: str
+    statuses: dict[Status, int]
+    more: bool
+    """Whether there may be more of one of these statuses."""
+
+    @property
+    def number(self) -> int:
+        """How many there are of all statuses."""
+        return sum(self.statuses.values())
+
+
+class Oldest(NamedTuple):
+    """A number of instances, and when the oldest was started."""
+
+    number: int
+    oldest: int
+
+
+class OpenWork(NamedTuple):
+    """The open instances by workflow, counted from the oldest on."""
+
+    counts: dict[tuple[str, Status], Oldest]
+    """The time of the oldest is exact for each workflow and status that is here."""
+    more: frozenset[Status]
+    """Statuses of which as many were counted as were asked for: there may be more, and all of them are newer."""
+
+    def by_status(self) -> dict[Status, Oldest]:
+        """The same of all workflows together."""
+        found: dict[Status, Oldest] = {}
+        for (_, status), (number, oldest) in self.counts.items():
+            before = found.get(status, Oldest(0, oldest))
+            found[status] = Oldest(before.number + number, min(before.oldest, oldest))
+        return found
+
+    def by_workflow(self) -> list[OpenWorkflow]:
+        """The same of all statuses together, the workflow with the oldest instance first."""
+        statuses: dict[str, dict[Status, int]] = {}
+        oldest: dict[str, int] = {}
+        for (name, status), (number, at) in sorted(self.counts.items()):
+            statuses.setdefault(name, {})[status] = number
+            oldest[name] = min(at, oldest.get(name, at))
+        found = [OpenWorkflow(oldest[one], one, own, not self.more.isdisjoint(own)) for one, own in statuses.items()]
+        return sorted(found, key=lambda each: each[:2])
 
 
 class Trend(NamedTuple):
@@ -62,6 +112,15 @@ class Tallying(Protocol):
         """Count up to `most` instances of each status, and the `newest` instances by workflow.
 
         It writes nothing, and reads no more than that many entries of an index for each count.
+        """
+        ...
+
+
+class OpenWorking(Protocol):
+    async def __call__(self, *, most: int) -> OpenWork:
+        """Count the open instances by workflow and status: of each status the `most` that were started first.
+
+        It is one statement, which writes nothing and reads that many entries of an index and their rows.
         """
         ...
 
@@ -105,6 +164,19 @@ def spans(
         if sum(own.values()) >= most:
             whole_from[status] = min(own) + 1
     return Trend(statuses, whole_from, {(name, Status(one), span): n for name, one, span, n in by_workflow})
+
+
+def open_work_from(rows: Iterable[tuple[str, str, int, int]], most: int) -> OpenWork:
+    """The open instances from lines of a workflow, a status, a number and the time of the oldest."""
+    counts = {(name, Status(status)): Oldest(number, oldest) for name, status, number, oldest in rows}
+    all_of_them = OpenWork(counts, frozenset()).by_status()
+    return OpenWork(counts, frozenset(status for status, count in all_of_them.items() if count.number >= most))
+
+
+def open_work_of(store: Store) -> OpenWorking | None:
+    """The store's `open_work`, or None if it has none."""
+    open_work: OpenWorking | None = getattr(store, "open_work", None)
+    return open_work
 
 
 def trend_of(store: Store) -> Trending | None:

@@ -14,7 +14,7 @@ from romancy.storage.query import Position, build_query, gte, one_of, project_wi
 from romancy.storage.records import PruneRequest
 from romancy.storage.slices import find_in_slices, slices_of
 from romancy.storage.taken_ids import taken_ids_of
-from romancy.storage.tally import loads_of, slicing_of, tally_of, trend_of
+from romancy.storage.tally import loads_of, open_work_of, slicing_of, tally_of, trend_of
 from romancy_conformance.contract.building import Actor, append, change, delivery, start
 from romancy_conformance.contract.plans import watch_for
 
@@ -262,6 +262,8 @@ def looks(store: Store, row: InstanceRow, ended: list[InstanceRow]) -> Calls:
         calls["read all inboxes"] = lambda: lying(after=(row.instance_id, ""), limit=20)
     if tally is not None:
         calls["count the instances"] = lambda: tally(most=20, newest=100)
+    if (open_work := open_work_of(store)) is not None:
+        calls["count open instances"] = lambda: open_work(most=20)
     if trend is not None and loads is not None:
         calls["count over time"] = lambda: trend(since=row.created_at, width=HOUR, most=20, newest=100)
         calls["count what workers have"] = lambda: loads(["nobody"], most=20)

@@ -25,7 +25,7 @@ from romancy.storage.memory._posted import drop_interest, give_back_mail, intere
 from romancy.storage.memory._router import MemoryRouter
 from romancy.storage.memory._rows import Instance, WorkerRow, after_delivery
 from romancy.storage.memory._sessions import MemorySession, UserRows, bump, refuse_stronger
-from romancy.storage.memory._tally import load_rows, slice_rows, tally_rows, trend_rows
+from romancy.storage.memory._tally import load_rows, open_rows, slice_rows, tally_rows, trend_rows
 from romancy.storage.memory._write import (
     alive,
     deliver,
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
         PruneRequest,
         Worker,
     )
-    from romancy.storage.tally import Slice, Tally, Trend
+    from romancy.storage.tally import OpenWork, Slice, Tally, Trend
 
 __all__ = ["MemoryStore"]
 
@@ -283,6 +283,9 @@ class MemoryStore:
 
     async def trend(self, *, since: int, width: int, most: int, newest: int) -> Trend:
         return trend_rows([row for _, row in self._begin().scan("instances")], since, width, most, newest)
+
+    async def open_work(self, *, most: int) -> OpenWork:
+        return open_rows([row for _, row in self._begin().scan("instances")], most)
 
     async def tally_slice(self, *, after: Position | None, count: int, width: int) -> Slice:
         return slice_rows([row for _, row in self._begin().scan("instances")], after, count, width)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
+from romancy.status import TERMINAL_STATUSES
 from romancy.storage.query import Position
-from romancy.storage.tally import Count, Slice, Tally, Trend, spans
+from romancy.storage.tally import Count, OpenWork, Slice, Tally, Trend, open_work_from, spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from romancy.status import Status
     from romancy.storage.memory._rows import Instance
 
-__all__ = ["load_rows", "slice_rows", "tally_rows", "trend_rows"]
+__all__ = ["load_rows", "open_rows", "slice_rows", "tally_rows", "trend_rows"]
 
 
 def tally_rows(rows: Iterable[Instance], most: int, newest: int) -> Tally:
@@ -30,6 +31,17 @@ def tally_rows(rows: Iterable[Instance], most: int, newest: int) -> Tally:
         {status: Count(min(len(times), most), min(times)) for status, times in by_status.items()},
         {key: Count(len(times), min(times)) for key, times in by_workflow.items()},
     )
+
+
+def open_rows(rows: Iterable[Instance], most: int) -> OpenWork:
+    """As `OpenWorking` promises."""
+    seen: Counter[Status] = Counter()
+    by_workflow: defaultdict[tuple[str, Status], list[int]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: (row.created_at, row.instance_id.encode())):
+        if row.status not in TERMINAL_STATUSES and seen[row.status] < most:
+            seen[row.status] += 1
+            by_workflow[row.workflow_name, row.status].append(row.created_at)
+    return open_work_from([(*key, len(times), times[0]) for key, times in by_workflow.items()], most)
 
 
 def trend_rows(rows: Iterable[Instance], since: int, width: int, most: int, newest: int) -> Trend:

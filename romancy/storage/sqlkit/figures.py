@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from romancy.status import Status
 from romancy.storage.query import Position
 from romancy.storage.sqlkit.lookups import place
-from romancy.storage.tally import Count, Slice, Tally, Trend, spans
+from romancy.storage.tally import Count, OpenWork, Slice, Tally, Trend, open_work_from, spans
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +30,9 @@ class SqlFigures:
             {Status(status): Count(number, oldest) for name, status, number, oldest in rows if number and not name},
             {(name, Status(status)): Count(number, oldest) for name, status, number, oldest in rows if name},
         )
+
+    async def open_work(self, *, most: int) -> OpenWork:
+        return open_work_from(await self._run("open_work", {"most": most}), most)
 
     async def trend(self, *, since: int, width: int, most: int, newest: int) -> Trend:
         values = {"since": since, "width": width, "most": most, "newest": newest}

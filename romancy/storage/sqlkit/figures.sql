@@ -31,6 +31,19 @@ from (
 ) n
 group by n.workflow_name, n.status;
 
+-- name: open_work
+-- gives: text, text, int, int
+-- So many of the oldest instances of each open status, by workflow, with the oldest of each.
+-- each: open status
+select o.workflow_name, :status as status, count(*) as number, min(o.created_at) as oldest
+from (
+    select workflow_name, created_at from romancy_instances {by_status}
+    where status {only :status}
+    order by {within status desc} created_at, instance_id
+    limit :most
+) o
+group by o.workflow_name;
+
 -- name: trend
 -- gives: text, text, int, int
 -- The newest instances of each status since a time, by the time after it in which they were started, rounded down to

@@ -5,7 +5,7 @@ The files hold named scripts as an adapter's own do (`romancy.storage.sql`). Thr
 - `{by_age}`, `{only :status}`: a word in braces is replaced by what the dialect has for it in `Pieces`.
 - `-- gives: text, int`: the kinds of the columns. A driver that returns text as bytes needs them.
 - `-- each: status`: what follows, up to `-- then` or the end, is written once for each status, in the place of
-  `:status`.
+  `:status`; with `-- each: open status`, for those that are not terminal.
 
 A dialect may have a text of its own under the same name, with the same parameters and columns.
 """
@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
 
 from romancy.errors import InternalError
-from romancy.status import Status
+from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.sql import DEFAULT_PREFIX, bare, bodies_of, with_prefix
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ FILES: Final = ("figures.sql", "lookups.sql")
 _WORD: Final = re.compile(r" \{(\w+)(?: ([^{}]+))?\}")
 _PARAMETER: Final = re.compile(r"(?<![:\w]):([a-z]\w*)")
 _GIVES: Final = re.compile(r"^-- gives: (.+)$", re.MULTILINE)
-_EACH: Final = re.compile(r"^-- each: status\n(.*?)(?:^-- then\n|\Z)", re.MULTILINE | re.DOTALL)
+_EACH: Final = re.compile(r"^-- each: (open )?status\n(.*?)(?:^-- then\n|\Z)", re.MULTILINE | re.DOTALL)
 _STATUS: Final = re.compile(r":status\b")
 _KINDS: Final = frozenset({"text", "int", "bytes"})
 
@@ -106,7 +106,8 @@ def numbered(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _for_each_status(part: re.Match[str]) -> str:
-    branches = [_STATUS.sub(f"'{status.value}'", part[1]) for status in Status]
+    statuses = [status for status in Status if not part[1] or status not in TERMINAL_STATUSES]
+    branches = [_STATUS.sub(f"'{status.value}'", part[2].rstrip("; \n") + "\n") for status in statuses]
     more = "union all\n" if part[0].endswith("-- then\n") else ""
     return "union all\n".join(branches) + more
 
