@@ -27,7 +27,7 @@ class Leases:
         self._registered: set[str] = set()
 
     async def heartbeat(self, worker: Worker, *, leaving: bool) -> Pulse:
-        """As `Store.heartbeat` promises, in one round trip, on the `heartbeats` pool's connection."""
+        """As `Store.heartbeat` and `Store.leave` promise, in one round trip, on the `heartbeats` pool's connection."""
         database = self._database
         token = worker.token
         first = [] if token in self._registered else [database["register"].statement(_columns(worker))]
@@ -45,7 +45,7 @@ class Leases:
         )
 
     async def census(self) -> Census:
-        """As `Store.census` promises, in one round trip."""
+        """As `Reading.census` promises, in one round trip."""
         (peers,) = await self._database.ask(self._database.statement("peers", token=""))
         return Census(
             now=int(peers.rows[0][0]), workers=[_peer(line[1:]) for line in peers.rows if line[1] is not None]

@@ -23,7 +23,7 @@ _ROUNDS = 3
 async def heartbeat(
     database: Database, signals: Signals, worker: Worker, registered: set[str], *, leaving: bool
 ) -> Pulse:
-    """As `Store.heartbeat` promises, on a connection of the `heartbeats` pool.
+    """As `Store.heartbeat` and `Store.leave` promise, on a connection of the `heartbeats` pool.
 
     `registered` are the workers that had a row by this store: without one, such a worker is dead.
     """
@@ -73,7 +73,7 @@ def _peer(row: asyncpg.Record) -> Peer:
 
 
 async def census(database: Database) -> Census:
-    """As `Store.census` promises."""
+    """As `Reading.census` promises."""
     rows = await database.fetch("peers", "")
     return Census(now=rows[0]["now"], workers=[_peer(row) for row in rows if row["token"] is not None])
 

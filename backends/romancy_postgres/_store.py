@@ -6,54 +6,42 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from romancy.storage.lying import PAGE, Lying
-from romancy.storage.records import Capabilities, LogRow
+from romancy.storage.records import Capabilities
+from romancy.storage.rooms import Rooms
 from romancy.storage.sqlkit.figures import SqlFigures
 from romancy_postgres._claims import claim
 from romancy_postgres._commit import Commits
 from romancy_postgres._database import Database
-from romancy_postgres._find import count, find
 from romancy_postgres._inbox import deliver
-from romancy_postgres._joined import join_session
-from romancy_postgres._leases import census, heartbeat, takeover
+from romancy_postgres._leases import heartbeat, takeover
 from romancy_postgres._lookups import PostgresLookups
 from romancy_postgres._migrations import bring_up_to_date
 from romancy_postgres._outbox import PostgresOutbox
-from romancy_postgres._prune import prune
 from romancy_postgres._read import read_history
+from romancy_postgres._reading import PostgresReading
 from romancy_postgres._rebuilding import PostgresRebuilding
 from romancy_postgres._router import PostgresRouter
 from romancy_postgres._scripts import Scripts
 from romancy_postgres._server import check_server
-from romancy_postgres._sessions import open_session
 from romancy_postgres._signals import Signals
+from romancy_postgres._transactions import PostgresSessions
 from romancy_postgres._uncommitted import Uncommitted
 from romancy_postgres._upkeep import PostgresUpkeep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from contextlib import AbstractAsyncContextManager
 
-    from romancy.status import Status
-    from romancy.storage.isolation import IsolationLevel
-    from romancy.storage.query import Position, Query
     from romancy.storage.records import (
-        Census,
         ClaimRequest,
         Delivered,
         Delivery,
         History,
-        InstanceRow,
-        Page,
         Peer,
-        PruneRequest,
         Pulse,
         Takeover,
         Work,
         Worker,
     )
-    from romancy.storage.tally import OpenWork, Slice, Tally, Trend
-    from romancy_postgres._sessions import PostgresSession
     from romancy_postgres._settings import Settings
 
 __all__ = ["PostgresStore"]
@@ -74,14 +62,17 @@ class PostgresStore:
         self._commits = Commits(self.database, self._signals)
         self._uncommitted = Uncommitted(self.database, self._signals)
         self.commit = self._commits.commit
-        self.outbox = PostgresOutbox(self.database, self._signals)
         scripts = Scripts(self.database)
-        self.lookups = PostgresLookups(self.database, scripts.run)
-        self.slices = self.lookups
-        self.figures = SqlFigures(scripts.run, scripts.run_each)
-        self.router = PostgresRouter(self.database, self._signals)
-        self.rebuilding = PostgresRebuilding(self.database, self._signals)
-        self.upkeep = PostgresUpkeep(self.database, lambda: Database(settings))
+        self.rooms = Rooms(
+            sessions=PostgresSessions(self.database, self._signals, self._commits, self._uncommitted),
+            router=PostgresRouter(self.database, self._signals),
+            outbox=PostgresOutbox(self.database, self._signals),
+            reading=PostgresReading(self.database),
+            lookups=PostgresLookups(self.database, scripts.run),
+            figures=SqlFigures(scripts.run, scripts.run_each),
+            upkeep=PostgresUpkeep(self.database, lambda: Database(settings)),
+            rebuilding=PostgresRebuilding(self.database, self._signals),
+        )
 
     @property
     def capabilities(self) -> Capabilities:
@@ -115,37 +106,11 @@ class PostgresStore:
     async def claim(self, request: ClaimRequest, /) -> Work:
         return await claim(self.database, self._signals, request)
 
-    async def heartbeat(self, worker: Worker, /, *, leaving: bool = False) -> Pulse:
-        return await heartbeat(self.database, self._signals, worker, self._registered, leaving=leaving)
+    async def heartbeat(self, worker: Worker, /) -> Pulse:
+        return await heartbeat(self.database, self._signals, worker, self._registered, leaving=False)
 
-    async def census(self) -> Census:
-        return await census(self.database)
-
-    async def tally(self, *, most: int, newest: int) -> Tally:
-        return await self.figures.tally(most=most, newest=newest)
-
-    async def open_work(self, *, most: int) -> OpenWork:
-        return await self.figures.open_work(most=most)
-
-    async def lying(
-        self, instance_id: str | None = None, /, *, after: tuple[str, str] = ("", ""), limit: int = PAGE
-    ) -> list[Lying]:
-        return await self.lookups.lying(instance_id, after=after, limit=limit)
-
-    async def taken_ids(self, instance_ids: Sequence[str], /) -> set[str]:
-        return await self.lookups.taken_ids(instance_ids)
-
-    async def last_commits(self, instances: Sequence[InstanceRow], /) -> dict[str, LogRow]:
-        return await self.lookups.last_commits(instances)
-
-    async def trend(self, *, since: int, width: int, most: int, newest: int) -> Trend:
-        return await self.figures.trend(since=since, width=width, most=most, newest=newest)
-
-    async def tally_slice(self, *, after: Position | None, count: int, width: int) -> Slice:
-        return await self.figures.tally_slice(after=after, count=count, width=width)
-
-    async def loads(self, workers: Sequence[str], /, *, most: int) -> dict[str, int]:
-        return await self.figures.loads(workers, most=most)
+    async def leave(self, worker: Worker, /) -> None:
+        await heartbeat(self.database, self._signals, worker, self._registered, leaving=True)
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
         return await takeover(self.database, self._signals, worker, dead, body, writer, limit=limit)
@@ -153,21 +118,5 @@ class PostgresStore:
     async def deliver(self, batch: Sequence[Delivery], /) -> list[Delivered]:
         return await deliver(self.database, self._signals, batch)
 
-    async def find(self, query: Query, /) -> Page:
-        return await find(self.database, query)
-
-    async def count(self, query: Query, /) -> dict[tuple[str, Status], int]:
-        return await count(self.database, query)
-
-    def session(
-        self, *, join: object | None = None, isolation: IsolationLevel | None = None
-    ) -> AbstractAsyncContextManager[PostgresSession]:
-        if join is None:
-            return open_session(self.database, self._signals, self._commits, isolation or "read committed")
-        return join_session(self.database, self._signals, self._commits, self._uncommitted, join)
-
     async def wait_for_work(self, timeout: float, /) -> frozenset[str] | None:
         return await self._signals.wait(timeout)
-
-    async def prune(self, request: PruneRequest, /) -> int:
-        return await prune(self.database, request)

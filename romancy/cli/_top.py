@@ -9,7 +9,6 @@ import click
 from romancy.cli._database import database, desk, running
 from romancy.cli._printing import as_json, json_option, say, table, time_of
 from romancy.insight import many, span
-from romancy.storage.tally import open_work_of
 
 if TYPE_CHECKING:
     from romancy.storage.tally import OpenWorkflow
@@ -29,11 +28,8 @@ async def top(url: str | None, app: str | None, most: int, json_lines: bool) -> 
     ages are exact.
     """
     async with desk(url, app) as open_desk:
-        now = (await open_desk.store.census()).now
-        open_work = open_work_of(open_desk.store)
-        if open_work is None:
-            raise click.UsageError("the adapter of this database cannot count open instances; `romancy count` can")
-        found = await open_work(most=most)
+        now = (await open_desk.store.rooms.reading.census()).now
+        found = await open_desk.store.rooms.figures.open_work(most=most)
     lines = found.by_workflow()
     for each in lines if json_lines else ():
         as_json(

@@ -1,8 +1,4 @@
-"""Counts for displays: how many instances there are, in bounded time for any number of instances.
-
-An adapter may offer them as `tally`, `open_work`, `trend`, `loads` and `tally_slice` of its store. The engine does not
-use them.
-"""
+"""The room of figures: counts for displays, in bounded time for any number of instances."""
 
 from __future__ import annotations
 
@@ -13,12 +9,10 @@ from romancy.status import Status
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from romancy.storage.protocol import Store
     from romancy.storage.query import Position
 
 __all__ = [
-    "Count", "Loads", "Oldest", "OpenWork", "OpenWorkflow", "OpenWorking", "Slice", "Slicing", "Tally", "Tallying",
-    "Trend", "Trending", "loads_of", "open_work_from", "open_work_of", "slicing_of", "spans", "tally_of", "trend_of",
+    "Count", "Figures", "Oldest", "OpenWork", "OpenWorkflow", "Slice", "Tally", "Trend", "open_work_from", "spans",
 ]  # fmt: skip
 
 
@@ -107,26 +101,24 @@ class Slice(NamedTuple):
     """The last of them. None: no instance follows."""
 
 
-class Tallying(Protocol):
-    async def __call__(self, *, most: int, newest: int) -> Tally:
+class Figures(Protocol):
+    """No call writes anything, and each reads a bounded part of an index. The engine does not use them."""
+
+    async def tally(self, *, most: int, newest: int) -> Tally:
         """Count up to `most` instances of each status, and the `newest` instances by workflow.
 
-        It writes nothing, and reads no more than that many entries of an index for each count.
+        It reads no more than that many entries of an index for each count.
         """
         ...
 
-
-class OpenWorking(Protocol):
-    async def __call__(self, *, most: int) -> OpenWork:
+    async def open_work(self, *, most: int) -> OpenWork:
         """Count the open instances by workflow and status: of each status the `most` that were started first.
 
-        It is one statement, which writes nothing and reads that many entries of an index and their rows.
+        It is one statement, which reads that many entries of an index and their rows.
         """
         ...
 
-
-class Trending(Protocol):
-    async def __call__(self, *, since: int, width: int, most: int, newest: int) -> Trend:
+    async def trend(self, *, since: int, width: int, most: int, newest: int) -> Trend:
         """Count the instances started since a time, in spans of `width` microseconds.
 
         Of each status it counts the newest `most` instances, and of all workflows together the `newest`. It reads no
@@ -134,21 +126,24 @@ class Trending(Protocol):
         """
         ...
 
+    async def tally_slice(self, *, after: Position | None, count: int, width: int) -> Slice:
+        """Count up to `count` instances behind a place, newest first, in spans of `width` microseconds.
 
-class Loads(Protocol):
-    async def __call__(self, workers: Sequence[str], /, *, most: int) -> dict[str, int]:
+        It is one statement, which reads that many entries of an index and their rows. Its counts are exact as of one
+        moment. A slice of fewer than `count` instances is the last one.
+        """
+        ...
+
+    async def loads(self, workers: Sequence[str], /, *, most: int) -> dict[str, int]:
         """How many instances each of these workers owns, up to `most`, by their tokens."""
         ...
 
 
-class Slicing(Protocol):
-    async def __call__(self, *, after: Position | None, count: int, width: int) -> Slice:
-        """Count up to `count` instances behind a place, newest first, in spans of `width` microseconds.
-
-        It is one statement, which writes nothing and reads that many entries of an index and their rows. Its counts are
-        exact as of one moment. A slice of fewer than `count` instances is the last one.
-        """
-        ...
+def open_work_from(rows: Iterable[tuple[str, str, int, int]], most: int) -> OpenWork:
+    """The open instances from lines of a workflow, a status, a number and the time of the oldest."""
+    counts = {(name, Status(status)): Oldest(number, oldest) for name, status, number, oldest in rows}
+    all_of_them = OpenWork(counts, frozenset()).by_status()
+    return OpenWork(counts, frozenset(status for status, count in all_of_them.items() if count.number >= most))
 
 
 def spans(
@@ -164,40 +159,3 @@ def spans(
         if sum(own.values()) >= most:
             whole_from[status] = min(own) + 1
     return Trend(statuses, whole_from, {(name, Status(one), span): n for name, one, span, n in by_workflow})
-
-
-def open_work_from(rows: Iterable[tuple[str, str, int, int]], most: int) -> OpenWork:
-    """The open instances from lines of a workflow, a status, a number and the time of the oldest."""
-    counts = {(name, Status(status)): Oldest(number, oldest) for name, status, number, oldest in rows}
-    all_of_them = OpenWork(counts, frozenset()).by_status()
-    return OpenWork(counts, frozenset(status for status, count in all_of_them.items() if count.number >= most))
-
-
-def open_work_of(store: Store) -> OpenWorking | None:
-    """The store's `open_work`, or None if it has none."""
-    open_work: OpenWorking | None = getattr(store, "open_work", None)
-    return open_work
-
-
-def trend_of(store: Store) -> Trending | None:
-    """The store's `trend`, or None if it has none."""
-    trend: Trending | None = getattr(store, "trend", None)
-    return trend
-
-
-def loads_of(store: Store) -> Loads | None:
-    """The store's `loads`, or None if it has none."""
-    loads: Loads | None = getattr(store, "loads", None)
-    return loads
-
-
-def slicing_of(store: Store) -> Slicing | None:
-    """The store's `tally_slice`, or None if it has none."""
-    slicing: Slicing | None = getattr(store, "tally_slice", None)
-    return slicing
-
-
-def tally_of(store: Store) -> Tallying | None:
-    """The store's `tally`, or None if it has none."""
-    tally: Tallying | None = getattr(store, "tally", None)
-    return tally

@@ -336,7 +336,7 @@ class Round:
         before, moved = -1, time.monotonic()
         while time.monotonic() - moved < self._plan.patience:
             await crew.look()
-            pending = (await self._insist(self._store.outbox.counts)).states.get(OutboxState.PENDING, 0)
+            pending = (await self._insist(self._store.rooms.outbox.counts)).states.get(OutboxState.PENDING, 0)
             if not pending:
                 return
             if pending != before:

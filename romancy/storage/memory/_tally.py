@@ -34,7 +34,7 @@ def tally_rows(rows: Iterable[Instance], most: int, newest: int) -> Tally:
 
 
 def open_rows(rows: Iterable[Instance], most: int) -> OpenWork:
-    """As `OpenWorking` promises."""
+    """As `Figures.open_work` promises."""
     seen: Counter[Status] = Counter()
     by_workflow: defaultdict[tuple[str, Status], list[int]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: (row.created_at, row.instance_id.encode())):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
-from romancy.storage.lying import MOST_BYTES, PAGE, Lying, last_of
+from romancy.storage.lookups import MOST_BYTES, PAGE, Lying, last_of
 from romancy.storage.query import Position, path_key
 from romancy.storage.records import InboxRow
 
