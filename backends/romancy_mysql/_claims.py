@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from romancy.errors import StorageUnavailableError
 from romancy.status import Status
 from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
-from romancy.storage.lookups import MOST_BYTES, Lying, last_of
 from romancy.storage.mail import Waiting, choose_mail, left_out
 from romancy.storage.records import Claimed, InboxRow, Mailbox, Work
 from romancy_mysql._effects import CLOSED
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from romancy_mysql._database import Database
     from romancy_mysql._protocol import Answer
 
-__all__ = ["claim", "lying"]
+__all__ = ["claim"]
 
 _SLEEPER_GRACE = 5_000_000
 _SWEPT_AT_ONCE = 500
@@ -189,16 +188,6 @@ async def _mail(
         for instance_id, *line in answer.rows:
             mail[instance_id.decode()].rows.append(_inbox_row(*line))
     return [box for box in mail.values() if box.rows or box.instance_id not in fresh], more
-
-
-async def lying(database: Database, instance_id: str | None, after: tuple[str, str], limit: int) -> list[Lying]:
-    """As `Lookups.lying` promises."""
-    place, delivery = after
-    last = last_of(instance_id)
-    (answer,) = await database.ask(
-        database.statement("lying", instance_id=place, delivery_id=delivery, last=last, limit=limit, bytes=MOST_BYTES)
-    )
-    return [Lying(bytes(row[0]).decode(), _inbox_row(*row[1:])) for row in answer.rows]
 
 
 def _lying(boxes: Iterable[Mailbox]) -> Raw:

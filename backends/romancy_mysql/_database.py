@@ -19,6 +19,7 @@ from romancy.storage.limits import MAX_BODY_BYTES
 from romancy.storage.sql import queries_of
 from romancy.storage.sqlkit import pauses
 from romancy.storage.sqlkit.pool import Pool
+from romancy.storage.sqlkit.scripts import shared_scripts
 from romancy_mysql._connection import HANDLING, connect
 from romancy_mysql._dialect import dialect_of, refuse_relatives
 from romancy_mysql._errors import (
@@ -30,6 +31,7 @@ from romancy_mysql._errors import (
     TransientError,
 )
 from romancy_mysql._migrations import bring_up_to_date
+from romancy_mysql._scripts import PIECES
 from romancy_mysql._sql import Statement, Template, qualifier
 
 if TYPE_CHECKING:
@@ -308,7 +310,8 @@ def check_durability(settings: Settings, flushes: int) -> None:
 def _templates(database: str, prefix: str) -> Mapping[str, Template]:
     """All named queries on the tables of a database, parsed once in a process."""
     qualified = qualifier(database, prefix)
-    texts = queries_of(__package__ or "", _FILES, prefix)
+    shared = {name: script.text for name, script in shared_scripts(PIECES, prefix).items()}
+    texts = {**shared, **queries_of(__package__ or "", _FILES, prefix)}
     return MappingProxyType({name: Template(name, text, qualified) for name, text in texts.items()})
 
 

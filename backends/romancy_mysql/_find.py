@@ -8,9 +8,11 @@ from msgspec.structs import replace
 
 from romancy.status import Status
 from romancy.storage.records import Page
+from romancy.storage.sqlkit.lookups import place_of
 from romancy.storage.sqlkit.searches import ended, stretches
 from romancy_mysql._look_up import look_up
 from romancy_mysql._rows import instance_row
+from romancy_mysql._scripts import Scripts
 from romancy_mysql._selects import counted, merged
 from romancy_mysql._ways import by_end, in_index_alone, known, ways_to, ways_to_count
 
@@ -67,12 +69,8 @@ async def _merged(database: Database, query: Query, ways: list[Way]) -> list[Ins
 
 async def _are_many(database: Database, stretch: Stretch) -> bool:
     """Whether more than `few` instances were started before the border of this part."""
-    if stretch.few is None or (border := stretch.border) is None:
-        return False
-    at, instance_id = border.created_at, border.instance_id
-    behind = stretch.few
-    (answer,) = await database.ask(database.statement("place_behind", at=at, instance_id=instance_id, behind=behind))
-    return bool(answer.rows)
+    place = place_of(stretch)
+    return place is not None and bool(await Scripts(database).run("place_behind", place))
 
 
 def _page(query: Query, rows: list[InstanceRow]) -> Page:

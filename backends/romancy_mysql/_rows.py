@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, Any
 from romancy.status import Status
 from romancy.storage.limits import can_be_id
 from romancy.storage.records import History, InstanceRow, LogRow
-from romancy_mysql._sql import comma, source
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from romancy_mysql._database import Database
     from romancy_mysql._sql import Raw
 
-__all__ = ["columns", "instance_row", "last_commits", "read", "taken_ids"]
+__all__ = ["columns", "instance_row", "read"]
 
 _PAGE_BYTES = 4 * 1024 * 1024
 
@@ -47,23 +44,6 @@ def instance_row(line: tuple[Any, ...]) -> InstanceRow:
         signals=signals,
         seen=seen,
     )
-
-
-async def taken_ids(database: Database, instance_ids: Sequence[str]) -> set[str]:
-    """Those of these ids that have instances."""
-    (answer,) = await database.ask(database.statement("taken_ids", ids=comma(instance_ids)))
-    return {bytes(instance_id).decode() for (instance_id,) in answer.rows}
-
-
-async def last_commits(database: Database, instances: Sequence[InstanceRow]) -> dict[str, LogRow]:
-    """The rows of the logs at the `last_seq` of these instances, by instance id."""
-    columns = ("instance_id", "life", "seq")
-    keys = source(columns, [(one.instance_id, one.life, one.last_seq) for one in instances])
-    (answer,) = await database.ask(database["last_commits"].statement(keys))
-    return {
-        bytes(instance_id).decode(): LogRow(seq, bytes(writer).decode(), body, at)
-        for instance_id, seq, writer, body, at in answer.rows
-    }
 
 
 async def read(database: Database, instance_id: str, after: int, limit: int) -> History | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from romancy.errors import StorageUnavailableError
 from romancy.storage.records import Capabilities, Delivered
 from romancy.storage.rooms import Rooms
+from romancy.storage.sqlkit.figures import SqlFigures
 from romancy_mysql._claims import claim
 from romancy_mysql._commit import Committer
 from romancy_mysql._database import Database
@@ -19,7 +20,7 @@ from romancy_mysql._reading import MySQLReading
 from romancy_mysql._rebuilding import MySQLRebuilding
 from romancy_mysql._router import MySQLRouter
 from romancy_mysql._rows import read
-from romancy_mysql._tally import MySQLFigures
+from romancy_mysql._scripts import Scripts
 from romancy_mysql._transactions import MySQLSessions
 from romancy_mysql._upkeep import MySQLUpkeep
 from romancy_mysql._wakeups import Wakeups
@@ -53,13 +54,14 @@ class MySQLStore:
         router = MySQLRouter(self.database, self._wakeups.tell)
         self._posted = Posted(self.database, self._wakeups.tell, router.dispatch)
         self._leases = Leases(self.database)
+        scripts = Scripts(self.database)
         self.rooms = Rooms(
             sessions=MySQLSessions(self.database, self._committer, self._posted),
             router=router,
             outbox=MySQLOutbox(self.database, self._wakeups),
             reading=MySQLReading(self.database, self._leases),
-            lookups=MySQLLookups(self.database),
-            figures=MySQLFigures(self.database),
+            lookups=MySQLLookups(self.database, scripts.run),
+            figures=SqlFigures(scripts.run, scripts.run_each),
             upkeep=MySQLUpkeep(self.database, lambda: Database(settings)),
             rebuilding=MySQLRebuilding(self.database, self._wakeups.tell),
         )

@@ -53,21 +53,6 @@ order by l.instance_id, l.seq
 -- The messages in some inboxes, each from behind a number. `read_mailboxes` has read their counters before.
 select instance_id, delivery_id, body, at, address, interest from romancy_inbox where :wanted order by instance_id, delivery_id
 
--- name: lying
--- Messages in inboxes behind a place, up to an instance; a page ends where it has too many bytes.
-select instance_id, delivery_id, body, at, address, interest
-from (
-    select m.*, sum(octet_length(body)) over (order by instance_id, delivery_id) - octet_length(body) as size
-    from (
-        select instance_id, delivery_id, body, at, address, interest from romancy_inbox
-        where instance_id >= :instance_id and instance_id <= :last and (instance_id > :instance_id or delivery_id > :delivery_id)
-        order by instance_id, delivery_id
-        limit :limit
-    ) m
-) m
-where size < :bytes
-order by instance_id, delivery_id
-
 -- name: read_mailboxes
 -- The counters and sizes of the mail of the worker's instances that have news, without what it keeps if the counter has
 -- not gone back behind that, and of those whose mail it does not know.

@@ -438,10 +438,6 @@ delete from romancy_workers where dead = 1 and token in (:ids)
 
 -- ----------------------------------------------------------------------------------------------------------------- finding
 
--- name: taken_ids
--- Which of these ids have instances.
-select instance_id from romancy_instances where instance_id in (:ids)
-
 -- name: last_commits
 -- Rows of logs by their keys.
 select l.instance_id, l.seq, l.writer, l.body, l.at

@@ -30,6 +30,7 @@ from romancy_postgres._connection import (
     rows_touched,
 )
 from romancy_postgres._errors import DRIVER_ERRORS, contended, read_only, refuses_values, translated, waited_in_vain
+from romancy_postgres._scripts import numbered_texts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -58,11 +59,12 @@ class Database:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         texts = queries_of(__package__ or "", _FILES, settings.prefix, settings.schema)
-        self.queries = {
+        whole = {
             name: _PART.sub(lambda part: texts[part[1]], text)
             for name, text in texts.items()
             if not name.startswith("part_")
         }
+        self.queries, self.parameters = numbered_texts(whole, settings.prefix, settings.schema)
         self._opened = False
         self._make_pools()
 

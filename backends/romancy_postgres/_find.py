@@ -14,9 +14,11 @@ from msgspec.structs import replace
 from romancy.status import Status
 from romancy.storage.query import Contains, Equals, In, Missing, NotEquals, Range
 from romancy.storage.records import Page
+from romancy.storage.sqlkit.lookups import place_of
 from romancy.storage.sqlkit.searches import ended, indexed_values, stretches
 from romancy_postgres._columns import stored_path
 from romancy_postgres._read import instance_row
+from romancy_postgres._scripts import Scripts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,10 +99,8 @@ async def _fetch(database: Database, statement: tuple[str, list[object]]) -> Seq
 
 async def _are_many(database: Database, stretch: Stretch) -> bool:
     """Whether more than `few` instances were started before the border of this part."""
-    if stretch.few is None or (border := stretch.border) is None:
-        return False
-    place = border.created_at, border.instance_id
-    return bool(await database.fetch("place_behind", *place, stretch.few, pool=database.search))
+    place = place_of(stretch)
+    return place is not None and bool(await Scripts(database).run("place_behind", place))
 
 
 def compose(

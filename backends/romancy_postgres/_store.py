@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from romancy.storage.records import Capabilities
 from romancy.storage.rooms import Rooms
+from romancy.storage.sqlkit.figures import SqlFigures
 from romancy_postgres._claims import claim
 from romancy_postgres._commit import Commits
 from romancy_postgres._database import Database
@@ -20,9 +21,9 @@ from romancy_postgres._read import read_history
 from romancy_postgres._reading import PostgresReading
 from romancy_postgres._rebuilding import PostgresRebuilding
 from romancy_postgres._router import PostgresRouter
+from romancy_postgres._scripts import Scripts
 from romancy_postgres._server import check_server
 from romancy_postgres._signals import Signals
-from romancy_postgres._tally import PostgresFigures
 from romancy_postgres._transactions import PostgresSessions
 from romancy_postgres._uncommitted import Uncommitted
 from romancy_postgres._upkeep import PostgresUpkeep
@@ -61,13 +62,14 @@ class PostgresStore:
         self._commits = Commits(self.database, self._signals)
         self._uncommitted = Uncommitted(self.database, self._signals)
         self.commit = self._commits.commit
+        scripts = Scripts(self.database)
         self.rooms = Rooms(
             sessions=PostgresSessions(self.database, self._signals, self._commits, self._uncommitted),
             router=PostgresRouter(self.database, self._signals),
             outbox=PostgresOutbox(self.database, self._signals),
             reading=PostgresReading(self.database),
-            lookups=PostgresLookups(self.database),
-            figures=PostgresFigures(self.database),
+            lookups=PostgresLookups(self.database, scripts.run),
+            figures=SqlFigures(scripts.run, scripts.run_each),
             upkeep=PostgresUpkeep(self.database, lambda: Database(settings)),
             rebuilding=PostgresRebuilding(self.database, self._signals),
         )

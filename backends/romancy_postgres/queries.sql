@@ -233,81 +233,12 @@ from (select instance_id, count(*) as mail from marked group by instance_id) new
 where i.instance_id = new.instance_id
 returning i.instance_id;
 
--- name: tally
--- Up to so many instances of each status with the oldest of all of them, and the newest instances by workflow. Statuses
--- are compared by `any`, as in find_some: the planner then cannot prefer to walk all instances by their age.
-select null::text as workflow_name, s.status, c.count, o.oldest
-from unnest($1::text[]) as s (status)
+-- name: load
+-- Up to so many instances of each worker, in the order of the workers.
+select counted.number
+from unnest(:owner::text[]) with ordinality as each (owner, place)
 cross join lateral (
-    select count(*) as count
-    from (
-        select 1 from romancy_instances i
-        where i.status = any (array[s.status])
-        order by i.status, i.created_at desc, i.instance_id desc
-        limit $2
-    ) counted
-) c
-cross join lateral (
-    select i.created_at as oldest from romancy_instances i
-    where i.status = any (array[s.status])
-    order by i.status desc, i.created_at, i.instance_id
-    limit 1
-) o
-union all
-select n.workflow_name, n.status, count(*), min(n.created_at)
-from (
-    select i.workflow_name, i.status, i.created_at from romancy_instances i
-    order by i.created_at desc, i.instance_id desc
-    limit $3
-) n
-group by n.workflow_name, n.status;
-
--- name: trend
--- The newest instances of each status since a time, by the span in which they were started, and the newest of all
--- by workflow, status and span.
-select null::text as workflow_name, c.status, (c.created_at - $2::bigint) / $3::bigint as span, count(*)
-from unnest($1::text[]) as s (status)
-cross join lateral (
-    select i.status, i.created_at from romancy_instances i
-    where i.status = any (array[s.status]) and i.created_at >= $2
-    order by i.status, i.created_at desc, i.instance_id desc
-    limit $4
-) c
-group by c.status, span
-union all
-select n.workflow_name, n.status, (n.created_at - $2::bigint) / $3::bigint as span, count(*)
-from (
-    select i.workflow_name, i.status, i.created_at from romancy_instances i
-    where i.created_at >= $2
-    order by i.created_at desc, i.instance_id desc
-    limit $5
-) n
-group by n.workflow_name, n.status, span;
-
--- name: tally_slice
--- So many instances behind another one, newest first, by workflow, status and span; and the last of them.
-select g.workflow_name, g.status, g.span, g.number, l.created_at, l.instance_id
-from (
-    select n.workflow_name, n.status, n.created_at / $4::bigint as span, count(*) as number
-    from (
-        select i.workflow_name, i.status, i.created_at from romancy_instances i
-        where (i.created_at, i.instance_id) < ($1::bigint, $2::text)
-        order by i.created_at desc, i.instance_id desc
-        limit $3::bigint
-    ) n
-    group by n.workflow_name, n.status, n.created_at / $4::bigint
-) g
-left join (
-    select i.created_at, i.instance_id from romancy_instances i
-    where (i.created_at, i.instance_id) < ($1::bigint, $2::text)
-    order by i.created_at desc, i.instance_id desc
-    limit 1 offset $3::bigint - 1
-) l on true;
-
--- name: loads
--- Up to so many instances of each worker.
-select w.token, c.count
-from unnest($1::text[]) as w (token)
-cross join lateral (
-    select count(*) as count from (select 1 from romancy_instances i where i.owner = w.token limit $2) counted
-) c;
+    select count(*) as number
+    from (select 1 from romancy_instances i where i.owner = each.owner limit :most) owned
+) counted
+order by each.place;

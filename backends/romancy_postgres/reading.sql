@@ -98,25 +98,6 @@ where $1 <> all (members) and ($2::text[] is null or workflow_name = any ($2));
 -- The workflows that have used a set of declared paths without this path.
 select distinct workflow_name from romancy_index_sets where $1 <> all (members) order by workflow_name;
 
--- name: lying
--- Messages in inboxes behind a place, up to an instance; a page ends where it has too many bytes.
-select instance_id, delivery_id, body, at, address, interest
-from (
-    select m.*, sum(octet_length(body)) over (order by instance_id, delivery_id) - octet_length(body) as size
-    from (
-        select instance_id, delivery_id, body, at, address, interest from romancy_inbox
-        where (instance_id, delivery_id) > ($1::text, $2::text) and instance_id <= $3::text
-        order by instance_id, delivery_id
-        limit $4
-    ) m
-) m
-where size < $5::bigint
-order by instance_id, delivery_id;
-
--- name: taken_ids
--- Which of these ids have instances.
-select instance_id from romancy_instances where instance_id = any ($1::text[]);
-
 -- name: last_commits
 -- Rows of logs by their keys.
 select l.instance_id, l.seq, l.writer, l.body, l.at
@@ -126,13 +107,6 @@ cross join lateral (
     where l.instance_id = one.instance_id collate "C" and l.life = one.life and l.seq = one.seq
     limit 1
 ) l;
-
--- name: place_behind
--- The instance that many places behind another one, newest first.
-select created_at, instance_id from romancy_instances
-where (created_at, instance_id) < ($1::bigint, $2::text)
-order by created_at desc, instance_id desc
-limit 1 offset $3;
 
 -- name: find_by_index
 -- The same for some values of a declared path. Instances that were started without declaring it have no index row. They

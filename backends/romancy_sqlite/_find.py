@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from romancy.status import Status
 from romancy.storage.query import Contains, Equals, In, Missing, NotEquals, Range
 from romancy.storage.records import Page
+from romancy.storage.sqlkit.lookups import place_of
 from romancy.storage.sqlkit.searches import ended, indexed_values, stretches
 from romancy_sqlite._read import instance_row
 
@@ -92,9 +93,8 @@ def _counted(tx: Tx, query: Query, names: list[str] | None) -> list[_Branch]:
 
 def _are_many(tx: Tx, stretch: Stretch) -> bool:
     """Whether more than `few` instances were started before the border of this part."""
-    if stretch.few is None or (border := stretch.border) is None:
-        return False
-    return tx.row("place_behind", (border.created_at, border.instance_id, stretch.few)) is not None
+    place = place_of(stretch)
+    return place is not None and tx.row("place_behind", place) is not None
 
 
 def compose(tx: Tx, query: Query, *, by_end: bool = False) -> Statement | None:

@@ -13,6 +13,7 @@ from romancy.storage.limits import can_be_id, check_batch, check_deliveries, che
 from romancy.storage.records import Capabilities, Outcome, Step
 from romancy.storage.rooms import Rooms
 from romancy.storage.sql import queries_of
+from romancy.storage.sqlkit.figures import SqlFigures
 from romancy_sqlite import _file
 from romancy_sqlite._claims import beat, collect, is_idle, take, take_over
 from romancy_sqlite._commit import row_of, weight_of, write_alone, write_items
@@ -28,7 +29,7 @@ from romancy_sqlite._read import read_history
 from romancy_sqlite._reading import SqliteReading
 from romancy_sqlite._rebuilding import SqliteRebuilding
 from romancy_sqlite._router import SqliteRouter
-from romancy_sqlite._tally import SqliteFigures
+from romancy_sqlite._scripts import Scripts, shared_texts
 from romancy_sqlite._transactions import SqliteSessions
 from romancy_sqlite._upkeep import SqliteUpkeep
 from romancy_sqlite._watch import Watch
@@ -66,15 +67,16 @@ class SqliteStore:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._sql = dict(queries_of(__package__ or "", _FILES, settings.prefix))
+        self._sql = {**shared_texts(settings.prefix), **queries_of(__package__ or "", _FILES, settings.prefix)}
         self._sessions = self._make_sessions()
+        scripts = Scripts(self)
         self.rooms = Rooms(
             sessions=self._sessions,
             router=SqliteRouter(self),
             outbox=SqliteOutbox(self),
             reading=SqliteReading(self),
-            lookups=SqliteLookups(self),
-            figures=SqliteFigures(self),
+            lookups=SqliteLookups(self, scripts.run),
+            figures=SqlFigures(scripts.run, scripts.run_each),
             upkeep=self._make_upkeep(),
             rebuilding=SqliteRebuilding(self),
         )

@@ -100,21 +100,6 @@ from json_each(?) as wanted
 cross join romancy_inbox as inbox on inbox.instance_id = wanted.key and inbox.number > wanted.value
 order by inbox.instance_id, inbox.delivery_id;
 
--- name: lying
--- Messages in inboxes behind a place, up to an instance; a page ends where it has too many bytes.
-select instance_id, delivery_id, body, at, address, interest
-from (
-    select *, sum(length(body)) over (order by instance_id, delivery_id) - length(body) as size
-    from (
-        select instance_id, delivery_id, body, at, address, interest from romancy_inbox
-        where (instance_id, delivery_id) > (?, ?) and instance_id <= ?
-        order by instance_id, delivery_id
-        limit ?
-    )
-)
-where size < ?
-order by instance_id, delivery_id;
-
 -- name: sweep_asleep
 -- Repair: instances without an owner, not due, and with unseen mail.
 update romancy_instances set wake_at = ?

@@ -214,10 +214,6 @@ where instance_id = ? and life = ? and seq > ?
 order by seq
 limit ?;
 
--- name: taken_ids
--- Which of these ids have instances.
-select instance_id from romancy_instances where instance_id in (select value from json_each(?));
-
 -- name: last_commits
 -- Rows of logs by their keys, each an array of id, life and number.
 select log.instance_id, log.seq, log.writer, log.body, log.at
@@ -311,17 +307,6 @@ select distinct paths from romancy_index_sets;
 select distinct sets.paths
 from json_each(?) as named
 cross join romancy_index_sets as sets on sets.workflow_name = named.value;
-
--- name: index_sets_by_workflow
--- Every set of declared paths with its workflow.
-select workflow_name, paths from romancy_index_sets;
-
--- name: place_behind
--- The instance so many places behind another one, newest first.
-select created_at, instance_id from romancy_instances indexed by romancy_instances_newest
-where (created_at, instance_id) < (?, ?)
-order by created_at desc, instance_id desc
-limit 1 offset ?;
 
 -- name: find_by_value
 -- Instances with a value at a declared path. The adapter fills in the columns, the conditions, and the order of a page
@@ -419,56 +404,3 @@ begin immediate;
 -- name: lock_file
 -- Turn a joined transaction that may only have read into a writing one. Changes nothing.
 delete from romancy_seen where false;
-
--- name: tally_newest
--- The newest instances by workflow and status, with the oldest of each.
-select workflow_name, status, count(*), min(created_at)
-from (
-    select workflow_name, status, created_at from romancy_instances indexed by romancy_instances_newest
-    order by created_at desc, instance_id desc limit ?
-)
-group by workflow_name, status;
-
--- name: trend_status
--- The newest instances of a status since a time, by the span in which they were started.
-select (created_at - :since) / :width as span, count(*)
-from (
-    select created_at from romancy_instances indexed by romancy_instances_status
-    where status = :status and created_at >= :since
-    order by created_at desc, instance_id desc limit :most
-)
-group by span;
-
--- name: trend_newest
--- The newest instances since a time, by workflow, status and span.
-select workflow_name, status, (created_at - :since) / :width as span, count(*)
-from (
-    select workflow_name, status, created_at from romancy_instances indexed by romancy_instances_newest
-    where created_at >= :since
-    order by created_at desc, instance_id desc limit :newest
-)
-group by workflow_name, status, span;
-
--- name: tally_slice
--- So many instances behind another one, newest first, by workflow, status and span.
-select workflow_name, status, created_at / :width as span, count(*)
-from (
-    select workflow_name, status, created_at from romancy_instances indexed by romancy_instances_newest
-    where (created_at, instance_id) < (:at, :id)
-    order by created_at desc, instance_id desc limit :count
-)
-group by workflow_name, status, span;
-
--- name: load
--- Up to so many instances of a worker.
-select count(*)
-from (select 1 from romancy_instances indexed by romancy_instances_owner where owner = :owner limit :most);
-
--- name: tally_status
--- Up to so many instances of a status, and the oldest of all of them.
-select
-    (
-        select count(*)
-        from (select 1 from romancy_instances indexed by romancy_instances_status where status = :status limit :most)
-    ),
-    (select min(created_at) from romancy_instances indexed by romancy_instances_status where status = :status);

@@ -28,6 +28,7 @@ from romancy.cli._serving import serve
 from romancy.cli._showing import show
 from romancy.cli._stdout import check_stdout
 from romancy.cli._tending import TENDING
+from romancy.cli._top import top
 from romancy.cli._undelivered import undelivered
 from romancy.cli._workers import workers
 from romancy.cli._working import WORKING
@@ -58,8 +59,8 @@ _WITHOUT_DATA = frozenset({"dev", "relay", "run", "serve"})
 
 
 _ALL = (
-    demo, dev, *WORKING, lint, serve, ui, *LOOKING, show, workers, *ACTING, *RELAYING, undelivered, *TENDING, rebuild,
-    conformance,
+    demo, dev, *WORKING, lint, serve, ui, *LOOKING, show, top, workers, *ACTING, *RELAYING, undelivered, *TENDING,
+    rebuild, conformance,
 )  # fmt: skip
 for _command in _ALL:
     cli.add_command(_command)

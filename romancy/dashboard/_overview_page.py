@@ -29,11 +29,14 @@ if TYPE_CHECKING:
     from romancy.dashboard._rollups import Rollup, Rollups
     from romancy.storage.outbox import OutboxCounts
     from romancy.storage.records import InstanceRow, Peer
+    from romancy.storage.tally import OpenWorkflow
 
-__all__ = ["EVERY", "MOST", "overview_page", "overview_question"]
+__all__ = ["EVERY", "MOST", "OLDEST", "overview_page", "overview_question"]
 
 MOST: Final = 10_000
 """Present counts are exact up to this number, and this many of the newest instances are counted by workflow."""
+OLDEST: Final = 2_000
+"""Of each open status, this many of the oldest instances are counted by workflow. Each is a row of the table."""
 EVERY: Final = 10.0
 """Seconds between two looks for open overviews: each takes several statements."""
 _SHOWN: Final = 5
@@ -84,6 +87,8 @@ class Overview(NamedTuple):
     """The number of instances among which the workflows were counted."""
     rollup: Rollup | None
     """All instances as they were counted a while ago, where there are too many for this moment."""
+    open: list[OpenWorkflow]
+    """What is open by workflow, the oldest first."""
     needy: list[InstanceRow]
     """Instances that need attention: stuck ones, then failed ones."""
     workers: list[Peer]
@@ -108,6 +113,7 @@ async def overview_page(request: Request, reader: Reader, rollups: Rollups) -> R
         workflows_of=_workflows_of,
         version_of_overview=_version(seen),
         most=MOST,
+        oldest=OLDEST,
         ranges=RANGES,
     )
 
@@ -155,6 +161,7 @@ async def _overview(reader: Reader, over: str, rollups: Rollups) -> Overview:
         ),
         counted=counted if rollup is None else rollup.total,
         rollup=rollup,
+        open=[] if figures is None else (await figures.open_work(most=OLDEST)).by_workflow(),
         needy=needy,
         workers=workers,
         outbox=await store.rooms.outbox.counts(most=MOST + 1),
@@ -199,5 +206,6 @@ def _version(seen: Overview) -> str:
         for peer in seen.workers
     ]
     needy = [(row.instance_id, row.updated_at) for row in seen.needy]
-    shown = (seen.tiles, seen.flows, needy, workers, sorted(seen.outbox.states.items()), seen.kept, seen.over)
+    outbox = sorted(seen.outbox.states.items())
+    shown = (seen.tiles, seen.flows, seen.open, needy, workers, outbox, seen.kept, seen.over)
     return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]

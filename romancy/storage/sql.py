@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from importlib.resources.abc import Traversable
 
-__all__ = ["DEFAULT_PREFIX", "check_prefix", "load_queries", "queries_of", "with_prefix"]
+__all__ = ["DEFAULT_PREFIX", "bare", "bodies_of", "check_prefix", "load_queries", "queries_of", "with_prefix"]
 
 DEFAULT_PREFIX = "romancy_"
 _NAME = re.compile(r"^-- name: (\w+)[ \t]*$", re.MULTILINE)
@@ -57,11 +57,21 @@ def queries_of(
 def load_queries(file: Traversable, prefix: str = DEFAULT_PREFIX, schema: str | None = None) -> dict[str, str]:
     """All queries of a file by name, without their comments."""
     text = with_prefix(file.read_text(encoding="utf-8"), prefix, schema)
+    return {name: bare(body) for name, body in bodies_of(text, file.name).items()}
+
+
+def bodies_of(text: str, file: str) -> dict[str, str]:
+    """All queries of a file's text by name, with their comments."""
     parts = _NAME.split(text)
-    queries: dict[str, str] = {}
+    bodies: dict[str, str] = {}
     for name, body in zip(parts[1::2], parts[2::2], strict=True):
-        if name in queries:
-            raise InternalError(f"{file.name}: the query {name!r} is there twice")
-        lines = [line for line in body.splitlines() if not line.lstrip().startswith("--")]
-        queries[name] = "\n".join(lines).strip().rstrip(";")
-    return queries
+        if name in bodies:
+            raise InternalError(f"{file}: the query {name!r} is there twice")
+        bodies[name] = body
+    return bodies
+
+
+def bare(body: str) -> str:
+    """A query without its comments."""
+    lines = [line for line in body.splitlines() if not line.lstrip().startswith("--")]
+    return "\n".join(lines).strip().rstrip(";")

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
     from romancy.storage.query import Position
 
-__all__ = ["Count", "Figures", "Slice", "Tally", "Trend", "spans"]
+__all__ = [
+    "Count", "Figures", "Oldest", "OpenWork", "OpenWorkflow", "Slice", "Tally", "Trend", "open_work_from", "spans",
+]  # fmt: skip
 
 
 class Count(NamedTuple):
@@ -28,6 +30,55 @@ class Tally(NamedTuple):
     """Of all instances, by status. Statuses of no instance may be missing."""
     newest: dict[tuple[str, Status], Count]
     """Of the newest instances alone, by workflow and status."""
+
+
+class OpenWorkflow(NamedTuple):
+    """The open instances of a workflow."""
+
+    oldest: int
+    name: str
+    statuses: dict[Status, int]
+    more: bool
+    """Whether there may be more of one of these statuses."""
+
+    @property
+    def number(self) -> int:
+        """How many there are of all statuses."""
+        return sum(self.statuses.values())
+
+
+class Oldest(NamedTuple):
+    """A number of instances, and when the oldest was started."""
+
+    number: int
+    oldest: int
+
+
+class OpenWork(NamedTuple):
+    """The open instances by workflow, counted from the oldest on."""
+
+    counts: dict[tuple[str, Status], Oldest]
+    """The time of the oldest is exact for each workflow and status that is here."""
+    more: frozenset[Status]
+    """Statuses of which as many were counted as were asked for: there may be more, and all of them are newer."""
+
+    def by_status(self) -> dict[Status, Oldest]:
+        """The same of all workflows together."""
+        found: dict[Status, Oldest] = {}
+        for (_, status), (number, oldest) in self.counts.items():
+            before = found.get(status, Oldest(0, oldest))
+            found[status] = Oldest(before.number + number, min(before.oldest, oldest))
+        return found
+
+    def by_workflow(self) -> list[OpenWorkflow]:
+        """The same of all statuses together, the workflow with the oldest instance first."""
+        statuses: dict[str, dict[Status, int]] = {}
+        oldest: dict[str, int] = {}
+        for (name, status), (number, at) in sorted(self.counts.items()):
+            statuses.setdefault(name, {})[status] = number
+            oldest[name] = min(at, oldest.get(name, at))
+        found = [OpenWorkflow(oldest[one], one, own, not self.more.isdisjoint(own)) for one, own in statuses.items()]
+        return sorted(found, key=lambda each: each[:2])
 
 
 class Trend(NamedTuple):
@@ -60,6 +111,13 @@ class Figures(Protocol):
         """
         ...
 
+    async def open_work(self, *, most: int) -> OpenWork:
+        """Count the open instances by workflow and status: of each status the `most` that were started first.
+
+        It is one statement, which reads that many entries of an index and their rows.
+        """
+        ...
+
     async def trend(self, *, since: int, width: int, most: int, newest: int) -> Trend:
         """Count the instances started since a time, in spans of `width` microseconds.
 
@@ -79,6 +137,13 @@ class Figures(Protocol):
     async def loads(self, workers: Sequence[str], /, *, most: int) -> dict[str, int]:
         """How many instances each of these workers owns, up to `most`, by their tokens."""
         ...
+
+
+def open_work_from(rows: Iterable[tuple[str, str, int, int]], most: int) -> OpenWork:
+    """The open instances from lines of a workflow, a status, a number and the time of the oldest."""
+    counts = {(name, Status(status)): Oldest(number, oldest) for name, status, number, oldest in rows}
+    all_of_them = OpenWork(counts, frozenset()).by_status()
+    return OpenWork(counts, frozenset(status for status, count in all_of_them.items() if count.number >= most))
 
 
 def spans(

@@ -77,6 +77,26 @@ async def test_it_counts_and_names_what_needs_somebody(app: Romancy) -> None:
     assert "Undelivered events and messages 1" in text
 
 
+async def test_it_shows_what_is_open_by_workflow(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the age of the oldest, which is exact even if not all are counted."""
+    for number in range(3):
+        await app.start(wait.options(instance_id=f"w-{number}"))
+        await status_is(app, f"w-{number}", Status.WAITING)
+    with pytest.raises(WorkflowFailedError):
+        await app.run(fail, 1)
+    browser = Browser(asgi(app))
+
+    whole = browser.text(await browser.get("/"))
+    monkeypatch.setattr("romancy.dashboard._overview_page.OLDEST", 2)
+    part = browser.text(await browser.get("/"))
+
+    assert re.search(r"Open, by workflow .*\bwait 3 \S+ \S+ 3 waiting", whole), whole
+    assert "may be higher" not in whole
+    assert re.search(r"Open, by workflow .*\bwait 2\+ \S+ \S+ 2 waiting Of a status, the oldest 2 are counted", part), (
+        part
+    )
+
+
 async def test_it_shows_what_was_started_over_time(app: Romancy) -> None:
     await app.start(wait.options(instance_id="w-1"))
     with pytest.raises(WorkflowFailedError):
@@ -108,8 +128,8 @@ async def test_it_takes_a_bounded_number_of_calls(app: Romancy, monkeypatch: pyt
 
     assert 200 == (await browser.get("/")).status
 
-    assert {"census", "tally", "trend", "loads", "find", "kept", "counts"} == set(calls)
-    assert 7 == len(calls)
+    assert {"census", "tally", "open_work", "trend", "loads", "find", "kept", "counts"} == set(calls)
+    assert 8 == len(calls)
 
 
 async def test_htmx_gets_the_changing_part_alone(app: Romancy) -> None:

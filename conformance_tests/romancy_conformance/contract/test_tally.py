@@ -10,7 +10,7 @@ from romancy.status import Status
 from romancy.storage.query import build_query
 from romancy.storage.records import Outcome
 from romancy.storage.rooms import Room
-from romancy.storage.tally import Count, Tally, Trend
+from romancy.storage.tally import Count, Oldest, OpenWork, OpenWorkflow, Tally, Trend
 from romancy_conformance.contract.building import start
 from romancy_conformance.rooms import rooms_with
 
@@ -61,6 +61,37 @@ async def test_counts_are_bounded(store: Store) -> None:
 
     assert Count(2, at[1]) == found.statuses[Status.COMPLETED]
     assert {("ship", Status.COMPLETED): Count(1, at[4]), ("pay", Status.PENDING): Count(1, at[3])} == found.newest
+
+
+async def test_open_instances_are_counted_from_the_oldest_on(store: Store) -> None:
+    """Ended ones are not counted. A workflow that is there has the age of its oldest, however few are counted."""
+    open_work = rooms_with(Room.FIGURES, store).figures.open_work
+    assert OpenWork({}, frozenset()) == await open_work(most=5)
+    begun = [("ship", Status.PENDING), ("pay", Status.WAITING), ("ship", Status.COMPLETED), ("pay", Status.WAITING),
+             ("ship", Status.WAITING), ("pay", Status.STUCK), ("ship", Status.FAILED)]  # fmt: skip
+    for name, status in begun:
+        assert [Outcome.ACCEPTED] == await store.commit([start(workflow_name=name, status=status, delay=10**12)])
+    at = [row.created_at for row in reversed((await store.rooms.reading.find(build_query())).rows)]
+
+    whole = await open_work(most=4)
+    three, two, one = await open_work(most=3), await open_work(most=2), await open_work(most=1)
+
+    assert {
+        ("ship", Status.PENDING): Oldest(1, at[0]), ("pay", Status.WAITING): Oldest(2, at[1]),
+        ("ship", Status.WAITING): Oldest(1, at[4]), ("pay", Status.STUCK): Oldest(1, at[5]),
+    } == whole.counts == three.counts  # fmt: skip
+    assert (frozenset(), frozenset({Status.WAITING})) == (whole.more, three.more)
+    assert {
+        ("ship", Status.PENDING): Oldest(1, at[0]), ("pay", Status.WAITING): Oldest(2, at[1]),
+        ("pay", Status.STUCK): Oldest(1, at[5]),
+    } == two.counts  # fmt: skip
+    assert Oldest(1, at[1]) == one.counts["pay", Status.WAITING]
+    assert {Status.PENDING, Status.WAITING, Status.STUCK} == one.more
+    assert Oldest(3, at[1]) == whole.by_status()[Status.WAITING]
+    assert [
+        OpenWorkflow(at[0], "ship", {Status.PENDING: 1, Status.WAITING: 1}, more=True),
+        OpenWorkflow(at[1], "pay", {Status.STUCK: 1, Status.WAITING: 2}, more=True),
+    ] == three.by_workflow()
 
 
 async def test_what_was_started_is_counted_over_time(store: Store) -> None:

@@ -9,12 +9,11 @@ from opentelemetry import metrics
 
 from romancy._logs import get_logger
 from romancy.errors import RomancyError
-from romancy.ext.otel._names import SCOPE, STATUS, metric
+from romancy.ext.otel._names import SCOPE, STATUS, WORKFLOW, metric
 from romancy.retry import seconds
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.outbox import OutboxState
 from romancy.storage.rooms import Room
-from romancy.storage.tally import Count
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from romancy.app import Romancy
     from romancy.retry import Duration
     from romancy.storage.protocol import Store
+    from romancy.storage.tally import Oldest, OpenWork
 
 __all__ = ["Gauges"]
 
@@ -29,7 +29,6 @@ logger = get_logger("romancy.ext.otel")
 
 _OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUSES)
 _PAGE: Final = 1000
-_NONE: Final = Count(0, None)
 
 
 class Gauges:
@@ -43,6 +42,9 @@ class Gauges:
         self._most = most
         self._instances = _gauge(meter, "romancy.instances")
         self._waiting = _gauge(meter, "romancy.waiting.oldest")
+        self._by_workflow = _gauge(meter, "romancy.open")
+        self._ages = _gauge(meter, "romancy.open.oldest")
+        self._seen: set[tuple[str, Status]] = set()
         self._outbox = _gauge(meter, "romancy.outbox.depth")
         self._oldest = _gauge(meter, "romancy.outbox.oldest")
         self._task: asyncio.Task[None] | None = None
@@ -62,17 +64,30 @@ class Gauges:
     async def measure(self) -> None:
         """Query the database once."""
         store = _store_of(self._app)
-        counted: dict[Status, Count] | None = None
+        found: OpenWork | None = None
         if Room.FIGURES in store.rooms.offered:
-            counted = (await store.rooms.figures.tally(most=self._most, newest=1)).statuses
+            found = await store.rooms.figures.open_work(most=self._most)
+        counted = None if found is None else found.by_status()
         for status in _OPEN:
-            number = await self._paged(status) if counted is None else counted.get(status, _NONE).number
+            number = await self._paged(status) if counted is None else _number(counted.get(status))
             self._instances.set(number, {STATUS: status.value})
         pending = await store.rooms.outbox.counts(most=self._most)
         self._outbox.set(pending.states.get(OutboxState.PENDING, 0))
         self._oldest.set(_age(pending.oldest, pending.now))
-        if counted is not None:
-            self._waiting.set(_age(counted.get(Status.WAITING, _NONE).oldest, pending.now))
+        if found is not None and counted is not None:
+            waiting = counted.get(Status.WAITING)
+            self._waiting.set(_age(None if waiting is None else waiting.oldest, pending.now))
+            self._measure_workflows(found, pending.now)
+
+    def _measure_workflows(self, found: OpenWork, now: int) -> None:
+        """Workflows that have nothing open any more are set to nothing once."""
+        oldest = {each.name: each.oldest for each in found.by_workflow()}
+        for name, status in self._seen | found.counts.keys():
+            number = _number(found.counts.get((name, status)))
+            self._by_workflow.set(number, {WORKFLOW: name, STATUS: status.value})
+        for name in {name for name, _ in self._seen} | oldest.keys():
+            self._ages.set(_age(oldest.get(name), now), {WORKFLOW: name})
+        self._seen = set(found.counts)
 
     async def _paged(self, status: Status) -> int:
         """The count from a store that does not count by itself."""
@@ -96,6 +111,10 @@ class Gauges:
 
 def _store_of(app: Romancy) -> Store:
     return app._opened()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - no call of an app counts its outbox
+
+
+def _number(found: Oldest | None) -> int:
+    return 0 if found is None else found.number
 
 
 def _age(at: int | None, now: int) -> float:

@@ -127,6 +127,8 @@ async def test_what_the_gauges_measure(storage_url: str) -> None:
 
     assert found["romancy.instances", ("waiting",)] == 2  # no more than `most`
     assert found["romancy.instances", ("stuck",)] == 0
+    assert found["romancy.open", ("waits", "waiting")] == 2
+    assert 0 < found["romancy.open.oldest", ("waits",)] < 600
     assert 0 < found["romancy.waiting.oldest", ()] < 600
     assert found["romancy.outbox.depth", ()] == 1
     assert 0 <= found["romancy.outbox.oldest", ()] < 600

@@ -14,7 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from romancy.storage.sql import load_queries
+from romancy.storage.sql import bodies_of, load_queries
+from romancy.storage.sqlkit import scripts
 from tools import tree
 from tools.mutations.systematic.mutants import mutants
 
@@ -27,6 +28,7 @@ __all__ = ["DIALECTS", "Dialect", "Listed", "changed_since", "listed", "texts"]
 _HINT: Final = re.compile(r"\s+(?:not indexed|indexed by \w+)\b")
 """SQLite refuses a statement without the condition that its index has, and not without the hint."""
 _PART: Final = re.compile(r":(part_\w+)")
+_SHARED: Final = "romancy/storage/sqlkit"
 
 
 class Dialect(NamedTuple):
@@ -77,15 +79,28 @@ class Listed(NamedTuple):
         return f"{self.key:36} {self.kind:11} {self.was if len(self.was) <= 140 else self.was[:139] + '…'}"
 
 
-def texts(dialect: str, folder: Path | None = None) -> dict[str, str]:
-    """The texts by name, as the scripts in a folder have them: those of the tree, if none is given."""
+def texts(dialect: str, root: Path = tree.ROOT) -> dict[str, str]:
+    """The texts by name, as the scripts of a tree have them. An own text replaces a shared one of the same name."""
     adapter = DIALECTS[dialect]
-    folder = folder or tree.ROOT / "backends" / adapter.package
-    found: dict[str, str] = {}
+    shared = _shared(adapter, root / _SHARED)
+    found = dict(shared)
     for name in adapter.files:
+        if (path := root / "backends" / adapter.package / name).exists():
+            found |= load_queries(path)
+    if dialect != "postgres":
+        return found
+    return {name: scripts.numbered(text)[0] if name in shared else text for name, text in _joined(found).items()}
+
+
+def _shared(adapter: Dialect, folder: Path) -> dict[str, str]:
+    """The shared texts, as the dialect has them."""
+    pieces = import_module(f"{adapter.package}._scripts").PIECES
+    found: dict[str, str] = {}
+    for name in scripts.FILES:
         if (folder / name).exists():
-            found |= load_queries(folder / name)
-    return _joined(found) if dialect == "postgres" else found
+            bodies = bodies_of((folder / name).read_text(encoding="utf-8"), name)
+            found |= {script: scripts.written(body, pieces) for script, body in bodies.items()}
+    return found
 
 
 def _joined(found: Mapping[str, str]) -> dict[str, str]:
@@ -112,12 +127,14 @@ def listed(dialect: str) -> list[Listed]:
 def changed_since(dialect: str, commit: str) -> set[str]:
     """The names of the texts that differ from those at the point where this branch left that commit's."""
     base = _git("merge-base", commit, "HEAD").strip()
-    package = DIALECTS[dialect].package
+    package = f"backends/{DIALECTS[dialect].package}"
+    names = [f"{package}/{name}" for name in DIALECTS[dialect].files] + [f"{_SHARED}/{name}" for name in scripts.FILES]
     with TemporaryDirectory() as folder:
-        for name in DIALECTS[dialect].files:
-            listed_there = _git("ls-tree", "--name-only", base, f"backends/{package}/{name}")
-            if listed_there:
-                Path(folder, name).write_text(_git("show", f"{base}:backends/{package}/{name}"), encoding="utf-8")
+        for name in names:
+            if _git("ls-tree", "--name-only", base, name):
+                path = Path(folder, name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(_git("show", f"{base}:{name}"), encoding="utf-8")
         before = texts(dialect, Path(folder))
     return {name for name, text in texts(dialect).items() if before.get(name) != text}
 

@@ -1,0 +1,69 @@
+"""`romancy top`: what is open, by workflow, the oldest first."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from romancy import Romancy, WorkflowContext, workflow
+
+if TYPE_CHECKING:
+    from romancy_conformance.behaviour.commands.buying import Command
+
+
+@workflow
+async def packs(ctx: WorkflowContext) -> None:
+    await ctx.wait_event("packed")
+
+
+@workflow
+async def sends(ctx: WorkflowContext) -> None:
+    await ctx.wait_event("sent")
+
+
+def started(url: str) -> None:
+    """Start three without a worker, so that they are pending, and end one of them."""
+
+    async def run() -> None:
+        async with Romancy(url, workflows=[packs, sends], worker=False) as app:
+            await app.start(packs)
+            for number in range(2):
+                await app.start(sends.options(instance_id=f"s-{number}"))
+            ended = await app.start(sends)
+            await app.terminate(ended.instance_id)
+
+    asyncio.run(run())
+
+
+def test_it_counts_what_is_open_by_workflow(url: str, romancy: Command) -> None:
+    started(url)
+
+    printed = romancy("top")
+    records = romancy("top", "--json").records
+
+    assert 0 == printed.code
+    head, *lines = printed.out.splitlines()
+    assert ["OPEN", "OLDEST", "STATUSES", "WORKFLOW"] == head.split()
+    assert [["1", "packs"], ["2", "sends"]] == [[line.split()[0], line.split()[-1]] for line in lines]
+    assert [("packs", 1, {"pending": 1}), ("sends", 2, {"pending": 2})] == [
+        (each["workflow"], each["open"], each["statuses"]) for each in records
+    ]
+    assert not any(each["more"] for each in records)
+    assert records[0]["oldest"] < records[1]["oldest"]
+
+
+def test_it_says_of_which_status_it_has_not_counted_all(url: str, romancy: Command) -> None:
+    started(url)
+
+    printed = romancy("top", "--most", "2")
+
+    assert ["1+", "1+"] == [line.split()[0] for line in printed.out.splitlines()[1:]]
+    assert "pending: only the oldest 2 instances were counted" in printed.err
+
+
+def test_where_nothing_is_open_it_says_so(url: str, romancy: Command) -> None:
+    assert 0 == romancy("migrate").code
+
+    printed = romancy("top")
+
+    assert (0, "", "nothing is open\n") == (printed.code, printed.out, printed.err)

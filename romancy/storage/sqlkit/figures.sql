@@ -1,0 +1,95 @@
+-- Counts for displays, each from a bounded part of an index.
+
+-- name: tally
+-- gives: text, text, int, int
+-- Up to so many instances of each status, with the oldest of all of them, and the newest instances by workflow.
+-- each: status
+select
+    '' as workflow_name,
+    :status as status,
+    (
+        select count(*)
+        from (
+            select 1 from romancy_instances {by_status}
+            where status {only :status}
+            order by {within status} created_at desc, instance_id desc
+            limit :most
+        ) counted
+    ) as number,
+    (
+        select created_at from romancy_instances {by_status}
+        where status {only :status}
+        order by {within status desc} created_at, instance_id
+        limit 1
+    ) as oldest
+-- then
+select n.workflow_name, n.status, count(*), min(n.created_at)
+from (
+    select workflow_name, status, created_at from romancy_instances {by_age}
+    order by created_at desc, instance_id desc
+    limit :newest
+) n
+group by n.workflow_name, n.status;
+
+-- name: open_work
+-- gives: text, text, int, int
+-- So many of the oldest instances of each open status, by workflow, with the oldest of each.
+-- each: open status
+select o.workflow_name, :status as status, count(*) as number, min(o.created_at) as oldest
+from (
+    select workflow_name, created_at from romancy_instances {by_status}
+    where status {only :status}
+    order by {within status desc} created_at, instance_id
+    limit :most
+) o
+group by o.workflow_name;
+
+-- name: trend
+-- gives: text, text, int, int
+-- The newest instances of each status since a time, by the time after it in which they were started, rounded down to
+-- whole widths; and the newest of all, also by workflow.
+-- each: status
+select '' as workflow_name, :status as status, s.since - s.since % :width as span, count(*) as number
+from (
+    select created_at - :since as since from romancy_instances {by_status}
+    where status {only :status} and created_at >= :since
+    order by {within status} created_at desc, instance_id desc
+    limit :most
+) s
+group by span
+-- then
+select n.workflow_name, n.status, n.since - n.since % :width as span, count(*) as number
+from (
+    select workflow_name, status, created_at - :since as since from romancy_instances {by_age}
+    where created_at >= :since
+    order by created_at desc, instance_id desc
+    limit :newest
+) n
+group by n.workflow_name, n.status, span;
+
+-- name: tally_slice
+-- gives: text, text, int, int, int, text
+-- So many instances behind another one, newest first, by workflow, status and the time of their start, rounded down to
+-- whole widths; and the last of them.
+select g.workflow_name, g.status, g.span, g.number, l.created_at, l.instance_id
+from (
+    select n.workflow_name, n.status, n.created_at - n.created_at % :width as span, count(*) as number
+    from (
+        select workflow_name, status, created_at from romancy_instances {by_age}
+        where (created_at, instance_id) < (:at, :instance_id) and created_at <= :at
+        order by created_at desc, instance_id desc
+        limit :count
+    ) n
+    group by n.workflow_name, n.status, span
+) g
+left join (
+    select created_at, instance_id from romancy_instances {by_age}
+    where (created_at, instance_id) < (:at, :instance_id) and created_at <= :at
+    order by created_at desc, instance_id desc
+    limit 1 offset :behind
+) l on true;
+
+-- name: load
+-- gives: int
+-- Up to so many instances of a worker.
+select count(*) from (select 1 from romancy_instances {by_owner} where owner = :owner limit :most) counted;
