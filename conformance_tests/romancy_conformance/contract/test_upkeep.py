@@ -38,6 +38,14 @@ def _has_schema(store: Store) -> bool:
         return True  # a server says what it is once the store is open
 
 
+async def migrating(empty_url: str) -> Upkeep:
+    """The same; skip the test also if an empty database has everything that the store needs."""
+    upkeep = kept(empty_url)
+    if not (await upkeep.plan()).steps:
+        pytest.skip("capability: the store has no schema")
+    return upkeep
+
+
 def with_option(url: str, option: str) -> str:
     """Return the URL with one more option."""
     return url + ("&" if "?" in url else "?") + option if option else url
@@ -45,7 +53,7 @@ def with_option(url: str, option: str) -> str:
 
 @pytest.mark.parametrize("option", ["", "prefix=my_"])
 async def test_the_sql_of_a_plan_does_what_a_migration_does(empty_url: str, option: str) -> None:
-    kept(empty_url)
+    await migrating(empty_url)
     url = with_option(empty_url, option)
     plan = await kept(url).plan()
     await run_script(url, plan.sql)
@@ -62,7 +70,7 @@ async def test_the_sql_of_a_plan_does_what_a_migration_does(empty_url: str, opti
 
 
 async def test_a_plan_changes_nothing(empty_url: str) -> None:
-    upkeep = kept(empty_url)
+    upkeep = await migrating(empty_url)
     first, second = await upkeep.plan(), await upkeep.plan()
 
     assert first == second
@@ -81,7 +89,7 @@ async def test_after_a_migration_there_is_nothing_to_plan(empty_url: str) -> Non
 
 
 async def test_a_plan_for_a_newer_schema_is_refused(empty_url: str) -> None:
-    upkeep = kept(empty_url)
+    upkeep = await migrating(empty_url)
     store = create_store(empty_url)
     await store.open()
     newer = dialect_of(store).newer_schema
@@ -112,7 +120,7 @@ async def test_settings_are_told_with_a_verdict_and_what_is_well_on_a_server_as_
 
 
 async def test_a_plan_tells_of_a_newer_schema_on_which_this_code_may_continue(empty_url: str) -> None:
-    upkeep = kept(empty_url)
+    upkeep = await migrating(empty_url)
     assert (await upkeep.plan()).fresh
     store = create_store(empty_url)
     await store.open()
