@@ -14,9 +14,9 @@ from romancy.storage.steps import as_appends
 from romancy_conformance.contract.building import append, change, delivery, full_log, next_row, start, step, unique
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
-    from romancy.storage.records import Start
+    from romancy.storage.records import Item, Start
     from romancy_conformance.contract.building import Actor
 
     Hire = Callable[..., Awaitable[Actor]]
@@ -103,7 +103,8 @@ async def test_lost_items_leave_their_neighbours_untouched(actor: Actor) -> None
 
 async def test_a_step_is_the_append_that_carries_nothing(actor: Actor) -> None:
     """Steps of every fate in one batch, and the same as appends: the outcomes and the rows are the same."""
-    for written in (list, as_appends):
+    ways: list[Callable[[Sequence[Item]], Sequence[Item]]] = [list, as_appends]
+    for way in ways:
         begun = [await actor.begin() for _ in range(5)]
         over, end = await ended(actor)
         twice = step(begun[0], 2, b'["again"]', after=begun[0].writer)
@@ -118,7 +119,7 @@ async def test_a_step_is_the_append_that_carries_nothing(actor: Actor) -> None:
             step(begun[4], 2, b"[4]", after=begun[4].writer),
         ]
 
-        outcomes = await actor.store.commit(written(batch), worker=actor.token)
+        outcomes = await actor.store.commit(way(batch), worker=actor.token)
 
         assert outcomes == [
             Outcome.ACCEPTED, Outcome.TAKEN, Outcome.LOST, Outcome.ACCEPTED, Outcome.ENDED, Outcome.ACCEPTED
