@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from romancy.status import Status
+from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.query import build_query
 from romancy.storage.records import Outcome
 from romancy.storage.rooms import Room
 from romancy.storage.tally import Count, Oldest, OpenWork, OpenWorkflow, Tally, Trend
 from romancy_conformance.contract.building import start
+from romancy_conformance.contract.interleaving import statements
 from romancy_conformance.rooms import rooms_with
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from romancy.storage.protocol import Store
     from romancy_conformance.contract.building import Actor
 
@@ -92,6 +95,54 @@ async def test_open_instances_are_counted_from_the_oldest_on(store: Store) -> No
         OpenWorkflow(at[0], "ship", {Status.PENDING: 1, Status.WAITING: 1}, more=True),
         OpenWorkflow(at[1], "pay", {Status.STUCK: 1, Status.WAITING: 2}, more=True),
     ] == three.by_workflow()
+
+
+async def test_each_status_is_counted_like_the_others(store: Store) -> None:
+    """Three commits, each with one instance of every status, of a workflow of its own."""
+    figures = rooms_with(Room.FIGURES, store).figures
+    names = ("first", "second", "third")
+    for name in names:
+        batch = [start(workflow_name=name, status=status, delay=10**12) for status in Status]
+        assert {Outcome.ACCEPTED} == set(await store.commit(batch))
+    rows = (await store.rooms.reading.find(build_query())).rows
+    at = {(row.workflow_name, row.status): row.created_at for row in rows}
+    since, third = (min(at[name, status] for status in Status) for name in ("second", "third"))
+    span = {key: (time - since) // (third - since) for key, time in at.items()}
+
+    tally = await figures.tally(most=2, newest=len(Status) + 1)
+    trend = await figures.trend(since=since, width=third - since, most=5, newest=len(Status))
+    last = await figures.trend(since=since, width=third - since, most=1, newest=1)
+    open_work = await figures.open_work(most=2)
+
+    assert {status: Count(2, at["first", status]) for status in Status} == tally.statuses
+    assert len(Status) + 1 == len(tally.newest)
+    assert {("third", status) for status in Status} < tally.newest.keys()
+    assert {key: Count(1, at[key]) for key in tally.newest} == tally.newest
+    assert {(status, span[name, status]): 1 for status in Status for name in ("second", "third")} == trend.statuses
+    assert {("third", status, span["third", status]): 1 for status in Status} == trend.workflows
+    assert {(status, span["third", status]): 1 for status in Status} == last.statuses
+    still_open = [status for status in Status if status not in TERMINAL_STATUSES]
+    assert {
+        (name, status): Oldest(1, at[name, status]) for name in ("first", "second") for status in still_open
+    } == open_work.counts
+    assert set(still_open) == open_work.more
+
+
+async def test_a_count_is_one_statement(store: Store) -> None:
+    figures = rooms_with(Room.FIGURES, store).figures
+    if store.capabilities.name == "memory":
+        pytest.skip("capability: memory has no statements")
+    await fill(store)
+    calls: dict[str, Awaitable[object]] = {
+        "open_work": figures.open_work(most=3),
+        "tally": figures.tally(most=3, newest=3),
+        "trend": figures.trend(since=0, width=10**9, most=3, newest=3),
+        "tally_slice": figures.tally_slice(after=None, count=3, width=10**9),
+    }
+
+    sent = {one: await statements(store, call) for one, call in calls.items()}
+
+    assert dict.fromkeys(calls, 1) == {one: sum(one in each for each in names) for one, names in sent.items()}
 
 
 async def test_what_was_started_is_counted_over_time(store: Store) -> None:

@@ -134,6 +134,23 @@ async def test_what_the_gauges_measure(storage_url: str) -> None:
     assert 0 <= found["romancy.outbox.oldest", ()] < 600
 
 
+async def test_a_workflow_without_open_instances_is_set_to_nothing(storage_url: str) -> None:
+    measured, here, since = Measured(), ("romancy.open", ("waits", "waiting")), ("romancy.open.oldest", ("waits",))
+    found: list[dict[tuple[str, tuple[str, ...]], float]] = []
+    async with Romancy(storage_url, workflows=[waits]) as app:
+        gauges = Gauges(app, meter_provider=measured.provider)
+        handle = await app.start(waits)
+        await status_is(app, handle.instance_id, Status.WAITING)
+        await gauges.measure()
+        found.append(measured.now())
+        await app.terminate(handle.instance_id)
+        await gauges.measure()
+        found.append(measured.now())
+
+    assert [1, 0] == [each[here] for each in found]
+    assert found[0][since] > 0 == found[1][since]
+
+
 class Deaf:
     """A store whose heartbeats get no answer while it is cut off."""
 

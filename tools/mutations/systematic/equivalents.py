@@ -78,6 +78,15 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
         ("sqlite change_instances alternative not column3",),
     ),
     Equivalents(
+        "said for a planner",
+        "It follows from the comparison of rows beside it, which MySQL and MariaDB do not look up in an index.",
+        (
+            "* place_behind conjunct created_at <= *",
+            "* tally_slice conjunct created_at <= *",
+            "* lying conjunct instance_id >= *",
+        ),
+    ),
+    Equivalents(
         "kept is known",
         "A worker that keeps mail up to a number knows that counter, so a mailbox without news is left out.",
         ("sqlite mailboxes comparison kept.value <= owned.signals",),
