@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,7 +33,10 @@ class Floor:
         try:
             await waiting
         except BaseException:
-            if not waiting.cancelled():  # the floor had come already
+            if not waiting.done():  # the coroutine was closed, perhaps after its loop
+                with suppress(RuntimeError):
+                    waiting.cancel()
+            elif not waiting.cancelled():  # the floor had come already
                 self.leave()
             raise
 

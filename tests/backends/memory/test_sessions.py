@@ -96,6 +96,23 @@ async def test_a_writer_whose_turn_came_when_it_gave_up_lets_the_next_one_write(
     assert not floor.taken
 
 
+async def test_a_writer_that_is_closed_while_it_waits_takes_the_floor_from_nobody(actor: Actor) -> None:
+    floor = database_of(actor).floor
+    await floor.take()
+    stays = asyncio.create_task(actor.store.commit([start()]))
+    await asyncio.sleep(0)
+    gone: Any = floor.take()
+    gone.send(None)
+    gone.close()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not stays.done()
+    floor.leave()
+
+    assert await asyncio.wait_for(stays, _SOON) == [Outcome.ACCEPTED]
+    assert not floor.taken
+
+
 async def test_nothing_is_left_of_a_session_that_is_not_committed(actor: Actor) -> None:
     await tables(actor)
     async with actor.store.rooms.sessions.begin() as session:
