@@ -12,14 +12,27 @@ from romancy.engine.incarnation import Incarnation
 from romancy.engine.log_writer import LogWriter
 from romancy.status import Status
 from romancy.storage.query import project_with_index
-from romancy.storage.records import Append, Change, ClaimRequest, Delivered, Delivery, OutboxRow, Outcome, Start, Worker
+from romancy.storage.records import (
+    Append,
+    Change,
+    ClaimRequest,
+    Delivered,
+    Delivery,
+    Item,
+    OutboxRow,
+    Outcome,
+    Start,
+    Step,
+    Worker,
+)
+from romancy.storage.steps import behind
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from romancy.storage.protocol import Store
 
-    Step = Callable[[], Awaitable[int]]
+    Round = Callable[[], Awaitable[int]]
 
 __all__ = ["EVENTS", "HISTORY", "Workload"]
 
@@ -44,9 +57,16 @@ class Stream:
         self.seq = 1
         self.last = start.writer
 
+    def step(self) -> Step:
+        """The next row of the log, and nothing else."""
+        self.seq += 1
+        before, self.last = self.last, f"worker-{secrets.token_hex(8)}"
+        return Step(self.instance_id, self.life, self.seq, self.last, BODY, behind(before))
+
     def next(
         self, *, change: Change | None = None, outbox: tuple[OutboxRow, ...] = (), deliveries: tuple[Delivery, ...] = ()
     ) -> Append:
+        """The next row of the log with these effects."""
         self.seq += 1
         after, self.last = self.last, f"worker-{secrets.token_hex(8)}"
         return Append(
@@ -84,7 +104,7 @@ class Workload:
             index=index, status=status, owner=self._worker.token if owned else None,
         )  # fmt: skip
 
-    async def _commit(self, items: list[Append] | list[Start]) -> int:
+    async def _commit(self, items: Sequence[Item]) -> int:
         outcomes = await self._store.commit(items, worker=self._worker.token)
         _all_are(Outcome.ACCEPTED, outcomes)
         return len(items)
@@ -96,7 +116,7 @@ class Workload:
 
     async def plain(self) -> int:
         """One append, and wait for it."""
-        return await self._commit([self._streams[0].next()])
+        return await self._commit([self._streams[0].step()])
 
     async def writers(self, count: int, seconds: float) -> float:
         """Run tasks, each of which appends again as soon as its last append is done; return events a second."""
@@ -120,7 +140,7 @@ class Workload:
             case _:
                 return stream.next(deliveries=(self._delivery(),))
 
-    def effects(self) -> dict[str, Step]:
+    def effects(self) -> dict[str, Round]:
         """Appends that do more than write to the log, one at a time."""
 
         async def step(what: str) -> int:
@@ -128,7 +148,7 @@ class Workload:
 
         return {what: lambda what=what: step(what) for what in _EFFECTS}  # type: ignore[misc]
 
-    def effect_batches(self, size: int) -> dict[str, Step]:
+    def effect_batches(self, size: int) -> dict[str, Round]:
         """Make such appends in batches of many."""
 
         async def step(what: str) -> int:
@@ -178,7 +198,7 @@ class Workload:
         if self._long is None:
             (self._long,) = await self._begin(1)
             while self._long.seq < HISTORY:
-                await self._commit([self._long.next()])
+                await self._commit([self._long.step()])
         began = time.perf_counter()
         seq, more = 0, True
         while more:
@@ -205,7 +225,7 @@ async def _append(log: LogWriter, stream: Stream, until: float) -> int:
 
     while time.perf_counter() < until:
         done.clear()
-        log.submit(stream.next(), accepted)
+        log.submit(stream.step(), accepted)
         await done.wait()
         count += 1
     return count
