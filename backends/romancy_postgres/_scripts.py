@@ -16,7 +16,7 @@ __all__ = ["PIECES", "Scripts", "numbered_texts"]
 
 # Compared by `any`, a status stays in the order: the planner then cannot prefer to walk all instances by their age.
 PIECES: Final = Pieces(only="= any (array[{}])", within="{},", among="= any ({}::text[])")
-_SEARCHES: Final = frozenset({"place_behind", "tally_slice"})
+_SEARCHES: Final = frozenset({"open_work", "place_behind", "tally_slice"})
 """Scripts that may be slow, and are planned for their values."""
 
 

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from romancy.status import Status
-from romancy.storage.query import build_query, gte, project_with_index
+from romancy.storage.query import Position, build_query, gte, project_with_index
 from romancy.storage.records import Outcome
 from romancy.storage.rooms import Room
 from romancy.storage.slices import find_in_slices
@@ -120,3 +120,17 @@ async def test_slices_keep_to_the_time_that_was_asked_for(store: Store) -> None:
     ]
     assert COUNT // 2 < len(found.rows) <= COUNT // 2 + EACH
     assert found.next_token is None
+
+
+async def test_the_end_of_a_slice_is_so_many_places_behind(store: Store) -> None:
+    """Also between instances that were started at one time, and where none is left."""
+    await fill(store)
+    rows = (await store.rooms.reading.find(build_query(limit=COUNT))).rows
+    places = [Position(row.created_at, row.instance_id) for row in rows]
+    lookups = store.rooms.lookups
+
+    assert places == [await lookups.place_behind(None, count) for count in range(1, COUNT + 1)]
+    assert await lookups.place_behind(None, COUNT + 1) is None
+    for at in range(COUNT):
+        found = [await lookups.place_behind(places[at], count) for count in (1, 2)]
+        assert [*places[at + 1 : at + 3], None, None][:2] == found
