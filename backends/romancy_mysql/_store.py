@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 from romancy.errors import StorageUnavailableError
 from romancy.storage.lying import PAGE
 from romancy.storage.records import Capabilities, Delivered
+from romancy.storage.sqlkit.outbox import SqlOutbox
 from romancy_mysql._claims import claim, lying
 from romancy_mysql._commit import Committer
 from romancy_mysql._database import Database
 from romancy_mysql._find import count, find
 from romancy_mysql._inbox import deliver
+from romancy_mysql._interpreter import MySQLInterpreter
 from romancy_mysql._joined import join_session
 from romancy_mysql._leases import Leases
-from romancy_mysql._outbox import MySQLOutbox
 from romancy_mysql._posted import Posted
 from romancy_mysql._prune import prune
 from romancy_mysql._rebuilding import MySQLRebuilding
@@ -69,7 +70,8 @@ class MySQLStore:
         self._router = MySQLRouter(self.database, self._wakeups.tell)
         self._posted = Posted(self.database, self._wakeups.tell, self._router.dispatch)
         self._leases = Leases(self.database)
-        self._outbox = MySQLOutbox(self.database, self._wakeups)
+        interpreter = MySQLInterpreter(self.database, self._wakeups.tell)
+        self._outbox = SqlOutbox(interpreter, self._wakeups.wait_for_outbox)
         self.slices = MySQLSlices(self.database)
         self.rebuilding = MySQLRebuilding(self.database, self._wakeups.tell)
         self.upkeep = MySQLUpkeep(self.database, lambda: Database(settings))

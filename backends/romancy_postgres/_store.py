@@ -8,15 +8,16 @@ from msgspec.structs import replace
 
 from romancy.storage.lying import MOST_BYTES, PAGE, Lying, last_of
 from romancy.storage.records import Capabilities, InboxRow, LogRow
+from romancy.storage.sqlkit.outbox import SqlOutbox
 from romancy_postgres._claims import claim
 from romancy_postgres._commit import Commits
 from romancy_postgres._database import Database
 from romancy_postgres._find import count, find
 from romancy_postgres._inbox import deliver
+from romancy_postgres._interpreter import PostgresInterpreter
 from romancy_postgres._joined import join_session
 from romancy_postgres._leases import census, heartbeat, takeover
 from romancy_postgres._migrations import bring_up_to_date
-from romancy_postgres._outbox import PostgresOutbox
 from romancy_postgres._prune import prune
 from romancy_postgres._read import read_history
 from romancy_postgres._rebuilding import PostgresRebuilding
@@ -73,7 +74,8 @@ class PostgresStore:
         self._commits = Commits(self.database, self._signals)
         self._uncommitted = Uncommitted(self.database, self._signals)
         self.commit = self._commits.commit
-        self.outbox = PostgresOutbox(self.database, self._signals)
+        interpreter = PostgresInterpreter(self.database, self._signals.tell)
+        self.outbox = SqlOutbox(interpreter, self._signals.wait_for_outbox)
         self.slices = PostgresSlices(self.database)
         self.router = PostgresRouter(self.database, self._signals)
         self.rebuilding = PostgresRebuilding(self.database, self._signals)

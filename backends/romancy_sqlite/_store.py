@@ -16,7 +16,8 @@ from romancy.storage.joining import Joined
 from romancy.storage.limits import can_be_id, check_batch, check_deliveries, check_step
 from romancy.storage.lying import MOST_BYTES, PAGE, Lying, last_of
 from romancy.storage.records import Append, Capabilities, InboxRow, LogRow, Outcome
-from romancy.storage.sql import queries_of
+from romancy.storage.sql import heads_of, queries_of
+from romancy.storage.sqlkit.outbox import SqlOutbox
 from romancy_sqlite import _file
 from romancy_sqlite._claims import beat, census, collect, is_idle, take, take_over
 from romancy_sqlite._commit import plain_row, weight_of, write_alone, write_items
@@ -25,10 +26,10 @@ from romancy_sqlite._driver import sqlite3
 from romancy_sqlite._find import count, find
 from romancy_sqlite._guard import Reason
 from romancy_sqlite._inbox import deliver_all
+from romancy_sqlite._interpreter import SqliteInterpreter
 from romancy_sqlite._joined import JoinedSession
 from romancy_sqlite._lone_writer import LoneWriter
 from romancy_sqlite._migrations import bring_up_to_date
-from romancy_sqlite._outbox import SqliteOutbox
 from romancy_sqlite._prune import KEYS_AT_ONCE, forget_keys, prune
 from romancy_sqlite._read import read_history
 from romancy_sqlite._rebuilding import SqliteRebuilding
@@ -79,7 +80,8 @@ class SqliteStore:
     """A store on one SQLite file. Several stores, in one process or in many, may share the file."""
 
     def __init__(self, settings: Settings) -> None:
-        self.outbox = SqliteOutbox(self)
+        interpreter = SqliteInterpreter(self, heads_of(__package__ or "", _FILES))
+        self.outbox = SqlOutbox(interpreter, self._wait_for_outbox)
         self.slices = SqliteSlices(self)
         self.router = SqliteRouter(self)
         self.upkeep = SqliteUpkeep(settings)
@@ -265,10 +267,8 @@ class SqliteStore:
         self._use()
         return changed
 
-    @property
-    def watch(self) -> Watch:
-        """The changes for this store's callers."""
-        return self._use()[1]
+    async def _wait_for_outbox(self, timeout: float) -> bool:
+        return await self._use()[1].wait_for_outbox(timeout)
 
     async def prune(self, request: PruneRequest, /) -> int:
         removed = await self.run_write(partial(prune, request=request), weight=request.limit)

@@ -369,8 +369,8 @@ class _OpenedOutbox:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._outbox, name)
 
-    async def claim(self, claim: str, /, *, lease: int, limit: int, sweep: bool = False) -> Consignment:
-        given = await self._outbox.claim(claim, lease=lease, limit=limit, sweep=sweep)
+    async def claim(self, claim: str, /, *, lease: int, limit: int) -> Consignment:
+        given = await self._outbox.claim(claim, lease=lease, limit=limit)
         given.entries[:] = map(self._entry, given.entries)
         return given
 

@@ -61,13 +61,16 @@ class MemoryOutbox:
         self._news.clear()
         return True
 
-    async def claim(self, claim: str, /, *, lease: int, limit: int, sweep: bool = False) -> Consignment:
+    async def sweep(self) -> None:
+        async with self._begin() as tx:
+            for head in _heads(tx).values():
+                if tx.try_lock(_TABLE, _key(head)):
+                    self._unpark(tx, head)
+            await tx.commit()
+
+    async def claim(self, claim: str, /, *, lease: int, limit: int) -> Consignment:
         async with self._begin() as tx:
             await tx.step("outbox_claim")
-            if sweep:
-                for head in _heads(tx).values():
-                    if tx.try_lock(_TABLE, _key(head)):
-                        self._unpark(tx, head)
             now = self._database.now()
             due = [entry for entry in _pending(tx) if entry.next_at is not None and entry.next_at <= now]
             due = sorted(due, key=lambda entry: (entry.next_at or 0, *_place(entry)))
@@ -141,11 +144,11 @@ class MemoryOutbox:
         found = [entry for entry in _all(self._begin()) if entry.state in wanted and _place(entry) > after]
         return sorted(found, key=_place)[:limit]
 
-    async def counts(self, *, most: int | None = None) -> OutboxCounts:
+    async def counts(self, *, most: int) -> OutboxCounts:
         entries = _all(self._begin())
         oldest = min((entry.at for entry in entries if entry.state is OutboxState.PENDING), default=None)
         counted = Counter(entry.state for entry in entries)
-        bounded = {state: count if most is None else min(count, most) for state, count in counted.items()}
+        bounded = {state: min(count, most) for state, count in counted.items()}
         return OutboxCounts(bounded, oldest, self._database.now())
 
     async def requeue(

@@ -39,7 +39,8 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
         "The limit bounds what is read; the adapter, or the statement itself, cuts the answer to the same size again.",
         (
             "sqlite prunable_old limit :limit",
-            "sqlite outbox_pending_to limit :most*",
+            "sqlite outbox_counts limit :most",
+            "sqlite outbox_counts limit :most @2",
             "postgres claim limit $4::bigint",
         ),
     ),
@@ -65,7 +66,7 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
     Equivalents(
         "first row",
         "SQLite takes the first row of a query in the place of a value.",
-        ("sqlite outbox_promote limit 1", "sqlite outbox_promote_key limit 1"),
+        ("sqlite outbox_promote limit 1",),
     ),
     Equivalents(
         "size of a transaction",
