@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from romancy.storage.sql import Head
+    from romancy.storage.sqlkit.pool import Pool
     from romancy.storage.sqlkit.statements import Operation, Own, Step, Values
     from romancy_mysql._connection import Wire
     from romancy_mysql._database import Database
@@ -30,17 +31,22 @@ T = TypeVar("T")
 
 _BYTES = frozenset({"body"})
 """Columns of bytes. All others are texts or numbers."""
+_LISTS = "codes"
+"""The column that holds a list, as lines."""
 
 
 class MySQLInterpreter:
     """As `Interpreter` promises.
 
     A cancelled call discards its connection, and the server undoes the transaction. What `in_turn` has committed stays.
-    `tell` reports changes.
+    `tell` reports changes. Its connections are those of `pool`; without one, those of the engine's work.
     """
 
-    def __init__(self, database: Database, tell: Callable[[Iterable[str]], None]) -> None:
+    def __init__(
+        self, database: Database, tell: Callable[[Iterable[str]], None], pool: Callable[[], Pool[Wire]] | None = None
+    ) -> None:
         self._database = database
+        self._pool = pool or (lambda: database.work)
         self._tell = tell
         self._heads = database.heads
 
@@ -51,12 +57,15 @@ class MySQLInterpreter:
         with closing(Running(expanded(begin(), _OWN))) as running:
             while (step := running.step) is not None:
                 asks = (*step.asks, *step.then)
-                running.answer(self._answers(asks, await self._database.ask(*map(self._statement, asks))))
+                running.answer(self._answers(asks, await self._ask(asks)))
             self._tell(running.news)
             return running.result
 
     async def together(self, begin: Callable[[], Operation[T]], /, *, weight: int = 3) -> T:  # noqa: ARG002 - of a file
-        return await self._database.insist(partial(self._transaction, begin))
+        return await self._database.insist(partial(self._transaction, begin), pool=self._pool())
+
+    async def _ask(self, asks: Sequence[Ask]) -> list[Received]:
+        return await self._database.ask(*map(self._statement, asks), pool=self._pool())
 
     async def _transaction(self, begin: Callable[[], Operation[T]], wire: Wire) -> T:
         database = self._database
@@ -110,6 +119,8 @@ def _answer(head: Head, received: Received) -> Answer:
         for place in texts:
             if isinstance(row[place], bytes):
                 row[place] = row[place].decode()
+            if head.columns[place] == _LISTS:
+                row[place] = row[place].split("\n") if row[place] else []
     return Answer(rows, received.affected)
 
 
@@ -141,8 +152,17 @@ def _counts(values: Values) -> Operation[Answer]:
     return Answer(rows, len(rows))
 
 
+def _beat(values: Values) -> Operation[Answer]:
+    """Whoever waits for the first beat of another worker reads it from the table (`Wakeups`)."""
+    about = {**values, "codes": "\n".join(values["codes"])}
+    register = () if values["registered"] else (Ask("register", about),)
+    yield from ask_all(*register, Ask("beat_again", about))
+    return Answer((), 1)
+
+
 _OWN: Own = {
     **outbox.IN_PARTS,
+    "beat": _beat,
     "outbox_sweep": _sweep_outbox,
     "outbox_promote": _promote,
     "outbox_counts": _counts,

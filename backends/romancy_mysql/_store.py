@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from romancy.errors import StorageUnavailableError
 from romancy.storage.lying import PAGE
 from romancy.storage.records import Capabilities, Delivered
+from romancy.storage.sqlkit.leases import Leases
 from romancy.storage.sqlkit.outbox import SqlOutbox
 from romancy_mysql._claims import claim, lying
 from romancy_mysql._commit import Committer
@@ -15,7 +16,6 @@ from romancy_mysql._find import count, find
 from romancy_mysql._inbox import deliver
 from romancy_mysql._interpreter import MySQLInterpreter
 from romancy_mysql._joined import join_session
-from romancy_mysql._leases import Leases
 from romancy_mysql._posted import Posted
 from romancy_mysql._prune import prune
 from romancy_mysql._rebuilding import MySQLRebuilding
@@ -23,6 +23,7 @@ from romancy_mysql._router import MySQLRouter
 from romancy_mysql._rows import last_commits, read, taken_ids
 from romancy_mysql._sessions import open_session
 from romancy_mysql._slices import MySQLSlices
+from romancy_mysql._takeover import takeover
 from romancy_mysql._tally import loads, tally, tally_slice, trend
 from romancy_mysql._upkeep import MySQLUpkeep
 from romancy_mysql._wakeups import Wakeups
@@ -69,9 +70,10 @@ class MySQLStore:
         self.commit = self._committer.commit
         self._router = MySQLRouter(self.database, self._wakeups.tell)
         self._posted = Posted(self.database, self._wakeups.tell, self._router.dispatch)
-        self._leases = Leases(self.database)
         interpreter = MySQLInterpreter(self.database, self._wakeups.tell)
         self._outbox = SqlOutbox(interpreter, self._wakeups.wait_for_outbox)
+        urgent = MySQLInterpreter(self.database, self._wakeups.tell, lambda: self.database.heartbeats)
+        self._leases = Leases(interpreter, urgent)
         self.slices = MySQLSlices(self.database)
         self.rebuilding = MySQLRebuilding(self.database, self._wakeups.tell)
         self.upkeep = MySQLUpkeep(self.database, lambda: Database(settings))
@@ -136,7 +138,7 @@ class MySQLStore:
         return await loads(self.database, workers, most)
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
-        answer = await self._leases.takeover(worker, dead, body, writer, limit)
+        answer = await takeover(self.database, worker, dead, body, writer, limit)
         self._wakeups.tell(answer.moved)
         return answer
 

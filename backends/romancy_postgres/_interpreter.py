@@ -11,9 +11,11 @@ from romancy.storage.sqlkit.statements import Answer, Running
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from romancy.storage.sqlkit.pool import Pool
     from romancy.storage.sqlkit.statements import Ask, Operation
     from romancy_postgres._connection import Link
     from romancy_postgres._database import Database
+    from romancy_postgres._prepared import EngineConnection
 
 __all__ = ["PostgresInterpreter"]
 
@@ -24,11 +26,17 @@ class PostgresInterpreter:
     """As `Interpreter` promises.
 
     A cancelled call discards its connection, and the server undoes the transaction. What `in_turn` has committed stays.
-    `tell` reports changes.
+    `tell` reports changes. Its connections are those of `pool`; without one, those of the engine's work.
     """
 
-    def __init__(self, database: Database, tell: Callable[[Iterable[str]], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        tell: Callable[[Iterable[str]], None],
+        pool: Callable[[], Pool[EngineConnection]] | None = None,
+    ) -> None:
         self._database = database
+        self._pool = pool or (lambda: database.work)
         self._tell = tell
         self._heads = database.heads
 
@@ -44,7 +52,9 @@ class PostgresInterpreter:
 
     async def together(self, begin: Callable[[], Operation[T]], /, *, weight: int = 3) -> T:  # noqa: ARG002 - of a file
         with ExitStack() as stack:
-            running, answers = await self._database.transaction(partial(self._transaction, begin, stack))
+            running, answers = await self._database.transaction(
+                partial(self._transaction, begin, stack), pool=self._pool()
+            )
             if (step := running.step) is not None:
                 running.answer([*answers, *[await self._alone(ask) for ask in step.then]])
             self._tell(running.news)
@@ -64,7 +74,7 @@ class PostgresInterpreter:
         return running, []
 
     async def _alone(self, ask: Ask) -> Answer:
-        return await self._database.single(lambda link: self._answer(link, ask))
+        return await self._database.single(lambda link: self._answer(link, ask), pool=self._pool())
 
     async def _answer(self, link: Link, ask: Ask) -> Answer:
         head = self._heads[ask.script]

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from romancy.storage.lying import MOST_BYTES, PAGE, Lying, last_of
 from romancy.storage.records import Capabilities, InboxRow, LogRow
+from romancy.storage.sqlkit.leases import Leases
 from romancy.storage.sqlkit.outbox import SqlOutbox
 from romancy_postgres._claims import claim
 from romancy_postgres._commit import Commits
@@ -16,7 +17,6 @@ from romancy_postgres._find import count, find
 from romancy_postgres._inbox import deliver
 from romancy_postgres._interpreter import PostgresInterpreter
 from romancy_postgres._joined import join_session
-from romancy_postgres._leases import census, heartbeat, takeover
 from romancy_postgres._migrations import bring_up_to_date
 from romancy_postgres._prune import prune
 from romancy_postgres._read import read_history
@@ -26,6 +26,7 @@ from romancy_postgres._server import check_server
 from romancy_postgres._sessions import open_session
 from romancy_postgres._signals import Signals
 from romancy_postgres._slices import PostgresSlices
+from romancy_postgres._takeover import takeover
 from romancy_postgres._tally import loads, tally, tally_slice, trend
 from romancy_postgres._uncommitted import Uncommitted
 from romancy_postgres._upkeep import PostgresUpkeep
@@ -65,7 +66,6 @@ class PostgresStore:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._started = False
-        self._registered: set[str] = set()
         self._capabilities = Capabilities(
             name="PostgreSQL", push=settings.listen, transactional_ddl=True, sql=True, placeholder="$1"
         )
@@ -76,6 +76,8 @@ class PostgresStore:
         self.commit = self._commits.commit
         interpreter = PostgresInterpreter(self.database, self._signals.tell)
         self.outbox = SqlOutbox(interpreter, self._signals.wait_for_outbox)
+        urgent = PostgresInterpreter(self.database, self._signals.tell, lambda: self.database.heartbeats)
+        self._leases = Leases(interpreter, urgent)
         self.slices = PostgresSlices(self.database)
         self.router = PostgresRouter(self.database, self._signals)
         self.rebuilding = PostgresRebuilding(self.database, self._signals)
@@ -114,10 +116,10 @@ class PostgresStore:
         return await claim(self.database, self._signals, request)
 
     async def heartbeat(self, worker: Worker, /, *, leaving: bool = False) -> Pulse:
-        return await heartbeat(self.database, self._signals, worker, self._registered, leaving=leaving)
+        return await self._leases.heartbeat(worker, leaving=leaving)
 
     async def census(self) -> Census:
-        return await census(self.database)
+        return await self._leases.census()
 
     async def tally(self, *, most: int, newest: int) -> Tally:
         return await tally(self.database, most, newest)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from romancy.storage.sqlkit import outbox
-from romancy.storage.sqlkit.statements import Answer, Running, expanded
+from romancy.storage.sqlkit.statements import Answer, Ask, Running, ask_all, expanded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from romancy.storage.sql import Head
-    from romancy.storage.sqlkit.statements import Ask, Operation, Own
+    from romancy.storage.sqlkit.statements import Operation, Own, Values
     from romancy_sqlite._connection import Tx
     from romancy_sqlite._store import SqliteStore
 
@@ -23,8 +23,8 @@ __all__ = ["SqliteInterpreter"]
 
 T = TypeVar("T")
 
-_OWN: Own = {**outbox.IN_PARTS}
-"""SQLite before 3.35 has no RETURNING."""
+_LISTS = "codes"
+"""The column that holds a list."""
 
 
 class SqliteInterpreter:
@@ -63,8 +63,22 @@ def _answer(tx: Tx, head: Head, ask: Ask) -> Answer:
     if not head.columns:
         return Answer((), tx.run(ask.script, values))
     rows = tx.rows(ask.script, values)
+    if _LISTS in head.columns:
+        place = head.columns.index(_LISTS)
+        rows = [(*row[:place], msgspec.json.decode(row[place] or "[]"), *row[place + 1 :]) for row in rows]
     return Answer(rows, len(rows))
 
 
 def _plain(value: object) -> object:
     return msgspec.json.encode(value).decode() if isinstance(value, list) else value
+
+
+# ── scripts that are operations here: SQLite before 3.35 has no RETURNING ───────────────────────────────────────────
+
+
+def _beat(values: Values) -> Operation[Answer]:
+    _, living = yield from ask_all(Ask("count_beat", values), Ask("living_beat", {"token": values["token"]}))
+    return living
+
+
+_OWN: Own = {**outbox.IN_PARTS, "beat": _beat}

@@ -17,9 +17,10 @@ from romancy.storage.limits import can_be_id, check_batch, check_deliveries, che
 from romancy.storage.lying import MOST_BYTES, PAGE, Lying, last_of
 from romancy.storage.records import Append, Capabilities, InboxRow, LogRow, Outcome
 from romancy.storage.sql import heads_of, queries_of
+from romancy.storage.sqlkit.leases import Leases
 from romancy.storage.sqlkit.outbox import SqlOutbox
 from romancy_sqlite import _file
-from romancy_sqlite._claims import beat, census, collect, is_idle, take, take_over
+from romancy_sqlite._claims import collect, is_idle, take, take_over
 from romancy_sqlite._commit import plain_row, weight_of, write_alone, write_items
 from romancy_sqlite._connection import check_version, now
 from romancy_sqlite._driver import sqlite3
@@ -82,6 +83,7 @@ class SqliteStore:
     def __init__(self, settings: Settings) -> None:
         interpreter = SqliteInterpreter(self, heads_of(__package__ or "", _FILES))
         self.outbox = SqlOutbox(interpreter, self._wait_for_outbox)
+        self._leases = Leases(interpreter, interpreter)
         self.slices = SqliteSlices(self)
         self.router = SqliteRouter(self)
         self.upkeep = SqliteUpkeep(settings)
@@ -92,8 +94,6 @@ class SqliteStore:
         self._lone = LoneWriter()
         self._in_flight: set[asyncio.Future[object]] = set()
         self._turns: set[Turn] = set()
-        self._registered: set[str] = set()
-        """Workers that had a row. If it is gone, the worker is dead."""
         self._worker: Worker | None = None
         """The worker that sends heartbeats here. A session that was long for its lease renews it when it ends."""
 
@@ -187,14 +187,12 @@ class SqliteStore:
 
     async def heartbeat(self, worker: Worker, /, *, leaving: bool = False) -> Pulse:
         self._use()[0].check_file()
-        known = worker.token in self._registered
-        pulse = await self.run_write(partial(beat, worker=worker, leaving=leaving, registered=known))
-        self._registered.add(worker.token)
+        pulse = await self._leases.heartbeat(worker, leaving=leaving)
         self._worker = None if leaving else worker
         return pulse
 
     async def census(self) -> Census:
-        return await self.run_read(census)
+        return await self._leases.census()
 
     async def tally(self, *, most: int, newest: int) -> Tally:
         return await self.run_read(partial(tally, most=most, newest=newest))

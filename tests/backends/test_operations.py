@@ -10,6 +10,7 @@ import pytest
 
 from romancy.storage.backends import create_store
 from romancy.storage.outbox import OutboxState
+from romancy.storage.records import Worker
 from romancy.storage.sqlkit.statements import Running
 from romancy_conformance.contract.building import Actor, unique
 from romancy_conformance.contract.interleaving import Hold, held_at, leave, listen, run, statements
@@ -64,6 +65,9 @@ _SENT: dict[str, dict[str, str]] = {
         "purge": "outbox_purge",
         "read": "outbox_read",
         "list": "outbox_entries",
+        "first heartbeat": "count_beat living_beat peers",
+        "heartbeat": "count_beat living_beat peers",
+        "census": "peers",
     },
     "postgres": {
         "nothing due": "outbox_look",
@@ -78,6 +82,9 @@ _SENT: dict[str, dict[str, str]] = {
         "purge": "outbox_purge",
         "read": "outbox_read",
         "list": "outbox_entries",
+        "first heartbeat": "beat peers",
+        "heartbeat": "beat peers",
+        "census": "peers",
     },
     # What stands between two bars is one packet.
     "mysql": {
@@ -94,6 +101,9 @@ _SENT: dict[str, dict[str, str]] = {
         "purge": "outbox_purge",
         "read": "outbox_read",
         "list": "outbox_entries",
+        "first heartbeat": "register beat_again peers",
+        "heartbeat": "beat_again peers",
+        "census": "peers",
     },
 }  # fmt: skip
 
@@ -163,7 +173,18 @@ async def test_an_operation_of_the_outbox_sends_no_more_than_it_needs(
     await send("read", outbox.read(10))
     await send("list", outbox.entries())
 
-    assert _SENT[dialect(stores[0])] == sent
+    assert {name: _SENT[dialect(stores[0])][name] for name in sent} == sent
+
+
+async def test_a_heartbeat_sends_no_more_than_it_needs(stores: tuple[Store, Store], packets: list[str]) -> None:
+    store, sent = stores[0], dict[str, str]()
+    worker = Worker(token=unique("t"), worker_id="w", lease=MINUTE, codes=("a 1", "b 2"))
+
+    sent["first heartbeat"] = await sent_by(store, store.heartbeat(worker), packets)
+    sent["heartbeat"] = await sent_by(store, store.heartbeat(worker), packets)
+    sent["census"] = await sent_by(store, store.census(), packets)
+
+    assert {name: _SENT[dialect(store)][name] for name in sent} == sent
 
 
 # ── cancelling ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -207,9 +228,17 @@ class Begun:
         self.operations.clear()
 
 
+class HoldOwn(Hold):
+    """Holds a statement of the call, and not the report of changes that follows it."""
+
+    async def __call__(self, statement: str, /) -> None:
+        if statement != "notify":
+            await super().__call__(statement)
+
+
 async def given_up_at(store: Store, number: int, call: Awaitable[object], begun: Begun) -> bool:
     """Cancel the call before its statement of this number. False if it has fewer."""
-    hold = Hold(number)
+    hold = HoldOwn(number)
     listen(store, hold)
     running = run(store, call)
     held = await held_at(hold, running)
@@ -252,7 +281,12 @@ async def _requeue(publisher: Publisher, store: Store) -> Call:
     return lambda held: held.outbox.requeue([OutboxState.FAILED])
 
 
-@pytest.mark.parametrize("prepare", [_claim, _settle, _remove, _sweep, _requeue])
+async def _heartbeat(publisher: Publisher, store: Store) -> Call:
+    worker = Worker(token=unique("t"), worker_id="w", lease=MINUTE, codes=("a 1", "b 2"))
+    return lambda held: held.heartbeat(worker)
+
+
+@pytest.mark.parametrize("prepare", [_claim, _settle, _remove, _sweep, _requeue, _heartbeat])
 async def test_a_call_cancelled_at_any_statement_closes_its_operation_and_its_transaction(
     stores: tuple[Store, Store],
     publisher: Publisher,

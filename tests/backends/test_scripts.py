@@ -25,6 +25,10 @@ DIALECTS: Final = {"sqlite": "_store", "postgres": "_database", "mysql": "_datab
 _NO_RETURNING: Final = "its UPDATE and DELETE return no rows, so the operation is in parts"
 _ONE_STATEMENT: Final = "a lock skips what others hold only in a query, and an UPDATE would lock what it looks at"
 OWN: Final[dict[str, tuple[set[str], str]]] = {
+    "count_beat": ({"sqlite"}, _NO_RETURNING),
+    "living_beat": ({"sqlite"}, _NO_RETURNING),
+    "register": ({"mysql"}, "an INSERT that finds a row cannot leave a dead one alone"),
+    "beat_again": ({"mysql"}, "an INSERT that finds a row cannot leave a dead one alone"),
     "outbox_judge": ({"mysql"}, _NO_RETURNING),
     "outbox_park": ({"sqlite", "mysql"}, _NO_RETURNING),
     "outbox_give": ({"sqlite", "mysql"}, _NO_RETURNING),

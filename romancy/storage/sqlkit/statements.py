@@ -16,6 +16,7 @@ asks for several scripts (`expanded`). The operation that all dialects share doe
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from romancy.errors import InternalError
@@ -63,7 +64,7 @@ class Step(NamedTuple):
     """What an operation asks for at a time. The answers are those to `asks`, then those to `then`."""
 
     asks: tuple[Ask, ...] = ()
-    """Scripts of which none needs another's answer. A dialect may send them together."""
+    """Scripts of which none needs another's answer. They run in this order, and a dialect may send them together."""
     then: tuple[Ask, ...] = ()
     """Scripts to run after the commit, where `last`. They see what others have committed until then."""
     last: bool = False
@@ -166,13 +167,27 @@ def expanded(operation: Operation[T], own: Own) -> Operation[T]:
 
 
 def _answers(step: Step, own: Own) -> Operation[list[Answer]]:
-    mine = own.get(step.asks[0].script) if len(step.asks) == 1 else None
-    if mine is None:
+    if not any(each.script in own for each in step.asks):
         return (yield step)
-    parts = mine(step.asks[0].values)
+    parts = [own[one](values) if one in own else ask(one, **values) for one, values in step.asks]
     if not step.last:
-        return [(yield from parts)]
-    return (yield from _answers_last(parts, step.then))
+        return (yield from _side_by_side(parts))
+    if len(parts) > 1:
+        raise InternalError("a last step has several scripts, of which one is an operation here")
+    return (yield from _answers_last(parts[0], step.then))
+
+
+def _side_by_side(parts: list[Operation[Answer]]) -> Operation[list[Answer]]:
+    """The answers of several operations, whose first steps are one, and so on."""
+    with ExitStack() as stack:
+        running = [stack.enter_context(closing(Running(one))) for one in parts]
+        while under_way := [(one, one.step.asks) for one in running if one.step is not None]:
+            answers = yield Step(tuple(each for _, asks in under_way for each in asks))
+            for one, asks in under_way:
+                one.answer(answers[: len(asks)])
+                answers = answers[len(asks) :]
+        yield Step(news=frozenset[str]().union(*(one.news for one in running)))
+        return [one.result for one in running]
 
 
 def _answers_last(parts: Operation[Answer], then: tuple[Ask, ...]) -> Operation[list[Answer]]:

@@ -95,6 +95,36 @@ def test_a_dialect_answers_a_script_with_an_operation_of_its_own() -> None:
     assert carried_out(expanded(reads(), {})) == carried_out(reads())
 
 
+def test_several_own_operations_go_side_by_side() -> None:
+    def second(_: Values) -> Operation[Answer]:
+        parts = yield from ask_all(Ask("a", {}), Ask("b", {}))
+        yield from tell("mine")
+        more = yield from ask("c")
+        return answered("+".join(seen(*parts, more)))
+
+    def third(_: Values) -> Operation[Answer]:
+        return (yield from ask("d"))
+
+    assert carried_out(expanded(reads(), {"second": second})) == (
+        ["first", "a+b+c", "third"],
+        ["first", "a b third", "c"],
+        {"mine"},
+    )
+    assert carried_out(expanded(reads(), {"second": second, "third": third})) == (
+        ["first", "a+b+c", "d"],
+        ["first", "a b d", "c"],
+        {"mine"},
+    )
+
+
+def test_a_last_step_of_several_scripts_has_no_own_operation() -> None:
+    def ends() -> Operation[list[Answer]]:
+        return (yield from ask_last(Ask("one", {}), Ask("write", {"ids": ["a"]})))
+
+    with pytest.raises(InternalError):
+        carried_out(expanded(ends(), {"write": write_in_parts}))
+
+
 def write_in_parts(values: Values) -> Operation[Answer]:
     assert values == {"ids": ["a"]}
     judged = yield from ask("judge")
