@@ -169,7 +169,7 @@ class AppChannel(Generic[T]):
 
     async def unsubscribe(self, name: str) -> None:
         """End the subscription of this name. Unacknowledged messages are dropped; if competing, others get them."""
-        owner, router = _owner(self.name, name), self._port.opened().router
+        owner, router = _owner(self.name, name), self._port.opened().rooms.router
         await router.unregister(owner, (subscription(self.name, "broadcast").interest_id, _TAKE))
         while letters := await router.letters(owner.name):
             await router.give_back(owner, [letter.letter_id for letter in letters])
@@ -177,7 +177,7 @@ class AppChannel(Generic[T]):
 
     async def members(self) -> list[ChannelMember]:
         """The subscribers of the channel, in the order in which they subscribed."""
-        interests = await self._port.opened().router.interests(address_of_channel(self.name))
+        interests = await self._port.opened().rooms.router.interests(address_of_channel(self.name))
         return [ChannelMember(each.id, each.mode, each.outside) for each in members_of(self.name, interests)]
 
     def _message(
@@ -221,7 +221,7 @@ class ChannelSubscription(Generic[T]):
         if self._open:
             raise UsageError("this subscription is open already; channel.subscribe(name) makes another one")
         interest = subscription(self._channel.name, self._mode)
-        in_the_way = await self._port.opened().router.register(self._owner, interest)
+        in_the_way = await self._port.opened().rooms.router.register(self._owner, interest)
         if in_the_way is not None:
             raise mode_conflict(self._channel.name, mode_of_interest(in_the_way), self._mode)
         self._letters.clear()
@@ -247,7 +247,7 @@ class ChannelSubscription(Generic[T]):
                 raise
 
     async def _leave_the_rest_to_others(self) -> None:
-        router = self._port.opened().router
+        router = self._port.opened().rooms.router
         await router.unregister(self._owner, (_TAKE,))
         while letters := await router.letters(self._owner.name):
             await router.give_back(self._owner, [letter.letter_id for letter in letters])
@@ -290,7 +290,7 @@ class ChannelSubscription(Generic[T]):
 
     async def _acknowledge(self) -> None:
         if handed := tuple(self._handed):
-            await self._port.opened().router.acknowledge(self._owner.name, handed)
+            await self._port.opened().rooms.router.acknowledge(self._owner.name, handed)
             del self._handed[: len(handed)]
 
     def _hand_out(self) -> Message[T]:
@@ -336,7 +336,7 @@ class ChannelSubscription(Generic[T]):
 
     async def _look(self) -> None:
         """Read the letters. A competing subscriber without one asks for a message."""
-        router = self._port.opened().router
+        router = self._port.opened().rooms.router
         self._letters.extend(await router.letters(self._owner.name))
         if not self._letters and self._mode == "competing" and not self._asks:
             await router.register(self._owner, taking(self._channel.name, _TAKE))
@@ -348,7 +348,7 @@ class ChannelSubscription(Generic[T]):
 
     async def _look_a_last_time(self) -> None:
         """Stop asking for a message, so that others get the next one. A message that has just come is kept."""
-        router = self._port.opened().router
+        router = self._port.opened().rooms.router
         await self._acknowledge()
         if not self._letters:
             if self._mode == "competing":
@@ -358,7 +358,7 @@ class ChannelSubscription(Generic[T]):
 
     async def _check_that_it_stands(self) -> None:
         interest = subscription(self._channel.name, self._mode)
-        if (self._owner, interest) not in await self._port.opened().router.interests(self._address):
+        if (self._owner, interest) not in await self._port.opened().rooms.router.interests(self._address):
             raise UsageError(
                 f"the subscription to channel {self._channel.name!r} was ended by unsubscribe(); open it again to "
                 "receive what is published from then on"

@@ -31,7 +31,7 @@ async def reasons_of(store: Store, instance_id: str, worker: Worker | None = Non
     """
     timeline = await timeline_of(store, instance_id, after=(await _row(store, instance_id)).run_from - 1)
     row = await _row(store, instance_id)
-    census, untaken = await store.census(), await untaken_by(store, row.instance_id, row.status)
+    census, untaken = await store.rooms.reading.census(), await untaken_by(store, row.instance_id, row.status)
     if worker is None:
         return explain(row, timeline, census, untaken)
     here = [
@@ -47,7 +47,9 @@ async def stuck_error(store: Store, row: InstanceRow) -> WorkflowStuckError:
     reason = row.error or "no reason was recorded"
     try:
         timeline = await timeline_of(store, row.instance_id, after=row.run_from - 1)
-        told = explain(row, timeline, await store.census(), await untaken_by(store, row.instance_id, row.status))
+        told = explain(
+            row, timeline, await store.rooms.reading.census(), await untaken_by(store, row.instance_id, row.status)
+        )
     except StorageUnavailableError:
         raise
     except RomancyError:  # its log cannot be read, which may be why it is stuck

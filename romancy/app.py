@@ -40,6 +40,7 @@ from romancy.serialization import Codecs
 from romancy.storage.backends import create_store
 from romancy.storage.limits import check_id
 from romancy.storage.records import Outcome
+from romancy.storage.rooms import Room
 from romancy.storage.url import parse_url
 
 if TYPE_CHECKING:
@@ -210,6 +211,7 @@ class Romancy(Watching):
         self._starts = AnnouncedStarts(self._announcer)
         self._dispatcher = Dispatcher(store, self._keep_undelivered)
         if self._works:
+            outbox = self._relaying.outbox_of(store)
             other = functools.partial(create_store, self._url) if store.capabilities.processes else None
             worker = Worker(
                 store,
@@ -222,8 +224,8 @@ class Romancy(Watching):
             )
             await worker.open()
             self._worker, self._writer = worker, worker.writer
-            self._relaying.begin(store.outbox)
-            if self._checks:
+            self._relaying.begin(outbox)
+            if self._checks and Room.READING in store.rooms.offered:
                 self._tasks.add(asyncio.create_task(tell_misfits(store, worker)))
             if self._ends is not None:
                 self._tasks.add(asyncio.create_task(self._ends.tell(store, self._registry)))

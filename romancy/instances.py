@@ -110,7 +110,7 @@ class Instances(Acting, Condition):
 
     async def _page(self, query: Query, *, results: bool, headers: bool) -> InstancePage:
         store = self._opened()
-        page = await store.find(query)
+        page = await store.rooms.reading.find(query)
         found = await instances_of(store, page.rows, results=results, headers=headers)
         return InstancePage(found, page.next_token)
 
@@ -152,7 +152,7 @@ class Instances(Acting, Condition):
         `instance_id` match in part. The database counts, in one statement; it takes as long as reading all that match.
         """
         query = InstanceFilter.of(where, filters).query()
-        return Counts(await self._opened().count(query))
+        return Counts(await self._opened().rooms.reading.count(query))
 
     async def history(self, instance_id: str) -> list[LogEvent]:
         """Every event of an instance's log, oldest first."""
@@ -186,7 +186,7 @@ class Instances(Acting, Condition):
         known, chosen = Position.of_instances(after), InstanceFilter.of(where, filters)
         store, token = self._opened(), None
         while True:
-            page = await store.find(chosen.query(limit=MAX_LIMIT, page_token=token))
+            page = await store.rooms.reading.find(chosen.query(limit=MAX_LIMIT, page_token=token))
             for row in page.rows:
                 position = known.get(row.instance_id)
                 if position is not None and position.is_end_of(row):

@@ -52,7 +52,9 @@ class Senders:
         self._token = secrets.token_hex(8)
         self._announcer: Announcer | None = None
         self._deadlines = Deadlines(ANSWER_WITHIN)
-        self._poster = Poster(lambda: self._opened().router, lambda posting: self._dispatch(_places(posting), None))
+        self._poster = Poster(
+            lambda: self._opened().rooms.router, lambda posting: self._dispatch(_places(posting), None)
+        )
 
     def _opened(self) -> Store:
         raise UsageError("only an app sends")

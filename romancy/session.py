@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from romancy._outgoing import OutgoingEvent
     from romancy.storage.isolation import IsolationLevel
-    from romancy.storage.protocol import Session as StorageSession
+    from romancy.storage.sessions import Session as StorageSession
 
 __all__ = [
     "ActivityPort",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from romancy.errors import StorageUnavailableError
 from romancy.status import Status
 from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
-from romancy.storage.lying import MOST_BYTES, Lying, last_of
+from romancy.storage.lookups import MOST_BYTES, Lying, last_of
 from romancy.storage.mail import Waiting, choose_mail, left_out
 from romancy.storage.records import Claimed, InboxRow, Mailbox, Work
 from romancy_mysql._effects import CLOSED
@@ -192,7 +192,7 @@ async def _mail(
 
 
 async def lying(database: Database, instance_id: str | None, after: tuple[str, str], limit: int) -> list[Lying]:
-    """As `LyingMessages` promises."""
+    """As `Lookups.lying` promises."""
     place, delivery = after
     last = last_of(instance_id)
     (answer,) = await database.ask(

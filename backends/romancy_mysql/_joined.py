@@ -54,6 +54,9 @@ _CHARSETS = frozenset({"utf8mb4", "utf8mb3", "utf8", "latin1", "ascii", "binary"
 class JoinedSession:
     """The caller's connection and transaction, for the length of a block."""
 
+    excluding = False
+    renewed = None
+
     def __init__(
         self,
         database: Database,

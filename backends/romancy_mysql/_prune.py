@@ -23,7 +23,7 @@ _KEYS_AT_ONCE = 5000
 
 
 async def prune(database: Database, request: PruneRequest) -> int:
-    """As `Store.prune` promises. What another transaction holds is left for the next call."""
+    """As `Upkeep.prune` promises. What another transaction holds is left for the next call."""
     removed = await database.insist(lambda wire: _instances(database, wire, request))
     await _former_runs(database)
     await _forgotten_keys(database, request.dedupe_before)

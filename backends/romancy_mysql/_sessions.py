@@ -14,7 +14,6 @@ from romancy.storage.endings import BESIDE, OVER
 from romancy.storage.error_origin import raised_on
 from romancy.storage.limits import check_batch
 from romancy.storage.records import Append, Outcome
-from romancy.storage.sqlkit.sessions import CommitsOnly
 from romancy_mysql._connection import READING
 from romancy_mysql._effects import Write
 from romancy_mysql._errors import (
@@ -57,8 +56,11 @@ _FAILED = (
 )
 
 
-class MySQLSession(CommitsOnly):
+class MySQLSession:
     """A user's transaction. `native` is an `aiomysql.Connection`."""
+
+    excluding = False
+    renewed = None
 
     def __init__(self, database: Database, committer: Committer, guard: GuardedConnection) -> None:
         self._database = database

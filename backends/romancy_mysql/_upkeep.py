@@ -1,4 +1,4 @@
-"""Answers operators' questions about a server: missing migrations, and settings that cost durability or speed."""
+"""The room of upkeep: removing what is over, missing migrations, and settings that cost durability or speed."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Final
 from romancy.storage.upkeep import Plan, Setting
 from romancy_mysql._dialect import dialect_of
 from romancy_mysql._migrations import plan_for
+from romancy_mysql._prune import prune
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from romancy.storage.records import PruneRequest
     from romancy.storage.upkeep import Verdict
     from romancy_mysql._database import Database
 
@@ -25,6 +27,9 @@ class MySQLUpkeep:
     def __init__(self, database: Database, unopened: Callable[[], Database]) -> None:
         self._database = database
         self._unopened = unopened
+
+    async def prune(self, request: PruneRequest, /) -> int:
+        return await prune(self._database, request)
 
     async def plan(self) -> Plan:
         database = self._unopened()

@@ -46,7 +46,7 @@ class _Arguments:
 
 
 async def find(database: Database, query: Query) -> Page:
-    """As `Store.find` promises."""
+    """As `Reading.find` promises."""
     names, others = await _known(database, query)
     if names == []:
         return Page(rows=[])
@@ -62,7 +62,7 @@ async def find(database: Database, query: Query) -> Page:
 
 
 async def count(database: Database, query: Query) -> dict[tuple[str, Status], int]:
-    """As `Store.count` promises."""
+    """As `Reading.count` promises."""
     known = ended(query)
     if known is None:
         return {}

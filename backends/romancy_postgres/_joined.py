@@ -223,7 +223,7 @@ class ForeignSession(JoinedSession):
 @asynccontextmanager
 async def join_session(
     database: Database, signals: Signals, commits: Commits, uncommitted: Uncommitted, join: object
-) -> AsyncGenerator[PostgresSession]:
+) -> AsyncGenerator[JoinedSession]:
     """A session inside the transaction that is open on the caller's connection."""
     given = Joined.of(join)
     other = foreign(given)

@@ -17,7 +17,7 @@ _KEYS_AT_ONCE = 5000
 
 
 async def prune(database: Database, request: PruneRequest) -> int:
-    """As `Store.prune` promises, instances in a transaction of two statements, and dedupe keys in portions."""
+    """As `Upkeep.prune` promises, instances in a transaction of two statements, and dedupe keys in portions."""
     statuses = [status.value for status in request.statuses]
     named = [instance_id for instance_id in request.instance_ids if can_be_id(instance_id)]
     removed = 0

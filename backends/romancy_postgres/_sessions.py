@@ -20,7 +20,6 @@ from romancy.storage.endings import BESIDE, OVER, OneAtATime, refuse_postgres_en
 from romancy.storage.error_origin import raised_on
 from romancy.storage.limits import check_batch
 from romancy.storage.records import Outcome, Start
-from romancy.storage.sqlkit.sessions import CommitsOnly
 from romancy_postgres._columns import path_sets
 from romancy_postgres._connection import ANSWER_TIMEOUT, Link, local_settings, rows_touched
 from romancy_postgres._effects import renews, write_at_once
@@ -83,8 +82,11 @@ _SWALLOWED = (
 )
 
 
-class PostgresSession(CommitsOnly):
+class PostgresSession:
     """A session with a transaction of its own."""
+
+    excluding = False
+    renewed = None
 
     _transaction: Transaction
     """Set by `begin`: a connection may end while it is being lent."""

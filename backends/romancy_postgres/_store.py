@@ -6,55 +6,43 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from romancy.storage.lying import MOST_BYTES, PAGE, Lying, last_of
-from romancy.storage.records import Capabilities, InboxRow, LogRow
+from romancy.storage.records import Capabilities
+from romancy.storage.rooms import Rooms
 from romancy.storage.sqlkit.leases import Leases
 from romancy.storage.sqlkit.outbox import SqlOutbox
 from romancy_postgres._claims import claim
 from romancy_postgres._commit import Commits
 from romancy_postgres._database import Database
-from romancy_postgres._find import count, find
 from romancy_postgres._inbox import deliver
 from romancy_postgres._interpreter import PostgresInterpreter
-from romancy_postgres._joined import join_session
+from romancy_postgres._lookups import PostgresLookups
 from romancy_postgres._migrations import bring_up_to_date
-from romancy_postgres._prune import prune
 from romancy_postgres._read import read_history
+from romancy_postgres._reading import PostgresReading
 from romancy_postgres._rebuilding import PostgresRebuilding
 from romancy_postgres._router import PostgresRouter
 from romancy_postgres._server import check_server
-from romancy_postgres._sessions import open_session
 from romancy_postgres._signals import Signals
-from romancy_postgres._slices import PostgresSlices
 from romancy_postgres._takeover import takeover
-from romancy_postgres._tally import loads, tally, tally_slice, trend
+from romancy_postgres._tally import PostgresFigures
+from romancy_postgres._transactions import PostgresSessions
 from romancy_postgres._uncommitted import Uncommitted
 from romancy_postgres._upkeep import PostgresUpkeep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from contextlib import AbstractAsyncContextManager
 
-    from romancy.status import Status
-    from romancy.storage.isolation import IsolationLevel
-    from romancy.storage.query import Position, Query
     from romancy.storage.records import (
-        Census,
         ClaimRequest,
         Delivered,
         Delivery,
         History,
-        InstanceRow,
-        Page,
         Peer,
-        PruneRequest,
         Pulse,
         Takeover,
         Work,
         Worker,
     )
-    from romancy.storage.tally import Slice, Tally, Trend
-    from romancy_postgres._sessions import PostgresSession
     from romancy_postgres._settings import Settings
 
 __all__ = ["PostgresStore"]
@@ -75,13 +63,18 @@ class PostgresStore:
         self._uncommitted = Uncommitted(self.database, self._signals)
         self.commit = self._commits.commit
         interpreter = PostgresInterpreter(self.database, self._signals.tell)
-        self.outbox = SqlOutbox(interpreter, self._signals.wait_for_outbox)
         urgent = PostgresInterpreter(self.database, self._signals.tell, lambda: self.database.heartbeats)
         self._leases = Leases(interpreter, urgent)
-        self.slices = PostgresSlices(self.database)
-        self.router = PostgresRouter(self.database, self._signals)
-        self.rebuilding = PostgresRebuilding(self.database, self._signals)
-        self.upkeep = PostgresUpkeep(self.database, lambda: Database(settings))
+        self.rooms = Rooms(
+            sessions=PostgresSessions(self.database, self._signals, self._commits, self._uncommitted),
+            router=PostgresRouter(self.database, self._signals),
+            outbox=SqlOutbox(interpreter, self._signals.wait_for_outbox),
+            reading=PostgresReading(self.database, self._leases),
+            lookups=PostgresLookups(self.database),
+            figures=PostgresFigures(self.database),
+            upkeep=PostgresUpkeep(self.database, lambda: Database(settings)),
+            rebuilding=PostgresRebuilding(self.database, self._signals),
+        )
 
     @property
     def capabilities(self) -> Capabilities:
@@ -115,37 +108,11 @@ class PostgresStore:
     async def claim(self, request: ClaimRequest, /) -> Work:
         return await claim(self.database, self._signals, request)
 
-    async def heartbeat(self, worker: Worker, /, *, leaving: bool = False) -> Pulse:
-        return await self._leases.heartbeat(worker, leaving=leaving)
+    async def heartbeat(self, worker: Worker, /) -> Pulse:
+        return await self._leases.heartbeat(worker, leaving=False)
 
-    async def census(self) -> Census:
-        return await self._leases.census()
-
-    async def tally(self, *, most: int, newest: int) -> Tally:
-        return await tally(self.database, most, newest)
-
-    async def lying(
-        self, instance_id: str | None = None, /, *, after: tuple[str, str] = ("", ""), limit: int = PAGE
-    ) -> list[Lying]:
-        rows = await self.database.fetch("lying", *after, last_of(instance_id), limit, MOST_BYTES)
-        return [Lying(row[0], InboxRow(*row[1:])) for row in rows]
-
-    async def taken_ids(self, instance_ids: Sequence[str], /) -> set[str]:
-        return {row[0] for row in await self.database.fetch("taken_ids", list(instance_ids))}
-
-    async def last_commits(self, instances: Sequence[InstanceRow], /) -> dict[str, LogRow]:
-        keys = [(one.instance_id, one.life, one.last_seq) for one in instances]
-        rows = await self.database.fetch("last_commits", *map(list, zip(*keys, strict=True)))
-        return {row[0]: LogRow(*row[1:]) for row in rows}
-
-    async def trend(self, *, since: int, width: int, most: int, newest: int) -> Trend:
-        return await trend(self.database, since, width, most, newest)
-
-    async def tally_slice(self, *, after: Position | None, count: int, width: int) -> Slice:
-        return await tally_slice(self.database, after, count, width)
-
-    async def loads(self, workers: Sequence[str], /, *, most: int) -> dict[str, int]:
-        return await loads(self.database, workers, most)
+    async def leave(self, worker: Worker, /) -> None:
+        await self._leases.heartbeat(worker, leaving=True)
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
         return await takeover(self.database, self._signals, worker, dead, body, writer, limit=limit)
@@ -153,21 +120,5 @@ class PostgresStore:
     async def deliver(self, batch: Sequence[Delivery], /) -> list[Delivered]:
         return await deliver(self.database, self._signals, batch)
 
-    async def find(self, query: Query, /) -> Page:
-        return await find(self.database, query)
-
-    async def count(self, query: Query, /) -> dict[tuple[str, Status], int]:
-        return await count(self.database, query)
-
-    def session(
-        self, *, join: object | None = None, isolation: IsolationLevel | None = None
-    ) -> AbstractAsyncContextManager[PostgresSession]:
-        if join is None:
-            return open_session(self.database, self._signals, self._commits, isolation or "read committed")
-        return join_session(self.database, self._signals, self._commits, self._uncommitted, join)
-
     async def wait_for_work(self, timeout: float, /) -> frozenset[str] | None:
         return await self._signals.wait(timeout)
-
-    async def prune(self, request: PruneRequest, /) -> int:
-        return await prune(self.database, request)

@@ -46,6 +46,9 @@ _PAUSE = 0.005
 class JoinedSession:
     """The caller's transaction as a session."""
 
+    excluding = False
+    renewed = None
+
     def __init__(self, shared: SharedFile, sql: dict[str, str], joined: Joined, news: Callable[[], None]) -> None:
         self._shared = shared
         self._sql = sql

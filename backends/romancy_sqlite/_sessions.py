@@ -10,7 +10,6 @@ from romancy.errors import OutcomeUnknownError, StorageUnavailableError, UsageEr
 from romancy.storage.endings import OneAtATime
 from romancy.storage.limits import check_batch
 from romancy.storage.records import Outcome
-from romancy.storage.sqlkit.sessions import CommitsOnly
 from romancy_sqlite._commit import write_items
 from romancy_sqlite._connection import Tx, patiently
 from romancy_sqlite._driver import sqlite3
@@ -51,7 +50,7 @@ async def open_session(shared: SharedFile, sql: dict[str, str], turn: Turn) -> A
         turn.leave()
 
 
-class SqliteSession(CommitsOnly):
+class SqliteSession:
     """A session whose statements run on the writer's thread. `native` may be used from any thread."""
 
     def __init__(self, shared: SharedFile, turn: Turn, sql: dict[str, str]) -> None:

@@ -5,17 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-import msgspec
-
 from romancy.errors import SchemaVersionError, StorageUnavailableError, UsageError
-from romancy.storage.joining import Joined
 from romancy.storage.limits import can_be_id, check_batch, check_deliveries, check_step
-from romancy.storage.lying import MOST_BYTES, PAGE, Lying, last_of
-from romancy.storage.records import Append, Capabilities, InboxRow, LogRow, Outcome
+from romancy.storage.records import Append, Capabilities, Outcome
+from romancy.storage.rooms import Rooms
 from romancy.storage.sql import heads_of, queries_of
 from romancy.storage.sqlkit.leases import Leases
 from romancy.storage.sqlkit.outbox import SqlOutbox
@@ -24,49 +20,38 @@ from romancy_sqlite._claims import collect, is_idle, take, take_over
 from romancy_sqlite._commit import plain_row, weight_of, write_alone, write_items
 from romancy_sqlite._connection import check_version, now
 from romancy_sqlite._driver import sqlite3
-from romancy_sqlite._find import count, find
 from romancy_sqlite._guard import Reason
 from romancy_sqlite._inbox import deliver_all
 from romancy_sqlite._interpreter import SqliteInterpreter
-from romancy_sqlite._joined import JoinedSession
 from romancy_sqlite._lone_writer import LoneWriter
+from romancy_sqlite._lookups import SqliteLookups
 from romancy_sqlite._migrations import bring_up_to_date
-from romancy_sqlite._prune import KEYS_AT_ONCE, forget_keys, prune
 from romancy_sqlite._read import read_history
+from romancy_sqlite._reading import SqliteReading
 from romancy_sqlite._rebuilding import SqliteRebuilding
 from romancy_sqlite._router import SqliteRouter
-from romancy_sqlite._session_thread import Turn
-from romancy_sqlite._sessions import SqliteSession, open_session
-from romancy_sqlite._slices import SqliteSlices
-from romancy_sqlite._tally import loads, tally, tally_slice, trend
+from romancy_sqlite._tally import SqliteFigures
+from romancy_sqlite._transactions import SqliteSessions
 from romancy_sqlite._upkeep import SqliteUpkeep
 from romancy_sqlite._watch import Watch
 from romancy_sqlite._writer import Job
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
-    from romancy.status import Status
-    from romancy.storage.isolation import IsolationLevel
-    from romancy.storage.query import Position, Query
     from romancy.storage.records import (
-        Census,
         Claimed,
         ClaimRequest,
         Delivered,
         Delivery,
         History,
-        InstanceRow,
         Item,
-        Page,
         Peer,
-        PruneRequest,
         Pulse,
         Takeover,
         Work,
         Worker,
     )
-    from romancy.storage.tally import Slice, Tally, Trend
     from romancy_sqlite._connection import Tx
     from romancy_sqlite._settings import Settings
 
@@ -81,21 +66,24 @@ class SqliteStore:
     """A store on one SQLite file. Several stores, in one process or in many, may share the file."""
 
     def __init__(self, settings: Settings) -> None:
-        interpreter = SqliteInterpreter(self, heads_of(__package__ or "", _FILES))
-        self.outbox = SqlOutbox(interpreter, self._wait_for_outbox)
-        self._leases = Leases(interpreter, interpreter)
-        self.slices = SqliteSlices(self)
-        self.router = SqliteRouter(self)
-        self.upkeep = SqliteUpkeep(settings)
-        self.rebuilding = SqliteRebuilding(self)
         self._settings = settings
         self._sql = dict(queries_of(__package__ or "", _FILES, settings.prefix))
+        self._sessions = SqliteSessions(self, self._sql, settings.session_limit)
+        interpreter = SqliteInterpreter(self, heads_of(__package__ or "", _FILES))
+        self._leases = Leases(interpreter, interpreter)
+        self.rooms = Rooms(
+            sessions=self._sessions,
+            router=SqliteRouter(self),
+            outbox=SqlOutbox(interpreter, self._wait_for_outbox),
+            reading=SqliteReading(self, self._leases),
+            lookups=SqliteLookups(self),
+            figures=SqliteFigures(self),
+            upkeep=SqliteUpkeep(self, settings),
+            rebuilding=SqliteRebuilding(self),
+        )
         self._opened: tuple[_file.SharedFile, Watch] | None = None
         self._lone = LoneWriter()
         self._in_flight: set[asyncio.Future[object]] = set()
-        self._turns: set[Turn] = set()
-        self._worker: Worker | None = None
-        """The worker that sends heartbeats here. A session that was long for its lease renews it when it ends."""
 
     @property
     def capabilities(self) -> Capabilities:
@@ -150,8 +138,7 @@ class SqliteStore:
         for future in self._in_flight:
             if not future.done():
                 future.set_exception(StorageUnavailableError(reason))
-        for turn in tuple(self._turns):
-            turn.finish(Reason(UsageError, reason))
+        self._sessions.finish(Reason(UsageError, reason))
         await asyncio.to_thread(_file.release, shared)
 
     async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
@@ -185,41 +172,18 @@ class SqliteStore:
             claimed = await self.run_write(partial(take, request=request))
         return await self.run_read(partial(collect, request=request, claimed=claimed))
 
-    async def heartbeat(self, worker: Worker, /, *, leaving: bool = False) -> Pulse:
-        self._use()[0].check_file()
-        pulse = await self._leases.heartbeat(worker, leaving=leaving)
-        self._worker = None if leaving else worker
+    async def heartbeat(self, worker: Worker, /) -> Pulse:
+        pulse = await self._beat(worker, leaving=False)
+        self._sessions.worker = worker
         return pulse
 
-    async def census(self) -> Census:
-        return await self._leases.census()
+    async def leave(self, worker: Worker, /) -> None:
+        await self._beat(worker, leaving=True)
+        self._sessions.worker = None
 
-    async def tally(self, *, most: int, newest: int) -> Tally:
-        return await self.run_read(partial(tally, most=most, newest=newest))
-
-    async def lying(
-        self, instance_id: str | None = None, /, *, after: tuple[str, str] = ("", ""), limit: int = PAGE
-    ) -> list[Lying]:
-        given = (*after, last_of(instance_id), limit, MOST_BYTES)
-        rows = await self.run_read(lambda tx: tx.rows("lying", given))
-        return [Lying(row[0], InboxRow(*row[1:])) for row in rows]
-
-    async def taken_ids(self, instance_ids: Sequence[str], /) -> set[str]:
-        ids = msgspec.json.encode(instance_ids).decode()
-        return {row[0] for row in await self.run_read(lambda tx: tx.rows("taken_ids", (ids,)))}
-
-    async def last_commits(self, instances: Sequence[InstanceRow], /) -> dict[str, LogRow]:
-        keys = msgspec.json.encode([(one.instance_id, one.life, one.last_seq) for one in instances]).decode()
-        return {row[0]: LogRow(*row[1:]) for row in await self.run_read(lambda tx: tx.rows("last_commits", (keys,)))}
-
-    async def trend(self, *, since: int, width: int, most: int, newest: int) -> Trend:
-        return await self.run_read(partial(trend, since=since, width=width, most=most, newest=newest))
-
-    async def tally_slice(self, *, after: Position | None, count: int, width: int) -> Slice:
-        return await self.run_read(partial(tally_slice, after=after, count=count, width=width))
-
-    async def loads(self, workers: Sequence[str], /, *, most: int) -> dict[str, int]:
-        return await self.run_read(partial(loads, workers=workers, most=most))
+    async def _beat(self, worker: Worker, *, leaving: bool) -> Pulse:
+        self._use()[0].check_file()
+        return await self._leases.heartbeat(worker, leaving=leaving)
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
         return await self.run_write(partial(take_over, worker=worker, dead=dead, body=body, writer=writer, limit=limit))
@@ -231,34 +195,6 @@ class SqliteStore:
         weight = sum(3 + (len(delivery.body) >> 11) for delivery in batch)
         return await self.run_write(partial(deliver_all, batch=batch), weight=weight, lone=len(batch) == 1)
 
-    @asynccontextmanager
-    async def session(
-        self,
-        *,
-        join: object | None = None,
-        isolation: IsolationLevel | None = None,  # noqa: ARG002 - SQLite has the strongest level alone
-    ) -> AsyncGenerator[SqliteSession | JoinedSession]:
-        shared, watch = self._use()
-        if join is not None:
-            joined = JoinedSession(shared, self._sql, Joined.of(join), watch.look_now)
-            await joined.check()
-            yield joined
-            return
-        beat = None if self._worker is None else (self._sql["renew"], self._worker)
-        turn = Turn(shared, self._settings.session_limit, beat)
-        self._turns.add(turn)
-        try:
-            async with open_session(shared, self._sql, turn) as session:
-                yield session
-        finally:
-            self._turns.discard(turn)
-
-    async def find(self, query: Query, /) -> Page:
-        return await self.run_read(partial(find, query=query))
-
-    async def count(self, query: Query, /) -> dict[tuple[str, Status], int]:
-        return await self.run_read(partial(count, query=query))
-
     async def wait_for_work(self, timeout: float, /) -> frozenset[str] | None:
         _, watch = self._use()
         changed = await watch.wait(timeout)
@@ -266,14 +202,17 @@ class SqliteStore:
         return changed
 
     async def _wait_for_outbox(self, timeout: float) -> bool:
-        return await self._use()[1].wait_for_outbox(timeout)
+        return await self.watch.wait_for_outbox(timeout)
 
-    async def prune(self, request: PruneRequest, /) -> int:
-        removed = await self.run_write(partial(prune, request=request), weight=request.limit)
-        if (before := request.dedupe_before) is not None:
-            while await self.run_write(partial(forget_keys, before=before), weight=KEYS_AT_ONCE):
-                pass
-        return removed
+    @property
+    def file(self) -> _file.SharedFile:
+        """The open file."""
+        return self._use()[0]
+
+    @property
+    def watch(self) -> Watch:
+        """The changes for this store's callers."""
+        return self._use()[1]
 
     # --- how calls reach the file -----------------------------------------------------------------------------
 

@@ -1,9 +1,10 @@
-"""Answers operators' questions about a file: which migrations are missing, and what costs durability or speed."""
+"""The room of upkeep: removing what is over, missing migrations, and what costs durability or speed."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 from romancy.storage.upkeep import Plan, Setting
@@ -11,11 +12,14 @@ from romancy_sqlite._connection import check_version, connect
 from romancy_sqlite._driver import sqlite3
 from romancy_sqlite._errors import translate
 from romancy_sqlite._migrations import plan_for
+from romancy_sqlite._prune import KEYS_AT_ONCE, forget_keys, prune
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from romancy.storage.records import PruneRequest
     from romancy_sqlite._settings import Settings
+    from romancy_sqlite._store import SqliteStore
 
 __all__ = ["SqliteUpkeep"]
 
@@ -27,8 +31,16 @@ _SYNCHRONOUS = ("off", "normal", "full", "extra")
 class SqliteUpkeep:
     """The operator's side of a store on a file."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, store: SqliteStore, settings: Settings) -> None:
+        self._store = store
         self._settings = settings
+
+    async def prune(self, request: PruneRequest, /) -> int:
+        removed = await self._store.run_write(partial(prune, request=request), weight=request.limit)
+        if (before := request.dedupe_before) is not None:
+            while await self._store.run_write(partial(forget_keys, before=before), weight=KEYS_AT_ONCE):
+                pass
+        return removed
 
     async def plan(self) -> Plan:
         return await asyncio.to_thread(self._plan)

@@ -11,16 +11,19 @@ failpoint: a test process arms it before it opens an app.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
 from romancy.storage.backends import create_store
+from romancy.storage.passing import PassingStore
 from romancy.testing._dying import die
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
+    from romancy.storage.isolation import IsolationLevel
     from romancy.storage.protocol import Store
+    from romancy.storage.sessions import Sessions
 
 __all__ = ["Failpoint"]
 
@@ -55,7 +58,7 @@ class Failpoint:
 
     def create_store(self, url: str) -> Store:
         """Return the store for this URL with its writes counted."""
-        return cast("Store", _ArmedStore(create_store(url), self))
+        return _ArmedStore(create_store(url), self)
 
     def counted(self, write: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         """Wrap the write so that its n-th call kills the process."""
@@ -73,40 +76,43 @@ class Failpoint:
         return counted
 
 
-class _ArmedStore:
+class _ArmedStore(PassingStore):
     def __init__(self, store: Store, point: Failpoint) -> None:
-        self._store = store
-        self._point = point
-        if point.name not in _ROUTING:
+        super().__init__(store)
+        if point.name in _ROUTING:
+            self.rooms = store.rooms.wrapped(router=lambda router: _armed(router, point))
+        else:
             setattr(self, point.name, point.counted(getattr(store, point.name)))
+            self.rooms = store.rooms.wrapped(sessions=lambda sessions: _ArmedSessions(sessions, point))
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
 
-    @property
-    def router(self) -> Any:
-        return _ArmedRouter(self._store.router, self._point) if self._point.name in _ROUTING else self._store.router
+class _ArmedSessions:
+    def __init__(self, sessions: Sessions, point: Failpoint) -> None:
+        self._sessions = sessions
+        self._point = point
 
     @asynccontextmanager
-    async def session(self, *, join: object | None = None, **options: Any) -> AsyncGenerator[Any]:
-        async with self._store.session(join=join, **options) as session:
-            yield _ArmedSession(session, self._point)
+    async def begin(self, *, isolation: IsolationLevel | None = None) -> AsyncGenerator[Any]:
+        async with self._sessions.begin(isolation=isolation) as session:
+            yield _armed(session, self._point)
+
+    @asynccontextmanager
+    async def join(self, transaction: object, /) -> AsyncGenerator[Any]:
+        async with self._sessions.join(transaction) as session:
+            yield _armed(session, self._point)
 
 
-class _ArmedRouter:
-    def __init__(self, router: Any, point: Failpoint) -> None:
-        self._router = router
-        setattr(self, point.name, point.counted(getattr(router, point.name)))
+class _Armed:
+    """A room or a session with one member that counts."""
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._router, name)
-
-
-class _ArmedSession:
-    def __init__(self, session: Any, point: Failpoint) -> None:
-        self._session = session
-        if point.name == "commit":
-            self.commit = point.counted(session.commit)
+    def __init__(self, thing: Any, point: Failpoint) -> None:
+        self._thing = thing
+        if hasattr(thing, point.name):
+            setattr(self, point.name, point.counted(getattr(thing, point.name)))
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._session, name)
+        return getattr(self._thing, name)
+
+
+def _armed(thing: Any, point: Failpoint) -> Any:
+    return _Armed(thing, point)

@@ -71,6 +71,20 @@ def _limit(item: pytest.Function) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Leave out the tests of rooms that the judged store does not offer."""
+    if not item.config.getoption("--storage-url"):
+        yield
+        return
+    from romancy.storage.rooms import MissingRoomError  # noqa: PLC0415 - this module is imported wherever pytest runs
+
+    try:
+        yield
+    except MissingRoomError as error:
+        pytest.skip(f"capability: the store offers no room {error.room.value!r}")
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Report what failed without the password of the store: pytest prints the arguments of functions."""
     report = yield

@@ -107,7 +107,7 @@ async def act_on(action: Action, request: Request) -> None:
             await _one(open_desk, action, instance_id, dry_run=request.dry_run, json_lines=json_lines)
             await _warn(open_desk, action, dry_run=request.dry_run)
             return
-        now = (await open_desk.store.census()).now
+        now = (await open_desk.store.rooms.reading.census()).now
 
         async def found() -> AsyncIterator[Instance]:
             before = None if action.quiet_for is None else now - action.quiet_for * 1_000_000
@@ -178,7 +178,7 @@ async def _acted(open_desk: Desk, action: Action, instance_id: str) -> object:
 
 async def _warn(open_desk: Desk, action: Action, *, dry_run: bool) -> None:
     """Say so if nobody takes up what was requested."""
-    if action.verb in _DONE and not dry_run and not alive(await open_desk.store.census()):
+    if action.verb in _DONE and not dry_run and not alive(await open_desk.store.rooms.reading.census()):
         say("no worker has taken it: none is alive; start one with `romancy run MODULE:APP`")
 
 

@@ -65,7 +65,7 @@ async def _relay(target: str, grace: float) -> None:
     refuse_private(app.url)
     store = await opened(lambda: coded(create_store(app.url), app.codecs), str(parse_url(app.url)), patient=True)
     try:
-        relaying = Relaying(app.relay, store.outbox)
+        relaying = Relaying(app.relay, store.rooms.outbox)
         at_work = asyncio.create_task(relaying.run(lambda: grace))
         with ToldToStop() as told:
             say(f"relay sends events by {app.relay.sender!r}")
@@ -120,7 +120,7 @@ async def outbox(
     _check(ids, requeue=requeue, purge=purge, older_than=older_than)
     chosen = tuple(OutboxState(one) for one in states)
     async with desk(url, app) as open_desk:
-        box = open_desk.store.outbox
+        box = open_desk.store.rooms.outbox
         if requeue:
             await _requeue(box, chosen, ids, yes=yes)
         elif purge:

@@ -78,7 +78,7 @@ async def show(
             await _show_sealed(open_desk, instance_id, json_lines=json_lines)
             raise
         await _follow(open_desk, root, depth, children)
-        census = await open_desk.store.census()
+        census = await open_desk.store.rooms.reading.census()
         untaken = await untaken_by(open_desk.store, instance_id, root.row.status)
     instance, reasons = root.instance, explain(root.row, root.timeline, census, untaken)
     if json_lines:

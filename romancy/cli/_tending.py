@@ -19,7 +19,8 @@ from romancy.errors import SchemaVersionError
 from romancy.insight import ago, many, span
 from romancy.rebuilding import sample_of
 from romancy.storage.backends import create_store
-from romancy.storage.upkeep import Setting, upkeep_of
+from romancy.storage.rooms import Room
+from romancy.storage.upkeep import Setting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -57,17 +58,20 @@ async def migrate(url: str, plan: bool, sql: bool, json_lines: bool) -> None:  #
         return
     await store.open(migrate=True)
     try:
-        upkeep = upkeep_of(store)
-        say(f"{store.capabilities.name}: {_fitting(None if upkeep is None else await upkeep.plan())}")
+        say(f"{store.capabilities.name}: {_fitting(await _plan_of(store))}")
     finally:
         await store.close()
 
 
 async def _planned(store: Store) -> Plan:
-    upkeep = upkeep_of(store)
-    if upkeep is None:
+    plan = await _plan_of(store)
+    if plan is None:
         raise click.UsageError("the adapter of this database cannot tell what it would do; `romancy migrate` does it")
-    return await upkeep.plan()
+    return plan
+
+
+async def _plan_of(store: Store) -> Plan | None:
+    return await store.rooms.upkeep.plan() if Room.UPKEEP in store.rooms.offered else None
 
 
 def _print_plan(plan: Plan, *, as_sql: bool, json_lines: bool) -> None:
@@ -137,13 +141,11 @@ async def _examined(store: Store) -> AsyncIterator[Setting]:
         yield await _misfit(store, error)
         return
     try:
-        upkeep = upkeep_of(store)
-        plan = None if upkeep is None else await upkeep.plan()
-        yield Setting(name="reached", value=f"{store.capabilities.name}; {_fitting(plan)}")
+        yield Setting(name="reached", value=f"{store.capabilities.name}; {_fitting(await _plan_of(store))}")
         before = time.time_ns() // 1000
-        census = await store.census()
+        census = await store.rooms.reading.census()
         skew = census.now - (before + time.time_ns() // 1000) // 2
-        settings = [] if upkeep is None else await upkeep.settings()
+        settings = await store.rooms.upkeep.settings() if Room.UPKEEP in store.rooms.offered else []
         sample = await sample_of(store)
     finally:
         await store.close()
@@ -154,9 +156,8 @@ async def _examined(store: Store) -> AsyncIterator[Setting]:
 async def _misfit(store: Store, error: SchemaVersionError) -> Setting:
     """A schema that this code cannot use: what is pending, if that would help, and what becomes of older workers."""
     value, advice = "does not fit", str(error)
-    upkeep = upkeep_of(store)
     with suppress(SchemaVersionError):
-        plan = None if upkeep is None else await upkeep.plan()
+        plan = await _plan_of(store)
         if plan is not None and plan.steps and not plan.fresh:
             value = f"lacks {many(len(plan.steps), 'step')} ({', '.join(plan.steps)})"
             advice = f"{error}; {_meanwhile(plan)}"

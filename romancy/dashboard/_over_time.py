@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.tally import Trend, trend_of
+from romancy.storage.rooms import Room
+from romancy.storage.tally import Trend
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,8 +72,9 @@ async def over_time(
     _, seconds, count = RANGES[name]
     width = seconds * _SECOND
     since = (now // width - count + 1) * width
-    trend = trend_of(store)
-    found = Trend({}, {}, {}) if trend is None else await trend(since=since, width=width, most=most, newest=most)
+    found = Trend({}, {}, {})
+    if Room.FIGURES in store.rooms.offered:
+        found = await store.rooms.figures.trend(since=since, width=width, most=most, newest=most)
     rolled = 0
     if rollup is not None:
         rolled = (rollup.since - since) // width

@@ -14,8 +14,9 @@ from romancy.engine import names_in
 from romancy.errors import QueryError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.query import build_query
+from romancy.storage.rooms import Room
 from romancy.storage.routing import Spread
-from romancy.storage.tally import Count, Tally, loads_of, tally_of
+from romancy.storage.tally import Count, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -135,19 +136,18 @@ def _range(request: Request) -> str:
 
 async def _overview(reader: Reader, over: str, rollups: Rollups) -> Overview:
     store = reader.store
-    census = await store.census()
-    tally = tally_of(store)
-    counts = Tally({}, {}) if tally is None else await tally(most=MOST + 1, newest=MOST)
+    figures = store.rooms.figures if Room.FIGURES in store.rooms.offered else None
+    census = await store.rooms.reading.census()
+    counts = Tally({}, {}) if figures is None else await figures.tally(most=MOST + 1, newest=MOST)
     counted = sum(count for count, _ in counts.newest.values())
     rollup = rollups.known(census.now) if counted >= MOST else None
     needy: list[InstanceRow] = []
     if Status.STUCK in counts.statuses:
-        needy += (await store.find(build_query(status=Status.STUCK, limit=_SHOWN))).rows
+        needy += (await store.rooms.reading.find(build_query(status=Status.STUCK, limit=_SHOWN))).rows
     if Status.FAILED in counts.statuses and len(needy) < _SHOWN:
-        needy += (await store.find(build_query(status=Status.FAILED, limit=_SHOWN - len(needy)))).rows
-    kept = [one for one in await store.router.kept(limit=_KEPT + 1) if one.spread is not Spread.EVERY]
+        needy += (await store.rooms.reading.find(build_query(status=Status.FAILED, limit=_SHOWN - len(needy)))).rows
+    kept = [one for one in await store.rooms.router.kept(limit=_KEPT + 1) if one.spread is not Spread.EVERY]
     workers = [peer for peer in census.workers if peer.works]
-    loads = loads_of(store)
     return Overview(
         tiles=[_tile(status, counts.statuses.get(status, Count(0, None)), rollup) for status in _ORDER],
         flows=_flows(
@@ -157,9 +157,9 @@ async def _overview(reader: Reader, over: str, rollups: Rollups) -> Overview:
         rollup=rollup,
         needy=needy,
         workers=workers,
-        outbox=await store.outbox.counts(most=MOST + 1),
+        outbox=await store.rooms.outbox.counts(most=MOST + 1),
         kept=Kept(min(len(kept), _KEPT), len(kept) > _KEPT, min((one.at for one in kept), default=None)),
-        loads={} if loads is None else await loads([peer.token for peer in workers], most=MOST + 1),
+        loads={} if figures is None else await figures.loads([peer.token for peer in workers], most=MOST + 1),
         over=await over_time(store, over, census.now, _ORDER[::-1], MOST, rollup),
         many=counted >= MOST,
         now=census.now,

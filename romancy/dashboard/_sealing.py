@@ -7,10 +7,11 @@ have it, and could so guess values that only the codec should show.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from romancy.dashboard._refused import forbidden
 from romancy.serialization import is_sealed
+from romancy.storage.passing import PassingStore
 from romancy.storage.query import build_query
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
     from romancy.dashboard._reader import Reader
     from romancy.dashboard._refused import RefusedError
-    from romancy.storage.protocol import Store
     from romancy.storage.query import Query
+    from romancy.storage.reading import Reading
     from romancy.storage.records import InstanceRow, Page
 
 __all__ = ["Sealing"]
@@ -42,10 +43,12 @@ class Sealing:
         """
         if not self._met and time.monotonic() >= self._looks_at:
             self._looks_at = time.monotonic() + _EVERY
-            self.check((await reader.store.find(build_query(limit=_LOOKED_AT))).rows)
+            self.check((await reader.store.rooms.reading.find(build_query(limit=_LOOKED_AT))).rows)
         if self._met:
             raise _refusal()
-        return reader._replace(store=cast("Store", _Checked(reader.store, self)))
+        store = PassingStore(reader.store)
+        store.rooms = store.rooms.wrapped(reading=lambda reading: _Checked(reading, self))
+        return reader._replace(store=store)
 
     def check(self, rows: Iterable[InstanceRow]) -> None:
         """Raise RefusedError if one of them is sealed: finding it would reveal its value."""
@@ -59,17 +62,16 @@ class Sealing:
 
 
 class _Checked:
-    """A store whose searches by input find no sealed instance."""
+    """Searches by input that find no sealed instance."""
 
-    def __init__(self, store: Store, sealing: Sealing) -> None:
-        self._store = store
+    def __init__(self, reading: Reading, sealing: Sealing) -> None:
+        self._reading = reading
         self._sealing = sealing
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
+        self.count = reading.count
+        self.census = reading.census
 
     async def find(self, query: Query, /) -> Page:
-        page = await self._store.find(query)
+        page = await self._reading.find(query)
         if query.conditions:
             self._sealing.check(page.rows)
         return page

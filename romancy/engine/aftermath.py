@@ -82,7 +82,7 @@ async def look_after(store: Store, sent: Sequence[Sent]) -> None:
 
 async def _keep(store: Store, live: Live, one: Delivery, row: InstanceRow | None) -> None:
     place = Place(address_of_instance(one.instance_id), Spread.ONE)
-    (answer,) = await store.router.post([Posting(message_id=one.delivery_id, places=(place,), body=one.body)])
+    (answer,) = await store.rooms.router.post([Posting(message_id=one.delivery_id, places=(place,), body=one.body)])
     if answer is not Delivered.ACCEPTED:
         return
     message = decode_message(one.body)

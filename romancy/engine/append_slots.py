@@ -8,13 +8,14 @@ wait for the slot. The rule costs nothing: whatever waits for the slot could not
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from romancy.engine.activities.port import Port
     from romancy.engine.driver import Driver
     from romancy.engine.instance import Live
     from romancy.engine.worker.lease_keeper import LeaseKeeper
+    from romancy.storage.sessions import Session
 
 __all__ = ["Slots"]
 
@@ -26,7 +27,7 @@ class Slots:
         self._driver = driver
         self._keeper = keeper
 
-    def begun(self, session: Any) -> None:
+    def begun(self, session: Session) -> None:
         """A session has begun."""
         self._keeper.hold(session)
 

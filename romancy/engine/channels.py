@@ -139,13 +139,13 @@ class Joining:
         if not isinstance(effect, JoinChannel):
             return await self._listed(driver, live, effect)
         owner = Owner(live.instance_id, live.life)
-        in_the_way = await self._store.router.register(owner, subscription(effect.channel, effect.mode))
+        in_the_way = await self._store.rooms.router.register(owner, subscription(effect.channel, effect.mode))
         if in_the_way is None:
             return ChannelJoined(at=_now(driver, live), id=effect.join_id)
         return ChannelRefused(at=_now(driver, live), id=effect.join_id, existing=mode_of_interest(in_the_way))
 
     async def _listed(self, driver: Driver, live: Live, effect: ListMembers) -> Input:
-        found = await self._store.router.interests(address_of_channel(effect.channel))
+        found = await self._store.rooms.router.interests(address_of_channel(effect.channel))
         members = members_of(effect.channel, found)
         fits = len(msgspec.json.encode(members)) <= _MOST_BYTES
         return ChannelMembersListed(

@@ -16,8 +16,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from contextlib import asynccontextmanager
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
@@ -25,8 +24,8 @@ from romancy.core import OwnerChanged, decode_commit, without_values
 from romancy.engine.coded_routing import CodingRouter, ReadingRouter, opened, sealed
 from romancy.errors import CodecError, StorageUnavailableError
 from romancy.serialization import NO_CODECS, PayloadContext, is_sealed
-from romancy.storage.last_commits import last_commits_of
-from romancy.storage.lying import PAGE, Lying, lying_of
+from romancy.storage.lookups import PAGE, Lying
+from romancy.storage.passing import PassingSession, PassingStore
 from romancy.storage.query import declared_part
 from romancy.storage.records import Append, Start
 
@@ -35,10 +34,11 @@ if TYPE_CHECKING:
 
     from romancy.serialization import Codecs
     from romancy.storage.isolation import IsolationLevel
-    from romancy.storage.lying import LyingMessages
+    from romancy.storage.lookups import Lookups
     from romancy.storage.outbox import Consignment, Outbox, OutboxEntry, OutboxRow, OutboxState
-    from romancy.storage.protocol import Session, Store
+    from romancy.storage.protocol import Store
     from romancy.storage.query import Query
+    from romancy.storage.reading import Reading
     from romancy.storage.records import (
         Change,
         Claimed,
@@ -54,7 +54,9 @@ if TYPE_CHECKING:
         Page,
         Work,
     )
-    from romancy.storage.routing import Posting, Router
+    from romancy.storage.rooms import Rooms
+    from romancy.storage.routing import Posting
+    from romancy.storage.sessions import JoinedSession, Session, Sessions
 
 __all__ = [
     "coded",
@@ -73,7 +75,7 @@ _PAUSE: Final = 1.0
 
 def coded(store: Store, codecs: Codecs) -> Store:
     """Wrap the store: these codecs seal what is written to it and open what is read from it."""
-    return cast("Store", _CodingStore(store, codecs) if codecs.ids else _ReadingStore(store))
+    return _CodingStore(store, codecs) if codecs.ids else _ReadingStore(store)
 
 
 def stored_size(store: Store, raw: bytes) -> int:
@@ -83,7 +85,7 @@ def stored_size(store: Store, raw: bytes) -> int:
 
 def uncoded(store: Store) -> Store:
     """The same open store without codecs: sealed payloads stay sealed."""
-    return cast("Store", store.without_codecs() if isinstance(store, _ReadingStore) else _ReadingStore(store))
+    return store.without_codecs() if isinstance(store, _ReadingStore) else _ReadingStore(store)
 
 
 def _commit(instance_id: str, life: int, seq: int) -> PayloadContext:
@@ -132,28 +134,29 @@ async def read_with_start(store: Store, instance_id: str) -> History | None:
     return await reading.read_with_start(instance_id)
 
 
-class _ReadingStore:
+class _ReadingStore(PassingStore):
     """Opens what is read. Without codecs it can only report that it cannot open a body."""
 
     def __init__(self, store: Store, codecs: Codecs = NO_CODECS) -> None:
+        super().__init__(store)
         self._store = store
         self._codecs = codecs
-        self.outbox = cast("Outbox", _OpenedOutbox(store.outbox, self._unsealed))
+        self.read = self._read
+        self.claim = self._claim
+        self.rooms = self._rooms_with(ReadingRouter)
 
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._store, name)
-        if callable(method):
-            setattr(self, name, method)
-        return method
+    def _rooms_with(self, router: type[ReadingRouter]) -> Rooms:
+        return self._store.rooms.wrapped(
+            router=lambda inner: router(inner, self._codecs),
+            outbox=lambda outbox: _OpenedOutbox(outbox, self._unsealed),
+            reading=lambda reading: _OpenedReading(reading, self._instance),
+            lookups=lambda lookups: _OpenedLookups(lookups, self._mail, self._commit_or_sealed),
+        )
 
     def without_codecs(self) -> _ReadingStore:
         return _ReadingStore(self._store)
 
-    @property
-    def router(self) -> Router:
-        return cast("Router", ReadingRouter(self._store.router, self._codecs))
-
-    async def read(self, instance_id: str, /, *, after: int = 0, limit: int = 1000) -> History | None:
+    async def _read(self, instance_id: str, /, *, after: int = 0, limit: int = 1000) -> History | None:
         history = await self._store.read(instance_id, after=after, limit=limit)
         if history is None:
             return None
@@ -170,41 +173,12 @@ class _ReadingStore:
         rows = [self._commit_or_sealed(instance_id, life, row) for row in history.rows]
         return replace(history, instance=self._instance(history.instance), rows=rows)
 
-    async def find(self, query: Query, /) -> Page:
-        page = await self._store.find(query)
-        page.rows[:] = [self._instance(row) for row in page.rows]
-        return page
-
-    async def claim(self, request: ClaimRequest, /) -> Work:
+    async def _claim(self, request: ClaimRequest, /) -> Work:
         work = await self._store.claim(request)
         for box in work.mail:
             box.rows[:] = [self._mail(box.instance_id, row) for row in box.rows]
         work.claimed[:] = [_unless_sealed(one) for one in work.claimed]
         return work
-
-    @property
-    def lying(self) -> LyingMessages | None:
-        """As the store's own, opened. None if the store has none."""
-        inner = lying_of(self._store)
-        return None if inner is None else partial(self._lying, inner)
-
-    async def _lying(
-        self,
-        inner: LyingMessages,
-        instance_id: str | None = None,
-        /,
-        *,
-        after: tuple[str, str] = ("", ""),
-        limit: int = PAGE,
-    ) -> list[Lying]:
-        page = await inner(instance_id, after=after, limit=limit)
-        return [Lying(one, self._mail(one, row)) for one, row in page]
-
-    async def last_commits(self, instances: Sequence[InstanceRow], /) -> dict[str, LogRow]:
-        """From any store, opened. What cannot be opened stays sealed."""
-        lives = {one.instance_id: one.life for one in instances}
-        found = await last_commits_of(self._store, instances)
-        return {one: self._commit_or_sealed(one, lives[one], row) for one, row in found.items()}
 
     def _commit_or_sealed(self, instance_id: str, life: int, row: LogRow) -> LogRow:
         try:
@@ -248,23 +222,20 @@ class _CodingStore(_ReadingStore):
     def __init__(self, store: Store, codecs: Codecs) -> None:
         super().__init__(store, codecs)
         self._ability = "~" + hashlib.sha256(",".join(sorted(codecs.ids)).encode()).hexdigest()[:8]
+        self.claim = self._claim_as_able
+        self.commit = self._commit
+        self.deliver = self._deliver
+        self.rooms = self._rooms_with(CodingRouter).wrapped(sessions=lambda sessions: _CodingSessions(sessions, self))
 
-    async def claim(self, request: ClaimRequest, /) -> Work:
+    async def _claim_as_able(self, request: ClaimRequest, /) -> Work:
         codes = {workflow: code + self._ability for workflow, code in request.codes.items()}
-        return await super().claim(replace(request, codes=codes))
+        return await self._claim(replace(request, codes=codes))
 
-    async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
+    async def _commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
         return await self._store.commit([self.sealed(item) for item in batch], worker=worker)
 
-    async def deliver(self, batch: Sequence[Delivery], /) -> list[Delivered]:
+    async def _deliver(self, batch: Sequence[Delivery], /) -> list[Delivered]:
         return await self._store.deliver(self.sealed_deliveries(batch))
-
-    @asynccontextmanager
-    async def session(
-        self, *, join: object | None = None, isolation: IsolationLevel | None = None
-    ) -> AsyncGenerator[Any]:
-        async with self._store.session(join=join, isolation=isolation) as session:
-            yield _CodingSession(session, self)
 
     def stored_size(self, raw: bytes) -> int:
         """How many bytes the codecs make of a value."""
@@ -304,10 +275,6 @@ class _CodingStore(_ReadingStore):
         """The posted messages as they are stored."""
         return [sealed(self._codecs, each) for each in batch]
 
-    @property
-    def router(self) -> Router:
-        return cast("Router", CodingRouter(self._store.router, self._codecs))
-
     def _start(self, start: Start) -> Start:
         return replace(
             start,
@@ -330,21 +297,45 @@ class _CodingStore(_ReadingStore):
         return change
 
 
-class _CodingSession:
-    def __init__(self, session: Session, store: _CodingStore) -> None:
+class _CodingSessions:
+    """Sessions that seal what they write."""
+
+    def __init__(self, sessions: Sessions, sealing: _CodingStore) -> None:
+        self._sessions = sessions
+        self._sealing = sealing
+
+    @asynccontextmanager
+    async def begin(self, *, isolation: IsolationLevel | None = None) -> AsyncGenerator[Session]:
+        async with self._sessions.begin(isolation=isolation) as session:
+            yield _CodingSession(session, self._sealing)
+
+    @asynccontextmanager
+    async def join(self, transaction: object, /) -> AsyncGenerator[JoinedSession]:
+        async with self._sessions.join(transaction) as session:
+            yield _CodingJoinedSession(session, self._sealing)
+
+
+class _CodingSession(PassingSession):
+    def __init__(self, session: Session, sealing: _CodingStore) -> None:
+        super().__init__(session)
         self._session = session
-        self._sealing = store
+        self._sealing = sealing
+        self.commit = self._commit
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._session, name)
-
-    async def commit(self, item: Item, /, *, worker: str | None = None) -> Outcome:
+    async def _commit(self, item: Item, /, *, worker: str | None = None) -> Outcome:
         try:
             sealed = self._sealing.sealed(item)
         except StorageUnavailableError:
             await asyncio.sleep(_PAUSE)  # the attempt is repeated; avoids a tight loop
             raise
         return await self._session.commit(sealed, worker=worker)
+
+
+class _CodingJoinedSession(_CodingSession):
+    def __init__(self, session: JoinedSession, sealing: _CodingStore) -> None:
+        super().__init__(session, sealing)
+        self._joined = session
+        self.clear = session.clear
 
     async def send(
         self,
@@ -353,8 +344,9 @@ class _CodingSession:
         postings: Sequence[Posting] = (),
         /,
     ) -> list[Delivered]:
+        """Write the messages sealed."""
         sealing = self._sealing
-        return await self._session.send(
+        return await self._joined.send(
             sealing.sealed_deliveries(deliveries), sealing.sealed_outgoing(outbox), sealing.sealed_postings(postings)
         )
 
@@ -365,9 +357,13 @@ class _OpenedOutbox:
     def __init__(self, outbox: Outbox, opened: Callable[[OutboxRow], OutboxRow]) -> None:
         self._outbox = outbox
         self._row = opened
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._outbox, name)
+        self.sweep = outbox.sweep
+        self.settle = outbox.settle
+        self.wait = outbox.wait
+        self.counts = outbox.counts
+        self.requeue = outbox.requeue
+        self.purge = outbox.purge
+        self.remove = outbox.remove
 
     async def claim(self, claim: str, /, *, lease: int, limit: int) -> Consignment:
         given = await self._outbox.claim(claim, lease=lease, limit=limit)
@@ -385,6 +381,49 @@ class _OpenedOutbox:
     def _entry(self, entry: OutboxEntry) -> OutboxEntry:
         row = self._row(entry.row)
         return entry if row is entry.row else replace(entry, row=row)
+
+
+class _OpenedReading:
+    """Opens the inputs of what is found."""
+
+    def __init__(self, reading: Reading, opened: Callable[[InstanceRow], InstanceRow]) -> None:
+        self._reading = reading
+        self._opened = opened
+        self.count = reading.count
+        self.census = reading.census
+
+    async def find(self, query: Query, /) -> Page:
+        page = await self._reading.find(query)
+        page.rows[:] = [self._opened(row) for row in page.rows]
+        return page
+
+
+class _OpenedLookups:
+    """Opens messages and commits. What cannot be opened stays sealed."""
+
+    def __init__(
+        self,
+        lookups: Lookups,
+        mail: Callable[[str, InboxRow], InboxRow],
+        commit: Callable[[str, int, LogRow], LogRow],
+    ) -> None:
+        self._lookups = lookups
+        self._mail = mail
+        self._commit = commit
+        self.taken_ids = lookups.taken_ids
+        self.place_behind = lookups.place_behind
+        self.undeclared = lookups.undeclared
+
+    async def last_commits(self, instances: Sequence[InstanceRow], /) -> dict[str, LogRow]:
+        lives = {one.instance_id: one.life for one in instances}
+        found = await self._lookups.last_commits(instances)
+        return {one: self._commit(one, lives[one], row) for one, row in found.items()}
+
+    async def lying(
+        self, instance_id: str | None = None, /, *, after: tuple[str, str] = ("", ""), limit: int = PAGE
+    ) -> list[Lying]:
+        page = await self._lookups.lying(instance_id, after=after, limit=limit)
+        return [Lying(one, self._mail(one, row)) for one, row in page]
 
 
 def _unless_sealed(claimed: Claimed) -> Claimed:

@@ -8,7 +8,7 @@ codec that binds a payload to its place gets the place for which the message was
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -67,9 +67,14 @@ class ReadingRouter:
     def __init__(self, router: Router, codecs: Codecs) -> None:
         self._router = router
         self._codecs = codecs
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._router, name)
+        self.post = router.post
+        self.dispatch = router.dispatch
+        self.register = router.register
+        self.unregister = router.unregister
+        self.interests = router.interests
+        self.give_back = router.give_back
+        self.acknowledge = router.acknowledge
+        self.expire = router.expire
 
     async def letters(self, subscriber: str, /, *, limit: int = 100) -> list[Letter]:
         return [opened(self._codecs, one) for one in await self._router.letters(subscriber, limit=limit)]
@@ -82,5 +87,9 @@ class ReadingRouter:
 class CodingRouter(ReadingRouter):
     """A router that also seals posted messages."""
 
-    async def post(self, batch: Sequence[Posting], /) -> list[Delivered]:
+    def __init__(self, router: Router, codecs: Codecs) -> None:
+        super().__init__(router, codecs)
+        self.post = self._post
+
+    async def _post(self, batch: Sequence[Posting], /) -> list[Delivered]:
         return await self._router.post([sealed(self._codecs, one) for one in batch])

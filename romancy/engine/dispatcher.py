@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from romancy._logs import get_logger
 from romancy.engine.aftermath import look_after
 from romancy.errors import StorageUnavailableError
+from romancy.storage.rooms import Room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -66,7 +67,7 @@ class _Return(_Job):
         self._owner, self._delivery_ids, self._address, self._done = owner, delivery_ids, address, done
 
     async def do(self, dispatcher: Dispatcher, store: Store) -> None:
-        await store.router.give_back(self._owner, self._delivery_ids)
+        await store.rooms.router.give_back(self._owner, self._delivery_ids)
         dispatcher.ask((self._address,))
         self._done()
 
@@ -78,7 +79,9 @@ class _Sweep(_Job):
         self._expires_at = 0.0
 
     async def do(self, dispatcher: Dispatcher, store: Store) -> None:
-        dispatched = await store.router.dispatch(())
+        if Room.ROUTER not in store.rooms.offered:
+            return
+        dispatched = await store.rooms.router.dispatch(())
         dispatcher.say_held_up(dispatched.held_up)
         if dispatched.more or await self._expire(store):
             dispatcher.sweep()
@@ -87,8 +90,8 @@ class _Sweep(_Job):
         """From time to time, remove kept messages that have expired. Return whether there are more."""
         if self._keep is None or time.monotonic() < self._expires_at:
             return False
-        before = (await store.census()).now - round(self._keep * 1_000_000)
-        gone = await store.router.expire(before, limit=_EXPIRED_AT_ONCE)
+        before = (await store.rooms.reading.census()).now - round(self._keep * 1_000_000)
+        gone = await store.rooms.router.expire(before, limit=_EXPIRED_AT_ONCE)
         if gone < _EXPIRED_AT_ONCE:
             self._expires_at = time.monotonic() + _EXPIRE_EVERY
         return gone >= _EXPIRED_AT_ONCE
@@ -112,7 +115,7 @@ class _Dispatch(_Job):
         self.addresses = addresses
 
     async def do(self, dispatcher: Dispatcher, store: Store) -> None:
-        dispatched = await store.router.dispatch(self.addresses)
+        dispatched = await store.rooms.router.dispatch(self.addresses)
         dispatcher.say_held_up(dispatched.held_up)
         if dispatched.more:
             dispatcher.ask(self.addresses)

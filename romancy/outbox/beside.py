@@ -14,6 +14,7 @@ from romancy.outbox.running import Relaying
 
 if TYPE_CHECKING:
     from romancy.storage.outbox import Outbox
+    from romancy.storage.protocol import Store
 
 __all__ = ["Beside"]
 
@@ -47,9 +48,13 @@ class Beside:
             return False
         return self._relaying is None or self._relaying.works is None
 
-    def begin(self, outbox: Outbox) -> None:
+    def outbox_of(self, store: Store) -> Outbox | None:
+        """The outbox to relay from. None without a relay. Raises MissingRoomError if the store has no outbox."""
+        return None if self.relay is None else store.rooms.outbox
+
+    def begin(self, outbox: Outbox | None) -> None:
         """Relay from this outbox until `end`."""
-        if self.relay is not None:
+        if self.relay is not None and outbox is not None:
             self._ending, self._relaying = asyncio.Event(), None
             self._running = asyncio.create_task(self._run(self.relay, outbox))
 

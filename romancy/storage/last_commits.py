@@ -1,15 +1,15 @@
 """Reads the commits that last changed the rows of instances: for lists that show how the instances ended.
 
 In the same way, the commits are read with which their runs began.
-
-An adapter may offer this as `last_commits` of its store. Without it, each log is read by itself.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
+
+from romancy.storage.rooms import Room
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,25 +17,16 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow, LogRow
 
-__all__ = ["LastCommits", "first_commits_of", "last_commits_of"]
-
-
-class LastCommits(Protocol):
-    async def __call__(self, instances: Sequence[InstanceRow], /) -> dict[str, LogRow]:
-        """By instance id, the row of the log at `last_seq` of each of these instances, of the same life.
-
-        Instances that were removed in the meantime are left out. It is one statement, which writes and locks nothing
-        and finds each row by its key.
-        """
-        ...
+__all__ = ["first_commits_of", "last_commits_of"]
 
 
 async def last_commits_of(store: Store, instances: Sequence[InstanceRow]) -> dict[str, LogRow]:
-    """The same from any store. Without instances, nothing is read."""
+    """As `Lookups.last_commits`, from any store. Without instances, nothing is read."""
     if not instances:
         return {}
-    last_commits: LastCommits | None = getattr(store, "last_commits", None)
-    return await (_one_by_one(store, instances) if last_commits is None else last_commits(instances))
+    if Room.LOOKUPS in store.rooms.offered:
+        return await store.rooms.lookups.last_commits(instances)
+    return await _one_by_one(store, instances)
 
 
 async def first_commits_of(store: Store, instances: Sequence[InstanceRow]) -> dict[str, LogRow]:

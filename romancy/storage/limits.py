@@ -36,8 +36,6 @@ __all__ = [
     "check_owner",
     "check_postings",
     "check_text",
-    "refuse_to_clear",
-    "refuse_to_send",
 ]
 
 Payload = TypeVar("Payload", bytes, Raw)
@@ -195,16 +193,6 @@ def check_interest(interest: Interest) -> None:
 
 def _check_address(address: str, what: str) -> None:
     check_id(address, f"address of {what}", at_most=MAX_ADDRESS_BYTES)
-
-
-def refuse_to_send() -> NoReturn:
-    """`Session.send` in a session that is not joined."""
-    raise UsageError("only a joined session sends by itself; in this one messages go with the commit")
-
-
-def refuse_to_clear() -> NoReturn:
-    """`Session.clear` in a session that is not joined."""
-    raise UsageError("only a joined session removes an instance; in this one an instance can only be written to")
 
 
 def _check_effects(item: Append, targets: set[str]) -> None:

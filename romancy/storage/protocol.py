@@ -1,4 +1,4 @@
-"""The storage protocol: fourteen methods, the session that one of them opens, and two rooms, outbox and router.
+"""The storage protocol: the twelve members that every store has. What else it offers is in its rooms.
 
 Each method is documented by its promise.
 
@@ -23,113 +23,28 @@ Rules for every method:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import Sequence
 
-    from romancy.errors import StorageUnavailableError
-    from romancy.status import Status
-    from romancy.storage.isolation import IsolationLevel
-    from romancy.storage.outbox import Outbox
-    from romancy.storage.query import Query
     from romancy.storage.records import (
         Capabilities,
-        Census,
         ClaimRequest,
         Delivered,
         Delivery,
         History,
         Item,
-        OutboxRow,
         Outcome,
-        Page,
         Peer,
-        PruneRequest,
         Pulse,
         Takeover,
         Work,
         Worker,
     )
-    from romancy.storage.routing import Posting, Router
+    from romancy.storage.rooms import Rooms
 
-__all__ = ["Session", "Store"]
-
-
-class Session(Protocol):
-    """A user's transaction, which Romancy ends: the user's writes and one append commit together.
-
-    Leaving the `async with` without `commit` rolls everything back. The user cannot end the transaction. If it was
-    ended nevertheless (a stray COMMIT, DDL where DDL commits, a swallowed deadlock), `commit` raises `UsageError` and
-    writes no log row.
-    """
-
-    @property
-    def native(self) -> Any:
-        """The driver's own object, inside the transaction. Its commit, rollback and close raise `UsageError`."""
-        ...
-
-    async def execute(self, sql: str, *parameters: object) -> int:
-        """Run one statement of the user's, with the driver's placeholders, and return how many rows it touched."""
-        ...
-
-    async def fetch_all(self, sql: str, *parameters: object) -> list[dict[str, Any]]:
-        """Run one query of the user's and return all its rows, by column name."""
-        ...
-
-    def excuse(self, error: Exception, /) -> StorageUnavailableError | None:
-        """The error that `execute` would have raised for a transient failure of the native object; else None.
-
-        Transient failures are a deadlock, a lock wait that timed out, a lost connection, and a database that takes no
-        writes now. The attempt is repeated and does not count as failed. The engine asks before it leaves the session,
-        about any error from user code. None for errors raised elsewhere, and in a joined session, whose owner handles
-        its errors.
-        """
-        ...
-
-    def savepoint(self) -> AbstractAsyncContextManager[None]:
-        """A part that can fail alone: an exception inside undoes the part and reaches the caller."""
-        ...
-
-    async def commit(self, item: Item, /, *, worker: str | None = None) -> Outcome:
-        """Write the item and commit everything, or roll everything back and return the reason.
-
-        In a joined session (`Store.session(join=…)`) the item is written into the caller's transaction and nothing is
-        committed. A refusal leaves the transaction as it was before the call. Affected waiters are woken after the
-        caller's commit, at the latest by the safety look of `wait_for_work`.
-
-        `OutcomeUnknownError`: the answer to COMMIT was lost. The caller settles it by appending a row of its own at the
-        same seq. If that is accepted, this session never happened.
-        """
-        ...
-
-    async def send(
-        self,
-        deliveries: Sequence[Delivery] = (),
-        outbox: Sequence[OutboxRow] = (),
-        postings: Sequence[Posting] = (),
-        /,
-    ) -> list[Delivered]:
-        """In a joined session: write messages for inboxes, the outside and addresses in the caller's transaction.
-
-        Returns one answer for each delivery, in order, as that transaction sees the instances, and then one for each
-        posting, as `Router.post` does. A message that is not ACCEPTED wrote nothing. No instance's row stays locked
-        until the caller commits. An instance that ends before that leaves its message unread. The counter that wakes
-        the owner moves after the commit, at the latest with the next sweep. Postings are dispatched after the commit,
-        by a process that knows of it, or by a sweep. `UsageError` in a session that is not joined.
-        """
-        ...
-
-    async def clear(self, instance_id: str, life: int, statuses: Collection[Status], /) -> bool:
-        """In a joined session: remove this life of an instance with all data under its id.
-
-        Returns False and removes nothing unless the instance exists, has ended and has one of these statuses. The id is
-        then free for a start in the same transaction. Others see the instance until the caller commits, and wait for
-        the commit before they write to it. `StorageUnavailableError` if another transaction holds the instance: roll
-        back, and try again. `UsageError` in a session that is not joined.
-        """
-        ...
+__all__ = ["Store"]
 
 
 class Store(Protocol):
@@ -141,13 +56,8 @@ class Store(Protocol):
         ...
 
     @property
-    def outbox(self) -> Outbox:
-        """The relay's side of the outbox."""
-        ...
-
-    @property
-    def router(self) -> Router:
-        """The routing of messages that are not addressed to one instance."""
+    def rooms(self) -> Rooms:
+        """What this store offers beside these members: the same object from the beginning to the end."""
         ...
 
     async def open(self, *, migrate: bool = True) -> None:
@@ -200,19 +110,19 @@ class Store(Protocol):
         """
         ...
 
-    async def heartbeat(self, worker: Worker, /, *, leaving: bool = False) -> Pulse:
+    async def heartbeat(self, worker: Worker, /) -> Pulse:
         """Show that this worker is alive, registering it the first time, and list the others.
 
         A store that tells callers of `wait_for_work` which instances changed tells them `WORKER_NEWS` with the token,
         after the first heartbeat of a worker that knows workflows.
 
-        `leaving` marks the worker dead at its own wish: it must not work on anything that it owns. A worker that was
-        declared dead stays dead: `alive` is False for ever, from this store also when `prune` has removed its row.
+        A worker that was declared dead stays dead: `alive` is False for ever, from this store also when `prune` has
+        removed its row.
         """
         ...
 
-    async def census(self) -> Census:
-        """The workers as they are now. Registers no worker and writes nothing."""
+    async def leave(self, worker: Worker, /) -> None:
+        """Mark this worker dead at its own wish: it must not work on anything that it owns."""
         ...
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
@@ -236,55 +146,11 @@ class Store(Protocol):
         """
         ...
 
-    async def find(self, query: Query, /) -> Page:
-        """A page of instances, exactly as section "Finding instances" of the manual defines it.
-
-        The newest come first, or the oldest if the query says so. A page continues behind a place in this order.
-
-        Over all pages, an instance that exists and matches throughout comes exactly once, whatever is inserted, changed
-        and removed in the meantime, and also if it moves between two statuses asked for. An instance that begins or
-        ceases to match during the search comes once or not at all.
-        """
-        ...
-
-    async def count(self, query: Query, /) -> dict[tuple[str, Status], int]:
-        """How many instances `find` would return on all its pages together, by workflow and status; no zeros.
-
-        One statement counts them in the database, as of one moment. The limit, the order and the place of the query
-        are those of a first page.
-        """
-        ...
-
-    def session(
-        self, *, join: object | None = None, isolation: IsolationLevel | None = None
-    ) -> AbstractAsyncContextManager[Session]:
-        """Begin a transaction for user code. With `join`, take part in one that the caller already has.
-
-        The user's statements run at `isolation` or a stronger level; `UsageError` before anything is begun if the
-        database has none. What `commit` writes is decided by the present rows, not by those of the user's snapshot: if
-        these are in its way, it raises `StorageUnavailableError`, and another session succeeds. A joined session keeps
-        the level of its caller.
-
-        `UsageError` before anything is written if the object to join is of the wrong kind, is in no transaction, or
-        belongs to another database.
-        """
-        ...
-
     async def wait_for_work(self, timeout: float, /) -> frozenset[str] | None:
         """Return when instances may have become due, got mail, ended or become stuck, or after `timeout` seconds.
 
         Returns the ids concerned if they are known, None for "look everywhere", or an empty set after the time-out.
         Marks may be among the ids (`romancy.storage.marks`).
         Nothing committed after the previous return is missed. Repeated and needless wake-ups are allowed.
-        """
-        ...
-
-    async def prune(self, request: PruneRequest, /) -> int:
-        """Remove up to `limit` ended instances with all data under their ids in one transaction; return how many.
-
-        Instances whose rows others have locked are left for the next call.
-        Also removes rows of finished runs (those of at least `limit` instances), dead workers that own nothing, and, in
-        transactions of at most some thousand, old dedupe keys. Which of too many go first is open. A dead worker's row
-        may stay until no claim of its can still commit.
         """
         ...

@@ -1,7 +1,7 @@
-"""Reads and makes again what a database holds beside its logs: the rows of instances, their projections and indexes.
+"""The room of rebuilding: what a database holds beside its logs is read, and made again from them.
 
-An adapter may offer this as `rebuilding` of its store. The engine does not use it. A store that cannot lose one of
-these without the others needs none.
+This is the rows of instances, their projections and indexes. The engine does not use this room. A store that cannot
+lose one of these without the others needs none.
 """
 
 from __future__ import annotations
@@ -19,11 +19,8 @@ from romancy.storage.routing import Interest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from romancy.storage.protocol import Store
-
 __all__ = [
-    "Form", "Index", "Rebuilding", "Rebuilt", "Stored", "agrees_with_itself", "form_of", "is_as", "rebuilding_of",
-    "renewal",
+    "Form", "Index", "Rebuilding", "Rebuilt", "Stored", "agrees_with_itself", "form_of", "is_as", "renewal",
 ]  # fmt: skip
 
 Index = tuple[tuple[str, str | None], ...]
@@ -97,12 +94,6 @@ class Rebuilding(Protocol):
         the messages in its inbox as unread.
         """
         ...
-
-
-def rebuilding_of(store: Store) -> Rebuilding | None:
-    """The store's `rebuilding`, or None if it has none."""
-    rebuilding: Rebuilding | None = getattr(store, "rebuilding", None)
-    return rebuilding
 
 
 def form_of(paths: str, entries: Iterable[tuple[str, str]]) -> Form:

@@ -175,7 +175,7 @@ class KeptMessage(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Router(Protocol):
-    """The third protocol: routing. The rules of `romancy.storage.protocol` for failures, cancellation and time hold.
+    """The room of routing. The rules of `romancy.storage.protocol` for failures, cancellation and time hold.
 
     In an append, `Append.interests`, `Append.uninterested` and `Append.postings` are written after the inbox, in this
     order, sorted by key. There, kinds are not compared, nothing that was kept is discarded, and a posting that is known
@@ -186,10 +186,10 @@ class Router(Protocol):
     Who is interested is decided once, in `romancy.storage.pairing`. An interest of an instance that has ended or is
     missing, or of another life of it, counts for nothing here, and is not listed.
 
-    What removes an instance (`Store.prune`, `Session.clear`) removes its interests, of every life, and then, in a new
-    statement, gives back what it was given: a dispatch reads an instance after it has locked the interest, so it either
-    finds no interest, or ends before the mail is looked for. Appends that end an instance leave that to the engine, or
-    to a sweep.
+    What removes an instance (`Upkeep.prune`, `JoinedSession.clear`) removes its interests, of every life, and then, in
+    a new statement, gives back what it was given: a dispatch reads an instance after it has locked the interest, so it
+    either finds no interest, or ends before the mail is looked for. Appends that end an instance leave that to the
+    engine, or to a sweep.
 
     Rows of `romancy_inbox` that came from an address have `address` set. Those that were taken have `interest` and
     `spread` set, and `projection` if there was one. A letter that was taken keeps `message_id`, `spread`, `projection`

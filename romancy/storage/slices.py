@@ -7,11 +7,12 @@ then asked for within it. A caller that stops waiting stops the search at the st
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec.structs import replace
 
 from romancy.storage.query import Position
+from romancy.storage.rooms import Room
 from romancy.storage.sqlkit.searches import indexed_values
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from romancy.storage.query import Query
     from romancy.storage.records import InstanceRow
 
-__all__ = ["Found", "Slices", "find_in_slices", "slices_of"]
+__all__ = ["Found", "find_in_slices"]
 
 _LOWEST: Final = "\x01"
 """No id sorts below it. (A page token cannot hold an empty id.)"""
@@ -29,18 +30,6 @@ _LEAST: Final = 250
 _QUICK: Final = 0.02
 _SLOW: Final = 0.08
 _WITHIN: Final = 0.2
-
-
-class Slices(Protocol):
-    """The optional attribute `slices` of an adapter's store."""
-
-    async def place_behind(self, after: Position | None, count: int) -> Position | None:
-        """The instance that many places behind this one, newest first, from an index alone. None: fewer follow."""
-        ...
-
-    async def undeclared(self, key: str) -> list[str]:
-        """The workflows that have instances for which the path with this key was not declared."""
-        ...
 
 
 class Found(NamedTuple):
@@ -56,12 +45,6 @@ class Found(NamedTuple):
     sliced: bool
 
 
-def slices_of(store: Store) -> Slices | None:
-    """The store's `slices`, or None if it has none."""
-    slices: Slices | None = getattr(store, "slices", None)
-    return slices
-
-
 async def find_in_slices(
     store: Store, query: Query, *, within: float = _WITHIN, first: int = _FIRST, largest: int = _LARGEST
 ) -> Found:
@@ -70,22 +53,22 @@ async def find_in_slices(
     A search that an index answers is one statement, and so is one for the oldest first. Slices begin with `first`
     instances and grow to `largest` while they are quick. At least one slice is looked at.
     """
-    slices = slices_of(store)
+    lookups = store.rooms.lookups if Room.LOOKUPS in store.rooms.offered else None
     undeclared: list[str] = []
-    if slices is not None and (indexed := indexed_values(query)) is not None:
-        names = await slices.undeclared(indexed[0])
+    if lookups is not None and (indexed := indexed_values(query)) is not None:
+        names = await lookups.undeclared(indexed[0])
         undeclared = [name for name in names if query.fits_name(name)]
-    if slices is None or not _needs_slices(query, undeclared):
-        page = await store.find(query)
+    if lookups is None or not _needs_slices(query, undeclared):
+        page = await store.rooms.reading.find(query)
         return Found(page.rows, page.next_token, None, [], sliced=False)
     rows: list[InstanceRow] = []
     deadline, size, part = time.monotonic() + within, first, query
     while True:
         began = time.monotonic()
-        end = await slices.place_behind(part.after, size)
+        end = await lookups.place_behind(part.after, size)
         if end is not None and query.since is not None and end.created_at <= query.since:
             end = None
-        page = await store.find(part if end is None else replace(part, since=end.created_at))
+        page = await store.rooms.reading.find(part if end is None else replace(part, since=end.created_at))
         rows += page.rows
         if end is None or page.next_token is not None:
             return Found(rows, page.next_token, None, undeclared, sliced=True)

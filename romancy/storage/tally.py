@@ -1,7 +1,4 @@
-"""Counts for displays: how many instances there are, in bounded time for any number of instances.
-
-An adapter may offer them as `tally`, `trend`, `loads` and `tally_slice` of its store. The engine does not use them.
-"""
+"""The room of figures: counts for displays, in bounded time for any number of instances."""
 
 from __future__ import annotations
 
@@ -12,13 +9,9 @@ from romancy.status import Status
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from romancy.storage.protocol import Store
     from romancy.storage.query import Position
 
-__all__ = [
-    "Count", "Loads", "Slice", "Slicing", "Tally", "Tallying", "Trend", "Trending", "loads_of", "slicing_of", "spans",
-    "tally_of", "trend_of",
-]  # fmt: skip
+__all__ = ["Count", "Figures", "Slice", "Tally", "Trend", "spans"]
 
 
 class Count(NamedTuple):
@@ -57,17 +50,17 @@ class Slice(NamedTuple):
     """The last of them. None: no instance follows."""
 
 
-class Tallying(Protocol):
-    async def __call__(self, *, most: int, newest: int) -> Tally:
+class Figures(Protocol):
+    """No call writes anything, and each reads a bounded part of an index. The engine does not use them."""
+
+    async def tally(self, *, most: int, newest: int) -> Tally:
         """Count up to `most` instances of each status, and the `newest` instances by workflow.
 
-        It writes nothing, and reads no more than that many entries of an index for each count.
+        It reads no more than that many entries of an index for each count.
         """
         ...
 
-
-class Trending(Protocol):
-    async def __call__(self, *, since: int, width: int, most: int, newest: int) -> Trend:
+    async def trend(self, *, since: int, width: int, most: int, newest: int) -> Trend:
         """Count the instances started since a time, in spans of `width` microseconds.
 
         Of each status it counts the newest `most` instances, and of all workflows together the `newest`. It reads no
@@ -75,20 +68,16 @@ class Trending(Protocol):
         """
         ...
 
-
-class Loads(Protocol):
-    async def __call__(self, workers: Sequence[str], /, *, most: int) -> dict[str, int]:
-        """How many instances each of these workers owns, up to `most`, by their tokens."""
-        ...
-
-
-class Slicing(Protocol):
-    async def __call__(self, *, after: Position | None, count: int, width: int) -> Slice:
+    async def tally_slice(self, *, after: Position | None, count: int, width: int) -> Slice:
         """Count up to `count` instances behind a place, newest first, in spans of `width` microseconds.
 
-        It is one statement, which writes nothing and reads that many entries of an index and their rows. Its counts are
-        exact as of one moment. A slice of fewer than `count` instances is the last one.
+        It is one statement, which reads that many entries of an index and their rows. Its counts are exact as of one
+        moment. A slice of fewer than `count` instances is the last one.
         """
+        ...
+
+    async def loads(self, workers: Sequence[str], /, *, most: int) -> dict[str, int]:
+        """How many instances each of these workers owns, up to `most`, by their tokens."""
         ...
 
 
@@ -105,27 +94,3 @@ def spans(
         if sum(own.values()) >= most:
             whole_from[status] = min(own) + 1
     return Trend(statuses, whole_from, {(name, Status(one), span): n for name, one, span, n in by_workflow})
-
-
-def trend_of(store: Store) -> Trending | None:
-    """The store's `trend`, or None if it has none."""
-    trend: Trending | None = getattr(store, "trend", None)
-    return trend
-
-
-def loads_of(store: Store) -> Loads | None:
-    """The store's `loads`, or None if it has none."""
-    loads: Loads | None = getattr(store, "loads", None)
-    return loads
-
-
-def slicing_of(store: Store) -> Slicing | None:
-    """The store's `tally_slice`, or None if it has none."""
-    slicing: Slicing | None = getattr(store, "tally_slice", None)
-    return slicing
-
-
-def tally_of(store: Store) -> Tallying | None:
-    """The store's `tally`, or None if it has none."""
-    tally: Tallying | None = getattr(store, "tally", None)
-    return tally

@@ -1,7 +1,4 @@
-"""Answers operators' questions: what a migration would do, and which settings cost durability or speed.
-
-An adapter may offer the answers as `upkeep` of its store. The engine does not use them.
-"""
+"""The room of upkeep: removing what is over, what a migration would do, and settings that cost durability or speed."""
 
 from __future__ import annotations
 
@@ -10,9 +7,9 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from romancy.storage.protocol import Store
+    from romancy.storage.records import PruneRequest
 
-__all__ = ["NO_TABLES", "Plan", "Setting", "Upkeep", "Verdict", "upkeep_of"]
+__all__ = ["NO_TABLES", "Plan", "Setting", "Upkeep", "Verdict"]
 
 NO_TABLES: Final = "it has no tables of Romancy yet"
 """What an adapter says of a database that no app has opened, and where the tables were not made by hand."""
@@ -56,18 +53,25 @@ class Setting(Struct, frozen=True, kw_only=True):
 
 
 class Upkeep(Protocol):
-    """Neither call writes anything."""
+    """Removes what is over, and answers an operator's questions."""
+
+    async def prune(self, request: PruneRequest, /) -> int:
+        """Remove up to `limit` ended instances with all data under their ids in one transaction; return how many.
+
+        Instances whose rows others have locked are left for the next call.
+        Also removes rows of finished runs (those of at least `limit` instances), dead workers that own nothing, and, in
+        transactions of at most some thousand, old dedupe keys. Which of too many go first is open. A dead worker's row
+        may stay until no claim of its can still commit.
+        """
+        ...
 
     async def plan(self) -> Plan:
-        """The missing migrations. Needs no open store. `SchemaVersionError` if this code may not use the schema."""
+        """The missing migrations. Writes nothing, and needs no open store.
+
+        `SchemaVersionError` if this code may not use the schema.
+        """
         ...
 
     async def settings(self) -> list[Setting]:
         """The settings of an open store that concern durability or speed, good or bad."""
         ...
-
-
-def upkeep_of(store: Store) -> Upkeep | None:
-    """The store's `Upkeep`, or None if it has none."""
-    upkeep: Upkeep | None = getattr(store, "upkeep", None)
-    return upkeep

@@ -119,7 +119,7 @@ class TestApp(Faking, Romancy):
         assert worker is not None  # noqa: S101 - a test app is a worker
         relayed = None
         if self.relay is not None:
-            relayed = RelayedTime(self._clock, self._opened().outbox, self._relaying)
+            relayed = RelayedTime(self._clock, self._opened().rooms.outbox, self._relaying)
         self._time = Time(self._clock, worker, skip=self._skip, idle=self._say_what_is_open, relayed=relayed)
         return self
 
@@ -159,8 +159,7 @@ class TestApp(Faking, Romancy):
 
     async def _begin(self, store: Store) -> None:
         self._death = self._stage.death = Death()
-        mortal: Any = Mortal(store, self._death)
-        await super()._begin(mortal)
+        await super()._begin(Mortal(store, self._death))
 
     def dies_after(self, commits: int) -> asyncio.Event:
         """Stop the worker after that many more commits of its own. The event is set then."""

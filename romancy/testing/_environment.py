@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from romancy.activity import Activity
     from romancy.session import Companion
     from romancy.storage.isolation import IsolationLevel
-    from romancy.storage.protocol import Session as StorageSession
+    from romancy.storage.sessions import Session as StorageSession
 
 __all__ = ["ActivityEnvironment", "SentEvent"]
 
@@ -162,7 +162,7 @@ class ActivityEnvironment:
         store = create_store(url)
         await store.open(migrate=self._url is None)
         stack.push_async_callback(store.close)
-        session = await stack.enter_async_context(store.session(isolation=isolation))
+        session = await stack.enter_async_context(store.rooms.sessions.begin(isolation=isolation))
         for statement in self._setup:
             await session.execute(statement)
         return session

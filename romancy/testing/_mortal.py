@@ -11,13 +11,17 @@ from contextlib import asynccontextmanager
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
+from romancy.storage.passing import PassingSession, PassingStore
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 
     from romancy.core import Input
     from romancy.engine.activities.attempt import Attempt, Made
-    from romancy.storage.protocol import Session, Store
+    from romancy.storage.isolation import IsolationLevel
+    from romancy.storage.protocol import Store
     from romancy.storage.records import Item, Outcome
+    from romancy.storage.sessions import Session, Sessions
 
 __all__ = ["Death", "Mortal", "Place", "called"]
 
@@ -102,40 +106,46 @@ def called(attempt: Attempt) -> str:
     return f"{definition.kind} {definition.name} ({attempt.id})"
 
 
-class Mortal:
+class Mortal(PassingStore):
     """Passes all calls on to a store, and counts the commits of its worker. A dead worker gets no answer."""
 
     def __init__(self, store: Store, death: Death) -> None:
+        super().__init__(store)
         self._store = store
         self._death = death
+        self.commit = self._commit
+        self.rooms = store.rooms.wrapped(sessions=lambda sessions: _MortalSessions(sessions, death))
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-    async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
+    async def _commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
         await self._death.alive()
         outcomes = await self._store.commit(batch, worker=worker)
         await self._death.committed()
         return outcomes
 
+
+class _MortalSessions:
+    """Sessions whose commits count. A caller's transaction is not the worker's."""
+
+    def __init__(self, sessions: Sessions, death: Death) -> None:
+        self._sessions = sessions
+        self._death = death
+        self.join = sessions.join
+
     @asynccontextmanager
-    async def session(self, *, join: object | None = None, **options: Any) -> AsyncGenerator[Any]:
-        async with self._store.session(join=join, **options) as session:
+    async def begin(self, *, isolation: IsolationLevel | None = None) -> AsyncGenerator[Session]:
+        async with self._sessions.begin(isolation=isolation) as session:
             yield _MortalSession(session, self._death)
 
 
-class _MortalSession:
-    """A session whose commit counts."""
-
+class _MortalSession(PassingSession):
     def __init__(self, session: Session, death: Death) -> None:
+        super().__init__(session)
         self._session = session
         self._death = death
+        self.commit = self._commit
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._session, name)
-
-    async def commit(self, *args: Any, **kwargs: Any) -> Outcome:
+    async def _commit(self, item: Item, /, *, worker: str | None = None) -> Outcome:
         await self._death.alive()
-        outcome = await self._session.commit(*args, **kwargs)
+        outcome = await self._session.commit(item, worker=worker)
         await self._death.committed()
         return outcome

@@ -72,8 +72,7 @@ class _MortalApp(Romancy):
         self._settings = replace(self._settings, stage=self.death.stage)
 
     async def _begin(self, store: Store) -> None:
-        mortal: Any = Mortal(store, self.death)
-        await super()._begin(mortal)
+        await super()._begin(Mortal(store, self.death))
 
     async def forget(self, instance_id: str) -> None:
         """Remove the instance of that id and all that it has started."""

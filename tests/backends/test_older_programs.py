@@ -17,7 +17,6 @@ from romancy import EventType, Romancy, Status, WorkflowContext, activity, workf
 from romancy.errors import RomancyError, SchemaVersionError
 from romancy.storage.backends import create_store
 from romancy.storage.schema import Migration
-from romancy.storage.upkeep import upkeep_of
 from romancy.sync import SyncRomancy
 from romancy_conformance.contract.scripts import run_script
 from tests.knowing import as_program, knowing, package_of
@@ -114,8 +113,7 @@ class Programs:
                 await store.close()
 
     async def plan(self, program: Change) -> Plan:
-        upkeep = upkeep_of(create_store(self.url))
-        assert upkeep is not None
+        upkeep = create_store(self.url).rooms.upkeep
         with as_program(program):
             return await upkeep.plan()
 

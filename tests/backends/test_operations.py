@@ -151,7 +151,7 @@ async def sent_by(store: Store, call: Awaitable[object], packets: list[str]) -> 
 async def test_an_operation_of_the_outbox_sends_no_more_than_it_needs(
     stores: tuple[Store, Store], publisher: Publisher, packets: list[str]
 ) -> None:
-    outbox, other = stores[0].outbox, stores[1].outbox
+    outbox, other = stores[0].rooms.outbox, stores[1].rooms.outbox
     sent: dict[str, str] = {}
 
     async def send(name: str, call: Awaitable[object]) -> None:
@@ -182,7 +182,7 @@ async def test_a_heartbeat_sends_no_more_than_it_needs(stores: tuple[Store, Stor
 
     sent["first heartbeat"] = await sent_by(store, store.heartbeat(worker), packets)
     sent["heartbeat"] = await sent_by(store, store.heartbeat(worker), packets)
-    sent["census"] = await sent_by(store, store.census(), packets)
+    sent["census"] = await sent_by(store, store.rooms.reading.census(), packets)
 
     assert {name: _SENT[dialect(store)][name] for name in sent} == sent
 
@@ -254,31 +254,31 @@ async def given_up_at(store: Store, number: int, call: Awaitable[object], begun:
 
 async def _claim(publisher: Publisher, store: Store) -> Call:
     await publisher.publish_each(outgoing("k"), outgoing("k"), outgoing())
-    return lambda held: held.outbox.claim(unique("c"), lease=MINUTE, limit=10)
+    return lambda held: held.rooms.outbox.claim(unique("c"), lease=MINUTE, limit=10)
 
 
 async def _settle(publisher: Publisher, store: Store) -> Call:
     await publisher.publish_each(outgoing("k"), outgoing("k"), outgoing())
     settled = [ended(one) for one in await take(store)]
-    return lambda held: held.outbox.settle(settled)
+    return lambda held: held.rooms.outbox.settle(settled)
 
 
 async def _remove(publisher: Publisher, store: Store) -> Call:
     sent = await publisher.publish_each(outgoing("k"), outgoing("k"), outgoing())
     await take(store)
-    return lambda held: held.outbox.remove([sent[0], sent[2]])
+    return lambda held: held.rooms.outbox.remove([sent[0], sent[2]])
 
 
 async def _sweep(publisher: Publisher, store: Store) -> Call:
     await publisher.publish_each(outgoing("k"), outgoing("k"), outgoing())
     await take(store)
-    return lambda held: held.outbox.sweep()
+    return lambda held: held.rooms.outbox.sweep()
 
 
 async def _requeue(publisher: Publisher, store: Store) -> Call:
     await publisher.publish_each(outgoing("k"), outgoing("k"), outgoing())
-    await store.outbox.settle([ended(one, OutboxState.FAILED) for one in await take(store)])
-    return lambda held: held.outbox.requeue([OutboxState.FAILED])
+    await store.rooms.outbox.settle([ended(one, OutboxState.FAILED) for one in await take(store)])
+    return lambda held: held.rooms.outbox.requeue([OutboxState.FAILED])
 
 
 async def _heartbeat(publisher: Publisher, store: Store) -> Call:
@@ -308,9 +308,9 @@ async def test_a_call_cancelled_at_any_statement_closes_its_operation_and_its_tr
 
 async def all_sent(store: Store) -> None:
     """End every message, also those of claims that nobody knows of."""
-    while entries := await store.outbox.entries([OutboxState.PENDING]):
-        await store.outbox.settle([ended(one) for one in entries if one.claim is not None])
-        await store.outbox.sweep()
+    while entries := await store.rooms.outbox.entries([OutboxState.PENDING]):
+        await store.rooms.outbox.settle([ended(one) for one in entries if one.claim is not None])
+        await store.rooms.outbox.sweep()
         await take(store)
 
 
@@ -327,7 +327,7 @@ async def test_a_transaction_that_is_repeated_begins_its_operation_anew(
     begun = Begun(monkeypatch)
     fails_once(store, "outbox_due", monkeypatch)
 
-    given = await store.outbox.claim("c", lease=MINUTE, limit=10)
+    given = await store.rooms.outbox.claim("c", lease=MINUTE, limit=10)
 
     assert ids(given.entries) == sent
     assert len(begun.operations) == 3  # a look, and two attempts

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from romancy import Romancy, Status, TerminalError, WorkflowContext, workflow
 from romancy.dashboard import asgi
 from romancy.errors import WorkflowFailedError
+from romancy.storage.passing import PassingStore
+from romancy_conformance.behaviour.stores import changed
 from romancy_conformance.behaviour.waiting import status_is
 from tests.dashboard.browsing import Browser
+from tests.dashboard.counting import CountingStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -92,15 +95,9 @@ async def test_it_shows_what_was_started_over_time(app: Romancy) -> None:
 
 
 async def test_it_takes_a_bounded_number_of_calls(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[str] = []
-    store = app._opened()
-
-    class Counting:
-        def __getattr__(self, name: str) -> Any:
-            calls.append(name)
-            return getattr(store, name)
-
-    monkeypatch.setattr(app, "_opened", Counting)
+    counting = CountingStore(app._opened())
+    calls = counting.calls
+    monkeypatch.setattr(app, "_opened", lambda: counting)
     with pytest.raises(WorkflowFailedError):
         await app.run(fail, 1)
     dashboard = asgi(app)
@@ -111,7 +108,7 @@ async def test_it_takes_a_bounded_number_of_calls(app: Romancy, monkeypatch: pyt
 
     assert 200 == (await browser.get("/")).status
 
-    assert {"census", "tally", "trend", "loads", "find", "router", "outbox"} == set(calls)
+    assert {"census", "tally", "trend", "loads", "find", "kept", "counts"} == set(calls)
     assert 7 == len(calls)
 
 
@@ -125,17 +122,15 @@ async def test_no_page_waits_for_the_look_for_jobs(app: Romancy, monkeypatch: py
     """The database answers that look only once the page is there."""
     shown, looked, store = asyncio.Event(), list[str](), app._opened()
 
-    class Slow:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(store, name)
+    async def find(query: Query) -> Page:
+        if query.workflow_name is not None:
+            await shown.wait()
+            looked.append(query.workflow_name)
+        return await store.rooms.reading.find(query)
 
-        async def find(self, query: Query) -> Page:
-            if query.workflow_name is not None:
-                await shown.wait()
-                looked.append(query.workflow_name)
-            return await store.find(query)
-
-    monkeypatch.setattr(app, "_opened", Slow)
+    slow = PassingStore(store)
+    slow.rooms = store.rooms.wrapped(reading=lambda reading: changed(reading, find=find))
+    monkeypatch.setattr(app, "_opened", lambda: slow)
     dashboard = asgi(app)
 
     page = await Browser(dashboard).get("/")

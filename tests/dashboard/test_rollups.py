@@ -19,6 +19,7 @@ from romancy.dashboard._rollups import Rollups
 from romancy.errors import StorageError
 from romancy.serialization import NO_CODECS
 from tests.dashboard.browsing import Browser
+from tests.dashboard.counting import CountingStore
 from tests.dashboard.test_live import Page
 
 if TYPE_CHECKING:
@@ -48,24 +49,12 @@ async def app(storage_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerat
         yield app
 
 
-class Counted:
-    """A store that notes which of its calls are made."""
-
-    def __init__(self, store: Any) -> None:
-        self._store = store
-        self.calls: list[str] = []
-
-    def __getattr__(self, name: str) -> Any:
-        self.calls.append(name)
-        return getattr(self._store, name)
-
-
 def reader_of(store: Any, app: Romancy) -> Reader:
     return Reader(app, store, NO_CODECS, app)
 
 
 async def now_of(app: Romancy) -> int:
-    return (await app._opened().census()).now
+    return (await app._opened().rooms.reading.census()).now
 
 
 async def counted(rollups: Rollups, app: Romancy, store: Any = None, looks: int = 20) -> int:
@@ -85,7 +74,7 @@ def eager() -> Rollups:
 async def test_each_look_is_one_call(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
     """Seven instances in slices of two take four looks."""
     monkeypatch.setattr("romancy.dashboard._rollups._LARGEST", 2)
-    store, rollups = Counted(app._opened()), eager()
+    store, rollups = CountingStore(app._opened()), eager()
 
     looks = await counted(rollups, app, store)
 
@@ -97,7 +86,7 @@ async def test_each_look_is_one_call(app: Romancy, monkeypatch: pytest.MonkeyPat
 
 async def test_an_open_page_costs_less_than_a_query_a_second(app: Romancy) -> None:
     """There is a look in ten seconds. Stuck and failed instances would add two searches to it."""
-    store, rollups = Counted(app._opened()), eager()
+    store, rollups = CountingStore(app._opened()), eager()
     request = Request({"type": "http", "query_string": b"", "headers": []})
     _, question = overview_question(request, reader_of(store, app), rollups)
 
@@ -105,7 +94,7 @@ async def test_an_open_page_costs_less_than_a_query_a_second(app: Romancy) -> No
 
     assert 1 == store.calls.count("tally_slice")
     assert len(store.calls) + 2 - store.calls.count("find") < EVERY
-    assert {"census", "tally", "tally_slice", "trend", "loads", "router", "outbox"} == set(store.calls)
+    assert {"census", "tally", "tally_slice", "trend", "loads", "kept", "counts"} == set(store.calls)
 
 
 async def test_an_open_page_counts_all_and_then_shows_it(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +122,7 @@ async def test_an_open_page_counts_all_and_then_shows_it(app: Romancy, monkeypat
 
 
 async def test_without_an_open_page_nothing_is_counted(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = Counted(app._opened())
+    store = CountingStore(app._opened())
     monkeypatch.setattr(app, "_opened", lambda: store)
 
     assert 200 == (await Browser(asgi(app)).get("/")).status
@@ -190,7 +179,7 @@ async def test_a_slice_that_fails_is_counted_again(app: Romancy) -> None:
 
 
 async def test_slices_wait_for_each_other_and_counts_rest(app: Romancy) -> None:
-    store, rollups = Counted(app._opened()), Rollups(between=9.0, rest=60.0, first=7)
+    store, rollups = CountingStore(app._opened()), Rollups(between=9.0, rest=60.0, first=7)
     now = await now_of(app)
     made = list[int]()
     for at in (0.0, 8.0, 10.0, 69.0, 71.0, 79.0, 500.0):

@@ -14,7 +14,10 @@ import pytest
 
 from romancy import Romancy, WorkflowContext, workflow
 from romancy.dashboard import asgi
-from romancy.storage.slices import find_in_slices, slices_of
+from romancy.storage.rooms import Room
+from romancy.storage.slices import find_in_slices
+from romancy_conformance.behaviour.stores import changed
+from romancy_conformance.rooms import rooms_with
 from tests.dashboard.browsing import Browser
 from tests.dashboard.serving import serving
 
@@ -50,8 +53,7 @@ async def app(storage_url: str) -> AsyncGenerator[Romancy]:
 
 async def test_a_search_goes_on_until_it_has_found_something(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each answer looked at one slice; the page fetches the next one as long as nothing was found."""
-    if slices_of(app._opened()) is None:
-        pytest.skip("capability: the store has no slices")
+    rooms_with(Room.LOOKUPS, app._opened())
     sliced = partial(find_in_slices, within=0, first=4, largest=4)
     monkeypatch.setattr("romancy.dashboard._instances_page.find_in_slices", sliced)
     browser, target, seen, found = Browser(asgi(app)), "/instances?where=city%3DGraz", 0, list[str]()
@@ -89,7 +91,7 @@ async def test_a_search_that_an_index_answers_names_no_path(app: Romancy) -> Non
 async def test_a_search_ends_with_its_request(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, cancelled, left = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-    find = app._opened().find
+    find = app._opened().rooms.reading.find
 
     async def never(query: Query) -> Page:
         if not query.conditions:
@@ -100,7 +102,7 @@ async def test_a_search_ends_with_its_request(app: Romancy, monkeypatch: pytest.
         finally:
             cancelled.set()
 
-    monkeypatch.setattr(app._opened(), "find", never)
+    monkeypatch.setattr(app._opened().rooms.reading, "find", never)
     browser = Browser(asgi(app))
     request = asyncio.create_task(browser.client.ask("GET", "/instances?where=total%3D1", b"", [], left=left))
     await begun.wait()
@@ -119,18 +121,19 @@ class Watched:
         self.open = 0
         self.fifth = asyncio.Event()
         self.given_up = asyncio.Event()
+        self.rooms = store.rooms.wrapped(reading=lambda reading: changed(reading, find=self._find))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    async def find(self, query: Query) -> Page:
+    async def _find(self, query: Query) -> Page:
         if query.conditions:
             self.asked += 1
             if self.asked == 5:
                 self.fifth.set()
         self.open += 1
         try:
-            return await self._store.find(query)
+            return await self._store.rooms.reading.find(query)
         finally:
             self.open -= 1
 
@@ -145,8 +148,7 @@ class Watched:
 
 async def test_a_client_that_hangs_up_ends_its_search(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
     """A real server and a real connection, cut while slices are searched. The database is asked nothing afterwards."""
-    if slices_of(app._opened()) is None:
-        pytest.skip("capability: the store has no slices")
+    rooms_with(Room.LOOKUPS, app._opened())
     await app.start_many([order.options(instance_id=f"m-{number}").bind("Wien", number) for number in range(1000)])
     watched = Watched(app._opened())
     monkeypatch.setattr(app, "_opened", lambda: watched)

@@ -14,7 +14,6 @@ from romancy.errors import WorkflowFailedError
 from romancy.registry import Registry
 from romancy.serialization import Codecs
 from romancy.storage.backends import create_store
-from romancy.storage.upkeep import upkeep_of
 from romancy_conformance.invariants import sweep_url
 from tests.databases import FILES, HERE, KINDS, digest
 from tests.databases import programs as p
@@ -50,8 +49,7 @@ async def kept(backend: str, version: str, empty_url: str, monkeypatch: pytest.M
         store = create_store(empty_url)
         await store.open()
         await store.close()
-    upkeep = upkeep_of(create_store(empty_url))
-    assert upkeep is not None
+    upkeep = create_store(empty_url).rooms.upkeep
     assert bool((await upkeep.plan()).steps) == came_later(backend, head["migrations"]), "the schema is not its own"
     await asyncio.to_thread(load, empty_url, rows)
     p.calls.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -49,6 +50,7 @@ class Registered:
         self.workers: list[Peer] = []
         self.looks = 0
         self.capabilities = Capabilities(name="", push=True, transactional_ddl=True, sql=True, placeholder="?")
+        self.rooms = SimpleNamespace(reading=self)
 
     async def census(self) -> Census:
         self.looks += 1

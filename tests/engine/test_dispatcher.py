@@ -12,6 +12,7 @@ import pytest
 from romancy.engine import dispatcher as module
 from romancy.engine.dispatcher import Dispatcher
 from romancy.errors import StorageUnavailableError
+from romancy.storage.rooms import Room
 from romancy.storage.routing import Dispatched, Owner
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Router:
 
 
 def over(router: Router) -> Dispatcher:
-    return Dispatcher(cast("Any", SimpleNamespace(router=router)))
+    return Dispatcher(cast("Any", SimpleNamespace(rooms=SimpleNamespace(router=router, offered=frozenset(Room)))))
 
 
 @pytest.mark.parametrize(

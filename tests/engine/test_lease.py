@@ -27,7 +27,7 @@ class Ward:
         self.worker_id = "other"
         self.there = True
 
-    async def heartbeat(self, worker: object, *, leaving: bool = False) -> Pulse:
+    async def heartbeat(self, worker: object) -> Pulse:
         host = Host(boot_id="another machine", pid_namespace="1", pid=1, pid_start=1)
         other = Peer(
             token="other",
@@ -147,10 +147,10 @@ class Slow(Ward):
         self._monkeypatch = monkeypatch
         self.answered_at = 0
 
-    async def heartbeat(self, worker: object, *, leaving: bool = False) -> Pulse:
+    async def heartbeat(self, worker: object) -> Pulse:
         if self.answered_at:
             self._monkeypatch.setattr(lease, "boot_time", lambda: self.answered_at)
-        return await super().heartbeat(worker, leaving=leaving)
+        return await super().heartbeat(worker)
 
 
 def at(monkeypatch: pytest.MonkeyPatch, time: int) -> None:

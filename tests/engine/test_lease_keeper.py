@@ -29,9 +29,10 @@ class Verdict:
         self.left: set[str] = set()
         self.others: list[Peer] = []
 
-    async def heartbeat(self, worker: Worker, *, leaving: bool = False) -> Pulse:
-        if leaving:
-            self.left.add(worker.token)
+    async def leave(self, worker: Worker) -> None:
+        self.left.add(worker.token)
+
+    async def heartbeat(self, worker: Worker) -> Pulse:
         return Pulse(now=1, alive=worker.token not in self.dead, peers=self.others)
 
 

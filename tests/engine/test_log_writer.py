@@ -57,7 +57,7 @@ async def frozen(actor: Actor, begun: Start) -> AsyncGenerator[None]:
             await go.wait()
 
     listen(actor.store, hold)
-    async with actor.store.session() as session:
+    async with actor.store.rooms.sessions.begin() as session:
         writing = asyncio.ensure_future(session.commit(append(begun, 2), worker=actor.token))
         await asyncio.wait_for(reached.wait(), _SOON)
         yield

@@ -39,8 +39,7 @@ class Wall:
     async def close(self) -> None:
         self.closed += 1
 
-    async def heartbeat(self, worker: object, *, leaving: bool = False) -> Pulse:
-        assert not leaving
+    async def heartbeat(self, worker: object) -> Pulse:
         self.beats.append(time.monotonic())
         self.threads.add(threading.get_ident())
         return Pulse(now=1, alive=self.alive, peers=[])

@@ -39,7 +39,7 @@ async def caller(request: pytest.FixtureRequest, app: Romancy, storage_url: str)
 async def published(url: str) -> list[object]:
     store = create_store(url)
     await store.open()
-    rows = await store.outbox.read(100)
+    rows = await store.rooms.outbox.read(100)
     await store.close()
     return [json.loads(row.body)["data"] for row in rows]
 

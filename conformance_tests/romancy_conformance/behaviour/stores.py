@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from romancy.storage.protocol import Store
 
-__all__ = ["WrappedStore", "wrap_stores"]
+__all__ = ["WrappedStore", "changed", "wrap_stores"]
 
 Wrapped = TypeVar("Wrapped")
 
@@ -27,6 +27,20 @@ class WrappedStore:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
+
+
+class _Changed:
+    def __init__(self, thing: Any, members: dict[str, Any]) -> None:
+        self._thing = thing
+        vars(self).update(members)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._thing, name)
+
+
+def changed(thing: Any, **members: Any) -> Any:
+    """The same room or session, with these members in place of its own."""
+    return _Changed(thing, members)
 
 
 def wrap_stores(monkeypatch: pytest.MonkeyPatch, wrap: Callable[[Store], Wrapped]) -> list[Wrapped]:

@@ -23,7 +23,7 @@ from romancy import (
 from romancy.core import ChildFailed, ChildStarted
 from romancy.engine.worker.retrying import runs_so_far
 from romancy_conformance.behaviour.retries import act, broken, forget, gates, names, waits_at_a_gate
-from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
+from romancy_conformance.behaviour.stores import WrappedStore, changed, wrap_stores
 from romancy_conformance.behaviour.test_starting_anew import life_of, nothing_is_amiss
 from romancy_conformance.behaviour.waiting import status_is
 
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from romancy._starts import IfExists
-    from romancy.storage.protocol import Session, Store
+    from romancy.storage.protocol import Store
+    from romancy.storage.sessions import Session
     from romancy_conformance.behaviour.opening import Open
 
 __all__ = ["forget", "nothing_is_amiss"]
@@ -70,14 +71,15 @@ class HeldSession(WrappedStore):
         self.closed = False
         self.waits = asyncio.Event()
         self.opened = asyncio.Event()
+        self.rooms = store.rooms.wrapped(sessions=lambda sessions: changed(sessions, begin=self._begin))
 
     @asynccontextmanager
-    async def session(self, *, join: object | None = None) -> AsyncGenerator[Session]:
+    async def _begin(self) -> AsyncGenerator[Session]:
         if self.closed:
             self.closed = False
             self.waits.set()
             await self.opened.wait()
-        async with self._store.session(join=join) as session:
+        async with self._store.rooms.sessions.begin() as session:
             yield session
 
 

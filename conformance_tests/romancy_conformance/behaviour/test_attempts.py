@@ -26,7 +26,7 @@ from romancy.engine.activities import runner
 from romancy.errors import StorageUnavailableError
 from romancy.retry import Retry
 from romancy.status import Status
-from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
+from romancy_conformance.behaviour.stores import WrappedStore, changed, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
@@ -103,10 +103,11 @@ class Forgetful(WrappedStore):
     def __init__(self, store: Store, times: int) -> None:
         super().__init__(store)
         self.left = times
+        self.rooms = store.rooms.wrapped(sessions=lambda sessions: changed(sessions, begin=self._begin))
 
     @asynccontextmanager
-    async def session(self, **options: Any) -> AsyncGenerator[Any]:
-        async with self._store.session(**options) as session:
+    async def _begin(self, **options: Any) -> AsyncGenerator[Any]:
+        async with self._store.rooms.sessions.begin(**options) as session:
             if self.left:
                 self.left -= 1
                 raise StorageUnavailableError("chosen to give way")

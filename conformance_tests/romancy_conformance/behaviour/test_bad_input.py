@@ -487,7 +487,7 @@ async def test_a_database_of_a_newer_schema(storage_url: str) -> None:
         if not store.capabilities.sql:
             pytest.skip("capability: no SQL in sessions")
         dialect = dialect_of(store)
-        async with store.session() as session:
+        async with store.rooms.sessions.begin() as session:
             await session.execute(dialect.newer_schema)
             assert await session.commit(start()) == "accepted"
     finally:

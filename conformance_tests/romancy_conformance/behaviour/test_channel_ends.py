@@ -38,7 +38,7 @@ async def asking(store: Store, count: int) -> None:
     """Wait until the channel has so many interests, those of receivers included."""
 
     async def so_many() -> bool:
-        return len(await store.router.interests(address_of_channel("orders"))) == count
+        return len(await store.rooms.router.interests(address_of_channel("orders"))) == count
 
     await until(so_many)
 

@@ -50,8 +50,8 @@ class Looks:
         (self.task,) = [task for task in vars(app)["_tasks"] if "tell_misfits" in repr(task.get_coro())]
         store = vars(app)["_store"]
         self.asked: list[str] = []
-        for name in ("find", "read"):
-            setattr(store, name, self._noting(name, getattr(store, name)))
+        for owner, name in ((store.rooms.reading, "find"), (store, "read")):
+            setattr(owner, name, self._noting(name, getattr(owner, name)))
 
     def _noting(self, name: str, method: Any) -> Any:
         async def noted(*arguments: Any, **options: Any) -> Any:

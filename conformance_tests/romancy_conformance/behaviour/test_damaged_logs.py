@@ -75,7 +75,7 @@ async def sql_on(url: str) -> AsyncGenerator[Callable[..., Awaitable[list[Any]]]
         if not store.capabilities.sql:
             pytest.skip("capability: no SQL in sessions")
         mark = store.capabilities.placeholder
-        async with store.session() as session:
+        async with store.rooms.sessions.begin() as session:
 
             async def run(sql: str, *values: object) -> list[Any]:
                 marks = [mark.replace("1", str(number)) for number, _ in enumerate(values, 1)]
@@ -263,7 +263,7 @@ async def test_what_a_dead_worker_leaves_is_taken_over_beside_a_log_that_is_gone
                 now=1,
             )
             assert await store.commit([replace(item, owner="dead")], worker="dead") == ["accepted"]
-        await store.heartbeat(dead, leaving=True)
+        await store.leave(dead)
     finally:
         await store.close()
     await remove(storage_url, 1, 1)

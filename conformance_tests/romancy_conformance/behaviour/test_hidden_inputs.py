@@ -12,7 +12,6 @@ from romancy import Codecs, HmacCodec, Romancy, WorkflowContext, ZlibCodec, work
 from romancy.query import contains, gte, missing, ne
 from romancy.rebuilding import rebuild
 from romancy.storage.backends import create_store
-from romancy.storage.rebuilding import rebuilding_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -81,9 +80,7 @@ async def in_the_clear(url: str) -> list[str]:
 
 
 async def _projections(store: Store) -> AsyncIterator[str]:
-    rebuilding = rebuilding_of(store)
-    assert rebuilding is not None
-    for one in await rebuilding.stored(after="", limit=100):
+    for one in await store.rooms.rebuilding.stored(after="", limit=100):
         yield f"{one.projection!r} {one.entries!r}"
 
 

@@ -312,7 +312,7 @@ async def test_every_first_thing_takes_its_time_however_it_was_started(
     await party.try_again()
     if where == "taken over":
         assert home._worker is not None
-        await home._worker.leases.renew(leaving=True)  # dead to others, with all that it owns
+        await home._worker.leases.leave()  # dead to others, with all that it owns
         await open_app()
     await party.signal(handles)
     results = await asyncio.gather(*(party.front.handle(one, begins).result(timeout=300) for one in handles))

@@ -79,7 +79,7 @@ async def caller(app: Romancy, storage_url: str) -> AsyncIterator[Caller]:
 
 async def published(store: Store) -> list[object]:
     """Return the bodies of the messages that wait to be published."""
-    return [{"key": None, **json.loads(row.body)} for row in await store.outbox.read(100)]
+    return [{"key": None, **json.loads(row.body)} for row in await store.rooms.outbox.read(100)]
 
 
 async def test_a_start_happens_with_the_callers_commit(app: Romancy, caller: Caller) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Self, cast
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -38,18 +39,14 @@ class Outage:
     def __init__(self, app: Romancy) -> None:
         self.channel = app.channel(Orders)
         port = self.channel._port  # pyright: ignore[reportPrivateUsage]
-        self._router = port.opened().router
-        port.opened = lambda: cast("Store", self)
+        self._router = port.opened().rooms.router
+        port.opened = lambda: cast("Store", SimpleNamespace(rooms=SimpleNamespace(router=self)))
         self._left: dict[str, int] = {}
         self.failed = 0
 
     def of(self, method: str, times: int) -> None:
         """Let the next calls of this method fail."""
         self._left[method] = times
-
-    @property
-    def router(self) -> Self:
-        return self
 
     def __getattr__(self, method: str) -> Callable[..., Awaitable[Any]]:
         async def call(*args: Any, **options: Any) -> Any:

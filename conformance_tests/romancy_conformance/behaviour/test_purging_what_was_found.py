@@ -11,7 +11,7 @@ import pytest
 
 from romancy import RetryPolicy, Romancy, Status, WorkflowContext, WorkflowFailedError, activity, instances, workflow
 from romancy._bulk import found_to_act_on
-from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
+from romancy_conformance.behaviour.stores import WrappedStore, changed, wrap_stores
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -40,11 +40,12 @@ class Slow(WrappedStore):
     def __init__(self, store: Store, happens: Callable[[str], Awaitable[None]]) -> None:
         super().__init__(store)
         self._happens = happens
+        self.rooms = store.rooms.wrapped(upkeep=lambda upkeep: changed(upkeep, prune=self._prune))
 
-    async def prune(self, request: PruneRequest, /) -> int:
+    async def _prune(self, request: PruneRequest, /) -> int:
         for instance_id in request.instance_ids:
             await self._happens(instance_id)
-        return await self._store.prune(request)
+        return await self._store.rooms.upkeep.prune(request)
 
 
 async def failed(app: Romancy, instance_id: str) -> None:

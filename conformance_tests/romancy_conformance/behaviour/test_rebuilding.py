@@ -15,12 +15,14 @@ from romancy.rebuilding import Sample, rebuild, sample_of
 from romancy.serialization import Codecs
 from romancy.storage.backends import create_store
 from romancy.storage.query import members_of
-from romancy.storage.rebuilding import Rebuilt, rebuilding_of
+from romancy.storage.rebuilding import Rebuilt
 from romancy.storage.records import PruneRequest
+from romancy.storage.rooms import Room
 from romancy_conformance.behaviour.coded import Masking
 from romancy_conformance.behaviour.waiting import status_is
 from romancy_conformance.contract.building import start
 from romancy_conformance.invariants import sweep_url
+from romancy_conformance.rooms import rooms_with
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -85,8 +87,7 @@ async def filled(app: Romancy) -> None:
 @asynccontextmanager
 async def opened(url: str, codecs: Codecs | None = None) -> AsyncGenerator[Store]:
     store = create_store(url)
-    if rebuilding_of(store) is None:
-        pytest.skip("capability: the store holds nothing that could be lost alone")
+    rooms_with(Room.REBUILDING, store)
     store = store if codecs is None else coded(store, codecs)
     await store.open()
     try:
@@ -100,16 +101,15 @@ async def damage(store: Store, *statements: str) -> None:
     if not store.capabilities.sql:
         pytest.skip("capability: no SQL in sessions")
     end = start(status=Status.COMPLETED, delay=None)
-    async with store.session() as session:
+    async with store.rooms.sessions.begin() as session:
         for one in statements:
             await session.execute(one)
         assert await session.commit(end) == "accepted"
-    assert 1 == await store.prune(PruneRequest(instance_ids=(end.instance_id,)))
+    assert 1 == await store.rooms.upkeep.prune(PruneRequest(instance_ids=(end.instance_id,)))
 
 
 async def everything(store: Store) -> dict[str, Stored]:
-    rebuilding = rebuilding_of(store)
-    assert rebuilding is not None
+    rebuilding = store.rooms.rebuilding
     return {
         one.instance_id: replace(one, entries=tuple(sorted(one.entries)))
         for one in await rebuilding.stored(after="", limit=100)
@@ -325,8 +325,7 @@ async def test_what_changed_since_it_was_read_is_left(open_app: Open, storage_ur
     async with opened(storage_url) as store:
         app = await open_app()
         await filled(app)
-        rebuilding = rebuilding_of(store)
-        assert rebuilding is not None
+        rebuilding = store.rooms.rebuilding
         read = (await everything(store))["s0"].row
         assert read is not None
         stale = [

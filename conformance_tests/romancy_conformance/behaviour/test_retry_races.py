@@ -24,7 +24,7 @@ from romancy import (
 from romancy.core import WorkflowRetried
 from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.retries import act, failed, forget, gates, waits_at_a_gate
-from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
+from romancy_conformance.behaviour.stores import WrappedStore, changed, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is
 from romancy_conformance.invariants import sweep
 
@@ -57,6 +57,7 @@ class Gated(WrappedStore):
         self.closed = False
         self.waits = asyncio.Event()
         self.opened = asyncio.Event()
+        self.rooms = store.rooms.wrapped(upkeep=lambda upkeep: changed(upkeep, prune=self._prune))
 
     async def _pass(self) -> None:
         if self.closed:
@@ -72,9 +73,9 @@ class Gated(WrappedStore):
         await self._pass()
         return await self._store.deliver(*args, **options)
 
-    async def prune(self, *args: Any, **options: Any) -> Any:
+    async def _prune(self, *args: Any, **options: Any) -> Any:
         await self._pass()
-        return await self._store.prune(*args, **options)
+        return await self._store.rooms.upkeep.prune(*args, **options)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from romancy.errors import StorageUnavailableError
 from romancy.hooks import ActivityEnded, Hook
 from romancy.storage.backends import create_store
 from romancy.storage.records import Append, Outcome
-from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
+from romancy_conformance.behaviour.stores import WrappedStore, changed, wrap_stores
 from romancy_conformance.behaviour.waiting import until
 from romancy_conformance.contract.ledger import Ledger
 
@@ -66,10 +66,11 @@ class Slow(WrappedStore):
         self.loses = False
         """The next session's commit is lost, once it may be."""
         self.losing, self.lost = asyncio.Event(), asyncio.Event()
+        self.rooms = store.rooms.wrapped(sessions=lambda sessions: changed(sessions, begin=self._begin))
 
     @asynccontextmanager
-    async def session(self, *, join: object | None = None) -> AsyncGenerator[Any]:
-        async with self._store.session(join=join) as session:
+    async def _begin(self, **options: Any) -> AsyncGenerator[Any]:
+        async with self._store.rooms.sessions.begin(**options) as session:
             yield Losing(session, self)
 
     async def commit(self, batch: Any, /, **options: Any) -> Any:

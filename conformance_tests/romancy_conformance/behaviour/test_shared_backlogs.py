@@ -25,7 +25,7 @@ from romancy_conformance.behaviour.sharing import (
     shares,
     so_many_ended,
 )
-from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
+from romancy_conformance.behaviour.stores import WrappedStore, changed, wrap_stores
 
 if TYPE_CHECKING:
     from romancy import Romancy, Workflow
@@ -56,6 +56,7 @@ class Counting(WrappedStore):
     def __init__(self, store: Store) -> None:
         super().__init__(store)
         self.claims = self.empty = self.looks = 0
+        self.rooms = store.rooms.wrapped(reading=lambda reading: changed(reading, census=self._census))
 
     async def claim(self, request: Any, /) -> Any:
         work = await self._store.claim(request)
@@ -63,9 +64,9 @@ class Counting(WrappedStore):
         self.empty += not work.claimed
         return work
 
-    async def census(self) -> Any:
+    async def _census(self) -> Any:
         self.looks += 1
-        return await self._store.census()
+        return await self._store.rooms.reading.census()
 
 
 def in_hand(app: Romancy) -> int:

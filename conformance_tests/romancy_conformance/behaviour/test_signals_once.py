@@ -132,7 +132,7 @@ async def test_a_purge_that_fails_leaves_the_forgetting_to_the_next(
         raise StorageUnavailableError("the connection is gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "prune", fail)
+        patch.setattr(store.rooms.upkeep, "prune", fail)
         with pytest.raises(StorageUnavailableError):
             await front.purge("nobody")
     await front.purge("nobody")

@@ -24,7 +24,7 @@ from romancy_conformance.behaviour.coded import SECRET, Masking
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from romancy.storage.protocol import Session
+    from romancy.storage.sessions import Session
     from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
@@ -77,20 +77,19 @@ async def test_nothing_is_there_when_the_commit_fails(open_app: Open, monkeypatc
     app = await open_app()
     cart = begun_cart.options(instance_id="cart").bind("ann", 1)
     store = app._opened()  # pyright: ignore[reportPrivateUsage]
-    session = store.session
+    begin = store.rooms.sessions.begin
 
     async def fail(*_: Any, **__: Any) -> None:
         raise StorageUnavailableError("the connection is gone")
 
     @asynccontextmanager
-    async def failing(*, join: object | None = None) -> AsyncGenerator[Session]:
-        async with session(join=join) as one:
-            if join is None:
-                monkeypatch.setattr(one, "commit", fail)
+    async def failing() -> AsyncGenerator[Session]:
+        async with begin() as one:
+            monkeypatch.setattr(one, "commit", fail)
             yield one
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "session", failing)
+        patch.setattr(store.rooms.sessions, "begin", failing)
         with pytest.raises(StorageUnavailableError):
             await app.signal_with_start(cart, Added, "lamp", id="1")
     assert await app.get_instance("cart") is None
@@ -104,7 +103,7 @@ async def test_an_app_without_a_worker_has_one_row_for_all_it_starts(open_app: O
     for number in range(5):
         await front.signal_with_start(begun_cart.options(instance_id=f"c-{number}").bind("ann", 3), Added, "lamp")
 
-    census = await front._opened().census()  # pyright: ignore[reportPrivateUsage]
+    census = await front._opened().rooms.reading.census()  # pyright: ignore[reportPrivateUsage]
     assert ["management"] == [peer.worker_id for peer in census.workers]
 
 
@@ -112,7 +111,7 @@ async def test_an_app_without_a_worker_leaves_no_row_behind(app: Romancy, storag
     async with Romancy(storage_url, workflows=[begun_cart], worker=False) as front:
         await front.signal_with_start(begun_cart.options(instance_id="c-1").bind("ann", 3), Added, "lamp")
 
-    census = await app._opened().census()  # pyright: ignore[reportPrivateUsage]
+    census = await app._opened().rooms.reading.census()  # pyright: ignore[reportPrivateUsage]
     assert [True] == [peer.works for peer in census.workers]
 
 

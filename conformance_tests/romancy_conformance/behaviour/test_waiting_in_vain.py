@@ -160,14 +160,14 @@ async def test_a_worker_elsewhere_that_knows_it_keeps_who_waits(
     worker = await open_app()
     looks = 0
     store = front._opened()  # pyright: ignore[reportPrivateUsage]
-    census = store.census
+    census = store.rooms.reading.census
 
     async def counted() -> Census:
         nonlocal looks
         looks += 1
         return await census()
 
-    monkeypatch.setattr(store, "census", counted)
+    monkeypatch.setattr(store.rooms.reading, "census", counted)
     handle = await front.start(vain_patience.options(instance_id="k-1"))
     await status_is(worker, "k-1", Status.WAITING)
     task = asyncio.create_task(handle.result())

@@ -37,7 +37,7 @@ class Row(Struct, frozen=True):
 
 async def begin(store: Store) -> None:
     """Create the table."""
-    async with store.session() as session:
+    async with store.rooms.sessions.begin() as session:
         await session.execute(_CREATE)
         if store.capabilities.transactional_ddl:
             await session.commit(start(status=Status.COMPLETED, delay=None))
@@ -77,6 +77,6 @@ async def undone_before(session: Session, instance_id: str) -> int:
 
 async def read(store: Store) -> list[Row]:
     """Return all rows."""
-    async with store.session() as session:
+    async with store.rooms.sessions.begin() as session:
         rows = await session.fetch_all("select instance, activity, k, what, n from chaos_ledger")
     return [Row(row["instance"], row["activity"], row["k"], row["what"], row["n"]) for row in rows]

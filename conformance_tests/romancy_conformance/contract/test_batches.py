@@ -90,7 +90,7 @@ async def refuse_one_among_many(actor: Actor, spoil: Spoil) -> None:
 async def test_a_batch_of_a_dead_worker_writes_nothing(actor: Actor) -> None:
     owned = [await actor.begin() for _ in range(4)]
     batch = [append(one, 2, change=change(DONE) if number % 2 else None) for number, one in enumerate(owned)]
-    await actor.store.heartbeat(actor.worker, leaving=True)
+    await actor.store.leave(actor.worker)
 
     assert [Outcome.DEAD] * 4 == await actor.store.commit(batch, worker=actor.token)
 
@@ -126,7 +126,7 @@ async def test_half_a_character_is_refused_before_anything_is_written(actor: Act
 
         with pytest.raises(UsageError, match="surrogate"):
             await actor.store.commit(batch, worker=actor.token)
-        async with actor.store.session() as session:
+        async with actor.store.rooms.sessions.begin() as session:
             with pytest.raises(UsageError, match="surrogate"):
                 await session.commit(batch[1], worker=actor.token)
 

@@ -105,7 +105,7 @@ async def test_a_claim_tells_since_when_it_was_due_so_that_it_keeps_its_place(st
         await store.commit([item])
     (claimed,) = await actor.claim(1)
     assert claimed.instance_id == first.instance_id
-    assert 0 < claimed.due <= (await store.census()).now
+    assert 0 < claimed.due <= (await store.rooms.reading.census()).now
 
     back = change(Status.PENDING, release=True, wake_at=claimed.due)
     assert await actor.write(append(claimed, 2, change=back)) is Outcome.ACCEPTED
@@ -142,7 +142,7 @@ async def test_a_due_instance_that_another_transaction_holds_stays_due(
     await store.commit([held, later, free])
     request = ClaimRequest(worker=actor.token, codes=actor.workflows, limit=5)
 
-    async with (await open_store()).session() as session:
+    async with (await open_store()).rooms.sessions.begin() as session:
         await session.fetch_all(
             f"select instance_id from romancy_instances where instance_id = '{held.instance_id}' for update"  # noqa: S608 - an id of this suite's
         )
@@ -223,7 +223,7 @@ async def test_a_dead_worker_is_not_told_what_it_still_owns(actor: Actor) -> Non
     assert [begun.instance_id] == [claimed.instance_id for claimed in await actor.claim(recover=True)]
     await actor.store.deliver([delivery(begun)])
 
-    await actor.store.heartbeat(actor.worker, leaving=True)
+    await actor.store.leave(actor.worker)
     request = ClaimRequest(worker=actor.token, codes=actor.workflows, limit=10, recover=True)
     work = await actor.store.claim(request)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from romancy.errors import StorageUnavailableError, UsageError
+from romancy.errors import StorageUnavailableError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Append, Outcome
 from romancy_conformance.contract.building import append, change, delivery, full_log, start, unique
@@ -16,8 +16,9 @@ from romancy_conformance.contract.test_sessions import joinable
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from romancy.storage.protocol import Session, Store
+    from romancy.storage.protocol import Store
     from romancy.storage.records import Start
+    from romancy.storage.sessions import Session
     from romancy_conformance.contract.building import Actor
 
     Hire = Callable[..., Awaitable[Actor]]
@@ -47,7 +48,7 @@ async def life_of(store: Store, instance_id: str) -> int | None:
 
 async def replace(actor: Actor, outer: Session, old: Start, new: Start) -> Outcome | None:
     """Replace the old life with a new one in the session's commit; return None if the old one is not there."""
-    async with actor.store.session(join=joinable(actor, outer)) as joined:
+    async with actor.store.rooms.sessions.join(joinable(actor, outer)) as joined:
         if not await joined.clear(old.instance_id, old.life, TERMINAL_STATUSES):
             return None
         assert await joined.commit(new) is Outcome.ACCEPTED
@@ -58,8 +59,8 @@ async def test_one_commit_ends_the_old_life_and_begins_the_new_one(actor: Actor,
     old = await ended(actor)
     new = start(old.instance_id, workflow_name=old.workflow_name)
 
-    async with store.session() as outer:
-        async with store.session(join=joinable(actor, outer)) as joined:
+    async with store.rooms.sessions.begin() as outer:
+        async with store.rooms.sessions.join(joinable(actor, outer)) as joined:
             assert await joined.clear(old.instance_id, old.life, [Status.COMPLETED]) is True
             assert old.life == await life_of(store, old.instance_id), "there is no moment without it"
             assert await joined.commit(new) is Outcome.ACCEPTED
@@ -77,7 +78,7 @@ async def test_one_commit_ends_the_old_life_and_begins_the_new_one(actor: Actor,
 async def test_nothing_is_gone_unless_the_caller_commits(actor: Actor, store: Store) -> None:
     old = await ended(actor)
 
-    async with store.session() as outer, store.session(join=joinable(actor, outer)) as joined:
+    async with store.rooms.sessions.begin() as outer, store.rooms.sessions.join(joinable(actor, outer)) as joined:
         assert await joined.clear(old.instance_id, old.life, TERMINAL_STATUSES) is True
 
     assert old.life == await life_of(store, old.instance_id)
@@ -88,8 +89,8 @@ async def test_what_is_not_as_the_caller_thinks_stays(actor: Actor, store: Store
     failed, running = await ended(actor, Status.FAILED), await actor.begin()
     begun = await actor.begin()
 
-    async with store.session() as outer:
-        async with store.session(join=joinable(actor, outer)) as joined:
+    async with store.rooms.sessions.begin() as outer:
+        async with store.rooms.sessions.join(joinable(actor, outer)) as joined:
             assert await joined.clear(failed.instance_id, failed.life + 1, TERMINAL_STATUSES) is False
             assert await joined.clear(failed.instance_id, failed.life, [Status.COMPLETED, Status.CANCELLED]) is False
             assert await joined.clear(running.instance_id, running.life, list(Status)) is False
@@ -109,7 +110,7 @@ async def test_of_several_that_want_the_place_one_has_it(actor: Actor, store: St
     async def take(one: Actor, mine: Start) -> Outcome | None:
         for _ in range(20):
             try:
-                async with one.store.session() as outer:
+                async with one.store.rooms.sessions.begin() as outer:
                     return await replace(one, outer, old, mine)
             except StorageUnavailableError:
                 await asyncio.sleep(0.05)  # another transaction holds the instance
@@ -128,15 +129,7 @@ async def test_a_retry_in_between_keeps_it(actor: Actor, store: Store) -> None:
     again = append(old, 4, after=last.writer, change=change(Status.RUNNING, seen=1, release=True, reopens=True))
     assert await actor.write(again) is Outcome.ACCEPTED
 
-    async with store.session() as outer:
+    async with store.rooms.sessions.begin() as outer:
         assert await replace(actor, outer, old, start(old.instance_id)) is None
 
     assert 4 == len(await full_log(store, old.instance_id))
-
-
-async def test_only_a_joined_session_clears(actor: Actor) -> None:
-    old = await ended(actor)
-
-    async with actor.store.session() as session:
-        with pytest.raises(UsageError, match="joined"):
-            await session.clear(old.instance_id, old.life, TERMINAL_STATUSES)

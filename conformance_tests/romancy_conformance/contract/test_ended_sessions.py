@@ -17,7 +17,8 @@ from romancy_conformance.contract.ledger import Ledger
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from romancy.storage.protocol import Session, Store
+    from romancy.storage.protocol import Store
+    from romancy.storage.sessions import Session
     from romancy_conformance.contract.building import Actor
 
     Use = Callable[[Session, Ledger, Any], Awaitable[object]]
@@ -40,7 +41,7 @@ async def end(actor: Actor, ledger: Ledger, how: str, seen: Callable[[Session], 
         await actor.write(append(begun, 2))
     opened: list[Session] = []
     with contextlib.suppress(LookupError):
-        async with actor.store.session() as session:
+        async with actor.store.rooms.sessions.begin() as session:
             opened.append(session)
             await ledger.write(session, how, 1)
             answer = seen(session)
@@ -107,7 +108,7 @@ async def test_a_session_that_has_ended_refuses_everything_and_does_not_reach_in
         await refuses_everything(old, natives[0], ledger)
         with pytest.raises(UsageError):
             await old.commit(append(begun, 2), worker=actor.token)
-        async with actor.store.session() as session:
+        async with actor.store.rooms.sessions.begin() as session:
             await ledger.write(session, f"new after {how}", 2)
             await refuses_everything(old, natives[0], ledger)
             await ledger.write(session, f"newer after {how}", 3)
@@ -145,7 +146,7 @@ async def test_a_part_that_outlives_its_session_lets_its_error_through(actor: Ac
             raise LookupError("in the part")
 
     begun = await actor.begin()
-    async with actor.store.session() as session:
+    async with actor.store.rooms.sessions.begin() as session:
         await ledger.write(session, "a", 1)
         task = asyncio.create_task(outlive(session))
         await inside.wait()

@@ -232,7 +232,7 @@ async def test_a_session_asks_for_the_predecessor_too(actor: Actor) -> None:
         append(over, 3, after=end.writer, change=change()),
         append(begun, 2, after=begun.writer),
     ):
-        async with actor.store.session() as session:
+        async with actor.store.rooms.sessions.begin() as session:
             outcomes.append(await session.commit(item, worker=actor.token))
 
     assert outcomes == [Outcome.LOST, Outcome.LOST, Outcome.ENDED, Outcome.ENDED, Outcome.ACCEPTED]
@@ -244,7 +244,7 @@ async def test_a_session_that_began_before_its_predecessor_was_written_finds_it(
     begun = await actor.begin()
     if not await _has_sessions(actor) or actor.store.capabilities.sessions_exclude:
         return
-    async with actor.store.session() as session:
+    async with actor.store.rooms.sessions.begin() as session:
         if actor.store.capabilities.sql:
             await session.fetch_all("select 1 as one")
         meanwhile = append(begun, 2, after=begun.writer)
@@ -255,7 +255,7 @@ async def test_a_session_that_began_before_its_predecessor_was_written_finds_it(
 
 async def _has_sessions(actor: Actor) -> bool:
     try:
-        async with actor.store.session():
+        async with actor.store.rooms.sessions.begin():
             return True
     except UsageError:
         return False  # a store without sessions says so, and test_sessions.py reports it

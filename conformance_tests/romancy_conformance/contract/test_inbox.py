@@ -160,7 +160,7 @@ async def test_a_dedupe_key_is_remembered_after_consumption(actor: Actor, store:
     assert await store.deliver([delivery(begun, dedupe=key)]) == [Delivered.DUPLICATE]
 
     pulse = await store.heartbeat(actor.worker)
-    await store.prune(PruneRequest(dedupe_before=pulse.now + 1))
+    await store.rooms.upkeep.prune(PruneRequest(dedupe_before=pulse.now + 1))
     assert await store.deliver([delivery(begun, dedupe=key)]) == [Delivered.ACCEPTED]
 
 
@@ -256,11 +256,11 @@ async def test_outbox_rows_appear_with_their_commit(actor: Actor, store: Store) 
     assert await actor.write(append(begun, 3, outbox=tuple(accepted))) is Outcome.ACCEPTED
 
     ours = {row.outbox_id for row in (*refused, *accepted)}
-    seen = [row for row in await store.outbox.read(1000) if row.outbox_id in ours]
+    seen = [row for row in await store.rooms.outbox.read(1000) if row.outbox_id in ours]
     assert seen == accepted
-    assert await store.outbox.remove([row.outbox_id for row in accepted]) == 2
-    assert await store.outbox.remove([row.outbox_id for row in accepted]) == 0
-    assert [row for row in await store.outbox.read(1000) if row.outbox_id in ours] == []
+    assert await store.rooms.outbox.remove([row.outbox_id for row in accepted]) == 2
+    assert await store.rooms.outbox.remove([row.outbox_id for row in accepted]) == 0
+    assert [row for row in await store.rooms.outbox.read(1000) if row.outbox_id in ours] == []
 
 
 async def test_mail_reaches_an_instance_nobody_has_claimed_yet(actor: Actor, store: Store) -> None:

@@ -10,8 +10,10 @@ from romancy.status import Status
 from romancy.storage.last_commits import last_commits_of
 from romancy.storage.query import build_query
 from romancy.storage.records import PruneRequest
+from romancy.storage.rooms import Room
 from romancy_conformance.contract.building import append, change, full_log, start, unique
 from romancy_conformance.contract.interleaving import statements
+from romancy_conformance.rooms import rooms_with
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
@@ -35,7 +37,7 @@ async def ended(actor: Actor, count: int) -> list[Start]:
 
 async def rows_of(actor: Actor) -> list[InstanceRow]:
     (name,) = actor.workflows
-    return (await actor.store.find(build_query(workflow_name=name, limit=1000))).rows
+    return (await actor.store.rooms.reading.find(build_query(workflow_name=name, limit=1000))).rows
 
 
 @pytest.mark.parametrize("count", [1, 2, 60])
@@ -52,7 +54,7 @@ async def test_what_was_removed_or_began_anew_is_left_out(actor: Actor, store: S
     gone, anew, reopened = (await ended(actor, 4))[1:]
     rows = await rows_of(actor)
     (end,) = [row for row in await full_log(store, reopened.instance_id) if row.seq == 3]
-    assert 2 == await store.prune(PruneRequest(instance_ids=(gone.instance_id, anew.instance_id)))
+    assert 2 == await store.rooms.upkeep.prune(PruneRequest(instance_ids=(gone.instance_id, anew.instance_id)))
     again = await actor.begin(anew.instance_id)
     await actor.write(append(again, 2))
     await actor.write(append(again, 3, b'["other"]', change=change(Status.COMPLETED)))
@@ -65,8 +67,7 @@ async def test_what_was_removed_or_began_anew_is_left_out(actor: Actor, store: S
 
 
 async def test_all_are_one_statement(actor: Actor, store: Store) -> None:
-    if getattr(store, "last_commits", None) is None:
-        pytest.skip("capability: the store reads each log by itself")
+    rooms_with(Room.LOOKUPS, store)
     await ended(actor, 20)
     rows = await rows_of(actor)
 

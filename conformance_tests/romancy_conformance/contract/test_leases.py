@@ -47,7 +47,7 @@ async def test_where_a_worker_runs_is_told(store: Store, actor: Actor, workflow_
 async def test_a_leaving_worker_is_dead_at_once(actor: Actor, hire: Hire) -> None:
     other = await hire()
     begun = await other.begin()
-    await other.store.heartbeat(other.worker, leaving=True)
+    await other.store.leave(other.worker)
 
     assert (await actor.see(other)).dead
     assert not (await other.store.heartbeat(other.worker)).alive
@@ -56,7 +56,7 @@ async def test_a_leaving_worker_is_dead_at_once(actor: Actor, hire: Hire) -> Non
 
 async def test_a_dead_worker_with_nothing_left_is_no_longer_seen(actor: Actor, hire: Hire) -> None:
     other = await hire()
-    await other.store.heartbeat(other.worker, leaving=True)
+    await other.store.leave(other.worker)
 
     pulse = await actor.store.heartbeat(actor.worker)
 
@@ -186,20 +186,20 @@ async def test_a_census_shows_who_lives_and_registers_nobody(store: Store, actor
     other = await hire()
     await other.store.heartbeat(other.worker)
 
-    census = await store.census()
+    census = await store.rooms.reading.census()
 
     seen = {peer.token: peer for peer in census.workers}
     assert {actor.token, other.token} <= set(seen)
     assert seen[other.token].started_at <= seen[other.token].beat_at <= census.now
-    assert set(seen) == {peer.token for peer in (await store.census()).workers}
+    assert set(seen) == {peer.token for peer in (await store.rooms.reading.census()).workers}
 
 
 async def test_a_census_shows_the_dead_that_own_something_and_no_others(store: Store, hire: Hire) -> None:
     owner, idle = await hire(), await hire()
     await owner.begin()
     for gone in (owner, idle):
-        await gone.store.heartbeat(gone.worker, leaving=True)
+        await gone.store.leave(gone.worker)
 
-    seen = {peer.token: peer.dead for peer in (await store.census()).workers}
+    seen = {peer.token: peer.dead for peer in (await store.rooms.reading.census()).workers}
 
     assert (True, False) == (seen.get(owner.token), idle.token in seen)

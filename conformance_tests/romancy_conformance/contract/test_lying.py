@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from romancy.storage.lying import MOST_BYTES, Lying, LyingMessages, lying_in, lying_of
+from romancy.storage.lookups import MOST_BYTES, Lookups, Lying
+from romancy.storage.lying import lying_in
 from romancy.storage.records import Delivered, Delivery, Outcome
+from romancy.storage.rooms import Room
 from romancy_conformance.contract.building import start
+from romancy_conformance.rooms import rooms_with
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
@@ -19,11 +22,8 @@ IDS = ("Zebra", "a", "a/", "ä", "\U0010ffff")
 """In the order of their bytes."""
 
 
-def reading(store: Store) -> LyingMessages:
-    lying = lying_of(store)
-    if lying is None:
-        pytest.skip("capability: the store reads no inboxes")
-    return lying
+def lookups_of(store: Store) -> Lookups:
+    return rooms_with(Room.LOOKUPS, store).lookups
 
 
 async def delivered(store: Store, *messages: tuple[str, str, bytes]) -> None:
@@ -39,12 +39,12 @@ def names(page: list[Lying]) -> list[tuple[str, str, bytes]]:
 
 
 async def test_nothing_lies_where_nothing_was_delivered(store: Store) -> None:
-    assert [] == await reading(store)()
-    assert [] == await reading(store)("nobody")
+    assert [] == await lookups_of(store).lying()
+    assert [] == await lookups_of(store).lying("nobody")
 
 
 async def test_all_inboxes_are_read_in_order_and_page_by_page(store: Store) -> None:
-    lying = reading(store)
+    lying = lookups_of(store).lying
     messages = [(one, name, f"{one} {name}".encode()) for one in IDS for name in ("B", "a", "é")]
     await delivered(store, *reversed(messages))
 
@@ -71,14 +71,14 @@ async def test_the_inbox_of_an_instance_is_read_alone(store: Store) -> None:
 async def test_reading_takes_nothing(store: Store) -> None:
     await delivered(store, ("a", "1", b"x"))
 
-    assert await reading(store)("a") == await reading(store)("a")
+    assert await lookups_of(store).lying("a") == await lookups_of(store).lying("a")
 
 
 async def test_a_page_ends_where_it_is_large(store: Store) -> None:
     large = b"x" * (MOST_BYTES // 3 + 1)
     await delivered(store, *(("a", f"{number}", large) for number in range(5)))
 
-    page = await reading(store)("a", after=("a", ""))
+    page = await lookups_of(store).lying("a", after=("a", ""))
 
     assert ["0", "1", "2"] == [row.delivery_id for _, row in page]
     assert 5 == len([one async for one in lying_in(store, "a", most=100)])

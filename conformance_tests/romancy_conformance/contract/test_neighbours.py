@@ -61,7 +61,7 @@ async def frozen(actor: Actor, begun: Start, other: Store, **fields: Any) -> Asy
     item = append(begun, 2, b'["frozen"]', **fields)
 
     async def write() -> Outcome:
-        async with actor.store.session() as session:
+        async with actor.store.rooms.sessions.begin() as session:
             return await session.commit(item, worker=actor.token)
 
     async for held in frozen_call(actor.store, write, other):
@@ -260,7 +260,7 @@ async def test_mail_of_a_session_is_found_although_nobody_counted_it(actor: Acto
             committed.set()
 
     async def write() -> None:
-        async with sender.store.session() as session:
+        async with sender.store.rooms.sessions.begin() as session:
             await session.commit(append(begun, 2, deliveries=mail), worker=sender.token)
 
     listen(sender.store, crash_after_commit)

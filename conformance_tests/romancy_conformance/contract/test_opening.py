@@ -63,7 +63,7 @@ async def test_opening_twice_and_closing_twice_change_nothing(storage_url: str) 
 
 
 async def _begin_session(store: Store) -> None:
-    async with store.session():
+    async with store.rooms.sessions.begin():
         pass
 
 
@@ -88,11 +88,11 @@ async def answered_by(store: Store) -> list[str]:
         "heartbeat": lambda: store.heartbeat(actor.worker),
         "takeover": lambda: store.takeover(actor.token, Peer(**peer, host=actor.worker.host), b"[]", unique("w")),
         "deliver": lambda: store.deliver([delivery("x")]),
-        "find": lambda: store.find(Query()),
+        "find": lambda: store.rooms.reading.find(Query()),
         "session": lambda: _begin_session(store),
-        "prune": lambda: store.prune(PruneRequest()),
-        "outbox.read": lambda: store.outbox.read(1),
-        "outbox.remove": lambda: store.outbox.remove(["x"]),
+        "prune": lambda: store.rooms.upkeep.prune(PruneRequest()),
+        "outbox.read": lambda: store.rooms.outbox.read(1),
+        "outbox.remove": lambda: store.rooms.outbox.remove(["x"]),
         "wait_for_work": lambda: store.wait_for_work(0.01),
     }
 
@@ -192,7 +192,7 @@ async def test_an_empty_database_is_not_touched_without_leave(empty_url: str) ->
 
 async def test_a_newer_schema_is_refused(empty_url: str, store: Store) -> None:
     dialect = dialect_of(store)
-    async with store.session() as session:
+    async with store.rooms.sessions.begin() as session:
         await session.execute(dialect.newer_schema)
         await session.commit(start())
 
@@ -205,7 +205,7 @@ async def test_a_newer_schema_is_refused(empty_url: str, store: Store) -> None:
 
 async def test_a_newer_schema_on_which_older_code_may_continue_is_used(empty_url: str, store: Store) -> None:
     dialect = dialect_of(store)
-    async with store.session() as session:
+    async with store.rooms.sessions.begin() as session:
         await session.execute(dialect.additive_schema)
         await session.commit(start())
 
@@ -218,7 +218,7 @@ async def test_a_newer_schema_on_which_older_code_may_continue_is_used(empty_url
 
 async def test_one_migration_that_stops_older_code_is_enough(empty_url: str, store: Store) -> None:
     dialect = dialect_of(store)
-    async with store.session() as session:
+    async with store.rooms.sessions.begin() as session:
         await session.execute(dialect.newer_schema)
         await session.execute(dialect.additive_schema)
         await session.commit(start())

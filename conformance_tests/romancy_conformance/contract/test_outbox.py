@@ -65,9 +65,9 @@ async def take(store: Store, limit: int = 100, *, lease: int = MINUTE, sweep: bo
     """Claim until there is nothing more to claim."""
     taken: list[OutboxEntry] = []
     if sweep:
-        await store.outbox.sweep()
+        await store.rooms.outbox.sweep()
     while True:
-        given = await store.outbox.claim(unique("claim"), lease=lease, limit=limit - len(taken))
+        given = await store.rooms.outbox.claim(unique("claim"), lease=lease, limit=limit - len(taken))
         taken += given.entries
         if not given.more or len(taken) >= limit:
             return taken
@@ -90,14 +90,14 @@ def failed(entry: OutboxEntry, delay: int) -> Settled:
 
 
 async def states(store: Store) -> dict[OutboxState, int]:
-    return (await store.outbox.counts(most=1000)).states
+    return (await store.rooms.outbox.counts(most=1000)).states
 
 
 async def test_a_message_is_claimed_with_what_is_known_of_it(store: Store, publisher: Publisher) -> None:
     row = outgoing("café", b'{"n":1}', instance_id="order-1")
     await publisher.publish(row)
 
-    given = await store.outbox.claim("c1", lease=MINUTE, limit=10)
+    given = await store.rooms.outbox.claim("c1", lease=MINUTE, limit=10)
 
     (entry,) = given.entries
     assert entry == OutboxEntry(
@@ -107,14 +107,14 @@ async def test_a_message_is_claimed_with_what_is_known_of_it(store: Store, publi
     assert entry.next_at is not None
     assert given.now <= entry.next_at <= given.now + 2 * MINUTE
     assert (given.next_due, given.more) == (entry.next_at, False)
-    assert await store.outbox.read(10) == [row]
+    assert await store.rooms.outbox.read(10) == [row]
 
 
 async def test_the_oldest_come_first_and_no_more_than_asked(store: Store, publisher: Publisher) -> None:
     sent = await publisher.publish_each(*(outgoing() for _ in range(5)))
 
-    first = await store.outbox.claim(unique(), lease=MINUTE, limit=3)
-    second = await store.outbox.claim(unique(), lease=MINUTE, limit=3)
+    first = await store.rooms.outbox.claim(unique(), lease=MINUTE, limit=3)
+    second = await store.rooms.outbox.claim(unique(), lease=MINUTE, limit=3)
 
     assert (ids(first.entries), first.more) == (sent[:3], True)
     assert (ids(second.entries), second.more) == (sent[3:], False)
@@ -141,15 +141,15 @@ async def test_a_claim_that_is_over_is_anybodys_and_the_late_relay_changes_nothi
 
     assert again.row == crashed.row
     assert again.attempts == 0
-    assert await store.outbox.settle([ended(crashed, OutboxState.INVALID)]) == 0
-    assert await store.outbox.settle([ended(again)]) == 1
-    assert await store.outbox.settle([ended(again)]) == 0
+    assert await store.rooms.outbox.settle([ended(crashed, OutboxState.INVALID)]) == 0
+    assert await store.rooms.outbox.settle([ended(again)]) == 1
+    assert await store.rooms.outbox.settle([ended(again)]) == 0
     assert await states(store) == {OutboxState.PUBLISHED: 1}
 
 
 async def test_what_becomes_of_messages_is_recorded(store: Store, publisher: Publisher) -> None:
     await publisher.publish(*(outgoing() for _ in range(6)))
-    before = (await store.outbox.counts(most=1000)).now
+    before = (await store.rooms.outbox.counts(most=1000)).now
     first, second, third, fourth, fifth, sixth = await take(store)
 
     batch = [
@@ -160,9 +160,9 @@ async def test_what_becomes_of_messages_is_recorded(store: Store, publisher: Pub
         failed(fifth, MINUTE),
         Settled(outbox_id=sixth.row.outbox_id, claim=sixth.claim or "", state=OutboxState.PENDING, counted=False),
     ]
-    assert await store.outbox.settle(batch) == 6
+    assert await store.rooms.outbox.settle(batch) == 6
 
-    found = await store.outbox.entries()
+    found = await store.rooms.outbox.entries()
     by_id = {entry.row.outbox_id: entry for entry in found}
     told = [by_id[one.outbox_id] for one in batch]
     assert [(one.state, one.attempts, one.error) for one in told] == [
@@ -175,7 +175,7 @@ async def test_what_becomes_of_messages_is_recorded(store: Store, publisher: Pub
     ]
     assert [one.ended_at is not None and one.ended_at >= before for one in told] == [True] * 4 + [False] * 2
     assert ids(await take(store)) == [sixth.row.outbox_id]
-    for counts in (await store.outbox.counts(most=1000), await store.outbox.counts(most=9)):
+    for counts in (await store.rooms.outbox.counts(most=1000), await store.rooms.outbox.counts(most=9)):
         assert counts.states == {**dict.fromkeys(FINISHED, 1), OutboxState.PENDING: 2}
         assert counts.oldest == min(fifth.at, sixth.at)
 
@@ -183,20 +183,20 @@ async def test_what_becomes_of_messages_is_recorded(store: Store, publisher: Pub
 async def test_counts_of_messages_can_be_bounded(store: Store, publisher: Publisher) -> None:
     await publisher.publish_each(*(outgoing(key) for key in ("a", "a", None, "a", "b")))
     await take(store, 3)
-    found = [(await store.outbox.counts(most=most)).states for most in (2, 4, 5, 10)]
+    found = [(await store.rooms.outbox.counts(most=most)).states for most in (2, 4, 5, 10)]
     assert [{OutboxState.PENDING: count} for count in (2, 4, 5, 5)] == found
 
 
 async def test_pages_of_messages_by_state(store: Store, publisher: Publisher) -> None:
     sent = await publisher.publish_each(*(outgoing() for _ in range(5)))
     for entry in await take(store, 2):
-        await store.outbox.settle([ended(entry)])
+        await store.rooms.outbox.settle([ended(entry)])
 
-    page = await store.outbox.entries([OutboxState.PENDING], limit=2)
-    rest = await store.outbox.entries([OutboxState.PENDING], after=(page[-1].at, page[-1].row.outbox_id))
+    page = await store.rooms.outbox.entries([OutboxState.PENDING], limit=2)
+    rest = await store.rooms.outbox.entries([OutboxState.PENDING], after=(page[-1].at, page[-1].row.outbox_id))
 
     assert [ids(page), ids(rest)] == [sent[2:4], sent[4:]]
-    assert ids(await store.outbox.entries()) == sent
+    assert ids(await store.rooms.outbox.entries()) == sent
 
 
 # ── order ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -209,7 +209,7 @@ async def test_messages_of_a_key_are_given_one_after_the_other(store: Store, pub
     while entries := await take(store):
         assert len({entry.row.key for entry in entries}) == len(entries)
         order += ids(entries)
-        assert await store.outbox.settle([ended(entry) for entry in entries]) == len(entries)
+        assert await store.rooms.outbox.settle([ended(entry) for entry in entries]) == len(entries)
 
     a, b = [sent[0], sent[2], sent[3]], [sent[1], sent[4]]
     assert [[one for one in order if one in key] for key in (a, b)] == [a, b]
@@ -222,7 +222,7 @@ async def test_messages_of_one_commit_are_given_in_the_order_of_their_ids(store:
 
     while entries := await take(store):
         order += ids(entries)
-        await store.outbox.settle([ended(entry) for entry in entries])
+        await store.rooms.outbox.settle([ended(entry) for entry in entries])
 
     assert order == sorted(sent)
 
@@ -232,12 +232,12 @@ async def test_a_failure_holds_its_key_and_no_other(store: Store, publisher: Pub
     given = {entry.row.outbox_id: entry for entry in await take(store)}
     assert set(given) == {first, other, none}
 
-    await store.outbox.settle([failed(given[first], MINUTE), ended(given[other]), ended(given[none])])
+    await store.rooms.outbox.settle([failed(given[first], MINUTE), ended(given[other]), ended(given[none])])
 
     assert await take(store) == []
     later = await publisher.publish(outgoing("b"), outgoing("a"))
     assert ids(await take(store, sweep=True)) == later[:1]
-    assert second in ids(await store.outbox.entries([OutboxState.PENDING]))
+    assert second in ids(await store.rooms.outbox.entries([OutboxState.PENDING]))
 
 
 async def test_after_an_end_the_next_of_the_key_is_due(store: Store, publisher: Publisher) -> None:
@@ -246,7 +246,7 @@ async def test_after_an_end_the_next_of_the_key_is_due(store: Store, publisher: 
         (given,) = await take(store)
         assert await take(store) == []
 
-        await store.outbox.settle([ended(given, state)])
+        await store.rooms.outbox.settle([ended(given, state)])
 
         assert ids(await take(store)) == [second], state
 
@@ -260,7 +260,7 @@ async def test_very_many_behind_one_that_fails_hide_no_other(store: Store, publi
     assert sorted(ids(await take(store, 2, lease=10 * MINUTE))) == sorted([head, other])
     (last,) = await publisher.publish(outgoing())
 
-    given = await store.outbox.claim(unique(), lease=MINUTE, limit=1)
+    given = await store.rooms.outbox.claim(unique(), lease=MINUTE, limit=1)
     assert (ids(given.entries), given.more) == ([last], False)
 
 
@@ -273,7 +273,7 @@ async def test_what_commits_late_is_given(actor: Actor, publisher: Publisher, op
     late = outgoing("k")
 
     async def commit() -> Outcome:
-        async with slow.session() as session:
+        async with slow.rooms.sessions.begin() as session:
             return await session.commit(append(begun, 2, outbox=(late,)), worker=actor.token)
 
     hold = HoldAt("commit")
@@ -283,7 +283,7 @@ async def test_what_commits_late_is_given(actor: Actor, publisher: Publisher, op
     (newer,) = await publisher.publish(outgoing("k"))
     (given,) = await take(actor.store)
     assert given.row.outbox_id == newer
-    await actor.store.outbox.settle([ended(given)])
+    await actor.store.rooms.outbox.settle([ended(given)])
 
     hold.go.set()
     assert await committing is Outcome.ACCEPTED
@@ -300,7 +300,7 @@ async def all_in_order(store: Store, *expected: Sequence[str]) -> None:
     order: list[str] = []
     while entries := await take(store):
         order += ids(entries)
-        await store.outbox.settle([ended(entry) for entry in entries])
+        await store.rooms.outbox.settle([ended(entry) for entry in entries])
     assert [[one for one in order if one in key] for key in expected] == [list(key) for key in expected]
     assert OutboxState.PENDING not in await states(store)
 
@@ -318,12 +318,12 @@ async def test_a_claim_that_meets_a_settlement_leaves_nothing_parked(
         async def check(given: object, _: object) -> None:
             entries = getattr(given, "entries", [])
             order = ids(entries)
-            await store.outbox.settle([ended(entry) for entry in entries])
+            await store.rooms.outbox.settle([ended(entry) for entry in entries])
             await all_in_order(store, behind[len(order) :])
             assert order == behind[: len(order)]
 
-        claiming = held.outbox.claim(unique(), lease=MINUTE, limit=10)
-        return claiming, store.outbox.settle([ended(head)]), check
+        claiming = held.rooms.outbox.claim(unique(), lease=MINUTE, limit=10)
+        return claiming, store.rooms.outbox.settle([ended(head)]), check
 
     await play(held, scenario)
 
@@ -342,10 +342,10 @@ async def test_a_settlement_that_meets_a_claim_leaves_nothing_parked(
             assert settled == 1
             order = ids(given)
             assert order == behind[: len(order)]
-            await store.outbox.settle([ended(entry) for entry in given])
+            await store.rooms.outbox.settle([ended(entry) for entry in given])
             await all_in_order(store, behind[len(order) :])
 
-        return held.outbox.settle([ended(head)]), take(store), check
+        return held.rooms.outbox.settle([ended(head)]), take(store), check
 
     await play(held, scenario)
 
@@ -363,11 +363,11 @@ async def test_two_claims_that_meet_give_each_message_once(
             entries = [*getattr(one, "entries", []), *given]
             assert len(set(ids(entries))) == len(entries)
             assert keyed[1] not in ids(entries)
-            await store.outbox.settle([ended(entry) for entry in entries])
+            await store.rooms.outbox.settle([ended(entry) for entry in entries])
             left = [row for row in keyed if row not in ids(entries)]
             await all_in_order(store, left, *([row] for row in free if row not in ids(entries)))
 
-        return held.outbox.claim(unique(), lease=MINUTE, limit=10), take(store), check
+        return held.rooms.outbox.claim(unique(), lease=MINUTE, limit=10), take(store), check
 
     await play(held, scenario)
 
@@ -382,7 +382,7 @@ async def test_a_crash_before_the_next_was_made_due_is_swept_up(
 
     hold = HoldAt("outbox_promote", "outbox_next")
     listen(dying, hold)
-    settling = run(dying, dying.outbox.settle([ended(head)]))
+    settling = run(dying, dying.rooms.outbox.settle([ended(head)]))
     await asyncio.wait_for(hold.reached.wait(), 60)
     settling.cancel()
     await asyncio.wait({settling})
@@ -390,7 +390,7 @@ async def test_a_crash_before_the_next_was_made_due_is_swept_up(
 
     swept = await take(store, sweep=True)
     if ids(swept) == []:  # the settlement was one transaction with it, and is undone
-        await store.outbox.settle([ended(head)])
+        await store.rooms.outbox.settle([ended(head)])
         swept = await take(store)
     assert ids(swept) == [second]
 
@@ -401,16 +401,20 @@ async def test_a_crash_before_the_next_was_made_due_is_swept_up(
 async def test_finished_messages_are_queued_again(store: Store, publisher: Publisher) -> None:
     sent = await publisher.publish_each(*(outgoing() for _ in range(4)))
     one, two, three, _ = await take(store)
-    await store.outbox.settle([ended(one, OutboxState.FAILED, "x"), ended(two, OutboxState.INVALID), ended(three)])
+    await store.rooms.outbox.settle(
+        [ended(one, OutboxState.FAILED, "x"), ended(two, OutboxState.INVALID), ended(three)]
+    )
 
-    assert await store.outbox.requeue([OutboxState.FAILED, OutboxState.INVALID], outbox_ids=[sent[1], sent[2]]) == 1
+    assert (
+        await store.rooms.outbox.requeue([OutboxState.FAILED, OutboxState.INVALID], outbox_ids=[sent[1], sent[2]]) == 1
+    )
     (again,) = await take(store)
     assert (again.row.outbox_id, again.attempts, again.state) == (sent[1], 0, "pending")
     assert again.queued_at > again.at
-    assert await store.outbox.requeue([OutboxState.FAILED], limit=10) == 1
+    assert await store.rooms.outbox.requeue([OutboxState.FAILED], limit=10) == 1
     assert ids(await take(store)) == [sent[0]]
     with pytest.raises(UsageError):
-        await store.outbox.requeue([OutboxState.PENDING])
+        await store.rooms.outbox.requeue([OutboxState.PENDING])
 
 
 async def test_a_message_queued_again_comes_before_what_is_pending_of_its_key(
@@ -418,12 +422,12 @@ async def test_a_message_queued_again_comes_before_what_is_pending_of_its_key(
 ) -> None:
     first, second, third = await publisher.publish_each(outgoing("k"), outgoing("k"), outgoing("k"))
     (head,) = await take(store)
-    await store.outbox.settle([ended(head, OutboxState.FAILED)])
+    await store.rooms.outbox.settle([ended(head, OutboxState.FAILED)])
     (given,) = await take(store)
     assert given.row.outbox_id == second
 
-    assert await store.outbox.requeue([OutboxState.FAILED]) == 1
-    await store.outbox.settle([ended(given)])
+    assert await store.rooms.outbox.requeue([OutboxState.FAILED]) == 1
+    await store.rooms.outbox.settle([ended(given)])
 
     await all_in_order(store, [first, third])
 
@@ -431,23 +435,23 @@ async def test_a_message_queued_again_comes_before_what_is_pending_of_its_key(
 async def test_old_finished_messages_are_purged(store: Store, publisher: Publisher) -> None:
     await publisher.publish(*(outgoing() for _ in range(4)))
     one, two, three, four = await take(store)
-    await store.outbox.settle([ended(one), ended(two), ended(three, OutboxState.FAILED)])
-    later = (await store.outbox.counts(most=1000)).now + MINUTE
+    await store.rooms.outbox.settle([ended(one), ended(two), ended(three, OutboxState.FAILED)])
+    later = (await store.rooms.outbox.counts(most=1000)).now + MINUTE
 
-    assert await store.outbox.purge([OutboxState.PUBLISHED], one.at) == 0
-    assert await store.outbox.purge([OutboxState.PUBLISHED], later, limit=1) == 1
-    assert await store.outbox.purge([OutboxState.PUBLISHED], later) == 1
+    assert await store.rooms.outbox.purge([OutboxState.PUBLISHED], one.at) == 0
+    assert await store.rooms.outbox.purge([OutboxState.PUBLISHED], later, limit=1) == 1
+    assert await store.rooms.outbox.purge([OutboxState.PUBLISHED], later) == 1
     assert await states(store) == {OutboxState.FAILED: 1, OutboxState.PENDING: 1}
-    assert await store.outbox.settle([ended(four)]) == 1
+    assert await store.rooms.outbox.settle([ended(four)]) == 1
     with pytest.raises(UsageError):
-        await store.outbox.purge([OutboxState.PENDING], later)
+        await store.rooms.outbox.purge([OutboxState.PENDING], later)
 
 
 async def test_removing_the_first_makes_the_next_due(store: Store, publisher: Publisher) -> None:
     first, second = await publisher.publish_each(outgoing("k"), outgoing("k"))
     await take(store)
 
-    assert await store.outbox.remove([first, "nobody"]) == 1
+    assert await store.rooms.outbox.remove([first, "nobody"]) == 1
 
     assert ids(await take(store)) == [second]
 
@@ -458,7 +462,7 @@ async def test_removing_the_first_makes_the_next_due(store: Store, publisher: Pu
 async def until_news(store: Store, outbox_id: str) -> None:
     """Wait as a relay does until this message is given. A return without news is allowed."""
     while outbox_id not in ids(await take(store)):
-        await store.outbox.wait(LONG)
+        await store.rooms.outbox.wait(LONG)
 
 
 @pytest.mark.parametrize("where", ["same store", "other store"])
@@ -481,7 +485,7 @@ async def test_an_end_wakes_relays_for_the_next_of_the_key(
     waiting = asyncio.create_task(until_news(await open_store(), second))
     await asyncio.sleep(0)
 
-    await store.outbox.settle([ended(head)])
+    await store.rooms.outbox.settle([ended(head)])
 
     await asyncio.wait_for(waiting, LONG / 2)
 
@@ -496,4 +500,4 @@ async def test_messages_wake_nobody_who_waits_for_work(store: Store, publisher: 
 
 
 async def test_a_wait_ends_with_its_time(store: Store) -> None:
-    await asyncio.wait_for(store.outbox.wait(0.01), LONG)
+    await asyncio.wait_for(store.rooms.outbox.wait(0.01), LONG)

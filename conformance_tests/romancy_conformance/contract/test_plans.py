@@ -9,12 +9,11 @@ import pytest
 from romancy.status import Status
 from romancy.storage.backends import create_store
 from romancy.storage.last_commits import last_commits_of
-from romancy.storage.lying import lying_of
 from romancy.storage.query import Position, build_query, gte, one_of, project_with_index
 from romancy.storage.records import PruneRequest
-from romancy.storage.slices import find_in_slices, slices_of
+from romancy.storage.rooms import Room
+from romancy.storage.slices import find_in_slices
 from romancy.storage.taken_ids import taken_ids_of
-from romancy.storage.tally import loads_of, slicing_of, tally_of, trend_of
 from romancy_conformance.contract.building import Actor, append, change, delivery, start
 from romancy_conformance.contract.plans import watch_for
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Store
     from romancy.storage.query import Query
     from romancy.storage.records import InstanceRow, Start
+    from romancy.storage.tally import Figures
     from romancy_conformance.contract.plans import Watch
 
 pytestmark = [pytest.mark.anyio, pytest.mark.dealt("sqlite", "postgres"), pytest.mark.timeout(600)]
@@ -140,7 +140,7 @@ def deep(query: Query, row: InstanceRow) -> Query:
 
 async def middle(store: Store) -> InstanceRow:
     """Return a row in the middle of all pages."""
-    (row,) = (await store.find(build_query({"total": COUNT // 2}))).rows
+    (row,) = (await store.rooms.reading.find(build_query({"total": COUNT // 2}))).rows
     return row
 
 
@@ -148,7 +148,7 @@ async def searches(store: Store) -> Calls:
     """Return searches that have an index to use."""
     row = await middle(store)
     plain, completed = build_query(), build_query(status="completed")
-    last = (await store.find(build_query(status="completed", limit=1))).rows[0].updated_at
+    last = (await store.rooms.reading.find(build_query(status="completed", limit=1))).rows[0].updated_at
     queries = {
         "newest": plain,
         "by status": completed,
@@ -176,7 +176,7 @@ async def searches(store: Store) -> Calls:
         "indexed, nothing there": build_query({"customer.id": "nobody"}, workflow_name=FLOWS),
     }
     queries |= families(row, last)
-    return {f"find {what}": lambda query=query: store.find(query) for what, query in queries.items()}  # type: ignore[misc]
+    return {f"find {what}": lambda query=query: store.rooms.reading.find(query) for what, query in queries.items()}  # type: ignore[misc]
 
 
 def families(row: InstanceRow, last: int) -> dict[str, Query]:
@@ -217,7 +217,7 @@ def counts(store: Store, row: InstanceRow, last: int) -> Calls:
         "an indexed value": build_query({"customer.id": "c-77"}, workflow_name=FLOWS),
         "what ended since": build_query(ended_since=last + 1),
     }
-    return {f"count {what}": lambda query=query: store.count(query) for what, query in queries.items()}  # type: ignore[misc]
+    return {f"count {what}": lambda query=query: store.rooms.reading.count(query) for what, query in queries.items()}  # type: ignore[misc]
 
 
 async def duties(store: Store, worker: Actor) -> Calls:
@@ -239,50 +239,59 @@ async def duties(store: Store, worker: Actor) -> Calls:
         "start": lambda: worker.write(start(owner=worker.token, status=Status.RUNNING)),
         "deliver": lambda: store.deliver([delivery(mine[0])]),
         "claim, mail": worker.claim,
-        "prune, nothing old": lambda: store.prune(PruneRequest(ended_before=1)),
+        "prune, nothing old": lambda: store.rooms.upkeep.prune(PruneRequest(ended_before=1)),
         "wait": lambda: store.wait_for_work(0.01),
     }
 
 
 def looks(store: Store, row: InstanceRow, ended: list[InstanceRow]) -> Calls:
     """Return the calls of displays such as the dashboard. Counts are read up to a number from an index."""
-    tally, trend, loads, slices = tally_of(store), trend_of(store), loads_of(store), slices_of(store)
-    lying = lying_of(store)
     calls: Calls = {
-        "find since a time": lambda: store.find(build_query(since=row.created_at, status="cancelled")),
-        "find until a time": lambda: store.find(build_query(until=row.created_at, workflow_name=WORKFLOWS[7])),
-        "count the outbox": lambda: store.outbox.counts(most=20),
+        "find since a time": lambda: store.rooms.reading.find(build_query(since=row.created_at, status="cancelled")),
+        "find until a time": lambda: store.rooms.reading.find(
+            build_query(until=row.created_at, workflow_name=WORKFLOWS[7])
+        ),
+        "count the outbox": lambda: store.rooms.outbox.counts(most=20),
         "ask for fifty ids": lambda: taken_ids_of(store, [one.instance_id for one in ended]),
         "read how fifty ended": lambda: last_commits_of(store, ended),
-        "list what nobody took": lambda: store.router.kept(limit=20),
-        "count the workers": store.census,
+        "list what nobody took": lambda: store.rooms.router.kept(limit=20),
+        "count the workers": store.rooms.reading.census,
     }
-    if lying is not None:
-        calls["read an inbox"] = lambda: lying(row.instance_id, after=(row.instance_id, ""), limit=20)
-        calls["read all inboxes"] = lambda: lying(after=(row.instance_id, ""), limit=20)
-    if tally is not None:
-        calls["count the instances"] = lambda: tally(most=20, newest=100)
-    if trend is not None and loads is not None:
-        calls["count over time"] = lambda: trend(since=row.created_at, width=HOUR, most=20, newest=100)
-        calls["count what workers have"] = lambda: loads(["nobody"], most=20)
-    last, slicing = Position(row.created_at, row.instance_id), slicing_of(store)
-    if slicing is not None:
-        # No instance was started then: a batch has one time, and a slice looks twice at all that share its own.
-        between = Position(row.created_at - 1, row.instance_id)
-        calls["count a slice"] = lambda: slicing(after=between, count=200, width=HOUR)
-    if slices is not None:
-        calls["find the end of a slice"] = lambda: slices.place_behind(last, 200)
-        calls["ask for undeclared paths"] = lambda: slices.undeclared("customer.id")
-        query = build_query({"total": -1})
-        calls["search a slice"] = lambda: find_in_slices(store, query, within=0, first=200)
-        named = build_query(status="completed", workflow_name=WORKFLOWS[7], instance_id="nobody")
-        calls["search a slice of a workflow"] = lambda: find_in_slices(store, named, within=0, first=200)
+    if Room.FIGURES in store.rooms.offered:
+        calls |= _figures(store.rooms.figures, row)
+    if Room.LOOKUPS in store.rooms.offered:
+        calls |= _lookups(store, row)
     return calls
+
+
+def _figures(figures: Figures, row: InstanceRow) -> Calls:
+    # No instance was started then: a batch has one time, and a slice looks twice at all that share its own.
+    between = Position(row.created_at - 1, row.instance_id)
+    return {
+        "count the instances": lambda: figures.tally(most=20, newest=100),
+        "count over time": lambda: figures.trend(since=row.created_at, width=HOUR, most=20, newest=100),
+        "count what workers have": lambda: figures.loads(["nobody"], most=20),
+        "count a slice": lambda: figures.tally_slice(after=between, count=200, width=HOUR),
+    }
+
+
+def _lookups(store: Store, row: InstanceRow) -> Calls:
+    lookups, last = store.rooms.lookups, Position(row.created_at, row.instance_id)
+    query = build_query({"total": -1})
+    named = build_query(status="completed", workflow_name=WORKFLOWS[7], instance_id="nobody")
+    return {
+        "read an inbox": lambda: lookups.lying(row.instance_id, after=(row.instance_id, ""), limit=20),
+        "read all inboxes": lambda: lookups.lying(after=(row.instance_id, ""), limit=20),
+        "find the end of a slice": lambda: lookups.place_behind(last, 200),
+        "ask for undeclared paths": lambda: lookups.undeclared("customer.id"),
+        "search a slice": lambda: find_in_slices(store, query, within=0, first=200),
+        "search a slice of a workflow": lambda: find_in_slices(store, named, within=0, first=200),
+    }
 
 
 async def excesses(store: Store, worker: Actor, watch: Watch) -> dict[str, str]:
     """Return the calls that read more rows than they need, and their cost."""
-    ended = (await store.find(build_query(status="completed"))).rows
+    ended = (await store.rooms.reading.find(build_query(status="completed"))).rows
     row, last = await middle(store), ended[0].updated_at
     calls = await searches(store) | await duties(store, worker) | looks(store, row, ended) | counts(store, row, last)
     await store.wait_for_work(0.01)
@@ -301,7 +310,7 @@ async def test_no_call_looks_at_more_rows_than_it_needs(full: Store, worker: Act
     found = {f"as filled, {what}": cost for what, cost in (await excesses(full, worker, watch)).items()}
     await watch.analyze(full)
     found |= {f"analyzed, {what}": cost for what, cost in (await excesses(full, worker, watch)).items()}
-    unindexed = await watch.cost(full, full.find(build_query({"total": -1})))
+    unindexed = await watch.cost(full, full.rooms.reading.find(build_query({"total": -1})))
 
     assert not found, "\n\n".join(f"{what}: {cost}" for what, cost in found.items())
     assert unindexed.rows > 4 * ENOUGH, unindexed.plan

@@ -46,7 +46,7 @@ async def test_ended_instances_go_by_age(actor: Actor, store: Store) -> None:
     cut = await now(actor) + 1
     running = await actor.begin()
 
-    while await store.prune(PruneRequest(ended_before=cut, limit=2)):
+    while await store.rooms.upkeep.prune(PruneRequest(ended_before=cut, limit=2)):
         pass
 
     assert [await store.read(instance_id) for instance_id in old] == [None, None, None]
@@ -63,7 +63,7 @@ async def test_a_call_removes_no_more_than_its_limit(actor: Actor, store: Store)
         left = [len(ended)]
 
         while left[-1]:
-            removed.append(await store.prune(request))
+            removed.append(await store.rooms.upkeep.prune(request))
             left.append([await store.read(instance_id, limit=0) is not None for instance_id in ended].count(True))
             assert removed[-1] > 0
 
@@ -78,12 +78,12 @@ async def test_dedupe_keys_are_forgotten_in_portions(actor: Actor, store: Store)
     old, young = delivery(await actor.begin(), dedupe=unique("k")), delivery(await actor.begin(), dedupe=unique("k"))
     assert await store.deliver([young]) == [Delivered.ACCEPTED]
     rows = ", ".join(f"('{key}', 1)" for key in [old.dedupe, *(unique("k") for _ in range(2 * PORTION))])
-    async with store.session() as session:
+    async with store.rooms.sessions.begin() as session:
         await session.execute(f"insert into romancy_seen (dedupe, at) values {rows}")  # noqa: S608 - keys of our own
         assert await session.commit(start()) is Outcome.ACCEPTED
     assert await store.deliver([old]) == [Delivered.DUPLICATE]
 
-    names = await statements(store, store.prune(PruneRequest(dedupe_before=2)))
+    names = await statements(store, store.rooms.upkeep.prune(PruneRequest(dedupe_before=2)))
 
     assert await store.deliver([old, young]) == [Delivered.ACCEPTED, Delivered.DUPLICATE]
     assert max(Counter(names).values()) > 2, names
@@ -94,7 +94,7 @@ async def test_young_ones_stay(actor: Actor, store: Store) -> None:
     cut = await now(actor) - 1
     young = await end(actor)
 
-    await store.prune(PruneRequest(ended_before=cut))
+    await store.rooms.upkeep.prune(PruneRequest(ended_before=cut))
 
     assert await store.read(young) is not None
 
@@ -102,7 +102,9 @@ async def test_young_ones_stay(actor: Actor, store: Store) -> None:
 async def test_only_the_statuses_asked_for(actor: Actor, store: Store) -> None:
     failed, completed = await end(actor, Status.FAILED), await end(actor)
 
-    removed = await store.prune(PruneRequest(instance_ids=(failed, completed), statuses=(Status.COMPLETED,)))
+    removed = await store.rooms.upkeep.prune(
+        PruneRequest(instance_ids=(failed, completed), statuses=(Status.COMPLETED,))
+    )
 
     assert removed == 1
     assert await store.read(failed) is not None
@@ -115,7 +117,7 @@ async def test_of_the_named_what_changed_since_stays(actor: Actor, store: Store)
     assert found is not None
 
     async def prune(until: int) -> int:
-        return await store.prune(PruneRequest(instance_ids=(ended,), named_until=until))
+        return await store.rooms.upkeep.prune(PruneRequest(instance_ids=(ended,), named_until=until))
 
     assert await prune(found.instance.updated_at - 1) == 0
     assert await store.read(ended) is not None
@@ -125,7 +127,7 @@ async def test_of_the_named_what_changed_since_stays(actor: Actor, store: Store)
 async def test_an_open_instance_is_never_pruned(actor: Actor, store: Store) -> None:
     begun = await actor.begin()
 
-    removed = await store.prune(PruneRequest(instance_ids=(begun.instance_id,), statuses=tuple(Status)))
+    removed = await store.rooms.upkeep.prune(PruneRequest(instance_ids=(begun.instance_id,), statuses=tuple(Status)))
 
     assert removed == 0
     assert await store.read(begun.instance_id) is not None
@@ -135,7 +137,7 @@ async def test_a_new_life_meets_nothing_of_the_old_one(actor: Actor, store: Stor
     begun = await actor.begin()
     await store.deliver([delivery(begun)])
     await actor.write(append(begun, 2, b'["old"]', change=change(Status.COMPLETED, seen=1)))
-    assert await store.prune(PruneRequest(instance_ids=(begun.instance_id,))) == 1
+    assert await store.rooms.upkeep.prune(PruneRequest(instance_ids=(begun.instance_id,))) == 1
     assert await store.read(begun.instance_id) is None
 
     reborn = start(begun.instance_id, workflow_name=begun.workflow_name, body=b'["new"]')
@@ -153,7 +155,7 @@ async def test_rows_of_former_runs_go(actor: Actor, store: Store) -> None:
         await actor.write(append(begun, seq))
     await actor.write(append(begun, 4, change=change(Status.RUNNING, run_from=4)))
 
-    await store.prune(PruneRequest())
+    await store.rooms.upkeep.prune(PruneRequest())
 
     assert [row.seq for row in await full_log(store, begun.instance_id)] == [4]
     assert await actor.write(append(begun, 5)) is Outcome.ACCEPTED
@@ -174,7 +176,7 @@ async def lost(actor: Actor) -> Start:
         pytest.skip("capability: no SQL in sessions")
     begun = await continued(actor)
     sql = f"delete from romancy_instances where instance_id = {store.capabilities.placeholder}"  # noqa: S608 - a placeholder
-    async with store.session() as session:
+    async with store.rooms.sessions.begin() as session:
         assert await session.execute(sql, begun.instance_id) == 1
         assert await session.commit(start()) is Outcome.ACCEPTED
     return begun
@@ -185,12 +187,12 @@ async def test_rows_of_a_life_that_was_lost_are_not_those_of_a_former_run(actor:
     old = await lost(actor)
     await continued(actor, old.instance_id)
 
-    await store.prune(PruneRequest())
+    await store.rooms.upkeep.prune(PruneRequest())
 
     assert [row.seq for row in await full_log(store, old.instance_id)] == [3]
     mark = store.capabilities.placeholder
     sql = f"update romancy_log set at = at + 1 where instance_id = {mark} and life = {mark.replace('1', '2')}"  # noqa: S608
-    async with store.session() as session:
+    async with store.rooms.sessions.begin() as session:
         assert await session.execute(sql, old.instance_id, old.life) == 3
         assert await session.commit(start()) is Outcome.ACCEPTED
 
@@ -199,7 +201,7 @@ async def test_a_takeover_continues_the_log_of_the_new_life_after_one_was_lost(a
     other = await hire()
     old = await lost(other)
     await other.begin(old.instance_id)
-    await other.store.heartbeat(other.worker, leaving=True)
+    await other.store.leave(other.worker)
 
     assert old.instance_id in await actor.take_over(other)
 
@@ -211,9 +213,9 @@ async def test_a_takeover_continues_the_log_of_the_new_life_after_one_was_lost(a
 async def test_a_dead_worker_that_owns_something_keeps_its_row(actor: Actor, hire: Hire) -> None:
     other = await hire()
     await other.begin()
-    await other.store.heartbeat(other.worker, leaving=True)
+    await other.store.leave(other.worker)
 
-    await actor.store.prune(PruneRequest())
+    await actor.store.rooms.upkeep.prune(PruneRequest())
 
     assert (await actor.see(other)).dead
     assert len(await actor.take_over(other)) == 1

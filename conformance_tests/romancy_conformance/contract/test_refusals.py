@@ -76,7 +76,7 @@ async def spoilt(actor: Actor, owner: Actor, reasons: Collection[str]) -> Append
         begun, seq, change=change(Status.COMPLETED if ends else Status.RUNNING), starts=tuple(starts), **fields
     )
     if "its worker is dead" in reasons:
-        await owner.store.heartbeat(owner.worker, leaving=True)
+        await owner.store.leave(owner.worker)
     return replace(item, life=item.life + 1) if "the instance has another life" in reasons else item
 
 
@@ -86,15 +86,15 @@ async def in_a_batch(owner: Actor, item: Item) -> Outcome:
 
 
 async def in_a_session(owner: Actor, item: Item) -> Outcome:
-    async with owner.store.session() as session:
+    async with owner.store.rooms.sessions.begin() as session:
         return await session.commit(item, worker=owner.token)
 
 
 async def in_a_joined_session(owner: Actor, item: Item) -> Outcome:
     store = owner.store
     async with (
-        store.session() as outer,
-        store.session(join=outer.native if store.capabilities.sql else outer) as joined,
+        store.rooms.sessions.begin() as outer,
+        store.rooms.sessions.join(outer.native if store.capabilities.sql else outer) as joined,
     ):
         return await joined.commit(item, worker=owner.token)
 
@@ -146,7 +146,7 @@ async def test_an_append_that_is_in_is_accepted_again_whatever_has_happened_sinc
     assert await owner.write(item) is Outcome.ACCEPTED
     await owner.store.deliver([delivery(begun)])
     assert await owner.write(append(begun, 3, change=change(Status.FAILED, seen=2))) is Outcome.ACCEPTED
-    await owner.store.heartbeat(owner.worker, leaving=True)
+    await owner.store.leave(owner.worker)
 
     for commit in (in_a_batch, in_a_session, in_a_joined_session):
         assert await commit(owner, item) is Outcome.ACCEPTED
@@ -156,7 +156,7 @@ async def test_an_append_that_is_in_is_accepted_again_whatever_has_happened_sinc
 async def test_a_start_that_is_in_is_accepted_again_whatever_has_happened_since(actor: Actor, hire: Hire) -> None:
     owner = await hire()
     begun = await owner.begin()
-    await owner.store.heartbeat(owner.worker, leaving=True)
+    await owner.store.leave(owner.worker)
 
     for commit in (in_a_batch, in_a_session, in_a_joined_session):
         assert await commit(actor, begun) is Outcome.ACCEPTED
@@ -234,7 +234,7 @@ async def test_who_meets_an_id_that_is_pruned_meanwhile_is_not_called_dead(
             lives = {over.life, again.life} if outcomes[0] is not Outcome.ACCEPTED else {again.life}
             assert found is None or found.instance.life in lives
 
-        prune = other.store.prune(PruneRequest(instance_ids=(over.instance_id,)))
+        prune = other.store.rooms.upkeep.prune(PruneRequest(instance_ids=(over.instance_id,)))
         return store.commit([item], worker=actor.token), prune, check
 
     await play(store, scenario)

@@ -10,8 +10,10 @@ from msgspec.structs import replace
 from romancy.status import Status
 from romancy.storage.query import build_query, gte, project_with_index
 from romancy.storage.records import Outcome
-from romancy.storage.slices import find_in_slices, slices_of
+from romancy.storage.rooms import Room
+from romancy.storage.slices import find_in_slices
 from romancy_conformance.contract.building import start
+from romancy_conformance.rooms import rooms_with
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
@@ -27,8 +29,7 @@ EACH = 5
 
 async def fill(store: Store) -> None:
     """Start them, some at the same time. Every second one has declared its customer."""
-    if slices_of(store) is None:
-        pytest.skip("capability: the store has no slices")
+    rooms_with(Room.LOOKUPS, store)
     for first in range(0, COUNT, EACH):
         items = [_instance(number) for number in range(first, first + EACH)]
         assert {Outcome.ACCEPTED} == set(await store.commit(items))
@@ -71,7 +72,7 @@ async def test_slices_find_what_one_statement_finds(store: Store) -> None:
     await fill(store)
     for limit in (2, 50):
         query = build_query({"total": gte(3)}, limit=limit)
-        whole = [row.instance_id for row in (await store.find(replace(query, limit=50))).rows]
+        whole = [row.instance_id for row in (await store.rooms.reading.find(replace(query, limit=50))).rows]
 
         found, parts = await all_of(store, query)
 
@@ -101,17 +102,21 @@ async def test_a_search_has_time_for_several_slices(store: Store) -> None:
 
     found = await find_in_slices(store, query, within=60, first=7)
 
-    assert [row.instance_id for row in (await store.find(query)).rows] == [row.instance_id for row in found.rows]
+    assert [row.instance_id for row in (await store.rooms.reading.find(query)).rows] == [
+        row.instance_id for row in found.rows
+    ]
     assert (1, None, None) == (len(found.rows), found.next_token, found.back_to)
 
 
 async def test_slices_keep_to_the_time_that_was_asked_for(store: Store) -> None:
     await fill(store)
-    rows = (await store.find(build_query())).rows
+    rows = (await store.rooms.reading.find(build_query())).rows
     query = build_query({"total": gte(0)}, since=rows[COUNT // 2].created_at)
 
     found = await find_in_slices(store, query, within=60, first=3)
 
-    assert [row.instance_id for row in (await store.find(query)).rows] == [row.instance_id for row in found.rows]
+    assert [row.instance_id for row in (await store.rooms.reading.find(query)).rows] == [
+        row.instance_id for row in found.rows
+    ]
     assert COUNT // 2 < len(found.rows) <= COUNT // 2 + EACH
     assert found.next_token is None

@@ -8,9 +8,11 @@ import pytest
 
 from romancy.status import Status
 from romancy.storage.records import PruneRequest
+from romancy.storage.rooms import Room
 from romancy.storage.taken_ids import taken_ids_of
 from romancy_conformance.contract.building import start, unique
 from romancy_conformance.contract.interleaving import statements
+from romancy_conformance.rooms import rooms_with
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
@@ -25,7 +27,7 @@ async def test_open_and_ended_instances_take_their_ids(store: Store) -> None:
         start(one, status=Status.COMPLETED if one.endswith(("ended", "gone")) else Status.PENDING) for one in taken
     ]
     assert {"accepted"} == set(await store.commit(items))
-    assert 1 == await store.prune(PruneRequest(instance_ids=(f"{base}gone",)))
+    assert 1 == await store.rooms.upkeep.prune(PruneRequest(instance_ids=(f"{base}gone",)))
     taken.remove(f"{base}gone")
 
     free = [f"{base}gone", f"{base}case", f"{base}é", f"{base}", f"{base}open ", f"{base}%", unique("never")]
@@ -35,8 +37,7 @@ async def test_open_and_ended_instances_take_their_ids(store: Store) -> None:
 
 @pytest.mark.parametrize("count", [1, 1000])
 async def test_all_are_one_statement(store: Store, count: int) -> None:
-    if getattr(store, "taken_ids", None) is None:
-        pytest.skip("capability: the store reads each instance by itself")
+    rooms_with(Room.LOOKUPS, store)
     known = unique("known")
     await store.commit([start(known)])
     ids = [known, *(unique("free") for _ in range(count - 1))]

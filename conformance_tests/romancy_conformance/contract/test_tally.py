@@ -9,8 +9,10 @@ import pytest
 from romancy.status import Status
 from romancy.storage.query import build_query
 from romancy.storage.records import Outcome
-from romancy.storage.tally import Count, Tally, Trend, loads_of, slicing_of, tally_of, trend_of
+from romancy.storage.rooms import Room
+from romancy.storage.tally import Count, Tally, Trend
 from romancy_conformance.contract.building import start
+from romancy_conformance.rooms import rooms_with
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
@@ -26,13 +28,11 @@ async def fill(store: Store) -> list[int]:
     """Start them one after the other, and return their times."""
     for name, status in BEGUN:
         assert [Outcome.ACCEPTED] == await store.commit([start(workflow_name=name, status=status, delay=10**12)])
-    return [row.created_at for row in reversed((await store.find(build_query())).rows)]
+    return [row.created_at for row in reversed((await store.rooms.reading.find(build_query())).rows)]
 
 
 async def counted(store: Store, most: int, newest: int) -> Tally:
-    tally = tally_of(store)
-    if tally is None:
-        pytest.skip("capability: the store counts nothing")
+    tally = rooms_with(Room.FIGURES, store).figures.tally
     return await tally(most=most, newest=newest)
 
 
@@ -66,9 +66,7 @@ async def test_counts_are_bounded(store: Store) -> None:
 async def test_what_was_started_is_counted_over_time(store: Store) -> None:
     """A span of a microsecond has one of them; one of an hour has all."""
     at = await fill(store)
-    trend = trend_of(store)
-    if trend is None:
-        pytest.skip("capability: the store counts nothing over time")
+    trend = rooms_with(Room.FIGURES, store).figures.trend
 
     fine = await trend(since=at[1], width=1, most=10, newest=10)
     rough = await trend(since=at[0] - 3_600_000_000, width=7_200_000_000, most=10, newest=3)
@@ -90,9 +88,7 @@ async def test_what_was_started_is_counted_over_time(store: Store) -> None:
 
 
 async def test_the_instances_of_workers_are_counted(store: Store, actor: Actor) -> None:
-    loads = loads_of(store)
-    if loads is None:
-        pytest.skip("capability: the store does not count what workers have")
+    loads = rooms_with(Room.FIGURES, store).figures.loads
     for _ in range(3):
         await actor.begin()
 
@@ -104,9 +100,7 @@ async def test_the_instances_of_workers_are_counted(store: Store, actor: Actor) 
 async def test_slices_count_each_instance_once(store: Store) -> None:
     """Slices of two: the last one is short, and says that nothing follows."""
     at = await fill(store)
-    slicing = slicing_of(store)
-    if slicing is None:
-        pytest.skip("capability: the store does not count in slices")
+    slicing = rooms_with(Room.FIGURES, store).figures.tally_slice
 
     newest = await slicing(after=None, count=2, width=1)
     middle = await slicing(after=newest.end, count=2, width=1)
@@ -122,9 +116,7 @@ async def test_slices_count_each_instance_once(store: Store) -> None:
 
 
 async def test_a_slice_ends_between_instances_of_one_commit(store: Store) -> None:
-    slicing = slicing_of(store)
-    if slicing is None:
-        pytest.skip("capability: the store does not count in slices")
+    slicing = rooms_with(Room.FIGURES, store).figures.tally_slice
     begun = [start(workflow_name=f"flow-{number}", delay=10**12) for number in range(5)]
     assert [Outcome.ACCEPTED] * 5 == await store.commit(begun)
 

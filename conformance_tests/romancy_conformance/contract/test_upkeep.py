@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from romancy.errors import SchemaVersionError
 from romancy.storage.backends import create_store
 from romancy.storage.records import Outcome
-from romancy.storage.upkeep import Upkeep, upkeep_of
+from romancy.storage.rooms import Room
 from romancy.storage.url import parse_url
 from romancy_conformance.contract.building import start
 from romancy_conformance.contract.dialects import dialect_of
 from romancy_conformance.contract.scripts import run_script
+from romancy_conformance.rooms import rooms_with
+
+if TYPE_CHECKING:
+    from romancy.storage.upkeep import Upkeep
 
 pytestmark = pytest.mark.anyio
 
 
 def kept(url: str) -> Upkeep:
     """Return the operator's interface of the store at this URL; skip the test if it has none."""
-    upkeep = upkeep_of(create_store(url))
-    if upkeep is None:
-        pytest.skip("capability: the store offers no upkeep")
-    return upkeep
+    return rooms_with(Room.UPKEEP, create_store(url)).upkeep
 
 
 def with_option(url: str, option: str) -> str:
@@ -80,9 +83,7 @@ async def test_a_plan_for_a_newer_schema_is_refused(empty_url: str) -> None:
 
 async def test_settings_are_told_with_a_verdict_and_what_is_well_on_a_server_as_it_comes(storage_url: str) -> None:
     store = create_store(storage_url)
-    upkeep = upkeep_of(store)
-    if upkeep is None:
-        pytest.skip("capability: the store offers no upkeep")
+    upkeep = rooms_with(Room.UPKEEP, store).upkeep
     await store.open()
     found = {setting.name: setting for setting in await upkeep.settings()}
     await store.close()

@@ -49,7 +49,7 @@ class Tables:
         """Every instance, newest first."""
         token: str | None = None
         while True:
-            page = await self._bare.find(build_query(limit=MAX_LIMIT, page_token=token))
+            page = await self._bare.rooms.reading.find(build_query(limit=MAX_LIMIT, page_token=token))
             for row in page.rows:
                 yield row
             token = page.next_token
@@ -98,7 +98,7 @@ class Tables:
         return found
 
     async def _select(self, sql: str, *values: object) -> list[dict[str, Any]]:
-        async with self._bare.session() as session:
+        async with self._bare.rooms.sessions.begin() as session:
             return await session.fetch_all(sql, *values)
 
 

@@ -68,7 +68,7 @@ def job_in(stored: bytes) -> Job:
 
 async def _find(ctx: ActivityContext, page: str, *, desk: Desk = Depends(desk_of_the_dashboard)) -> Found:
     job = await _job_of(desk, ctx.instance_id)
-    at = (await desk.store.census()).now
+    at = (await desk.store.rooms.reading.census()).now
     rows, following = await matching(desk.store, ACTIONS[job.verb], search_of(job), job.asked, page)
     return Found([row.instance_id for row in rows], following, at)
 

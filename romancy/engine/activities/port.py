@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from romancy.hooks import Sending
     from romancy.session import Companion
     from romancy.storage.isolation import IsolationLevel
-    from romancy.storage.protocol import Session as StorageSession
     from romancy.storage.records import OutboxRow
     from romancy.storage.routing import Posting
+    from romancy.storage.sessions import Session as StorageSession
 
     _Mark: TypeAlias = tuple[tuple[int, int, int, int, int], frozenset[str]]
 
@@ -131,7 +131,7 @@ class Port:
         if self._slots is not None:
             await self._slots.take(self._live, self)
         try:
-            manager = self._store.session() if isolation is None else self._store.session(isolation=isolation)
+            manager = self._store.rooms.sessions.begin(isolation=isolation)
             opened = await manager.__aenter__()
         except BaseException:
             self._give_slot_back()

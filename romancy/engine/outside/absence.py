@@ -29,7 +29,7 @@ async def others_may_try(store: Store, row: InstanceRow) -> bool:
 
     Only the store knows which code and which codecs were refused, so every other worker gets time to try.
     """
-    census, parked_by = await store.census(), await _parked_by(store, row)
+    census, parked_by = await store.rooms.reading.census(), await _parked_by(store, row)
     return any(
         _knows(peer, row.workflow_name)
         and peer.token != parked_by
@@ -78,7 +78,7 @@ class Absence:
             now, before = moment(), self._census
             if before is not None and round((now - self._looked_at) * 1_000_000) < self._lease:
                 return before
-            census = await store.census()
+            census = await store.rooms.reading.census()
             self._census, self._looked_at = census, now
             self._excludes = store.capabilities.sessions_exclude
             if before is not None and census.now - before.now > _LEASES * self._lease:

@@ -19,10 +19,10 @@ from romancy.storage.records import Append, Delivered, Outcome
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from romancy.storage.protocol import Session as StoreSession
     from romancy.storage.protocol import Store
     from romancy.storage.records import Delivery, Former, OutboxRow, Start
     from romancy.storage.routing import Posting
+    from romancy.storage.sessions import JoinedSession
 
 __all__ = ["send_in", "start_alone", "start_in"]
 
@@ -34,7 +34,7 @@ async def start_in(transaction: object, store: Store, start: Start, *, former: F
     UsageError, with nothing written, if the transaction is not one of this store's database.
     """
     native = await _native(transaction)
-    async with _alone(transaction, native), store.session(join=native) as session:
+    async with _alone(transaction, native), store.rooms.sessions.join(native) as session:
         outcome = await (session.commit(start) if former is None else _replaced(session, start, former))
     if outcome is Outcome.ACCEPTED:
         note_start(native.connection if isinstance(native, Joined) else native, start.instance_id)
@@ -45,7 +45,7 @@ class _NotStartedError(Exception):
     """Undoes what was written so far."""
 
 
-async def _replaced(session: StoreSession, start: Start, former: Former) -> Outcome:
+async def _replaced(session: JoinedSession, start: Start, former: Former) -> Outcome:
     """Replace the life and write the start, or do neither: after an error, the caller may still commit."""
     outcome, cause = Outcome.EXISTS, None
     try:
@@ -66,7 +66,7 @@ async def _replaced(session: StoreSession, start: Start, former: Former) -> Outc
     return outcome
 
 
-async def _put(session: StoreSession, start: Start, former: Former | None) -> Outcome:
+async def _put(session: JoinedSession, start: Start, former: Former | None) -> Outcome:
     """Write the start into a joined session, replacing the former life if there is one."""
     if former is not None and not await session.clear(start.instance_id, former.life, former.statuses):
         return Outcome.EXISTS
@@ -82,7 +82,7 @@ async def send_in(
 ) -> list[Delivered]:
     """Write messages into the transaction. Raises UsageError as `start_in` does."""
     native = await _native(transaction)
-    async with _alone(transaction, native), store.session(join=native) as session:
+    async with _alone(transaction, native), store.rooms.sessions.join(native) as session:
         return await session.send(deliveries, outbox, postings)
 
 
@@ -93,8 +93,8 @@ async def start_alone(
 
     A session commits together with an append: the second row of the new log, which holds no decision.
     """
-    async with store.session() as own:
-        async with store.session(join=own.native) as session:
+    async with store.rooms.sessions.begin() as own:
+        async with store.rooms.sessions.join(own.native) as session:
             outcome = await _put(session, start, former)
             if outcome is not Outcome.ACCEPTED:
                 return outcome

@@ -46,7 +46,7 @@ async def acting(store: Store, worker: str | Standing | None) -> AsyncGenerator[
     try:
         yield acting.token, pulse.now
     finally:
-        await store.heartbeat(acting, leaving=True)
+        await store.leave(acting)
 
 
 class Standing:
@@ -75,7 +75,7 @@ class Standing:
         """Remove the row. Nothing is written under it afterwards."""
         worker, self._worker = self._worker, None
         if worker is not None:
-            await store.heartbeat(worker, leaving=True)
+            await store.leave(worker)
 
 
 def _manager() -> Worker:
@@ -169,14 +169,16 @@ async def purge(store: Store, instance_ids: Sequence[str], *, until: int = LATES
     if not instance_ids:
         return 0
     ids = tuple(instance_ids)
-    before = (await store.census()).now - REMEMBERED if forget else None
-    gone = await store.prune(PruneRequest(instance_ids=ids, named_until=until, limit=len(ids), dedupe_before=before))
+    before = (await store.rooms.reading.census()).now - REMEMBERED if forget else None
+    gone = await store.rooms.upkeep.prune(
+        PruneRequest(instance_ids=ids, named_until=until, limit=len(ids), dedupe_before=before)
+    )
     for pause in _PAUSES:
         held = await _still_there(store, ids, until) if gone < len(ids) else ()
         if not held:
             break
         await asyncio.sleep(pause)
-        gone += await store.prune(PruneRequest(instance_ids=held, named_until=until, limit=len(held)))
+        gone += await store.rooms.upkeep.prune(PruneRequest(instance_ids=held, named_until=until, limit=len(held)))
     return gone
 
 

@@ -106,7 +106,7 @@ async def _open_row(store: Store, instance_id: str, life: int) -> InstanceRow | 
 
 async def _may_answer(store: Store, owner: str) -> bool:
     """Whether the worker that holds an instance may be at work."""
-    census = await store.census()
+    census = await store.rooms.reading.census()
     peer = next((one for one in census.workers if one.token == owner), None)
     return peer is not None and not peer.dead and census.now - peer.beat_at <= _LATE * peer.lease
 

@@ -161,12 +161,12 @@ class Leases:
             self._beaten_at = max(sent, self._beaten_at or 0)
         return alive
 
-    async def renew(self, *, leaving: bool = False) -> bool:
+    async def renew(self) -> bool:
         """Renew the lease by a heartbeat and look at the peers. False: this worker is dead and must drop everything."""
         sent = boot_time()
         if room := self._room():
             self._told = replace(self.worker, codes=(*self.worker.codes, room))
-        pulse = await self._store.heartbeat(self._told, leaving=leaving)
+        pulse = await self._store.heartbeat(self._told)
         self._clock.observe(pulse.now)
         if pulse.alive:
             missed = self._beaten_at is None or sent - self._beaten_at > self.worker.lease
@@ -180,10 +180,14 @@ class Leases:
                 self._elders = {peer.token: peer.beat for peer in pulse.peers}
         return pulse.alive
 
+    async def leave(self) -> None:
+        """Mark this worker dead, so that others take over from it at once."""
+        await self._store.leave(self._told)
+
     async def meet(self) -> None:
         """Look at the peers without a heartbeat."""
         sent = boot_time()
-        census = await self._store.census()
+        census = await self._store.rooms.reading.census()
         self._watch([peer for peer in census.workers if peer.token != self.token], sent, restart=False)
 
     def _watch(self, peers: list[Peer], now: int, *, restart: bool) -> None:

@@ -80,7 +80,7 @@ class LeaseKeeper:
         await self.leases.renew()
         rival = self._rival()
         if rival is not None:
-            await self.leases.renew(leaving=True)
+            await self.leases.leave()
             raise rival
         await self._take_over()
 
@@ -155,7 +155,7 @@ class LeaseKeeper:
         if rival is not None:
             self._given_up = True
             self._holder.gave_up(rival)
-            await self.leases.renew(leaving=True)
+            await self.leases.leave()
             return
         self._holder.lease_renewed()
         await self._take_over()

@@ -49,7 +49,7 @@ async def make_way(store: Store, instance_id: str, workflow_name: str) -> str | 
         if seen == row.updated_at:
             raise StorageUnavailableError(f"instance {instance_id!r} is held by another transaction")
         seen = row.updated_at
-        await store.prune(PruneRequest(instance_ids=(instance_id,), named_until=seen, limit=1))
+        await store.rooms.upkeep.prune(PruneRequest(instance_ids=(instance_id,), named_until=seen, limit=1))
     return None
 
 

@@ -250,7 +250,7 @@ class Worker:
         await self.abandon()
         try:
             async with asyncio.timeout(_LONGEST_GOODBYE):
-                await self.leases.renew(leaving=True)
+                await self.leases.leave()
         except (StorageUnavailableError, DatabaseReplacedError, TimeoutError) as error:
             logger.warning("could not mark this worker as gone in the database: %s", error)
         unhush(self._settings.speaker)

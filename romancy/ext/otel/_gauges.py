@@ -13,7 +13,8 @@ from romancy.ext.otel._names import SCOPE, STATUS, metric
 from romancy.retry import seconds
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.outbox import OutboxState
-from romancy.storage.tally import Count, tally_of
+from romancy.storage.rooms import Room
+from romancy.storage.tally import Count
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -61,12 +62,13 @@ class Gauges:
     async def measure(self) -> None:
         """Query the database once."""
         store = _store_of(self._app)
-        tally = tally_of(store)
-        counted = None if tally is None else (await tally(most=self._most, newest=1)).statuses
+        counted: dict[Status, Count] | None = None
+        if Room.FIGURES in store.rooms.offered:
+            counted = (await store.rooms.figures.tally(most=self._most, newest=1)).statuses
         for status in _OPEN:
             number = await self._paged(status) if counted is None else counted.get(status, _NONE).number
             self._instances.set(number, {STATUS: status.value})
-        pending = await store.outbox.counts(most=self._most)
+        pending = await store.rooms.outbox.counts(most=self._most)
         self._outbox.set(pending.states.get(OutboxState.PENDING, 0))
         self._oldest.set(_age(pending.oldest, pending.now))
         if counted is not None:

@@ -13,8 +13,6 @@ from romancy.storage.limits import (
     check_deliveries,
     check_outbox,
     check_postings,
-    refuse_to_clear,
-    refuse_to_send,
 )
 from romancy.storage.memory._outbox import queue_outgoing
 from romancy.storage.memory._posted import post_message
@@ -63,6 +61,9 @@ class UserRows:
 
 class MemorySession:
     """A user's transaction on the in-memory database."""
+
+    excluding = False
+    renewed = None
 
     def __init__(self, tx: Transaction, database: Database, *, owns: bool = True) -> None:
         self._tx = tx
@@ -151,8 +152,6 @@ class MemorySession:
         postings: Sequence[Posting] = (),
         /,
     ) -> list[Delivered]:
-        if self._owns:
-            refuse_to_send()
         check_deliveries(deliveries)
         check_outbox(outbox)
         check_postings(postings)
@@ -164,8 +163,6 @@ class MemorySession:
 
     async def clear(self, instance_id: str, life: int, statuses: Collection[Status], /) -> bool:
         self.refuse_if_done()
-        if self._owns:
-            refuse_to_clear()
         return await clear(self._tx, instance_id, life, statuses)
 
 

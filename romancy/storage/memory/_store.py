@@ -6,26 +6,26 @@ What every store must do is specified by the model of the suite (`romancy_confor
 from __future__ import annotations
 
 import asyncio
-import itertools
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from romancy.errors import StorageUnavailableError, UsageError
+from romancy.errors import StorageUnavailableError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import check_batch, check_deliveries
-from romancy.storage.lying import MOST_BYTES, PAGE, Lying, last_of
 from romancy.storage.mail import Waiting, choose_mail, left_out
 from romancy.storage.marks import WORKER_NEWS
 from romancy.storage.memory._database import Database, LockedError, Transaction
-from romancy.storage.memory._find import count_rows, find_page
 from romancy.storage.memory._outbox import MemoryOutbox
-from romancy.storage.memory._posted import drop_interest, give_back_mail, interests_of
+from romancy.storage.memory._rooms import (
+    MemoryFigures,
+    MemoryLookups,
+    MemoryReading,
+    MemorySessions,
+    MemoryUpkeep,
+)
 from romancy.storage.memory._router import MemoryRouter
 from romancy.storage.memory._rows import Instance, WorkerRow, after_delivery
-from romancy.storage.memory._sessions import MemorySession, UserRows, bump, refuse_stronger
-from romancy.storage.memory._tally import load_rows, slice_rows, tally_rows, trend_rows
 from romancy.storage.memory._write import (
     alive,
     deliver,
@@ -39,7 +39,6 @@ from romancy.storage.memory._write import (
 from romancy.storage.outbox import OUTBOX_NEWS
 from romancy.storage.records import (
     Capabilities,
-    Census,
     Claimed,
     History,
     Mailbox,
@@ -49,23 +48,19 @@ from romancy.storage.records import (
     Takeover,
     Work,
 )
+from romancy.storage.rooms import Rooms
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import Sequence
 
-    from romancy.storage.isolation import IsolationLevel
-    from romancy.storage.query import Position, Query
     from romancy.storage.records import (
         ClaimRequest,
         Delivered,
         Delivery,
         Item,
         LogRow,
-        Page,
-        PruneRequest,
         Worker,
     )
-    from romancy.storage.tally import Slice, Tally, Trend
 
 __all__ = ["MemoryStore"]
 
@@ -91,8 +86,16 @@ class MemoryStore:
 
     def __init__(self, database: Database | None = None) -> None:
         self.database = database if database is not None else Database()
-        self.outbox = MemoryOutbox(self.database, self._begin)
-        self.router = MemoryRouter(self._begin, self.database)
+        self._outbox = MemoryOutbox(self.database, self.begin)
+        self.rooms = Rooms(
+            sessions=MemorySessions(self.database, self.begin),
+            router=MemoryRouter(self.begin, self.database),
+            outbox=self._outbox,
+            reading=MemoryReading(self.database, self.begin, self.peers),
+            figures=MemoryFigures(self.begin),
+            lookups=MemoryLookups(self.begin),
+            upkeep=MemoryUpkeep(self.begin),
+        )
         self._registered: set[str] = set()
         """Workers that had a row. If it is gone, the worker is dead."""
         self._changed: set[str] = set()
@@ -109,16 +112,16 @@ class MemoryStore:
             self.database.listeners.remove(self._hear)
         self._open = False
         self._wake.set()
-        self.outbox.hear()
+        self._outbox.hear()
 
     def _hear(self, changed: frozenset[str]) -> None:
         if OUTBOX_NEWS in changed:
-            self.outbox.hear()
+            self._outbox.hear()
         if instance_ids := changed - {OUTBOX_NEWS}:
             self._changed |= instance_ids
             self._wake.set()
 
-    def _begin(self, patience: float | None = None) -> Transaction:
+    def begin(self, patience: float | None = None) -> Transaction:
         if not self._open:
             raise StorageUnavailableError("memory store: not open; call `open()` first, and nothing after `close()`")
         return Transaction(self.database, patience)
@@ -130,7 +133,7 @@ class MemoryStore:
     async def _commit_one(self, item: Item, worker: str | None) -> Outcome:
         """Write one item in a transaction of its own, so that waiting for a lock does not delay its neighbours."""
         try:
-            async with self._begin(_LOCK_PATIENCE) as tx:
+            async with self.begin(_LOCK_PATIENCE) as tx:
                 outcome = await write_item(tx, self.database, item, worker)
                 if outcome is Outcome.ACCEPTED:
                     await tx.commit()
@@ -139,7 +142,7 @@ class MemoryStore:
         return outcome
 
     async def read(self, instance_id: str, /, *, after: int = 0, limit: int = 1000) -> History | None:
-        tx = self._begin()
+        tx = self.begin()
         row: Instance | None = tx.get("instances", (instance_id,))
         if row is None:
             return None
@@ -159,7 +162,7 @@ class MemoryStore:
     async def claim(self, request: ClaimRequest, /) -> Work:
         claimed: list[Claimed] = []
         fresh = 0
-        async with self._begin() as tx:
+        async with self.begin() as tx:
             await tx.step("claim")
             if not alive(tx, request.worker):
                 return Work(claimed=[], mail=[], now=self.database.now())
@@ -173,7 +176,7 @@ class MemoryStore:
                     tx.put("instances", (row.instance_id,), replace(row, owner=request.worker, wake_at=None))
                 claimed.append(self._claimed(row))
             await tx.commit()
-        tx = self._begin()
+        tx = self.begin()
         mail, more = self._mail(tx, request, {one.instance_id for one in claimed})
         due = [row.wake_at for _, row in tx.scan("instances") if row.wake_at and row.workflow_name in request.codes]
         return Work(
@@ -246,13 +249,19 @@ class MemoryStore:
         rows = [mail.row for mail in mails]
         return Mailbox(instance_id=row.instance_id, life=row.life, signals=row.signals, rows=rows, after=after)
 
-    async def heartbeat(self, worker: Worker, /, *, leaving: bool = False) -> Pulse:
-        async with self._begin() as tx:
+    async def heartbeat(self, worker: Worker, /) -> Pulse:
+        return await self._beat(worker, leaving=False)
+
+    async def leave(self, worker: Worker, /) -> None:
+        await self._beat(worker, leaving=True)
+
+    async def _beat(self, worker: Worker, *, leaving: bool) -> Pulse:
+        async with self.begin() as tx:
             await tx.step("heartbeat")
             row: WorkerRow | None = await tx.lock("workers", (worker.token,))
             now = self.database.now()
             if row is None and worker.token in self._registered:
-                return Pulse(now=now, alive=False, peers=self._peers(but=worker.token))
+                return Pulse(now=now, alive=False, peers=self.peers(but=worker.token))
             if row is None:
                 row = WorkerRow(worker=worker, beat=0, dead=False, started_at=now)
                 if worker.codes:
@@ -262,36 +271,10 @@ class MemoryStore:
                 tx.put("workers", (worker.token,), row)
             await tx.commit()
         self._registered.add(worker.token)
-        return Pulse(now=now, alive=not row.dead, peers=self._peers(but=worker.token))
+        return Pulse(now=now, alive=not row.dead, peers=self.peers(but=worker.token))
 
-    async def census(self) -> Census:
-        return Census(now=self.database.now(), workers=self._peers())
-
-    async def lying(
-        self, instance_id: str | None = None, /, *, after: tuple[str, str] = ("", ""), limit: int = PAGE
-    ) -> list[Lying]:
-        last = last_of(instance_id).encode()
-        place = (after[0].encode(), after[1].encode())
-        keys = {(key[0].encode(), key[1].encode()): mail for key, mail in self._begin().scan("inbox")}
-        chosen = sorted(key for key in keys if key > place and key[0] <= last)[:limit]
-        sizes = itertools.accumulate((len(keys[key].row.body) for key in chosen), initial=0)
-        wanted = [key for key, size in zip(chosen, sizes, strict=False) if size < MOST_BYTES]
-        return [Lying(key[0].decode(), keys[key].row) for key in wanted]
-
-    async def tally(self, *, most: int, newest: int) -> Tally:
-        return tally_rows([row for _, row in self._begin().scan("instances")], most, newest)
-
-    async def trend(self, *, since: int, width: int, most: int, newest: int) -> Trend:
-        return trend_rows([row for _, row in self._begin().scan("instances")], since, width, most, newest)
-
-    async def tally_slice(self, *, after: Position | None, count: int, width: int) -> Slice:
-        return slice_rows([row for _, row in self._begin().scan("instances")], after, count, width)
-
-    async def loads(self, workers: Sequence[str], /, *, most: int) -> dict[str, int]:
-        return load_rows([row for _, row in self._begin().scan("instances")], workers, most)
-
-    def _peers(self, but: str = "") -> list[Peer]:
-        tx = self._begin()
+    def peers(self, but: str = "") -> list[Peer]:
+        tx = self.begin()
         owners = {instance.owner for _, instance in tx.scan("instances")}
         return [
             Peer(
@@ -310,17 +293,17 @@ class MemoryStore:
         ]
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
-        async with self._begin() as tx:
+        async with self.begin() as tx:
             await tx.step("takeover.mark")
             row: WorkerRow | None = await tx.lock("workers", (dead.token,))
             if not alive(tx, worker) or row is None or (not row.dead and row.beat != dead.beat):
                 return Takeover(refused=True)
             tx.put("workers", (dead.token,), replace(row, dead=True))
             await tx.commit()
-        owned = [row for _, row in self._begin().scan("instances") if row.owner == dead.token]
+        owned = [row for _, row in self.begin().scan("instances") if row.owner == dead.token]
         moved: list[str] = []
         for instance in owned[:limit]:
-            async with self._begin() as tx:
+            async with self.begin() as tx:
                 if await free(tx, self.database, instance, dead.token, body, writer):
                     await tx.commit()
                     moved.append(instance.instance_id)
@@ -329,7 +312,7 @@ class MemoryStore:
     async def deliver(self, batch: Sequence[Delivery], /) -> list[Delivered]:
         check_deliveries(batch)
         try:
-            async with self._begin(_MAIL_PATIENCE) as tx:
+            async with self.begin(_MAIL_PATIENCE) as tx:
                 answers = [await deliver(tx, self.database, delivery) for delivery in batch]
                 await tx.commit()
         except LockedError:
@@ -338,73 +321,14 @@ class MemoryStore:
             ) from None
         return answers
 
-    async def find(self, query: Query, /) -> Page:
-        return find_page((row for _, row in self._begin().scan("instances")), query)
-
-    async def count(self, query: Query, /) -> dict[tuple[str, Status], int]:
-        return count_rows((row for _, row in self._begin().scan("instances")), query)
-
-    @asynccontextmanager
-    async def session(
-        self, *, join: object | None = None, isolation: IsolationLevel | None = None
-    ) -> AsyncGenerator[MemorySession]:
-        refuse_stronger(isolation)
-        if join is not None:
-            session = join.session if isinstance(join, UserRows) else join
-            if not isinstance(session, MemorySession):
-                raise UsageError(f"session= takes an activity's session of a memory store, not {type(join).__name__}")
-            yield session.joined(self.database)
-            return
-        async with self._begin() as tx:
-            session = MemorySession(tx, self.database)
-            try:
-                yield session
-            finally:
-                session.end()
-        await bump(self.database, lambda: Transaction(self.database), session.delivered)
-
     async def wait_for_work(self, timeout: float, /) -> frozenset[str] | None:
-        self._begin()
+        self.begin()
         try:
             async with asyncio.timeout(timeout):
                 await self._wake.wait()
         except TimeoutError:
             return frozenset()
-        self._begin()
+        self.begin()
         self._wake.clear()
         changed, self._changed = self._changed, set()
         return frozenset(changed)
-
-    async def prune(self, request: PruneRequest, /) -> int:
-        async with self._begin() as tx:
-            doomed: list[str] = []
-            for key, row in tx.scan("instances"):
-                old = request.ended_before is not None and row.updated_at < request.ended_before
-                named = row.instance_id in request.instance_ids and row.updated_at <= request.named_until
-                ended = row.status in TERMINAL_STATUSES and row.status in request.statuses
-                if ended and (old or named) and len(doomed) < request.limit and tx.try_lock("instances", key):
-                    doomed.append(row.instance_id)
-                    tx.put("instances", key, None)
-            await self._prune_routing(tx, doomed)
-            self._prune_rows(tx, doomed, request.dedupe_before)
-            await tx.commit()
-        return len(doomed)
-
-    async def _prune_routing(self, tx: Transaction, doomed: list[str]) -> None:
-        """Remove interests, which waits for dispatches under way, and then give back the mail that these delivered."""
-        for key in [key for instance_id in doomed for key in interests_of(tx, instance_id)]:
-            await drop_interest(tx, key)
-        await tx.step("prune.mail")
-        await give_back_mail(tx, [key for key, _ in tx.scan("inbox") if key[0] in doomed])
-
-    def _prune_rows(self, tx: Transaction, doomed: list[str], dedupe_before: int | None) -> None:
-        run_from = {row.instance_id: row.run_from for _, row in tx.scan("instances")}
-        owners = {row.owner for _, row in tx.scan("instances")}
-        gone = [("log", key) for key, _ in tx.scan("log") if key[0] in doomed or key[2] < run_from.get(key[0], 0)]
-        gone += [("inbox", key) for key, _ in tx.scan("inbox") if key[0] in doomed]
-        gone += [("workers", key) for key, row in tx.scan("workers") if row.dead and key[0] not in owners]
-        if dedupe_before is not None:
-            gone += [("seen", key) for key, at in tx.scan("seen") if at < dedupe_before]
-        for table, key in gone:
-            if tx.try_lock(table, key):
-                tx.put(table, key, None)

@@ -25,7 +25,9 @@ _COLUMNS = 2
 
 
 class Leases:
-    """As `Store` promises. Remembers which workers it registered: if such a row is gone, the worker is dead.
+    """As `Store` and `Reading` promise.
+
+    Remembers which workers it registered: if the row of one is gone, that worker is dead.
 
     Heartbeats have an interpreter of their own where nothing else may delay them.
     """
@@ -36,14 +38,14 @@ class Leases:
         self._registered: set[str] = set()
 
     async def heartbeat(self, worker: Worker, /, *, leaving: bool) -> Pulse:
-        """As `Store.heartbeat` promises."""
+        """As `Store.heartbeat` and `Store.leave` promise."""
         known = worker.token in self._registered
         pulse = await self._urgent.in_turn(partial(_heartbeat, worker, leaving=leaving, registered=known))
         self._registered.add(worker.token)
         return pulse
 
     async def census(self) -> Census:
-        """As `Store.census` promises."""
+        """As `Reading.census` promises."""
         peers = (await self._interpreter.read(partial(ask, "peers", token=""))).rows
         return Census(now=peers[0][0], workers=_peers(peers))
 

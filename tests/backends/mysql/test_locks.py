@@ -45,7 +45,7 @@ async def test_a_dead_worker_is_refused_by_the_statement_that_writes(
 ) -> None:
     """A4: with the check in Python switched off, the statement alone must refuse."""
     begun = [await actor.begin() for _ in range(rows)]
-    await store.heartbeat(actor.worker, leaving=True)
+    await store.leave(actor.worker)
     items = [append(one, 2) for one in begun]
     write = Write(store.database.__getitem__, worker=actor.token)
     for item in items:
@@ -77,7 +77,7 @@ async def test_an_append_in_a_transaction_holds_no_workers_row(store: MySQLStore
             await go.wait()
 
     async def write() -> Outcome:
-        async with store.session() as session:
+        async with store.rooms.sessions.begin() as session:
             listen(store, hold)
             return await session.commit(append(begun, 2), worker=actor.token)
 

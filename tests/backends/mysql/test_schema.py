@@ -63,7 +63,7 @@ async def test_a_crash_at_any_step_is_made_good_by_the_next_process(open_store: 
         store = await open_store()
 
         assert await store.commit([start()]) == [Outcome.ACCEPTED]
-        async with store.session() as session:
+        async with store.rooms.sessions.begin() as session:
             assert await session.fetch_all("select * from romancy_events") != []
         (answer,) = await wire.run(b"select count(*) from romancy_schema", "test")
         assert answer.rows[0][0] == len(migrations) + len(steps)
@@ -114,7 +114,7 @@ async def test_an_old_database_learns_which_workflow_declared_what_and_what_is_u
     assert uncounted.rows == ((b"i1", b"d"),)
     assert numbers.rows == ((UNCOUNTED,),)
     for name, found in {"always": ["i1"], "since": ["i3", "i2"], "": ["i3", "i2", "i1"]}.items():
-        page = await store.find(build_query({"customer": "x"}, workflow_name=name or None))
+        page = await store.rooms.reading.find(build_query({"customer": "x"}, workflow_name=name or None))
         assert [row.instance_id for row in page.rows] == found
 
 
@@ -128,7 +128,7 @@ async def test_a_set_of_paths_written_by_an_older_version_speaks_for_every_workf
     await wire.run(b"update romancy_instances set index_paths = ''; delete from romancy_index", "test")
     await store.commit([start(workflow_name="flow", projection=b'{"a":"s:x"}', index=(("a", "s:x"), ("b", None)))])
 
-    assert len((await store.find(build_query({"a": "x"}, workflow_name="flow"))).rows) == 2
+    assert len((await store.rooms.reading.find(build_query({"a": "x"}, workflow_name="flow"))).rows) == 2
 
 
 @both
@@ -140,7 +140,7 @@ async def test_two_prefixes_share_a_database(open_store: Open) -> None:
 
     assert await other.read(item.instance_id) is None
     assert await other.commit([item]) == [Outcome.ACCEPTED]
-    async with other.session() as session:
+    async with other.rooms.sessions.begin() as session:
         assert len(await session.fetch_all("select * from shop_events")) == 1
         (row,) = await session.fetch_all("select count(*) as n from shop_instances")
     assert row["n"] == 1

@@ -177,8 +177,10 @@ async def test_who_never_declared_a_path_is_in_the_way_of_nobody_elses_search(
     with watch.on():
         store = create_store(parse_url(storage_url))
         await store.open()
-        named = await watch.cost(store, store.find(build_query({"customer": "c77"}, workflow_name="flow1")))
-        unnamed = await watch.cost(store, store.find(build_query({"customer": "c77"})))
+        named = await watch.cost(
+            store, store.rooms.reading.find(build_query({"customer": "c77"}, workflow_name="flow1"))
+        )
+        unnamed = await watch.cost(store, store.rooms.reading.find(build_query({"customer": "c77"})))
         await store.close()
 
     assert named.rows < 100, named.plan

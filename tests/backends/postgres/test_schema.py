@@ -53,9 +53,9 @@ async def use(store: PostgresStore) -> None:
     assert await store.deliver([delivery(item)]) == [Delivered.ACCEPTED]
     work = await store.claim(ClaimRequest(worker=actor.token, codes={"flow": "c1"}, limit=1, sweep=True, recover=True))
     assert [box.instance_id for box in work.mail] == [item.instance_id]
-    async with store.session() as session:
+    async with store.rooms.sessions.begin() as session:
         assert await session.commit(append(item, 3), worker=actor.token) is Outcome.ACCEPTED
-    found = await store.find(build_query({"a": "x"}, workflow_name="low"))
+    found = await store.rooms.reading.find(build_query({"a": "x"}, workflow_name="low"))
     assert [row.instance_id for row in found.rows] == [item.instance_id]
 
 
@@ -115,7 +115,7 @@ async def test_an_old_database_learns_which_workflow_declared_what(
         ("since", "customer", ["customer"]),
     ]
     for name, found in {"always": ["i1"], "since": ["i3", "i2"], "": ["i3", "i2", "i1"]}.items():
-        page = await store.find(build_query({"customer": "x"}, workflow_name=name or None))
+        page = await store.rooms.reading.find(build_query({"customer": "x"}, workflow_name=name or None))
         assert [row.instance_id for row in page.rows] == found
     numbers = await connection.fetch("select number from romancy_inbox where instance_id = 'i1'")
     assert [row["number"] for row in numbers] == [UNCOUNTED] * 2

@@ -13,16 +13,21 @@ from romancy import Romancy
 from romancy.status import Status
 from romancy.storage import upkeep
 from romancy.storage.backends import create_store
+from romancy.storage.passing import PassingStore
+from romancy.storage.rooms import Rooms
 from romancy.storage.url import parse_url
 from romancy_conformance.behaviour.commands.buying import APPROVED, approval
+from romancy_conformance.behaviour.stores import changed
 from romancy_conformance.behaviour.test_rebuilding import damage
 from romancy_conformance.behaviour.waiting import status_is
 from romancy_conformance.contract.dialects import dialect_of
 from romancy_conformance.contract.scripts import run_script
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from romancy.storage.protocol import Store
     from romancy_conformance.behaviour.commands.buying import Command
 
 APP = """
@@ -32,6 +37,17 @@ from romancy_conformance.behaviour.commands.buying import approval
 app = Romancy({url!r}, workflows=[approval])
 other = Romancy({url!r}, workflows=[])
 """
+
+
+def with_rooms(monkeypatch: pytest.MonkeyPatch, turned: Callable[[Rooms], Rooms]) -> None:
+    """Let each store of the commands have other rooms."""
+
+    def create(url: str) -> Store:
+        store = PassingStore(create_store(url))
+        store.rooms = turned(store.rooms)
+        return store
+
+    monkeypatch.setattr("romancy.cli._tending.create_store", create)
 
 
 @pytest.fixture
@@ -107,17 +123,10 @@ def test_a_setting_that_costs_durability_is_a_problem_and_one_that_costs_speed_i
     bad = upkeep.Setting(name="fsync", value="off", verdict="problem", advice="a crash loses commits; set it to on")
     slow = upkeep.Setting(name="cache", value="1 MB", verdict="note", advice="give it more")
 
-    class Upkeep:
-        async def plan(self) -> upkeep.Plan:
-            return upkeep.Plan(steps=(), sql="")
+    async def settings() -> list[upkeep.Setting]:
+        return [bad, slow]
 
-        async def settings(self) -> list[upkeep.Setting]:
-            return [bad, slow]
-
-    def told(_: object) -> Upkeep:
-        return Upkeep()
-
-    monkeypatch.setattr("romancy.cli._tending.upkeep_of", told)
+    with_rooms(monkeypatch, lambda rooms: rooms.wrapped(upkeep=lambda own: changed(own, settings=settings)))
     answer = romancy("doctor")
 
     assert 1 == answer.code
@@ -145,16 +154,11 @@ def test_a_password_is_never_shown(command: tuple[str, ...], url: str, romancy: 
 def test_an_adapter_without_upkeep_is_examined_as_far_as_it_goes(
     romancy: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def none(_: object) -> None:
-        return None
-
     romancy("migrate")
-    monkeypatch.setattr("romancy.cli._tending.upkeep_of", none)
-    monkeypatch.setattr("romancy.rebuilding.rebuilding_of", none)
+    with_rooms(monkeypatch, lambda rooms: Rooms(reading=rooms.reading))
     answer, doctor = romancy("migrate", "--plan"), romancy("doctor")
 
     assert (2, "") == (answer.code, answer.out)
-    assert upkeep.upkeep_of(create_store("memory://x")) is None
     assert "ok       reached " in doctor.out
     assert "rows and index" not in doctor.out
 

@@ -127,7 +127,7 @@ def test_what_a_crash_left_undone_is_sent_at_once(url: str, romancy: Command) ->
         for key in (b"o-1", b"o-2"):
             place = Place(address_of_key("paid", key.decode()), Spread.ONE)
             posting = Posting(message_id=f"m-{key.decode()}", places=(place,), body=body % key)
-            await store.router.post([posting])
+            await store.rooms.router.post([posting])
         await store.close()
 
     asyncio.run(leave())
@@ -156,8 +156,8 @@ def test_what_cannot_be_sent_is_said_with_the_reason(url: str, romancy: Command)
             await app.send("paid", 6, key="o-2")
         store = create_store(url)
         await store.open()
-        await store.router.register(Owner("newer", OUTSIDE), newer)
-        await store.router.register(Owner("other", OUTSIDE), replace(newer, address="k/4/paid/o-2", where=None))
+        await store.rooms.router.register(Owner("newer", OUTSIDE), newer)
+        await store.rooms.router.register(Owner("other", OUTSIDE), replace(newer, address="k/4/paid/o-2", where=None))
         await store.close()
 
     asyncio.run(prepare())

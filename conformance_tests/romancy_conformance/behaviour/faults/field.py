@@ -114,7 +114,7 @@ class Field:
         """Return the living workers by their tokens, as another worker sees them."""
         observer = Worker(token=secrets.token_hex(8), worker_id="observer", lease=60_000_000)
         pulse = await self.store.heartbeat(observer)
-        await self.store.heartbeat(observer, leaving=True)
+        await self.store.leave(observer)
         return {peer.token: peer for peer in pulse.peers if not peer.dead}
 
     async def beaten(self, worker: Process, times: int = 1) -> None:
@@ -178,7 +178,7 @@ class Field:
             log = await self.log(instance_id)
             assert [type(event) for event in log if isinstance(event, TERMINAL)] == [WorkflowCompleted], instance_id
             assert [event.id for event in log if isinstance(event, ActivityCompleted)] == line, instance_id
-        async with self.store.session() as session:
+        async with self.store.rooms.sessions.begin() as session:
             rows = await session.fetch_all("select instance, activity from effects")
         table = Counter((row["instance"], row["activity"]) for row in rows)
         assert table == Counter((one, id) for one in names for id in line if id.startswith("faulty_write"))

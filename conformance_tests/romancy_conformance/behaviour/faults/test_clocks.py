@@ -73,7 +73,7 @@ async def test_the_clock_of_the_database_jumps(field: Field, seconds: int) -> No
     workers = [await field.worker("--lease", str(LEASE)) for _ in range(2)]
     before = await start_naps(field, "before")
     await asyncio.sleep(0.5)
-    async with field.store.session() as session:
+    async with field.store.rooms.sessions.begin() as session:
         await session.execute(_PUT_CLOCK.format(seconds * 1_000_000))
         await session.commit(start(status=Status.COMPLETED, delay=None))
     await asyncio.sleep(LEASE)  # every worker has sent a heartbeat since

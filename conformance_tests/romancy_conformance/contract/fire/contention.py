@@ -50,7 +50,7 @@ def has_row_locks(store: Store) -> bool:
 
 async def deadlocks(store: Store) -> int:
     """How many deadlocks the server has counted so far."""
-    async with store.session() as session:
+    async with store.rooms.sessions.begin() as session:
         (row,) = await session.fetch_all(_DEADLOCKS[store.capabilities.name.split()[0]])
     return int(row["n"])
 

@@ -56,7 +56,7 @@ class Incarnation:
                 claimed = await insist(lambda: self.actor.claim(_OWNED_AT_MOST - len(self.owned), recover=True))
                 self.owned |= {one.instance_id: (one, one.head) for one in claimed if one.instance_id not in self.owned}
             await asyncio.sleep(_PACE)
-        await insist(lambda: self.store.heartbeat(self.actor.worker, leaving=True))
+        await insist(lambda: self.store.leave(self.actor.worker))
 
     async def beat(self) -> bool:
         """Send a heartbeat when it is due; return whether this worker is alive."""

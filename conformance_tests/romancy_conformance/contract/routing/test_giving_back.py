@@ -43,10 +43,10 @@ async def test_what_is_given_back_is_taken_first(store: Store, receive: Receive)
     await post(store, address, Spread.CHANNEL)
 
     ids = [one.message_id for one in messages]
-    assert await store.router.give_back(unable.owner, [ids[2], ids[0], "unknown"]) == 2
+    assert await store.rooms.router.give_back(unable.owner, [ids[2], ids[0], "unknown"]) == 2
 
     assert [row.delivery_id for row in await unable.inbox()] == [ids[1]]
-    kept = await store.router.kept(address=address)
+    kept = await store.rooms.router.kept(address=address)
     assert [one.message_id for one in kept[:2]] == [ids[0], ids[2]]
     assert [(one.at, one.body, one.spread) for one in kept[:2]] == [
         (rows[0].at, rows[0].body, Spread.CHANNEL),
@@ -69,10 +69,10 @@ async def test_copies_are_removed_and_own_mail_stays(store: Store, receive: Rece
     await store.deliver([own])
 
     ids = [row.delivery_id for row in await receiver.inbox()]
-    assert await store.router.give_back(receiver.owner, ids) == 1
+    assert await store.rooms.router.give_back(receiver.owner, ids) == 1
 
     assert [row.delivery_id for row in await receiver.inbox()] == [own.delivery_id]
-    assert await store.router.kept(address=address) == []
+    assert await store.rooms.router.kept(address=address) == []
 
 
 async def test_what_was_consumed_does_not_come_back(store: Store, receive: Receive) -> None:
@@ -81,8 +81,8 @@ async def test_what_was_consumed_does_not_come_back(store: Store, receive: Recei
     (message,) = await given(store, receiver, address)
     await receiver.write(consumed=(message.message_id,))
 
-    assert await store.router.give_back(receiver.owner, [message.message_id]) == 0
-    assert await store.router.kept(address=address) == []
+    assert await store.rooms.router.give_back(receiver.owner, [message.message_id]) == 0
+    assert await store.rooms.router.kept(address=address) == []
 
 
 async def test_a_former_life_cannot_give_back_what_its_successor_has(store: Store, receive: Receive) -> None:
@@ -91,7 +91,7 @@ async def test_a_former_life_cannot_give_back_what_its_successor_has(store: Stor
     (message,) = await given(store, receiver, address)
 
     stranger = receiver.owner._replace(life=receiver.owner.life + 1)
-    assert await store.router.give_back(stranger, [message.message_id]) == 0
+    assert await store.rooms.router.give_back(stranger, [message.message_id]) == 0
     assert len(await receiver.inbox()) == 1
 
 
@@ -106,9 +106,9 @@ async def test_a_purge_gives_back(store: Store, receive: Receive) -> None:
     await receiver.want(take(address))
     await ended(receiver)
 
-    assert await store.prune(PruneRequest(instance_ids=(receiver.instance_id,))) == 1
+    assert await store.rooms.upkeep.prune(PruneRequest(instance_ids=(receiver.instance_id,))) == 1
 
-    assert [one.message_id for one in await store.router.kept(address=address)] == [message.message_id]
+    assert [one.message_id for one in await store.rooms.router.kept(address=address)] == [message.message_id]
     heir = await receive(receiver.instance_id)
     await heir.want(take(address))
     assert await drained(store, address) == 1
@@ -122,15 +122,15 @@ async def test_clearing_gives_back_if_it_is_committed(actor: Actor, store: Store
     await ended(receiver)
     begun = receiver.begun
 
-    async with store.session() as outer, store.session(join=joinable(actor, outer)) as joined:
+    async with store.rooms.sessions.begin() as outer, store.rooms.sessions.join(joinable(actor, outer)) as joined:
         assert await joined.clear(begun.instance_id, begun.life, TERMINAL_STATUSES) is True
-    assert await store.router.kept(address=address) == []
-    async with store.session() as outer:
-        async with store.session(join=joinable(actor, outer)) as joined:
+    assert await store.rooms.router.kept(address=address) == []
+    async with store.rooms.sessions.begin() as outer:
+        async with store.rooms.sessions.join(joinable(actor, outer)) as joined:
             assert await joined.clear(begun.instance_id, begun.life, TERMINAL_STATUSES) is True
         assert await outer.commit(append(writer.begun, 2), worker=actor.token) == "accepted"
 
-    assert [one.message_id for one in await store.router.kept(address=address)] == [message.message_id]
+    assert [one.message_id for one in await store.rooms.router.kept(address=address)] == [message.message_id]
 
 
 async def test_a_sweep_gives_back_what_an_end_left_and_removes_its_interests(store: Store, receive: Receive) -> None:
@@ -149,24 +149,24 @@ async def test_a_sweep_gives_back_what_an_end_left_and_removes_its_interests(sto
     assert history is not None
     ends.seq += 1
     await ends.actor.write(append(ends.begun, ends.seq, change=again, after=history.rows[-1].writer))
-    assert await store.router.interests(elsewhere) == [], "it has begun again, without what it wanted before"
+    assert await store.rooms.router.interests(elsewhere) == [], "it has begun again, without what it wanted before"
 
 
 async def test_a_subscriber_outside_gives_back_what_it_took(store: Store, receive: Receive) -> None:
     address, kind = unique("c"), unique("e")
     screen, other = Owner(unique("screen"), OUTSIDE), await receive()
-    await store.router.register(screen, take(address))
-    await store.router.register(screen, copy(kind))
+    await store.rooms.router.register(screen, take(address))
+    await store.rooms.router.register(screen, copy(kind))
     (message,) = await post(store, address, Spread.CHANNEL)
-    (kept,) = await store.router.kept(address=address)
+    (kept,) = await store.rooms.router.kept(address=address)
     await post(store, kind, Spread.EVERY)
     assert await drained(store, address, kind) == 2
-    letters = await store.router.letters(screen.name)
+    letters = await store.rooms.router.letters(screen.name)
 
-    assert await store.router.give_back(screen, [one.letter_id for one in letters]) == 2
+    assert await store.rooms.router.give_back(screen, [one.letter_id for one in letters]) == 2
 
-    assert await store.router.letters(screen.name) == []
-    assert await store.router.kept(address=address) == [kept]
+    assert await store.rooms.router.letters(screen.name) == []
+    assert await store.rooms.router.kept(address=address) == [kept]
     await other.want(take(address, {"n": 0}))
     assert await drained(store, address) == 1
     assert [row.delivery_id for row in await other.inbox()] == [message.message_id]

@@ -30,7 +30,7 @@ async def test_a_message_is_kept_until_somebody_takes_it(store: Store, receive: 
     address = unique("k/order")
     (message,) = await post(store, address)
     assert await drained(store, address) == 0
-    (kept,) = await store.router.kept(address=address)
+    (kept,) = await store.rooms.router.kept(address=address)
     assert (kept.message_id, kept.address, kept.spread) == (message.message_id, address, Spread.ONE)
 
     receiver = await receive()
@@ -41,8 +41,8 @@ async def test_a_message_is_kept_until_somebody_takes_it(store: Store, receive: 
     assert (row.delivery_id, row.body, row.at) == (message.message_id, message.body, kept.at)
     assert (row.address, row.interest) == (address, "wait")
     assert await receiver.signals() == 1
-    assert await store.router.kept(address=address) == []
-    assert await store.router.interests(address) == []
+    assert await store.rooms.router.kept(address=address) == []
+    assert await store.rooms.router.interests(address) == []
 
 
 @pytest.mark.parametrize("interest", [take, copy], ids=["taken", "copied"])
@@ -55,7 +55,7 @@ async def test_a_message_leaves_a_due_instance_its_place(
     for _ in range(3):
         items.append(start(workflow_name=workflow_name))
         await store.commit(items[-1:])
-    await store.router.register(Owner(items[0].instance_id, items[0].life), interest(address))
+    await store.rooms.router.register(Owner(items[0].instance_id, items[0].life), interest(address))
     await post(store, address, Spread.ONE if interest is take else Spread.EVERY, count=1 if interest is take else 3)
     assert await drained(store, address) == (1 if interest is take else 3)
 
@@ -75,7 +75,7 @@ async def test_the_longest_waiting_takes_the_oldest_that_fits(store: Store, rece
     assert await first.bodies() == [messages[0].body]
     assert await second.bodies() == [messages[1].body]
     assert await picky.bodies() == [messages[2].body]
-    assert [one.message_id for one in await store.router.kept(address=address)] == [messages[3].message_id]
+    assert [one.message_id for one in await store.rooms.router.kept(address=address)] == [messages[3].message_id]
 
 
 async def test_an_interest_takes_one_message_only(store: Store, receive: Receive) -> None:
@@ -95,7 +95,7 @@ async def test_who_takes_a_message_and_listens_gets_both(store: Store, receive: 
     await taker.want(take(key), copy(kind))
     await listener.want(copy(kind))
     places = (Place(key, Spread.ONE), Place(kind, Spread.EVERY))
-    assert await store.router.post([posting(key, places=places)]) == [Delivered.ACCEPTED]
+    assert await store.rooms.router.post([posting(key, places=places)]) == [Delivered.ACCEPTED]
 
     assert await drained(store, key, kind) == 3
 

@@ -52,7 +52,7 @@ async def one_by_one(actor: Actor, items: list[Append]) -> list[Outcome]:
 async def by_session(actor: Actor, items: list[Append]) -> list[Outcome]:
     outcomes: list[Outcome] = []
     for item in items:
-        async with actor.store.session() as session:
+        async with actor.store.rooms.sessions.begin() as session:
             outcomes.append(await session.commit(item, worker=actor.token))
     return outcomes
 
@@ -79,11 +79,13 @@ async def carry(way: Way, actor: Actor, store: Store, receive: Receive) -> None:
 
     assert await way(actor, items) == [Outcome.ACCEPTED] * 3
 
-    assert [(owner, one.interest_id) for owner, one in await store.router.interests(key)] == [(quiet.owner, "new")]
-    assert [one.kind for _, one in await store.router.interests(channel)] == [InterestKind.MEMBER]
+    assert [(owner, one.interest_id) for owner, one in await store.rooms.router.interests(key)] == [
+        (quiet.owner, "new")
+    ]
+    assert [one.kind for _, one in await store.rooms.router.interests(channel)] == [InterestKind.MEMBER]
     assert await drained(store, address, key, channel) == 2
     assert {row.address for row in await quiet.inbox()} == {address, key}
-    assert await store.router.post([posting(key, dedupe=message.dedupe)]) == [Delivered.DUPLICATE]
+    assert await store.rooms.router.post([posting(key, dedupe=message.dedupe)]) == [Delivered.DUPLICATE]
 
 
 async def test_nothing_of_a_refused_append_is_there(actor: Actor, store: Store, receive: Receive) -> None:
@@ -108,8 +110,8 @@ async def refuse(way: Way, actor: Actor, store: Store, receive: Receive) -> None
 
     assert await way(actor, items) == [Outcome.TAKEN, Outcome.GONE]
 
-    assert [one.interest_id for _, one in await store.router.interests(address)] == ["stays"]
-    assert await store.router.kept(address=address) == []
+    assert [one.interest_id for _, one in await store.rooms.router.interests(address)] == ["stays"]
+    assert await store.rooms.router.kept(address=address) == []
 
 
 async def test_an_append_sent_again_posts_once(actor: Actor, store: Store, receive: Receive) -> None:
@@ -122,7 +124,7 @@ async def test_an_append_sent_again_posts_once(actor: Actor, store: Store, recei
     assert await drained(store, address) == 1
     assert await actor.write(item) is Outcome.ACCEPTED
 
-    assert await store.router.kept(address=address) == []
+    assert await store.rooms.router.kept(address=address) == []
     assert len(await receiver.inbox()) == 1
 
 
@@ -132,11 +134,11 @@ async def test_a_joined_session_posts_with_the_callers_commit(actor: Actor, stor
     await receiver.want(take(address))
     message = posting(address, dedupe=unique("d"))
 
-    async with store.session() as outer, store.session(join=joinable(actor, outer)) as joined:
+    async with store.rooms.sessions.begin() as outer, store.rooms.sessions.join(joinable(actor, outer)) as joined:
         assert await joined.send([], [], [message]) == [Delivered.ACCEPTED]
     assert await drained(store, address) == 0
-    async with store.session() as outer:
-        async with store.session(join=joinable(actor, outer)) as joined:
+    async with store.rooms.sessions.begin() as outer:
+        async with store.rooms.sessions.join(joinable(actor, outer)) as joined:
             mail = delivery(receiver.begun)
             answers = await joined.send([mail, delivery(unique("nobody"))], [], [message, message])
             assert answers == [Delivered.ACCEPTED, Delivered.UNKNOWN, Delivered.ACCEPTED, Delivered.DUPLICATE]
@@ -144,12 +146,6 @@ async def test_a_joined_session_posts_with_the_callers_commit(actor: Actor, stor
 
     await drained(store, address)  # unless the store itself, which may watch for the commit, was faster
     assert {row.delivery_id for row in await receiver.inbox()} == {mail.delivery_id, message.message_id}
-
-
-async def test_only_a_joined_session_posts_by_itself(store: Store) -> None:
-    async with store.session() as session:
-        with pytest.raises(UsageError, match="joined"):
-            await session.send([], [], [posting(unique("k"))])
 
 
 async def test_a_message_posted_again_is_recognised(store: Store, receive: Receive) -> None:
@@ -161,19 +157,19 @@ async def test_a_message_posted_again_is_recognised(store: Store, receive: Recei
         Place(unique("e"), Spread.EVERY), Place(address, Spread.ONE),
     ))  # fmt: skip
 
-    assert await store.router.post([message, message, same, posting(address)]) == [
+    assert await store.rooms.router.post([message, message, same, posting(address)]) == [
         Delivered.ACCEPTED,
         Delivered.DUPLICATE,
         Delivered.DUPLICATE,
         Delivered.ACCEPTED,
     ]
-    assert await store.router.post([elsewhere]) == [Delivered.DUPLICATE]
-    assert await store.router.kept(address=elsewhere.places[0].address) == [], "at all its places or at none"
+    assert await store.rooms.router.post([elsewhere]) == [Delivered.DUPLICATE]
+    assert await store.rooms.router.kept(address=elsewhere.places[0].address) == [], "at all its places or at none"
     await receiver.want(take(address), take(address))
     assert await drained(store, address) == 2
     again = posting(address, dedupe=message.dedupe)
-    assert await store.router.post([again]) == [Delivered.DUPLICATE], "also after it was dispatched"
-    assert await store.router.post([]) == []
+    assert await store.rooms.router.post([again]) == [Delivered.DUPLICATE], "also after it was dispatched"
+    assert await store.rooms.router.post([]) == []
 
 
 ODD = ["Abc", "abc", "k", "k ", "é", "e", "e\u0301", "a%b", "a_b", "x" * 255, "é" * 127]
@@ -186,7 +182,7 @@ async def test_ids_keys_and_addresses_compare_byte_for_byte(store: Store, receiv
         await one.want(take(address_of_key(kind, name), interest_id=name), copy(address_of_type(name), interest_id="c"))
     for name in ODD:
         places = (Place(address_of_key(kind, name), Spread.ONE),)
-        assert await store.router.post([posting("", places=places, body=name.encode(), message_id=name)]) == [
+        assert await store.rooms.router.post([posting("", places=places, body=name.encode(), message_id=name)]) == [
             "accepted"
         ]
 
@@ -194,10 +190,10 @@ async def test_ids_keys_and_addresses_compare_byte_for_byte(store: Store, receiv
 
     for name, one in receivers.items():
         assert [(row.delivery_id, row.body, row.interest) for row in await one.inbox()] == [(name, name.encode(), name)]
-        assert [owner for owner, _ in await store.router.interests(address_of_type(name))] == [one.owner]
+        assert [owner for owner, _ in await store.rooms.router.interests(address_of_type(name))] == [one.owner]
         await one.write(uninterested=("c",))
-        assert await store.router.interests(address_of_type(name)) == []
-        assert await store.router.give_back(one.owner, [name]) == 1
+        assert await store.rooms.router.interests(address_of_type(name)) == []
+        assert await store.rooms.router.give_back(one.owner, [name]) == 1
 
 
 async def test_the_longest_type_and_key_fit_and_any_text_is_a_key(store: Store, receive: Receive) -> None:
@@ -212,11 +208,11 @@ async def test_the_longest_type_and_key_fit_and_any_text_is_a_key(store: Store, 
     assert await drained(store, *addresses) == len(keys)
     assert {row.address for row in await receiver.inbox()} == set(addresses)
     screen = Owner("s" * 255, OUTSIDE)
-    assert await store.router.register(screen, copy(address_of_channel("c" * 255), interest_id="i" * 255)) is None
+    assert await store.rooms.router.register(screen, copy(address_of_channel("c" * 255), interest_id="i" * 255)) is None
     await post(store, address_of_channel("c" * 255), Spread.CHANNEL)
     assert await drained(store, address_of_channel("c" * 255)) == 1
-    (letter,) = await store.router.letters(screen.name)
-    assert await store.router.acknowledge(screen.name, [letter.letter_id]) == 1
+    (letter,) = await store.rooms.router.letters(screen.name)
+    assert await store.rooms.router.acknowledge(screen.name, [letter.letter_id]) == 1
 
 
 async def test_bodies_come_back_as_the_bytes_that_were_given(store: Store, receive: Receive) -> None:
@@ -225,15 +221,16 @@ async def test_bodies_come_back_as_the_bytes_that_were_given(store: Store, recei
     bodies = [bytes(range(256)), b"", b"\xff\xfe" * 600_000]
     await receiver.want(*(take(address) for _ in bodies))
     assert (
-        await store.router.post([posting(address, body=body, projection=None) for body in bodies]) == ["accepted"] * 3
+        await store.rooms.router.post([posting(address, body=body, projection=None) for body in bodies])
+        == ["accepted"] * 3
     )
-    assert [one.body for one in await store.router.kept(address=address)] == bodies
+    assert [one.body for one in await store.rooms.router.kept(address=address)] == bodies
 
     assert await drained(store, address) == 3
 
     assert await receiver.bodies() == bodies
-    assert await store.router.give_back(receiver.owner, [row.delivery_id for row in await receiver.inbox()]) == 3
-    assert [one.body for one in await store.router.kept(address=address)] == bodies
+    assert await store.rooms.router.give_back(receiver.owner, [row.delivery_id for row in await receiver.inbox()]) == 3
+    assert [one.body for one in await store.rooms.router.kept(address=address)] == bodies
 
 
 async def test_what_cannot_be_stored_is_refused_before_anything_is_written(
@@ -254,7 +251,7 @@ async def test_what_cannot_be_stored_is_refused_before_anything_is_written(
     ]
     for error, bad in refused:
         with pytest.raises(error):
-            await store.router.post([fine, bad])
+            await store.rooms.router.post([fine, bad])
         with pytest.raises(error):
             await store.commit([append(receiver.begun, 2, postings=(fine, bad))], worker=actor.token)
     wide = Interest(interest_id="i", address=address, kind=InterestKind.TAKE, where=b"x" * (MAX_WHERE_BYTES + 1))
@@ -266,8 +263,8 @@ async def test_what_cannot_be_stored_is_refused_before_anything_is_written(
         with pytest.raises(error):
             await store.commit([append(receiver.begun, 2, interests=(want,))], worker=actor.token)
         with pytest.raises(error):
-            await store.router.register(receiver.owner, want)
-    assert await store.router.kept(address=address) == []
+            await store.rooms.router.register(receiver.owner, want)
+    assert await store.rooms.router.kept(address=address) == []
     history = await store.read(receiver.instance_id)
     assert history is not None
     assert len(history.rows) == 1

@@ -57,6 +57,7 @@ class Model:
         self.state = State(sessions_exclude=sessions_exclude)
         self.router = RouterModel(self.state)
         self.outbox = OutboxModel(self.state)
+        self.reading = self
 
     # ── writing ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -266,15 +267,21 @@ class Model:
 
     # ── workers ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def heartbeat(self, worker: Worker, /, *, leaving: bool = False) -> Pulse:
-        state = self.state
-        held = state.workers.get(worker.token)
-        if held is None or (held.forgotten and state.given.alive):
-            state.workers[worker.token] = Beating(worker, state.now, state.now, dead=leaving)
+    def heartbeat(self, worker: Worker, /) -> Pulse:
+        held, given = self.state.workers.get(worker.token), self.state.given
+        self._beat(worker, None if held is not None and held.forgotten and given.alive else held, dead=False)
+        return Pulse(now=self.state.now, alive=self.state.alive(worker.token), peers=self._peers(worker.token))
+
+    def leave(self, worker: Worker, /) -> None:
+        self._beat(worker, self.state.workers.get(worker.token), dead=True)
+
+    def _beat(self, worker: Worker, held: Beating | None, *, dead: bool) -> None:
+        now = self.state.now
+        if held is None:
+            self.state.workers[worker.token] = Beating(worker, now, now, dead=dead)
         elif not held.dead:
-            held.worker, held.beat, held.beat_at, held.dead = worker, held.beat + 1, state.now, leaving
-        state.workers[worker.token].known = True
-        return Pulse(now=state.now, alive=state.alive(worker.token), peers=self._peers(worker.token))
+            held.worker, held.beat, held.beat_at, held.dead = worker, held.beat + 1, now, dead
+        self.state.workers[worker.token].known = True
 
     def reopen(self) -> None:
         """Another process opens the database. It does not know which workers had a row."""

@@ -250,7 +250,7 @@ class Chooser(MessageSteps):
 
     def leaves(self) -> Any:
         held = self.one(one for one in self.model.state.workers.values() if not one.forgotten)
-        return held and ("heartbeat", (held.worker,), {"leaving": True})
+        return held and ("leave", (held.worker,))
 
     def takes_over(self) -> Any:
         state = self.model.state
@@ -269,7 +269,7 @@ class Chooser(MessageSteps):
         return "read", (found,), {"after": self.one([0, 0, 1, 3]), "limit": self.one([0, 1, 1000])}
 
     def looks_around(self) -> Any:
-        return "census", ()
+        return "reading.census", ()
 
     def prunes(self) -> Any:
         now = self.model.state.now

@@ -70,7 +70,7 @@ class Ground:
             "reopen": self.reopen, "session": self._session, "replace": self._replace, "send": self._send,
             "prune": self._prune, "drain": self._drain,
         }  # fmt: skip
-        call = special.get(step.call) or attrgetter(step.call)(self.store)
+        call = special.get(step.call) or attrgetter(step.call)(self.store.rooms if "." in step.call else self.store)
         try:
             return await call(*step.arguments, **step.options)
         except InstanceNotFoundError:
@@ -83,7 +83,7 @@ class Ground:
         await self.store.open()
 
     async def _session(self, item: Item, worker: str | None, *, leaves: bool) -> Outcome | None:
-        async with self.store.session() as session:
+        async with self.store.rooms.sessions.begin() as session:
             return None if leaves else await session.commit(item, worker=worker)
 
     def _joinable(self, outer: Any) -> object:
@@ -92,22 +92,22 @@ class Ground:
     async def _replace(
         self, instance_id: str, life: int, statuses: Any, start: Start, silent: Append, worker: str
     ) -> Outcome | bool:
-        async with self.store.session() as outer:
-            async with self.store.session(join=self._joinable(outer)) as joined:
+        async with self.store.rooms.sessions.begin() as outer:
+            async with self.store.rooms.sessions.join(self._joinable(outer)) as joined:
                 if not await joined.clear(instance_id, life, statuses):
                     return False
                 assert await joined.commit(start) is Outcome.ACCEPTED
             return await outer.commit(silent, worker=worker)
 
     async def _send(self, item: Start, outbox: Sequence[OutboxRow]) -> Outcome:
-        async with self.store.session() as outer:
-            async with self.store.session(join=self._joinable(outer)) as joined:
+        async with self.store.rooms.sessions.begin() as outer:
+            async with self.store.rooms.sessions.join(self._joinable(outer)) as joined:
                 assert await joined.send((), outbox) == []
             return await outer.commit(item)
 
     async def _prune(self, request: PruneRequest) -> tuple[int, dict[str, int]]:
         """Of too many, a store chooses. So the walk looks at what is left."""
-        count = await self.store.prune(request)
+        count = await self.store.rooms.upkeep.prune(request)
         left: dict[str, int] = {}
         for instance_id in self.ids:
             page = await self.store.read(instance_id, limit=1)
@@ -119,7 +119,7 @@ class Ground:
         """Dispatch until there is nothing more to do. What one call of several does is left to the store."""
         delivered = 0
         for _ in range(1000):
-            done = await self.store.router.dispatch(addresses, limit=limit)
+            done = await self.store.rooms.router.dispatch(addresses, limit=limit)
             delivered += done.delivered
             if not done.more:
                 return delivered
@@ -164,11 +164,11 @@ async def _look_at_all(store: Store, model: Model) -> None:
         assert found.row == page.instance
         assert [found.log[seq] for seq in sorted(found.log)] == await full_log(store, found.instance_id)
     for address in ADDRESSES:
-        assert model.router.interests(address) == await store.router.interests(address)
-    assert model.router.kept(limit=10_000) == await store.router.kept(limit=10_000)
+        assert model.router.interests(address) == await store.rooms.router.interests(address)
+    assert model.router.kept(limit=10_000) == await store.rooms.router.kept(limit=10_000)
     for name in OUTSIDERS:
-        assert model.router.letters(name, limit=10_000) == await store.router.letters(name, limit=10_000)
-    assert model.outbox.entries(limit=10_000) == await store.outbox.entries(limit=10_000)
+        assert model.router.letters(name, limit=10_000) == await store.rooms.router.letters(name, limit=10_000)
+    assert model.outbox.entries(limit=10_000) == await store.rooms.outbox.entries(limit=10_000)
     tables = await tables_of(store)
     if tables is not None:
         expected = tables_of_model(model, tables)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from romancy.errors import RomancyError
 from romancy.ext.django._settings import chosen
 from romancy.storage.backends import create_store
-from romancy.storage.upkeep import Plan, upkeep_of
+
+if TYPE_CHECKING:
+    from romancy.storage.upkeep import Plan
 
 __all__ = ["Command"]
 
@@ -34,7 +36,4 @@ class Command(BaseCommand):
 
 
 async def _plan(url: str) -> Plan:
-    upkeep = upkeep_of(create_store(url))
-    if upkeep is None:
-        raise CommandError("the adapter of this database cannot tell what it would do")
-    return await upkeep.plan()
+    return await create_store(url).rooms.upkeep.plan()

@@ -1,24 +1,41 @@
-"""Finds where slices of the order of pages end, and which workflows have not declared a path."""
+"""The room of lookups."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from romancy.storage.lookups import PAGE, Lying
 from romancy.storage.query import Position, path_key
+from romancy_mysql._claims import lying
+from romancy_mysql._rows import last_commits, taken_ids
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from romancy.storage.records import InstanceRow, LogRow
     from romancy_mysql._database import Database
 
-__all__ = ["MySQLSlices"]
+__all__ = ["MySQLLookups"]
 
 _NEWEST: Final = 2**63 - 1
 
 
-class MySQLSlices:
-    """As `Slices` promises."""
+class MySQLLookups:
+    """As `Lookups` promises."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    async def taken_ids(self, instance_ids: Sequence[str], /) -> set[str]:
+        return await taken_ids(self._database, instance_ids)
+
+    async def last_commits(self, instances: Sequence[InstanceRow], /) -> dict[str, LogRow]:
+        return await last_commits(self._database, instances)
+
+    async def lying(
+        self, instance_id: str | None = None, /, *, after: tuple[str, str] = ("", ""), limit: int = PAGE
+    ) -> list[Lying]:
+        return await lying(self._database, instance_id, after, limit)
 
     async def place_behind(self, after: Position | None, count: int) -> Position | None:
         """One statement, in an index alone."""

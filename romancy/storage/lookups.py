@@ -1,0 +1,67 @@
+"""The room of lookups: single statements that answer for many ids, or look at a bounded part of a table.
+
+They write and lock nothing. Without this room, the callers of `taken_ids.py` and `last_commits.py` read each instance
+by itself, searches have no slices (`slices.py`), and messages in inboxes cannot be read (`lying.py`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from romancy.storage.query import Position
+    from romancy.storage.records import InboxRow, InstanceRow, LogRow
+
+__all__ = ["MOST_BYTES", "PAGE", "Lookups", "Lying", "last_of"]
+
+PAGE: Final = 500
+MOST_BYTES: Final = 4 * 1024 * 1024
+"""A page of messages ends with the message that reaches this size."""
+_HIGHEST: Final = "\U0010ffff" * 63
+"""No id of an instance sorts above it."""
+
+
+class Lying(NamedTuple):
+    """A message, and the instance in whose inbox it lies."""
+
+    instance_id: str
+    row: InboxRow
+
+
+class Lookups(Protocol):
+    """Each call is one statement."""
+
+    async def taken_ids(self, instance_ids: Sequence[str], /) -> set[str]:
+        """Those of the ids under which there is an instance, open or ended, from the index of ids alone."""
+        ...
+
+    async def last_commits(self, instances: Sequence[InstanceRow], /) -> dict[str, LogRow]:
+        """By instance id, the row of the log at `last_seq` of each of these instances, of the same life.
+
+        Instances that were removed in the meantime are left out. Each row is found by its key.
+        """
+        ...
+
+    async def lying(
+        self, instance_id: str | None = None, /, *, after: tuple[str, str] = ("", ""), limit: int = PAGE
+    ) -> list[Lying]:
+        """Messages in the inbox of an instance, or in all, by instance and delivery id, behind a place.
+
+        It reads no more rows than it returns. A page is cut where it has some megabytes.
+        """
+        ...
+
+    async def place_behind(self, after: Position | None, count: int) -> Position | None:
+        """The instance that many places behind this one, newest first, from an index alone. None: fewer follow."""
+        ...
+
+    async def undeclared(self, key: str) -> list[str]:
+        """The workflows that have instances for which the path with this key was not declared."""
+        ...
+
+
+def last_of(instance_id: str | None) -> str:
+    """The highest instance id to read."""
+    return _HIGHEST if instance_id is None else instance_id
