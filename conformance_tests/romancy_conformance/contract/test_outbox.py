@@ -180,6 +180,20 @@ async def test_what_becomes_of_messages_is_recorded(store: Store, publisher: Pub
         assert counts.oldest == min(fifth.at, sixth.at)
 
 
+async def test_a_message_that_is_given_back_keeps_the_error_of_its_last_attempt(
+    store: Store, publisher: Publisher
+) -> None:
+    await publisher.publish(outgoing())
+    (first,) = await take(store)
+    await store.rooms.outbox.settle([failed(first, 0)])
+
+    for counted, error, kept in ((False, None, "503"), (False, "too old", "too old"), (True, None, None)):
+        (again,) = await take(store)
+        await store.rooms.outbox.settle([ended(again, OutboxState.PENDING, error, counted=counted)])
+        (entry,) = await store.rooms.outbox.entries()
+        assert (entry.state, entry.error) == ("pending", kept)
+
+
 async def test_counts_of_messages_can_be_bounded(store: Store, publisher: Publisher) -> None:
     await publisher.publish_each(*(outgoing(key) for key in ("a", "a", None, "a", "b")))
     await take(store, 3)

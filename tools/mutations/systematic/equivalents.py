@@ -61,7 +61,11 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
     Equivalents(
         "said again",
         "Another condition of the statement is false too where this one is false: no value is equal to null.",
-        ("sqlite outbox_due conjunct order_key is not null",),
+        (
+            "sqlite outbox_due conjunct order_key is not null",
+            "sqlite outbox_sweep conjunct order_key is not null @2",
+            "sqlite outbox_record conjunct romancy_outbox.state = 'pending'",
+        ),
     ),
     Equivalents(
         "first row",
