@@ -16,7 +16,7 @@ from msgspec import structs
 
 from romancy.errors import InternalError, StorageConfigurationError, StorageUnavailableError
 from romancy.storage.limits import MAX_BODY_BYTES
-from romancy.storage.sql import queries_of
+from romancy.storage.sql import heads_of, queries_of
 from romancy.storage.sqlkit import pauses
 from romancy.storage.sqlkit.pool import Pool
 from romancy.storage.sqlkit.scripts import shared_scripts
@@ -80,6 +80,7 @@ class Database:
         self.begin, self.end = _BEGIN, _COMMIT
         """The statements that begin and commit a transaction, each perhaps more than one."""
         self._max_packet = _SMALLEST_PACKET
+        self.heads = heads_of(__package__ or "", _FILES)
         self._queries = _templates(settings.database, settings.prefix)
         self._qualified = qualifier(settings.database, settings.prefix)
         self._make_pools()

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from romancy.status import Status
     from romancy.storage.query import Query
     from romancy.storage.records import Census, Page
+    from romancy.storage.sqlkit.leases import Leases
     from romancy_mysql._database import Database
-    from romancy_mysql._leases import Leases
 
 __all__ = ["MySQLReading"]
 

@@ -8,19 +8,21 @@ from romancy.errors import StorageUnavailableError
 from romancy.storage.records import Capabilities, Delivered
 from romancy.storage.rooms import Rooms
 from romancy.storage.sqlkit.figures import SqlFigures
+from romancy.storage.sqlkit.leases import Leases
+from romancy.storage.sqlkit.outbox import SqlOutbox
 from romancy_mysql._claims import claim
 from romancy_mysql._commit import Committer
 from romancy_mysql._database import Database
 from romancy_mysql._inbox import deliver
-from romancy_mysql._leases import Leases
+from romancy_mysql._interpreter import MySQLInterpreter
 from romancy_mysql._lookups import MySQLLookups
-from romancy_mysql._outbox import MySQLOutbox
 from romancy_mysql._posted import Posted
 from romancy_mysql._reading import MySQLReading
 from romancy_mysql._rebuilding import MySQLRebuilding
 from romancy_mysql._router import MySQLRouter
 from romancy_mysql._rows import read
 from romancy_mysql._scripts import Scripts
+from romancy_mysql._takeover import takeover
 from romancy_mysql._transactions import MySQLSessions
 from romancy_mysql._upkeep import MySQLUpkeep
 from romancy_mysql._wakeups import Wakeups
@@ -53,12 +55,14 @@ class MySQLStore:
         self.commit = self._committer.commit
         router = MySQLRouter(self.database, self._wakeups.tell)
         self._posted = Posted(self.database, self._wakeups.tell, router.dispatch)
-        self._leases = Leases(self.database)
         scripts = Scripts(self.database)
+        interpreter = MySQLInterpreter(self.database, self._wakeups.tell)
+        urgent = MySQLInterpreter(self.database, self._wakeups.tell, lambda: self.database.heartbeats)
+        self._leases = Leases(interpreter, urgent)
         self.rooms = Rooms(
             sessions=MySQLSessions(self.database, self._committer, self._posted),
             router=router,
-            outbox=MySQLOutbox(self.database, self._wakeups),
+            outbox=SqlOutbox(interpreter, self._wakeups.wait_for_outbox),
             reading=MySQLReading(self.database, self._leases),
             lookups=MySQLLookups(self.database, scripts.run),
             figures=SqlFigures(scripts.run, scripts.run_each),
@@ -95,7 +99,7 @@ class MySQLStore:
         await self._leases.heartbeat(worker, leaving=True)
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
-        answer = await self._leases.takeover(worker, dead, body, writer, limit)
+        answer = await takeover(self.database, worker, dead, body, writer, limit)
         self._wakeups.tell(answer.moved)
         return answer
 

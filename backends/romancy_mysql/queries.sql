@@ -240,7 +240,7 @@ order by l.seq
 
 -- ----------------------------------------------------------------------------------------------------------------- leases
 
--- name: register
+-- name: register (token, worker_id, lease, codes, boot_id, pid_namespace, pid, pid_start)
 -- A worker's row. Its first heartbeat follows.
 insert into romancy_workers
     (token, worker_id, lease, beat, dead, codes, boot_id, pid_namespace, pid, pid_start, beat_at)
@@ -248,17 +248,19 @@ values (:token, :worker_id, :lease, 0, 0, :codes, :boot_id, :pid_namespace, :pid
     timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)))
 on duplicate key update token = romancy_workers.token
 
--- name: beat
+-- name: beat_again (token, worker_id, lease, codes, leaving)
 -- A heartbeat. A dead worker's row does not change.
 update romancy_workers
 set beat = beat + 1, lease = :lease, codes = :codes, worker_id = :worker_id, dead = :leaving,
     beat_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
 where token = :token and dead = 0
 
--- name: peers
--- The time, beside all other workers that are alive and the dead ones that still own instances. One line if there are
--- none.
+-- name: peers (token) -> now, alive, token, worker_id, lease, beat, dead, codes,
+-- boot_id, pid_namespace, pid, pid_start, started_at, beat_at
+-- The time and whether this worker is alive, beside all others that are alive and the dead ones that still own
+-- instances. One line if there are none.
 select timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) as now,
+    exists (select 1 from romancy_workers a where a.token = :token and a.dead = 0) as alive,
     w.token, w.worker_id, w.lease, w.beat, w.dead, w.codes, w.boot_id, w.pid_namespace, w.pid, w.pid_start, w.started_at,
     w.beat_at
 from (select 1 as one) here

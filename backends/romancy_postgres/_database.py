@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 import asyncpg
 
 from romancy.errors import RomancyError, StorageUnavailableError
-from romancy.storage.sql import queries_of
+from romancy.storage.sql import heads_of, queries_of
 from romancy.storage.sqlkit.pauses import pause
 from romancy.storage.sqlkit.pool import Pool
 from romancy_postgres._connection import (
@@ -58,6 +58,7 @@ class Database:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.heads = heads_of(__package__ or "", _FILES)
         texts = queries_of(__package__ or "", _FILES, settings.prefix, settings.schema)
         whole = {
             name: _PART.sub(lambda part: texts[part[1]], text)

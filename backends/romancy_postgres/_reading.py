@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from romancy_postgres._find import count, find
-from romancy_postgres._leases import census
 
 if TYPE_CHECKING:
     from romancy.status import Status
     from romancy.storage.query import Query
     from romancy.storage.records import Census, Page
+    from romancy.storage.sqlkit.leases import Leases
     from romancy_postgres._database import Database
 
 __all__ = ["PostgresReading"]
@@ -19,8 +19,9 @@ __all__ = ["PostgresReading"]
 class PostgresReading:
     """As `Reading` promises."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, leases: Leases) -> None:
         self._database = database
+        self._leases = leases
 
     async def find(self, query: Query, /) -> Page:
         return await find(self._database, query)
@@ -29,4 +30,4 @@ class PostgresReading:
         return await count(self._database, query)
 
     async def census(self) -> Census:
-        return await census(self._database)
+        return await self._leases.census()

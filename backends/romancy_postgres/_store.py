@@ -9,14 +9,15 @@ from msgspec.structs import replace
 from romancy.storage.records import Capabilities
 from romancy.storage.rooms import Rooms
 from romancy.storage.sqlkit.figures import SqlFigures
+from romancy.storage.sqlkit.leases import Leases
+from romancy.storage.sqlkit.outbox import SqlOutbox
 from romancy_postgres._claims import claim
 from romancy_postgres._commit import Commits
 from romancy_postgres._database import Database
 from romancy_postgres._inbox import deliver
-from romancy_postgres._leases import heartbeat, takeover
+from romancy_postgres._interpreter import PostgresInterpreter
 from romancy_postgres._lookups import PostgresLookups
 from romancy_postgres._migrations import bring_up_to_date
-from romancy_postgres._outbox import PostgresOutbox
 from romancy_postgres._read import read_history
 from romancy_postgres._reading import PostgresReading
 from romancy_postgres._rebuilding import PostgresRebuilding
@@ -24,6 +25,7 @@ from romancy_postgres._router import PostgresRouter
 from romancy_postgres._scripts import Scripts
 from romancy_postgres._server import check_server
 from romancy_postgres._signals import Signals
+from romancy_postgres._takeover import takeover
 from romancy_postgres._transactions import PostgresSessions
 from romancy_postgres._uncommitted import Uncommitted
 from romancy_postgres._upkeep import PostgresUpkeep
@@ -53,7 +55,6 @@ class PostgresStore:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._started = False
-        self._registered: set[str] = set()
         self._capabilities = Capabilities(
             name="PostgreSQL", push=settings.listen, transactional_ddl=True, sql=True, placeholder="$1"
         )
@@ -63,11 +64,14 @@ class PostgresStore:
         self._uncommitted = Uncommitted(self.database, self._signals)
         self.commit = self._commits.commit
         scripts = Scripts(self.database)
+        interpreter = PostgresInterpreter(self.database, self._signals.tell)
+        urgent = PostgresInterpreter(self.database, self._signals.tell, lambda: self.database.heartbeats)
+        self._leases = Leases(interpreter, urgent)
         self.rooms = Rooms(
             sessions=PostgresSessions(self.database, self._signals, self._commits, self._uncommitted),
             router=PostgresRouter(self.database, self._signals),
-            outbox=PostgresOutbox(self.database, self._signals),
-            reading=PostgresReading(self.database),
+            outbox=SqlOutbox(interpreter, self._signals.wait_for_outbox),
+            reading=PostgresReading(self.database, self._leases),
             lookups=PostgresLookups(self.database, scripts.run),
             figures=SqlFigures(scripts.run, scripts.run_each),
             upkeep=PostgresUpkeep(self.database, lambda: Database(settings)),
@@ -107,10 +111,10 @@ class PostgresStore:
         return await claim(self.database, self._signals, request)
 
     async def heartbeat(self, worker: Worker, /) -> Pulse:
-        return await heartbeat(self.database, self._signals, worker, self._registered, leaving=False)
+        return await self._leases.heartbeat(worker, leaving=False)
 
     async def leave(self, worker: Worker, /) -> None:
-        await heartbeat(self.database, self._signals, worker, self._registered, leaving=True)
+        await self._leases.heartbeat(worker, leaving=True)
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
         return await takeover(self.database, self._signals, worker, dead, body, writer, limit=limit)

@@ -187,7 +187,7 @@ cross join lateral (
 ) m
 order by m.instance_id, m.delivery_id;
 
--- name: beat
+-- name: beat (token, worker_id, lease, codes, boot_id, pid_namespace, pid, pid_start, leaving, registered) -> beat
 -- Register a worker or count its beat up, unless it was declared dead. $9: the worker declares itself dead. $10: it had
 -- a row, and is dead if that is gone. The answer is the number of its beats.
 insert into romancy_workers as w
@@ -203,12 +203,14 @@ set beat = w.beat + 1, beat_at = excluded.beat_at, dead = excluded.dead, worker_
 where not w.dead
 returning beat;
 
--- name: peers
+-- name: peers (token) -> now, alive, token, worker_id, lease, beat, dead, codes,
+-- boot_id, pid_namespace, pid, pid_start, started_at, beat_at
 -- All other workers that are alive or still own something, after the time and whether this one is alive. (The server
 -- might answer an EXISTS from a hash of all owners.)
 select romancy_now() as now,
        exists (select from romancy_workers where token = $1 and not dead) as alive,
-       p.*
+       p.token, p.worker_id, p.lease, p.beat, p.dead, p.codes, p.boot_id, p.pid_namespace, p.pid, p.pid_start,
+       p.started_at, p.beat_at
 from (select) as one
 left join romancy_workers p
     on p.token <> $1

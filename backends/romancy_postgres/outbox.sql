@@ -12,23 +12,25 @@ from unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[])
 cross join clock
 order by outbox_id collate "C";
 
--- name: outbox_look
+-- name: outbox_look () -> now, next_due
 -- The time, and when the next message is due.
 select romancy_now(), (
     select next_at from romancy_outbox where state = 'pending' and next_at is not null order by next_at limit 1
 );
 
--- name: outbox_due
--- Due messages that no other transaction holds, longest due first.
-select outbox_id from romancy_outbox
+-- name: outbox_due (limit) -> outbox_id, behind
+-- Due messages that no other transaction holds, longest due first. Only a later statement sees which are behind others.
+select outbox_id, null from romancy_outbox
 where state = 'pending' and next_at <= (select romancy_now())
 order by next_at, at, outbox_id
 limit $1
 for update skip locked;
 
--- name: outbox_claim
+-- name: outbox_claim (ids, limit, claim, lease) -> outbox_id, topic, body, order_key, instance_id, at, queued_at,
+-- state, attempts, next_at, claim, error, ended_at
 -- Of messages that this transaction holds, park those with an older pending one of the same key, and claim up to $2
--- others. A statement of its own: it sees every end that was committed before the messages were locked.
+-- others. Those that it parks have no body. A statement of its own: it sees every end that was committed before the
+-- messages were locked.
 with due as materialized (
     select o.outbox_id, o.next_at, o.at, o.order_key is not null and exists (
         select from romancy_outbox older
@@ -48,8 +50,8 @@ where o.outbox_id = ranked.outbox_id and (ranked.behind or ranked.place <= $2::b
 returning o.outbox_id, o.topic, case when ranked.behind then null else o.body end, o.order_key, o.instance_id,
     o.at, greatest(o.at, o.queued_at), o.state, o.attempts, o.next_at, o.claim, o.error, o.ended_at;
 
--- name: outbox_settle
--- Record the outcomes of claimed messages.
+-- name: outbox_settle (settled(outbox_id, claim, state, delay, counted, error)) -> order_key
+-- Record the outcomes of claimed messages, and return the keys of those that have ended.
 with held as materialized (
     select outbox_id from romancy_outbox where outbox_id = any ($1::text[]) order by outbox_id for update
 )
@@ -64,9 +66,9 @@ from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::boolean[], $6:
         as t (outbox_id, claim, state, delay, counted, error)
 join held using (outbox_id)
 where o.outbox_id = t.outbox_id and o.claim = t.claim and o.state = 'pending'
-returning o.order_key, o.state;
+returning case when o.state <> 'pending' then o.order_key end;
 
--- name: outbox_promote
+-- name: outbox_promote (keys)
 -- Make the next message of each key due, if it is parked. The statement waits for a claim that is parking it and then
 -- reads the row again: nothing but the assignment may depend on next_at.
 update romancy_outbox o
@@ -81,7 +83,7 @@ where o.state = 'pending' and o.outbox_id = any (array(
     from unnest($1::text[]) as t (key)
 ));
 
--- name: outbox_sweep
+-- name: outbox_sweep ()
 -- Make the next message of each key due, if it is parked. The query goes from key to key: very many may be parked
 -- behind one.
 with recursive keys (key) as (
@@ -113,7 +115,8 @@ where o.state = 'pending' and o.outbox_id = any (array(
     for update skip locked
 ));
 
--- name: outbox_entries
+-- name: outbox_entries (states, at, outbox_id, limit) -> outbox_id, topic, body, order_key, instance_id, at, queued_at,
+-- state, attempts, next_at, claim, error, ended_at
 -- A page of messages of some states, in the order in which they were inserted.
 select outbox_id, topic, body, order_key, instance_id, at, greatest(at, queued_at), state, attempts, next_at, claim,
     error, ended_at
@@ -122,16 +125,10 @@ where state = any ($1::text[]) and (at, outbox_id) > ($2::bigint, $3::text)
 order by at, outbox_id
 limit $4;
 
--- name: outbox_counts
--- The time, how many messages have each state, and when the oldest of them was inserted.
-select clock.now, o.state, o.count, o.oldest
-from (select romancy_now() as now) clock
-left join (select state, count(*), min(at) as oldest from romancy_outbox group by state) o on true;
-
--- name: outbox_counts_to
+-- name: outbox_counts (most, states) -> now, state, count, oldest
 -- The time, and up to so many messages of each state. Of the pending ones: those that are due at a time with the oldest
 -- of them, and those of the keys with those of them that are parked. Each part reads its index no further than that.
-select romancy_now(), null::text, due.count, keyed.parked, keyed.count, least(due.oldest, keyed.oldest)
+select romancy_now(), 'pending', least(due.count + keyed.parked, $1), least(due.oldest, keyed.oldest)
 from (
     select count(*) as count, min(at) as oldest
     from (
@@ -140,14 +137,14 @@ from (
     ) d
 ) due
 cross join (
-    select count(*) as count, count(*) filter (where next_at is null) as parked, min(at) as oldest
+    select count(*) filter (where next_at is null) as parked, min(at) as oldest
     from (
         select at, next_at from romancy_outbox where state = 'pending' and order_key is not null
         order by order_key, at, outbox_id limit $1
     ) k
 ) keyed
 union all
-select 0, wanted.state, ended.count, 0, 0, null
+select 0, wanted.state, ended.count, null
 from unnest($2::text[]) as wanted (state)
 cross join lateral (
     select count(*) as count
@@ -157,19 +154,19 @@ cross join lateral (
     ) e
 ) ended;
 
--- name: outbox_requeue
+-- name: outbox_requeue (states, every, ids, limit)
 -- Queue finished messages again.
 update romancy_outbox o
 set state = 'pending', attempts = 0, queued_at = romancy_now(), next_at = romancy_now(), ended_at = null
 where o.outbox_id = any (array(
     select outbox_id from romancy_outbox
-    where state <> 'pending' and state = any ($1::text[]) and ($2::text[] is null or outbox_id = any ($2::text[]))
+    where state <> 'pending' and state = any ($1::text[]) and ($2::boolean or outbox_id = any ($3::text[]))
     order by at, outbox_id
-    limit $3
+    limit $4
     for update skip locked
 ));
 
--- name: outbox_purge
+-- name: outbox_purge (states, before, limit)
 -- Remove messages that reached one of these states long ago.
 delete from romancy_outbox
 where outbox_id = any (array(
@@ -179,14 +176,14 @@ where outbox_id = any (array(
     for update skip locked
 ));
 
--- name: outbox_read
+-- name: outbox_read (limit) -> outbox_id, topic, body, order_key, instance_id
 -- The oldest pending messages for the outside, in the order of each sender.
 select outbox_id, topic, body, order_key, instance_id from romancy_outbox
 where state = 'pending'
 order by outbox_id
 limit $1;
 
--- name: outbox_remove
+-- name: outbox_remove (ids) -> order_key
 -- Remove messages, and return their keys.
 with held as materialized (
     select outbox_id from romancy_outbox where outbox_id = any ($1::text[]) order by outbox_id for update

@@ -9,24 +9,19 @@ import msgspec
 from romancy.status import Status
 from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
 from romancy.storage.mail import Waiting, choose_mail, left_out
-from romancy.storage.marks import WORKER_NEWS
 from romancy.storage.records import (
-    Census,
     Claimed,
-    Host,
     InboxRow,
     Mailbox,
-    Peer,
-    Pulse,
     Takeover,
     Work,
 )
 
 if TYPE_CHECKING:
-    from romancy.storage.records import ClaimRequest, Worker
+    from romancy.storage.records import ClaimRequest, Peer
     from romancy_sqlite._connection import Tx
 
-__all__ = ["beat", "collect", "is_idle", "take", "take_over"]
+__all__ = ["collect", "is_idle", "take", "take_over"]
 
 
 def is_idle(tx: Tx, request: ClaimRequest) -> bool:
@@ -117,49 +112,6 @@ def _with_short_log(tx: Tx, claimed: Claimed) -> Claimed:
     where = (claimed.instance_id, claimed.life, claimed.run_from, claimed.head, SHORT_COMMIT_BYTES)
     log = tuple(row[0] for row in tx.rows("short_log", where))
     return msgspec.structs.replace(claimed, log=log) if len(log) == commits else claimed
-
-
-def beat(tx: Tx, worker: Worker, *, leaving: bool, registered: bool) -> Pulse:
-    """Count the worker's heartbeat up, or register it unless it had a row, and list the others."""
-    tx.run(
-        "beat_again" if registered else "beat",
-        {
-            "token": worker.token,
-            "worker_id": worker.worker_id,
-            "lease": worker.lease,
-            "codes": _json(worker.codes),
-            "boot_id": worker.host.boot_id,
-            "pid_namespace": worker.host.pid_namespace,
-            "pid": worker.host.pid,
-            "pid_start": worker.host.pid_start,
-            "leaving": leaving,
-            "now": tx.now,
-        },
-    )
-    held = tx.row("worker_beat", (worker.token,))
-    alive = held is not None and not held[0]
-    if worker.codes and held is not None and held[1] == 1:
-        tx.touched.add(WORKER_NEWS + worker.token)
-    return Pulse(now=tx.now, alive=alive, peers=[_peer(row) for row in tx.rows("peers", (worker.token,))])
-
-
-def _peer(row: tuple[Any, ...]) -> Peer:
-    return Peer(
-        token=row[0],
-        worker_id=row[1],
-        lease=row[2],
-        beat=row[3],
-        dead=bool(row[4]),
-        codes=tuple(msgspec.json.decode(row[5], type=list[str])),
-        host=Host(boot_id=row[6], pid_namespace=row[7], pid=row[8], pid_start=row[9]),
-        started_at=row[10],
-        beat_at=row[11],
-    )
-
-
-def census(tx: Tx) -> Census:
-    """All workers, for a caller that is not one of them."""
-    return Census(now=tx.now, workers=[_peer(row) for row in tx.rows("peers", ("",))])
 
 
 def take_over(tx: Tx, worker: str, dead: Peer, body: bytes, writer: str, limit: int) -> Takeover:

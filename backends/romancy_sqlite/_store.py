@@ -12,19 +12,21 @@ from romancy.errors import SchemaVersionError, StorageUnavailableError, UsageErr
 from romancy.storage.limits import can_be_id, check_batch, check_deliveries, check_step
 from romancy.storage.records import Capabilities, Outcome, Step
 from romancy.storage.rooms import Rooms
-from romancy.storage.sql import queries_of
+from romancy.storage.sql import heads_of, queries_of
 from romancy.storage.sqlkit.figures import SqlFigures
+from romancy.storage.sqlkit.leases import Leases
+from romancy.storage.sqlkit.outbox import SqlOutbox
 from romancy_sqlite import _file
-from romancy_sqlite._claims import beat, collect, is_idle, take, take_over
+from romancy_sqlite._claims import collect, is_idle, take, take_over
 from romancy_sqlite._commit import row_of, weight_of, write_alone, write_items
 from romancy_sqlite._connection import check_version
 from romancy_sqlite._driver import sqlite3
 from romancy_sqlite._guard import Reason
 from romancy_sqlite._inbox import deliver_all
+from romancy_sqlite._interpreter import SqliteInterpreter
 from romancy_sqlite._lone_writer import LoneWriter
 from romancy_sqlite._lookups import SqliteLookups
 from romancy_sqlite._migrations import bring_up_to_date
-from romancy_sqlite._outbox import SqliteOutbox
 from romancy_sqlite._read import read_history
 from romancy_sqlite._reading import SqliteReading
 from romancy_sqlite._rebuilding import SqliteRebuilding
@@ -69,12 +71,14 @@ class SqliteStore:
         self._settings = settings
         self._sql = {**shared_texts(settings.prefix), **queries_of(__package__ or "", _FILES, settings.prefix)}
         self._sessions = self._make_sessions()
+        interpreter = SqliteInterpreter(self, heads_of(__package__ or "", _FILES))
+        self._leases = Leases(interpreter, interpreter)
         scripts = Scripts(self)
         self.rooms = Rooms(
             sessions=self._sessions,
             router=SqliteRouter(self),
-            outbox=SqliteOutbox(self),
-            reading=SqliteReading(self),
+            outbox=SqlOutbox(interpreter, self._wait_for_outbox),
+            reading=SqliteReading(self, self._leases),
             lookups=SqliteLookups(self, scripts.run),
             figures=SqlFigures(scripts.run, scripts.run_each),
             upkeep=self._make_upkeep(),
@@ -83,8 +87,6 @@ class SqliteStore:
         self._opened: tuple[_file.SharedFile, Watch] | None = None
         self._lone = LoneWriter()
         self._in_flight: set[asyncio.Future[object]] = set()
-        self._registered: set[str] = set()
-        """Workers that had a row. If it is gone, the worker is dead."""
 
     def _make_sessions(self) -> SqliteSessions:
         return SqliteSessions(self, self._sql, self._settings.session_limit)
@@ -191,10 +193,7 @@ class SqliteStore:
 
     async def _beat(self, worker: Worker, *, leaving: bool) -> Pulse:
         self._use()[0].check_file()
-        known = worker.token in self._registered
-        pulse = await self.run_write(partial(beat, worker=worker, leaving=leaving, registered=known))
-        self._registered.add(worker.token)
-        return pulse
+        return await self._leases.heartbeat(worker, leaving=leaving)
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
         return await self.run_write(partial(take_over, worker=worker, dead=dead, body=body, writer=writer, limit=limit))
@@ -211,6 +210,9 @@ class SqliteStore:
         changed = await watch.wait(timeout)
         self._use()
         return changed
+
+    async def _wait_for_outbox(self, timeout: float) -> bool:
+        return await self.watch.wait_for_outbox(timeout)
 
     @property
     def shared(self) -> Shared:

@@ -124,13 +124,14 @@ where
             and known.value not in (select value from json_each(romancy_instances.refused))
     );
 
--- name: beat
--- A worker's heartbeat. A worker that was declared dead stays dead.
+-- name: count_beat (token, worker_id, lease, codes, boot_id, pid_namespace, pid, pid_start, leaving, registered)
+-- Register a worker or count its beat up, unless it was declared dead. :registered: it had a row, and is dead if that is
+-- gone.
 insert into romancy_workers (
     token, worker_id, lease, beat, dead, codes, boot_id, pid_namespace, pid, pid_start, started_at, beat_at
-) values (
-    :token, :worker_id, :lease, 1, :leaving, :codes, :boot_id, :pid_namespace, :pid, :pid_start, :now, :now
 )
+select :token, :worker_id, :lease, 1, :leaving, :codes, :boot_id, :pid_namespace, :pid, :pid_start, :now, :now
+where not :registered or exists (select 1 from romancy_workers where token = :token)
 on conflict (token) do update set
     worker_id = excluded.worker_id,
     lease = excluded.lease,
@@ -144,22 +145,21 @@ on conflict (token) do update set
     beat_at = excluded.beat_at
 where dead = 0;
 
--- name: beat_again
--- The heartbeat of a worker that had a row. If it is gone, the worker is dead.
-update romancy_workers set
-    worker_id = :worker_id, lease = :lease, beat = beat + 1, dead = :leaving, codes = :codes, boot_id = :boot_id,
-    pid_namespace = :pid_namespace, pid = :pid, pid_start = :pid_start, beat_at = :now
-where token = :token and dead = 0;
+-- name: living_beat (token) -> beat
+-- How often a living worker's heart has beaten.
+select beat from romancy_workers where token = :token and dead = 0;
 
--- name: peers
--- The other workers that are alive, and the dead ones that still own instances.
+-- name: peers (token) -> now, alive, token, worker_id, lease, beat, dead, codes,
+-- boot_id, pid_namespace, pid, pid_start, started_at, beat_at
+-- The time and whether this worker is alive, beside all others that are alive and the dead ones that still own instances.
+-- One row if there are none.
 select
-    token, worker_id, lease, beat, dead, codes, boot_id, pid_namespace, pid, pid_start, started_at, beat_at
-from romancy_workers as worker
-where
-    token <> ?
-    and (dead = 0 or exists (select 1 from romancy_instances where owner = worker.token))
-order by token;
+    :now, exists (select 1 from romancy_workers where token = :token and dead = 0),
+    p.token, p.worker_id, p.lease, p.beat, p.dead, p.codes, p.boot_id, p.pid_namespace, p.pid, p.pid_start, p.started_at,
+    p.beat_at
+from (select 1) as one
+left join romancy_workers as p
+    on p.token <> :token and (p.dead = 0 or exists (select 1 from romancy_instances where owner = p.token));
 
 -- name: worker_beat
 -- The columns that a takeover checks.

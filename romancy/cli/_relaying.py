@@ -128,7 +128,7 @@ async def outbox(
         elif chosen:
             await _list(box, chosen, limit, json_lines=json_lines)
         else:
-            _print_counts(await box.counts(), json_lines=json_lines)
+            _print_counts(await box.counts(most=sys.maxsize), json_lines=json_lines)
 
 
 def _check(ids: Sequence[str], *, requeue: bool, purge: bool, older_than: timedelta | None) -> None:
@@ -173,13 +173,15 @@ async def _requeue_named(box: Outbox, states: tuple[OutboxState, ...], ids: Sequ
 
 
 async def _in_states(box: Outbox, states: tuple[OutboxState, ...]) -> int:
-    now = (await box.counts()).states
+    now = (await box.counts(most=sys.maxsize)).states
     return sum(now.get(state, 0) for state in states)
 
 
 async def _purge(box: Outbox, states: tuple[OutboxState, ...], age: timedelta | None, *, yes: bool) -> None:
     check_finished(states)
-    before = (await box.counts()).now + 1 - (0 if age is None else round(age.total_seconds() * 1_000_000))
+    before = (
+        (await box.counts(most=sys.maxsize)).now + 1 - (0 if age is None else round(age.total_seconds() * 1_000_000))
+    )
     if not yes:
         await _ask_to_purge(box, states, None if age is None else before)
     count, more = 0, True

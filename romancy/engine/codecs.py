@@ -357,6 +357,7 @@ class _OpenedOutbox:
     def __init__(self, outbox: Outbox, opened: Callable[[OutboxRow], OutboxRow]) -> None:
         self._outbox = outbox
         self._row = opened
+        self.sweep = outbox.sweep
         self.settle = outbox.settle
         self.wait = outbox.wait
         self.counts = outbox.counts
@@ -364,8 +365,8 @@ class _OpenedOutbox:
         self.purge = outbox.purge
         self.remove = outbox.remove
 
-    async def claim(self, claim: str, /, *, lease: int, limit: int, sweep: bool = False) -> Consignment:
-        given = await self._outbox.claim(claim, lease=lease, limit=limit, sweep=sweep)
+    async def claim(self, claim: str, /, *, lease: int, limit: int) -> Consignment:
+        given = await self._outbox.claim(claim, lease=lease, limit=limit)
         given.entries[:] = map(self._entry, given.entries)
         return given
 

@@ -169,12 +169,11 @@ class Relaying:
 
     async def _claim(self) -> Consignment:
         self._claims += 1
-        sweeps = time.monotonic() >= self._sweep_at
+        if time.monotonic() >= self._sweep_at:
+            await self._sweep()
         lease, free = round(self._relay.lease * _SECOND), self._relay.concurrency - self._held
         begun, self._own_due = time.monotonic(), math.inf
-        given = await self._outbox.claim(f"{self._token}-{self._claims}", lease=lease, limit=free, sweep=sweeps)
-        if sweeps:
-            self._sweep_at = _soon(_SWEEP_EVERY)
+        given = await self._outbox.claim(f"{self._token}-{self._claims}", lease=lease, limit=free)
         for entry in given.entries:
             self._held += 1
             task = asyncio.create_task(self._handle(entry, given.now, begun))
@@ -183,6 +182,15 @@ class Relaying:
         if time.monotonic() >= self._purge_at:
             await self._purge(given.now)
         return given
+
+    async def _sweep(self) -> None:
+        """Sweep, and again before long if that, or a settlement in the meantime, fails."""
+        self._sweep_at = _soon(_SWEEP_EVERY)
+        try:
+            await self._outbox.sweep()
+        except StorageError:
+            self._sweep_at = 0.0
+            raise
 
     async def _purge(self, now: int) -> None:
         """Remove a portion of the published events that were kept for long enough. Other events are sent in between."""

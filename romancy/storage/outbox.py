@@ -138,7 +138,7 @@ class Settled(Struct, frozen=True, kw_only=True, gc=False):
 class OutboxCounts(NamedTuple):
     """How many messages have each state, and when the oldest pending one was inserted.
 
-    If the counts are bounded, it is the oldest of those that were counted.
+    If there are more than were counted, it is the oldest of those that were counted.
     """
 
     states: dict[OutboxState, int]
@@ -149,15 +149,17 @@ class OutboxCounts(NamedTuple):
 class Outbox(Protocol):
     """The room of the outbox: what relays and operators need. The rules of `romancy.storage.protocol` hold."""
 
-    async def claim(self, claim: str, /, *, lease: int, limit: int, sweep: bool = False) -> Consignment:
+    async def claim(self, claim: str, /, *, lease: int, limit: int) -> Consignment:
         """Claim up to `limit` due messages for `lease` microseconds, the longest due first.
 
         `claim` is a text that no other claim has. No message is given to two claims whose leases overlap. Of a key,
         only the oldest pending message is given. Messages that another transaction holds are skipped; a message that
         commits late is still given. With nothing due, the call writes nothing.
-
-        `sweep` also makes parked messages due whose predecessors are gone.
         """
+        ...
+
+    async def sweep(self) -> None:
+        """Make the first pending message of each key due if it is parked, as a call that was cut off may leave it."""
         ...
 
     async def settle(self, batch: Sequence[Settled], /) -> int:
@@ -182,10 +184,10 @@ class Outbox(Protocol):
         """A page of the messages in these states (without any: all), by (`at`, id), after that position."""
         ...
 
-    async def counts(self, *, most: int | None = None) -> OutboxCounts:
-        """How many messages there are; with `most`, at most so many of each state.
+    async def counts(self, *, most: int) -> OutboxCounts:
+        """How many messages there are in each state, up to `most`.
 
-        With `most`, it reads no more than about that many entries of an index for each state, and which ones is open.
+        It reads no more than about that many entries of an index for each state, and which ones is open.
         """
         ...
 

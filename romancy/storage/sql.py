@@ -1,6 +1,12 @@
 """Loads an adapter's SQL: named queries from `.sql` files beside the adapter, under the wanted prefix.
 
 A file is a sequence of queries. Each begins with `-- name: <name>` and at least one line of comment on its purpose.
+The name of a script that an operation asks for (`romancy.storage.sqlkit.statements`) is followed by its head: its
+parameters, and the columns of its rows if it returns rows. A parameter that is a table has columns. The head goes on
+after a comma at the end of a line:
+
+    -- name: outbox_settle (settled(outbox_id, state)) -> order_key
+
 Table names are written with the prefix `romancy_`, which is replaced everywhere if the URL asks for another one, so
 that the files stay valid SQL.
 """
@@ -11,19 +17,41 @@ import re
 from functools import lru_cache
 from importlib.resources import files
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from romancy.errors import InternalError, StorageConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from importlib.resources.abc import Traversable
 
-__all__ = ["DEFAULT_PREFIX", "bare", "bodies_of", "check_prefix", "load_queries", "queries_of", "with_prefix"]
+__all__ = [
+    "DEFAULT_PREFIX",
+    "Head",
+    "bare",
+    "bodies_of",
+    "check_prefix",
+    "heads_of",
+    "load_heads",
+    "load_queries",
+    "queries_of",
+    "with_prefix",
+]
 
 DEFAULT_PREFIX = "romancy_"
-_NAME = re.compile(r"^-- name: (\w+)[ \t]*$", re.MULTILINE)
+_NAME = re.compile(r"^-- name: (\w+)[ \t]*(\((?:[^\n]*,\n--)*[^\n]*)?$", re.MULTILINE)
+_HEAD = re.compile(r"\(((?:\w+(?:\([\w, ]+\))?(?:, )?)*)\)(?: -> ([\w, ]+))?")
+_ONE = re.compile(r"(\w+)(?:\(([\w, ]*)\))?")
 _PREFIX = re.compile(r"[a-z_][a-z0-9_]{0,31}")
+
+
+class Head(NamedTuple):
+    """What a script takes and returns."""
+
+    parameters: Mapping[str, tuple[str, ...]]
+    """The parameters in order, each with its columns if it is a table."""
+    columns: tuple[str, ...]
+    """The columns of its rows. Without any, it returns no rows."""
 
 
 def check_prefix(prefix: str, what: str = "table prefix") -> str:
@@ -54,6 +82,15 @@ def queries_of(
     return MappingProxyType(queries)
 
 
+@lru_cache(maxsize=64)
+def heads_of(package: str, names: tuple[str, ...]) -> Mapping[str, Head]:
+    """The heads of all scripts of these files that have one, by name."""
+    heads: dict[str, Head] = {}
+    for name in names:
+        heads |= load_heads(files(package) / name)
+    return MappingProxyType(heads)
+
+
 def load_queries(file: Traversable, prefix: str = DEFAULT_PREFIX, schema: str | None = None) -> dict[str, str]:
     """All queries of a file by name, without their comments."""
     text = with_prefix(file.read_text(encoding="utf-8"), prefix, schema)
@@ -62,9 +99,8 @@ def load_queries(file: Traversable, prefix: str = DEFAULT_PREFIX, schema: str | 
 
 def bodies_of(text: str, file: str) -> dict[str, str]:
     """All queries of a file's text by name, with their comments."""
-    parts = _NAME.split(text)
     bodies: dict[str, str] = {}
-    for name, body in zip(parts[1::2], parts[2::2], strict=True):
+    for name, _, body in _sections(text):
         if name in bodies:
             raise InternalError(f"{file}: the query {name!r} is there twice")
         bodies[name] = body
@@ -75,3 +111,22 @@ def bare(body: str) -> str:
     """A query without its comments."""
     lines = [line for line in body.splitlines() if not line.lstrip().startswith("--")]
     return "\n".join(lines).strip().rstrip(";")
+
+
+def load_heads(file: Traversable) -> dict[str, Head]:
+    """The heads of a file's scripts that have one, by name."""
+    return {name: _head(f"{file.name}: {name}", head) for name, head, _ in _sections(file.read_text("utf-8")) if head}
+
+
+def _sections(text: str) -> Iterator[tuple[str, str, str]]:
+    """The name, the head or nothing, and the rest of each query."""
+    parts = _NAME.split(text)
+    return zip(parts[1::3], (head or "" for head in parts[2::3]), parts[3::3], strict=True)
+
+
+def _head(where: str, text: str) -> Head:
+    found = _HEAD.fullmatch(re.sub(r"\s*\n--\s*", " ", text).strip())
+    if found is None:
+        raise InternalError(f"{where}: {text!r} is no head; write (parameters) -> columns")
+    taken = {name: tuple(re.findall(r"\w+", columns)) for name, columns in _ONE.findall(found[1])}
+    return Head(MappingProxyType(taken), tuple(re.findall(r"\w+", found[2] or "")))

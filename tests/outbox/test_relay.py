@@ -52,7 +52,10 @@ class Box:
         self.enough = asyncio.Event()
         self.most = 0
 
-    async def claim(self, claim: str, /, *, lease: int, limit: int, sweep: bool = False) -> Consignment:
+    async def sweep(self) -> None:
+        """Nothing is ever parked."""
+
+    async def claim(self, claim: str, /, *, lease: int, limit: int) -> Consignment:
         if self.troubles:
             raise self.troubles.pop(0)
         self.most = max(self.most, limit)
@@ -425,11 +428,10 @@ async def test_after_a_failed_settlement_what_it_may_have_left_parked_is_swept_u
         sweeps = 0
         lost = False
 
-        async def claim(self, claim: str, /, *, lease: int, limit: int, sweep: bool = False) -> Consignment:
-            self.sweeps += sweep
+        async def sweep(self) -> None:
+            self.sweeps += 1
             if self.sweeps == 2:
                 self.enough.set()
-            return await super().claim(claim, lease=lease, limit=limit)
 
         async def settle(self, batch: Sequence[Settled], /) -> int:
             if not self.lost:
@@ -452,7 +454,7 @@ async def test_events_are_sent_while_very_many_old_ones_are_removed() -> None:
         order: list[str] = []  # noqa: RUF012 - of one test
         old = 5
 
-        async def claim(self, claim: str, /, *, lease: int, limit: int, sweep: bool = False) -> Consignment:
+        async def claim(self, claim: str, /, *, lease: int, limit: int) -> Consignment:
             self.order.append("claim")
             return await super().claim(claim, lease=lease, limit=limit)
 

@@ -336,7 +336,8 @@ class Round:
         before, moved = -1, time.monotonic()
         while time.monotonic() - moved < self._plan.patience:
             await crew.look()
-            pending = (await self._insist(self._store.rooms.outbox.counts)).states.get(OutboxState.PENDING, 0)
+            counts = await self._insist(lambda: self._store.rooms.outbox.counts(most=1_000_000))
+            pending = counts.states.get(OutboxState.PENDING, 0)
             if not pending:
                 return
             if pending != before:

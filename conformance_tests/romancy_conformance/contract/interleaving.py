@@ -47,14 +47,14 @@ class Hold:
 
 
 class HoldAt(Hold):
-    """A gate that stops the first statement of this name until released, whatever else the store sends."""
+    """A gate that stops the first statement of these names until released, whatever else the store sends."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, *names: str) -> None:
         super().__init__(1)
-        self._name = name
+        self._names = names
 
     async def __call__(self, statement: str, /) -> None:
-        if statement == self._name:
+        if statement in self._names:
             await super().__call__(statement)
 
 

@@ -73,7 +73,7 @@ async def test_a_relay_reads_what_it_needs(full: Store, watch: Watch, publisher:
         made = await watch.cost(full, call)
         costs[name] = made.rows, made.plan
 
-    await cost("a sweep of none", full.rooms.outbox.claim("c", lease=LONG, limit=16, sweep=True))
+    await cost("a sweep of none", full.rooms.outbox.sweep())
     await wait_behind_one(full, publisher)
     (head,) = await take(full, 1, lease=LONG)
     (other,) = await publisher.publish(outgoing("b"))
@@ -86,7 +86,7 @@ async def test_a_relay_reads_what_it_needs(full: Store, watch: Watch, publisher:
     await cost("nothing due", full.rooms.outbox.claim("c-1", lease=LONG, limit=16))
     await cost("settling the first of many", full.rooms.outbox.settle([ended(head)]))
     await cost("the next of many", full.rooms.outbox.claim("c-2", lease=LONG, limit=16))
-    await cost("a sweep", full.rooms.outbox.claim("c-3", lease=LONG, limit=16, sweep=True))
+    await cost("a sweep", full.rooms.outbox.sweep())
     await cost("purging nothing", full.rooms.outbox.purge([OutboxState.PUBLISHED], 1))
 
     too_dear = {name: one for name, one in costs.items() if one[0] > (SWEEP if name == "a sweep" else ENOUGH)}

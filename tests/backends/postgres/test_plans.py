@@ -63,7 +63,7 @@ _NOT_FOR_A_PLAN = {
     "schema_table", "schema_tells", "find_any", "find_some", "find_branch", "find_by_end", "find_by_ids",
     "find_by_index", "count_any", "count_by_ids", "count_by_index",
 }  # fmt: skip
-_FOR_A_PERSON = {"outbox_counts", "outbox_entries"}
+_FOR_A_PERSON = {"outbox_entries"}
 """Of `romancy outbox`, which may take its time. No worker and no relay sends them."""
 
 

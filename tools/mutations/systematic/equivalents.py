@@ -39,7 +39,8 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
         "The limit bounds what is read; the adapter, or the statement itself, cuts the answer to the same size again.",
         (
             "sqlite prunable_old limit :limit",
-            "sqlite outbox_pending_to limit :most*",
+            "sqlite outbox_counts limit :most",
+            "sqlite outbox_counts limit :most @2",
             "postgres claim limit $4::bigint",
         ),
     ),
@@ -60,12 +61,16 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
     Equivalents(
         "said again",
         "Another condition of the statement is false too where this one is false: no value is equal to null.",
-        ("sqlite outbox_due conjunct order_key is not null",),
+        (
+            "sqlite outbox_due conjunct order_key is not null",
+            "sqlite outbox_sweep conjunct order_key is not null @2",
+            "sqlite outbox_record conjunct romancy_outbox.state = 'pending'",
+        ),
     ),
     Equivalents(
         "first row",
         "SQLite takes the first row of a query in the place of a value.",
-        ("sqlite outbox_promote limit 1", "sqlite outbox_promote_key limit 1"),
+        ("sqlite outbox_promote limit 1",),
     ),
     Equivalents(
         "size of a transaction",

@@ -89,7 +89,10 @@ class MessageSteps(Draws):
         claim = self.new("claim")
         self.past_claims.append(claim)
         lease = self.one([SECOND, 30 * SECOND])
-        return "outbox.claim", (claim,), {"lease": lease, "limit": self.one([1, 2, 50]), "sweep": self.often(0.2)}
+        return "outbox.claim", (claim,), {"lease": lease, "limit": self.one([1, 2, 50])}
+
+    def sweeps_outgoing(self) -> Any:
+        return "outbox.sweep", ()
 
     def settles(self) -> Any:
         held = [one for one in self.model.state.outgoing.values() if one.claim is not None]
@@ -110,7 +113,7 @@ class MessageSteps(Draws):
         return "outbox.entries", (states,), {"after": after, "limit": self.one([1, 3, 100])}
 
     def counts_outgoing(self) -> Any:
-        return "outbox.counts", (), {"most": self.one([None, 2])}
+        return "outbox.counts", (), {"most": self.one([2, 1000])}
 
     def queues_again(self) -> Any:
         ids = self.some([*self.model.state.outgoing, "none"]) if self.often(0.5) else None

@@ -52,10 +52,11 @@ class OutboxModel:
             if first is not None and first.next_at is None:
                 self._put(first, next_at=self.state.now)
 
-    def claim(self, claim: str, /, *, lease: int, limit: int, sweep: bool = False) -> Consignment:
+    def sweep(self) -> None:
+        self._promote({one.row.key for one in self._all(_PENDING)})
+
+    def claim(self, claim: str, /, *, lease: int, limit: int) -> Consignment:
         now = self.state.now
-        if sweep:
-            self._promote({one.row.key for one in self._all(_PENDING)})
         due = [one for one in self._all(_PENDING) if one.next_at is not None and one.next_at <= now]
         due.sort(key=lambda one: (one.next_at or 0, one.at, one.row.outbox_id))
         first = [one for one in due if one.row.key is None or one == self._first(one.row.key)]
@@ -89,10 +90,10 @@ class OutboxModel:
     ) -> list[OutboxEntry]:
         return [one for one in self._all(*states) if (one.at, one.row.outbox_id) > after][:limit]
 
-    def counts(self, *, most: int | None = None) -> OutboxCounts:
+    def counts(self, *, most: int) -> OutboxCounts:
         found = Counter(one.state for one in self._all())
         oldest = min((one.at for one in self._all(_PENDING)), default=None)
-        return OutboxCounts({key: min(n, most or n) for key, n in found.items()}, oldest, self.state.now)
+        return OutboxCounts({key: min(n, most) for key, n in found.items()}, oldest, self.state.now)
 
     def requeue(
         self, states: Collection[OutboxState], /, *, outbox_ids: Collection[str] | None = None, limit: int = 1000

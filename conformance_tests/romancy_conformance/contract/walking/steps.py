@@ -347,6 +347,7 @@ KINDS: dict[str, tuple[float, Callable[[Chooser], Any]]] = {
     "expires": (1, Chooser.expires),
     "sends": (2, Chooser.sends),
     "claims outgoing": (4, Chooser.claims_outgoing),
+    "sweeps outgoing": (1, Chooser.sweeps_outgoing),
     "settles": (4, Chooser.settles),
     "lists outgoing": (1, Chooser.lists_outgoing),
     "counts outgoing": (1, Chooser.counts_outgoing),

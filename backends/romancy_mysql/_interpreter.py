@@ -1,0 +1,169 @@
+"""Carries out operations on MySQL and MariaDB: the scripts of a step go to the server in one packet.
+
+UPDATE and DELETE return no rows, and a statement locks what its subqueries read, so several scripts are operations.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from romancy.storage.outbox import OutboxState
+from romancy.storage.sqlkit import outbox
+from romancy.storage.sqlkit.statements import Answer, Ask, Running, ask, ask_all, expanded
+from romancy_mysql._sql import Statement, comma, source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from romancy.storage.sql import Head
+    from romancy.storage.sqlkit.pool import Pool
+    from romancy.storage.sqlkit.statements import Operation, Own, Step, Values
+    from romancy_mysql._connection import Wire
+    from romancy_mysql._database import Database
+    from romancy_mysql._protocol import Answer as Received
+    from romancy_mysql._sql import Value
+
+__all__ = ["MySQLInterpreter"]
+
+T = TypeVar("T")
+
+_BYTES = frozenset({"body"})
+"""Columns of bytes. All others are texts or numbers."""
+_LISTS = "codes"
+"""The column that holds a list, as lines."""
+
+
+class MySQLInterpreter:
+    """As `Interpreter` promises.
+
+    A cancelled call discards its connection, and the server undoes the transaction. What `in_turn` has committed stays.
+    `tell` reports changes. Its connections are those of `pool`; without one, those of the engine's work.
+    """
+
+    def __init__(
+        self, database: Database, tell: Callable[[Iterable[str]], None], pool: Callable[[], Pool[Wire]] | None = None
+    ) -> None:
+        self._database = database
+        self._pool = pool or (lambda: database.work)
+        self._tell = tell
+        self._heads = database.heads
+
+    async def read(self, begin: Callable[[], Operation[T]], /) -> T:
+        return await self.in_turn(begin)
+
+    async def in_turn(self, begin: Callable[[], Operation[T]], /, *, weight: int = 3) -> T:  # noqa: ARG002 - of a file
+        with closing(Running(expanded(begin(), _OWN))) as running:
+            while (step := running.step) is not None:
+                asks = (*step.asks, *step.then)
+                running.answer(self._answers(asks, await self._ask(asks)))
+            self._tell(running.news)
+            return running.result
+
+    async def together(self, begin: Callable[[], Operation[T]], /, *, weight: int = 3) -> T:  # noqa: ARG002 - of a file
+        return await self._database.insist(partial(self._transaction, begin), pool=self._pool())
+
+    async def _ask(self, asks: Sequence[Ask]) -> list[Received]:
+        return await self._database.ask(*map(self._statement, asks), pool=self._pool())
+
+    async def _transaction(self, begin: Callable[[], Operation[T]], wire: Wire) -> T:
+        database = self._database
+        with closing(Running(expanded(begin(), _OWN))) as running:
+            wire.tainted = True
+            first = [database.begin]
+            while (step := running.step) is not None and not step.last:
+                received = await database.send(wire, [*first, *map(self._statement, step.asks)])
+                running.answer(self._answers(step.asks, received[len(received) - len(step.asks) :]))
+                first = []
+            answers = await self._end(wire, first, step)
+            wire.tainted = False
+            if step is not None:
+                running.answer(answers)
+            self._tell(running.news)
+            return running.result
+
+    async def _end(self, wire: Wire, first: list[Statement], step: Step | None) -> list[Answer]:
+        """Send the last scripts, the commit, and what comes after it."""
+        asks, then = (step.asks, step.then) if step is not None else ((), ())
+        packet = [*first, *map(self._statement, asks), Statement("commit", self._database.end)]
+        received = await self._database.send(wire, [*packet, *map(self._statement, then)])
+        before = sum(_count(one.sql) for one in first)
+        given = received[before : before + len(asks)] + received[len(received) - len(then) :]
+        return self._answers((*asks, *then), given)
+
+    def _statement(self, ask: Ask) -> Statement:
+        values: dict[str, Value] = {}
+        for name, columns in self._heads[ask.script].parameters.items():
+            value: Any = ask.values[name]
+            if columns:
+                values |= source(columns, value)
+            else:
+                # An IN list is never empty, and no id is.
+                values[name] = comma(cast("list[Value]", value) or [""]) if isinstance(value, list) else value
+        return self._database[ask.script].statement(values)
+
+    def _answers(self, asks: Sequence[Ask], received: Sequence[Received]) -> list[Answer]:
+        return [_answer(self._heads[ask.script], one) for ask, one in zip(asks, received, strict=True)]
+
+
+def _count(sql: bytes) -> int:
+    """How many statements this text of the adapter has."""
+    return sql.count(b";") + 1
+
+
+def _answer(head: Head, received: Received) -> Answer:
+    texts = [place for place, name in enumerate(head.columns) if name not in _BYTES]
+    rows = [list(line) for line in received.rows]
+    for row in rows:
+        for place in texts:
+            if isinstance(row[place], bytes):
+                row[place] = row[place].decode()
+            if head.columns[place] == _LISTS:
+                row[place] = row[place].split("\n") if row[place] else []
+    return Answer(rows, received.affected)
+
+
+# ── scripts that are operations here ────────────────────────────────────────────────────────────────────────────────
+
+
+def _sweep_outbox(_: Values) -> Operation[Answer]:
+    parked = yield from ask("outbox_parked", limit=outbox.IDS_AT_ONCE)
+    return (yield from _unpark(parked))
+
+
+def _promote(values: Values) -> Operation[Answer]:
+    heads = yield from ask("outbox_next", keys=[(key,) for key in values["keys"]])
+    return (yield from _unpark(heads))
+
+
+def _unpark(found: Answer) -> Operation[Answer]:
+    ids = sorted(row[0] for row in found.rows if row[0] is not None)
+    return (yield from ask("outbox_unpark", ids=ids)) if ids else Answer((), 0)
+
+
+def _counts(values: Values) -> Operation[Answer]:
+    most = values["most"]
+    ended = [Ask("outbox_ended", {"state": state, "most": most}) for state in values["states"]]
+    pending, *others = yield from ask_all(Ask("outbox_pending", {"most": most}), *ended)
+    ((now, count, oldest),) = pending.rows
+    rows = [(now, OutboxState.PENDING, count, oldest)]
+    rows += [(0, state, one.rows[0][0], None) for state, one in zip(values["states"], others, strict=True)]
+    return Answer(rows, len(rows))
+
+
+def _beat(values: Values) -> Operation[Answer]:
+    """Whoever waits for the first beat of another worker reads it from the table (`Wakeups`)."""
+    about = {**values, "codes": "\n".join(values["codes"])}
+    register = () if values["registered"] else (Ask("register", about),)
+    yield from ask_all(*register, Ask("beat_again", about))
+    return Answer((), 1)
+
+
+_OWN: Own = {
+    **outbox.IN_PARTS,
+    "beat": _beat,
+    "outbox_sweep": _sweep_outbox,
+    "outbox_promote": _promote,
+    "outbox_counts": _counts,
+}

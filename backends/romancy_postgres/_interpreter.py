@@ -1,0 +1,89 @@
+"""Carries out operations on PostgreSQL: each script is a statement, and returns what it touched."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from romancy.storage.sqlkit.statements import Answer, Running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from romancy.storage.sqlkit.pool import Pool
+    from romancy.storage.sqlkit.statements import Ask, Operation
+    from romancy_postgres._connection import Link
+    from romancy_postgres._database import Database
+    from romancy_postgres._prepared import EngineConnection
+
+__all__ = ["PostgresInterpreter"]
+
+T = TypeVar("T")
+
+
+class PostgresInterpreter:
+    """As `Interpreter` promises.
+
+    A cancelled call discards its connection, and the server undoes the transaction. What `in_turn` has committed stays.
+    `tell` reports changes. Its connections are those of `pool`; without one, those of the engine's work.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        tell: Callable[[Iterable[str]], None],
+        pool: Callable[[], Pool[EngineConnection]] | None = None,
+    ) -> None:
+        self._database = database
+        self._pool = pool or (lambda: database.work)
+        self._tell = tell
+        self._heads = database.heads
+
+    async def read(self, begin: Callable[[], Operation[T]], /) -> T:
+        return await self.in_turn(begin)
+
+    async def in_turn(self, begin: Callable[[], Operation[T]], /, *, weight: int = 3) -> T:  # noqa: ARG002 - of a file
+        with closing(Running(begin())) as running:
+            while (step := running.step) is not None:
+                running.answer([await self._alone(ask) for ask in (*step.asks, *step.then)])
+            self._tell(running.news)
+            return running.result
+
+    async def together(self, begin: Callable[[], Operation[T]], /, *, weight: int = 3) -> T:  # noqa: ARG002 - of a file
+        with ExitStack() as stack:
+            running, answers = await self._database.transaction(
+                partial(self._transaction, begin, stack), pool=self._pool()
+            )
+            if (step := running.step) is not None:
+                running.answer([*answers, *[await self._alone(ask) for ask in step.then]])
+            self._tell(running.news)
+            return running.result
+
+    async def _transaction(
+        self, begin: Callable[[], Operation[T]], stack: ExitStack, link: Link
+    ) -> tuple[Running[T], list[Answer]]:
+        """Carry out an operation up to its last step. Returns the operation, and the answers to that step."""
+        stack.close()  # closes the operation of an attempt that was undone
+        running = stack.enter_context(closing(Running(begin())))
+        while (step := running.step) is not None:
+            answers = [await self._answer(link, ask) for ask in step.asks]
+            if step.last:
+                return running, answers
+            running.answer(answers)
+        return running, []
+
+    async def _alone(self, ask: Ask) -> Answer:
+        return await self._database.single(lambda link: self._answer(link, ask), pool=self._pool())
+
+    async def _answer(self, link: Link, ask: Ask) -> Answer:
+        head = self._heads[ask.script]
+        arguments: list[object] = []
+        for name, columns in head.parameters.items():
+            value = ask.values[name]
+            # A table goes to the server as one array for each column.
+            arguments += [[row[place] for row in value] for place in range(len(columns))] if columns else [value]
+        if not head.columns:
+            return Answer((), await link.run(ask.script, *arguments))
+        rows = await link.fetch(ask.script, *arguments)
+        return Answer([tuple(row) for row in rows], len(rows))

@@ -1,0 +1,84 @@
+"""Carries out operations on SQLite. One transaction writes at a time, so each operation is one transaction."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from romancy.storage.sqlkit import outbox
+from romancy.storage.sqlkit.statements import Answer, Ask, Running, ask_all, expanded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from romancy.storage.sql import Head
+    from romancy.storage.sqlkit.statements import Operation, Own, Values
+    from romancy_sqlite._connection import Tx
+    from romancy_sqlite._store import SqliteStore
+
+__all__ = ["SqliteInterpreter"]
+
+T = TypeVar("T")
+
+_LISTS = "codes"
+"""The column that holds a list."""
+
+
+class SqliteInterpreter:
+    """As `Interpreter` promises.
+
+    An operation runs without a pause on the thread that has the file. Cancelling the call of an operation that has not
+    begun removes it from the queue. An operation that has begun ends, and the caller does not see its result.
+    """
+
+    def __init__(self, store: SqliteStore, heads: Mapping[str, Head]) -> None:
+        self._store = store
+        self._heads = heads
+
+    async def read(self, begin: Callable[[], Operation[T]], /) -> T:
+        return await self._store.run_read(partial(_carry_out, heads=self._heads, begin=begin))
+
+    async def in_turn(self, begin: Callable[[], Operation[T]], /, *, weight: int = 3) -> T:
+        return await self._store.run_write(partial(_carry_out, heads=self._heads, begin=begin), weight=weight)
+
+    async def together(self, begin: Callable[[], Operation[T]], /, *, weight: int = 3) -> T:
+        return await self.in_turn(begin, weight=weight)
+
+
+def _carry_out(tx: Tx, heads: Mapping[str, Head], begin: Callable[[], Operation[T]]) -> T:
+    with closing(Running(expanded(begin(), _OWN))) as running:
+        while (step := running.step) is not None:
+            running.answer([_answer(tx, heads[ask.script], ask) for ask in (*step.asks, *step.then)])
+        tx.touched |= running.news
+        return running.result
+
+
+def _answer(tx: Tx, head: Head, ask: Ask) -> Answer:
+    """Lists and tables go to SQLite as JSON, and every script knows the time."""
+    values: dict[str, Any] = {name: _plain(ask.values[name]) for name in head.parameters}
+    values["now"] = tx.now
+    if not head.columns:
+        return Answer((), tx.run(ask.script, values))
+    rows = tx.rows(ask.script, values)
+    if _LISTS in head.columns:
+        place = head.columns.index(_LISTS)
+        rows = [(*row[:place], msgspec.json.decode(row[place] or "[]"), *row[place + 1 :]) for row in rows]
+    return Answer(rows, len(rows))
+
+
+def _plain(value: object) -> object:
+    return msgspec.json.encode(value).decode() if isinstance(value, list) else value
+
+
+# ── scripts that are operations here: SQLite before 3.35 has no RETURNING ───────────────────────────────────────────
+
+
+def _beat(values: Values) -> Operation[Answer]:
+    _, living = yield from ask_all(Ask("count_beat", values), Ask("living_beat", {"token": values["token"]}))
+    return living
+
+
+_OWN: Own = {**outbox.IN_PARTS, "beat": _beat}

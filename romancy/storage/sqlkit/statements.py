@@ -1,0 +1,208 @@
+"""Operations on an SQL database, written once for all dialects, without input and output.
+
+An operation is a generator. It yields steps, which ask for named scripts with values, receives the answers, and returns
+its result. An interpreter, one for each dialect, carries it out in one of three ways (`Interpreter`).
+
+**It begins anew.** An interpreter gets a function that begins the operation, not the operation. After a deadlock it
+closes the generator and calls the function again. So an operation changes nothing but by its steps.
+
+**It is given up.** If the call is cancelled, or a statement fails, the interpreter closes the generator at the step
+where it waits, and ends the transaction without a commit. An operation must not yield while it is closed.
+
+**A dialect's own way.** A dialect whose statements can do less answers a script with an operation of its own, which
+asks for several scripts (`expanded`). The operation that all dialects share does not see it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+
+from romancy.errors import InternalError
+
+__all__ = [
+    "Answer",
+    "Ask",
+    "Interpreter",
+    "Operation",
+    "Own",
+    "Running",
+    "Step",
+    "Values",
+    "ask",
+    "ask_all",
+    "ask_last",
+    "expanded",
+    "tell",
+]
+
+T = TypeVar("T")
+
+Values: TypeAlias = Mapping[str, Any]
+"""Texts, bytes, numbers, truth values, None, lists of these, and tables: lists of rows, whose columns the head of the
+script names. A script takes those that its head names.
+"""
+
+
+class Ask(NamedTuple):
+    """A script that is to be run, by its name, with values for its parameters."""
+
+    script: str
+    values: Values
+
+
+class Answer(NamedTuple):
+    """What a script has returned or touched."""
+
+    rows: Sequence[Sequence[Any]]
+    touched: int
+    """The number of rows that it changed; of a query, the number of its rows."""
+
+
+class Step(NamedTuple):
+    """What an operation asks for at a time. The answers are those to `asks`, then those to `then`."""
+
+    asks: tuple[Ask, ...] = ()
+    """Scripts of which none needs another's answer. They run in this order, and a dialect may send them together."""
+    then: tuple[Ask, ...] = ()
+    """Scripts to run after the commit, where `last`. They see what others have committed until then."""
+    last: bool = False
+    """Whether the transaction ends after `asks`. A dialect may send them together with the commit, and with `then`."""
+    news: frozenset[str] = frozenset()
+    """What to report as changed, once it is committed."""
+
+
+Operation: TypeAlias = Generator[Step, list[Answer], T]
+Own: TypeAlias = Mapping[str, Callable[[Values], Operation[Answer]]]
+"""The scripts that a dialect answers with operations of its own, by name."""
+
+
+class Interpreter(Protocol):
+    """Carries out operations on the database of one dialect."""
+
+    async def read(self, begin: Callable[[], Operation[T]], /) -> T:
+        """An operation that changes nothing. Its steps may see different states."""
+        ...
+
+    async def in_turn(self, begin: Callable[[], Operation[T]], /, *, weight: int = 3) -> T:
+        """An operation of which each step is committed alone, and sees what was committed before it.
+
+        Where one transaction writes at a time, all steps may be one transaction. `weight` is about how many pages the
+        operation changes.
+        """
+        ...
+
+    async def together(self, begin: Callable[[], Operation[T]], /, *, weight: int = 3) -> T:
+        """An operation whose steps are one transaction, except for `Step.then`."""
+        ...
+
+
+def ask(script: str, /, **values: Any) -> Operation[Answer]:
+    """Ask for one script."""
+    (answer,) = yield Step((Ask(script, values),))
+    return answer
+
+
+def ask_all(*asks: Ask) -> Operation[list[Answer]]:
+    """Ask for scripts of which none needs another's answer."""
+    return (yield Step(asks))
+
+
+def ask_last(*asks: Ask, then: tuple[Ask, ...] = ()) -> Operation[list[Answer]]:
+    """Ask for the last scripts of a transaction, and for others after its commit."""
+    return (yield Step(asks, then, last=True))
+
+
+def tell(*news: str) -> Operation[None]:
+    """Report these as changed after the commit."""
+    yield Step(news=frozenset(news))
+
+
+class Running(Generic[T]):
+    """An operation under way, for an interpreter. Close it, however the call ends."""
+
+    result: T
+
+    def __init__(self, operation: Operation[T]) -> None:
+        self._operation = operation
+        self.news: set[str] = set()
+        """What it has told so far."""
+        self.step: Step | None = None
+        """What it waits for. None: it has ended, and `result` is its result."""
+        self._go_on(lambda: next(operation))
+
+    def answer(self, answers: list[Answer]) -> None:
+        """Give it the answers to its step."""
+        self._go_on(lambda: self._operation.send(answers))
+
+    def _go_on(self, go: Callable[[], Step]) -> None:
+        try:
+            step = go()
+            while not (step.asks or step.then or step.last):
+                self.news |= step.news
+                step = self._operation.send([])
+        except StopIteration as end:
+            self.step = None
+            self.result = end.value
+        else:
+            self.step = step
+
+    def close(self) -> None:
+        """Give it up where it waits, if it has not ended."""
+        self._operation.close()
+
+
+def expanded(operation: Operation[T], own: Own) -> Operation[T]:
+    """The operation with the dialect's own operations in the place of the scripts that they answer."""
+    try:
+        step = next(operation)
+        while True:
+            step = operation.send((yield from _answers(step, own)))
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    finally:
+        operation.close()
+
+
+def _answers(step: Step, own: Own) -> Operation[list[Answer]]:
+    if not any(each.script in own for each in step.asks):
+        return (yield step)
+    parts = [own[one](values) if one in own else ask(one, **values) for one, values in step.asks]
+    if not step.last:
+        return (yield from _side_by_side(parts))
+    if len(parts) > 1:
+        raise InternalError("a last step has several scripts, of which one is an operation here")
+    return (yield from _answers_last(parts[0], step.then))
+
+
+def _side_by_side(parts: list[Operation[Answer]]) -> Operation[list[Answer]]:
+    """The answers of several operations, whose first steps are one, and so on."""
+    with ExitStack() as stack:
+        running = [stack.enter_context(closing(Running(one))) for one in parts]
+        while under_way := [(one, one.step.asks) for one in running if one.step is not None]:
+            answers = yield Step(tuple(each for _, asks in under_way for each in asks))
+            for one, asks in under_way:
+                one.answer(answers[: len(asks)])
+                answers = answers[len(asks) :]
+        yield Step(news=frozenset[str]().union(*(one.news for one in running)))
+        return [one.result for one in running]
+
+
+def _answers_last(parts: Operation[Answer], then: tuple[Ask, ...]) -> Operation[list[Answer]]:
+    """The answer of an own operation whose last step ends the transaction, and those to `then`."""
+    try:
+        inner = next(parts)
+        while not inner.last:
+            inner = parts.send((yield inner))
+    except StopIteration as end:
+        after = yield Step((), then, last=True)
+        return [end.value, *after]
+    answers = yield inner._replace(then=inner.then + then)
+    count = len(answers) - len(then)
+    try:
+        parts.send(answers[:count])
+    except StopIteration as end:
+        return [end.value, *answers[count:]]
+    raise InternalError("an operation goes on after its last step")

@@ -1,0 +1,366 @@
+"""What operations send to each database, and that a call which is given up leaves nothing open."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy.storage.backends import create_store
+from romancy.storage.outbox import OutboxState
+from romancy.storage.records import Worker
+from romancy.storage.sqlkit.statements import Running
+from romancy_conformance.contract.building import Actor, unique
+from romancy_conformance.contract.interleaving import Hold, held_at, leave, listen, run, statements
+from romancy_conformance.contract.test_outbox import MINUTE, Publisher, ended, ids, outgoing, take
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+
+    from romancy.storage.protocol import Store
+    from romancy_mysql._sql import Statement
+
+    Call = Callable[[Store], Awaitable[Any]]
+
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb")]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def stores(storage_url: str) -> AsyncIterator[tuple[Store, Store]]:
+    """Two stores on one database."""
+    one, other = create_store(storage_url), create_store(storage_url)
+    await one.open()
+    await other.open()
+    yield one, other
+    await one.close()
+    await other.close()
+
+
+@pytest.fixture
+async def publisher(stores: tuple[Store, Store]) -> Publisher:
+    actor = await Actor(stores[1], workflows={unique("flow"): "c1"}).register()
+    return Publisher(actor, await actor.begin())
+
+
+# ── what is sent ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+_SENT: dict[str, dict[str, str]] = {
+    "sqlite": {
+        "nothing due": "outbox_look",
+        "claim one": "outbox_look outbox_due outbox_give outbox_given outbox_look",
+        "settle one": "outbox_record outbox_keys",
+        "claim some": "outbox_look outbox_due outbox_park outbox_give outbox_given outbox_look",
+        "settle some": "outbox_record outbox_keys outbox_promote",
+        "sweep": "outbox_sweep",
+        "count": "outbox_counts",
+        "remove": "outbox_keys outbox_delete outbox_promote",
+        "requeue": "outbox_requeue",
+        "purge": "outbox_purge",
+        "read": "outbox_read",
+        "list": "outbox_entries",
+        "first heartbeat": "count_beat living_beat peers",
+        "heartbeat": "count_beat living_beat peers",
+        "census": "peers",
+    },
+    "postgres": {
+        "nothing due": "outbox_look",
+        "claim one": "outbox_look begin outbox_due outbox_claim commit outbox_look",
+        "settle one": "outbox_settle",
+        "claim some": "outbox_look begin outbox_due outbox_claim commit outbox_look",
+        "settle some": "outbox_settle outbox_promote",
+        "sweep": "outbox_sweep",
+        "count": "outbox_counts",
+        "remove": "outbox_remove outbox_promote",
+        "requeue": "outbox_requeue",
+        "purge": "outbox_purge",
+        "read": "outbox_read",
+        "list": "outbox_entries",
+        "first heartbeat": "beat peers",
+        "heartbeat": "beat peers",
+        "census": "peers",
+    },
+    # What stands between two bars is one packet.
+    "mysql": {
+        "nothing due": "outbox_look",
+        "claim one": "outbox_look | begin outbox_due | outbox_judge | outbox_give commit outbox_given outbox_look",
+        "settle one": "outbox_record outbox_keys",
+        "claim some": "outbox_look | begin outbox_due | outbox_judge | "
+        "outbox_park outbox_give commit outbox_given outbox_look",
+        "settle some": "outbox_record outbox_keys | outbox_next | outbox_unpark",
+        "sweep": "outbox_parked",
+        "count": "outbox_pending outbox_ended outbox_ended outbox_ended outbox_ended",
+        "remove": "outbox_keys outbox_delete | outbox_next | outbox_unpark",
+        "requeue": "outbox_requeue",
+        "purge": "outbox_purge",
+        "read": "outbox_read",
+        "list": "outbox_entries",
+        "first heartbeat": "register beat_again peers",
+        "heartbeat": "beat_again peers",
+        "census": "peers",
+    },
+}  # fmt: skip
+
+
+def dialect(store: Store) -> str:
+    """The adapter of a store."""
+    return type(store).__module__.partition(".")[0].removeprefix("romancy_")
+
+
+@pytest.fixture
+def packets(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of what MySQL is sent, packet by packet, if the database is MySQL."""
+    from romancy_mysql._database import Database  # noqa: PLC0415 - its driver is an extra
+
+    sent: list[str] = []
+    join: Any = Database._packets  # pyright: ignore[reportPrivateUsage] - as the tap does
+
+    def joined(database: Database, given: Iterable[Statement]) -> Any:
+        named = list(given)
+        sent.append(" ".join(one.name for one in named))
+        return join(database, named)
+
+    send = Database.send
+
+    async def counted(database: Database, line: Any, given: Sequence[Statement]) -> Any:
+        if len(given) == 1:
+            sent.append(given[0].name)
+        return await send(database, line, given)
+
+    monkeypatch.setattr(Database, "_packets", joined)
+    monkeypatch.setattr(Database, "send", counted)
+    return sent
+
+
+async def sent_by(store: Store, call: Awaitable[object], packets: list[str]) -> str:
+    """What this call sends, but for the report of changes, which many calls share."""
+    if dialect(store) == "mysql":
+        packets.clear()
+        await call
+        return " | ".join(packets)
+    unheard = {"sqlite": {"begin", "commit"}, "postgres": {"notify"}}[dialect(store)]
+    return " ".join(one for one in await statements(store, call) if one not in unheard)
+
+
+async def test_an_operation_of_the_outbox_sends_no_more_than_it_needs(
+    stores: tuple[Store, Store], publisher: Publisher, packets: list[str]
+) -> None:
+    outbox, other = stores[0].rooms.outbox, stores[1].rooms.outbox
+    sent: dict[str, str] = {}
+
+    async def send(name: str, call: Awaitable[object]) -> None:
+        sent[name] = await sent_by(stores[0], call, packets)
+
+    await send("nothing due", outbox.claim("c-0", lease=MINUTE, limit=10))
+    await publisher.publish(outgoing())
+    await send("claim one", outbox.claim("c-1", lease=MINUTE, limit=10))
+    await send("settle one", outbox.settle([ended(one) for one in await other.entries()]))
+    await publisher.publish_each(*(outgoing(key) for key in ("k", "k", "k", "j", "j", None)))
+    await send("claim some", outbox.claim("c-2", lease=MINUTE, limit=10))
+    await send("settle some", outbox.settle([ended(one) for one in await other.entries() if one.claim == "c-2"]))
+    await take(stores[1])  # parks the last of a key
+    await send("sweep", outbox.sweep())
+    await send("count", outbox.counts(most=3))
+    await send("remove", outbox.remove([row.outbox_id for row in (await other.read(10))[:1]]))
+    await send("requeue", outbox.requeue([OutboxState.PUBLISHED]))
+    await send("purge", outbox.purge([OutboxState.PUBLISHED], 1))
+    await send("read", outbox.read(10))
+    await send("list", outbox.entries())
+
+    assert {name: _SENT[dialect(stores[0])][name] for name in sent} == sent
+
+
+async def test_a_heartbeat_sends_no_more_than_it_needs(stores: tuple[Store, Store], packets: list[str]) -> None:
+    store, sent = stores[0], dict[str, str]()
+    worker = Worker(token=unique("t"), worker_id="w", lease=MINUTE, codes=("a 1", "b 2"))
+
+    sent["first heartbeat"] = await sent_by(store, store.heartbeat(worker), packets)
+    sent["heartbeat"] = await sent_by(store, store.heartbeat(worker), packets)
+    sent["census"] = await sent_by(store, store.rooms.reading.census(), packets)
+
+    assert {name: _SENT[dialect(store)][name] for name in sent} == sent
+
+
+# ── cancelling ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Begun:
+    """The operations that are begun, and whether all of them are over."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.operations: list[Any] = []
+        self._open = 0
+        self._over = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        kind: Any = Running
+        init, close = kind.__init__, kind.close
+
+        def begun(running: Running[Any], operation: Any) -> None:
+            self.operations.append(operation)
+            loop.call_soon_threadsafe(self._count, 1)
+            init(running, operation)
+
+        def closed(running: Running[Any]) -> None:
+            close(running)
+            loop.call_soon_threadsafe(self._count, -1)
+
+        monkeypatch.setattr(Running, "__init__", begun)
+        monkeypatch.setattr(Running, "close", closed)
+
+    def _count(self, more: int) -> None:
+        self._open += more
+        if self._open:
+            self._over.clear()
+        else:
+            self._over.set()
+
+    async def over(self) -> None:
+        """Wait until each operation that was begun is closed."""
+        async with asyncio.timeout(60):
+            await self._over.wait()
+        assert {inspect.GEN_CLOSED} == {inspect.getgeneratorstate(one) for one in self.operations}
+        self.operations.clear()
+
+
+class HoldOwn(Hold):
+    """Holds a statement of the call, and not the report of changes that follows it."""
+
+    async def __call__(self, statement: str, /) -> None:
+        if statement != "notify":
+            await super().__call__(statement)
+
+
+async def given_up_at(store: Store, number: int, call: Awaitable[object], begun: Begun) -> bool:
+    """Cancel the call before its statement of this number. False if it has fewer."""
+    hold = HoldOwn(number)
+    listen(store, hold)
+    running = run(store, call)
+    held = await held_at(hold, running)
+    if held:
+        running.cancel()
+    await asyncio.wait({running})
+    if begun.operations:
+        await begun.over()
+    leave(store)
+    assert held == running.cancelled()
+    return held
+
+
+async def _claim(publisher: Publisher, store: Store) -> Call:
+    await publisher.publish_each(outgoing("k"), outgoing("k"), outgoing())
+    return lambda held: held.rooms.outbox.claim(unique("c"), lease=MINUTE, limit=10)
+
+
+async def _settle(publisher: Publisher, store: Store) -> Call:
+    await publisher.publish_each(outgoing("k"), outgoing("k"), outgoing())
+    settled = [ended(one) for one in await take(store)]
+    return lambda held: held.rooms.outbox.settle(settled)
+
+
+async def _remove(publisher: Publisher, store: Store) -> Call:
+    sent = await publisher.publish_each(outgoing("k"), outgoing("k"), outgoing())
+    await take(store)
+    return lambda held: held.rooms.outbox.remove([sent[0], sent[2]])
+
+
+async def _sweep(publisher: Publisher, store: Store) -> Call:
+    await publisher.publish_each(outgoing("k"), outgoing("k"), outgoing())
+    await take(store)
+    return lambda held: held.rooms.outbox.sweep()
+
+
+async def _requeue(publisher: Publisher, store: Store) -> Call:
+    await publisher.publish_each(outgoing("k"), outgoing("k"), outgoing())
+    await store.rooms.outbox.settle([ended(one, OutboxState.FAILED) for one in await take(store)])
+    return lambda held: held.rooms.outbox.requeue([OutboxState.FAILED])
+
+
+async def _heartbeat(publisher: Publisher, store: Store) -> Call:
+    worker = Worker(token=unique("t"), worker_id="w", lease=MINUTE, codes=("a 1", "b 2"))
+    return lambda held: held.heartbeat(worker)
+
+
+@pytest.mark.parametrize("prepare", [_claim, _settle, _remove, _sweep, _requeue, _heartbeat])
+async def test_a_call_cancelled_at_any_statement_closes_its_operation_and_its_transaction(
+    stores: tuple[Store, Store],
+    publisher: Publisher,
+    monkeypatch: pytest.MonkeyPatch,
+    prepare: Callable[[Publisher, Store], Awaitable[Call]],
+) -> None:
+    held, store = stores
+    number, statement_was_held = 0, True
+    while statement_was_held:
+        number += 1
+        call = await prepare(publisher, store)
+        with monkeypatch.context() as patch:
+            statement_was_held = await given_up_at(held, number, call(held), Begun(patch))
+        async with asyncio.timeout(20):  # nothing is locked, and nothing is lost
+            await call(store)
+            await all_sent(store)
+    assert number > 1
+
+
+async def all_sent(store: Store) -> None:
+    """End every message, also those of claims that nobody knows of."""
+    while entries := await store.rooms.outbox.entries([OutboxState.PENDING]):
+        await store.rooms.outbox.settle([ended(one) for one in entries if one.claim is not None])
+        await store.rooms.outbox.sweep()
+        await take(store)
+
+
+# ── repeating ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.backends("postgres", "mysql", "mariadb")
+async def test_a_transaction_that_is_repeated_begins_its_operation_anew(
+    stores: tuple[Store, Store], publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first attempt ends with an error that a retry can solve. SQLite has one writer, and none of these errors."""
+    store = stores[0]
+    sent = await publisher.publish(outgoing(), outgoing())
+    begun = Begun(monkeypatch)
+    fails_once(store, "outbox_due", monkeypatch)
+
+    given = await store.rooms.outbox.claim("c", lease=MINUTE, limit=10)
+
+    assert ids(given.entries) == sent
+    assert len(begun.operations) == 3  # a look, and two attempts
+    await begun.over()
+
+
+def fails_once(store: Store, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first statement of this name meets a deadlock."""
+    failures = [name]
+    if dialect(store) == "postgres":
+        import asyncpg  # noqa: PLC0415 - an extra
+
+        from romancy_postgres._connection import Link  # noqa: PLC0415 - an extra
+
+        fetch = Link.fetch
+
+        async def fetched(link: Link, statement: str, *arguments: object) -> Any:
+            if statement in failures:
+                failures.remove(statement)
+                raise asyncpg.DeadlockDetectedError
+            return await fetch(link, statement, *arguments)
+
+        monkeypatch.setattr(Link, "fetch", fetched)
+        return
+    from romancy_mysql._database import Database  # noqa: PLC0415 - an extra
+    from romancy_mysql._errors import TransientError  # noqa: PLC0415 - an extra
+
+    send = Database.send
+
+    async def sending(database: Database, line: Any, given: Sequence[Statement]) -> Any:
+        if failures and any(one.name in failures for one in given):
+            failures.clear()
+            raise TransientError(name)
+        return await send(database, line, given)
+
+    monkeypatch.setattr(Database, "send", sending)

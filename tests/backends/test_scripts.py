@@ -1,0 +1,147 @@
+"""The scripts of shared operations: one name, the same parameters and the same columns in every dialect.
+
+What a dialect has for itself is in `OWN`, with the reason.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from romancy.storage.sql import heads_of, queries_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from romancy.storage.sql import Head
+    from romancy.storage.sqlkit.statements import Own
+
+DIALECTS: Final = {"sqlite": "_store", "postgres": "_database", "mysql": "_database"}
+
+_NO_RETURNING: Final = "its UPDATE and DELETE return no rows, so the operation is in parts"
+_ONE_STATEMENT: Final = "a lock skips what others hold only in a query, and an UPDATE would lock what it looks at"
+OWN: Final[dict[str, tuple[set[str], str]]] = {
+    "count_beat": ({"sqlite"}, _NO_RETURNING),
+    "living_beat": ({"sqlite"}, _NO_RETURNING),
+    "register": ({"mysql"}, "an INSERT that finds a row cannot leave a dead one alone"),
+    "beat_again": ({"mysql"}, "an INSERT that finds a row cannot leave a dead one alone"),
+    "outbox_judge": ({"mysql"}, _NO_RETURNING),
+    "outbox_park": ({"sqlite", "mysql"}, _NO_RETURNING),
+    "outbox_give": ({"sqlite", "mysql"}, _NO_RETURNING),
+    "outbox_given": ({"sqlite", "mysql"}, _NO_RETURNING),
+    "outbox_record": ({"sqlite", "mysql"}, _NO_RETURNING),
+    "outbox_keys": ({"sqlite", "mysql"}, _NO_RETURNING),
+    "outbox_delete": ({"sqlite", "mysql"}, _NO_RETURNING),
+    "outbox_next": ({"mysql"}, _ONE_STATEMENT),
+    "outbox_parked": ({"mysql"}, _ONE_STATEMENT),
+    "outbox_unpark": ({"mysql"}, _ONE_STATEMENT),
+    "outbox_pending": ({"mysql"}, "its bounded counts are statements of one packet: it joins no table laterally"),
+    "outbox_ended": ({"mysql"}, "its bounded counts are statements of one packet: it joins no table laterally"),
+}
+"""The scripts with a head that are not those of all dialects, the dialects that have them, and why."""
+
+
+def module(dialect: str, name: str) -> object:
+    if dialect == "postgres":
+        pytest.importorskip("asyncpg")
+    if dialect == "mysql":
+        pytest.importorskip("pymysql")
+    return import_module(f"romancy_{dialect}.{name}")
+
+
+def heads(dialect: str) -> Mapping[str, Head]:
+    return heads_of(f"romancy_{dialect}", module(dialect, DIALECTS[dialect])._FILES)  # type: ignore[attr-defined]
+
+
+def texts(dialect: str) -> Mapping[str, str]:
+    return queries_of(f"romancy_{dialect}", module(dialect, DIALECTS[dialect])._FILES)  # type: ignore[attr-defined]
+
+
+def operations(dialect: str) -> Own:
+    """The scripts that a dialect answers with operations of its own."""
+    own: Own = getattr(module(dialect, "_interpreter"), "_OWN", {})
+    return own
+
+
+def test_a_shared_script_is_the_same_in_every_dialect() -> None:
+    found = {dialect: heads(dialect) for dialect in DIALECTS}
+    shared = {name for one in found.values() for name in one} - OWN.keys()
+
+    for name in shared:
+        there = {dialect: one[name] for dialect, one in found.items() if name in one}
+        answered = {dialect for dialect in DIALECTS if name in operations(dialect)}
+        assert DIALECTS.keys() == there.keys() | answered, f"{name} has no script and no operation somewhere"
+        assert not there.keys() & answered, f"{name} has a script that nobody runs"
+        heads_there = [(tuple(head.parameters.items()), head.columns) for head in there.values()]
+        assert heads_there == heads_there[:1] * len(there), f"{name} differs"
+
+
+def test_what_a_dialect_has_for_itself_is_listed_with_the_reason() -> None:
+    found = {dialect: heads(dialect) for dialect in DIALECTS}
+
+    for name, (dialects, why) in OWN.items():
+        assert why
+        there = {dialect: one[name] for dialect, one in found.items() if name in one}
+        assert dialects == there.keys(), name
+        assert len({(tuple(head.parameters.items()), head.columns) for head in there.values()}) == 1, name
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_script_takes_what_its_head_names(dialect: str) -> None:
+    for name, head in heads(dialect).items():
+        text = texts(dialect)[name]
+        if dialect == "postgres":
+            count = sum(len(columns) or 1 for columns in head.parameters.values())
+            assert {f"${number}" for number in range(1, count + 1)} == set(re.findall(r"\$\d+", text)), name
+            continue
+        taken = set(re.findall(r"(?<![:\w]):([a-z]\w*)", text))
+        if dialect == "sqlite":
+            assert head.parameters.keys() == taken - {"now"}, name
+            continue
+        columns = [{"source", *columns} if columns else {one} for one, columns in head.parameters.items()]
+        assert set().union(*columns) == taken, name
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_script_returns_the_columns_of_its_head(dialect: str) -> None:
+    for name, head in heads(dialect).items():
+        assert len(head.columns) == len(returned(texts(dialect)[name])), name
+
+
+def returned(text: str) -> list[str]:
+    """The expressions that a statement returns: of RETURNING, else of the first SELECT that is not inside brackets."""
+    words = list(outside(text))
+    verbs = [word.lower() for _, word in words if word.lower() in ("select", "update", "delete", "insert", "returning")]
+    if not verbs or (verbs[0] != "select" and "returning" not in verbs):
+        return []
+    verb = "returning" if "returning" in verbs else "select"
+    begin = next(at + len(verb) for at, word in words if word.lower() == verb)
+    end = next((at for at, word in words if at > begin and word.lower() in ("from", "union")), len(text))
+    commas = [at for at, word in words if word == "," and begin < at < end]
+    cuts = [begin, *commas, end]
+    return [text[one:other].strip(", \n") for one, other in pairwise(cuts)]
+
+
+def outside(text: str) -> Iterator[tuple[int, str]]:
+    """The words and commas that are not inside brackets, with their places."""
+    depth = 0
+    for found in re.finditer(r"'[^']*'|[(),]|[\w$:.]+", text):
+        depth += {"(": 1, ")": -1}.get(found[0], 0)
+        if not depth and found[0] != ")":
+            yield found.start(), found[0]
+
+
+def count(text: str) -> int:
+    return len(returned(text))
+
+
+def test_the_reader_of_this_test_counts_what_is_returned() -> None:
+    assert count("select a, (select b, c from d), case when x then ',' end from e union all select 1, 2, 3") == 3
+    assert count("with k (a) as (select 1, 2) update t set a = 1, b = 2 from k returning x, f(y, z)") == 2
+    assert count("with k (a) as (select 1, 2) update t set a = 1, b = 2 from k") == 0
+    assert count("delete from t where a in (select b)") == 0
+    assert count("(select a from b)") == 0
