@@ -16,7 +16,7 @@ from romancy_conformance.contract.interleaving import statements
 from romancy_conformance.rooms import rooms_with
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from romancy.storage.protocol import Store
     from romancy_conformance.contract.building import Actor
@@ -133,16 +133,16 @@ async def test_a_count_is_one_statement(store: Store) -> None:
     if store.capabilities.name == "memory":
         pytest.skip("capability: memory has no statements")
     await fill(store)
-    calls: dict[str, Awaitable[object]] = {
-        "open_work": figures.open_work(most=3),
-        "tally": figures.tally(most=3, newest=3),
-        "trend": figures.trend(since=0, width=10**9, most=3, newest=3),
-        "tally_slice": figures.tally_slice(after=None, count=3, width=10**9),
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
+        "open_work": lambda: figures.open_work(most=3),
+        "tally": lambda: figures.tally(most=3, newest=3),
+        "trend": lambda: figures.trend(since=0, width=10**9, most=3, newest=3),
+        "tally_slice": lambda: figures.tally_slice(after=None, count=3, width=10**9),
     }
 
-    sent = {one: await statements(store, call) for one, call in calls.items()}
+    sent = {name: await statements(store, call()) for name, call in calls.items()}
 
-    assert dict.fromkeys(calls, 1) == {one: sum(one in each for each in names) for one, names in sent.items()}
+    assert dict.fromkeys(calls, 1) == {name: sum(name in one for one in names) for name, names in sent.items()}
 
 
 async def test_what_was_started_is_counted_over_time(store: Store) -> None:
