@@ -11,7 +11,7 @@ import pytest
 from romancy.storage.sql import heads_of
 from romancy.storage.sqlkit.statements import ask
 from romancy_sqlite._interpreter import SqliteInterpreter
-from romancy_sqlite._store import _FILES
+from romancy_sqlite._store import _FILES  # pyright: ignore[reportPrivateUsage] - the scripts of the store
 
 if TYPE_CHECKING:
     from romancy.storage.sqlkit.statements import Operation
