@@ -139,9 +139,10 @@ class Running(Generic[T]):
     def _go_on(self, go: Callable[[], Step]) -> None:
         try:
             step = go()
+            self.news |= step.news
             while not (step.asks or step.then or step.last):
-                self.news |= step.news
                 step = self._operation.send([])
+                self.news |= step.news
         except StopIteration as end:
             self.step = None
             self.result = end.value
@@ -192,17 +193,14 @@ def _side_by_side(parts: list[Operation[Answer]]) -> Operation[list[Answer]]:
 
 def _answers_last(parts: Operation[Answer], then: tuple[Ask, ...]) -> Operation[list[Answer]]:
     """The answer of an own operation whose last step ends the transaction, and those to `then`."""
-    try:
-        inner = next(parts)
-        while not inner.last:
-            inner = parts.send((yield inner))
-    except StopIteration as end:
-        after = yield Step((), then, last=True)
-        return [end.value, *after]
-    answers = yield inner._replace(then=inner.then + then)
-    count = len(answers) - len(then)
-    try:
-        parts.send(answers[:count])
-    except StopIteration as end:
-        return [end.value, *answers[count:]]
-    raise InternalError("an operation goes on after its last step")
+    with closing(Running(parts)) as running:
+        while (inner := running.step) is not None and not inner.last:
+            running.answer((yield inner))
+        asks, first = (inner.asks, inner.then) if inner is not None else ((), ())
+        answers = yield Step(asks, first + then, last=True, news=frozenset(running.news))
+        count = len(asks) + len(first)
+        if inner is not None:
+            running.answer(answers[:count])
+        if running.step is not None:
+            raise InternalError("an operation goes on after its last step")
+        return [running.result, *answers[count:]]
