@@ -237,7 +237,10 @@ class HoldOwn(Hold):
 
 
 async def given_up_at(store: Store, number: int, call: Awaitable[object], begun: Begun) -> bool:
-    """Cancel the call before its statement of this number. False if it has fewer."""
+    """Cancel the call before its statement of this number. False if it has fewer.
+
+    On SQLite, a small call runs without an await: what is held at its COMMIT may be over before it is cancelled.
+    """
     hold = HoldOwn(number)
     listen(store, hold)
     running = run(store, call)
@@ -248,7 +251,7 @@ async def given_up_at(store: Store, number: int, call: Awaitable[object], begun:
     if begun.operations:
         await begun.over()
     leave(store)
-    assert held == running.cancelled()
+    assert held == running.cancelled() or (held and dialect(store) == "sqlite")
     return held
 
 

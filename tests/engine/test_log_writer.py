@@ -13,7 +13,7 @@ from romancy.engine.incarnation import Incarnation
 from romancy.engine.log_writer import LogWriter
 from romancy.errors import StorageUnavailableError, UsageError
 from romancy.storage.backends import create_store
-from romancy.storage.records import Item, Outcome
+from romancy.storage.records import Outcome
 from romancy_conformance.contract.building import Actor, step, unique
 from romancy_conformance.contract.interleaving import listen
 
