@@ -6,6 +6,7 @@ transaction that there is: other writers wait for its end, and readers get a cop
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import threading
 import time
@@ -28,12 +29,14 @@ if TYPE_CHECKING:
 
     from romancy_sqlite._watch import Watch
 
-__all__ = ["MemoryDatabase"]
+__all__ = ["AT_ONCE", "MemoryDatabase"]
 
 Result = TypeVar("Result")
 Kind = TypeVar("Kind", bound=sqlite3.Connection)
 _STATEMENTS = 512
 """Compiled statements that a connection keeps: all of Romancy's, and some of the user's."""
+AT_ONCE: Final = 16
+"""Calls after which others run. A caller that never waits would keep the event loop for itself."""
 _numbers = count(1)
 _template_lock: Final = threading.Lock()
 
@@ -58,6 +61,7 @@ class MemoryDatabase:
         self._was_lent = False
         """Whether a session has ended, and nobody has looked since whether its user still holds the connection."""
         self._copy: sqlite3.Connection | None = None
+        self._left = AT_ONCE
         with _template_lock:
             self._continue_from(_template())
 
@@ -88,7 +92,11 @@ class MemoryDatabase:
     # --- reads and writes ---------------------------------------------------------------------------------------
 
     async def read(self, sql: dict[str, str], work: Callable[[Tx], Result]) -> Result:
-        """Run queries on what is committed, at once."""
+        """Run queries on what is committed, at once. Now and then others run before."""
+        self._left -= 1
+        if not self._left:
+            self._left = AT_ONCE
+            await asyncio.sleep(0)
         with self._lock:
             try:
                 return work(Tx(self._reader(), sql, at=self.now()))
@@ -96,7 +104,14 @@ class MemoryDatabase:
                 raise translate(error, self.path) from error
 
     async def write(self, sql: dict[str, str], work: Callable[[Tx], Result]) -> Result:
-        """Do work in a transaction of its own, at once or after the sessions and writers that came before."""
+        """Do work in a transaction of its own, at once or after the sessions and writers that came before.
+
+        Now and then others run before.
+        """
+        self._left -= 1
+        if not self._left:
+            self._left = AT_ONCE
+            await asyncio.sleep(0)
         if (done := self._write_at_once(sql, work)) is not None:
             return done[0]
         await self.floor.take()

@@ -64,6 +64,26 @@ async def test_its_time_is_that_of_the_given_clock_and_never_goes_back() -> None
     await store.close()
 
 
+@pytest.mark.parametrize("call", ["read", "write", "step"])
+async def test_a_caller_that_comes_again_and_again_lets_others_run(call: str) -> None:
+    """No call waits for anything, so a loop of calls would keep the event loop for itself."""
+    store, ended = memory_store(parse_url("memory://")), asyncio.Event()
+    await store.open()
+    asyncio.get_running_loop().call_soon(ended.set)
+    made = 0
+    while not ended.is_set() and made < 100:
+        made += 1
+        match call:
+            case "read":
+                await store.read("x")
+            case "write":
+                await store.commit([start(), start()])
+            case _:
+                await store.commit([start()])
+    assert made < 100
+    await store.close()
+
+
 async def test_other_adapters_have_a_clock_of_their_own() -> None:
     with pytest.raises(TypeError, match="clock"):
         create_store("sqlite:///x.db", clock=lambda: 0)
