@@ -20,7 +20,7 @@ from romancy.storage.sqlkit.portions import portions
 from romancy_mysql._database import pause
 from romancy_mysql._effects import StepLog, Write, index_set, weight
 from romancy_mysql._errors import LockWaitError, MismatchError, RefusedValueError, UnpreparedError
-from romancy_mysql._explain import look, on_item, settled
+from romancy_mysql._explain import look, on_item, settled, started
 from romancy_mysql._sql import comma, row, source
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from romancy.storage.records import Delivery, Item
     from romancy_mysql._connection import Wire
     from romancy_mysql._database import Database
-    from romancy_mysql._explain import Facts
 
 __all__ = ["Committer"]
 
@@ -183,7 +182,7 @@ class _Settling:
             else:
                 self._outcomes[item.instance_id] = outcome
         self._settled |= settled(facts, deliveries, postings)
-        self._settled |= _started(left, facts)
+        self._settled |= started(facts, [one for item in left if isinstance(item, Append) for one in item.starts])
         return left
 
     async def _bisect(self, items: Sequence[Item]) -> None:
@@ -258,12 +257,6 @@ def _needed(item: Item) -> set[str]:
         return {item.instance_id}
     started = {one.instance_id for one in item.starts}
     return {item.instance_id} | started | {one.instance_id for one in item.deliveries}
-
-
-def _started(items: Sequence[Item], facts: Facts) -> set[str]:
-    """Nested starts that an earlier copy of them has already written."""
-    starts = [one for item in items if isinstance(item, Append) for one in item.starts]
-    return {one.instance_id for one in starts if on_item(one, facts, None) is Outcome.ACCEPTED}
 
 
 def _starts(batch: Sequence[Item]) -> Iterator[Start]:

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from romancy.storage import verdicts
-from romancy.storage.records import Start, Step
+from romancy.storage.records import Append, Outcome, Start, Step
 from romancy.storage.steps import as_append
 from romancy_mysql._sql import Raw, comma, source
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-    from romancy.storage.records import Append, Delivered, Delivery, Item, Outcome
+    from romancy.storage.records import Delivered, Delivery, Item
     from romancy.storage.routing import Posting
     from romancy_mysql._database import Database
     from romancy_mysql._protocol import Answer
     from romancy_mysql._sql import Statement
 
-__all__ = ["Facts", "look", "on_delivery", "on_item", "on_posting", "settled"]
+__all__ = ["Facts", "done_already", "look", "on_delivery", "on_item", "on_posting", "settled", "started"]
 
 _SHARED = Raw(b"lock in share mode")
 _PLAIN = Raw(b"")
@@ -151,3 +151,22 @@ def settled(facts: Facts, deliveries: Iterable[Delivery], postings: Iterable[Pos
     """The messages that are settled already, which is no reason to refuse their item."""
     mail = (one for one in deliveries if on_delivery(one, facts) is not None)
     return frozenset(mail) | frozenset(one for one in postings if on_posting(one, facts) is not None)
+
+
+def started(facts: Facts, starts: Iterable[Start]) -> frozenset[object]:
+    """The ids of those starts that an earlier copy of them has already written."""
+    return frozenset(one.instance_id for one in starts if on_item(one, facts, None) is Outcome.ACCEPTED)
+
+
+async def done_already(
+    database: Database,
+    send: Callable[[Sequence[Statement]], Awaitable[list[Answer]]],
+    item: Item,
+    *,
+    locking: bool = False,
+) -> frozenset[object]:
+    """What an append in a session brings and an earlier copy has written, which is no reason to refuse it."""
+    if not isinstance(item, Append) or not (item.starts or item.deliveries or item.postings):
+        return frozenset()
+    facts = await look(database, send, item.starts, item.deliveries, item.postings, locking=locking)
+    return settled(facts, item.deliveries, item.postings) | started(facts, item.starts)

@@ -12,7 +12,7 @@ from romancy.errors import InternalError, StorageUnavailableError, UsageError
 from romancy.status import TERMINAL_STATUSES
 from romancy.storage.joining import BUSY, CANNOT_WRITE, Joined
 from romancy.storage.limits import can_be_id, check_batch, check_deliveries, check_outbox, check_postings
-from romancy.storage.records import Append, Delivered, Outcome, Start
+from romancy.storage.records import Delivered, Outcome, Start
 from romancy_mysql._connection import exchange
 from romancy_mysql._effects import Write
 from romancy_mysql._errors import (
@@ -22,7 +22,7 @@ from romancy_mysql._errors import (
     SavepointGoneError,
     TransientError,
 )
-from romancy_mysql._explain import look, on_delivery, on_item, on_posting, settled
+from romancy_mysql._explain import done_already, look, on_delivery, on_item, on_posting
 from romancy_mysql._foreign import Blocking, is_blocking
 from romancy_mysql._guard import GuardedConnection
 from romancy_mysql._prune import removal
@@ -128,12 +128,9 @@ class JoinedSession:
         check_batch([item], worker)
         await self._committer.remember_paths([item])
         database = self._database
-        skip: frozenset[object] = frozenset()
         if self._finds_rows and not isinstance(item, Start):
             raise _unfit("was opened with CLIENT.FOUND_ROWS, which an append cannot use; open it without")
-        if isinstance(item, Append) and (item.deliveries or item.postings):
-            facts = await look(database, self._send, (), item.deliveries, item.postings, locking=True)
-            skip = settled(facts, item.deliveries, item.postings)
+        skip = await done_already(database, self._send, item, locking=True)
         write = Write(database.__getitem__, worker=worker, session=True)
         write.add(item, skip=skip)
         try:

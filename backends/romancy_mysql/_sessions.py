@@ -13,7 +13,7 @@ from romancy.errors import OutcomeUnknownError, StorageError, StorageUnavailable
 from romancy.storage.endings import BESIDE, OVER
 from romancy.storage.error_origin import raised_on
 from romancy.storage.limits import check_batch
-from romancy.storage.records import Append, Outcome
+from romancy.storage.records import Outcome
 from romancy_mysql._connection import READING
 from romancy_mysql._effects import Write
 from romancy_mysql._errors import (
@@ -27,7 +27,7 @@ from romancy_mysql._errors import (
     overran,
     translate,
 )
-from romancy_mysql._explain import look, on_item, settled
+from romancy_mysql._explain import done_already, look, on_item
 from romancy_mysql._guard import GuardedConnection
 from romancy_mysql._sql import Statement
 
@@ -114,7 +114,7 @@ class MySQLSession:
         if self._guard.failed:
             await self.roll_back()
             raise UsageError(_FAILED)
-        write = _write(self._database, item, worker, await self._settled(item))
+        write = _write(self._database, item, worker, await done_already(self._database, self._send, item))
         try:
             await self._database.carry_out(self._guard, [_RELEASE, *write.statements()], last=self._database.end)
         except MismatchError:
@@ -182,13 +182,6 @@ class MySQLSession:
         except SavepointGoneError:
             return False
         return True
-
-    async def _settled(self, item: Item) -> frozenset[object]:
-        """The messages that are settled already, which is no reason to refuse the item."""
-        if not isinstance(item, Append) or not (item.deliveries or item.postings):
-            return frozenset()
-        facts = await look(self._database, self._send, (), item.deliveries, item.postings)
-        return settled(facts, item.deliveries, item.postings)
 
     async def _why(self, item: Item, worker: str | None) -> Outcome:
         facts = await look(self._database, self._send, [item], (), worker=worker)

@@ -168,11 +168,13 @@ async def test_a_start_that_is_in_is_accepted_again_whatever_has_happened_since(
 
 async def test_a_child_that_is_in_does_not_stop_its_parent(actor: Actor) -> None:
     """An earlier copy of the very start has begun the child."""
-    for _ in range(2):
-        begun, child = await actor.begin(), start()
-        assert await actor.write(child) is Outcome.ACCEPTED
+    for commit in (in_a_batch, in_a_session, in_a_joined_session):
+        for _ in range(2):
+            begun, child = await actor.begin(), start()
+            assert await actor.write(child) is Outcome.ACCEPTED
 
-        assert await actor.write(append(begun, 2, change=change(), starts=(child,))) is Outcome.ACCEPTED
+            assert await commit(actor, append(begun, 2, change=change(), starts=(child, start()))) is Outcome.ACCEPTED
+            assert await commit(actor, append(begun, 3, starts=(start(child.instance_id),))) is Outcome.EXISTS
 
 
 async def test_a_message_that_is_listed_twice_is_consumed_once(actor: Actor) -> None:
