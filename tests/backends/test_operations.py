@@ -333,7 +333,8 @@ async def test_a_transaction_that_is_repeated_begins_its_operation_anew(
     given = await store.rooms.outbox.claim("c", lease=MINUTE, limit=10)
 
     assert ids(given.entries) == sent
-    assert len(begun.operations) == 3  # a look, and two attempts
+    parts = 1 if dialect(store) == "mysql" else 0  # the second attempt claims in parts, by an operation of the dialect
+    assert len(begun.operations) == 3 + parts  # a look, and two attempts
     await begun.over()
 
 

@@ -175,7 +175,7 @@ async def test_a_database_that_does_not_answer_is_no_fault_of_the_worker(
     async def away(*_: Any, **__: Any) -> Any:
         raise StorageUnavailableError("away")
 
-    vars(app)["_store"].find = away
+    vars(app)["_store"].rooms.reading.find = away
     looks = next(task for task in vars(app)["_tasks"] if "tell_misfits" in repr(task.get_coro()))
     await asyncio.wait_for(looks, 60)
 
