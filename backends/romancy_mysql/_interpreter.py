@@ -1,4 +1,4 @@
-"""Carries out operations on MySQL and MariaDB: the scripts of a step go to the server in one packet.
+"""Carries out operations on MySQL and MariaDB: the scripts of a request go to the server in one packet.
 
 UPDATE and DELETE return no rows, and a statement locks what its subqueries read, so several scripts are operations.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from romancy.storage.sql import Head
     from romancy.storage.sqlkit.pool import Pool
-    from romancy.storage.sqlkit.statements import Operation, Own, Step, Values
+    from romancy.storage.sqlkit.statements import Operation, Own, Request, Values
     from romancy_mysql._connection import Wire
     from romancy_mysql._database import Database
     from romancy_mysql._protocol import Answer as Received
@@ -55,8 +55,8 @@ class MySQLInterpreter:
 
     async def in_turn(self, begin: Callable[[], Operation[T]], /, *, weight: int = 3) -> T:  # noqa: ARG002 - of a file
         with closing(Running(expanded(begin(), _OWN))) as running:
-            while (step := running.step) is not None:
-                asks = (*step.asks, *step.then)
+            while (request := running.request) is not None:
+                asks = (*request.asks, *request.then)
                 running.answer(self._answers(asks, await self._ask(asks)))
             self._tell(running.news)
             return running.result
@@ -72,20 +72,20 @@ class MySQLInterpreter:
         with closing(Running(expanded(begin(), _OWN))) as running:
             wire.tainted = True
             first = [database.begin]
-            while (step := running.step) is not None and not step.last:
-                received = await database.send(wire, [*first, *map(self._statement, step.asks)])
-                running.answer(self._answers(step.asks, received[len(received) - len(step.asks) :]))
+            while (request := running.request) is not None and not request.last:
+                received = await database.send(wire, [*first, *map(self._statement, request.asks)])
+                running.answer(self._answers(request.asks, received[len(received) - len(request.asks) :]))
                 first = []
-            answers = await self._end(wire, first, step)
+            answers = await self._end(wire, first, request)
             wire.tainted = False
-            if step is not None:
+            if request is not None:
                 running.answer(answers)
             self._tell(running.news)
             return running.result
 
-    async def _end(self, wire: Wire, first: list[Statement], step: Step | None) -> list[Answer]:
+    async def _end(self, wire: Wire, first: list[Statement], request: Request | None) -> list[Answer]:
         """Send the last scripts, the commit, and what comes after it."""
-        asks, then = (step.asks, step.then) if step is not None else ((), ())
+        asks, then = (request.asks, request.then) if request is not None else ((), ())
         packet = [*first, *map(self._statement, asks), Statement("commit", self._database.end)]
         received = await self._database.send(wire, [*packet, *map(self._statement, then)])
         before = sum(_count(one.sql) for one in first)

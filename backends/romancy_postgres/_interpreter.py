@@ -45,8 +45,8 @@ class PostgresInterpreter:
 
     async def in_turn(self, begin: Callable[[], Operation[T]], /, *, weight: int = 3) -> T:  # noqa: ARG002 - of a file
         with closing(Running(begin())) as running:
-            while (step := running.step) is not None:
-                running.answer([await self._alone(ask) for ask in (*step.asks, *step.then)])
+            while (request := running.request) is not None:
+                running.answer([await self._alone(ask) for ask in (*request.asks, *request.then)])
             self._tell(running.news)
             return running.result
 
@@ -55,20 +55,20 @@ class PostgresInterpreter:
             running, answers = await self._database.transaction(
                 partial(self._transaction, begin, stack), pool=self._pool()
             )
-            if (step := running.step) is not None:
-                running.answer([*answers, *[await self._alone(ask) for ask in step.then]])
+            if (request := running.request) is not None:
+                running.answer([*answers, *[await self._alone(ask) for ask in request.then]])
             self._tell(running.news)
             return running.result
 
     async def _transaction(
         self, begin: Callable[[], Operation[T]], stack: ExitStack, link: Link
     ) -> tuple[Running[T], list[Answer]]:
-        """Carry out an operation up to its last step. Returns the operation, and the answers to that step."""
+        """Carry out an operation up to its last request. Returns the operation, and the answers to that request."""
         stack.close()  # closes the operation of an attempt that was undone
         running = stack.enter_context(closing(Running(begin())))
-        while (step := running.step) is not None:
-            answers = [await self._answer(link, ask) for ask in step.asks]
-            if step.last:
+        while (request := running.request) is not None:
+            answers = [await self._answer(link, ask) for ask in request.asks]
+            if request.last:
                 return running, answers
             running.answer(answers)
         return running, []

@@ -50,8 +50,8 @@ class SqliteInterpreter:
 
 def _carry_out(tx: Tx, heads: Mapping[str, Head], begin: Callable[[], Operation[T]]) -> T:
     with closing(Running(expanded(begin(), _OWN))) as running:
-        while (step := running.step) is not None:
-            running.answer([_answer(tx, heads[ask.script], ask) for ask in (*step.asks, *step.then)])
+        while (request := running.request) is not None:
+            running.answer([_answer(tx, heads[ask.script], ask) for ask in (*request.asks, *request.then)])
         tx.touched |= running.news
         return running.result
 

@@ -1,12 +1,12 @@
 """Operations on an SQL database, written once for all dialects, without input and output.
 
-An operation is a generator. It yields steps, which ask for named scripts with values, receives the answers, and returns
-its result. An interpreter, one for each dialect, carries it out in one of three ways (`Interpreter`).
+An operation is a generator. It yields requests, which ask for named scripts with values, receives the answers, and
+returns its result. An interpreter, one for each dialect, carries it out in one of three ways (`Interpreter`).
 
 **It begins anew.** An interpreter gets a function that begins the operation, not the operation. After a deadlock it
-closes the generator and calls the function again. So an operation changes nothing but by its steps.
+closes the generator and calls the function again. So an operation changes nothing but by its requests.
 
-**It is given up.** If the call is cancelled, or a statement fails, the interpreter closes the generator at the step
+**It is given up.** If the call is cancelled, or a statement fails, the interpreter closes the generator at the request
 where it waits, and ends the transaction without a commit. An operation must not yield while it is closed.
 
 **A dialect's own way.** A dialect whose statements can do less answers a script with an operation of its own, which
@@ -27,8 +27,8 @@ __all__ = [
     "Interpreter",
     "Operation",
     "Own",
+    "Request",
     "Running",
-    "Step",
     "Values",
     "ask",
     "ask_all",
@@ -60,7 +60,7 @@ class Answer(NamedTuple):
     """The number of rows that it changed; of a query, the number of its rows."""
 
 
-class Step(NamedTuple):
+class Request(NamedTuple):
     """What an operation asks for at a time. The answers are those to `asks`, then those to `then`."""
 
     asks: tuple[Ask, ...] = ()
@@ -73,7 +73,7 @@ class Step(NamedTuple):
     """What to report as changed, once it is committed."""
 
 
-Operation: TypeAlias = Generator[Step, list[Answer], T]
+Operation: TypeAlias = Generator[Request, list[Answer], T]
 Own: TypeAlias = Mapping[str, Callable[[Values], Operation[Answer]]]
 """The scripts that a dialect answers with operations of its own, by name."""
 
@@ -82,41 +82,41 @@ class Interpreter(Protocol):
     """Carries out operations on the database of one dialect."""
 
     async def read(self, begin: Callable[[], Operation[T]], /) -> T:
-        """An operation that changes nothing. Its steps may see different states."""
+        """An operation that changes nothing. Its requests may see different states."""
         ...
 
     async def in_turn(self, begin: Callable[[], Operation[T]], /, *, weight: int = 3) -> T:
-        """An operation of which each step is committed alone, and sees what was committed before it.
+        """An operation of which each request is committed alone, and sees what was committed before it.
 
-        Where one transaction writes at a time, all steps may be one transaction. `weight` is about how many pages the
-        operation changes.
+        Where one transaction writes at a time, all requests may be one transaction. `weight` is about how many pages
+        the operation changes.
         """
         ...
 
     async def together(self, begin: Callable[[], Operation[T]], /, *, weight: int = 3) -> T:
-        """An operation whose steps are one transaction, except for `Step.then`."""
+        """An operation whose requests are one transaction, except for `Request.then`."""
         ...
 
 
 def ask(script: str, /, **values: Any) -> Operation[Answer]:
     """Ask for one script."""
-    (answer,) = yield Step((Ask(script, values),))
+    (answer,) = yield Request((Ask(script, values),))
     return answer
 
 
 def ask_all(*asks: Ask) -> Operation[list[Answer]]:
     """Ask for scripts of which none needs another's answer."""
-    return (yield Step(asks))
+    return (yield Request(asks))
 
 
 def ask_last(*asks: Ask, then: tuple[Ask, ...] = ()) -> Operation[list[Answer]]:
     """Ask for the last scripts of a transaction, and for others after its commit."""
-    return (yield Step(asks, then, last=True))
+    return (yield Request(asks, then, last=True))
 
 
 def tell(*news: str) -> Operation[None]:
     """Report these as changed after the commit."""
-    yield Step(news=frozenset(news))
+    yield Request(news=frozenset(news))
 
 
 class Running(Generic[T]):
@@ -128,26 +128,26 @@ class Running(Generic[T]):
         self._operation = operation
         self.news: set[str] = set()
         """What it has told so far."""
-        self.step: Step | None = None
+        self.request: Request | None = None
         """What it waits for. None: it has ended, and `result` is its result."""
         self._go_on(lambda: next(operation))
 
     def answer(self, answers: list[Answer]) -> None:
-        """Give it the answers to its step."""
+        """Give it the answers to its request."""
         self._go_on(lambda: self._operation.send(answers))
 
-    def _go_on(self, go: Callable[[], Step]) -> None:
+    def _go_on(self, go: Callable[[], Request]) -> None:
         try:
-            step = go()
-            self.news |= step.news
-            while not (step.asks or step.then or step.last):
-                step = self._operation.send([])
-                self.news |= step.news
+            request = go()
+            self.news |= request.news
+            while not (request.asks or request.then or request.last):
+                request = self._operation.send([])
+                self.news |= request.news
         except StopIteration as end:
-            self.step = None
+            self.request = None
             self.result = end.value
         else:
-            self.step = step
+            self.request = request
 
     def close(self) -> None:
         """Give it up where it waits, if it has not ended."""
@@ -157,9 +157,9 @@ class Running(Generic[T]):
 def expanded(operation: Operation[T], own: Own) -> Operation[T]:
     """The operation with the dialect's own operations in the place of the scripts that they answer."""
     try:
-        step = next(operation)
+        request = next(operation)
         while True:
-            step = operation.send((yield from _answers(step, own)))
+            request = operation.send((yield from _answers(request, own)))
     except StopIteration as end:
         result: T = end.value
         return result
@@ -167,40 +167,40 @@ def expanded(operation: Operation[T], own: Own) -> Operation[T]:
         operation.close()
 
 
-def _answers(step: Step, own: Own) -> Operation[list[Answer]]:
-    if not any(each.script in own for each in step.asks):
-        return (yield step)
-    parts = [own[one](values) if one in own else ask(one, **values) for one, values in step.asks]
-    if not step.last:
+def _answers(request: Request, own: Own) -> Operation[list[Answer]]:
+    if not any(each.script in own for each in request.asks):
+        return (yield request)
+    parts = [own[one](values) if one in own else ask(one, **values) for one, values in request.asks]
+    if not request.last:
         return (yield from _side_by_side(parts))
     if len(parts) > 1:
-        raise InternalError("a last step has several scripts, of which one is an operation here")
-    return (yield from _answers_last(parts[0], step.then))
+        raise InternalError("a last request has several scripts, of which one is an operation here")
+    return (yield from _answers_last(parts[0], request.then))
 
 
 def _side_by_side(parts: list[Operation[Answer]]) -> Operation[list[Answer]]:
-    """The answers of several operations, whose first steps are one, and so on."""
+    """The answers of several operations, whose first requests are one, and so on."""
     with ExitStack() as stack:
         running = [stack.enter_context(closing(Running(one))) for one in parts]
-        while under_way := [(one, one.step.asks) for one in running if one.step is not None]:
-            answers = yield Step(tuple(each for _, asks in under_way for each in asks))
+        while under_way := [(one, one.request.asks) for one in running if one.request is not None]:
+            answers = yield Request(tuple(each for _, asks in under_way for each in asks))
             for one, asks in under_way:
                 one.answer(answers[: len(asks)])
                 answers = answers[len(asks) :]
-        yield Step(news=frozenset[str]().union(*(one.news for one in running)))
+        yield Request(news=frozenset[str]().union(*(one.news for one in running)))
         return [one.result for one in running]
 
 
 def _answers_last(parts: Operation[Answer], then: tuple[Ask, ...]) -> Operation[list[Answer]]:
-    """The answer of an own operation whose last step ends the transaction, and those to `then`."""
+    """The answer of an own operation whose last request ends the transaction, and those to `then`."""
     with closing(Running(parts)) as running:
-        while (inner := running.step) is not None and not inner.last:
+        while (inner := running.request) is not None and not inner.last:
             running.answer((yield inner))
         asks, first = (inner.asks, inner.then) if inner is not None else ((), ())
-        answers = yield Step(asks, first + then, last=True, news=frozenset(running.news))
+        answers = yield Request(asks, first + then, last=True, news=frozenset(running.news))
         count = len(asks) + len(first)
         if inner is not None:
             running.answer(answers[:count])
-        if running.step is not None:
-            raise InternalError("an operation goes on after its last step")
+        if running.request is not None:
+            raise InternalError("an operation goes on after its last request")
         return [running.result, *answers[count:]]

@@ -1,4 +1,4 @@
-"""Operations without a database: what they are answered, and that a closed one is closed at each step."""
+"""Operations without a database: what they are answered, and that a closed one is closed at each request."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from romancy.errors import InternalError
 from romancy.storage.sqlkit.statements import (
     Answer,
     Ask,
+    Request,
     Running,
-    Step,
     ask,
     ask_all,
     ask_last,
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 NONE = Answer((), 0)
 
 
-def one(script: str) -> Step:
-    return Step((Ask(script, {}),))
+def one(script: str) -> Request:
+    return Request((Ask(script, {}),))
 
 
 def answered(name: str) -> Answer:
@@ -37,14 +37,14 @@ def answered(name: str) -> Answer:
 
 
 def carried_out(operation: Operation[object]) -> tuple[object, list[str], set[str]]:
-    """The result, the steps in order, and the news."""
-    steps: list[str] = []
+    """The result, the requests in order, and the news."""
+    requests: list[str] = []
     with closing(Running(operation)) as running:
-        while (step := running.step) is not None:
-            names = [[each.script for each in asks] for asks in (step.asks, step.then)]
-            steps.append(" ".join(names[0]) + (" commit " * step.last) + " ".join(names[1]))
+        while (request := running.request) is not None:
+            names = [[each.script for each in asks] for asks in (request.asks, request.then)]
+            requests.append(" ".join(names[0]) + (" commit " * request.last) + " ".join(names[1]))
             running.answer([answered(name) for some in names for name in some])
-        return running.result, steps, running.news
+        return running.result, requests, running.news
 
 
 def seen(*answers: Answer) -> list[str]:
@@ -153,8 +153,8 @@ def test_an_own_operation_without_a_last_step_leaves_the_commit_to_the_other() -
         ["lock", "judge", " commit look"],
         {"one", "two"},
     )
-    result, steps, _ = carried_out(expanded(writes(), {"write": write_nothing}))
-    assert (result, steps) == (["lock", "nothing", "look"], ["lock", " commit look"])
+    result, requests, _ = carried_out(expanded(writes(), {"write": write_nothing}))
+    assert (result, requests) == (["lock", "nothing", "look"], ["lock", " commit look"])
 
 
 def test_an_own_operation_must_end_with_its_last_step() -> None:
@@ -185,9 +185,9 @@ def test_closing_at_each_step_closes_the_operation_and_the_own_one(number: int) 
     operation = expanded(whole(), {"write": mine})
     running = Running(operation)
     for _ in range(number):
-        assert running.step is not None
-        running.answer([answered(each.script) for each in (*running.step.asks, *running.step.then)])
-    assert running.step is not None
+        assert running.request is not None
+        running.answer([answered(each.script) for each in (*running.request.asks, *running.request.then)])
+    assert running.request is not None
 
     running.close()
 
@@ -202,6 +202,6 @@ def test_an_error_of_an_operation_is_the_error_of_its_step() -> None:
         raise LookupError
 
     running = Running(fails())
-    assert running.step == one("one")
+    assert running.request == one("one")
     with pytest.raises(LookupError):
         running.answer([NONE])
