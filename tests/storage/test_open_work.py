@@ -9,7 +9,7 @@ LIMIT = 2
 
 
 def test_a_workflow_may_have_more_of_a_status_of_which_none_of_its_own_was_counted() -> None:
-    """`ship` may have started a waiting instance at 300: it is behind the two oldest waiting ones, which are of `pay`."""
+    """`ship` may have started a waiting instance at 300. It is behind the two oldest waiting ones, both of `pay`."""
     found = open_work_from([("pay", "waiting", LIMIT, 100), ("ship", "running", 1, 500)], LIMIT)
 
     assert (
