@@ -6,8 +6,8 @@
 -- the row is read again. Arrays carry a whole batch, so the number of statements never depends on its size.
 
 -- name: append_one
--- A lone plain append. It is accepted if the place is free, the row before is by the writer $7 (null: any writer), and
--- the worker of the append's own writer is alive.
+-- A lone step. It is accepted if the place is free, the row before is by the writer $7 (null: any writer), and
+-- the worker $1 is alive.
 insert into romancy_log (instance_id, life, seq, writer, body, at)
 select $2::text, $3::bigint, $4::bigint, $5::text, $6::bytea, romancy_now()
 where exists (select from romancy_workers where token = $1 and not dead)
@@ -16,7 +16,7 @@ where exists (select from romancy_workers where token = $1 and not dead)
 on conflict do nothing;
 
 -- name: append_alone
--- A plain append of a session that does not see what was committed after its first statement. It is accepted if the place
+-- A step of a session that does not see what was committed after its first statement. It is accepted if the place
 -- is free. `may_follow` looks at the rest, on another connection.
 insert into romancy_log (instance_id, life, seq, writer, body, at)
 values ($1::text, $2::bigint, $3::bigint, $4::text, $5::bytea, romancy_now())
@@ -29,7 +29,7 @@ select exists (select from romancy_workers where token = $1 and not dead)
                                       where p.instance_id = $2 and p.life = $3 and p.seq = $4 - 1) = $5, false));
 
 -- name: append_many
--- A batch of plain appends. The row before each is looked up by its key: the server might answer an EXISTS from a hash
+-- A batch of steps. The row before each is looked up by its key: the server might answer an EXISTS from a hash
 -- of the whole log.
 insert into romancy_log (instance_id, life, seq, writer, body, at)
 select t.instance_id, t.life, t.seq, t.writer, t.body, romancy_now()

@@ -1,7 +1,7 @@
 """Writes many items by a few long statements, assuming that none of them is refused.
 
 Written row by row, this thread would wait for the interpreter lock after each row while the event loop works. Only the
-items of nearly every batch are written here: plain steps, changes of status, starts. If a count shows a refusal, the
+items of nearly every batch are written here: steps, changes of status, starts. If a count shows a refusal, the
 transaction is undone and `_commit` writes it again item by item, which finds the refused item and the reason.
 """
 

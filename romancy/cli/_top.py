@@ -24,8 +24,8 @@ __all__ = ["top"]
 async def top(url: str | None, app: str | None, most: int, json_lines: bool) -> None:  # noqa: FBT001 - by name
     """What is open, by workflow, with the age of the oldest.
 
-    Of each status the oldest instances are counted, at most as many as --most says. A number with + may be higher. The
-    ages are exact.
+    Of each status the oldest instances are counted, at most as many as --most says. A number with + may be higher, and
+    so may the age beside it.
     """
     async with desk(url, app) as open_desk:
         now = (await open_desk.store.rooms.reading.census()).now

@@ -20,6 +20,7 @@ from romancy.errors import InstanceNotFoundError, StorageError, StorageUnavailab
 from romancy.status import TERMINAL_STATUSES
 from romancy.storage.lying import lying_in
 from romancy.storage.records import Delivered, Delivery, Step
+from romancy.storage.rooms import Room
 from romancy.storage.routing import InterestKind, Place, Posting, Spread, address_of_instance
 
 if TYPE_CHECKING:
@@ -67,7 +68,12 @@ class Sent(NamedTuple):
 
 
 async def look_after(store: Store, sent: Sequence[Sent]) -> None:
-    """Keep and log the messages whose receivers had ended. May be repeated: each is kept and logged once."""
+    """Keep and log the messages whose receivers had ended. May be repeated: each is kept and logged once.
+
+    A store without a router keeps none.
+    """
+    if Room.ROUTER not in store.rooms.offered:
+        return
     rows: dict[str, InstanceRow | None] = {}
     for one in sent:
         for delivery in one.deliveries:

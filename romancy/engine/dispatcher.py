@@ -88,7 +88,7 @@ class _Sweep(_Job):
 
     async def _expire(self, store: Store) -> bool:
         """From time to time, remove kept messages that have expired. Return whether there are more."""
-        if self._keep is None or time.monotonic() < self._expires_at:
+        if self._keep is None or time.monotonic() < self._expires_at or Room.READING not in store.rooms.offered:
             return False
         before = (await store.rooms.reading.census()).now - round(self._keep * 1_000_000)
         gone = await store.rooms.router.expire(before, limit=_EXPIRED_AT_ONCE)

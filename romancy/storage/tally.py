@@ -36,10 +36,11 @@ class OpenWorkflow(NamedTuple):
     """The open instances of a workflow."""
 
     oldest: int
+    """When the oldest of those that were counted was started: with `more`, there may be an older one."""
     name: str
     statuses: dict[Status, int]
     more: bool
-    """Whether there may be more of one of these statuses."""
+    """Whether there may be more, also of statuses that are not here."""
 
     @property
     def number(self) -> int:
@@ -77,7 +78,8 @@ class OpenWork(NamedTuple):
         for (name, status), (number, at) in sorted(self.counts.items()):
             statuses.setdefault(name, {})[status] = number
             oldest[name] = min(at, oldest.get(name, at))
-        found = [OpenWorkflow(oldest[one], one, own, not self.more.isdisjoint(own)) for one, own in statuses.items()]
+        more = bool(self.more)  # of such a status, any workflow may have instances that were not counted
+        found = [OpenWorkflow(oldest[one], one, own, more) for one, own in statuses.items()]
         return sorted(found, key=lambda each: each[:2])
 
 

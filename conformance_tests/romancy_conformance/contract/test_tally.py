@@ -130,8 +130,6 @@ async def test_each_status_is_counted_like_the_others(store: Store) -> None:
 
 async def test_a_count_is_one_statement(store: Store) -> None:
     figures = rooms_with(Room.FIGURES, store).figures
-    if store.capabilities.name == "memory":
-        pytest.skip("capability: memory has no statements")
     await fill(store)
     calls: dict[str, Callable[[], Awaitable[object]]] = {
         "open_work": lambda: figures.open_work(most=3),

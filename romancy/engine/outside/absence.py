@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from romancy.engine.worker.host import certainly_gone, same_machine, this_host
 from romancy.engine.worker.known_workflows import names_in
 from romancy.errors import CodecError
+from romancy.storage.rooms import Room
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
@@ -27,8 +28,11 @@ _TO_TRY: Final = 60_000_000
 async def others_may_try(store: Store, row: InstanceRow) -> bool:
     """Whether a live worker that knows the workflow may still take up this stuck instance, parked by another.
 
-    Only the store knows which code and which codecs were refused, so every other worker gets time to try.
+    Only the store knows which code and which codecs were refused, so every other worker gets time to try. A store that
+    lists no workers tells of none.
     """
+    if Room.READING not in store.rooms.offered:
+        return False
     census, parked_by = await store.rooms.reading.census(), await _parked_by(store, row)
     return any(
         _knows(peer, row.workflow_name)
@@ -66,8 +70,11 @@ class Absence:
         """Whether no live worker has known the instance's workflow for two whole leases.
 
         Only observed time counts: no time before the first look, and none before a gap between looks in which a worker
-        may have come and gone. A worker that wrote to the instance's row knew the workflow then.
+        may have come and gone. A worker that wrote to the instance's row knew the workflow then. Where the store lists
+        no workers, it is never over.
         """
+        if Room.READING not in store.rooms.offered:
+            return False
         census = await self._look(store)
         since = self._since_of(row.workflow_name, census)
         lease = max([self._lease, *(peer.lease for peer in census.workers if _knows(peer, row.workflow_name))])

@@ -31,6 +31,7 @@ from romancy.errors import (
 )
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Append, Change, Delivered, Delivery, Outcome, as_end
+from romancy.storage.rooms import Room
 
 if TYPE_CHECKING:
     from romancy.engine.messages import Message
@@ -105,7 +106,9 @@ async def _open_row(store: Store, instance_id: str, life: int) -> InstanceRow | 
 
 
 async def _may_answer(store: Store, owner: str) -> bool:
-    """Whether the worker that holds an instance may be at work."""
+    """Whether the worker that holds an instance may be at work, as it may where the store lists no workers."""
+    if Room.READING not in store.rooms.offered:
+        return True
     census = await store.rooms.reading.census()
     peer = next((one for one in census.workers if one.token == owner), None)
     return peer is not None and not peer.dead and census.now - peer.beat_at <= _LATE * peer.lease

@@ -44,7 +44,8 @@ class Gauges:
         self._waiting = _gauge(meter, "romancy.waiting.oldest")
         self._by_workflow = _gauge(meter, "romancy.open")
         self._ages = _gauge(meter, "romancy.open.oldest")
-        self._seen: set[tuple[str, Status]] = set()
+        self._counted: set[tuple[str, Status]] = set()
+        self._aged: set[str] = set()
         self._outbox = _gauge(meter, "romancy.outbox.depth")
         self._oldest = _gauge(meter, "romancy.outbox.oldest")
         self._task: asyncio.Task[None] | None = None
@@ -80,14 +81,17 @@ class Gauges:
             self._measure_workflows(found, pending.now)
 
     def _measure_workflows(self, found: OpenWork, now: int) -> None:
-        """Workflows that have nothing open any more are set to nothing once."""
+        """Workflows that have nothing open any more are set to nothing once, and not while they may be uncounted."""
+        for name, status in self._counted | found.counts.keys():
+            if status not in found.more or (name, status) in found.counts:
+                number = _number(found.counts.get((name, status)))
+                self._by_workflow.set(number, {WORKFLOW: name, STATUS: status.value})
         oldest = {each.name: each.oldest for each in found.by_workflow()}
-        for name, status in self._seen | found.counts.keys():
-            number = _number(found.counts.get((name, status)))
-            self._by_workflow.set(number, {WORKFLOW: name, STATUS: status.value})
-        for name in {name for name, _ in self._seen} | oldest.keys():
+        for name in oldest if found.more else self._aged | oldest.keys():
             self._ages.set(_age(oldest.get(name), now), {WORKFLOW: name})
-        self._seen = set(found.counts)
+        uncounted = {key for key in self._counted if key[1] in found.more}
+        self._counted = uncounted | found.counts.keys()
+        self._aged = oldest.keys() | (self._aged if found.more else set())
 
     async def _paged(self, status: Status) -> int:
         """The count from a store that does not count by itself."""

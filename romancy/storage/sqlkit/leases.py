@@ -66,8 +66,12 @@ def _heartbeat(worker: Worker, *, leaving: bool, registered: bool) -> Operation[
 
 
 def _peers(rows: Sequence[Sequence[Any]]) -> list[Peer]:
-    """The workers in these rows: where there are none, a row has only the first columns."""
-    return [_peer(row[_COLUMNS:]) for row in rows if row[_COLUMNS] is not None]
+    """The workers in these rows, by token. Where there are none, a row has only the first columns."""
+    return sorted((_peer(row[_COLUMNS:]) for row in rows if row[_COLUMNS] is not None), key=_token)
+
+
+def _token(peer: Peer) -> str:
+    return peer.token
 
 
 def _peer(columns: Sequence[Any]) -> Peer:

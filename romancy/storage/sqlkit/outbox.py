@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["IDS_AT_ONCE", "IN_PARTS", "SqlOutbox"]
 
 IDS_AT_ONCE: Final = 1000
-"""How many ids one statement names, in a dialect that writes them into its text."""
+"""How many ids or keys one statement names, in a dialect that writes them into its text."""
 _BODY = 2
 """The column with the payload."""
 _ID, _STATE = 0, 2
@@ -147,9 +147,10 @@ def _remove(known: Sequence[str]) -> Operation[int]:
 
 def _promote(ended: Answer) -> Operation[None]:
     """Make the next message of each of these keys due, after the end of the one before it."""
-    keys = {row[0] for row in ended.rows} - {None}
-    if keys and (yield from ask("outbox_promote", keys=sorted(keys))).touched:
-        yield from tell(OUTBOX_NEWS)
+    keys = sorted({row[0] for row in ended.rows} - {None})
+    for first in range(0, len(keys), IDS_AT_ONCE):
+        if (yield from ask("outbox_promote", keys=keys[first : first + IDS_AT_ONCE])).touched:
+            yield from tell(OUTBOX_NEWS)
 
 
 def _counts(most: int) -> Operation[OutboxCounts]:

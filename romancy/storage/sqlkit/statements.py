@@ -64,7 +64,10 @@ class Request(NamedTuple):
     """What an operation asks for at a time. The answers are those to `asks`, then those to `then`."""
 
     asks: tuple[Ask, ...] = ()
-    """Scripts of which none needs another's answer. They run in this order, and a dialect may send them together."""
+    """Scripts of which none needs another's answer. They begin in this order, and a dialect may send them together.
+
+    What is an operation there may end after the next ones (`expanded`).
+    """
     then: tuple[Ask, ...] = ()
     """Scripts to run after the commit, where `last`. They see what others have committed until then."""
     last: bool = False

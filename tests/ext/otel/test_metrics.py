@@ -24,6 +24,7 @@ from romancy import (
 from romancy.errors import StorageUnavailableError
 from romancy.ext.otel import ATTRIBUTES, METRICS, Gauges, OpenTelemetry
 from romancy.storage.backends import create_store
+from romancy.storage.tally import Oldest, OpenWork
 from romancy_conformance.behaviour.waiting import status_is, until
 from tools.tree import ROOT
 
@@ -149,6 +150,23 @@ async def test_a_workflow_without_open_instances_is_set_to_nothing(storage_url: 
 
     assert [1, 0] == [each[here] for each in found]
     assert found[0][since] > 0 == found[1][since]
+
+
+def test_a_workflow_that_may_be_open_and_uncounted_keeps_its_last_values() -> None:
+    """Two others, which are older, have begun to wait."""
+    measured = Measured()
+    gauges = Gauges(Romancy("memory://"), meter_provider=measured.provider)
+    here, since = ("romancy.open", ("ship", "waiting")), ("romancy.open.oldest", ("ship",))
+    ship, pay = ("ship", Status.WAITING), ("pay", Status.WAITING)
+    found: dict[tuple[str, tuple[str, ...]], list[float]] = {here: [], since: []}
+    for counts, more in (({ship: Oldest(1, 300)}, ()), ({pay: Oldest(2, 100)}, {Status.WAITING}), ({}, ())):
+        gauges._measure_workflows(OpenWork(counts, frozenset(more)), 1_000_300)  # pyright: ignore[reportPrivateUsage]
+        for key, value in measured.now().items():
+            if key in found:
+                found[key].append(value)
+
+    assert {here: (1, 0), since: (1, 0)} == {key: (values[0], values[-1]) for key, values in found.items()}
+    assert 0 not in found[here][:-1]
 
 
 class Deaf:

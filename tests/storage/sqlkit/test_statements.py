@@ -69,7 +69,7 @@ def nothing_in_the_end() -> Operation[list[str]]:
     return seen(locked, *(yield from ask_last(then=(Ask("look", {}),))))
 
 
-def test_an_operation_gets_the_answers_to_its_steps() -> None:
+def test_an_operation_gets_the_answers_to_its_requests() -> None:
     assert carried_out(reads()) == (["first", "second", "third"], ["first", "second third"], set())
     assert carried_out(writes()) == (["lock", "write", "look"], ["lock", "write commit look"], {"one", "two"})
     assert carried_out(nothing_in_the_end()) == (["lock", "look"], ["lock", " commit look"], set())

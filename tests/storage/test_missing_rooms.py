@@ -1,0 +1,134 @@
+"""What a caller gets where a store lacks a room without which the call still has an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+import romancy.app
+from romancy import Romancy, WorkflowContext, workflow
+from romancy.core import TimerFired, encode_commit
+from romancy.engine import coded, others_may_try
+from romancy.engine.outside.terminating import terminate
+from romancy.serialization import Codecs, PayloadContext, is_sealed
+from romancy.status import Status
+from romancy.storage.backends import create_store
+from romancy.storage.last_commits import last_commits_of
+from romancy.storage.passing import PassingStore
+from romancy.storage.records import Start, Worker
+from romancy.storage.rooms import Rooms
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from pathlib import Path
+
+    from romancy.storage.protocol import Store
+
+pytestmark = pytest.mark.anyio
+
+OWNER = Worker(token="w", worker_id="w", lease=60_000_000)
+FIRST = encode_commit([TimerFired(at=1, id="t")])
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def without_rooms(url: str) -> Store:
+    store = PassingStore(create_store(url))
+    store.rooms = Rooms()
+    return store
+
+
+@pytest.fixture
+def url(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """Of a database whose adapter offers no rooms."""
+    monkeypatch.setattr(romancy.app, "create_store", without_rooms)
+    return f"sqlite:///{tmp_path}/bare.db"
+
+
+@pytest.fixture
+async def store(url: str) -> AsyncGenerator[Store]:
+    """The store, open, with an instance that its worker holds."""
+    store = without_rooms(url)
+    await store.open()
+    await store.heartbeat(OWNER)
+    await store.commit([held()], worker="w")
+    yield store
+    await store.close()
+
+
+def held() -> Start:
+    return Start(
+        instance_id="held", life=5, workflow_name="missing_rooms_sleeps", code="1", writer="w.1", body=FIRST,
+        input=b'"in"', owner="w", status=Status.RUNNING,
+    )  # fmt: skip
+
+
+@workflow
+async def missing_rooms_sleeps(ctx: WorkflowContext) -> None:
+    await ctx.sleep(3600)
+
+
+@workflow
+async def missing_rooms_sends(ctx: WorkflowContext) -> None:
+    await ctx.send("news", to="nobody")
+
+
+async def test_a_result_is_waited_for_longer_than_a_lease(url: str) -> None:
+    """Whether a worker knows the workflow cannot be told."""
+    async with Romancy(url, workflows=[missing_rooms_sleeps], worker=False, lease=0.5) as app:
+        handle = await app.start(missing_rooms_sleeps)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(handle.result(), 2)
+
+
+async def test_no_other_worker_is_known_that_may_take_up_a_stuck_instance(store: Store) -> None:
+    history = await store.read("held")
+    assert history is not None
+
+    assert not await others_may_try(store, history.instance)
+
+
+async def test_an_instance_that_is_held_is_terminated(store: Store) -> None:
+    await store.heartbeat(Worker(token="m", worker_id="m", lease=60_000_000))
+
+    assert await terminate(store, "m", "held", "enough")
+
+
+async def test_a_message_to_nobody_is_not_kept(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.ERROR)
+    async with Romancy(url, workflows=[missing_rooms_sends]) as app:
+        await app.run(missing_rooms_sends)
+        await asyncio.sleep(0.3)
+
+    assert [] == caplog.messages
+
+
+class Flipping:
+    id = "flip"
+
+    def encode(self, data: bytes, _context: PayloadContext, /) -> bytes:
+        return bytes(byte ^ 255 for byte in data)
+
+    decode = encode
+
+
+@pytest.mark.xfail(strict=True, reason="a commit that is read by itself is opened, or the whole list fails")
+async def test_a_commit_in_a_list_that_cannot_be_opened_stays_sealed(url: str) -> None:
+    """As it does where the store has lookups, and as it did before there were rooms."""
+    store = without_rooms(url)
+    await store.open()
+    await store.heartbeat(OWNER)
+    await coded(store, Codecs(Flipping())).commit([held()], worker="w")
+    history = await store.read("held")
+    assert history is not None
+
+    found = await last_commits_of(coded(store, Codecs()), [history.instance])
+
+    assert is_sealed(found["held"].body, "commit")
+    await store.close()
