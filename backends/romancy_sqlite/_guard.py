@@ -54,7 +54,7 @@ _ROLLBACK = f"rollback -- {_SECRET}"
 
 _ALLOW, _DENY = 0, 1
 _AUTH = 23
-_TEMPORARY = frozenset({3, 4, 5, 6})  # create temp index, table, trigger, view
+_TEMPORARY = frozenset({3, 4, 5, 6, 29})  # create temp index, table, trigger, view; a virtual table may be temporary
 _PRAGMA, _TRANSACTION, _ATTACH, _DETACH, _SAVEPOINT = 19, 22, 24, 25, 32
 _ASKING = frozenset({
     "foreign_key_check", "foreign_key_list", "index_info", "index_list", "index_xinfo", "integrity_check",

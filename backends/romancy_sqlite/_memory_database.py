@@ -166,8 +166,8 @@ class MemoryDatabase:
 
     def _attempt(self, sql: dict[str, str], work: Callable[[Tx], Result], *, careful: bool) -> tuple[Result, set[str]]:
         cursor = self._own()
-        cursor.execute("begin")
         try:
+            cursor.execute("begin")
             tx = Tx(cursor, sql, careful=careful, at=self.now())
             result = work(tx)
             cursor.execute("commit")
