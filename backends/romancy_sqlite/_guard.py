@@ -268,6 +268,11 @@ class GuardedConnection(sqlite3.Connection):
     def executescript(self, sql_script: str, /) -> NoReturn:  # noqa: ARG002 - the driver's signature
         raise UsageError("session: executescript commits before it begins; send the statements one by one")
 
+    def backup(self, *_: Any, **__: Any) -> NoReturn:
+        raise UsageError(
+            "session: a backup would wait for the end of this very transaction; make it from a connection of your own"
+        )
+
     def commit(self) -> NoReturn:
         raise _ENDING.error()
 
