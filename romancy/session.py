@@ -143,13 +143,13 @@ class Queued(Protocol):
 @asynccontextmanager
 async def _with_queued(part: AbstractAsyncContextManager[None], queued: Queued) -> AsyncGenerator[None]:
     """A savepoint that undoes what was queued in it, too."""
-    async with part:
-        mark = queued.mark()
-        try:
+    mark = queued.mark()
+    try:
+        async with part:
             yield
-        except BaseException:
-            queued.go_back(mark)
-            raise
+    except BaseException:  # also one of the part's own end
+        queued.go_back(mark)
+        raise
 
 
 class _UndoneError(Exception):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ class Floor:
         self._lock = lock
         self.taken = False
         """Read it under the lock: without a holder, the lock alone lets a caller write."""
-        self._queue: deque[asyncio.Future[None]] = deque()
+        self._queue: deque[_Waiter] = deque()
 
     async def take(self) -> None:
         """Wait behind those who came before, and hold the floor. `leave` gives it up."""
@@ -28,32 +27,43 @@ class Floor:
             if not self.taken:
                 self.taken = True
                 return
-            waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._queue.append(waiting)
+            waiter = _Waiter()
+            self._queue.append(waiter)
         try:
-            await waiting
-        except BaseException:
-            if not waiting.done():  # the coroutine was closed, perhaps after its loop
-                with suppress(RuntimeError):
-                    waiting.cancel()
-            elif not waiting.cancelled():  # the floor had come already
-                self.leave()
+            await waiter.told
+        except BaseException:  # cancelled, or the coroutine was closed, perhaps after its loop
+            self._give_up(waiter)
             raise
 
     def leave(self) -> None:
         """From any thread: the next one in the queue holds the floor."""
         with self._lock:
             while self._queue:
-                waiting = self._queue.popleft()
+                waiter = self._queue.popleft()
+                waiter.holds = True
                 try:
-                    waiting.get_loop().call_soon_threadsafe(self._give, waiting)
+                    waiter.told.get_loop().call_soon_threadsafe(waiter.tell)
                 except RuntimeError:
-                    continue  # its loop is closed: nobody waits there any more
+                    waiter.holds = False  # its loop is closed: nobody waits there any more
+                    continue
                 return
             self.taken = False
 
-    def _give(self, waiting: asyncio.Future[None]) -> None:
-        if waiting.done():
-            self.leave()  # the caller has gone away
-        else:
-            waiting.set_result(None)
+    def _give_up(self, waiter: _Waiter) -> None:
+        with self._lock:
+            if waiter.holds:
+                self.leave()
+            elif waiter in self._queue:
+                self._queue.remove(waiter)
+
+
+class _Waiter:
+    """A place in the queue. It holds the floor from the moment it is given: its loop may never run again."""
+
+    def __init__(self) -> None:
+        self.told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.holds = False
+
+    def tell(self) -> None:
+        if not self.told.done():
+            self.told.set_result(None)

@@ -10,11 +10,11 @@ from __future__ import annotations
 import secrets
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
-from weakref import ref
+from weakref import WeakValueDictionary, ref
 
 from msgspec import Struct
 
@@ -54,7 +54,7 @@ _ROLLBACK = f"rollback -- {_SECRET}"
 
 _ALLOW, _DENY = 0, 1
 _AUTH = 23
-_TEMPORARY = frozenset({3, 4, 5, 6})  # create temp index, table, trigger, view
+_TEMPORARY = frozenset({3, 4, 5, 6, 29})  # create temp index, table, trigger, view; a virtual table may be temporary
 _PRAGMA, _TRANSACTION, _ATTACH, _DETACH, _SAVEPOINT = 19, 22, 24, 25, 32
 _ASKING = frozenset({
     "foreign_key_check", "foreign_key_list", "index_info", "index_list", "index_xinfo", "integrity_check",
@@ -117,6 +117,7 @@ class GuardedConnection(sqlite3.Connection):
         self._path = Path(arguments[0])
         self.busy = threading.RLock()
         self.touched = set()
+        self._opened: WeakValueDictionary[int, Any] = WeakValueDictionary()
         itself = ref(self)
 
         def authorize(action: int, first: str | None, second: str | None, *_: str | None) -> int:
@@ -139,6 +140,7 @@ class GuardedConnection(sqlite3.Connection):
             self.check()
             self._in_use = False
             self.text_factory = str
+            self._close_cursors()
             cursor = sqlite3.Cursor(self)
             cursor.row_factory = None
             try:
@@ -157,6 +159,7 @@ class GuardedConnection(sqlite3.Connection):
         done = False
         with self.busy:
             self._in_use = False
+            self._close_cursors()
             if super().in_transaction and parting is not None:
                 done = self._part(parting)
             self.roll_back()
@@ -167,6 +170,14 @@ class GuardedConnection(sqlite3.Connection):
         """Romancy's own rollback, if there is a transaction."""
         if super().in_transaction:
             sqlite3.Cursor(self).execute(_ROLLBACK)
+
+    def _close_cursors(self) -> None:
+        """Close what the user has opened. Half-read, it keeps an interrupt in force, and no rollback succeeds then."""
+        for opened in self._opened.valuerefs():
+            cursor = opened()
+            if cursor is not None:
+                with suppress(sqlite3.Error):
+                    cursor.close()
 
     def _part(self, parting: Callable[[sqlite3.Cursor], bool]) -> bool:
         cursor = sqlite3.Cursor(self)
@@ -184,6 +195,8 @@ class GuardedConnection(sqlite3.Connection):
         self.text_factory = str
         self.over = None
         self._in_use = False
+        if self.isolation_level is not None:
+            self.isolation_level = None
 
     def really_close(self) -> None:
         """Close the connection, which user code cannot do."""
@@ -234,7 +247,15 @@ class GuardedConnection(sqlite3.Connection):
         del factory  # a cursor of another class would not explain a refusal
         if self.over is not None:
             raise self.over.error()
-        return super().cursor(GuardedCursor)
+        cursor: GuardedCursor = super().cursor(GuardedCursor)
+        self._opened[id(cursor)] = cursor
+        return cursor
+
+    def blobopen(self, *arguments: Any, **options: Any) -> Any:
+        self.check()
+        blob = super().blobopen(*arguments, **options)
+        self._opened[id(blob)] = blob
+        return blob
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
         cursor: GuardedCursor = self.cursor()
@@ -246,6 +267,11 @@ class GuardedConnection(sqlite3.Connection):
 
     def executescript(self, sql_script: str, /) -> NoReturn:  # noqa: ARG002 - the driver's signature
         raise UsageError("session: executescript commits before it begins; send the statements one by one")
+
+    def backup(self, *_: Any, **__: Any) -> NoReturn:
+        raise UsageError(
+            "session: a backup would wait for the end of this very transaction; make it from a connection of your own"
+        )
 
     def commit(self) -> NoReturn:
         raise _ENDING.error()

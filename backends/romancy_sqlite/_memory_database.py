@@ -166,8 +166,8 @@ class MemoryDatabase:
 
     def _attempt(self, sql: dict[str, str], work: Callable[[Tx], Result], *, careful: bool) -> tuple[Result, set[str]]:
         cursor = self._own()
-        cursor.execute("begin")
         try:
+            cursor.execute("begin")
             tx = Tx(cursor, sql, careful=careful, at=self.now())
             result = work(tx)
             cursor.execute("commit")
@@ -209,7 +209,9 @@ class MemoryDatabase:
             self._was_lent = False
             if self._connection.tainted or self._references() != self._connection.alone:
                 former = self._connection
-                self._continue_from(former)
+                # A rollback that failed (for a limit that the user has set) leaves a transaction, and no backup of it.
+                begun = sqlite3.Connection.in_transaction.__get__(former)
+                self._continue_from(cast("sqlite3.Connection", self._copy) if begun else former)
                 former.really_close()
             else:
                 self._connection.renew()

@@ -46,7 +46,11 @@ class MemoryTurn(SessionTurn):
         if self._over is not None:  # the store was closed in the meantime
             self._shared.floor.leave()
             raise self._over.error()
-        connection = self._shared.lend()
+        try:
+            connection = self._shared.lend()
+        except BaseException:
+            self._shared.give_back()
+            raise
         try:
             database = Database(connection)
             execute = sqlite3.Cursor(connection).execute
@@ -84,6 +88,8 @@ class MemoryTurn(SessionTurn):
         try:
             renewed = connection.end(over, self._parting(time.monotonic() - self._started))
             self.renewed = self.renewed or renewed
+        except sqlite3.Error:
+            pass  # the database goes on without this connection
         finally:
             self.renewed = self.renewed or False
             self._shared.give_back()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -100,14 +100,23 @@ class SqliteSession:
         try:
             yield
         except BaseException:
-            if not self._turn.is_over:
-                self._doomed = True
-                with self._alone:
-                    await self._turn.ask(partial(undo_part, connection, name))
-                self._doomed = doomed
+            await self._undo(name, doomed=doomed)
             raise
+        try:
+            with self._alone:
+                await self._turn.ask(partial(execute, connection, f"release {name}", ()))
+        except BaseException:
+            with suppress(sqlite3.Error):  # it may be released all the same, which dooms the session
+                await self._undo(name, doomed=doomed)
+            raise
+
+    async def _undo(self, part: str, *, doomed: bool) -> None:
+        if self._turn.is_over:
+            return
+        self._doomed = True
         with self._alone:
-            await self._turn.ask(partial(execute, connection, f"release {name}", ()))
+            await self._turn.ask(partial(undo_part, self._turn.connection, part))
+        self._doomed = doomed
 
     async def commit(self, item: Item, /, *, worker: str | None = None) -> Outcome:
         if self._committed:
