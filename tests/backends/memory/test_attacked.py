@@ -124,8 +124,12 @@ async def test_a_virtual_table_that_is_temporary_ends_with_its_session() -> None
 async def test_a_copy_that_fails_gives_the_floor_back(monkeypatch: pytest.MonkeyPatch) -> None:
     store = memory_store(parse_url("memory://"))
     await store.open()
+
+    def broken(_: object) -> None:
+        raise ZeroDivisionError
+
     with monkeypatch.context() as patched:
-        patched.setattr("romancy_sqlite._memory_database._connect", lambda _: 1 / 0)
+        patched.setattr("romancy_sqlite._memory_database._connect", broken)
         with pytest.raises(ZeroDivisionError):
             async with store.rooms.sessions.begin():
                 pass

@@ -42,7 +42,8 @@ class Answering:
     async def in_turn(self, begin: Callable[[], Operation[T]], /, *, weight: int = 3) -> T:
         return await self.read(begin)
 
-    together = in_turn
+    async def together(self, begin: Callable[[], Operation[T]], /, *, weight: int = 3) -> T:
+        return await self.read(begin)
 
 
 async def test_workers_are_listed_in_one_order() -> None:

@@ -79,7 +79,7 @@ COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "why, stuck": ("why", "{stuck}"),
     "history": ("history", "{completed}", "--json"),
     "watch, ended": ("watch", "{completed}"),
-    "top": ("top",),
+    "top": ("top", "--most", "20"),
     "workers": ("workers",),
     "doctor": ("doctor",),
     "migrate --plan": ("migrate", "--plan"),
