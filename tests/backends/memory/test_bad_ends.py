@@ -1,4 +1,4 @@
-"""What an attack on the store in memory has found: sessions that end badly, and a floor that nobody gave back."""
+"""Sessions in memory that end badly, and writers that go away: nobody else stands still."""
 
 # pyright: reportPrivateUsage=false
 
