@@ -10,7 +10,7 @@ from romancy.errors import CodecError, HistoryVersionError, InstanceNotFoundErro
 from romancy.insight import Timeline
 from romancy.instance import Instance, Untaken, Wait, moment_of, raw_start_of
 from romancy.status import TERMINAL_STATUSES
-from romancy.storage.lying import lying_in
+from romancy.storage.lookups import lying_in
 
 if TYPE_CHECKING:
     from romancy.insight import Step

@@ -11,8 +11,8 @@ from romancy._starts import warn_of_unknown
 from romancy.core import driving
 from romancy.engine import Unanswered, new_life, start_of
 from romancy.errors import StorageUnavailableError
+from romancy.storage.lookups import taken_ids_of
 from romancy.storage.records import Outcome
-from romancy.storage.taken_ids import taken_ids_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from romancy.storage.sqlkit.scripts import Pieces, shared_scripts
@@ -27,8 +28,7 @@ class Scripts:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        shared = shared_scripts(PIECES, database.settings.prefix)
-        self._kinds = {name: tuple(_READ[kind] for kind in script.kinds) for name, script in shared.items()}
+        self._readers = _readers(database.settings.prefix)
 
     async def run(self, script: str, values: Mapping[str, Given], /) -> Sequence[Row]:
         (answer,) = await self._database.ask(self._statement(script, values))
@@ -44,7 +44,7 @@ class Scripts:
         return self._database[script].statement({name: _given(value) for name, value in values.items()})
 
     def _read(self, script: str, row: Sequence[Any]) -> Row:
-        return [read(value) for read, value in zip(self._kinds[script], row, strict=True)]
+        return [read(value) for read, value in zip(self._readers[script], row, strict=True)]
 
 
 def _given(value: Given) -> Value:
@@ -61,6 +61,13 @@ def _int(value: Any) -> int | None:
 
 def _as_it_is(value: Any) -> Any:
     return value
+
+
+@cache
+def _readers(prefix: str) -> Mapping[str, Sequence[Callable[[Any], Any]]]:
+    """What reads each column of each script."""
+    shared = shared_scripts(PIECES, prefix)
+    return {name: tuple(_READ[kind] for kind in script.kinds) for name, script in shared.items()}
 
 
 _READ: Final[Mapping[str, Callable[[Any], Any]]] = {"text": _text, "int": _int, "bytes": _as_it_is}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from romancy.errors import StorageUnavailableError
@@ -10,14 +11,15 @@ from romancy.storage.rooms import Rooms
 from romancy.storage.sqlkit.figures import SqlFigures
 from romancy.storage.sqlkit.leases import Leases
 from romancy.storage.sqlkit.outbox import SqlOutbox
+from romancy.storage.sqlkit.reading import SqlReading
 from romancy_mysql._claims import claim
 from romancy_mysql._commit import Committer
 from romancy_mysql._database import Database
+from romancy_mysql._find import count, find
 from romancy_mysql._inbox import deliver
 from romancy_mysql._interpreter import MySQLInterpreter
 from romancy_mysql._lookups import MySQLLookups
 from romancy_mysql._posted import Posted
-from romancy_mysql._reading import MySQLReading
 from romancy_mysql._rebuilding import MySQLRebuilding
 from romancy_mysql._router import MySQLRouter
 from romancy_mysql._rows import read
@@ -63,7 +65,7 @@ class MySQLStore:
             sessions=MySQLSessions(self.database, self._committer, self._posted),
             router=router,
             outbox=SqlOutbox(interpreter, self._wakeups.wait_for_outbox),
-            reading=MySQLReading(self.database, self._leases),
+            reading=SqlReading(partial(find, self.database), partial(count, self.database), self._leases),
             lookups=MySQLLookups(self.database, scripts.run),
             figures=SqlFigures(scripts.run, scripts.run_each),
             upkeep=MySQLUpkeep(self.database, lambda: Database(settings)),

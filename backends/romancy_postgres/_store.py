@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -11,15 +12,16 @@ from romancy.storage.rooms import Rooms
 from romancy.storage.sqlkit.figures import SqlFigures
 from romancy.storage.sqlkit.leases import Leases
 from romancy.storage.sqlkit.outbox import SqlOutbox
+from romancy.storage.sqlkit.reading import SqlReading
 from romancy_postgres._claims import claim
 from romancy_postgres._commit import Commits
 from romancy_postgres._database import Database
+from romancy_postgres._find import count, find
 from romancy_postgres._inbox import deliver
 from romancy_postgres._interpreter import PostgresInterpreter
 from romancy_postgres._lookups import PostgresLookups
 from romancy_postgres._migrations import bring_up_to_date
 from romancy_postgres._read import read_history
-from romancy_postgres._reading import PostgresReading
 from romancy_postgres._rebuilding import PostgresRebuilding
 from romancy_postgres._router import PostgresRouter
 from romancy_postgres._scripts import Scripts
@@ -71,7 +73,7 @@ class PostgresStore:
             sessions=PostgresSessions(self.database, self._signals, self._commits, self._uncommitted),
             router=PostgresRouter(self.database, self._signals),
             outbox=SqlOutbox(interpreter, self._signals.wait_for_outbox),
-            reading=PostgresReading(self.database, self._leases),
+            reading=SqlReading(partial(find, self.database), partial(count, self.database), self._leases),
             lookups=PostgresLookups(self.database, scripts.run),
             figures=SqlFigures(scripts.run, scripts.run_each),
             upkeep=PostgresUpkeep(self.database, lambda: Database(settings)),

@@ -16,11 +16,13 @@ from romancy.storage.sql import heads_of, queries_of
 from romancy.storage.sqlkit.figures import SqlFigures
 from romancy.storage.sqlkit.leases import Leases
 from romancy.storage.sqlkit.outbox import SqlOutbox
+from romancy.storage.sqlkit.reading import SqlReading
 from romancy_sqlite import _file
 from romancy_sqlite._claims import collect, is_idle, take, take_over
 from romancy_sqlite._commit import row_of, weight_of, write_alone, write_items
 from romancy_sqlite._connection import check_version
 from romancy_sqlite._driver import sqlite3
+from romancy_sqlite._find import count, find
 from romancy_sqlite._guard import Reason
 from romancy_sqlite._inbox import deliver_all
 from romancy_sqlite._interpreter import SqliteInterpreter
@@ -28,7 +30,6 @@ from romancy_sqlite._lone_writer import LoneWriter
 from romancy_sqlite._lookups import SqliteLookups
 from romancy_sqlite._migrations import bring_up_to_date
 from romancy_sqlite._read import read_history
-from romancy_sqlite._reading import SqliteReading
 from romancy_sqlite._rebuilding import SqliteRebuilding
 from romancy_sqlite._router import SqliteRouter
 from romancy_sqlite._scripts import Scripts, shared_texts
@@ -40,6 +41,8 @@ from romancy_sqlite._writer import Job
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from romancy.status import Status
+    from romancy.storage.query import Query
     from romancy.storage.records import (
         Claimed,
         ClaimRequest,
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
         Delivery,
         History,
         Item,
+        Page,
         Peer,
         Pulse,
         Takeover,
@@ -78,7 +82,7 @@ class SqliteStore:
             sessions=self._sessions,
             router=SqliteRouter(self),
             outbox=SqlOutbox(interpreter, self._wait_for_outbox),
-            reading=SqliteReading(self, self._leases),
+            reading=SqlReading(self._find, self._count, self._leases),
             lookups=SqliteLookups(self, scripts.run),
             figures=SqlFigures(scripts.run, scripts.run_each),
             upkeep=self._make_upkeep(),
@@ -204,6 +208,12 @@ class SqliteStore:
             return []
         weight = sum(3 + (len(delivery.body) >> 11) for delivery in batch)
         return await self.run_write(partial(deliver_all, batch=batch), weight=weight, lone=len(batch) == 1)
+
+    async def _find(self, query: Query) -> Page:
+        return await self.run_read(partial(find, query=query))
+
+    async def _count(self, query: Query) -> dict[tuple[str, Status], int]:
+        return await self.run_read(partial(count, query=query))
 
     async def wait_for_work(self, timeout: float, /) -> frozenset[str] | None:
         _, watch = self._use()

@@ -11,7 +11,7 @@ from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError
 from romancy.insight import ago
 from romancy.instance import Untaken, Wait, at_of
 from romancy.status import TERMINAL_STATUSES
-from romancy.storage.lying import lying_in
+from romancy.storage.lookups import lying_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

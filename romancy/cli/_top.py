@@ -11,7 +11,7 @@ from romancy.cli._printing import as_json, json_option, say, table, time_of
 from romancy.insight import many, span
 
 if TYPE_CHECKING:
-    from romancy.storage.tally import OpenWorkflow
+    from romancy.storage.figures import OpenWorkflow
 
 __all__ = ["top"]
 

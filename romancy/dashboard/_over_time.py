@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.figures import Trend
 from romancy.storage.rooms import Room
-from romancy.storage.tally import Trend
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

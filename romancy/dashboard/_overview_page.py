@@ -13,10 +13,10 @@ from romancy.dashboard._pages import render
 from romancy.engine import names_in
 from romancy.errors import QueryError
 from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.figures import Count, Tally
 from romancy.storage.query import build_query
 from romancy.storage.rooms import Room
 from romancy.storage.routing import Spread
-from romancy.storage.tally import Count, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from romancy.dashboard._live import Question
     from romancy.dashboard._reader import Reader
     from romancy.dashboard._rollups import Rollup, Rollups
+    from romancy.storage.figures import OpenWorkflow
     from romancy.storage.outbox import OutboxCounts
     from romancy.storage.records import InstanceRow, Peer
-    from romancy.storage.tally import OpenWorkflow
 
 __all__ = ["EVERY", "MOST", "OLDEST", "overview_page", "overview_question"]
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from romancy.status import Status
+    from romancy.storage.figures import Slice
     from romancy.storage.protocol import Store
     from romancy.storage.query import Position
-    from romancy.storage.tally import Slice
 
 __all__ = ["Rollup", "Rollups"]
 

@@ -18,7 +18,7 @@ from romancy.engine.messages import ChannelMessage, Signal, decode_message, is_f
 from romancy.engine.replay import history
 from romancy.errors import InstanceNotFoundError, StorageError, StorageUnavailableError
 from romancy.status import TERMINAL_STATUSES
-from romancy.storage.lying import lying_in
+from romancy.storage.lookups import lying_in
 from romancy.storage.records import Delivered, Delivery, Step
 from romancy.storage.rooms import Room
 from romancy.storage.routing import InterestKind, Place, Posting, Spread, address_of_instance
@@ -70,10 +70,8 @@ class Sent(NamedTuple):
 async def look_after(store: Store, sent: Sequence[Sent]) -> None:
     """Keep and log the messages whose receivers had ended. May be repeated: each is kept and logged once.
 
-    A store without a router keeps none.
+    A store without a router keeps none, and the log says so.
     """
-    if Room.ROUTER not in store.rooms.offered:
-        return
     rows: dict[str, InstanceRow | None] = {}
     for one in sent:
         for delivery in one.deliveries:
@@ -88,17 +86,19 @@ async def look_after(store: Store, sent: Sequence[Sent]) -> None:
 
 async def _keep(store: Store, live: Live, one: Delivery, row: InstanceRow | None) -> None:
     place = Place(address_of_instance(one.instance_id), Spread.ONE)
-    (answer,) = await store.rooms.router.post([Posting(message_id=one.delivery_id, places=(place,), body=one.body)])
-    if answer is not Delivered.ACCEPTED:
-        return
+    keeps = Room.ROUTER in store.rooms.offered
+    if keeps:
+        (answer,) = await store.rooms.router.post([Posting(message_id=one.delivery_id, places=(place,), body=one.body)])
+        if answer is not Delivered.ACCEPTED:
+            return
     message = decode_message(one.body)
     what = f"event {message.name!r}" if isinstance(message, Signal) else "message"
     if isinstance(message, ChannelMessage):
         what = f"message of channel {message.channel!r}"
     logger.warning(
-        "instance %s: the %s that it has sent to instance %s was not delivered: that instance %s; "
-        "`romancy undelivered` lists it",
+        "instance %s: the %s that it has sent to instance %s was not delivered: that instance %s; %s",
         live.instance_id, what, one.instance_id, "does not exist" if row is None else f"has ended ({row.status})",
+        "`romancy undelivered` lists it" if keeps else "it is lost, because this database's adapter has no router",
         extra=about(live),
     )  # fmt: skip
 

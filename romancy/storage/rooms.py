@@ -15,13 +15,13 @@ from romancy.errors import StorageConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from romancy.storage.figures import Figures
     from romancy.storage.lookups import Lookups
     from romancy.storage.outbox import Outbox
     from romancy.storage.reading import Reading
     from romancy.storage.rebuilding import Rebuilding
     from romancy.storage.routing import Router
     from romancy.storage.sessions import Sessions
-    from romancy.storage.tally import Figures
     from romancy.storage.upkeep import Upkeep
 
 __all__ = ["MissingRoomError", "Room", "Rooms"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from romancy.status import Status
-from romancy.storage.tally import Oldest, OpenWork, OpenWorkflow, open_work_from
+from romancy.storage.figures import Oldest, OpenWork, OpenWorkflow, open_work_from
 
 LIMIT = 2
 

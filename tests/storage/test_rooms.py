@@ -10,6 +10,7 @@ import romancy.app
 from romancy import Romancy, WorkflowContext, activity, workflow
 from romancy.errors import StorageConfigurationError
 from romancy.storage.backends import create_store
+from romancy.storage.figures import Figures
 from romancy.storage.lookups import Lookups
 from romancy.storage.outbox import Outbox
 from romancy.storage.passing import PassingSession, PassingStore
@@ -19,7 +20,6 @@ from romancy.storage.rebuilding import Rebuilding
 from romancy.storage.rooms import MissingRoomError, Room, Rooms
 from romancy.storage.routing import Router
 from romancy.storage.sessions import JoinedSession, Session, Sessions
-from romancy.storage.tally import Figures
 from romancy.storage.upkeep import Upkeep
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from romancy import (
 )
 from romancy.errors import StorageUnavailableError
 from romancy.status import Status
-from romancy.storage.taken_ids import taken_ids_of
+from romancy.storage.lookups import taken_ids_of
 from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from romancy import (
 )
 from romancy._results import result_of
 from romancy.errors import HistoryVersionError
-from romancy.storage.last_commits import last_commits_of
+from romancy.storage.lookups import last_commits_of
 from romancy_conformance.behaviour.coded import Masking
 
 if TYPE_CHECKING:

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from romancy.storage.lookups import MOST_BYTES, Lookups, Lying
-from romancy.storage.lying import lying_in
+from romancy.storage.lookups import MOST_BYTES, Lookups, Lying, lying_in
 from romancy.storage.records import Delivered, Delivery, Outcome
 from romancy.storage.rooms import Room
 from romancy_conformance.contract.building import start

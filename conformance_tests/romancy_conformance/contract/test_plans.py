@@ -8,22 +8,21 @@ import pytest
 
 from romancy.status import Status
 from romancy.storage.backends import create_store
-from romancy.storage.last_commits import last_commits_of
+from romancy.storage.lookups import last_commits_of, taken_ids_of
 from romancy.storage.query import Position, build_query, gte, one_of, project_with_index
 from romancy.storage.records import PruneRequest
 from romancy.storage.rooms import Room
 from romancy.storage.slices import find_in_slices
-from romancy.storage.taken_ids import taken_ids_of
 from romancy_conformance.contract.building import Actor, append, change, delivery, start, step
 from romancy_conformance.contract.plans import watch_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from romancy.storage.figures import Figures
     from romancy.storage.protocol import Store
     from romancy.storage.query import Query
     from romancy.storage.records import InstanceRow, Start
-    from romancy.storage.tally import Figures
     from romancy_conformance.contract.plans import Watch
 
 pytestmark = [pytest.mark.anyio, pytest.mark.dealt("sqlite", "postgres"), pytest.mark.timeout(600)]

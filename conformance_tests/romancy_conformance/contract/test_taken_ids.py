@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy.status import Status
+from romancy.storage.lookups import taken_ids_of
 from romancy.storage.records import PruneRequest
 from romancy.storage.rooms import Room
-from romancy.storage.taken_ids import taken_ids_of
 from romancy_conformance.contract.building import start, unique
 from romancy_conformance.contract.interleaving import statements
 from romancy_conformance.rooms import rooms_with

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.figures import Count, Oldest, OpenWork, OpenWorkflow, Tally, Trend
 from romancy.storage.query import build_query
 from romancy.storage.records import Outcome
 from romancy.storage.rooms import Room
-from romancy.storage.tally import Count, Oldest, OpenWork, OpenWorkflow, Tally, Trend
 from romancy_conformance.contract.building import start
 from romancy_conformance.contract.interleaving import statements
 from romancy_conformance.rooms import rooms_with

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from romancy.app import Romancy
     from romancy.retry import Duration
+    from romancy.storage.figures import Oldest, OpenWork
     from romancy.storage.protocol import Store
-    from romancy.storage.tally import Oldest, OpenWork
 
 __all__ = ["Gauges"]
 

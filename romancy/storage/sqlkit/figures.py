@@ -1,13 +1,13 @@
-"""The bounded counts of every SQL database: `romancy.storage.tally` from the texts of `figures.sql`."""
+"""The bounded counts of every SQL database: `romancy.storage.figures` from the texts of `figures.sql`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from romancy.status import Status
+from romancy.storage.figures import Count, OpenWork, Slice, Tally, Trend, open_work_from, spans
 from romancy.storage.query import Position
 from romancy.storage.sqlkit.lookups import place
-from romancy.storage.tally import Count, OpenWork, Slice, Tally, Trend, open_work_from, spans
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

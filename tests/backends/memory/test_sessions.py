@@ -180,23 +180,26 @@ async def test_what_a_session_changes_on_the_connection_ends_with_it(actor: Acto
 
 
 async def test_a_statement_on_another_thread_is_interrupted_by_the_end(actor: Actor) -> None:
-    endless = "with recursive n(i) as (select 1 union all select i + 1 from n) select max(i) from n"
+    endless = "with recursive n(i) as (select begun() union all select i + 1 from n) select max(i) from n"
     begun, ended = threading.Event(), threading.Event()
     errors: list[Exception] = []
 
     def count(db: Any) -> None:
-        begun.set()
         try:
             db.execute(endless).fetchall()
         except Exception as error:  # noqa: BLE001 - whatever it is
             errors.append(error)
         ended.set()
 
+    def first() -> int:
+        begun.set()
+        return 1
+
     async with actor.store.rooms.sessions.begin() as session:
+        session.native.conn.create_function("begun", 0, first)
         thread = threading.Thread(target=count, args=(session.native,))
         thread.start()
         assert await asyncio.to_thread(begun.wait, _SOON)
-        await asyncio.sleep(0.05)
     assert await asyncio.to_thread(ended.wait, _SOON)
     thread.join()
 

@@ -24,7 +24,7 @@ from romancy import (
 from romancy.errors import StorageUnavailableError
 from romancy.ext.otel import ATTRIBUTES, METRICS, Gauges, OpenTelemetry
 from romancy.storage.backends import create_store
-from romancy.storage.tally import Oldest, OpenWork
+from romancy.storage.figures import Oldest, OpenWork
 from romancy_conformance.behaviour.waiting import status_is, until
 from tools.tree import ROOT
 
