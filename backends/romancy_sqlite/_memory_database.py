@@ -14,6 +14,7 @@ from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar, cast
+from weakref import finalize
 
 from romancy.storage.sql import DEFAULT_PREFIX
 from romancy_sqlite._connection import Tx, UndoError
@@ -62,13 +63,12 @@ class MemoryDatabase:
         """Whether a session has ended, and nobody has looked since whether its user still holds the connection."""
         self._copy: sqlite3.Connection | None = None
         self._left = AT_ONCE
+        self._opened: list[sqlite3.Connection] = []
+        # A `__del__` may come too late: the collector ends what it finds together in any order, and Python 3.13 warns
+        # of a connection that nobody has closed.
+        finalize(self, _close, self._opened)
         with _template_lock:
             self._continue_from(_template())
-
-    def __del__(self) -> None:
-        self._connection.really_close()
-        if self._copy is not None:
-            self._copy.close()
 
     @property
     def writer(self) -> MemoryDatabase:
@@ -184,6 +184,7 @@ class MemoryDatabase:
             self._own()
             if self._copy is None:
                 self._copy = _connect(sqlite3.Connection)
+                self._opened.append(self._copy)
             sqlite3.Connection.backup(self._connection, self._copy)
             self._connection.renew()
             self._lent = True
@@ -212,6 +213,7 @@ class MemoryDatabase:
                 # A rollback that failed (for a limit that the user has set) leaves a transaction, and no backup of it.
                 begun = sqlite3.Connection.in_transaction.__get__(former)
                 self._continue_from(cast("sqlite3.Connection", self._copy) if begun else former)
+                self._opened.remove(former)
                 former.really_close()
             else:
                 self._connection.renew()
@@ -224,12 +226,21 @@ class MemoryDatabase:
         sqlite3.Connection.backup(former, connection)
         connection.over = OVER
         self._connection = connection
+        self._opened.append(connection)
         self._cursor = sqlite3.Cursor(connection)
         del connection
         self._connection.alone = self._references()
 
     def _references(self) -> int:
         return references([self._connection])
+
+
+def _close(opened: list[sqlite3.Connection]) -> None:
+    for connection in opened:
+        if isinstance(connection, GuardedConnection):
+            connection.really_close()
+        else:
+            connection.close()
 
 
 def _machine_time() -> int:
