@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -107,8 +108,11 @@ async def test_a_backup_from_inside_is_refused() -> None:
     store = memory_store(parse_url("memory://"))
     await store.open()
     async with store.rooms.sessions.begin() as session:
-        with pytest.raises(UsageError, match="a connection of your own"):
-            session.native.conn.backup(sqlite3.connect(":memory:"))
+        with (
+            closing(sqlite3.connect(":memory:")) as copy,
+            pytest.raises(UsageError, match="a connection of your own"),
+        ):
+            session.native.conn.backup(copy)
 
 
 async def test_a_virtual_table_that_is_temporary_ends_with_its_session() -> None:
