@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from romancy.status import Status
     from romancy.storage.query import Query
-    from romancy.storage.records import Page
+    from romancy.storage.records import Census, Page
     from romancy.storage.sqlkit.leases import Leases
 
 __all__ = ["SqlReading"]
@@ -24,6 +24,15 @@ class SqlReading:
         count: Callable[[Query], Coroutine[Any, Any, dict[tuple[str, Status], int]]],
         leases: Leases,
     ) -> None:
-        self.find = find
-        self.count = count
-        self.census = leases.census
+        self._find = find
+        self._count = count
+        self._leases = leases
+
+    async def find(self, query: Query, /) -> Page:
+        return await self._find(query)
+
+    async def count(self, query: Query, /) -> dict[tuple[str, Status], int]:
+        return await self._count(query)
+
+    async def census(self) -> Census:
+        return await self._leases.census()

@@ -117,8 +117,10 @@ def test_many_are_chosen_by_the_time_of_their_end(url: str, romancy: Command) ->
 
 
 def test_many_are_chosen_by_parent_and_whole_ids(url: str, romancy: Command) -> None:
-    prepared(url, *[orders.options(instance_id=name).bind() for name in ("o", "p")], until=started(6))
-    prepared(url, approval.options(instance_id="alone").bind("lamp", 1), until=started(7))
+    prepared(
+        url, *[orders.options(instance_id=name).bind() for name in ("o", "p")], until=standing_many(4, Status.COMPLETED)
+    )
+    prepared(url, approval.options(instance_id="alone").bind("lamp", 1), until=standing_many(3, Status.WAITING))
 
     child = romancy("terminate", "--parent", "o", "--dry-run", "--json")
     both = romancy("terminate", "--exact-id", "p-approval", "--exact-id", "O-approval", "--dry-run", "--json")
@@ -135,6 +137,13 @@ def started(count: int) -> Callable[[Romancy], Coroutine[Any, Any, bool]]:
         return len((await app.list_instances()).instances) == count
 
     return are_started
+
+
+def standing_many(count: int, status: Status) -> Callable[[Romancy], Coroutine[Any, Any, bool]]:
+    async def stand(app: Romancy) -> bool:
+        return len((await app.list_instances(status=status)).instances) == count
+
+    return stand
 
 
 @pytest.fixture
