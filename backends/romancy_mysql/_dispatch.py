@@ -299,7 +299,7 @@ class _Writing:
         moved: Mapping[str, int] = self._numbers.last
         if not moved:
             return
-        yield self._database.statement("lock_addresses", rows=comma(row(one) for one in sorted(moved)))
+        yield self._database["lock_addresses"].statement(source(("address",), [(one,) for one in sorted(moved)]))
         rows = [(one, latest, self._look.numbers.get(one, 0)) for one, latest in sorted(moved.items())]
         yield self._database["number_addresses"].statement(
             source(("address", "number", "last"), rows), expected=len(rows)

@@ -10,7 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from romancy.storage.outbox import OutboxState
-from romancy.storage.sqlkit import outbox
+from romancy.storage.routing import InterestKind
+from romancy.storage.sqlkit import outbox, routing
 from romancy.storage.sqlkit.statements import (
     ROUNDS,
     Answer,
@@ -20,9 +21,13 @@ from romancy.storage.sqlkit.statements import (
     Running,
     ask,
     ask_all,
+    ask_last,
     expanded,
+    look,
+    nothing,
 )
 from romancy_mysql._database import counted, pause
+from romancy_mysql._effects import CLOSED
 from romancy_mysql._errors import LockWaitError, MismatchError, TransientError
 from romancy_mysql._sql import Statement, comma, source
 
@@ -41,7 +46,7 @@ __all__ = ["MySQLInterpreter"]
 
 T = TypeVar("T")
 
-_BYTES = frozenset({"body"})
+_BYTES = frozenset({"body", "where_", "projection"})
 """Columns of bytes. All others are texts or numbers."""
 _LISTS = "codes"
 """The column that holds a list, as lines."""
@@ -118,9 +123,9 @@ class MySQLInterpreter:
             try:
                 while (request := running.request) is not None and not request.last:
                     packet = counted([self._statement(one) for one in request.asks])
-                    received = await database.send(wire, [*first, *packet])
+                    received = await database.send(wire, packet if request.early else [*first, *packet])
                     running.answer(self._answers(request.asks, received[len(received) - len(packet) :]))
-                    first = []
+                    first = first if request.early else []
                 answers = await self._end(wire, first, request)
             except (MismatchError, TransientError):
                 await database.roll_back(wire)
@@ -134,6 +139,8 @@ class MySQLInterpreter:
     async def _end(self, wire: Wire, first: list[Statement], request: Request | None) -> list[Answer]:
         """Send the last scripts, the commit, and what comes after it."""
         asks, then = (request.asks, request.then) if request is not None else ((), ())
+        if first and not asks:  # it has not begun
+            return self._answers(then, await self._database.send(wire, [*map(self._statement, then)]) if then else [])
         packet = counted([self._statement(one) for one in asks])
         last = [Statement("commit", self._database.end), *map(self._statement, then)]
         received = await self._database.send(wire, [*first, *packet, *last])
@@ -142,7 +149,7 @@ class MySQLInterpreter:
         return given + self._answers(then, received[len(received) - len(then) :])
 
     def _statement(self, ask: Ask) -> Statement:
-        values: dict[str, Value] = {}
+        values: dict[str, Value] = {"closed": CLOSED}  # every script may name the statuses of what has ended
         for name, columns in self._heads[ask.script].parameters.items():
             value: Any = ask.values[name]
             if columns:
@@ -214,8 +221,60 @@ def _beat(values: Values) -> Operation[Answer]:
     return Answer((), 1)
 
 
+def _register_interest(values: Values) -> Operation[Answer]:
+    """Check and write in one packet, while the row of the address is locked."""
+    kept: list[tuple[str, str]] = []
+    if copies := values["kind"] == InterestKind.COPY:
+        # What the first interest in copies discards, read without locks: see `routing.sql`.
+        (found,) = yield from look(Ask("kept_ids", values))
+        kept = [(values["address"], message_id) for (message_id,) in found.rows]
+    first = range(0, len(kept), outbox.IDS_AT_ONCE)
+    answers = yield from ask_last(
+        Ask("lock_addresses", {"addresses": [(values["address"],)]}),
+        Ask("judge_interest", {**values, "other": values["other"] or "", "copies": copies}),
+        Ask("interest_put", values),
+        *(Ask("discard_messages", {"messages": kept[one : one + outbox.IDS_AT_ONCE]}) for one in first),
+        then=(Ask("judged", {}),),
+    )
+    ((finding,),) = answers[-1].rows
+    return Answer([(finding != "gone", finding in ("first", "free"))], 1)
+
+
+def _kept(values: Values) -> Operation[Answer]:
+    """A page with all places of its last message."""
+    page = yield from ask("kept_page", **values)
+    if len(page.rows) < values["limit"] or not page.rows:
+        return page
+    last = page.rows[-1][0]
+    alike = yield from ask("kept_alike", message_id=last)
+    rows = [*(row for row in page.rows if row[0] != last), *alike.rows]
+    return Answer(rows, len(rows))
+
+
+def _expire(values: Values) -> Operation[Answer]:
+    old, unread = yield from ask_all(Ask("find_expired", values), Ask("find_unread", values))
+    ends = [Ask("end_messages", {"messages": sorted(old.rows)})] if old.rows else []
+    ends += [Ask("end_letters", {"letters": sorted(unread.rows)})] if unread.rows else []
+    gone = yield from ask_all(*ends)
+    return Answer([(sum(one.touched for one in gone),)], 1)
+
+
+def _expire_addresses(values: Values) -> Operation[Answer]:
+    unused = yield from ask("find_unused", **values)
+    if not unused.rows:
+        return unused
+    return (yield from ask("end_addresses", addresses=sorted(unused.rows), before=values["before"]))
+
+
 _OWN: Own = {
     **outbox.IN_PARTS,
+    "route_lock": nothing,  # of the packet that registers
+    "register_interest": _register_interest,
+    "give_back": routing.give_back_in_parts("hold_mail", "return_mail", "drop_mail", "drop_uncounted"),
+    "letters_back": routing.letters_back_in_parts("hold_letters", "return_letters", "drop_letters"),
+    "kept": _kept,
+    "expire": _expire,
+    "expire_addresses": _expire_addresses,
     "beat": _beat,
     "outbox_sweep": _sweep_outbox,
     "outbox_promote": _promote,

@@ -135,7 +135,7 @@ where x.instance_id = :instance_id and x.delivery_id = :delivery_id :further
 insert into romancy_uncounted (instance_id, delivery_id) values :rows
 on duplicate key update delivery_id = romancy_uncounted.delivery_id
 
--- name: drop_uncounted
+-- name: drop_uncounted (mail(instance_id, delivery_id))
 -- Remove the marks of messages that are counted now.
 delete u from :source romancy_uncounted u
 where u.instance_id = :instance_id and u.delivery_id = :delivery_id

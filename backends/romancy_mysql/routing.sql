@@ -16,7 +16,7 @@ on duplicate key update
             timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
     address = v.address, kind = v.kind, where_ = v.where_, swept = 0
 
--- name: drop_interests
+-- name: drop_interests (interests(owner, life, interest_id))
 -- Remove interests. A dispatch may have removed them already.
 delete i from :source romancy_interests i
 where i.owner = :owner and i.life = :life and i.interest_id = :interest_id
@@ -75,9 +75,9 @@ select address, number from romancy_addresses where address in (:ids)
 
 -- ---------------------------------------------------------------------------------------------------------- what was routed
 
--- name: lock_addresses
+-- name: lock_addresses (addresses(address))
 -- Lock the rows of these addresses, which may be new, in this order.
-insert into romancy_addresses (address) values :rows
+insert into romancy_addresses (address) select :address from :source (select 1) one where true
 on duplicate key update address = romancy_addresses.address
 
 -- name: number_addresses
@@ -129,7 +129,7 @@ from (
 ) g
 straight_join romancy_messages m on m.address = g.address and m.message_id = g.message_id
 
--- name: end_messages
+-- name: end_messages (messages(address, message_id))
 -- Remove messages that were routed.
 delete m from :source romancy_messages m
 where m.address = :address and m.message_id = :message_id
@@ -167,13 +167,13 @@ where n.instance_id is null
 
 -- ------------------------------------------------------------------------------------------------------------- giving back
 
--- name: hold_mail
--- Lock and count messages that came from an address, before others move them.
+-- name: hold_mail (mail(instance_id, delivery_id)) -> count
+-- Lock messages that came from an address, before others move them.
 select count(*)
 from :source romancy_inbox x
 where x.instance_id = :instance_id and x.delivery_id = :delivery_id and x.address is not null for update
 
--- name: return_mail
+-- name: return_mail (mail(instance_id, delivery_id))
 -- Keep the taken messages of these inboxes at their addresses again.
 insert into romancy_messages (address, message_id, spread, at, body, projection, swept)
 select x.address, x.delivery_id, x.spread, x.at, x.body, x.projection,
@@ -182,16 +182,16 @@ from :source romancy_inbox x
 where x.instance_id = :instance_id and x.delivery_id = :delivery_id and x.interest is not null
 on duplicate key update address = romancy_messages.address
 
--- name: drop_mail
+-- name: drop_mail (mail(instance_id, delivery_id))
 -- Remove messages that came from an address from inboxes.
 delete x from :source romancy_inbox x
 where x.instance_id = :instance_id and x.delivery_id = :delivery_id and x.address is not null
 
--- name: hold_letters
--- Lock and count letters, before others move them.
+-- name: hold_letters (subscriber, ids) -> count
+-- Lock letters, before others move them.
 select count(*) from romancy_letters where subscriber = :subscriber and letter_id in (:ids) for update
 
--- name: return_letters
+-- name: return_letters (subscriber, ids)
 -- Keep the messages that a subscriber has taken at their addresses again.
 insert into romancy_messages (address, message_id, spread, at, body, projection, swept)
 select address, message_id, spread, posted_at, body, projection, -timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
@@ -199,17 +199,17 @@ from romancy_letters
 where subscriber = :subscriber and letter_id in (:ids) and message_id is not null
 on duplicate key update address = romancy_messages.address
 
--- name: drop_letters
+-- name: drop_letters (subscriber, ids)
 -- Forget letters.
 delete from romancy_letters where subscriber = :subscriber and letter_id in (:ids)
 
--- name: lives
+-- name: lives (owner) -> life
 -- The life of an instance, ended or not.
-select life from romancy_instances where instance_id = :instance_id
+select life from romancy_instances where instance_id = :owner
 
 -- ------------------------------------------------------------------------------------------------------------- registering
 
--- name: judge_interest
+-- name: judge_interest (owner, life, address, other, copies)
 -- The state that a new interest finds, while its address is locked: 'gone', a kind that excludes it, 'first' for the
 -- first interest in copies, else 'free'. Interests of instances that have ended do not count.
 select case
@@ -228,31 +228,34 @@ from (
     where i.address = :address and (i.life = 0 or n.instance_id is not null)
 ) k
 
--- name: register_interest
+-- name: interest_put (owner, life, interest_id, address, kind, where_)
 -- Write the interest unless it is excluded.
 insert into romancy_interests (owner, life, interest_id, address, kind, where_)
 select v.owner, v.life, v.interest_id, v.address, v.kind, v.where_
-from (:rows) v
+from (
+    select :owner as owner, :life as life, :interest_id as interest_id, :address as address, :kind as kind,
+        :where_ as where_
+) v
 where @judged in ('first', 'free')
 on duplicate key update
     at = if(romancy_interests.address = v.address and romancy_interests.kind = v.kind, romancy_interests.at,
             timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
     address = v.address, kind = v.kind, where_ = v.where_, swept = 0
 
--- name: discard_messages
+-- name: discard_messages (messages(address, message_id))
 -- Remove messages that were kept before the first interest in copies.
-delete m from (:rows) v straight_join romancy_messages m
-where m.address = v.address and m.message_id = v.message_id and @judged = 'first'
+delete m from :source romancy_messages m
+where m.address = :address and m.message_id = :message_id and @judged = 'first'
 
--- name: judged
+-- name: judged () -> finding
 -- The finding of judge_interest.
 select @judged
 
--- name: kept_ids
+-- name: kept_ids (address) -> message_id
 -- The messages at an address.
 select message_id from romancy_messages where address = :address
 
--- name: list_interests
+-- name: interests (address) -> owner, life, interest_id, kind, where_
 -- The interests at an address whose owners can receive messages, the longest registered first.
 select i.owner, i.life, i.interest_id, i.kind, i.where_
 from romancy_interests i force index (by_address)
@@ -262,23 +265,23 @@ order by i.at, i.owner, i.life, i.interest_id
 
 -- ------------------------------------------------------------------------------------------------------- letters and the kept
 
--- name: read_letters
+-- name: letters (subscriber, limit) -> letter_id, address, body, at
 -- The oldest letters of a subscriber. Their ids begin with their numbers.
 select letter_id, address, body, at from romancy_letters where subscriber = :subscriber order by letter_id limit :limit
 
--- name: kept_anywhere
+-- name: kept_page (after, limit) -> message_id, address, spread, body, at
 -- A page of the undelivered messages.
-select address, message_id, spread, body, at from romancy_messages force index (by_id)
+select message_id, address, spread, body, at from romancy_messages force index (by_id)
 where message_id > :after order by message_id limit :limit
 
--- name: kept_there
+-- name: kept_at (address, after, limit) -> message_id, address, spread, body, at
 -- A page of those at one address.
-select address, message_id, spread, body, at from romancy_messages
+select message_id, address, spread, body, at from romancy_messages
 where address = :address and message_id > :after order by message_id limit :limit
 
--- name: kept_alike
+-- name: kept_alike (message_id) -> message_id, address, spread, body, at
 -- All with this id, for the last of a page.
-select address, message_id, spread, body, at from romancy_messages where message_id = :message_id order by address
+select message_id, address, spread, body, at from romancy_messages where message_id = :message_id order by address
 
 -- ------------------------------------------------------------------------------------------------------------------- sweep
 
@@ -344,7 +347,7 @@ from romancy_inbox
 where instance_id in (:ids) and interest is not null
 on duplicate key update address = romancy_messages.address
 
--- name: find_expired
+-- name: find_expired (before, limit) -> address, message_id
 -- Old messages at addresses without interests.
 select m.address, m.message_id
 from romancy_messages m force index (by_sweep)
@@ -352,19 +355,19 @@ where (m.swept in (0, 1) and m.at < :before or m.swept < 0 and m.at < :before)
     and not exists (select 1 from romancy_interests i where i.address = m.address)
 limit :limit
 
--- name: find_unread
+-- name: find_unread (before, limit) -> subscriber, letter_id
 -- Old letters of subscribers without interests.
 select l.subscriber, l.letter_id
 from romancy_letters l
 where l.at < :before and not exists (select 1 from romancy_interests i where i.owner = l.subscriber and i.life = 0)
 limit :limit
 
--- name: end_letters
+-- name: end_letters (letters(subscriber, letter_id))
 -- Remove letters.
 delete l from :source romancy_letters l
 where l.subscriber = :subscriber and l.letter_id = :letter_id
 
--- name: find_unused
+-- name: find_unused (before, limit) -> address
 -- Addresses where nothing is kept or wanted. A later number is never below the time, so the count may begin again.
 select a.address
 from romancy_addresses a
@@ -373,7 +376,7 @@ where a.number < :before
     and not exists (select 1 from romancy_interests i where i.address = a.address)
 limit :limit
 
--- name: end_addresses
+-- name: end_addresses (addresses(address), before)
 -- Remove addresses that no copy has used since.
 delete a from :source romancy_addresses a
 where a.address = :address and a.number < :before

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from romancy.storage.sqlkit.pool import Pool
-    from romancy.storage.sqlkit.statements import Ask, Operation
+    from romancy.storage.sqlkit.statements import Ask, Operation, Request
     from romancy_postgres._connection import Link
     from romancy_postgres._database import Database
     from romancy_postgres._prepared import EngineConnection
@@ -69,7 +69,12 @@ class PostgresInterpreter:
         lock_waits: int | None = None,
     ) -> T:
         with ExitStack() as stack:
-            running, answers = await self._until_undisturbed(partial(self._transaction, begin, stack), lock_waits)
+            running = stack.enter_context(closing(Running(begin())))
+            if (only := _only_script(running.request)) is not None:
+                answers = [await self._alone(only, lock_waits)]
+            else:
+                attempt = partial(self._transaction, begin, stack, [running])
+                running, answers = await self._until_undisturbed(attempt, lock_waits)
             if (request := running.request) is not None:
                 running.answer([*answers, *[await self._alone(ask) for ask in request.then]])
             self._tell(running.news)
@@ -84,11 +89,17 @@ class PostgresInterpreter:
         return await self._database.transaction(body, pool=self._pool(), lock_waits=lock_waits)
 
     async def _transaction(
-        self, begin: Callable[[], Operation[T]], stack: ExitStack, link: Link
+        self, begin: Callable[[], Operation[T]], stack: ExitStack, begun: list[Running[T]], link: Link
     ) -> tuple[Running[T], list[Answer]]:
-        """Carry out an operation up to its last request. Returns the operation, and the answers to that request."""
-        stack.close()  # closes the operation of an attempt that was undone
-        running = stack.enter_context(closing(Running(begin())))
+        """Carry out an operation up to its last request. Returns the operation, and the answers to that request.
+
+        The first attempt takes the operation in `begun`.
+        """
+        if begun:
+            running = begun.pop()
+        else:
+            stack.close()  # closes the operation of an attempt that was undone
+            running = stack.enter_context(closing(Running(begin())))
         while (request := running.request) is not None:
             answers = [await self._answer(link, ask) for ask in request.asks]
             if request.last:
@@ -116,3 +127,10 @@ class PostgresInterpreter:
         if answer.touched < (ask.expected or 0):
             raise OvertakenError(f"storage {self._database.settings.url}: rows kept changing; try again")
         return answer
+
+
+def _only_script(request: Request | None) -> Ask | None:
+    """The script of an operation that asks for one alone, which needs no BEGIN and no COMMIT."""
+    if request is None or not request.last or len(request.asks) != 1 or request.asks[0].expected is not None:
+        return None
+    return request.asks[0]

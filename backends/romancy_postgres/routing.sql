@@ -54,7 +54,7 @@ select address, hashtextextended(address collate "C", to_regclass('romancy_messa
 from place
 where (heard or wanted) and (select true from romancy_messages m where m.address = place.address limit 1);
 
--- name: route_lock
+-- name: route_lock (addresses) -> lock
 -- Keep all dispatches, which lock by the same keys, and registrations off these addresses until the transaction ends.
 -- The tables' own number is part of the keys: a server knows one space of advisory locks for all tables.
 select pg_advisory_xact_lock(key)
@@ -327,7 +327,7 @@ select at, delivery_id, address, spread, body, projection from taken
 order by delivery_id collate "C", address collate "C"
 on conflict do nothing;
 
--- name: register
+-- name: register_interest (owner, life, interest_id, address, kind, where_, other) -> there, allowed
 -- Register an interest if its owner exists and no interest of a conflicting kind ($7) does. The first interest in
 -- copies gets only messages that are posted from then on. The caller holds the lock of the address, if the kind
 -- matters.
@@ -363,11 +363,13 @@ with owner as materialized (
 )
 select exists (select from owner) as there, exists (select from allowed) as allowed;
 
--- name: unregister
--- Remove some interests of an owner.
-delete from romancy_interests where owner = $1 and life = $2 and interest_id = any ($3::text[]);
+-- name: drop_interests (interests(owner, life, interest_id))
+-- Remove interests.
+delete from romancy_interests i
+using unnest($1::text[], $2::bigint[], $3::text[]) as t (owner, life, interest_id)
+where i.owner = t.owner and i.life = t.life and i.interest_id = t.interest_id;
 
--- name: interests
+-- name: interests (address) -> owner, life, interest_id, kind, where_
 -- The interests in an address, the longest registered first.
 select i.owner, i.life, i.interest_id, i.kind, i.where_
 from romancy_interests i
@@ -377,7 +379,7 @@ where i.address = $1
                         and x.status not in ('completed', 'failed', 'cancelled')))
 order by i.at, i.owner, i.life, i.interest_id;
 
--- name: give_back
+-- name: give_back (owner, life, ids) -> count
 -- Remove messages from an inbox, and return taken ones to their addresses. The instance is locked first, as by the
 -- append that could consume them. Messages of a missing instance have no owner.
 with held as materialized (
@@ -397,7 +399,7 @@ with held as materialized (
 )
 select count(*) from gone;
 
--- name: letters_back
+-- name: letters_back (subscriber, ids) -> count
 -- The same with letters of a subscriber outside.
 with gone as (
     delete from romancy_letters where subscriber = $1 and letter_id = any ($2::text[]) returning *
@@ -411,15 +413,15 @@ with gone as (
 )
 select count(*) from gone;
 
--- name: letters
+-- name: letters (subscriber, limit) -> letter_id, address, body, at
 -- The oldest letters of a subscriber outside.
 select letter_id, address, body, at from romancy_letters where subscriber = $1 order by at, letter_id limit $2;
 
--- name: acknowledge
+-- name: drop_letters (subscriber, ids)
 -- Forget letters.
 delete from romancy_letters where subscriber = $1 and letter_id = any ($2::text[]);
 
--- name: kept
+-- name: kept (after, limit) -> message_id, address, spread, body, at
 -- A page of undelivered messages, with all places of the last.
 select message_id, address, spread, body, at
 from romancy_messages
@@ -427,14 +429,14 @@ where message_id > $1
 order by message_id
 fetch first ($2::bigint) rows with ties;
 
--- name: kept_at
+-- name: kept_at (address, after, limit) -> message_id, address, spread, body, at
 -- The same at one address.
 select message_id, address, spread, body, at
-from (select * from romancy_messages where address = $3 and message_id || '' > $1 offset 0) here
+from (select * from romancy_messages where address = $1 and message_id || '' > $2 offset 0) here
 order by message_id
-limit $2;
+limit $3;
 
--- name: expire
+-- name: expire (before, limit) -> count
 -- Remove messages and letters from before $1, up to $2 of each, if no interest is left.
 with old as materialized (
     select message_id, address
@@ -462,7 +464,7 @@ with old as materialized (
 )
 select (select count(*) from expired) + (select count(*) from thrown);
 
--- name: expire_addresses
+-- name: expire_addresses (before, limit)
 -- Forget the numbers of addresses where nothing is kept or wanted, and that no copy has used since $1. A new number is a
 -- later time.
 delete from romancy_addresses a

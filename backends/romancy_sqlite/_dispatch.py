@@ -40,12 +40,12 @@ def overdue(tx: Tx, limit: int) -> tuple[list[str], bool]:
 
 def tidy(tx: Tx, limit: int) -> set[str]:
     """Give back what ended or missing instances never consumed, and remove their interests; return where."""
-    tx.many("interest_drop", tx.rows("route_over", (limit,)))
+    tx.run("drop_interests", {"interests": _json(tx.rows("route_over", (limit,)))})
     lost = tx.rows("route_lost", (limit,))
-    addresses = {row[0] for row in (tx.row("routed_from", one) for one in lost) if row is not None}
-    tx.many("put_back", lost)
-    tx.many("routed_remove", lost)
-    return addresses
+    mail = {"mail": _json([row[:2] for row in lost])}
+    tx.run("return_mail", mail)
+    tx.run("drop_mail", mail)
+    return {address for _, _, address in lost}
 
 
 def dispatch(tx: Tx, addresses: Collection[str], limit: int) -> Dispatched:
@@ -98,7 +98,8 @@ def _write_takes(tx: Tx, done: Pairing, numbers: Numbers, count: Counter[str]) -
         else:
             count[take.owner.name] += tx.run("route_take", what | {"interest_id": take.interest_id})
     if done.takes:
-        tx.many("interest_drop", [(*take.owner, take.interest_id) for take in done.takes])
+        taken = [(*take.owner, take.interest_id) for take in done.takes]
+        tx.run("drop_interests", {"interests": _json(taken)})
 
 
 def _write_copies(tx: Tx, done: Pairing, numbers: Numbers, count: Counter[str]) -> None:

@@ -8,18 +8,23 @@ select 1 from romancy_messages where address = ? and message_id = ?;
 -- Keep a message at an address.
 insert into romancy_messages (address, message_id, spread, at, body, projection) values (?, ?, ?, ?, ?, ?);
 
--- name: interest_put
+-- name: interest_put (owner, life, interest_id, address, kind, where_)
 -- Register an interest. A replacement of the same address and kind keeps the place in the queue.
-insert into romancy_interests (owner, life, interest_id, address, kind, where_, at) values (?, ?, ?, ?, ?, ?, ?)
+insert into romancy_interests (owner, life, interest_id, address, kind, where_, at)
+values (:owner, :life, :interest_id, :address, :kind, :where_, :now)
 on conflict do update set
     at = iif(address = excluded.address and kind = excluded.kind, at, excluded.at),
     address = excluded.address,
     kind = excluded.kind,
     where_ = excluded.where_;
 
--- name: interest_drop
--- Remove an interest.
-delete from romancy_interests where owner = ? and life = ? and interest_id = ?;
+-- name: drop_interests (interests(owner, life, interest_id))
+-- Remove interests.
+delete from romancy_interests
+where (owner, life, interest_id) in (
+    select json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')
+    from json_each(:interests)
+);
 
 -- name: route_due
 -- Those of these addresses that have something to route.
@@ -129,8 +134,8 @@ where
 limit ?;
 
 -- name: route_lost
--- The messages that ended or missing instances have taken and never consumed.
-select inbox.instance_id, inbox.delivery_id
+-- The messages that ended or missing instances have taken and never consumed, and where they came from.
+select inbox.instance_id, inbox.delivery_id, inbox.address
 from romancy_inbox as inbox indexed by romancy_inbox_taken
 left join romancy_instances as instance on instance.instance_id = inbox.instance_id
 where
@@ -138,12 +143,14 @@ where
     and (instance.instance_id is null or instance.status in ('completed', 'failed', 'cancelled'))
 limit ?;
 
--- name: put_back
--- Keep a message again that was taken and not consumed.
+-- name: return_mail (mail(instance_id, delivery_id))
+-- Keep messages again that were taken and not consumed.
 insert into romancy_messages (address, message_id, spread, at, body, projection)
-select address, delivery_id, spread, at, body, projection
-from romancy_inbox
-where instance_id = ? and delivery_id = ? and interest is not null
+select inbox.address, inbox.delivery_id, inbox.spread, inbox.at, inbox.body, inbox.projection
+from json_each(:mail) as given
+cross join romancy_inbox as inbox
+    on inbox.instance_id = json_extract(given.value, '$[0]') and inbox.delivery_id = json_extract(given.value, '$[1]')
+where inbox.interest is not null
 on conflict do nothing;
 
 -- name: put_back_all
@@ -154,86 +161,118 @@ from romancy_inbox indexed by romancy_inbox_taken
 where instance_id = ? and interest is not null
 on conflict do nothing;
 
--- name: routed_remove
--- Remove a message that came from an address.
-delete from romancy_inbox where instance_id = ? and delivery_id = ? and address is not null;
+-- name: drop_mail (mail(instance_id, delivery_id))
+-- Remove messages that came from an address.
+delete from romancy_inbox
+where
+    (instance_id, delivery_id) in (
+        select json_extract(value, '$[0]'), json_extract(value, '$[1]') from json_each(:mail)
+    )
+    and address is not null;
 
--- name: letter_back
--- Keep a message again that was taken into a letter box.
+-- name: return_letters (subscriber, ids)
+-- Keep messages again that were taken into a letter box.
 insert into romancy_messages (address, message_id, spread, at, body, projection)
 select address, message_id, spread, posted_at, body, projection
 from romancy_letters
-where subscriber = ? and letter_id = ? and message_id is not null
+where
+    subscriber = :subscriber
+    and letter_id in (select value from json_each(:ids))
+    and message_id is not null
 on conflict do nothing;
 
--- name: letter_remove
--- Forget a letter.
-delete from romancy_letters where subscriber = ? and letter_id = ?;
+-- name: drop_letters (subscriber, ids)
+-- Forget letters.
+delete from romancy_letters where subscriber = :subscriber and letter_id in (select value from json_each(:ids));
 
--- name: letters
+-- name: letters (subscriber, limit) -> letter_id, address, body, at
 -- The oldest letters; their ids begin with their time.
-select letter_id, address, body, at from romancy_letters where subscriber = ? order by letter_id limit ?;
+select letter_id, address, body, at from romancy_letters where subscriber = :subscriber order by letter_id limit :limit;
 
--- name: other_life
--- Whether an instance has another life than this.
-select 1 from romancy_instances where instance_id = ? and life <> ?;
+-- name: lives (owner) -> life
+-- The life of an instance, ended or not.
+select life from romancy_instances where instance_id = :owner;
 
--- name: is_open
+-- name: is_open (owner, life) -> open
 -- Whether an instance of this life can still receive messages.
 select 1 from romancy_instances
-where instance_id = ? and life = ? and status not in ('completed', 'failed', 'cancelled');
+where instance_id = :owner and life = :life and status not in ('completed', 'failed', 'cancelled');
 
--- name: discard
+-- name: interests (address) -> owner, life, interest_id, kind, where_
+-- The interests in an address, the longest registered first.
+select interest.owner, interest.life, interest.interest_id, interest.kind, interest.where_
+from romancy_interests as interest
+left join romancy_instances as instance on instance.instance_id = interest.owner
+where
+    interest.address = :address
+    and (
+        interest.life = 0
+        or (instance.life = interest.life and instance.status not in ('completed', 'failed', 'cancelled'))
+    )
+order by interest.at, interest.owner, interest.life, interest.interest_id;
+
+-- name: discard (address)
 -- Remove all messages at an address.
-delete from romancy_messages where address = ?;
+delete from romancy_messages where address = :address;
 
--- name: kept
--- Undelivered messages, by message id. A page ends with all places of its last message. A blob is greater than every
--- text.
+-- name: kept (after, limit) -> message_id, address, spread, body, at
+-- A page of undelivered messages, with all places of the last. A blob is greater than every text.
 select message_id, address, spread, body, at
 from romancy_messages
 where
     message_id > :after
-    and (:address is null or address = :address)
     and message_id <= coalesce((
         select message_id from romancy_messages
-        where message_id > :after and (:address is null or address = :address)
+        where message_id > :after
         order by message_id, address
         limit 1 offset :limit - 1
     ), x'')
 order by message_id, address;
 
--- name: expire_messages
+-- name: kept_at (address, after, limit) -> message_id, address, spread, body, at
+-- The same at one address.
+select message_id, address, spread, body, at
+from romancy_messages
+where address = :address and message_id > :after
+order by message_id
+limit :limit;
+
+-- name: expire_messages (before, limit)
 -- Remove old messages at addresses without interests, up to a limit.
 delete from romancy_messages
 where (address, message_id) in (
     select message.address, message.message_id
     from romancy_messages as message indexed by romancy_messages_order
     where
-        message.at < ?
+        message.at < :before
         and not exists (select 1 from romancy_interests where address = message.address)
-    limit ?
+    limit :limit
 );
 
--- name: expire_letters
+-- name: expire_letters (before, limit)
 -- Remove old letters of subscribers that have no interest left, up to a limit.
 delete from romancy_letters
 where (subscriber, letter_id) in (
     select letter.subscriber, letter.letter_id
     from romancy_letters as letter
     where
-        letter.at < ?
+        letter.at < :before
         and not exists (select 1 from romancy_interests where owner = letter.subscriber and life = 0)
-    limit ?
+    limit :limit
 );
 
--- name: expire_addresses
+-- name: expire_addresses (before, limit)
 -- Forget the numbers of addresses where nothing is kept or wanted, and that no copy has used since.
 delete from romancy_addresses
-where
-    number < ?
-    and not exists (select 1 from romancy_messages where address = romancy_addresses.address)
-    and not exists (select 1 from romancy_interests where address = romancy_addresses.address);
+where address in (
+    select unused.address
+    from romancy_addresses as unused
+    where
+        unused.number < :before
+        and not exists (select 1 from romancy_messages where address = unused.address)
+        and not exists (select 1 from romancy_interests where address = unused.address)
+    limit :limit
+);
 
 -- name: prune_interests
 -- Remove the interests of an instance, of any life.
@@ -249,7 +288,3 @@ update romancy_instances set
         else wake_at
     end
 where instance_id = ?;
-
--- name: routed_from
--- The address that a message in an inbox came from.
-select address from romancy_inbox where instance_id = ? and delivery_id = ?;

@@ -24,6 +24,7 @@ DIALECTS: Final = {"sqlite": "_store", "postgres": "_database", "mysql": "_datab
 
 _NO_RETURNING: Final = "its UPDATE and DELETE return no rows, so the operation is in parts"
 _ONE_STATEMENT: Final = "a lock skips what others hold only in a query, and an UPDATE would lock what it looks at"
+_ONE_PACKET: Final = "it judges and writes in one packet, and leaves what it has found in a variable of the connection"
 OWN: Final[dict[str, tuple[set[str], str]]] = {
     "count_beat": ({"sqlite"}, _NO_RETURNING),
     "living_beat": ({"sqlite"}, _NO_RETURNING),
@@ -41,6 +42,31 @@ OWN: Final[dict[str, tuple[set[str], str]]] = {
     "outbox_unpark": ({"mysql"}, _ONE_STATEMENT),
     "outbox_pending": ({"mysql"}, "its bounded counts are statements of one packet: it joins no table laterally"),
     "outbox_ended": ({"mysql"}, "its bounded counts are statements of one packet: it joins no table laterally"),
+    "is_open": ({"sqlite"}, _NO_RETURNING),
+    "discard": ({"sqlite"}, _NO_RETURNING),
+    "interest_put": ({"sqlite", "mysql"}, _NO_RETURNING),
+    "lock_addresses": ({"mysql"}, _ONE_PACKET),
+    "judge_interest": ({"mysql"}, _ONE_PACKET),
+    "judged": ({"mysql"}, _ONE_PACKET),
+    "kept_ids": ({"mysql"}, _ONE_PACKET),
+    "discard_messages": ({"mysql"}, _ONE_PACKET),
+    "lives": ({"sqlite", "mysql"}, _NO_RETURNING),
+    "hold_mail": ({"mysql"}, _NO_RETURNING),
+    "return_mail": ({"sqlite", "mysql"}, _NO_RETURNING),
+    "drop_mail": ({"sqlite", "mysql"}, _NO_RETURNING),
+    "drop_uncounted": ({"mysql"}, "it marks what is not counted yet in a table, and not in the inbox"),
+    "hold_letters": ({"mysql"}, _NO_RETURNING),
+    "return_letters": ({"sqlite", "mysql"}, _NO_RETURNING),
+    "kept_page": ({"mysql"}, "it has no page that ends with all of its last key"),
+    "kept_alike": ({"mysql"}, "it has no page that ends with all of its last key"),
+    "expire_messages": ({"sqlite"}, _NO_RETURNING),
+    "expire_letters": ({"sqlite"}, _NO_RETURNING),
+    "find_expired": ({"mysql"}, _ONE_STATEMENT),
+    "find_unread": ({"mysql"}, _ONE_STATEMENT),
+    "find_unused": ({"mysql"}, _ONE_STATEMENT),
+    "end_messages": ({"mysql"}, _ONE_STATEMENT),
+    "end_letters": ({"mysql"}, _ONE_STATEMENT),
+    "end_addresses": ({"mysql"}, _ONE_STATEMENT),
 }
 """The scripts with a head that are not those of all dialects, the dialects that have them, and why."""
 
@@ -103,7 +129,7 @@ def test_a_script_takes_what_its_head_names(dialect: str) -> None:
             assert head.parameters.keys() == taken - {"now"}, name
             continue
         columns = [{"source", *columns} if columns else {one} for one, columns in head.parameters.items()]
-        assert set().union(*columns) == taken, name
+        assert set().union(*columns) == taken - {"closed"}, name
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -119,6 +145,8 @@ def returned(text: str) -> list[str]:
     if not verbs or (verbs[0] != "select" and "returning" not in verbs):
         return []
     verb = "returning" if "returning" in verbs else "select"
+    if verb == "select" and "into" in [word.lower() for _, word in words]:
+        return []
     begin = next(at + len(verb) for at, word in words if word.lower() == verb)
     end = next((at for at, word in words if at > begin and word.lower() in ("from", "union")), len(text))
     commas = [at for at, word in words if word == "," and begin < at < end]
@@ -144,4 +172,5 @@ def test_the_reader_of_this_test_counts_what_is_returned() -> None:
     assert count("with k (a) as (select 1, 2) update t set a = 1, b = 2 from k returning x, f(y, z)") == 2
     assert count("with k (a) as (select 1, 2) update t set a = 1, b = 2 from k") == 0
     assert count("delete from t where a in (select b)") == 0
+    assert count("select case when a then b end into @c from (select d) e") == 0
     assert count("(select a from b)") == 0

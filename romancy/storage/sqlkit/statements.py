@@ -37,6 +37,8 @@ __all__ = [
     "ask_all",
     "ask_last",
     "expanded",
+    "look",
+    "nothing",
     "tell",
 ]
 
@@ -80,6 +82,8 @@ class Request(NamedTuple):
     """
     then: tuple[Ask, ...] = ()
     """Scripts to run after the commit, where `last`. They see what others have committed until then."""
+    early: bool = False
+    """Whether `asks` only read, and need not be part of the transaction if it has not begun yet."""
     last: bool = False
     """Whether the transaction ends after `asks`. A dialect may send them together with the commit, and with `then`."""
     news: frozenset[str] = frozenset()
@@ -144,6 +148,11 @@ def ask_last(*asks: Ask, then: tuple[Ask, ...] = ()) -> Operation[list[Answer]]:
     return (yield Request(asks, then, last=True))
 
 
+def look(*asks: Ask) -> Operation[list[Answer]]:
+    """Ask for scripts that only read, and that a transaction which has not begun need not begin for."""
+    return (yield Request(asks, early=True))
+
+
 def tell(*news: str) -> Operation[None]:
     """Report these as changed after the commit."""
     yield Request(news=frozenset(news))
@@ -184,6 +193,12 @@ class Running(Generic[T]):
         self._operation.close()
 
 
+def nothing(_: Values) -> Operation[Answer]:
+    """The answer to a script that a dialect does not need."""
+    yield Request()
+    return Answer((), 0)
+
+
 def expanded(operation: Operation[T], own: Own) -> Operation[T]:
     """The operation with the dialect's own operations in the place of the scripts that they answer."""
     try:
@@ -202,7 +217,7 @@ def _answers(request: Request, own: Own) -> Operation[list[Answer]]:
         return (yield request)
     parts = [own[each.script](each.values) if each.script in own else _alone(each) for each in request.asks]
     if not request.last:
-        return (yield from _side_by_side(parts))
+        return (yield from _side_by_side(parts, early=request.early))
     if len(parts) > 1:
         raise InternalError("a last request has several scripts, of which one is an operation here")
     return (yield from _answers_last(parts[0], request.then))
@@ -213,12 +228,13 @@ def _alone(each: Ask) -> Operation[Answer]:
     return answer
 
 
-def _side_by_side(parts: list[Operation[Answer]]) -> Operation[list[Answer]]:
+def _side_by_side(parts: list[Operation[Answer]], *, early: bool) -> Operation[list[Answer]]:
     """The answers of several operations, whose first requests are one, and so on."""
     with ExitStack() as stack:
         running = [stack.enter_context(closing(Running(one))) for one in parts]
         while under_way := [(one, one.request.asks) for one in running if one.request is not None]:
-            answers = yield Request(tuple(each for _, asks in under_way for each in asks))
+            free = early or all(one.request is not None and one.request.early for one, _ in under_way)
+            answers = yield Request(tuple(each for _, asks in under_way for each in asks), early=free)
             for one, asks in under_way:
                 one.answer(answers[: len(asks)])
                 answers = answers[len(asks) :]

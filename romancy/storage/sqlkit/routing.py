@@ -1,0 +1,163 @@
+"""The router of an SQL database: its operations, and the object that the engine uses.
+
+The scripts are those of the dialect. How messages are posted and dispatched is in the dialect's own subclass.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from romancy.errors import InstanceNotFoundError
+from romancy.storage.limits import can_be_id, check_interest, check_owner
+from romancy.storage.routing import OUTSIDE, Interest, InterestKind, KeptMessage, Letter, Owner, Spread
+from romancy.storage.sqlkit.statements import Answer, Ask, ask, ask_all, ask_last, look
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from romancy.storage.records import Delivered
+    from romancy.storage.routing import Dispatched, Posting
+    from romancy.storage.sqlkit.statements import Interpreter, Operation, Values
+
+__all__ = ["SqlRouter", "give_back_in_parts", "letters_back_in_parts"]
+
+_LOCK_WAITS: Final = 2
+_EXCLUDES: Final = {InterestKind.COPY: InterestKind.MEMBER, InterestKind.MEMBER: InterestKind.COPY}
+
+
+class SqlRouter(ABC):
+    """As `Router` promises, but for posts and dispatches."""
+
+    def __init__(self, interpreter: Interpreter) -> None:
+        self._interpreter = interpreter
+
+    @abstractmethod
+    async def post(self, batch: Sequence[Posting], /) -> list[Delivered]: ...
+
+    @abstractmethod
+    async def dispatch(self, addresses: Collection[str] = (), /, *, limit: int = 500) -> Dispatched: ...
+
+    async def register(self, owner: Owner, interest: Interest, /) -> InterestKind | None:
+        check_owner(owner)
+        check_interest(interest)
+        there, in_the_way = await self._interpreter.together(
+            partial(_register, owner, interest), lock_waits=_LOCK_WAITS
+        )
+        if not there:
+            raise InstanceNotFoundError(
+                f"instance {owner.name!r}: not there in this life, or ended; it can register no interest"
+            )
+        return in_the_way
+
+    async def unregister(self, owner: Owner, interest_ids: Collection[str], /) -> None:
+        rows = [(*owner, one) for one in _known(interest_ids)]
+        if rows and can_be_id(owner.name):
+            await self._interpreter.in_turn(partial(ask, "drop_interests", interests=rows), weight=len(rows))
+
+    async def interests(self, address: str, /) -> list[tuple[Owner, Interest]]:
+        answer = await self._interpreter.read(partial(ask, "interests", address=address))
+        return [
+            (Owner(name, life), Interest(interest_id=one, address=address, kind=InterestKind(kind), where=where))
+            for name, life, one, kind, where in answer.rows
+        ]
+
+    async def give_back(self, owner: Owner, delivery_ids: Sequence[str], /) -> int:
+        ids = _known(delivery_ids)
+        if not ids or not can_be_id(owner.name):
+            return 0
+        return await self._interpreter.together(partial(_give_back, owner, ids), weight=3 * len(ids))
+
+    async def letters(self, subscriber: str, /, *, limit: int = 100) -> list[Letter]:
+        if not can_be_id(subscriber):
+            return []
+        oldest = partial(ask, "letters", subscriber=subscriber, limit=limit)
+        rows = (await self._interpreter.read(oldest)).rows
+        return [Letter(letter_id=one, address=address, body=body, at=at) for one, address, body, at in rows]
+
+    async def acknowledge(self, subscriber: str, letter_ids: Collection[str], /) -> int:
+        ids = _known(letter_ids)
+        if not ids or not can_be_id(subscriber):
+            return 0
+        drop = partial(ask, "drop_letters", subscriber=subscriber, ids=ids)
+        return (await self._interpreter.in_turn(drop, weight=len(ids))).touched
+
+    async def kept(self, *, address: str | None = None, after: str = "", limit: int = 100) -> list[KeptMessage]:
+        if address is None:
+            page = partial(ask, "kept", after=after, limit=limit)
+        else:
+            page = partial(ask, "kept_at", address=address, after=after, limit=limit)
+        found = [
+            KeptMessage(message_id=one, address=place, spread=Spread(spread), body=body, at=at)
+            for one, place, spread, body, at in (await self._interpreter.read(page)).rows
+        ]
+        return sorted(found, key=lambda one: (one.message_id, one.address))
+
+    async def expire(self, before: int, /, *, limit: int = 1000) -> int:
+        return await self._interpreter.in_turn(partial(_expire, before, limit), weight=limit)
+
+
+def _known(ids: Collection[str]) -> list[str]:
+    return sorted(filter(can_be_id, set(ids)))
+
+
+# ── operations ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _register(owner: Owner, interest: Interest) -> Operation[tuple[bool, InterestKind | None]]:
+    """Whether the owner is there, and the kind that excludes the interest. If its kind matters, lock its address."""
+    other = _EXCLUDES.get(interest.kind)
+    if other is not None:
+        yield from ask("route_lock", addresses=[interest.address])
+    about = {
+        "owner": owner.name, "life": owner.life, "interest_id": interest.interest_id, "address": interest.address,
+        "kind": interest.kind.value, "where_": interest.where, "other": None if other is None else other.value,
+    }  # fmt: skip
+    (answer,) = yield from ask_last(Ask("register_interest", about))
+    ((there, allowed),) = answer.rows
+    return bool(there), None if allowed else other
+
+
+def _give_back(owner: Owner, ids: Sequence[str]) -> Operation[int]:
+    if owner.life == OUTSIDE:
+        back = Ask("letters_back", {"subscriber": owner.name, "ids": ids})
+    else:
+        back = Ask("give_back", {"owner": owner.name, "life": owner.life, "ids": ids})
+    (answer,) = yield from ask_last(back)
+    ((count,),) = answer.rows
+    return int(count)
+
+
+def _expire(before: int, limit: int) -> Operation[int]:
+    values = {"before": before, "limit": limit}
+    gone, _ = yield from ask_all(Ask("expire", values), Ask("expire_addresses", values))
+    ((count,),) = gone.rows
+    return int(count)
+
+
+# ── where DELETE returns no rows ────────────────────────────────────────────────────────────────────────────────────
+
+
+def give_back_in_parts(*scripts: str) -> Callable[[Values], Operation[Answer]]:
+    """Give back mail by these scripts, unless its owner has begun another life."""
+    return partial(_give_back_in_parts, scripts)
+
+
+def _give_back_in_parts(scripts: Sequence[str], values: Values) -> Operation[Answer]:
+    (lives,) = yield from look(Ask("lives", {"owner": values["owner"]}))
+    if any(life != values["life"] for (life,) in lives.rows):
+        return Answer([(0,)], 1)
+    mail = {"mail": [(values["owner"], one) for one in values["ids"]]}
+    answers = yield from ask_last(*(Ask(script, mail) for script in scripts))
+    return Answer([(answers[scripts.index("drop_mail")].touched,)], 1)
+
+
+def letters_back_in_parts(*scripts: str) -> Callable[[Values], Operation[Answer]]:
+    """Give back letters by these scripts, of which the last removes them."""
+    return partial(_letters_back_in_parts, scripts)
+
+
+def _letters_back_in_parts(scripts: Sequence[str], values: Values) -> Operation[Answer]:
+    answers = yield from ask_last(*(Ask(script, values) for script in scripts))
+    return Answer([(answers[-1].touched,)], 1)
