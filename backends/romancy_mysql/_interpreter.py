@@ -10,8 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from romancy.storage.outbox import OutboxState
-from romancy.storage.routing import InterestKind
-from romancy.storage.sqlkit import outbox, routing
+from romancy.storage.sqlkit import outbox
 from romancy.storage.sqlkit.statements import (
     ROUNDS,
     Answer,
@@ -21,11 +20,9 @@ from romancy.storage.sqlkit.statements import (
     Running,
     ask,
     ask_all,
-    ask_last,
     expanded,
-    look,
-    nothing,
 )
+from romancy_mysql import _routing
 from romancy_mysql._database import counted, pause
 from romancy_mysql._effects import CLOSED
 from romancy_mysql._errors import LockWaitError, MismatchError, TransientError
@@ -94,6 +91,8 @@ class MySQLInterpreter:
         *,
         weight: int = 3,  # noqa: ARG002 - of a file
         lock_waits: int | None = None,
+        lasting: bool = True,  # noqa: ARG002 - every commit is
+        keys: Sequence[int] = (),  # noqa: ARG002 - rows are locked
     ) -> T:
         for attempt in range(ROUNDS):
             try:
@@ -221,60 +220,9 @@ def _beat(values: Values) -> Operation[Answer]:
     return Answer((), 1)
 
 
-def _register_interest(values: Values) -> Operation[Answer]:
-    """Check and write in one packet, while the row of the address is locked."""
-    kept: list[tuple[str, str]] = []
-    if copies := values["kind"] == InterestKind.COPY:
-        # What the first interest in copies discards, read without locks: see `routing.sql`.
-        (found,) = yield from look(Ask("kept_ids", values))
-        kept = [(values["address"], message_id) for (message_id,) in found.rows]
-    first = range(0, len(kept), outbox.IDS_AT_ONCE)
-    answers = yield from ask_last(
-        Ask("lock_addresses", {"addresses": [(values["address"],)]}),
-        Ask("judge_interest", {**values, "other": values["other"] or "", "copies": copies}),
-        Ask("interest_put", values),
-        *(Ask("discard_messages", {"messages": kept[one : one + outbox.IDS_AT_ONCE]}) for one in first),
-        then=(Ask("judged", {}),),
-    )
-    ((finding,),) = answers[-1].rows
-    return Answer([(finding != "gone", finding in ("first", "free"))], 1)
-
-
-def _kept(values: Values) -> Operation[Answer]:
-    """A page with all places of its last message."""
-    page = yield from ask("kept_page", **values)
-    if len(page.rows) < values["limit"] or not page.rows:
-        return page
-    last = page.rows[-1][0]
-    alike = yield from ask("kept_alike", message_id=last)
-    rows = [*(row for row in page.rows if row[0] != last), *alike.rows]
-    return Answer(rows, len(rows))
-
-
-def _expire(values: Values) -> Operation[Answer]:
-    old, unread = yield from ask_all(Ask("find_expired", values), Ask("find_unread", values))
-    ends = [Ask("end_messages", {"messages": sorted(old.rows)})] if old.rows else []
-    ends += [Ask("end_letters", {"letters": sorted(unread.rows)})] if unread.rows else []
-    gone = yield from ask_all(*ends)
-    return Answer([(sum(one.touched for one in gone),)], 1)
-
-
-def _expire_addresses(values: Values) -> Operation[Answer]:
-    unused = yield from ask("find_unused", **values)
-    if not unused.rows:
-        return unused
-    return (yield from ask("end_addresses", addresses=sorted(unused.rows), before=values["before"]))
-
-
 _OWN: Own = {
     **outbox.IN_PARTS,
-    "route_lock": nothing,  # of the packet that registers
-    "register_interest": _register_interest,
-    "give_back": routing.give_back_in_parts("hold_mail", "return_mail", "drop_mail", "drop_uncounted"),
-    "letters_back": routing.letters_back_in_parts("hold_letters", "return_letters", "drop_letters"),
-    "kept": _kept,
-    "expire": _expire,
-    "expire_addresses": _expire_addresses,
+    **_routing.OWN,
     "beat": _beat,
     "outbox_sweep": _sweep_outbox,
     "outbox_promote": _promote,

@@ -34,44 +34,44 @@ where m.address = :address and m.message_id = :message_id :lock
 
 -- ----------------------------------------------------------------------------------------------------------- what to route
 
--- name: read_messages
--- A page of the messages at these addresses (:rows is a query) that can be routed, oldest first. At addresses without
--- interests, only messages that are dropped then are read. A projection is read only where there are conditions. The
--- large limit makes the server look for interests once for each address.
+-- name: route_messages (addresses(address), at, message_id, after, limit) -> address, message_id, spread, at, projection
+-- A page of the messages at these addresses behind a place, the oldest first. At addresses without interests, only
+-- messages that are dropped then are read. A projection is read only where there are conditions. The large limit makes
+-- the server look for interests once for each address.
 select p.address, p.message_id, p.spread, p.at, m.projection
 from (
     select straight_join k.address, k.spread, k.message_id, k.at, a.choosy
     from (
-        select v.address,
-            exists (select 1 from romancy_interests i where i.address = v.address and i.kind <> _binary'member') as wanted,
-            exists (select 1 from romancy_interests i where i.address = v.address and i.where_ is not null) as choosy
-        from (:rows) v
+        select :address as address,
+            exists (select 1 from romancy_interests i where i.address = :address and i.kind <> _binary'member') as wanted,
+            exists (select 1 from romancy_interests i where i.address = :address and i.where_ is not null) as choosy
+        from :source (select 1) one
         limit 1000000
     ) a
     join (select _binary'every' as spread union all select _binary'one' union all select _binary'channel') s
         on a.wanted or s.spread = _binary'every'
     join romancy_messages k force index (by_age) on k.address = a.address and k.spread = s.spread
-    where k.at > :at or (k.at = :at and k.message_id > :message_id)
+    where k.at > :at
+        or (k.at = :at and (k.message_id > :message_id or (k.message_id = :message_id and k.address > :after)))
     order by k.at, k.message_id, k.address
     limit :limit
 ) p
 left join romancy_messages m on p.choosy and m.address = p.address and m.message_id = p.message_id
 
--- name: read_interests
--- The interests of owners that can receive messages, at those of these addresses that hold messages.
-select i.owner, i.life, i.interest_id, i.address, i.kind, i.where_, i.at
+-- name: route_interests (addresses(address), limit) -> owner, life, interest_id, address, kind, where_, at, number, now
+-- The interests of owners that can receive messages, at those of these addresses that hold messages, with the number of
+-- the last copy from the address, and the time.
+select i.owner, i.life, i.interest_id, i.address, i.kind, i.where_, i.at, d.number,
+    timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
 from (
-    select v.address from (:rows) v
-    where exists (select 1 from romancy_messages m where m.address = v.address)
+    select :address as address from :source (select 1) one
+    where exists (select 1 from romancy_messages m where m.address = :address)
     limit 1000000
 ) a
 straight_join romancy_interests i force index (by_address) on i.address = a.address
+left join romancy_addresses d on d.address = i.address
 left join romancy_instances n on n.instance_id = i.owner and n.life = i.life and n.status not in (:closed)
 where i.kind <> _binary'member' and (i.life = 0 or n.instance_id is not null)
-
--- name: read_numbers
--- The numbers of the last copies.
-select address, number from romancy_addresses where address in (:ids)
 
 -- ---------------------------------------------------------------------------------------------------------- what was routed
 
@@ -80,20 +80,20 @@ select address, number from romancy_addresses where address in (:ids)
 insert into romancy_addresses (address) select :address from :source (select 1) one where true
 on duplicate key update address = romancy_addresses.address
 
--- name: number_addresses
+-- name: number_addresses (numbers(address, number, last))
 -- Move the numbers of the last copies. If a faster dispatch has moved them already, this one starts again.
 update :source romancy_addresses a
 set a.number = :number
 where a.address = :address and a.number = :last
 
--- name: hold_interests
+-- name: hold_interests (interests(owner, life, interest_id, address), count) -> held
 -- Lock these interests until the end of the transaction, or fail if one has changed since it was read. A purge, which
 -- removes interests first, then waits for the transaction.
 select if(count(*) = :count, 0, (select 1 union all select 2))
 from :source romancy_interests i
 where i.owner = :owner and i.life = :life and i.interest_id = :interest_id and i.address = :address for update
 
--- name: give_mail
+-- name: give_mail (mail(instance_id, delivery_id, at, interest, address, message_id))
 -- Put messages into inboxes: copies with a time of their own, taken messages (for an interest) as they were posted.
 insert into romancy_inbox (instance_id, delivery_id, body, at, address, interest, spread, projection)
 select :instance_id, :delivery_id, m.body, coalesce(:at, m.at), m.address, :interest,
@@ -102,7 +102,13 @@ from :source romancy_messages m
 where m.address = :address and m.message_id = :message_id
 on duplicate key update delivery_id = romancy_inbox.delivery_id
 
--- name: give_letters
+-- name: mark_mail (mail(instance_id, delivery_id))
+-- Mark messages that are not counted yet.
+insert into romancy_uncounted (instance_id, delivery_id)
+select :instance_id, :delivery_id from :source (select 1) one where true
+on duplicate key update delivery_id = romancy_uncounted.delivery_id
+
+-- name: give_letters (letters(subscriber, letter_id, at, taken, address, message_id))
 -- The same for outside subscribers.
 insert into romancy_letters (subscriber, letter_id, address, body, at, message_id, spread, posted_at, projection)
 select :subscriber, :letter_id, m.address, m.body, :at, if(:taken, m.message_id, null), if(:taken, m.spread, null),
@@ -111,12 +117,12 @@ from :source romancy_messages m
 where m.address = :address and m.message_id = :message_id
 on duplicate key update letter_id = romancy_letters.letter_id
 
--- name: end_interests
+-- name: end_interests (interests(owner, life, interest_id, address, at))
 -- Remove the interests that got a message, if they have not changed since they were read.
 delete i from :source romancy_interests i
 where i.owner = :owner and i.life = :life and i.interest_id = :interest_id and i.address = :address and i.at = :at
 
--- name: drop_messages
+-- name: drop_messages (messages(address, message_id))
 -- Remove messages without receivers. All dispatches of an address find them, so rows that another dispatch holds are
 -- left to it.
 delete m
@@ -134,7 +140,7 @@ straight_join romancy_messages m on m.address = g.address and m.message_id = g.m
 delete m from :source romancy_messages m
 where m.address = :address and m.message_id = :message_id
 
--- name: hold_free
+-- name: hold_free (mail(instance_id, life, delivery_id))
 -- Remove the marks of the messages whose receivers are open and not locked by others, and lock these receivers. It
 -- never waits, so it can follow the locks of a dispatch, although appends lock their instances first. Without the
 -- limit, MySQL merges the derived table into the statement, and deletes the instances as well.
@@ -148,11 +154,26 @@ from (
 ) g
 straight_join romancy_uncounted u on u.instance_id = g.instance_id and u.delivery_id = g.delivery_id
 
--- name: unmarked
--- The condition that a message has lost its mark.
-and not exists (select 1 from romancy_uncounted u where u.instance_id = :instance_id and u.delivery_id = :delivery_id)
+-- name: signal_free (mail(instance_id, delivery_id, count))
+-- Count messages as `signal_instances` does, where one of them has lost its mark.
+update :source romancy_instances i
+set
+    i.signals = i.signals + :count,
+    i.wake_at = if(i.owner is null and i.status <> _binary'stuck',
+        least(coalesce(i.wake_at, 9223372036854775807), timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))), i.wake_at),
+    i.touched_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
+where i.instance_id = :instance_id and i.status not in (:closed)
+    and not exists (select 1 from romancy_uncounted u where u.instance_id = :instance_id and u.delivery_id = :delivery_id)
 
--- name: still_uncounted
+-- name: number_free (mail(instance_id, delivery_id))
+-- Number those that have lost their marks.
+update :source romancy_inbox x
+join romancy_instances i on i.instance_id = x.instance_id
+set x.number = least(x.number, i.signals)
+where x.instance_id = :instance_id and x.delivery_id = :delivery_id
+    and not exists (select 1 from romancy_uncounted u where u.instance_id = :instance_id and u.delivery_id = :delivery_id)
+
+-- name: still_uncounted (mail(instance_id, delivery_id)) -> instance_id, delivery_id
 -- Those of these messages that have their marks.
 select u.instance_id, u.delivery_id
 from :source romancy_uncounted u

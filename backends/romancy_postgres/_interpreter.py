@@ -7,10 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from romancy.storage.sqlkit.pauses import pause
-from romancy.storage.sqlkit.statements import ROUNDS, Answer, OvertakenError, Running
+from romancy.storage.sqlkit.statements import ROUNDS, Answer, OvertakenError, Running, expanded
+from romancy_postgres._routing import OWN as _OWN
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from romancy.storage.sqlkit.pool import Pool
     from romancy.storage.sqlkit.statements import Ask, Operation, Request
@@ -54,7 +55,7 @@ class PostgresInterpreter:
         weight: int = 3,  # noqa: ARG002 - of a file
         lock_waits: int | None = None,
     ) -> T:
-        with closing(Running(begin())) as running:
+        with closing(Running(expanded(begin(), _OWN))) as running:
             while (request := running.request) is not None:
                 running.answer([await self._alone(ask, lock_waits) for ask in (*request.asks, *request.then)])
             self._tell(running.news)
@@ -67,26 +68,24 @@ class PostgresInterpreter:
         *,
         weight: int = 3,  # noqa: ARG002 - of a file
         lock_waits: int | None = None,
+        lasting: bool = True,
+        keys: Sequence[int] = (),
     ) -> T:
         with ExitStack() as stack:
-            running = stack.enter_context(closing(Running(begin())))
+            running = stack.enter_context(closing(Running(expanded(begin(), _OWN))))
             if (only := _only_script(running.request)) is not None:
                 answers = [await self._alone(only, lock_waits)]
             else:
                 attempt = partial(self._transaction, begin, stack, [running])
-                running, answers = await self._until_undisturbed(attempt, lock_waits)
+                send = partial(
+                    self._database.transaction, attempt, pool=self._pool(), lock_waits=lock_waits, lasting=lasting,
+                    first=_locks(keys),
+                )  # fmt: skip
+                running, answers = await _until_undisturbed(send)
             if (request := running.request) is not None:
                 running.answer([*answers, *[await self._alone(ask) for ask in request.then]])
             self._tell(running.news)
             return running.result
-
-    async def _until_undisturbed(self, body: Callable[[Link], Awaitable[T]], lock_waits: int | None) -> T:
-        for attempt in range(1, ROUNDS):
-            try:
-                return await self._database.transaction(body, pool=self._pool(), lock_waits=lock_waits)
-            except OvertakenError:
-                await pause(attempt, _FIRST_PAUSE, _LONGEST_PAUSE)
-        return await self._database.transaction(body, pool=self._pool(), lock_waits=lock_waits)
 
     async def _transaction(
         self, begin: Callable[[], Operation[T]], stack: ExitStack, begun: list[Running[T]], link: Link
@@ -99,7 +98,7 @@ class PostgresInterpreter:
             running = begun.pop()
         else:
             stack.close()  # closes the operation of an attempt that was undone
-            running = stack.enter_context(closing(Running(begin())))
+            running = stack.enter_context(closing(Running(expanded(begin(), _OWN))))
         while (request := running.request) is not None:
             answers = [await self._answer(link, ask) for ask in request.asks]
             if request.last:
@@ -127,6 +126,22 @@ class PostgresInterpreter:
         if answer.touched < (ask.expected or 0):
             raise OvertakenError(f"storage {self._database.settings.url}: rows kept changing; try again")
         return answer
+
+
+async def _until_undisturbed(send: Callable[[], Awaitable[T]]) -> T:
+    for attempt in range(1, ROUNDS):
+        try:
+            return await send()
+        except OvertakenError:
+            await pause(attempt, _FIRST_PAUSE, _LONGEST_PAUSE)
+    return await send()
+
+
+def _locks(keys: Sequence[int]) -> str:
+    if not keys:
+        return ""
+    numbers = ",".join(f"{key:d}" for key in sorted(set(keys)))
+    return f"select pg_advisory_xact_lock(key) from unnest('{{{numbers}}}'::bigint[]) as t (key)"  # noqa: S608 - numbers
 
 
 def _only_script(request: Request | None) -> Ask | None:

@@ -1,4 +1,4 @@
-"""Posts and dispatches."""
+"""Posts and sweeps."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Final
 from romancy.storage.limits import check_postings
 from romancy.storage.sqlkit.portions import portions
 from romancy.storage.sqlkit.routing import SqlRouter
-from romancy_postgres._dispatch import dispatch_at
+from romancy_postgres._inbox import count_mail
 from romancy_postgres._routes import add_messages, size_of
+from romancy_postgres._routing import COUNT_AT_ONCE
 from romancy_postgres._sweep import Sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from romancy.storage.records import Delivered
     from romancy.storage.routing import Dispatched, Posting
+    from romancy.storage.sqlkit.dispatches import Unseen
     from romancy.storage.sqlkit.statements import Interpreter
     from romancy_postgres._database import Database
     from romancy_postgres._signals import Signals
@@ -33,7 +35,7 @@ class PostgresRouter(SqlRouter):
         super().__init__(interpreter)
         self._database = database
         self._signals = signals
-        self._sweep = Sweep(database, signals)
+        self._sweeps = Sweep(database, self.dispatch_at)
 
     async def post(self, batch: Sequence[Posting], /) -> list[Delivered]:
         check_postings(batch)
@@ -45,7 +47,11 @@ class PostgresRouter(SqlRouter):
     async def _post(self, part: Sequence[Posting]) -> list[Delivered]:
         return await self._database.single(lambda link: add_messages(link, part), lock_waits=_LOCK_WAITS)
 
-    async def dispatch(self, addresses: Collection[str] = (), /, *, limit: int = 500) -> Dispatched:
-        if addresses:
-            return await dispatch_at(self._database, self._signals, addresses, limit)
-        return await self._sweep.run(limit)
+    async def _sweep(self, limit: int) -> Dispatched:
+        return await self._sweeps.run(limit)
+
+    async def _count(self, mail: Sequence[Unseen]) -> bool:
+        late = [(one.owner.name, one.delivery_id) for one in mail if not one.over]
+        for first in range(0, len(late), COUNT_AT_ONCE):
+            await count_mail(self._database, self._signals, late[first : first + COUNT_AT_ONCE])
+        return await self._database.run("sweep_ended", sorted({one.owner.name for one in mail})) > 0

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from romancy.errors import InternalError
-from romancy.storage.routing import OUTSIDE, InterestKind
-from romancy.storage.sqlkit import outbox, routing
-from romancy.storage.sqlkit.statements import Answer, Ask, Running, ask, ask_all, expanded, nothing
+from romancy.storage.sqlkit import outbox
+from romancy.storage.sqlkit.statements import Answer, Ask, Running, ask_all, expanded
+from romancy_sqlite import _routing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from romancy.storage.sql import Head
     from romancy.storage.sqlkit.statements import Operation, Own, Values
@@ -60,6 +60,8 @@ class SqliteInterpreter:
         *,
         weight: int = 3,
         lock_waits: int | None = None,  # noqa: ARG002 - of servers
+        lasting: bool = True,  # noqa: ARG002 - of servers
+        keys: Sequence[int] = (),  # noqa: ARG002 - of servers
     ) -> T:
         return await self.in_turn(begin, weight=weight)
 
@@ -100,30 +102,4 @@ def _beat(values: Values) -> Operation[Answer]:
     return living
 
 
-def _register_interest(values: Values) -> Operation[Answer]:
-    if values["life"] != OUTSIDE and not (yield from ask("is_open", **values)).rows:
-        return Answer([(False, False)], 1)
-    if values["other"] is not None:
-        kinds = {kind for _, _, _, kind, _ in (yield from ask("interests", **values)).rows}
-        if values["other"] in kinds:
-            return Answer([(True, False)], 1)
-        if values["kind"] == InterestKind.COPY and InterestKind.COPY not in kinds:
-            yield from ask("discard", **values)
-    yield from ask("interest_put", **values)
-    return Answer([(True, True)], 1)
-
-
-def _expire(values: Values) -> Operation[Answer]:
-    old, unread = yield from ask_all(Ask("expire_messages", values), Ask("expire_letters", values))
-    return Answer([(old.touched + unread.touched,)], 1)
-
-
-_OWN: Own = {
-    **outbox.IN_PARTS,
-    "beat": _beat,
-    "route_lock": nothing,  # the file is locked
-    "register_interest": _register_interest,
-    "give_back": routing.give_back_in_parts("return_mail", "drop_mail"),
-    "letters_back": routing.letters_back_in_parts("return_letters", "drop_letters"),
-    "expire": _expire,
-}
+_OWN: Own = {**outbox.IN_PARTS, **_routing.OWN, "beat": _beat}

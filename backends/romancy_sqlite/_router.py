@@ -1,4 +1,4 @@
-"""Posts and dispatches: each call becomes a job for the writer, or a read."""
+"""Posts and sweeps: each call becomes a job for the writer, or a read."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from romancy.storage.limits import check_postings
-from romancy.storage.routing import Dispatched
 from romancy.storage.sqlkit.routing import SqlRouter
-from romancy_sqlite._dispatch import dispatch, due, overdue, tidy
 from romancy_sqlite._routes import post_all, weight_of_posts
+from romancy_sqlite._sweep import overdue, tidy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Sequence
 
     from romancy.storage.records import Delivered
-    from romancy.storage.routing import Posting
+    from romancy.storage.routing import Dispatched, Posting
     from romancy.storage.sqlkit.statements import Interpreter
     from romancy_sqlite._connection import Tx
 
@@ -46,14 +45,9 @@ class SqliteRouter(SqlRouter):
         work = partial(post_all, batch=batch)
         return await self._store.run_write(work, weight=weight_of_posts(batch), lone=len(batch) == 1)
 
-    async def dispatch(self, addresses: Collection[str] = (), /, *, limit: int = 500) -> Dispatched:
-        if addresses:
-            found = await self._store.run_read(partial(due, addresses=addresses))
-        else:
-            found, untidy = await self._store.run_read(partial(overdue, limit=limit))
-            if untidy:
-                returned = await self._store.run_write(partial(tidy, limit=limit), weight=limit)
-                found = sorted(returned.union(found))
-        if not found:
-            return Dispatched(delivered=0)
-        return await self._store.run_write(partial(dispatch, addresses=found, limit=limit), weight=limit)
+    async def _sweep(self, limit: int) -> Dispatched:
+        found, untidy = await self._store.run_read(partial(overdue, limit=limit))
+        if untidy:
+            returned = await self._store.run_write(partial(tidy, limit=limit), weight=limit)
+            found = sorted(returned.union(found))
+        return await self._dispatch_due([(address, None) for address in found], limit)

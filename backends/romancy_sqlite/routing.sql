@@ -26,10 +26,10 @@ where (owner, life, interest_id) in (
     from json_each(:interests)
 );
 
--- name: route_due
+-- name: route_due (addresses) -> address, key
 -- Those of these addresses that have something to route.
-select wanted.value
-from json_each(?) as wanted
+select wanted.value, null
+from json_each(:addresses) as wanted
 where
     exists (select 1 from romancy_messages where address = wanted.value and spread = 'every')
     or (
@@ -48,76 +48,133 @@ where
     and exists (select 1 from romancy_messages where address = interest.address)
 limit ?;
 
--- name: route_interests
--- The interests at these addresses whose owners can still receive messages.
-select interest.owner, interest.life, interest.interest_id, interest.address, interest.kind, interest.where_, interest.at
-from json_each(?) as wanted
-cross join romancy_interests as interest on interest.address = wanted.value
-left join romancy_instances as instance on instance.instance_id = interest.owner
-where
-    interest.life = 0
-    or (instance.life = interest.life and instance.status not in ('completed', 'failed', 'cancelled'))
-order by interest.at, interest.owner, interest.life, interest.interest_id;
-
--- name: route_messages
--- The messages at these addresses after some place, the oldest first: all where the value is 1 or 2, with projections
--- where it is 2, and otherwise only messages for everyone.
+-- name: route_messages (addresses(address), at, message_id, after, limit) -> address, message_id, spread, at, projection
+-- A page of the messages at these addresses behind a place, the oldest first. At addresses without interests, only
+-- messages for everyone are read. A projection is read only where there are conditions. The limit makes SQLite look for
+-- interests once for each address.
 select
     message.address, message.message_id, message.spread, message.at,
-    case when wanted.value = 2 then (
-        select projection from romancy_messages as whole
+    case when place.choosy then (
+        select cast(projection as blob) from romancy_messages as whole
         where whole.address = message.address and whole.message_id = message.message_id
     ) end
-from json_each(:wanted) as wanted
-cross join romancy_messages as message on message.address = wanted.key
+from (
+    select
+        json_extract(value, '$[0]') as address,
+        exists (
+            select 1 from romancy_interests where address = json_extract(value, '$[0]') and kind <> 'member'
+        ) as wanted,
+        exists (
+            select 1 from romancy_interests where address = json_extract(value, '$[0]') and where_ is not null
+        ) as choosy
+    from json_each(:addresses)
+    limit -1
+) as place
+cross join romancy_messages as message on message.address = place.address
 where
-    (wanted.value > 0 or message.spread = 'every')
-    and (message.at, message.message_id, message.address) > (:at, :message_id, :address)
+    (place.wanted or message.spread = 'every')
+    and (message.at, message.message_id, message.address) > (:at, :message_id, :after)
 order by message.at, message.message_id, message.address
 limit :limit;
 
--- name: route_take
--- Put a message into the inbox of its taker, with the number that the counter will have.
+-- name: route_interests (addresses(address), limit) -> owner, life, interest_id, address, kind, where_, at, number, now
+-- The interests at these addresses whose owners can still receive messages, with the number of the last copy from the
+-- address, and the time.
+select
+    interest.owner, interest.life, interest.interest_id, interest.address, interest.kind, interest.where_, interest.at,
+    last.number, :now
+from json_each(:addresses) as wanted
+cross join romancy_interests as interest on interest.address = json_extract(wanted.value, '$[0]')
+left join romancy_addresses as last on last.address = interest.address
+left join romancy_instances as instance on instance.instance_id = interest.owner
+where
+    interest.kind <> 'member'
+    and (
+        interest.life = 0
+        or (instance.life = interest.life and instance.status not in ('completed', 'failed', 'cancelled'))
+    );
+
+-- name: give_mail (mail(instance_id, delivery_id, at, interest, address, message_id))
+-- Put messages into inboxes, with the number that the counter will have: copies with a time of their own, taken messages
+-- (for an interest) as they were posted.
 insert into romancy_inbox (
     instance_id, delivery_id, body, at, number, address, interest, spread, projection
 )
 select
-    instance.instance_id, message.message_id, message.body, message.at, instance.signals + 1,
-    message.address, :interest_id, message.spread, message.projection
-from romancy_messages as message cross join romancy_instances as instance
-where message.address = :address and message.message_id = :message_id and instance.instance_id = :owner
+    given.instance_id, given.delivery_id, message.body, coalesce(given.at, message.at), instance.signals + 1,
+    message.address, given.interest, iif(given.interest is null, null, message.spread),
+    iif(given.interest is null, null, message.projection)
+from (
+    select
+        json_extract(value, '$[0]') as instance_id,
+        json_extract(value, '$[1]') as delivery_id,
+        json_extract(value, '$[2]') as at,
+        json_extract(value, '$[3]') as interest,
+        json_extract(value, '$[4]') as address,
+        json_extract(value, '$[5]') as message_id
+    from json_each(:mail)
+) as given
+cross join romancy_messages as message
+    on message.address = given.address and message.message_id = given.message_id
+cross join romancy_instances as instance on instance.instance_id = given.instance_id
+where true
 on conflict do nothing;
 
--- name: route_copy
--- Put a copy of a message into an inbox.
-insert into romancy_inbox (instance_id, delivery_id, body, at, number, address)
-select instance.instance_id, :copy_id, message.body, :number, instance.signals + 1, message.address
-from romancy_messages as message cross join romancy_instances as instance
-where message.address = :address and message.message_id = :message_id and instance.instance_id = :owner
-on conflict do nothing;
+-- name: count_given (mail(instance_id, delivery_id))
+-- Count these messages, whose numbers are greater than the counter, and make sleeping instances due. One that is due
+-- already keeps its place.
+update romancy_instances set
+    signals = romancy_instances.signals + given.count,
+    wake_at = case
+        when owner is null and status not in ('completed', 'failed', 'cancelled', 'stuck')
+        then min(coalesce(wake_at, 9223372036854775807), :now)
+        else wake_at
+    end
+from (
+    select instance.instance_id, count(*) as count
+    from json_each(:mail) as mail
+    cross join romancy_inbox as inbox
+        on inbox.instance_id = json_extract(mail.value, '$[0]') and inbox.delivery_id = json_extract(mail.value, '$[1]')
+    cross join romancy_instances as instance on instance.instance_id = inbox.instance_id
+    where inbox.number > instance.signals
+    group by instance.instance_id
+) as given
+where romancy_instances.instance_id = given.instance_id;
 
--- name: route_letter
--- Put a message, or a copy of it, into a letter box.
+-- name: give_letters (letters(subscriber, letter_id, at, taken, address, message_id))
+-- The same for outside subscribers.
 insert into romancy_letters (
     subscriber, letter_id, address, body, at, message_id, spread, posted_at, projection
 )
 select
-    :owner, :copy_id, address, body, :number,
-    iif(:taken, message_id, null), iif(:taken, spread, null), iif(:taken, at, null), iif(:taken, projection, null)
-from romancy_messages
-where address = :address and message_id = :message_id;
+    given.subscriber, given.letter_id, message.address, message.body, given.at,
+    iif(given.taken, message.message_id, null), iif(given.taken, message.spread, null),
+    iif(given.taken, message.at, null), iif(given.taken, message.projection, null)
+from (
+    select
+        json_extract(value, '$[0]') as subscriber,
+        json_extract(value, '$[1]') as letter_id,
+        json_extract(value, '$[2]') as at,
+        json_extract(value, '$[3]') as taken,
+        json_extract(value, '$[4]') as address,
+        json_extract(value, '$[5]') as message_id
+    from json_each(:letters)
+) as given
+cross join romancy_messages as message
+    on message.address = given.address and message.message_id = given.message_id;
 
--- name: message_remove
--- Remove a message that was taken or copied, or has no receiver.
-delete from romancy_messages where address = ? and message_id = ?;
+-- name: end_messages (messages(address, message_id))
+-- Remove messages that were taken or copied, or have no receiver.
+delete from romancy_messages
+where (address, message_id) in (
+    select json_extract(value, '$[0]'), json_extract(value, '$[1]') from json_each(:messages)
+);
 
--- name: numbers
--- The last numbers of some addresses.
-select address, number from romancy_addresses where address in (select value from json_each(?));
-
--- name: number_set
--- The last number of an address.
-insert into romancy_addresses (address, number) values (?, ?) on conflict do update set number = excluded.number;
+-- name: number_addresses (numbers(address, number, last))
+-- The last numbers of addresses.
+insert into romancy_addresses (address, number)
+select json_extract(value, '$[0]'), json_extract(value, '$[1]') from json_each(:numbers) where true
+on conflict do update set number = excluded.number;
 
 -- name: route_over
 -- Instances that have ended, or are of another life, and still have interests.
@@ -277,14 +334,3 @@ where address in (
 -- name: prune_interests
 -- Remove the interests of an instance, of any life.
 delete from romancy_interests where owner = ? and life <> 0;
-
--- name: signal_many
--- Count several deliveries, and make a sleeping instance due. One that is due already keeps its place.
-update romancy_instances set
-    signals = signals + ?,
-    wake_at = case
-        when owner is null and status not in ('completed', 'failed', 'cancelled', 'stuck')
-        then min(coalesce(wake_at, 9223372036854775807), ?)
-        else wake_at
-    end
-where instance_id = ?;

@@ -122,14 +122,13 @@ _ROUTED: dict[str, dict[str, str]] = {
         "refused": "is_open interests",
         "interests": "interests",
         "dispatch to nobody": "route_due",
-        "dispatch to takers": "route_due route_interests route_messages numbers route_take route_letter drop_interests "
-        "message_remove message_remove number_set signal",
-        "dispatch copies": "route_due route_interests route_messages numbers route_copy route_copy route_copy "
-        "route_copy route_letter route_letter message_remove message_remove number_set "
-        "signal_many signal_many",
-        "dispatch both": "route_due route_interests route_messages numbers route_letter drop_interests route_copy "
-        "route_copy route_letter message_remove message_remove number_set number_set signal "
-        "signal",
+        "dispatch to takers": "route_due route_messages route_interests give_letters give_mail count_given "
+        "end_messages "
+        "drop_interests number_addresses",
+        "dispatch copies": "route_due route_messages route_interests give_letters give_mail count_given end_messages "
+        "number_addresses",
+        "dispatch both": "route_due route_messages route_interests give_letters give_mail count_given end_messages "
+        "drop_interests number_addresses",
         "letters": "letters",
         "acknowledge": "drop_letters",
         "letters back": "return_letters drop_letters",
@@ -139,8 +138,8 @@ _ROUTED: dict[str, dict[str, str]] = {
         "kept": "kept",
         "kept full": "kept",
         "kept at": "kept_at",
-        "sweep": "route_work route_lost route_over route_interests route_messages numbers route_take "
-        "drop_interests message_remove signal",
+        "sweep": "route_work route_lost route_over route_messages route_interests give_mail count_given "
+        "end_messages drop_interests",
         "expire": "expire_messages expire_letters expire_addresses",
         "expire nothing": "expire_messages expire_letters expire_addresses",
     },
@@ -151,10 +150,11 @@ _ROUTED: dict[str, dict[str, str]] = {
         "refused": "begin route_lock register_interest commit",
         "interests": "interests",
         "dispatch to nobody": "route_due",
-        "dispatch to takers": "route_due begin route_interests route_messages route_take route_finish route_count "
+        "dispatch to takers": "route_due begin route_messages route_interests route_take route_finish route_count "
         "commit",
-        "dispatch copies": "route_due begin route_interests route_messages route_copy route_finish route_count commit",
-        "dispatch both": "route_due begin route_interests route_messages route_take route_copy route_finish "
+        "dispatch copies": "route_due begin route_messages route_interests route_copy route_finish route_count "
+        "commit",
+        "dispatch both": "route_due begin route_messages route_interests route_take route_copy route_finish "
         "route_count commit",
         "letters": "letters",
         "acknowledge": "drop_letters",
@@ -165,7 +165,7 @@ _ROUTED: dict[str, dict[str, str]] = {
         "kept": "kept",
         "kept full": "kept",
         "kept at": "kept_at",
-        "sweep": "sweep_owners sweep_newest route_due begin route_interests route_messages route_take "
+        "sweep": "sweep_owners sweep_newest route_due begin route_messages route_interests route_take "
         "route_count commit",
         "expire": "expire expire_addresses",
         "expire nothing": "expire expire_addresses",
@@ -178,17 +178,16 @@ _ROUTED: dict[str, dict[str, str]] = {
         "refused": "kept_ids | begin lock_addresses judge_interest interest_put discard_messages commit "
         "judged",
         "interests": "interests",
-        "dispatch to nobody": "read_messages read_interests read_numbers read_now",
-        "dispatch to takers": "read_messages read_interests read_numbers read_now | begin lock_addresses "
-        "number_addresses count end_interests count give_mail add_uncounted give_letters "
-        "end_messages count hold_free signal_instances number_inbox commit still_uncounted",
-        "dispatch copies": "read_messages read_interests read_numbers read_now | begin lock_addresses "
-        "number_addresses count hold_interests give_mail add_uncounted give_letters end_messages "
-        "count hold_free signal_instances number_inbox commit still_uncounted",
-        "dispatch both": "read_messages read_interests read_numbers read_now | begin lock_addresses "
-        "number_addresses count hold_interests end_interests count give_mail add_uncounted "
-        "give_letters end_messages count hold_free signal_instances number_inbox commit "
-        "still_uncounted",
+        "dispatch to nobody": "route_messages route_interests",
+        "dispatch to takers": "route_messages route_interests | begin lock_addresses number_addresses count "
+        "end_interests count give_mail mark_mail give_letters end_messages count hold_free "
+        "signal_free number_free commit still_uncounted",
+        "dispatch copies": "route_messages route_interests | begin lock_addresses number_addresses count "
+        "hold_interests give_mail mark_mail give_letters end_messages count hold_free signal_free "
+        "number_free commit still_uncounted",
+        "dispatch both": "route_messages route_interests | begin lock_addresses number_addresses count "
+        "hold_interests end_interests count give_mail mark_mail give_letters end_messages count "
+        "hold_free signal_free number_free commit still_uncounted",
         "letters": "letters",
         "acknowledge": "drop_letters",
         "letters back": "begin hold_letters return_letters drop_letters commit",
@@ -198,10 +197,10 @@ _ROUTED: dict[str, dict[str, str]] = {
         "kept": "kept_page",
         "kept full": "kept_page | kept_alike",
         "kept at": "kept_at",
-        "sweep": "find_abandoned find_outlived | unswept_messages unswept_interests | read_messages "
-        "read_interests read_numbers read_now | begin end_interests count give_mail add_uncounted "
-        "end_messages count hold_free signal_instances number_inbox commit still_uncounted | "
-        "sweep_messages sweep_interests",
+        "sweep": "find_abandoned find_outlived | unswept_messages unswept_interests | route_messages "
+        "route_interests | begin end_interests count give_mail mark_mail end_messages count "
+        "hold_free signal_free number_free commit still_uncounted | sweep_messages "
+        "sweep_interests",
         "expire": "find_expired find_unread find_unused | end_messages end_letters end_addresses",
         "expire nothing": "find_expired find_unread find_unused | end_addresses",
     },

@@ -1,34 +1,54 @@
 """The router of an SQL database: its operations, and the object that the engine uses.
 
-The scripts are those of the dialect. How messages are posted and dispatched is in the dialect's own subclass.
+The scripts are those of the dialect. How messages are posted, and how a sweep finds what a crash has left, is in the
+dialect's own subclass.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-from romancy.errors import InstanceNotFoundError
+from msgspec import structs
+
+from romancy.errors import InstanceNotFoundError, InternalError
 from romancy.storage.limits import can_be_id, check_interest, check_owner
-from romancy.storage.routing import OUTSIDE, Interest, InterestKind, KeptMessage, Letter, Owner, Spread
-from romancy.storage.sqlkit.statements import Answer, Ask, ask, ask_all, ask_last, look
+from romancy.storage.routing import OUTSIDE, Dispatched, Interest, InterestKind, KeptMessage, Letter, Owner, Spread
+from romancy.storage.sqlkit.dispatches import move
+from romancy.storage.sqlkit.portions import portions
+from romancy.storage.sqlkit.statements import (
+    Answer,
+    Ask,
+    LockedError,
+    OvertakenError,
+    ask,
+    ask_all,
+    ask_last,
+    look,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from romancy.storage.records import Delivered
-    from romancy.storage.routing import Dispatched, Posting
+    from romancy.storage.routing import Posting
+    from romancy.storage.sqlkit.dispatches import Unseen
     from romancy.storage.sqlkit.statements import Interpreter, Operation, Values
 
-__all__ = ["SqlRouter", "give_back_in_parts", "letters_back_in_parts"]
+__all__ = ["SqlRouter", "give_back_in_parts", "letters_back_in_parts", "return_in_parts", "take_back"]
 
+_LOOK_AT_ONCE: Final = 5000
+_ADDRESSES_AT_ONCE: Final = 500
+"""Addresses that one transaction locks. A server has room for some thousand locks."""
 _LOCK_WAITS: Final = 2
+Due: TypeAlias = "tuple[str, int | None]"
+"""An address that may have something to route, and the key of its lock, where a dialect has one."""
 _EXCLUDES: Final = {InterestKind.COPY: InterestKind.MEMBER, InterestKind.MEMBER: InterestKind.COPY}
 
 
 class SqlRouter(ABC):
-    """As `Router` promises, but for posts and dispatches."""
+    """As `Router` promises."""
 
     def __init__(self, interpreter: Interpreter) -> None:
         self._interpreter = interpreter
@@ -37,7 +57,61 @@ class SqlRouter(ABC):
     async def post(self, batch: Sequence[Posting], /) -> list[Delivered]: ...
 
     @abstractmethod
-    async def dispatch(self, addresses: Collection[str] = (), /, *, limit: int = 500) -> Dispatched: ...
+    async def _sweep(self, limit: int) -> Dispatched:
+        """As `dispatch` promises without addresses."""
+
+    async def _count(self, mail: Sequence[Unseen]) -> bool:
+        """Count mail whose owners others held, and wake them. Whether some of it is back at its address."""
+        raise InternalError(f"a dispatch has left {len(mail)} messages uncounted")
+
+    async def dispatch(self, addresses: Collection[str] = (), /, *, limit: int = 500) -> Dispatched:
+        return await (self.dispatch_at(addresses, limit) if addresses else self._sweep(limit))
+
+    async def dispatch_at(self, addresses: Collection[str], limit: int) -> Dispatched:
+        """As `dispatch` promises for these addresses. A read finds those that have something to route."""
+        done = Dispatched(delivered=0)
+        for some in portions(sorted(set(addresses)), _one, _LOOK_AT_ONCE):
+            due = (await self._interpreter.read(partial(ask, "route_due", addresses=some))).rows
+            done = _added(done, await self._dispatch_due([(row[0], row[1]) for row in due], limit - done.delivered))
+            if done.more:
+                break
+        return done
+
+    async def _dispatch_due(self, due: Sequence[Due], limit: int) -> Dispatched:
+        """Dispatch from these addresses, some at a time. Those that another transaction holds are tried alone."""
+        done = Dispatched(delivered=0)
+        parts = list(portions(due, _one, _ADDRESSES_AT_ONCE))
+        locked: LockedError | None = None
+        while parts and not done.more:
+            if done.delivered >= limit:
+                return structs.replace(done, more=True)
+            part = parts.pop(0)
+            try:
+                done = _added(done, await self._dispatch_together(part, limit - done.delivered))
+            except LockedError as error:
+                if len(part) == 1:
+                    locked = error
+                else:
+                    parts[:0] = [part[: len(part) // 2], part[len(part) // 2 :]]
+        if locked is not None and not done.more:
+            raise locked
+        return done
+
+    async def _dispatch_together(self, part: Sequence[Due], limit: int) -> Dispatched:
+        try:
+            moved = await self._interpreter.together(
+                partial(move, [address for address, _ in part], limit),
+                weight=limit,
+                lock_waits=_LOCK_WAITS if len(part) == 1 else 0,
+                # If a crash undoes it, the messages are back at their addresses. No append can have consumed them: its
+                # commit is durable, and with it all earlier ones.
+                lasting=False,
+                keys=[key for _, key in part if key is not None],
+            )
+        except OvertakenError:
+            return Dispatched(delivered=0, more=True)  # others route these messages, and were faster each time
+        back = bool(moved.unseen) and await self._count(moved.unseen)
+        return Dispatched(delivered=moved.delivered, more=moved.more or back, held_up=moved.held_up)
 
     async def register(self, owner: Owner, interest: Interest, /) -> InterestKind | None:
         check_owner(owner)
@@ -98,6 +172,16 @@ class SqlRouter(ABC):
         return await self._interpreter.in_turn(partial(_expire, before, limit), weight=limit)
 
 
+def _one(_: object) -> int:
+    return 1
+
+
+def _added(done: Dispatched, further: Dispatched) -> Dispatched:
+    return Dispatched(
+        delivered=done.delivered + further.delivered, more=further.more, held_up={**done.held_up, **further.held_up}
+    )
+
+
 def _known(ids: Collection[str]) -> list[str]:
     return sorted(filter(can_be_id, set(ids)))
 
@@ -139,8 +223,27 @@ def _expire(before: int, limit: int) -> Operation[int]:
 # ── where DELETE returns no rows ────────────────────────────────────────────────────────────────────────────────────
 
 
+async def take_back(interpreter: Interpreter, mail: Sequence[tuple[str, str]]) -> int:
+    """Keep taken messages of these inboxes at their addresses again, and remove copies; return how many were there."""
+    if not mail:
+        return 0
+    (answer,) = await interpreter.together(partial(ask_last, Ask("take_back", {"mail": sorted(set(mail))})))
+    ((count,),) = answer.rows
+    return int(count)
+
+
+def return_in_parts(*scripts: str) -> Callable[[Values], Operation[Answer]]:
+    """Keep mail at its addresses again by these scripts."""
+    return partial(_return_in_parts, scripts)
+
+
+def _return_in_parts(scripts: Sequence[str], values: Values) -> Operation[Answer]:
+    answers = yield from ask_last(*(Ask(script, values) for script in scripts))
+    return Answer([(answers[scripts.index("drop_mail")].touched,)], 1)
+
+
 def give_back_in_parts(*scripts: str) -> Callable[[Values], Operation[Answer]]:
-    """Give back mail by these scripts, unless its owner has begun another life."""
+    """The same, unless the owner of the mail has begun another life."""
     return partial(_give_back_in_parts, scripts)
 
 
@@ -148,9 +251,7 @@ def _give_back_in_parts(scripts: Sequence[str], values: Values) -> Operation[Ans
     (lives,) = yield from look(Ask("lives", {"owner": values["owner"]}))
     if any(life != values["life"] for (life,) in lives.rows):
         return Answer([(0,)], 1)
-    mail = {"mail": [(values["owner"], one) for one in values["ids"]]}
-    answers = yield from ask_last(*(Ask(script, mail) for script in scripts))
-    return Answer([(answers[scripts.index("drop_mail")].touched,)], 1)
+    return (yield from _return_in_parts(scripts, {"mail": [(values["owner"], one) for one in values["ids"]]}))
 
 
 def letters_back_in_parts(*scripts: str) -> Callable[[Values], Operation[Answer]]:

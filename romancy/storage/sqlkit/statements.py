@@ -124,9 +124,19 @@ class Interpreter(Protocol):
         ...
 
     async def together(
-        self, begin: Callable[[], Operation[T]], /, *, weight: int = 3, lock_waits: int | None = None
+        self,
+        begin: Callable[[], Operation[T]],
+        /,
+        *,
+        weight: int = 3,
+        lock_waits: int | None = None,
+        lasting: bool = True,
+        keys: Sequence[int] = (),
     ) -> T:
         """An operation whose requests are one transaction, except for `Request.then`.
+
+        A crash of the server may undo a transaction that is not `lasting`, but never without all later commits. The
+        transaction begins with the locks of these `keys`, where a dialect has such locks.
 
         `OvertakenError` if a script touches fewer rows than expected in each of `ROUNDS` rounds.
         """
