@@ -32,41 +32,42 @@ def _due(values: Values) -> Operation[Answer]:
 
 def _write(values: Values) -> Operation[Answer]:
     decision: Decision = values["decision"]
-    mail = [(name, one) for name, one, *_ in decision.mail]
+    mail = sorted({(name, one) for name, one, *_ in decision.mail})
     then = (Ask("still_uncounted", {"mail": mail}),) if mail else ()
     answers = yield from ask_last(*_moving(decision), *_counting(decision), then=then)
     late = {(name, one) for name, one in answers[-1].rows} if mail else set[tuple[str, str]]()
-    rows = [(*one, LATE if one in late else COUNTED) for one in mail]
+    rows = [(name, one, LATE if (name, one) in late else COUNTED) for name, one, *_ in decision.mail]
     rows += [(name, one, LETTER) for name, one, *_ in decision.letters]
     return Answer(rows, len(rows))
 
 
 def _moving(decision: Decision) -> Iterator[Ask]:
     """In the order of locks: addresses, interests, deliveries, messages."""
-    if numbers := decision.numbers:
+    _, takes, copies, mail, letters, given, dropped, numbers = decision
+    if numbers:
         yield Ask("lock_addresses", {"addresses": [row[:1] for row in numbers]})
         yield Ask("number_addresses", {"numbers": numbers}, len(numbers))
     # One interest of a listener is held, so that no copy goes to a life that is purged meanwhile.
-    listening = {(name, life, address): one for name, life, one, _, _, address, _ in decision.copies}
+    listening = {(name, life, address): one for name, life, one, _, _, address, _ in copies}
     if held := sorted((name, life, one, address) for (name, life, address), one in listening.items()):
         yield Ask("hold_interests", {"interests": held, "count": len(held)})
-    if takes := decision.takes:
+    if takes:
         ended = [(name, life, one, address, since) for name, life, one, _, _, address, _, since in takes]
         yield Ask("end_interests", {"interests": ended}, len(ended))
-    if mail := decision.mail:
+    if mail:
         yield Ask("give_mail", {"mail": mail})
         yield Ask("mark_mail", {"mail": [row[:2] for row in mail]})
-    if letters := decision.letters:
+    if letters:
         yield Ask("give_letters", {"letters": letters})
-    if given := decision.given:
+    if given:
         yield Ask("end_messages", {"messages": given}, len(given))
-    if dropped := decision.dropped:
+    if dropped:
         yield Ask("drop_messages", {"messages": dropped})
 
 
 def _counting(decision: Decision) -> Iterator[Ask]:
     """Count the mail of receivers that are not locked. `hold_free` has removed its marks."""
-    mail = [(name, decision.owners[name].life, one) for name, one, *_ in decision.mail]
+    mail = sorted({(name, decision.owners[name].life, one) for name, one, *_ in decision.mail})
     if not mail:
         return
     yield Ask("hold_free", {"mail": mail})

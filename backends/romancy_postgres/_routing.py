@@ -24,7 +24,8 @@ def _write(values: Values) -> Operation[Answer]:
     """What is gone by now is left out: interests and messages are locked where they are used."""
     decision: Decision = values["decision"]
     given: list[Sequence[Any]] = []
-    if takes := decision.takes:
+    takes = decision.takes
+    if takes:
         given += (yield from ask("route_take", takes=takes)).rows
     for copies in portions(decision.copies, lambda _: 1, _COPIES_AT_ONCE):
         given += (yield from ask("route_copy", copies=copies)).rows

@@ -76,8 +76,10 @@ def _carry_out(tx: Tx, heads: Mapping[str, Head], begin: Callable[[], Operation[
 
 def _answer(tx: Tx, head: Head, ask: Ask) -> Answer:
     """Lists and tables go to SQLite as JSON, and every script knows the time."""
-    values: dict[str, Any] = {name: _plain(ask.values[name]) for name in head.parameters}
-    values["now"] = tx.now
+    values: dict[str, Any] = {"now": tx.now}
+    for name in head.parameters:
+        value = ask.values[name]
+        values[name] = msgspec.json.encode(value).decode() if isinstance(value, list) else value
     if not head.columns:
         touched = tx.run(ask.script, values)
         if ask.expected is not None and touched < ask.expected:
@@ -88,10 +90,6 @@ def _answer(tx: Tx, head: Head, ask: Ask) -> Answer:
         place = head.columns.index(_LISTS)
         rows = [(*row[:place], msgspec.json.decode(row[place] or "[]"), *row[place + 1 :]) for row in rows]
     return Answer(rows, len(rows))
-
-
-def _plain(value: object) -> object:
-    return msgspec.json.encode(value).decode() if isinstance(value, list) else value
 
 
 # ── scripts that are operations here: SQLite before 3.35 has no RETURNING ───────────────────────────────────────────

@@ -19,10 +19,10 @@ __all__ = ["OWN"]
 def _write(values: Values) -> Operation[Answer]:
     """One transaction writes at a time, so deliveries are counted at once."""
     decision: Decision = values["decision"]
-    mail, letters, takes, numbers = decision.mail, decision.letters, decision.takes, decision.numbers
-    asks = [Ask("end_messages", {"messages": [*decision.given, *decision.dropped]})]
+    _, takes, _, mail, letters, given, dropped, numbers = decision
+    asks = [Ask("end_messages", {"messages": given + dropped})]
     if mail:
-        asks[:0] = [Ask("give_mail", {"mail": mail}), Ask("count_given", {"mail": [row[:2] for row in mail]})]
+        asks[:0] = [Ask("give_mail", {"mail": mail}), Ask("count_given", {"mail": sorted({row[:2] for row in mail})})]
     if letters:
         asks.insert(0, Ask("give_letters", {"letters": letters}))
     if takes:

@@ -8,6 +8,7 @@ faster, SQLite has one writer.
 
 from __future__ import annotations
 
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from romancy.storage.pairing import Kept, Wanted, copy_id, number, pair
@@ -15,9 +16,9 @@ from romancy.storage.routing import OUTSIDE, InterestKind, Owner, Spread
 from romancy.storage.sqlkit.statements import Ask, ask_last, look, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
-    from romancy.storage.pairing import Copy, Pairing, Take
+    from romancy.storage.pairing import Pairing
     from romancy.storage.sqlkit.statements import Answer, Operation
 
 __all__ = ["COUNTED", "LATE", "LETTER", "OVER", "Decision", "Moved", "Unseen", "move"]
@@ -36,6 +37,9 @@ _ADDRESS, _NUMBER, _NOW = 3, 7, 8
 _PAGE: Final = 500
 _WIDEST_PAGE: Final = 2000
 _WIDER: Final = 4
+
+_KEY: Final = itemgetter(0, 1, 2)
+_PLACE: Final = attrgetter("at", "message_id", "address")
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -68,19 +72,19 @@ def move(addresses: list[str], limit: int) -> Operation[Moved]:
         messages = Ask("route_messages", {**place, "addresses": chosen, "limit": size})
         interests = Ask("route_interests", {"addresses": chosen, "limit": size})
         found, interested = yield from look(messages, interests)
-        kept = sorted((_kept(row) for row in found.rows), key=_order)
+        kept = [Kept(address, one, Spread(spread), at, data) for address, one, spread, at, data in found.rows]
         wanted = _wanted(interested)
         done = pair(kept, wanted, limit=limit)
         full = len(kept) >= size
         if done.finished or not full:
             break
-        end = kept[-1]
+        end = max(kept, key=_PLACE)
         place = {"at": end.at, "message_id": end.message_id, "after": end.address}
         size = max(size, min(size * _WIDER, _WIDEST_PAGE))
     if not done.finished:
         return Moved(0, more=False, held_up=done.held_up, unseen=[])
     last = {row[_ADDRESS]: row[_NUMBER] or 0 for row in interested.rows}
-    decision = Decision(done, wanted, last, interested.rows[0][_NOW] if last else 0)
+    decision = _decision(done, wanted, last, interested.rows[0][_NOW] if last else 0)
     (written,) = yield from ask_last(Ask("route_write", {"decision": decision}))
     yield from tell(*{name for name, _, state in written.rows if state == COUNTED})
     return Moved(
@@ -95,15 +99,6 @@ def move(addresses: list[str], limit: int) -> Operation[Moved]:
     )
 
 
-def _kept(row: Sequence[Any]) -> Kept:
-    address, message_id, spread, at, projection = row
-    return Kept(address, message_id, Spread(spread), at, projection)
-
-
-def _order(message: Kept) -> tuple[int, str, str]:
-    return message.at, message.message_id, message.address
-
-
 def _wanted(interested: Answer) -> list[Wanted]:
     return [
         Wanted(Owner(name, life), one, address, InterestKind(kind), where, at)
@@ -111,86 +106,62 @@ def _wanted(interested: Answer) -> list[Wanted]:
     ]
 
 
-class _Delivery(NamedTuple):
-    """A message for an owner. A message that an instance takes has no number, and keeps its id."""
-
-    owner: Owner
-    delivery_id: str
-    number: int | None
-    interest_id: str | None
-    """The interest that ends. None: the message is copied."""
-    address: str
-    message_id: str
-
-
-class Decision:
+class Decision(NamedTuple):
     """What `pair` has decided, as rows in the order in which they are locked."""
 
-    def __init__(self, done: Pairing, wanted: Sequence[Wanted], last: Mapping[str, int], now: int) -> None:
-        self._done = done
-        self._wanted = wanted
-        self._last = last
-        self._numbers = number(done, last, now)
-        takes = [self._delivery(one, one.interest_id) for one in done.takes]
-        copies = [self._delivery(one, None) for one in done.copies]
-        self._deliveries = sorted([*takes, *copies], key=lambda one: (one.owner, one.delivery_id))
-        self.owners: Mapping[str, Owner] = {one.owner.name: one.owner for one in self._deliveries}
-        """Who gets something, by name. Of an instance, one life can get messages."""
+    owners: dict[str, Owner]
+    """The instances that get mail, by id: of each, one life can get messages."""
+    takes: list[Row]
+    """Owner, life, interest, delivery id, number, address, message id, and since when the interest stands."""
+    copies: list[Row]
+    """Owner, life, interest, delivery id, number, address, message id: a row for each interest that listens."""
+    mail: list[Row]
+    """For inboxes: instance, delivery id, number of a copy, interest of a take, address, message id."""
+    letters: list[Row]
+    """For subscribers outside: subscriber, letter id, number, whether it is taken, address, message id."""
+    given: list[tuple[str, str]]
+    """Address and id of the messages that somebody gets."""
+    dropped: list[tuple[str, str]]
+    """Address and id of the messages that nobody gets."""
+    numbers: list[Row]
+    """Address, its new last number, and the one before."""
 
-    def _delivery(self, one: Take | Copy, interest_id: str | None) -> _Delivery:
-        at = self._numbers.of.get((one.address, one.message_id))
-        delivery_id = one.message_id if at is None else copy_id(one.address, at)
-        return _Delivery(one.owner, delivery_id, at, interest_id, one.address, one.message_id)
 
-    @property
-    def takes(self) -> list[Row]:
-        """Owner, life, interest, delivery id, number, address, message id, and since when the interest stands."""
-        since = {(one.owner, one.interest_id): one.at for one in self._wanted}
-        return sorted(
-            (*owner, interest_id, delivery_id, at, address, message_id, since[owner, interest_id])
-            for owner, delivery_id, at, interest_id, address, message_id in self._deliveries
-            if interest_id is not None
-        )
-
-    @property
-    def copies(self) -> list[Row]:
-        """Owner, life, interest, delivery id, number, address, message id: a row for each interest that listens."""
-        listening: dict[tuple[Owner, str], list[str]] = {}
-        for one in self._wanted:
-            if one.kind is InterestKind.COPY:
-                listening.setdefault((one.owner, one.address), []).append(one.interest_id)
-        return [
-            (*owner, one, delivery_id, at, address, message_id)
-            for owner, delivery_id, at, interest_id, address, message_id in self._deliveries
-            if interest_id is None
-            for one in listening[owner, address]
-        ]
-
-    @property
-    def mail(self) -> list[Row]:
-        """For inboxes: instance, delivery id, number of a copy, interest of a take, address, message id."""
-        return [(one.owner.name, *one[1:]) for one in self._deliveries if one.owner.life != OUTSIDE]
-
-    @property
-    def letters(self) -> list[Row]:
-        """For subscribers outside: subscriber, letter id, number, whether it is taken, address, message id."""
-        return [
-            (owner.name, letter_id, at, interest_id is not None, address, message_id)
-            for owner, letter_id, at, interest_id, address, message_id in self._deliveries
-            if owner.life == OUTSIDE
-        ]
-
-    @property
-    def given(self) -> list[tuple[str, str]]:
-        """Address and id of the messages that somebody gets."""
-        return sorted({(one.address, one.message_id) for one in self._deliveries})
-
-    @property
-    def dropped(self) -> list[tuple[str, str]]:
-        """Address and id of the messages that nobody gets."""
-        return sorted(set(self._done.finished).difference(self.given))
-
-    @property
-    def numbers(self) -> list[Row]:
-        """Address, its new last number, and the one before."""
-        return [(address, latest, self._last.get(address, 0)) for address, latest in sorted(self._numbers.last.items())]
+def _decision(done: Pairing, wanted: Iterable[Wanted], last: Mapping[str, int], now: int) -> Decision:
+    numbers = number(done, last, now)
+    since: dict[tuple[Owner, str], int] = {}
+    listening: dict[tuple[Owner, str], list[str]] = {}
+    for one in wanted:
+        if one.kind is InterestKind.TAKE:
+            since[one.owner, one.interest_id] = one.at
+        else:
+            listening.setdefault((one.owner, one.address), []).append(one.interest_id)
+    rows = Decision({}, [], [], [], [], [], [], [])
+    for address, message_id, owner, interest_id in done.takes:
+        at, delivery_id = None, message_id
+        if owner.life == OUTSIDE:
+            at = numbers.of[address, message_id]
+            delivery_id = copy_id(address, at)
+            rows.letters.append((owner.name, delivery_id, at, True, address, message_id))
+        else:
+            rows.owners[owner.name] = owner
+            rows.mail.append((owner.name, delivery_id, None, interest_id, address, message_id))
+        registered = since[owner, interest_id]
+        rows.takes.append((*owner, interest_id, delivery_id, at, address, message_id, registered))
+    for address, message_id, owner in done.copies:
+        at = numbers.of[address, message_id]
+        delivery_id = copy_id(address, at)
+        if owner.life == OUTSIDE:
+            rows.letters.append((owner.name, delivery_id, at, False, address, message_id))
+        else:
+            rows.owners[owner.name] = owner
+            rows.mail.append((owner.name, delivery_id, at, None, address, message_id))
+        for interest_id in listening[owner, address]:
+            rows.copies.append((*owner, interest_id, delivery_id, at, address, message_id))
+    given = {(one.address, one.message_id) for moved in (done.takes, done.copies) for one in moved}
+    rows.given.extend(sorted(given))
+    rows.dropped.extend(sorted(set(done.finished) - given))
+    rows.numbers.extend((address, at, last.get(address, 0)) for address, at in sorted(numbers.last.items()))
+    for some in (rows.takes, rows.copies, rows.mail, rows.letters):
+        some.sort(key=_KEY)
+    return rows

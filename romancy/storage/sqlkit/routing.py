@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeAlias
-
-from msgspec import structs
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from romancy.errors import InstanceNotFoundError, InternalError
 from romancy.storage.limits import can_be_id, check_interest, check_owner
 from romancy.storage.routing import OUTSIDE, Dispatched, Interest, InterestKind, KeptMessage, Letter, Owner, Spread
 from romancy.storage.sqlkit.dispatches import move
-from romancy.storage.sqlkit.portions import portions
 from romancy.storage.sqlkit.statements import (
     Answer,
     Ask,
@@ -29,7 +26,7 @@ from romancy.storage.sqlkit.statements import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Coroutine, Sequence
 
     from romancy.storage.records import Delivered
     from romancy.storage.routing import Posting
@@ -42,8 +39,8 @@ _LOOK_AT_ONCE: Final = 5000
 _ADDRESSES_AT_ONCE: Final = 500
 """Addresses that one transaction locks. A server has room for some thousand locks."""
 _LOCK_WAITS: Final = 2
-Due: TypeAlias = "tuple[str, int | None]"
-"""An address that may have something to route, and the key of its lock, where a dialect has one."""
+Due: TypeAlias = "Sequence[Any]"
+"""An address that may have something to route, and the key of its lock, or None where a dialect has none."""
 _EXCLUDES: Final = {InterestKind.COPY: InterestKind.MEMBER, InterestKind.MEMBER: InterestKind.COPY}
 
 
@@ -64,54 +61,49 @@ class SqlRouter(ABC):
         """Count mail whose owners others held, and wake them. Whether some of it is back at its address."""
         raise InternalError(f"a dispatch has left {len(mail)} messages uncounted")
 
-    async def dispatch(self, addresses: Collection[str] = (), /, *, limit: int = 500) -> Dispatched:
-        return await (self.dispatch_at(addresses, limit) if addresses else self._sweep(limit))
+    def dispatch(self, addresses: Collection[str] = (), /, *, limit: int = 500) -> Coroutine[Any, Any, Dispatched]:
+        return self.dispatch_at(addresses, limit) if addresses else self._sweep(limit)
 
     async def dispatch_at(self, addresses: Collection[str], limit: int) -> Dispatched:
         """As `dispatch` promises for these addresses. A read finds those that have something to route."""
-        done = Dispatched(delivered=0)
-        for some in portions(sorted(set(addresses)), _one, _LOOK_AT_ONCE):
-            due = (await self._interpreter.read(partial(ask, "route_due", addresses=some))).rows
-            done = _added(done, await self._dispatch_due([(row[0], row[1]) for row in due], limit - done.delivered))
-            if done.more:
-                break
-        return done
+        chosen, due = sorted(set(addresses)), list[Due]()
+        for first in range(0, len(chosen), _LOOK_AT_ONCE):
+            look_at = partial(ask, "route_due", addresses=chosen[first : first + _LOOK_AT_ONCE])
+            due += (await self._interpreter.read(look_at)).rows
+        return await self._dispatch_due(due, limit) if due else Dispatched(delivered=0)
 
     async def _dispatch_due(self, due: Sequence[Due], limit: int) -> Dispatched:
         """Dispatch from these addresses, some at a time. Those that another transaction holds are tried alone."""
-        done = Dispatched(delivered=0)
-        parts = list(portions(due, _one, _ADDRESSES_AT_ONCE))
+        delivered, more, held_up = 0, False, dict[str, str]()
+        parts = [due[first : first + _ADDRESSES_AT_ONCE] for first in range(0, len(due), _ADDRESSES_AT_ONCE)]
         locked: LockedError | None = None
-        while parts and not done.more:
-            if done.delivered >= limit:
-                return structs.replace(done, more=True)
+        while parts and not more:
+            if delivered >= limit:
+                return Dispatched(delivered=delivered, more=True, held_up=held_up)
             part = parts.pop(0)
             try:
-                done = _added(done, await self._dispatch_together(part, limit - done.delivered))
+                moved = await self._interpreter.together(
+                    partial(move, [address for address, _ in part], limit - delivered),
+                    weight=limit,
+                    lock_waits=_LOCK_WAITS if len(part) == 1 else 0,
+                    # If a crash undoes it, the messages are back at their addresses. No append can have consumed them:
+                    # its commit is durable, and with it all earlier ones.
+                    lasting=False,
+                    keys=[key for _, key in part if key is not None],
+                )
+            except OvertakenError:
+                more = True  # others route these messages, and were faster each time
             except LockedError as error:
                 if len(part) == 1:
                     locked = error
                 else:
                     parts[:0] = [part[: len(part) // 2], part[len(part) // 2 :]]
-        if locked is not None and not done.more:
+            else:
+                back = bool(moved.unseen) and await self._count(moved.unseen)
+                delivered, more, held_up = delivered + moved.delivered, moved.more or back, held_up | moved.held_up
+        if locked is not None and not more:
             raise locked
-        return done
-
-    async def _dispatch_together(self, part: Sequence[Due], limit: int) -> Dispatched:
-        try:
-            moved = await self._interpreter.together(
-                partial(move, [address for address, _ in part], limit),
-                weight=limit,
-                lock_waits=_LOCK_WAITS if len(part) == 1 else 0,
-                # If a crash undoes it, the messages are back at their addresses. No append can have consumed them: its
-                # commit is durable, and with it all earlier ones.
-                lasting=False,
-                keys=[key for _, key in part if key is not None],
-            )
-        except OvertakenError:
-            return Dispatched(delivered=0, more=True)  # others route these messages, and were faster each time
-        back = bool(moved.unseen) and await self._count(moved.unseen)
-        return Dispatched(delivered=moved.delivered, more=moved.more or back, held_up=moved.held_up)
+        return Dispatched(delivered=delivered, more=more, held_up=held_up)
 
     async def register(self, owner: Owner, interest: Interest, /) -> InterestKind | None:
         check_owner(owner)
@@ -170,16 +162,6 @@ class SqlRouter(ABC):
 
     async def expire(self, before: int, /, *, limit: int = 1000) -> int:
         return await self._interpreter.in_turn(partial(_expire, before, limit), weight=limit)
-
-
-def _one(_: object) -> int:
-    return 1
-
-
-def _added(done: Dispatched, further: Dispatched) -> Dispatched:
-    return Dispatched(
-        delivered=done.delivered + further.delivered, more=further.more, held_up={**done.held_up, **further.held_up}
-    )
 
 
 def _known(ids: Collection[str]) -> list[str]:

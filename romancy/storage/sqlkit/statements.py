@@ -179,18 +179,18 @@ class Running(Generic[T]):
         """What it has told so far."""
         self.request: Request | None = None
         """What it waits for. None: it has ended, and `result` is its result."""
-        self._go_on(lambda: next(operation))
+        self._go_on(operation.send, None)
 
     def answer(self, answers: list[Answer]) -> None:
         """Give it the answers to its request."""
-        self._go_on(lambda: self._operation.send(answers))
+        self._go_on(self._operation.send, answers)
 
-    def _go_on(self, go: Callable[[], Request]) -> None:
+    def _go_on(self, send: Callable[[Any], Request], answers: list[Answer] | None) -> None:
         try:
-            request = go()
+            request = send(answers)
             self.news |= request.news
             while not (request.asks or request.then or request.last):
-                request = self._operation.send([])
+                request = send([])
                 self.news |= request.news
         except StopIteration as end:
             self.request = None
@@ -214,7 +214,13 @@ def expanded(operation: Operation[T], own: Own) -> Operation[T]:
     try:
         request = next(operation)
         while True:
-            request = operation.send((yield from _answers(request, own)))
+            for each in request.asks:
+                if each.script in own:
+                    answers = yield from _answers(request, own)
+                    break
+            else:
+                answers = yield request
+            request = operation.send(answers)
     except StopIteration as end:
         result: T = end.value
         return result
@@ -223,8 +229,6 @@ def expanded(operation: Operation[T], own: Own) -> Operation[T]:
 
 
 def _answers(request: Request, own: Own) -> Operation[list[Answer]]:
-    if not any(each.script in own for each in request.asks):
-        return (yield request)
     parts = [own[each.script](each.values) if each.script in own else _alone(each) for each in request.asks]
     if not request.last:
         return (yield from _side_by_side(parts, early=request.early))
