@@ -109,8 +109,8 @@ def _kept(values: Values) -> Operation[Answer]:
 
 def _expire(values: Values) -> Operation[Answer]:
     old, unread = yield from ask_all(Ask("find_expired", values), Ask("find_unread", values))
-    ends = [Ask("end_messages", {"messages": sorted(old.rows)})] if old.rows else []
-    ends += [Ask("end_letters", {"letters": sorted(unread.rows)})] if unread.rows else []
+    ends = [Ask("end_messages", {"messages": sorted(map(tuple, old.rows))})] if old.rows else []
+    ends += [Ask("end_letters", {"letters": sorted(map(tuple, unread.rows))})] if unread.rows else []
     gone = yield from ask_all(*ends)
     return Answer([(sum(one.touched for one in gone),)], 1)
 
@@ -119,7 +119,7 @@ def _expire_addresses(values: Values) -> Operation[Answer]:
     unused = yield from ask("find_unused", **values)
     if not unused.rows:
         return unused
-    return (yield from ask("end_addresses", addresses=sorted(unused.rows), before=values["before"]))
+    return (yield from ask("end_addresses", addresses=sorted(map(tuple, unused.rows)), before=values["before"]))
 
 
 OWN: Own = {

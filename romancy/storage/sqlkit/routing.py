@@ -26,7 +26,7 @@ from romancy.storage.sqlkit.statements import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from romancy.storage.records import Delivered
     from romancy.storage.routing import Posting
@@ -61,8 +61,8 @@ class SqlRouter(ABC):
         """Count mail whose owners others held, and wake them. Whether some of it is back at its address."""
         raise InternalError(f"a dispatch has left {len(mail)} messages uncounted")
 
-    def dispatch(self, addresses: Collection[str] = (), /, *, limit: int = 500) -> Coroutine[Any, Any, Dispatched]:
-        return self.dispatch_at(addresses, limit) if addresses else self._sweep(limit)
+    async def dispatch(self, addresses: Collection[str] = (), /, *, limit: int = 500) -> Dispatched:
+        return await (self.dispatch_at(addresses, limit) if addresses else self._sweep(limit))
 
     async def dispatch_at(self, addresses: Collection[str], limit: int) -> Dispatched:
         """As `dispatch` promises for these addresses. A read finds those that have something to route."""
