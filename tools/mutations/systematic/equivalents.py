@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from tools.mutations.systematic.statements import Listed
 
-__all__ = ["EQUIVALENTS", "Equivalents", "class_of", "words_of"]
+__all__ = ["EQUIVALENTS", "Equivalents", "class_of", "matches", "words_of"]
 
 
 class Equivalents(NamedTuple):
@@ -25,7 +25,7 @@ class Equivalents(NamedTuple):
 
     def has(self, mutant: Listed) -> bool:
         """Whether the mutant is one of them."""
-        return any(fnmatchcase(words_of(mutant), _pattern(member)) for member in self.members)
+        return any(matches(mutant, member) for member in self.members)
 
 
 EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
@@ -110,6 +110,6 @@ def class_of(mutant: Listed) -> Equivalents | None:
     return next((one for one in EQUIVALENTS if one.has(mutant)), None)
 
 
-def _pattern(member: str) -> str:
-    """Of the signs of a pattern, SQL has `?` and `[` itself."""
-    return member.replace("[", "[[]").replace("?", "[?]")
+def matches(mutant: Listed, member: str) -> bool:
+    """Whether a member names the mutant. Of the signs of a pattern, SQL has `?` and `[` itself."""
+    return fnmatchcase(words_of(mutant), member.replace("[", "[[]").replace("?", "[?]"))
