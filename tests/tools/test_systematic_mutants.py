@@ -221,6 +221,21 @@ def test_every_member_of_a_class_is_a_mutant() -> None:
             assert any(one._replace(members=(member,)).has(each) for each in found), f"{one.name}: {member}"
 
 
+def test_what_an_index_orders_has_the_same_plan_without_the_clause(tmp_path: Path) -> None:
+    path = tmp_path / "romancy.db"
+    path.write_bytes(migrated_file())
+    right = texts("sqlite")
+    ordered = [one for one in listed("sqlite") if (found := class_of(one)) and found.name == "order of an index"]
+    with closing(sqlite3.connect(path)) as connection:
+
+        def plan(sql: str) -> list[str]:
+            values = dict.fromkeys(re.findall(r":([a-z]\w*)", sql)) or [None] * sql.count("?")
+            return [row[3] for row in connection.execute(f"explain query plan {sql}", values)]
+
+        assert [one.label for one in ordered if plan(one.text) != plan(right[one.statement])] == []
+    assert ordered
+
+
 @pytest.mark.parametrize("dialect", ADAPTERS)
 def test_at_most_a_tenth_is_equivalent(dialect: str) -> None:
     found = listed(dialect)
