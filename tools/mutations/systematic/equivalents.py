@@ -84,7 +84,12 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
     Equivalents(
         "first row",
         "SQLite takes the first row of a query in the place of a value. The key has the log in its order.",
-        ("sqlite outbox_promote limit 1", "sqlite outbox_sweep limit 1", "sqlite start_facts conjunct seq = 1"),
+        (
+            "sqlite outbox_promote limit 1",
+            "sqlite outbox_sweep limit 1",
+            "sqlite start_facts conjunct seq = 1",
+            "sqlite lives_with_rows limit 1",
+        ),
     ),
     Equivalents(
         "order of an index",
