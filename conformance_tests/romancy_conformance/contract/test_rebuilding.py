@@ -37,9 +37,9 @@ async def lose(store: Store, *instance_ids: str) -> None:
         assert await session.commit(start()) is Outcome.ACCEPTED
 
 
-async def lost(actor: Actor, **fields: int) -> tuple[Start, Rebuilt]:
+async def lost(actor: Actor) -> tuple[Start, Rebuilt]:
     """An instance of two rows that has lost its own, and what makes it again."""
-    begun = await actor.begin(**fields)
+    begun = await actor.begin()
     assert await actor.write(append(begun, 2, change=change(Status.WAITING))) is Outcome.ACCEPTED
     row = await row_of(actor.store, begun.instance_id)
     await lose(actor.store, begun.instance_id)
