@@ -139,6 +139,11 @@ chaos: $(READY) ## random programs under killed, frozen and drained workers and 
 mutations: $(READY) ## remove each fence of the SQL in turn, and count those that no test notices
 	$(BIN)/python -m tools.mutations --jobs $(MUTATION_JOBS) $(ARGS)
 
+# Continuous integration runs it: some statements of SQLite, which has most of the texts that all databases share.
+.PHONY: mutations-changed
+mutations-changed: $(READY) ## the mutants of SQLite's statements that this branch has changed, in four minutes
+	$(BIN)/python -m tools.mutations --systematic --dialect sqlite --changed --minutes 4 --jobs $(MUTATION_JOBS) $(ARGS)
+
 .PHONY: demo
 demo: $(READY) ## romancy demo: kill a process half way, and let the next one finish its work
 	$(BIN)/romancy demo $(ARGS)

@@ -190,6 +190,7 @@ def use_the_keyboard(page: Page, base: str) -> None:
             break
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="order-10469").wait_for()
+    page.wait_for_load_state()  # a script gives the button its meaning, and runs after the page is shown
     page.emulate_media(color_scheme="light")
     page.get_by_role("button", name="Switch between light and dark").press("Enter")
     assert "dark" == page.evaluate("document.documentElement.dataset.theme")

@@ -13,11 +13,12 @@ import pytest
 from romancy.storage.url import parse_url
 from romancy_conformance.contract.scripts import connect_to_postgres
 from romancy_conformance.stores import migrated_file
-from tools.mutations.systematic import reporting
-from tools.mutations.systematic.equivalents import EQUIVALENTS
+from tools.mutations.systematic import reporting, survivors
+from tools.mutations.systematic.equivalents import EQUIVALENTS, class_of, matches
 from tools.mutations.systematic.mutants import KINDS, mutants
 from tools.mutations.systematic.reporting import Asked, chosen
 from tools.mutations.systematic.statements import DIALECTS, Listed, listed, texts
+from tools.mutations.systematic.survivors import SURVIVORS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -222,6 +223,21 @@ def test_every_member_of_a_class_is_a_mutant() -> None:
             assert any(one._replace(members=(member,)).has(each) for each in found), f"{one.name}: {member}"
 
 
+def test_what_an_index_orders_has_the_same_plan_without_the_clause(tmp_path: Path) -> None:
+    path = tmp_path / "romancy.db"
+    path.write_bytes(migrated_file())
+    right = texts("sqlite")
+    ordered = [one for one in listed("sqlite") if (found := class_of(one)) and found.name == "order of an index"]
+    with closing(sqlite3.connect(path)) as connection:
+
+        def plan(sql: str) -> list[str]:
+            values = dict.fromkeys(re.findall(r":([a-z]\w*)", sql)) or [None] * sql.count("?")
+            return [row[3] for row in connection.execute(f"explain query plan {sql}", values)]
+
+        assert [one.label for one in ordered if plan(one.text) != plan(right[one.statement])] == []
+    assert ordered
+
+
 @pytest.mark.parametrize("dialect", ADAPTERS)
 def test_at_most_a_tenth_is_equivalent(dialect: str) -> None:
     found = listed(dialect)
@@ -229,23 +245,37 @@ def test_at_most_a_tenth_is_equivalent(dialect: str) -> None:
     assert sum(any(one.has(each) for one in EQUIVALENTS) for each in found) <= len(found) / 10
 
 
-@pytest.mark.long
-def test_what_no_test_notices_is_reported_and_what_is_no_sql_fails(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    right = texts("sqlite")
-    planted = {
-        "prune_workers": right["prune_workers"] + " and true",
-        "prune_log": right["prune_log"] + " or true",
-        "prune_inbox": right["prune_inbox"] + " where",
-        "find_by_values": right["find_by_values"],
-    }
-    found = [Listed("sqlite", name, "conjunct", name, text, 1) for name, text in planted.items()]
+def test_every_survivor_is_a_mutant_and_no_equivalent() -> None:
+    found = [one for dialect in DIALECTS for one in listed(dialect)]
+
+    for member in SURVIVORS:
+        named = [one for one in found if matches(one, member)]
+        assert named, member
+        assert [one.label for one in named if class_of(one)] == []
+
+
+def planted(monkeypatch: pytest.MonkeyPatch, statements: dict[str, str]) -> None:
+    """Let a run try these texts and no others."""
+    found = [Listed("sqlite", name, "conjunct", name, text, 1) for name, text in statements.items()]
 
     def chosen_here(asked: Asked, dialect: str) -> list[Listed]:
         return found
 
     monkeypatch.setattr(reporting, "chosen", chosen_here)
+
+
+@pytest.mark.long
+def test_what_no_test_notices_is_reported_and_what_is_no_sql_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    right = texts("sqlite")
+    statements = {
+        "prune_workers": right["prune_workers"] + " and true",
+        "prune_log": right["prune_log"] + " or true",
+        "prune_inbox": right["prune_inbox"] + " where",
+        "find_by_values": right["find_by_values"],
+    }
+    planted(monkeypatch, statements)
 
     assert reporting.run(Asked(dialects=("sqlite",), tests=(PRUNING,))) == 1
 
@@ -256,3 +286,35 @@ def test_what_no_test_notices_is_reported_and_what_is_no_sql_fails(
     assert "sqlite prune_log" not in said
     assert "mutants: 4; " in said
     assert "1 killed" in said
+
+
+@pytest.mark.long
+def test_what_was_known_to_survive_is_no_fault_until_a_test_notices_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    right = texts("sqlite")
+    planted(
+        monkeypatch,
+        {"prune_workers": right["prune_workers"] + " and true", "prune_log": right["prune_log"] + " or true"},
+    )
+    asked = Asked(dialects=("sqlite",), tests=(PRUNING,))
+
+    monkeypatch.setattr(survivors, "SURVIVORS", ("sqlite prune_workers conjunct *",))
+    assert reporting.run(asked) == 0
+    assert "1 known" in capsys.readouterr().out
+
+    monkeypatch.setattr(survivors, "SURVIVORS", ("sqlite prune_* conjunct *",))
+    assert reporting.run(asked) == 1
+    assert "noticed  sqlite prune_log 1" in capsys.readouterr().out
+
+
+@pytest.mark.long
+def test_a_run_says_how_many_it_left_out(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    right = texts("sqlite")
+    planted(monkeypatch, {name: right[name] + " or true" for name in ("prune_workers", "prune_log", "prune_inbox")})
+    monkeypatch.setattr(survivors, "SURVIVORS", ("sqlite prune_log conjunct *",))
+
+    assert reporting.run(Asked(dialects=("sqlite",), tests=(PRUNING,), minutes=0)) == 0
+    said = capsys.readouterr().out
+    assert "1 known" in said
+    assert "2 were left out: the time was up" in said

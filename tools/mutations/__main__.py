@@ -2,8 +2,9 @@
 
 The named tests first run on the unchanged tree: a test that fails there shows nothing about a mutation.
 
-`--systematic` tries the systematic mutants instead: [--dialect D]… [--changed-since COMMIT] [--sample N] [--list]. Then
-a WORD is the name of a statement, a kind of mutant, or, with a blank in it, a piece of what is printed of a mutant.
+`--systematic` tries the systematic mutants instead: [--dialect D]… [--changed | --changed-since COMMIT] [--minutes M]
+[--sample N] [--list]. Then a WORD is the name of a statement, a kind of mutant, or, with a blank in it, a piece of what
+is printed of a mutant.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from romancy_conformance.servers import Kind, shared_server
 from tools.mutations import MUTATIONS
 from tools.mutations.playing import Mutation, Verdict, play, play_unchanged
+from tools.mutations.systematic.branch import base_of
 from tools.mutations.systematic.reporting import USUAL, Asked, chosen, run
 from tools.mutations.systematic.statements import DIALECTS
 
@@ -80,9 +82,10 @@ def _systematic(options: argparse.Namespace) -> int:
     asked = Asked(
         words=tuple(options.words),
         dialects=tuple(options.dialect or USUAL),
-        since=options.changed_since,
+        since=base_of() if options.changed else options.changed_since,
         sample=options.sample,
         jobs=options.jobs,
+        minutes=options.minutes,
     )
     if not options.list:
         return run(asked)
@@ -103,6 +106,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--changed-since", metavar="COMMIT", help="systematic: only texts changed since that merge base"
     )
+    parser.add_argument("--changed", action="store_true", help="systematic: only texts that this branch has changed")
+    parser.add_argument("--minutes", type=float, metavar="M", help="systematic: begin no further test after that time")
     parser.add_argument("--sample", type=int, metavar="N", help="systematic: at most so many of each database")
     parser.add_argument("--list", action="store_true", help="systematic: print the mutants and try none")
     asked = parser.parse_args(arguments)

@@ -46,6 +46,11 @@ async def an_end_with_unseen_mail(actor: Actor, one: Start) -> tuple[Item, Outco
     return append(one, 2, change=change(DONE)), Outcome.UNSEEN
 
 
+async def to_one_that_has_ended(actor: Actor, one: Start) -> tuple[Item, Outcome]:
+    assert await actor.write(append(one, 2, change=change(DONE))) is Outcome.ACCEPTED
+    return append(one, 3, change=change(WAITING, release=True)), Outcome.ENDED
+
+
 async def started_already(actor: Actor, one: Start) -> tuple[Item, Outcome]:
     return start(one.instance_id, workflow_name=one.workflow_name), Outcome.EXISTS
 
@@ -54,7 +59,15 @@ async def for_a_dead_owner(actor: Actor, one: Start) -> tuple[Item, Outcome]:
     return start(owner="nobody", status=RUNNING), Outcome.DEAD
 
 
-SPOILS = [taken, taken_with_a_change, of_a_former_life, an_end_with_unseen_mail, started_already, for_a_dead_owner]
+SPOILS = [
+    taken,
+    taken_with_a_change,
+    of_a_former_life,
+    an_end_with_unseen_mail,
+    to_one_that_has_ended,
+    started_already,
+    for_a_dead_owner,
+]
 
 
 async def test_one_that_is_refused_among_many(actor: Actor) -> None:
@@ -74,7 +87,7 @@ async def refuse_one_among_many(actor: Actor, spoil: Spoil) -> None:
 
     assert expected == await actor.store.commit(batch, worker=actor.token)
 
-    before = 2 if outcome is Outcome.TAKEN else 1
+    before = 2 if outcome in (Outcome.TAKEN, Outcome.ENDED) else 1
     if spoil is not for_a_dead_owner:
         assert before == len(await full_log(actor.store, refused.instance_id))
     else:

@@ -121,6 +121,13 @@ async def test_the_oldest_come_first_and_no_more_than_asked(store: Store, publis
     assert await take(store) == []
 
 
+async def test_of_one_commit_the_lowest_ids_come_first(store: Store, publisher: Publisher) -> None:
+    sent = sorted(await publisher.publish(*reversed([outgoing() for _ in range(3)])))
+
+    assert [row.outbox_id for row in await store.rooms.outbox.read(2)] == sent[:2]
+    assert [ids(await take(store, 1)) for _ in sent] == [[one] for one in sent]
+
+
 async def test_two_relays_get_different_messages(store: Store, open_store: Open, publisher: Publisher) -> None:
     relays = [store, await open_store(), await open_store()]
     for keys in ([None] * 60, [f"k{number}" for number in range(60)]):
@@ -202,7 +209,7 @@ async def test_counts_of_messages_can_be_bounded(store: Store, publisher: Publis
 
 
 async def test_pages_of_messages_by_state(store: Store, publisher: Publisher) -> None:
-    sent = await publisher.publish_each(*(outgoing() for _ in range(5)))
+    sent = await publisher.publish_each(*reversed([outgoing() for _ in range(5)]))
     for entry in await take(store, 2):
         await store.rooms.outbox.settle([ended(entry)])
 
@@ -432,6 +439,16 @@ async def test_finished_messages_are_queued_again(store: Store, publisher: Publi
         await store.rooms.outbox.requeue([OutboxState.PENDING])
 
 
+async def test_the_oldest_finished_messages_are_queued_again_first(store: Store, publisher: Publisher) -> None:
+    sent = await publisher.publish_each(*reversed([outgoing() for _ in range(3)]))
+    for entry in reversed(await take(store)):
+        await store.rooms.outbox.settle([ended(entry, OutboxState.FAILED)])
+
+    for one in sent:
+        assert await store.rooms.outbox.requeue([OutboxState.FAILED], limit=1) == 1
+        assert ids(await take(store)) == [one]
+
+
 async def test_a_message_queued_again_comes_before_what_is_pending_of_its_key(
     store: Store, publisher: Publisher
 ) -> None:
@@ -460,6 +477,16 @@ async def test_old_finished_messages_are_purged(store: Store, publisher: Publish
     assert await store.rooms.outbox.settle([ended(four)]) == 1
     with pytest.raises(UsageError):
         await store.rooms.outbox.purge([OutboxState.PENDING], later)
+
+
+async def test_what_ended_at_the_time_of_a_purge_is_kept(store: Store, publisher: Publisher) -> None:
+    await publisher.publish(outgoing())
+    await store.rooms.outbox.settle([ended(entry) for entry in await take(store)])
+    (entry,) = await store.rooms.outbox.entries()
+    assert entry.ended_at is not None
+
+    assert await store.rooms.outbox.purge(FINISHED, entry.ended_at) == 0
+    assert await store.rooms.outbox.purge(FINISHED, entry.ended_at + 1) == 1
 
 
 async def test_removing_the_first_makes_the_next_due(store: Store, publisher: Publisher) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from tools.mutations.systematic.statements import Listed
 
-__all__ = ["EQUIVALENTS", "Equivalents", "class_of", "words_of"]
+__all__ = ["EQUIVALENTS", "Equivalents", "class_of", "matches", "words_of"]
 
 
 class Equivalents(NamedTuple):
@@ -25,7 +25,7 @@ class Equivalents(NamedTuple):
 
     def has(self, mutant: Listed) -> bool:
         """Whether the mutant is one of them."""
-        return any(fnmatchcase(words_of(mutant), _pattern(member)) for member in self.members)
+        return any(matches(mutant, member) for member in self.members)
 
 
 EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
@@ -39,10 +39,17 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
         "The limit bounds what is read; the adapter, or the statement itself, cuts the answer to the same size again.",
         (
             "sqlite prunable_old limit :limit",
+            "sqlite prunable_named limit :limit",
+            "sqlite outbox_due limit :limit",
             "sqlite outbox_counts limit :most",
             "sqlite outbox_counts limit :most @2",
             "postgres claim limit $4::bigint",
         ),
+    ),
+    Equivalents(
+        "picked by key",
+        "The adapter picks from the answer what it needs, by its key; the condition spares what is read besides.",
+        ("sqlite outbox_keys conjunct order_key is not null",),
     ),
     Equivalents(
         "spares work",
@@ -55,17 +62,67 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
     ),
     Equivalents(
         "said again",
-        "Another condition of the statement is false too where this one is false: no value is equal to null.",
+        "Another condition of the statement is false too where this one is false: no value is equal to null, the least "
+        "value is none, what has ended has no time at which it is due, and the adapter asks for no pending ones. It is "
+        "there for the index.",
         (
+            "sqlite outbox_look conjunct state = 'pending'",
+            "sqlite outbox_look conjunct next_at is not null",
+            "sqlite outbox_due conjunct state = 'pending'",
             "sqlite outbox_due conjunct order_key is not null",
+            "sqlite outbox_counts conjunct state = 'pending'",
+            "sqlite outbox_counts conjunct state <> 'pending'",
+            "sqlite outbox_requeue conjunct state <> 'pending'",
+            "sqlite outbox_purge conjunct state <> 'pending'",
             "sqlite outbox_sweep conjunct order_key is not null @2",
             "sqlite outbox_record conjunct romancy_outbox.state = 'pending'",
         ),
     ),
     Equivalents(
         "first row",
-        "SQLite takes the first row of a query in the place of a value.",
-        ("sqlite outbox_promote limit 1",),
+        "SQLite takes the first row of a query in the place of a value. The key has the log in its order.",
+        (
+            "sqlite outbox_promote limit 1",
+            "sqlite outbox_sweep limit 1",
+            "sqlite start_facts conjunct seq = 1",
+            "sqlite lives_with_rows limit 1",
+        ),
+    ),
+    Equivalents(
+        "order of an index",
+        "SQLite reads the rows in the order of an index. The plan is the same without the clause, as a test compares.",
+        (
+            "sqlite log_page order order by seq",
+            "sqlite outbox_due order order by next_at, at, outbox_id",
+            "sqlite outbox_promote order order by at, outbox_id",
+            "sqlite outbox_sweep order order by at, outbox_id",
+            "sqlite outbox_read order order by outbox_id",
+        ),
+    ),
+    Equivalents(
+        "never parked alone",
+        "On SQLite an end and the turn of the next message are one transaction, so there is nothing to sweep.",
+        (
+            "sqlite outbox_sweep conjunct state = 'pending'",
+            "sqlite outbox_sweep conjunct order_key is not null",
+            "sqlite outbox_sweep conjunct order_key is not null @3",
+            "sqlite outbox_sweep conjunct order_key = keys.key",
+            "sqlite outbox_sweep conjunct keys.key is not null @2",
+        ),
+    ),
+    Equivalents(
+        "a moment later",
+        "Another look, a microsecond later, finds what this one leaves.",
+        ("sqlite outbox_due comparison next_at <= :now", "sqlite prune_seen comparison at < ?"),
+    ),
+    Equivalents(
+        "left out anyway",
+        "`or ignore` leaves out a null in a column that cannot hold one.",
+        (
+            "sqlite append_logs conjunct column1 is not null",
+            "sqlite start_logs conjunct column1 is not null",
+            "sqlite start_instances conjunct column1 is not null",
+        ),
     ),
     Equivalents(
         "size of a transaction",
@@ -74,8 +131,16 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
     ),
     Equivalents(
         "decided alone",
-        "A batch is refused without need; each of its items is then decided alone, by another statement.",
-        ("sqlite change_instances alternative not column3",),
+        "A batch is refused without need, or fails; each of its items is then decided alone, by another statement.",
+        (
+            "sqlite append_logs upsert or ignore",
+            "sqlite append_logs alternative *",
+            "sqlite start_logs upsert or ignore",
+            "sqlite start_instances upsert or ignore",
+            "sqlite change_instances upsert or ignore",
+            "sqlite change_instances conjunct instance_id = column1",
+            "sqlite change_instances alternative *",
+        ),
     ),
     Equivalents(
         "said for a planner",
@@ -105,6 +170,6 @@ def class_of(mutant: Listed) -> Equivalents | None:
     return next((one for one in EQUIVALENTS if one.has(mutant)), None)
 
 
-def _pattern(member: str) -> str:
-    """Of the signs of a pattern, SQL has `?` and `[` itself."""
-    return member.replace("[", "[[]").replace("?", "[?]")
+def matches(mutant: Listed, member: str) -> bool:
+    """Whether a member names the mutant. Of the signs of a pattern, SQL has `?` and `[` itself."""
+    return fnmatchcase(words_of(mutant), member.replace("[", "[[]").replace("?", "[?]"))

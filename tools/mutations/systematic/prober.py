@@ -76,6 +76,8 @@ class Job(Struct):
     """The file to add lines to."""
     trials: list[Trial] = []
     recorded: list[Recorded] = []
+    until: float | None = None
+    """The time, in seconds since 1970, after which no further test begins."""
 
 
 class Line(Struct, omit_defaults=True):
@@ -84,7 +86,7 @@ class Line(Struct, omit_defaults=True):
     key: str
     outcome: str
     """`begins`, `killed`, `tapped` (noticed, but only where statements were looked at), `survived`, `unused`, `broken`,
-    `unsure`.
+    `unsure`, `left` (the time was up).
     """
     statement: str = ""
     test: str = ""
@@ -206,6 +208,9 @@ class _Prober:
         others = [one for one in using if one not in plain]
         outcome, ran, failed, why = "survived" if using else "unused", 0, "", ""
         for one in [*self._in_order(plain, noticed), *self._in_order(others, noticed)]:
+            if self._job.until is not None and time.time() > self._job.until:
+                outcome = "left"
+                break
             ran += 1
             self._ran[one.test] += 1
             limit = 30 + 10 * one.seconds

@@ -41,23 +41,28 @@ _RESTARTS: Final = 3
 def recorded(dialect: str, tests: Sequence[str] = ()) -> list[Recorded]:
     """What each test of the contract uses, from a former run on the same tree, if there was one."""
     name = f"{dialect}-{_digest(tests)}.jsonl"
-    kept, fresh = _FOLDER / name, _FOLDER / f"{name}.new"
+    kept, fresh = _FOLDER / name, _FOLDER / f"{name}.{os.getpid()}"
     if not kept.exists():
         _FOLDER.mkdir(parents=True, exist_ok=True)
         fresh.unlink(missing_ok=True)
         process = _process(dialect, Job(str(fresh)), tests)
         if process.wait():
             raise RuntimeError(f"the tests could not be recorded on {dialect}:\n{_said(fresh)}")
-        fresh.rename(kept)
+        fresh.replace(kept)
     return [json.decode(line, type=Recorded) for line in kept.read_bytes().splitlines()]
 
 
-def probe(mutants: Iterable[Listed], record: list[Recorded], jobs: int, tests: Sequence[str] = ()) -> list[Line]:
-    """Try mutants of one dialect in so many processes. Return what became of each."""
+def probe(
+    mutants: Iterable[Listed], record: list[Recorded], jobs: int, tests: Sequence[str] = (), until: float | None = None
+) -> list[Line]:
+    """Try mutants of one dialect in so many processes, in their order. Return what became of each.
+
+    After the time `until`, in seconds since 1970, no further test begins.
+    """
     mutants = list(mutants)
     shares = [mutants[number::jobs] for number in range(jobs)]
     with ThreadPoolExecutor(jobs) as threads:
-        trying = [_Share(number, share, record, tests) for number, share in enumerate(shares) if share]
+        trying = [_Share(number, share, record, tests, until) for number, share in enumerate(shares) if share]
         found = threads.map(_Share.tried, trying)
         return [line for lines in found for line in lines]
 
@@ -65,20 +70,27 @@ def probe(mutants: Iterable[Listed], record: list[Recorded], jobs: int, tests: S
 class _Share:
     """The mutants of one process after another, until all are tried."""
 
-    def __init__(self, number: int, mutants: list[Listed], record: list[Recorded], tests: Sequence[str]) -> None:
+    def __init__(
+        self,
+        number: int,
+        mutants: list[Listed],
+        record: list[Recorded],
+        tests: Sequence[str],
+        until: float | None,
+    ) -> None:
         self._dialect = mutants[0].dialect
         self._answers = _FOLDER / f"answers-{os.getpid()}-{self._dialect}-{number}.jsonl"
         self._answers.unlink(missing_ok=True)
         self._answers.parent.mkdir(parents=True, exist_ok=True)
         self._answers.touch()
         trials = [Trial(one.key, one.statement, one.kind, one.text) for one in mutants]
-        self._job = Job(str(self._answers), trials, record)
+        self._job = Job(str(self._answers), trials, record, until)
         self._tests = tests
 
     def tried(self) -> list[Line]:
         """Return a line for each mutant."""
         in_vain = 0
-        while len(done := self._done()) < len(self._job.trials):
+        while len(done := self._done()) < len(self._job.trials) and not self._late():
             process = _process(self._dialect, self._job, self._tests)
             self._watch(process)
             in_vain = in_vain + 1 if len(self._done()) == len(done) else 0
@@ -86,7 +98,11 @@ class _Share:
                 raise RuntimeError(f"{self._dialect}: pytest ends and tries no mutant:\n{_said(self._answers)}")
         for path in self._answers.parent.glob(f"{self._answers.name}*"):
             path.unlink()
-        return list(done.values())
+        left = [Line(trial.key, "left", trial.statement) for trial in self._job.trials if trial.key not in done]
+        return [*done.values(), *left]
+
+    def _late(self) -> bool:
+        return self._job.until is not None and time.time() > self._job.until
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
         """Wait until the process ends. A mutant with which a test does not end is noticed, and the process is ended."""

@@ -14,6 +14,7 @@ from romancy_conformance.servers import Kind, shared_server
 from tools.mutations.systematic.equivalents import class_of
 from tools.mutations.systematic.probing import probe, recorded
 from tools.mutations.systematic.statements import changed_since, listed
+from tools.mutations.systematic.survivors import is_known
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,7 +33,10 @@ _WORDS: Final = {
     "unused": "UNUSED: no test uses the statement",
     "broken": "BROKEN: the database refuses the text; mend the mutator",
     "unsure": "UNSURE: the test that noticed it fails without it too",
+    "noticed": "NOTICED: take it off the list of those that no test notices (`survivors`)",
 }
+_GOOD: Final = frozenset({"killed", "equivalent", "known", "left"})
+"""What does not fail a run. `known`: it is on the list of those that no test notices."""
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -46,6 +50,10 @@ class Asked(Struct, frozen=True, kw_only=True):
     sample: int | None = None
     """At most so many of each dialect, always the same ones of a tree."""
     jobs: int = 1
+    minutes: float | None = None
+    """How long it may take. What is tried is then in a mixed order, always the same of a tree, and known survivors are
+    not.
+    """
     tests: tuple[str, ...] = ()
     """Other tests than those of the contract."""
 
@@ -69,39 +77,62 @@ def _fits(word: str, mutant: Listed) -> bool:
 def run(asked: Asked) -> int:
     """Return 0 if every mutant is noticed, or is in a class of equivalents."""
     began = time.monotonic()
+    until = None if asked.minutes is None else time.time() + asked.minutes * 60
     outcomes = Counter[str]()
     for dialect in asked.dialects:
         mutants = chosen(asked, dialect)
         if mutants:
-            outcomes += _of_dialect(dialect, mutants, asked)
+            outcomes += _of_dialect(dialect, mutants, asked, until)
     minutes = (time.monotonic() - began) / 60
     print(f"mutants: {outcomes.total()}; {', '.join(_counts(outcomes))}; {minutes:.1f} minutes", flush=True)
-    return 0 if outcomes.keys() <= {"killed", "equivalent"} else 1
+    if outcomes["left"]:
+        print(f"{outcomes['left']} were left out: the time was up", flush=True)
+    return 0 if outcomes.keys() <= _GOOD else 1
 
 
-def _of_dialect(dialect: str, mutants: Sequence[Listed], asked: Asked) -> Counter[str]:
+def _of_dialect(dialect: str, mutants: Sequence[Listed], asked: Asked, until: float | None) -> Counter[str]:
+    classes = Counter(found.name for one in mutants if (found := class_of(one)))
+    for name, count in classes.items():
+        print(f"equivalent, {name}: {count}", flush=True)
+    outcomes = Counter(equivalent=classes.total())
+    tried = [one for one in mutants if class_of(one) is None]
+    if until is not None:
+        outcomes["known"] = sum(map(is_known, tried))
+        tried = [one for one in tried if not is_known(one)]
+        random.Random(0).shuffle(tried)
+    if tried:
+        outcomes += Counter(_tried(dialect, tried, asked, until))
+    print(f"{dialect}: {', '.join(_counts(outcomes))}", flush=True)
+    return +outcomes
+
+
+def _tried(dialect: str, mutants: Sequence[Listed], asked: Asked, until: float | None) -> Iterable[str]:
+    """Try these, print what no test notices, and return what became of each."""
     if dialect in set(Kind):
         shared_server(Kind(dialect))  # the processes use the server of this one
     record = recorded(dialect, asked.tests)
     failed = [one.test for one in record if one.outcome == "failed"]
     if failed:
         print(f"{dialect}: these tests fail on the unchanged tree and judge nothing: {', '.join(failed)}", flush=True)
-    classes = Counter(found.name for one in mutants if (found := class_of(one)))
-    tried = [one for one in mutants if class_of(one) is None]
     began, used = time.monotonic(), _processor()
-    lines = {line.key: line for line in probe(tried, record, asked.jobs, asked.tests)}
+    lines = {line.key: line for line in probe(mutants, record, asked.jobs, asked.tests, until)}
     seconds, used = time.monotonic() - began, _processor() - used
-    for one in tried:
+    outcomes: list[str] = []
+    for one in mutants:
         line = lines[one.key]
-        if line.outcome != "killed":
-            print(f"{line.outcome:8} {one.label}\n{'':9}{_WORDS[line.outcome]}; {_details(line)}", flush=True)
-    for name, count in classes.items():
-        print(f"equivalent, {name}: {count}")
-    outcomes = Counter(line.outcome for line in lines.values()) + Counter(equivalent=classes.total())
-    tried_at_all = max(1, len(tried))
-    costs = f"{seconds / tried_at_all:.1f} s for each mutant tried, {used / tried_at_all:.1f} s of a processor"
-    print(f"{dialect}: {', '.join(_counts(outcomes))}; {costs}, without the servers", flush=True)
+        outcomes.append(_outcome(one, line))
+        if outcomes[-1] not in _GOOD:
+            print(f"{outcomes[-1]:8} {one.label}\n{'':9}{_WORDS[outcomes[-1]]}; {_details(line)}", flush=True)
+    each, used = seconds / len(mutants), used / len(mutants)
+    print(f"{dialect}: {each:.1f} s for each mutant, {used:.1f} s of a processor, without the servers", flush=True)
     return outcomes
+
+
+def _outcome(mutant: Listed, line: Line) -> str:
+    """What became of it, with what is known of it."""
+    if not is_known(mutant):
+        return line.outcome
+    return {"killed": "noticed", "broken": "broken", "left": "left"}.get(line.outcome, "known")
 
 
 def _processor() -> float:

@@ -7,7 +7,6 @@ Python (those of a search) are in no script: `test_find` compares their answers 
 from __future__ import annotations
 
 import re
-import subprocess
 from collections import Counter
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from romancy.storage.sql import bodies_of, load_queries
 from romancy.storage.sqlkit import scripts
 from tools import tree
+from tools.mutations.systematic.branch import git
 from tools.mutations.systematic.mutants import mutants
 
 if TYPE_CHECKING:
@@ -126,21 +126,14 @@ def listed(dialect: str) -> list[Listed]:
 
 def changed_since(dialect: str, commit: str) -> set[str]:
     """The names of the texts that differ from those at the point where this branch left that commit's."""
-    base = _git("merge-base", commit, "HEAD").strip()
+    base = git("merge-base", commit, "HEAD").strip()
     package = f"backends/{DIALECTS[dialect].package}"
     names = [f"{package}/{name}" for name in DIALECTS[dialect].files] + [f"{_SHARED}/{name}" for name in scripts.FILES]
     with TemporaryDirectory() as folder:
         for name in names:
-            if _git("ls-tree", "--name-only", base, name):
+            if git("ls-tree", "--name-only", base, name):
                 path = Path(folder, name)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(_git("show", f"{base}:{name}"), encoding="utf-8")
+                path.write_text(git("show", f"{base}:{name}"), encoding="utf-8")
         before = texts(dialect, Path(folder))
     return {name for name, text in texts(dialect).items() if before.get(name) != text}
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=tree.ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise LookupError(f"git {' '.join(arguments)}: {done.stderr.strip()}")
-    return done.stdout

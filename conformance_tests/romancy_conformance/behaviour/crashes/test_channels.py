@@ -69,8 +69,8 @@ async def test_every_message_is_where_it_belongs_whoever_is_killed(shared_url: s
         with Workshop(MODULE) as one, Workshop(MODULE) as other:
             ends = [await work(one, shared_url, JOINING)]
             ends += await asyncio.gather(work(one, shared_url, points(0)), work(other, shared_url, points(1)))
-        heard = [await app.handle(instance_id).result(timeout=1) for instance_id in hearing]
-        worked = [await app.handle(instance_id).result(timeout=1) for instance_id in working]
+        heard = [await app.handle(instance_id).result(timeout=30) for instance_id in hearing]
+        worked = [await app.handle(instance_id).result(timeout=30) for instance_id in working]
     store = create_store(shared_url)
     await store.open()
     kept = await store.rooms.router.kept()

@@ -76,7 +76,7 @@ async def test_a_worker_killed_at_each_write_of_its_stopping(shared_url: str) ->
         for shift in shifts:
             for name, (_, expected) in RESULTS.items():
                 handle = app.handle(f"{shift}-{name}")
-                if (value := await handle.result(timeout=1)) != expected:
+                if (value := await handle.result(timeout=30)) != expected:
                     wrong.append(f"{handle.instance_id} ended with {value!r}")
                 if (ends := sum(isinstance(event, TERMINAL) for event in await app.history(handle.instance_id))) != 1:
                     wrong.append(f"{handle.instance_id} ended {ends} times")

@@ -67,7 +67,7 @@ async def test_every_accepted_event_is_in_one_log_whoever_is_killed(shared_url: 
         handles = [await app.start(collects, f"k{key}", each, []) for key in range(WAITING)]
         with Workshop(MODULE) as one, Workshop(MODULE) as other:
             ends = await asyncio.gather(work(one, shared_url, 0, points(0)), work(other, shared_url, 1, points(1)))
-        results = [await handle.result(timeout=1) for handle in handles]
+        results = [await handle.result(timeout=30) for handle in handles]
         logs = [await app.history(handle.instance_id) for handle in handles]
     store = create_store(shared_url)
     await store.open()

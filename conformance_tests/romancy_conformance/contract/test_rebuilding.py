@@ -1,0 +1,138 @@
+"""What is left of instances whose rows were lost is read, and only a row that is still missing is made again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from msgspec.structs import replace
+
+from romancy.status import Status
+from romancy.storage.rebuilding import Rebuilt
+from romancy.storage.records import Outcome
+from romancy_conformance.contract.building import append, change, delivery, start, step
+
+if TYPE_CHECKING:
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import InstanceRow, Start
+    from romancy_conformance.contract.building import Actor
+
+pytestmark = pytest.mark.anyio
+
+
+async def row_of(store: Store, instance_id: str) -> InstanceRow:
+    history = await store.read(instance_id, limit=0)
+    assert history is not None
+    return history.instance
+
+
+async def lose(store: Store, *instance_ids: str) -> None:
+    """Remove rows of instances, and leave their logs and mail."""
+    if not store.capabilities.sql:
+        pytest.skip("capability: no SQL in sessions")
+    sql = f"delete from romancy_instances where instance_id = {store.capabilities.placeholder}"  # noqa: S608 - a placeholder
+    async with store.rooms.sessions.begin() as session:
+        for instance_id in instance_ids:
+            assert await session.execute(sql, instance_id) == 1
+        assert await session.commit(start()) is Outcome.ACCEPTED
+
+
+async def lost(actor: Actor) -> tuple[Start, Rebuilt]:
+    """An instance of two rows that has lost its own, and what makes it again."""
+    begun = await actor.begin()
+    assert await actor.write(append(begun, 2, change=change(Status.WAITING))) is Outcome.ACCEPTED
+    row = await row_of(actor.store, begun.instance_id)
+    await lose(actor.store, begun.instance_id)
+    return begun, Rebuilt(row=row, lost=True, projection=None, index=())
+
+
+async def test_what_has_a_log_is_read_in_the_order_of_ids_and_in_pages(actor: Actor, store: Store) -> None:
+    begun = [await actor.begin(f"{name}-instance") for name in ("c", "a", "d", "b", "e")]
+    await lose(store, "b-instance")
+
+    first = await store.rooms.rebuilding.stored(after="", limit=3)
+    rest = await store.rooms.rebuilding.stored(after=first[-1].instance_id, limit=3)
+
+    lives = {one.instance_id: one.life for one in begun}
+    assert [one.instance_id for one in first] == [f"{name}-instance" for name in "abc"]
+    assert [one.instance_id for one in rest[:2]] == [f"{name}-instance" for name in "de"]
+    assert {one.instance_id: one.life for one in (*first, *rest[:2])} == lives
+    assert [one.row is None for one in first] == [False, True, False]
+
+
+async def test_of_an_id_without_a_row_it_is_the_life_that_was_written_last(actor: Actor, store: Store) -> None:
+    old = await actor.begin(life=5)
+    assert await actor.write(step(old, 2)) is Outcome.ACCEPTED
+    await lose(store, old.instance_id)
+    new = await actor.begin(old.instance_id, life=9)
+    await lose(store, old.instance_id)
+
+    found = next(one for one in await store.rooms.rebuilding.stored(after="", limit=9) if one.life in (5, 9))
+    assert (found.instance_id, found.life, found.row) == (new.instance_id, 9, None)
+
+
+async def test_a_log_without_a_row_is_read_in_pages(actor: Actor, store: Store) -> None:
+    begun, _ = await lost(actor)
+
+    pages = [
+        await store.rooms.rebuilding.log(begun.instance_id, begun.life, after=after, limit=1) for after in (0, 1, 2)
+    ]
+
+    assert [[row.seq for row in page] for page in pages] == [[1], [2], []]
+
+
+async def test_a_lost_row_is_made_again_once_and_counts_its_mail(actor: Actor, store: Store) -> None:
+    begun = await actor.begin()
+    others = await actor.begin()
+    for one in (begun, begun, others, others, others):
+        assert await store.deliver([delivery(one)]) == ["accepted"]
+    row = await row_of(store, begun.instance_id)
+    await lose(store, begun.instance_id)
+    made = Rebuilt(row=row, lost=True, projection=None, index=())
+
+    assert await store.rooms.rebuilding.rebuild([made]) == 1
+    again = await row_of(store, begun.instance_id)
+    assert await store.rooms.rebuilding.rebuild([replace(made, row=replace(row, code="c2"))]) == 0
+
+    assert (again.life, again.last_seq, again.created_at, again.signals) == (row.life, 1, row.created_at, 2)
+    assert (again.seen, again.owner) == (0, None)
+    assert (await row_of(store, begun.instance_id)).code == again.code
+    assert [one.instance_id for one in await actor.claim()] == [begun.instance_id]
+
+
+async def test_an_instance_that_had_ended_has_read_its_mail_and_is_not_due(actor: Actor, store: Store) -> None:
+    begun = await actor.begin()
+    assert await store.deliver([delivery(begun)]) == ["accepted"]
+    row = await row_of(store, begun.instance_id)
+    await lose(store, begun.instance_id)
+    ended = replace(row, status=Status.COMPLETED)
+
+    assert await store.rooms.rebuilding.rebuild([Rebuilt(row=ended, lost=True, projection=None, index=())]) == 1
+
+    again = await row_of(store, begun.instance_id)
+    assert (again.status, again.signals, again.seen, again.wake_at) == (Status.COMPLETED, 1, 1, None)
+    assert await actor.claim() == []
+
+
+async def test_a_row_is_left_out_if_its_log_is_not_as_it_was_read(actor: Actor, store: Store) -> None:
+    """Another instance has the same life, and a log that would do."""
+    begun, made = await lost(actor)
+    other = await actor.begin(life=begun.life)
+    for seq in (2, 3):
+        assert await actor.write(step(other, seq)) is Outcome.ACCEPTED
+
+    for wrong in ({"last_seq": 1}, {"last_seq": 3}, {"life": begun.life + 1}):
+        assert await store.rooms.rebuilding.rebuild([replace(made, row=replace(made.row, **wrong))]) == 0
+    assert await store.read(begun.instance_id) is None
+
+    assert await store.rooms.rebuilding.rebuild([made]) == 1
+
+
+async def test_a_row_of_another_life_or_run_is_left_out(actor: Actor, store: Store) -> None:
+    begun = await actor.begin()
+    await actor.begin(life=begun.life + 1)
+    row = await row_of(store, begun.instance_id)
+
+    for wrong in (replace(row, life=begun.life + 1), replace(row, run_from=2), replace(row, instance_id="nobody")):
+        assert await store.rooms.rebuilding.rebuild([Rebuilt(row=wrong, projection=None, index=())]) == 0
+    assert await store.rooms.rebuilding.rebuild([Rebuilt(row=row, projection=b'{"a":"s:1"}', index=())]) == 1
