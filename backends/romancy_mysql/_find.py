@@ -12,7 +12,6 @@ from romancy.storage.sqlkit.lookups import place_of
 from romancy.storage.sqlkit.searches import ended, stretches
 from romancy_mysql._look_up import look_up
 from romancy_mysql._rows import instance_row
-from romancy_mysql._scripts import Scripts
 from romancy_mysql._selects import counted, merged
 from romancy_mysql._ways import by_end, in_index_alone, known, ways_to, ways_to_count
 
@@ -70,7 +69,7 @@ async def _merged(database: Database, query: Query, ways: list[Way]) -> list[Ins
 async def _are_many(database: Database, stretch: Stretch) -> bool:
     """Whether more than `few` instances were started before the border of this part."""
     place = place_of(stretch)
-    return place is not None and bool(await Scripts(database).run("place_behind", place))
+    return place is not None and bool((await database.ask(database.statement("place_behind", **place)))[0].rows)
 
 
 def _page(query: Query, rows: list[InstanceRow]) -> Page:

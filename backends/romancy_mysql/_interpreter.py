@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from romancy.storage.outbox import OutboxState
+from romancy.storage.query import path_key
 from romancy.storage.sqlkit import outbox
 from romancy.storage.sqlkit.statements import Answer, Ask, Running, ask, ask_all, expanded
 from romancy_mysql._sql import Statement, comma, source
@@ -152,6 +153,19 @@ def _counts(values: Values) -> Operation[Answer]:
     return Answer(rows, len(rows))
 
 
+def _loads(values: Values) -> Operation[Answer]:
+    workers = values["workers"]
+    counts = yield from ask_all(*(Ask("load", {"worker": one, "most": values["most"]}) for one in workers))
+    return Answer([(one, *count.rows[0]) for one, count in zip(workers, counts, strict=True)], len(workers))
+
+
+def _undeclared(values: Values) -> Operation[Answer]:
+    """The sets of paths are stored as they were declared."""
+    sets = (yield from ask("index_sets")).rows
+    lacking = {name for name, _, paths in sets if values["path"] not in map(path_key, filter(None, paths.split("\n")))}
+    return Answer([(name,) for name in lacking], len(lacking))
+
+
 def _beat(values: Values) -> Operation[Answer]:
     """Whoever waits for the first beat of another worker reads it from the table (`Wakeups`)."""
     about = {**values, "codes": "\n".join(values["codes"])}
@@ -166,4 +180,6 @@ _OWN: Own = {
     "outbox_sweep": _sweep_outbox,
     "outbox_promote": _promote,
     "outbox_counts": _counts,
+    "loads": _loads,
+    "undeclared": _undeclared,
 }

@@ -72,7 +72,7 @@ where i.instance_id = :instance_id and i.life = :life and (not :ends or i.signal
     i.projection = if(:run_from is null, i.projection, :projection),
     i.index_paths = coalesce(:index_paths, i.index_paths)
 
--- name: index_sets
+-- name: index_sets () -> workflow_name, index_paths, paths
 -- The known sets of declared paths, by workflow. Older versions of Romancy recorded sets without a workflow.
 select workflow_name, index_paths, paths from romancy_index_sets
 
@@ -440,7 +440,7 @@ delete from romancy_workers where dead = 1 and token in (:ids)
 
 -- ----------------------------------------------------------------------------------------------------------------- finding
 
--- name: last_commits
+-- name: last_commits (keys(instance_id, life, seq)) -> instance_id, seq, writer, body, at
 -- Rows of logs by their keys.
 select l.instance_id, l.seq, l.writer, l.body, l.at
 from :source romancy_log l

@@ -18,7 +18,6 @@ from romancy.storage.sqlkit.lookups import place_of
 from romancy.storage.sqlkit.searches import ended, indexed_values, stretches
 from romancy_postgres._columns import stored_path
 from romancy_postgres._read import instance_row
-from romancy_postgres._scripts import Scripts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,7 +99,7 @@ async def _fetch(database: Database, statement: tuple[str, list[object]]) -> Seq
 async def _are_many(database: Database, stretch: Stretch) -> bool:
     """Whether more than `few` instances were started before the border of this part."""
     place = place_of(stretch)
-    return place is not None and bool(await Scripts(database).run("place_behind", place))
+    return place is not None and bool(await database.fetch("place_behind", *place.values(), pool=database.search))
 
 
 def compose(

@@ -94,11 +94,11 @@ limit {limit};
 select workflow_name, paths from romancy_index_sets
 where $1 <> all (members) and ($2::text[] is null or workflow_name = any ($2));
 
--- name: undeclared
+-- name: undeclared (path) -> workflow_name
 -- The workflows that have used a set of declared paths without this path.
-select distinct workflow_name from romancy_index_sets where $1 <> all (members) order by workflow_name;
+select distinct workflow_name from romancy_index_sets where $1 <> all (members);
 
--- name: last_commits
+-- name: last_commits (keys(instance_id, life, seq)) -> instance_id, seq, writer, body, at
 -- Rows of logs by their keys.
 select l.instance_id, l.seq, l.writer, l.body, l.at
 from unnest($1::text[], $2::bigint[], $3::bigint[]) as one (instance_id, life, seq)

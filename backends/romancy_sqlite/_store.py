@@ -12,9 +12,9 @@ from romancy.errors import SchemaVersionError, StorageUnavailableError, UsageErr
 from romancy.storage.limits import can_be_id, check_batch, check_deliveries, check_step
 from romancy.storage.records import Capabilities, Outcome, Step
 from romancy.storage.rooms import Rooms
-from romancy.storage.sql import heads_of, queries_of
 from romancy.storage.sqlkit.figures import SqlFigures
 from romancy.storage.sqlkit.leases import Leases
+from romancy.storage.sqlkit.lookups import SqlLookups
 from romancy.storage.sqlkit.outbox import SqlOutbox
 from romancy.storage.sqlkit.reading import SqlReading
 from romancy_sqlite import _file
@@ -27,12 +27,11 @@ from romancy_sqlite._guard import Reason
 from romancy_sqlite._inbox import deliver_all
 from romancy_sqlite._interpreter import SqliteInterpreter
 from romancy_sqlite._lone_writer import LoneWriter
-from romancy_sqlite._lookups import SqliteLookups
 from romancy_sqlite._migrations import bring_up_to_date
 from romancy_sqlite._read import read_history
 from romancy_sqlite._rebuilding import SqliteRebuilding
 from romancy_sqlite._router import SqliteRouter
-from romancy_sqlite._scripts import Scripts, shared_texts
+from romancy_sqlite._scripts import heads, texts
 from romancy_sqlite._transactions import SqliteSessions
 from romancy_sqlite._upkeep import SqliteUpkeep
 from romancy_sqlite._watch import Watch
@@ -65,26 +64,23 @@ __all__ = ["SqliteStore"]
 
 Result = TypeVar("Result")
 
-_FILES = ("queries.sql", "claims.sql", "outbox.sql", "routing.sql", "rebuilding.sql")
-
 
 class SqliteStore:
     """A store on one SQLite file. Several stores, in one process or in many, may share the file."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._sql = {**shared_texts(settings.prefix), **queries_of(__package__ or "", _FILES, settings.prefix)}
+        self._sql = texts(settings.prefix)
         self._sessions = self._make_sessions()
-        interpreter = SqliteInterpreter(self, heads_of(__package__ or "", _FILES))
+        interpreter = SqliteInterpreter(self, heads())
         self._leases = Leases(interpreter, interpreter)
-        scripts = Scripts(self)
         self.rooms = Rooms(
             sessions=self._sessions,
             router=SqliteRouter(self),
             outbox=SqlOutbox(interpreter, self._wait_for_outbox),
             reading=SqlReading(self._find, self._count, self._leases),
-            lookups=SqliteLookups(self, scripts.run),
-            figures=SqlFigures(scripts.run, scripts.run_each),
+            lookups=SqlLookups(interpreter, interpreter),
+            figures=SqlFigures(interpreter, interpreter),
             upkeep=self._make_upkeep(),
             rebuilding=SqliteRebuilding(self),
         )

@@ -214,10 +214,20 @@ where instance_id = ? and life = ? and seq > ?
 order by seq
 limit ?;
 
--- name: last_commits
--- Rows of logs by their keys, each an array of id, life and number.
+-- name: loads (workers, most) -> worker, number
+-- Up to so many instances of each worker.
+select
+    one.value,
+    (
+        select count(*)
+        from (select 1 from romancy_instances indexed by romancy_instances_owner where owner = one.value limit :most)
+    )
+from json_each(:workers) as one;
+
+-- name: last_commits (keys(instance_id, life, seq)) -> instance_id, seq, writer, body, at
+-- Rows of logs by their keys.
 select log.instance_id, log.seq, log.writer, log.body, log.at
-from json_each(?) as one
+from json_each(:keys) as one
 cross join romancy_log as log
     on
         log.instance_id = json_extract(one.value, '$[0]')
@@ -297,6 +307,11 @@ with recursive names (name) as (
     where names.name is not null
 )
 select name from names where instr(lower(name), lower(?)) > 0;
+
+-- name: undeclared (path) -> workflow_name
+-- The workflows that have used a set of declared paths without this path.
+select distinct workflow_name from romancy_index_sets
+where instr(char(10) || paths || char(10), char(10) || :path || char(10)) = 0;
 
 -- name: index_sets
 -- Every set of declared paths that an instance may have.
