@@ -18,6 +18,7 @@ from romancy.errors import InternalError, StorageConfigurationError, StorageUnav
 from romancy.storage.limits import MAX_BODY_BYTES
 from romancy.storage.sqlkit import pauses
 from romancy.storage.sqlkit.pool import Pool
+from romancy.storage.sqlkit.statements import LockedError
 from romancy_mysql._connection import HANDLING, connect
 from romancy_mysql._dialect import dialect_of, refuse_relatives
 from romancy_mysql._errors import (
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from romancy_mysql._settings import Settings
     from romancy_mysql._sql import Value
 
-__all__ = ["Database", "check_durability", "pause"]
+__all__ = ["Database", "check_durability", "counted", "pause"]
 
 T = TypeVar("T")
 
@@ -182,7 +183,7 @@ class Database:
             raise StorageUnavailableError(
                 f"{self.settings.where}: a transaction was rolled back {_TRIES} times (deadlocks); try again"
             )
-        raise StorageUnavailableError(
+        raise LockedError(
             f"{self.settings.where}: rows stayed locked by other transactions; look for a long one on the server"
         )
 
@@ -200,7 +201,7 @@ class Database:
         `last` (COMMIT) goes in the same packet and is reached only if all went well. So do the statements of `then`,
         whose answers are returned.
         """
-        script = _counted(statements)
+        script = counted(statements)
         if last:
             script.append(Statement("commit", last))
         answers = [answer for packet in self._packets([*script, *then]) for answer in await line.run(*packet)]
@@ -311,7 +312,7 @@ def _templates(database: str, prefix: str) -> Mapping[str, Template]:
     return MappingProxyType({name: Template(name, text, qualified) for name, text in texts(prefix).items()})
 
 
-def _counted(statements: Sequence[Statement]) -> list[Statement]:
+def counted(statements: Sequence[Statement]) -> list[Statement]:
     """Statements, each followed by one that adds up the rows touched, with a check of the sum after the last."""
     total = sum(statement.expected or 0 for statement in statements)
     left = sum(statement.expected is not None for statement in statements)

@@ -12,11 +12,23 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from romancy.storage.outbox import OutboxState
 from romancy.storage.query import path_key
 from romancy.storage.sqlkit import outbox
-from romancy.storage.sqlkit.statements import Answer, Ask, Running, ask, ask_all, expanded
+from romancy.storage.sqlkit.statements import (
+    ROUNDS,
+    Answer,
+    Ask,
+    LockedError,
+    OvertakenError,
+    Running,
+    ask,
+    ask_all,
+    expanded,
+)
+from romancy_mysql._database import counted, pause
+from romancy_mysql._errors import LockWaitError, MismatchError, TransientError
 from romancy_mysql._sql import Statement, comma, source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from romancy.storage.sql import Head
     from romancy.storage.sqlkit.pool import Pool
@@ -54,30 +66,66 @@ class MySQLInterpreter:
     async def read(self, begin: Callable[[], Operation[T]], /) -> T:
         return await self.in_turn(begin)
 
-    async def in_turn(self, begin: Callable[[], Operation[T]], /, *, weight: int = 3) -> T:  # noqa: ARG002 - of a file
+    async def in_turn(
+        self,
+        begin: Callable[[], Operation[T]],
+        /,
+        *,
+        weight: int = 3,  # noqa: ARG002 - of a file
+        lock_waits: int | None = None,
+    ) -> T:
         with closing(Running(expanded(begin(), _OWN))) as running:
             while (request := running.request) is not None:
                 asks = (*request.asks, *request.then)
-                running.answer(self._answers(asks, await self._ask(asks)))
+                statements = [self._statement(one) for one in asks]
+                received = await self._insist(self._sending(statements), lock_waits)
+                running.answer(self._answers(asks, received))
             self._tell(running.news)
             return running.result
 
-    async def together(self, begin: Callable[[], Operation[T]], /, *, weight: int = 3) -> T:  # noqa: ARG002 - of a file
-        return await self._database.insist(partial(self._transaction, begin), pool=self._pool())
+    async def together(
+        self,
+        begin: Callable[[], Operation[T]],
+        /,
+        *,
+        weight: int = 3,  # noqa: ARG002 - of a file
+        lock_waits: int | None = None,
+    ) -> T:
+        for attempt in range(ROUNDS):
+            try:
+                return await self._insist(partial(self._transaction, begin), lock_waits)
+            except MismatchError:
+                await pause(attempt)
+        raise OvertakenError(f"{self._database.settings.where}: rows kept changing; try again")
 
-    async def _ask(self, asks: Sequence[Ask]) -> list[Received]:
-        return await self._database.ask(*map(self._statement, asks), pool=self._pool())
+    def _sending(self, statements: list[Statement]) -> Callable[[Wire], Awaitable[list[Received]]]:
+        return lambda wire: self._database.send(wire, statements)
+
+    async def _insist(self, work: Callable[[Wire], Awaitable[T]], lock_waits: int | None) -> T:
+        insist = partial(self._database.insist, work, pool=self._pool())
+        if lock_waits is None:
+            return await insist()
+        try:
+            # The database counts waits, not further tries.
+            return await insist(lock_waits=lock_waits + 1 if lock_waits else 0)
+        except LockWaitError:
+            raise LockedError(f"{self._database.settings.where}: rows are locked by another transaction") from None
 
     async def _transaction(self, begin: Callable[[], Operation[T]], wire: Wire) -> T:
         database = self._database
         with closing(Running(expanded(begin(), _OWN))) as running:
             wire.tainted = True
             first = [database.begin]
-            while (request := running.request) is not None and not request.last:
-                received = await database.send(wire, [*first, *map(self._statement, request.asks)])
-                running.answer(self._answers(request.asks, received[len(received) - len(request.asks) :]))
-                first = []
-            answers = await self._end(wire, first, request)
+            try:
+                while (request := running.request) is not None and not request.last:
+                    packet = counted([self._statement(one) for one in request.asks])
+                    received = await database.send(wire, [*first, *packet])
+                    running.answer(self._answers(request.asks, received[len(received) - len(packet) :]))
+                    first = []
+                answers = await self._end(wire, first, request)
+            except (MismatchError, TransientError):
+                await database.roll_back(wire)
+                raise
             wire.tainted = False
             if request is not None:
                 running.answer(answers)
@@ -87,11 +135,12 @@ class MySQLInterpreter:
     async def _end(self, wire: Wire, first: list[Statement], request: Request | None) -> list[Answer]:
         """Send the last scripts, the commit, and what comes after it."""
         asks, then = (request.asks, request.then) if request is not None else ((), ())
-        packet = [*first, *map(self._statement, asks), Statement("commit", self._database.end)]
-        received = await self._database.send(wire, [*packet, *map(self._statement, then)])
+        packet = counted([self._statement(one) for one in asks])
+        last = [Statement("commit", self._database.end), *map(self._statement, then)]
+        received = await self._database.send(wire, [*first, *packet, *last])
         before = sum(_count(one.sql) for one in first)
-        given = received[before : before + len(asks)] + received[len(received) - len(then) :]
-        return self._answers((*asks, *then), given)
+        given = self._answers(asks, received[before : before + len(packet)])
+        return given + self._answers(then, received[len(received) - len(then) :])
 
     def _statement(self, ask: Ask) -> Statement:
         values: dict[str, Value] = {}
@@ -102,10 +151,15 @@ class MySQLInterpreter:
             else:
                 # An IN list is never empty, and no id is.
                 values[name] = comma(cast("list[Value]", value) or [""]) if isinstance(value, list) else value
-        return self._database[ask.script].statement(values)
+        return self._database[ask.script].statement(values, expected=ask.expected)
 
     def _answers(self, asks: Sequence[Ask], received: Sequence[Received]) -> list[Answer]:
-        return [_answer(self._heads[ask.script], one) for ask, one in zip(asks, received, strict=True)]
+        """The answers to these, without those to the statements that count rows."""
+        answers, place = list[Answer](), 0
+        for one in asks:
+            answers.append(_answer(self._heads[one.script], received[place]))
+            place += 1 if one.expected is None else 2
+        return answers
 
 
 def _count(sql: bytes) -> int:

@@ -17,9 +17,10 @@ from msgspec.structs import astuple
 from romancy.storage.limits import check_batch, check_step
 from romancy.storage.records import Append, Outcome, Start, Step
 from romancy.storage.sqlkit.portions import portions
+from romancy.storage.sqlkit.statements import LockedError
 from romancy_postgres._columns import path_sets, set_columns
 from romancy_postgres._effects import entangled, renews, write_at_once
-from romancy_postgres._errors import DRIVER_ERRORS, LockedError, RefusedValueError, UnbornError
+from romancy_postgres._errors import DRIVER_ERRORS, RefusedValueError, UnbornError
 from romancy_postgres._routes import routes_size
 from romancy_postgres._write import (
     ChildRefusedError,

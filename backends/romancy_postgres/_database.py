@@ -94,7 +94,7 @@ class Database:
         statement: Callable[[Link], Awaitable[T]],
         *,
         pool: Pool[EngineConnection] | None = None,
-        lock_waits: int = _LOCK_WAITS,
+        lock_waits: int | None = None,
     ) -> T:
         """Run one statement in a transaction of its own, and retry while other transactions are in the way.
 
@@ -133,7 +133,7 @@ class Database:
         body: Callable[[Link], Awaitable[T]],
         *,
         pool: Pool[EngineConnection] | None = None,
-        lock_waits: int = _LOCK_WAITS,
+        lock_waits: int | None = None,
         lasting: bool = True,
         first: str = "",
     ) -> T:
@@ -164,8 +164,9 @@ class Database:
         """The protocol's error for an error of the driver; an unknown error itself."""
         return translated(error, self.settings.url) or error
 
-    async def _insist(self, attempt: Callable[[], Awaitable[T]], lock_waits: int) -> T:
+    async def _insist(self, attempt: Callable[[], Awaitable[T]], lock_waits: int | None) -> T:
         self.check_open()
+        allowed = _LOCK_WAITS if lock_waits is None else lock_waits
         tries = waits = 0
         while True:
             try:
@@ -175,7 +176,7 @@ class Database:
             except DRIVER_ERRORS as error:
                 tries += 1
                 waits += waited_in_vain(error)
-                if not contended(error) or tries == _TRIES or waits > lock_waits:
+                if not contended(error) or tries == _TRIES or waits > allowed:
                     # Not `from error`: the driver repeats values in its messages.
                     raise self.explained(error) from None
             await pause(tries, _FIRST_PAUSE, _LONGEST_PAUSE)

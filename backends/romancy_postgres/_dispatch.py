@@ -17,7 +17,7 @@ from msgspec import Struct, field
 from romancy.storage.pairing import Kept, Wanted, copy_id, number, pair
 from romancy.storage.routing import OUTSIDE, Dispatched, InterestKind, Owner, Spread
 from romancy.storage.sqlkit.portions import portions
-from romancy_postgres._errors import LockedError
+from romancy.storage.sqlkit.statements import LockedError
 from romancy_postgres._inbox import count_mail
 
 if TYPE_CHECKING:

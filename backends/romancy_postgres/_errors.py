@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from asyncpg import InterfaceError, InternalClientError, PostgresError
 
 from romancy.errors import InternalError, StorageConfigurationError, StorageUnavailableError
+from romancy.storage.sqlkit.statements import LockedError
 
 if TYPE_CHECKING:
     from romancy.storage.url import StorageURL
 
 __all__ = [
     "DRIVER_ERRORS",
-    "LockedError",
     "RefusedValueError",
     "UnbornError",
     "busy",
@@ -62,10 +62,6 @@ _CONFIGURATION = {
     "42883": "a function of the schema is missing; `romancy migrate` makes it",
     "0A000": "the server does not support what is needed; PostgreSQL 13 or newer is",
 }
-
-
-class LockedError(StorageUnavailableError):
-    """Another transaction holds a lock for longer than the adapter waits. Nothing was written."""
 
 
 class ConnectionLostError(StorageUnavailableError):

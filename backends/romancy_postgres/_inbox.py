@@ -9,8 +9,8 @@ from romancy.errors import StorageUnavailableError
 from romancy.storage.limits import check_deliveries
 from romancy.storage.records import Delivered
 from romancy.storage.sqlkit.portions import portions
+from romancy.storage.sqlkit.statements import LockedError
 from romancy_postgres import _write
-from romancy_postgres._errors import LockedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -6,10 +6,11 @@ from contextlib import ExitStack, closing
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from romancy.storage.sqlkit.statements import Answer, Running
+from romancy.storage.sqlkit.pauses import pause
+from romancy.storage.sqlkit.statements import ROUNDS, Answer, OvertakenError, Running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from romancy.storage.sqlkit.pool import Pool
     from romancy.storage.sqlkit.statements import Ask, Operation
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["PostgresInterpreter"]
 
 T = TypeVar("T")
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.25
 
 
 class PostgresInterpreter:
@@ -43,22 +46,42 @@ class PostgresInterpreter:
     async def read(self, begin: Callable[[], Operation[T]], /) -> T:
         return await self.in_turn(begin)
 
-    async def in_turn(self, begin: Callable[[], Operation[T]], /, *, weight: int = 3) -> T:  # noqa: ARG002 - of a file
+    async def in_turn(
+        self,
+        begin: Callable[[], Operation[T]],
+        /,
+        *,
+        weight: int = 3,  # noqa: ARG002 - of a file
+        lock_waits: int | None = None,
+    ) -> T:
         with closing(Running(begin())) as running:
             while (request := running.request) is not None:
-                running.answer([await self._alone(ask) for ask in (*request.asks, *request.then)])
+                running.answer([await self._alone(ask, lock_waits) for ask in (*request.asks, *request.then)])
             self._tell(running.news)
             return running.result
 
-    async def together(self, begin: Callable[[], Operation[T]], /, *, weight: int = 3) -> T:  # noqa: ARG002 - of a file
+    async def together(
+        self,
+        begin: Callable[[], Operation[T]],
+        /,
+        *,
+        weight: int = 3,  # noqa: ARG002 - of a file
+        lock_waits: int | None = None,
+    ) -> T:
         with ExitStack() as stack:
-            running, answers = await self._database.transaction(
-                partial(self._transaction, begin, stack), pool=self._pool()
-            )
+            running, answers = await self._until_undisturbed(partial(self._transaction, begin, stack), lock_waits)
             if (request := running.request) is not None:
                 running.answer([*answers, *[await self._alone(ask) for ask in request.then]])
             self._tell(running.news)
             return running.result
+
+    async def _until_undisturbed(self, body: Callable[[Link], Awaitable[T]], lock_waits: int | None) -> T:
+        for attempt in range(1, ROUNDS):
+            try:
+                return await self._database.transaction(body, pool=self._pool(), lock_waits=lock_waits)
+            except OvertakenError:
+                await pause(attempt, _FIRST_PAUSE, _LONGEST_PAUSE)
+        return await self._database.transaction(body, pool=self._pool(), lock_waits=lock_waits)
 
     async def _transaction(
         self, begin: Callable[[], Operation[T]], stack: ExitStack, link: Link
@@ -73,8 +96,10 @@ class PostgresInterpreter:
             running.answer(answers)
         return running, []
 
-    async def _alone(self, ask: Ask) -> Answer:
-        return await self._database.single(lambda link: self._answer(link, ask), pool=self._pool())
+    async def _alone(self, ask: Ask, lock_waits: int | None = None) -> Answer:
+        return await self._database.single(
+            lambda link: self._answer(link, ask), pool=self._pool(), lock_waits=lock_waits
+        )
 
     async def _answer(self, link: Link, ask: Ask) -> Answer:
         head = self._heads[ask.script]
@@ -83,7 +108,11 @@ class PostgresInterpreter:
             value = ask.values[name]
             # A table goes to the server as one array for each column.
             arguments += [[row[place] for row in value] for place in range(len(columns))] if columns else [value]
-        if not head.columns:
-            return Answer((), await link.run(ask.script, *arguments))
-        rows = await link.fetch(ask.script, *arguments)
-        return Answer([tuple(row) for row in rows], len(rows))
+        if head.columns:
+            rows = await link.fetch(ask.script, *arguments)
+            answer = Answer([tuple(row) for row in rows], len(rows))
+        else:
+            answer = Answer((), await link.run(ask.script, *arguments))
+        if answer.touched < (ask.expected or 0):
+            raise OvertakenError(f"storage {self._database.settings.url}: rows kept changing; try again")
+        return answer

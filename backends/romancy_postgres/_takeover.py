@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from romancy.storage.records import Takeover
-from romancy_postgres._errors import LockedError
+from romancy.storage.sqlkit.statements import LockedError
 
 if TYPE_CHECKING:
     from romancy.storage.records import Peer

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from romancy.errors import InternalError
 from romancy.storage.sqlkit import outbox
 from romancy.storage.sqlkit.statements import Answer, Ask, Running, ask_all, expanded
 
@@ -41,10 +42,24 @@ class SqliteInterpreter:
     async def read(self, begin: Callable[[], Operation[T]], /) -> T:
         return await self._store.run_read(partial(_carry_out, heads=self._heads, begin=begin))
 
-    async def in_turn(self, begin: Callable[[], Operation[T]], /, *, weight: int = 3) -> T:
+    async def in_turn(
+        self,
+        begin: Callable[[], Operation[T]],
+        /,
+        *,
+        weight: int = 3,
+        lock_waits: int | None = None,  # noqa: ARG002 - of servers
+    ) -> T:
         return await self._store.run_write(partial(_carry_out, heads=self._heads, begin=begin), weight=weight)
 
-    async def together(self, begin: Callable[[], Operation[T]], /, *, weight: int = 3) -> T:
+    async def together(
+        self,
+        begin: Callable[[], Operation[T]],
+        /,
+        *,
+        weight: int = 3,
+        lock_waits: int | None = None,  # noqa: ARG002 - of servers
+    ) -> T:
         return await self.in_turn(begin, weight=weight)
 
 
@@ -61,7 +76,10 @@ def _answer(tx: Tx, head: Head, ask: Ask) -> Answer:
     values: dict[str, Any] = {name: _plain(ask.values[name]) for name in head.parameters}
     values["now"] = tx.now
     if not head.columns:
-        return Answer((), tx.run(ask.script, values))
+        touched = tx.run(ask.script, values)
+        if ask.expected is not None and touched < ask.expected:
+            raise InternalError(f"{ask.script}: rows have changed inside of a transaction")
+        return Answer((), touched)
     rows = tx.rows(ask.script, values)
     if _LISTS in head.columns:
         place = head.columns.index(_LISTS)

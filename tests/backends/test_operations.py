@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from romancy.errors import InternalError
 from romancy.storage.backends import create_store
 from romancy.storage.outbox import OutboxState
 from romancy.storage.records import Worker
-from romancy.storage.sqlkit.statements import Running
+from romancy.storage.sqlkit.statements import ROUNDS, Ask, LockedError, OvertakenError, Running, ask, ask_all
 from romancy_conformance.contract.building import Actor, unique
 from romancy_conformance.contract.interleaving import Hold, held_at, leave, listen, run, statements
 from romancy_conformance.contract.test_outbox import MINUTE, Publisher, ended, ids, outgoing, take
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
     from romancy.storage.protocol import Store
+    from romancy.storage.sqlkit.statements import Interpreter, Operation
     from romancy_mysql._sql import Statement
 
     Call = Callable[[Store], Awaitable[Any]]
@@ -336,6 +339,55 @@ async def test_a_transaction_that_is_repeated_begins_its_operation_anew(
     parts = 1 if dialect(store) == "mysql" else 0  # the second attempt claims in parts, by an operation of the dialect
     assert len(begun.operations) == 3 + parts  # a look, and two attempts
     await begun.over()
+
+
+async def test_an_operation_that_touches_too_few_rows_begins_anew_and_is_undone(
+    stores: tuple[Store, Store], publisher: Publisher
+) -> None:
+    store = stores[0]
+    outbox: Any = store.rooms.outbox
+    interpreter: Interpreter = outbox._interpreter
+    sent = await publisher.publish_each(outgoing(), outgoing())
+    await store.rooms.outbox.settle([ended(one, OutboxState.FAILED) for one in await take(store)])
+    begun = list[int]()
+
+    def requeue(expected: int) -> Operation[int]:
+        begun.append(expected)
+        both = {"states": [OutboxState.FAILED.value], "every": True, "ids": [], "limit": 10}
+        (answer,) = yield from ask_all(Ask("outbox_requeue", both, expected))
+        return answer.touched
+
+    error = InternalError if dialect(store) == "sqlite" else OvertakenError
+    with pytest.raises(error):
+        await interpreter.together(partial(requeue, len(sent) + 1))
+    undone = await store.rooms.outbox.entries([OutboxState.FAILED])
+    done = await interpreter.together(partial(requeue, len(sent)))
+
+    assert begun == [len(sent) + 1] * (1 if dialect(store) == "sqlite" else ROUNDS) + [len(sent)]
+    assert len(undone) == done == len(sent)
+
+
+@pytest.mark.backends("postgres", "mysql", "mariadb")
+async def test_an_operation_that_must_not_wait_says_that_a_row_is_locked(
+    stores: tuple[Store, Store], publisher: Publisher
+) -> None:
+    store, other = stores
+    outbox: Any = store.rooms.outbox
+    interpreter: Interpreter = outbox._interpreter
+    await publisher.publish(outgoing())
+    (entry,) = await take(store)
+    row = (entry.row.outbox_id, entry.claim, OutboxState.PUBLISHED.value, 0, False, None)
+    settle = partial(ask, "outbox_settle", settled=[row])
+
+    async with other.rooms.sessions.begin() as session:
+        await session.execute("update romancy_outbox set attempts = attempts")
+        for carry_out in (interpreter.in_turn, interpreter.together):
+            with pytest.raises(LockedError):
+                await carry_out(settle, lock_waits=0)
+    await interpreter.together(settle, lock_waits=0)
+
+    (entry,) = await store.rooms.outbox.entries()
+    assert entry.state is OutboxState.PUBLISHED
 
 
 def fails_once(store: Store, name: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,15 +17,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
-from romancy.errors import InternalError
+from romancy.errors import InternalError, StorageUnavailableError
 
 __all__ = [
+    "ROUNDS",
     "Answer",
     "Ask",
     "Interpreter",
+    "LockedError",
     "Operation",
+    "OvertakenError",
     "Own",
     "Request",
     "Running",
@@ -39,6 +42,9 @@ __all__ = [
 
 T = TypeVar("T")
 
+ROUNDS: Final = 10
+"""How often an operation begins anew because another transaction was faster."""
+
 Values: TypeAlias = Mapping[str, Any]
 """Texts, bytes, numbers, truth values, None, lists of these, and tables: lists of rows, whose columns the head of the
 script names. A script takes those that its head names.
@@ -50,6 +56,10 @@ class Ask(NamedTuple):
 
     script: str
     values: Values
+    expected: int | None = None
+    """Of `together`: how many rows the script must touch at least. Otherwise the transaction is undone, and the
+    operation begins anew.
+    """
 
 
 class Answer(NamedTuple):
@@ -81,30 +91,47 @@ Own: TypeAlias = Mapping[str, Callable[[Values], Operation[Answer]]]
 """The scripts that a dialect answers with operations of its own, by name."""
 
 
+class LockedError(StorageUnavailableError):
+    """Another transaction holds a lock for longer than the operation waits. Nothing was written."""
+
+
+class OvertakenError(StorageUnavailableError):
+    """Another transaction has changed the rows of an operation in every round. Nothing was written."""
+
+
 class Interpreter(Protocol):
-    """Carries out operations on the database of one dialect."""
+    """Carries out operations on the database of one dialect.
+
+    `weight` is about how many pages the operation changes. `lock_waits`: how often it tries again after it has waited
+    for a lock, for about a second, in vain; then `LockedError`. None: as often as is usual.
+    """
 
     async def read(self, begin: Callable[[], Operation[T]], /) -> T:
         """An operation that changes nothing. Its requests may see different states."""
         ...
 
-    async def in_turn(self, begin: Callable[[], Operation[T]], /, *, weight: int = 3) -> T:
+    async def in_turn(
+        self, begin: Callable[[], Operation[T]], /, *, weight: int = 3, lock_waits: int | None = None
+    ) -> T:
         """An operation of which each request is committed alone, and sees what was committed before it.
 
-        Where one transaction writes at a time, all requests may be one transaction. `weight` is about how many pages
-        the operation changes.
+        Where one transaction writes at a time, all requests may be one transaction.
         """
         ...
 
-    async def together(self, begin: Callable[[], Operation[T]], /, *, weight: int = 3) -> T:
-        """An operation whose requests are one transaction, except for `Request.then`."""
+    async def together(
+        self, begin: Callable[[], Operation[T]], /, *, weight: int = 3, lock_waits: int | None = None
+    ) -> T:
+        """An operation whose requests are one transaction, except for `Request.then`.
+
+        `OvertakenError` if a script touches fewer rows than expected in each of `ROUNDS` rounds.
+        """
         ...
 
 
 def ask(script: str, /, **values: Any) -> Operation[Answer]:
     """Ask for one script."""
-    (answer,) = yield Request((Ask(script, values),))
-    return answer
+    return _alone(Ask(script, values))
 
 
 def ask_all(*asks: Ask) -> Operation[list[Answer]]:
@@ -173,12 +200,17 @@ def expanded(operation: Operation[T], own: Own) -> Operation[T]:
 def _answers(request: Request, own: Own) -> Operation[list[Answer]]:
     if not any(each.script in own for each in request.asks):
         return (yield request)
-    parts = [own[one](values) if one in own else ask(one, **values) for one, values in request.asks]
+    parts = [own[each.script](each.values) if each.script in own else _alone(each) for each in request.asks]
     if not request.last:
         return (yield from _side_by_side(parts))
     if len(parts) > 1:
         raise InternalError("a last request has several scripts, of which one is an operation here")
     return (yield from _answers_last(parts[0], request.then))
+
+
+def _alone(each: Ask) -> Operation[Answer]:
+    (answer,) = yield Request((each,))
+    return answer
 
 
 def _side_by_side(parts: list[Operation[Answer]]) -> Operation[list[Answer]]:

@@ -39,10 +39,14 @@ class Answering:
                 running.answer([Answer(self._rows, len(self._rows)) for _ in request.asks])
             return running.result
 
-    async def in_turn(self, begin: Callable[[], Operation[T]], /, *, weight: int = 3) -> T:
+    async def in_turn(
+        self, begin: Callable[[], Operation[T]], /, *, weight: int = 3, lock_waits: int | None = None
+    ) -> T:
         return await self.read(begin)
 
-    async def together(self, begin: Callable[[], Operation[T]], /, *, weight: int = 3) -> T:
+    async def together(
+        self, begin: Callable[[], Operation[T]], /, *, weight: int = 3, lock_waits: int | None = None
+    ) -> T:
         return await self.read(begin)
 
 
