@@ -30,7 +30,6 @@ from romancy_mysql._sql import Statement, comma, source
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-    from romancy.storage.sql import Head
     from romancy.storage.sqlkit.pool import Pool
     from romancy.storage.sqlkit.statements import Operation, Own, Request, Values
     from romancy_mysql._connection import Wire
@@ -42,7 +41,7 @@ __all__ = ["MySQLInterpreter"]
 
 T = TypeVar("T")
 
-_BYTES = frozenset({"body"})
+_BYTES = frozenset({"body", "input"})
 """Columns of bytes. All others are texts or numbers."""
 _LISTS = "codes"
 """The column that holds a list, as lines."""
@@ -143,6 +142,8 @@ class MySQLInterpreter:
         return given + self._answers(then, received[len(received) - len(then) :])
 
     def _statement(self, ask: Ask) -> Statement:
+        if ask.composed is not None:
+            return Statement(ask.script, ask.composed.text)
         values: dict[str, Value] = {}
         for name, columns in self._heads[ask.script].parameters.items():
             value: Any = ask.values[name]
@@ -157,7 +158,8 @@ class MySQLInterpreter:
         """The answers to these, without those to the statements that count rows."""
         answers, place = list[Answer](), 0
         for one in asks:
-            answers.append(_answer(self._heads[one.script], received[place]))
+            columns = self._heads[one.script].columns if one.composed is None else one.composed.columns
+            answers.append(_answer(columns, received[place]))
             place += 1 if one.expected is None else 2
         return answers
 
@@ -167,14 +169,14 @@ def _count(sql: bytes) -> int:
     return sql.count(b";") + 1
 
 
-def _answer(head: Head, received: Received) -> Answer:
-    texts = [place for place, name in enumerate(head.columns) if name not in _BYTES]
+def _answer(columns: tuple[str, ...], received: Received) -> Answer:
+    texts = [place for place, name in enumerate(columns) if name not in _BYTES]
     rows = [list(line) for line in received.rows]
     for row in rows:
         for place in texts:
             if isinstance(row[place], bytes):
                 row[place] = row[place].decode()
-            if head.columns[place] == _LISTS:
+            if columns[place] == _LISTS:
                 row[place] = row[place].split("\n") if row[place] else []
     return Answer(rows, received.affected)
 

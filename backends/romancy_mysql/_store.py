@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from romancy.errors import StorageUnavailableError
@@ -16,7 +15,7 @@ from romancy.storage.sqlkit.reading import SqlReading
 from romancy_mysql._claims import claim
 from romancy_mysql._commit import Committer
 from romancy_mysql._database import Database
-from romancy_mysql._find import count, find
+from romancy_mysql._find import MySQLSearches
 from romancy_mysql._inbox import deliver
 from romancy_mysql._interpreter import MySQLInterpreter
 from romancy_mysql._posted import Posted
@@ -58,12 +57,12 @@ class MySQLStore:
         self._posted = Posted(self.database, self._wakeups.tell, router.dispatch)
         interpreter = MySQLInterpreter(self.database, self._wakeups.tell)
         urgent = MySQLInterpreter(self.database, self._wakeups.tell, lambda: self.database.heartbeats)
-        self._leases = Leases(interpreter, urgent)
+        self._leases = Leases(urgent)
         self.rooms = Rooms(
             sessions=MySQLSessions(self.database, self._committer, self._posted),
             router=router,
             outbox=SqlOutbox(interpreter, self._wakeups.wait_for_outbox),
-            reading=SqlReading(partial(find, self.database), partial(count, self.database), self._leases),
+            reading=SqlReading(interpreter, interpreter, MySQLSearches(self.database)),
             lookups=SqlLookups(interpreter, interpreter),
             figures=SqlFigures(interpreter, interpreter),
             upkeep=MySQLUpkeep(self.database, lambda: Database(settings)),

@@ -194,15 +194,15 @@ select instance_id from romancy_instances where instance_id in (:ids) for update
 
 -- ---------------------------------------------------------------------------------------------------------------- reading
 
--- name: one_moment
+-- name: one_moment ()
 -- Let the next statements, up to "commit", all see the same snapshot.
 set transaction isolation level repeatable read
 
--- name: begin_moment
+-- name: begin_moment ()
 -- Begin the transaction that one_moment prepared.
 start transaction with consistent snapshot, read only
 
--- name: end_moment
+-- name: end_moment ()
 -- End the transaction. Nothing was written.
 commit
 
@@ -446,11 +446,11 @@ select l.instance_id, l.seq, l.writer, l.body, l.at
 from :source romancy_log l
 where l.instance_id = :instance_id and l.life = :life and l.seq = :seq
 
--- name: workflow_names
+-- name: names_in_use () -> workflow_name
 -- Every workflow that has instances, if the sets of paths cannot tell because an older version wrote some.
 select workflow_name from romancy_instances force index (by_name) group by workflow_name
 
--- name: about_how_many
+-- name: about_how_many (database, table) -> number
 -- The rows of a table, as the server estimates them.
 select table_rows from information_schema.tables where table_schema = :database and table_name = :table
 

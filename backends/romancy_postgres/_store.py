@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -18,7 +17,7 @@ from romancy_postgres._claims import claim
 from romancy_postgres._columns import stored_path
 from romancy_postgres._commit import Commits
 from romancy_postgres._database import Database
-from romancy_postgres._find import count, find
+from romancy_postgres._find import PostgresSearches
 from romancy_postgres._inbox import deliver
 from romancy_postgres._interpreter import PostgresInterpreter
 from romancy_postgres._migrations import bring_up_to_date
@@ -68,12 +67,12 @@ class PostgresStore:
         interpreter = PostgresInterpreter(self.database, self._signals.tell)
         urgent = PostgresInterpreter(self.database, self._signals.tell, lambda: self.database.heartbeats)
         search = PostgresInterpreter(self.database, self._signals.tell, lambda: self.database.search)
-        self._leases = Leases(interpreter, urgent)
+        self._leases = Leases(urgent)
         self.rooms = Rooms(
             sessions=PostgresSessions(self.database, self._signals, self._commits, self._uncommitted),
             router=PostgresRouter(self.database, self._signals),
             outbox=SqlOutbox(interpreter, self._signals.wait_for_outbox),
-            reading=SqlReading(partial(find, self.database), partial(count, self.database), self._leases),
+            reading=SqlReading(interpreter, search, PostgresSearches(self.database)),
             lookups=SqlLookups(interpreter, search, stored_path),
             figures=SqlFigures(interpreter, search),
             upkeep=PostgresUpkeep(self.database, lambda: Database(settings)),

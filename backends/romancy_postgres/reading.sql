@@ -26,7 +26,7 @@ left join lateral (
 ) page on true
 where i.instance_id = $1;
 
--- name: workflow_names
+-- name: workflow_names (part) -> workflow_name
 -- All names of workflows that have instances and contain some folded text, one index probe each.
 with recursive known as (
     (select workflow_name from romancy_instances order by workflow_name limit 1)
@@ -88,7 +88,7 @@ limit {limit};
  order by {leading}{order}
  limit {limit});
 
--- name: other_sets
+-- name: other_sets (path, names) -> workflow_name, paths
 -- The sets of declared paths that do not contain this path, and the workflows that have used them. $2, if not null, are
 -- the only workflows to look at.
 select workflow_name, paths from romancy_index_sets

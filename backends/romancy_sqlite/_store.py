@@ -22,7 +22,7 @@ from romancy_sqlite._claims import collect, is_idle, take, take_over
 from romancy_sqlite._commit import row_of, weight_of, write_alone, write_items
 from romancy_sqlite._connection import check_version
 from romancy_sqlite._driver import sqlite3
-from romancy_sqlite._find import count, find
+from romancy_sqlite._find import SqliteSearches
 from romancy_sqlite._guard import Reason
 from romancy_sqlite._inbox import deliver_all
 from romancy_sqlite._interpreter import SqliteInterpreter
@@ -40,8 +40,6 @@ from romancy_sqlite._writer import Job
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from romancy.status import Status
-    from romancy.storage.query import Query
     from romancy.storage.records import (
         Claimed,
         ClaimRequest,
@@ -49,7 +47,6 @@ if TYPE_CHECKING:
         Delivery,
         History,
         Item,
-        Page,
         Peer,
         Pulse,
         Takeover,
@@ -73,12 +70,12 @@ class SqliteStore:
         self._sql = texts(settings.prefix)
         self._sessions = self._make_sessions()
         interpreter = SqliteInterpreter(self, heads())
-        self._leases = Leases(interpreter, interpreter)
+        self._leases = Leases(interpreter)
         self.rooms = Rooms(
             sessions=self._sessions,
             router=SqliteRouter(self),
             outbox=SqlOutbox(interpreter, self._wait_for_outbox),
-            reading=SqlReading(self._find, self._count, self._leases),
+            reading=SqlReading(interpreter, interpreter, SqliteSearches(lambda name: self._sql[name])),
             lookups=SqlLookups(interpreter, interpreter),
             figures=SqlFigures(interpreter, interpreter),
             upkeep=self._make_upkeep(),
@@ -204,12 +201,6 @@ class SqliteStore:
             return []
         weight = sum(3 + (len(delivery.body) >> 11) for delivery in batch)
         return await self.run_write(partial(deliver_all, batch=batch), weight=weight, lone=len(batch) == 1)
-
-    async def _find(self, query: Query) -> Page:
-        return await self.run_read(partial(find, query=query))
-
-    async def _count(self, query: Query) -> dict[tuple[str, Status], int]:
-        return await self.run_read(partial(count, query=query))
 
     async def wait_for_work(self, timeout: float, /) -> frozenset[str] | None:
         _, watch = self._use()

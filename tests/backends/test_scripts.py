@@ -5,12 +5,16 @@ What a dialect has for itself is in `OWN`, with the reason.
 
 from __future__ import annotations
 
+import ast
 import re
 from importlib import import_module
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+
+from romancy.storage import sqlkit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,6 +26,10 @@ DIALECTS: Final = ("sqlite", "postgres", "mysql")
 
 _NO_RETURNING: Final = "its UPDATE and DELETE return no rows, so the operation is in parts"
 _ONE_STATEMENT: Final = "a lock skips what others hold only in a query, and an UPDATE would lock what it looks at"
+_SPELLED: Final = "MySQL's sets of paths are stored as they were declared, so it reads them whole, with the workflows"
+_IN_ORDER_OF_THE_TABLE: Final = "a search that must read many rows reads the table in its own order, in one snapshot"
+MOST: Final = 0.85
+"""The part of the scripts of shared operations that has one name in all dialects."""
 OWN: Final[dict[str, tuple[set[str], str]]] = {
     "count_beat": ({"sqlite"}, _NO_RETURNING),
     "living_beat": ({"sqlite"}, _NO_RETURNING),
@@ -38,12 +46,16 @@ OWN: Final[dict[str, tuple[set[str], str]]] = {
     "outbox_parked": ({"mysql"}, _ONE_STATEMENT),
     "outbox_unpark": ({"mysql"}, _ONE_STATEMENT),
     "outbox_pending": ({"mysql"}, "its bounded counts are statements of one packet: it joins no table laterally"),
-    "load": (
-        {"mysql"},
-        "one for each worker, in one packet: MariaDB has no derived table that sees the row of another",
-    ),
-    "index_sets": ({"mysql"}, "the sets of paths are stored as they were declared, and Python compares their keys"),
     "outbox_ended": ({"mysql"}, "its bounded counts are statements of one packet: it joins no table laterally"),
+    "load": ({"mysql"}, "one for each worker, in one packet: no derived table of MariaDB sees the row of another"),
+    "index_sets": ({"mysql"}, _SPELLED),
+    "names_in_use": ({"mysql"}, _SPELLED),
+    "other_sets": ({"sqlite", "postgres"}, _SPELLED),
+    "workflow_names": ({"sqlite", "postgres"}, _SPELLED),
+    "about_how_many": ({"mysql"}, _IN_ORDER_OF_THE_TABLE),
+    "one_moment": ({"mysql"}, _IN_ORDER_OF_THE_TABLE),
+    "begin_moment": ({"mysql"}, _IN_ORDER_OF_THE_TABLE),
+    "end_moment": ({"mysql"}, _IN_ORDER_OF_THE_TABLE),
 }
 """The scripts with a head that are not those of all dialects, the dialects that have them, and why."""
 
@@ -93,6 +105,46 @@ def test_what_a_dialect_has_for_itself_is_listed_with_the_reason() -> None:
         there = {dialect: one[name] for dialect, one in found.items() if name in one}
         assert dialects == there.keys(), name
         assert len({(tuple(head.parameters.items()), head.columns) for head in there.values()}) == 1, name
+
+
+def test_most_scripts_of_shared_operations_have_one_name_in_all_dialects() -> None:
+    asked = asked_by_all()
+    there = {dialect: heads(dialect).keys() | operations(dialect).keys() for dialect in DIALECTS}
+    everywhere = asked.intersection(*there.values())
+
+    assert asked - everywhere <= OWN.keys()
+    assert asked <= set().union(*there.values()), "nobody has what an operation asks for"
+    assert len(everywhere) >= MOST * len(asked) > 20, sorted(asked - everywhere)
+
+
+def asked_by_all() -> set[str]:
+    """The scripts that the operations in `sqlkit` ask for, by its source, but for those of some dialects (`Own`)."""
+    found: set[str] = set()
+    for file in Path(sqlkit.__file__).parent.glob("*.py"):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        of_some = set(functions_of_some(tree))
+        for part in tree.body:
+            if getattr(part, "name", None) not in of_some:
+                found.update(asked_in(part))
+    return found
+
+
+def functions_of_some(tree: ast.Module) -> Iterator[str]:
+    """The functions in the mappings that are an `Own`."""
+    for part in tree.body:
+        if isinstance(part, ast.AnnAssign) and "Own" in ast.unparse(part.annotation) and part.value is not None:
+            yield from (one.id for one in ast.walk(part.value) if isinstance(one, ast.Name))
+
+
+def asked_in(part: ast.AST) -> Iterator[str]:
+    """The names in `ask("…")`, `Ask("…")` and `partial(ask, "…")`, without those of composed statements."""
+    for call in ast.walk(part):
+        if isinstance(call, ast.Call) and not any(one.arg == "composed" for one in call.keywords):
+            words = [ast.unparse(call.func), *map(ast.unparse, call.args)]
+            arguments = (
+                words[2:] if words[:2] == ["partial", "ask"] else words[1:] if words[0] in ("ask", "Ask") else []
+            )
+            yield from (ast.literal_eval(one) for one in arguments[:1] if one[0] in "'\"")
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

@@ -14,10 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from romancy.storage.records import InstanceRow
-    from romancy.storage.sqlkit.searches import Stretch
     from romancy.storage.sqlkit.statements import Interpreter
 
-__all__ = ["SqlLookups", "place", "place_of"]
+__all__ = ["SqlLookups", "place"]
 
 _NEWEST: Final = 2**63 - 1
 
@@ -59,16 +58,6 @@ class SqlLookups:
         """There are few sets of paths, so all are read."""
         answer = await self._interpreter.read(partial(ask, "undeclared", path=self._stored(key)))
         return sorted(filter(None, (row[0] for row in answer.rows)))
-
-
-def place_of(stretch: Stretch) -> dict[str, Any] | None:
-    """The values of `place_behind` that tell whether a part of a search has more than `few` instances.
-
-    None: it does not matter.
-    """
-    if stretch.few is None or (border := stretch.border) is None:
-        return None
-    return {**place(border), "behind": stretch.few}
 
 
 def place(after: Position | None) -> dict[str, Any]:

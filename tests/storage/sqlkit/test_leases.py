@@ -1,13 +1,13 @@
-"""Heartbeats and the census, without a database."""
+"""The census, without a database."""
 
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pytest
 
-from romancy.storage.sqlkit.leases import Leases
+from romancy.storage.sqlkit.reading import SqlReading
 from romancy.storage.sqlkit.statements import Answer, Operation, Running
 
 if TYPE_CHECKING:
@@ -54,6 +54,6 @@ async def test_workers_are_listed_in_one_order() -> None:
     """A server finds rows in another order once they have been updated, and displays would jump."""
     interpreter = Answering([line("b"), line("c"), line("a")])
 
-    census = await Leases(interpreter, interpreter).census()
+    census = await SqlReading(interpreter, interpreter, cast("Any", None)).census()
 
     assert ["a", "b", "c"] == [peer.token for peer in census.workers]
