@@ -218,7 +218,9 @@ def _loads(values: Values) -> Operation[Answer]:
 def _undeclared(values: Values) -> Operation[Answer]:
     """The sets of paths are stored as they were declared."""
     sets = (yield from ask("index_sets")).rows
-    lacking = {name for name, _, paths in sets if values["path"] not in map(path_key, filter(None, paths.split("\n")))}
+    lacking = {
+        name for name, _, paths in sets if values["path"] not in [path_key(one) for one in paths.split("\n") if one]
+    }
     return Answer([(name,) for name in lacking], len(lacking))
 
 

@@ -65,7 +65,7 @@ def known(query: Query) -> Operation[Known | None]:
         if not names:
             return None
     wanted = recorded if names is None else {*names, ""}
-    return Known(names, {short: set(filter(None, paths.split("\n"))) for name, short, paths in sets if name in wanted})
+    return Known(names, {short: _paths(paths) for name, short, paths in sets if name in wanted})
 
 
 def ways_to(query: Query, known: Known) -> list[Way]:
@@ -119,6 +119,10 @@ def _by_index(query: Query, sets: dict[str, set[str]]) -> list[Way]:
             return [*ways, Way(b"by_age", also=(b"i.index_paths in (" + comma(others) + b")",))]
         return ways + [Way(b"by_paths", (b"i.index_paths = " + literal(short),)) for short in others]
     return []
+
+
+def _paths(joined: str) -> set[str]:
+    return set(joined.split("\n")) if joined else set()
 
 
 def _usefulness(condition: Condition) -> int:
