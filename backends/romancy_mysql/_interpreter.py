@@ -23,7 +23,9 @@ from romancy.storage.sqlkit.statements import (
     ask_all,
     expanded,
 )
+from romancy_mysql import _routing
 from romancy_mysql._database import counted, pause
+from romancy_mysql._effects import CLOSED
 from romancy_mysql._errors import LockWaitError, MismatchError, TransientError
 from romancy_mysql._sql import Statement, comma, source
 
@@ -41,7 +43,7 @@ __all__ = ["MySQLInterpreter"]
 
 T = TypeVar("T")
 
-_BYTES = frozenset({"body", "input"})
+_BYTES = frozenset({"body", "input", "where_", "projection"})
 """Columns of bytes. All others are texts or numbers."""
 _LISTS = "codes"
 """The column that holds a list, as lines."""
@@ -89,6 +91,8 @@ class MySQLInterpreter:
         *,
         weight: int = 3,  # noqa: ARG002 - of a file
         lock_waits: int | None = None,
+        lasting: bool = True,  # noqa: ARG002 - every commit is
+        keys: Sequence[int] = (),  # noqa: ARG002 - rows are locked
     ) -> T:
         for attempt in range(ROUNDS):
             try:
@@ -118,9 +122,9 @@ class MySQLInterpreter:
             try:
                 while (request := running.request) is not None and not request.last:
                     packet = counted([self._statement(one) for one in request.asks])
-                    received = await database.send(wire, [*first, *packet])
+                    received = await database.send(wire, packet if request.early else [*first, *packet])
                     running.answer(self._answers(request.asks, received[len(received) - len(packet) :]))
-                    first = []
+                    first = first if request.early else []
                 answers = await self._end(wire, first, request)
             except (MismatchError, TransientError):
                 await database.roll_back(wire)
@@ -134,6 +138,8 @@ class MySQLInterpreter:
     async def _end(self, wire: Wire, first: list[Statement], request: Request | None) -> list[Answer]:
         """Send the last scripts, the commit, and what comes after it."""
         asks, then = (request.asks, request.then) if request is not None else ((), ())
+        if first and not asks:  # it has not begun
+            return self._answers(then, await self._database.send(wire, [*map(self._statement, then)]) if then else [])
         packet = counted([self._statement(one) for one in asks])
         last = [Statement("commit", self._database.end), *map(self._statement, then)]
         received = await self._database.send(wire, [*first, *packet, *last])
@@ -144,7 +150,7 @@ class MySQLInterpreter:
     def _statement(self, ask: Ask) -> Statement:
         if ask.composed is not None:
             return Statement(ask.script, ask.composed.text)
-        values: dict[str, Value] = {}
+        values: dict[str, Value] = {"closed": CLOSED}  # every script may name the statuses of what has ended
         for name, columns in self._heads[ask.script].parameters.items():
             value: Any = ask.values[name]
             if columns:
@@ -234,6 +240,7 @@ def _beat(values: Values) -> Operation[Answer]:
 
 _OWN: Own = {
     **outbox.IN_PARTS,
+    **_routing.OWN,
     "beat": _beat,
     "outbox_sweep": _sweep_outbox,
     "outbox_promote": _promote,

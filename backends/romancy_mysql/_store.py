@@ -53,9 +53,9 @@ class MySQLStore:
         self._wakeups = Wakeups(self.database)
         self._committer = Committer(self.database, self._wakeups.tell)
         self.commit = self._committer.commit
-        router = MySQLRouter(self.database, self._wakeups.tell)
-        self._posted = Posted(self.database, self._wakeups.tell, router.dispatch)
         interpreter = MySQLInterpreter(self.database, self._wakeups.tell)
+        router = MySQLRouter(self.database, self._wakeups.tell, interpreter)
+        self._posted = Posted(self.database, self._wakeups.tell, router.dispatch)
         urgent = MySQLInterpreter(self.database, self._wakeups.tell, lambda: self.database.heartbeats)
         self._leases = Leases(urgent)
         self.rooms = Rooms(

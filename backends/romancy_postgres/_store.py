@@ -70,7 +70,7 @@ class PostgresStore:
         self._leases = Leases(urgent)
         self.rooms = Rooms(
             sessions=PostgresSessions(self.database, self._signals, self._commits, self._uncommitted),
-            router=PostgresRouter(self.database, self._signals),
+            router=PostgresRouter(self.database, self._signals, interpreter),
             outbox=SqlOutbox(interpreter, self._signals.wait_for_outbox),
             reading=SqlReading(interpreter, search, PostgresSearches(self.database)),
             lookups=SqlLookups(interpreter, search, stored_path),

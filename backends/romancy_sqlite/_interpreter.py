@@ -11,9 +11,10 @@ import msgspec
 from romancy.errors import InternalError
 from romancy.storage.sqlkit import outbox
 from romancy.storage.sqlkit.statements import Answer, Ask, Running, ask_all, expanded
+from romancy_sqlite import _routing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from romancy.storage.sql import Head
     from romancy.storage.sqlkit.statements import Operation, Own, Values
@@ -59,6 +60,8 @@ class SqliteInterpreter:
         *,
         weight: int = 3,
         lock_waits: int | None = None,  # noqa: ARG002 - of servers
+        lasting: bool = True,  # noqa: ARG002 - of servers
+        keys: Sequence[int] = (),  # noqa: ARG002 - of servers
     ) -> T:
         return await self.in_turn(begin, weight=weight)
 
@@ -77,8 +80,10 @@ def _answer(tx: Tx, heads: Mapping[str, Head], ask: Ask) -> Answer:
         found = tx.compose(ask.composed.text, ask.composed.values)
         return Answer(found, len(found))
     head = heads[ask.script]
-    values: dict[str, Any] = {name: _plain(ask.values[name]) for name in head.parameters}
-    values["now"] = tx.now
+    values: dict[str, Any] = {"now": tx.now}
+    for name in head.parameters:
+        value = ask.values[name]
+        values[name] = msgspec.json.encode(value).decode() if isinstance(value, list) else value
     if not head.columns:
         touched = tx.run(ask.script, values)
         if ask.expected is not None and touched < ask.expected:
@@ -91,10 +96,6 @@ def _answer(tx: Tx, heads: Mapping[str, Head], ask: Ask) -> Answer:
     return Answer(rows, len(rows))
 
 
-def _plain(value: object) -> object:
-    return msgspec.json.encode(value).decode() if isinstance(value, list) else value
-
-
 # ── scripts that are operations here: SQLite before 3.35 has no RETURNING ───────────────────────────────────────────
 
 
@@ -103,4 +104,4 @@ def _beat(values: Values) -> Operation[Answer]:
     return living
 
 
-_OWN: Own = {**outbox.IN_PARTS, "beat": _beat}
+_OWN: Own = {**outbox.IN_PARTS, **_routing.OWN, "beat": _beat}

@@ -73,7 +73,7 @@ class SqliteStore:
         self._leases = Leases(interpreter)
         self.rooms = Rooms(
             sessions=self._sessions,
-            router=SqliteRouter(self),
+            router=SqliteRouter(self, interpreter),
             outbox=SqlOutbox(interpreter, self._wait_for_outbox),
             reading=SqlReading(interpreter, interpreter, SqliteSearches(lambda name: self._sql[name])),
             lookups=SqlLookups(interpreter, interpreter),
