@@ -16,10 +16,8 @@ from msgspec import structs
 
 from romancy.errors import InternalError, StorageConfigurationError, StorageUnavailableError
 from romancy.storage.limits import MAX_BODY_BYTES
-from romancy.storage.sql import heads_of, queries_of
 from romancy.storage.sqlkit import pauses
 from romancy.storage.sqlkit.pool import Pool
-from romancy.storage.sqlkit.scripts import shared_scripts
 from romancy.storage.sqlkit.statements import LockedError
 from romancy_mysql._connection import HANDLING, connect
 from romancy_mysql._dialect import dialect_of, refuse_relatives
@@ -32,7 +30,7 @@ from romancy_mysql._errors import (
     TransientError,
 )
 from romancy_mysql._migrations import bring_up_to_date
-from romancy_mysql._scripts import PIECES
+from romancy_mysql._scripts import heads, texts
 from romancy_mysql._sql import Statement, Template, qualifier
 
 if TYPE_CHECKING:
@@ -68,7 +66,6 @@ _COMMIT_WHOLE = b"release savepoint " + WHOLE.encode() + b"; commit; set autocom
 # The server adds up the rows touched. A sum that is too small fails before COMMIT is reached.
 _COUNT = b"set @romancy = %brow_count()"
 _CHECK = b"set @romancy = if(%brow_count() = %d, 0, (select 1 union all select 2))"
-_FILES = ("queries.sql", "claims.sql", "outbox.sql", "routing.sql", "counts.sql", "schema.sql")
 _SO_FAR = b"@romancy + "
 
 
@@ -81,7 +78,7 @@ class Database:
         self.begin, self.end = _BEGIN, _COMMIT
         """The statements that begin and commit a transaction, each perhaps more than one."""
         self._max_packet = _SMALLEST_PACKET
-        self.heads = heads_of(__package__ or "", _FILES)
+        self.heads = heads()
         self._queries = _templates(settings.database, settings.prefix)
         self._qualified = qualifier(settings.database, settings.prefix)
         self._make_pools()
@@ -312,9 +309,7 @@ def check_durability(settings: Settings, flushes: int) -> None:
 def _templates(database: str, prefix: str) -> Mapping[str, Template]:
     """All named queries on the tables of a database, parsed once in a process."""
     qualified = qualifier(database, prefix)
-    shared = {name: script.text for name, script in shared_scripts(PIECES, prefix).items()}
-    texts = {**shared, **queries_of(__package__ or "", _FILES, prefix)}
-    return MappingProxyType({name: Template(name, text, qualified) for name, text in texts.items()})
+    return MappingProxyType({name: Template(name, text, qualified) for name, text in texts(prefix).items()})
 
 
 def counted(statements: Sequence[Statement]) -> list[Statement]:

@@ -2,79 +2,47 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from msgspec.structs import replace
-
-from romancy.status import Status
-from romancy.storage.records import Page
-from romancy.storage.sqlkit.lookups import place_of
-from romancy.storage.sqlkit.searches import ended, stretches
+from romancy.storage.sqlkit.statements import ask_all
 from romancy_mysql._look_up import look_up
-from romancy_mysql._rows import instance_row
-from romancy_mysql._scripts import Scripts
 from romancy_mysql._selects import counted, merged
-from romancy_mysql._ways import by_end, in_index_alone, known, ways_to, ways_to_count
+from romancy_mysql._ways import by_end as way_by_end
+from romancy_mysql._ways import in_index_alone, known, ways_to, ways_to_count
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from romancy.storage.query import Query
-    from romancy.storage.records import InstanceRow
-    from romancy.storage.sqlkit.searches import Stretch
+    from romancy.storage.sqlkit.statements import Operation
     from romancy_mysql._database import Database
-    from romancy_mysql._ways import Way
+    from romancy_mysql._ways import Known
 
-__all__ = ["count", "find"]
+__all__ = ["MySQLSearches"]
 
-
-async def find(database: Database, query: Query) -> Page:
-    """A page, in the order of the query."""
-    if query.ids == ():
-        return Page(rows=[])
-    names, sets = await known(database, query)
-    if names is not None and not names:
-        return Page(rows=[])
-    rows: list[InstanceRow] = []
-    for stretch in stretches(query):
-        if len(rows) <= query.limit:
-            part = replace(stretch.query, limit=query.limit - len(rows))
-            if await _are_many(database, stretch):
-                rows += await _merged(database, part, [by_end(part, names)])
-            else:
-                rows += await _found(database, part, ways_to(part, names, sets))
-    return _page(query, rows)
+_AT, _ID = 5, 0
+"""The columns of the order of pages."""
 
 
-async def count(database: Database, query: Query) -> dict[tuple[str, Status], int]:
-    """How many instances match, by workflow and status."""
-    restricted = ended(query)
-    if restricted is None or restricted.ids == ():
-        return {}
-    names, sets = await known(database, restricted)
-    if names is not None and not names:
-        return {}
-    (answer,) = await database.ask(counted(database, restricted, ways_to_count(restricted, names, sets)))
-    return {(bytes(name).decode(), Status(bytes(status).decode())): int(number) for name, status, number in answer.rows}
+class MySQLSearches:
+    """As `Searches` promises."""
 
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-async def _found(database: Database, query: Query, ways: list[Way]) -> list[InstanceRow]:
-    if query.ids is not None or all(in_index_alone(query, way) for way in ways):
-        return await _merged(database, query, ways)
-    return await look_up(database, query, ways)
+    def known(self, query: Query, /) -> Operation[Known | None]:
+        return known(query)
 
+    def page(self, query: Query, known: Known, /, *, by_end: bool) -> Operation[Sequence[Sequence[Any]]]:
+        ways = [way_by_end(query, known.names)] if by_end else ways_to(query, known)
+        if by_end or query.ids is not None or all(in_index_alone(query, way) for way in ways):
+            (answer,) = yield from ask_all(merged(self._database, query, ways))
+            rows = answer.rows
+        else:
+            rows = yield from look_up(self._database, query, ways)
+        page = sorted(rows, key=lambda row: (row[_AT], row[_ID].encode()), reverse=not query.oldest_first)
+        return page[: query.limit + 1]
 
-async def _merged(database: Database, query: Query, ways: list[Way]) -> list[InstanceRow]:
-    (answer,) = await database.ask(merged(database, query, ways))
-    return [instance_row(line) for line in answer.rows]
-
-
-async def _are_many(database: Database, stretch: Stretch) -> bool:
-    """Whether more than `few` instances were started before the border of this part."""
-    place = place_of(stretch)
-    return place is not None and bool(await Scripts(database).run("place_behind", place))
-
-
-def _page(query: Query, rows: list[InstanceRow]) -> Page:
-    page = sorted(rows, key=lambda row: (row.created_at, row.instance_id.encode()), reverse=not query.oldest_first)
-    more = len(page) > query.limit
-    page = page[: query.limit]
-    return Page(rows=page, next_token=query.token_after(page[-1].created_at, page[-1].instance_id) if more else None)
+    def count(self, query: Query, known: Known, /) -> Operation[Sequence[Sequence[Any]]]:
+        (answer,) = yield from ask_all(counted(self._database, query, ways_to_count(query, known)))
+        return answer.rows

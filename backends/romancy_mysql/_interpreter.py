@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from romancy.storage.outbox import OutboxState
+from romancy.storage.query import path_key
 from romancy.storage.sqlkit import outbox
 from romancy.storage.sqlkit.statements import (
     ROUNDS,
@@ -31,7 +32,6 @@ from romancy_mysql._sql import Statement, comma, source
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-    from romancy.storage.sql import Head
     from romancy.storage.sqlkit.pool import Pool
     from romancy.storage.sqlkit.statements import Operation, Own, Request, Values
     from romancy_mysql._connection import Wire
@@ -43,7 +43,7 @@ __all__ = ["MySQLInterpreter"]
 
 T = TypeVar("T")
 
-_BYTES = frozenset({"body", "where_", "projection"})
+_BYTES = frozenset({"body", "input", "where_", "projection"})
 """Columns of bytes. All others are texts or numbers."""
 _LISTS = "codes"
 """The column that holds a list, as lines."""
@@ -148,6 +148,8 @@ class MySQLInterpreter:
         return given + self._answers(then, received[len(received) - len(then) :])
 
     def _statement(self, ask: Ask) -> Statement:
+        if ask.composed is not None:
+            return Statement(ask.script, ask.composed.text)
         values: dict[str, Value] = {"closed": CLOSED}  # every script may name the statuses of what has ended
         for name, columns in self._heads[ask.script].parameters.items():
             value: Any = ask.values[name]
@@ -162,7 +164,8 @@ class MySQLInterpreter:
         """The answers to these, without those to the statements that count rows."""
         answers, place = list[Answer](), 0
         for one in asks:
-            answers.append(_answer(self._heads[one.script], received[place]))
+            columns = self._heads[one.script].columns if one.composed is None else one.composed.columns
+            answers.append(_answer(columns, received[place]))
             place += 1 if one.expected is None else 2
         return answers
 
@@ -172,14 +175,14 @@ def _count(sql: bytes) -> int:
     return sql.count(b";") + 1
 
 
-def _answer(head: Head, received: Received) -> Answer:
-    texts = [place for place, name in enumerate(head.columns) if name not in _BYTES]
+def _answer(columns: tuple[str, ...], received: Received) -> Answer:
+    texts = [place for place, name in enumerate(columns) if name not in _BYTES]
     rows = [list(line) for line in received.rows]
     for row in rows:
         for place in texts:
             if isinstance(row[place], bytes):
                 row[place] = row[place].decode()
-            if head.columns[place] == _LISTS:
+            if columns[place] == _LISTS:
                 row[place] = row[place].split("\n") if row[place] else []
     return Answer(rows, received.affected)
 
@@ -212,6 +215,21 @@ def _counts(values: Values) -> Operation[Answer]:
     return Answer(rows, len(rows))
 
 
+def _loads(values: Values) -> Operation[Answer]:
+    workers = values["workers"]
+    counts = yield from ask_all(*(Ask("load", {"worker": one, "most": values["most"]}) for one in workers))
+    return Answer([(one, *count.rows[0]) for one, count in zip(workers, counts, strict=True)], len(workers))
+
+
+def _undeclared(values: Values) -> Operation[Answer]:
+    """The sets of paths are stored as they were declared."""
+    sets = (yield from ask("index_sets")).rows
+    lacking = {
+        name for name, _, paths in sets if values["path"] not in [path_key(one) for one in paths.split("\n") if one]
+    }
+    return Answer([(name,) for name in lacking], len(lacking))
+
+
 def _beat(values: Values) -> Operation[Answer]:
     """Whoever waits for the first beat of another worker reads it from the table (`Wakeups`)."""
     about = {**values, "codes": "\n".join(values["codes"])}
@@ -227,4 +245,6 @@ _OWN: Own = {
     "outbox_sweep": _sweep_outbox,
     "outbox_promote": _promote,
     "outbox_counts": _counts,
+    "loads": _loads,
+    "undeclared": _undeclared,
 }

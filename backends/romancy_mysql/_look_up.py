@@ -11,22 +11,21 @@ the start never changes, so no instance comes twice or is missed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
 from romancy.storage.query import Position
-from romancy_mysql._rows import instance_row
+from romancy.storage.sqlkit.statements import Ask, ask, ask_all
 from romancy_mysql._selects import place, scan, select
 from romancy_mysql._sql import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from romancy.storage.query import Query
-    from romancy.storage.records import InstanceRow
+    from romancy.storage.sqlkit.statements import Operation
     from romancy_mysql._database import Database
-    from romancy_mysql._sql import Statement
     from romancy_mysql._ways import Way
 
 __all__ = ["FAR", "NEAR", "SMALL", "about_how_many", "look_up"]
@@ -42,25 +41,26 @@ A scan reads a row in a fifteenth of the time that a look-up takes from the disk
 """
 
 
-async def look_up(database: Database, query: Query, ways: list[Way]) -> list[InstanceRow]:
+def look_up(database: Database, query: Query, ways: list[Way]) -> Operation[list[Sequence[Any]]]:
     """The first rows of the page, and at least one more if there are more, in any order."""
-    if all(way.looked_up for way in ways) or (size := await about_how_many(database)) < SMALL:
-        return await _rows(database, [select(database, query, way) for way in ways])
-    rows: list[InstanceRow] = []
+    if all(way.looked_up for way in ways) or (size := (yield from about_how_many(database))) < SMALL:
+        return (yield from _rows([select(database, query, way) for way in ways]))
+    rows: list[Sequence[Any]] = []
     rest = query
     for share in NEAR:
-        borders = await _places(database, rest, ways, size // share)
+        borders = yield from _places(database, rest, ways, size // share)
         near, behind = _divided(rest, borders) if borders else (rest, rest)
-        rows += await _rows(database, [select(database, near, way) for way in ways])
+        rows += yield from _rows([select(database, near, way) for way in ways])
         if not borders or len(rows) > query.limit:
             return rows
         rest = replace(behind, limit=query.limit - len(rows))
         if len(rows) * (NEAR[0] // NEAR[-1]) <= query.limit:
             break
-    if not await _places(database, rest, ways, size // FAR):
-        return rows + await _rows(database, [select(database, rest, way) for way in ways])
+    if not (yield from _places(database, rest, ways, size // FAR)):
+        return rows + (yield from _rows([select(database, rest, way) for way in ways]))
     looked_up = [select(database, rest, way) for way in ways if way.looked_up]
-    return rows + await _rows(database, [*looked_up, scan(database, rest, [way for way in ways if not way.looked_up])])
+    scanned = scan(database, rest, [way for way in ways if not way.looked_up])
+    return rows + (yield from _rows([*looked_up, scanned]))
 
 
 def _divided(query: Query, borders: list[int]) -> tuple[Query, Query]:
@@ -72,27 +72,24 @@ def _divided(query: Query, borders: list[int]) -> tuple[Query, Query]:
     return replace(query, since=border), replace(query, after=Position(border, ""))
 
 
-async def about_how_many(database: Database) -> int:
+def about_how_many(database: Database) -> Operation[int]:
     """About how many instances there are."""
-    table = Text(f"{database.settings.prefix}instances")
-    statement = database.statement("about_how_many", database=Text(database.settings.database), table=table)
-    (answer,) = await database.ask(statement)
-    return int(answer.rows[0][0] or 0)
+    settings = database.settings
+    table = {"database": Text(settings.database), "table": Text(f"{settings.prefix}instances")}
+    return (yield from ask("about_how_many", **table)).rows[0][0] or 0
 
 
-async def _places(database: Database, query: Query, ways: Iterable[Way], behind: int) -> list[int]:
+def _places(database: Database, query: Query, ways: Iterable[Way], behind: int) -> Operation[list[int]]:
     """The start times of the instances that many places behind the first, for the access paths that have as many."""
     asked = [place(database, query, way, behind) for way in ways if not way.looked_up]
-    return [int(answer.rows[0][0]) for answer in await database.ask(*asked) if answer.rows]
+    return [answer.rows[0][0] for answer in (yield from ask_all(*asked)) if answer.rows]
 
 
-async def _rows(database: Database, selects: Iterable[Statement]) -> list[InstanceRow]:
+def _rows(selects: list[Ask]) -> Operation[list[Sequence[Any]]]:
     """The rows of all these statements, each once, from one snapshot."""
-    statements = list(selects)
-    if len(statements) == 1:
-        answers = await database.ask(*statements)
+    if len(selects) == 1:
+        answers = yield from ask_all(*selects)
     else:
-        moment = [database.statement("one_moment"), database.statement("begin_moment")]
-        _, _, *answers, _ = await database.ask(*moment, *statements, database.statement("end_moment"))
-    rows = (instance_row(line) for answer in answers for line in answer.rows)
-    return list({row.instance_id: row for row in rows}.values())
+        begin, end = (Ask("one_moment", {}), Ask("begin_moment", {})), Ask("end_moment", {})
+        _, _, *answers, _ = yield from ask_all(*begin, *selects, end)
+    return list({row[0]: row for answer in answers for row in answer.rows}.values())

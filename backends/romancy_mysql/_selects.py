@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from romancy.storage.sqlkit.reading import to_count, to_find
+from romancy.storage.sqlkit.statements import Ask, Composed
 from romancy_mysql._compare import compare
 from romancy_mysql._rows import columns
-from romancy_mysql._sql import Raw, Statement, Text, comma, literal
+from romancy_mysql._sql import Text, comma, literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,18 +26,18 @@ _FOLDED: Final = b"cast(lower(convert(%b.instance_id using tis620)) as binary)"
 """The id with small letters in the place of A to Z. `lower` leaves bytes alone, and TIS-620 has no other capitals."""
 
 
-def select(database: Database, query: Query, way: Way) -> Statement:
+def select(database: Database, query: Query, way: Way) -> Ask:
     """The rows of one access path, in the order of its index."""
     table = database.table("instances")
     wanted = b"select " + columns(database) + b" from "
     if way.looked_up:
         origin = database.table("index") + b" x straight_join " + table + b" i on i.instance_id = x.instance_id"
-        return Statement("find", Raw(wanted + origin + _rest(query, way, b"x")))
+        return to_find(wanted + origin + _rest(query, way, b"x"))
     origin = table + b" i force index (" + way.index + b")"
-    return Statement("find", Raw(wanted + origin + _rest(query, way, b"i")))
+    return to_find(wanted + origin + _rest(query, way, b"i"))
 
 
-def merged(database: Database, query: Query, ways: list[Way]) -> Statement:
+def merged(database: Database, query: Query, ways: list[Way]) -> Ask:
     """All access paths at once, merged by the server. Only the rows of this page are read."""
     table = database.table("instances")
     places = [
@@ -47,10 +49,10 @@ def merged(database: Database, query: Query, ways: list[Way]) -> Statement:
     if len(places) > 1:
         page = b"(select u.instance_id from (" + b" union all ".join(places) + b") u" + _order(query, b"u") + b")"
     rest = b" k straight_join " + table + b" i on i.instance_id = k.instance_id"
-    return Statement("find", Raw(b"select " + columns(database) + b" from " + page + rest))
+    return to_find(b"select " + columns(database) + b" from " + page + rest)
 
 
-def scan(database: Database, query: Query, ways: list[Way]) -> Statement:
+def scan(database: Database, query: Query, ways: list[Way]) -> Ask:
     """All rows of these access paths, in the order of the table. The server sorts the ids of matches."""
     table = database.table("instances")
     each = [b" and ".join([*way.where, *way.also]) for way in ways]
@@ -58,18 +60,18 @@ def scan(database: Database, query: Query, ways: list[Way]) -> Statement:
     where = b" where " + b" and ".join([*one_of, *_filters(query, None, b"i")])
     page = b"(select i.instance_id from " + table + b" i use index ()" + where + _order(query, b"i") + b")"
     rest = b" k straight_join " + table + b" i on i.instance_id = k.instance_id"
-    return Statement("find", Raw(b"select " + columns(database) + b" from " + page + rest))
+    return to_find(b"select " + columns(database) + b" from " + page + rest)
 
 
-def place(database: Database, query: Query, way: Way, behind: int) -> Statement:
+def place(database: Database, query: Query, way: Way, behind: int) -> Ask:
     """The start time of the instance with that many newer ones before it in the index of this access path."""
     text = _where([*way.where, *_bounds(query, b"i")])
     origin = database.table("instances") + b" i force index (" + way.index + b")" + text
     order = _ordered(query, b"i") + b" limit 1 offset %d" % behind
-    return Statement("find_place", Raw(b"select i.created_at from " + origin + order))
+    return Ask("find_place", {}, composed=Composed(("created_at",), b"select i.created_at from " + origin + order))
 
 
-def counted(database: Database, query: Query, ways: list[Way]) -> Statement:
+def counted(database: Database, query: Query, ways: list[Way]) -> Ask:
     """How many instances all access paths reach together, by workflow and status.
 
     Only the rows of a declared path have an access path here. The server chooses one for the others.
@@ -87,7 +89,7 @@ def counted(database: Database, query: Query, ways: list[Way]) -> Statement:
     ]  # fmt: skip
     union = b" union ".join(parts)
     groups = b"select u.workflow_name, u.status, count(*) from (" + union + b") u group by u.workflow_name, u.status"
-    return Statement("count", Raw(groups))
+    return to_count(groups)
 
 
 def _rest(query: Query, way: Way, first: bytes) -> bytes:

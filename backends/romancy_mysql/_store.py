@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from romancy.errors import StorageUnavailableError
@@ -10,20 +9,19 @@ from romancy.storage.records import Capabilities, Delivered
 from romancy.storage.rooms import Rooms
 from romancy.storage.sqlkit.figures import SqlFigures
 from romancy.storage.sqlkit.leases import Leases
+from romancy.storage.sqlkit.lookups import SqlLookups
 from romancy.storage.sqlkit.outbox import SqlOutbox
 from romancy.storage.sqlkit.reading import SqlReading
 from romancy_mysql._claims import claim
 from romancy_mysql._commit import Committer
 from romancy_mysql._database import Database
-from romancy_mysql._find import count, find
+from romancy_mysql._find import MySQLSearches
 from romancy_mysql._inbox import deliver
 from romancy_mysql._interpreter import MySQLInterpreter
-from romancy_mysql._lookups import MySQLLookups
 from romancy_mysql._posted import Posted
 from romancy_mysql._rebuilding import MySQLRebuilding
 from romancy_mysql._router import MySQLRouter
 from romancy_mysql._rows import read
-from romancy_mysql._scripts import Scripts
 from romancy_mysql._takeover import takeover
 from romancy_mysql._transactions import MySQLSessions
 from romancy_mysql._upkeep import MySQLUpkeep
@@ -58,16 +56,15 @@ class MySQLStore:
         interpreter = MySQLInterpreter(self.database, self._wakeups.tell)
         router = MySQLRouter(self.database, self._wakeups.tell, interpreter)
         self._posted = Posted(self.database, self._wakeups.tell, router.dispatch)
-        scripts = Scripts(self.database)
         urgent = MySQLInterpreter(self.database, self._wakeups.tell, lambda: self.database.heartbeats)
-        self._leases = Leases(interpreter, urgent)
+        self._leases = Leases(urgent)
         self.rooms = Rooms(
             sessions=MySQLSessions(self.database, self._committer, self._posted),
             router=router,
             outbox=SqlOutbox(interpreter, self._wakeups.wait_for_outbox),
-            reading=SqlReading(partial(find, self.database), partial(count, self.database), self._leases),
-            lookups=MySQLLookups(self.database, scripts.run),
-            figures=SqlFigures(scripts.run, scripts.run_each),
+            reading=SqlReading(interpreter, interpreter, MySQLSearches(self.database)),
+            lookups=SqlLookups(interpreter, interpreter),
+            figures=SqlFigures(interpreter, interpreter),
             upkeep=MySQLUpkeep(self.database, lambda: Database(settings)),
             rebuilding=MySQLRebuilding(self.database, self._wakeups.tell),
         )

@@ -6,21 +6,22 @@ by their projection in addition, unless the search names workflows that have alw
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from romancy.storage.query import Equals, In, Missing, index_predicate, path_key
+from romancy.storage.sqlkit.statements import ask
 from romancy_mysql._compare import compare
 from romancy_mysql._effects import index_path
 from romancy_mysql._sql import comma, literal
 
 if TYPE_CHECKING:
     from romancy.storage.query import Condition, Predicate, Query
-    from romancy_mysql._database import Database
+    from romancy.storage.sqlkit.statements import Operation
 
-__all__ = ["Way", "by_end", "in_index_alone", "known", "ways_to", "ways_to_count"]
+__all__ = ["Known", "Way", "by_end", "in_index_alone", "known", "ways_to", "ways_to_count"]
 
 _SETS_EACH = 16
 _NAMES_EACH = 8
@@ -41,30 +42,41 @@ class Way(Struct, frozen=True):
     """The access path itself is restricted to one status."""
 
 
-async def known(database: Database, query: Query) -> tuple[list[bytes] | None, dict[bytes, set[str]]]:
-    """The workflows that the query names, if it does, and the sets of paths that their instances have declared."""
+class Known(NamedTuple):
+    """What a search knows of the workflows, to choose its access paths."""
+
+    names: list[str] | None
+    """The workflows that the query names. None: it names none."""
+    sets: dict[str, set[str]]
+    """The sets of paths that their instances have declared, by the names under which instances store them."""
+
+
+def known(query: Query) -> Operation[Known | None]:
+    """What is known of the workflows of these names, or of all. None: no workflow has a name that the query allows."""
     if query.workflow_name is None and not query.conditions:
-        return None, {}
-    (answer,) = await database.ask(database.statement("index_sets"))
-    recorded = {bytes(name) for name, _, _ in answer.rows}
-    names: list[bytes] | None = None
+        return Known(None, {})
+    sets = (yield from ask("index_sets")).rows
+    recorded = {name for name, _, _ in sets}
+    names: list[str] | None = None
     if query.workflow_name is not None:
-        if b"" in recorded:
-            (found,) = await database.ask(database.statement("workflow_names"))
-            recorded |= {bytes(name) for (name,) in found.rows}
-        names = sorted(name for name in recorded if name and query.fits_name(name.decode()))
-    wanted = recorded if names is None else {*names, b""}
-    return names, {bytes(short): _paths(paths) for name, short, paths in answer.rows if name in wanted}
+        if "" in recorded:
+            recorded |= {name for (name,) in (yield from ask("names_in_use")).rows}
+        names = sorted(name for name in recorded if name and query.fits_name(name))
+        if not names:
+            return None
+    wanted = recorded if names is None else {*names, ""}
+    return Known(names, {short: _paths(paths) for name, short, paths in sets if name in wanted})
 
 
-def ways_to(query: Query, names: list[bytes] | None, sets: dict[bytes, set[str]]) -> list[Way]:
+def ways_to(query: Query, known: Known) -> list[Way]:
     """All access paths of a query. Together they reach every matching row, each in the order of its index."""
+    names = known.names
     named = () if names is None else (b"i.workflow_name in (" + comma(names) + b")",)
     if query.ids is not None:
         return [Way(b"primary", (b"i.instance_id in (" + comma(query.ids) + b")",), also=named)]
     if query.parent is not None:
         return [Way(b"by_parent", (b"i.parent = " + literal(query.parent),), also=named)]
-    by_index = _by_index(query, sets)
+    by_index = _by_index(query, known.sets)
     if by_index:
         return [replace(way, also=(*way.also, *named)) for way in by_index]
     few = _NAMES_EACH if query.conditions or query.statuses else _NAMES_MERGED
@@ -75,9 +87,9 @@ def ways_to(query: Query, names: list[bytes] | None, sets: dict[bytes, set[str]]
     return [Way(b"by_age", also=named)]
 
 
-def ways_to_count(query: Query, names: list[bytes] | None, sets: dict[bytes, set[str]]) -> list[Way]:
+def ways_to_count(query: Query, known: Known) -> list[Way]:
     """The access paths of a declared path, if a condition has one; else one that leaves the index to the server."""
-    ways = ways_to(query, names, sets)
+    ways, names = ways_to(query, known), known.names
     if any(way.looked_up for way in ways):
         return ways
     named = () if names is None else (b"i.workflow_name in (" + comma(names) + b")",)
@@ -85,13 +97,13 @@ def ways_to_count(query: Query, names: list[bytes] | None, sets: dict[bytes, set
     return [Way(b"", also=(*named, *touched))]
 
 
-def by_end(query: Query, names: list[bytes] | None) -> Way:
+def by_end(query: Query, names: list[str] | None) -> Way:
     """The access path by the time of the end. What ends is touched, so it was touched then or later."""
     named = () if names is None else (b"i.workflow_name in (" + comma(names) + b")",)
     return Way(b"touched", (b"i.touched_at >= " + literal(query.ended_since),), also=named)
 
 
-def _by_index(query: Query, sets: dict[bytes, set[str]]) -> list[Way]:
+def _by_index(query: Query, sets: dict[str, set[str]]) -> list[Way]:
     """The access paths of a condition on a declared path. Empty if there is no such condition."""
     declared = {path for paths in sets.values() for path in paths}
     for condition in sorted(query.conditions, key=_usefulness):
@@ -109,8 +121,8 @@ def _by_index(query: Query, sets: dict[bytes, set[str]]) -> list[Way]:
     return []
 
 
-def _paths(joined: bytes) -> set[str]:
-    return set(joined.decode().split("\n")) if joined else set()
+def _paths(joined: str) -> set[str]:
+    return set(joined.split("\n")) if joined else set()
 
 
 def _usefulness(condition: Condition) -> int:

@@ -1,6 +1,10 @@
 -- Counts for displays, each from a bounded part of an index, the ends of slices of the order of pages, and what is stored
 -- beside the logs.
 
+-- name: load (worker, most) -> number
+-- Up to so many instances of a worker.
+select count(*) from (select 1 from romancy_instances force index (owned) where owner = :worker limit :most) counted
+
 -- name: some_lives
 -- The next ids that have a log: one probe each.
 with recursive ids (id, n) as (

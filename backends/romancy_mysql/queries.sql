@@ -72,7 +72,7 @@ where i.instance_id = :instance_id and i.life = :life and (not :ends or i.signal
     i.projection = if(:run_from is null, i.projection, :projection),
     i.index_paths = coalesce(:index_paths, i.index_paths)
 
--- name: index_sets
+-- name: index_sets () -> workflow_name, index_paths, paths
 -- The known sets of declared paths, by workflow. Older versions of Romancy recorded sets without a workflow.
 select workflow_name, index_paths, paths from romancy_index_sets
 
@@ -194,15 +194,15 @@ select instance_id from romancy_instances where instance_id in (:ids) for update
 
 -- ---------------------------------------------------------------------------------------------------------------- reading
 
--- name: one_moment
+-- name: one_moment ()
 -- Let the next statements, up to "commit", all see the same snapshot.
 set transaction isolation level repeatable read
 
--- name: begin_moment
+-- name: begin_moment ()
 -- Begin the transaction that one_moment prepared.
 start transaction with consistent snapshot, read only
 
--- name: end_moment
+-- name: end_moment ()
 -- End the transaction. Nothing was written.
 commit
 
@@ -440,17 +440,17 @@ delete from romancy_workers where dead = 1 and token in (:ids)
 
 -- ----------------------------------------------------------------------------------------------------------------- finding
 
--- name: last_commits
+-- name: last_commits (keys(instance_id, life, seq)) -> instance_id, seq, writer, body, at
 -- Rows of logs by their keys.
 select l.instance_id, l.seq, l.writer, l.body, l.at
 from :source romancy_log l
 where l.instance_id = :instance_id and l.life = :life and l.seq = :seq
 
--- name: workflow_names
+-- name: names_in_use () -> workflow_name
 -- Every workflow that has instances, if the sets of paths cannot tell because an older version wrote some.
 select workflow_name from romancy_instances force index (by_name) group by workflow_name
 
--- name: about_how_many
+-- name: about_how_many (database, table) -> number
 -- The rows of a table, as the server estimates them.
 select table_rows from information_schema.tables where table_schema = :database and table_name = :table
 

@@ -8,14 +8,12 @@ delay; `listening` has the one that listens.
 from __future__ import annotations
 
 import asyncio
-import re
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import asyncpg
 
 from romancy.errors import RomancyError, StorageUnavailableError
-from romancy.storage.sql import heads_of, queries_of
 from romancy.storage.sqlkit.pauses import pause
 from romancy.storage.sqlkit.pool import Pool
 from romancy_postgres._connection import (
@@ -30,7 +28,7 @@ from romancy_postgres._connection import (
     rows_touched,
 )
 from romancy_postgres._errors import DRIVER_ERRORS, contended, read_only, refuses_values, translated, waited_in_vain
-from romancy_postgres._scripts import numbered_texts
+from romancy_postgres._scripts import heads, texts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -43,9 +41,6 @@ __all__ = ["Database"]
 
 T = TypeVar("T")
 
-_FILES = ("queries.sql", "commits.sql", "routing.sql", "claims.sql", "outbox.sql", "reading.sql", "upkeep.sql")
-_PART = re.compile(r":(part_\w+)")
-"""The name of a part, where a statement holds it."""
 _TRIES = 12
 _LOCK_WAITS = 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.25
@@ -58,14 +53,8 @@ class Database:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.heads = heads_of(__package__ or "", _FILES)
-        texts = queries_of(__package__ or "", _FILES, settings.prefix, settings.schema)
-        whole = {
-            name: _PART.sub(lambda part: texts[part[1]], text)
-            for name, text in texts.items()
-            if not name.startswith("part_")
-        }
-        self.queries, self.parameters = numbered_texts(whole, settings.prefix, settings.schema)
+        self.heads = heads()
+        self.queries = texts(settings.prefix, settings.schema)
         self._opened = False
         self._make_pools()
 

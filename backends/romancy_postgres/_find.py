@@ -9,29 +9,27 @@ from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
-from msgspec.structs import replace
-
-from romancy.status import Status
 from romancy.storage.query import Contains, Equals, In, Missing, NotEquals, Range
-from romancy.storage.records import Page
-from romancy.storage.sqlkit.lookups import place_of
-from romancy.storage.sqlkit.searches import ended, indexed_values, stretches
-from romancy_postgres._columns import stored_path
-from romancy_postgres._read import instance_row
-from romancy_postgres._scripts import Scripts
+from romancy.storage.records import InstanceRow
+from romancy.storage.sqlkit.reading import to_count, to_find
+from romancy.storage.sqlkit.searches import indexed_values, known
+from romancy.storage.sqlkit.statements import ask_all
+from romancy_postgres._columns import error_text, stored_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from romancy.storage.query import Condition, Predicate, Query
-    from romancy.storage.sqlkit.searches import Stretch
+    from romancy.storage.sqlkit.searches import Known
+    from romancy.storage.sqlkit.statements import Operation
     from romancy_postgres._columns import PathSet
     from romancy_postgres._database import Database
 
-__all__ = ["compose", "compose_count", "count", "find"]
+__all__ = ["PostgresSearches", "compose"]
 
 _COLUMNS: Final = """i.instance_id, i.life, i.workflow_name, i.status, i.code, i.created_at, i.updated_at, i.input,
        i.owner, i.wake_at, i.error, i.parent, i.run_from, i.last_seq, i.signals, i.seen"""
+_ERROR: Final = InstanceRow.__struct_fields__.index("error")
 _MOST_BRANCHES: Final = 20
 
 
@@ -47,70 +45,30 @@ class _Arguments:
         return f"${len(self.values)}::{kind}"
 
 
-async def find(database: Database, query: Query) -> Page:
-    """As `Reading.find` promises."""
-    names, others = await _known(database, query)
-    if names == []:
-        return Page(rows=[])
-    found: list[Any] = []
-    for stretch in stretches(query):
-        if len(found) <= query.limit:
-            part = replace(stretch.query, limit=query.limit - len(found))
-            by_end = await _are_many(database, stretch)
-            found += await _fetch(database, compose(database.queries, part, names, others, by_end=by_end))
-    rows = [instance_row(row) for row in found[: query.limit]]
-    token = query.token_after(rows[-1].created_at, rows[-1].instance_id) if len(found) > query.limit else None
-    return Page(rows=rows, next_token=token)
+class PostgresSearches:
+    """As `Searches` promises."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def known(self, query: Query, /) -> Operation[Known | None]:
+        return known(query, stored_path)
+
+    def page(self, query: Query, known: Known, /, *, by_end: bool) -> Operation[Sequence[Sequence[Any]]]:
+        (answer,) = yield from ask_all(to_find(*compose(self._database.queries, query, known, by_end=by_end)))
+        return [(*row[:_ERROR], error_text(row[_ERROR]), *row[_ERROR + 1 :]) for row in answer.rows]
+
+    def count(self, query: Query, known: Known, /) -> Operation[Sequence[Sequence[Any]]]:
+        (answer,) = yield from ask_all(to_count(*_compose_count(self._database.queries, query, known)))
+        return answer.rows
 
 
-async def count(database: Database, query: Query) -> dict[tuple[str, Status], int]:
-    """As `Reading.count` promises."""
-    known = ended(query)
-    if known is None:
-        return {}
-    names, others = await _known(database, known)
-    if names == []:
-        return {}
-    rows = await _fetch(database, compose_count(database.queries, known, names, others))
-    return {(name, Status(status)): number for name, status, number in rows}
-
-
-async def _known(database: Database, query: Query) -> tuple[list[str] | None, list[PathSet]]:
-    """The workflows that the query names, if it does, and their sets of paths without the first indexed one."""
-    names: list[str] | None = None
-    if query.workflow_name is not None:
-        found = await database.fetch("workflow_names", query.workflow_name)
-        names = [row[0] for row in found if query.fits_name(row[0])]
-    others: list[PathSet] = []
-    if names != [] and (indexed := _indexed(query)) is not None:
-        others = [(row[0], row[1]) for row in await database.fetch("other_sets", stored_path(indexed[0]), names)]
-    return names, others
-
-
-def _indexed(query: Query) -> tuple[str, list[str]] | None:
-    """The condition that the index of values answers, unless the ids or the parent are given."""
-    return indexed_values(query) if query.ids is None and query.parent is None else None
-
-
-async def _fetch(database: Database, statement: tuple[str, list[object]]) -> Sequence[Any]:
-    text, values = statement
-    return await database.single(lambda link: link.fetch_text(text, *values), pool=database.search)
-
-
-async def _are_many(database: Database, stretch: Stretch) -> bool:
-    """Whether more than `few` instances were started before the border of this part."""
-    place = place_of(stretch)
-    return place is not None and bool(await Scripts(database).run("place_behind", place))
-
-
-def compose(
-    queries: dict[str, str], query: Query, names: list[str] | None, others: list[PathSet], *, by_end: bool = False
-) -> tuple[str, list[object]]:
+def compose(queries: dict[str, str], query: Query, known: Known, *, by_end: bool = False) -> tuple[str, list[object]]:
     """The statement for the query: its text and its parameters.
 
-    `others` are the sets of declared paths, of the wanted workflows, that do not contain the first indexed path. With
-    `by_end`, the instances are found by the time of their end.
+    With `by_end`, the instances are found by the time of their end.
     """
+    names, others = known
     arguments = _Arguments()
     conditions = _conditions(query, arguments)
     parts = {"columns": _COLUMNS, "limit": arguments.bind(query.limit + 1, "bigint"), "order": _order("i", query)}
@@ -146,10 +104,9 @@ def compose(
     return queries[name].format(**parts, branches=_union(pages, more=name == "find_by_index")), arguments.values
 
 
-def compose_count(
-    queries: dict[str, str], query: Query, names: list[str] | None, others: list[PathSet]
-) -> tuple[str, list[object]]:
+def _compose_count(queries: dict[str, str], query: Query, known: Known) -> tuple[str, list[object]]:
     """The statement that counts what the query finds, in no order: the planner chooses the indexes."""
+    names, others = known
     arguments = _Arguments()
     conditions, columns = _conditions(query, arguments), _columns(query, names)
     if query.by_end:

@@ -119,6 +119,9 @@ class PostgresInterpreter:
         )
 
     async def _answer(self, link: Link, ask: Ask) -> Answer:
+        if ask.composed is not None:
+            found = await link.fetch_text(ask.composed.text, *ask.composed.values)
+            return Answer([tuple(row) for row in found], len(found))
         head = self._heads[ask.script]
         arguments: list[object] = []
         for name, columns in head.parameters.items():

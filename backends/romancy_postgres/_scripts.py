@@ -1,55 +1,45 @@
-"""Runs the texts that all SQL databases share (`romancy.storage.sqlkit.scripts`) on a server."""
+"""The scripts of the adapter by name: its own, and those that all SQL databases share."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
-from romancy.storage.sqlkit.scripts import Pieces, numbered, shared_scripts
+from romancy.storage.sql import DEFAULT_PREFIX, heads_of, queries_of
+from romancy.storage.sqlkit.scripts import Pieces, numbered, shared_heads, shared_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from romancy.storage.sqlkit.scripts import Row, Value
-    from romancy_postgres._database import Database
+    from romancy.storage.sql import Head
 
-__all__ = ["PIECES", "Scripts", "numbered_texts"]
+__all__ = ["FILES", "PIECES", "heads", "texts"]
 
+FILES: Final = ("queries.sql", "commits.sql", "routing.sql", "claims.sql", "outbox.sql", "reading.sql", "upkeep.sql")
 # Compared by `any`, a status stays in the order: the planner then cannot prefer to walk all instances by their age.
 PIECES: Final = Pieces(only="= any (array[{}])", within="{},", among="= any ({}::text[])")
-_SEARCHES: Final = frozenset({"open_work", "place_behind", "tally_slice"})
-"""Scripts that may be slow, and are planned for their values."""
+_PART: Final = re.compile(r":(part_\w+)")
+"""The name of a part, where a statement holds it."""
 
 
-def numbered_texts(
-    own: Mapping[str, str], prefix: str, schema: str | None
-) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
-    """All texts by name, the shared ones with numbered parameters, and the names of these parameters.
-
-    An own text under the name of a shared one takes its place, and its parameters.
-    """
-    texts, names = dict(own), dict[str, tuple[str, ...]]()
-    for name, script in shared_scripts(PIECES, prefix, schema).items():
-        texts[name], names[name] = numbered(own.get(name, script.text))
-    return texts, names
+def texts(prefix: str = DEFAULT_PREFIX, schema: str | None = None) -> dict[str, str]:
+    """Parameters are numbered, in the order of the head."""
+    shared, known = shared_texts(PIECES, prefix, schema), shared_heads()
+    return {
+        **{name: numbered(text, known[name].parameters) for name, text in shared.items()},
+        **_whole(queries_of(__package__ or "", FILES, prefix, schema)),
+    }
 
 
-class Scripts:
-    """Each call is one statement."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def run(self, script: str, values: Mapping[str, Value], /) -> Sequence[Row]:
-        pool = self._database.search if script in _SEARCHES else None
-        given = (_given(values[name]) for name in self._database.parameters[script])
-        return await self._database.fetch(script, *given, pool=pool)
-
-    async def run_each(
-        self, script: str, name: str, each: Sequence[str], values: Mapping[str, Value], /
-    ) -> Sequence[Row]:
-        """The script has an own text, which takes all values of the parameter and answers in their order."""
-        return await self.run(script, {**values, name: each})
+def _whole(found: Mapping[str, str]) -> dict[str, str]:
+    """Statements with their parts in their places."""
+    return {
+        name: _PART.sub(lambda part: found[part[1]], text)
+        for name, text in found.items()
+        if not name.startswith("part_")
+    }
 
 
-def _given(value: Value) -> object:
-    return value if value is None or isinstance(value, int | str) else list(value)
+def heads() -> dict[str, Head]:
+    """The heads of those that operations ask for."""
+    return {**shared_heads(), **heads_of(__package__ or "", FILES)}

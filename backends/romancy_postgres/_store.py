@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -11,20 +10,20 @@ from romancy.storage.records import Capabilities
 from romancy.storage.rooms import Rooms
 from romancy.storage.sqlkit.figures import SqlFigures
 from romancy.storage.sqlkit.leases import Leases
+from romancy.storage.sqlkit.lookups import SqlLookups
 from romancy.storage.sqlkit.outbox import SqlOutbox
 from romancy.storage.sqlkit.reading import SqlReading
 from romancy_postgres._claims import claim
+from romancy_postgres._columns import stored_path
 from romancy_postgres._commit import Commits
 from romancy_postgres._database import Database
-from romancy_postgres._find import count, find
+from romancy_postgres._find import PostgresSearches
 from romancy_postgres._inbox import deliver
 from romancy_postgres._interpreter import PostgresInterpreter
-from romancy_postgres._lookups import PostgresLookups
 from romancy_postgres._migrations import bring_up_to_date
 from romancy_postgres._read import read_history
 from romancy_postgres._rebuilding import PostgresRebuilding
 from romancy_postgres._router import PostgresRouter
-from romancy_postgres._scripts import Scripts
 from romancy_postgres._server import check_server
 from romancy_postgres._signals import Signals
 from romancy_postgres._takeover import takeover
@@ -65,17 +64,17 @@ class PostgresStore:
         self._commits = Commits(self.database, self._signals)
         self._uncommitted = Uncommitted(self.database, self._signals)
         self.commit = self._commits.commit
-        scripts = Scripts(self.database)
         interpreter = PostgresInterpreter(self.database, self._signals.tell)
         urgent = PostgresInterpreter(self.database, self._signals.tell, lambda: self.database.heartbeats)
-        self._leases = Leases(interpreter, urgent)
+        search = PostgresInterpreter(self.database, self._signals.tell, lambda: self.database.search)
+        self._leases = Leases(urgent)
         self.rooms = Rooms(
             sessions=PostgresSessions(self.database, self._signals, self._commits, self._uncommitted),
             router=PostgresRouter(self.database, self._signals, interpreter),
             outbox=SqlOutbox(interpreter, self._signals.wait_for_outbox),
-            reading=SqlReading(partial(find, self.database), partial(count, self.database), self._leases),
-            lookups=PostgresLookups(self.database, scripts.run),
-            figures=SqlFigures(scripts.run, scripts.run_each),
+            reading=SqlReading(interpreter, search, PostgresSearches(self.database)),
+            lookups=SqlLookups(interpreter, search, stored_path),
+            figures=SqlFigures(interpreter, search),
             upkeep=PostgresUpkeep(self.database, lambda: Database(settings)),
             rebuilding=PostgresRebuilding(self.database, self._signals),
         )

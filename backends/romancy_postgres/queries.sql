@@ -233,12 +233,11 @@ from (select instance_id, count(*) as mail from marked group by instance_id) new
 where i.instance_id = new.instance_id
 returning i.instance_id;
 
--- name: load
--- Up to so many instances of each worker, in the order of the workers.
-select counted.number
-from unnest(:owner::text[]) with ordinality as each (owner, place)
+-- name: loads (workers, most) -> worker, number
+-- Up to so many instances of each worker.
+select each.worker, counted.number
+from unnest($1::text[]) as each (worker)
 cross join lateral (
     select count(*) as number
-    from (select 1 from romancy_instances i where i.owner = each.owner limit :most) owned
-) counted
-order by each.place;
+    from (select 1 from romancy_instances i where i.owner = each.worker limit $2) owned
+) counted;

@@ -26,7 +26,7 @@ left join lateral (
 ) page on true
 where i.instance_id = $1;
 
--- name: workflow_names
+-- name: workflow_names (part) -> workflow_name
 -- All names of workflows that have instances and contain some folded text, one index probe each.
 with recursive known as (
     (select workflow_name from romancy_instances order by workflow_name limit 1)
@@ -88,17 +88,17 @@ limit {limit};
  order by {leading}{order}
  limit {limit});
 
--- name: other_sets
+-- name: other_sets (path, names) -> workflow_name, paths
 -- The sets of declared paths that do not contain this path, and the workflows that have used them. $2, if not null, are
 -- the only workflows to look at.
 select workflow_name, paths from romancy_index_sets
 where $1 <> all (members) and ($2::text[] is null or workflow_name = any ($2));
 
--- name: undeclared
+-- name: undeclared (path) -> workflow_name
 -- The workflows that have used a set of declared paths without this path.
-select distinct workflow_name from romancy_index_sets where $1 <> all (members) order by workflow_name;
+select distinct workflow_name from romancy_index_sets where $1 <> all (members);
 
--- name: last_commits
+-- name: last_commits (keys(instance_id, life, seq)) -> instance_id, seq, writer, body, at
 -- Rows of logs by their keys.
 select l.instance_id, l.seq, l.writer, l.body, l.at
 from unnest($1::text[], $2::bigint[], $3::bigint[]) as one (instance_id, life, seq)

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, assert_never
 import msgspec
 from msgspec.structs import replace
 
-from romancy.status import Status
 from romancy.storage.query import Contains, Equals, In, Missing, NotEquals, Range
-from romancy.storage.records import Page
-from romancy.storage.sqlkit.lookups import place_of
-from romancy.storage.sqlkit.searches import ended, indexed_values, stretches
-from romancy_sqlite._read import instance_row
+from romancy.storage.sqlkit.reading import to_count, to_find
+from romancy.storage.sqlkit.searches import indexed_values, known
+from romancy.storage.sqlkit.statements import ask_all
 
 if TYPE_CHECKING:
-    from romancy.storage.query import Condition, Predicate, Query
-    from romancy.storage.sqlkit.searches import Stretch
-    from romancy_sqlite._connection import Tx
+    from collections.abc import Callable, Sequence
 
-__all__ = ["Statement", "compose", "count", "find"]
+    from romancy.storage.query import Condition, Predicate, Query
+    from romancy.storage.sqlkit.searches import Known
+    from romancy.storage.sqlkit.statements import Operation
+
+__all__ = ["SqliteSearches", "compose"]
 
 _WORD: Final = """case when json_extract(i.projection, ?) is null
      then json_extract(i.projection, '$."' || json_extract(i.projection, '$."_"') || ?)
@@ -32,13 +32,7 @@ _COLUMNS: Final = """i.instance_id, i.life, i.workflow_name, i.status, i.code, i
 _MOST_BRANCHES: Final = 64
 
 Part = tuple[str, list[object]]
-
-
-class Statement(msgspec.Struct, frozen=True):
-    """The SQL of a search, and its bound values."""
-
-    sql: str
-    parameters: list[object]
+"""SQL, and its bound values."""
 
 
 class _Branch(NamedTuple):
@@ -49,38 +43,37 @@ class _Branch(NamedTuple):
     rest: list[Part]
 
 
-def find(tx: Tx, query: Query) -> Page:
-    """The page that the query asks for, in its order."""
-    found: list[Any] = []
-    for stretch in stretches(query):
-        if len(found) <= query.limit:
-            part = replace(stretch.query, limit=query.limit - len(found))
-            statement = compose(tx, part, by_end=_are_many(tx, stretch))
-            found += [] if statement is None else tx.compose(statement.sql, statement.parameters)
-    rows = [instance_row(row) for row in found[: query.limit]]
-    token = query.token_after(rows[-1].created_at, rows[-1].instance_id) if len(found) > query.limit else None
-    return Page(rows=rows, next_token=token)
+class SqliteSearches:
+    """As `Searches` promises. `text` gives the script of a name."""
+
+    def __init__(self, text: Callable[[str], str]) -> None:
+        self._text = text
+
+    def known(self, query: Query, /) -> Operation[Known | None]:
+        return known(query)
+
+    def page(self, query: Query, known: Known, /, *, by_end: bool) -> Operation[Sequence[Sequence[Any]]]:
+        (answer,) = yield from ask_all(to_find(*compose(self._text, query, known, by_end=by_end)))
+        return answer.rows
+
+    def count(self, query: Query, known: Known, /) -> Operation[Sequence[Sequence[Any]]]:
+        (answer,) = yield from ask_all(to_count(*_compose_count(self._text, query, known)))
+        return answer.rows
 
 
-def count(tx: Tx, query: Query) -> dict[tuple[str, Status], int]:
-    """How many instances match, by workflow and status."""
-    known = ended(query)
-    names = None if known is None else _names(tx, known)
-    if known is None or names == []:
-        return {}
-    parts = [_text_of(tx, known, branch, "i.workflow_name, i.status", "") for branch in _counted(tx, known, names)]
+def _compose_count(text: Callable[[str], str], query: Query, known: Known) -> Part:
+    parts = [_text_of(text, query, branch, "i.workflow_name, i.status", "") for branch in _counted(query, known)]
     joined = " union all ".join(sql for sql, _ in parts)
     sql = f"select workflow_name, status, count(*) from ({joined}) group by workflow_name, status"  # noqa: S608 - constants
-    rows = tx.compose(sql, [value for _, values in parts for value in values])
-    return {(name, Status(status)): number for name, status, number in rows}
+    return sql, [value for _, values in parts for value in values]
 
 
-def _counted(tx: Tx, query: Query, names: list[str] | None) -> list[_Branch]:
+def _counted(query: Query, known: Known) -> list[_Branch]:
     """The branches to count, in no order: by the ends where the query has bounds of them, else as in a search.
 
     Where no index leaves out rows, they are read in the order of the table.
     """
-    branches = _branches(tx, query, names)
+    branches, names = _branches(query, known), known.names
     if not branches or branches[0].name not in {"find_by_status", "find_by_name", "find_by_names", "find_any"}:
         return branches
     if query.by_end:
@@ -91,34 +84,18 @@ def _counted(tx: Tx, query: Query, names: list[str] | None) -> list[_Branch]:
     return branches
 
 
-def _are_many(tx: Tx, stretch: Stretch) -> bool:
-    """Whether more than `few` instances were started before the border of this part."""
-    place = place_of(stretch)
-    return place is not None and tx.row("place_behind", place) is not None
-
-
-def compose(tx: Tx, query: Query, *, by_end: bool = False) -> Statement | None:
-    """The statement for a query, with `by_end` by the index of the ends. None: nothing can match."""
-    names = _names(tx, query)
-    if names == []:
-        return None
-    branches = [_by_end(query, names)] if by_end else _branches(tx, query, names)
-    parts = [_page_of(tx, query, branch) for branch in branches]
-    parameters = [value for _, values in parts for value in values]
+def compose(text: Callable[[str], str], query: Query, known: Known, *, by_end: bool = False) -> Part:
+    """The statement for a query, with `by_end` by the index of the ends, and its values."""
+    branches = [_by_end(query, known.names)] if by_end else _branches(query, known)
+    parts = [_page_of(text, query, branch) for branch in branches]
+    values = [value for _, some in parts for value in some]
     if len(parts) == 1:
-        return Statement(parts[0][0], parameters)
+        return parts[0][0], values
     merged = " union all ".join(
         f"select * from ({sql})"  # noqa: S608 - constants
         for sql, _ in parts
     )
-    return Statement(f"{merged} {_order(query)}", [*parameters, query.limit + 1])
-
-
-def _names(tx: Tx, query: Query) -> list[str] | None:
-    """The names of workflows that fit. None: the query names none."""
-    if query.workflow_name is None:
-        return None
-    return [row[0] for row in tx.rows("workflow_names", (query.workflow_name,)) if query.fits_name(row[0])]
+    return f"{merged} {_order(query)}", [*values, query.limit + 1]
 
 
 def _by_end(query: Query, names: list[str] | None) -> _Branch:
@@ -126,8 +103,9 @@ def _by_end(query: Query, names: list[str] | None) -> _Branch:
     return _Branch("find_by_end", [], _chosen(query, names))
 
 
-def _branches(tx: Tx, query: Query, names: list[str] | None) -> list[_Branch]:
+def _branches(query: Query, known: Known) -> list[_Branch]:
     """One branch for each place of an index that may hold matches. Together they hold each match once."""
+    names = known.names
     chosen = _chosen(query, names)
     statuses = [status.value for status in query.statuses]
     indexed = indexed_values(query)
@@ -137,7 +115,7 @@ def _branches(tx: Tx, query: Query, names: list[str] | None) -> list[_Branch]:
         return [_Branch("find_by_parent", [query.parent], _chosen(replace(query, parent=None), names))]
     if indexed is not None:
         key, words = indexed
-        others = [paths for paths in _index_sets(tx, names) if key not in paths.split("\n")]
+        others = sorted({paths for _, paths in known.others})
         return [
             *_each("find_by_value", "find_by_values", words, chosen, key),
             *_each("find_by_set", "find_by_sets", others, chosen),
@@ -149,12 +127,6 @@ def _branches(tx: Tx, query: Query, names: list[str] | None) -> list[_Branch]:
     return [_Branch("find_any", [], chosen)]
 
 
-def _index_sets(tx: Tx, names: list[str] | None) -> list[str]:
-    """The sets of declared paths of all instances, or of those of some workflows."""
-    rows = tx.rows("index_sets") if names is None else tx.rows("index_sets_of", (_json(names),))
-    return [row[0] for row in rows]
-
-
 def _each(single: str, several: str, places: list[str], rest: list[Part], *fixed: str) -> list[_Branch]:
     """A branch for each place, each in order. With too many to merge, one sorted branch for all."""
     if len(places) > _MOST_BRANCHES:
@@ -162,16 +134,16 @@ def _each(single: str, several: str, places: list[str], rest: list[Part], *fixed
     return [_Branch(single, [*fixed, place], rest) for place in places]
 
 
-def _page_of(tx: Tx, query: Query, branch: _Branch) -> Part:
+def _page_of(text: Callable[[str], str], query: Query, branch: _Branch) -> Part:
     """The first rows of a branch."""
-    sql, values = _text_of(tx, query, branch, _COLUMNS, _order(query, _first(branch)))
+    sql, values = _text_of(text, query, branch, _COLUMNS, _order(query, _first(branch)))
     return sql, [*values, query.limit + 1]
 
 
-def _text_of(tx: Tx, query: Query, branch: _Branch, columns: str, page: str) -> Part:
+def _text_of(text: Callable[[str], str], query: Query, branch: _Branch, columns: str, page: str) -> Part:
     parts = [*_place(query, _first(branch)), *branch.rest]
-    conditions = " and ".join(text for text, _ in parts) or "true"
-    sql = tx.text(branch.name).format(columns=columns, conditions=conditions, page=page)
+    conditions = " and ".join(condition for condition, _ in parts) or "true"
+    sql = text(branch.name).format(columns=columns, conditions=conditions, page=page)
     return sql, [*branch.head, *(value for _, values in parts for value in values)]
 
 

@@ -69,13 +69,17 @@ class SqliteInterpreter:
 def _carry_out(tx: Tx, heads: Mapping[str, Head], begin: Callable[[], Operation[T]]) -> T:
     with closing(Running(expanded(begin(), _OWN))) as running:
         while (request := running.request) is not None:
-            running.answer([_answer(tx, heads[ask.script], ask) for ask in (*request.asks, *request.then)])
+            running.answer([_answer(tx, heads, ask) for ask in (*request.asks, *request.then)])
         tx.touched |= running.news
         return running.result
 
 
-def _answer(tx: Tx, head: Head, ask: Ask) -> Answer:
+def _answer(tx: Tx, heads: Mapping[str, Head], ask: Ask) -> Answer:
     """Lists and tables go to SQLite as JSON, and every script knows the time."""
+    if ask.composed is not None:
+        found = tx.compose(ask.composed.text, ask.composed.values)
+        return Answer(found, len(found))
+    head = heads[ask.script]
     values: dict[str, Any] = {"now": tx.now}
     for name in head.parameters:
         value = ask.values[name]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from romancy.status import Status
-from romancy.storage.records import History, InstanceRow, LogRow
+from romancy.storage.records import History, LogRow
+from romancy.storage.sqlkit.reading import instance_of
 
 if TYPE_CHECKING:
     from romancy_sqlite._connection import Tx
 
-__all__ = ["instance_row", "read_history"]
+__all__ = ["read_history"]
 
 _PAGE_BYTES = 4 * 1024 * 1024
 
@@ -20,7 +20,7 @@ def read_history(tx: Tx, instance_id: str, after: int, limit: int) -> History | 
     found = tx.row("instance", (instance_id,))
     if found is None:
         return None
-    instance = instance_row(found)
+    instance = instance_of(found)
     if limit <= 0:
         return History(instance=instance, rows=[])
     rows: list[LogRow] = []
@@ -31,25 +31,3 @@ def read_history(tx: Tx, instance_id: str, after: int, limit: int) -> History | 
         rows.append(LogRow(seq, writer, body, at))
         size += len(body)
     return History(instance=instance, rows=rows)
-
-
-def instance_row(row: tuple[Any, ...]) -> InstanceRow:
-    """An instance from the columns that the queries `instance` and `find…` select."""
-    return InstanceRow(
-        instance_id=row[0],
-        life=row[1],
-        workflow_name=row[2],
-        status=Status(row[3]),
-        code=row[4],
-        created_at=row[5],
-        updated_at=row[6],
-        input=row[7],
-        owner=row[8],
-        wake_at=row[9],
-        error=row[10],
-        parent=row[11],
-        run_from=row[12],
-        last_seq=row[13],
-        signals=row[14],
-        seen=row[15],
-    )

@@ -11,9 +11,9 @@ from romancy.storage.query import path_key
 from romancy.storage.rebuilding import Form, Stored, form_of, renewal
 from romancy.storage.records import LogRow
 from romancy.storage.routing import Owner
+from romancy.storage.sqlkit.reading import instance_of
 from romancy_sqlite._bulk import index_paths
 from romancy_sqlite._commit import begin_run
-from romancy_sqlite._read import instance_row
 from romancy_sqlite._routes import write_routes
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _one(line: tuple[Any, ...], entries: list[tuple[str, str, int]]) -> Stored:
     projection, paths, recorded, instance_id, life = line[_COLUMNS:]
     if line[0] is None:
         return Stored(instance_id=instance_id, life=life, row=None)
-    row = instance_row(line[:_COLUMNS])
+    row = instance_of(line[:_COLUMNS])
     return Stored(
         instance_id=instance_id,
         life=row.life,

@@ -12,9 +12,9 @@ from romancy.errors import SchemaVersionError, StorageUnavailableError, UsageErr
 from romancy.storage.limits import can_be_id, check_batch, check_deliveries, check_step
 from romancy.storage.records import Capabilities, Outcome, Step
 from romancy.storage.rooms import Rooms
-from romancy.storage.sql import heads_of, queries_of
 from romancy.storage.sqlkit.figures import SqlFigures
 from romancy.storage.sqlkit.leases import Leases
+from romancy.storage.sqlkit.lookups import SqlLookups
 from romancy.storage.sqlkit.outbox import SqlOutbox
 from romancy.storage.sqlkit.reading import SqlReading
 from romancy_sqlite import _file
@@ -22,17 +22,16 @@ from romancy_sqlite._claims import collect, is_idle, take, take_over
 from romancy_sqlite._commit import row_of, weight_of, write_alone, write_items
 from romancy_sqlite._connection import check_version
 from romancy_sqlite._driver import sqlite3
-from romancy_sqlite._find import count, find
+from romancy_sqlite._find import SqliteSearches
 from romancy_sqlite._guard import Reason
 from romancy_sqlite._inbox import deliver_all
 from romancy_sqlite._interpreter import SqliteInterpreter
 from romancy_sqlite._lone_writer import LoneWriter
-from romancy_sqlite._lookups import SqliteLookups
 from romancy_sqlite._migrations import bring_up_to_date
 from romancy_sqlite._read import read_history
 from romancy_sqlite._rebuilding import SqliteRebuilding
 from romancy_sqlite._router import SqliteRouter
-from romancy_sqlite._scripts import Scripts, shared_texts
+from romancy_sqlite._scripts import heads, texts
 from romancy_sqlite._transactions import SqliteSessions
 from romancy_sqlite._upkeep import SqliteUpkeep
 from romancy_sqlite._watch import Watch
@@ -41,8 +40,6 @@ from romancy_sqlite._writer import Job
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from romancy.status import Status
-    from romancy.storage.query import Query
     from romancy.storage.records import (
         Claimed,
         ClaimRequest,
@@ -50,7 +47,6 @@ if TYPE_CHECKING:
         Delivery,
         History,
         Item,
-        Page,
         Peer,
         Pulse,
         Takeover,
@@ -65,26 +61,23 @@ __all__ = ["SqliteStore"]
 
 Result = TypeVar("Result")
 
-_FILES = ("queries.sql", "claims.sql", "outbox.sql", "routing.sql", "rebuilding.sql")
-
 
 class SqliteStore:
     """A store on one SQLite file. Several stores, in one process or in many, may share the file."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._sql = {**shared_texts(settings.prefix), **queries_of(__package__ or "", _FILES, settings.prefix)}
+        self._sql = texts(settings.prefix)
         self._sessions = self._make_sessions()
-        interpreter = SqliteInterpreter(self, heads_of(__package__ or "", _FILES))
-        self._leases = Leases(interpreter, interpreter)
-        scripts = Scripts(self)
+        interpreter = SqliteInterpreter(self, heads())
+        self._leases = Leases(interpreter)
         self.rooms = Rooms(
             sessions=self._sessions,
             router=SqliteRouter(self, interpreter),
             outbox=SqlOutbox(interpreter, self._wait_for_outbox),
-            reading=SqlReading(self._find, self._count, self._leases),
-            lookups=SqliteLookups(self, scripts.run),
-            figures=SqlFigures(scripts.run, scripts.run_each),
+            reading=SqlReading(interpreter, interpreter, SqliteSearches(lambda name: self._sql[name])),
+            lookups=SqlLookups(interpreter, interpreter),
+            figures=SqlFigures(interpreter, interpreter),
             upkeep=self._make_upkeep(),
             rebuilding=SqliteRebuilding(self),
         )
@@ -208,12 +201,6 @@ class SqliteStore:
             return []
         weight = sum(3 + (len(delivery.body) >> 11) for delivery in batch)
         return await self.run_write(partial(deliver_all, batch=batch), weight=weight, lone=len(batch) == 1)
-
-    async def _find(self, query: Query) -> Page:
-        return await self.run_read(partial(find, query=query))
-
-    async def _count(self, query: Query) -> dict[tuple[str, Status], int]:
-        return await self.run_read(partial(count, query=query))
 
     async def wait_for_work(self, timeout: float, /) -> frozenset[str] | None:
         _, watch = self._use()

@@ -214,10 +214,20 @@ where instance_id = ? and life = ? and seq > ?
 order by seq
 limit ?;
 
--- name: last_commits
--- Rows of logs by their keys, each an array of id, life and number.
+-- name: loads (workers, most) -> worker, number
+-- Up to so many instances of each worker.
+select
+    one.value,
+    (
+        select count(*)
+        from (select 1 from romancy_instances indexed by romancy_instances_owner where owner = one.value limit :most)
+    )
+from json_each(:workers) as one;
+
+-- name: last_commits (keys(instance_id, life, seq)) -> instance_id, seq, writer, body, at
+-- Rows of logs by their keys.
 select log.instance_id, log.seq, log.writer, log.body, log.at
-from json_each(?) as one
+from json_each(:keys) as one
 cross join romancy_log as log
     on
         log.instance_id = json_extract(one.value, '$[0]')
@@ -287,7 +297,7 @@ delete from romancy_seen where dedupe in (select dedupe from romancy_seen where 
 delete from romancy_workers
 where dead = 1 and not exists (select 1 from romancy_instances where owner = romancy_workers.token);
 
--- name: workflow_names
+-- name: workflow_names (part) -> workflow_name
 -- The names of workflows that contain some folded text, each read once from the index however many instances it has.
 with recursive names (name) as (
     select min(workflow_name) from romancy_instances
@@ -296,17 +306,20 @@ with recursive names (name) as (
     from names
     where names.name is not null
 )
-select name from names where instr(lower(name), lower(?)) > 0;
+select name from names where instr(lower(name), lower(:part)) > 0;
 
--- name: index_sets
--- Every set of declared paths that an instance may have.
-select distinct paths from romancy_index_sets;
+-- name: undeclared (path) -> workflow_name
+-- The workflows that have used a set of declared paths without this path.
+select distinct workflow_name from romancy_index_sets
+where instr(char(10) || paths || char(10), char(10) || :path || char(10)) = 0;
 
--- name: index_sets_of
--- Every set of declared paths that an instance of these workflows may have.
-select distinct sets.paths
-from json_each(?) as named
-cross join romancy_index_sets as sets on sets.workflow_name = named.value;
+-- name: other_sets (path, names) -> workflow_name, paths
+-- The sets of declared paths that do not contain this path, and the workflows that have used them. The names, if they
+-- are not null, are those of the only workflows to look at.
+select workflow_name, paths from romancy_index_sets
+where
+    (:names is null or workflow_name in (select value from json_each(:names)))
+    and instr(char(10) || paths || char(10), char(10) || :path || char(10)) = 0;
 
 -- name: find_by_value
 -- Instances with a value at a declared path. The adapter fills in the columns, the conditions, and the order of a page

@@ -12,6 +12,7 @@ import pytest
 from romancy.errors import InternalError
 from romancy.storage.backends import create_store
 from romancy.storage.outbox import OutboxState
+from romancy.storage.query import Position, build_query
 from romancy.storage.records import Worker
 from romancy.storage.routing import OUTSIDE, Owner, Spread
 from romancy.storage.sqlkit.statements import ROUNDS, Ask, LockedError, OvertakenError, Running, ask, ask_all
@@ -244,7 +245,7 @@ async def sent_by(store: Store, call: Awaitable[object], packets: list[str]) -> 
         await call
         return " | ".join(packets)
     unheard = {"sqlite": {"begin", "commit"}, "postgres": {"notify"}}[dialect(store)]
-    return " ".join(one for one in await statements(store, call) if one not in unheard)
+    return " ".join(one.split()[0] for one in await statements(store, call) if one not in unheard)
 
 
 async def test_an_operation_of_the_outbox_sends_no_more_than_it_needs(
@@ -335,6 +336,69 @@ async def test_an_operation_of_the_router_sends_no_more_than_it_needs(
     await send("expire nothing", router.expire(2**60))
 
     assert {name: _ROUTED[dialect(stores[0])][name] for name in sent} == sent
+
+
+_ONE_STATEMENT = {
+    name: name
+    for name in (
+        "tally", "open_work", "trend", "tally_slice", "loads", "taken_ids", "last_commits", "lying", "place_behind",
+        "undeclared",
+    )
+}  # fmt: skip
+_COMPOSED = {
+    "find": "select",
+    "find by name": "workflow_names other_sets select",
+    "find nowhere": "workflow_names",
+    "find by end": "select place_behind select",
+    "find none of no ids": "",
+    "count": "workflow_names other_sets select",
+}
+_SCANNED = "about_how_many | one_moment begin_moment find find find end_moment"
+_READ: dict[str, dict[str, str]] = {
+    "sqlite": _ONE_STATEMENT | _COMPOSED,
+    "postgres": _ONE_STATEMENT | _COMPOSED,
+    "mysql": {
+        **_ONE_STATEMENT,
+        "loads": "load load",
+        "undeclared": "index_sets",
+        "find": "find",
+        "find by name": "index_sets | about_how_many | find",
+        "find nowhere": "index_sets",
+        "find by end": f"{_SCANNED} | place_behind | {_SCANNED}",
+        "find none of no ids": "",
+        "count": "index_sets | count",
+    },
+}
+
+
+async def test_a_cold_read_sends_no_more_than_it_needs(
+    stores: tuple[Store, Store], publisher: Publisher, packets: list[str]
+) -> None:
+    rooms, sent = stores[0].rooms, dict[str, str]()
+    (row,) = (await stores[1].rooms.reading.find(build_query(limit=1))).rows
+    place = Position(row.created_at, row.instance_id)
+
+    async def send(name: str, call: Awaitable[object]) -> None:
+        sent[name] = await sent_by(stores[0], call, packets)
+
+    await send("tally", rooms.figures.tally(most=3, newest=3))
+    await send("open_work", rooms.figures.open_work(most=3))
+    await send("trend", rooms.figures.trend(since=0, width=MINUTE, most=3, newest=3))
+    await send("tally_slice", rooms.figures.tally_slice(after=place, count=3, width=MINUTE))
+    await send("loads", rooms.figures.loads(["one", "two"], most=3))
+    await send("taken_ids", rooms.lookups.taken_ids([row.instance_id]))
+    await send("last_commits", rooms.lookups.last_commits([row, row]))
+    await send("lying", rooms.lookups.lying(limit=3))
+    await send("place_behind", rooms.lookups.place_behind(place, 3))
+    await send("undeclared", rooms.lookups.undeclared("a"))
+    await send("find", rooms.reading.find(build_query(status="failed")))
+    await send("find by name", rooms.reading.find(build_query({"a": 1}, workflow_name=row.workflow_name)))
+    await send("find nowhere", rooms.reading.find(build_query(workflow_name=unique("none"))))
+    await send("find by end", rooms.reading.find(build_query(ended_since=row.created_at)))
+    await send("find none of no ids", rooms.reading.find(build_query(ids=[])))
+    await send("count", rooms.reading.count(build_query({"a": 1}, workflow_name=row.workflow_name)))
+
+    assert _READ[dialect(stores[0])] == sent
 
 
 # ── cancelling ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -475,9 +539,15 @@ async def _expire(publisher: Publisher, store: Store) -> Call:
     return lambda held: held.rooms.router.expire(2**60)
 
 
+async def _find(publisher: Publisher, store: Store) -> Call:
+    (row,) = (await store.rooms.reading.find(build_query(limit=1))).rows
+    query = build_query({"a": 1}, workflow_name=row.workflow_name)
+    return lambda held: held.rooms.reading.find(query)
+
+
 @pytest.mark.parametrize(
     "prepare",
-    [_claim, _settle, _remove, _sweep, _requeue, _heartbeat, _register, _dispatch, _give_back, _expire],
+    [_claim, _settle, _remove, _sweep, _requeue, _heartbeat, _register, _dispatch, _give_back, _expire, _find],
 )
 async def test_a_call_cancelled_at_any_statement_closes_its_operation_and_its_transaction(
     stores: tuple[Store, Store],

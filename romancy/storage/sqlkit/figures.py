@@ -2,51 +2,55 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from romancy.status import Status
 from romancy.storage.figures import Count, OpenWork, Slice, Tally, Trend, open_work_from, spans
 from romancy.storage.query import Position
 from romancy.storage.sqlkit.lookups import place
+from romancy.storage.sqlkit.statements import ask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from romancy.storage.sqlkit.scripts import Run, RunEach
+    from romancy.storage.sqlkit.statements import Interpreter
 
 __all__ = ["SqlFigures"]
 
 
 class SqlFigures:
-    """Bounded counts for displays."""
+    """As `Figures` promises. `search` carries out what may be slow, where that has connections of its own."""
 
-    def __init__(self, run: Run, run_each: RunEach) -> None:
-        self._run = run
-        self._run_each = run_each
+    def __init__(self, interpreter: Interpreter, search: Interpreter) -> None:
+        self._interpreter = interpreter
+        self._search = search
 
     async def tally(self, *, most: int, newest: int) -> Tally:
-        rows = await self._run("tally", {"most": most, "newest": newest})
+        rows = (await self._interpreter.read(partial(ask, "tally", most=most, newest=newest))).rows
         return Tally(
             {Status(status): Count(number, oldest) for name, status, number, oldest in rows if number and not name},
             {(name, Status(status)): Count(number, oldest) for name, status, number, oldest in rows if name},
         )
 
     async def open_work(self, *, most: int) -> OpenWork:
-        return open_work_from(await self._run("open_work", {"most": most}), most)
+        rows = (await self._search.read(partial(ask, "open_work", most=most))).rows
+        return open_work_from([(name, status, number, oldest) for name, status, number, oldest in rows], most)
 
     async def trend(self, *, since: int, width: int, most: int, newest: int) -> Trend:
-        values = {"since": since, "width": width, "most": most, "newest": newest}
-        rows = [(name, status, at // width, number) for name, status, at, number in await self._run("trend", values)]
+        count = partial(ask, "trend", since=since, width=width, most=most, newest=newest)
+        found = (await self._interpreter.read(count)).rows
+        rows = [(name, status, at // width, number) for name, status, at, number in found]
         return spans([row[1:] for row in rows if not row[0]], [row for row in rows if row[0]], most)
 
     async def tally_slice(self, *, after: Position | None, count: int, width: int) -> Slice:
-        values = {**place(after), "count": count, "behind": count - 1, "width": width}
-        rows = await self._run("tally_slice", values)
+        look = partial(ask, "tally_slice", **place(after), count=count, behind=count - 1, width=width)
+        rows = (await self._search.read(look)).rows
         end = Position(rows[0][4], rows[0][5]) if rows and rows[0][4] is not None else None
         return Slice({(row[0], Status(row[1]), row[2] // width): row[3] for row in rows}, end)
 
     async def loads(self, workers: Sequence[str], /, *, most: int) -> dict[str, int]:
         if not workers:
             return {}
-        rows = await self._run_each("load", "owner", workers, {"most": most})
-        return {worker: row[0] for worker, row in zip(workers, rows, strict=True)}
+        rows = (await self._interpreter.read(partial(ask, "loads", workers=list(workers), most=most))).rows
+        return {row[0]: row[1] for row in rows}

@@ -1,7 +1,6 @@
 -- Counts for displays, each from a bounded part of an index.
 
--- name: tally
--- gives: text, text, int, int
+-- name: tally (most, newest) -> workflow_name, status, number, oldest
 -- Up to so many instances of each status, with the oldest of all of them, and the newest instances by workflow.
 -- each: status
 select
@@ -31,8 +30,7 @@ from (
 ) n
 group by n.workflow_name, n.status;
 
--- name: open_work
--- gives: text, text, int, int
+-- name: open_work (most) -> workflow_name, status, number, oldest
 -- So many of the oldest instances of each open status, by workflow, with the oldest of each.
 -- each: open status
 select o.workflow_name, :status as status, count(*) as number, min(o.created_at) as oldest
@@ -44,8 +42,7 @@ from (
 ) o
 group by o.workflow_name;
 
--- name: trend
--- gives: text, text, int, int
+-- name: trend (since, width, most, newest) -> workflow_name, status, span, number
 -- The newest instances of each status since a time, by the time after it in which they were started, rounded down to
 -- whole widths; and the newest of all, also by workflow.
 -- each: status
@@ -67,8 +64,8 @@ from (
 ) n
 group by n.workflow_name, n.status, span;
 
--- name: tally_slice
--- gives: text, text, int, int, int, text
+-- name: tally_slice (at, instance_id, count, behind, width) -> workflow_name, status, span, number, created_at,
+-- instance_id
 -- So many instances behind another one, newest first, by workflow, status and the time of their start, rounded down to
 -- whole widths; and the last of them.
 select g.workflow_name, g.status, g.span, g.number, l.created_at, l.instance_id
@@ -88,8 +85,3 @@ left join (
     order by created_at desc, instance_id desc
     limit 1 offset :behind
 ) l on true;
-
--- name: load
--- gives: int
--- Up to so many instances of a worker.
-select count(*) from (select 1 from romancy_instances {by_owner} where owner = :owner limit :most) counted;

@@ -1,4 +1,4 @@
-"""The workers of an SQL database: heartbeats, and who is there.
+"""The workers of an SQL database: heartbeats, and who else is there.
 
 How a dead worker's instances are freed is each dialect's own: it depends on what a lock refuses and on what waits.
 """
@@ -9,8 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from romancy.storage.marks import WORKER_NEWS
-from romancy.storage.records import Census, Host, Peer, Pulse
-from romancy.storage.sqlkit.statements import Ask, ask, ask_all, tell
+from romancy.storage.records import Host, Peer, Pulse
+from romancy.storage.sqlkit.statements import Ask, ask_all, tell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,22 +18,19 @@ if TYPE_CHECKING:
     from romancy.storage.records import Worker
     from romancy.storage.sqlkit.statements import Interpreter, Operation
 
-__all__ = ["Leases"]
+__all__ = ["Leases", "peers_of"]
 
 _COLUMNS = 2
 """The columns of a worker's row follow the time, and whether the asking worker is alive."""
 
 
 class Leases:
-    """As `Store` and `Reading` promise.
+    """As `Store` promises. `urgent` has connections of its own, where others may delay heartbeats.
 
     Remembers which workers it registered: if the row of one is gone, that worker is dead.
-
-    Heartbeats have an interpreter of their own where nothing else may delay them.
     """
 
-    def __init__(self, interpreter: Interpreter, urgent: Interpreter) -> None:
-        self._interpreter = interpreter
+    def __init__(self, urgent: Interpreter) -> None:
         self._urgent = urgent
         self._registered: set[str] = set()
 
@@ -43,11 +40,6 @@ class Leases:
         pulse = await self._urgent.in_turn(partial(_heartbeat, worker, leaving=leaving, registered=known))
         self._registered.add(worker.token)
         return pulse
-
-    async def census(self) -> Census:
-        """As `Reading.census` promises."""
-        peers = (await self._interpreter.read(partial(ask, "peers", token=""))).rows
-        return Census(now=peers[0][0], workers=_peers(peers))
 
 
 def _heartbeat(worker: Worker, *, leaving: bool, registered: bool) -> Operation[Pulse]:
@@ -62,10 +54,10 @@ def _heartbeat(worker: Worker, *, leaving: bool, registered: bool) -> Operation[
     if worker.codes and any(number == 1 for (number,) in beat.rows):
         yield from tell(WORKER_NEWS + worker.token)
     now, alive = others.rows[0][:_COLUMNS]
-    return Pulse(now=now, alive=bool(alive), peers=_peers(others.rows))
+    return Pulse(now=now, alive=bool(alive), peers=peers_of(others.rows))
 
 
-def _peers(rows: Sequence[Sequence[Any]]) -> list[Peer]:
+def peers_of(rows: Sequence[Sequence[Any]]) -> list[Peer]:
     """The workers in these rows, by token. Where there are none, a row has only the first columns."""
     return sorted((_peer(row[_COLUMNS:]) for row in rows if row[_COLUMNS] is not None), key=_token)
 

@@ -2,69 +2,65 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from romancy.storage.lookups import MOST_BYTES, PAGE, Lying, last_of
-from romancy.storage.query import Position, path_key
-from romancy.storage.records import InboxRow
+from romancy.storage.query import Position
+from romancy.storage.records import InboxRow, LogRow
+from romancy.storage.sqlkit.statements import ask
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from romancy.storage.records import InstanceRow, LogRow
-    from romancy.storage.sqlkit.scripts import Run, Value
-    from romancy.storage.sqlkit.searches import Stretch
+    from romancy.storage.records import InstanceRow
+    from romancy.storage.sqlkit.statements import Interpreter
 
-__all__ = ["SqlLookups", "place", "place_of"]
+__all__ = ["SqlLookups", "place"]
 
 _NEWEST: Final = 2**63 - 1
 
 
-class SqlLookups(ABC):
-    """Each call is one statement."""
+class SqlLookups:
+    """As `Lookups` promises. `search` carries out what may be slow, where that has connections of its own.
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
+    `stored` makes of the key of a path what the database compares.
+    """
+
+    def __init__(self, interpreter: Interpreter, search: Interpreter, stored: Callable[[str], str] = str) -> None:
+        self._interpreter = interpreter
+        self._search = search
+        self._stored = stored
 
     async def taken_ids(self, instance_ids: Sequence[str], /) -> set[str]:
-        return {row[0] for row in await self._run("taken_ids", {"ids": instance_ids})}
+        answer = await self._interpreter.read(partial(ask, "taken_ids", ids=list(instance_ids)))
+        return {row[0] for row in answer.rows}
 
-    @abstractmethod
     async def last_commits(self, instances: Sequence[InstanceRow], /) -> dict[str, LogRow]:
-        """Each dialect has its own way to look up keys of three columns, one by one."""
+        keys = [(one.instance_id, one.life, one.last_seq) for one in instances]
+        answer = await self._interpreter.read(partial(ask, "last_commits", keys=keys))
+        return {row[0]: LogRow(*row[1:]) for row in answer.rows}
 
     async def lying(
         self, instance_id: str | None = None, /, *, after: tuple[str, str] = ("", ""), limit: int = PAGE
     ) -> list[Lying]:
-        values: dict[str, Value] = {
-            "instance_id": after[0], "delivery_id": after[1], "last": last_of(instance_id), "limit": limit,
-            "bytes": MOST_BYTES,
-        }  # fmt: skip
-        return [Lying(one, InboxRow(*row)) for one, *row in await self._run("lying", values)]
+        page = partial(
+            ask, "lying", instance_id=after[0], delivery_id=after[1], last=last_of(instance_id), limit=limit,
+            bytes=MOST_BYTES,
+        )  # fmt: skip
+        return [Lying(one, InboxRow(*row)) for one, *row in (await self._interpreter.read(page)).rows]
 
     async def place_behind(self, after: Position | None, count: int) -> Position | None:
-        rows = await self._run("place_behind", {**place(after), "behind": count - 1})
+        rows = (await self._search.read(partial(ask, "place_behind", **place(after), behind=count - 1))).rows
         return Position(rows[0][0], rows[0][1]) if rows else None
 
     async def undeclared(self, key: str) -> list[str]:
         """There are few sets of paths, so all are read."""
-        rows = await self._run("declared_sets", {})
-        lacking = {name for name, paths in rows if key not in {path_key(path) for path in paths.split("\n") if path}}
-        return sorted(filter(None, lacking))
+        answer = await self._interpreter.read(partial(ask, "undeclared", path=self._stored(key)))
+        return sorted(filter(None, (row[0] for row in answer.rows)))
 
 
-def place_of(stretch: Stretch) -> dict[str, Value] | None:
-    """The values of `place_behind` that tell whether a part of a search has more than `few` instances.
-
-    None: it does not matter.
-    """
-    if stretch.few is None or (border := stretch.border) is None:
-        return None
-    return {**place(border), "behind": stretch.few}
-
-
-def place(after: Position | None) -> dict[str, Value]:
+def place(after: Position | None) -> dict[str, Any]:
     """The values of a place in the order of pages: the first one if there is none to come after."""
     at, instance_id = (_NEWEST, "") if after is None else (after.created_at, after.instance_id)
     return {"at": at, "instance_id": instance_id}

@@ -1,25 +1,17 @@
 -- Single statements that answer for many ids, or look at a bounded part of a table.
 
--- name: place_behind
--- gives: int, text
+-- name: place_behind (at, instance_id, behind) -> created_at, instance_id
 -- The instance so many places behind another one, newest first.
 select created_at, instance_id from romancy_instances {by_age}
 where (created_at, instance_id) < (:at, :instance_id) and created_at <= :at
 order by created_at desc, instance_id desc
 limit 1 offset :behind;
 
--- name: declared_sets
--- gives: text, text
--- Every set of declared paths with its workflow, a path on each line.
-select workflow_name, paths from romancy_index_sets;
-
--- name: taken_ids
--- gives: text
+-- name: taken_ids (ids) -> instance_id
 -- Which of these ids have instances.
 select instance_id from romancy_instances where instance_id {among :ids};
 
--- name: lying
--- gives: text, text, bytes, int, text, text
+-- name: lying (instance_id, delivery_id, last, limit, bytes) -> instance_id, delivery_id, body, at, address, interest
 -- Messages in inboxes behind a place, up to an instance; a page ends where it has too many bytes.
 select instance_id, delivery_id, body, at, address, interest
 from (

@@ -8,14 +8,27 @@ from msgspec.structs import replace
 
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.query import Equals, In, Position, index_predicate, is_of_input
+from romancy.storage.sqlkit.statements import ask
 
 if TYPE_CHECKING:
-    from romancy.storage.query import Query
+    from collections.abc import Callable
 
-__all__ = ["Stretch", "ended", "indexed_values", "stretches"]
+    from romancy.storage.query import Query
+    from romancy.storage.sqlkit.statements import Operation
+
+__all__ = ["Known", "Stretch", "ended", "indexed_values", "known", "stretches"]
 
 FEW: Final = 500
 """So many instances may be read in the order of their starts to find those that ended at some time."""
+
+
+class Known(NamedTuple):
+    """What a search knows of the workflows, to choose the indexes that it reads."""
+
+    names: list[str] | None
+    """The workflows that the query names. None: it names none."""
+    others: list[tuple[str, str]]
+    """The sets of declared paths that lack the path of `indexed_values`, each with a workflow that has used it."""
 
 
 class Stretch(NamedTuple):
@@ -76,6 +89,23 @@ def _oldest_first(query: Query, border: int) -> list[Stretch]:
         return [Stretch(query, FEW)]
     older = Stretch(replace(query, until=border), FEW)
     return [older, Stretch(replace(query, after=Position(border, "")))]
+
+
+def known(query: Query, stored: Callable[[str], str] = str) -> Operation[Known | None]:
+    """What is known of the workflows of these names, or of all. None: no workflow has a name that the query allows.
+
+    `stored` makes of the key of a path what the database compares.
+    """
+    names: list[str] | None = None
+    if query.workflow_name is not None:
+        found = (yield from ask("workflow_names", part=query.workflow_name)).rows
+        names = [row[0] for row in found if query.fits_name(row[0])]
+        if not names:
+            return None
+    if query.ids is not None or query.parent is not None or (indexed := indexed_values(query)) is None:
+        return Known(names, [])
+    others = (yield from ask("other_sets", path=stored(indexed[0]), names=names)).rows
+    return Known(names, [(name, paths) for name, paths in others])
 
 
 def indexed_values(query: Query) -> tuple[str, list[str]] | None:

@@ -25,6 +25,7 @@ __all__ = [
     "ROUNDS",
     "Answer",
     "Ask",
+    "Composed",
     "Interpreter",
     "LockedError",
     "Operation",
@@ -53,6 +54,15 @@ script names. A script takes those that its head names.
 """
 
 
+class Composed(NamedTuple):
+    """A statement that a dialect composes for each call."""
+
+    columns: tuple[str, ...]
+    text: Any
+    """As the dialect sends it."""
+    values: Sequence[object] = ()
+
+
 class Ask(NamedTuple):
     """A script that is to be run, by its name, with values for its parameters."""
 
@@ -62,6 +72,8 @@ class Ask(NamedTuple):
     """Of `together`: how many rows the script must touch at least. Otherwise the transaction is undone, and the
     operation begins anew.
     """
+    composed: Composed | None = None
+    """What is sent in the place of a script. The name is then that of the statement in messages and tests."""
 
 
 class Answer(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,13 +14,14 @@ from romancy.storage.records import Outcome
 from romancy_conformance.contract.building import start
 from romancy_conformance.contract.interleaving import listen
 from romancy_mysql import _look_up
+from romancy_mysql._interpreter import MySQLInterpreter
 from romancy_mysql._selects import scan
 
 if TYPE_CHECKING:
     from romancy.storage.query import Query
     from romancy.storage.records import Start
+    from romancy.storage.sqlkit.statements import Ask, Operation
     from romancy_mysql._connection import Wire
-    from romancy_mysql._sql import Statement
     from romancy_mysql._store import MySQLStore
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("mysql", "mariadb")]
@@ -170,9 +172,10 @@ async def test_what_moves_between_two_statuses_is_found_once(
 
 async def test_the_size_of_the_table_is_not_that_of_yesterday(filled: MySQLStore, wire: Wire) -> None:
     """MySQL keeps the size that it has once been asked for, unless the connection wants a fresh one."""
-    sizes = [await _look_up.about_how_many(filled.database)]
+    interpreter = MySQLInterpreter(filled.database, lambda _: None)
+    sizes = [await interpreter.read(partial(_look_up.about_how_many, filled.database))]
     await wire.run(_MORE, "test")
-    sizes.append(await _look_up.about_how_many(filled.database))
+    sizes.append(await interpreter.read(partial(_look_up.about_how_many, filled.database)))
 
     assert sizes[0] < 2 * _COUNT < 8 * _COUNT < sizes[1]
 
@@ -181,17 +184,19 @@ def _scans(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The scans from now on, as SQL."""
     scans: list[str] = []
 
-    def recorded(*arguments: Any) -> Statement:
-        statement = scan(*arguments)
-        scans.append(statement.sql.decode())
-        return statement
+    def recorded(*arguments: Any) -> Ask:
+        asked = scan(*arguments)
+        assert asked.composed is not None
+        scans.append(asked.composed.text.decode())
+        return asked
 
     monkeypatch.setattr(_look_up, "scan", recorded)
     return scans
 
 
 def _as_if_large(monkeypatch: pytest.MonkeyPatch, *, near: tuple[int, int], far: int) -> None:
-    async def size(_: object) -> int:
+    def size(_: object) -> Operation[int]:
+        yield from ()
         return _COUNT
 
     monkeypatch.setattr(_look_up, "about_how_many", size)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy.storage.query import Position, Query, build_query
+from romancy.storage.sqlkit.searches import Known
 from romancy.storage.url import parse_url
 from romancy_conformance.contract.plans import watch_for
 from romancy_postgres import create_store
@@ -98,7 +99,7 @@ async def plans_of_statements(store: PostgresStore) -> dict[str, list[str]]:
 async def plan_of(store: PostgresStore, query: Query, others: list[tuple[str, str]]) -> list[asyncpg.Record]:
     """Return the plan of a search."""
     names = None if query.workflow_name is None else ["flow3"]
-    text, values = compose(store.database.queries, query, names, others)
+    text, values = compose(store.database.queries, query, Known(names, others))
     borrowed = await store.database.search.take()
     plan = await borrowed.fetch(f"explain {text}", *values)
     store.database.search.give_back(borrowed)

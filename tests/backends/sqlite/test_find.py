@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,10 +14,13 @@ from romancy.status import Status
 from romancy.storage.mail import UNCOUNTED
 from romancy.storage.query import build_query
 from romancy.storage.records import Outcome
+from romancy.storage.sqlkit import searches
 from romancy_conformance.contract.building import append, change, start
 from romancy_conformance.contract.opener import open_together
 from romancy_sqlite._driver import sqlite3
 from romancy_sqlite._find import compose
+from romancy_sqlite._interpreter import SqliteInterpreter
+from romancy_sqlite._scripts import heads
 from tests.knowing import knowing
 
 if TYPE_CHECKING:
@@ -60,8 +64,11 @@ def instance(name: str, *, declares: bool, owner: str | None = None) -> Start:
 
 async def places(store: SqliteStore, query: Query) -> int:
     """Return how many ranges of an index a search reads."""
-    statement = await store.run_read(lambda tx: compose(tx, query))
-    return 0 if statement is None else statement.sql.count("limit ?") - (" union all " in statement.sql)
+    known = await SqliteInterpreter(store, heads()).read(partial(searches.known, query))
+    if known is None:
+        return 0
+    text, _ = compose(store._sql.__getitem__, query, known)
+    return text.count("limit ?") - (" union all " in text)
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from romancy.storage.sql import heads_of
 from romancy.storage.sqlkit.statements import ask
 from romancy_sqlite._interpreter import SqliteInterpreter
-from romancy_sqlite._store import _FILES  # pyright: ignore[reportPrivateUsage] - the scripts of the store
+from romancy_sqlite._scripts import heads
 
 if TYPE_CHECKING:
     from romancy.storage.sqlkit.statements import Operation
@@ -34,7 +33,7 @@ class Sweeping:
 
 
 async def test_an_operation_that_waits_in_the_queue_never_begins(store: SqliteStore) -> None:
-    interpreter, sweeping = SqliteInterpreter(store, heads_of("romancy_sqlite", _FILES)), Sweeping()
+    interpreter, sweeping = SqliteInterpreter(store, heads()), Sweeping()
     free = threading.Event()
     store.file.writer.take_turn(lambda: assert_set(free))
     sweeping.go.set()
@@ -51,7 +50,7 @@ async def test_an_operation_that_waits_in_the_queue_never_begins(store: SqliteSt
 
 
 async def test_an_operation_that_has_begun_ends(store: SqliteStore) -> None:
-    interpreter, sweeping = SqliteInterpreter(store, heads_of("romancy_sqlite", _FILES)), Sweeping()
+    interpreter, sweeping = SqliteInterpreter(store, heads()), Sweeping()
     call = asyncio.create_task(interpreter.in_turn(sweeping.operation))
     assert await asyncio.to_thread(sweeping.begun.wait, 60)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from romancy.storage.sql import bodies_of, load_queries
+from romancy.storage.sql import bodies_of, load_heads, load_queries
 from romancy.storage.sqlkit import scripts
 from tools import tree
 from tools.mutations.systematic.branch import git
@@ -35,22 +35,20 @@ class Dialect(NamedTuple):
     """A database of the suite, and the adapter that sends to it."""
 
     package: str
-    module: str
-    """The module of the adapter that loads the scripts and names their files."""
     literal_limits: bool = False
 
     @property
     def files(self) -> tuple[str, ...]:
         """The files of scripts, in order."""
-        files: tuple[str, ...] = import_module(f"{self.package}.{self.module}")._FILES
+        files: tuple[str, ...] = import_module(f"{self.package}._scripts").FILES
         return files
 
 
 DIALECTS: Final = {
-    "sqlite": Dialect("romancy_sqlite", "_store"),
-    "postgres": Dialect("romancy_postgres", "_database"),
-    "mysql": Dialect("romancy_mysql", "_database", literal_limits=True),
-    "mariadb": Dialect("romancy_mysql", "_database", literal_limits=True),
+    "sqlite": Dialect("romancy_sqlite"),
+    "postgres": Dialect("romancy_postgres"),
+    "mysql": Dialect("romancy_mysql", literal_limits=True),
+    "mariadb": Dialect("romancy_mysql", literal_limits=True),
 }
 
 
@@ -82,24 +80,22 @@ class Listed(NamedTuple):
 def texts(dialect: str, root: Path = tree.ROOT) -> dict[str, str]:
     """The texts by name, as the scripts of a tree have them. An own text replaces a shared one of the same name."""
     adapter = DIALECTS[dialect]
-    shared = _shared(adapter, root / _SHARED)
-    found = dict(shared)
+    found = _shared(dialect, root / _SHARED)
     for name in adapter.files:
         if (path := root / "backends" / adapter.package / name).exists():
             found |= load_queries(path)
-    if dialect != "postgres":
-        return found
-    return {name: scripts.numbered(text)[0] if name in shared else text for name, text in _joined(found).items()}
+    return _joined(found) if dialect == "postgres" else found
 
 
-def _shared(adapter: Dialect, folder: Path) -> dict[str, str]:
+def _shared(dialect: str, folder: Path) -> dict[str, str]:
     """The shared texts, as the dialect has them."""
-    pieces = import_module(f"{adapter.package}._scripts").PIECES
+    pieces = import_module(f"{DIALECTS[dialect].package}._scripts").PIECES
     found: dict[str, str] = {}
-    for name in scripts.FILES:
-        if (folder / name).exists():
-            bodies = bodies_of((folder / name).read_text(encoding="utf-8"), name)
-            found |= {script: scripts.written(body, pieces) for script, body in bodies.items()}
+    for file in (folder / name for name in scripts.FILES if (folder / name).exists()):
+        bodies = bodies_of(file.read_text(encoding="utf-8"), file.name)
+        for name, head in load_heads(file).items():
+            text = scripts.written(bodies[name], pieces)
+            found[name] = scripts.numbered(text, head.parameters) if dialect == "postgres" else text
     return found
 
 
