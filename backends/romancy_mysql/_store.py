@@ -12,6 +12,7 @@ from romancy.storage.sqlkit.figures import SqlFigures
 from romancy.storage.sqlkit.leases import Leases
 from romancy.storage.sqlkit.outbox import SqlOutbox
 from romancy.storage.sqlkit.reading import SqlReading
+from romancy.storage.sqlkit.takeover import Takeovers
 from romancy_mysql._claims import claim
 from romancy_mysql._commit import Committer
 from romancy_mysql._database import Database
@@ -24,7 +25,6 @@ from romancy_mysql._rebuilding import MySQLRebuilding
 from romancy_mysql._router import MySQLRouter
 from romancy_mysql._rows import read
 from romancy_mysql._scripts import Scripts
-from romancy_mysql._takeover import takeover
 from romancy_mysql._transactions import MySQLSessions
 from romancy_mysql._upkeep import MySQLUpkeep
 from romancy_mysql._wakeups import Wakeups
@@ -61,6 +61,7 @@ class MySQLStore:
         interpreter = MySQLInterpreter(self.database, self._wakeups.tell)
         urgent = MySQLInterpreter(self.database, self._wakeups.tell, lambda: self.database.heartbeats)
         self._leases = Leases(interpreter, urgent)
+        self._takeovers = Takeovers(interpreter)
         self.rooms = Rooms(
             sessions=MySQLSessions(self.database, self._committer, self._posted),
             router=router,
@@ -101,9 +102,7 @@ class MySQLStore:
         await self._leases.heartbeat(worker, leaving=True)
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
-        answer = await takeover(self.database, worker, dead, body, writer, limit)
-        self._wakeups.tell(answer.moved)
-        return answer
+        return await self._takeovers.take_over(worker, dead, body, writer, limit=limit)
 
     async def deliver(self, batch: Sequence[Delivery], /) -> list[Delivered]:
         answers = await deliver(self.database, batch)

@@ -184,11 +184,11 @@ where x.instance_id = :instance_id and x.delivery_id = :delivery_id :lock
 -- Which of these dedupe keys are known.
 select dedupe from romancy_seen where dedupe in (:ids) :lock
 
--- name: see_uncommitted
+-- name: see_uncommitted ()
 -- Let the next statement see uncommitted rows, without waiting for any.
 set transaction isolation level read uncommitted
 
--- name: free_instances
+-- name: free_instances (ids) -> instance_id
 -- Those of these instances that no other transaction holds.
 select instance_id from romancy_instances where instance_id in (:ids) for update skip locked
 
@@ -267,29 +267,40 @@ from (select 1 as one) here
 left join romancy_workers w
     on w.token <> :token and (w.dead = 0 or exists (select 1 from romancy_instances i where i.owner = w.token))
 
--- name: read_beat
--- One worker's row.
-select dead, beat from romancy_workers where token = :token
-
--- name: mark_dead
+-- name: mark_dead (worker, dead, beat)
 -- Declare a worker dead if its beat has not moved and the caller is alive.
 update romancy_workers d
 join romancy_workers w on w.token = :worker and w.dead = 0
 set d.dead = 1
 where d.token = :dead and d.dead = 0 and d.beat = :beat
 
--- name: read_owned
--- The instances that a dead worker owns, with the last seq of each log.
+-- name: marked_dead (worker, dead) -> token
+-- The worker, if it is dead and the caller is alive.
+select d.token
+from romancy_workers d
+join romancy_workers w on w.token = :worker and w.dead = 0
+where d.token = :dead and d.dead = 1
+
+-- name: read_owned (dead, limit, every, ids) -> instance_id, life, head
+-- Some instances that a dead worker owns, with the last seq of each log; unless :every, only of these.
 select i.instance_id, i.life, greatest(i.last_seq, coalesce((
     select max(l.seq) from romancy_log l where l.instance_id = i.instance_id and l.life = i.life
 ), 0))
 from romancy_instances i force index (owned)
-where i.owner = :owner
+where i.owner = :dead and (:every or i.instance_id in (:ids))
 order by i.instance_id
 limit :limit
 
--- name: free_from_dead
--- After its log row is written: clear the owner and make the instance due. The crash counts if the log has not grown
+-- name: log_takeover (owned(instance_id, life, head), worker, writer, body)
+-- The entry that fences the dead owner off, in each of these logs, if the new writer is alive.
+insert into romancy_log (instance_id, life, seq, writer, body)
+select :instance_id, :life, :head + 1, :writer, :body
+from :source romancy_workers w
+where w.token = :worker and w.dead = 0
+on duplicate key update seq = romancy_log.seq
+
+-- name: free_from_dead (owned(instance_id, life, head), dead)
+-- After the log rows are written: clear the owners and make the instances due. The crash counts if the log has not grown
 -- since the last one.
 update :source romancy_instances i
 set
@@ -301,6 +312,10 @@ set
     i.updated_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)),
     i.touched_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
 where i.instance_id = :instance_id and i.life = :life and i.owner = :dead
+
+-- name: still_owned (owner) -> instance_id
+-- Whether a worker still owns an instance.
+select i.instance_id from romancy_instances i force index (owned) where i.owner = :owner limit 1
 
 -- ----------------------------------------------------------------------------------------------------------------- sweep
 

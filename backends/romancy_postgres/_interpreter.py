@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing
+from contextlib import closing
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
 from romancy.storage.sqlkit.pauses import pause
 from romancy.storage.sqlkit.statements import ROUNDS, Answer, OvertakenError, Running
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
 
     from romancy.storage.sqlkit.pool import Pool
-    from romancy.storage.sqlkit.statements import Ask, Operation
+    from romancy.storage.sqlkit.statements import Ask, Operation, Request
     from romancy_postgres._connection import Link
     from romancy_postgres._database import Database
     from romancy_postgres._prepared import EngineConnection
@@ -55,10 +56,7 @@ class PostgresInterpreter:
         lock_waits: int | None = None,
     ) -> T:
         with closing(Running(begin())) as running:
-            while (request := running.request) is not None:
-                running.answer([await self._alone(ask, lock_waits) for ask in (*request.asks, *request.then)])
-            self._tell(running.news)
-            return running.result
+            return await self._one_by_one(running, lock_waits)
 
     async def together(
         self,
@@ -68,12 +66,22 @@ class PostgresInterpreter:
         weight: int = 3,  # noqa: ARG002 - of a file
         lock_waits: int | None = None,
     ) -> T:
-        with ExitStack() as stack:
-            running, answers = await self._until_undisturbed(partial(self._transaction, begin, stack), lock_waits)
+        with closing(_attempts(begin)) as attempts:
+            first = next(attempts)
+            if _is_one_statement(first.request):
+                return await self._one_by_one(first, lock_waits)
+            body = partial(self._transaction, chain((first,), attempts))
+            running, answers = await self._until_undisturbed(body, lock_waits)
             if (request := running.request) is not None:
                 running.answer([*answers, *[await self._alone(ask) for ask in request.then]])
             self._tell(running.news)
             return running.result
+
+    async def _one_by_one(self, running: Running[T], lock_waits: int | None) -> T:
+        while (request := running.request) is not None:
+            running.answer([await self._alone(ask, lock_waits) for ask in (*request.asks, *request.then)])
+        self._tell(running.news)
+        return running.result
 
     async def _until_undisturbed(self, body: Callable[[Link], Awaitable[T]], lock_waits: int | None) -> T:
         for attempt in range(1, ROUNDS):
@@ -83,12 +91,9 @@ class PostgresInterpreter:
                 await pause(attempt, _FIRST_PAUSE, _LONGEST_PAUSE)
         return await self._database.transaction(body, pool=self._pool(), lock_waits=lock_waits)
 
-    async def _transaction(
-        self, begin: Callable[[], Operation[T]], stack: ExitStack, link: Link
-    ) -> tuple[Running[T], list[Answer]]:
+    async def _transaction(self, attempts: Iterator[Running[T]], link: Link) -> tuple[Running[T], list[Answer]]:
         """Carry out an operation up to its last request. Returns the operation, and the answers to that request."""
-        stack.close()  # closes the operation of an attempt that was undone
-        running = stack.enter_context(closing(Running(begin())))
+        running = next(attempts)
         while (request := running.request) is not None:
             answers = [await self._answer(link, ask) for ask in request.asks]
             if request.last:
@@ -116,3 +121,15 @@ class PostgresInterpreter:
         if answer.touched < (ask.expected or 0):
             raise OvertakenError(f"storage {self._database.settings.url}: rows kept changing; try again")
         return answer
+
+
+def _attempts(begin: Callable[[], Operation[T]]) -> Generator[Running[T]]:
+    """The operation, begun anew for each attempt. What an attempt has left behind is closed before the next one."""
+    while True:
+        with closing(Running(begin())) as running:
+            yield running
+
+
+def _is_one_statement(request: Request | None) -> bool:
+    """Whether a transaction is over with this request, which a server makes a transaction of without being told."""
+    return request is not None and request.last and len(request.asks) == 1 and request.asks[0].expected is None

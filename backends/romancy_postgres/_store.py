@@ -13,6 +13,7 @@ from romancy.storage.sqlkit.figures import SqlFigures
 from romancy.storage.sqlkit.leases import Leases
 from romancy.storage.sqlkit.outbox import SqlOutbox
 from romancy.storage.sqlkit.reading import SqlReading
+from romancy.storage.sqlkit.takeover import Takeovers
 from romancy_postgres._claims import claim
 from romancy_postgres._commit import Commits
 from romancy_postgres._database import Database
@@ -27,7 +28,6 @@ from romancy_postgres._router import PostgresRouter
 from romancy_postgres._scripts import Scripts
 from romancy_postgres._server import check_server
 from romancy_postgres._signals import Signals
-from romancy_postgres._takeover import takeover
 from romancy_postgres._transactions import PostgresSessions
 from romancy_postgres._uncommitted import Uncommitted
 from romancy_postgres._upkeep import PostgresUpkeep
@@ -69,6 +69,7 @@ class PostgresStore:
         interpreter = PostgresInterpreter(self.database, self._signals.tell)
         urgent = PostgresInterpreter(self.database, self._signals.tell, lambda: self.database.heartbeats)
         self._leases = Leases(interpreter, urgent)
+        self._takeovers = Takeovers(interpreter)
         self.rooms = Rooms(
             sessions=PostgresSessions(self.database, self._signals, self._commits, self._uncommitted),
             router=PostgresRouter(self.database, self._signals),
@@ -119,7 +120,7 @@ class PostgresStore:
         await self._leases.heartbeat(worker, leaving=True)
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
-        return await takeover(self.database, self._signals, worker, dead, body, writer, limit=limit)
+        return await self._takeovers.take_over(worker, dead, body, writer, limit=limit)
 
     async def deliver(self, batch: Sequence[Delivery], /) -> list[Delivered]:
         return await deliver(self.database, self._signals, batch)

@@ -1,4 +1,4 @@
-"""Ownership of instances: claims, heartbeats, takeovers."""
+"""Claims: ownership of instances, the mail of what a worker owns, and the repairs of a sweep."""
 
 from __future__ import annotations
 
@@ -9,19 +9,13 @@ import msgspec
 from romancy.status import Status
 from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
 from romancy.storage.mail import Waiting, choose_mail, left_out
-from romancy.storage.records import (
-    Claimed,
-    InboxRow,
-    Mailbox,
-    Takeover,
-    Work,
-)
+from romancy.storage.records import Claimed, InboxRow, Mailbox, Work
 
 if TYPE_CHECKING:
-    from romancy.storage.records import ClaimRequest, Peer
+    from romancy.storage.records import ClaimRequest
     from romancy_sqlite._connection import Tx
 
-__all__ = ["collect", "is_idle", "take", "take_over"]
+__all__ = ["collect", "is_idle", "take"]
 
 
 def is_idle(tx: Tx, request: ClaimRequest) -> bool:
@@ -112,24 +106,6 @@ def _with_short_log(tx: Tx, claimed: Claimed) -> Claimed:
     where = (claimed.instance_id, claimed.life, claimed.run_from, claimed.head, SHORT_COMMIT_BYTES)
     log = tuple(row[0] for row in tx.rows("short_log", where))
     return msgspec.structs.replace(claimed, log=log) if len(log) == commits else claimed
-
-
-def take_over(tx: Tx, worker: str, dead: Peer, body: bytes, writer: str, limit: int) -> Takeover:
-    """Mark the other worker dead and free a chunk of its instances, each with its entry in the log."""
-    held = tx.row("worker_beat", (dead.token,))
-    if tx.row("worker_alive", (worker,)) is None or held is None:
-        return Takeover(refused=True)
-    if not held[0] and held[1] != dead.beat:
-        return Takeover(refused=True)
-    tx.run("mark_dead", (dead.token,))
-    owned = tx.rows("owned_heads", (dead.token, limit + 1))
-    moved: list[str] = []
-    for instance_id, life, head in owned[:limit]:
-        tx.run("takeover_log", (instance_id, life, head + 1, writer, body, tx.now))
-        tx.run("takeover_instance", {"instance_id": instance_id, "head": head + 1, "now": tx.now})
-        moved.append(instance_id)
-    tx.touched.update(moved)
-    return Takeover(moved=tuple(moved), left=len(owned) > limit)
 
 
 def _json(value: object) -> str:

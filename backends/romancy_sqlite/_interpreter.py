@@ -10,7 +10,7 @@ import msgspec
 
 from romancy.errors import InternalError
 from romancy.storage.sqlkit import outbox
-from romancy.storage.sqlkit.statements import Answer, Ask, Running, ask_all, expanded
+from romancy.storage.sqlkit.statements import Answer, Ask, Running, ask, ask_all, expanded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -99,4 +99,12 @@ def _beat(values: Values) -> Operation[Answer]:
     return living
 
 
-_OWN: Own = {**outbox.IN_PARTS, "beat": _beat}
+def _free(values: Values) -> Operation[Answer]:
+    owned = (yield from ask("owned_heads", **values)).rows
+    if owned:
+        some = {**values, "owned": owned}
+        yield from ask_all(Ask("takeover_log", some), Ask("takeover_instances", some))
+    return Answer([row[:1] for row in owned], len(owned))
+
+
+_OWN: Own = {**outbox.IN_PARTS, "beat": _beat, "free": _free}

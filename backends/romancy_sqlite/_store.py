@@ -17,8 +17,9 @@ from romancy.storage.sqlkit.figures import SqlFigures
 from romancy.storage.sqlkit.leases import Leases
 from romancy.storage.sqlkit.outbox import SqlOutbox
 from romancy.storage.sqlkit.reading import SqlReading
+from romancy.storage.sqlkit.takeover import Takeovers
 from romancy_sqlite import _file
-from romancy_sqlite._claims import collect, is_idle, take, take_over
+from romancy_sqlite._claims import collect, is_idle, take
 from romancy_sqlite._commit import row_of, weight_of, write_alone, write_items
 from romancy_sqlite._connection import check_version
 from romancy_sqlite._driver import sqlite3
@@ -77,6 +78,7 @@ class SqliteStore:
         self._sessions = self._make_sessions()
         interpreter = SqliteInterpreter(self, heads_of(__package__ or "", _FILES))
         self._leases = Leases(interpreter, interpreter)
+        self._takeovers = Takeovers(interpreter, at_once=True)
         scripts = Scripts(self)
         self.rooms = Rooms(
             sessions=self._sessions,
@@ -200,7 +202,7 @@ class SqliteStore:
         return await self._leases.heartbeat(worker, leaving=leaving)
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
-        return await self.run_write(partial(take_over, worker=worker, dead=dead, body=body, writer=writer, limit=limit))
+        return await self._takeovers.take_over(worker, dead, body, writer, limit=limit)
 
     async def deliver(self, batch: Sequence[Delivery], /) -> list[Delivered]:
         check_deliveries(batch)

@@ -161,15 +161,14 @@ from (select 1) as one
 left join romancy_workers as p
     on p.token <> :token and (p.dead = 0 or exists (select 1 from romancy_instances where owner = p.token));
 
--- name: worker_beat
--- The columns that a takeover checks.
-select dead, beat from romancy_workers where token = ?;
+-- name: declare_dead (worker, dead, beat)
+-- Mark a worker dead if its beat has not moved since it was seen and the caller is alive. No row touched: refused.
+update romancy_workers set dead = 1
+where
+    token = :dead and (dead = 1 or beat = :beat)
+    and exists (select 1 from romancy_workers where token = :worker and dead = 0);
 
--- name: mark_dead
--- Declare a worker dead.
-update romancy_workers set dead = 1 where token = ? and dead = 0;
-
--- name: owned_heads
+-- name: owned_heads (dead, limit) -> instance_id, life, head
 -- Some instances of a dead worker, with the last seq of their logs.
 select
     instance_id, life,
@@ -178,21 +177,31 @@ select
         where log.instance_id = instance.instance_id and log.life = instance.life
     ), 0))
 from romancy_instances as instance
-where owner = ?
+where owner = :dead
 order by instance_id
-limit ?;
+limit :limit;
 
--- name: takeover_log
--- The entry that fences the dead owner off.
-insert into romancy_log (instance_id, life, seq, writer, body, at) values (?, ?, ?, ?, ?, ?);
+-- name: takeover_log (owned(instance_id, life, head), writer, body)
+-- The entry that fences the dead owner off, in each of these logs.
+insert into romancy_log (instance_id, life, seq, writer, body, at)
+select
+    json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]') + 1, :writer, :body, :now
+from json_each(:owned);
 
--- name: takeover_instance
--- Free the instance and make it due at once. The crash counts if the log has not grown since the last one.
+-- name: takeover_instances (owned(instance_id, life, head))
+-- Free these instances and make them due at once. The crash counts if the log has not grown since the last one.
 update romancy_instances set
     owner = null,
     wake_at = :now,
-    crashes = case when crash_seq = :head - 1 then crashes + 1 else 1 end,
-    crash_seq = :head,
-    last_seq = :head,
+    crashes = case when crash_seq = t.head then crashes + 1 else 1 end,
+    crash_seq = t.head + 1,
+    last_seq = t.head + 1,
     updated_at = :now
-where instance_id = :instance_id;
+from (
+    select json_extract(value, '$[0]') as instance_id, json_extract(value, '$[2]') as head from json_each(:owned)
+) as t
+where romancy_instances.instance_id = t.instance_id;
+
+-- name: still_owned (owner) -> instance_id
+-- Whether a worker still owns an instance.
+select instance_id from romancy_instances where owner = :owner limit 1;

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
     from romancy.storage.protocol import Store
+    from romancy.storage.records import Peer
     from romancy.storage.sqlkit.statements import Interpreter, Operation
     from romancy_mysql._sql import Statement
 
@@ -68,6 +69,7 @@ _SENT: dict[str, dict[str, str]] = {
         "purge": "outbox_purge",
         "read": "outbox_read",
         "list": "outbox_entries",
+        "take over": "declare_dead owned_heads takeover_log takeover_instances still_owned",
         "first heartbeat": "count_beat living_beat peers",
         "heartbeat": "count_beat living_beat peers",
         "census": "peers",
@@ -85,6 +87,7 @@ _SENT: dict[str, dict[str, str]] = {
         "purge": "outbox_purge",
         "read": "outbox_read",
         "list": "outbox_entries",
+        "take over": "declare_dead free still_owned",
         "first heartbeat": "beat peers",
         "heartbeat": "beat peers",
         "census": "peers",
@@ -104,6 +107,8 @@ _SENT: dict[str, dict[str, str]] = {
         "purge": "outbox_purge",
         "read": "outbox_read",
         "list": "outbox_entries",
+        "take over": "mark_dead marked_dead | begin read_owned | "
+        "log_takeover count free_from_dead count commit still_owned",
         "first heartbeat": "register beat_again peers",
         "heartbeat": "beat_again peers",
         "census": "peers",
@@ -188,6 +193,25 @@ async def test_a_heartbeat_sends_no_more_than_it_needs(stores: tuple[Store, Stor
     sent["census"] = await sent_by(store, store.rooms.reading.census(), packets)
 
     assert {name: _SENT[dialect(store)][name] for name in sent} == sent
+
+
+async def test_a_takeover_sends_no_more_than_it_needs(stores: tuple[Store, Store], packets: list[str]) -> None:
+    survivor, peer, ids = await _victim(stores[0])
+
+    moved = list[str]()
+
+    async def take_over() -> None:
+        moved.extend((await stores[0].takeover(survivor.token, peer, b"[]", unique("w"))).moved)
+
+    assert _SENT[dialect(stores[0])]["take over"] == await sent_by(stores[0], take_over(), packets)
+    assert ids == sorted(moved)
+
+
+async def _victim(store: Store) -> tuple[Actor, Peer, list[str]]:
+    """A worker, another one as it sees it, and what the other one owns."""
+    survivor, victim = [await Actor(store, workflows={unique("flow"): "c1"}).register() for _ in range(2)]
+    begun = [await victim.begin() for _ in range(3)]
+    return survivor, await survivor.see(victim), sorted(one.instance_id for one in begun)
 
 
 # ── cancelling ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -292,7 +316,12 @@ async def _heartbeat(publisher: Publisher, store: Store) -> Call:
     return lambda held: held.heartbeat(worker)
 
 
-@pytest.mark.parametrize("prepare", [_claim, _settle, _remove, _sweep, _requeue, _heartbeat])
+async def _take_over(publisher: Publisher, store: Store) -> Call:
+    survivor, peer, _ = await _victim(store)
+    return lambda held: held.takeover(survivor.token, peer, b"[]", unique("w"))
+
+
+@pytest.mark.parametrize("prepare", [_claim, _settle, _remove, _sweep, _requeue, _heartbeat, _take_over])
 async def test_a_call_cancelled_at_any_statement_closes_its_operation_and_its_transaction(
     stores: tuple[Store, Store],
     publisher: Publisher,

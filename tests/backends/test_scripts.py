@@ -23,12 +23,25 @@ if TYPE_CHECKING:
 DIALECTS: Final = {"sqlite": "_store", "postgres": "_database", "mysql": "_database"}
 
 _NO_RETURNING: Final = "its UPDATE and DELETE return no rows, so the operation is in parts"
+_UNCHANGED: Final = "a row that is set to what it was does not count as touched"
+_WHO_HOLDS: Final = "it can read what is uncommitted, and so find out in one request what others hold"
 _ONE_STATEMENT: Final = "a lock skips what others hold only in a query, and an UPDATE would lock what it looks at"
 OWN: Final[dict[str, tuple[set[str], str]]] = {
     "count_beat": ({"sqlite"}, _NO_RETURNING),
     "living_beat": ({"sqlite"}, _NO_RETURNING),
     "register": ({"mysql"}, "an INSERT that finds a row cannot leave a dead one alone"),
     "beat_again": ({"mysql"}, "an INSERT that finds a row cannot leave a dead one alone"),
+    "mark_dead": ({"mysql"}, _UNCHANGED),
+    "marked_dead": ({"mysql"}, _UNCHANGED),
+    "owned_heads": ({"sqlite"}, _NO_RETURNING),
+    "takeover_log": ({"sqlite"}, _NO_RETURNING),
+    "takeover_instances": ({"sqlite"}, _NO_RETURNING),
+    "read_owned": ({"mysql"}, _NO_RETURNING),
+    "log_takeover": ({"mysql"}, _NO_RETURNING),
+    "free_from_dead": ({"mysql"}, _NO_RETURNING),
+    "free_apart": ({"postgres"}, "no lock stands in the way on SQLite, and MySQL reads what is uncommitted"),
+    "see_uncommitted": ({"mysql"}, _WHO_HOLDS),
+    "free_instances": ({"mysql"}, _WHO_HOLDS),
     "outbox_judge": ({"mysql"}, _NO_RETURNING),
     "outbox_park": ({"sqlite", "mysql"}, _NO_RETURNING),
     "outbox_give": ({"sqlite", "mysql"}, _NO_RETURNING),
