@@ -23,6 +23,7 @@ from romancy.storage.sqlkit.statements import (
     ask_last,
     expanded,
 )
+from romancy_mysql import _prune
 from romancy_mysql._database import counted, pause
 from romancy_mysql._errors import LockWaitError, MismatchError, TransientError
 from romancy_mysql._sql import Statement, comma, source
@@ -244,6 +245,7 @@ def _free_apart(values: Values) -> Operation[Answer]:
 
 _OWN: Own = {
     **outbox.IN_PARTS,
+    **_prune.OWN,
     "beat": _beat,
     "declare_dead": _declare_dead,
     "free": _free,

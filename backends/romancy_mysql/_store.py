@@ -69,7 +69,7 @@ class MySQLStore:
             reading=SqlReading(partial(find, self.database), partial(count, self.database), self._leases),
             lookups=MySQLLookups(self.database, scripts.run),
             figures=SqlFigures(scripts.run, scripts.run_each),
-            upkeep=MySQLUpkeep(self.database, lambda: Database(settings)),
+            upkeep=MySQLUpkeep(self.database, interpreter, lambda: Database(settings)),
             rebuilding=MySQLRebuilding(self.database, self._wakeups.tell),
         )
 

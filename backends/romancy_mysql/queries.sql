@@ -91,7 +91,7 @@ where i.instance_id = :instance_id and not exists (
 )
 on duplicate key update index_paths = romancy_index_sets.index_paths
 
--- name: drop_index
+-- name: drop_index (ids)
 -- Remove the index rows of instances whose input changes or that are removed.
 delete from romancy_index where instance_id in (:ids)
 
@@ -385,46 +385,48 @@ limit 1
 
 -- ----------------------------------------------------------------------------------------------------------------- pruning
 
--- name: find_old
--- Ended instances by age. An instance that was created later cannot have ended earlier. In the index's order, so that
--- no more rows are locked.
+-- name: find_old (status, before, limit) -> instance_id
+-- Ended instances of one status, by age. An instance that was created later cannot have ended earlier. In the index's
+-- order, so that no more rows are locked.
 select instance_id from romancy_instances force index (by_status)
 where status = :status and created_at < :before and updated_at < :before
 order by created_at
 limit :limit
 for update skip locked
 
--- name: find_named
+-- name: prune_named (statuses, ids, limit, until) -> instance_id
 -- Ended instances by id.
 select instance_id from romancy_instances
-where instance_id in (:ids) and status in (:statuses) and updated_at <= :until
+where instance_id in (:ids) and status in (:statuses)
+    and status in (_binary'completed', _binary'failed', _binary'cancelled') and updated_at <= :until
 order by instance_id
 limit :limit
 for update skip locked
 
--- name: lock_ended_life
--- An instance of this life, if it has one of these statuses, locked until its transaction ends.
+-- name: prune_one (instance_id, life, statuses) -> instance_id
+-- An ended instance of this life, if it has one of these statuses, locked until its transaction ends.
 select instance_id from romancy_instances
 where instance_id = :instance_id and life = :life and status in (:statuses)
+    and status in (_binary'completed', _binary'failed', _binary'cancelled')
 for update
 
--- name: prune_log
+-- name: prune_log (ids)
 -- Remove the logs of these instances, also those of former lives.
 delete from romancy_log where instance_id in (:ids)
 
--- name: prune_inbox
+-- name: prune_inbox (ids)
 -- Remove mail that will never be read.
 delete from romancy_inbox where instance_id in (:ids)
 
--- name: prune_uncounted
+-- name: prune_uncounted (ids)
 -- Remove the marks of its uncounted messages.
 delete from romancy_uncounted where instance_id in (:ids)
 
--- name: prune_instances
+-- name: prune_instances (ids)
 -- Remove the instances themselves.
 delete from romancy_instances where instance_id in (:ids)
 
--- name: find_former_runs
+-- name: former_runs (limit) -> instance_id, life, run_from
 -- Instances that continued as new and still have rows of earlier runs.
 select i.instance_id, i.life, i.run_from
 from romancy_instances i
@@ -433,25 +435,25 @@ where i.run_from > 1 and exists (
 )
 limit :limit
 
--- name: prune_former_runs
+-- name: drop_former_runs (runs(instance_id, life, run_from))
 -- Remove their rows before the current run.
 delete l from :source romancy_log l
 where l.instance_id = :instance_id and l.life = :life and l.seq < :run_from
 
--- name: prune_seen
+-- name: prune_seen (before, limit)
 -- Remove old dedupe keys, up to a limit.
 delete from romancy_seen where at < :before limit :limit
 
--- name: find_dead_workers
+-- name: dead_workers (age) -> token
 -- Dead workers that own nothing, and have been silent for so long that no claim of theirs can still commit.
 select w.token
 from romancy_workers w
 where w.dead = 1 and w.beat_at < timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) - :age
     and not exists (select 1 from romancy_instances i where i.owner = w.token)
 
--- name: prune_workers
+-- name: drop_workers (tokens)
 -- Remove their rows.
-delete from romancy_workers where dead = 1 and token in (:ids)
+delete from romancy_workers where dead = 1 and token in (:tokens)
 
 -- ----------------------------------------------------------------------------------------------------------------- finding
 

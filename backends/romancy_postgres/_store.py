@@ -77,7 +77,7 @@ class PostgresStore:
             reading=SqlReading(partial(find, self.database), partial(count, self.database), self._leases),
             lookups=PostgresLookups(self.database, scripts.run),
             figures=SqlFigures(scripts.run, scripts.run_each),
-            upkeep=PostgresUpkeep(self.database, lambda: Database(settings)),
+            upkeep=PostgresUpkeep(self.database, interpreter, lambda: Database(settings)),
             rebuilding=PostgresRebuilding(self.database, self._signals),
         )
 

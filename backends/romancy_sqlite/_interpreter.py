@@ -11,6 +11,7 @@ import msgspec
 from romancy.errors import InternalError
 from romancy.storage.sqlkit import outbox
 from romancy.storage.sqlkit.statements import Answer, Ask, Running, ask, ask_all, expanded
+from romancy_sqlite import _prune
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -107,4 +108,4 @@ def _free(values: Values) -> Operation[Answer]:
     return Answer([row[:1] for row in owned], len(owned))
 
 
-_OWN: Own = {**outbox.IN_PARTS, "beat": _beat, "free": _free}
+_OWN: Own = {**outbox.IN_PARTS, **_prune.OWN, "beat": _beat, "free": _free}

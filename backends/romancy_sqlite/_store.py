@@ -87,7 +87,7 @@ class SqliteStore:
             reading=SqlReading(self._find, self._count, self._leases),
             lookups=SqliteLookups(self, scripts.run),
             figures=SqlFigures(scripts.run, scripts.run_each),
-            upkeep=self._make_upkeep(),
+            upkeep=self._make_upkeep(interpreter),
             rebuilding=SqliteRebuilding(self),
         )
         self._opened: tuple[_file.SharedFile, Watch] | None = None
@@ -97,8 +97,8 @@ class SqliteStore:
     def _make_sessions(self) -> SqliteSessions:
         return SqliteSessions(self, self._sql, self._settings.session_limit)
 
-    def _make_upkeep(self) -> SqliteUpkeep:
-        return SqliteUpkeep(self, self._settings)
+    def _make_upkeep(self, interpreter: SqliteInterpreter) -> SqliteUpkeep:
+        return SqliteUpkeep(interpreter, self._settings)
 
     @property
     def capabilities(self) -> Capabilities:

@@ -146,12 +146,12 @@ from romancy_inbox
 where instance_id = ? and delivery_id = ? and interest is not null
 on conflict do nothing;
 
--- name: put_back_all
--- The same for all messages that an instance has taken.
+-- name: return_taken (ids)
+-- The same for all messages that some instances have taken.
 insert into romancy_messages (address, message_id, spread, at, body, projection)
 select address, delivery_id, spread, at, body, projection
 from romancy_inbox indexed by romancy_inbox_taken
-where instance_id = ? and interest is not null
+where instance_id in (select value from json_each(:ids)) and interest is not null
 on conflict do nothing;
 
 -- name: routed_remove
@@ -235,9 +235,9 @@ where
     and not exists (select 1 from romancy_messages where address = romancy_addresses.address)
     and not exists (select 1 from romancy_interests where address = romancy_addresses.address);
 
--- name: prune_interests
--- Remove the interests of an instance, of any life.
-delete from romancy_interests where owner = ? and life <> 0;
+-- name: prune_interests (ids)
+-- Remove the interests of some instances, of any life.
+delete from romancy_interests where owner in (select value from json_each(:ids)) and life <> 0;
 
 -- name: signal_many
 -- Count several deliveries, and make a sleeping instance due. One that is due already keeps its place.

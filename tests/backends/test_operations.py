@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy.errors import InternalError
+from romancy.status import Status
 from romancy.storage.backends import create_store
 from romancy.storage.outbox import OutboxState
-from romancy.storage.records import Worker
+from romancy.storage.records import Outcome, PruneRequest, Worker
 from romancy.storage.sqlkit.statements import ROUNDS, Ask, LockedError, OvertakenError, Running, ask, ask_all
-from romancy_conformance.contract.building import Actor, unique
+from romancy_conformance.contract.building import Actor, append, change, unique
 from romancy_conformance.contract.interleaving import Hold, held_at, leave, listen, run, statements
 from romancy_conformance.contract.test_outbox import MINUTE, Publisher, ended, ids, outgoing, take
 
@@ -70,6 +71,9 @@ _SENT: dict[str, dict[str, str]] = {
         "read": "outbox_read",
         "list": "outbox_entries",
         "take over": "declare_dead owned_heads takeover_log takeover_instances still_owned",
+        "prune nothing": "prune_old former_runs prune_workers prune_seen",
+        "prune": "prune_named prune_interests return_taken prune_log prune_inbox drop_index prune_instances "
+        "former_runs prune_workers",
         "first heartbeat": "count_beat living_beat peers",
         "heartbeat": "count_beat living_beat peers",
         "census": "peers",
@@ -88,6 +92,8 @@ _SENT: dict[str, dict[str, str]] = {
         "read": "outbox_read",
         "list": "outbox_entries",
         "take over": "declare_dead free still_owned",
+        "prune nothing": "begin prune_old commit prune_runs prune_workers prune_seen",
+        "prune": "begin prune_named prune_chosen commit prune_runs prune_workers",
         "first heartbeat": "beat peers",
         "heartbeat": "beat peers",
         "census": "peers",
@@ -109,6 +115,9 @@ _SENT: dict[str, dict[str, str]] = {
         "list": "outbox_entries",
         "take over": "mark_dead marked_dead | begin read_owned | "
         "log_takeover count free_from_dead count commit still_owned",
+        "prune nothing": "begin find_old find_old find_old | commit | former_runs | dead_workers | prune_seen",
+        "prune": "begin prune_named | prune_interests hold_taken return_taken prune_log prune_inbox prune_uncounted "
+        "drop_index prune_instances commit | former_runs | dead_workers",
         "first heartbeat": "register beat_again peers",
         "heartbeat": "beat_again peers",
         "census": "peers",
@@ -205,6 +214,27 @@ async def test_a_takeover_sends_no_more_than_it_needs(stores: tuple[Store, Store
 
     assert _SENT[dialect(stores[0])]["take over"] == await sent_by(stores[0], take_over(), packets)
     assert ids == sorted(moved)
+
+
+async def test_pruning_sends_no_more_than_it_needs(stores: tuple[Store, Store], packets: list[str]) -> None:
+    store, sent = stores[0], dict[str, str]()
+    over = await _over(store)
+
+    nothing = PruneRequest(ended_before=1, dedupe_before=1)
+    sent["prune nothing"] = await sent_by(store, store.rooms.upkeep.prune(nothing), packets)
+    sent["prune"] = await sent_by(store, store.rooms.upkeep.prune(PruneRequest(instance_ids=over)), packets)
+
+    assert {name: _SENT[dialect(store)][name] for name in sent} == sent
+    assert {None} == {await store.read(one, limit=0) for one in over}
+
+
+async def _over(store: Store) -> tuple[str, ...]:
+    """Instances that have ended."""
+    actor = await Actor(store, workflows={unique("flow"): "c1"}).register()
+    begun = [await actor.begin() for _ in range(2)]
+    for one in begun:
+        assert Outcome.ACCEPTED is await actor.write(append(one, 2, change=change(Status.COMPLETED)))
+    return tuple(one.instance_id for one in begun)
 
 
 async def _victim(store: Store) -> tuple[Actor, Peer, list[str]]:
@@ -321,7 +351,12 @@ async def _take_over(publisher: Publisher, store: Store) -> Call:
     return lambda held: held.takeover(survivor.token, peer, b"[]", unique("w"))
 
 
-@pytest.mark.parametrize("prepare", [_claim, _settle, _remove, _sweep, _requeue, _heartbeat, _take_over])
+async def _prune(publisher: Publisher, store: Store) -> Call:
+    over = await _over(store)
+    return lambda held: held.rooms.upkeep.prune(PruneRequest(instance_ids=over))
+
+
+@pytest.mark.parametrize("prepare", [_claim, _settle, _remove, _sweep, _requeue, _heartbeat, _take_over, _prune])
 async def test_a_call_cancelled_at_any_statement_closes_its_operation_and_its_transaction(
     stores: tuple[Store, Store],
     publisher: Publisher,

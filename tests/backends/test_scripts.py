@@ -25,6 +25,7 @@ DIALECTS: Final = {"sqlite": "_store", "postgres": "_database", "mysql": "_datab
 _NO_RETURNING: Final = "its UPDATE and DELETE return no rows, so the operation is in parts"
 _UNCHANGED: Final = "a row that is set to what it was does not count as touched"
 _WHO_HOLDS: Final = "it can read what is uncommitted, and so find out in one request what others hold"
+_NO_CTE: Final = "no part of a statement can change another table, so the operation is in parts"
 _ONE_STATEMENT: Final = "a lock skips what others hold only in a query, and an UPDATE would lock what it looks at"
 OWN: Final[dict[str, tuple[set[str], str]]] = {
     "count_beat": ({"sqlite"}, _NO_RETURNING),
@@ -42,6 +43,20 @@ OWN: Final[dict[str, tuple[set[str], str]]] = {
     "free_apart": ({"postgres"}, "no lock stands in the way on SQLite, and MySQL reads what is uncommitted"),
     "see_uncommitted": ({"mysql"}, _WHO_HOLDS),
     "free_instances": ({"mysql"}, _WHO_HOLDS),
+    "prune_interests": ({"sqlite", "mysql"}, _NO_CTE),
+    "hold_taken": ({"mysql"}, _NO_CTE),
+    "return_taken": ({"sqlite", "mysql"}, _NO_CTE),
+    "prune_log": ({"sqlite", "mysql"}, _NO_CTE),
+    "prune_inbox": ({"sqlite", "mysql"}, _NO_CTE),
+    "prune_uncounted": ({"mysql"}, _NO_CTE),
+    "drop_index": ({"sqlite", "mysql"}, _NO_CTE),
+    "prune_instances": ({"sqlite", "mysql"}, _NO_CTE),
+    "former_runs": ({"sqlite", "mysql"}, _NO_CTE),
+    "drop_former_runs": ({"sqlite", "mysql"}, _NO_CTE),
+    "mark_dropped_runs": ({"sqlite"}, _NO_CTE),
+    "find_old": ({"mysql"}, "one status at a time, in the order of an index, so that no row is locked besides"),
+    "dead_workers": ({"mysql"}, _ONE_STATEMENT),
+    "drop_workers": ({"mysql"}, _ONE_STATEMENT),
     "outbox_judge": ({"mysql"}, _NO_RETURNING),
     "outbox_park": ({"sqlite", "mysql"}, _NO_RETURNING),
     "outbox_give": ({"sqlite", "mysql"}, _NO_RETURNING),

@@ -30,15 +30,9 @@ class Equivalents(NamedTuple):
 
 EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
     Equivalents(
-        "read before",
-        "The values were read from the same row in the same transaction, which nobody else can write to meanwhile.",
-        ("sqlite pruned_runs conjunct life = ?",),
-    ),
-    Equivalents(
         "cut again",
         "The limit bounds what is read; the adapter, or the statement itself, cuts the answer to the same size again.",
         (
-            "sqlite prunable_old limit :limit",
             "sqlite outbox_counts limit :most",
             "sqlite outbox_counts limit :most @2",
             "postgres claim limit $4::bigint",
@@ -75,7 +69,7 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
     Equivalents(
         "size of a transaction",
         "The limit bounds how long one transaction holds up others; a call promises no number.",
-        ("sqlite continued limit ?",),
+        ("sqlite former_runs limit :limit",),
     ),
     Equivalents(
         "decided alone",
