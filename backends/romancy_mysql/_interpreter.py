@@ -26,7 +26,7 @@ from romancy.storage.sqlkit.statements import (
 from romancy_mysql import _prune
 from romancy_mysql._database import counted, pause
 from romancy_mysql._errors import LockWaitError, MismatchError, TransientError
-from romancy_mysql._sql import Statement, comma, source
+from romancy_mysql._sql import Raw, Statement, comma, literal, source
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -243,10 +243,19 @@ def _free_apart(values: Values) -> Operation[Answer]:
     return Answer([(1, one) for one in portion], len(portion))
 
 
+def _mail(values: Values) -> Operation[Answer]:
+    """The condition has constants only, so that the mail of each inbox is one range of an index."""
+    whole = [one for one, after in values["wanted"] if not after]
+    parts = [b"instance_id in (%b)" % comma(sorted(whole))] if whole else []
+    parts += [b"instance_id = %b and number > %d" % (literal(one), after) for one, after in values["wanted"] if after]
+    return (yield from ask("read_mail", wanted=Raw(b" or ".join(parts))))
+
+
 _OWN: Own = {
     **outbox.IN_PARTS,
     **_prune.OWN,
     "beat": _beat,
+    "mail": _mail,
     "declare_dead": _declare_dead,
     "free": _free,
     "free_apart": _free_apart,

@@ -58,7 +58,7 @@ class MySQLStore:
         router = MySQLRouter(self.database, self._wakeups.tell)
         self._posted = Posted(self.database, self._wakeups.tell, router.dispatch)
         scripts = Scripts(self.database)
-        interpreter = MySQLInterpreter(self.database, self._wakeups.tell)
+        self._interpreter = interpreter = MySQLInterpreter(self.database, self._wakeups.tell)
         urgent = MySQLInterpreter(self.database, self._wakeups.tell, lambda: self.database.heartbeats)
         self._leases = Leases(interpreter, urgent)
         self._takeovers = Takeovers(interpreter)
@@ -93,7 +93,7 @@ class MySQLStore:
         return await read(self.database, instance_id, after, limit)
 
     async def claim(self, request: ClaimRequest, /) -> Work:
-        return await claim(self.database, request)
+        return await claim(self.database, self._interpreter, request)
 
     async def heartbeat(self, worker: Worker, /) -> Pulse:
         return await self._leases.heartbeat(worker, leaving=False)

@@ -66,7 +66,7 @@ class PostgresStore:
         self._uncommitted = Uncommitted(self.database, self._signals)
         self.commit = self._commits.commit
         scripts = Scripts(self.database)
-        interpreter = PostgresInterpreter(self.database, self._signals.tell)
+        self._interpreter = interpreter = PostgresInterpreter(self.database, self._signals.tell)
         urgent = PostgresInterpreter(self.database, self._signals.tell, lambda: self.database.heartbeats)
         self._leases = Leases(interpreter, urgent)
         self._takeovers = Takeovers(interpreter)
@@ -111,7 +111,7 @@ class PostgresStore:
         return await read_history(self.database, instance_id, after, limit)
 
     async def claim(self, request: ClaimRequest, /) -> Work:
-        return await claim(self.database, self._signals, request)
+        return await claim(self.database, self._interpreter, self._signals, request)
 
     async def heartbeat(self, worker: Worker, /) -> Pulse:
         return await self._leases.heartbeat(worker, leaving=False)

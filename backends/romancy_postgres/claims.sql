@@ -162,7 +162,7 @@ from (
     where owner = $1 and instance_id = any ($2 || $3::text[])
 ) i
 cross join lateral (
-    select coalesce(sum(octet_length(m.body)), 0)::bigint as size
+    select coalesce(sum(octet_length(m.body) + 1), 0)::bigint as size
     from romancy_inbox m
     where m.instance_id = i.instance_id
       and m.number > coalesce((select least(k.number, case when k.number > i.signals then 0 end)
@@ -177,7 +177,7 @@ cross join lateral (
     offset 0
 ) h;
 
--- name: mail
+-- name: mail (wanted(instance_id, after)) -> instance_id, delivery_id, body, at, address, interest
 -- The messages in some inboxes, each from behind a number. The counters were read before.
 select m.instance_id, m.delivery_id, m.body, m.at, m.address, m.interest
 from unnest($1::text[], $2::bigint[]) as wanted (instance_id, after)

@@ -19,7 +19,7 @@ from romancy.storage.sqlkit.outbox import SqlOutbox
 from romancy.storage.sqlkit.reading import SqlReading
 from romancy.storage.sqlkit.takeover import Takeovers
 from romancy_sqlite import _file
-from romancy_sqlite._claims import collect, is_idle, take
+from romancy_sqlite._claims import claim
 from romancy_sqlite._commit import row_of, weight_of, write_alone, write_items
 from romancy_sqlite._connection import check_version
 from romancy_sqlite._driver import sqlite3
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from romancy.status import Status
     from romancy.storage.query import Query
     from romancy.storage.records import (
-        Claimed,
         ClaimRequest,
         Delivered,
         Delivery,
@@ -76,7 +75,7 @@ class SqliteStore:
         self._settings = settings
         self._sql = {**shared_texts(settings.prefix), **queries_of(__package__ or "", _FILES, settings.prefix)}
         self._sessions = self._make_sessions()
-        interpreter = SqliteInterpreter(self, heads_of(__package__ or "", _FILES))
+        self._interpreter = interpreter = SqliteInterpreter(self, heads_of(__package__ or "", _FILES))
         self._leases = Leases(interpreter, interpreter)
         self._takeovers = Takeovers(interpreter, at_once=True)
         scripts = Scripts(self)
@@ -183,10 +182,7 @@ class SqliteStore:
         return await self.run_read(partial(read_history, instance_id=instance_id, after=after, limit=limit))
 
     async def claim(self, request: ClaimRequest, /) -> Work:
-        claimed: list[Claimed] = []
-        if not await self.run_read(partial(is_idle, request=request)):
-            claimed = await self.run_write(partial(take, request=request))
-        return await self.run_read(partial(collect, request=request, claimed=claimed))
+        return await claim(self._interpreter, request)
 
     async def heartbeat(self, worker: Worker, /) -> Pulse:
         pulse = await self._beat(worker, leaving=False)

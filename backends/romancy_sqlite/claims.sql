@@ -1,6 +1,10 @@
 -- Claims, the mail that comes with them, the repairs of a sweep, heartbeats and takeovers.
 
--- name: due
+-- name: alive (worker) -> now, alive
+-- The time, and whether the worker is alive.
+select :now, exists (select 1 from romancy_workers where token = :worker and dead = 0);
+
+-- name: due (codes, leave, grace, limit) -> instance_id, wake_at
 -- The instances that a worker could claim, longest due first. Each workflow is read separately, so that none hides
 -- another.
 select instance.instance_id, instance.wake_at
@@ -12,7 +16,7 @@ cross join romancy_instances as instance on instance.rowid in (
         candidate.workflow_name = known.key
         and candidate.wake_at <= :now
         and (
-            candidate.wake_at <= :left
+            candidate.wake_at <= :now - :grace
             or candidate.code not in (select value from json_each(:leave))
         )
         and (
@@ -25,30 +29,31 @@ cross join romancy_instances as instance on instance.rowid in (
 order by instance.wake_at, instance.instance_id
 limit :limit;
 
--- name: next_due
+-- name: next_due (names) -> due
 -- When the next instance of the known workflows becomes due.
 select min((
     select min(wake_at) from romancy_instances where workflow_name = known.value and wake_at is not null
 ))
-from json_each(?) as known;
+from json_each(:names) as known;
 
--- name: claim
--- Make the instance the worker's.
-update romancy_instances set owner = ?, wake_at = null where instance_id = ?;
+-- name: take (worker, ids)
+-- Make the instances the worker's.
+update romancy_instances set owner = :worker, wake_at = null where instance_id in (select value from json_each(:ids));
 
--- name: owned
+-- name: owned (owner) -> instance_id
 -- All instances that a worker owns.
-select instance_id from romancy_instances where owner = ? order by instance_id;
+select instance_id from romancy_instances where owner = :owner order by instance_id;
 
--- name: claimed
--- The columns of a claimed instance.
+-- name: taken (ids) -> instance_id, life, workflow_name, status, code, run_from, head, head_writer, signals, seen,
+-- crashes, crash_seq
+-- The columns of claimed instances.
 select
-    instance_id, life, workflow_name, status, code, run_from, head, signals, seen,
-    case when crash_seq = head then crashes else 0 end,
+    instance_id, life, workflow_name, status, code, run_from, head,
     (
         select writer from romancy_log as log
         where log.instance_id = found.instance_id and log.life = found.life and log.seq = found.head
-    )
+    ),
+    signals, seen, crashes, crash_seq
 from (
     select
         instance.*,
@@ -56,17 +61,22 @@ from (
             select max(seq) from romancy_log as log
             where log.instance_id = instance.instance_id and log.life = instance.life
         ), 0)) as head
-    from romancy_instances as instance
-    where instance.instance_id = ?
+    from json_each(:ids) as wanted
+    cross join romancy_instances as instance on instance.instance_id = wanted.value
 ) as found;
 
--- name: short_log
--- The commits of an instance's current run that are at most that long.
-select body from romancy_log
-where instance_id = ? and life = ? and seq between ? and ? and length(body) <= ?
-order by seq;
+-- name: short_logs (runs(instance_id, life, run_from), bytes) -> instance_id, body
+-- The commits of some current runs that are at most that long.
+select log.instance_id, log.body
+from json_each(:runs) as run
+cross join romancy_log as log
+    on log.instance_id = json_extract(run.value, '$[0]')
+    and log.life = json_extract(run.value, '$[1]')
+    and log.seq >= json_extract(run.value, '$[2]')
+where length(log.body) <= :bytes
+order by log.instance_id, log.seq;
 
--- name: mailboxes
+-- name: mailboxes (worker, unknown, kept) -> instance_id, life, signals, size
 -- Owned instances with mail that their owner has not seen, and those whose mail it does not know, each with the size of
 -- its mail, for which no message is read. Messages that the worker keeps are left out, if the counter has not fallen
 -- below that.
@@ -75,7 +85,7 @@ select
     owned.life,
     owned.signals,
     (
-        select coalesce(sum(length(body)), 0)
+        select coalesce(sum(length(body) + 1), 0)
         from romancy_inbox as inbox
         where inbox.instance_id = owned.instance_id
         and inbox.number > iif(kept.value <= owned.signals, kept.value, 0)
@@ -88,31 +98,36 @@ select
     instance.instance_id,
     instance.life,
     instance.signals,
-    (select coalesce(sum(length(body)), 0) from romancy_inbox as inbox where inbox.instance_id = instance.instance_id)
+    (
+        select coalesce(sum(length(body) + 1), 0) from romancy_inbox as inbox
+        where inbox.instance_id = instance.instance_id
+    )
 from json_each(:unknown) as unknown
 cross join romancy_instances as instance on instance.instance_id = unknown.value
 where instance.owner = :worker and instance.signals = instance.seen;
 
--- name: mail
+-- name: mail (wanted(instance_id, after)) -> instance_id, delivery_id, body, at, address, interest
 -- The messages in some inboxes, each from behind a number, in the order of each sender.
 select inbox.instance_id, inbox.delivery_id, inbox.body, inbox.at, inbox.address, inbox.interest
-from json_each(?) as wanted
-cross join romancy_inbox as inbox on inbox.instance_id = wanted.key and inbox.number > wanted.value
+from json_each(:wanted) as wanted
+cross join romancy_inbox as inbox
+    on inbox.instance_id = json_extract(wanted.value, '$[0]')
+    and inbox.number > json_extract(wanted.value, '$[1]')
 order by inbox.instance_id, inbox.delivery_id;
 
--- name: sweep_asleep
+-- name: wake_asleep ()
 -- Repair: instances without an owner, not due, and with unseen mail.
-update romancy_instances set wake_at = ?
+update romancy_instances set wake_at = :now
 where
     owner is null and signals <> seen and wake_at is null
     and status not in ('completed', 'failed', 'cancelled', 'stuck');
 
--- name: sweep_stranded
+-- name: wake_stranded ()
 -- Repair: instances without an owner, not due, and not at rest by their status.
-update romancy_instances set wake_at = ?
+update romancy_instances set wake_at = :now
 where status in ('running', 'cancelling', 'compensating') and owner is null and wake_at is null;
 
--- name: sweep_parked
+-- name: wake_parked (codes)
 -- Make stuck instances due if there is code that has not refused them.
 update romancy_instances set wake_at = :now
 where

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DIALECTS: Final = {"sqlite": "_store", "postgres": "_database", "mysql": "_database"}
 
 _NO_RETURNING: Final = "its UPDATE and DELETE return no rows, so the operation is in parts"
+_CLAIMS: Final = "how instances are taken is each dialect's own: see romancy/storage/sqlkit/claims.py"
 _UNCHANGED: Final = "a row that is set to what it was does not count as touched"
 _WHO_HOLDS: Final = "it can read what is uncommitted, and so find out in one request what others hold"
 _NO_CTE: Final = "no part of a statement can change another table, so the operation is in parts"
@@ -32,6 +33,18 @@ OWN: Final[dict[str, tuple[set[str], str]]] = {
     "living_beat": ({"sqlite"}, _NO_RETURNING),
     "register": ({"mysql"}, "an INSERT that finds a row cannot leave a dead one alone"),
     "beat_again": ({"mysql"}, "an INSERT that finds a row cannot leave a dead one alone"),
+    "alive": ({"sqlite"}, _CLAIMS),
+    "due": ({"sqlite"}, _CLAIMS),
+    "next_due": ({"sqlite"}, _CLAIMS),
+    "take": ({"sqlite"}, _CLAIMS),
+    "owned": ({"sqlite"}, _CLAIMS),
+    "taken": ({"sqlite"}, _CLAIMS),
+    "short_logs": ({"sqlite"}, _CLAIMS),
+    "mailboxes": ({"sqlite"}, _CLAIMS),
+    "wake_asleep": ({"sqlite"}, _CLAIMS),
+    "wake_stranded": ({"sqlite"}, _CLAIMS),
+    "wake_parked": ({"sqlite"}, _CLAIMS),
+    "read_mail": ({"mysql"}, "its condition is composed, so that the mail of each inbox is one range of an index"),
     "mark_dead": ({"mysql"}, _UNCHANGED),
     "marked_dead": ({"mysql"}, _UNCHANGED),
     "owned_heads": ({"sqlite"}, _NO_RETURNING),

@@ -84,13 +84,13 @@ _SQLITE = (
     ),
     _sqlite(
         name="sqlite: an instance that is left to another code is never claimed",
-        text="candidate.wake_at <= :left\n",
-        replacement="candidate.wake_at <= :left - :now\n",
+        text="candidate.wake_at <= :now - :grace\n",
+        replacement="candidate.wake_at <= :grace - :now\n",
     ),
     _sqlite(
         name="sqlite: a claim leaves the instance due",
-        text="update romancy_instances set owner = ?, wake_at = null where",
-        replacement="update romancy_instances set owner = ? where",
+        text="update romancy_instances set owner = :worker, wake_at = null where",
+        replacement="update romancy_instances set owner = :worker where",
     ),
 )
 _MYSQL = (
