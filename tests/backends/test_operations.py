@@ -13,9 +13,9 @@ from romancy.errors import InternalError
 from romancy.status import Status
 from romancy.storage.backends import create_store
 from romancy.storage.outbox import OutboxState
-from romancy.storage.records import Outcome, PruneRequest, Worker
+from romancy.storage.records import ClaimRequest, Outcome, PruneRequest, Worker
 from romancy.storage.sqlkit.statements import ROUNDS, Ask, LockedError, OvertakenError, Running, ask, ask_all
-from romancy_conformance.contract.building import Actor, append, change, unique
+from romancy_conformance.contract.building import Actor, append, change, delivery, start, unique
 from romancy_conformance.contract.interleaving import Hold, held_at, leave, listen, run, statements
 from romancy_conformance.contract.test_outbox import MINUTE, Publisher, ended, ids, outgoing, take
 
@@ -70,6 +70,9 @@ _SENT: dict[str, dict[str, str]] = {
         "purge": "outbox_purge",
         "read": "outbox_read",
         "list": "outbox_entries",
+        "no work": "due alive mailboxes next_due",
+        "work": "due alive due take alive mailboxes next_due taken short_logs",
+        "mail": "due alive mailboxes next_due mail",
         "take over": "declare_dead owned_heads takeover_log takeover_instances still_owned",
         "prune nothing": "prune_old former_runs prune_workers prune_seen",
         "prune": "prune_named prune_interests return_taken prune_log prune_inbox drop_index prune_instances "
@@ -91,6 +94,9 @@ _SENT: dict[str, dict[str, str]] = {
         "purge": "outbox_purge",
         "read": "outbox_read",
         "list": "outbox_entries",
+        "no work": "claim",
+        "work": "claim mailboxes",
+        "mail": "claim mailboxes mail",
         "take over": "declare_dead free still_owned",
         "prune nothing": "begin prune_old commit prune_runs prune_workers prune_seen",
         "prune": "begin prune_named prune_chosen commit prune_runs prune_workers",
@@ -113,6 +119,10 @@ _SENT: dict[str, dict[str, str]] = {
         "purge": "outbox_purge",
         "read": "outbox_read",
         "list": "outbox_entries",
+        "no work": "look_alive read_now next_due read_mailboxes",
+        "work": "look_alive read_now next_due read_mailboxes | begin claim_due | "
+        "take_claimed count commit read_claimed read_short_logs read_now next_due",
+        "mail": "look_alive read_now next_due read_mailboxes | read_mail",
         "take over": "mark_dead marked_dead | begin read_owned | "
         "log_takeover count free_from_dead count commit still_owned",
         "prune nothing": "begin find_old find_old find_old | commit | former_runs | dead_workers | prune_seen",
@@ -200,6 +210,22 @@ async def test_a_heartbeat_sends_no_more_than_it_needs(stores: tuple[Store, Stor
     sent["first heartbeat"] = await sent_by(store, store.heartbeat(worker), packets)
     sent["heartbeat"] = await sent_by(store, store.heartbeat(worker), packets)
     sent["census"] = await sent_by(store, store.rooms.reading.census(), packets)
+
+    assert {name: _SENT[dialect(store)][name] for name in sent} == sent
+
+
+async def test_a_claim_sends_no_more_than_it_needs(stores: tuple[Store, Store], packets: list[str]) -> None:
+    store, sent = stores[0], dict[str, str]()
+    name = unique("flow")
+    actor = await Actor(stores[1], workflows={name: "c1"}).register()
+    request = ClaimRequest(worker=actor.token, codes=actor.workflows, limit=10)
+    begun = [start(workflow_name=name) for _ in range(2)]
+
+    sent["no work"] = await sent_by(store, store.claim(request), packets)
+    await actor.store.commit(begun)
+    sent["work"] = await sent_by(store, store.claim(request), packets)
+    await actor.store.deliver([delivery(one) for one in begun])
+    sent["mail"] = await sent_by(store, store.claim(request), packets)
 
     assert {name: _SENT[dialect(store)][name] for name in sent} == sent
 
