@@ -67,8 +67,8 @@ _POSTGRES = (
 _SQLITE = (
     _sqlite(
         name="sqlite: a dead worker claims, recovers and sweeps",
-        text="-- Whether a worker may write.\nselect 1 from romancy_workers where token = ? and dead = 0;",
-        replacement="-- Whether a worker may write.\nselect 1 from romancy_workers where token = ?;",
+        text="select :now, exists (select 1 from romancy_workers where token = :worker and dead = 0);",
+        replacement="select :now, exists (select 1 from romancy_workers where token = :worker);",
     ),
     _sqlite(
         name="sqlite: a claim takes the longest due only within a workflow",
@@ -81,6 +81,11 @@ _SQLITE = (
         "            where log.instance_id = instance.instance_id and log.life = instance.life"
         "\n        ), 0)) as head\n",
         replacement="        last_seq as head\n",
+    ),
+    _sqlite(
+        name="sqlite: mail that is kept stays away when the counter fell",
+        text="iif(kept.value <= owned.signals, kept.value, 0)",
+        replacement="coalesce(kept.value, 0)",
     ),
     _sqlite(
         name="sqlite: an instance that is left to another code is never claimed",
@@ -109,6 +114,11 @@ _MYSQL = (
         text="    greatest(i.last_seq, coalesce((\n        select max(l.seq) from romancy_log l"
         " where l.instance_id = i.instance_id and l.life = i.life\n    ), 0)),\n",
         replacement="    i.last_seq,\n",
+    ),
+    _mysql(
+        name="mysql: mail that is kept stays away when the counter fell",
+        text="if(:number > i.signals, 0, :number)",
+        replacement=":number",
     ),
     _mysql(
         name="mysql: an instance that is left to another code is never claimed",
