@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -240,6 +241,47 @@ async def test_a_takeover_sends_no_more_than_it_needs(stores: tuple[Store, Store
 
     assert _SENT[dialect(stores[0])]["take over"] == await sent_by(stores[0], take_over(), packets)
     assert ids == sorted(moved)
+
+
+class _UndoneError(Exception):
+    """The transaction is undone."""
+
+
+_BESIDE_A_LOCK: dict[str, str] = {
+    "postgres": "declare_dead free free_apart free free free",
+    "mysql": "mark_dead marked_dead | begin read_owned | "
+    "log_takeover count free_from_dead count commit still_owned | read_owned see_uncommitted read_owned | "
+    "free_instances | begin read_owned | log_takeover count free_from_dead count commit",
+}
+
+
+@pytest.mark.backends("postgres", "mysql", "mariadb")
+async def test_a_takeover_beside_a_lock_leaves_out_what_is_held(
+    stores: tuple[Store, Store], packets: list[str]
+) -> None:
+    """It does not wait for the chunk a second time."""
+    store, other = stores
+    survivor, victim = [await Actor(one, workflows={unique("flow"): "c1"}).register() for one in stores]
+    begun = [await victim.begin() for _ in range(3)]
+    peer = await survivor.see(victim)
+    moved = list[str]()
+
+    async def take_over() -> None:
+        answer = await store.takeover(survivor.token, peer, b"[]", unique("w"))
+        assert answer.left
+        moved.extend(answer.moved)
+
+    mark = other.capabilities.placeholder
+    marks = ", ".join(mark.replace("1", str(number)) for number in range(1, 6))
+    sql = f"insert into romancy_log (instance_id, life, seq, writer, body, at) values ({marks}, 1)"  # noqa: S608
+    with suppress(_UndoneError):
+        async with other.rooms.sessions.begin() as session:
+            await session.execute(sql, begun[1].instance_id, begun[1].life, 2, "nobody", b"")
+            assert _BESIDE_A_LOCK[dialect(store)] == await sent_by(store, take_over(), packets)
+            raise _UndoneError
+
+    assert sorted(moved) == sorted(one.instance_id for one in begun[::2])
+    assert (await other.takeover(survivor.token, peer, b"[]", unique("w"))).moved == (begun[1].instance_id,)
 
 
 async def test_pruning_sends_no_more_than_it_needs(stores: tuple[Store, Store], packets: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Faults in claims that the walk has to notice: each gives a plausible answer, and seldom a wrong one."""
+"""Faults in claims that the walk has to notice, or a test: each gives a plausible answer, and seldom a wrong one."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ _POSTGRES = (
         name="postgres: mail that is kept stays away when the counter fell",
         text="case when k.number > i.signals then 0 end",
         replacement="null",
+        tests="test_new_mail.py gone_back",
     ),
     _postgres(
         name="postgres: an instance that is left to another code is never claimed",
@@ -86,6 +87,7 @@ _SQLITE = (
         name="sqlite: mail that is kept stays away when the counter fell",
         text="iif(kept.value <= owned.signals, kept.value, 0)",
         replacement="coalesce(kept.value, 0)",
+        tests="test_new_mail.py gone_back",
     ),
     _sqlite(
         name="sqlite: an instance that is left to another code is never claimed",
@@ -119,6 +121,7 @@ _MYSQL = (
         name="mysql: mail that is kept stays away when the counter fell",
         text="if(:number > i.signals, 0, :number)",
         replacement=":number",
+        tests="test_new_mail.py gone_back",
     ),
     _mysql(
         name="mysql: an instance that is left to another code is never claimed",
