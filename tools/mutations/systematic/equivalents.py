@@ -36,6 +36,7 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
             "sqlite outbox_counts limit :most",
             "sqlite outbox_counts limit :most @2",
             "postgres claim limit $4::bigint",
+            "* still_owned limit 1",
         ),
     ),
     Equivalents(
