@@ -268,14 +268,13 @@ class Write:
         places = sorted(mail)
         yield from self._signals([one for one, _ in places], counted=False)
         columns = ("instance_id", "delivery_id")
-        yield from self._joined("number_inbox", columns, places, counted=False, further=Raw(b""))
+        yield from self._joined("number_inbox", columns, places, counted=False)
         yield from self._joined("drop_uncounted", columns, places, counted=False)
 
     def _signals(self, receivers: list[str], *, counted: bool) -> Iterator[Statement]:
         rows = sorted(Counter(receivers).items())
         columns = ("instance_id", "count")
-        more: dict[str, Value] = {"closed": CLOSED, "further": Raw(b"")}
-        yield from self._joined("signal_instances", columns, rows, counted=counted, **more)
+        yield from self._joined("signal_instances", columns, rows, counted=counted, closed=CLOSED)
 
     def _start_row(self, start: Start) -> Raw:
         unowned, later = start.owner is None, self._query("from_now").render

@@ -23,8 +23,9 @@ from romancy.storage.sqlkit.statements import (
     ask_last,
     expanded,
 )
-from romancy_mysql import _prune
+from romancy_mysql import _prune, _routing
 from romancy_mysql._database import counted, pause
+from romancy_mysql._effects import CLOSED
 from romancy_mysql._errors import LockWaitError, MismatchError, TransientError
 from romancy_mysql._sql import Raw, Statement, comma, literal, source
 
@@ -43,7 +44,7 @@ __all__ = ["MySQLInterpreter"]
 
 T = TypeVar("T")
 
-_BYTES = frozenset({"body"})
+_BYTES = frozenset({"body", "where_", "projection"})
 """Columns of bytes. All others are texts or numbers."""
 _LISTS = "codes"
 """The column that holds a list, as lines."""
@@ -93,6 +94,8 @@ class MySQLInterpreter:
         *,
         weight: int = 3,  # noqa: ARG002 - of a file
         lock_waits: int | None = None,
+        lasting: bool = True,  # noqa: ARG002 - every commit is
+        keys: Sequence[int] = (),  # noqa: ARG002 - rows are locked
     ) -> T:
         for attempt in range(ROUNDS):
             try:
@@ -122,9 +125,9 @@ class MySQLInterpreter:
             try:
                 while (request := running.request) is not None and not request.last:
                     packet = counted([self._statement(one) for one in request.asks])
-                    received = await database.send(wire, [*first, *packet])
+                    received = await database.send(wire, packet if request.early else [*first, *packet])
                     running.answer(self._answers(request.asks, received[len(received) - len(packet) :]))
-                    first = []
+                    first = first if request.early else []
                 answers = await self._end(wire, first, request)
             except (MismatchError, TransientError):
                 await database.roll_back(wire)
@@ -138,6 +141,8 @@ class MySQLInterpreter:
     async def _end(self, wire: Wire, first: list[Statement], request: Request | None) -> list[Answer]:
         """Send the last scripts, the commit, and what comes after it."""
         asks, then = (request.asks, request.then) if request is not None else ((), ())
+        if first and not asks:  # it has not begun
+            return self._answers(then, await self._database.send(wire, [*map(self._statement, then)]) if then else [])
         packet = counted([self._statement(one) for one in asks])
         last = [Statement("commit", self._database.end), *map(self._statement, then)]
         received = await self._database.send(wire, [*first, *packet, *last])
@@ -146,7 +151,7 @@ class MySQLInterpreter:
         return given + self._answers(then, received[len(received) - len(then) :])
 
     def _statement(self, ask: Ask) -> Statement:
-        values: dict[str, Value] = {}
+        values: dict[str, Value] = {"closed": CLOSED}  # every script may name the statuses of what has ended
         for name, columns in self._heads[ask.script].parameters.items():
             value: Any = ask.values[name]
             if columns:
@@ -254,6 +259,7 @@ def _mail(values: Values) -> Operation[Answer]:
 _OWN: Own = {
     **outbox.IN_PARTS,
     **_prune.OWN,
+    **_routing.OWN,
     "beat": _beat,
     "mail": _mail,
     "declare_dead": _declare_dead,

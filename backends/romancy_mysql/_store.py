@@ -55,10 +55,10 @@ class MySQLStore:
         self._wakeups = Wakeups(self.database)
         self._committer = Committer(self.database, self._wakeups.tell)
         self.commit = self._committer.commit
-        router = MySQLRouter(self.database, self._wakeups.tell)
+        self._interpreter = interpreter = MySQLInterpreter(self.database, self._wakeups.tell)
+        router = MySQLRouter(self.database, self._wakeups.tell, interpreter)
         self._posted = Posted(self.database, self._wakeups.tell, router.dispatch)
         scripts = Scripts(self.database)
-        self._interpreter = interpreter = MySQLInterpreter(self.database, self._wakeups.tell)
         urgent = MySQLInterpreter(self.database, self._wakeups.tell, lambda: self.database.heartbeats)
         self._leases = Leases(interpreter, urgent)
         self._takeovers = Takeovers(interpreter)

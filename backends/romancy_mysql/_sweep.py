@@ -10,15 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from romancy.storage.routing import Dispatched
-from romancy_mysql._dispatch import Dispatch
+from romancy.storage.sqlkit.routing import take_back
 from romancy_mysql._effects import CLOSED
 from romancy_mysql._sql import source
-from romancy_mysql._taken import give_back
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Sequence
     from typing import Any
 
+    from romancy.storage.sqlkit.statements import Interpreter
     from romancy_mysql._database import Database
     from romancy_mysql._protocol import Answer
 
@@ -35,9 +35,15 @@ _INTEREST = ("owner", "life", "interest_id", "at")
 class Sweep:
     """Sweeps, one at a time. Remembers how far it has looked for interests of ended instances."""
 
-    def __init__(self, database: Database, tell: Callable[[Iterable[str]], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        interpreter: Interpreter,
+        dispatch_at: Callable[[Collection[str], int], Awaitable[Dispatched]],
+    ) -> None:
         self._database = database
-        self._tell = tell
+        self._interpreter = interpreter
+        self._dispatch_at = dispatch_at
         self._place = _BEGINNING
 
     async def sweep(self, limit: int) -> Dispatched:
@@ -50,13 +56,13 @@ class Sweep:
                 "find_outlived", owner=owner, life=life, interest_id=interest_id, closed=CLOSED, limit=_PAGE
             ),
         )
-        await give_back(database, [(name.decode(), one.decode()) for name, one in abandoned.rows])
+        await take_back(self._interpreter, [(name.decode(), one.decode()) for name, one in abandoned.rows])
         await self._drop(outlived)
         messages, interests = await database.ask(
             database.statement("unswept_messages", limit=_PAGE), database.statement("unswept_interests", limit=_PAGE)
         )
         addresses = {line[0].decode() for line in messages.rows} | {line[3].decode() for line in interests.rows}
-        done = await Dispatch(database, self._tell, limit).from_addresses(addresses)
+        done = await self._dispatch_at(addresses, limit)
         known = [line for line in messages.rows if line[0].decode() not in done.held_up]
         marked = 0 if done.more else await self._mark(known, interests.rows)
         full = _PAGE in (len(messages.rows), len(interests.rows), len(abandoned.rows))

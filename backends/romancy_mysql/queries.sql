@@ -128,14 +128,14 @@ on duplicate key update delivery_id = romancy_inbox.delivery_id
 update :source romancy_inbox x
 join romancy_instances i on i.instance_id = x.instance_id
 set x.number = least(x.number, i.signals)
-where x.instance_id = :instance_id and x.delivery_id = :delivery_id :further
+where x.instance_id = :instance_id and x.delivery_id = :delivery_id
 
 -- name: add_uncounted
 -- Messages of a session, whose receivers' counters move after its commit.
 insert into romancy_uncounted (instance_id, delivery_id) values :rows
 on duplicate key update delivery_id = romancy_uncounted.delivery_id
 
--- name: drop_uncounted
+-- name: drop_uncounted (mail(instance_id, delivery_id))
 -- Remove the marks of messages that are counted now.
 delete u from :source romancy_uncounted u
 where u.instance_id = :instance_id and u.delivery_id = :delivery_id
@@ -156,7 +156,7 @@ set
     i.wake_at = if(i.owner is null and i.status <> _binary'stuck',
         least(coalesce(i.wake_at, 9223372036854775807), timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))), i.wake_at),
     i.touched_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
-where i.instance_id = :instance_id and i.status not in (:closed) :further
+where i.instance_id = :instance_id and i.status not in (:closed)
 
 -- ---------------------------------------------------------------------------------------------------- why it was refused
 

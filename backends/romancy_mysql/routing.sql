@@ -16,7 +16,7 @@ on duplicate key update
             timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
     address = v.address, kind = v.kind, where_ = v.where_, swept = 0
 
--- name: drop_interests
+-- name: drop_interests (interests(owner, life, interest_id))
 -- Remove interests. A dispatch may have removed them already.
 delete i from :source romancy_interests i
 where i.owner = :owner and i.life = :life and i.interest_id = :interest_id
@@ -34,66 +34,66 @@ where m.address = :address and m.message_id = :message_id :lock
 
 -- ----------------------------------------------------------------------------------------------------------- what to route
 
--- name: read_messages
--- A page of the messages at these addresses (:rows is a query) that can be routed, oldest first. At addresses without
--- interests, only messages that are dropped then are read. A projection is read only where there are conditions. The
--- large limit makes the server look for interests once for each address.
+-- name: route_messages (addresses(address), at, message_id, after, limit) -> address, message_id, spread, at, projection
+-- A page of the messages at these addresses behind a place, the oldest first. At addresses without interests, only
+-- messages that are dropped then are read. A projection is read only where there are conditions. The large limit makes
+-- the server look for interests once for each address.
 select p.address, p.message_id, p.spread, p.at, m.projection
 from (
     select straight_join k.address, k.spread, k.message_id, k.at, a.choosy
     from (
-        select v.address,
-            exists (select 1 from romancy_interests i where i.address = v.address and i.kind <> _binary'member') as wanted,
-            exists (select 1 from romancy_interests i where i.address = v.address and i.where_ is not null) as choosy
-        from (:rows) v
+        select :address as address,
+            exists (select 1 from romancy_interests i where i.address = :address and i.kind <> _binary'member') as wanted,
+            exists (select 1 from romancy_interests i where i.address = :address and i.where_ is not null) as choosy
+        from :source (select 1) one
         limit 1000000
     ) a
     join (select _binary'every' as spread union all select _binary'one' union all select _binary'channel') s
         on a.wanted or s.spread = _binary'every'
     join romancy_messages k force index (by_age) on k.address = a.address and k.spread = s.spread
-    where k.at > :at or (k.at = :at and k.message_id > :message_id)
+    where k.at > :at
+        or (k.at = :at and (k.message_id > :message_id or (k.message_id = :message_id and k.address > :after)))
     order by k.at, k.message_id, k.address
     limit :limit
 ) p
 left join romancy_messages m on p.choosy and m.address = p.address and m.message_id = p.message_id
 
--- name: read_interests
--- The interests of owners that can receive messages, at those of these addresses that hold messages.
-select i.owner, i.life, i.interest_id, i.address, i.kind, i.where_, i.at
+-- name: route_interests (addresses(address), limit) -> owner, life, interest_id, address, kind, where_, at, number, now
+-- The interests of owners that can receive messages, at those of these addresses that hold messages, with the number of
+-- the last copy from the address, and the time.
+select i.owner, i.life, i.interest_id, i.address, i.kind, i.where_, i.at, d.number,
+    timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
 from (
-    select v.address from (:rows) v
-    where exists (select 1 from romancy_messages m where m.address = v.address)
+    select :address as address from :source (select 1) one
+    where exists (select 1 from romancy_messages m where m.address = :address)
     limit 1000000
 ) a
 straight_join romancy_interests i force index (by_address) on i.address = a.address
+left join romancy_addresses d on d.address = i.address
 left join romancy_instances n on n.instance_id = i.owner and n.life = i.life and n.status not in (:closed)
 where i.kind <> _binary'member' and (i.life = 0 or n.instance_id is not null)
 
--- name: read_numbers
--- The numbers of the last copies.
-select address, number from romancy_addresses where address in (:ids)
-
 -- ---------------------------------------------------------------------------------------------------------- what was routed
 
--- name: lock_addresses
+-- name: lock_addresses (addresses(address))
 -- Lock the rows of these addresses, which may be new, in this order.
-insert into romancy_addresses (address) values :rows
+insert into romancy_addresses (address) select :address from :source (select 1) one where true
 on duplicate key update address = romancy_addresses.address
 
--- name: number_addresses
+-- name: number_addresses (numbers(address, number, last))
 -- Move the numbers of the last copies. If a faster dispatch has moved them already, this one starts again.
 update :source romancy_addresses a
 set a.number = :number
 where a.address = :address and a.number = :last
 
--- name: hold_interests
+-- name: hold_interests (interests(owner, life, interest_id, address), count) -> held
 -- Lock these interests until the end of the transaction, or fail if one has changed since it was read. A purge, which
 -- removes interests first, then waits for the transaction.
 select if(count(*) = :count, 0, (select 1 union all select 2))
 from :source romancy_interests i
 where i.owner = :owner and i.life = :life and i.interest_id = :interest_id and i.address = :address for update
 
--- name: give_mail
+-- name: give_mail (mail(instance_id, delivery_id, at, interest, address, message_id))
 -- Put messages into inboxes: copies with a time of their own, taken messages (for an interest) as they were posted.
 insert into romancy_inbox (instance_id, delivery_id, body, at, address, interest, spread, projection)
 select :instance_id, :delivery_id, m.body, coalesce(:at, m.at), m.address, :interest,
@@ -102,7 +102,13 @@ from :source romancy_messages m
 where m.address = :address and m.message_id = :message_id
 on duplicate key update delivery_id = romancy_inbox.delivery_id
 
--- name: give_letters
+-- name: mark_mail (mail(instance_id, delivery_id))
+-- Mark messages that are not counted yet.
+insert into romancy_uncounted (instance_id, delivery_id)
+select :instance_id, :delivery_id from :source (select 1) one where true
+on duplicate key update delivery_id = romancy_uncounted.delivery_id
+
+-- name: give_letters (letters(subscriber, letter_id, at, taken, address, message_id))
 -- The same for outside subscribers.
 insert into romancy_letters (subscriber, letter_id, address, body, at, message_id, spread, posted_at, projection)
 select :subscriber, :letter_id, m.address, m.body, :at, if(:taken, m.message_id, null), if(:taken, m.spread, null),
@@ -111,12 +117,12 @@ from :source romancy_messages m
 where m.address = :address and m.message_id = :message_id
 on duplicate key update letter_id = romancy_letters.letter_id
 
--- name: end_interests
+-- name: end_interests (interests(owner, life, interest_id, address, at))
 -- Remove the interests that got a message, if they have not changed since they were read.
 delete i from :source romancy_interests i
 where i.owner = :owner and i.life = :life and i.interest_id = :interest_id and i.address = :address and i.at = :at
 
--- name: drop_messages
+-- name: drop_messages (messages(address, message_id))
 -- Remove messages without receivers. All dispatches of an address find them, so rows that another dispatch holds are
 -- left to it.
 delete m
@@ -129,12 +135,12 @@ from (
 ) g
 straight_join romancy_messages m on m.address = g.address and m.message_id = g.message_id
 
--- name: end_messages
+-- name: end_messages (messages(address, message_id))
 -- Remove messages that were routed.
 delete m from :source romancy_messages m
 where m.address = :address and m.message_id = :message_id
 
--- name: hold_free
+-- name: hold_free (mail(instance_id, life, delivery_id))
 -- Remove the marks of the messages whose receivers are open and not locked by others, and lock these receivers. It
 -- never waits, so it can follow the locks of a dispatch, although appends lock their instances first. Without the
 -- limit, MySQL merges the derived table into the statement, and deletes the instances as well.
@@ -148,11 +154,26 @@ from (
 ) g
 straight_join romancy_uncounted u on u.instance_id = g.instance_id and u.delivery_id = g.delivery_id
 
--- name: unmarked
--- The condition that a message has lost its mark.
-and not exists (select 1 from romancy_uncounted u where u.instance_id = :instance_id and u.delivery_id = :delivery_id)
+-- name: signal_free (mail(instance_id, delivery_id, count))
+-- Count messages as `signal_instances` does, where one of them has lost its mark.
+update :source romancy_instances i
+set
+    i.signals = i.signals + :count,
+    i.wake_at = if(i.owner is null and i.status <> _binary'stuck',
+        least(coalesce(i.wake_at, 9223372036854775807), timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))), i.wake_at),
+    i.touched_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
+where i.instance_id = :instance_id and i.status not in (:closed)
+    and not exists (select 1 from romancy_uncounted u where u.instance_id = :instance_id and u.delivery_id = :delivery_id)
 
--- name: still_uncounted
+-- name: number_free (mail(instance_id, delivery_id))
+-- Number those that have lost their marks.
+update :source romancy_inbox x
+join romancy_instances i on i.instance_id = x.instance_id
+set x.number = least(x.number, i.signals)
+where x.instance_id = :instance_id and x.delivery_id = :delivery_id
+    and not exists (select 1 from romancy_uncounted u where u.instance_id = :instance_id and u.delivery_id = :delivery_id)
+
+-- name: still_uncounted (mail(instance_id, delivery_id)) -> instance_id, delivery_id
 -- Those of these messages that have their marks.
 select u.instance_id, u.delivery_id
 from :source romancy_uncounted u
@@ -167,13 +188,13 @@ where n.instance_id is null
 
 -- ------------------------------------------------------------------------------------------------------------- giving back
 
--- name: hold_mail
--- Lock and count messages that came from an address, before others move them.
+-- name: hold_mail (mail(instance_id, delivery_id)) -> count
+-- Lock messages that came from an address, before others move them.
 select count(*)
 from :source romancy_inbox x
 where x.instance_id = :instance_id and x.delivery_id = :delivery_id and x.address is not null for update
 
--- name: return_mail
+-- name: return_mail (mail(instance_id, delivery_id))
 -- Keep the taken messages of these inboxes at their addresses again.
 insert into romancy_messages (address, message_id, spread, at, body, projection, swept)
 select x.address, x.delivery_id, x.spread, x.at, x.body, x.projection,
@@ -182,16 +203,16 @@ from :source romancy_inbox x
 where x.instance_id = :instance_id and x.delivery_id = :delivery_id and x.interest is not null
 on duplicate key update address = romancy_messages.address
 
--- name: drop_mail
+-- name: drop_mail (mail(instance_id, delivery_id))
 -- Remove messages that came from an address from inboxes.
 delete x from :source romancy_inbox x
 where x.instance_id = :instance_id and x.delivery_id = :delivery_id and x.address is not null
 
--- name: hold_letters
--- Lock and count letters, before others move them.
+-- name: hold_letters (subscriber, ids) -> count
+-- Lock letters, before others move them.
 select count(*) from romancy_letters where subscriber = :subscriber and letter_id in (:ids) for update
 
--- name: return_letters
+-- name: return_letters (subscriber, ids)
 -- Keep the messages that a subscriber has taken at their addresses again.
 insert into romancy_messages (address, message_id, spread, at, body, projection, swept)
 select address, message_id, spread, posted_at, body, projection, -timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
@@ -199,17 +220,17 @@ from romancy_letters
 where subscriber = :subscriber and letter_id in (:ids) and message_id is not null
 on duplicate key update address = romancy_messages.address
 
--- name: drop_letters
+-- name: drop_letters (subscriber, ids)
 -- Forget letters.
 delete from romancy_letters where subscriber = :subscriber and letter_id in (:ids)
 
--- name: lives
+-- name: lives (owner) -> life
 -- The life of an instance, ended or not.
-select life from romancy_instances where instance_id = :instance_id
+select life from romancy_instances where instance_id = :owner
 
 -- ------------------------------------------------------------------------------------------------------------- registering
 
--- name: judge_interest
+-- name: judge_interest (owner, life, address, other, copies)
 -- The state that a new interest finds, while its address is locked: 'gone', a kind that excludes it, 'first' for the
 -- first interest in copies, else 'free'. Interests of instances that have ended do not count.
 select case
@@ -228,31 +249,34 @@ from (
     where i.address = :address and (i.life = 0 or n.instance_id is not null)
 ) k
 
--- name: register_interest
+-- name: interest_put (owner, life, interest_id, address, kind, where_)
 -- Write the interest unless it is excluded.
 insert into romancy_interests (owner, life, interest_id, address, kind, where_)
 select v.owner, v.life, v.interest_id, v.address, v.kind, v.where_
-from (:rows) v
+from (
+    select :owner as owner, :life as life, :interest_id as interest_id, :address as address, :kind as kind,
+        :where_ as where_
+) v
 where @judged in ('first', 'free')
 on duplicate key update
     at = if(romancy_interests.address = v.address and romancy_interests.kind = v.kind, romancy_interests.at,
             timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
     address = v.address, kind = v.kind, where_ = v.where_, swept = 0
 
--- name: discard_messages
+-- name: discard_messages (messages(address, message_id))
 -- Remove messages that were kept before the first interest in copies.
-delete m from (:rows) v straight_join romancy_messages m
-where m.address = v.address and m.message_id = v.message_id and @judged = 'first'
+delete m from :source romancy_messages m
+where m.address = :address and m.message_id = :message_id and @judged = 'first'
 
--- name: judged
+-- name: judged () -> finding
 -- The finding of judge_interest.
 select @judged
 
--- name: kept_ids
+-- name: kept_ids (address) -> message_id
 -- The messages at an address.
 select message_id from romancy_messages where address = :address
 
--- name: list_interests
+-- name: interests (address) -> owner, life, interest_id, kind, where_
 -- The interests at an address whose owners can receive messages, the longest registered first.
 select i.owner, i.life, i.interest_id, i.kind, i.where_
 from romancy_interests i force index (by_address)
@@ -262,23 +286,23 @@ order by i.at, i.owner, i.life, i.interest_id
 
 -- ------------------------------------------------------------------------------------------------------- letters and the kept
 
--- name: read_letters
+-- name: letters (subscriber, limit) -> letter_id, address, body, at
 -- The oldest letters of a subscriber. Their ids begin with their numbers.
 select letter_id, address, body, at from romancy_letters where subscriber = :subscriber order by letter_id limit :limit
 
--- name: kept_anywhere
+-- name: kept_page (after, limit) -> message_id, address, spread, body, at
 -- A page of the undelivered messages.
-select address, message_id, spread, body, at from romancy_messages force index (by_id)
+select message_id, address, spread, body, at from romancy_messages force index (by_id)
 where message_id > :after order by message_id limit :limit
 
--- name: kept_there
+-- name: kept_at (address, after, limit) -> message_id, address, spread, body, at
 -- A page of those at one address.
-select address, message_id, spread, body, at from romancy_messages
+select message_id, address, spread, body, at from romancy_messages
 where address = :address and message_id > :after order by message_id limit :limit
 
--- name: kept_alike
+-- name: kept_alike (message_id) -> message_id, address, spread, body, at
 -- All with this id, for the last of a page.
-select address, message_id, spread, body, at from romancy_messages where message_id = :message_id order by address
+select message_id, address, spread, body, at from romancy_messages where message_id = :message_id order by address
 
 -- ------------------------------------------------------------------------------------------------------------------- sweep
 
@@ -344,7 +368,7 @@ from romancy_inbox
 where instance_id in (:ids) and interest is not null
 on duplicate key update address = romancy_messages.address
 
--- name: find_expired
+-- name: find_expired (before, limit) -> address, message_id
 -- Old messages at addresses without interests.
 select m.address, m.message_id
 from romancy_messages m force index (by_sweep)
@@ -352,19 +376,19 @@ where (m.swept in (0, 1) and m.at < :before or m.swept < 0 and m.at < :before)
     and not exists (select 1 from romancy_interests i where i.address = m.address)
 limit :limit
 
--- name: find_unread
+-- name: find_unread (before, limit) -> subscriber, letter_id
 -- Old letters of subscribers without interests.
 select l.subscriber, l.letter_id
 from romancy_letters l
 where l.at < :before and not exists (select 1 from romancy_interests i where i.owner = l.subscriber and i.life = 0)
 limit :limit
 
--- name: end_letters
+-- name: end_letters (letters(subscriber, letter_id))
 -- Remove letters.
 delete l from :source romancy_letters l
 where l.subscriber = :subscriber and l.letter_id = :letter_id
 
--- name: find_unused
+-- name: find_unused (before, limit) -> address
 -- Addresses where nothing is kept or wanted. A later number is never below the time, so the count may begin again.
 select a.address
 from romancy_addresses a
@@ -373,7 +397,7 @@ where a.number < :before
     and not exists (select 1 from romancy_interests i where i.address = a.address)
 limit :limit
 
--- name: end_addresses
+-- name: end_addresses (addresses(address), before)
 -- Remove addresses that no copy has used since.
 delete a from :source romancy_addresses a
 where a.address = :address and a.number < :before

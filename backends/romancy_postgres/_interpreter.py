@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
-from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
 from romancy.storage.sqlkit.pauses import pause
-from romancy.storage.sqlkit.statements import ROUNDS, Answer, OvertakenError, Running
+from romancy.storage.sqlkit.statements import ROUNDS, Answer, OvertakenError, Running, expanded
+from romancy_postgres._routing import OWN as _OWN
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from romancy.storage.sqlkit.pool import Pool
     from romancy.storage.sqlkit.statements import Ask, Operation, Request
@@ -55,8 +55,11 @@ class PostgresInterpreter:
         weight: int = 3,  # noqa: ARG002 - of a file
         lock_waits: int | None = None,
     ) -> T:
-        with closing(Running(begin())) as running:
-            return await self._one_by_one(running, lock_waits)
+        with closing(Running(expanded(begin(), _OWN))) as running:
+            while (request := running.request) is not None:
+                running.answer([await self._alone(ask, lock_waits) for ask in (*request.asks, *request.then)])
+            self._tell(running.news)
+            return running.result
 
     async def together(
         self,
@@ -65,35 +68,44 @@ class PostgresInterpreter:
         *,
         weight: int = 3,  # noqa: ARG002 - of a file
         lock_waits: int | None = None,
+        lasting: bool = True,
+        keys: Sequence[int] = (),
     ) -> T:
-        with closing(_attempts(begin)) as attempts:
-            first = next(attempts)
-            if _is_one_statement(first.request):
-                return await self._one_by_one(first, lock_waits)
-            body = partial(self._transaction, chain((first,), attempts))
-            running, answers = await self._until_undisturbed(body, lock_waits)
+        with ExitStack() as stack:
+            running = stack.enter_context(closing(Running(expanded(begin(), _OWN))))
+            if (only := _only_script(running.request)) is not None:
+                answers = [await self._alone(only, lock_waits)]
+            else:
+                attempt = partial(self._transaction, begin, stack, [running])
+                send = partial(
+                    self._database.transaction,
+                    attempt,
+                    pool=self._pool(),
+                    lock_waits=lock_waits,
+                    lasting=lasting,
+                    first=_locks(keys),
+                )
+                try:
+                    running, answers = await send()
+                except OvertakenError:
+                    running, answers = await _again(send)
             if (request := running.request) is not None:
                 running.answer([*answers, *[await self._alone(ask) for ask in request.then]])
             self._tell(running.news)
             return running.result
 
-    async def _one_by_one(self, running: Running[T], lock_waits: int | None) -> T:
-        while (request := running.request) is not None:
-            running.answer([await self._alone(ask, lock_waits) for ask in (*request.asks, *request.then)])
-        self._tell(running.news)
-        return running.result
+    async def _transaction(
+        self, begin: Callable[[], Operation[T]], stack: ExitStack, begun: list[Running[T]], link: Link
+    ) -> tuple[Running[T], list[Answer]]:
+        """Carry out an operation up to its last request. Returns the operation, and the answers to that request.
 
-    async def _until_undisturbed(self, body: Callable[[Link], Awaitable[T]], lock_waits: int | None) -> T:
-        for attempt in range(1, ROUNDS):
-            try:
-                return await self._database.transaction(body, pool=self._pool(), lock_waits=lock_waits)
-            except OvertakenError:
-                await pause(attempt, _FIRST_PAUSE, _LONGEST_PAUSE)
-        return await self._database.transaction(body, pool=self._pool(), lock_waits=lock_waits)
-
-    async def _transaction(self, attempts: Iterator[Running[T]], link: Link) -> tuple[Running[T], list[Answer]]:
-        """Carry out an operation up to its last request. Returns the operation, and the answers to that request."""
-        running = next(attempts)
+        The first attempt takes the operation in `begun`.
+        """
+        if begun:
+            running = begun.pop()
+        else:
+            stack.close()  # closes the operation of an attempt that was undone
+            running = stack.enter_context(closing(Running(expanded(begin(), _OWN))))
         while (request := running.request) is not None:
             answers = [await self._answer(link, ask) for ask in request.asks]
             if request.last:
@@ -111,8 +123,10 @@ class PostgresInterpreter:
         arguments: list[object] = []
         for name, columns in head.parameters.items():
             value = ask.values[name]
-            # A table goes to the server as one array for each column.
-            arguments += [[row[place] for row in value] for place in range(len(columns))] if columns else [value]
+            if columns:  # a table goes to the server as one array for each column
+                arguments += map(list, zip(*value, strict=True)) if value else [[] for _ in columns]
+            else:
+                arguments.append(value)
         if head.columns:
             rows = await link.fetch(ask.script, *arguments)
             answer = Answer([tuple(row) for row in rows], len(rows))
@@ -123,13 +137,27 @@ class PostgresInterpreter:
         return answer
 
 
-def _attempts(begin: Callable[[], Operation[T]]) -> Generator[Running[T]]:
-    """The operation, begun anew for each attempt. What an attempt has left behind is closed before the next one."""
-    while True:
-        with closing(Running(begin())) as running:
-            yield running
+async def _again(send: Callable[[], Awaitable[T]]) -> T:
+    """Send it in the other rounds, until no other transaction is faster."""
+    for attempt in range(1, ROUNDS - 1):
+        await pause(attempt, _FIRST_PAUSE, _LONGEST_PAUSE)
+        try:
+            return await send()
+        except OvertakenError:
+            continue
+    await pause(ROUNDS - 1, _FIRST_PAUSE, _LONGEST_PAUSE)
+    return await send()
 
 
-def _is_one_statement(request: Request | None) -> bool:
-    """Whether a transaction is over with this request, which a server makes a transaction of without being told."""
-    return request is not None and request.last and len(request.asks) == 1 and request.asks[0].expected is None
+def _locks(keys: Sequence[int]) -> str:
+    if not keys:
+        return ""
+    numbers = ",".join(f"{key:d}" for key in sorted(set(keys)))
+    return f"select pg_advisory_xact_lock(key) from unnest('{{{numbers}}}'::bigint[]) as t (key)"  # noqa: S608 - numbers
+
+
+def _only_script(request: Request | None) -> Ask | None:
+    """The script of an operation that asks for one alone, which needs no BEGIN and no COMMIT."""
+    if request is None or not request.last or len(request.asks) != 1 or request.asks[0].expected is not None:
+        return None
+    return request.asks[0]

@@ -72,7 +72,7 @@ class PostgresStore:
         self._takeovers = Takeovers(interpreter)
         self.rooms = Rooms(
             sessions=PostgresSessions(self.database, self._signals, self._commits, self._uncommitted),
-            router=PostgresRouter(self.database, self._signals),
+            router=PostgresRouter(self.database, self._signals, interpreter),
             outbox=SqlOutbox(interpreter, self._signals.wait_for_outbox),
             reading=SqlReading(partial(find, self.database), partial(count, self.database), self._leases),
             lookups=PostgresLookups(self.database, scripts.run),

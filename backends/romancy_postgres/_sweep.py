@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from romancy.storage.routing import Dispatched
-from romancy_postgres._dispatch import dispatch_at
-
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection
+
+    from romancy.storage.routing import Dispatched
     from romancy_postgres._database import Database
-    from romancy_postgres._signals import Signals
 
 __all__ = ["Sweep"]
 
@@ -27,9 +26,11 @@ _OWNERS: Final = 1000
 class Sweep:
     """The sweeps of one store. Each continues where the last one stopped."""
 
-    def __init__(self, database: Database, signals: Signals) -> None:
+    def __init__(
+        self, database: Database, dispatch_at: Callable[[Collection[str], int], Awaitable[Dispatched]]
+    ) -> None:
         self._database = database
-        self._signals = signals
+        self._dispatch_at = dispatch_at
         self._address = ""
         self._owner = ""
         self._mail = ""
@@ -38,12 +39,12 @@ class Sweep:
         """As `Router.dispatch` promises without addresses."""
         await self._tidy()
         newest = [row[0] for row in await self._database.fetch("sweep_newest", _NEWEST)]
-        done = await dispatch_at(self._database, self._signals, newest, limit) if newest else Dispatched(delivered=0)
+        done = await self._dispatch_at(newest, limit)
         for _ in range(_PAGES if newest else 0):
             if done.delivered or done.more:
                 break
             page = [row[0] for row in await self._database.fetch("sweep_addresses", self._address, _PAGE)]
-            done = await dispatch_at(self._database, self._signals, page, limit)
+            done = await self._dispatch_at(page, limit)
             if not done.more:
                 self._address = page[-1] if len(page) == _PAGE else ""
             if not self._address:

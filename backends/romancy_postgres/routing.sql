@@ -37,7 +37,7 @@ set at = case when i.address = excluded.address and i.kind = excluded.kind then 
     address = excluded.address, kind = excluded.kind, where_ = excluded.where_
 where i.address <> excluded.address or i.kind <> excluded.kind or i.where_ is distinct from excluded.where_;
 
--- name: route_due
+-- name: route_due (addresses) -> address, key
 -- The addresses that may have something to route, with the keys of their locks. Where nobody listens, messages for all
 -- listeners are removed at once. (The server might answer an EXISTS from a hash of the whole table.)
 with place as materialized (
@@ -54,7 +54,7 @@ select address, hashtextextended(address collate "C", to_regclass('romancy_messa
 from place
 where (heard or wanted) and (select true from romancy_messages m where m.address = place.address limit 1);
 
--- name: route_lock
+-- name: route_lock (addresses) -> lock
 -- Keep all dispatches, which lock by the same keys, and registrations off these addresses until the transaction ends.
 -- The tables' own number is part of the keys: a server knows one space of advisory locks for all tables.
 select pg_advisory_xact_lock(key)
@@ -62,11 +62,11 @@ from (select distinct hashtextextended(address collate "C", to_regclass('romancy
       from unnest($1::text[]) as t (address)
       order by key offset 0) ordered;
 
--- name: route_interests
--- The interests at these addresses whose owners can receive messages, with the time, and the number of the last copy
--- from the address. A message has one taker, so of the takers without conditions as many are read as there are
+-- name: route_interests (addresses(address), limit) -> owner, life, interest_id, address, kind, where_, at, number, now
+-- The interests at these addresses whose owners can receive messages, with the number of the last copy from the
+-- address, and the time. A message has one taker, so of the takers without conditions as many are read as there are
 -- messages, of which $2 are looked at.
-select i.*, n.number, clock.now
+select i.owner, i.life, i.interest_id, i.address, i.kind, i.where_, i.at, n.number, clock.now
 from unnest($1::text[]) as t (address)
 cross join (select romancy_now() as now) as clock
 cross join lateral (
@@ -98,29 +98,49 @@ cross join lateral (
 ) i
 left join romancy_addresses n on n.address = t.address;
 
--- name: route_messages
--- The oldest messages at these addresses behind a time and id ($5, $6), $7 of them and those of the same time and id.
--- Each address is asked for one spread and for as many messages as could have receivers; $4: with their projections.
+-- name: route_messages (addresses(address), at, message_id, after, limit) -> address, message_id, spread, at, projection
+-- A page of the messages at these addresses behind a place ($2, $3, $4), the oldest first. Each address is asked for as
+-- many messages of each spread as could have receivers; with projections where an interest has a condition.
+with place as materialized (
+    select t.address,
+           (select true from romancy_interests i where i.address = t.address and i.kind = 'copy' limit 1) as heard,
+           coalesce(
+               (select true from romancy_interests i
+                where i.address = t.address and i.kind = 'take' and i.where_ is not null limit 1),
+               (select true from romancy_interests i
+                where i.address = t.address and i.kind = 'copy' and i.where_ is not null limit 1)) as searched,
+           (select count(*)
+            from (select from romancy_interests i where i.address = t.address and i.kind = 'take' limit $5::bigint) i
+           ) as takers
+    from unnest($1::text[]) as t (address)
+)
 select m.address, m.message_id, m.spread, m.at, m.projection
-from unnest($1::text[], $2::text[], $3::bigint[], $4::boolean[]) as t (address, spread, most, searched)
+from place
 cross join lateral (
-    select m.address, m.message_id, m.spread, m.at, case when t.searched then m.projection end as projection
+    values ('every', $5::bigint),
+           ('channel', case when place.heard or place.searched then $5::bigint else place.takers end),
+           ('one', case when place.searched then $5::bigint else place.takers end)
+) s (spread, most)
+cross join lateral (
+    select m.address, m.message_id, m.spread, m.at, case when place.searched then m.projection end as projection
     from romancy_messages m
-    where m.address = t.address and m.spread = t.spread and (m.at, m.message_id) > ($5::bigint, $6::text)
+    where m.address = place.address and m.spread = s.spread and (m.at, m.message_id) >= ($2::bigint, $3::text)
+      and (m.at, m.message_id, m.address) > ($2::bigint, $3::text, $4::text)
     order by m.at, m.message_id
-    limit t.most
+    limit s.most
 ) m
-order by m.at, m.message_id
-fetch first ($7::bigint) rows with ties;
+order by m.at, m.message_id, m.address
+limit $5::bigint;
 
--- name: route_take
+-- name: route_take (takes(owner, life, interest_id, delivery_id, number, address, message_id, since)) -> owner,
+-- life, delivery_id
 -- Move messages to their takers, and remove the takers' interests. The interests and messages are locked first, so that
 -- rows that are gone by then are left out, and a purge of the owner waits and then finds the messages.
 with held as materialized (
     select m.message_id, m.address, m.spread, m.at, m.body, m.projection, i.owner, i.life, i.interest_id, t.number,
-           t.letter_id
-    from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bigint[], $7::text[])
-         as t (address, message_id, owner, life, interest_id, number, letter_id)
+           t.delivery_id
+    from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::bigint[])
+         as t (owner, life, interest_id, delivery_id, number, address, message_id, since)
     join romancy_interests i
         on i.owner = t.owner and i.life = t.life and i.interest_id = t.interest_id and i.address || '' = t.address
     join romancy_messages m on m.message_id = t.message_id and m.address = t.address
@@ -130,25 +150,25 @@ with held as materialized (
     for update of i, m
 ), mailed as (
     insert into romancy_inbox (instance_id, delivery_id, body, at, counted, address, interest, spread, projection)
-    select owner, message_id, body, at, false, address, interest_id, spread, projection
+    select owner, delivery_id, body, at, false, address, interest_id, spread, projection
     from held
     where life <> 0
-    order by owner collate "C", message_id collate "C"
+    order by owner collate "C", delivery_id collate "C"
     on conflict do nothing
     returning instance_id, delivery_id
 ), lettered as (
     insert into romancy_letters
         (subscriber, letter_id, body, at, address, message_id, posted_at, spread, projection)
-    select owner, letter_id, body, number, address, message_id, at, spread, projection
+    select owner, delivery_id, body, number, address, message_id, at, spread, projection
     from held
     where life = 0
-    order by owner collate "C", letter_id collate "C"
-    returning subscriber, message_id
+    order by owner collate "C", delivery_id collate "C"
+    returning subscriber, letter_id
 ), given as materialized (
     select *
     from held
-    where case when life <> 0 then (owner, message_id) in (select instance_id, delivery_id from mailed)
-               else (owner, message_id) in (select subscriber, message_id from lettered) end
+    where case when life <> 0 then (owner, delivery_id) in (select instance_id, delivery_id from mailed)
+               else (owner, delivery_id) in (select subscriber, letter_id from lettered) end
 ), answered as (
     delete from romancy_interests i
     using given
@@ -158,15 +178,16 @@ with held as materialized (
     using given
     where m.message_id = given.message_id and m.address = given.address
 )
-select owner, life, message_id from given;
+select owner, life, delivery_id from given;
 
--- name: route_copy
+-- name: route_copy (copies(owner, life, interest_id, delivery_id, number, address, message_id)) -> owner, inside,
+-- delivery_id
 -- Put copies into the inboxes of listeners. Their interests stay, and are locked so that a purge of the owner waits.
 -- Each is looked up by its key. (By address and kind, the server would compare every copy with every listener.)
 with held as materialized (
-    select m.address, m.body, i.owner, i.life, t.number, t.copy_id
-    from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bigint[], $7::text[])
-         as t (address, message_id, owner, life, interest_id, number, copy_id)
+    select m.address, m.body, i.owner, i.life, t.number, t.delivery_id
+    from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[])
+         as t (owner, life, interest_id, delivery_id, number, address, message_id)
     join romancy_interests i
         on i.owner = t.owner and i.life = t.life and i.interest_id = t.interest_id
            and i.address || '' = t.address and i.kind || '' = 'copy'
@@ -177,26 +198,26 @@ with held as materialized (
     for key share of i
 ), mailed as (
     insert into romancy_inbox (instance_id, delivery_id, body, at, counted, address)
-    select owner, copy_id, body, number, false, address
+    select owner, delivery_id, body, number, false, address
     from held
     where life <> 0
-    order by owner collate "C", copy_id collate "C"
+    order by owner collate "C", delivery_id collate "C"
     on conflict do nothing
     returning instance_id, delivery_id
 ), lettered as (
     insert into romancy_letters (subscriber, letter_id, body, at, address)
-    select owner, copy_id, body, number, address
+    select owner, delivery_id, body, number, address
     from held
     where life = 0
-    order by owner collate "C", copy_id collate "C"
+    order by owner collate "C", delivery_id collate "C"
     on conflict do nothing
     returning subscriber, letter_id
 )
-select instance_id as owner, delivery_id, true as inside from mailed
+select instance_id, true, delivery_id from mailed
 union all
-select subscriber, letter_id, false from lettered;
+select subscriber, false, letter_id from lettered;
 
--- name: route_count
+-- name: route_count (mail(instance_id, delivery_id)) -> instance_id, over
 -- Count at once the mail of instances that are not locked, and return these and those that have ended. The mail of the
 -- others is counted after the commit (`count_mail`). The statement never waits, so a dispatch keeps one order of locks
 -- with appends, which lock their instance first.
@@ -221,15 +242,15 @@ with held as materialized (
 )
 select distinct instance_id, over from held;
 
--- name: route_finish
--- Remove messages that were delivered, and store the numbers of the last copies ($3, $4).
+-- name: route_finish (finished(address, message_id), numbers(address, number, last))
+-- Remove messages that were delivered or dropped, and store the numbers of the last copies ($3, $4, before $5).
 with finished as (
     delete from romancy_messages m
     using unnest($1::text[], $2::text[]) as t (address, message_id)
     where m.message_id = t.message_id and m.address = t.address
 )
 insert into romancy_addresses as a (address, number)
-select address, number from unnest($3::text[], $4::bigint[]) as t (address, number)
+select address, number from unnest($3::text[], $4::bigint[], $5::bigint[]) as t (address, number, last)
 order by address collate "C"
 on conflict (address) do update set number = greatest(a.number, excluded.number);
 
@@ -327,7 +348,7 @@ select at, delivery_id, address, spread, body, projection from taken
 order by delivery_id collate "C", address collate "C"
 on conflict do nothing;
 
--- name: register
+-- name: register_interest (owner, life, interest_id, address, kind, where_, other) -> there, allowed
 -- Register an interest if its owner exists and no interest of a conflicting kind ($7) does. The first interest in
 -- copies gets only messages that are posted from then on. The caller holds the lock of the address, if the kind
 -- matters.
@@ -363,11 +384,13 @@ with owner as materialized (
 )
 select exists (select from owner) as there, exists (select from allowed) as allowed;
 
--- name: unregister
--- Remove some interests of an owner.
-delete from romancy_interests where owner = $1 and life = $2 and interest_id = any ($3::text[]);
+-- name: drop_interests (interests(owner, life, interest_id))
+-- Remove interests.
+delete from romancy_interests i
+using unnest($1::text[], $2::bigint[], $3::text[]) as t (owner, life, interest_id)
+where i.owner = t.owner and i.life = t.life and i.interest_id = t.interest_id;
 
--- name: interests
+-- name: interests (address) -> owner, life, interest_id, kind, where_
 -- The interests in an address, the longest registered first.
 select i.owner, i.life, i.interest_id, i.kind, i.where_
 from romancy_interests i
@@ -377,7 +400,7 @@ where i.address = $1
                         and x.status not in ('completed', 'failed', 'cancelled')))
 order by i.at, i.owner, i.life, i.interest_id;
 
--- name: give_back
+-- name: give_back (owner, life, ids) -> count
 -- Remove messages from an inbox, and return taken ones to their addresses. The instance is locked first, as by the
 -- append that could consume them. Messages of a missing instance have no owner.
 with held as materialized (
@@ -397,7 +420,7 @@ with held as materialized (
 )
 select count(*) from gone;
 
--- name: letters_back
+-- name: letters_back (subscriber, ids) -> count
 -- The same with letters of a subscriber outside.
 with gone as (
     delete from romancy_letters where subscriber = $1 and letter_id = any ($2::text[]) returning *
@@ -411,15 +434,15 @@ with gone as (
 )
 select count(*) from gone;
 
--- name: letters
+-- name: letters (subscriber, limit) -> letter_id, address, body, at
 -- The oldest letters of a subscriber outside.
 select letter_id, address, body, at from romancy_letters where subscriber = $1 order by at, letter_id limit $2;
 
--- name: acknowledge
+-- name: drop_letters (subscriber, ids)
 -- Forget letters.
 delete from romancy_letters where subscriber = $1 and letter_id = any ($2::text[]);
 
--- name: kept
+-- name: kept (after, limit) -> message_id, address, spread, body, at
 -- A page of undelivered messages, with all places of the last.
 select message_id, address, spread, body, at
 from romancy_messages
@@ -427,14 +450,14 @@ where message_id > $1
 order by message_id
 fetch first ($2::bigint) rows with ties;
 
--- name: kept_at
+-- name: kept_at (address, after, limit) -> message_id, address, spread, body, at
 -- The same at one address.
 select message_id, address, spread, body, at
-from (select * from romancy_messages where address = $3 and message_id || '' > $1 offset 0) here
+from (select * from romancy_messages where address = $1 and message_id || '' > $2 offset 0) here
 order by message_id
-limit $2;
+limit $3;
 
--- name: expire
+-- name: expire (before, limit) -> count
 -- Remove messages and letters from before $1, up to $2 of each, if no interest is left.
 with old as materialized (
     select message_id, address
@@ -462,7 +485,7 @@ with old as materialized (
 )
 select (select count(*) from expired) + (select count(*) from thrown);
 
--- name: expire_addresses
+-- name: expire_addresses (before, limit)
 -- Forget the numbers of addresses where nothing is kept or wanted, and that no copy has used since $1. A new number is a
 -- later time.
 delete from romancy_addresses a

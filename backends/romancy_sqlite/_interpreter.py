@@ -11,10 +11,10 @@ import msgspec
 from romancy.errors import InternalError
 from romancy.storage.sqlkit import outbox
 from romancy.storage.sqlkit.statements import Answer, Ask, Running, ask, ask_all, expanded
-from romancy_sqlite import _prune
+from romancy_sqlite import _prune, _routing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from romancy.storage.sql import Head
     from romancy.storage.sqlkit.statements import Operation, Own, Values
@@ -60,6 +60,8 @@ class SqliteInterpreter:
         *,
         weight: int = 3,
         lock_waits: int | None = None,  # noqa: ARG002 - of servers
+        lasting: bool = True,  # noqa: ARG002 - of servers
+        keys: Sequence[int] = (),  # noqa: ARG002 - of servers
     ) -> T:
         return await self.in_turn(begin, weight=weight)
 
@@ -74,8 +76,10 @@ def _carry_out(tx: Tx, heads: Mapping[str, Head], begin: Callable[[], Operation[
 
 def _answer(tx: Tx, head: Head, ask: Ask) -> Answer:
     """Lists and tables go to SQLite as JSON, and every script knows the time."""
-    values: dict[str, Any] = {name: _plain(ask.values[name]) for name in head.parameters}
-    values["now"] = tx.now
+    values: dict[str, Any] = {"now": tx.now}
+    for name in head.parameters:
+        value = ask.values[name]
+        values[name] = msgspec.json.encode(value).decode() if isinstance(value, list) else value
     if not head.columns:
         touched = tx.run(ask.script, values)
         if ask.expected is not None and touched < ask.expected:
@@ -86,10 +90,6 @@ def _answer(tx: Tx, head: Head, ask: Ask) -> Answer:
         place = head.columns.index(_LISTS)
         rows = [(*row[:place], msgspec.json.decode(row[place] or "[]"), *row[place + 1 :]) for row in rows]
     return Answer(rows, len(rows))
-
-
-def _plain(value: object) -> object:
-    return msgspec.json.encode(value).decode() if isinstance(value, list) else value
 
 
 # ── scripts that are operations here: SQLite before 3.35 has no RETURNING ───────────────────────────────────────────
@@ -108,4 +108,4 @@ def _free(values: Values) -> Operation[Answer]:
     return Answer([row[:1] for row in owned], len(owned))
 
 
-_OWN: Own = {**outbox.IN_PARTS, **_prune.OWN, "beat": _beat, "free": _free}
+_OWN: Own = {**outbox.IN_PARTS, **_prune.OWN, **_routing.OWN, "beat": _beat, "free": _free}

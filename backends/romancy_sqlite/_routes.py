@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from romancy.storage.records import Delivered
 from romancy.storage.verdicts import on_posting
 from romancy_sqlite._bulk import projection_text
@@ -15,27 +17,31 @@ if TYPE_CHECKING:
     from romancy.storage.routing import Interest, Owner, Posting
     from romancy_sqlite._connection import Tx
 
-__all__ = ["drop_interests", "post_all", "put_interest", "weight_of_posts", "write_routes"]
+__all__ = ["post_all", "weight_of_posts", "write_routes"]
 
 
 def write_routes(tx: Tx, item: Append, owner: Owner) -> None:
     """Write the routing of an accepted append."""
     for interest in item.interests:
-        put_interest(tx, owner, interest)
+        _put_interest(tx, owner, interest)
     if item.uninterested:
-        drop_interests(tx, owner, item.uninterested)
+        _drop_interests(tx, owner, item.uninterested)
     post_all(tx, item.postings)
 
 
-def put_interest(tx: Tx, owner: Owner, interest: Interest) -> None:
+def _put_interest(tx: Tx, owner: Owner, interest: Interest) -> None:
     """Register an interest, or replace it."""
-    row = (*owner, interest.interest_id, interest.address, interest.kind.value, interest.where, tx.now)
+    row = {
+        "owner": owner.name, "life": owner.life, "interest_id": interest.interest_id, "address": interest.address,
+        "kind": interest.kind.value, "where_": interest.where, "now": tx.now,
+    }  # fmt: skip
     tx.run("interest_put", row)
 
 
-def drop_interests(tx: Tx, owner: Owner, interest_ids: Iterable[str]) -> None:
+def _drop_interests(tx: Tx, owner: Owner, interest_ids: Iterable[str]) -> None:
     """Remove interests."""
-    tx.many("interest_drop", [(*owner, interest_id) for interest_id in interest_ids])
+    rows = [(*owner, interest_id) for interest_id in interest_ids]
+    tx.run("drop_interests", {"interests": msgspec.json.encode(rows).decode()})
 
 
 def weight_of_posts(batch: Sequence[Posting]) -> int:

@@ -81,7 +81,7 @@ class SqliteStore:
         scripts = Scripts(self)
         self.rooms = Rooms(
             sessions=self._sessions,
-            router=SqliteRouter(self),
+            router=SqliteRouter(self, interpreter),
             outbox=SqlOutbox(interpreter, self._wait_for_outbox),
             reading=SqlReading(self._find, self._count, self._leases),
             lookups=SqliteLookups(self, scripts.run),

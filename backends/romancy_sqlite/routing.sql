@@ -8,23 +8,28 @@ select 1 from romancy_messages where address = ? and message_id = ?;
 -- Keep a message at an address.
 insert into romancy_messages (address, message_id, spread, at, body, projection) values (?, ?, ?, ?, ?, ?);
 
--- name: interest_put
+-- name: interest_put (owner, life, interest_id, address, kind, where_)
 -- Register an interest. A replacement of the same address and kind keeps the place in the queue.
-insert into romancy_interests (owner, life, interest_id, address, kind, where_, at) values (?, ?, ?, ?, ?, ?, ?)
+insert into romancy_interests (owner, life, interest_id, address, kind, where_, at)
+values (:owner, :life, :interest_id, :address, :kind, :where_, :now)
 on conflict do update set
     at = iif(address = excluded.address and kind = excluded.kind, at, excluded.at),
     address = excluded.address,
     kind = excluded.kind,
     where_ = excluded.where_;
 
--- name: interest_drop
--- Remove an interest.
-delete from romancy_interests where owner = ? and life = ? and interest_id = ?;
+-- name: drop_interests (interests(owner, life, interest_id))
+-- Remove interests.
+delete from romancy_interests
+where (owner, life, interest_id) in (
+    select json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')
+    from json_each(:interests)
+);
 
--- name: route_due
+-- name: route_due (addresses) -> address, key
 -- Those of these addresses that have something to route.
-select wanted.value
-from json_each(?) as wanted
+select wanted.value, null
+from json_each(:addresses) as wanted
 where
     exists (select 1 from romancy_messages where address = wanted.value and spread = 'every')
     or (
@@ -43,76 +48,133 @@ where
     and exists (select 1 from romancy_messages where address = interest.address)
 limit ?;
 
--- name: route_interests
--- The interests at these addresses whose owners can still receive messages.
-select interest.owner, interest.life, interest.interest_id, interest.address, interest.kind, interest.where_, interest.at
-from json_each(?) as wanted
-cross join romancy_interests as interest on interest.address = wanted.value
-left join romancy_instances as instance on instance.instance_id = interest.owner
-where
-    interest.life = 0
-    or (instance.life = interest.life and instance.status not in ('completed', 'failed', 'cancelled'))
-order by interest.at, interest.owner, interest.life, interest.interest_id;
-
--- name: route_messages
--- The messages at these addresses after some place, the oldest first: all where the value is 1 or 2, with projections
--- where it is 2, and otherwise only messages for everyone.
+-- name: route_messages (addresses(address), at, message_id, after, limit) -> address, message_id, spread, at, projection
+-- A page of the messages at these addresses behind a place, the oldest first. At addresses without interests, only
+-- messages for everyone are read. A projection is read only where there are conditions. The limit makes SQLite look for
+-- interests once for each address.
 select
     message.address, message.message_id, message.spread, message.at,
-    case when wanted.value = 2 then (
-        select projection from romancy_messages as whole
+    case when place.choosy then (
+        select cast(projection as blob) from romancy_messages as whole
         where whole.address = message.address and whole.message_id = message.message_id
     ) end
-from json_each(:wanted) as wanted
-cross join romancy_messages as message on message.address = wanted.key
+from (
+    select
+        json_extract(value, '$[0]') as address,
+        exists (
+            select 1 from romancy_interests where address = json_extract(value, '$[0]') and kind <> 'member'
+        ) as wanted,
+        exists (
+            select 1 from romancy_interests where address = json_extract(value, '$[0]') and where_ is not null
+        ) as choosy
+    from json_each(:addresses)
+    limit -1
+) as place
+cross join romancy_messages as message on message.address = place.address
 where
-    (wanted.value > 0 or message.spread = 'every')
-    and (message.at, message.message_id, message.address) > (:at, :message_id, :address)
+    (place.wanted or message.spread = 'every')
+    and (message.at, message.message_id, message.address) > (:at, :message_id, :after)
 order by message.at, message.message_id, message.address
 limit :limit;
 
--- name: route_take
--- Put a message into the inbox of its taker, with the number that the counter will have.
+-- name: route_interests (addresses(address), limit) -> owner, life, interest_id, address, kind, where_, at, number, now
+-- The interests at these addresses whose owners can still receive messages, with the number of the last copy from the
+-- address, and the time.
+select
+    interest.owner, interest.life, interest.interest_id, interest.address, interest.kind, interest.where_, interest.at,
+    last.number, :now
+from json_each(:addresses) as wanted
+cross join romancy_interests as interest on interest.address = json_extract(wanted.value, '$[0]')
+left join romancy_addresses as last on last.address = interest.address
+left join romancy_instances as instance on instance.instance_id = interest.owner
+where
+    interest.kind <> 'member'
+    and (
+        interest.life = 0
+        or (instance.life = interest.life and instance.status not in ('completed', 'failed', 'cancelled'))
+    );
+
+-- name: give_mail (mail(instance_id, delivery_id, at, interest, address, message_id))
+-- Put messages into inboxes, with the number that the counter will have: copies with a time of their own, taken messages
+-- (for an interest) as they were posted.
 insert into romancy_inbox (
     instance_id, delivery_id, body, at, number, address, interest, spread, projection
 )
 select
-    instance.instance_id, message.message_id, message.body, message.at, instance.signals + 1,
-    message.address, :interest_id, message.spread, message.projection
-from romancy_messages as message cross join romancy_instances as instance
-where message.address = :address and message.message_id = :message_id and instance.instance_id = :owner
+    given.instance_id, given.delivery_id, message.body, coalesce(given.at, message.at), instance.signals + 1,
+    message.address, given.interest, iif(given.interest is null, null, message.spread),
+    iif(given.interest is null, null, message.projection)
+from (
+    select
+        json_extract(value, '$[0]') as instance_id,
+        json_extract(value, '$[1]') as delivery_id,
+        json_extract(value, '$[2]') as at,
+        json_extract(value, '$[3]') as interest,
+        json_extract(value, '$[4]') as address,
+        json_extract(value, '$[5]') as message_id
+    from json_each(:mail)
+) as given
+cross join romancy_messages as message
+    on message.address = given.address and message.message_id = given.message_id
+cross join romancy_instances as instance on instance.instance_id = given.instance_id
+where true
 on conflict do nothing;
 
--- name: route_copy
--- Put a copy of a message into an inbox.
-insert into romancy_inbox (instance_id, delivery_id, body, at, number, address)
-select instance.instance_id, :copy_id, message.body, :number, instance.signals + 1, message.address
-from romancy_messages as message cross join romancy_instances as instance
-where message.address = :address and message.message_id = :message_id and instance.instance_id = :owner
-on conflict do nothing;
+-- name: count_given (mail(instance_id, delivery_id))
+-- Count these messages, whose numbers are greater than the counter, and make sleeping instances due. One that is due
+-- already keeps its place.
+update romancy_instances set
+    signals = romancy_instances.signals + given.count,
+    wake_at = case
+        when owner is null and status not in ('completed', 'failed', 'cancelled', 'stuck')
+        then min(coalesce(wake_at, 9223372036854775807), :now)
+        else wake_at
+    end
+from (
+    select instance.instance_id, count(*) as count
+    from json_each(:mail) as mail
+    cross join romancy_inbox as inbox
+        on inbox.instance_id = json_extract(mail.value, '$[0]') and inbox.delivery_id = json_extract(mail.value, '$[1]')
+    cross join romancy_instances as instance on instance.instance_id = inbox.instance_id
+    where inbox.number > instance.signals
+    group by instance.instance_id
+) as given
+where romancy_instances.instance_id = given.instance_id;
 
--- name: route_letter
--- Put a message, or a copy of it, into a letter box.
+-- name: give_letters (letters(subscriber, letter_id, at, taken, address, message_id))
+-- The same for outside subscribers.
 insert into romancy_letters (
     subscriber, letter_id, address, body, at, message_id, spread, posted_at, projection
 )
 select
-    :owner, :copy_id, address, body, :number,
-    iif(:taken, message_id, null), iif(:taken, spread, null), iif(:taken, at, null), iif(:taken, projection, null)
-from romancy_messages
-where address = :address and message_id = :message_id;
+    given.subscriber, given.letter_id, message.address, message.body, given.at,
+    iif(given.taken, message.message_id, null), iif(given.taken, message.spread, null),
+    iif(given.taken, message.at, null), iif(given.taken, message.projection, null)
+from (
+    select
+        json_extract(value, '$[0]') as subscriber,
+        json_extract(value, '$[1]') as letter_id,
+        json_extract(value, '$[2]') as at,
+        json_extract(value, '$[3]') as taken,
+        json_extract(value, '$[4]') as address,
+        json_extract(value, '$[5]') as message_id
+    from json_each(:letters)
+) as given
+cross join romancy_messages as message
+    on message.address = given.address and message.message_id = given.message_id;
 
--- name: message_remove
--- Remove a message that was taken or copied, or has no receiver.
-delete from romancy_messages where address = ? and message_id = ?;
+-- name: end_messages (messages(address, message_id))
+-- Remove messages that were taken or copied, or have no receiver.
+delete from romancy_messages
+where (address, message_id) in (
+    select json_extract(value, '$[0]'), json_extract(value, '$[1]') from json_each(:messages)
+);
 
--- name: numbers
--- The last numbers of some addresses.
-select address, number from romancy_addresses where address in (select value from json_each(?));
-
--- name: number_set
--- The last number of an address.
-insert into romancy_addresses (address, number) values (?, ?) on conflict do update set number = excluded.number;
+-- name: number_addresses (numbers(address, number, last))
+-- The last numbers of addresses.
+insert into romancy_addresses (address, number)
+select json_extract(value, '$[0]'), json_extract(value, '$[1]') from json_each(:numbers) where true
+on conflict do update set number = excluded.number;
 
 -- name: route_over
 -- Instances that have ended, or are of another life, and still have interests.
@@ -129,8 +191,8 @@ where
 limit ?;
 
 -- name: route_lost
--- The messages that ended or missing instances have taken and never consumed.
-select inbox.instance_id, inbox.delivery_id
+-- The messages that ended or missing instances have taken and never consumed, and where they came from.
+select inbox.instance_id, inbox.delivery_id, inbox.address
 from romancy_inbox as inbox indexed by romancy_inbox_taken
 left join romancy_instances as instance on instance.instance_id = inbox.instance_id
 where
@@ -138,12 +200,14 @@ where
     and (instance.instance_id is null or instance.status in ('completed', 'failed', 'cancelled'))
 limit ?;
 
--- name: put_back
--- Keep a message again that was taken and not consumed.
+-- name: return_mail (mail(instance_id, delivery_id))
+-- Keep messages again that were taken and not consumed.
 insert into romancy_messages (address, message_id, spread, at, body, projection)
-select address, delivery_id, spread, at, body, projection
-from romancy_inbox
-where instance_id = ? and delivery_id = ? and interest is not null
+select inbox.address, inbox.delivery_id, inbox.spread, inbox.at, inbox.body, inbox.projection
+from json_each(:mail) as given
+cross join romancy_inbox as inbox
+    on inbox.instance_id = json_extract(given.value, '$[0]') and inbox.delivery_id = json_extract(given.value, '$[1]')
+where inbox.interest is not null
 on conflict do nothing;
 
 -- name: return_taken (ids)
@@ -154,102 +218,119 @@ from romancy_inbox indexed by romancy_inbox_taken
 where instance_id in (select value from json_each(:ids)) and interest is not null
 on conflict do nothing;
 
--- name: routed_remove
--- Remove a message that came from an address.
-delete from romancy_inbox where instance_id = ? and delivery_id = ? and address is not null;
+-- name: drop_mail (mail(instance_id, delivery_id))
+-- Remove messages that came from an address.
+delete from romancy_inbox
+where
+    (instance_id, delivery_id) in (
+        select json_extract(value, '$[0]'), json_extract(value, '$[1]') from json_each(:mail)
+    )
+    and address is not null;
 
--- name: letter_back
--- Keep a message again that was taken into a letter box.
+-- name: return_letters (subscriber, ids)
+-- Keep messages again that were taken into a letter box.
 insert into romancy_messages (address, message_id, spread, at, body, projection)
 select address, message_id, spread, posted_at, body, projection
 from romancy_letters
-where subscriber = ? and letter_id = ? and message_id is not null
+where
+    subscriber = :subscriber
+    and letter_id in (select value from json_each(:ids))
+    and message_id is not null
 on conflict do nothing;
 
--- name: letter_remove
--- Forget a letter.
-delete from romancy_letters where subscriber = ? and letter_id = ?;
+-- name: drop_letters (subscriber, ids)
+-- Forget letters.
+delete from romancy_letters where subscriber = :subscriber and letter_id in (select value from json_each(:ids));
 
--- name: letters
+-- name: letters (subscriber, limit) -> letter_id, address, body, at
 -- The oldest letters; their ids begin with their time.
-select letter_id, address, body, at from romancy_letters where subscriber = ? order by letter_id limit ?;
+select letter_id, address, body, at from romancy_letters where subscriber = :subscriber order by letter_id limit :limit;
 
--- name: other_life
--- Whether an instance has another life than this.
-select 1 from romancy_instances where instance_id = ? and life <> ?;
+-- name: lives (owner) -> life
+-- The life of an instance, ended or not.
+select life from romancy_instances where instance_id = :owner;
 
--- name: is_open
+-- name: is_open (owner, life) -> open
 -- Whether an instance of this life can still receive messages.
 select 1 from romancy_instances
-where instance_id = ? and life = ? and status not in ('completed', 'failed', 'cancelled');
+where instance_id = :owner and life = :life and status not in ('completed', 'failed', 'cancelled');
 
--- name: discard
+-- name: interests (address) -> owner, life, interest_id, kind, where_
+-- The interests in an address, the longest registered first.
+select interest.owner, interest.life, interest.interest_id, interest.kind, interest.where_
+from romancy_interests as interest
+left join romancy_instances as instance on instance.instance_id = interest.owner
+where
+    interest.address = :address
+    and (
+        interest.life = 0
+        or (instance.life = interest.life and instance.status not in ('completed', 'failed', 'cancelled'))
+    )
+order by interest.at, interest.owner, interest.life, interest.interest_id;
+
+-- name: discard (address)
 -- Remove all messages at an address.
-delete from romancy_messages where address = ?;
+delete from romancy_messages where address = :address;
 
--- name: kept
--- Undelivered messages, by message id. A page ends with all places of its last message. A blob is greater than every
--- text.
+-- name: kept (after, limit) -> message_id, address, spread, body, at
+-- A page of undelivered messages, with all places of the last. A blob is greater than every text.
 select message_id, address, spread, body, at
 from romancy_messages
 where
     message_id > :after
-    and (:address is null or address = :address)
     and message_id <= coalesce((
         select message_id from romancy_messages
-        where message_id > :after and (:address is null or address = :address)
+        where message_id > :after
         order by message_id, address
         limit 1 offset :limit - 1
     ), x'')
 order by message_id, address;
 
--- name: expire_messages
+-- name: kept_at (address, after, limit) -> message_id, address, spread, body, at
+-- The same at one address.
+select message_id, address, spread, body, at
+from romancy_messages
+where address = :address and message_id > :after
+order by message_id
+limit :limit;
+
+-- name: expire_messages (before, limit)
 -- Remove old messages at addresses without interests, up to a limit.
 delete from romancy_messages
 where (address, message_id) in (
     select message.address, message.message_id
     from romancy_messages as message indexed by romancy_messages_order
     where
-        message.at < ?
+        message.at < :before
         and not exists (select 1 from romancy_interests where address = message.address)
-    limit ?
+    limit :limit
 );
 
--- name: expire_letters
+-- name: expire_letters (before, limit)
 -- Remove old letters of subscribers that have no interest left, up to a limit.
 delete from romancy_letters
 where (subscriber, letter_id) in (
     select letter.subscriber, letter.letter_id
     from romancy_letters as letter
     where
-        letter.at < ?
+        letter.at < :before
         and not exists (select 1 from romancy_interests where owner = letter.subscriber and life = 0)
-    limit ?
+    limit :limit
 );
 
--- name: expire_addresses
+-- name: expire_addresses (before, limit)
 -- Forget the numbers of addresses where nothing is kept or wanted, and that no copy has used since.
 delete from romancy_addresses
-where
-    number < ?
-    and not exists (select 1 from romancy_messages where address = romancy_addresses.address)
-    and not exists (select 1 from romancy_interests where address = romancy_addresses.address);
+where address in (
+    select unused.address
+    from romancy_addresses as unused
+    where
+        unused.number < :before
+        and not exists (select 1 from romancy_messages where address = unused.address)
+        and not exists (select 1 from romancy_interests where address = unused.address)
+    limit :limit
+);
 
 -- name: prune_interests (ids)
 -- Remove the interests of some instances, of any life.
 delete from romancy_interests where owner in (select value from json_each(:ids)) and life <> 0;
-
--- name: signal_many
--- Count several deliveries, and make a sleeping instance due. One that is due already keeps its place.
-update romancy_instances set
-    signals = signals + ?,
-    wake_at = case
-        when owner is null and status not in ('completed', 'failed', 'cancelled', 'stuck')
-        then min(coalesce(wake_at, 9223372036854775807), ?)
-        else wake_at
-    end
-where instance_id = ?;
-
--- name: routed_from
--- The address that a message in an inbox came from.
-select address from romancy_inbox where instance_id = ? and delivery_id = ?;

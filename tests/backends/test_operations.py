@@ -15,9 +15,12 @@ from romancy.status import Status
 from romancy.storage.backends import create_store
 from romancy.storage.outbox import OutboxState
 from romancy.storage.records import ClaimRequest, Outcome, PruneRequest, Worker
+from romancy.storage.routing import OUTSIDE, Owner, Spread
 from romancy.storage.sqlkit.statements import ROUNDS, Ask, LockedError, OvertakenError, Running, ask, ask_all
 from romancy_conformance.contract.building import Actor, append, change, delivery, start, unique
 from romancy_conformance.contract.interleaving import Hold, held_at, leave, listen, run, statements
+from romancy_conformance.contract.routing.scenes import Receiver, copy, member, post
+from romancy_conformance.contract.routing.scenes import take as wish
 from romancy_conformance.contract.test_outbox import MINUTE, Publisher, ended, ids, outgoing, take
 
 if TYPE_CHECKING:
@@ -132,6 +135,99 @@ _SENT: dict[str, dict[str, str]] = {
         "first heartbeat": "register beat_again peers",
         "heartbeat": "beat_again peers",
         "census": "peers",
+    },
+}  # fmt: skip
+
+
+_ROUTED: dict[str, dict[str, str]] = {
+    "sqlite": {
+        "take": "is_open interest_put",
+        "copy": "is_open interests discard interest_put",
+        "member": "is_open interests interest_put",
+        "refused": "is_open interests",
+        "interests": "interests",
+        "dispatch to nobody": "route_due",
+        "dispatch to takers": "route_due route_messages route_interests give_letters give_mail count_given "
+        "end_messages "
+        "drop_interests number_addresses",
+        "dispatch copies": "route_due route_messages route_interests give_letters give_mail count_given end_messages "
+        "number_addresses",
+        "dispatch both": "route_due route_messages route_interests give_letters give_mail count_given end_messages "
+        "drop_interests number_addresses",
+        "letters": "letters",
+        "acknowledge": "drop_letters",
+        "letters back": "return_letters drop_letters",
+        "give back": "lives return_mail drop_mail",
+        "other life": "lives",
+        "unregister": "drop_interests",
+        "kept": "kept",
+        "kept full": "kept",
+        "kept at": "kept_at",
+        "sweep": "route_work route_lost route_over route_messages route_interests give_mail count_given "
+        "end_messages drop_interests",
+        "expire": "expire_messages expire_letters expire_addresses",
+        "expire nothing": "expire_messages expire_letters expire_addresses",
+    },
+    "postgres": {
+        "take": "register_interest",
+        "copy": "begin route_lock register_interest commit",
+        "member": "begin route_lock register_interest commit",
+        "refused": "begin route_lock register_interest commit",
+        "interests": "interests",
+        "dispatch to nobody": "route_due",
+        "dispatch to takers": "route_due begin route_messages route_interests route_take route_finish route_count "
+        "commit",
+        "dispatch copies": "route_due begin route_messages route_interests route_copy route_finish route_count "
+        "commit",
+        "dispatch both": "route_due begin route_messages route_interests route_take route_copy route_finish "
+        "route_count commit",
+        "letters": "letters",
+        "acknowledge": "drop_letters",
+        "letters back": "letters_back",
+        "give back": "give_back",
+        "other life": "give_back",
+        "unregister": "drop_interests",
+        "kept": "kept",
+        "kept full": "kept",
+        "kept at": "kept_at",
+        "sweep": "sweep_owners sweep_newest route_due begin route_messages route_interests route_take "
+        "route_count commit",
+        "expire": "expire expire_addresses",
+        "expire nothing": "expire expire_addresses",
+    },
+    # What stands between two bars is one packet.
+    "mysql": {
+        "take": "begin lock_addresses judge_interest interest_put commit judged",
+        "copy": "kept_ids | begin lock_addresses judge_interest interest_put commit judged",
+        "member": "begin lock_addresses judge_interest interest_put commit judged",
+        "refused": "kept_ids | begin lock_addresses judge_interest interest_put discard_messages commit "
+        "judged",
+        "interests": "interests",
+        "dispatch to nobody": "route_messages route_interests",
+        "dispatch to takers": "route_messages route_interests | begin lock_addresses number_addresses count "
+        "end_interests count give_mail mark_mail give_letters end_messages count hold_free "
+        "signal_free number_free commit still_uncounted",
+        "dispatch copies": "route_messages route_interests | begin lock_addresses number_addresses count "
+        "hold_interests give_mail mark_mail give_letters end_messages count hold_free signal_free "
+        "number_free commit still_uncounted",
+        "dispatch both": "route_messages route_interests | begin lock_addresses number_addresses count "
+        "hold_interests end_interests count give_mail mark_mail give_letters end_messages count "
+        "hold_free signal_free number_free commit still_uncounted",
+        "letters": "letters",
+        "acknowledge": "drop_letters",
+        "letters back": "begin hold_letters return_letters drop_letters commit",
+        "give back": "lives | begin hold_mail return_mail drop_mail drop_uncounted commit",
+        "other life": "lives",
+        "unregister": "drop_interests",
+        "kept": "kept_page",
+        "kept full": "kept_page | kept_alike",
+        "kept at": "kept_at",
+        "sweep": "find_abandoned find_outlived | unswept_messages unswept_interests | route_messages "
+        "route_interests | begin end_interests count give_mail mark_mail end_messages count "
+        "hold_free signal_free number_free commit still_uncounted | sweep_messages "
+        "sweep_interests",
+        "expire": "find_expired find_unread find_unused | end_messages end_letters end_addresses",
+        "expire nothing": "find_expired find_unread find_unused | end_addresses",
     },
 }  # fmt: skip
 
@@ -312,6 +408,57 @@ async def _victim(store: Store) -> tuple[Actor, Peer, list[str]]:
     return survivor, await survivor.see(victim), sorted(one.instance_id for one in begun)
 
 
+async def test_an_operation_of_the_router_sends_no_more_than_it_needs(
+    stores: tuple[Store, Store], packets: list[str]
+) -> None:
+    router, there = stores[0].rooms.router, stores[1].rooms.router
+    actor = await Actor(stores[1], workflows={unique("flow"): "c1"}).register()
+    one, another = Receiver(actor, await actor.begin()), Receiver(actor, await actor.begin())
+    outside = Owner(unique("s"), OUTSIDE)
+    key, kind, channel = unique("k"), unique("e"), unique("c")
+    sent: dict[str, str] = {}
+
+    async def send(name: str, call: Awaitable[object]) -> None:
+        sent[name] = await sent_by(stores[0], call, packets)
+
+    await send("take", router.register(one.owner, wish(key, interest_id="t")))
+    await send("copy", router.register(one.owner, copy(kind, interest_id="c")))
+    await send("member", router.register(one.owner, member(channel, interest_id="m")))
+    for owner in (another.owner, outside):
+        await there.register(owner, copy(kind, interest_id="c"))
+    await there.register(outside, wish(key, interest_id="t"))
+    await post(stores[1], channel, Spread.CHANNEL, 2)
+    await send("refused", router.register(one.owner, copy(channel)))
+    await send("interests", router.interests(key))
+    await send("dispatch to nobody", router.dispatch([channel]))
+    await post(stores[1], key, count=3)
+    await send("dispatch to takers", router.dispatch([key]))
+    await post(stores[1], kind, Spread.EVERY, 2)
+    await send("dispatch copies", router.dispatch([kind]))
+    for owner in (outside, another.owner):
+        await there.register(owner, wish(key, interest_id="t"))
+    await post(stores[1], kind, Spread.EVERY)
+    await send("dispatch both", router.dispatch([kind, key]))
+    letters = [letter.letter_id for letter in await there.letters(outside.name)]
+    await send("letters", router.letters(outside.name))
+    await send("acknowledge", router.acknowledge(outside.name, letters[-1:]))
+    await send("letters back", router.give_back(outside, letters[:2]))
+    mail = [row.delivery_id for row in await one.inbox()]
+    await send("give back", router.give_back(one.owner, mail))
+    await send("other life", router.give_back(Owner(one.instance_id, one.owner.life + 1), mail))
+    await send("unregister", router.unregister(one.owner, ["c", "x"]))
+    await send("kept", router.kept())
+    await send("kept full", router.kept(limit=1))
+    await send("kept at", router.kept(address=key))
+    await send("sweep", router.dispatch())
+    for owner in (one.owner, another.owner, outside):
+        await there.unregister(owner, ["t", "c", "m"])
+    await send("expire", router.expire(2**60))
+    await send("expire nothing", router.expire(2**60))
+
+    assert {name: _ROUTED[dialect(stores[0])][name] for name in sent} == sent
+
+
 # ── cancelling ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -424,7 +571,59 @@ async def _prune(publisher: Publisher, store: Store) -> Call:
     return lambda held: held.rooms.upkeep.prune(PruneRequest(instance_ids=over))
 
 
-@pytest.mark.parametrize("prepare", [_claim, _settle, _remove, _sweep, _requeue, _heartbeat, _take_over, _prune])
+async def _register(publisher: Publisher, store: Store) -> Call:
+    address = unique("c")
+    await post(store, address, Spread.CHANNEL, 2)
+    owner = Owner(unique("s"), OUTSIDE)
+    return lambda held: held.rooms.router.register(owner, copy(address, interest_id="i"))
+
+
+async def receiver(store: Store) -> Receiver:
+    actor = await Actor(store, workflows={unique("flow"): "c1"}).register()
+    return Receiver(actor, await actor.begin())
+
+
+async def _dispatch(publisher: Publisher, store: Store) -> Call:
+    key, kind = unique("k"), unique("e")
+    one = await receiver(store)
+    await one.want(wish(key), copy(kind))
+    await store.rooms.router.register(Owner(unique("s"), OUTSIDE), copy(kind))
+    await post(store, key)
+    await post(store, kind, Spread.EVERY)
+    return lambda held: held.rooms.router.dispatch([key, kind])
+
+
+async def _give_back(publisher: Publisher, store: Store) -> Call:
+    key = unique("k")
+    one = await receiver(store)
+    await one.want(wish(key), wish(key))
+    messages = await post(store, key, count=2)
+    assert (await store.rooms.router.dispatch([key])).delivered == len(messages)
+    return lambda held: held.rooms.router.give_back(one.owner, [message.message_id for message in messages])
+
+
+async def _expire(publisher: Publisher, store: Store) -> Call:
+    await post(store, unique("k"), count=2)
+    return lambda held: held.rooms.router.expire(2**60)
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        _claim,
+        _settle,
+        _remove,
+        _sweep,
+        _requeue,
+        _heartbeat,
+        _register,
+        _dispatch,
+        _give_back,
+        _expire,
+        _take_over,
+        _prune,
+    ],
+)
 async def test_a_call_cancelled_at_any_statement_closes_its_operation_and_its_transaction(
     stores: tuple[Store, Store],
     publisher: Publisher,

@@ -84,6 +84,7 @@ _MYSQL = (
         pitfall="B1",
         text="    i.signals = i.signals + :count,\n",
         replacement="    i.seen = i.seen - 0 * :count,\n",
+        times=2,
         tests="test_interleavings.py delivery_and_a_release or release_held",
     ),
     _mutation(

@@ -37,6 +37,8 @@ __all__ = [
     "ask_all",
     "ask_last",
     "expanded",
+    "look",
+    "nothing",
     "tell",
 ]
 
@@ -80,6 +82,8 @@ class Request(NamedTuple):
     """
     then: tuple[Ask, ...] = ()
     """Scripts to run after the commit, where `last`. They see what others have committed until then."""
+    early: bool = False
+    """Whether `asks` only read, and need not be part of the transaction if it has not begun yet."""
     last: bool = False
     """Whether the transaction ends after `asks`. A dialect may send them together with the commit, and with `then`."""
     news: frozenset[str] = frozenset()
@@ -120,9 +124,19 @@ class Interpreter(Protocol):
         ...
 
     async def together(
-        self, begin: Callable[[], Operation[T]], /, *, weight: int = 3, lock_waits: int | None = None
+        self,
+        begin: Callable[[], Operation[T]],
+        /,
+        *,
+        weight: int = 3,
+        lock_waits: int | None = None,
+        lasting: bool = True,
+        keys: Sequence[int] = (),
     ) -> T:
         """An operation whose requests are one transaction, except for `Request.then`.
+
+        A crash of the server may undo a transaction that is not `lasting`, but never without all later commits. The
+        transaction begins with the locks of these `keys`, where a dialect has such locks.
 
         `OvertakenError` if a script touches fewer rows than expected in each of `ROUNDS` rounds.
         """
@@ -144,6 +158,11 @@ def ask_last(*asks: Ask, then: tuple[Ask, ...] = ()) -> Operation[list[Answer]]:
     return (yield Request(asks, then, last=True))
 
 
+def look(*asks: Ask) -> Operation[list[Answer]]:
+    """Ask for scripts that only read, and that a transaction which has not begun need not begin for."""
+    return (yield Request(asks, early=True))
+
+
 def tell(*news: str) -> Operation[None]:
     """Report these as changed after the commit."""
     yield Request(news=frozenset(news))
@@ -160,18 +179,18 @@ class Running(Generic[T]):
         """What it has told so far."""
         self.request: Request | None = None
         """What it waits for. None: it has ended, and `result` is its result."""
-        self._go_on(lambda: next(operation))
+        self._go_on(operation.send, None)
 
     def answer(self, answers: list[Answer]) -> None:
         """Give it the answers to its request."""
-        self._go_on(lambda: self._operation.send(answers))
+        self._go_on(self._operation.send, answers)
 
-    def _go_on(self, go: Callable[[], Request]) -> None:
+    def _go_on(self, send: Callable[[Any], Request], answers: list[Answer] | None) -> None:
         try:
-            request = go()
+            request = send(answers)
             self.news |= request.news
             while not (request.asks or request.then or request.last):
-                request = self._operation.send([])
+                request = send([])
                 self.news |= request.news
         except StopIteration as end:
             self.request = None
@@ -184,12 +203,24 @@ class Running(Generic[T]):
         self._operation.close()
 
 
+def nothing(_: Values) -> Operation[Answer]:
+    """The answer to a script that a dialect does not need."""
+    yield Request()
+    return Answer((), 0)
+
+
 def expanded(operation: Operation[T], own: Own) -> Operation[T]:
     """The operation with the dialect's own operations in the place of the scripts that they answer."""
     try:
         request = next(operation)
         while True:
-            request = operation.send((yield from _answers(request, own)))
+            for each in request.asks:
+                if each.script in own:
+                    answers = yield from _answers(request, own)
+                    break
+            else:
+                answers = yield request
+            request = operation.send(answers)
     except StopIteration as end:
         result: T = end.value
         return result
@@ -198,11 +229,9 @@ def expanded(operation: Operation[T], own: Own) -> Operation[T]:
 
 
 def _answers(request: Request, own: Own) -> Operation[list[Answer]]:
-    if not any(each.script in own for each in request.asks):
-        return (yield request)
     parts = [own[each.script](each.values) if each.script in own else _alone(each) for each in request.asks]
     if not request.last:
-        return (yield from _side_by_side(parts))
+        return (yield from _side_by_side(parts, early=request.early))
     if len(parts) > 1:
         raise InternalError("a last request has several scripts, of which one is an operation here")
     return (yield from _answers_last(parts[0], request.then))
@@ -213,12 +242,13 @@ def _alone(each: Ask) -> Operation[Answer]:
     return answer
 
 
-def _side_by_side(parts: list[Operation[Answer]]) -> Operation[list[Answer]]:
+def _side_by_side(parts: list[Operation[Answer]], *, early: bool) -> Operation[list[Answer]]:
     """The answers of several operations, whose first requests are one, and so on."""
     with ExitStack() as stack:
         running = [stack.enter_context(closing(Running(one))) for one in parts]
         while under_way := [(one, one.request.asks) for one in running if one.request is not None]:
-            answers = yield Request(tuple(each for _, asks in under_way for each in asks))
+            free = early or all(one.request is not None and one.request.early for one, _ in under_way)
+            answers = yield Request(tuple(each for _, asks in under_way for each in asks), early=free)
             for one, asks in under_way:
                 one.answer(answers[: len(asks)])
                 answers = answers[len(asks) :]

@@ -45,7 +45,14 @@ class Answering:
         return await self.read(begin)
 
     async def together(
-        self, begin: Callable[[], Operation[T]], /, *, weight: int = 3, lock_waits: int | None = None
+        self,
+        begin: Callable[[], Operation[T]],
+        /,
+        *,
+        weight: int = 3,
+        lock_waits: int | None = None,
+        lasting: bool = True,
+        keys: Sequence[int] = (),
     ) -> T:
         return await self.read(begin)
 

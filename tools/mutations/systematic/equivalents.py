@@ -40,11 +40,6 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
         ),
     ),
     Equivalents(
-        "picked by key",
-        "The adapter picks from the answer what it needs, by its key; the condition spares what is read besides.",
-        ("sqlite numbers conjunct address in (select value from json_each(?))",),
-    ),
-    Equivalents(
         "spares work",
         "It says where there may be something to do. What then looks for it finds nothing where there is nothing.",
         (

@@ -277,6 +277,31 @@ async def test_who_listens_first_gets_all_that_comes_after_or_finds_it_gone(
     await play(store, scenario)
 
 
+async def test_who_listens_before_a_message_is_posted_gets_it(
+    store: Store, other_store: Store, receive: Receive
+) -> None:
+    """Also if both come while a dispatch of that address is under way."""
+
+    async def scenario() -> Scene:
+        kind = unique("e")
+        first, later = await receive(), await receive()
+        await first.want(copy(kind))
+        await post(store, kind, Spread.EVERY)
+
+        async def listening() -> None:
+            await later.want(copy(kind))
+            await post(other_store, kind, Spread.EVERY)
+
+        async def check(_: Any, __: Any) -> None:
+            await patiently(store, kind)
+            assert len(await first.inbox()) == 2
+            assert len(await later.inbox()) in (1, 2)
+
+        return store.rooms.router.dispatch([kind]), listening(), check
+
+    await play(store, scenario)
+
+
 async def test_of_two_copies_of_a_posting_one_is_accepted(store: Store, other_store: Store) -> None:
     async def scenario() -> Scene:
         address = unique("k")
