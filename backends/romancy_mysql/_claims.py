@@ -6,23 +6,24 @@ only workflows with due instances are read again, with locks.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from romancy.errors import StorageUnavailableError
-from romancy.status import Status
 from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
-from romancy.storage.mail import Waiting, choose_mail, left_out
-from romancy.storage.records import Claimed, InboxRow, Mailbox, Work
+from romancy.storage.records import Work
+from romancy.storage.sqlkit.claims import Box, Taken, claimed, mail_of, unknown_and_kept
 from romancy_mysql._effects import CLOSED
 from romancy_mysql._errors import ConnectionLostError, LockWaitError, MismatchError
-from romancy_mysql._sql import Raw, Statement, comma, literal, source
+from romancy_mysql._sql import Raw, Statement, comma, source
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from romancy.storage.records import ClaimRequest
+    from romancy.storage.records import Claimed, ClaimRequest
     from romancy_mysql._connection import Wire
     from romancy_mysql._database import Database
+    from romancy_mysql._interpreter import MySQLInterpreter
     from romancy_mysql._protocol import Answer
 
 __all__ = ["claim"]
@@ -31,15 +32,7 @@ _SLEEPER_GRACE = 5_000_000
 _SWEPT_AT_ONCE = 500
 
 
-class _Box(NamedTuple):
-    """The size and counters of an instance's mail, known before it is read."""
-
-    life: int
-    signals: int
-    size: int
-
-
-async def claim(database: Database, request: ClaimRequest) -> Work:
+async def claim(database: Database, interpreter: MySQLInterpreter, request: ClaimRequest) -> Work:
     """New instances for the worker, and the mail of all that it owns."""
     database.check_open()
     if request.sweep:
@@ -55,14 +48,27 @@ async def claim(database: Database, request: ClaimRequest) -> Work:
         return Work(claimed=[], mail=[], now=moment)
     times = {name.decode(): wake_at for name, wake_at in due.rows if wake_at is not None}
     names = [name for name, wake_at in times.items() if wake_at <= moment] if request.limit > 0 else []
-    owned = _by_id(boxes)
-    if not names and not request.recover:
-        mail, more = await _mail(database, database.ask, request, owned, ())
-        return Work(claimed=[], mail=mail, next_due=min(times.values(), default=None), now=moment, more=more)
-    try:
-        return await database.insist(lambda wire: _Claim(database, wire, request, names, times, owned).made())
-    except MismatchError:
-        return Work(claimed=[], mail=[], now=moment)
+    found = _Found([], _boxes(boxes), times, moment)
+    if names or request.recover:
+        try:
+            found = await database.insist(lambda wire: _Claim(database, wire, request, names, found).made())
+        except MismatchError:
+            return Work(claimed=[], mail=[], now=moment)
+    fresh = {one.instance_id for one in found.claimed}
+    mail, more = await interpreter.read(partial(mail_of, request, found.boxes, fresh))
+    next_due = min(found.times.values(), default=None)
+    return Work(claimed=found.claimed, mail=mail, next_due=next_due, now=found.now, more=more)
+
+
+class _Found(NamedTuple):
+    """What a claim has found, but for the messages."""
+
+    claimed: list[Claimed]
+    boxes: list[Box]
+    """The mail of instances that the worker owns. Without those that it owned, if it asks for everything again."""
+    times: Mapping[str, int]
+    """When the next instance of each workflow is due."""
+    now: int
 
 
 class _Claim(NamedTuple):
@@ -73,12 +79,10 @@ class _Claim(NamedTuple):
     request: ClaimRequest
     names: list[str]
     """The workflows with due instances."""
-    times: Mapping[str, int]
-    """When the next instance of each workflow is due, from the first look."""
-    owned: Mapping[str, _Box]
-    """The mail of instances that the worker already owned. Empty if it asks for everything again."""
+    before: _Found
+    """What the first look has found."""
 
-    async def made(self) -> Work:
+    async def made(self) -> _Found:
         """Lock, take, and read the taken instances. `MismatchError` if the worker was declared dead in the meantime."""
         database, wire, request = self.database, self.wire, self.request
         wire.tainted = True
@@ -92,7 +96,7 @@ class _Claim(NamedTuple):
         try:
             answers = await self._take(list(taken), self._reading([*before, *taken]))
             wire.tainted = False
-            return await self._work(dict.fromkeys(before, 0) | taken, answers)
+            return self._found(dict.fromkeys(before, 0) | taken, answers)
         except (MismatchError, LockWaitError):
             await database.roll_back(wire)
             raise
@@ -121,27 +125,21 @@ class _Claim(NamedTuple):
             *([_next_due(self.database, self.names)] if self.names else []),
         ]
 
-    async def _work(self, due: Mapping[str, int], answers: list[Answer]) -> Work:
-        claimed, logs, now, *rest = answers
+    def _found(self, due: Mapping[str, int], answers: list[Answer]) -> _Found:
+        taken, logs, now, *rest = answers
         bodies: dict[bytes, list[bytes]] = {}
         for instance_id, body in logs.rows:
             bodies.setdefault(instance_id, []).append(body)
         boxes = [rest.pop(0)] if self.request.recover else []
-        known = {**self.owned, **_by_id([claimed, *boxes])}
-        mail, more = await _mail(self.database, self._ask, self.request, known, due)
-        by_id = {line[0].decode(): line for line in claimed.rows}
-        times = [wake_at for name, wake_at in self.times.items() if name not in self.names]
-        times += [wake_at for answer in rest for _, wake_at in answer.rows if wake_at is not None]
-        return Work(
-            claimed=[_claimed(by_id[one], bodies.get(by_id[one][0], ()), due[one]) for one in due if one in by_id],
-            mail=mail,
-            next_due=min(times, default=None),
-            now=int(now.rows[0][0]),
-            more=more,
+        times = {name: wake_at for name, wake_at in self.before.times.items() if name not in self.names}
+        times |= {name.decode(): wake_at for answer in rest for name, wake_at in answer.rows if wake_at is not None}
+        by_id = {line[0].decode(): line for line in taken.rows}
+        return _Found(
+            [_claimed(by_id[one], due[one], bodies.get(by_id[one][0], ())) for one in due if one in by_id],
+            [*self.before.boxes, *_boxes([taken, *boxes])],
+            times,
+            int(now.rows[0][0]),
         )
-
-    async def _ask(self, wanted: Statement) -> list[Answer]:
-        return await self.database.send(self.wire, [wanted])
 
 
 def _due(database: Database, request: ClaimRequest, name: str) -> Statement:
@@ -162,46 +160,11 @@ def _next_due(database: Database, names: Iterable[str]) -> Statement:
     return Statement(template.name, Raw(b" union all ".join(parts)))
 
 
-def _mailboxes(database: Database, request: ClaimRequest, fresh: Iterable[str]) -> Statement:
-    unknown = {*fresh, *(instance_id for instance_id, signals in request.known.items() if signals < 0)}
-    kept = {one: number for one, number in request.kept.items() if one not in unknown} or {"": 0}
-    cases = b" ".join(
-        b"when %b then if(%d > i.signals, 0, %d)" % (literal(one), number, number) for one, number in kept.items()
-    )
-    return database.statement("read_mailboxes", worker=request.worker, ids=_ids(unknown), kept=Raw(cases))
-
-
-async def _mail(
-    database: Database,
-    read: Callable[[Statement], Awaitable[list[Answer]]],
-    request: ClaimRequest,
-    boxes: Mapping[str, _Box],
-    ids: Iterable[str],
-) -> tuple[list[Mailbox], bool]:
-    """Mailboxes within bounds, and whether there are more. Empty ones of instances just claimed are left out."""
-    fresh = set(ids)
-    waiting = [Waiting(one, box.signals, box.size, one in fresh) for one, box in boxes.items()]
-    chosen, more = choose_mail(waiting, request)
-    mail = {one: _mailbox(request, one, boxes[one], fresh=one in fresh) for one in chosen}
-    if any(boxes[one].size for one in chosen):
-        (answer,) = await read(database.statement("read_mail", wanted=_lying(mail.values())))
-        for instance_id, *line in answer.rows:
-            mail[instance_id.decode()].rows.append(_inbox_row(*line))
-    return [box for box in mail.values() if box.rows or box.instance_id not in fresh], more
-
-
-def _lying(boxes: Iterable[Mailbox]) -> Raw:
-    """The condition on the messages to read. It has constants only, so that each box is one range of an index."""
-    whole = [box.instance_id for box in boxes if not box.after]
-    parts = [b"instance_id in (%b)" % comma(sorted(whole))] if whole else []
-    parts += [b"instance_id = %b and number > %d" % (literal(box.instance_id), box.after) for box in boxes if box.after]
-    return Raw(b" or ".join(parts))
-
-
-def _mailbox(request: ClaimRequest, instance_id: str, box: _Box, *, fresh: bool) -> Mailbox:
-    """The empty mailbox of an instance."""
-    after = left_out(request, instance_id, box.signals, fresh=fresh)
-    return Mailbox(instance_id=instance_id, life=box.life, signals=box.signals, rows=[], after=after)
+def _mailboxes(database: Database, request: ClaimRequest, fresh: Collection[str]) -> Statement:
+    unknown, kept = unknown_and_kept(request, fresh)
+    case = database["kept_mail"]
+    cases = b" ".join(case.render(instance_id=one, number=number) for one, number in (kept or {"": 0}).items())
+    return database.statement("read_mailboxes", worker=request.worker, ids=_ids([*fresh, *unknown]), kept=Raw(cases))
 
 
 def _ids(ids: Iterable[str]) -> Raw:
@@ -209,27 +172,15 @@ def _ids(ids: Iterable[str]) -> Raw:
     return comma(sorted(ids) or [None])
 
 
-def _by_id(boxes: Iterable[Answer]) -> dict[str, _Box]:
-    return {line[0].decode(): _Box(line[1], line[2], int(line[3])) for answer in boxes for line in answer.rows}
+def _boxes(answers: Iterable[Answer]) -> list[Box]:
+    return [Box(line[0].decode(), line[1], line[2], int(line[3])) for answer in answers for line in answer.rows]
 
 
-def _claimed(line: tuple[Any, ...], log: Sequence[bytes], due: int) -> Claimed:
-    instance_id, life, signals, _, name, status, code, run_from, head, seen, crashes, crash_seq, writer = line
-    return Claimed(
-        instance_id=instance_id.decode(),
-        life=life,
-        workflow_name=name.decode(),
-        status=Status(status.decode()),
-        code=code.decode(),
-        run_from=run_from,
-        head=head or 0,
-        head_writer=None if writer is None else writer.decode(),
-        signals=signals,
-        seen=seen,
-        crashes=crashes if crash_seq == head else 0,
-        due=due,
-        log=tuple(log) if len(log) == (head or 0) - run_from + 1 else (),
-    )
+def _claimed(line: tuple[Any, ...], due: int, log: Sequence[bytes]) -> Claimed:
+    columns: list[Any] = [one.decode() if isinstance(one, bytes) else one for one in line]
+    instance_id, life, signals, _, name, status, code, run_from, head, seen, crashes, crash_seq, writer = columns
+    taken = Taken(instance_id, life, name, status, code, run_from, head, writer, signals, seen, crashes, crash_seq)
+    return claimed(taken, due, log)
 
 
 async def _sweep(database: Database, request: ClaimRequest) -> None:
@@ -292,9 +243,3 @@ async def _end(database: Database, wire: Wire, statements: list[Statement]) -> N
 
 def _drop(database: Database, mail: list[tuple[bytes, bytes]]) -> Statement:
     return database["drop_uncounted"].statement(source(("instance_id", "delivery_id"), sorted(mail)))
-
-
-def _inbox_row(delivery_id: bytes, body: bytes, at: int, address: bytes | None, interest: bytes | None) -> InboxRow:
-    if address is None:
-        return InboxRow(delivery_id.decode(), body, at)
-    return InboxRow(delivery_id.decode(), body, at, address.decode(), None if interest is None else interest.decode())

@@ -21,13 +21,14 @@ from romancy.storage.sqlkit.statements import (
     Running,
     ask,
     ask_all,
+    ask_last,
     expanded,
 )
-from romancy_mysql import _routing
+from romancy_mysql import _prune, _routing
 from romancy_mysql._database import counted, pause
 from romancy_mysql._effects import CLOSED
 from romancy_mysql._errors import LockWaitError, MismatchError, TransientError
-from romancy_mysql._sql import Statement, comma, source
+from romancy_mysql._sql import Raw, Statement, comma, literal, source
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -47,6 +48,8 @@ _BYTES = frozenset({"body", "input", "where_", "projection"})
 """Columns of bytes. All others are texts or numbers."""
 _LISTS = "codes"
 """The column that holds a list, as lines."""
+_LOOKED_AT = 1000
+"""How many instances of a dead worker are looked at, beyond those wanted, for some that nobody holds."""
 
 
 class MySQLInterpreter:
@@ -238,10 +241,48 @@ def _beat(values: Values) -> Operation[Answer]:
     return Answer((), 1)
 
 
+def _declare_dead(values: Values) -> Operation[Answer]:
+    """A row that is set to what it was does not count as touched."""
+    _, marked = yield from ask_all(Ask("mark_dead", values), Ask("marked_dead", values))
+    return Answer((), len(marked.rows))
+
+
+def _free(values: Values) -> Operation[Answer]:
+    """Write the entries first: a log that has grown since it was read refuses its entry, and so the whole chunk."""
+    owned = (yield from ask("read_owned", **values)).rows
+    if owned:
+        some, count = {**values, "owned": owned}, len(owned)
+        yield from ask_last(Ask("log_takeover", some, count), Ask("free_from_dead", some, count))
+    return Answer([row[:1] for row in owned], len(owned))
+
+
+def _free_apart(values: Values) -> Operation[Answer]:
+    """One portion of what nobody holds: neither a row of an instance, nor a place in its log."""
+    owned = Ask("read_owned", {**values, "limit": values["limit"] + _LOOKED_AT, "every": True, "ids": []})
+    now, _, ahead = yield from ask_all(owned, Ask("see_uncommitted", {}), owned)
+    calm = [row[0] for row in now.rows if row in ahead.rows]
+    free = (yield from ask("free_instances", ids=calm)).rows if calm else ()
+    portion = sorted(row[0] for row in free)[: values["limit"]]
+    return Answer([(1, one) for one in portion], len(portion))
+
+
+def _mail(values: Values) -> Operation[Answer]:
+    """The condition has constants only, so that the mail of each inbox is one range of an index."""
+    whole = [one for one, after in values["wanted"] if not after]
+    parts = [b"instance_id in (%b)" % comma(sorted(whole))] if whole else []
+    parts += [b"instance_id = %b and number > %d" % (literal(one), after) for one, after in values["wanted"] if after]
+    return (yield from ask("read_mail", wanted=Raw(b" or ".join(parts))))
+
+
 _OWN: Own = {
     **outbox.IN_PARTS,
+    **_prune.OWN,
     **_routing.OWN,
     "beat": _beat,
+    "mail": _mail,
+    "declare_dead": _declare_dead,
+    "free": _free,
+    "free_apart": _free_apart,
     "outbox_sweep": _sweep_outbox,
     "outbox_promote": _promote,
     "outbox_counts": _counts,

@@ -9,7 +9,6 @@ import aiomysql
 from pymysql.constants import CLIENT
 
 from romancy.errors import InternalError, StorageUnavailableError, UsageError
-from romancy.status import TERMINAL_STATUSES
 from romancy.storage.joining import BUSY, CANNOT_WRITE, Joined
 from romancy.storage.limits import can_be_id, check_batch, check_deliveries, check_outbox, check_postings
 from romancy.storage.records import Delivered, Outcome, Start
@@ -25,7 +24,7 @@ from romancy_mysql._errors import (
 from romancy_mysql._explain import done_already, look, on_delivery, on_item, on_posting
 from romancy_mysql._foreign import Blocking, is_blocking
 from romancy_mysql._guard import GuardedConnection
-from romancy_mysql._prune import removal
+from romancy_mysql._prune import REMOVAL
 from romancy_mysql._sql import Statement, comma
 
 if TYPE_CHECKING:
@@ -187,16 +186,17 @@ class JoinedSession:
         return answers
 
     async def clear(self, instance_id: str, life: int, statuses: Collection[Status], /) -> bool:
-        shown = comma(sorted(TERMINAL_STATUSES.intersection(statuses)) or [None])
+        shown = comma([status.value for status in statuses] or [None])
         if not can_be_id(instance_id):
             return False
         database = self._database
         try:
-            lock = database.statement("lock_ended_life", instance_id=instance_id, life=life, statuses=shown)
+            lock = database.statement("prune_one", instance_id=instance_id, life=life, statuses=shown)
             (found,) = await self._send([lock])
             if not found.rows:
                 return False
-            await database.carry_out(self, [_BEGIN, *removal(database, [instance_id])], last=_RELEASE)
+            removal = [database.statement(name, ids=comma([instance_id])) for name in REMOVAL]
+            await database.carry_out(self, [_BEGIN, *removal], last=_RELEASE)
         except (SavepointGoneError, TransientError):
             raise self._try_again() from None
         return True

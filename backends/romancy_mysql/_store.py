@@ -12,6 +12,7 @@ from romancy.storage.sqlkit.leases import Leases
 from romancy.storage.sqlkit.lookups import SqlLookups
 from romancy.storage.sqlkit.outbox import SqlOutbox
 from romancy.storage.sqlkit.reading import SqlReading
+from romancy.storage.sqlkit.takeover import Takeovers
 from romancy_mysql._claims import claim
 from romancy_mysql._commit import Committer
 from romancy_mysql._database import Database
@@ -22,7 +23,6 @@ from romancy_mysql._posted import Posted
 from romancy_mysql._rebuilding import MySQLRebuilding
 from romancy_mysql._router import MySQLRouter
 from romancy_mysql._rows import read
-from romancy_mysql._takeover import takeover
 from romancy_mysql._transactions import MySQLSessions
 from romancy_mysql._upkeep import MySQLUpkeep
 from romancy_mysql._wakeups import Wakeups
@@ -53,11 +53,12 @@ class MySQLStore:
         self._wakeups = Wakeups(self.database)
         self._committer = Committer(self.database, self._wakeups.tell)
         self.commit = self._committer.commit
-        interpreter = MySQLInterpreter(self.database, self._wakeups.tell)
+        self._interpreter = interpreter = MySQLInterpreter(self.database, self._wakeups.tell)
         router = MySQLRouter(self.database, self._wakeups.tell, interpreter)
         self._posted = Posted(self.database, self._wakeups.tell, router.dispatch)
         urgent = MySQLInterpreter(self.database, self._wakeups.tell, lambda: self.database.heartbeats)
         self._leases = Leases(urgent)
+        self._takeovers = Takeovers(interpreter)
         self.rooms = Rooms(
             sessions=MySQLSessions(self.database, self._committer, self._posted),
             router=router,
@@ -65,7 +66,7 @@ class MySQLStore:
             reading=SqlReading(interpreter, interpreter, MySQLSearches(self.database)),
             lookups=SqlLookups(interpreter, interpreter),
             figures=SqlFigures(interpreter, interpreter),
-            upkeep=MySQLUpkeep(self.database, lambda: Database(settings)),
+            upkeep=MySQLUpkeep(self.database, interpreter, lambda: Database(settings)),
             rebuilding=MySQLRebuilding(self.database, self._wakeups.tell),
         )
 
@@ -89,7 +90,7 @@ class MySQLStore:
         return await read(self.database, instance_id, after, limit)
 
     async def claim(self, request: ClaimRequest, /) -> Work:
-        return await claim(self.database, request)
+        return await claim(self.database, self._interpreter, request)
 
     async def heartbeat(self, worker: Worker, /) -> Pulse:
         return await self._leases.heartbeat(worker, leaving=False)
@@ -98,9 +99,7 @@ class MySQLStore:
         await self._leases.heartbeat(worker, leaving=True)
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
-        answer = await takeover(self.database, worker, dead, body, writer, limit)
-        self._wakeups.tell(answer.moved)
-        return answer
+        return await self._takeovers.take_over(worker, dead, body, writer, limit=limit)
 
     async def deliver(self, batch: Sequence[Delivery], /) -> list[Delivered]:
         answers = await deliver(self.database, batch)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from romancy.storage.sqlkit.pruning import Pruning
 from romancy.storage.upkeep import Plan, Setting
 from romancy_mysql._dialect import dialect_of
 from romancy_mysql._migrations import plan_for
-from romancy_mysql._prune import prune
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from romancy.storage.records import PruneRequest
+    from romancy.storage.sqlkit.statements import Interpreter
     from romancy.storage.upkeep import Verdict
     from romancy_mysql._database import Database
 
@@ -24,12 +24,10 @@ _SMALL_POOL: Final = 128 * 1024 * 1024
 class MySQLUpkeep:
     """The operator's side of a store on MySQL or MariaDB."""
 
-    def __init__(self, database: Database, unopened: Callable[[], Database]) -> None:
+    def __init__(self, database: Database, interpreter: Interpreter, unopened: Callable[[], Database]) -> None:
         self._database = database
         self._unopened = unopened
-
-    async def prune(self, request: PruneRequest, /) -> int:
-        return await prune(self._database, request)
+        self.prune = Pruning(interpreter).prune
 
     async def plan(self) -> Plan:
         database = self._unopened()

@@ -28,7 +28,7 @@ where i.instance_id in (:ids)
 -- name: read_claimed
 -- The columns of claimed instances, beginning with the columns on mail of `read_mailboxes`.
 select i.instance_id, i.life, i.signals,
-    (select cast(coalesce(sum(octet_length(x.body)), 0) as signed) from romancy_inbox x where x.instance_id = i.instance_id),
+    (select cast(coalesce(sum(octet_length(x.body) + 1), 0) as signed) from romancy_inbox x where x.instance_id = i.instance_id),
     i.workflow_name, i.status, i.code, i.run_from,
     greatest(i.last_seq, coalesce((
         select max(l.seq) from romancy_log l where l.instance_id = i.instance_id and l.life = i.life
@@ -49,7 +49,7 @@ where i.instance_id in (:ids)
     and (select max(h.seq) from romancy_log h where h.instance_id = i.instance_id and h.life = i.life) < i.run_from + :commits
 order by l.instance_id, l.seq
 
--- name: read_mail
+-- name: read_mail (wanted) -> instance_id, delivery_id, body, at, address, interest
 -- The messages in some inboxes, each from behind a number. `read_mailboxes` has read their counters before.
 select instance_id, delivery_id, body, at, address, interest from romancy_inbox where :wanted order by instance_id, delivery_id
 
@@ -57,16 +57,21 @@ select instance_id, delivery_id, body, at, address, interest from romancy_inbox 
 -- The counters and sizes of the mail of the worker's instances that have news, without what it keeps if the counter has
 -- not gone back behind that, and of those whose mail it does not know.
 (select i.instance_id, i.life, i.signals,
-       (select cast(coalesce(sum(octet_length(x.body)), 0) as signed) from romancy_inbox x
+       (select cast(coalesce(sum(octet_length(x.body) + 1), 0) as signed) from romancy_inbox x
         where x.instance_id = i.instance_id and x.number > (case i.instance_id :kept else 0 end))
 from romancy_instances i force index (mail)
 where i.mail_for = :worker)
 union all
 (select i.instance_id, i.life, i.signals,
-       (select cast(coalesce(sum(octet_length(x.body)), 0) as signed) from romancy_inbox x
+       (select cast(coalesce(sum(octet_length(x.body) + 1), 0) as signed) from romancy_inbox x
         where x.instance_id = i.instance_id)
 from romancy_instances i force index (primary)
 where i.instance_id in (:ids) and i.owner = :worker and i.signals = i.seen)
+
+-- name: kept_mail
+-- A branch of the CASE of `read_mailboxes`: the number up to which the worker keeps the mail of one instance, or none if
+-- the counter has gone back behind that.
+when :instance_id then if(:number > i.signals, 0, :number)
 
 -- name: read_now
 -- The server's time.

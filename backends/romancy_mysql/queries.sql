@@ -91,7 +91,7 @@ where i.instance_id = :instance_id and not exists (
 )
 on duplicate key update index_paths = romancy_index_sets.index_paths
 
--- name: drop_index
+-- name: drop_index (ids)
 -- Remove the index rows of instances whose input changes or that are removed.
 delete from romancy_index where instance_id in (:ids)
 
@@ -184,11 +184,11 @@ where x.instance_id = :instance_id and x.delivery_id = :delivery_id :lock
 -- Which of these dedupe keys are known.
 select dedupe from romancy_seen where dedupe in (:ids) :lock
 
--- name: see_uncommitted
+-- name: see_uncommitted ()
 -- Let the next statement see uncommitted rows, without waiting for any.
 set transaction isolation level read uncommitted
 
--- name: free_instances
+-- name: free_instances (ids) -> instance_id
 -- Those of these instances that no other transaction holds.
 select instance_id from romancy_instances where instance_id in (:ids) for update skip locked
 
@@ -267,29 +267,40 @@ from (select 1 as one) here
 left join romancy_workers w
     on w.token <> :token and (w.dead = 0 or exists (select 1 from romancy_instances i where i.owner = w.token))
 
--- name: read_beat
--- One worker's row.
-select dead, beat from romancy_workers where token = :token
-
--- name: mark_dead
+-- name: mark_dead (worker, dead, beat)
 -- Declare a worker dead if its beat has not moved and the caller is alive.
 update romancy_workers d
 join romancy_workers w on w.token = :worker and w.dead = 0
 set d.dead = 1
 where d.token = :dead and d.dead = 0 and d.beat = :beat
 
--- name: read_owned
--- The instances that a dead worker owns, with the last seq of each log.
+-- name: marked_dead (worker, dead) -> token
+-- The worker, if it is dead and the caller is alive.
+select d.token
+from romancy_workers d
+join romancy_workers w on w.token = :worker and w.dead = 0
+where d.token = :dead and d.dead = 1
+
+-- name: read_owned (dead, limit, every, ids) -> instance_id, life, head
+-- Some instances that a dead worker owns, with the last seq of each log; unless :every, only of these.
 select i.instance_id, i.life, greatest(i.last_seq, coalesce((
     select max(l.seq) from romancy_log l where l.instance_id = i.instance_id and l.life = i.life
 ), 0))
 from romancy_instances i force index (owned)
-where i.owner = :owner
+where i.owner = :dead and (:every or i.instance_id in (:ids))
 order by i.instance_id
 limit :limit
 
--- name: free_from_dead
--- After its log row is written: clear the owner and make the instance due. The crash counts if the log has not grown
+-- name: log_takeover (owned(instance_id, life, head), worker, writer, body)
+-- The entry that fences the dead owner off, in each of these logs, if the new writer is alive.
+insert into romancy_log (instance_id, life, seq, writer, body)
+select :instance_id, :life, :head + 1, :writer, :body
+from :source romancy_workers w
+where w.token = :worker and w.dead = 0
+on duplicate key update seq = romancy_log.seq
+
+-- name: free_from_dead (owned(instance_id, life, head), dead)
+-- After the log rows are written: clear the owners and make the instances due. The crash counts if the log has not grown
 -- since the last one.
 update :source romancy_instances i
 set
@@ -301,6 +312,10 @@ set
     i.updated_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)),
     i.touched_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
 where i.instance_id = :instance_id and i.life = :life and i.owner = :dead
+
+-- name: still_owned (owner) -> instance_id
+-- Whether a worker still owns an instance.
+select i.instance_id from romancy_instances i force index (owned) where i.owner = :owner limit 1
 
 -- ----------------------------------------------------------------------------------------------------------------- sweep
 
@@ -370,46 +385,48 @@ limit 1
 
 -- ----------------------------------------------------------------------------------------------------------------- pruning
 
--- name: find_old
--- Ended instances by age. An instance that was created later cannot have ended earlier. In the index's order, so that
--- no more rows are locked.
+-- name: find_old (status, before, limit) -> instance_id
+-- Ended instances of one status, by age. An instance that was created later cannot have ended earlier. In the index's
+-- order, so that no more rows are locked.
 select instance_id from romancy_instances force index (by_status)
 where status = :status and created_at < :before and updated_at < :before
 order by created_at
 limit :limit
 for update skip locked
 
--- name: find_named
+-- name: prune_named (statuses, ids, limit, until) -> instance_id
 -- Ended instances by id.
 select instance_id from romancy_instances
-where instance_id in (:ids) and status in (:statuses) and updated_at <= :until
+where instance_id in (:ids) and status in (:statuses)
+    and status in (_binary'completed', _binary'failed', _binary'cancelled') and updated_at <= :until
 order by instance_id
 limit :limit
 for update skip locked
 
--- name: lock_ended_life
--- An instance of this life, if it has one of these statuses, locked until its transaction ends.
+-- name: prune_one (instance_id, life, statuses) -> instance_id
+-- An ended instance of this life, if it has one of these statuses, locked until its transaction ends.
 select instance_id from romancy_instances
 where instance_id = :instance_id and life = :life and status in (:statuses)
+    and status in (_binary'completed', _binary'failed', _binary'cancelled')
 for update
 
--- name: prune_log
+-- name: prune_log (ids)
 -- Remove the logs of these instances, also those of former lives.
 delete from romancy_log where instance_id in (:ids)
 
--- name: prune_inbox
+-- name: prune_inbox (ids)
 -- Remove mail that will never be read.
 delete from romancy_inbox where instance_id in (:ids)
 
--- name: prune_uncounted
+-- name: prune_uncounted (ids)
 -- Remove the marks of its uncounted messages.
 delete from romancy_uncounted where instance_id in (:ids)
 
--- name: prune_instances
+-- name: prune_instances (ids)
 -- Remove the instances themselves.
 delete from romancy_instances where instance_id in (:ids)
 
--- name: find_former_runs
+-- name: former_runs (limit) -> instance_id, life, run_from
 -- Instances that continued as new and still have rows of earlier runs.
 select i.instance_id, i.life, i.run_from
 from romancy_instances i
@@ -418,25 +435,25 @@ where i.run_from > 1 and exists (
 )
 limit :limit
 
--- name: prune_former_runs
+-- name: drop_former_runs (runs(instance_id, life, run_from))
 -- Remove their rows before the current run.
 delete l from :source romancy_log l
 where l.instance_id = :instance_id and l.life = :life and l.seq < :run_from
 
--- name: prune_seen
+-- name: prune_seen (before, limit)
 -- Remove old dedupe keys, up to a limit.
 delete from romancy_seen where at < :before limit :limit
 
--- name: find_dead_workers
+-- name: dead_workers (age) -> token
 -- Dead workers that own nothing, and have been silent for so long that no claim of theirs can still commit.
 select w.token
 from romancy_workers w
 where w.dead = 1 and w.beat_at < timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) - :age
     and not exists (select 1 from romancy_instances i where i.owner = w.token)
 
--- name: prune_workers
+-- name: drop_workers (tokens)
 -- Remove their rows.
-delete from romancy_workers where dead = 1 and token in (:ids)
+delete from romancy_workers where dead = 1 and token in (:tokens)
 
 -- ----------------------------------------------------------------------------------------------------------------- finding
 

@@ -352,15 +352,15 @@ left join romancy_instances n on n.instance_id = i.owner and n.life = i.life and
 
 -- ------------------------------------------------------------------------------------------------------ purging and expiring
 
--- name: prune_interests
+-- name: prune_interests (ids)
 -- Remove the interests of these instances, before anything else of theirs: see hold_interests.
 delete from romancy_interests where owner in (:ids) and life > 0
 
--- name: hold_taken
+-- name: hold_taken (ids) -> number
 -- Lock the messages that these instances have taken.
 select count(*) from romancy_inbox where instance_id in (:ids) and interest is not null for update
 
--- name: return_taken
+-- name: return_taken (ids)
 -- Keep these messages at their addresses again.
 insert into romancy_messages (address, message_id, spread, at, body, projection, swept)
 select address, delivery_id, spread, at, body, projection, -timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))

@@ -21,7 +21,6 @@ from romancy_postgres._connection import as_connection
 from romancy_postgres._errors import DRIVER_ERRORS, busy, in_failed_transaction, read_only, refuses_values
 from romancy_postgres._foreign import Foreign, foreign
 from romancy_postgres._guard import lender_of
-from romancy_postgres._prune import remove
 from romancy_postgres._routes import add_messages
 from romancy_postgres._sessions import PostgresSession
 from romancy_postgres._write import deliver
@@ -110,12 +109,14 @@ class JoinedSession(PostgresSession):
             await self._link.control(f"savepoint {_ITEM}")
             try:
                 wanted = [status.value for status in statuses]
-                removed = await remove(self._link, "clear", instance_id, life, wanted)
+                chosen = await self._link.fetch("prune_one", instance_id, life, wanted)
+                if chosen:
+                    await self._link.run("prune_chosen", [instance_id])
             except DRIVER_ERRORS:
                 await self._undo()
                 raise
             await self._link.control(f"release savepoint {_ITEM}")
-        return removed == 1
+        return bool(chosen)
 
     def excuse(self, error: Exception, /) -> StorageUnavailableError | None:  # noqa: ARG002 - its owner handles errors
         return None

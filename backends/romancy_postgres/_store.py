@@ -13,6 +13,7 @@ from romancy.storage.sqlkit.leases import Leases
 from romancy.storage.sqlkit.lookups import SqlLookups
 from romancy.storage.sqlkit.outbox import SqlOutbox
 from romancy.storage.sqlkit.reading import SqlReading
+from romancy.storage.sqlkit.takeover import Takeovers
 from romancy_postgres._claims import claim
 from romancy_postgres._columns import stored_path
 from romancy_postgres._commit import Commits
@@ -26,7 +27,6 @@ from romancy_postgres._rebuilding import PostgresRebuilding
 from romancy_postgres._router import PostgresRouter
 from romancy_postgres._server import check_server
 from romancy_postgres._signals import Signals
-from romancy_postgres._takeover import takeover
 from romancy_postgres._transactions import PostgresSessions
 from romancy_postgres._uncommitted import Uncommitted
 from romancy_postgres._upkeep import PostgresUpkeep
@@ -64,10 +64,11 @@ class PostgresStore:
         self._commits = Commits(self.database, self._signals)
         self._uncommitted = Uncommitted(self.database, self._signals)
         self.commit = self._commits.commit
-        interpreter = PostgresInterpreter(self.database, self._signals.tell)
+        self._interpreter = interpreter = PostgresInterpreter(self.database, self._signals.tell)
         urgent = PostgresInterpreter(self.database, self._signals.tell, lambda: self.database.heartbeats)
         search = PostgresInterpreter(self.database, self._signals.tell, lambda: self.database.search)
         self._leases = Leases(urgent)
+        self._takeovers = Takeovers(interpreter)
         self.rooms = Rooms(
             sessions=PostgresSessions(self.database, self._signals, self._commits, self._uncommitted),
             router=PostgresRouter(self.database, self._signals, interpreter),
@@ -75,7 +76,7 @@ class PostgresStore:
             reading=SqlReading(interpreter, search, PostgresSearches(self.database)),
             lookups=SqlLookups(interpreter, search, stored_path),
             figures=SqlFigures(interpreter, search),
-            upkeep=PostgresUpkeep(self.database, lambda: Database(settings)),
+            upkeep=PostgresUpkeep(self.database, interpreter, lambda: Database(settings)),
             rebuilding=PostgresRebuilding(self.database, self._signals),
         )
 
@@ -109,7 +110,7 @@ class PostgresStore:
         return await read_history(self.database, instance_id, after, limit)
 
     async def claim(self, request: ClaimRequest, /) -> Work:
-        return await claim(self.database, self._signals, request)
+        return await claim(self.database, self._interpreter, self._signals, request)
 
     async def heartbeat(self, worker: Worker, /) -> Pulse:
         return await self._leases.heartbeat(worker, leaving=False)
@@ -118,7 +119,7 @@ class PostgresStore:
         await self._leases.heartbeat(worker, leaving=True)
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
-        return await takeover(self.database, self._signals, worker, dead, body, writer, limit=limit)
+        return await self._takeovers.take_over(worker, dead, body, writer, limit=limit)
 
     async def deliver(self, batch: Sequence[Delivery], /) -> list[Delivered]:
         return await deliver(self.database, self._signals, batch)

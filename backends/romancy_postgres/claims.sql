@@ -162,7 +162,7 @@ from (
     where owner = $1 and instance_id = any ($2 || $3::text[])
 ) i
 cross join lateral (
-    select coalesce(sum(octet_length(m.body)), 0)::bigint as size
+    select coalesce(sum(octet_length(m.body) + 1), 0)::bigint as size
     from romancy_inbox m
     where m.instance_id = i.instance_id
       and m.number > coalesce((select least(k.number, case when k.number > i.signals then 0 end)
@@ -177,7 +177,7 @@ cross join lateral (
     offset 0
 ) h;
 
--- name: mail
+-- name: mail (wanted(instance_id, after)) -> instance_id, delivery_id, body, at, address, interest
 -- The messages in some inboxes, each from behind a number. The counters were read before.
 select m.instance_id, m.delivery_id, m.body, m.at, m.address, m.interest
 from unnest($1::text[], $2::bigint[]) as wanted (instance_id, after)
@@ -216,9 +216,9 @@ left join romancy_workers p
     on p.token <> $1
    and (not p.dead or (select true from romancy_instances where owner = p.token limit 1));
 
--- name: declare_dead
+-- name: declare_dead (worker, dead, beat)
 -- Mark a worker dead if its beat has not moved since it was seen and the caller is alive. Both rows are locked, so two
--- workers that suspect each other cannot both succeed. No row: refused.
+-- workers that suspect each other cannot both succeed. No row touched: refused.
 with pair as materialized (
     select token, beat, dead from romancy_workers where token in ($1, $2) order by token for update
 ), judged as (
@@ -227,16 +227,15 @@ with pair as materialized (
     where asking.token = $1 and not asking.dead and dead.token = $2 and (dead.dead or dead.beat = $3)
 )
 update romancy_workers w set dead = true
-from judged where w.token = judged.token
-returning w.token;
+from judged where w.token = judged.token;
 
--- name: free
--- Free up to $3 of a dead worker's instances, those whose log takes the entry. Locked ones are left for later. $6, if
--- not null, are the only instances to look at.
+-- name: free (dead, worker, limit, writer, body, every, ids) -> instance_id
+-- Free up to $3 of a dead worker's instances, those whose log takes the entry. Locked ones are left for later. Unless
+-- $6, $7 are the only instances to look at.
 with held as materialized (
     select instance_id, life, last_seq
     from romancy_instances
-    where owner = $1 and ($6::text[] is null or instance_id = any ($6))
+    where owner = $1 and ($6::boolean or instance_id = any ($7::text[]))
     order by instance_id
     limit $3
     for no key update skip locked
@@ -265,6 +264,14 @@ from logged
 where i.instance_id = logged.instance_id
 returning i.instance_id;
 
--- name: owned
--- The instances that a worker still owns.
-select instance_id from romancy_instances where owner = $1 order by instance_id limit $2;
+-- name: free_apart (dead, limit) -> portion, instance_id
+-- A place in one of the logs is locked: each of these instances is tried by itself.
+select instance_id as portion, instance_id
+from romancy_instances
+where owner = $1
+order by instance_id
+limit $2;
+
+-- name: still_owned (owner) -> instance_id
+-- Whether a worker still owns an instance.
+select instance_id from romancy_instances where owner = $1 limit 1;

@@ -42,7 +42,7 @@ select version, name, coalesce((to_jsonb(applied) ->> 'additive')::boolean, fals
 -- Record a migration.
 insert into romancy_schema (version, name, additive) values ($1, $2, $3);
 
--- name: prune_named
+-- name: prune_named (statuses, ids, limit, until) -> instance_id
 -- Lock those of these instances that have ended, and remove their interests: a dispatch to them locks these until it
 -- has committed. The status is tested as an expression: otherwise the index of ended instances would seem useful while
 -- the server has no statistics of the rows.
@@ -58,7 +58,7 @@ with doomed as materialized (
 )
 select instance_id from doomed;
 
--- name: prune_old
+-- name: prune_old (statuses, before, limit) -> instance_id
 -- The same with instances that ended before $2.
 with doomed as materialized (
     select instance_id from romancy_instances
@@ -71,7 +71,7 @@ with doomed as materialized (
 )
 select instance_id from doomed;
 
--- name: clear
+-- name: prune_one (instance_id, life, statuses) -> instance_id
 -- The same with one ended instance of this life and of one of these statuses.
 with doomed as materialized (
     select instance_id from romancy_instances
@@ -83,7 +83,7 @@ with doomed as materialized (
 )
 select instance_id from doomed;
 
--- name: remove
+-- name: prune_chosen (ids)
 -- Remove locked instances with all data under their ids, and give back what they took and never consumed. This begins
 -- after their interests have gone, so it sees everything that was dispatched to them.
 with log as (
@@ -103,7 +103,7 @@ with log as (
 )
 delete from romancy_instances where instance_id = any ($1);
 
--- name: prune_runs
+-- name: prune_runs (limit)
 -- Remove the rows of finished runs, of some instances at a time.
 with rerun as materialized (
     select instance_id, life, run_from from romancy_instances
@@ -117,12 +117,12 @@ with rerun as materialized (
 update romancy_instances i set kept_from = rerun.run_from
 from rerun where i.instance_id = rerun.instance_id;
 
--- name: prune_workers
+-- name: prune_workers ()
 -- Remove dead workers that own nothing.
 delete from romancy_workers w
 where w.dead and (select true from romancy_instances where owner = w.token limit 1) is null;
 
--- name: prune_seen
+-- name: prune_seen (before, limit)
 -- Remove dedupe keys accepted before $1, up to a limit.
 delete from romancy_seen
 where dedupe = any (array(select dedupe from romancy_seen where at < $1 limit $2 for update skip locked));

@@ -1,135 +1,86 @@
-"""Ownership of instances: claims, heartbeats, takeovers."""
+"""Claims: ownership of instances, the mail of what a worker owns, and the repairs of a sweep."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from romancy.status import Status
 from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
-from romancy.storage.mail import Waiting, choose_mail, left_out
-from romancy.storage.records import (
-    Claimed,
-    InboxRow,
-    Mailbox,
-    Takeover,
-    Work,
-)
+from romancy.storage.records import Work
+from romancy.storage.sqlkit.claims import Box, Taken, claimed, mail_of, unknown_and_kept
+from romancy.storage.sqlkit.statements import Ask, ask, ask_all
 
 if TYPE_CHECKING:
-    from romancy.storage.records import ClaimRequest, Peer
-    from romancy_sqlite._connection import Tx
+    from romancy.storage.records import ClaimRequest
+    from romancy.storage.sqlkit.statements import Operation
+    from romancy_sqlite._interpreter import SqliteInterpreter
 
-__all__ = ["collect", "is_idle", "take", "take_over"]
+__all__ = ["claim"]
 
 
-def is_idle(tx: Tx, request: ClaimRequest) -> bool:
-    """Whether a claim would change nothing. Looking for work then needs no write."""
-    if request.sweep or request.recover:
-        return False
+async def claim(interpreter: SqliteInterpreter, request: ClaimRequest) -> Work:
+    """As `Store.claim` promises. Looking for work needs no write."""
+    due: dict[str, int] = {}
+    if request.sweep or request.recover or await interpreter.read(partial(_is_due, request)):
+        due = await interpreter.together(partial(_take, request))
+    return await interpreter.read(partial(_collect, request, due))
+
+
+def _is_due(request: ClaimRequest) -> Operation[bool]:
     if request.limit <= 0:
-        return True
-    return tx.row("due", _due(tx, request) | {"limit": 1}) is None
+        return False
+    return bool((yield from ask("due", **_wanted(request) | {"limit": 1})).rows)
 
 
-def take(tx: Tx, request: ClaimRequest) -> list[Claimed]:
-    """Claim the longest due instances for the worker. With `recover`, also list the instances that it already owns."""
-    if tx.row("worker_alive", (request.worker,)) is None:
-        return []
+def _take(request: ClaimRequest) -> Operation[dict[str, int]]:
+    """Claim the longest due instances. Returns when each was due; 0 for what the worker owned and asks for again."""
+    ((_, alive),) = (yield from ask("alive", worker=request.worker)).rows
+    if not alive:
+        return {}
     if request.sweep:
-        tx.run("sweep_asleep", (tx.now,))
-        tx.run("sweep_stranded", (tx.now,))
-        tx.run("sweep_parked", _due(tx, request))
-    due: dict[str, int] = dict(tx.rows("due", _due(tx, request)))
-    mine = [row[0] for row in tx.rows("owned", (request.worker,))] if request.recover else []
+        codes = _json(request.codes)
+        yield from ask_all(Ask("wake_asleep", {}), Ask("wake_stranded", {}), Ask("wake_parked", {"codes": codes}))
+    found: Any = (yield from ask("due", **_wanted(request))).rows
+    due: dict[str, int] = dict(found)
+    mine = (yield from ask("owned", owner=request.worker)).rows if request.recover else ()
     if due:
-        tx.many("claim", [(request.worker, instance_id) for instance_id in due])
-    return [_claimed(tx, instance_id, due.get(instance_id, 0)) for instance_id in (*mine, *due)]
+        yield from ask("take", worker=request.worker, ids=list(due))
+    return {one: 0 for (one,) in mine} | due
 
 
-def _due(tx: Tx, request: ClaimRequest) -> dict[str, Any]:
+def _collect(request: ClaimRequest, due: dict[str, int]) -> Operation[Work]:
+    """What was taken, the mail of all instances that the worker owns, and when it can claim next."""
+    ((now, alive),) = (yield from ask("alive", worker=request.worker)).rows
+    if not alive:
+        return Work(claimed=[], mail=[], now=now)
+    unknown, kept = unknown_and_kept(request, due)
+    about = {"worker": request.worker, "unknown": [*due, *unknown], "kept": _json(kept)}
+    boxes, ahead = yield from ask_all(Ask("mailboxes", about), Ask("next_due", {"names": list(request.codes)}))
+    mail, more = yield from mail_of(request, map(Box._make, boxes.rows), due)
+    ((next_due,),) = ahead.rows
+    rows = (yield from ask("taken", ids=list(due))).rows if due else ()
+    taken = {row.instance_id: row for row in map(Taken._make, rows)}
+    logs = yield from _short_logs(list(taken.values()))
+    given = [claimed(taken[one], due[one], logs.get(one, [])) for one in due if one in taken]
+    return Work(claimed=given, mail=mail, next_due=next_due, now=now, more=more)
+
+
+def _short_logs(taken: list[Taken]) -> Operation[dict[str, list[bytes]]]:
+    """The bodies of the instances' current runs, of those with few commits."""
+    logs: dict[str, list[bytes]] = {}
+    runs = [(one.instance_id, one.life, one.run_from) for one in taken if one.head < one.run_from + SHORT_LOG_COMMITS]
+    if runs:
+        for instance_id, body in (yield from ask("short_logs", runs=runs, bytes=SHORT_COMMIT_BYTES)).rows:
+            logs.setdefault(instance_id, []).append(body)
+    return logs
+
+
+def _wanted(request: ClaimRequest) -> dict[str, Any]:
     return {
-        "codes": _json(request.codes),
-        "leave": _json(request.leave),
-        "now": tx.now,
-        "left": tx.now - request.grace,
-        "limit": request.limit,
-    }
-
-
-def _claimed(tx: Tx, instance_id: str, due: int) -> Claimed:
-    row = tx.rows("claimed", (instance_id,))[0]
-    return Claimed(
-        instance_id=row[0],
-        life=row[1],
-        workflow_name=row[2],
-        status=Status(row[3]),
-        code=row[4],
-        run_from=row[5],
-        head=row[6],
-        signals=row[7],
-        seen=row[8],
-        crashes=row[9],
-        head_writer=row[10],
-        due=due,
-    )
-
-
-def collect(tx: Tx, request: ClaimRequest, claimed: list[Claimed]) -> Work:
-    """The mail of all instances that the worker owns, and when it can claim next."""
-    if tx.row("worker_alive", (request.worker,)) is None:
-        return Work(claimed=[], mail=[], now=tx.now)
-    fresh = {one.instance_id for one in claimed}
-    unknown = fresh | {instance_id for instance_id, signals in request.known.items() if signals < 0}
-    kept = {one: number for one, number in request.kept.items() if one not in fresh}
-    about = {"worker": request.worker, "unknown": _json(sorted(unknown)), "kept": _json(kept)}
-    rows = tx.rows("mailboxes", about)
-    chosen, more = choose_mail([Waiting(row[0], row[2], row[3], row[0] in fresh) for row in rows], request)
-    known = {row[0]: row for row in rows}
-    after = {one: left_out(request, one, known[one][2], fresh=one in fresh) for one in chosen}
-    boxes = {
-        one: Mailbox(instance_id=one, life=known[one][1], signals=known[one][2], rows=[], after=after[one])
-        for one in chosen
-    }
-    if boxes:
-        for row in tx.rows("mail", (_json(after),)):
-            boxes[row[0]].rows.append(InboxRow(*row[1:]))
-    due = tx.row("next_due", (_json(list(request.codes)),))
-    return Work(
-        claimed=[_with_short_log(tx, one) for one in claimed],
-        mail=[box for box in boxes.values() if box.rows or box.instance_id not in fresh],
-        next_due=due[0] if due is not None else None,
-        now=tx.now,
-        more=more,
-    )
-
-
-def _with_short_log(tx: Tx, claimed: Claimed) -> Claimed:
-    commits = claimed.head - claimed.run_from + 1
-    if commits > SHORT_LOG_COMMITS:
-        return claimed
-    where = (claimed.instance_id, claimed.life, claimed.run_from, claimed.head, SHORT_COMMIT_BYTES)
-    log = tuple(row[0] for row in tx.rows("short_log", where))
-    return msgspec.structs.replace(claimed, log=log) if len(log) == commits else claimed
-
-
-def take_over(tx: Tx, worker: str, dead: Peer, body: bytes, writer: str, limit: int) -> Takeover:
-    """Mark the other worker dead and free a chunk of its instances, each with its entry in the log."""
-    held = tx.row("worker_beat", (dead.token,))
-    if tx.row("worker_alive", (worker,)) is None or held is None:
-        return Takeover(refused=True)
-    if not held[0] and held[1] != dead.beat:
-        return Takeover(refused=True)
-    tx.run("mark_dead", (dead.token,))
-    owned = tx.rows("owned_heads", (dead.token, limit + 1))
-    moved: list[str] = []
-    for instance_id, life, head in owned[:limit]:
-        tx.run("takeover_log", (instance_id, life, head + 1, writer, body, tx.now))
-        tx.run("takeover_instance", {"instance_id": instance_id, "head": head + 1, "now": tx.now})
-        moved.append(instance_id)
-    tx.touched.update(moved)
-    return Takeover(moved=tuple(moved), left=len(owned) > limit)
+        "codes": _json(request.codes), "leave": list(request.leave), "grace": request.grace, "limit": request.limit
+    }  # fmt: skip
 
 
 def _json(value: object) -> str:

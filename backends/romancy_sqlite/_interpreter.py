@@ -10,8 +10,8 @@ import msgspec
 
 from romancy.errors import InternalError
 from romancy.storage.sqlkit import outbox
-from romancy.storage.sqlkit.statements import Answer, Ask, Running, ask_all, expanded
-from romancy_sqlite import _routing
+from romancy.storage.sqlkit.statements import Answer, Ask, Running, ask, ask_all, expanded
+from romancy_sqlite import _prune, _routing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -104,4 +104,12 @@ def _beat(values: Values) -> Operation[Answer]:
     return living
 
 
-_OWN: Own = {**outbox.IN_PARTS, **_routing.OWN, "beat": _beat}
+def _free(values: Values) -> Operation[Answer]:
+    owned = (yield from ask("owned_heads", **values)).rows
+    if owned:
+        some = {**values, "owned": owned}
+        yield from ask_all(Ask("takeover_log", some), Ask("takeover_instances", some))
+    return Answer([row[:1] for row in owned], len(owned))
+
+
+_OWN: Own = {**outbox.IN_PARTS, **_prune.OWN, **_routing.OWN, "beat": _beat, "free": _free}

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from romancy.storage.joining import Joined
     from romancy.storage.url import StorageURL
     from romancy_sqlite._connection import Tx
+    from romancy_sqlite._interpreter import SqliteInterpreter
     from romancy_sqlite._shared import Shared
     from romancy_sqlite._turns import SessionTurn
 
@@ -55,8 +56,8 @@ class MemoryStore(SqliteStore):
     def _make_sessions(self) -> SqliteSessions:
         return _MemorySessions(self, self._sql, self._settings.session_limit)
 
-    def _make_upkeep(self) -> SqliteUpkeep:
-        return _MemoryUpkeep(self, self._settings)
+    def _make_upkeep(self, interpreter: SqliteInterpreter) -> SqliteUpkeep:
+        return _MemoryUpkeep(interpreter, self._settings)
 
     @property
     def capabilities(self) -> Capabilities:

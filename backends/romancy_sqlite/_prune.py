@@ -1,66 +1,54 @@
-"""Removes what has ended."""
+"""Removing what has ended, in the parts that SQLite does it in: a CTE of SQLite's changes nothing."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from romancy.status import TERMINAL_STATUSES
 from romancy.storage.limits import can_be_id
-from romancy_sqlite._routes import remove_routing
+from romancy.storage.sqlkit.statements import Answer, Ask, ask, ask_all
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from romancy.status import Status
-    from romancy.storage.records import PruneRequest
+    from romancy.storage.sqlkit.statements import Operation, Own, Values
     from romancy_sqlite._connection import Tx
 
-__all__ = ["KEYS_AT_ONCE", "clear", "forget_keys", "prune"]
+__all__ = ["KEYS_AT_ONCE", "OWN", "clear"]
 
 KEYS_AT_ONCE = 1000
+"""One transaction must not hold the writer long."""
 
-
-def prune(tx: Tx, request: PruneRequest) -> int:
-    """Remove ended instances with all data under their ids, finished runs, and dead workers without instances."""
-    doomed = _doomed(tx, request)
-    _remove(tx, doomed)
-    continued = tx.rows("continued", (request.limit,))
-    tx.many("prune_runs", continued)
-    tx.many("pruned_runs", continued)
-    tx.run("prune_workers")
-    return len(doomed)
+_REMOVAL: Final = ("prune_interests", "return_taken", "prune_log", "prune_inbox", "drop_index", "prune_instances")
+"""Scripts that remove instances with all data under their ids, in this order."""
 
 
 def clear(tx: Tx, instance_id: str, life: int, statuses: Collection[Status]) -> bool:
     """Remove an ended instance of this life and one of these statuses, with all data under its id."""
-    if not can_be_id(instance_id):
+    chosen = {"instance_id": instance_id, "life": life, "statuses": _json([status.value for status in statuses])}
+    if not can_be_id(instance_id) or tx.row("prune_one", chosen) is None:
         return False
-    found = tx.row("status_of_life", (instance_id, life))
-    if found is None or found[0] not in TERMINAL_STATUSES.intersection(statuses):
-        return False
-    _remove(tx, [(instance_id,)])
+    for name in _REMOVAL:
+        tx.run(name, {"ids": _json([instance_id])})
     return True
 
 
-def _remove(tx: Tx, doomed: list[tuple[str]]) -> None:
-    remove_routing(tx, doomed)
-    for name in ("prune_log", "prune_instance", "prune_inbox", "prune_index"):
-        tx.many(name, doomed)
+def _prune_chosen(values: Values) -> Operation[Answer]:
+    answers = yield from ask_all(*(Ask(name, values) for name in _REMOVAL))
+    return answers[-1]
 
 
-def forget_keys(tx: Tx, before: int) -> bool:
-    """Forget some old dedupe keys and return whether there may be more. One call must not hold the writer long."""
-    return tx.run("prune_seen", (before, KEYS_AT_ONCE)) == KEYS_AT_ONCE
+def _prune_runs(values: Values) -> Operation[Answer]:
+    runs = (yield from ask("former_runs", **values)).rows
+    if runs:
+        yield from ask_all(Ask("drop_former_runs", {"runs": runs}), Ask("mark_dropped_runs", {"runs": runs}))
+    return Answer((), len(runs))
 
 
-def _doomed(tx: Tx, request: PruneRequest) -> list[tuple[str]]:
-    statuses = msgspec.json.encode(request.statuses).decode()
-    named = msgspec.json.encode([one for one in request.instance_ids if can_be_id(one)]).decode()
-    chosen = {"statuses": statuses, "named": named, "until": request.named_until, "limit": request.limit}
-    found = tx.rows("prunable_named", chosen)
-    if request.ended_before is not None:
-        old = {"statuses": statuses, "ended_before": request.ended_before, "limit": request.limit}
-        found += tx.rows("prunable_old", old)
-    return [(instance_id,) for instance_id in list(dict.fromkeys(row[0] for row in found))[: request.limit]]
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+OWN: Final[Own] = {"prune_chosen": _prune_chosen, "prune_runs": _prune_runs}

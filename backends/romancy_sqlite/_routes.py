@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from romancy.storage.routing import Interest, Owner, Posting
     from romancy_sqlite._connection import Tx
 
-__all__ = ["post_all", "remove_routing", "weight_of_posts", "write_routes"]
+__all__ = ["post_all", "weight_of_posts", "write_routes"]
 
 
 def write_routes(tx: Tx, item: Append, owner: Owner) -> None:
@@ -67,9 +67,3 @@ def _post(tx: Tx, posting: Posting) -> Delivered:
         row = (place.address, posting.message_id, place.spread.value, tx.now, posting.body, projection)
         tx.run("message_insert", row)
     return Delivered.ACCEPTED
-
-
-def remove_routing(tx: Tx, doomed: Sequence[tuple[str]]) -> None:
-    """Remove the interests of instances, and give back messages that they took and did not consume."""
-    tx.many("prune_interests", doomed)
-    tx.many("put_back_all", doomed)

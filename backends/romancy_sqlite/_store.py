@@ -17,8 +17,9 @@ from romancy.storage.sqlkit.leases import Leases
 from romancy.storage.sqlkit.lookups import SqlLookups
 from romancy.storage.sqlkit.outbox import SqlOutbox
 from romancy.storage.sqlkit.reading import SqlReading
+from romancy.storage.sqlkit.takeover import Takeovers
 from romancy_sqlite import _file
-from romancy_sqlite._claims import collect, is_idle, take, take_over
+from romancy_sqlite._claims import claim
 from romancy_sqlite._commit import row_of, weight_of, write_alone, write_items
 from romancy_sqlite._connection import check_version
 from romancy_sqlite._driver import sqlite3
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from romancy.storage.records import (
-        Claimed,
         ClaimRequest,
         Delivered,
         Delivery,
@@ -69,8 +69,9 @@ class SqliteStore:
         self._settings = settings
         self._sql = texts(settings.prefix)
         self._sessions = self._make_sessions()
-        interpreter = SqliteInterpreter(self, heads())
+        self._interpreter = interpreter = SqliteInterpreter(self, heads())
         self._leases = Leases(interpreter)
+        self._takeovers = Takeovers(interpreter, at_once=True)
         self.rooms = Rooms(
             sessions=self._sessions,
             router=SqliteRouter(self, interpreter),
@@ -78,7 +79,7 @@ class SqliteStore:
             reading=SqlReading(interpreter, interpreter, SqliteSearches(lambda name: self._sql[name])),
             lookups=SqlLookups(interpreter, interpreter),
             figures=SqlFigures(interpreter, interpreter),
-            upkeep=self._make_upkeep(),
+            upkeep=self._make_upkeep(interpreter),
             rebuilding=SqliteRebuilding(self),
         )
         self._opened: tuple[_file.SharedFile, Watch] | None = None
@@ -88,8 +89,8 @@ class SqliteStore:
     def _make_sessions(self) -> SqliteSessions:
         return SqliteSessions(self, self._sql, self._settings.session_limit)
 
-    def _make_upkeep(self) -> SqliteUpkeep:
-        return SqliteUpkeep(self, self._settings)
+    def _make_upkeep(self, interpreter: SqliteInterpreter) -> SqliteUpkeep:
+        return SqliteUpkeep(interpreter, self._settings)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -174,10 +175,7 @@ class SqliteStore:
         return await self.run_read(partial(read_history, instance_id=instance_id, after=after, limit=limit))
 
     async def claim(self, request: ClaimRequest, /) -> Work:
-        claimed: list[Claimed] = []
-        if not await self.run_read(partial(is_idle, request=request)):
-            claimed = await self.run_write(partial(take, request=request))
-        return await self.run_read(partial(collect, request=request, claimed=claimed))
+        return await claim(self._interpreter, request)
 
     async def heartbeat(self, worker: Worker, /) -> Pulse:
         pulse = await self._beat(worker, leaving=False)
@@ -193,7 +191,7 @@ class SqliteStore:
         return await self._leases.heartbeat(worker, leaving=leaving)
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
-        return await self.run_write(partial(take_over, worker=worker, dead=dead, body=body, writer=writer, limit=limit))
+        return await self._takeovers.take_over(worker, dead, body, writer, limit=limit)
 
     async def deliver(self, batch: Sequence[Delivery], /) -> list[Delivered]:
         check_deliveries(batch)

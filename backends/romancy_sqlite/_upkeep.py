@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import closing
-from functools import partial
 from typing import TYPE_CHECKING
 
+from romancy.storage.sqlkit.pruning import Pruning
 from romancy.storage.upkeep import Plan, Setting
 from romancy_sqlite._connection import check_version, connect
 from romancy_sqlite._driver import sqlite3
 from romancy_sqlite._errors import translate
 from romancy_sqlite._migrations import plan_for
-from romancy_sqlite._prune import KEYS_AT_ONCE, forget_keys, prune
+from romancy_sqlite._prune import KEYS_AT_ONCE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from romancy.storage.records import PruneRequest
+    from romancy.storage.sqlkit.statements import Interpreter
     from romancy_sqlite._settings import Settings
-    from romancy_sqlite._store import SqliteStore
 
 __all__ = ["SqliteUpkeep"]
 
@@ -31,16 +30,9 @@ _SYNCHRONOUS = ("off", "normal", "full", "extra")
 class SqliteUpkeep:
     """The operator's side of a store on a file."""
 
-    def __init__(self, store: SqliteStore, settings: Settings) -> None:
-        self._store = store
+    def __init__(self, interpreter: Interpreter, settings: Settings) -> None:
         self._settings = settings
-
-    async def prune(self, request: PruneRequest, /) -> int:
-        removed = await self._store.run_write(partial(prune, request=request), weight=request.limit)
-        if (before := request.dedupe_before) is not None:
-            while await self._store.run_write(partial(forget_keys, before=before), weight=KEYS_AT_ONCE):
-                pass
-        return removed
+        self.prune = Pruning(interpreter, keys_at_once=KEYS_AT_ONCE).prune
 
     async def plan(self) -> Plan:
         return await asyncio.to_thread(self._plan)

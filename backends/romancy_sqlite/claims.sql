@@ -1,6 +1,10 @@
 -- Claims, the mail that comes with them, the repairs of a sweep, heartbeats and takeovers.
 
--- name: due
+-- name: alive (worker) -> now, alive
+-- The time, and whether the worker is alive.
+select :now, exists (select 1 from romancy_workers where token = :worker and dead = 0);
+
+-- name: due (codes, leave, grace, limit) -> instance_id, wake_at
 -- The instances that a worker could claim, longest due first. Each workflow is read separately, so that none hides
 -- another.
 select instance.instance_id, instance.wake_at
@@ -12,7 +16,7 @@ cross join romancy_instances as instance on instance.rowid in (
         candidate.workflow_name = known.key
         and candidate.wake_at <= :now
         and (
-            candidate.wake_at <= :left
+            candidate.wake_at <= :now - :grace
             or candidate.code not in (select value from json_each(:leave))
         )
         and (
@@ -25,30 +29,31 @@ cross join romancy_instances as instance on instance.rowid in (
 order by instance.wake_at, instance.instance_id
 limit :limit;
 
--- name: next_due
+-- name: next_due (names) -> due
 -- When the next instance of the known workflows becomes due.
 select min((
     select min(wake_at) from romancy_instances where workflow_name = known.value and wake_at is not null
 ))
-from json_each(?) as known;
+from json_each(:names) as known;
 
--- name: claim
--- Make the instance the worker's.
-update romancy_instances set owner = ?, wake_at = null where instance_id = ?;
+-- name: take (worker, ids)
+-- Make the instances the worker's.
+update romancy_instances set owner = :worker, wake_at = null where instance_id in (select value from json_each(:ids));
 
--- name: owned
+-- name: owned (owner) -> instance_id
 -- All instances that a worker owns.
-select instance_id from romancy_instances where owner = ? order by instance_id;
+select instance_id from romancy_instances where owner = :owner order by instance_id;
 
--- name: claimed
--- The columns of a claimed instance.
+-- name: taken (ids) -> instance_id, life, workflow_name, status, code, run_from, head, head_writer, signals, seen,
+-- crashes, crash_seq
+-- The columns of claimed instances.
 select
-    instance_id, life, workflow_name, status, code, run_from, head, signals, seen,
-    case when crash_seq = head then crashes else 0 end,
+    instance_id, life, workflow_name, status, code, run_from, head,
     (
         select writer from romancy_log as log
         where log.instance_id = found.instance_id and log.life = found.life and log.seq = found.head
-    )
+    ),
+    signals, seen, crashes, crash_seq
 from (
     select
         instance.*,
@@ -56,17 +61,22 @@ from (
             select max(seq) from romancy_log as log
             where log.instance_id = instance.instance_id and log.life = instance.life
         ), 0)) as head
-    from romancy_instances as instance
-    where instance.instance_id = ?
+    from json_each(:ids) as wanted
+    cross join romancy_instances as instance on instance.instance_id = wanted.value
 ) as found;
 
--- name: short_log
--- The commits of an instance's current run that are at most that long.
-select body from romancy_log
-where instance_id = ? and life = ? and seq between ? and ? and length(body) <= ?
-order by seq;
+-- name: short_logs (runs(instance_id, life, run_from), bytes) -> instance_id, body
+-- The commits of some current runs that are at most that long.
+select log.instance_id, log.body
+from json_each(:runs) as run
+cross join romancy_log as log
+    on log.instance_id = json_extract(run.value, '$[0]')
+    and log.life = json_extract(run.value, '$[1]')
+    and log.seq >= json_extract(run.value, '$[2]')
+where length(log.body) <= :bytes
+order by log.instance_id, log.seq;
 
--- name: mailboxes
+-- name: mailboxes (worker, unknown, kept) -> instance_id, life, signals, size
 -- Owned instances with mail that their owner has not seen, and those whose mail it does not know, each with the size of
 -- its mail, for which no message is read. Messages that the worker keeps are left out, if the counter has not fallen
 -- below that.
@@ -75,7 +85,7 @@ select
     owned.life,
     owned.signals,
     (
-        select coalesce(sum(length(body)), 0)
+        select coalesce(sum(length(body) + 1), 0)
         from romancy_inbox as inbox
         where inbox.instance_id = owned.instance_id
         and inbox.number > iif(kept.value <= owned.signals, kept.value, 0)
@@ -88,31 +98,36 @@ select
     instance.instance_id,
     instance.life,
     instance.signals,
-    (select coalesce(sum(length(body)), 0) from romancy_inbox as inbox where inbox.instance_id = instance.instance_id)
+    (
+        select coalesce(sum(length(body) + 1), 0) from romancy_inbox as inbox
+        where inbox.instance_id = instance.instance_id
+    )
 from json_each(:unknown) as unknown
 cross join romancy_instances as instance on instance.instance_id = unknown.value
 where instance.owner = :worker and instance.signals = instance.seen;
 
--- name: mail
+-- name: mail (wanted(instance_id, after)) -> instance_id, delivery_id, body, at, address, interest
 -- The messages in some inboxes, each from behind a number, in the order of each sender.
 select inbox.instance_id, inbox.delivery_id, inbox.body, inbox.at, inbox.address, inbox.interest
-from json_each(?) as wanted
-cross join romancy_inbox as inbox on inbox.instance_id = wanted.key and inbox.number > wanted.value
+from json_each(:wanted) as wanted
+cross join romancy_inbox as inbox
+    on inbox.instance_id = json_extract(wanted.value, '$[0]')
+    and inbox.number > json_extract(wanted.value, '$[1]')
 order by inbox.instance_id, inbox.delivery_id;
 
--- name: sweep_asleep
+-- name: wake_asleep ()
 -- Repair: instances without an owner, not due, and with unseen mail.
-update romancy_instances set wake_at = ?
+update romancy_instances set wake_at = :now
 where
     owner is null and signals <> seen and wake_at is null
     and status not in ('completed', 'failed', 'cancelled', 'stuck');
 
--- name: sweep_stranded
+-- name: wake_stranded ()
 -- Repair: instances without an owner, not due, and not at rest by their status.
-update romancy_instances set wake_at = ?
+update romancy_instances set wake_at = :now
 where status in ('running', 'cancelling', 'compensating') and owner is null and wake_at is null;
 
--- name: sweep_parked
+-- name: wake_parked (codes)
 -- Make stuck instances due if there is code that has not refused them.
 update romancy_instances set wake_at = :now
 where
@@ -161,15 +176,14 @@ from (select 1) as one
 left join romancy_workers as p
     on p.token <> :token and (p.dead = 0 or exists (select 1 from romancy_instances where owner = p.token));
 
--- name: worker_beat
--- The columns that a takeover checks.
-select dead, beat from romancy_workers where token = ?;
+-- name: declare_dead (worker, dead, beat)
+-- Mark a worker dead if its beat has not moved since it was seen and the caller is alive. No row touched: refused.
+update romancy_workers set dead = 1
+where
+    token = :dead and (dead = 1 or beat = :beat)
+    and exists (select 1 from romancy_workers where token = :worker and dead = 0);
 
--- name: mark_dead
--- Declare a worker dead.
-update romancy_workers set dead = 1 where token = ? and dead = 0;
-
--- name: owned_heads
+-- name: owned_heads (dead, limit) -> instance_id, life, head
 -- Some instances of a dead worker, with the last seq of their logs.
 select
     instance_id, life,
@@ -178,21 +192,31 @@ select
         where log.instance_id = instance.instance_id and log.life = instance.life
     ), 0))
 from romancy_instances as instance
-where owner = ?
+where owner = :dead
 order by instance_id
-limit ?;
+limit :limit;
 
--- name: takeover_log
--- The entry that fences the dead owner off.
-insert into romancy_log (instance_id, life, seq, writer, body, at) values (?, ?, ?, ?, ?, ?);
+-- name: takeover_log (owned(instance_id, life, head), writer, body)
+-- The entry that fences the dead owner off, in each of these logs.
+insert into romancy_log (instance_id, life, seq, writer, body, at)
+select
+    json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]') + 1, :writer, :body, :now
+from json_each(:owned);
 
--- name: takeover_instance
--- Free the instance and make it due at once. The crash counts if the log has not grown since the last one.
+-- name: takeover_instances (owned(instance_id, life, head))
+-- Free these instances and make them due at once. The crash counts if the log has not grown since the last one.
 update romancy_instances set
     owner = null,
     wake_at = :now,
-    crashes = case when crash_seq = :head - 1 then crashes + 1 else 1 end,
-    crash_seq = :head,
-    last_seq = :head,
+    crashes = case when crash_seq = t.head then crashes + 1 else 1 end,
+    crash_seq = t.head + 1,
+    last_seq = t.head + 1,
     updated_at = :now
-where instance_id = :instance_id;
+from (
+    select json_extract(value, '$[0]') as instance_id, json_extract(value, '$[2]') as head from json_each(:owned)
+) as t
+where romancy_instances.instance_id = t.instance_id;
+
+-- name: still_owned (owner) -> instance_id
+-- Whether a worker still owns an instance.
+select instance_id from romancy_instances where owner = :owner limit 1;

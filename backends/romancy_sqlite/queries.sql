@@ -234,21 +234,21 @@ cross join romancy_log as log
         and log.life = json_extract(one.value, '$[1]')
         and log.seq = json_extract(one.value, '$[2]');
 
--- name: prunable_old
+-- name: prune_old (statuses, before, limit) -> instance_id
 -- Instances that ended long ago, the oldest first.
 select instance_id from romancy_instances indexed by romancy_instances_ended
 where
     status in ('completed', 'failed', 'cancelled')
     and status in (select value from json_each(:statuses))
-    and updated_at < :ended_before
+    and updated_at < :before
 order by updated_at
 limit :limit;
 
--- name: prunable_named
+-- name: prune_named (statuses, ids, limit, until) -> instance_id
 -- Those of some instances that have ended. SQLite does not reorder a cross join: the ended instances are too many to
 -- read all.
 select instance.instance_id
-from json_each(:named) as named
+from json_each(:ids) as named
 cross join romancy_instances as instance on instance.instance_id = named.value
 where
     instance.status in ('completed', 'failed', 'cancelled')
@@ -256,43 +256,56 @@ where
     and instance.updated_at <= :until
 limit :limit;
 
--- name: status_of_life
--- The status of an instance, if it is of this life.
-select status from romancy_instances where instance_id = ? and life = ?;
+-- name: prune_one (instance_id, life, statuses) -> instance_id
+-- An ended instance of this life, if it has one of these statuses.
+select instance_id from romancy_instances
+where
+    instance_id = :instance_id and life = :life
+    and status in ('completed', 'failed', 'cancelled')
+    and status in (select value from json_each(:statuses));
 
--- name: prune_instance
--- Remove an ended instance.
-delete from romancy_instances where instance_id = ?;
+-- name: prune_instances (ids)
+-- Remove ended instances.
+delete from romancy_instances where instance_id in (select value from json_each(:ids));
 
--- name: prune_log
--- Remove its log, of any life.
-delete from romancy_log where instance_id = ?;
+-- name: prune_log (ids)
+-- Remove their logs, of any life.
+delete from romancy_log where instance_id in (select value from json_each(:ids));
 
--- name: prune_inbox
+-- name: prune_inbox (ids)
 -- Remove messages that will never be read.
-delete from romancy_inbox where instance_id = ?;
+delete from romancy_inbox where instance_id in (select value from json_each(:ids));
 
--- name: prune_index
--- Remove its index rows.
-delete from romancy_index where instance_id = ?;
+-- name: drop_index (ids)
+-- Remove their index rows.
+delete from romancy_index where instance_id in (select value from json_each(:ids));
 
--- name: continued
+-- name: former_runs (limit) -> instance_id, life, run_from
 -- Instances that still have rows of finished runs.
-select run_from, instance_id, life from romancy_instances where kept_from < run_from limit ?;
+select instance_id, life, run_from from romancy_instances where kept_from < run_from limit :limit;
 
--- name: prune_runs
+-- name: drop_former_runs (runs(instance_id, life, run_from))
 -- Remove those rows.
-delete from romancy_log where seq < ? and instance_id = ? and life = ?;
+delete from romancy_log
+where (instance_id, life, seq) in (
+    select log.instance_id, log.life, log.seq
+    from json_each(:runs) as run
+    cross join romancy_log as log
+        on log.instance_id = json_extract(run.value, '$[0]')
+        and log.life = json_extract(run.value, '$[1]')
+        and log.seq < json_extract(run.value, '$[2]')
+);
 
--- name: pruned_runs
+-- name: mark_dropped_runs (runs(instance_id))
 -- Record that they are removed.
-update romancy_instances set kept_from = ? where instance_id = ? and life = ?;
+update romancy_instances set kept_from = run_from
+where instance_id in (select json_extract(value, '$[0]') from json_each(:runs));
 
--- name: prune_seen
+-- name: prune_seen (before, limit)
 -- Remove old dedupe keys, up to a limit.
-delete from romancy_seen where dedupe in (select dedupe from romancy_seen where at < ? limit ?);
+delete from romancy_seen where dedupe in (select dedupe from romancy_seen where at < :before limit :limit);
 
--- name: prune_workers
+-- name: prune_workers ()
 -- Remove dead workers that own nothing.
 delete from romancy_workers
 where dead = 1 and not exists (select 1 from romancy_instances where owner = romancy_workers.token);

@@ -210,12 +210,12 @@ cross join romancy_inbox as inbox
 where inbox.interest is not null
 on conflict do nothing;
 
--- name: put_back_all
--- The same for all messages that an instance has taken.
+-- name: return_taken (ids)
+-- The same for all messages that some instances have taken.
 insert into romancy_messages (address, message_id, spread, at, body, projection)
 select address, delivery_id, spread, at, body, projection
 from romancy_inbox indexed by romancy_inbox_taken
-where instance_id = ? and interest is not null
+where instance_id in (select value from json_each(:ids)) and interest is not null
 on conflict do nothing;
 
 -- name: drop_mail (mail(instance_id, delivery_id))
@@ -331,6 +331,6 @@ where address in (
     limit :limit
 );
 
--- name: prune_interests
--- Remove the interests of an instance, of any life.
-delete from romancy_interests where owner = ? and life <> 0;
+-- name: prune_interests (ids)
+-- Remove the interests of some instances, of any life.
+delete from romancy_interests where owner in (select value from json_each(:ids)) and life <> 0;

@@ -56,7 +56,7 @@ class Upkeep(Protocol):
     """Removes what is over, and answers an operator's questions."""
 
     async def prune(self, request: PruneRequest, /) -> int:
-        """Remove up to `limit` ended instances with all data under their ids in one transaction; return how many.
+        """Remove up to `limit` ended instances, each with all data under its id in one transaction; return how many.
 
         Instances whose rows others have locked are left for the next call.
         Also removes rows of finished runs (those of at least `limit` instances), dead workers that own nothing, and, in

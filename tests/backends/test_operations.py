@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from romancy.errors import InternalError
+from romancy.status import Status
 from romancy.storage.backends import create_store
 from romancy.storage.outbox import OutboxState
 from romancy.storage.query import Position, build_query
-from romancy.storage.records import Worker
+from romancy.storage.records import ClaimRequest, Outcome, PruneRequest, Worker
 from romancy.storage.routing import OUTSIDE, Owner, Spread
 from romancy.storage.sqlkit.statements import ROUNDS, Ask, LockedError, OvertakenError, Running, ask, ask_all
-from romancy_conformance.contract.building import Actor, unique
+from romancy_conformance.contract.building import Actor, append, change, delivery, start, unique
 from romancy_conformance.contract.interleaving import Hold, held_at, leave, listen, run, statements
 from romancy_conformance.contract.routing.scenes import Receiver, copy, member, post
 from romancy_conformance.contract.routing.scenes import take as wish
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
     from romancy.storage.protocol import Store
+    from romancy.storage.records import Peer
     from romancy.storage.sqlkit.statements import Interpreter, Operation
     from romancy_mysql._sql import Statement
 
@@ -72,6 +75,13 @@ _SENT: dict[str, dict[str, str]] = {
         "purge": "outbox_purge",
         "read": "outbox_read",
         "list": "outbox_entries",
+        "no work": "due alive mailboxes next_due",
+        "work": "due alive due take alive mailboxes next_due taken short_logs",
+        "mail": "due alive mailboxes next_due mail",
+        "take over": "declare_dead owned_heads takeover_log takeover_instances still_owned",
+        "prune nothing": "prune_old former_runs prune_workers prune_seen",
+        "prune": "prune_named prune_interests return_taken prune_log prune_inbox drop_index prune_instances "
+        "former_runs prune_workers",
         "first heartbeat": "count_beat living_beat peers",
         "heartbeat": "count_beat living_beat peers",
         "census": "peers",
@@ -89,6 +99,12 @@ _SENT: dict[str, dict[str, str]] = {
         "purge": "outbox_purge",
         "read": "outbox_read",
         "list": "outbox_entries",
+        "no work": "claim",
+        "work": "claim mailboxes",
+        "mail": "claim mailboxes mail",
+        "take over": "declare_dead free still_owned",
+        "prune nothing": "begin prune_old commit prune_runs prune_workers prune_seen",
+        "prune": "begin prune_named prune_chosen commit prune_runs prune_workers",
         "first heartbeat": "beat peers",
         "heartbeat": "beat peers",
         "census": "peers",
@@ -108,6 +124,15 @@ _SENT: dict[str, dict[str, str]] = {
         "purge": "outbox_purge",
         "read": "outbox_read",
         "list": "outbox_entries",
+        "no work": "look_alive read_now next_due read_mailboxes",
+        "work": "look_alive read_now next_due read_mailboxes | begin claim_due | "
+        "take_claimed count commit read_claimed read_short_logs read_now next_due",
+        "mail": "look_alive read_now next_due read_mailboxes | read_mail",
+        "take over": "mark_dead marked_dead | begin read_owned | "
+        "log_takeover count free_from_dead count commit still_owned",
+        "prune nothing": "begin find_old find_old find_old | commit | former_runs | dead_workers | prune_seen",
+        "prune": "begin prune_named | prune_interests hold_taken return_taken prune_log prune_inbox prune_uncounted "
+        "drop_index prune_instances commit | former_runs | dead_workers",
         "first heartbeat": "register beat_again peers",
         "heartbeat": "beat_again peers",
         "census": "peers",
@@ -285,6 +310,103 @@ async def test_a_heartbeat_sends_no_more_than_it_needs(stores: tuple[Store, Stor
     sent["census"] = await sent_by(store, store.rooms.reading.census(), packets)
 
     assert {name: _SENT[dialect(store)][name] for name in sent} == sent
+
+
+async def test_a_claim_sends_no_more_than_it_needs(stores: tuple[Store, Store], packets: list[str]) -> None:
+    store, sent = stores[0], dict[str, str]()
+    name = unique("flow")
+    actor = await Actor(stores[1], workflows={name: "c1"}).register()
+    request = ClaimRequest(worker=actor.token, codes=actor.workflows, limit=10)
+    begun = [start(workflow_name=name) for _ in range(2)]
+
+    sent["no work"] = await sent_by(store, store.claim(request), packets)
+    await actor.store.commit(begun)
+    sent["work"] = await sent_by(store, store.claim(request), packets)
+    await actor.store.deliver([delivery(one) for one in begun])
+    sent["mail"] = await sent_by(store, store.claim(request), packets)
+
+    assert {name: _SENT[dialect(store)][name] for name in sent} == sent
+
+
+async def test_a_takeover_sends_no_more_than_it_needs(stores: tuple[Store, Store], packets: list[str]) -> None:
+    survivor, peer, ids = await _victim(stores[0])
+
+    moved = list[str]()
+
+    async def take_over() -> None:
+        moved.extend((await stores[0].takeover(survivor.token, peer, b"[]", unique("w"))).moved)
+
+    assert _SENT[dialect(stores[0])]["take over"] == await sent_by(stores[0], take_over(), packets)
+    assert ids == sorted(moved)
+
+
+class _UndoneError(Exception):
+    """The transaction is undone."""
+
+
+_BESIDE_A_LOCK: dict[str, str] = {
+    "postgres": "declare_dead free free_apart free free free",
+    "mysql": "mark_dead marked_dead | begin read_owned | "
+    "log_takeover count free_from_dead count commit still_owned | read_owned see_uncommitted read_owned | "
+    "free_instances | begin read_owned | log_takeover count free_from_dead count commit",
+}
+
+
+@pytest.mark.backends("postgres", "mysql", "mariadb")
+async def test_a_takeover_beside_a_lock_leaves_out_what_is_held(
+    stores: tuple[Store, Store], packets: list[str]
+) -> None:
+    """It does not wait for the chunk a second time."""
+    store, other = stores
+    survivor, victim = [await Actor(one, workflows={unique("flow"): "c1"}).register() for one in stores]
+    begun = [await victim.begin() for _ in range(3)]
+    peer = await survivor.see(victim)
+    moved = list[str]()
+
+    async def take_over() -> None:
+        answer = await store.takeover(survivor.token, peer, b"[]", unique("w"))
+        assert answer.left
+        moved.extend(answer.moved)
+
+    mark = other.capabilities.placeholder
+    marks = ", ".join(mark.replace("1", str(number)) for number in range(1, 6))
+    sql = f"insert into romancy_log (instance_id, life, seq, writer, body, at) values ({marks}, 1)"  # noqa: S608
+    with suppress(_UndoneError):
+        async with other.rooms.sessions.begin() as session:
+            await session.execute(sql, begun[1].instance_id, begun[1].life, 2, "nobody", b"")
+            assert _BESIDE_A_LOCK[dialect(store)] == await sent_by(store, take_over(), packets)
+            raise _UndoneError
+
+    assert sorted(moved) == sorted(one.instance_id for one in begun[::2])
+    assert (await other.takeover(survivor.token, peer, b"[]", unique("w"))).moved == (begun[1].instance_id,)
+
+
+async def test_pruning_sends_no_more_than_it_needs(stores: tuple[Store, Store], packets: list[str]) -> None:
+    store, sent = stores[0], dict[str, str]()
+    over = await _over(store)
+
+    nothing = PruneRequest(ended_before=1, dedupe_before=1)
+    sent["prune nothing"] = await sent_by(store, store.rooms.upkeep.prune(nothing), packets)
+    sent["prune"] = await sent_by(store, store.rooms.upkeep.prune(PruneRequest(instance_ids=over)), packets)
+
+    assert {name: _SENT[dialect(store)][name] for name in sent} == sent
+    assert {None} == {await store.read(one, limit=0) for one in over}
+
+
+async def _over(store: Store) -> tuple[str, ...]:
+    """Instances that have ended."""
+    actor = await Actor(store, workflows={unique("flow"): "c1"}).register()
+    begun = [await actor.begin() for _ in range(2)]
+    for one in begun:
+        assert Outcome.ACCEPTED is await actor.write(append(one, 2, change=change(Status.COMPLETED)))
+    return tuple(one.instance_id for one in begun)
+
+
+async def _victim(store: Store) -> tuple[Actor, Peer, list[str]]:
+    """A worker, another one as it sees it, and what the other one owns."""
+    survivor, victim = [await Actor(store, workflows={unique("flow"): "c1"}).register() for _ in range(2)]
+    begun = [await victim.begin() for _ in range(3)]
+    return survivor, await survivor.see(victim), sorted(one.instance_id for one in begun)
 
 
 async def test_an_operation_of_the_router_sends_no_more_than_it_needs(
@@ -503,6 +625,16 @@ async def _heartbeat(publisher: Publisher, store: Store) -> Call:
     return lambda held: held.heartbeat(worker)
 
 
+async def _take_over(publisher: Publisher, store: Store) -> Call:
+    survivor, peer, _ = await _victim(store)
+    return lambda held: held.takeover(survivor.token, peer, b"[]", unique("w"))
+
+
+async def _prune(publisher: Publisher, store: Store) -> Call:
+    over = await _over(store)
+    return lambda held: held.rooms.upkeep.prune(PruneRequest(instance_ids=over))
+
+
 async def _register(publisher: Publisher, store: Store) -> Call:
     address = unique("c")
     await post(store, address, Spread.CHANNEL, 2)
@@ -547,7 +679,21 @@ async def _find(publisher: Publisher, store: Store) -> Call:
 
 @pytest.mark.parametrize(
     "prepare",
-    [_claim, _settle, _remove, _sweep, _requeue, _heartbeat, _register, _dispatch, _give_back, _expire, _find],
+    [
+        _claim,
+        _settle,
+        _remove,
+        _sweep,
+        _requeue,
+        _heartbeat,
+        _register,
+        _dispatch,
+        _give_back,
+        _expire,
+        _take_over,
+        _prune,
+        _find,
+    ],
 )
 async def test_a_call_cancelled_at_any_statement_closes_its_operation_and_its_transaction(
     stores: tuple[Store, Store],

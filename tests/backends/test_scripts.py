@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 DIALECTS: Final = ("sqlite", "postgres", "mysql")
 
 _NO_RETURNING: Final = "its UPDATE and DELETE return no rows, so the operation is in parts"
+_CLAIMS: Final = "how instances are taken is each dialect's own: see romancy/storage/sqlkit/claims.py"
+_UNCHANGED: Final = "a row that is set to what it was does not count as touched"
+_WHO_HOLDS: Final = "it can read what is uncommitted, and so find out in one request what others hold"
+_NO_CTE: Final = "no part of a statement can change another table, so the operation is in parts"
 _ONE_STATEMENT: Final = "a lock skips what others hold only in a query, and an UPDATE would lock what it looks at"
 _ONE_WRITE: Final = "how a dispatch writes depends on what is locked, and by whom (`sqlkit/dispatches.py`)"
 _ONE_PACKET: Final = "it judges and writes in one packet, and leaves what it has found in a variable of the connection"
@@ -39,6 +43,43 @@ OWN: Final[dict[str, tuple[set[str], str]]] = {
     "living_beat": ({"sqlite"}, _NO_RETURNING),
     "register": ({"mysql"}, "an INSERT that finds a row cannot leave a dead one alone"),
     "beat_again": ({"mysql"}, "an INSERT that finds a row cannot leave a dead one alone"),
+    "alive": ({"sqlite"}, _CLAIMS),
+    "due": ({"sqlite"}, _CLAIMS),
+    "next_due": ({"sqlite"}, _CLAIMS),
+    "take": ({"sqlite"}, _CLAIMS),
+    "owned": ({"sqlite"}, _CLAIMS),
+    "taken": ({"sqlite"}, _CLAIMS),
+    "short_logs": ({"sqlite"}, _CLAIMS),
+    "mailboxes": ({"sqlite"}, _CLAIMS),
+    "wake_asleep": ({"sqlite"}, _CLAIMS),
+    "wake_stranded": ({"sqlite"}, _CLAIMS),
+    "wake_parked": ({"sqlite"}, _CLAIMS),
+    "read_mail": ({"mysql"}, "its condition is composed, so that the mail of each inbox is one range of an index"),
+    "mark_dead": ({"mysql"}, _UNCHANGED),
+    "marked_dead": ({"mysql"}, _UNCHANGED),
+    "owned_heads": ({"sqlite"}, _NO_RETURNING),
+    "takeover_log": ({"sqlite"}, _NO_RETURNING),
+    "takeover_instances": ({"sqlite"}, _NO_RETURNING),
+    "read_owned": ({"mysql"}, _NO_RETURNING),
+    "log_takeover": ({"mysql"}, _NO_RETURNING),
+    "free_from_dead": ({"mysql"}, _NO_RETURNING),
+    "free_apart": ({"postgres"}, "no lock stands in the way on SQLite, and MySQL reads what is uncommitted"),
+    "see_uncommitted": ({"mysql"}, _WHO_HOLDS),
+    "free_instances": ({"mysql"}, _WHO_HOLDS),
+    "prune_interests": ({"sqlite", "mysql"}, _NO_CTE),
+    "hold_taken": ({"mysql"}, _NO_CTE),
+    "return_taken": ({"sqlite", "mysql"}, _NO_CTE),
+    "prune_log": ({"sqlite", "mysql"}, _NO_CTE),
+    "prune_inbox": ({"sqlite", "mysql"}, _NO_CTE),
+    "prune_uncounted": ({"mysql"}, _NO_CTE),
+    "drop_index": ({"sqlite", "mysql"}, _NO_CTE),
+    "prune_instances": ({"sqlite", "mysql"}, _NO_CTE),
+    "former_runs": ({"sqlite", "mysql"}, _NO_CTE),
+    "drop_former_runs": ({"sqlite", "mysql"}, _NO_CTE),
+    "mark_dropped_runs": ({"sqlite"}, _NO_CTE),
+    "find_old": ({"mysql"}, "one status at a time, in the order of an index, so that no row is locked besides"),
+    "dead_workers": ({"mysql"}, _ONE_STATEMENT),
+    "drop_workers": ({"mysql"}, _ONE_STATEMENT),
     "outbox_judge": ({"mysql"}, _NO_RETURNING),
     "outbox_park": ({"sqlite", "mysql"}, _NO_RETURNING),
     "outbox_give": ({"sqlite", "mysql"}, _NO_RETURNING),

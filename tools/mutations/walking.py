@@ -1,4 +1,4 @@
-"""Faults in claims that the walk has to notice: each gives a plausible answer, and seldom a wrong one."""
+"""Faults in claims that the walk has to notice, or a test: each gives a plausible answer, and seldom a wrong one."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ _POSTGRES = (
         name="postgres: mail that is kept stays away when the counter fell",
         text="case when k.number > i.signals then 0 end",
         replacement="null",
+        tests="test_new_mail.py gone_back",
     ),
     _postgres(
         name="postgres: an instance that is left to another code is never claimed",
@@ -67,8 +68,8 @@ _POSTGRES = (
 _SQLITE = (
     _sqlite(
         name="sqlite: a dead worker claims, recovers and sweeps",
-        text="-- Whether a worker may write.\nselect 1 from romancy_workers where token = ? and dead = 0;",
-        replacement="-- Whether a worker may write.\nselect 1 from romancy_workers where token = ?;",
+        text="select :now, exists (select 1 from romancy_workers where token = :worker and dead = 0);",
+        replacement="select :now, exists (select 1 from romancy_workers where token = :worker);",
     ),
     _sqlite(
         name="sqlite: a claim takes the longest due only within a workflow",
@@ -83,14 +84,20 @@ _SQLITE = (
         replacement="        last_seq as head\n",
     ),
     _sqlite(
+        name="sqlite: mail that is kept stays away when the counter fell",
+        text="iif(kept.value <= owned.signals, kept.value, 0)",
+        replacement="coalesce(kept.value, 0)",
+        tests="test_new_mail.py gone_back",
+    ),
+    _sqlite(
         name="sqlite: an instance that is left to another code is never claimed",
-        text="candidate.wake_at <= :left\n",
-        replacement="candidate.wake_at <= :left - :now\n",
+        text="candidate.wake_at <= :now - :grace\n",
+        replacement="candidate.wake_at <= :grace - :now\n",
     ),
     _sqlite(
         name="sqlite: a claim leaves the instance due",
-        text="update romancy_instances set owner = ?, wake_at = null where",
-        replacement="update romancy_instances set owner = ? where",
+        text="update romancy_instances set owner = :worker, wake_at = null where",
+        replacement="update romancy_instances set owner = :worker where",
     ),
 )
 _MYSQL = (
@@ -109,6 +116,12 @@ _MYSQL = (
         text="    greatest(i.last_seq, coalesce((\n        select max(l.seq) from romancy_log l"
         " where l.instance_id = i.instance_id and l.life = i.life\n    ), 0)),\n",
         replacement="    i.last_seq,\n",
+    ),
+    _mysql(
+        name="mysql: mail that is kept stays away when the counter fell",
+        text="if(:number > i.signals, 0, :number)",
+        replacement=":number",
+        tests="test_new_mail.py gone_back",
     ),
     _mysql(
         name="mysql: an instance that is left to another code is never claimed",

@@ -147,3 +147,13 @@ async def test_small_mail_is_one_answer(actor: Actor, store: Store) -> None:
     work = await claimed(actor, {})
 
     assert (len(work.mail), work.more) == (100, False)
+
+
+async def test_a_message_without_a_body_is_brought(actor: Actor) -> None:
+    """It has no size, but it is mail."""
+    begun = await actor.begin()
+    assert [Delivered.ACCEPTED] == await actor.store.deliver([delivery(begun, b"")])
+
+    (box,) = (await claimed(actor, {})).mail
+
+    assert [b""] == [row.body for row in box.rows]

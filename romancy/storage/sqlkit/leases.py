@@ -1,7 +1,4 @@
-"""The workers of an SQL database: heartbeats, and who else is there.
-
-How a dead worker's instances are freed is each dialect's own: it depends on what a lock refuses and on what waits.
-"""
+"""The workers of an SQL database: heartbeats, and who else is there."""
 
 from __future__ import annotations
 

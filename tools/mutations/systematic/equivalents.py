@@ -30,20 +30,14 @@ class Equivalents(NamedTuple):
 
 EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
     Equivalents(
-        "read before",
-        "The values were read from the same row in the same transaction, which nobody else can write to meanwhile.",
-        ("sqlite pruned_runs conjunct life = ?",),
-    ),
-    Equivalents(
         "cut again",
         "The limit bounds what is read; the adapter, or the statement itself, cuts the answer to the same size again.",
         (
-            "sqlite prunable_old limit :limit",
-            "sqlite prunable_named limit :limit",
             "sqlite outbox_due limit :limit",
             "sqlite outbox_counts limit :most",
             "sqlite outbox_counts limit :most @2",
             "postgres claim limit $4::bigint",
+            "* still_owned limit 1",
         ),
     ),
     Equivalents(
@@ -113,7 +107,7 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
     Equivalents(
         "a moment later",
         "Another look, a microsecond later, finds what this one leaves.",
-        ("sqlite outbox_due comparison next_at <= :now", "sqlite prune_seen comparison at < ?"),
+        ("sqlite outbox_due comparison next_at <= :now", "sqlite prune_seen comparison at < :before"),
     ),
     Equivalents(
         "left out anyway",
@@ -127,7 +121,7 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
     Equivalents(
         "size of a transaction",
         "The limit bounds how long one transaction holds up others; a call promises no number.",
-        ("sqlite continued limit ?",),
+        ("sqlite former_runs limit :limit",),
     ),
     Equivalents(
         "decided alone",

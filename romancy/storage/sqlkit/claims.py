@@ -1,0 +1,98 @@
+"""What the rows of a claim mean, and the mail that comes with it.
+
+How instances are taken is each dialect's own. PostgreSQL looks and takes in one statement. MySQL looks without a lock,
+and then reads workflow by workflow. SQLite looks without the lock of its writer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from romancy.status import Status
+from romancy.storage.mail import Waiting, choose_mail, left_out
+from romancy.storage.records import Claimed, InboxRow, Mailbox
+from romancy.storage.sqlkit.statements import ask
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from romancy.storage.records import ClaimRequest
+    from romancy.storage.sqlkit.statements import Operation
+
+__all__ = ["Box", "Taken", "claimed", "mail_of", "unknown_and_kept"]
+
+
+class Taken(NamedTuple):
+    """The columns of an instance that now belongs to the worker."""
+
+    instance_id: str
+    life: int
+    workflow_name: str
+    status: str
+    code: str
+    run_from: int
+    head: int
+    head_writer: str | None
+    signals: int
+    seen: int
+    crashes: int
+    crash_seq: int
+    """The head of the log after the last crash. A log that has grown since resets the count."""
+
+
+class Box(NamedTuple):
+    """The counter of an instance's mail and its size, before any message is read."""
+
+    instance_id: str
+    life: int
+    signals: int
+    size: int
+    """Bytes, and one more for each message: an empty one counts too."""
+
+
+def claimed(row: Taken, due: int, log: Sequence[bytes]) -> Claimed:
+    """The instance, with the bodies of its log if all of the current run are there."""
+    return Claimed(
+        instance_id=row.instance_id,
+        life=row.life,
+        workflow_name=row.workflow_name,
+        status=Status(row.status),
+        code=row.code,
+        run_from=row.run_from,
+        head=row.head,
+        head_writer=row.head_writer,
+        signals=row.signals,
+        seen=row.seen,
+        crashes=row.crashes if row.crash_seq == row.head else 0,
+        due=due,
+        log=tuple(log) if len(log) == row.head - row.run_from + 1 else (),
+    )
+
+
+def unknown_and_kept(request: ClaimRequest, fresh: Collection[str]) -> tuple[list[str], dict[str, int]]:
+    """The owned instances whose mail the worker does not know, and up to which number it keeps the mail of others.
+
+    What is `fresh` was claimed just now.
+    """
+    unknown = [one for one, signals in request.known.items() if signals < 0 and one not in fresh]
+    return unknown, {one: number for one, number in request.kept.items() if one not in fresh}
+
+
+def mail_of(
+    request: ClaimRequest, boxes: Iterable[Box], fresh: Collection[str]
+) -> Operation[tuple[list[Mailbox], bool]]:
+    """Mailboxes within bounds, and whether there are more. Empty ones of instances just claimed are left out."""
+    by_id = {box.instance_id: box for box in boxes}
+    waiting = [Waiting(one, box.signals, box.size, one in fresh) for one, box in by_id.items()]
+    chosen, more = choose_mail(waiting, request)
+    mail = {one: _empty(request, by_id[one], fresh=one in fresh) for one in chosen}
+    if any(by_id[one].size for one in chosen):
+        wanted = [(box.instance_id, box.after) for box in mail.values()]
+        for instance_id, *columns in (yield from ask("mail", wanted=wanted)).rows:
+            mail[instance_id].rows.append(InboxRow(*columns))
+    return [box for box in mail.values() if box.rows or box.instance_id not in fresh], more
+
+
+def _empty(request: ClaimRequest, box: Box, *, fresh: bool) -> Mailbox:
+    after = left_out(request, box.instance_id, box.signals, fresh=fresh)
+    return Mailbox(instance_id=box.instance_id, life=box.life, signals=box.signals, rows=[], after=after)
