@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from romancy.status import TERMINAL_STATUSES, Status
+from romancy.status import Status
 from romancy.storage.query import build_query, project_with_index
-from romancy.storage.records import ClaimRequest, Outcome, Start, as_end
+from romancy.storage.records import Append, ClaimRequest, Outcome
 from romancy.storage.records import Worker as WorkerRow
+from romancy_conformance.contract.building import start
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
@@ -50,18 +51,16 @@ class Population:
         """Start them all."""
         await fill(store, self.size, self.instance)
 
-    def instance(self, number: int) -> Start:
+    def instance(self, number: int) -> Append:
         """Return one instance."""
         status = Status.PENDING if self.backlog else STATUSES[number % 23 % len(STATUSES)]
         raw = b'{"customer":{"id":"c-%d"},"order":{"total":%d,"status":"paid"}}' % (number // PER_CUSTOMER, number)
         projection, index = project_with_index(raw, [] if self.backlog else ["customer.id"])
-        nonce = f"bench-{number}"
-        return Start(
-            instance_id=f"order-{secrets.token_hex(12)}", life=secrets.randbits(52) + 1,
-            workflow_name=UNDECLARED if self.backlog else WORKFLOWS[number % len(WORKFLOWS)], code="c1",
-            writer=as_end(nonce) if status in TERMINAL_STATUSES else nonce,
-            body=b'[{"type":"WorkflowStarted"}]', input=raw, projection=projection,
-            index=index, status=status, delay=self._delay(status),
+        name = UNDECLARED if self.backlog else WORKFLOWS[number % len(WORKFLOWS)]
+        run = {} if status is Status.PENDING else {"status": status}
+        return start(
+            f"order-{secrets.token_hex(12)}", workflow_name=name, input=raw, projection=projection, index=index,
+            delay=self._delay(status), **run,
         )  # fmt: skip
 
     def _delay(self, status: Status) -> int | None:
@@ -70,7 +69,7 @@ class Population:
         return HOUR if status is Status.PENDING else None
 
 
-async def fill(store: Store, size: int, instance: Callable[[int], Start]) -> None:
+async def fill(store: Store, size: int, instance: Callable[[int], Append]) -> None:
     """Start this number of instances, several batches at once."""
     batches = iter(range(0, size, BATCH))
 
@@ -81,7 +80,7 @@ async def fill(store: Store, size: int, instance: Callable[[int], Start]) -> Non
     await asyncio.gather(*[some() for _ in range(AT_ONCE)])
 
 
-async def commit(store: Store, items: list[Start]) -> None:
+async def commit(store: Store, items: list[Append]) -> None:
     """Start these, and check that all were accepted."""
     if set(await store.commit(items)) != {Outcome.ACCEPTED}:
         raise RuntimeError("an instance was not accepted")

@@ -21,11 +21,11 @@ from romancy.storage.records import (
     Item,
     OutboxRow,
     Outcome,
-    Start,
     Step,
     Worker,
 )
 from romancy.storage.steps import behind
+from romancy_conformance.contract.building import start
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -51,7 +51,7 @@ CODE = "3f2a9c"
 class Stream:
     """One instance and the next number in its log."""
 
-    def __init__(self, start: Start) -> None:
+    def __init__(self, start: Append) -> None:
         self.instance_id = start.instance_id
         self.life = start.life
         self.seq = 1
@@ -95,13 +95,12 @@ class Workload:
         self._mail = await self._begin(100)
         return self
 
-    def _start(self, *, owned: bool = True) -> Start:
+    def _start(self, *, owned: bool = True) -> Append:
         projection, index = project_with_index(INPUT, ["customer.id"])
-        status = Status.RUNNING if owned else Status.PENDING
-        return Start(
-            instance_id=f"order-{secrets.token_hex(12)}", life=secrets.randbits(52) + 1, workflow_name=WORKFLOW,
-            code=CODE, writer=f"worker-{secrets.token_hex(8)}", body=BODY, input=INPUT, projection=projection,
-            index=index, status=status, owner=self._worker.token if owned else None,
+        run = {"status": Status.RUNNING, "owner": self._worker.token} if owned else {}
+        return start(
+            f"order-{secrets.token_hex(12)}", workflow_name=WORKFLOW, code=CODE, body=BODY, input=INPUT,
+            projection=projection, index=index, **run,
         )  # fmt: skip
 
     async def _commit(self, items: Sequence[Item]) -> int:

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Start
+    from romancy.storage.records import Append
 
-    Write = Callable[[Start, Former | None], Awaitable[Outcome]]
+    Write = Callable[[Append, Former | None], Awaitable[Outcome]]
 
-__all__ = ["RENEWS", "Writing", "renew", "replace", "started"]
+__all__ = ["RENEWS", "Writing", "renew", "replace", "started", "workflow_of"]
 
 RENEWS: Final[Mapping[str, frozenset[Status]]] = {
     "restart_ended": frozenset(TERMINAL_STATUSES),
@@ -52,14 +52,12 @@ class Writing:
         self.begun = begun
         """Called with the id and its new life."""
 
-    async def alone(self, start: Start, former: Former | None) -> Outcome:
+    async def alone(self, start: Append, former: Former | None) -> Outcome:
         """Write the start by a commit of its own."""
-        store = self.opened()
-        token, now = await self.writes_as(store)
-        return await start_alone(store, token, now, start, former=former)
+        return await start_alone(self.opened(), start, former=former)
 
 
-async def renew(store: Store, start: Start, statuses: frozenset[Status], write: Write) -> bool:
+async def renew(store: Store, start: Append, statuses: frozenset[Status], write: Write) -> bool:
     """Replace an ended instance by a new one. False if the existing instance stays.
 
     An instance of another workflow always stays. Of several callers that found the same end, one replaces it, and the
@@ -75,7 +73,7 @@ async def renew(store: Store, start: Start, statuses: frozenset[Status], write: 
         if row is not None:
             if former is not None and former.life != row.life:
                 return False
-            if row.status not in statuses or row.workflow_name != start.workflow_name:
+            if row.status not in statuses or row.workflow_name != workflow_of(start):
                 return False
             former = Former(row.life, statuses)
         try:
@@ -87,7 +85,7 @@ async def renew(store: Store, start: Start, statuses: frozenset[Status], write: 
     raise problem or StorageUnavailableError(f"instance {start.instance_id!r} could not be replaced; try again")
 
 
-async def replace(store: Store, start: Start, writing: Writing) -> bool:
+async def replace(store: Store, start: Append, writing: Writing) -> bool:
     """Replace the instance by a new one. If it is open, end it first, with its open children. False as for `renew`.
 
     Of several callers, each replaces what the others have begun.
@@ -95,7 +93,7 @@ async def replace(store: Store, start: Start, writing: Writing) -> bool:
     for _ in range(_REPLACEMENTS):
         found = await store.read(start.instance_id, limit=0)
         row = None if found is None else found.instance
-        if row is not None and row.life != start.life and row.workflow_name != start.workflow_name:
+        if row is not None and row.life != start.life and row.workflow_name != workflow_of(start):
             return False
         if row is not None and row.life != start.life and row.status not in TERMINAL_STATUSES:
             token, _ = await writing.writes_as(store)
@@ -105,7 +103,12 @@ async def replace(store: Store, start: Start, writing: Writing) -> bool:
     raise StorageUnavailableError(f"instance {start.instance_id!r} is replaced by others again and again; try again")
 
 
-def started(start: Start, outcome: Outcome) -> bool:
+def workflow_of(start: Append) -> str:
+    """The name of the workflow that is started."""
+    return "" if start.create is None else start.create.workflow_name
+
+
+def started(start: Append, outcome: Outcome) -> bool:
     """Whether the start was written. False if its id is taken, or if the life that it should replace is gone."""
     if outcome is Outcome.DEAD:
         raise StorageUnavailableError(

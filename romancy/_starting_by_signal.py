@@ -104,9 +104,8 @@ async def _started(store: Store, begin: Beginning, ended: InstanceRow | None) ->
         body=encode_message(begin.message),
         dedupe=key_of(instance_id, start.life, event_id) if event_id else None,
     )
-    token, now = await begin.writing.writes_as(store)
     former = None if ended is None else Former(ended.life, begin.makes_way)
-    if not started(start, await start_alone(store, token, now, start, former=former, mail=mail)):
+    if not started(start, await start_alone(store, start, former=former, mail=mail)):
         return False
     begin.writing.begun(instance_id, start.life)
     return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from romancy._renewing import RENEWS, renew, replace
+from romancy._renewing import RENEWS, renew, replace, workflow_of
 from romancy._starts import taken
 from romancy.core import WorkflowStarted
 from romancy.engine import new_life, start_in, start_of
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from romancy._starts import IfExists
     from romancy.handle import Handle
     from romancy.storage.protocol import Store
-    from romancy.storage.records import InstanceRow, Start
+    from romancy.storage.records import Append, InstanceRow
     from romancy.workflow import Workflow
 
 __all__ = ["Wanted"]
@@ -49,7 +49,7 @@ class Wanted:
         await _check_same(self._writing.opened(), instance_id, self._handle.workflow, self._raw)
         return False
 
-    async def _instead(self, if_exists: IfExists) -> Start | None:
+    async def _instead(self, if_exists: IfExists) -> Append | None:
         """Start the instance in place of the one that is there, if `if_exists` says so. None if that one stays."""
         if if_exists != "replace" and if_exists not in RENEWS:
             return None
@@ -74,13 +74,13 @@ class Wanted:
             if found is None:
                 raise self._twice()
             row = found.instance
-            if row.status in RENEWS.get(if_exists, ()) and row.workflow_name == start.workflow_name:
+            if row.status in RENEWS.get(if_exists, ()) and row.workflow_name == workflow_of(start):
                 outcome = await start_in(session, store, start, former=Former(row.life, RENEWS[if_exists]))
                 if outcome is Outcome.EXISTS:
                     raise self._twice()
         return await self.judge(outcome, "return" if if_exists in RENEWS else if_exists)
 
-    def _start(self) -> Start:
+    def _start(self) -> Append:
         definition = self._handle.workflow
         assert definition is not None  # noqa: S101 - what is started is known
         return start_of(

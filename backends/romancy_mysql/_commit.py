@@ -15,7 +15,7 @@ from romancy.errors import StorageUnavailableError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import check_batch
 from romancy.storage.outbox import OUTBOX_NEWS
-from romancy.storage.records import Append, Outcome, Start, Step
+from romancy.storage.records import Append, Outcome, Step
 from romancy.storage.sqlkit.portions import portions
 from romancy_mysql._database import pause
 from romancy_mysql._effects import StepLog, Write, index_set, weight
@@ -26,7 +26,7 @@ from romancy_mysql._sql import comma, row, source
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from romancy.storage.records import Delivery, Item
+    from romancy.storage.records import Create, Delivery, Item
     from romancy_mysql._connection import Wire
     from romancy_mysql._database import Database
 
@@ -104,7 +104,7 @@ class Committer:
 
     async def remember_paths(self, batch: Sequence[Item]) -> None:
         """Record every set of declared paths for searches before the first instance that starts with it."""
-        sets = {(start.workflow_name, *index_set(start.index)) for start in _starts(batch)} - self._known_sets
+        sets = {(create.workflow_name, *index_set(create.index)) for create in _created(batch)} - self._known_sets
         if sets:
             rows = comma(row(*one) for one in sorted(sets))
             await self._database.ask(self._database.statement("add_index_sets", rows=rows))
@@ -231,18 +231,16 @@ class _Settling:
 
 
 def _place(item: Item) -> tuple[str, int, int]:
-    return item.instance_id, item.life, 1 if isinstance(item, Start) else item.seq
+    return item.instance_id, item.life, item.seq
 
 
 def _concerned(item: Item) -> Iterator[str]:
     """The instances to announce to callers other than the writer."""
-    if isinstance(item, Start):
-        if item.owner is None:
-            yield item.instance_id
-        return
     if isinstance(item, Step):
         return
-    yield from (one.instance_id for one in item.starts if one.owner is None)
+    if item.create is not None and item.create.owner is None:
+        yield item.instance_id
+    yield from (one.instance_id for one in item.starts)
     yield from (one.instance_id for one in item.deliveries)
     if item.outbox:
         yield OUTBOX_NEWS
@@ -259,9 +257,10 @@ def _needed(item: Item) -> set[str]:
     return {item.instance_id} | started | {one.instance_id for one in item.deliveries}
 
 
-def _starts(batch: Sequence[Item]) -> Iterator[Start]:
-    for item in batch:
-        if isinstance(item, Start):
-            yield item
-        elif isinstance(item, Append):
-            yield from item.starts
+def _created(batch: Sequence[Item]) -> Iterator[Create]:
+    """What these items create."""
+    appends = [item for item in batch if isinstance(item, Append)]
+    for item in appends:
+        for one in (item, *item.starts):
+            if one.create is not None:
+                yield one.create

@@ -12,15 +12,17 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.records import Append, Start, Step
+from romancy.storage.creation import fresh
+from romancy.storage.records import Append, Step
 from romancy.storage.routing import Owner, Place, Posting
 from romancy.storage.sqlkit.portions import portions
+from romancy_mysql._prune import REMOVAL
 from romancy_mysql._sql import Raw, Statement, Text, as_select, binary, comma, row, rows_of, source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from romancy.storage.records import Change, Delivery, Item, OutboxRow
+    from romancy.storage.records import Change, Create, Delivery, Item, OutboxRow
     from romancy.storage.routing import Interest
     from romancy_mysql._prepared import Bound
     from romancy_mysql._sql import Template, Value
@@ -108,7 +110,8 @@ class Write:
         self._session = session
         self.steps: list[Step] = []
         self.appends: list[Append] = []
-        self.starts: list[Start] = []
+        self.firsts: list[tuple[Append, Create]] = []
+        """Those that create an instance, among them the starts of children."""
         self.deliveries: list[Delivery] = []
         self.outbox: list[OutboxRow] = []
         self.postings: list[Posting] = []
@@ -116,15 +119,17 @@ class Write:
 
     def add(self, item: Item, *, skip: frozenset[object] = frozenset()) -> None:
         """Add an item, except its deliveries and starts that are settled already."""
-        if isinstance(item, Start):
-            self.starts.append(item)
-            return
         if isinstance(item, Step):
             self.steps.append(item)
             return
-        self.appends.append(item)
+        if item.create is None:
+            self.appends.append(item)
+        else:
+            self.firsts.append((item, item.create))
+        for start in item.starts:
+            if start.create is not None and start.instance_id not in skip:
+                self.firsts.append((start, start.create))
         self.outbox += item.outbox
-        self.starts += [start for start in item.starts if start.instance_id not in skip]
         for delivery in item.deliveries:
             if delivery not in skip:
                 self.add_delivery(delivery)
@@ -157,13 +162,24 @@ class Write:
 
     def statements(self) -> list[Statement]:
         """All statements to send, in order. The first one decides which workers are alive."""
-        return [*self._log(), *self._instances(), *self._mail_out(), *self._mail_in(), *self._routes()]
+        return [*self._former(), *self._log(), *self._instances(), *self._mail_out(), *self._mail_in(), *self._routes()]
+
+    def _former(self) -> Iterator[Statement]:
+        """Remove the ended lives that new ones replace."""
+        replaced = sorted((item.instance_id, former) for item, create in self.firsts if (former := create.replaces))
+        for instance_id, former in replaced:
+            shown = comma(sorted(TERMINAL_STATUSES.intersection(former.statuses)) or [None])
+            held: dict[str, Value] = {"instance_id": instance_id, "life": former.life, "statuses": shown}
+            yield self._query("hold_former").statement(held)
+        if replaced:
+            ids = comma(instance_id for instance_id, _ in replaced)
+            yield from (self._query(name).statement(ids=ids) for name in REMOVAL)
 
     def _log(self) -> Iterator[Statement]:
         items: list[Step | Append] = [*self.steps, *self.appends]
         rows = [(item.instance_id, item.life, item.seq, item.writer, item.body, self._worker) for item in items]
         known = _follow(self._query, items)
-        rows += [(start.instance_id, start.life, 1, start.writer, start.body, start.owner) for start in self.starts]
+        rows += [(one.instance_id, one.life, 1, one.writer, one.body, create.owner) for one, create in self.firsts]
         if len(rows) == 1 and (owner := rows[0][-1]) is not None:
             living = self._query("from_living").render(token=owner)
             follows = b" and %b" % known if known else b""
@@ -185,8 +201,8 @@ class Write:
             yield self._query("append_log").statement(rows=as_select(part), expected=len(part))
 
     def _instances(self) -> Iterator[Statement]:
-        starts = sorted(self.starts, key=lambda start: start.instance_id)
-        yield from self._insert("start_instances", [self._start_row(start) for start in starts])
+        firsts = sorted(self.firsts, key=lambda first: first[0].instance_id)
+        yield from self._insert("start_instances", [self._first_row(*first) for first in firsts])
         changes = [(item, item.change) for item in self.appends if item.change is not None]
         changes.sort(key=lambda pair: pair[0].instance_id)
         again = [(item, change) for item, change in changes if change.run_from is not None]
@@ -197,7 +213,7 @@ class Write:
         yield from self._joined("renew_index_sets", ("instance_id", "index_paths", "paths"), renewed, counted=False)
         if renewed:
             yield self._query("drop_index").statement(ids=comma(one for one, *_ in renewed))
-        indexed = [(start.instance_id, start.index) for start in starts]
+        indexed = [(item.instance_id, create.index) for item, create in firsts]
         indexed += [(item.instance_id, change.index) for item, change in again if change.index is not None]
         index = [(one, index_path(path), value) for one, pairs in indexed for path, value in pairs if value is not None]
         yield from self._joined("add_index", ("instance_id", "path", "value"), index)
@@ -225,7 +241,8 @@ class Write:
 
     def _mail_in(self) -> Iterator[Statement]:
         # An instance that ends in this transaction gets no mail in it: its ended row counts none, which would undo all.
-        ended = {one.instance_id for one in self.appends if one.change and one.change.status in TERMINAL_STATUSES}
+        changed = [*self.appends, *(item for item, _ in self.firsts)]
+        ended = {one.instance_id for one in changed if one.change and one.change.status in TERMINAL_STATUSES}
         arriving = [one for one in self.deliveries if one.instance_id not in ended]
         mail = sorted(arriving, key=lambda one: (one.instance_id, one.delivery_id))
         dedupes = [*(one.dedupe for one in mail), *(one.dedupe for one in self.postings)]
@@ -242,7 +259,8 @@ class Write:
             yield from self._insert("add_inbox", rows)
 
     def _routes(self) -> Iterator[Statement]:
-        routing = sorted((item for item in self.appends if item.routes), key=lambda one: one.instance_id)
+        appends = [*self.appends, *(item for item, _ in self.firsts)]
+        routing = sorted((item for item in appends if item.routes), key=lambda one: one.instance_id)
         interests = [
             interest_row(Owner(item.instance_id, item.life), one)
             for item in routing
@@ -276,13 +294,14 @@ class Write:
         columns = ("instance_id", "count")
         yield from self._joined("signal_instances", columns, rows, counted=counted, closed=CLOSED)
 
-    def _start_row(self, start: Start) -> Raw:
-        unowned, later = start.owner is None, self._query("from_now").render
-        due = later(delay=start.delay) if unowned and start.delay is not None else None
-        touched = later(delay=0) if unowned else None
-        paths, _ = index_set(start.index)
-        head = (start.instance_id, start.life, start.workflow_name, start.status, start.code, start.owner, due, touched)
-        return row(*head, start.error, start.parent, start.input, json_text(start.projection), paths)
+    def _first_row(self, item: Append, create: Create) -> Raw:
+        status, error, wake_at, delay = fresh(item, create)
+        later = self._query("from_now").render
+        due = wake_at if delay is None else later(delay=delay)
+        touched = later(delay=0) if create.owner is None else None
+        paths, _ = index_set(create.index)
+        head = (item.instance_id, item.life, create.workflow_name, status, create.code, create.owner, due, touched)
+        return row(*head, error, create.parent, create.input, json_text(create.projection), paths)
 
     def _insert(self, name: str, rows: list[Raw], *, counted: bool = True) -> Iterator[Statement]:
         for part in portions(rows, len, _STATEMENT_BYTES):
@@ -371,10 +390,10 @@ def _short(text: str) -> str:
 
 def weight(item: Item) -> int:
     """The approximate number of bytes of an item in its statements."""
-    if isinstance(item, Start):
-        return _OVERHEAD * 2 + len(item.body) + len(item.input) + len(item.projection or b"")
     size = _OVERHEAD + len(item.body)
     if isinstance(item, Append):
+        if item.create is not None:
+            size += _OVERHEAD + len(item.create.input) + len(item.create.projection or b"")
         size += sum(weight(start) for start in item.starts)
         size += sum(_OVERHEAD + len(one.body) for one in item.deliveries)
         size += sum(_OVERHEAD + len(one.body) for one in item.outbox)

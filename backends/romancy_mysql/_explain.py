@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from romancy.storage import verdicts
-from romancy.storage.records import Append, Outcome, Start, Step
+from romancy.storage.records import Outcome, Step
 from romancy.storage.steps import as_append
 from romancy_mysql._sql import Raw, comma, source
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-    from romancy.storage.records import Delivered, Delivery, Item
+    from romancy.storage.records import Append, Delivered, Delivery, Item
     from romancy.storage.routing import Posting
     from romancy_mysql._database import Database
     from romancy_mysql._protocol import Answer
@@ -57,12 +57,14 @@ async def look(
 
     `locking` reads the newest rows if the transaction's own snapshot may be old (REPEATABLE READ).
     """
-    appends = [as_append(item) if isinstance(item, Step) else item for item in items if not isinstance(item, Start)]
-    starts = [item for item in items if isinstance(item, Start)] + [one for item in appends for one in item.starts]
-    tokens = {token for token in (worker, *(start.owner for start in starts)) if token is not None}
+    appends = [as_append(item) if isinstance(item, Step) else item for item in items]
+    starts = [one for item in appends for one in item.starts]
+    owners = [item.create.owner for item in appends if item.create is not None]
+    tokens = {token for token in (worker, *owners) if token is not None}
     targets = {item.instance_id for item in (*items, *starts, *deliveries)}
-    log = {(item.instance_id, item.life, seq) for item in appends for seq in (item.seq - 1, item.seq)}
-    log |= {(start.instance_id, start.life, 1) for start in starts}
+    log = {
+        (item.instance_id, item.life, seq) for item in (*appends, *starts) for seq in (item.seq - 1, item.seq) if seq
+    }
     mail = {(item.instance_id, one) for item in appends for one in item.consumed}
     mail |= {(one.instance_id, one.delivery_id) for one in deliveries}
     dedupes = [*(one.dedupe for one in deliveries), *(one.dedupe for one in postings)]
@@ -102,11 +104,10 @@ def _facts(rows: dict[str, tuple[tuple[Any, ...], ...]]) -> Facts:
 
 def on_item(item: Item, facts: Facts, worker: str | None) -> Outcome | None:
     """The outcome of an item. None: nothing prevents it, or no longer does."""
-    if isinstance(item, Start):
-        return verdicts.on_start(item, _start_facts(item, facts))
     if isinstance(item, Step):
         return verdicts.on_place(item, _place_facts(item, facts, worker))
-    return verdicts.on_append(item, _place_facts(item, facts, worker), _effect_facts(item, facts))
+    place = _place_facts(item, facts, worker) if item.create is None else _first_facts(item, facts)
+    return verdicts.on_append(item, place, _effect_facts(item, facts))
 
 
 def _place_facts(item: Step | Append, facts: Facts, worker: str | None) -> verdicts.PlaceFacts:
@@ -118,19 +119,23 @@ def _place_facts(item: Step | Append, facts: Facts, worker: str | None) -> verdi
 
 
 def _effect_facts(item: Append, facts: Facts) -> verdicts.EffectFacts:
-    held = facts.instances.get(item.instance_id)
     return verdicts.EffectFacts(
-        starts=tuple([_start_facts(start, facts) for start in item.starts]),
-        row=None if held is None else verdicts.RowFacts(life=held[0], status=held[1], signals=held[2]),
+        starts=tuple([_first_facts(start, facts) for start in item.starts]),
+        row=_row(item.instance_id, facts),
         missing=any((item.instance_id, one) not in facts.inbox for one in item.consumed),
     )
 
 
-def _start_facts(start: Start, facts: Facts) -> verdicts.StartFacts:
-    return verdicts.StartFacts(
-        taken=start.instance_id in facts.instances,
-        first=facts.log.get((start.instance_id, start.life, 1)),
-        alive=start.owner in facts.alive,
+def _row(instance_id: str, facts: Facts) -> verdicts.RowFacts | None:
+    held = facts.instances.get(instance_id)
+    return None if held is None else verdicts.RowFacts(life=held[0], status=held[1], signals=held[2])
+
+
+def _first_facts(item: Append, facts: Facts) -> verdicts.FirstFacts:
+    return verdicts.FirstFacts(
+        held=_row(item.instance_id, facts),
+        first=facts.log.get((item.instance_id, item.life, 1)),
+        alive=item.create is not None and item.create.owner in facts.alive,
     )
 
 
@@ -153,7 +158,7 @@ def settled(facts: Facts, deliveries: Iterable[Delivery], postings: Iterable[Pos
     return frozenset(mail) | frozenset(one for one in postings if on_posting(one, facts) is not None)
 
 
-def started(facts: Facts, starts: Iterable[Start]) -> frozenset[object]:
+def started(facts: Facts, starts: Iterable[Append]) -> frozenset[object]:
     """The ids of those starts that an earlier copy of them has already written."""
     return frozenset(one.instance_id for one in starts if on_item(one, facts, None) is Outcome.ACCEPTED)
 
@@ -166,7 +171,7 @@ async def done_already(
     locking: bool = False,
 ) -> frozenset[object]:
     """What an append in a session brings and an earlier copy has written, which is no reason to refuse it."""
-    if not isinstance(item, Append) or not (item.starts or item.deliveries or item.postings):
+    if isinstance(item, Step) or not (item.starts or item.deliveries or item.postings):
         return frozenset()
     facts = await look(database, send, item.starts, item.deliveries, item.postings, locking=locking)
     return settled(facts, item.deliveries, item.postings) | started(facts, item.starts)

@@ -10,8 +10,8 @@ from pymysql.constants import CLIENT
 
 from romancy.errors import InternalError, StorageUnavailableError, UsageError
 from romancy.storage.joining import BUSY, CANNOT_WRITE, Joined
-from romancy.storage.limits import can_be_id, check_batch, check_deliveries, check_outbox, check_postings
-from romancy.storage.records import Delivered, Outcome, Start
+from romancy.storage.limits import check_batch, check_deliveries, check_outbox, check_postings
+from romancy.storage.records import Delivered, Outcome, Step
 from romancy_mysql._connection import exchange
 from romancy_mysql._effects import Write
 from romancy_mysql._errors import (
@@ -24,13 +24,11 @@ from romancy_mysql._errors import (
 from romancy_mysql._explain import done_already, look, on_delivery, on_item, on_posting
 from romancy_mysql._foreign import Blocking, is_blocking
 from romancy_mysql._guard import GuardedConnection
-from romancy_mysql._prune import REMOVAL
-from romancy_mysql._sql import Statement, comma
+from romancy_mysql._sql import Statement
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Collection, Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
-    from romancy.status import Status
     from romancy.storage.joining import AtEnd
     from romancy.storage.records import Delivery, Item, OutboxRow
     from romancy.storage.routing import Posting
@@ -127,7 +125,7 @@ class JoinedSession:
         check_batch([item], worker)
         await self._committer.remember_paths([item])
         database = self._database
-        if self._finds_rows and not isinstance(item, Start):
+        if self._finds_rows and (isinstance(item, Step) or item.create is None):
             raise _unfit("was opened with CLIENT.FOUND_ROWS, which an append cannot use; open it without")
         skip = await done_already(database, self._send, item, locking=True)
         write = Write(database.__getitem__, worker=worker, session=True)
@@ -185,22 +183,6 @@ class JoinedSession:
         self._watch(write)
         return answers
 
-    async def clear(self, instance_id: str, life: int, statuses: Collection[Status], /) -> bool:
-        shown = comma([status.value for status in statuses] or [None])
-        if not can_be_id(instance_id):
-            return False
-        database = self._database
-        try:
-            lock = database.statement("prune_one", instance_id=instance_id, life=life, statuses=shown)
-            (found,) = await self._send([lock])
-            if not found.rows:
-                return False
-            removal = [database.statement(name, ids=comma([instance_id])) for name in REMOVAL]
-            await database.carry_out(self, [_BEGIN, *removal], last=_RELEASE)
-        except (SavepointGoneError, TransientError):
-            raise self._try_again() from None
-        return True
-
     async def _standing(self, deliveries: Sequence[Delivery], postings: Sequence[Posting]) -> list[Delivered]:
         """The answer to each message. Locks only rows of instances that this transaction's snapshot does not hold.
 
@@ -245,7 +227,7 @@ class JoinedSession:
         ]
 
     def _watch(self, write: Write) -> None:
-        self._posted.add((start.instance_id for start in write.starts), write.deliveries, write.postings)
+        self._posted.add((item.instance_id for item, _ in write.firsts), write.deliveries, write.postings)
         if self._at_end is not None:
             self._at_end(self._posted.look_now)
 

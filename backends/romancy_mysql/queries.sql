@@ -40,6 +40,12 @@ insert into romancy_instances
 values :rows
 on duplicate key update life = romancy_instances.life
 
+-- name: hold_former
+-- Lock the ended life that a new one replaces, or fail if it is not there.
+select if(count(*) = 1, 0, (select 1 union all select 2))
+from romancy_instances
+where instance_id = :instance_id and life = :life and status in (:statuses) for update
+
 -- name: from_now
 -- The time that many microseconds from now.
 timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) + :delay
@@ -402,13 +408,6 @@ where instance_id in (:ids) and status in (:statuses)
 order by instance_id
 limit :limit
 for update skip locked
-
--- name: prune_one (instance_id, life, statuses) -> instance_id
--- An ended instance of this life, if it has one of these statuses, locked until its transaction ends.
-select instance_id from romancy_instances
-where instance_id = :instance_id and life = :life and status in (:statuses)
-    and status in (_binary'completed', _binary'failed', _binary'cancelled')
-for update
 
 -- name: prune_log (ids)
 -- Remove the logs of these instances, also those of former lives.

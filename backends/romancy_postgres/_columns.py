@@ -9,20 +9,25 @@ from typing import TYPE_CHECKING
 from msgspec.structs import astuple
 
 from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.creation import fresh
 from romancy.storage.query import path_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from romancy.storage.records import Append, Change, Delivery, OutboxRow, Start, Step
+    from romancy.storage.records import Append, Change, Create, Delivery, OutboxRow, Step
 
 __all__ = [
+    "First",
     "Flat",
     "PathSet",
     "change_columns",
+    "child_columns",
     "delivery_columns",
     "error_bytes",
     "error_text",
+    "first_columns",
+    "firsts_of",
     "index_rows",
     "log_columns",
     "mail_columns",
@@ -31,7 +36,6 @@ __all__ = [
     "path_sets",
     "renewal_columns",
     "set_columns",
-    "start_columns",
     "step_columns",
     "stored_path",
 ]
@@ -41,6 +45,8 @@ _LONGEST_SET = 1000
 _RELEASING = (*TERMINAL_STATUSES, Status.STUCK)
 
 Index = tuple[tuple[str, str | None], ...]
+First = tuple["Append", "Create"]
+"""An append that creates an instance, and the instance."""
 PathSet = tuple[str, str]
 """A workflow and the name of a set of paths."""
 
@@ -138,25 +144,48 @@ def new_run_columns(items: Sequence[Append]) -> list[list[object]]:
     ]
 
 
-def start_columns(starts: Sequence[Start]) -> list[list[object]]:
-    """The columns of `start`."""
+def first_columns(firsts: Sequence[First]) -> list[list[object]]:
+    """The columns of `start` and `append_first` for appends that create instances."""
+    rows = [fresh(item, create) for item, create in firsts]
     return [
-        [start.instance_id for start in starts],
-        [start.life for start in starts],
-        [start.workflow_name for start in starts],
-        [start.code for start in starts],
-        [start.writer for start in starts],
-        [start.body for start in starts],
-        [start.input for start in starts],
-        [_projection_text(start.projection) for start in starts],
-        [index_paths(start.index) for start in starts],
-        [start.status for start in starts],
-        [start.owner for start in starts],
-        [start.delay for start in starts],
-        [start.parent for start in starts],
-        [error_bytes(start.error) for start in starts],
-        *index_rows((start.instance_id, start.index) for start in starts),
+        *_new_columns(firsts),
+        [row.status for row in rows],
+        [create.owner for _, create in firsts],
+        [row.wake_at for row in rows],
+        [row.delay for row in rows],
+        [error_bytes(row.error) for row in rows],
+        *index_rows((item.instance_id, create.index) for item, create in firsts),
     ]
+
+
+def child_columns(children: Sequence[First]) -> list[list[object]]:
+    """The columns of children in `append_effects` and `append_first`, without those of their parents."""
+    return [
+        *_new_columns(children),
+        [create.delay for _, create in children],
+        *index_rows((item.instance_id, create.index) for item, create in children),
+    ]
+
+
+def _new_columns(firsts: Sequence[First]) -> list[list[object]]:
+    """What the log and the row of every new instance have."""
+    return [
+        [item.instance_id for item, _ in firsts],
+        [item.life for item, _ in firsts],
+        [item.writer for item, _ in firsts],
+        [item.body for item, _ in firsts],
+        [create.workflow_name for _, create in firsts],
+        [create.code for _, create in firsts],
+        [create.input for _, create in firsts],
+        [_projection_text(create.projection) for _, create in firsts],
+        [index_paths(create.index) for _, create in firsts],
+        [create.parent for _, create in firsts],
+    ]
+
+
+def firsts_of(items: Iterable[Append]) -> list[First]:
+    """Those of these appends that create instances, with what they create."""
+    return [(item, item.create) for item in items if item.create is not None]
 
 
 def index_rows(indexes: Iterable[tuple[str, Index]]) -> list[list[object]]:
@@ -192,9 +221,9 @@ def delivery_columns(deliveries: Sequence[Delivery]) -> list[list[object]]:
     ]
 
 
-def path_sets(starts: Iterable[Start]) -> dict[PathSet, list[str]]:
-    """Every set of declared paths that these starts use: its paths by workflow and name of the set."""
-    used = {(start.workflow_name, tuple([path for path, _ in start.index])) for start in starts}
+def path_sets(firsts: Iterable[First]) -> dict[PathSet, list[str]]:
+    """Every set of declared paths that new instances use: its paths by workflow and name of the set."""
+    used = {(create.workflow_name, tuple([path for path, _ in create.index])) for _, create in firsts}
     return {(workflow_name, _set_name(paths)): _set_members(paths) for workflow_name, paths in used}
 
 

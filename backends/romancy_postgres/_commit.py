@@ -15,28 +15,27 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 from msgspec.structs import astuple
 
 from romancy.storage.limits import check_batch, check_step
-from romancy.storage.records import Append, Outcome, Start, Step
+from romancy.storage.records import Outcome, Step
 from romancy.storage.sqlkit.portions import portions
 from romancy.storage.sqlkit.statements import LockedError
-from romancy_postgres._columns import path_sets, set_columns
-from romancy_postgres._effects import entangled, renews, write_at_once
+from romancy_postgres._columns import firsts_of, path_sets, set_columns
+from romancy_postgres._effects import create_at_once, entangled, renews, write_at_once
 from romancy_postgres._errors import DRIVER_ERRORS, RefusedValueError, UnbornError
 from romancy_postgres._routes import routes_size
 from romancy_postgres._write import (
     ChildRefusedError,
     Written,
-    explain_appends,
-    explain_starts,
+    explain,
     write_changes,
     write_effects,
-    write_starts,
+    write_firsts,
     write_steps,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 
-    from romancy.storage.records import Item
+    from romancy.storage.records import Append, Item
     from romancy_postgres._columns import PathSet
     from romancy_postgres._connection import Link
     from romancy_postgres._database import Database
@@ -86,7 +85,7 @@ class Commits:
         return [outcomes[instance_id] for instance_id in map(_target, batch)]
 
     async def _explained(self, item: Step, worker: str | None) -> Outcome:
-        reasons = await self._database.single(lambda link: explain_appends(link, [item], worker))
+        reasons = await self._database.single(lambda link: explain(link, [item], worker))
         return reasons[item.instance_id]
 
     async def _in_turn(self, parts: Iterable[tuple[Part, list[Item]]], worker: str | None) -> Outcomes:
@@ -105,22 +104,23 @@ class Commits:
     def _parts(self, batch: Sequence[Item]) -> list[tuple[Part, list[Item]]]:
         ordered = sorted(batch, key=_target) if len(batch) > 1 else batch
         steps = [item for item in ordered if type(item) is Step]
-        starts: list[Item] = []
-        changes: list[Item] = []
-        effects: list[Item] = []
+        kinds: dict[Part, list[Item]] = {
+            self._changes: [], self._effects: [], self._firsts: [], self._starts: [],
+        }  # fmt: skip
         for item in ordered if len(steps) < len(ordered) else ():
-            if isinstance(item, Step):
-                continue
-            if isinstance(item, Start):
-                starts.append(item)
-            elif item.outbox or item.deliveries or item.starts or item.routes or renews(item):
-                effects.append(item)
-            else:
-                changes.append(item)
+            if not isinstance(item, Step):
+                kinds[self._part_of(item)].append(item)
         parts: list[tuple[Part, list[Item]]] = [(self._steps, list(part)) for part in _portions(steps)]
-        for write, items in ((self._changes, changes), (self._effects, effects), (self._starts, starts)):
+        for write, items in kinds.items():
             parts += [(write, part) for part in portions(items, _weight, _PART_BYTES, _PART_ITEMS)]
         return parts
+
+    def _part_of(self, item: Append) -> Part:
+        """Which statement writes an append."""
+        carries = item.outbox or item.deliveries or item.starts or item.routes
+        if item.create is not None:
+            return self._firsts if carries or item.create.replaces is not None else self._starts
+        return self._effects if carries or renews(item) else self._changes
 
     async def _settle(self, write: Part, items: Sequence[Item], worker: str | None) -> Outcomes:
         alone = len(items) == 1
@@ -166,7 +166,7 @@ class Commits:
         count = await self._send(lambda link: write_steps(link, steps, worker), wait)
         if count == len(steps):
             return dict.fromkeys(map(_target, steps), Outcome.ACCEPTED)
-        return await self._database.single(lambda link: explain_appends(link, steps, worker))
+        return await self._database.single(lambda link: explain(link, steps, worker))
 
     async def _changes(self, items: Sequence[Item], worker: str | None, wait: float | None) -> Outcomes:
         appends = cast("Sequence[Append]", items)
@@ -175,13 +175,30 @@ class Commits:
 
     async def _effects(self, items: Sequence[Item], worker: str | None, wait: float | None) -> Outcomes:
         appends = cast("Sequence[Append]", items)
-        await self.learn_sets(path_sets(start for item in appends for start in item.starts))
+        await self.learn_sets(path_sets(firsts_of(start for item in appends for start in item.starts)))
         if entangled(appends):
             return await self._by_several(appends, worker, wait)
         try:
             written = await self._send(lambda link: write_at_once(link, appends, worker), wait)
         except UnbornError:
             return await self._by_several(appends, worker, wait)
+        return await self._carried(appends, worker, wait, written)
+
+    async def _firsts(self, items: Sequence[Item], worker: str | None, wait: float | None) -> Outcomes:
+        appends = cast("Sequence[Append]", items)
+        await self.learn_sets(path_sets(firsts_of(one for item in appends for one in (item, *item.starts))))
+        if entangled(appends):
+            return await self._by_several(appends, worker, wait)
+        try:
+            written = await self._send(lambda link: create_at_once(link, appends), wait)
+        except UnbornError:
+            return await self._by_several(appends, worker, wait)
+        return await self._carried(appends, worker, wait, written)
+
+    async def _carried(
+        self, appends: Sequence[Append], worker: str | None, wait: float | None, written: Written
+    ) -> Outcomes:
+        """The outcomes after one statement. It has left out parents with a child that is there, perhaps by a copy."""
         parents = [item for item in appends if item.starts and item.instance_id not in written.accepted]
         others = [item for item in appends if item not in parents] if parents else appends
         outcomes = await self._appended(others, worker, written)
@@ -190,12 +207,18 @@ class Commits:
     async def _by_several(self, appends: Sequence[Append], worker: str | None, wait: float | None) -> Outcomes:
         """Write appends by several statements, which find out which of their children cannot be created."""
         refused: Outcomes = {}
-        while True:
+        while left := [item for item in appends if item.instance_id not in refused]:
             try:
-                return refused | await self._together(appends, worker, wait)
+                return refused | await self._together(left, worker, wait)
             except ChildRefusedError as error:
                 refused |= error.parents
-                appends = [item for item in appends if item.instance_id not in refused]
+                refused |= await self._reasons_of_heirs(appends, error.parents, worker)
+        return refused
+
+    async def _reasons_of_heirs(self, appends: Sequence[Append], lost: Outcomes, worker: str | None) -> Outcomes:
+        """Why instances were not created whose ended life had been removed. That was undone."""
+        heirs = [item for item in appends if item.create is not None and lost.get(item.instance_id) is Outcome.LOCKED]
+        return await self._database.single(lambda link: explain(link, heirs, worker)) if heirs else {}
 
     async def _together(self, appends: Sequence[Append], worker: str | None, wait: float | None) -> Outcomes:
         def write(link: Link) -> Awaitable[Written]:
@@ -212,19 +235,14 @@ class Commits:
         outcomes = dict.fromkeys(written.accepted, Outcome.ACCEPTED)
         left = [item for item in items if item.instance_id not in outcomes]
         if left:
-            outcomes |= await self._database.single(lambda link: explain_appends(link, left, worker))
+            outcomes |= await self._database.single(lambda link: explain(link, left, worker))
         return outcomes
 
-    async def _starts(self, items: Sequence[Item], worker: str | None, wait: float | None) -> Outcomes:  # noqa: ARG002 - a start names its owner
-        starts = cast("Sequence[Start]", items)
-        await self.learn_sets(path_sets(starts))
-        written = await self._send(lambda link: write_starts(link, starts), wait)
-        self._signals.tell(written.stirred)
-        outcomes = dict.fromkeys(written.accepted, Outcome.ACCEPTED)
-        left = [start for start in starts if start.instance_id not in outcomes]
-        if left:
-            outcomes |= await self._database.single(lambda link: explain_starts(link, left))
-        return outcomes
+    async def _starts(self, items: Sequence[Item], worker: str | None, wait: float | None) -> Outcomes:
+        appends = cast("Sequence[Append]", items)
+        await self.learn_sets(path_sets(firsts_of(appends)))
+        written = await self._send(lambda link: write_firsts(link, appends), wait)
+        return await self._appended(appends, worker, written)
 
 
 _target: Final[Callable[[Item], str]] = attrgetter("instance_id")
@@ -232,8 +250,9 @@ _target: Final[Callable[[Item], str]] = attrgetter("instance_id")
 
 def _sends_to_a_start(batch: Sequence[Item]) -> bool:
     """Whether a message goes to an instance that this batch starts: it arrives only if that is there before."""
-    started = {item.instance_id for item in batch if isinstance(item, Start)}
-    sending = (item.deliveries for item in batch if isinstance(item, Append)) if started else ()
+    appends = [item for item in batch if not isinstance(item, Step)]
+    started = {item.instance_id for item in appends if item.create is not None}
+    sending = (item.deliveries for item in appends) if started else ()
     return any(delivery.instance_id in started for deliveries in sending for delivery in deliveries)
 
 
@@ -247,9 +266,9 @@ def _portions(steps: list[Step]) -> Iterable[list[Step]]:
 def _weight(item: Item) -> int:
     if isinstance(item, Step):
         return len(item.body)
-    if isinstance(item, Start):
-        return len(item.body) + len(item.input) + len(item.projection or b"")
     size = len(item.body)
+    if item.create is not None:
+        size += len(item.create.input) + len(item.create.projection or b"")
     if item.change is not None:
         size += len(item.change.input or b"")
     if item.outbox or item.deliveries or item.starts:

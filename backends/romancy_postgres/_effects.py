@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING
 
 from romancy_postgres._columns import (
     change_columns,
+    child_columns,
     delivery_columns,
+    first_columns,
+    firsts_of,
     index_rows,
     log_columns,
     new_run_columns,
     outbox_columns,
-    start_columns,
 )
 from romancy_postgres._routes import interest_columns, place_columns
-from romancy_postgres._write import Written, news_of
+from romancy_postgres._write import Written, news_of, news_of_firsts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,17 +24,19 @@ if TYPE_CHECKING:
     from romancy.storage.records import Append
     from romancy_postgres._connection import Link
 
-__all__ = ["entangled", "renews", "write_at_once"]
+__all__ = ["create_at_once", "entangled", "renews", "write_at_once"]
 
 Columns = list[list[object]]
 
 
 def entangled(items: Sequence[Append]) -> bool:
-    """Whether a message goes to an instance that these appends start or change. One statement cannot write both."""
+    """Whether one statement cannot write them: a life is replaced, or a message goes to what they start or change."""
+    if any(item.create is not None and item.create.replaces is not None for item in items):
+        return True
     targets = {delivery.instance_id for item in items for delivery in item.deliveries}
     if not targets:
         return False
-    changed = {item.instance_id for item in items if item.change is not None}
+    changed = {item.instance_id for item in items if item.change is not None or item.create is not None}
     started = {start.instance_id for item in items for start in item.starts}
     return not targets.isdisjoint(changed | started)
 
@@ -64,8 +68,26 @@ async def write_at_once(link: Link, items: Sequence[Append], worker: str | None,
         *_posts(items),
     )
     accepted = [item for item in items if chosen is None or item.instance_id in chosen]
-    stirred = {start.instance_id for item in accepted for start in item.starts if start.owner is None}
+    stirred = {start.instance_id for item in accepted for start in item.starts}
     return Written({item.instance_id for item in accepted}, stirred.union(news_of(accepted), due or (), mailed or ()))
+
+
+async def create_at_once(link: Link, items: Sequence[Append], *, mail: bool = True) -> Written:
+    """The same for first appends, which create their instances."""
+    targets = sorted({delivery.instance_id for item in items for delivery in item.deliveries}) if mail else []
+    ((chosen, mailed, _),) = await link.fetch(
+        "append_first",
+        *first_columns(firsts_of(items)),
+        targets,
+        *_children(items),
+        *_outgoing(items),
+        *_mail(items if mail else ()),
+        *interest_columns(items),
+        *_posts(items),
+    )
+    accepted = [item for item in items if chosen is None or item.instance_id in chosen]
+    stirred = {start.instance_id for item in accepted for start in item.starts} | news_of_firsts(accepted)
+    return Written({item.instance_id for item in accepted}, stirred.union(news_of(accepted), mailed or ()))
 
 
 def _new_runs(items: Sequence[Append]) -> Columns:
@@ -80,7 +102,7 @@ def _new_runs(items: Sequence[Append]) -> Columns:
 def _children(items: Sequence[Append]) -> Columns:
     return [
         [item.instance_id for item in items for _ in item.starts],
-        *start_columns([start for item in items for start in item.starts]),
+        *child_columns(firsts_of(start for item in items for start in item.starts)),
     ]
 
 

@@ -13,7 +13,7 @@ import asyncpg
 
 from romancy.errors import RomancyError, UsageError
 from romancy.storage.joining import BUSY, CANNOT_WRITE, Joined
-from romancy.storage.limits import can_be_id, check_deliveries, check_outbox, check_postings
+from romancy.storage.limits import check_deliveries, check_outbox, check_postings
 from romancy.storage.outbox import OUTBOX_NEWS
 from romancy.storage.records import Delivered, Outcome
 from romancy_postgres._columns import outbox_columns
@@ -26,10 +26,9 @@ from romancy_postgres._sessions import PostgresSession
 from romancy_postgres._write import deliver
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Collection, Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from romancy.errors import StorageUnavailableError
-    from romancy.status import Status
     from romancy.storage.joining import AtEnd
     from romancy.storage.records import Delivery, Item, OutboxRow
     from romancy.storage.routing import Posting
@@ -101,22 +100,6 @@ class JoinedSession(PostgresSession):
         self._posted += [(mail.instance_id, mail.delivery_id) for mail in accepted]
         await self._announce_after_commit()
         return answers + kept
-
-    async def clear(self, instance_id: str, life: int, statuses: Collection[Status], /) -> bool:
-        if not can_be_id(instance_id):
-            return False
-        async with self._understood():
-            await self._link.control(f"savepoint {_ITEM}")
-            try:
-                wanted = [status.value for status in statuses]
-                chosen = await self._link.fetch("prune_one", instance_id, life, wanted)
-                if chosen:
-                    await self._link.run("prune_chosen", [instance_id])
-            except DRIVER_ERRORS:
-                await self._undo()
-                raise
-            await self._link.control(f"release savepoint {_ITEM}")
-        return bool(chosen)
 
     def excuse(self, error: Exception, /) -> StorageUnavailableError | None:  # noqa: ARG002 - its owner handles errors
         return None

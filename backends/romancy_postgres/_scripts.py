@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 from romancy.storage.sql import DEFAULT_PREFIX, heads_of, queries_of
 from romancy.storage.sqlkit.scripts import Pieces, numbered, shared_heads, shared_texts
+from romancy_postgres._parts import statements_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from romancy.storage.sql import Head
 
 __all__ = ["FILES", "PIECES", "heads", "texts"]
@@ -18,8 +16,6 @@ __all__ = ["FILES", "PIECES", "heads", "texts"]
 FILES: Final = ("queries.sql", "commits.sql", "routing.sql", "claims.sql", "outbox.sql", "reading.sql", "upkeep.sql")
 # Compared by `any`, a status stays in the order: the planner then cannot prefer to walk all instances by their age.
 PIECES: Final = Pieces(only="= any (array[{}])", within="{},", among="= any ({}::text[])")
-_PART: Final = re.compile(r":(part_\w+)")
-"""The name of a part, where a statement holds it."""
 
 
 def texts(prefix: str = DEFAULT_PREFIX, schema: str | None = None) -> dict[str, str]:
@@ -27,16 +23,7 @@ def texts(prefix: str = DEFAULT_PREFIX, schema: str | None = None) -> dict[str, 
     shared, known = shared_texts(PIECES, prefix, schema), shared_heads()
     return {
         **{name: numbered(text, known[name].parameters) for name, text in shared.items()},
-        **_whole(queries_of(__package__ or "", FILES, prefix, schema)),
-    }
-
-
-def _whole(found: Mapping[str, str]) -> dict[str, str]:
-    """Statements with their parts in their places."""
-    return {
-        name: _PART.sub(lambda part: found[part[1]], text)
-        for name, text in found.items()
-        if not name.startswith("part_")
+        **statements_of(queries_of(__package__ or "", FILES, prefix, schema)),
     }
 
 

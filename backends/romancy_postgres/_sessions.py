@@ -19,8 +19,8 @@ from romancy.errors import OutcomeUnknownError, RomancyError, StorageUnavailable
 from romancy.storage.endings import BESIDE, OVER, OneAtATime, refuse_postgres_ending
 from romancy.storage.error_origin import raised_on
 from romancy.storage.limits import check_batch
-from romancy.storage.records import Append, Outcome, Start, Step
-from romancy_postgres._columns import path_sets
+from romancy.storage.records import Append, Outcome, Step
+from romancy_postgres._columns import firsts_of, path_sets
 from romancy_postgres._connection import ANSWER_TIMEOUT, Link, local_settings, rows_touched
 from romancy_postgres._effects import renews, write_at_once
 from romancy_postgres._errors import (
@@ -42,12 +42,10 @@ from romancy_postgres._write import (
     Written,
     append_alone,
     deliver,
-    explain_appends,
-    explain_starts,
+    explain,
     may_follow,
     write_changes,
     write_effects,
-    write_starts,
     write_steps,
 )
 
@@ -249,10 +247,8 @@ class PostgresSession:
         self._refuse_if_ended()
         self._alone.check()
         check_batch([item], worker)
-        if isinstance(item, Start):
-            await self._commits.learn_sets(path_sets([item]))
-        elif isinstance(item, Append):
-            await self._commits.learn_sets(path_sets(item.starts))
+        if isinstance(item, Append):
+            await self._commits.learn_sets(path_sets(firsts_of((item, *item.starts))))
 
     async def _write(self, item: Item, worker: str | None) -> tuple[Outcome, bool]:
         """Write the item into the open transaction. Returns the outcome and whether anything was written now."""
@@ -266,13 +262,7 @@ class PostgresSession:
 
     async def _write_or_explain(self, item: Item, worker: str | None) -> tuple[Outcome, bool]:
         link = self._link
-        if isinstance(item, Start):
-            started = await write_starts(link, [item])
-            self._stirred |= started.stirred
-            if started.accepted:
-                return Outcome.ACCEPTED, True
-            return (await explain_starts(link, [item]))[item.instance_id], False
-        if self._snapshot:
+        if self._snapshot and (isinstance(item, Step) or item.create is None):
             return await self._write_beside(item, worker)
         if isinstance(item, Step):
             accepted = await write_steps(link, [item], worker) == 1
@@ -286,7 +276,7 @@ class PostgresSession:
         if accepted:
             self._post(item)
             return Outcome.ACCEPTED, True
-        return (await explain_appends(link, [item], worker))[item.instance_id], False
+        return (await explain(link, [item], worker))[item.instance_id], False
 
     async def _write_beside(self, item: Step | Append, worker: str | None) -> tuple[Outcome, bool]:
         """Write the item of a transaction that does not see what others have committed since its first statement.
@@ -308,7 +298,7 @@ class PostgresSession:
         if accepted and stands:
             self._post(item)
             return Outcome.ACCEPTED, True
-        reasons = await self._database.single(lambda link: explain_appends(link, [item], worker))
+        reasons = await self._database.single(lambda link: explain(link, [item], worker))
         reason = reasons[item.instance_id]
         if stands and isinstance(item, Append) and reason not in _PRESENT:
             raise StorageUnavailableError(
@@ -369,6 +359,8 @@ class PostgresSession:
 
 async def _write_carried(link: Link, item: Append, worker: str | None) -> Written:
     """Append by one statement, and put messages into inboxes by another, which must not hold up their receivers."""
+    if item.create is not None:
+        return await write_effects(link, [item], worker, in_session=True)
     if item.outbox or item.starts or item.routes or renews(item):
         try:
             written = await write_at_once(link, [item], worker, mail=False)

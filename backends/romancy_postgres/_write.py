@@ -17,22 +17,22 @@ from romancy.storage.records import Delivered, Outcome, Step
 from romancy.storage.steps import as_append
 from romancy.storage.verdicts import (
     EffectFacts,
+    FirstFacts,
     PlaceFacts,
     RowFacts,
-    StartFacts,
     on_append,
     on_delivery,
-    on_start,
 )
 from romancy_postgres._columns import (
     change_columns,
     delivery_columns,
+    first_columns,
+    firsts_of,
     index_rows,
     log_columns,
     mail_columns,
     outbox_columns,
     renewal_columns,
-    start_columns,
     step_columns,
 )
 from romancy_postgres._routes import write_routes
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-    from romancy.storage.records import Append, Delivery, Start
+    from romancy.storage.records import Append, Delivery
     from romancy_postgres._connection import Link
 
 __all__ = [
@@ -50,13 +50,13 @@ __all__ = [
     "Written",
     "append_alone",
     "deliver",
-    "explain_appends",
-    "explain_starts",
+    "explain",
     "may_follow",
     "news_of",
+    "news_of_firsts",
     "write_changes",
     "write_effects",
-    "write_starts",
+    "write_firsts",
     "write_steps",
 ]
 
@@ -128,8 +128,13 @@ async def write_effects(link: Link, items: Sequence[Append], worker: str | None,
 
     `ChildRefusedError`: roll back, and leave those items out.
     """
-    targets = {delivery.instance_id for item in items for delivery in item.deliveries}
-    written = await write_changes(link, items, worker, () if in_session else targets)
+    firsts = [item for item in items if item.create is not None]
+    others = [item for item in items if item.create is None] if firsts else items
+    written = await _create(link, firsts) if firsts else Written(set(), set())
+    if others:
+        targets = {delivery.instance_id for item in items for delivery in item.deliveries} - written.accepted
+        changed = await write_changes(link, others, worker, () if in_session else targets)
+        written = Written(written.accepted | changed.accepted, written.stirred | changed.stirred)
     accepted = [item for item in items if item.instance_id in written.accepted]
     await _write_children(link, accepted, written)
     await _renew(link, accepted)
@@ -150,15 +155,34 @@ async def write_effects(link: Link, items: Sequence[Append], worker: str | None,
     return written
 
 
+async def _create(link: Link, items: Sequence[Append]) -> Written:
+    """Create instances, those that replace an ended life after it is removed."""
+    cleared = set[str]()
+    ready: list[Append] = []
+    for item in items:
+        former = None if item.create is None else item.create.replaces
+        if former is not None:
+            statuses = [status.value for status in former.statuses]
+            if not await link.fetch("hold_former", item.instance_id, former.life, statuses):
+                continue
+            await link.run("prune_chosen", [item.instance_id])
+            cleared.add(item.instance_id)
+        ready.append(item)
+    written = await write_firsts(link, ready) if ready else Written(set(), set())
+    if lost := cleared - written.accepted:
+        raise ChildRefusedError(dict.fromkeys(lost, Outcome.LOCKED))
+    return written
+
+
 async def _write_children(link: Link, accepted: Sequence[Append], written: Written) -> None:
     parents = {start.instance_id: item.instance_id for item in accepted for start in item.starts}
     starts = [start for item in accepted for start in item.starts]
     if not starts:
         return
-    created = await write_starts(link, starts)
+    created = await write_firsts(link, starts)
     left = [start for start in starts if start.instance_id not in created.accepted]
     if left:
-        reasons = await explain_starts(link, left)
+        reasons = await _explain_firsts(link, left)
         refused = {
             parents[key]: Outcome.LOCKED if outcome is Outcome.LOCKED else Outcome.EXISTS
             for key, outcome in reasons.items()
@@ -184,12 +208,16 @@ async def _renew(link: Link, accepted: Sequence[Append]) -> None:
         await link.run("index_renewed", *rows)
 
 
-async def write_starts(link: Link, starts: Sequence[Start]) -> Written:
-    """Create the instances whose ids are free and whose owners are alive."""
-    ((chosen,),) = await link.fetch("start", *start_columns(starts))
-    accepted = {start.instance_id for start in starts} if chosen is None else set(chosen)
-    stirred = {start.instance_id for start in starts if start.owner is None and start.instance_id in accepted}
-    return Written(accepted, stirred)
+async def write_firsts(link: Link, items: Sequence[Append]) -> Written:
+    """Create the instances whose ids are free and whose owners are alive, with nothing else."""
+    ((chosen,),) = await link.fetch("start", *first_columns(firsts_of(items)))
+    accepted = [item for item in items if chosen is None or item.instance_id in chosen]
+    return Written({item.instance_id for item in accepted}, news_of_firsts(accepted))
+
+
+def news_of_firsts(accepted: Iterable[Append]) -> set[str]:
+    """The new instances that others are told of: they are due for anybody, or they have ended."""
+    return {item.instance_id for item in accepted if item.create is not None and item.create.owner is None}
 
 
 async def deliver(link: Link, deliveries: Sequence[Delivery], name: str) -> list[Delivered]:
@@ -198,12 +226,19 @@ async def deliver(link: Link, deliveries: Sequence[Delivery], name: str) -> list
     return [on_delivery(status, known=not accepted) or Delivered.ACCEPTED for status, accepted in rows]
 
 
-async def explain_appends(link: Link, items: Sequence[Step | Append], worker: str | None) -> dict[str, Outcome]:
-    """Why these appends were not accepted. ACCEPTED: an earlier copy was. LOCKED: nothing is in the way any more."""
+async def explain(link: Link, items: Sequence[Step | Append], worker: str | None) -> dict[str, Outcome]:
+    """Why these were not accepted. ACCEPTED: an earlier copy was. LOCKED: nothing is in the way any more."""
     appends = [as_append(item) if isinstance(item, Step) else item for item in items]
+    firsts = [item for item in appends if item.create is not None]
+    others = [item for item in appends if item.create is None] if firsts else appends
+    reasons = await _explain_firsts(link, firsts) if firsts else {}
+    return reasons | await _explain_appends(link, others, worker) if others else reasons
+
+
+async def _explain_appends(link: Link, appends: Sequence[Append], worker: str | None) -> dict[str, Outcome]:
     instances, lives, seqs, *_ = log_columns(appends)
     rows = await link.fetch("explain_appends", worker, instances, lives, seqs, *mail_columns(appends))
-    starts = await _start_facts(link, [start for item in appends for start in item.starts])
+    starts = await _first_facts(link, [start for item in appends for start in item.starts])
     return {
         item.instance_id: on_append(item, _place_facts(row), _effect_facts(item, row, starts)) or Outcome.LOCKED
         for item, row in zip(appends, rows, strict=True)
@@ -214,7 +249,7 @@ def _place_facts(row: asyncpg.Record) -> PlaceFacts:
     return PlaceFacts(writer=row["writer"], before=row["before"], alive=row["alive"])
 
 
-def _effect_facts(item: Append, row: asyncpg.Record, starts: dict[str, StartFacts]) -> EffectFacts:
+def _effect_facts(item: Append, row: asyncpg.Record, starts: dict[str, FirstFacts]) -> EffectFacts:
     there = row["life"] is not None
     return EffectFacts(
         starts=tuple([starts[start.instance_id] for start in item.starts]),
@@ -223,18 +258,30 @@ def _effect_facts(item: Append, row: asyncpg.Record, starts: dict[str, StartFact
     )
 
 
-async def explain_starts(link: Link, starts: Sequence[Start]) -> dict[str, Outcome]:
-    """Why these instances were not created. ACCEPTED and LOCKED as for appends."""
-    facts = await _start_facts(link, starts)
-    return {start.instance_id: on_start(start, facts[start.instance_id]) or Outcome.LOCKED for start in starts}
-
-
-async def _start_facts(link: Link, starts: Sequence[Start]) -> dict[str, StartFacts]:
-    if not starts:
-        return {}
-    columns = [[start.instance_id for start in starts], [start.life for start in starts]]
-    rows = await link.fetch("explain_starts", *columns, [start.owner for start in starts])
+async def _explain_firsts(link: Link, items: Sequence[Append]) -> dict[str, Outcome]:
+    facts = await _first_facts(link, [one for item in items for one in (item, *item.starts)])
     return {
-        start.instance_id: StartFacts(taken=row["taken"], first=row["first"], alive=row["alive"])
-        for start, row in zip(starts, rows, strict=True)
+        item.instance_id: on_append(
+            item,
+            facts[item.instance_id],
+            EffectFacts(starts=tuple([facts[start.instance_id] for start in item.starts])),
+        )
+        or Outcome.LOCKED
+        for item in items
+    }
+
+
+async def _first_facts(link: Link, items: Sequence[Append]) -> dict[str, FirstFacts]:
+    firsts = firsts_of(items)
+    if not firsts:
+        return {}
+    columns = [[item.instance_id for item, _ in firsts], [item.life for item, _ in firsts]]
+    rows = await link.fetch("explain_firsts", *columns, [create.owner for _, create in firsts])
+    return {
+        item.instance_id: FirstFacts(
+            held=None if row["life"] is None else RowFacts(life=row["life"], status=row["status"]),
+            first=row["first"],
+            alive=row["alive"],
+        )
+        for (item, _), row in zip(firsts, rows, strict=True)
     }

@@ -145,6 +145,99 @@ known as materialized (
     returning message_id
 );
 
+-- name: part_create
+-- New instances, given `item`: `created` are those whose ids are free and whose owners are alive, and `logged` their first
+-- rows.
+made as (
+    insert into romancy_instances
+        (instance_id, life, workflow_name, code, input, projection, index_paths, status, owner, parent,
+         error, wake_at, created_at, updated_at)
+    select instance_id, life, workflow_name, code, input, projection::jsonb, index_paths, status, owner, parent,
+           error, coalesce(wake_at, present.at + delay), present.at, present.at
+    from item cross join (select romancy_now() as at) as present
+    where owner is null or exists (select from romancy_workers w where w.token = item.owner and not w.dead)
+    order by instance_id collate "C"
+    on conflict (instance_id) do nothing
+    returning instance_id, created_at
+), logged as (
+    insert into romancy_log (instance_id, life, seq, writer, body, at)
+    select instance_id, item.life, 1, item.writer, item.body, made.created_at
+    from made join item using (instance_id)
+    returning instance_id
+), searchable as (
+    insert into romancy_index (path, value, created_at, instance_id)
+    select x.path, x.value, made.created_at, instance_id
+    from made join unnest($16::text[], $17::text[], $18::text[]) as x (instance_id, path, value) using (instance_id)
+);
+
+-- name: part_child
+-- Children, each with the append that carries its start.
+child as materialized (
+    select *
+    from unnest($20::text[], $21::text[], $22::bigint[], $23::text[], $24::bytea[], $25::text[], $26::text[],
+                $27::bytea[], $28::text[], $29::text[], $30::text[], $31::bigint[])
+         as t (append, instance_id, life, writer, body, workflow_name, code, input, projection, index_paths, parent, delay)
+);
+
+-- name: part_carried
+-- What appends carry beside their rows, given `logged`, `child`, `held` and `clock`: children, messages for the outside
+-- and for inboxes, interests and posts. Each of these rows names its append, and is written if that was logged.
+born as materialized (
+    select * from child where case when append in (select instance_id from logged) then true end
+), created as (
+    insert into romancy_instances
+        (instance_id, life, workflow_name, code, input, projection, index_paths, status, parent,
+         wake_at, created_at, updated_at)
+    select instance_id, life, workflow_name, code, input, projection::jsonb, index_paths, 'pending', parent,
+           clock.now + delay, clock.now, clock.now
+    from born cross join clock
+    order by instance_id collate "C"
+    on conflict (instance_id) do nothing
+    returning instance_id, created_at
+), begun as (
+    insert into romancy_log (instance_id, life, seq, writer, body, at)
+    select instance_id, born.life, 1, born.writer, born.body, created.created_at
+    from created join born using (instance_id)
+), indexed as (
+    insert into romancy_index (path, value, created_at, instance_id)
+    select x.path, x.value, created.created_at, instance_id
+    from created join unnest($32::text[], $33::text[], $34::text[]) as x (instance_id, path, value) using (instance_id)
+), sent as (
+    insert into romancy_outbox (outbox_id, topic, body, order_key, instance_id, at, queued_at, next_at)
+    select outbox_id, topic, body, order_key, t.instance_id, now, now, now
+    from unnest($35::text[], $36::text[], $37::text[], $38::bytea[], $39::text[], $40::text[])
+             as t (append, outbox_id, topic, body, order_key, instance_id)
+    cross join clock
+    where case when t.append in (select instance_id from logged) then true end
+    order by outbox_id collate "C"
+), message as materialized (
+    select * from unnest($41::text[], $42::text[], $43::text[], $44::bytea[], $45::text[])
+                  with ordinality as t (append, instance_id, delivery_id, body, dedupe, n)
+    where case when append in (select instance_id from logged) then true end
+), :part_deliver, uninterested as (
+    delete from romancy_interests i
+    using unnest($46::text[], $47::bigint[], $48::text[]) as t (owner, life, interest_id)
+    where i.owner = t.owner and i.life = t.life and i.interest_id = t.interest_id
+      and case when t.owner in (select instance_id from logged) then true end
+), interested as (
+    insert into romancy_interests as i (at, owner, life, interest_id, address, kind, where_)
+    select clock.now, t.owner, t.life, t.interest_id, t.address, t.kind, t.where_
+    from unnest($49::text[], $50::bigint[], $51::text[], $52::text[], $53::text[], $54::bytea[])
+             as t (owner, life, interest_id, address, kind, where_)
+    cross join clock
+    where case when t.owner in (select instance_id from logged) then true end
+    on conflict (owner, life, interest_id) do update
+    set at = case when i.address = excluded.address and i.kind = excluded.kind then i.at else excluded.at end,
+        address = excluded.address, kind = excluded.kind, where_ = excluded.where_
+    where i.address <> excluded.address or i.kind <> excluded.kind or i.where_ is distinct from excluded.where_
+), place as materialized (
+    select *
+    from unnest($55::text[], $56::integer[], $57::text[], $58::text[], $59::text[], $60::text[], $61::bytea[],
+                $62::bytea[])
+         as t (append, n, message_id, dedupe, address, spread, body, projection)
+    where case when append in (select instance_id from logged) then true end
+), :part_post;
+
 -- name: append_changes
 -- Appends that change their instances' rows or take mail. The answer names those that were accepted, unless all were,
 -- and those that are due now.
@@ -161,23 +254,14 @@ select case when (select count(*) from logged) < cardinality($2::text[])
        (select array_agg(instance_id) from changed where wake_at is not null) as due;
 
 -- name: append_effects
--- Appends with everything that they can carry: a new run ($20 to $27), children ($28 to $45), messages for the outside
--- ($46 to $51) and for inboxes ($52 to $56), interests ($57 to $65) and posts ($66 to $73). Each of these rows names its
--- append, and is written if that was logged.
+-- Appends with everything that they can carry: a new run ($20 to $27), and what the two parts name.
 --
 -- All parts of a statement see the same rows, those from before it, and no row is changed twice. So no message of it
 -- may go to an instance that it starts or changes. An append with a child whose id is taken is left out, and one whose
 -- child could not be created in the end undoes the whole statement by a division by zero. Both are then tried in a
 -- transaction of several statements. What keys and ids protect does not depend on what a statement sees: two
 -- transactions cannot both insert them. The answer also names who got messages.
-with child as materialized (
-    select *
-    from unnest($28::text[], $29::text[], $30::bigint[], $31::text[], $32::text[], $33::text[], $34::bytea[],
-                $35::bytea[], $36::text[], $37::text[], $38::text[], $39::text[], $40::bigint[], $41::text[],
-                $42::bytea[])
-         as t (append, instance_id, life, workflow_name, code, writer, body,
-               input, projection, index_paths, status, owner, delay, parent, error)
-), item as materialized (
+with :part_child+8, item as materialized (
     select *
     from unnest($2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bytea[], $7::text[],
                 $8::text[], $9::bigint[], $10::boolean[], $11::bigint[], $12::bytea[], $13::text[], $14::text[],
@@ -212,64 +296,36 @@ with child as materialized (
     from unnest($25::text[], $26::text[], $27::text[]) as x (instance_id, path, value)
     join romancy_instances i using (instance_id)
     where case when x.instance_id in (select instance_id from logged) then true end
-), born as materialized (
-    select * from child where case when append in (select instance_id from logged) then true end
-), created as (
-    insert into romancy_instances
-        (instance_id, life, workflow_name, code, input, projection, index_paths, status, owner, parent,
-         error, wake_at, created_at, updated_at)
-    select instance_id, life, workflow_name, code, input, projection::jsonb, index_paths, status, owner, parent,
-           error, case when owner is null then clock.now + delay end, clock.now, clock.now
-    from born cross join clock
-    where owner is null or exists (select from romancy_workers w where w.token = born.owner and not w.dead)
-    order by instance_id collate "C"
-    on conflict (instance_id) do nothing
-    returning instance_id, created_at
-), begun as (
-    insert into romancy_log (instance_id, life, seq, writer, body, at)
-    select instance_id, born.life, 1, born.writer, born.body, created.created_at
-    from created join born using (instance_id)
-), indexed as (
-    insert into romancy_index (path, value, created_at, instance_id)
-    select x.path, x.value, created.created_at, instance_id
-    from created join unnest($43::text[], $44::text[], $45::text[]) as x (instance_id, path, value) using (instance_id)
-), sent as (
-    insert into romancy_outbox (outbox_id, topic, body, order_key, instance_id, at, queued_at, next_at)
-    select outbox_id, topic, body, order_key, t.instance_id, now, now, now
-    from unnest($46::text[], $47::text[], $48::text[], $49::bytea[], $50::text[], $51::text[])
-             as t (append, outbox_id, topic, body, order_key, instance_id)
-    cross join clock
-    where case when t.append in (select instance_id from logged) then true end
-    order by outbox_id collate "C"
-), message as materialized (
-    select * from unnest($52::text[], $53::text[], $54::text[], $55::bytea[], $56::text[])
-                  with ordinality as t (append, instance_id, delivery_id, body, dedupe, n)
-    where case when append in (select instance_id from logged) then true end
-), :part_deliver, uninterested as (
-    delete from romancy_interests i
-    using unnest($57::text[], $58::bigint[], $59::text[]) as t (owner, life, interest_id)
-    where i.owner = t.owner and i.life = t.life and i.interest_id = t.interest_id
-      and case when t.owner in (select instance_id from logged) then true end
-), interested as (
-    insert into romancy_interests as i (at, owner, life, interest_id, address, kind, where_)
-    select clock.now, t.owner, t.life, t.interest_id, t.address, t.kind, t.where_
-    from unnest($60::text[], $61::bigint[], $62::text[], $63::text[], $64::text[], $65::bytea[])
-             as t (owner, life, interest_id, address, kind, where_)
-    cross join clock
-    where case when t.owner in (select instance_id from logged) then true end
-    on conflict (owner, life, interest_id) do update
-    set at = case when i.address = excluded.address and i.kind = excluded.kind then i.at else excluded.at end,
-        address = excluded.address, kind = excluded.kind, where_ = excluded.where_
-    where i.address <> excluded.address or i.kind <> excluded.kind or i.where_ is distinct from excluded.where_
-), place as materialized (
-    select *
-    from unnest($66::text[], $67::integer[], $68::text[], $69::text[], $70::text[], $71::text[], $72::bytea[],
-                $73::bytea[])
-         as t (append, n, message_id, dedupe, address, spread, body, projection)
-    where case when append in (select instance_id from logged) then true end
-), :part_post
+), :part_carried+8
 select case when (select count(*) from logged) < cardinality($2::text[])
             then coalesce((select array_agg(instance_id) from logged), '{}') end as chosen,
        (select array_agg(instance_id) from changed where wake_at is not null) as due,
+       (select array_agg(distinct instance_id) from delivered) as mailed,
+       1 / case when (select count(*) from created) < (select count(*) from born) then 0 else 1 end as whole;
+
+-- name: append_first
+-- First appends, which create their instances, with everything that they can carry. The rules are those of
+-- append_effects. $19 are the receivers of messages, which are locked.
+with :part_child, item as materialized (
+    select *
+    from unnest($1::text[], $2::bigint[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::bytea[], $8::text[],
+                $9::text[], $10::text[], $11::text[], $12::text[], $13::bigint[], $14::bigint[], $15::bytea[])
+         as t (instance_id, life, writer, body, workflow_name, code, input, projection,
+               index_paths, parent, status, owner, wake_at, delay, error)
+    where case when instance_id in (
+                   select append from child
+                   where (select true from romancy_instances x where x.instance_id = child.instance_id)
+               ) then false else true end
+), held as materialized (
+    select i.instance_id, i.life, i.signals, i.status in ('completed', 'failed', 'cancelled') as over
+    from romancy_instances i
+    where i.instance_id = any ($19::text[])
+    order by i.instance_id
+    for no key update
+), :part_create, clock as materialized (
+    select romancy_now() as now from (select count(*) from logged) as decided
+), :part_carried
+select case when (select count(*) from logged) < cardinality($1::text[])
+            then coalesce((select array_agg(instance_id) from logged), '{}') end as chosen,
        (select array_agg(distinct instance_id) from delivered) as mailed,
        1 / case when (select count(*) from created) < (select count(*) from born) then 0 else 1 end as whole;

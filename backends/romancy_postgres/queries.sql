@@ -88,32 +88,13 @@ on conflict do nothing;
 -- answer names those that were created, unless all were.
 with item as materialized (
     select *
-    from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bytea[],
-                $8::text[], $9::text[], $10::text[], $11::text[], $12::bigint[], $13::text[], $14::bytea[])
-         as t (instance_id, life, workflow_name, code, writer, body, input,
-               projection, index_paths, status, owner, delay, parent, error)
-), created as (
-    insert into romancy_instances
-        (instance_id, life, workflow_name, code, input, projection, index_paths, status, owner, parent,
-         error, wake_at, created_at, updated_at)
-    select instance_id, life, workflow_name, code, input, projection::jsonb, index_paths, status, owner, parent,
-           error, case when owner is null then clock.now + delay end, clock.now, clock.now
-    from item cross join (select romancy_now() as now) as clock
-    where owner is null or exists (select from romancy_workers w where w.token = item.owner and not w.dead)
-    order by instance_id collate "C"
-    on conflict (instance_id) do nothing
-    returning instance_id, created_at
-), logged as (
-    insert into romancy_log (instance_id, life, seq, writer, body, at)
-    select instance_id, item.life, 1, item.writer, item.body, created.created_at
-    from created join item using (instance_id)
-), indexed as (
-    insert into romancy_index (path, value, created_at, instance_id)
-    select x.path, x.value, created.created_at, instance_id
-    from created join unnest($15::text[], $16::text[], $17::text[]) as x (instance_id, path, value) using (instance_id)
-)
-select case when (select count(*) from created) < cardinality($1::text[])
-            then coalesce((select array_agg(instance_id) from created), '{}') end;
+    from unnest($1::text[], $2::bigint[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::bytea[], $8::text[],
+                $9::text[], $10::text[], $11::text[], $12::text[], $13::bigint[], $14::bigint[], $15::bytea[])
+         as t (instance_id, life, writer, body, workflow_name, code, input, projection,
+               index_paths, parent, status, owner, wake_at, delay, error)
+), :part_create
+select case when (select count(*) from made) < cardinality($1::text[])
+            then coalesce((select array_agg(instance_id) from made), '{}') end;
 
 -- name: explain_appends
 -- What appends found that were not accepted: the writers at each place and at the one before, whether the worker is alive,
@@ -133,10 +114,10 @@ left join romancy_instances i on i.instance_id = t.instance_id
 left join mail on mail.instance_id = t.instance_id
 order by t.n;
 
--- name: explain_starts
--- What starts found that were not accepted: whether the id is taken, who wrote the first row of this life, and whether the
--- owner is alive.
-select t.n, i.instance_id is not null as taken, l.writer as first,
+-- name: explain_firsts
+-- What first appends found that were not accepted: the instance that has the id, who wrote the first row of this life, and
+-- whether the owner is alive.
+select t.n, i.life, i.status, l.writer as first,
        exists (select from romancy_workers w where w.token = t.owner and not w.dead) as alive
 from unnest($1::text[], $2::bigint[], $3::text[]) with ordinality as t (instance_id, life, owner, n)
 left join romancy_log l on l.instance_id = t.instance_id and l.life = t.life and l.seq = 1

@@ -71,8 +71,8 @@ with doomed as materialized (
 )
 select instance_id from doomed;
 
--- name: prune_one (instance_id, life, statuses) -> instance_id
--- The same with one ended instance of this life and of one of these statuses.
+-- name: hold_former
+-- The same with the ended life that a new one replaces, if it has one of these statuses.
 with doomed as materialized (
     select instance_id from romancy_instances
     where instance_id = $1 and life = $2 and status = any ($3::text[])

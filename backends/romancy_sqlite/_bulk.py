@@ -13,14 +13,15 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.creation import fresh
 from romancy.storage.query import path_key
-from romancy.storage.records import Append, Start, Step
+from romancy.storage.records import Append, Step
 from romancy_sqlite._connection import UndoError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from romancy.storage.records import Change, Item
+    from romancy.storage.records import Change, Create, Item
     from romancy_sqlite._connection import Tx
 
 __all__ = ["Bulk", "append_logs", "divided", "index_paths", "projection_text", "write_in_bulk"]
@@ -39,7 +40,8 @@ class Bulk(NamedTuple):
     steps: list[Step]
     appends: list[Append]
     """Those that at most change the instance's row."""
-    starts: list[Start]
+    firsts: list[tuple[Append, Create]]
+    """Those that create an instance, which at most listens."""
 
 
 def divided(batch: Sequence[Item]) -> tuple[Bulk, list[Append]]:
@@ -49,33 +51,38 @@ def divided(batch: Sequence[Item]) -> tuple[Bulk, list[Append]]:
     if len(bulk.steps) == len(batch):
         return bulk, others
     for item in batch:
-        if isinstance(item, Start):
-            bulk.starts.append(item)
-        elif isinstance(item, Append):
-            (bulk.appends if _is_common(item) else others).append(item)
+        if type(item) is not Append:
+            continue
+        create = item.create
+        if not _is_common(item, create):
+            others.append(item)
+        elif create is None:
+            bulk.appends.append(item)
+        else:
+            bulk.firsts.append((item, create))
     return bulk, others
 
 
-def _is_common(item: Append) -> bool:
+def _is_common(item: Append, create: Create | None) -> bool:
     change = item.change
     if change is not None and (change.refused_by is not None or change.run_from is not None or change.forgive):
         return False
-    if item.consumed or item.outbox or item.deliveries or item.starts:
+    if item.consumed or item.outbox or item.deliveries or item.starts or item.uninterested or item.postings:
         return False
-    return not (item.interests or item.uninterested or item.postings)
+    return not item.interests if create is None else create.replaces is None
 
 
 def write_in_bulk(tx: Tx, bulk: Bulk, worker: str | None) -> None:
     """Write all items. Raises UndoError if any of them would be refused."""
-    steps, appends, starts = bulk
+    steps, appends, firsts = bulk
     if steps or appends:
         logged = len(steps) + len(appends)
         _demand(tx.run_text(*append_logs(tx.text("append_logs"), [*steps, *appends], tx.now, worker)), logged)
     changes = [(item, item.change) for item in appends if item.change is not None]
     if changes:
         _change(tx, changes)
-    if starts:
-        _start(tx, starts)
+    if firsts:
+        _create(tx, firsts)
 
 
 def append_logs(sql: str, items: Sequence[Step | Append], at: int, worker: str | None) -> tuple[str, list[object]]:
@@ -101,34 +108,48 @@ def _change(tx: Tx, changes: Sequence[tuple[Append, Change]]) -> None:
     _demand(tx.run_text(text, [tx.now, tx.now, *values]), len(rows))
 
 
-def _start(tx: Tx, starts: Sequence[Start]) -> None:
-    for owner in {start.owner for start in starts if start.owner is not None}:
+def _create(tx: Tx, firsts: Sequence[tuple[Append, Create]]) -> None:
+    for owner in {create.owner for _, create in firsts if create.owner is not None}:
         if tx.row("worker_alive", (owner,)) is None:
             raise UndoError
-    logs = ((start.instance_id, start.life, start.writer, start.body) for start in starts)
-    text, values = _filled(tx.text("start_logs"), 4, len(starts), logs)
-    _demand(tx.run_text(text, [tx.now, *values]), len(starts))
+    logs = ((item.instance_id, item.life, item.writer, item.body) for item, _ in firsts)
+    text, values = _filled(tx.text("start_logs"), 4, len(firsts), logs)
+    _demand(tx.run_text(text, [tx.now, *values]), len(firsts))
     rows: list[tuple[object, ...]] = []
-    for start in starts:
-        wake_at = None if start.owner is not None or start.delay is None else tx.now + start.delay
+    for item, create in firsts:
+        status, error, wake_at, delay = fresh(item, create)
         rows.append((
-            start.instance_id, start.life, start.workflow_name, start.status.value, start.code, start.owner, wake_at,
-            start.error, start.parent, index_paths(start.index), start.input,
-            projection_text(start.projection),
+            item.instance_id, item.life, create.workflow_name, status, create.code, create.owner,
+            wake_at if delay is None else tx.now + delay, error, create.parent, index_paths(create.index), create.input,
+            projection_text(create.projection),
         ))  # fmt: skip
-        if start.owner is None:
-            tx.touched.add(start.instance_id)
+        if create.owner is None:
+            tx.touched.add(item.instance_id)
     text, values = _filled(tx.text("start_instances"), 12, len(rows), rows)
     _demand(tx.run_text(text, [tx.now, tx.now, *values]), len(rows))
-    tx.many("index_set", list({(start.workflow_name, index_paths(start.index)) for start in starts}))
+    _index(tx, firsts)
+    if interests := [row for item, _ in firsts for row in interest_rows(item, tx.now)]:
+        tx.many("interest_put", interests)
+
+
+def _index(tx: Tx, firsts: Sequence[tuple[Append, Create]]) -> None:
+    tx.many("index_set", list({(create.workflow_name, index_paths(create.index)) for _, create in firsts}))
     declared = [
-        (path_key(path), value, tx.now, start.instance_id)
-        for start in starts
-        for path, value in start.index
+        (path_key(path), value, tx.now, item.instance_id)
+        for item, create in firsts
+        for path, value in create.index
         if value is not None
     ]
     if declared:
         tx.many("index_insert", declared)
+
+
+def interest_rows(item: Append, now: int) -> list[tuple[object, ...]]:
+    """The parameters of `interest_put` for each interest that an append registers."""
+    return [
+        (item.instance_id, item.life, one.interest_id, one.address, one.kind.value, one.where, now)
+        for one in item.interests
+    ]
 
 
 def _demand(written: int, wanted: int) -> None:

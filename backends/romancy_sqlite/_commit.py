@@ -11,29 +11,31 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.creation import fresh
 from romancy.storage.query import path_key
-from romancy.storage.records import Append, Outcome, Start, Step
+from romancy.storage.records import Append, Outcome, Step
 from romancy.storage.routing import Owner
 from romancy.storage.verdicts import (
     EffectFacts,
+    FirstFacts,
     PlaceFacts,
     RowFacts,
-    StartFacts,
     on_effects,
+    on_first,
     on_place,
-    on_start,
 )
 from romancy_sqlite._bulk import divided, index_paths, projection_text, write_in_bulk
 from romancy_sqlite._connection import UndoError
 from romancy_sqlite._errors import is_item_fault
 from romancy_sqlite._inbox import deliver_one
 from romancy_sqlite._outbox import queue_outgoing
+from romancy_sqlite._prune import remove
 from romancy_sqlite._routes import weight_of_posts, write_routes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from romancy.storage.records import Change, Item
+    from romancy.storage.records import Change, Create, Item
     from romancy_sqlite._connection import Tx
 
 __all__ = ["begin_run", "row_of", "weight_of", "write_alone", "write_items"]
@@ -53,7 +55,7 @@ def weight_of(batch: Sequence[Item]) -> int:
         weight += len(item.body) >> 11
         if type(item) is not Step:
             weight += 5
-            if isinstance(item, Append) and item.routes:
+            if item.routes:
                 weight += 3 * len(item.interests) + weight_of_posts(item.postings)
     return weight
 
@@ -108,7 +110,9 @@ def _write_steps(tx: Tx, steps: list[Step], worker: str | None) -> dict[str, Out
 
 def write_alone(tx: Tx, item: Item, worker: str | None) -> Outcome:
     """Write one item that has the transaction to itself. Raises if the transaction must be undone."""
-    return _write_start(tx, item) if isinstance(item, Start) else _write_append(tx, item, worker)
+    if type(item) is Append and item.create is not None:
+        return _write_first(tx, item, item.create)
+    return _write_append(tx, item, worker)
 
 
 def _guarded(tx: Tx, item: Item, worker: str | None) -> Outcome:
@@ -157,16 +161,32 @@ def _write_append(tx: Tx, item: Step | Append, worker: str | None) -> Outcome:
     verdict = on_effects(item, facts)
     if verdict is not None:
         raise _RefusedError(verdict)
+    if item.change is not None:
+        _apply_change(tx, item, item.change)
+    _write_effects(tx, item, facts)
+    return Outcome.ACCEPTED
+
+
+def _write_first(tx: Tx, item: Append, create: Create) -> Outcome:
+    """Create an instance, with everything that its first append carries."""
+    verdict = on_first(item, _first_facts(tx, item, create))
+    if verdict is not None:
+        return verdict
+    facts = EffectFacts(starts=_starts_facts(tx, item))
+    verdict = on_effects(item, facts)
+    if verdict is not None:
+        return verdict
+    if create.replaces is not None:
+        remove(tx, item.instance_id)
+    _insert_first(tx, item, create)
     _write_effects(tx, item, facts)
     return Outcome.ACCEPTED
 
 
 def _write_effects(tx: Tx, item: Append, facts: EffectFacts) -> None:
     for start, found in zip(item.starts, facts.starts, strict=True):
-        if on_start(start, found) is None:
-            _insert_start(tx, start)
-    if item.change is not None:
-        _apply_change(tx, item, item.change)
+        if start.create is not None and on_first(start, found) is None:
+            _insert_first(tx, start, start.create)
     if item.consumed:
         tx.many("inbox_consume", [(item.instance_id, delivery_id) for delivery_id in item.consumed])
     if item.outbox:
@@ -182,47 +202,48 @@ def _effect_facts(tx: Tx, item: Append) -> EffectFacts:
     held = None if item.change is None else tx.row("instance_guard", (item.instance_id,))
     taken = [(item.instance_id, delivery_id) for delivery_id in item.consumed]
     return EffectFacts(
-        starts=tuple([_start_facts(tx, start) for start in item.starts]),
+        starts=_starts_facts(tx, item),
         row=None if held is None else RowFacts(life=held[0], status=held[2], signals=held[1]),
         missing=any(tx.row("inbox_has", key) is None for key in taken),
     )
 
 
-def _start_facts(tx: Tx, start: Start) -> StartFacts:
-    ((taken, first, alive),) = tx.rows("start_facts", (start.instance_id, start.instance_id, start.life, start.owner))
-    return StartFacts(taken=bool(taken), first=first, alive=bool(alive))
+def _starts_facts(tx: Tx, item: Append) -> tuple[FirstFacts, ...]:
+    starts = [(start, start.create) for start in item.starts]
+    return tuple([_first_facts(tx, start, create) for start, create in starts if create is not None])
 
 
-def _write_start(tx: Tx, start: Start) -> Outcome:
-    verdict = on_start(start, _start_facts(tx, start))
-    if verdict is None:
-        _insert_start(tx, start)
-    return verdict or Outcome.ACCEPTED
+def _first_facts(tx: Tx, item: Append, create: Create) -> FirstFacts:
+    asked = {"instance_id": item.instance_id, "life": item.life, "owner": create.owner}
+    ((life, status, first, alive),) = tx.rows("first_facts", asked)
+    held = None if life is None else RowFacts(life=life, status=status)
+    return FirstFacts(held=held, first=first, alive=bool(alive))
 
 
-def _insert_start(tx: Tx, start: Start) -> None:
-    tx.run("start_log", (start.instance_id, start.life, start.writer, start.body, tx.now))
+def _insert_first(tx: Tx, item: Append, create: Create) -> None:
+    tx.run("start_log", (item.instance_id, item.life, item.writer, item.body, tx.now))
+    row = fresh(item, create)
     tx.run(
         "start_instance",
         {
-            "instance_id": start.instance_id,
-            "life": start.life,
-            "workflow_name": start.workflow_name,
-            "status": start.status.value,
-            "code": start.code,
-            "owner": start.owner,
-            "wake_at": None if start.owner is not None or start.delay is None else tx.now + start.delay,
+            "instance_id": item.instance_id,
+            "life": item.life,
+            "workflow_name": create.workflow_name,
+            "status": row.status,
+            "code": create.code,
+            "owner": create.owner,
+            "wake_at": row.wake_at if row.delay is None else tx.now + row.delay,
             "now": tx.now,
-            "error": start.error,
-            "parent": start.parent,
-            "index_paths": index_paths(start.index),
-            "input": start.input,
-            "projection": projection_text(start.projection),
+            "error": row.error,
+            "parent": create.parent,
+            "index_paths": index_paths(create.index),
+            "input": create.input,
+            "projection": projection_text(create.projection),
         },
     )
-    _insert_index(tx, start.instance_id, start.workflow_name, tx.now, start.index)
-    if start.owner is None:
-        tx.touched.add(start.instance_id)
+    _insert_index(tx, item.instance_id, create.workflow_name, tx.now, create.index)
+    if create.owner is None:
+        tx.touched.add(item.instance_id)
 
 
 def _apply_change(tx: Tx, item: Append, change: Change) -> None:

@@ -23,14 +23,12 @@ from romancy_sqlite._errors import is_busy, is_read_only, is_stale, translate
 from romancy_sqlite._guard import GuardedConnection
 from romancy_sqlite._inbox import deliver_all
 from romancy_sqlite._outbox import queue_outgoing
-from romancy_sqlite._prune import clear
 from romancy_sqlite._routes import post_all
 from romancy_sqlite._user_sql import execute, fetch_all, undo_part
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection, Generator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 
-    from romancy.status import Status
     from romancy.storage.joining import Joined, Run
     from romancy.storage.records import Delivered, Delivery, Item, OutboxRow, Outcome
     from romancy.storage.routing import Posting
@@ -106,9 +104,6 @@ class JoinedSession:
         check_outbox(outbox)
         check_postings(postings)
         return await self._write(partial(_send, deliveries=deliveries, outbox=outbox, postings=postings))
-
-    async def clear(self, instance_id: str, life: int, statuses: Collection[Status], /) -> bool:
-        return await self._write(partial(clear, instance_id=instance_id, life=life, statuses=statuses))
 
     async def _write(self, work: Callable[[Tx], Result]) -> Result:
         """Do the work inside the caller's transaction, independent of the caller's settings of the connection."""

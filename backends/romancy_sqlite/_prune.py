@@ -6,17 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from romancy.storage.limits import can_be_id
 from romancy.storage.sqlkit.statements import Answer, Ask, ask, ask_all
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from romancy.status import Status
     from romancy.storage.sqlkit.statements import Operation, Own, Values
     from romancy_sqlite._connection import Tx
 
-__all__ = ["KEYS_AT_ONCE", "OWN", "clear"]
+__all__ = ["KEYS_AT_ONCE", "OWN", "remove"]
 
 KEYS_AT_ONCE = 1000
 """One transaction must not hold the writer long."""
@@ -25,14 +21,10 @@ _REMOVAL: Final = ("prune_interests", "return_taken", "prune_log", "prune_inbox"
 """Scripts that remove instances with all data under their ids, in this order."""
 
 
-def clear(tx: Tx, instance_id: str, life: int, statuses: Collection[Status]) -> bool:
-    """Remove an ended instance of this life and one of these statuses, with all data under its id."""
-    chosen = {"instance_id": instance_id, "life": life, "statuses": _json([status.value for status in statuses])}
-    if not can_be_id(instance_id) or tx.row("prune_one", chosen) is None:
-        return False
+def remove(tx: Tx, instance_id: str) -> None:
+    """Remove an instance, which has ended, with all data under its id."""
     for name in _REMOVAL:
         tx.run(name, {"ids": _json([instance_id])})
-    return True
 
 
 def _prune_chosen(values: Values) -> Operation[Answer]:

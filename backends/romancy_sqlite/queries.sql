@@ -35,13 +35,16 @@ select
     (select writer from romancy_log where instance_id = ? and life = ? and seq = ?),
     (select writer from romancy_log where instance_id = ? and life = ? and seq = ?),
     exists (select 1 from romancy_workers where token = ? and dead = 0);
--- name: start_facts
--- What a start finds: whether an instance has its id, who wrote the first row in the log of its life, and whether its
--- owner is alive.
+-- name: first_facts
+-- What a first append finds: the instance that has its id, who wrote the first row in the log of its life, and whether
+-- its owner is alive.
 select
-    exists (select 1 from romancy_instances where instance_id = ?),
-    (select writer from romancy_log where instance_id = ? and life = ? and seq = 1),
-    exists (select 1 from romancy_workers where token = ? and dead = 0);
+    held.life,
+    held.status,
+    (select writer from romancy_log where instance_id = :instance_id and life = :life and seq = 1),
+    exists (select 1 from romancy_workers where token = :owner and dead = 0)
+from (select 1) as one
+left join romancy_instances as held on held.instance_id = :instance_id;
 
 -- name: worker_alive
 -- Whether a worker may write.
@@ -255,14 +258,6 @@ where
     and instance.status in (select value from json_each(:statuses))
     and instance.updated_at <= :until
 limit :limit;
-
--- name: prune_one (instance_id, life, statuses) -> instance_id
--- An ended instance of this life, if it has one of these statuses.
-select instance_id from romancy_instances
-where
-    instance_id = :instance_id and life = :life
-    and status in ('completed', 'failed', 'cancelled')
-    and status in (select value from json_each(:statuses));
 
 -- name: prune_instances (ids)
 -- Remove ended instances.

@@ -12,7 +12,8 @@ from benchmarks.scale_work import HOUR, Population, fill
 from romancy.status import Status
 from romancy.storage.backends import create_store
 from romancy.storage.query import build_query
-from romancy.storage.records import Start
+from romancy.storage.records import Append, Change
+from romancy_conformance.contract.building import start
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,12 +23,12 @@ WORKFLOW = "held_at_last"
 """A workflow of the process beside them, so that they are its own."""
 
 
-def waiting(number: int) -> Start:
+def waiting(number: int) -> Append:
     """Return an instance that waits for a timer, or for mail."""
-    return Start(
-        instance_id=f"waiting-{secrets.token_hex(12)}", life=secrets.randbits(52) + 1, workflow_name=WORKFLOW,
-        code="c1", writer=f"bench-{number}", body=b'[{"type":"WorkflowStarted"}]', input=b'{"order":{"id":"o-4711"}}',
-        status=Status.WAITING, delay=HOUR * 10 + number if number % 2 else None,
+    wake_at = time.time_ns() // 1000 + HOUR * 10 + number if number % 2 else None
+    return start(
+        f"waiting-{secrets.token_hex(12)}", workflow_name=WORKFLOW, input=b'{"order":{"id":"o-4711"}}',
+        change=Change(status=Status.WAITING, seen=0, release=True, wake_at=wake_at),
     )  # fmt: skip
 
 

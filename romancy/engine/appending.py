@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from romancy.core import LeaveChannel, encode_commit
+from romancy.engine.child_starts import start_of_child
 from romancy.engine.decide import change_for, side_effects
-from romancy.engine.first_drive import start_of_child
 from romancy.engine.interests import difference
 from romancy.engine.leftover_mail import too_late
 from romancy.engine.recur import with_new_run

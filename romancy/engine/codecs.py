@@ -27,7 +27,7 @@ from romancy.serialization import NO_CODECS, PayloadContext, is_sealed
 from romancy.storage.lookups import PAGE, Lying
 from romancy.storage.passing import PassingSession, PassingStore
 from romancy.storage.query import declared_part
-from romancy.storage.records import Append, Start, Step
+from romancy.storage.records import Append, Step
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         Change,
         Claimed,
         ClaimRequest,
+        Create,
         Delivered,
         Delivery,
         History,
@@ -243,8 +244,6 @@ class _CodingStore(_ReadingStore):
 
     def sealed(self, item: Item) -> Item:
         """The item as it is stored. Raises CodecError when a codec cannot write a part of it."""
-        if isinstance(item, Start):
-            return self._start(item)
         body = item.body
         if not _says_only_who_owns_it(body):
             body = self._codecs.wrap(body, _commit(item.instance_id, item.life, item.seq))
@@ -256,7 +255,8 @@ class _CodingStore(_ReadingStore):
             outbox=tuple(self.sealed_outgoing(item.outbox)),
             change=None if item.change is None else self._change(item, item.change),
             deliveries=tuple(self.sealed_deliveries(item.deliveries)),
-            starts=tuple(self._start(start) for start in item.starts),
+            starts=tuple(self._first(start) for start in item.starts),
+            create=None if item.create is None else self._create(item, item.create),
             postings=tuple(self.sealed_postings(item.postings)),
         )
 
@@ -275,12 +275,17 @@ class _CodingStore(_ReadingStore):
         """The posted messages as they are stored."""
         return [sealed(self._codecs, each) for each in batch]
 
-    def _start(self, start: Start) -> Start:
+    def _first(self, start: Append) -> Append:
+        create = None if start.create is None else self._create(start, start.create)
         return replace(
-            start,
-            body=self._codecs.wrap(start.body, _commit(start.instance_id, start.life, 1)),
-            input=self._codecs.wrap(start.input, _input(start.instance_id, start.life)),
-            projection=searchable(self._codecs, start.projection, start.index),
+            start, body=self._codecs.wrap(start.body, _commit(start.instance_id, start.life, 1)), create=create
+        )
+
+    def _create(self, item: Append, create: Create) -> Create:
+        return replace(
+            create,
+            input=self._codecs.wrap(create.input, _input(item.instance_id, item.life)),
+            projection=searchable(self._codecs, create.projection, create.index),
         )
 
     def _change(self, item: Append, change: Change) -> Change:
@@ -335,7 +340,6 @@ class _CodingJoinedSession(_CodingSession):
     def __init__(self, session: JoinedSession, sealing: _CodingStore) -> None:
         super().__init__(session, sealing)
         self._joined = session
-        self.clear = session.clear
 
     async def send(
         self,

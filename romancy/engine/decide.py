@@ -46,7 +46,7 @@ from romancy.engine.slot import FREE
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import MAX_EVENT_BYTES
 from romancy.storage.query import project_with_index
-from romancy.storage.records import Append, Change, Delivery, OutboxRow, Start, Step, as_end
+from romancy.storage.records import Append, Change, Create, Delivery, OutboxRow, Step
 from romancy.storage.steps import behind
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
     from msgspec import Raw
 
-    from romancy.core import Effect, Input, LogEvent, Outcome
+    from romancy.core import Effect, Input, Outcome
     from romancy.engine.inbox import Mail
     from romancy.engine.incarnation import Incarnation
     from romancy.engine.instance import Live
@@ -64,8 +64,10 @@ if TYPE_CHECKING:
     from romancy.workflow import Workflow
 
 __all__ = [
+    "Creation",
     "append_behind",
     "change_for",
+    "create_of",
     "due_of",
     "first_input",
     "handing_back",
@@ -77,7 +79,6 @@ __all__ = [
     "short",
     "side_effects",
     "start_of",
-    "start_row",
     "step_behind",
     "terminated",
     "termination",
@@ -118,41 +119,34 @@ def first_input(
     )
 
 
-def start_row(
-    definition: Workflow[..., object],
-    events: list[LogEvent],
-    *,
-    instance_id: str,
-    life: int,
-    writer: str,
-    owner: str | None = None,
-    change: Change | None = None,
-    delay: int | None = 0,
-) -> Start:
-    """The start of an instance whose log begins with these events.
-
-    `owner` is the worker that drives it. Without one, any worker that knows the workflow may claim it.
-    """
-    started = events[0]
-    assert isinstance(started, WorkflowStarted)  # noqa: S101 - a log begins with its start
+def create_of(
+    definition: Workflow[..., object], started: WorkflowStarted, *, owner: str | None = None, delay: int | None = 0
+) -> Create:
+    """The instance that a first append creates. Without an `owner`, any worker that knows the workflow may claim it."""
     raw = bytes(started.input)
     projection, index = project_with_index(raw, definition.index, definition.signature.bare, started.headers)
-    return Start(
-        instance_id=instance_id,
-        life=life,
+    return Create(
         workflow_name=definition.name,
         code=definition.code,
-        writer=as_end(writer) if change is not None and change.status in TERMINAL_STATUSES else writer,
-        body=encode_commit(events),
         input=raw,
         projection=projection,
         index=index,
         owner=owner,
-        status=Status.PENDING if change is None else change.status,
-        error=None if change is None else short(change.error),
         delay=delay,
         parent=None if started.parent is None else started.parent.instance_id,
     )
+
+
+class Creation(NamedTuple):
+    """What the first append of a driven start creates."""
+
+    definition: Workflow[..., object]
+    started: WorkflowStarted
+    owner: str
+
+    def create(self, *, keeps: bool) -> Create:
+        """The instance. It belongs to its worker, if that `keeps` it."""
+        return create_of(self.definition, self.started, owner=self.owner if keeps else None)
 
 
 def start_of(
@@ -167,14 +161,21 @@ def start_of(
     delay: int | None = 0,
     headers: dict[str, str] | None = None,
     limit: int | None = None,
-) -> Start:
-    """A start that was not driven yet. Any worker that knows the workflow may claim it.
+) -> Append:
+    """The first append of an instance whose code was not run. Any worker that knows the workflow may claim it.
 
     Without `headers` or `limit`, the instance gets those of the definition.
     """
     headers = definition.headers if headers is None else headers
     started = first_input(definition, input, life=life, now=now, parent=parent, headers=headers, limit=limit)
-    return start_row(definition, [started], instance_id=instance_id, life=life, writer=writer, delay=delay)
+    return Append(
+        instance_id=instance_id,
+        life=life,
+        seq=1,
+        writer=writer,
+        body=encode_commit([started]),
+        create=create_of(definition, started, delay=delay),
+    )
 
 
 class SideEffects(NamedTuple):

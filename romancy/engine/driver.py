@@ -43,10 +43,11 @@ from romancy.engine.admission import Admission
 from romancy.engine.aftermath import aftermath_of
 from romancy.engine.appending import append_of
 from romancy.engine.child_conflicts import with_refusals
-from romancy.engine.decide import handing_back, idle_release, is_step, owner_changed, termination
+from romancy.engine.decide import change_for, handing_back, idle_release, is_step, owner_changed, termination
 from romancy.engine.ended_attempts import Ports
 from romancy.engine.held_back import hold_back, may_wait
 from romancy.engine.inbox import EMPTY_INBOX, ConsumedMail, in_order_of_arrival
+from romancy.engine.interests import subscribes
 from romancy.engine.log_lines import say_complaints
 from romancy.engine.message_inputs import input_from_message
 from romancy.engine.messages import TerminateMessage
@@ -77,7 +78,7 @@ if TYPE_CHECKING:
     from romancy.engine.worker.retrying import Revivals
     from romancy.registry import Registry
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Item, Mailbox, Start
+    from romancy.storage.records import Item, Mailbox
 
 __all__ = ["Driver"]
 
@@ -426,11 +427,34 @@ class Driver:
             self.observer.taken_up(live)
         self._bring_about(live, inputs, unanswered(live.run.outstanding(), inputs), mailbox)
 
-    def take_in_new(self, live: Live, start: Start, activation: Activation) -> None:
-        """Continue an instance whose start, driven up to its first wait, is in the log."""
+    def prepare_first(self, live: Live, started: Input) -> PendingAppend | None:
+        """Feed a new run its start. The append that creates the instance and carries what its code decides.
+
+        None if an append of number 1 cannot carry that: the run is stuck, or continues as new.
+        """
+        activation = live.run.activate([started])
+        if activation.parked is not None or activation.successor is not None:
+            return None
+        if activation.warnings:
+            say_complaints(live, activation)
+        if subscribes(live) or any(type(effect) is not StartActivity for effect in activation.effects):
+            return self._prepare_more(live, live.run, activation, [], NO_PORTS)
+        change = change_for(live, activation, self.clock.now(), consumed=False)
+        item = live.append(self.incarnation.nonce(), encode_commit(activation.events), change)
+        return PendingAppend(live, item, activation, ())
+
+    def take_in_new(self, prepared: PendingAppend) -> None:
+        """Continue an instance whose first append is in the log, unless that has released it."""
+        live, item = prepared.live, prepared.item
+        listens = live.interests is not None or live.inbox is not EMPTY_INBOX
+        if not listens and isinstance(item, Append) and item.change is not None and live.changed(item.change):
+            live.written(item)
+            if prepared.aftermath is not None or self.observer is not None:
+                prepared.tell_committed(self.observer, self.dispatcher)
+            self.reports.finished(live, prepared.activation)
+            return
         self.live[live.instance_id] = live
-        live.take_slot()
-        self.settle(PendingAppend(live, start, activation, ()), Outcome.ACCEPTED)
+        self.settle(prepared, Outcome.ACCEPTED)
 
     def wind_up(self, live: Live, inputs: Sequence[Given], mailbox: Mailbox | None) -> None:
         """After a replay without code, start only the compensations that were under way."""

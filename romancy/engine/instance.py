@@ -19,7 +19,7 @@ from romancy.engine.messages import KEPT, ChildEnded, decode_message
 from romancy.engine.slot import FREE, GATHERING, GONE, TAKEN, Slot
 from romancy.errors import HistoryVersionError, InternalError
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.records import Append, Change, Delivery, OutboxRow, Start, Step, as_end
+from romancy.storage.records import Append, Change, Delivery, OutboxRow, Step, as_end
 from romancy.storage.steps import behind
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from romancy.core import ActivityDefinition, Input
     from romancy.engine.activities.attempt import Attempt
     from romancy.engine.activities.port import Port
+    from romancy.engine.decide import Creation
     from romancy.engine.held_back import HeldBack
     from romancy.engine.interests import Difference, Interests
     from romancy.storage.records import Claimed, InboxRow, Item
@@ -42,6 +43,8 @@ __all__ = ["Live"]
 logger = get_logger("romancy.engine")
 
 _NOBODY: Final = frozenset[str]()
+BEGUN: Final = Change(status=Status.RUNNING, seen=0)
+"""The change of a first append after which its worker goes on."""
 
 
 class Live:
@@ -49,6 +52,7 @@ class Live:
 
     __slots__ = (
         "attempts",
+        "creates",
         "definition",
         "due",
         "head",
@@ -77,7 +81,9 @@ class Live:
         "writer",
     )
 
-    def __init__(self, instance_id: str, life: int, definition: Workflow[..., object], run: Run) -> None:
+    def __init__(  # noqa: PLR0915 - one statement a field
+        self, instance_id: str, life: int, definition: Workflow[..., object], run: Run
+    ) -> None:
         self.instance_id = instance_id
         self.life = life
         self.definition = definition
@@ -86,6 +92,8 @@ class Live:
         """The seq of the last append known to be in the log."""
         self.writer: str | None = None
         """The writer of that append; the next append names it as its predecessor."""
+        self.creates: Creation | None = None
+        """What the first append creates. None: it is in the log."""
         self.run_from = 1
         """The seq at which the current run begins."""
         self.due = 0
@@ -135,12 +143,15 @@ class Live:
         life: int,
         definition: Workflow[..., object],
         *,
+        creates: Creation | None = None,
         known: Mapping[str, ActivityDefinition] | None = None,
         activities: Mapping[str, ActivityDefinition] | None = None,
     ) -> Live:
         """An instance whose run was fed nothing yet. With `activities`, the run follows a log without its code."""
         run = _new_run(instance_id, definition, known=known, activities=activities)
-        return cls(instance_id, life, definition, run)
+        live = cls(instance_id, life, definition, run)
+        live.creates = creates
+        return live
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -453,14 +464,20 @@ class Live:
         consumed: tuple[str, ...] = (),
         outbox: tuple[OutboxRow, ...] = (),
         deliveries: tuple[Delivery, ...] = (),
-        starts: tuple[Start, ...] = (),
+        starts: tuple[Append, ...] = (),
         routing: Difference = NO_DIFFERENCE,
         postings: tuple[Posting, ...] = (),
     ) -> Step | Append:
         """The next row of the instance's log, which takes the slot. It deals with the deliveries in `taking`."""
         if taking is not None:
             self.taking = taking
-        if change is None and not (consumed or outbox or deliveries or starts or postings or routing != NO_DIFFERENCE):
+        create = None
+        if self.creates is not None:
+            change = change or BEGUN
+            create = self.creates.create(keeps=not (change.release or change.status in TERMINAL_STATUSES))
+        elif change is None and not (
+            consumed or outbox or deliveries or starts or postings or routing != NO_DIFFERENCE
+        ):
             return self.step(writer, body)
         if self.slot is not FREE:
             self._refuse("append")
@@ -472,6 +489,7 @@ class Live:
             writer=as_end(writer) if change is not None and change.status in TERMINAL_STATUSES else writer,
             body=body,
             after=self.writer,
+            create=create,
             change=change,
             consumed=consumed,
             outbox=outbox,
@@ -484,8 +502,7 @@ class Live:
 
     def written(self, item: Item) -> None:
         """Record that this item is in the log."""
-        self.head = 1 if isinstance(item, Start) else item.seq
-        self.writer = item.writer
+        self.head, self.writer, self.creates = item.seq, item.writer, None
 
     def changed(self, change: Change) -> bool:
         """Record that the row shows this change. True if the change releases or ends the instance."""

@@ -20,7 +20,7 @@ from romancy.engine.gc_pause import GcPause
 from romancy.engine.incarnation import Incarnation
 from romancy.engine.outage import Outage
 from romancy.errors import RomancyError, StorageUnavailableError, UsageError
-from romancy.storage.records import Outcome
+from romancy.storage.records import Append, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -202,7 +202,10 @@ class LogWriter:
             await flushed
 
     def refuse(self, item: Item, error: Exception) -> None:
-        """Record why an item is INVALID."""
+        """Record why an item is INVALID. Who starts an instance gets the reason; that of others is logged."""
+        self._refusals[item.instance_id] = error
+        if isinstance(item, Append) and item.create is not None:
+            return
         logger.error(
             "instance %s: its commit cannot be written: %s",
             item.instance_id,
@@ -210,7 +213,6 @@ class LogWriter:
             exc_info=None if isinstance(error, RomancyError) else error,
             extra=about(item),
         )
-        self._refusals[item.instance_id] = error
 
     def refusal(self, instance_id: str) -> Exception:
         """Why an instance's item was INVALID. The reason can be read once."""

@@ -8,13 +8,13 @@ from msgspec import Raw
 
 from romancy.errors import InternalError, PayloadTooLargeError, UsageError
 from romancy.status import TERMINAL_STATUSES
-from romancy.storage.records import END, Start, Step, is_end
+from romancy.storage.records import END, Step, is_end
 from romancy.storage.routing import MAX_ADDRESS_BYTES, Spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from romancy.storage.records import Append, Change, Delivery, Item, OutboxRow
+    from romancy.storage.records import Append, Change, Create, Delivery, Item, OutboxRow
     from romancy.storage.routing import Interest, Owner, Posting
 
 __all__ = [
@@ -120,11 +120,12 @@ def check_batch(batch: Sequence[Item], worker: str | None) -> None:
         if type(item) is Step:  # as `check_step` does, without a call for each
             if worker is None or len(item.body) > MAX_BODY_BYTES or (item.behind or "")[-1:] == END:
                 _refuse_step(item, worker)
-        elif isinstance(item, Start):
-            _check_start(item)
-        else:
+            continue
+        if item.create is None:
             _check_row(item, worker)
-            _check_effects(item, targets)
+        else:
+            _check_first(item, item.create)
+        _check_effects(item, targets)
 
 
 def check_step(step: Step, worker: str | None) -> None:
@@ -207,7 +208,7 @@ def _refuse_step(step: Step, worker: str | None) -> NoReturn:
 
 def _check_row(item: Step | Append, worker: str | None) -> None:
     if worker is None:
-        raise InternalError(f"append to {item.instance_id!r} without a worker; only starts can do without")
+        raise InternalError(f"append to {item.instance_id!r} without a worker; only a first one can do without")
     if len(item.body) > MAX_BODY_BYTES:
         _refuse_body(item.body, f"commit {item.seq} of instance {item.instance_id!r}")
 
@@ -217,7 +218,7 @@ def _check_effects(item: Append, targets: set[str]) -> None:
         if start.instance_id in targets:
             raise InternalError(f"instance {start.instance_id!r} appears twice in one batch; it has one append slot")
         targets.add(start.instance_id)
-        _check_start(start)
+        _check_child(start)
     check_deliveries(item.deliveries)
     if item.change is not None:
         _check_mark(item, ends=item.change.status in TERMINAL_STATUSES)
@@ -246,19 +247,42 @@ def _check_mark(item: Item, *, ends: bool) -> None:
         raise InternalError(f"the nonce of an item for {item.instance_id!r} does not tell whether it ends the instance")
 
 
-def _check_start(start: Start) -> None:
-    check_id(start.instance_id)
-    _check_mark(start, ends=start.status in TERMINAL_STATUSES)
-    check_id(start.workflow_name, "workflow name")
-    check_id(start.code, "code version")
-    if start.parent is not None:
-        check_id(start.parent, "id of the parent")
-    if start.error is not None:
-        check_text(start.error, f"error of instance {start.instance_id!r}")
-    if len(start.body) > MAX_BODY_BYTES:
-        _refuse_body(start.body, f"start of instance {start.instance_id!r}")
-    if len(start.input) > MAX_BODY_BYTES:
-        _refuse_body(start.input, f"input of instance {start.instance_id!r}")
+def _check_first(item: Append, create: Create) -> None:
+    change = item.change
+    if item.seq != 1 or item.after is not None or item.consumed:
+        raise InternalError(f"append {item.seq} to {item.instance_id!r} cannot create the instance")
+    if change is not None and not _is_first(change):
+        raise InternalError(f"the first append to {item.instance_id!r} has a change that only a later one can have")
+    if create.owner is not None and change is not None and (change.release or change.status in TERMINAL_STATUSES):
+        raise InternalError(f"the first append to {item.instance_id!r} names an owner and releases the instance")
+    if change is None:
+        _check_mark(item, ends=False)
+    check_id(item.instance_id)
+    check_id(create.workflow_name, "workflow name")
+    check_id(create.code, "code version")
+    if create.parent is not None:
+        check_id(create.parent, "id of the parent")
+    if len(item.body) > MAX_BODY_BYTES:
+        _refuse_body(item.body, f"start of instance {item.instance_id!r}")
+    if len(create.input) > MAX_BODY_BYTES:
+        _refuse_body(create.input, f"input of instance {item.instance_id!r}")
+
+
+def _is_first(change: Change) -> bool:
+    later = (change.run_from, change.code, change.refused_by, change.input, change.projection, change.index)
+    return later == (None,) * len(later) and not (change.seen or change.forgive or change.reopens)
+
+
+def _check_child(start: Append) -> None:
+    create = start.create
+    if create is None:
+        raise InternalError(f"the start of the child {start.instance_id!r} does not create it")
+    carried = (
+        start.change, start.outbox, start.deliveries, start.starts, start.interests, start.uninterested, start.postings,
+    )  # fmt: skip
+    if any(carried) or create.owner is not None or create.replaces is not None:
+        raise InternalError(f"the start of the child {start.instance_id!r} carries more than the child")
+    _check_first(start, create)
 
 
 def _refuse_body(body: bytes, what: str) -> NoReturn:

@@ -78,20 +78,21 @@ class Store(Protocol):
 
         Items do not affect each other. A refused item leaves its neighbours' outcomes unchanged. An item held up by
         another open transaction comes back as LOCKED after a second or two, its neighbours with their own outcomes. An
-        instance appears at most once in a batch (else `InternalError`, nothing written), and all Steps and Appends are
-        by `worker`. An item sent again (same nonce) after an unknown outcome is ACCEPTED if any copy of it is in, once.
-        The number of round trips does not depend on the number of items. A batch of Steps is one statement, and a Step
-        means what an Append without effects means (`romancy.storage.steps`).
+        instance appears at most once in a batch (else `InternalError`, nothing written), and all items but first
+        appends are by `worker`. An item sent again (same nonce) after an unknown outcome is ACCEPTED if any copy of it
+        is in, once. The number of round trips does not depend on the number of items. A batch of Steps is one
+        statement, and a Step means what an Append without effects means (`romancy.storage.steps`).
         Of several reasons to refuse an item, `romancy.storage.verdicts` says which is the answer. Of a Step: TAKEN,
         DEAD, LOST (ENDED behind an end). Of an Append: the same, then EXISTS, those of its change (GONE, ENDED,
-        UNSEEN), and GONE for a row to be consumed. Of a Start: EXISTS, then DEAD. A child that cannot be started, be it
-        for its dead owner, is EXISTS for its parent; one that an earlier copy of the very start has begun is none. Only
-        a change is held against the row of its instance. A message that is listed twice is consumed once. INVALID and
+        UNSEEN), and GONE for a row to be consumed. Of a first append, which creates its instance: EXISTS for its id, or
+        for the life that it replaces; DEAD for its owner, if it names one; then EXISTS for a child. A child whose id is
+        taken is EXISTS for its parent; one that an earlier copy of the very start has begun is not. Only a later change
+        is held against the row of its instance. A message that is listed twice is consumed once. INVALID and
         LOCKED have no place in this order. If a reason has gone when the store looks for it, the store writes again or
         answers LOCKED, and a session raises `StorageUnavailableError`. DEAD is never said of a worker that is alive.
         Sizes are checked before anything is written (`PayloadTooLargeError`). Callers in `wait_for_work` anywhere are
-        woken for instances that became due, got mail, ended or are stuck, and for nothing else: steps, and starts that
-        their owner continues, wake no caller.
+        woken for instances that became due, got mail, ended or are stuck, and for nothing else: steps, and first
+        appends whose worker keeps the instance, wake no caller.
         """
         ...
 

@@ -26,6 +26,7 @@ __all__ = [
     "Change",
     "ClaimRequest",
     "Claimed",
+    "Create",
     "Delivered",
     "Delivery",
     "Former",
@@ -42,7 +43,6 @@ __all__ = [
     "Peer",
     "PruneRequest",
     "Pulse",
-    "Start",
     "Step",
     "Takeover",
     "Work",
@@ -121,40 +121,36 @@ class Delivery(Struct, frozen=True, kw_only=True, gc=False):
     """A key that identifies the same delivery when it is sent again, even after it was consumed."""
 
 
-class Start(Struct, frozen=True, kw_only=True, gc=False):
-    """A new instance and the first row (`seq` 1) of its log."""
+class Former(NamedTuple):
+    """An ended life that another one replaces if it still has one of these statuses."""
 
-    instance_id: str
     life: int
+    statuses: frozenset[Status]
+
+
+class Create(Struct, frozen=True, kw_only=True, gc=False):
+    """The instance that an append of number 1 creates. Its status and error are those of the append's change.
+
+    Without a change, the instance is PENDING: nobody has run its code.
+    """
+
     workflow_name: str
     code: str
-    """The version of the workflow's code that decided `body`."""
-    writer: str
-    """The nonce of this very append, which identifies the same start when it is sent again. `as_end` if it ends at
-    once.
-    """
-    body: bytes
+    """The version of the workflow's code that decided the append's body."""
     input: bytes
     projection: bytes | None = None
     """The encoded input that filters search (`romancy.storage.query`). None: not searchable."""
     index: tuple[tuple[str, str | None], ...] = ()
     """Each declared path with its encoded value (None: null or absent)."""
-    status: Status = Status.PENDING
     owner: str | None = None
-    """The token of the worker that starts and continues it. None: any worker may claim it at `wake_at`."""
+    """The token of the worker that keeps the instance. None: any worker may claim it when it is due."""
     delay: int | None = 0
-    """Microseconds until an unowned instance is due. None: only when something is delivered, or never if its first
-    commit was also its last.
+    """Without a change: microseconds until the instance is due. None: only when something is delivered. With a change,
+    the instance is due at its `wake_at`.
     """
-    error: str | None = None
     parent: str | None = None
-
-
-class Former(NamedTuple):
-    """An ended life that a start replaces if it still has one of these statuses."""
-
-    life: int
-    statuses: frozenset[Status]
+    replaces: Former | None = None
+    """The ended life under this id that is removed, with all its data, in its favour."""
 
 
 class Change(Struct, frozen=True, kw_only=True, gc=False):
@@ -204,7 +200,10 @@ class Step(Struct, frozen=True, gc=False):
 
 
 class Append(Struct, frozen=True, kw_only=True, gc=False):
-    """One row of an instance's log and everything that happens if and only if that row is accepted."""
+    """One row of an instance's log and everything that happens if and only if that row is accepted.
+
+    The append of number 1 creates its instance (`create`), and is what starts it.
+    """
 
     instance_id: str
     life: int
@@ -221,12 +220,15 @@ class Append(Struct, frozen=True, kw_only=True, gc=False):
     """Inbox rows (delivery ids) that this commit turns into events."""
     outbox: tuple[OutboxRow, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
-    starts: tuple[Start, ...] = ()
+    starts: tuple[Append, ...] = ()
+    """The first appends of children: each has `create` without an owner, and nothing else."""
     interests: tuple[Interest, ...] = ()
     """The interests that the instance registers (`romancy.storage.routing`)."""
     uninterested: tuple[str, ...] = ()
     """The ids of interests that it drops. A dispatch may have removed them already."""
     postings: tuple[Posting, ...] = ()
+    create: Create | None = None
+    """With `seq` 1: the instance that begins here. The fence is then its id, which must be free."""
 
     @property
     def behind(self) -> str | None:
@@ -242,7 +244,7 @@ class Append(Struct, frozen=True, kw_only=True, gc=False):
         return bool(self.interests or self.uninterested or self.postings)
 
 
-Item = Step | Append | Start
+Item = Step | Append
 
 
 class Outcome(StrEnum):
@@ -262,7 +264,7 @@ class Outcome(StrEnum):
     GONE = "gone"
     """A row to be consumed does not exist, or the instance of this life does not."""
     EXISTS = "exists"
-    """An instance to be started has a taken id. For an Append: one of its starts has, or has a dead owner."""
+    """The id of an instance to be created is taken: its own, or a child's. Or the life to be replaced is not there."""
     INVALID = "invalid"
     """The database refused this item's values. Its neighbours were not affected."""
     LOCKED = "locked"

@@ -186,7 +186,7 @@ class Router(Protocol):
     Who is interested is decided once, in `romancy.storage.pairing`. An interest of an instance that has ended or is
     missing, or of another life of it, counts for nothing here, and is not listed.
 
-    What removes an instance (`Upkeep.prune`, `JoinedSession.clear`) removes its interests, of every life, and then, in
+    What removes an instance (`Upkeep.prune`, `Create.replaces`) removes its interests, of every life, and then, in
     a new statement, gives back what it was given: a dispatch reads an instance after it has locked the interest, so it
     either finds no interest, or ends before the mail is looked for. Appends that end an instance leave that to the
     engine, or to a sweep.

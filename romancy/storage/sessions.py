@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
 
     from romancy.errors import StorageUnavailableError
-    from romancy.status import Status
     from romancy.storage.isolation import IsolationLevel
     from romancy.storage.outbox import OutboxRow
     from romancy.storage.records import Delivered, Delivery, Item, Outcome
@@ -96,16 +95,6 @@ class JoinedSession(Session, Protocol):
         until the caller commits. An instance that ends before that leaves its message unread. The counter that wakes
         the owner moves after the commit, at the latest with the next sweep. Postings are dispatched after the commit,
         by a process that knows of it, or by a sweep.
-        """
-        ...
-
-    async def clear(self, instance_id: str, life: int, statuses: Collection[Status], /) -> bool:
-        """Remove this life of an instance with all data under its id.
-
-        Returns False and removes nothing unless the instance exists, has ended and has one of these statuses. The id is
-        then free for a start in the same transaction. Others see the instance until the caller commits, and wait for
-        the commit before they write to it. `StorageUnavailableError` if another transaction holds the instance: roll
-        back, and try again.
         """
         ...
 

@@ -9,7 +9,7 @@ from romancy.storage.records import Append, Step, is_end
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from romancy.storage.records import Item, Start
+    from romancy.storage.records import Item
 
 __all__ = ["as_append", "as_appends", "behind"]
 
@@ -22,7 +22,7 @@ def behind(after: str | None) -> str | None:
     return "" if after is not None and is_end(after) else after
 
 
-def as_appends(batch: Sequence[Item]) -> list[Append | Start]:
+def as_appends(batch: Sequence[Item]) -> list[Append]:
     """The same batch without steps, for a store that has no shorter way for them."""
     return [as_append(item) if isinstance(item, Step) else item for item in batch]
 

@@ -19,19 +19,19 @@ from romancy.status import TERMINAL_STATUSES
 from romancy.storage.records import Delivered, Outcome
 
 if TYPE_CHECKING:
-    from romancy.storage.records import Append, Change, Start, Step
+    from romancy.storage.records import Append, Change, Former, Step
 
 __all__ = [
     "EffectFacts",
+    "FirstFacts",
     "PlaceFacts",
     "RowFacts",
-    "StartFacts",
     "on_append",
     "on_delivery",
     "on_effects",
+    "on_first",
     "on_place",
     "on_posting",
-    "on_start",
 ]
 
 
@@ -46,29 +46,29 @@ class PlaceFacts(Struct, frozen=True, kw_only=True, gc=False):
     """Whether the worker that writes is alive."""
 
 
-class StartFacts(Struct, frozen=True, kw_only=True, gc=False):
-    """What a start found."""
-
-    taken: bool
-    """Whether an instance has the id, of whatever life."""
-    first: str | None
-    """The writer of the first row in the log of the start's own life. None: there is no such row."""
-    alive: bool
-    """Whether the owner is alive. Without an owner, nobody looks at it."""
-
-
 class RowFacts(Struct, frozen=True, kw_only=True, gc=False):
-    """The row of the instance that an append changes."""
+    """The row of the instance that an append changes or replaces."""
 
     life: int
     status: str
-    signals: int
+    signals: int = 0
+
+
+class FirstFacts(Struct, frozen=True, kw_only=True, gc=False):
+    """What a first append found under the id of the instance that it creates."""
+
+    held: RowFacts | None
+    """The row of the instance that has the id. None: no instance has it."""
+    first: str | None
+    """The writer of the first row in the log of the append's own life. None: there is no such row."""
+    alive: bool
+    """Whether the owner is alive. Without an owner, nobody looks at it."""
 
 
 class EffectFacts(Struct, frozen=True, kw_only=True, gc=False):
     """What the effects of an append found."""
 
-    starts: tuple[StartFacts, ...] = ()
+    starts: tuple[FirstFacts, ...] = ()
     """One for each of `Append.starts`, in order."""
     row: RowFacts | None = None
     """None: no instance has the id. Without a change, nobody looks at it."""
@@ -76,8 +76,10 @@ class EffectFacts(Struct, frozen=True, kw_only=True, gc=False):
     """Whether one of `Append.consumed` is not in the inbox."""
 
 
-def on_append(append: Append, place: PlaceFacts, effects: EffectFacts) -> Outcome | None:
-    """The outcome of an append: first by its place in the log, then by its effects."""
+def on_append(append: Append, place: PlaceFacts | FirstFacts, effects: EffectFacts) -> Outcome | None:
+    """The outcome of an append: first by its place in the log, or its id, then by its effects."""
+    if isinstance(place, FirstFacts):
+        return on_first(append, place) or on_effects(append, effects)
     return on_place(append, place) or on_effects(append, effects)
 
 
@@ -96,9 +98,9 @@ def on_place(append: Step | Append, facts: PlaceFacts) -> Outcome | None:
 def on_effects(append: Append, facts: EffectFacts) -> Outcome | None:
     """The effects of an append whose place is free and whose worker is alive."""
     for start, found in zip(append.starts, facts.starts, strict=True):
-        if on_start(start, found) not in (None, Outcome.ACCEPTED):
+        if on_first(start, found) not in (None, Outcome.ACCEPTED):
             return Outcome.EXISTS
-    if append.change is not None:
+    if append.change is not None and append.create is None:
         refusal = _on_change(append, append.change, facts.row)
         if refusal is not None:
             return refusal
@@ -115,13 +117,22 @@ def _on_change(append: Append, change: Change, row: RowFacts | None) -> Outcome 
     return None
 
 
-def on_start(start: Start, facts: StartFacts) -> Outcome | None:
-    """The outcome of a start. One that an append carries must not be refused, for whatever reason."""
-    if facts.first == start.writer:
-        return Outcome.ACCEPTED
-    if facts.taken or facts.first is not None:
+def on_first(append: Append, facts: FirstFacts) -> Outcome | None:
+    """The fence of an append that creates its instance. The start of a child must not be refused, for any reason."""
+    if facts.first is not None:
+        return Outcome.ACCEPTED if facts.first == append.writer else Outcome.EXISTS
+    create = append.create
+    assert create is not None  # noqa: S101 - it is a first append
+    if not _is_free(facts.held, create.replaces):
         return Outcome.EXISTS
-    return Outcome.DEAD if start.owner is not None and not facts.alive else None
+    return Outcome.DEAD if create.owner is not None and not facts.alive else None
+
+
+def _is_free(held: RowFacts | None, former: Former | None) -> bool:
+    """Whether an id is free, or held by the ended life that is to be replaced."""
+    if held is None or former is None:
+        return held is None and former is None
+    return held.life == former.life and held.status in TERMINAL_STATUSES.intersection(former.statuses)
 
 
 def on_delivery(status: str | None, *, known: bool) -> Delivered | None:

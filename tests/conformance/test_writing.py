@@ -101,7 +101,7 @@ def test_a_difference_names_the_table_and_the_index() -> None:
     other = {**usual, "wait": {**usual["wait"], log: 3, index: 2}}
 
     assert differences(usual, other) == [
-        "wait: 3 rows of romancy_log, where 2 were expected",
+        "wait: 3 rows of romancy_log, where 1 were expected",
         "wait: 2 entries of another, an index on romancy_log, where 0 were expected",
     ]
     assert differences(usual, usual) == []

@@ -6,7 +6,8 @@ from msgspec import Raw
 
 from romancy.core import ActivityCompleted, ActivityScheduled, WorkflowStarted, encode_commit
 from romancy.storage.backends import create_store
-from romancy.storage.records import Append, Outcome, Start, Worker
+from romancy.storage.records import Append, Outcome, Worker
+from romancy_conformance.contract.building import start
 
 __all__ = ["plant"]
 
@@ -20,11 +21,11 @@ async def plant(url: str, events: int, name: str = "long") -> None:
     await store.open()
     try:
         pulse = await store.heartbeat(Worker(token="planter", worker_id="planter", lease=600_000_000))
-        start = Start(
+        first = start(
             instance_id=name, life=1, workflow_name="long", code="c", writer="n-1", input=b"1", owner="planter",
             body=encode_commit([WorkflowStarted(at=pulse.now, workflow="long", input=Raw(b"1"), nonce="n"), _asked(1)]),
         )  # fmt: skip
-        assert [Outcome.ACCEPTED] == await store.commit([start], worker="planter")
+        assert [Outcome.ACCEPTED] == await store.commit([first], worker="planter")
         for seq in range(2, events // 2 + 1):
             ended = ActivityCompleted(at=pulse.now + seq * _STEP, id=f"a:{seq - 1}", result=Raw(b'{"receipt":"r"}'))
             row = Append(

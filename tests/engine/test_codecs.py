@@ -10,7 +10,8 @@ from romancy.engine import coded
 from romancy.serialization import Codecs, PayloadContext, is_sealed
 from romancy.status import Status
 from romancy.storage.backends import create_store
-from romancy.storage.records import Append, Change, ClaimRequest, Start, Step, Worker
+from romancy.storage.records import Append, Change, ClaimRequest, Step, Worker
+from romancy_conformance.contract.building import start
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
@@ -54,7 +55,7 @@ def test_only_what_tells_something_is_sealed_and_a_refusal_is_that_of_the_codecs
         await raw.open()
         store = coded(raw, Codecs(Flipping()))
         await raw.heartbeat(Worker(token="w", worker_id="w", lease=1_000_000))
-        start = Start(
+        item = start(
             instance_id="x",
             life=5,
             workflow_name="wf",
@@ -65,7 +66,7 @@ def test_only_what_tells_something_is_sealed_and_a_refusal_is_that_of_the_codecs
             owner="w",
             status=Status.RUNNING,
         )
-        await store.commit([start], worker="w")
+        await store.commit([item], worker="w")
         await store.commit([Step("x", 5, 2, "w.2", owned)], worker="w")
         parked = Change(status=Status.STUCK, seen=0, release=True, refused_by="1")
         await store.commit([append(3, fired, parked)], worker="w")

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from romancy.engine import coded
 from romancy.serialization import Codecs, is_sealed
 from romancy.storage.backends import create_store
-from romancy.storage.records import Append, ClaimRequest, Start, Worker
+from romancy.storage.records import Append, ClaimRequest, Worker
 from romancy.storage.routing import OUTSIDE, Interest, InterestKind, Owner, Place, Posting, Spread
 from romancy_conformance.behaviour.coded import Masking
+from romancy_conformance.contract.building import start
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
@@ -29,12 +30,12 @@ async def listening(store: Store) -> None:
     await store.open()
     await store.heartbeat(Worker(token="w", worker_id="w", lease=1_000_000))
     for name, kind, address in (("a", InterestKind.TAKE, "k"), ("b", InterestKind.COPY, "e")):
-        start = Start(
+        first = start(
             instance_id=name, life=1, workflow_name="wf", code="c", writer=name, body=b"[]", input=b"null", owner="w"
         )
         want = Interest(interest_id="i", address=address, kind=kind)
         item = Append(instance_id=name, life=1, seq=2, writer=f"{name}2", body=b"[]", interests=(want,))
-        assert await store.commit([start]) == await store.commit([item], worker="w") == ["accepted"]
+        assert await store.commit([first]) == await store.commit([item], worker="w") == ["accepted"]
     await store.rooms.router.register(OUTER, Interest(interest_id="i", address="e", kind=InterestKind.COPY))
 
 

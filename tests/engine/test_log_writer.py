@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Item, Start
+    from romancy.storage.records import Append, Item
 
 pytestmark = pytest.mark.anyio
 
@@ -65,7 +65,7 @@ class Locked:
 
 
 @asynccontextmanager
-async def frozen(mine: Actor, other: Actor, begun: Start) -> AsyncGenerator[None]:
+async def frozen(mine: Actor, other: Actor, begun: Append) -> AsyncGenerator[None]:
     """Hold another worker's append at the next place of the log before its COMMIT."""
     locked = Locked(mine.store, begun.instance_id)
     mine.store = cast("Store", locked)

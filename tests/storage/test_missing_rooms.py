@@ -18,9 +18,10 @@ from romancy.status import Status
 from romancy.storage.backends import create_store
 from romancy.storage.lookups import last_commits_of
 from romancy.storage.passing import PassingStore
-from romancy.storage.records import Start, Worker
+from romancy.storage.records import Append, Worker
 from romancy.storage.rooms import Rooms
 from romancy_conformance.behaviour.waiting import until
+from romancy_conformance.contract.building import start
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -63,8 +64,8 @@ async def store(url: str) -> AsyncGenerator[Store]:
     await store.close()
 
 
-def held() -> Start:
-    return Start(
+def held() -> Append:
+    return start(
         instance_id="held", life=5, workflow_name="missing_rooms_sleeps", code="1", writer="w.1", body=FIRST,
         input=b'"in"', owner="w", status=Status.RUNNING,
     )  # fmt: skip

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from romancy.errors import InternalError, PayloadTooLargeError
 from romancy.storage.limits import MAX_BODY_BYTES, check_batch, check_step
-from romancy.storage.records import Append, Start, Step, as_end
+from romancy.storage.records import Append, Step, as_end
 from romancy.storage.steps import as_append, as_appends, behind
 from romancy.storage.verdicts import EffectFacts, PlaceFacts, on_append, on_place
+from romancy_conformance.contract.building import start
 
 WRITERS = st.sampled_from([None, "w", "other", as_end("w")])
 
@@ -37,7 +38,7 @@ def test_both_are_judged_alike(after: str | None, place: PlaceFacts) -> None:
 
 
 def test_a_batch_without_steps_has_the_same_items_in_the_same_order() -> None:
-    begun = Start(instance_id="s", life=1, workflow_name="f", code="c", writer="w", body=b"[]", input=b"null")
+    begun = start(instance_id="s", life=1, workflow_name="f", code="c", writer="w", body=b"[]", input=b"null")
 
     assert as_appends([step(), begun, append(instance_id="b")]) == [append(), begun, append(instance_id="b")]
 

@@ -10,19 +10,19 @@ import pytest
 from msgspec.structs import replace
 
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.records import Append, Change, Delivered, Delivery, LogRow, Outcome, Start, Worker, as_end
+from romancy.storage.records import Append, Change, Create, Delivered, Delivery, Former, LogRow, Outcome, Worker, as_end
 from romancy.storage.routing import Place, Posting, Spread
 from romancy.storage.verdicts import (
     EffectFacts,
+    FirstFacts,
     PlaceFacts,
     RowFacts,
-    StartFacts,
     on_append,
     on_delivery,
     on_effects,
+    on_first,
     on_place,
     on_posting,
-    on_start,
 )
 from romancy_conformance.contract import walking
 from romancy_conformance.contract.walking.model import Model
@@ -60,23 +60,34 @@ CONSUMED = {"nothing": False, "a message": False, "a message that is not there":
 """What an append consumes, and whether some of it is missing."""
 
 
-def child(number: int, owner: str | None = None) -> Start:
-    return Start(
-        instance_id=f"child{number}", life=LIFE, workflow_name="w", code="c", writer=OWN, body=b"[]", input=b"null",
-        owner=owner,
-    )  # fmt: skip
+def child(number: int, owner: str | None = None, former: Former | None = None) -> Append:
+    create = Create(workflow_name="w", code="c", input=b"null", owner=owner, replaces=former)
+    return Append(instance_id=f"child{number}", life=LIFE, seq=1, writer=OWN, body=b"[]", create=create)
 
 
-STARTS = [
-    (child(0, owner), StartFacts(taken=taken, first=first, alive=alive))
-    for owner, taken, first, alive in product((None, "o"), BOOLS, (None, OWN, OTHER), BOOLS)
+HELD = RowFacts(life=LIFE + 1, status=Status.RUNNING)
+HOLDERS = (None, HELD, RowFacts(life=LIFE + 1, status=Status.FAILED), RowFacts(life=LIFE + 2, status=Status.FAILED))
+FORMERS = (
+    None,
+    *(
+        Former(life, frozenset(statuses))
+        for life, statuses in product((LIFE + 1, LIFE + 3), (TERMINAL_STATUSES, list(Status), [Status.COMPLETED]))
+    ),
+)
+FIRSTS = [
+    (child(0, owner, former), FirstFacts(held=held, first=first, alive=alive))
+    for owner, former, held, first, alive in product((None, "o"), FORMERS, HOLDERS, (None, OWN, OTHER), BOOLS)
 ]
-UNHINDERED = (child(1), StartFacts(taken=False, first=None, alive=True))
+STARTS = [
+    (child(0), FirstFacts(held=HELD if taken else None, first=first, alive=alive))
+    for taken, first, alive in product(BOOLS, (None, OWN, OTHER), BOOLS)
+]
+UNHINDERED = (child(1), FirstFacts(held=None, first=None, alive=True))
 CHILDREN = [(), *((one,) for one in STARTS), *((UNHINDERED, one) for one in STARTS)]
 
 
 def append(
-    after: str | None = None, change: Change | None = None, starts: Sequence[Start] = (), consumed: str = "nothing"
+    after: str | None = None, change: Change | None = None, starts: Sequence[Append] = (), consumed: str = "nothing"
 ) -> Append:
     """The append whose writer is OWN. A change to an end does not matter to its writer here."""
     taken = () if consumed == "nothing" else ("m",)
@@ -96,8 +107,7 @@ def effects() -> Iterator[tuple[Append, EffectFacts]]:
 
 # ── precedence ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-BARRED = (child(0), StartFacts(taken=True, first=OTHER, alive=True))
-DEAD_OWNER = (child(0, "o"), StartFacts(taken=False, first=None, alive=False))
+BARRED = (child(0), FirstFacts(held=HELD, first=OTHER, alive=True))
 
 
 def troubled(troubles: set[str]) -> tuple[Append, PlaceFacts, EffectFacts]:
@@ -113,7 +123,7 @@ def troubled(troubles: set[str]) -> tuple[Append, PlaceFacts, EffectFacts]:
         status=Status.FAILED if ended else Status.RUNNING,
         signals=2 if "unseen" in troubles else 1,
     )
-    children = [*([BARRED] if "child taken" in troubles else []), *([DEAD_OWNER] if "child dead" in troubles else [])]
+    children = [BARRED] if "child taken" in troubles else []
     change = Change(status=Status.COMPLETED if "unseen" in troubles else Status.RUNNING, seen=1)
     after = END if "behind an end" in troubles else KNOWN
     item = append(after, change, [start for start, _ in children], "a message")
@@ -127,7 +137,6 @@ ORDER = {
     "behind an end": Outcome.ENDED,
     "lost": Outcome.LOST,
     "child taken": Outcome.EXISTS,
-    "child dead": Outcome.EXISTS,
     "other life": Outcome.GONE,
     "instance ended": Outcome.ENDED,
     "unseen": Outcome.UNSEEN,
@@ -163,9 +172,32 @@ def test_each_combination_of_effects_has_one_answer() -> None:
     assert {on_effects(item, facts) for item, facts in effects()} == answers
 
 
-def test_each_start_has_one_answer() -> None:
+def test_each_first_append_has_one_answer() -> None:
     answers = {None, Outcome.ACCEPTED, Outcome.EXISTS, Outcome.DEAD}
-    assert {on_start(start, facts) for start, facts in STARTS} == answers
+    assert {on_first(item, facts) for item, facts in FIRSTS} == answers
+
+
+def test_an_id_is_free_or_held_by_the_ended_life_that_gives_way() -> None:
+    for item, facts in FIRSTS:
+        assert item.create is not None
+        former, held = item.create.replaces, facts.held
+        free = held is None if former is None else held == RowFacts(life=former.life, status=Status.FAILED)
+        statuses = frozenset(TERMINAL_STATUSES) if former is None else former.statuses
+        granted = facts.first is None and free and Status.FAILED in statuses
+        assert (on_first(item, facts) in (None, Outcome.DEAD)) == granted, (item, facts)
+
+
+def test_the_effects_of_a_first_append_are_asked_after_its_id() -> None:
+    for (item, facts), (_, found) in product(FIRSTS, [(0, EffectFacts()), (1, EffectFacts(starts=(BARRED[1],)))]):
+        laden = replace(item, starts=(BARRED[0],) * len(found.starts))
+        expected = on_first(item, facts) or (Outcome.EXISTS if found.starts else None)
+        assert on_append(laden, facts, found) is expected
+
+
+def test_the_change_of_a_first_append_is_not_held_against_a_row() -> None:
+    for row in ROWS:
+        ends = replace(child(0), change=Change(status=Status.FAILED, seen=0))
+        assert on_effects(ends, EffectFacts(row=row)) is None
 
 
 def test_the_place_decides_before_all_effects() -> None:
@@ -180,8 +212,8 @@ def test_an_own_copy_is_accepted_again_whatever_else_was_found() -> None:
     found = [facts for facts in PLACES if facts.writer == OWN]
     for after, place, (item, facts) in product(AFTER, found, list(effects())[::97]):
         assert on_append(replace(item, after=after), place, facts) is Outcome.ACCEPTED
-    for start, held in STARTS:
-        assert (on_start(start, held) is Outcome.ACCEPTED) == (held.first == OWN)
+    for item, held in FIRSTS:
+        assert (on_first(item, held) is Outcome.ACCEPTED) == (held.first == OWN)
 
 
 def test_nothing_but_the_fence_is_asked_of_a_lone_row() -> None:
@@ -196,23 +228,23 @@ def test_nobody_looks_at_the_row_of_an_append_without_a_change() -> None:
 
 
 def test_nobody_looks_at_the_worker_of_a_start_without_an_owner() -> None:
-    for start, facts in STARTS:
-        if start.owner is None or facts.taken:
-            assert on_start(start, facts) is on_start(start, replace(facts, alive=not facts.alive))
+    for item, facts in FIRSTS:
+        if item.create is not None and item.create.owner is None:
+            assert on_first(item, facts) is on_first(item, replace(facts, alive=not facts.alive))
 
 
 def test_an_id_is_taken_also_if_only_its_log_was_seen() -> None:
     """A store may read instances first and logs after them."""
-    for start, facts in STARTS:
+    for item, facts in FIRSTS:
         if facts.first == OTHER:
-            assert on_start(start, facts) is Outcome.EXISTS
+            assert on_first(item, facts) is Outcome.EXISTS
 
 
 def test_only_a_worker_that_was_found_dead_is_called_dead() -> None:
     for after, place in product(AFTER, PLACES):
         assert on_place(append(after), place) is not Outcome.DEAD or not place.alive
-    for start, facts in STARTS:
-        assert on_start(start, facts) is not Outcome.DEAD or not facts.alive
+    for item, facts in FIRSTS:
+        assert on_first(item, facts) is not Outcome.DEAD or not facts.alive
 
 
 def test_an_end_is_followed_by_what_reopens_it_alone() -> None:
@@ -249,23 +281,24 @@ def model_of(alive: dict[str, bool], *held: Instance) -> Model:
     return model
 
 
-def held_by(start: Start, facts: StartFacts) -> list[Instance]:
-    """The instance that a start found. A first row of its own life is in the log of an instance of that life."""
-    if not facts.taken:
+def held_by(item: Append, facts: FirstFacts) -> list[Instance]:
+    """The instance that an append found. A first row of its own life is in the log of an instance of that life."""
+    held = facts.held
+    if held is None:
         return []
-    return [instance(start.instance_id, LIFE if facts.first else LIFE + 1, row1=facts.first)]
+    return [instance(item.instance_id, LIFE if facts.first else held.life, held.status, row1=facts.first)]
 
 
-def is_possible(facts: StartFacts) -> bool:
+def is_possible(facts: FirstFacts) -> bool:
     """Whether the facts are of one moment: where nobody has the id, there is no log."""
-    return facts.taken or facts.first is None
+    return facts.held is not None or facts.first is None
 
 
-def test_the_model_judges_starts_alike() -> None:
-    for start, facts in STARTS:
+def test_the_model_judges_first_appends_alike() -> None:
+    for item, facts in FIRSTS:
         if is_possible(facts):
-            model = model_of({"o": facts.alive}, *held_by(start, facts))
-            assert model.commit([start]) == [on_start(start, facts) or Outcome.ACCEPTED], (start, facts)
+            model = model_of({"o": facts.alive}, *held_by(item, facts))
+            assert model.commit([item]) == [on_first(item, facts) or Outcome.ACCEPTED], (item, facts)
 
 
 def test_the_model_judges_appends_alike() -> None:

@@ -6,7 +6,6 @@ The held caller has read the instance and is about to write; the other caller's 
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,17 +21,18 @@ from romancy import (
 )
 from romancy.core import ChildFailed, ChildStarted
 from romancy.engine.worker.retrying import runs_so_far
+from romancy.storage.records import Append
 from romancy_conformance.behaviour.retries import act, broken, forget, gates, names, waits_at_a_gate
-from romancy_conformance.behaviour.stores import WrappedStore, changed, wrap_stores
+from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.test_starting_anew import life_of, nothing_is_amiss
 from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from romancy._starts import IfExists
     from romancy.storage.protocol import Store
-    from romancy.storage.sessions import Session
+    from romancy.storage.records import Item, Outcome
     from romancy_conformance.behaviour.opening import Open
 
 __all__ = ["forget", "nothing_is_amiss"]
@@ -63,31 +63,29 @@ async def renewed_parent(ctx: WorkflowContext) -> str:
 one = renewed.options(instance_id="one")
 
 
-class HeldSession(WrappedStore):
-    """A store whose next session for a caller outside waits at a gate."""
+class HeldHeir(WrappedStore):
+    """A store whose next start in the place of an ended instance waits at a gate."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
         self.closed = False
         self.waits = asyncio.Event()
         self.opened = asyncio.Event()
-        self.rooms = store.rooms.wrapped(sessions=lambda sessions: changed(sessions, begin=self._begin))
 
-    @asynccontextmanager
-    async def _begin(self) -> AsyncGenerator[Session]:
-        if self.closed:
+    async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
+        firsts = [item.create for item in batch if isinstance(item, Append)]
+        if self.closed and any(create is not None and create.replaces is not None for create in firsts):
             self.closed = False
             self.waits.set()
             await self.opened.wait()
-        async with self._store.rooms.sessions.begin() as session:
-            yield session
+        return await self._store.commit(batch, worker=worker)
 
 
 @pytest.fixture
-async def held(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> tuple[Romancy, HeldSession]:
-    """An app without a worker, and the gate before its sessions."""
+async def held(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> tuple[Romancy, HeldHeir]:
+    """An app without a worker, and the gate before its replacements."""
     with monkeypatch.context() as patch:
-        made = wrap_stores(patch, HeldSession)
+        made = wrap_stores(patch, HeldHeir)
         return await open_app(worker=False), made[0]
 
 
@@ -100,7 +98,7 @@ async def failed(app: Romancy) -> int:
     return await life_of(app, "one")
 
 
-async def race(held: tuple[Romancy, HeldSession], if_exists: IfExists, early: Callable[[], Awaitable[Any]]) -> Any:
+async def race(held: tuple[Romancy, HeldHeir], if_exists: IfExists, early: Callable[[], Awaitable[Any]]) -> Any:
     """Hold a start at its write while the other call is made; return the start's answer."""
     mine, gate = held
     gate.closed = True
@@ -115,7 +113,7 @@ async def race(held: tuple[Romancy, HeldSession], if_exists: IfExists, early: Ca
 
 
 @pytest.mark.parametrize("theirs", ["new", "theirs"])
-async def test_of_two_that_start_anew_one_does(app: Romancy, held: tuple[Romancy, HeldSession], theirs: str) -> None:
+async def test_of_two_that_start_anew_one_does(app: Romancy, held: tuple[Romancy, HeldHeir], theirs: str) -> None:
     """The other's life has even ended: it is still the answer, and is not replaced in turn."""
     old = await failed(app)
 
@@ -127,7 +125,7 @@ async def test_of_two_that_start_anew_one_does(app: Romancy, held: tuple[Romancy
     assert old != await life_of(app, "one")
 
 
-async def test_what_is_being_retried_stays(app: Romancy, held: tuple[Romancy, HeldSession]) -> None:
+async def test_what_is_being_retried_stays(app: Romancy, held: tuple[Romancy, HeldHeir]) -> None:
     gates["old"] = asyncio.Event()
     broken.add("ship")
     slow = renewed_slowly.options(instance_id="one")
@@ -149,7 +147,7 @@ async def test_what_is_being_retried_stays(app: Romancy, held: tuple[Romancy, He
     assert old == await life_of(app, "one")
 
 
-async def test_what_was_completed_by_a_retry_stays(app: Romancy, held: tuple[Romancy, HeldSession]) -> None:
+async def test_what_was_completed_by_a_retry_stays(app: Romancy, held: tuple[Romancy, HeldHeir]) -> None:
     """It is the same life and has ended again, but not in a state that a start replaces."""
     old = await failed(app)
 
@@ -161,7 +159,7 @@ async def test_what_was_completed_by_a_retry_stays(app: Romancy, held: tuple[Rom
     assert old == await life_of(app, "one")
 
 
-async def test_what_was_purged_is_started(app: Romancy, held: tuple[Romancy, HeldSession]) -> None:
+async def test_what_was_purged_is_started(app: Romancy, held: tuple[Romancy, HeldHeir]) -> None:
     await failed(app)
 
     handle = await race(held, "restart_failed", lambda: app.purge("one"))

@@ -11,7 +11,6 @@ import romancy._submissions
 from romancy import Romancy, Status, UsageError, WorkflowContext, workflow
 from romancy.engine.worker import worker
 from romancy.errors import StorageUnavailableError
-from romancy.storage.records import Start
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is, until
 
@@ -34,8 +33,8 @@ class Away(WrappedStore):
         """The instances whose starts it has refused."""
 
     async def commit(self, batch: Any, /, **options: Any) -> Any:
-        if self.away and any(isinstance(item, Start) for item in batch):
-            self.refused.update(item.instance_id for item in batch if isinstance(item, Start))
+        if self.away and any(item.seq == 1 for item in batch):
+            self.refused.update(item.instance_id for item in batch if item.seq == 1)
             raise StorageUnavailableError("nobody answers")
         return await self._store.commit(batch, **options)
 

@@ -20,7 +20,7 @@ from romancy import (
 from romancy.engine import new_life, start_of
 from romancy.errors import HistoryCorruptError, HistoryVersionError
 from romancy.storage.backends import create_store
-from romancy.storage.records import Worker
+from romancy.storage.records import Change, Worker
 from romancy_conformance.behaviour.waiting import reason_is, status_is
 from romancy_conformance.contract.building import start
 
@@ -262,7 +262,11 @@ async def test_what_a_dead_worker_leaves_is_taken_over_beside_a_log_that_is_gone
                 writer=name,
                 now=1,
             )
-            assert await store.commit([replace(item, owner="dead")], worker="dead") == ["accepted"]
+            assert item.create is not None
+            owned = replace(
+                item, create=replace(item.create, owner="dead"), change=Change(status=Status.RUNNING, seen=0)
+            )
+            assert await store.commit([owned], worker="dead") == ["accepted"]
         await store.leave(dead)
     finally:
         await store.close()

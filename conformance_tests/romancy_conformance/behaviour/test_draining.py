@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy import Status, WorkflowContext, activity, activity_context, workflow
-from romancy.storage.records import Start
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import until
 
@@ -73,7 +72,7 @@ class Held(WrappedStore):
         self.waiting = asyncio.Event()
 
     async def commit(self, batch: Any, /, **options: Any) -> Any:
-        if any(not isinstance(item, Start) for item in batch):
+        if any(item.seq > 1 for item in batch):
             self.waiting.set()
             await self.free.wait()
         return await self._store.commit(batch, **options)

@@ -21,7 +21,7 @@ from romancy import (
 from romancy.errors import StorageUnavailableError
 from romancy.hooks import ActivityEnded, Hook
 from romancy.storage.backends import create_store
-from romancy.storage.records import Outcome, Start
+from romancy.storage.records import Outcome
 from romancy_conformance.behaviour.stores import WrappedStore, changed, wrap_stores
 from romancy_conformance.behaviour.waiting import until
 from romancy_conformance.contract.ledger import Ledger
@@ -74,7 +74,7 @@ class Slow(WrappedStore):
             yield Losing(session, self)
 
     async def commit(self, batch: Any, /, **options: Any) -> Any:
-        if not self.free.is_set() and any(not isinstance(item, Start) for item in batch):
+        if not self.free.is_set() and any(item.seq > 1 for item in batch):
             self.waits.set()
             await self.free.wait()
             if self.refuses:

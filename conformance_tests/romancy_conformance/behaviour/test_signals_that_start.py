@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,9 +21,6 @@ from romancy.core import WorkflowStarted
 from romancy_conformance.behaviour.coded import SECRET, Masking
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
-    from romancy.storage.sessions import Session
     from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
@@ -77,19 +73,12 @@ async def test_nothing_is_there_when_the_commit_fails(open_app: Open, monkeypatc
     app = await open_app()
     cart = begun_cart.options(instance_id="cart").bind("ann", 1)
     store = app._opened()  # pyright: ignore[reportPrivateUsage]
-    begin = store.rooms.sessions.begin
 
     async def fail(*_: Any, **__: Any) -> None:
         raise StorageUnavailableError("the connection is gone")
 
-    @asynccontextmanager
-    async def failing() -> AsyncGenerator[Session]:
-        async with begin() as one:
-            monkeypatch.setattr(one, "commit", fail)
-            yield one
-
     with monkeypatch.context() as patch:
-        patch.setattr(store.rooms.sessions, "begin", failing)
+        patch.setattr(store, "commit", fail)
         with pytest.raises(StorageUnavailableError):
             await app.signal_with_start(cart, Added, "lamp", id="1")
     assert await app.get_instance("cart") is None
@@ -98,13 +87,13 @@ async def test_nothing_is_there_when_the_commit_fails(open_app: Open, monkeypatc
     assert ["ann", "lamp"] == await handle.result()
 
 
-async def test_an_app_without_a_worker_has_one_row_for_all_it_starts(open_app: Open) -> None:
+async def test_an_app_without_a_worker_needs_no_row_for_what_it_starts(open_app: Open) -> None:
     front = await open_app(worker=False)
     for number in range(5):
         await front.signal_with_start(begun_cart.options(instance_id=f"c-{number}").bind("ann", 3), Added, "lamp")
 
     census = await front._opened().rooms.reading.census()  # pyright: ignore[reportPrivateUsage]
-    assert ["management"] == [peer.worker_id for peer in census.workers]
+    assert [] == census.workers
 
 
 async def test_an_app_without_a_worker_leaves_no_row_behind(app: Romancy, storage_url: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.records import Append, Change, ClaimRequest, Delivery, Outcome, Start, Step, Worker, as_end
+from romancy.storage.records import Append, Change, ClaimRequest, Create, Delivery, Outcome, Step, Worker, as_end
 from romancy.storage.steps import behind
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ __all__ = [
     "Actor",
     "append",
     "change",
+    "created",
     "delivery",
     "full_log",
     "next_row",
@@ -48,30 +49,46 @@ def nonce() -> str:
     return unique("w")
 
 
-def start(instance_id: str | None = None, **fields: Any) -> Start:
-    """A new instance with sensible fields."""
-    given: dict[str, Any] = {
+def start(instance_id: str | None = None, **fields: Any) -> Append:
+    """The first append of a new instance with sensible fields, of the append or of what it creates.
+
+    With a `status` or an `error`, its code was run: then an instance without an owner is released.
+    """
+    given: dict[str, Any] = {"workflow_name": "flow", "code": "c1", "input": b"null"} | fields
+    create = Create(**{name: given.pop(name) for name in Create.__struct_fields__ if name in given})
+    changed: dict[str, Any] = {name: given.pop(name) for name in ("status", "error") if name in given}
+    if changed:
+        status, released = changed.get("status", Status.PENDING), create.owner is None
+        over = status in TERMINAL_STATUSES
+        wake_at = 0 if create.delay == 0 and released and not over else None
+        changed = {"status": status, "seen": 0, "release": released and not over, "wake_at": wake_at} | changed
+        given["change"] = Change(**changed)
+    ends = "change" in given and given["change"].status in TERMINAL_STATUSES
+    made: dict[str, Any] = {
         "instance_id": instance_id if instance_id is not None else unique("i"),
         "life": secrets.randbits(52) + 1,
-        "workflow_name": "flow",
-        "code": "c1",
-        "writer": nonce(),
+        "seq": 1,
+        "writer": as_end(nonce()) if ends else nonce(),
         "body": b'[{"type":"started"}]',
-        "input": b"null",
+        "create": create,
     }
-    if fields.get("status") in TERMINAL_STATUSES:
-        given["writer"] = as_end(given["writer"])
-    return Start(**(given | fields))
+    return Append(**(made | given))
+
+
+def created(item: Append) -> Create:
+    """What a first append creates."""
+    assert item.create is not None
+    return item.create
 
 
 def step(
-    to: Start | Claimed, seq: int, body: bytes = b"[]", *, writer: str | None = None, after: str | None = None
+    to: Append | Claimed, seq: int, body: bytes = b"[]", *, writer: str | None = None, after: str | None = None
 ) -> Step:
     """The step at `seq` of that instance."""
     return Step(to.instance_id, to.life, seq, nonce() if writer is None else writer, body, behind(after))
 
 
-def append(to: Start | Claimed, seq: int, body: bytes = b"[]", **fields: Any) -> Append:
+def append(to: Append | Claimed, seq: int, body: bytes = b"[]", **fields: Any) -> Append:
     """The append at `seq` of that instance, with effects as a rule."""
     changed: Change | None = fields.get("change")
     ends = changed is not None and changed.status in TERMINAL_STATUSES
@@ -79,7 +96,7 @@ def append(to: Start | Claimed, seq: int, body: bytes = b"[]", **fields: Any) ->
     return Append(instance_id=to.instance_id, life=to.life, seq=seq, **(given | fields))
 
 
-def next_row(to: Start | Claimed, seq: int, body: bytes = b"[]", **fields: Any) -> Step | Append:
+def next_row(to: Append | Claimed, seq: int, body: bytes = b"[]", **fields: Any) -> Step | Append:
     """What the engine writes: a step, or an append if anything goes with it."""
     given = {name: value for name, value in fields.items() if value}
     return step(to, seq, body, **given) if given.keys() <= {"writer", "after"} else append(to, seq, body, **given)
@@ -90,7 +107,7 @@ def change(status: Status = Status.RUNNING, *, seen: int = 0, **fields: Any) -> 
     return Change(status=status, seen=seen, **fields)
 
 
-def delivery(to: Start | Claimed | str, body: bytes = b'{"hello":1}', **fields: Any) -> Delivery:
+def delivery(to: Append | Claimed | str, body: bytes = b'{"hello":1}', **fields: Any) -> Delivery:
     """A message for that instance."""
     target = to if isinstance(to, str) else to.instance_id
     given: dict[str, Any] = {
@@ -165,7 +182,7 @@ class Actor:
             (outcome,) = await self.store.commit([item], worker=self.token)
         return outcome
 
-    async def begin(self, instance_id: str | None = None, **fields: Any) -> Start:
+    async def begin(self, instance_id: str | None = None, **fields: Any) -> Append:
         """Start a new instance that this worker owns."""
         name = next(iter(self.workflows))
         item = start(instance_id, workflow_name=name, owner=self.token, status=Status.RUNNING, **fields)

@@ -10,16 +10,16 @@ import pytest
 from romancy.errors import UsageError
 from romancy.status import Status
 from romancy.storage.records import Outcome
-from romancy_conformance.contract.building import append, change, delivery, full_log, start, step
+from romancy_conformance.contract.building import append, change, created, delivery, full_log, start, step
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from romancy.storage.records import Item, Start
+    from romancy.storage.records import Append, Item
     from romancy_conformance.contract.building import Actor
 
     Hire = Callable[..., Awaitable[Actor]]
-    Spoil = Callable[[Actor, Start], Awaitable[tuple[Item, Outcome]]]
+    Spoil = Callable[[Actor, Append], Awaitable[tuple[Item, Outcome]]]
 
 pytestmark = pytest.mark.anyio
 
@@ -27,35 +27,35 @@ PLACE = 3
 DONE, WAITING, RUNNING = Status.COMPLETED, Status.WAITING, Status.RUNNING
 
 
-async def taken(actor: Actor, one: Start) -> tuple[Item, Outcome]:
+async def taken(actor: Actor, one: Append) -> tuple[Item, Outcome]:
     assert await actor.write(step(one, 2)) is Outcome.ACCEPTED
     return step(one, 2), Outcome.TAKEN
 
 
-async def taken_with_a_change(actor: Actor, one: Start) -> tuple[Item, Outcome]:
+async def taken_with_a_change(actor: Actor, one: Append) -> tuple[Item, Outcome]:
     assert await actor.write(step(one, 2)) is Outcome.ACCEPTED
     return append(one, 2, change=change()), Outcome.TAKEN
 
 
-async def of_a_former_life(actor: Actor, one: Start) -> tuple[Item, Outcome]:
+async def of_a_former_life(actor: Actor, one: Append) -> tuple[Item, Outcome]:
     return append(msgspec.structs.replace(one, life=one.life + 1), 2, change=change()), Outcome.GONE
 
 
-async def an_end_with_unseen_mail(actor: Actor, one: Start) -> tuple[Item, Outcome]:
+async def an_end_with_unseen_mail(actor: Actor, one: Append) -> tuple[Item, Outcome]:
     await actor.store.deliver([delivery(one)])
     return append(one, 2, change=change(DONE)), Outcome.UNSEEN
 
 
-async def to_one_that_has_ended(actor: Actor, one: Start) -> tuple[Item, Outcome]:
+async def to_one_that_has_ended(actor: Actor, one: Append) -> tuple[Item, Outcome]:
     assert await actor.write(append(one, 2, change=change(DONE))) is Outcome.ACCEPTED
     return append(one, 3, change=change(WAITING, release=True)), Outcome.ENDED
 
 
-async def started_already(actor: Actor, one: Start) -> tuple[Item, Outcome]:
-    return start(one.instance_id, workflow_name=one.workflow_name), Outcome.EXISTS
+async def started_already(actor: Actor, one: Append) -> tuple[Item, Outcome]:
+    return start(one.instance_id, workflow_name=created(one).workflow_name), Outcome.EXISTS
 
 
-async def for_a_dead_owner(actor: Actor, one: Start) -> tuple[Item, Outcome]:
+async def for_a_dead_owner(actor: Actor, one: Append) -> tuple[Item, Outcome]:
     return start(owner="nobody", status=RUNNING), Outcome.DEAD
 
 
@@ -122,12 +122,12 @@ async def test_who_lets_go_of_many_sleeps_only_where_all_mail_was_seen(actor: Ac
 
 
 HALF = "odd \ud800 text"
-NO_TEXT: dict[str, Callable[[Start], Item]] = {
+NO_TEXT: dict[str, Callable[[Append], Item]] = {
     "error": lambda one: append(one, 2, change=change(error=HALF)),
     "code": lambda one: append(one, 2, change=change(code=HALF)),
     "code that refused": lambda one: append(one, 2, change=change(Status.STUCK, release=True, refused_by=HALF)),
     "error of a start": lambda _: start(error=HALF),
-    "error of a child": lambda one: append(one, 2, starts=(start(error=HALF),)),
+    "parent of a child": lambda one: append(one, 2, starts=(start(parent=HALF),)),
 }
 
 

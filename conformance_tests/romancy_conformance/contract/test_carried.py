@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Append, Start
+    from romancy.storage.records import Append
     from romancy_conformance.contract.building import Actor
 
     Hire = Callable[..., Awaitable[Actor]]
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.anyio
 ALL = {"log", "outbox", "mail", "child", "interest", "message", "new run", "index"}
 
 
-def carrying(one: Start, receiver: Start | None, **fields: Any) -> Append:
+def carrying(one: Append, receiver: Append | None, **fields: Any) -> Append:
     """An append with one row of every kind."""
     given: dict[str, Any] = {
         "change": change(run_from=2, **searchable(one.instance_id)),
@@ -73,7 +73,7 @@ async def signals(store: Store, instance_id: str) -> int:
     return 0 if history is None else history.instance.signals
 
 
-async def owned(actor: Actor, count: int) -> list[Start]:
+async def owned(actor: Actor, count: int) -> list[Append]:
     return [await actor.begin(**searchable("first")) for _ in range(count)]
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Start
+    from romancy.storage.records import Append
     from romancy_conformance.contract.building import Actor
 
     Hire = Callable[..., Awaitable[Actor]]
@@ -82,7 +82,7 @@ async def test_a_message_leaves_a_due_instance_its_place(
     store: Store, actor: Actor, workflow_name: str, how: str
 ) -> None:
     """It has waited for its turn, and does not go to the end of the queue."""
-    items: list[Start] = []
+    items: list[Append] = []
     for _ in range(4):
         items.append(start(workflow_name=workflow_name))
         await store.commit(items[-1:])
@@ -235,7 +235,7 @@ async def test_the_limit_counts_new_instances_and_owned_ones_come_in_addition(
     store: Store, actor: Actor, workflow_name: str, limit: int
 ) -> None:
     owned = {(await actor.begin()).instance_id for _ in range(3)}
-    items: list[Start] = []
+    items: list[Append] = []
     for _ in range(4):
         items.append(start(workflow_name=workflow_name))
         await store.commit(items[-1:])

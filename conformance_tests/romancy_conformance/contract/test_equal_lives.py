@@ -8,17 +8,17 @@ import pytest
 
 from romancy.status import Status
 from romancy.storage.records import Outcome, PruneRequest
-from romancy_conformance.contract.building import append, change, full_log, nonce, start, step
+from romancy_conformance.contract.building import append, change, created, full_log, nonce, start, step
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Start
+    from romancy.storage.records import Append
     from romancy_conformance.contract.building import Actor
 
 pytestmark = pytest.mark.anyio
 
 
-async def twins(actor: Actor) -> tuple[Start, Start]:
+async def twins(actor: Actor) -> tuple[Append, Append]:
     """Two instances with equal lives."""
     one = await actor.begin()
     return one, await actor.begin(life=one.life)
@@ -60,7 +60,7 @@ async def test_a_row_of_another_instance_at_the_same_place_is_not_the_own_one(ac
 
 async def test_a_start_knows_the_first_row_of_its_own_id(actor: Actor) -> None:
     one = await actor.begin()
-    again = start(one.instance_id, life=one.life, writer=one.writer, workflow_name=one.workflow_name)
+    again = start(one.instance_id, life=one.life, writer=one.writer, workflow_name=created(one).workflow_name)
     assert await actor.write(again) is Outcome.ACCEPTED
 
     other = await actor.begin(life=one.life)

@@ -16,7 +16,7 @@ from romancy_conformance.contract.building import append, change, delivery, full
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from romancy.storage.records import Item, Start
+    from romancy.storage.records import Append, Item
     from romancy_conformance.contract.building import Actor
 
     Hire = Callable[..., Awaitable[Actor]]
@@ -27,7 +27,7 @@ ENDS = sorted(TERMINAL_STATUSES)
 REOPENED = change(release=True, wake_at=1, reopens=True, run_from=3)
 
 
-async def ended(actor: Actor, status: Status = Status.COMPLETED) -> tuple[Start, Append]:
+async def ended(actor: Actor, status: Status = Status.COMPLETED) -> tuple[Append, Append]:
     """An instance that has ended, and the append that ended it."""
     begun = await actor.begin()
     end = append(begun, 2, b'["end"]', after=begun.writer, change=change(status))
@@ -35,11 +35,11 @@ async def ended(actor: Actor, status: Status = Status.COMPLETED) -> tuple[Start,
     return begun, end
 
 
-async def lengths(actor: Actor, *begun: Start) -> list[int]:
+async def lengths(actor: Actor, *begun: Append) -> list[int]:
     return [len(await full_log(actor.store, one.instance_id)) for one in begun]
 
 
-async def status_of(actor: Actor, one: Start) -> Status:
+async def status_of(actor: Actor, one: Append) -> Status:
     history = await actor.store.read(one.instance_id, limit=0)
     assert history is not None
     return history.instance.status

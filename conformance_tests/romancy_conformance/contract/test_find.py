@@ -26,7 +26,7 @@ from romancy.storage.query import (
     project_with_index,
 )
 from romancy.storage.records import Outcome, PruneRequest
-from romancy_conformance.contract.building import append, change, start, unique
+from romancy_conformance.contract.building import append, change, created, start, unique
 from romancy_conformance.contract.interleaving import leave, listen
 from romancy_conformance.query_corpus import CASES, DOCUMENTS
 from romancy_conformance.query_strategies import filters_for, raw_documents
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from romancy.storage.protocol import Store
     from romancy.storage.query import FilterValue
-    from romancy.storage.records import Start
+    from romancy.storage.records import Append
     from romancy_conformance.contract.building import Actor
 
     Hire = Callable[..., Awaitable[Actor]]
@@ -51,7 +51,7 @@ INDEXES: list[list[tuple[str, ...]]] = [[()], [("v", "other", "a.b"), (), ("v",)
 """The paths that the instances of a database have declared, one set after the other."""
 
 
-def searchable(raw: bytes, index: Sequence[str] = (), bare: str | None = None, **fields: Any) -> Start:
+def searchable(raw: bytes, index: Sequence[str] = (), bare: str | None = None, **fields: Any) -> Append:
     """An instance with this document as its input."""
     projection, values = project_with_index(raw, index, bare)
     return start(input=raw, projection=projection, index=values, **fields)
@@ -59,7 +59,7 @@ def searchable(raw: bytes, index: Sequence[str] = (), bare: str | None = None, *
 
 async def fill(
     store: Store, documents: Sequence[bytes], index: Sequence[tuple[str, ...]], bare: str | None = None
-) -> tuple[str, list[Start]]:
+) -> tuple[str, list[Append]]:
     """Write one instance for each document, under a workflow name used only here."""
     name = unique("flow")
     items = [
@@ -84,9 +84,9 @@ async def found(store: Store, limit: int = 1000, **query: Any) -> list[str]:
             return ids
 
 
-def wanted(items: Sequence[Start], filters: Filters) -> set[str]:
+def wanted(items: Sequence[Append], filters: Filters) -> set[str]:
     """Return the results of the reference."""
-    return {item.instance_id for item in items if matches(item.input, filters)}
+    return {item.instance_id for item in items if matches(created(item).input, filters)}
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ async def test_every_filter_of_the_truth_table_finds_what_the_reference_finds(
     for case in CASES:
         answer = set(await found(store, filters=case.filters, workflow_name=name))
         question = compile_filters(case.filters)
-        expected = {item.instance_id for item in items if holds(item.projection, question)}
+        expected = {item.instance_id for item in items if holds(created(item).projection, question)}
         if answer != expected:
             wrong.append((case.name, answer ^ expected))
 
@@ -118,7 +118,7 @@ async def test_a_path_may_leave_out_the_bare_parameter(store: Store, index: list
     wrong: list[tuple[str, set[str]]] = []
     for case in CASES:
         answer = set(await found(store, filters=case.filters, workflow_name=name))
-        expected = {item.instance_id for item in items if matches(item.input, case.filters, "given")}
+        expected = {item.instance_id for item in items if matches(created(item).input, case.filters, "given")}
         if answer != expected:
             wrong.append((case.name, answer ^ expected))
 
@@ -227,13 +227,15 @@ async def test_parts_of_names_and_ids_are_found_whatever_the_case_of_ascii_lette
         "\x7f", "\x80", "/ID",
     ]  # fmt: skip
     for part in parts:
-        fitting = {item.instance_id for item in items if folded(f"{base}{part}") in folded(item.workflow_name)}
+        fitting = {item.instance_id for item in items if folded(f"{base}{part}") in folded(created(item).workflow_name)}
         by_name = [one for one in await found(store, workflow_name=base.upper() + part) if part or base in one]
         assert set(by_name) == fitting, part
         by_id = set(await found(store, instance_id=part or base, workflow_name=base))
         assert by_id == {item.instance_id for item in items if folded(part or base) in folded(item.instance_id)}, part
         if part and part != "/ID":
-            inside = {item.instance_id for item in items if folded(part) in folded(item.workflow_name[len(base) :])}
+            inside = {
+                item.instance_id for item in items if folded(part) in folded(created(item).workflow_name[len(base) :])
+            }
             assert inside <= by_id
 
 
@@ -261,7 +263,7 @@ async def test_a_whole_name_is_compared_byte_for_byte(store: Store) -> None:
             wanted = {
                 item.instance_id
                 for item in items
-                if item.workflow_name == name and ("filters" not in more or item.input == b'{"v":0}')
+                if created(item).workflow_name == name and ("filters" not in more or created(item).input == b'{"v":0}')
             }
             found_ids, token = set[str](), None
             while True:
@@ -300,7 +302,7 @@ async def test_parts_in_another_case_are_the_same_search(store: Store) -> None:
 
 async def test_statuses_are_exact_and_combine_with_the_rest(actor: Actor, store: Store) -> None:
     name = next(iter(actor.workflows))
-    begun: dict[Status, Start] = {}
+    begun: dict[Status, Append] = {}
     for status in (Status.COMPLETED, Status.FAILED, Status.WAITING, Status.RUNNING):
         begun[status] = await actor.begin(projection=b'{"v":"s:x"}')
         await actor.write(append(begun[status], 2, change=change(status)))
@@ -330,7 +332,7 @@ async def test_walking_shows_whatever_stays_exactly_once(actor: Actor, store: St
     name = next(iter(actor.workflows))
     index = ("v",) if filtered in {"indexed", "several"} else ()
 
-    async def add(count: int, value: int = 1) -> list[Start]:
+    async def add(count: int, value: int = 1) -> list[Append]:
         raw = b'{"v":%d,"w":"x"}' % value
         items = [searchable(raw, index, workflow_name=name, status=Status.WAITING, delay=None) for _ in range(count)]
         await store.commit(items)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import InstanceRow, Start
+    from romancy.storage.records import Append, InstanceRow
     from romancy_conformance.contract.building import Actor
 
     Hire = Callable[..., Awaitable[Actor]]
@@ -115,7 +115,7 @@ async def test_what_comes_after_the_end_does_not_move_its_time(hire: Hire, store
     """Messages, claims with sweeps, a takeover of the worker that ended it, pruning of others and of former runs."""
     first, second = await hire(), await hire()
     (name,) = first.workflows
-    ends: list[Start] = []
+    ends: list[Append] = []
     for status in ENDS:
         one = await first.begin()
         await first.write(append(one, 2, change=change(Status.RUNNING, run_from=2, input=b"1")))

@@ -9,7 +9,7 @@ import pytest
 
 from romancy.status import Status
 from romancy.storage.records import ClaimRequest, Delivered, Outcome, PruneRequest, Takeover
-from romancy_conformance.contract.building import append, change, delivery, full_log, nonce, start, step
+from romancy_conformance.contract.building import append, change, created, delivery, full_log, nonce, start, step
 from romancy_conformance.contract.interleaving import Hold, held_at, leave, listen, play, run
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ async def test_one_of_two_starts_under_an_id_is_accepted(store: Store, actor: Ac
 
     async def scenario() -> Scene:
         mine = start(workflow_name=next(iter(actor.workflows)), body=b'["mine"]')
-        theirs = start(mine.instance_id, workflow_name=mine.workflow_name, body=b'["theirs"]')
+        theirs = start(mine.instance_id, workflow_name=created(mine).workflow_name, body=b'["theirs"]')
 
         async def check(first: list[Outcome], second: list[Outcome]) -> None:
             assert sorted([*first, *second]) == [Outcome.ACCEPTED, Outcome.EXISTS]

@@ -17,13 +17,13 @@ from romancy_conformance.rooms import rooms_with
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
-    from romancy.storage.records import InstanceRow, Start
+    from romancy.storage.records import Append, InstanceRow
     from romancy_conformance.contract.building import Actor
 
 pytestmark = pytest.mark.anyio
 
 
-async def ended(actor: Actor, count: int) -> list[Start]:
+async def ended(actor: Actor, count: int) -> list[Append]:
     """Let instances end with further commits before and, of the first one, in its first commit."""
     (name,) = actor.workflows
     at_once = start(workflow_name=name, status=Status.COMPLETED, body=b'["at once"]', delay=None)

@@ -15,13 +15,13 @@ from romancy.storage.query import MAX_IDS, build_query, project_with_index
 from romancy.storage.records import Outcome, PruneRequest
 from romancy.storage.slices import find_in_slices
 from romancy.storage.sqlkit import searches
-from romancy_conformance.contract.building import append, change, start, unique
+from romancy_conformance.contract.building import append, change, created, start, unique
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import InstanceRow, Start
+    from romancy.storage.records import Append, InstanceRow
     from romancy_conformance.contract.building import Actor
 
     Hire = Callable[..., Awaitable[Actor]]
@@ -34,7 +34,7 @@ FOREST = [None, "p", None, "P", "p", "é", "p"]
 """The parents of successive instances: two differ in case alone."""
 
 
-def instance(number: int, flow: str, parent: str | None) -> Start:
+def instance(number: int, flow: str, parent: str | None) -> Append:
     """One of a few instances, of two workflows, some with a declared path."""
     raw = b'{"v":%d}' % (number % 3)
     projection, index = project_with_index(raw, ["v"] if number % 2 else [])
@@ -239,7 +239,9 @@ async def test_the_parent_is_compared_byte_for_byte(store: Store) -> None:
 
     for parent, item in zip(parents, items, strict=True):
         assert [item.instance_id] == await found(store, parent=parent)
-        assert {(item.workflow_name, item.status): 1} == await store.rooms.reading.count(build_query(parent=parent))
+        assert {(created(item).workflow_name, Status.PENDING): 1} == await store.rooms.reading.count(
+            build_query(parent=parent)
+        )
     assert [] == await found(store, parent=unique("nobody"))
 
 

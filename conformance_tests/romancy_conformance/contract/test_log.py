@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from romancy.errors import InternalError
 from romancy.status import Status
 from romancy.storage.records import Item, Outcome, PruneRequest
-from romancy_conformance.contract.building import append, change, full_log, start, step, unique
+from romancy_conformance.contract.building import append, change, created, full_log, start, step, unique
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -224,7 +224,7 @@ async def test_ids_differ_byte_for_byte(actor: Actor) -> None:
 async def test_starting_a_taken_id_is_refused(actor: Actor) -> None:
     begun = await actor.begin()
 
-    again = start(begun.instance_id, workflow_name=begun.workflow_name)
+    again = start(begun.instance_id, workflow_name=created(begun).workflow_name)
 
     assert await actor.write(again) is Outcome.EXISTS
     assert await actor.write(begun) is Outcome.ACCEPTED

@@ -12,7 +12,7 @@ from romancy_conformance.contract.building import append, change, delivery, star
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Mailbox, Start, Work
+    from romancy.storage.records import Append, Mailbox, Work
     from romancy_conformance.contract.building import Actor
 
 pytestmark = pytest.mark.anyio
@@ -51,7 +51,7 @@ async def collected(actor: Actor, known: dict[str, int], limit: int = 0) -> tupl
     return answers, boxes
 
 
-async def sent(store: Store, items: list[Start], size: int = LARGE) -> dict[str, bytes]:
+async def sent(store: Store, items: list[Append], size: int = LARGE) -> dict[str, bytes]:
     """Send a large message to each instance."""
     mail = [delivery(one, b"%04d" % number + b"x" * (size - 4)) for number, one in enumerate(items)]
     for one in mail:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Append, Change, Item, Start
+    from romancy.storage.records import Append, Change, Item
     from romancy_conformance.contract.building import Actor
 
     Hire = Callable[..., Awaitable[Actor]]
@@ -56,7 +56,7 @@ class Frozen:
         await self.thaw()
 
 
-async def frozen(actor: Actor, begun: Start, other: Store, **fields: Any) -> AsyncGenerator[Frozen]:
+async def frozen(actor: Actor, begun: Append, other: Store, **fields: Any) -> AsyncGenerator[Frozen]:
     """Freeze an append in a session; skip the test where one open transaction keeps all others from writing."""
     item = next_row(begun, 2, b'["frozen"]', **fields)
 
@@ -83,7 +83,7 @@ async def frozen_call(store: Store, call: Callable[[], Awaitable[Outcome]], othe
         yield held
 
 
-def delivering(sender: Start, *receivers: Start) -> Append:
+def delivering(sender: Append, *receivers: Append) -> Append:
     """An append that holds its receivers until its COMMIT: its child gets a message too, by another statement."""
     child = start()
     return append(sender, 2, starts=(child,), deliveries=tuple(delivery(one) for one in (*receivers, child)))
@@ -225,7 +225,7 @@ async def test_a_claim_leaves_what_is_just_being_written_to(actor: Actor, hire: 
 
 
 _TOO_LARGE = 2**63
-_UNWRITABLE: dict[str, Callable[[Start], Item]] = {
+_UNWRITABLE: dict[str, Callable[[Append], Item]] = {
     "seq": lambda one: step(one, _TOO_LARGE),
     "wake time": lambda one: append(one, 2, change=change(Status.WAITING, release=True, wake_at=_TOO_LARGE)),
     "child": lambda one: append(one, 2, starts=(start(life=_TOO_LARGE),)),

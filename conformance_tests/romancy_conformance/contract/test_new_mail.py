@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Delivery, Mailbox, Start, Work
+    from romancy.storage.records import Append, Delivery, Mailbox, Work
     from romancy_conformance.contract.building import Actor
 
     Hire = Callable[..., Awaitable[Actor]]
@@ -34,13 +34,13 @@ async def claimed(actor: Actor, kept: dict[str, int], *, limit: int = 0, recover
     return await actor.store.claim(request)
 
 
-async def mailbox(actor: Actor, begun: Start, kept: int, *, recover: bool = False) -> Mailbox | None:
+async def mailbox(actor: Actor, begun: Append, kept: int, *, recover: bool = False) -> Mailbox | None:
     """Return the mail of one instance, as the claim returns it."""
     work = await claimed(actor, {begun.instance_id: kept} if kept else {}, recover=recover)
     return next((box for box in work.mail if box.instance_id == begun.instance_id), None)
 
 
-async def sent(store: Store, begun: Start, count: int) -> list[Delivery]:
+async def sent(store: Store, begun: Append, count: int) -> list[Delivery]:
     """Send so many messages, one at a time."""
     mail = [delivery(begun, b'{"n":%d}' % number) for number in range(count)]
     for one in mail:
@@ -198,7 +198,7 @@ async def test_of_messages_that_come_at_once_none_is_left_out(actor: Actor, stor
     mail = [delivery(begun) for _ in range(24)]
     parts = [mail[number::6] for number in range(6)]
 
-    async def send(part: list[Delivery], sender: Start | None) -> None:
+    async def send(part: list[Delivery], sender: Append | None) -> None:
         for number, one in enumerate(part, 2):
             if sender is None:
                 assert await store.deliver([one]) == [Delivered.ACCEPTED]
@@ -228,7 +228,7 @@ async def test_a_message_held_open_is_new_after_another_that_has_overtaken_it(
     """Its number must not lie below the counter that the owner was told meanwhile."""
     owner = await hire()
 
-    async def hold(sender: Start, one: Delivery) -> object:
+    async def hold(sender: Append, one: Delivery) -> object:
         if by == "delivery":
             return await store.deliver([one])
         item = append(sender, 2, deliveries=(one,))
@@ -237,7 +237,7 @@ async def test_a_message_held_open_is_new_after_another_that_has_overtaken_it(
         async with store.rooms.sessions.begin() as session:
             return await session.commit(item, worker=actor.token)
 
-    async def overtake(begun: Start, one: Delivery) -> Mailbox | None:
+    async def overtake(begun: Append, one: Delivery) -> Mailbox | None:
         assert await owner.store.deliver([one]) == [Delivered.ACCEPTED]
         return await mailbox(owner, begun, 2)
 

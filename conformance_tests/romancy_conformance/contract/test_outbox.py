@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Start
+    from romancy.storage.records import Append
     from romancy_conformance.contract.building import Actor
 
     Open = Callable[[], Awaitable[Store]]
@@ -39,7 +39,7 @@ def outgoing(key: str | None = None, body: bytes = b"{}", **fields: str) -> Outb
 class Publisher:
     """An instance whose appends publish."""
 
-    def __init__(self, actor: Actor, begun: Start) -> None:
+    def __init__(self, actor: Actor, begun: Append) -> None:
         self._actor = actor
         self._begun = begun
         self._seq = 1

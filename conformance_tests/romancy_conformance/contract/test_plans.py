@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from romancy.storage.figures import Figures
     from romancy.storage.protocol import Store
     from romancy.storage.query import Query
-    from romancy.storage.records import InstanceRow, Start
+    from romancy.storage.records import Append, InstanceRow
     from romancy_conformance.contract.plans import Watch
 
 pytestmark = [pytest.mark.anyio, pytest.mark.dealt("sqlite", "postgres"), pytest.mark.timeout(600)]
@@ -43,7 +43,7 @@ STATUSES = (Status.COMPLETED,) * 14 + (Status.WAITING,) * 3 + (Status.PENDING,) 
 HOUR = 3_600_000_000
 
 
-def instance(number: int) -> Start:
+def instance(number: int) -> Append:
     """One of many instances: twenty workflows, four statuses, four instances for each customer."""
     status = STATUSES[number % 23 % len(STATUSES)]
     projection, index = project_with_index(
@@ -55,7 +55,7 @@ def instance(number: int) -> Start:
     )  # fmt: skip
 
 
-def former(number: int) -> Start:
+def former(number: int) -> Append:
     """One of the oldest instances: with an end that none has had since, or of a workflow that is no longer started.
 
     Such rows are common enough that a planner expects them among the newest, where there are none.
@@ -70,13 +70,13 @@ def former(number: int) -> Start:
     )  # fmt: skip
 
 
-def undeclared(number: int) -> Start:
+def undeclared(number: int) -> Append:
     """An instance of a workflow that has never declared a path. Searches for other workflows need not read it."""
     projection, _ = project_with_index(b'{"customer":{"id":"c-%d"}}' % (number % CUSTOMERS), [])
     return start(workflow_name="plain", status=Status.COMPLETED, projection=projection, delay=None)
 
 
-def owned(worker: Actor, number: int) -> Start:
+def owned(worker: Actor, number: int) -> Append:
     """An instance that a worker owns."""
     (name,) = worker.workflows
     projection, index = project_with_index(b'{"customer":{"id":"i-%d"}}' % number, ["customer.id"])
@@ -85,13 +85,13 @@ def owned(worker: Actor, number: int) -> Start:
     )  # fmt: skip
 
 
-async def fill(store: Store, items: list[Start]) -> None:
+async def fill(store: Store, items: list[Append]) -> None:
     """Commit the items in batches."""
     for first in range(0, len(items), 1000):
         assert {"accepted"} == set(await store.commit(items[first : first + 1000]))
 
 
-async def post(store: Store, items: list[Start]) -> None:
+async def post(store: Store, items: list[Append]) -> None:
     """Send a message to each instance, which no worker reads."""
     for first in range(0, len(items), 1000):
         assert {"accepted"} == set(await store.deliver([delivery(one) for one in items[first : first + 1000]]))

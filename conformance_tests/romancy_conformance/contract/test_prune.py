@@ -9,7 +9,7 @@ import pytest
 
 from romancy.status import Status
 from romancy.storage.records import ClaimRequest, Delivered, Outcome, PruneRequest
-from romancy_conformance.contract.building import append, change, delivery, full_log, start, step, unique
+from romancy_conformance.contract.building import append, change, created, delivery, full_log, start, step, unique
 from romancy_conformance.contract.dialects import dialect_of
 from romancy_conformance.contract.interleaving import statements
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Start
+    from romancy.storage.records import Append
     from romancy_conformance.contract.building import Actor
 
     Hire = Callable[..., Awaitable[Actor]]
@@ -140,7 +140,7 @@ async def test_a_new_life_meets_nothing_of_the_old_one(actor: Actor, store: Stor
     assert await store.rooms.upkeep.prune(PruneRequest(instance_ids=(begun.instance_id,))) == 1
     assert await store.read(begun.instance_id) is None
 
-    reborn = start(begun.instance_id, workflow_name=begun.workflow_name, body=b'["new"]')
+    reborn = start(begun.instance_id, workflow_name=created(begun).workflow_name, body=b'["new"]')
     assert await store.commit([reborn]) == [Outcome.ACCEPTED]
 
     work = await store.claim(ClaimRequest(worker=actor.token, codes=actor.workflows, limit=5))
@@ -161,7 +161,7 @@ async def test_rows_of_former_runs_go(actor: Actor, store: Store) -> None:
     assert await actor.write(step(begun, 5)) is Outcome.ACCEPTED
 
 
-async def continued(actor: Actor, instance_id: str | None = None) -> Start:
+async def continued(actor: Actor, instance_id: str | None = None) -> Append:
     """An instance of one row that continued as new: there are two rows of its former run."""
     begun = await actor.begin(instance_id)
     assert await actor.write(step(begun, 2)) is Outcome.ACCEPTED
@@ -169,7 +169,7 @@ async def continued(actor: Actor, instance_id: str | None = None) -> Start:
     return begun
 
 
-async def lost(actor: Actor) -> Start:
+async def lost(actor: Actor) -> Append:
     """An instance of three rows whose own row was lost. What is left is there to be rebuilt."""
     store = actor.store
     if not store.capabilities.sql:

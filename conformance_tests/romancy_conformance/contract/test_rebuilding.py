@@ -14,7 +14,7 @@ from romancy_conformance.contract.building import append, change, delivery, star
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
-    from romancy.storage.records import InstanceRow, Start
+    from romancy.storage.records import Append, InstanceRow
     from romancy_conformance.contract.building import Actor
 
 pytestmark = pytest.mark.anyio
@@ -37,7 +37,7 @@ async def lose(store: Store, *instance_ids: str) -> None:
         assert await session.commit(start()) is Outcome.ACCEPTED
 
 
-async def lost(actor: Actor) -> tuple[Start, Rebuilt]:
+async def lost(actor: Actor) -> tuple[Append, Rebuilt]:
     """An instance of two rows that has lost its own, and what makes it again."""
     begun = await actor.begin()
     assert await actor.write(append(begun, 2, change=change(Status.WAITING))) is Outcome.ACCEPTED

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import InboxRow, Start
+    from romancy.storage.records import Append, InboxRow
     from romancy.storage.sessions import Session
     from romancy_conformance.contract.building import Actor
 
@@ -167,7 +167,7 @@ async def test_user_code_cannot_end_the_transaction(actor: Actor, ledger: Ledger
     if not actor.store.capabilities.sql:
         pytest.skip("capability: no SQL in sessions")
 
-    async def misuse(sql: str, begun: Start) -> None:
+    async def misuse(sql: str, begun: Append) -> None:
         async with actor.store.rooms.sessions.begin() as session:
             await ledger.write(session, sql, 1)
             await session.execute(sql)

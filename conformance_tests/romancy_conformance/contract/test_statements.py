@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Delivery, Start
+    from romancy.storage.records import Append, Delivery
     from romancy_conformance.contract.plans import Watch
 
     Hire = Callable[..., Awaitable[Actor]]
@@ -42,7 +42,7 @@ async def newcomer(store: Store) -> Actor:
     return await Actor(store, workflows={unique("flow"): "c1"}).register()
 
 
-async def owned(actor: Actor, count: int, **fields: Any) -> list[Start]:
+async def owned(actor: Actor, count: int, **fields: Any) -> list[Append]:
     """Start so many new instances of the actor in one batch."""
     (name, *_) = actor.workflows
     begun = [start(workflow_name=name, owner=actor.token, status=Status.RUNNING, **fields) for _ in range(count)]
@@ -155,7 +155,7 @@ def outgoing() -> OutboxRow:
     return OutboxRow(outbox_id=unique(), topic="topic", body=b"1")
 
 
-async def with_mail(actor: Actor, count: int) -> list[tuple[Start, Delivery]]:
+async def with_mail(actor: Actor, count: int) -> list[tuple[Append, Delivery]]:
     """Start instances with one message each."""
     pairs = [(one, delivery(one)) for one in await owned(actor, count)]
     assert {"accepted"} == set(await actor.store.deliver([mail for _, mail in pairs]))

@@ -11,7 +11,7 @@ from romancy.storage.figures import Count, Oldest, OpenWork, OpenWorkflow, Tally
 from romancy.storage.query import build_query
 from romancy.storage.records import Outcome
 from romancy.storage.rooms import Room
-from romancy_conformance.contract.building import start
+from romancy_conformance.contract.building import created, start
 from romancy_conformance.contract.interleaving import statements
 from romancy_conformance.rooms import rooms_with
 
@@ -207,4 +207,4 @@ async def test_a_slice_ends_between_instances_of_one_commit(store: Store) -> Non
         if place is None:
             break
 
-    assert sorted((one.workflow_name, Status.PENDING, 0) for one in begun) == sorted(found)
+    assert sorted((created(one).workflow_name, Status.PENDING, 0) for one in begun) == sorted(found)

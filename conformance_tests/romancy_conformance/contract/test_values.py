@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Item, Start
+    from romancy.storage.records import Append, Item
     from romancy_conformance.contract.building import Actor
 
 pytestmark = pytest.mark.anyio
@@ -198,7 +198,7 @@ async def test_a_page_of_large_rows_is_cut_and_goes_on(actor: Actor, store: Stor
 _TOO_LARGE = b"x" * (MAX_BODY_BYTES + 1)
 
 
-_OVERSIZED: dict[str, Callable[[Start], Item]] = {
+_OVERSIZED: dict[str, Callable[[Append], Item]] = {
     "append": lambda one: step(one, 2, _TOO_LARGE),
     "its delivery": lambda one: append(one, 2, deliveries=(delivery(one, _TOO_LARGE),)),
     "its message": lambda one: append(one, 2, outbox=(OutboxRow(outbox_id=unique("o"), topic="t", body=_TOO_LARGE),)),

@@ -5,30 +5,28 @@ Nothing here is queued for the log writer. It is written when the call returns, 
 
 from __future__ import annotations
 
-import secrets
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from romancy.engine.decide import owner_changed
+from msgspec.structs import replace
+
 from romancy.engine.outside.calls_in_sessions import note_start
-from romancy.errors import InternalError, UsageError
+from romancy.errors import StorageUnavailableError, UsageError
 from romancy.session import Session
 from romancy.storage.joining import Joined, joined
-from romancy.storage.records import Delivered, Outcome, Step
-from romancy.storage.steps import behind
+from romancy.storage.records import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Delivery, Former, OutboxRow, Start
+    from romancy.storage.records import Append, Delivered, Delivery, Former, OutboxRow
     from romancy.storage.routing import Posting
-    from romancy.storage.sessions import JoinedSession
 
 __all__ = ["send_in", "start_alone", "start_in"]
 
 
-async def start_in(transaction: object, store: Store, start: Start, *, former: Former | None = None) -> Outcome:
+async def start_in(transaction: object, store: Store, start: Append, *, former: Former | None = None) -> Outcome:
     """Write the start into the transaction. Any worker may continue it once the transaction is committed.
 
     Returns EXISTS if the id is taken, or if the ended life that the start should replace is not there. Raises
@@ -36,42 +34,16 @@ async def start_in(transaction: object, store: Store, start: Start, *, former: F
     """
     native = await _native(transaction)
     async with _alone(transaction, native), store.rooms.sessions.join(native) as session:
-        outcome = await (session.commit(start) if former is None else _replaced(session, start, former))
+        outcome = await session.commit(_instead_of(start, former))
     if outcome is Outcome.ACCEPTED:
         note_start(native.connection if isinstance(native, Joined) else native, start.instance_id)
     return outcome
 
 
-class _NotStartedError(Exception):
-    """Undoes what was written so far."""
-
-
-async def _replaced(session: JoinedSession, start: Start, former: Former) -> Outcome:
-    """Replace the life and write the start, or do neither: after an error, the caller may still commit."""
-    outcome, cause = Outcome.EXISTS, None
-    try:
-        async with session.savepoint():
-            try:
-                outcome = await _put(session, start, former)
-            except Exception as error:
-                cause = error
-                raise
-            if outcome is not Outcome.ACCEPTED:
-                raise _NotStartedError
-    except _NotStartedError:
-        pass
-    except Exception:
-        if cause is None:
-            raise
-        raise cause  # noqa: B904 - if the transaction itself is lost, the error of the undo says less
-    return outcome
-
-
-async def _put(session: JoinedSession, start: Start, former: Former | None) -> Outcome:
-    """Write the start into a joined session, replacing the former life if there is one."""
-    if former is not None and not await session.clear(start.instance_id, former.life, former.statuses):
-        return Outcome.EXISTS
-    return await session.commit(start)
+def _instead_of(start: Append, former: Former | None) -> Append:
+    """The start, in the place of an ended life."""
+    create = start.create
+    return start if former is None or create is None else replace(start, create=replace(create, replaces=former))
 
 
 async def send_in(
@@ -88,25 +60,16 @@ async def send_in(
 
 
 async def start_alone(
-    store: Store, token: str, now: int, start: Start, *, former: Former | None = None, mail: Delivery | None = None
+    store: Store, start: Append, *, former: Former | None = None, mail: Delivery | None = None
 ) -> Outcome:
-    """Start an instance in one commit: replacing an ended life, or with a message in its inbox, or both.
-
-    A session commits together with an append: the second row of the new log, which holds no decision.
-    """
-    async with store.rooms.sessions.begin() as own:
-        async with store.rooms.sessions.join(own.native) as session:
-            outcome = await _put(session, start, former)
-            if outcome is not Outcome.ACCEPTED:
-                return outcome
-            answers = [] if mail is None else await session.send([mail])
-            if answers and answers[0] is not Delivered.ACCEPTED:
-                raise InternalError(
-                    f"instance {start.instance_id!r} is being started: its mail was refused ({answers[0]})"
-                )
-        nonce, body = f"{secrets.token_hex(8)}.start", owner_changed(now, "", "")
-        silent = Step(start.instance_id, start.life, 2, nonce, body, behind(start.writer))
-        return await own.commit(silent, worker=token)
+    """Start an instance in one commit: replacing an ended life, or with a message in its inbox, or both."""
+    item = _instead_of(start, former)
+    if mail is not None:
+        item = replace(item, deliveries=(mail,))
+    (outcome,) = await store.commit([item])
+    if outcome is Outcome.LOCKED:
+        raise StorageUnavailableError(f"instance {start.instance_id!r} is held by another transaction; try again")
+    return outcome
 
 
 _in_use: Final[set[int]] = set()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from romancy.errors import StorageUnavailableError, UsageError
 
 if TYPE_CHECKING:
-    from romancy.storage.records import Outcome, Start
+    from romancy.storage.records import Item, Outcome
 
 __all__ = ["Asked", "Unanswered"]
 
@@ -29,7 +29,7 @@ class Asked:
     def __init__(self, unanswered: Unanswered, answer: asyncio.Future[Outcome]) -> None:
         self._unanswered = unanswered
         self.answer = answer
-        self.item: Start | None = None
+        self.item: Item | None = None
         """What is being written. A start whose worker has lost its lease is written again as another item."""
         self.given_up = False
         """Whether the caller waits no longer."""

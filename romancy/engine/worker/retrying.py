@@ -21,8 +21,8 @@ from romancy.core import (
     WorkflowFailed,
     encode_commit,
 )
+from romancy.engine.child_starts import start_of_child
 from romancy.engine.family import parent_of
-from romancy.engine.first_drive import start_of_child
 from romancy.engine.interests import of_types
 from romancy.engine.messages import (
     NO_RESULT,

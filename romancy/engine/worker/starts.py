@@ -5,25 +5,29 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from msgspec import Raw
-
-from romancy._logs import speaking
-from romancy.engine.decide import start_of
-from romancy.engine.first_drive import begin as first_drive
+from romancy._logs import get_logger, speaking
+from romancy.engine.decide import Creation, first_input, start_of
+from romancy.engine.instance import Live
 from romancy.engine.lives import new_life
-from romancy.engine.replay import resumption
-from romancy.storage.records import Outcome
+from romancy.storage.records import Append, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from msgspec import Raw
+
     from romancy.engine.driver import Driver
-    from romancy.engine.first_drive import Begun
     from romancy.engine.outside.unanswered_starts import Asked
+    from romancy.engine.pending_append import PendingAppend
     from romancy.engine.settings import Settings
     from romancy.engine.worker.lease_keeper import LeaseKeeper
     from romancy.engine.worker.stock import Stock
+    from romancy.storage.records import Item
     from romancy.workflow import Workflow
 
 __all__ = ["Starts"]
+
+logger = get_logger("romancy.engine")
 
 
 class Starts:
@@ -54,33 +58,47 @@ class Starts:
         asked: Asked,
     ) -> None:
         """Write a new instance and drive it, unless it is due later or left to others. `asked` gets the outcome."""
-        now, life = self._clock.now(), new_life(instance_id)
-        if delay or self._has_enough(definition.name):
-            item = start_of(
-                definition,
-                input,
-                instance_id=instance_id,
-                life=life,
-                writer=self._driver.incarnation.nonce(),
-                now=now,
-                delay=delay,
-            )
-            asked.item = item
-            self._writer.submit(item, asked)
+        prepared = None if delay or self._has_enough(definition.name) else self._driven(definition, input, instance_id)
+        if prepared is None:
+            self._leave(definition, input, instance_id, delay, asked)
             return
-        with speaking(self._settings.speaker):
-            begun = first_drive(
-                definition,
-                input,
-                instance_id=instance_id,
-                life=life,
-                nonce=self._driver.incarnation.nonce(),
-                now=now,
-                owner=self._keeper.leases.token,
-            )
         self.under_way.add(instance_id)
-        asked.item = begun.start
-        self._writer.submit(begun.start, functools.partial(self._begun, begun, asked))
+        self._submit(prepared.item, asked, functools.partial(self._begun, prepared, input, asked))
+
+    def _driven(self, definition: Workflow[..., object], input: Raw, instance_id: str) -> PendingAppend | None:
+        """Run the code of a new instance up to its first wait. None if its first append cannot carry what follows.
+
+        Whoever claims the instance then runs the code again, and meets what was in the way.
+        """
+        life, token = new_life(instance_id), self._keeper.leases.token
+        started = first_input(definition, input, life=life, now=self._clock.now(), headers=definition.headers)
+        prepared: PendingAppend | None = None
+        with speaking(self._settings.speaker):
+            live = Live.new(instance_id, life, definition, creates=Creation(definition, started, token))
+            try:
+                prepared = self._driver.prepare_first(live, started)
+            except Exception as error:  # noqa: BLE001 - it is reported where the instance is claimed
+                logger.debug("instance %s is started without what its code began: %s", instance_id, error)
+            if prepared is None:
+                live.run.close()
+        return prepared
+
+    def _leave(self, definition: Workflow[..., object], input: Raw, instance_id: str, delay: int, asked: Asked) -> None:
+        """Write a new instance without running its code."""
+        item = start_of(
+            definition,
+            input,
+            instance_id=instance_id,
+            life=new_life(instance_id),
+            writer=self._driver.incarnation.nonce(),
+            now=self._clock.now(),
+            delay=delay,
+        )
+        self._submit(item, asked, asked)
+
+    def _submit(self, item: Item, asked: Asked, done: Callable[[Outcome], None]) -> None:
+        asked.item = item
+        self._writer.submit(item, done)
 
     def _has_enough(self, workflow: str) -> bool:
         """Whether to leave one more instance to others, or in the database until there is room for it."""
@@ -90,27 +108,41 @@ class Starts:
         leases = self._keeper.leases
         return bool(leases.peers) and leases.has_peers() and not self._stock.take(workflow)
 
-    def _begun(self, begun: Begun, asked: Asked, outcome: Outcome) -> None:
-        live = begun.live
+    def _begun(self, prepared: PendingAppend, input: Raw, asked: Asked, outcome: Outcome) -> None:
+        live = prepared.live
         self.under_way.discard(live.instance_id)
-        if outcome is Outcome.DEAD and begun.start.owner != self._keeper.leases.token:
-            live.run.close()
-            if asked.given_up:
-                asked(Outcome.INVALID)
+        if outcome is Outcome.ACCEPTED:
+            asked(outcome)
+            if self._is_kept(prepared):
+                self._driver.take_in_new(prepared)
             else:
-                self.begin(live.definition, Raw(begun.start.input), live.instance_id, 0, asked)
+                live.run.close()
             return
-        asked(outcome)
-        if outcome is not Outcome.ACCEPTED or begun.start.owner not in (None, self._keeper.leases.token):
-            live.run.close()
-            return
-        live.written(begun.start)
-        if begun.activation is None:
-            resumed = resumption(live, self._clock.now())
-            self._driver.resume(live, [] if resumed is None else [(resumed, None)])
-        elif begun.start.owner is None:
-            if self._driver.observer is not None:
-                self._driver.observer.committed(live, begun.activation)
-            self._driver.reports.finished(live, begun.activation)
+        live.run.close()
+        again = outcome is Outcome.DEAD and not self._is_kept(prepared)
+        alone = _may_carry_too_much(prepared.item, outcome)
+        if not (again or alone):
+            asked(outcome)
+        elif asked.given_up:
+            asked(Outcome.INVALID)
+        elif again:
+            self.begin(live.definition, input, live.instance_id, 0, asked)
         else:
-            self._driver.take_in_new(live, begun.start, begun.activation)
+            self._writer.refusal(live.instance_id)  # it is not the caller's
+            self._leave(live.definition, input, live.instance_id, 0, asked)
+
+    def _is_kept(self, prepared: PendingAppend) -> bool:
+        """Whether no other incarnation of this worker has made the instance."""
+        item = prepared.item
+        create = item.create if isinstance(item, Append) else None
+        return create is not None and create.owner in (None, self._keeper.leases.token)
+
+
+def _may_carry_too_much(item: Item, outcome: Outcome) -> bool:
+    """Whether not the start itself may be refused, but something that it carries. Written alone, it shows which."""
+    if not isinstance(item, Append):
+        return False
+    if outcome is Outcome.EXISTS:
+        return bool(item.starts)
+    carries = item.starts or item.deliveries or item.outbox or item.postings or item.interests
+    return outcome is Outcome.INVALID and bool(carries)

@@ -35,7 +35,7 @@ from romancy.engine.worker.stock import Stock
 from romancy.engine.worker.tasks import Tasks
 from romancy.engine.worker.watchdog import Watchdog, watching
 from romancy.errors import DatabaseReplacedError, StorageUnavailableError
-from romancy.storage.records import Append, Outcome, Start
+from romancy.storage.records import Append, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -386,10 +386,10 @@ class Worker:
         self, prepared: PendingAppend, inputs: Sequence[Given], kept: Sequence[Mail]
     ) -> None:
         """Find the children that cannot be started, and refuse them to the run that asked for them."""
-        assert isinstance(prepared.item, Append)  # noqa: S101 - only appends have children
+        starts = prepared.item.starts if isinstance(prepared.item, Append) else ()
         try:
-            for start in prepared.item.starts:
-                if (why := await make_way(self.store, start.instance_id, start.workflow_name)) is not None:
+            for start, create in [(one, one.create) for one in starts if one.create is not None]:
+                if (why := await make_way(self.store, start.instance_id, create.workflow_name)) is not None:
                     self.driver.is_taken(start.instance_id, why)
         except StorageUnavailableError:
             self._next_claim.look_for_own()
@@ -408,7 +408,6 @@ class Worker:
 
     async def _commit_in_session(self, prepared: PendingAppend, port: Port) -> None:
         (event, _), item = prepared.inputs[0], prepared.item
-        assert not isinstance(item, Start)  # noqa: S101 - a start carries no session
         try:
             outcome, instead = await commit_session(
                 self.store, self.writer, port, item, event, worker=self.leases.token, incarnation=self._incarnation

@@ -18,7 +18,7 @@ from romancy_mysql._errors import LockWaitError, MismatchError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from romancy.storage.records import Start
+    from romancy.storage.records import Append
     from romancy_mysql._connection import Wire
     from romancy_mysql._store import MySQLStore
 
@@ -144,7 +144,7 @@ async def test_crosswise_batches_under_fire_come_through(open_store: Open) -> No
             assert [await _head(actor, item) for item in batch] == [2, 2, 2]
 
 
-async def _head(actor: Actor, item: Start | Any) -> int:
+async def _head(actor: Actor, item: Append | Any) -> int:
     history = await actor.store.read(item.instance_id)
     assert history is not None
     return history.rows[-1].seq

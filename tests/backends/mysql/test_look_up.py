@@ -19,7 +19,7 @@ from romancy_mysql._selects import scan
 
 if TYPE_CHECKING:
     from romancy.storage.query import Query
-    from romancy.storage.records import Start
+    from romancy.storage.records import Append
     from romancy.storage.sqlkit.statements import Ask, Operation
     from romancy_mysql._connection import Wire
     from romancy_mysql._store import MySQLStore
@@ -67,7 +67,7 @@ QUERIES = {
 }
 
 
-def _instance(number: int) -> Start:
+def _instance(number: int) -> Append:
     declared = ["customer"] if number % 2 else []
     raw = b'{"customer":"c-%d","total":%d,"kind":"x"}' % (number % 7, number)
     projection, index = project_with_index(raw, declared)

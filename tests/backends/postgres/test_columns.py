@@ -16,11 +16,12 @@ from romancy_postgres._columns import (
     change_columns,
     error_bytes,
     error_text,
+    first_columns,
+    firsts_of,
     index_paths,
     index_rows,
     log_columns,
     path_sets,
-    start_columns,
     step_columns,
     stored_path,
 )
@@ -38,7 +39,7 @@ def test_an_error_of_any_characters_comes_back(error: str | None) -> None:
 def test_a_set_of_paths_fits_into_an_index_and_names_its_paths(paths: list[str]) -> None:
     index = tuple((path, "s:x") for path in paths)
 
-    sets = path_sets([start(index=index, workflow_name="flow")])
+    sets = path_sets(firsts_of([start(index=index, workflow_name="flow")]))
 
     (((workflow_name, name), members),) = sets.items()
     assert workflow_name == "flow"
@@ -65,7 +66,7 @@ def test_every_column_has_one_value_for_each_item() -> None:
     assert {len(column) for column in columns} == {2}
     assert (takes, owners, mail) == ([0, 2], [items[1].instance_id] * 2, ["m1", "m2"])
     assert columns[2] == [None, True], "parking gives up the ownership"
-    assert {len(column) for column in start_columns([one])[:14]} == {1}
+    assert {len(column) for column in first_columns(firsts_of([one]))[:15]} == {1}
 
 
 def test_a_flat_column_meets_every_other_walk_with_nothing() -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from romancy.storage.query import Query
-    from romancy.storage.records import Start
+    from romancy.storage.records import Append
     from romancy_conformance.contract.building import Actor
     from romancy_sqlite import SqliteStore
 
@@ -55,7 +55,7 @@ def of_customer(name: str | None) -> Query:
     return build_query({"customer": "x"}, workflow_name=name)
 
 
-def instance(name: str, *, declares: bool, owner: str | None = None) -> Start:
+def instance(name: str, *, declares: bool, owner: str | None = None) -> Append:
     """Return an instance of customer x."""
     index = DECLARED if declares else ()
     status = Status.PENDING if owner is None else Status.RUNNING

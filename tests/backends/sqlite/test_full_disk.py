@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
-    from romancy.storage.records import Start
+    from romancy.storage.records import Append
     from romancy_sqlite import SqliteStore
     from romancy_sqlite._writer import Writer
 
@@ -47,7 +47,7 @@ def path(disk: Disk) -> Path:
     return disk.folder / "romancy.db"
 
 
-async def in_session(actor: Actor, item: Start, rows: str = "select 1") -> Outcome:
+async def in_session(actor: Actor, item: Append, rows: str = "select 1") -> Outcome:
     """Commit an item with a user's rows."""
     async with actor.store.rooms.sessions.begin() as session:
         await session.execute("create table if not exists mine (k)")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from romancy.storage.records import Start
+    from romancy.storage.records import Append
     from romancy.storage.sessions import Session
     from romancy_sqlite import SqliteStore
 
@@ -38,12 +38,12 @@ class TestJoined:
     """Sessions that join a caller's transaction."""
 
     @pytest.fixture
-    def item(self) -> Start:
+    def item(self) -> Append:
         return start()
 
     @pytest.mark.usefixtures("dogs")
     @pytest.mark.parametrize("begin", ["select 1", "begin", "begin immediate", "update dogs set age = 1"])
-    async def test_the_caller_decides(self, store: SqliteStore, path: Path, item: Start, begin: str) -> None:
+    async def test_the_caller_decides(self, store: SqliteStore, path: Path, item: Append, begin: str) -> None:
         for ending in ("rollback", "commit"):
             connection = sqlite3.connect(path)
             connection.execute(begin)
@@ -59,7 +59,7 @@ class TestJoined:
             assert (ending == "commit") == any("77" in line for line in contents(path))
 
     @pytest.mark.usefixtures("dogs")
-    async def test_a_database_of_sqlite_utils_may_join(self, store: SqliteStore, path: Path, item: Start) -> None:
+    async def test_a_database_of_sqlite_utils_may_join(self, store: SqliteStore, path: Path, item: Append) -> None:
         database: Any = Database(path)
 
         with database.atomic():
@@ -73,7 +73,7 @@ class TestJoined:
 
     @pytest.mark.usefixtures("dogs")
     async def test_a_refused_item_and_a_failed_part_leave_the_rest(
-        self, store: SqliteStore, path: Path, item: Start
+        self, store: SqliteStore, path: Path, item: Append
     ) -> None:
         await store.commit([item])
         connection = sqlite3.connect(path)
@@ -88,7 +88,7 @@ class TestJoined:
 
         assert any("77" in line for line in contents(path))
 
-    async def test_a_connection_elsewhere_is_refused(self, store: SqliteStore, tmp_path: Path, item: Start) -> None:
+    async def test_a_connection_elsewhere_is_refused(self, store: SqliteStore, tmp_path: Path, item: Append) -> None:
         connection = sqlite3.connect(tmp_path / "other.db")
 
         with pytest.raises(UsageError, match="another database"):
@@ -98,7 +98,7 @@ class TestJoined:
         connection.close()
 
     async def test_autocommit_without_a_transaction_is_refused(
-        self, store: SqliteStore, path: Path, item: Start
+        self, store: SqliteStore, path: Path, item: Append
     ) -> None:
         connection = sqlite3.connect(path, isolation_level=None)
 
@@ -111,7 +111,7 @@ class TestJoined:
     @pytest.mark.skipif(sys.version_info < (3, 12), reason="sqlite3 has the setting from Python 3.12 on")
     @pytest.mark.parametrize("setting", [False, True])
     async def test_the_setting_of_autocommit_of_newer_pythons(
-        self, store: SqliteStore, path: Path, item: Start, *, setting: bool
+        self, store: SqliteStore, path: Path, item: Append, *, setting: bool
     ) -> None:
         options: dict[str, Any] = {"autocommit": setting}
         connection = sqlite3.connect(path, **options)
@@ -131,7 +131,9 @@ class TestJoined:
             async with store.rooms.sessions.join(7):
                 pass
 
-    async def test_waiting_for_the_lock_never_stops_the_loop(self, store: SqliteStore, path: Path, item: Start) -> None:
+    async def test_waiting_for_the_lock_never_stops_the_loop(
+        self, store: SqliteStore, path: Path, item: Append
+    ) -> None:
         connection = sqlite3.connect(path, timeout=30)
 
         async def join() -> Outcome:
@@ -151,7 +153,7 @@ class TestJoined:
         connection.close()
 
     async def test_a_transaction_that_has_read_the_past_is_told_what_to_do(
-        self, open_store: Open, path: Path, item: Start
+        self, open_store: Open, path: Path, item: Append
     ) -> None:
         store = await open_store(lock_timeout=1)
         connection = sqlite3.connect(path, isolation_level=None)

@@ -78,7 +78,7 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
         (
             "sqlite outbox_promote limit 1",
             "sqlite outbox_sweep limit 1",
-            "sqlite start_facts conjunct seq = 1",
+            "sqlite first_facts conjunct seq = 1",
             "sqlite lives_with_rows limit 1",
         ),
     ),

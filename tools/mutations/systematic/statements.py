@@ -27,7 +27,6 @@ __all__ = ["DIALECTS", "Dialect", "Listed", "changed_since", "listed", "texts"]
 
 _HINT: Final = re.compile(r"\s+(?:not indexed|indexed by \w+)\b")
 """SQLite refuses a statement without the condition that its index has, and not without the hint."""
-_PART: Final = re.compile(r":(part_\w+)")
 _SHARED: Final = "romancy/storage/sqlkit"
 
 
@@ -101,11 +100,9 @@ def _shared(dialect: str, folder: Path) -> dict[str, str]:
 
 def _joined(found: Mapping[str, str]) -> dict[str, str]:
     """Parts of PostgreSQL's statements in their places; a part is tried in each statement that holds it."""
-    return {
-        name: _PART.sub(lambda part: found[part[1]], text)
-        for name, text in found.items()
-        if not name.startswith("part_")
-    }
+    from romancy_postgres._parts import statements_of  # noqa: PLC0415 - its driver is an extra
+
+    return statements_of(found)
 
 
 def listed(dialect: str) -> list[Listed]:

@@ -6,7 +6,6 @@ import asyncio
 import math
 import os
 import re
-import secrets
 import subprocess
 import sys
 import tempfile
@@ -18,10 +17,11 @@ from msgspec import Raw, Struct
 
 from romancy import core
 from romancy.serialization import ErrorInfo
-from romancy.status import TERMINAL_STATUSES, Status
+from romancy.status import Status
 from romancy.storage.backends import create_store
 from romancy.storage.query import project_with_index
-from romancy.storage.records import Outcome, Start, as_end
+from romancy.storage.records import Append, Outcome
+from romancy_conformance.contract.building import start
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
@@ -96,28 +96,31 @@ COMMANDS: Final[dict[str, tuple[str, ...]]] = {
 """Commands that answer at once, however many instances there are, in an order in which they can be run."""
 
 
-def instance(number: int) -> Start:
+def instance(number: int) -> Append:
     """Return one of many instances, with the log that it would have."""
     name = RARE if number % 100 == 0 else f"flow-{number % _WORKFLOWS:02}"
-    status = Status.WAITING if name == RARE else _STATUSES[number % 23 % len(_STATUSES)]
+    status = _status(number)
     raw = b'{"customer":{"id":"c-%d"},"total":%d}' % (number // _PER_CUSTOMER, number)
     projection, index = project_with_index(raw, ["customer.id"])
     begun = core.WorkflowStarted(
         at=time.time_ns() // 1000, workflow=name, input=Raw(raw), nonce=f"crowd-{number}", code="c1"
     )
-    return Start(
-        instance_id=_id(number), life=secrets.randbits(52) + 1, workflow_name=name, code="c1",
-        writer=as_end(f"crowd-{number}") if status in TERMINAL_STATUSES else f"crowd-{number}",
-        body=core.encode_commit([begun, _ENDS[status]]), input=raw, projection=projection, index=index,
-        status=status, delay=None, error="ValueError: the card was declined" if status is Status.FAILED else None,
+    return start(
+        _id(number), workflow_name=name, body=core.encode_commit([begun, _ENDS[status]]), input=raw,
+        projection=projection, index=index, status=status, delay=None,
+        error="ValueError: the card was declined" if status is Status.FAILED else None,
     )  # fmt: skip
+
+
+def _status(number: int) -> Status:
+    return Status.WAITING if number % 100 == 0 else _STATUSES[number % 23 % len(_STATUSES)]
 
 
 def one_of(size: int) -> dict[str, str]:
     """Return instances from the middle: one of each status, and a customer."""
     middle = size // 2
     numbers = range(middle, middle + 100)
-    of_status = {instance(number).status: _id(number) for number in numbers if number % 100}
+    of_status = {_status(number): _id(number) for number in numbers if number % 100}
     return {str(status): name for status, name in of_status.items()} | {"customer": str((size // 3) // _PER_CUSTOMER)}
 
 
@@ -139,7 +142,7 @@ async def fill(url: str, size: int) -> None:
     await store.close()
 
 
-async def _commit(store: Store, items: list[Start]) -> None:
+async def _commit(store: Store, items: list[Append]) -> None:
     if set(await store.commit(items)) != {Outcome.ACCEPTED}:
         raise RuntimeError("an instance was not accepted")
 

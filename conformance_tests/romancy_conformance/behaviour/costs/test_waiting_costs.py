@@ -12,11 +12,12 @@ from msgspec.structs import replace
 from romancy import Romancy, Status, WorkflowContext, workflow
 from romancy.engine import new_life, start_of
 from romancy.storage.backends import create_store
+from romancy.storage.records import Change
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from romancy.storage.records import Start
+    from romancy.storage.records import Append
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb")]
 
@@ -48,7 +49,7 @@ async def let_wait(url: str, numbers: Iterable[int]) -> None:
         await store.close()
 
 
-def waiting(number: int) -> Start:
+def waiting(number: int) -> Append:
     start = start_of(
         cost_waiter,
         Raw(b"{}"),
@@ -57,7 +58,7 @@ def waiting(number: int) -> Start:
         writer=f"w-{number}",
         now=1,
     )
-    return replace(start, status=Status.WAITING, delay=None)
+    return replace(start, change=Change(status=Status.WAITING, seen=0, release=True))
 
 
 async def objects_of(app: Romancy) -> int:

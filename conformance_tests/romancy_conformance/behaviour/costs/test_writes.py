@@ -37,19 +37,19 @@ SQLITE: Final = """
     romancy_addresses                                .         .         .         .         1
     romancy_inbox                                    .         .         .         2         2
       romancy_inbox_number                           .         .         .         2         2
-    romancy_instances                                2         2         1         3         3
+    romancy_instances                                2         1         1         3         3
       romancy_instances_due                          .         .         1         2         2
       romancy_instances_ended                        1         .         .         .         .
       romancy_instances_mail                         .         .         .         4         4
       romancy_instances_newest                       1         1         1         .         .
-      romancy_instances_owner                        2         2         .         2         2
+      romancy_instances_owner                        2         .         .         2         2
       romancy_instances_paths                        1         1         1         .         .
-      romancy_instances_status                       3         3         1         2         2
+      romancy_instances_status                       3         1         1         2         2
       romancy_instances_workflow                     1         1         1         .         .
       sqlite_autoindex_romancy_instances_1           1         1         1         .         .
     romancy_interests                                .         1         .         .         .
       romancy_interests_address                      .         1         .         .         .
-    romancy_log                                      6         2         1         1         1
+    romancy_log                                      6         1         1         1         1
     romancy_messages                                 .         .         .         .         2
       romancy_messages_order                         .         .         .         .         2
 """
@@ -61,22 +61,22 @@ POSTGRES: Final = """
       romancy_inbox_number                           .         .         .         1         2
       romancy_inbox_pkey                             .         .         .         1         2
       romancy_inbox_uncounted                        .         .         .         .         1
-    romancy_instances                                2         2         1         3         3
+    romancy_instances                                2         1         1         3         3
       romancy_instances_due                          .         .         1         1         1
       romancy_instances_ended                        1         .         .         .         .
       romancy_instances_mail                         .         .         .         2         2
-      romancy_instances_name                         2         2         1         3         3
-      romancy_instances_new                          2         2         1         3         3
-      romancy_instances_owner                        1         1         .         1         1
-      romancy_instances_paths                        2         2         1         3         3
-      romancy_instances_pkey                         2         2         1         3         3
-      romancy_instances_status                       2         2         1         3         3
+      romancy_instances_name                         2         1         1         3         3
+      romancy_instances_new                          2         1         1         3         3
+      romancy_instances_owner                        1         .         .         1         1
+      romancy_instances_paths                        2         1         1         3         3
+      romancy_instances_pkey                         2         1         1         3         3
+      romancy_instances_status                       2         1         1         3         3
     romancy_interests                                .         1         .         .         .
       romancy_interests_at                           .         1         .         .         .
       romancy_interests_pkey                         .         1         .         .         .
       romancy_interests_place                        .         1         .         .         .
-    romancy_log                                      6         2         1         1         1
-      romancy_log_pkey                               6         2         1         1         1
+    romancy_log                                      6         1         1         1         1
+      romancy_log_pkey                               6         1         1         1         1
     romancy_messages                                 .         .         .         .         2
       romancy_messages_at                            .         .         .         .         1
       romancy_messages_pkey                          .         .         .         .         1
@@ -88,21 +88,21 @@ MYSQL: Final = """
     romancy_inbox                                    .         .         .         2         3
       by_interest                                    .         .         .         2         2
       by_number                                      .         .         .         2         4
-    romancy_instances                                2         2         1         3         3
+    romancy_instances                                2         1         1         3         3
       by_age                                         1         1         1         .         .
       by_name                                        1         1         1         .         .
       by_parent                                      1         1         1         .         .
       by_paths                                       1         1         1         .         .
-      by_status                                      3         3         1         .         .
+      by_status                                      3         1         1         .         .
       claim                                          1         1         1         4         4
       mail                                           1         1         1         4         4
-      owned                                          3         3         1         4         4
+      owned                                          3         1         1         4         4
       runs                                           1         1         1         .         .
-      touched                                        3         3         1         4         4
+      touched                                        3         1         1         4         4
     romancy_interests                                .         1         .         .         .
       by_address                                     .         1         .         .         .
       by_sweep                                       .         1         .         .         .
-    romancy_log                                      6         2         1         1         1
+    romancy_log                                      6         1         1         1         1
     romancy_messages                                 .         .         .         .         2
       by_age                                         .         .         .         .         2
       by_id                                          .         .         .         .         2

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Append, Start
+    from romancy.storage.records import Append
     from romancy_conformance.contract.building import Actor
 
 __all__ = ["crosswise", "deadlocks", "has_row_locks", "in_the_end", "in_the_way", "settled"]
@@ -70,7 +70,7 @@ async def in_the_end(call: Callable[[], Awaitable[T]]) -> T:
                 raise
 
 
-async def settled(worker: Actor, items: Sequence[Append | Start]) -> list[Outcome]:
+async def settled(worker: Actor, items: Sequence[Append]) -> list[Outcome]:
     """Commit the items, and repeat as long as another transaction locks one of them for longer than a store waits."""
     loop = asyncio.get_running_loop()
     while True:
@@ -82,7 +82,7 @@ async def settled(worker: Actor, items: Sequence[Append | Start]) -> list[Outcom
             pytest.fail(f"LOCKED after {loop.time() - began:.3f} s: nobody can have waited for a lock")
 
 
-def crosswise(one: Start, everybody: list[Start], seq: int, chance: random.Random) -> Append:
+def crosswise(one: Append, everybody: list[Append], seq: int, chance: random.Random) -> Append:
     """An append that also writes to the rows of others."""
     others = [other for other in chance.sample(everybody, k=4) if other is not one]
     return append(one, seq, change=change(), deliveries=tuple(delivery(other) for other in others))

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Append, Start
+    from romancy.storage.records import Append
     from romancy_conformance.contract.fire.notes import Notes
 
 EVERY_RICH = 3
 
 
-def next_append(of: Start, to: Start, seq: int) -> Step | Append:
+def next_append(of: Append, to: Append, seq: int) -> Step | Append:
     """Every third append writes to every table; each row of it names the append it belongs to."""
     this = {"instance": of.instance_id, "seq": seq}
     if seq % EVERY_RICH:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Start
+    from romancy.storage.records import Append
     from romancy.storage.sessions import Session
     from romancy_conformance.contract.building import Actor
 
@@ -61,7 +61,7 @@ class OtherSide:
                 await session.execute(f"alter database \"{row['name']}\" set deadlock_timeout = '{_SOON}'")
                 assert await session.commit(start(status=Status.COMPLETED, delay=None)) == "accepted"
 
-    async def work(self, everybody: Sequence[Start], over: asyncio.Event) -> None:
+    async def work(self, everybody: Sequence[Append], over: asyncio.Event) -> None:
         """Lock a row until others wait for it, then ask for a row before it; repeat until told to stop."""
         chance = random.Random(5)
         ids = sorted(one.instance_id for one in everybody)

@@ -14,7 +14,17 @@ from romancy.errors import OutcomeUnknownError
 from romancy.status import Status
 from romancy.storage.backends import create_store
 from romancy.storage.records import ClaimRequest, Delivered, Item, OutboxRow, Outcome
-from romancy_conformance.contract.building import Actor, append, change, delivery, full_log, start, step, unique
+from romancy_conformance.contract.building import (
+    Actor,
+    append,
+    change,
+    created,
+    delivery,
+    full_log,
+    start,
+    step,
+    unique,
+)
 from romancy_conformance.contract.fire.program import insist
 from romancy_conformance.contract.interleaving import listen
 from romancy_conformance.contract.ledger import Ledger
@@ -24,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Append, Start
+    from romancy.storage.records import Append
     from romancy_conformance.proxy import Proxy, Trigger
     from romancy_conformance.servers import Server
 
@@ -65,7 +75,7 @@ class Wire:
 
         listen(self.far, pass_by)
 
-    async def look(self, begun: Start) -> list[tuple[int, str]]:
+    async def look(self, begun: Append) -> list[tuple[int, str]]:
         """Return the log, read past the proxy."""
         return [(row.seq, row.writer) for row in await full_log(self.near, begun.instance_id)]
 
@@ -87,7 +97,7 @@ async def wire(storage_url: str, proxy_for: Callable[[str | Server], Proxy]) -> 
     await near.close()
 
 
-def _rich(begun: Start, target: Start, seq: int = 2) -> Append:
+def _rich(begun: Append, target: Append, seq: int = 2) -> Append:
     """An append that needs a transaction of several statements: it also sends to the child that it starts."""
     outgoing, child = OutboxRow(outbox_id=unique("o"), topic="t", body=b"{}"), start()
     mail = delivery(target), delivery(child)
@@ -176,7 +186,7 @@ async def test_a_delivery_whose_answer_is_lost_is_in_once(wire: Wire) -> None:
 async def test_a_claim_whose_answer_is_lost_is_recovered(wire: Wire) -> None:
     item = start(workflow_name=next(iter(wire.actor.workflows)))
     await wire.far.commit([item])
-    trigger = wire.when_sent(item.workflow_name, Fault.CUT_ANSWER)
+    trigger = wire.when_sent(created(item).workflow_name, Fault.CUT_ANSWER)
     request = ClaimRequest(worker=wire.actor.token, codes=wire.actor.workflows, limit=5)
 
     first = await insist(lambda: wire.far.claim(request))
@@ -298,7 +308,7 @@ async def test_a_cancelled_call_leaves_no_transaction_open_on_the_server(wire: W
     assert [seq for seq, _ in await wire.look(begun)] == list(range(1, 8))
 
 
-async def _check_rich(wire: Wire, begun: Start, target: Start, item: Append) -> None:
+async def _check_rich(wire: Wire, begun: Append, target: Append, item: Append) -> None:
     """Check that the append and everything it carries are there, once."""
     assert await wire.look(begun) == [(1, begun.writer), (2, item.writer)]
     ours = {row.outbox_id for row in item.outbox}
@@ -311,7 +321,7 @@ async def _check_rich(wire: Wire, begun: Start, target: Start, item: Append) -> 
     assert len(child.rows) == 1
 
 
-async def _settle(wire: Wire, ledger: Ledger, begun: Start, item: Item, tombstone: Item) -> None:
+async def _settle(wire: Wire, ledger: Ledger, begun: Append, item: Item, tombstone: Item) -> None:
     """Append the tombstone; the log and the user's rows must then agree."""
     outcome = await insist(lambda: wire.actor.write(tombstone))
     rows = await wire.look(begun)

@@ -11,7 +11,7 @@ from romancy_conformance.contract.building import append, delivery, unique
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Append, Change, InboxRow, Start
+    from romancy.storage.records import Append, Change, InboxRow
     from romancy_conformance.contract.building import Actor
 
 __all__ = ["Receiver", "copy", "drained", "member", "message_id", "post", "posting", "take"]
@@ -75,7 +75,7 @@ async def drained(store: Store, *addresses: str, limit: int = 500) -> int:
 class Receiver:
     """An instance of this worker, with its interests and its inbox."""
 
-    def __init__(self, actor: Actor, begun: Start) -> None:
+    def __init__(self, actor: Actor, begun: Append) -> None:
         self.actor = actor
         self.begun = begun
         self.seq = 1

@@ -19,7 +19,7 @@ from romancy_conformance.contract.routing.scenes import copy, posting, take
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from romancy.storage.records import Start
+    from romancy.storage.records import Append
     from romancy.storage.routing import Posting
     from romancy_conformance.contract.plans import Watch
 
@@ -31,7 +31,7 @@ BRACKETS = {"begin", "commit", "notify"}
 SIZES = (1, 100)
 
 
-async def owned(actor: Actor, count: int) -> list[Start]:
+async def owned(actor: Actor, count: int) -> list[Append]:
     """Start so many instances of this worker."""
     (name,) = actor.workflows
     begun = [start(workflow_name=name, owner=actor.token, status=Status.RUNNING) for _ in range(count)]
@@ -52,7 +52,7 @@ async def dispatched(actor: Actor, addresses: list[str], expected: int) -> None:
     assert (done.delivered, done.more) == (expected, False)
 
 
-async def waiting(actor: Actor, addresses: list[str]) -> list[Start]:
+async def waiting(actor: Actor, addresses: list[str]) -> list[Append]:
     """Start an instance for each address, which waits for a message there."""
     begun = await owned(actor, len(addresses))
     pairs = zip(begun, addresses, strict=True)
@@ -244,7 +244,7 @@ async def test_a_sweep_counts_what_a_dispatch_did_not(actor: Actor) -> None:
             await actor.store.wait_for_work(0.2)
 
 
-async def signals(actor: Actor, begun: Start) -> int:
+async def signals(actor: Actor, begun: Append) -> int:
     history = await actor.store.read(begun.instance_id, limit=0)
     assert history is not None
     return history.instance.signals

@@ -8,9 +8,9 @@ import pytest
 
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.query import gt
-from romancy.storage.records import PruneRequest
+from romancy.storage.records import Former, PruneRequest
 from romancy.storage.routing import OUTSIDE, Owner, Spread
-from romancy_conformance.contract.building import append, change, delivery, step, unique
+from romancy_conformance.contract.building import append, change, delivery, start, step, unique
 from romancy_conformance.contract.routing.scenes import copy, drained, post, take
 from romancy_conformance.contract.test_sessions import joinable
 
@@ -115,19 +115,20 @@ async def test_a_purge_gives_back(store: Store, receive: Receive) -> None:
     assert [row.delivery_id for row in await heir.inbox()] == [message.message_id]
 
 
-async def test_clearing_gives_back_if_it_is_committed(actor: Actor, store: Store, receive: Receive) -> None:
+async def test_a_new_life_gives_back_if_it_is_committed(actor: Actor, store: Store, receive: Receive) -> None:
     address = unique("k")
     receiver, writer = await receive(), await receive()
     (message,) = await given(store, receiver, address)
     await ended(receiver)
     begun = receiver.begun
+    heir = start(begun.instance_id, replaces=Former(begun.life, frozenset(TERMINAL_STATUSES)))
 
     async with store.rooms.sessions.begin() as outer, store.rooms.sessions.join(joinable(actor, outer)) as joined:
-        assert await joined.clear(begun.instance_id, begun.life, TERMINAL_STATUSES) is True
+        assert await joined.commit(heir) == "accepted"
     assert await store.rooms.router.kept(address=address) == []
     async with store.rooms.sessions.begin() as outer:
         async with store.rooms.sessions.join(joinable(actor, outer)) as joined:
-            assert await joined.clear(begun.instance_id, begun.life, TERMINAL_STATUSES) is True
+            assert await joined.commit(heir) == "accepted"
         assert await outer.commit(step(writer.begun, 2), worker=actor.token) == "accepted"
 
     assert [one.message_id for one in await store.rooms.router.kept(address=address)] == [message.message_id]

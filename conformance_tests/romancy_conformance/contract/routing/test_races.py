@@ -9,9 +9,9 @@ import pytest
 
 from romancy.errors import StorageUnavailableError
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.records import Delivered, Outcome, PruneRequest
+from romancy.storage.records import Delivered, Former, Outcome, PruneRequest
 from romancy.storage.routing import InterestKind, Place, Spread
-from romancy_conformance.contract.building import append, change, unique
+from romancy_conformance.contract.building import append, change, start, unique
 from romancy_conformance.contract.interleaving import Hold, held_at, leave, listen, play, run
 from romancy_conformance.contract.routing.scenes import copy, drained, member, post, posting, take
 from romancy_conformance.contract.test_sessions import joinable
@@ -210,7 +210,6 @@ async def test_the_next_in_line_gets_what_was_given_to_one_that_is_ended_from_ou
 
 async def test_clearing_and_a_dispatch_agree(actor: Actor, store: Store, other_store: Store, receive: Receive) -> None:
     """The id is used again in the transaction that removes the former life."""
-    writer = await receive()
 
     async def scenario() -> Scene:
         address = unique("k")
@@ -222,10 +221,8 @@ async def test_clearing_and_a_dispatch_agree(actor: Actor, store: Store, other_s
         begun = receiver.begun
 
         async def clearing() -> None:
-            async with store.rooms.sessions.begin() as outer:
-                async with store.rooms.sessions.join(joinable(actor, outer)) as joined:
-                    assert await joined.clear(begun.instance_id, begun.life, TERMINAL_STATUSES)
-                assert await outer.commit(writer.next(), worker=actor.token) is Outcome.ACCEPTED
+            former = Former(begun.life, frozenset(TERMINAL_STATUSES))
+            assert await store.commit([start(begun.instance_id, replaces=former)]) == [Outcome.ACCEPTED]
 
         async def check(_: Any, __: Any) -> None:
             kept = await store.rooms.router.kept(address=address)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Start
+    from romancy.storage.records import Append
     from romancy.storage.routing import Interest
     from romancy_conformance.contract.building import Actor
     from romancy_conformance.contract.routing.scenes import Receiver
@@ -51,7 +51,7 @@ async def test_a_message_leaves_a_due_instance_its_place(
 ) -> None:
     """It has waited for its turn to be claimed, and does not go to the end of the queue."""
     address = unique("k/order")
-    items: list[Start] = []
+    items: list[Append] = []
     for _ in range(3):
         items.append(start(workflow_name=workflow_name))
         await store.commit(items[-1:])

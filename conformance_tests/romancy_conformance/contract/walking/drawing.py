@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.query import encode_where, project
-from romancy.storage.records import Append, Change, Delivery, Item, OutboxRow, Start, Step, as_end
+from romancy.storage.records import Append, Change, Create, Delivery, Item, OutboxRow, Step, as_end
 from romancy.storage.routing import OUTSIDE, Interest, InterestKind, Owner, Place, Posting, Spread
 from romancy.storage.steps import behind
 
@@ -36,7 +36,7 @@ class Draws:
         self.model = model
         self.chance = chance
         self.number = 0
-        self.past_starts: list[Start] = []
+        self.past_starts: list[Append] = []
         self.past_appends: list[tuple[Item, str]] = []
         self.past_deliveries: list[Delivery] = []
         self.past_postings: list[Posting] = []
@@ -79,25 +79,37 @@ class Draws:
     def body(self) -> bytes:
         return b'[{"type":"%d"}]' % self.chance.randrange(1000)
 
-    def start(self, **fields: Any) -> Start:
-        """A new instance. Now and then with the id of another one, or again."""
-        ends = not self.often(0.95)
+    def start(self, *, instance_id: str | None = None, change: Change | None = None, **fields: Any) -> Append:
+        """A first append that carries nothing. `fields` are of what it creates."""
+        writer = self.new("w")
         given: dict[str, Any] = {
-            "instance_id": self.new("i"), "life": self.chance.randrange(1, 1 << 52),
-            "workflow_name": self.one(FLOWS), "code": self.one(CODES), "writer": self.new("w"), "body": self.body(),
-            "input": b"%d" % self.chance.randrange(100), "status": self.one(ENDS) if ends else Status.PENDING,
-            "delay": None if ends else self.one([0, 0, 0, SECOND, 40 * SECOND, None]),
-            "error": self.one([None, "so it is"]), "parent": self.one([None, "i00001"]),
+            "workflow_name": self.one(FLOWS), "code": self.one(CODES), "input": b"%d" % self.chance.randrange(100),
+            "delay": self.one([0, 0, 0, SECOND, 40 * SECOND, None]), "parent": self.one([None, "i00001"]),
             "index": self.one([(), (("order", '"s:7"'),), (("a", None), ("b", '"s:1"'))]),
         }  # fmt: skip
-        if ends:
-            given["writer"] = as_end(given["writer"])
-        made = Start(**(given | fields))
+        made = Append(
+            instance_id=self.new("i") if instance_id is None else instance_id, life=self.chance.randrange(1, 1 << 52),
+            seq=1, writer=as_end(writer) if change is not None and change.status in ENDS else writer, body=self.body(),
+            change=change, create=Create(**(given | fields)),
+        )  # fmt: skip
         self.past_starts.append(made)
         return made
 
-    def owned_start(self) -> Start:
-        return self.start(owner=self.worker(), status=Status.RUNNING, writer=self.new("w"), delay=None)
+    def driven(self, **fields: Any) -> Append:
+        """A first append whose code was run: its worker keeps the instance, or it rests, or has ended."""
+        kind = self.one(["keeps", "keeps", "rests", "rests", "ends"])
+        if kind == "keeps":
+            return self.start(change=Change(status=Status.RUNNING, seen=0), **({"owner": self.worker()} | fields))
+        if kind == "rests":
+            wake_at = self.one([None, 5, self.model.state.now + SECOND, self.model.state.now + 50 * SECOND])
+            return self.start(change=Change(status=self.one(OPEN), seen=0, release=True, wake_at=wake_at), **fields)
+        status = self.one(ENDS)
+        error = "it failed" if status is Status.FAILED else None
+        return self.start(change=Change(status=status, seen=0, error=error), **fields)
+
+    def second(self, begun: Append) -> Step:
+        """The second row of an instance that has just begun."""
+        return Step(begun.instance_id, begun.life, 2, self.new("w"), b"[]", behind(begun.writer))
 
     def step(self, found: Instance) -> Step | Append:
         """The next row of this instance without effects. Some are appends, which are slower and mean the same."""
@@ -105,10 +117,6 @@ class Draws:
         if not self.often():
             return made
         return Step(made.instance_id, made.life, made.seq, made.writer, made.body, behind(made.after))
-
-    def second(self, begun: Start) -> Step:
-        """The second row of an instance that has just begun."""
-        return Step(begun.instance_id, begun.life, 2, self.new("w"), b"[]", behind(begun.writer))
 
     def append(self, found: Instance, **fields: Any) -> Append:
         """The next append to this instance, by what is known of it; sometimes a little wrong."""
@@ -130,8 +138,8 @@ class Draws:
         error = "it failed" if status is Status.FAILED else None
         return Change(status=status, seen=seen, error=error, code=self.one([None, *CODES]), **fields)
 
-    def delivery(self) -> Delivery:
-        target = self.one(self.model.state.instances) if self.often(0.95) else "nobody"
+    def delivery(self, to: str | None = None) -> Delivery:
+        target = to or (self.one(self.model.state.instances) if self.often(0.95) else "nobody")
         dedupe = self.one([None, None, f"dedupe{self.chance.randrange(20)}"])
         name = self.new("d")
         made = Delivery(instance_id=target or "nobody", delivery_id=name, body=b"%d" % len(name), dedupe=dedupe)

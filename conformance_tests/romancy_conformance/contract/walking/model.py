@@ -21,7 +21,6 @@ from romancy.storage.records import (
     Outcome,
     Peer,
     Pulse,
-    Start,
     Step,
     Takeover,
     Work,
@@ -32,11 +31,12 @@ from romancy_conformance.contract.walking.outbox import OutboxModel
 from romancy_conformance.contract.walking.state import Beating, Instance, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from romancy.storage.records import (
         Change,
         ClaimRequest,
+        Create,
         Delivered,
         Delivery,
         Item,
@@ -66,33 +66,38 @@ class Model:
         return [self._write(item, worker) for item in batch]
 
     def _write(self, item: Item, worker: str | None) -> Outcome:
-        if isinstance(item, Start):
-            return self._start(item)
         if isinstance(item, Step):
             return self._fence(item, worker) or self._step(item)
+        if item.create is not None:
+            return self._bars(item, item.create) or self._append(item)
         return self._fence(item, worker) or self._append(item)
 
-    def _start(self, start: Start) -> Outcome:
-        state = self.state
-        answer = self._bars(start)
-        if answer is not None:
-            return answer
-        state.instances[start.instance_id] = Instance(
-            instance_id=start.instance_id, life=start.life, workflow_name=start.workflow_name, status=start.status,
-            code=start.code, created_at=state.now, updated_at=state.now, input=start.input, owner=start.owner,
-            wake_at=None if start.owner is not None or start.delay is None else state.now + start.delay,
-            error=start.error, parent=start.parent, index=start.index,
-            log={1: LogRow(1, start.writer, start.body, state.now)},
-        )  # fmt: skip
-        return Outcome.ACCEPTED
+    def _bars(self, item: Append, create: Create) -> Outcome | None:
+        """What is in the way of a first append. ACCEPTED: it is there already."""
+        held, former = self.state.instances.get(item.instance_id), create.replaces
+        if held is not None and held.life == item.life and 1 in held.log and held.log[1].writer == item.writer:
+            return Outcome.ACCEPTED
+        if former is None and held is not None:
+            return Outcome.EXISTS
+        if former is not None and not (
+            held is not None and held.ended and (held.life, held.status in former.statuses) == (former.life, True)
+        ):
+            return Outcome.EXISTS
+        return Outcome.DEAD if create.owner is not None and not self.state.alive(create.owner) else None
 
-    def _bars(self, start: Start) -> Outcome | None:
-        """What is in the way of a start. ACCEPTED: it is there already."""
-        held = self.state.instances.get(start.instance_id)
-        if held is not None:
-            same = held.life == start.life and 1 in held.log and held.log[1].writer == start.writer
-            return Outcome.ACCEPTED if same else Outcome.EXISTS
-        return Outcome.DEAD if start.owner is not None and not self.state.alive(start.owner) else None
+    def _create(self, item: Append, create: Create) -> None:
+        state, change = self.state, item.change
+        if create.replaces is not None:
+            self.router.remove(item.instance_id)
+        made = state.instances[item.instance_id] = Instance(
+            instance_id=item.instance_id, life=item.life, workflow_name=create.workflow_name, status=Status.PENDING,
+            code=create.code, created_at=state.now, updated_at=state.now, input=create.input, owner=create.owner,
+            wake_at=None if create.owner is not None or create.delay is None else state.now + create.delay,
+            error=None, parent=create.parent, index=create.index, log={1: LogRow(1, item.writer, item.body, state.now)},
+        )  # fmt: skip
+        if change is not None:
+            made.status, made.error = change.status, change.error
+            made.wake_at = change.wake_at if change.release and not made.rests else None
 
     def _log(self, item: Step | Append) -> dict[int, LogRow]:
         found = self.state.instances.get(item.instance_id)
@@ -116,16 +121,21 @@ class Model:
     def _append(self, item: Append) -> Outcome:
         state = self.state
         found = state.instances.get(item.instance_id)
-        if any(self._bars(start) not in (None, Outcome.ACCEPTED) for start in item.starts):
+        children = [(start, start.create) for start in item.starts if start.create is not None]
+        if any(self._bars(*child) not in (None, Outcome.ACCEPTED) for child in children):
             return Outcome.EXISTS
-        if item.change is not None and (refusal := self._refusal(found, item, item.change)):
+        if item.change is not None and item.create is None and (refusal := self._refusal(found, item, item.change)):
             return refusal
         if not set(item.consumed) <= set(state.inbox.get(item.instance_id, {})):
             return Outcome.GONE
-        self._step(item)
-        for start in item.starts:
-            self._start(start)
-        if found is not None and item.change is not None:
+        if item.create is not None:
+            self._create(item, item.create)
+        else:
+            self._step(item)
+        for child in children:
+            if self._bars(*child) is None:
+                self._create(*child)
+        if item.create is None and found is not None and item.change is not None:
             self._change(found, item, item.change)
         self._send(item)
         return Outcome.ACCEPTED
@@ -183,20 +193,17 @@ class Model:
             held = self.state.workers[worker]
             held.beat, held.beat_at = held.beat + 1, self.state.now
 
-    def replace(
-        self, instance_id: str, life: int, statuses: Collection[Status], start: Start, silent: Step, worker: str
-    ) -> Outcome | bool:
-        """A joined session clears an ended life and begins the next one; an empty append commits both."""
-        found = self.state.instances.get(instance_id)
-        if found is None or found.life != life or not found.ended or found.status not in statuses:
-            return False
+    def join(self, first: Append, silent: Step, worker: str) -> Outcome:
+        """A joined session begins an instance; a row of its log commits both."""
+        refusal = None if first.create is None else self._bars(first, first.create)
+        if refusal is not None:
+            return refusal
         if not self.state.alive(worker):
             return Outcome.DEAD
-        self.router.remove(instance_id)
         self._renew(worker)
-        return self.commit([start, silent], worker=worker)[-1]
+        return self.commit([first, silent], worker=worker)[-1]
 
-    def send(self, item: Start, outbox: Sequence[OutboxRow]) -> Outcome:
+    def send(self, item: Append, outbox: Sequence[OutboxRow]) -> Outcome:
         """A joined session sends to the outside, and a start commits it."""
         (outcome,) = self.commit([item])
         if outcome is Outcome.ACCEPTED:

@@ -48,6 +48,14 @@ class Instance:
     log: dict[int, LogRow] = field(default_factory=dict[int, LogRow])
     """The log of this life, by seq."""
 
+    @classmethod
+    def empty(cls, instance_id: str) -> Instance:
+        """An instance that is about to begin."""
+        return cls(
+            instance_id=instance_id, life=0, workflow_name="", status=Status.PENDING, code="", created_at=0,
+            updated_at=0, input=b"", owner=None, wake_at=None, error=None, parent=None,
+        )  # fmt: skip
+
     @property
     def ended(self) -> bool:
         return self.status in TERMINAL_STATUSES

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from romancy.status import Status
-from romancy.storage.records import Append, Change, ClaimRequest, Host, Item, PruneRequest, Start, Worker
+from romancy.storage.records import Append, Change, ClaimRequest, Former, Host, Item, PruneRequest, Worker
 from romancy_conformance.contract.walking.drawing import CODES, ENDS, FLOWS, OPEN, PAUSES, SECOND
 from romancy_conformance.contract.walking.message_steps import MessageSteps
+from romancy_conformance.contract.walking.state import Instance
 from romancy_conformance.contract.walking.step import Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from romancy.storage.routing import Interest
-    from romancy_conformance.contract.walking.state import Instance
 
 __all__ = ["KINDS", "Chooser"]
 
@@ -46,8 +46,20 @@ class Chooser(MessageSteps):
                 return Step(kind, at, call, arguments, *options)
 
     def starts(self) -> Any:
-        batch = [self.owned_start() if self.often(0.5) else self.start() for _ in range(self.chance.randint(1, 3))]
+        batch = [self.driven() if self.often(0.5) else self.start() for _ in range(self.chance.randint(1, 3))]
         return "commit", (batch,), {"worker": self.worker()}
+
+    def starts_with_more(self) -> Any:
+        """A first append with effects of several sorts: some meet the new instance itself."""
+        made = self.driven()
+        found = Instance.empty(made.instance_id)
+        drawn = {name: draw(found) for name, (share, draw) in self._effects().items() if self.often(share)}
+        drawn.pop("consumed", None)
+        if self.often(0.3):
+            drawn["deliveries"] = (*drawn.get("deliveries", ()), self.delivery(made.instance_id))
+        made = replace(made, **drawn)
+        self.past_starts.append(made)
+        return "commit", ([made],), {"worker": self.worker()}
 
     def starts_again(self) -> Any:
         again = self.one(self.past_starts)
@@ -145,14 +157,12 @@ class Chooser(MessageSteps):
             drawn = [self.interest() for _ in range(self.chance.randint(1, 2))]
             return tuple({one.interest_id: one for one in drawn}.values())
 
-        def starts(found: Instance) -> tuple[Start, ...]:
+        def starts(found: Instance) -> tuple[Append, ...]:
             child = self.start(parent=found.instance_id)
-            if self.often(0.2):
-                child = replace(child, owner=self.worker(), status=Status.RUNNING, writer=self.new("w"), delay=None)
-            if not self.often(0.9):
+            if not self.often(0.9) and state.instances:
                 child = replace(child, instance_id=self.one(state.instances))
-            if not self.often(0.9) and self.past_starts:
-                child = self.one(self.past_starts)
+            if not self.often(0.9):
+                child = self.one([one for one in self.past_starts if _is_bare(one)]) or child
             return () if child.instance_id == found.instance_id else (child,)
 
         return {
@@ -180,9 +190,8 @@ class Chooser(MessageSteps):
         worker, name, code = self.worker(), self.one(FLOWS), self.one(CODES)
         if worker is None or not self.model.state.alive(worker):
             return None
-        herd = [
-            replace(self.owned_start(), owner=worker, workflow_name=name) for _ in range(self.chance.randint(9, 14))
-        ]
+        running = Change(status=Status.RUNNING, seen=0)
+        herd = [self.start(change=running, owner=worker, workflow_name=name) for _ in range(self.chance.randint(9, 14))]
 
         def all_of(status: Status, wake: int | None, *, refusing: bool) -> Any:
             found = [self.model.state.instances.get(one.instance_id) for one in herd]
@@ -204,7 +213,7 @@ class Chooser(MessageSteps):
         ]
         return "commit", (herd,), {"worker": worker}
 
-    def _of(self, starts: list[Start]) -> list[Instance]:
+    def _of(self, starts: list[Append]) -> list[Instance]:
         instances = self.model.state.instances
         return [instances[one.instance_id] for one in starts if one.instance_id in instances]
 
@@ -292,21 +301,33 @@ class Chooser(MessageSteps):
 
     def replaces(self) -> Any:
         found = self.instance(ended=True) if self.often(0.9) else self.instance(ended=None)
-        worker = self.worker()
-        if found is None or worker is None:
+        if found is None:
             return None
-        new = self.start(instance_id=found.instance_id, status=Status.PENDING, writer=self.new("w"), delay=0)
-        silent = self.second(new)
         life = found.life if self.often() else found.life + 1
-        statuses = self.some(ENDS) if self.often(0.3) else list(ENDS)
-        return "replace", (found.instance_id, life, statuses, new, silent, worker)
+        former = Former(life, frozenset(self.some(ENDS) if self.often(0.3) else ENDS))
+        if self.often(0.3):
+            new = self.start(instance_id=found.instance_id, replaces=former)
+            worker = self.worker()
+            return worker and ("join", (new, self.second(new), worker))
+        new = self.driven(instance_id=found.instance_id, replaces=former)
+        if self.often(0.5):
+            new = replace(new, deliveries=(self.delivery(found.instance_id),))
+        return "commit", ([new],), {"worker": self.worker()}
 
     def opens_again(self) -> Any:
         return "reopen", ()
 
 
+def _is_bare(item: Append) -> bool:
+    """Whether a first append can be the start of a child."""
+    create = item.create
+    carried = item.change, item.outbox, item.deliveries, item.starts, item.interests, item.uninterested, item.postings
+    return create is not None and create.owner is None and create.replaces is None and not any(carried)
+
+
 KINDS: dict[str, tuple[float, Callable[[Chooser], Any]]] = {
     "starts": (6, Chooser.starts),
+    "starts with more": (4, Chooser.starts_with_more),
     "starts again": (1, Chooser.starts_again),
     "plain": (5, Chooser.plain),
     "many steps": (2, Chooser.many),

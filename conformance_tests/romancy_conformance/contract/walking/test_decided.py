@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import InstanceRow, Start
+    from romancy.storage.records import Append, InstanceRow
     from romancy_conformance.contract.building import Actor
 
     Hire = Callable[..., Awaitable[Actor]]
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.anyio
 SECOND = 1_000_000
 
 
-async def row(store: Store, begun: Start) -> InstanceRow:
+async def row(store: Store, begun: Append) -> InstanceRow:
     """Return the row of an instance that is there."""
     found = await store.read(begun.instance_id, limit=0)
     assert found is not None

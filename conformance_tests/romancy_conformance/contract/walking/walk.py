@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Item, OutboxRow, PruneRequest, Start
+    from romancy.storage.records import Append, Item, OutboxRow, PruneRequest
     from romancy_conformance.contract.walking.clock import Clock
 
 __all__ = ["Ground", "walk"]
@@ -67,7 +67,7 @@ class Ground:
         """Make one step, and return the answer. An instance that is not there is an answer."""
         await self.clock.set(step.at)
         special: dict[str, Callable[..., Awaitable[Any]]] = {
-            "reopen": self.reopen, "session": self._session, "replace": self._replace, "send": self._send,
+            "reopen": self.reopen, "session": self._session, "join": self._join, "send": self._send,
             "prune": self._prune, "drain": self._drain,
         }  # fmt: skip
         call = special.get(step.call) or attrgetter(step.call)(self.store.rooms if "." in step.call else self.store)
@@ -89,17 +89,14 @@ class Ground:
     def _joinable(self, outer: Any) -> object:
         return outer.native if self.store.capabilities.sql else outer
 
-    async def _replace(
-        self, instance_id: str, life: int, statuses: Any, start: Start, silent: Item, worker: str
-    ) -> Outcome | bool:
+    async def _join(self, first: Append, silent: Item, worker: str) -> Outcome:
+        """A joined session begins an instance; a row of its log commits both."""
         async with self.store.rooms.sessions.begin() as outer:
             async with self.store.rooms.sessions.join(self._joinable(outer)) as joined:
-                if not await joined.clear(instance_id, life, statuses):
-                    return False
-                assert await joined.commit(start) is Outcome.ACCEPTED
-            return await outer.commit(silent, worker=worker)
+                outcome = await joined.commit(first)
+            return outcome if outcome is not Outcome.ACCEPTED else await outer.commit(silent, worker=worker)
 
-    async def _send(self, item: Start, outbox: Sequence[OutboxRow]) -> Outcome:
+    async def _send(self, item: Append, outbox: Sequence[OutboxRow]) -> Outcome:
         async with self.store.rooms.sessions.begin() as outer:
             async with self.store.rooms.sessions.join(self._joinable(outer)) as joined:
                 assert await joined.send((), outbox) == []
