@@ -22,7 +22,6 @@ from romancy.storage.sqlkit.statements import (
     ask,
     ask_all,
     ask_last,
-    expanded,
 )
 from romancy_mysql import _prune, _routing
 from romancy_mysql._database import counted, pause
@@ -78,7 +77,7 @@ class MySQLInterpreter:
         weight: int = 3,  # noqa: ARG002 - of a file
         lock_waits: int | None = None,
     ) -> T:
-        with closing(Running(expanded(begin(), _OWN))) as running:
+        with closing(Running(begin(), _OWN)) as running:
             while (request := running.request) is not None:
                 asks = (*request.asks, *request.then)
                 statements = [self._statement(one) for one in asks]
@@ -119,7 +118,7 @@ class MySQLInterpreter:
 
     async def _transaction(self, begin: Callable[[], Operation[T]], wire: Wire) -> T:
         database = self._database
-        with closing(Running(expanded(begin(), _OWN))) as running:
+        with closing(Running(begin(), _OWN)) as running:
             wire.tainted = True
             first = [database.begin]
             try:

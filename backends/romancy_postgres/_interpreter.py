@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from romancy.storage.sqlkit.pauses import pause
-from romancy.storage.sqlkit.statements import ROUNDS, Answer, OvertakenError, Running, expanded
+from romancy.storage.sqlkit.statements import ROUNDS, Answer, OvertakenError, Running
 from romancy_postgres._routing import OWN as _OWN
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class PostgresInterpreter:
         weight: int = 3,  # noqa: ARG002 - of a file
         lock_waits: int | None = None,
     ) -> T:
-        with closing(Running(expanded(begin(), _OWN))) as running:
+        with closing(Running(begin(), _OWN)) as running:
             while (request := running.request) is not None:
                 running.answer([await self._alone(ask, lock_waits) for ask in (*request.asks, *request.then)])
             self._tell(running.news)
@@ -72,7 +72,7 @@ class PostgresInterpreter:
         keys: Sequence[int] = (),
     ) -> T:
         with ExitStack() as stack:
-            running = stack.enter_context(closing(Running(expanded(begin(), _OWN))))
+            running = stack.enter_context(closing(Running(begin(), _OWN)))
             if (only := _only_script(running.request)) is not None:
                 answers = [await self._alone(only, lock_waits)]
             else:
@@ -105,7 +105,7 @@ class PostgresInterpreter:
             running = begun.pop()
         else:
             stack.close()  # closes the operation of an attempt that was undone
-            running = stack.enter_context(closing(Running(expanded(begin(), _OWN))))
+            running = stack.enter_context(closing(Running(begin(), _OWN)))
         while (request := running.request) is not None:
             answers = [await self._answer(link, ask) for ask in request.asks]
             if request.last:

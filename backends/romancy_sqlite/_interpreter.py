@@ -10,7 +10,7 @@ import msgspec
 
 from romancy.errors import InternalError
 from romancy.storage.sqlkit import outbox
-from romancy.storage.sqlkit.statements import Answer, Ask, Running, ask, ask_all, expanded
+from romancy.storage.sqlkit.statements import Answer, Ask, Running, ask, ask_all
 from romancy_sqlite import _prune, _routing
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class SqliteInterpreter:
 
 
 def _carry_out(tx: Tx, heads: Mapping[str, Head], begin: Callable[[], Operation[T]]) -> T:
-    with closing(Running(expanded(begin(), _OWN))) as running:
+    with closing(Running(begin(), _OWN)) as running:
         while (request := running.request) is not None:
             running.answer([_answer(tx, heads, ask) for ask in (*request.asks, *request.then)])
         tx.touched |= running.news

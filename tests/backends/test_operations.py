@@ -537,10 +537,10 @@ class Begun:
         kind: Any = Running
         init, close = kind.__init__, kind.close
 
-        def begun(running: Running[Any], operation: Any) -> None:
+        def begun(running: Running[Any], operation: Any, *own: Any) -> None:
             self.operations.append(operation)
             loop.call_soon_threadsafe(self._count, 1)
-            init(running, operation)
+            init(running, operation, *own)
 
         def closed(running: Running[Any]) -> None:
             close(running)

@@ -10,13 +10,14 @@ closes the generator and calls the function again. So an operation changes nothi
 where it waits, and ends the transaction without a commit. An operation must not yield while it is closed.
 
 **A dialect's own way.** A dialect whose statements can do less answers a script with an operation of its own, which
-asks for several scripts (`expanded`). The operation that all dialects share does not see it.
+asks for several scripts (`Running`). The operation that all dialects share does not see it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
+from types import MappingProxyType
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from romancy.errors import InternalError, StorageUnavailableError
@@ -37,7 +38,6 @@ __all__ = [
     "ask",
     "ask_all",
     "ask_last",
-    "expanded",
     "look",
     "nothing",
     "tell",
@@ -90,7 +90,7 @@ class Request(NamedTuple):
     asks: tuple[Ask, ...] = ()
     """Scripts of which none needs another's answer. They begin in this order, and a dialect may send them together.
 
-    What is an operation there may end after the next ones (`expanded`).
+    What is an operation there may end after the next ones (`Running`).
     """
     then: tuple[Ask, ...] = ()
     """Scripts to run after the commit, where `last`. They see what others have committed until then."""
@@ -105,6 +105,7 @@ class Request(NamedTuple):
 Operation: TypeAlias = Generator[Request, list[Answer], T]
 Own: TypeAlias = Mapping[str, Callable[[Values], Operation[Answer]]]
 """The scripts that a dialect answers with operations of its own, by name."""
+_NONE: Final[Own] = MappingProxyType({})
 
 
 class LockedError(StorageUnavailableError):
@@ -181,37 +182,57 @@ def tell(*news: str) -> Operation[None]:
 
 
 class Running(Generic[T]):
-    """An operation under way, for an interpreter. Close it, however the call ends."""
+    """An operation under way, for an interpreter. Close it, however the call ends.
+
+    Where the dialect has operations of its `own` for scripts, they answer a request in the place of these scripts.
+    """
 
     result: T
 
-    def __init__(self, operation: Operation[T]) -> None:
+    def __init__(self, operation: Operation[T], own: Own = _NONE) -> None:
         self._operation = operation
+        self._own = own
+        self._instead: Operation[list[Answer]] | None = None
+        """What answers the present request of the operation, if its scripts are operations."""
         self.news: set[str] = set()
         """What it has told so far."""
         self.request: Request | None = None
         """What it waits for. None: it has ended, and `result` is its result."""
-        self._go_on(operation.send, None)
+        self.answer(None)
 
-    def answer(self, answers: list[Answer]) -> None:
-        """Give it the answers to its request."""
-        self._go_on(self._operation.send, answers)
-
-    def _go_on(self, send: Callable[[Any], Request], answers: list[Answer] | None) -> None:
+    def answer(self, answers: list[Answer] | None) -> None:
+        """Give it the answers to its request. None: it begins."""
         try:
-            request = send(answers)
-            self.news |= request.news
-            while not (request.asks or request.then or request.last):
-                request = send([])
-                self.news |= request.news
+            while True:
+                request, answers = self._next(answers)
+                if request is not None:
+                    self.news |= request.news
+                    if request.asks or request.then or request.last:
+                        self.request = request
+                        return
         except StopIteration as end:
             self.request = None
             self.result = end.value
-        else:
-            self.request = request
+
+    def _next(self, answers: list[Answer] | None) -> tuple[Request | None, list[Answer] | None]:
+        """The next request, and the answers to give if it asks for nothing. No request: these are to be given."""
+        if self._instead is not None:
+            try:
+                return self._instead.send(answers), []  # type: ignore[arg-type]  # None begins it
+            except StopIteration as end:
+                self._instead = None
+                answers = end.value
+        request = self._operation.send(answers)  # type: ignore[arg-type]
+        for each in request.asks:
+            if each.script in self._own:
+                self._instead = _answers(request, self._own)
+                return None, None
+        return request, []
 
     def close(self) -> None:
         """Give it up where it waits, if it has not ended."""
+        if self._instead is not None:
+            self._instead.close()
         self._operation.close()
 
 
@@ -219,25 +240,6 @@ def nothing(_: Values) -> Operation[Answer]:
     """The answer to a script that a dialect does not need."""
     yield Request()
     return Answer((), 0)
-
-
-def expanded(operation: Operation[T], own: Own) -> Operation[T]:
-    """The operation with the dialect's own operations in the place of the scripts that they answer."""
-    try:
-        request = next(operation)
-        while True:
-            for each in request.asks:
-                if each.script in own:
-                    answers = yield from _answers(request, own)
-                    break
-            else:
-                answers = yield request
-            request = operation.send(answers)
-    except StopIteration as end:
-        result: T = end.value
-        return result
-    finally:
-        operation.close()
 
 
 def _answers(request: Request, own: Own) -> Operation[list[Answer]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from contextlib import closing
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +18,6 @@ from romancy.storage.sqlkit.statements import (
     ask,
     ask_all,
     ask_last,
-    expanded,
     tell,
 )
 
@@ -36,10 +36,10 @@ def answered(name: str) -> Answer:
     return Answer([(name,)], 1)
 
 
-def carried_out(operation: Operation[object]) -> tuple[object, list[str], set[str]]:
+def carried_out(operation: Operation[object], own: Own = MappingProxyType({})) -> tuple[object, list[str], set[str]]:
     """The result, the requests in order, and the news."""
     requests: list[str] = []
-    with closing(Running(operation)) as running:
+    with closing(Running(operation, own)) as running:
         while (request := running.request) is not None:
             names = [[each.script for each in asks] for asks in (request.asks, request.then)]
             requests.append(" ".join(names[0]) + (" commit " * request.last) + " ".join(names[1]))
@@ -91,8 +91,8 @@ def test_a_dialect_answers_a_script_with_an_operation_of_its_own() -> None:
         return answered("+".join(seen(*parts)))
 
     own: Own = {"first": first}
-    assert carried_out(expanded(reads(), own)) == (["a+b", "second", "third"], ["a b", "second third"], {"mine"})
-    assert carried_out(expanded(reads(), {})) == carried_out(reads())
+    assert carried_out(reads(), own) == (["a+b", "second", "third"], ["a b", "second third"], {"mine"})
+    assert carried_out(reads(), {}) == carried_out(reads())
 
 
 def test_several_own_operations_go_side_by_side() -> None:
@@ -105,12 +105,12 @@ def test_several_own_operations_go_side_by_side() -> None:
     def third(_: Values) -> Operation[Answer]:
         return (yield from ask("d"))
 
-    assert carried_out(expanded(reads(), {"second": second})) == (
+    assert carried_out(reads(), {"second": second}) == (
         ["first", "a+b+c", "third"],
         ["first", "a b third", "c"],
         {"mine"},
     )
-    assert carried_out(expanded(reads(), {"second": second, "third": third})) == (
+    assert carried_out(reads(), {"second": second, "third": third}) == (
         ["first", "a+b+c", "d"],
         ["first", "a b d", "c"],
         {"mine"},
@@ -122,7 +122,7 @@ def test_a_last_step_of_several_scripts_has_no_own_operation() -> None:
         return (yield from ask_last(Ask("one", {}), Ask("write", {"ids": ["a"]})))
 
     with pytest.raises(InternalError):
-        carried_out(expanded(ends(), {"write": write_in_parts}))
+        carried_out(ends(), {"write": write_in_parts})
 
 
 def write_in_parts(values: Values) -> Operation[Answer]:
@@ -133,7 +133,7 @@ def write_in_parts(values: Values) -> Operation[Answer]:
 
 
 def test_the_last_step_of_an_own_operation_is_that_of_the_transaction() -> None:
-    assert carried_out(expanded(writes(), {"write": write_in_parts})) == (
+    assert carried_out(writes(), {"write": write_in_parts}) == (
         ["lock", "judge+park+give+given", "look"],
         ["lock", "judge", "park give commit given look"],
         {"one", "two"},
@@ -148,12 +148,12 @@ def test_an_own_operation_without_a_last_step_leaves_the_commit_to_the_other() -
         yield from ()
         return answered("nothing")
 
-    assert carried_out(expanded(writes(), {"write": write})) == (
+    assert carried_out(writes(), {"write": write}) == (
         ["lock", "judge", "look"],
         ["lock", "judge", " commit look"],
         {"one", "two"},
     )
-    result, requests, _ = carried_out(expanded(writes(), {"write": write_nothing}))
+    result, requests, _ = carried_out(writes(), {"write": write_nothing})
     assert (result, requests) == (["lock", "nothing", "look"], ["lock", " commit look"])
 
 
@@ -163,7 +163,7 @@ def test_an_own_operation_must_end_with_its_last_step() -> None:
         return (yield from ask("more"))
 
     with pytest.raises(InternalError):
-        carried_out(expanded(writes(), {"write": goes_on}))
+        carried_out(writes(), {"write": goes_on})
 
 
 @pytest.mark.parametrize("number", range(3))
@@ -182,8 +182,8 @@ def test_closing_at_each_step_closes_the_operation_and_the_own_one(number: int) 
         finally:
             closed.append("whole")
 
-    operation = expanded(whole(), {"write": mine})
-    running = Running(operation)
+    operation = whole()
+    running = Running(operation, {"write": mine})
     for _ in range(number):
         assert running.request is not None
         running.answer([answered(each.script) for each in (*running.request.asks, *running.request.then)])
