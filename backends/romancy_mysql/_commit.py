@@ -20,7 +20,7 @@ from romancy.storage.sqlkit.portions import portions
 from romancy_mysql._database import pause
 from romancy_mysql._effects import StepLog, Write, index_set, weight
 from romancy_mysql._errors import LockWaitError, MismatchError, RefusedValueError, UnpreparedError
-from romancy_mysql._explain import look, on_item, settled, started
+from romancy_mysql._explain import born_of, look, on_item, settled, started
 from romancy_mysql._sql import comma, row, source
 
 if TYPE_CHECKING:
@@ -181,8 +181,9 @@ class _Settling:
                 left.append(item)
             else:
                 self._outcomes[item.instance_id] = outcome
-        self._settled |= settled(facts, deliveries, postings)
-        self._settled |= started(facts, [one for item in left if isinstance(item, Append) for one in item.starts])
+        kept = [item for item in left if isinstance(item, Append)]
+        there = started(facts, [one for item in kept for one in item.starts])
+        self._settled |= there | settled(facts, deliveries, postings, born_of(kept) - there)
         return left
 
     async def _bisect(self, items: Sequence[Item]) -> None:
@@ -197,6 +198,8 @@ class _Settling:
     async def _apart(self, items: Sequence[Item]) -> None:
         """Another transaction holds a row: write the free items first, then retry the others, each by itself."""
         held = await self._held(items) if len(items) > 1 else {items[0].instance_id}
+        if not held:  # what was locked is free again, or is none of the rows that were looked at
+            held = {item.instance_id for item in items}
         free = [item for item in items if item.instance_id not in held]
         if free:
             await self.settle(free)

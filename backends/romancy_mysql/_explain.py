@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from romancy_mysql._protocol import Answer
     from romancy_mysql._sql import Statement
 
-__all__ = ["Facts", "done_already", "look", "on_delivery", "on_item", "on_posting", "settled", "started"]
+__all__ = ["Facts", "born_of", "done_already", "look", "on_delivery", "on_item", "on_posting", "settled", "started"]
 
 _SHARED = Raw(b"lock in share mode")
 _PLAIN = Raw(b"")
@@ -152,13 +152,29 @@ def on_posting(posting: Posting, facts: Facts) -> Delivered | None:
     return verdicts.on_posting(known=kept or posting.dedupe in facts.seen)
 
 
-def settled(facts: Facts, deliveries: Iterable[Delivery], postings: Iterable[Posting]) -> frozenset[object]:
-    """The messages that are settled already, which is no reason to refuse their item."""
-    mail = (one for one in deliveries if on_delivery(one, facts) is not None)
+def settled(
+    facts: Facts, deliveries: Iterable[Delivery], postings: Iterable[Posting], born: frozenset[str]
+) -> frozenset[object]:
+    """The messages that are settled already, which is no reason to refuse their item.
+
+    Whatever has the ids in `born` now, their instances are created together with these messages.
+    """
+    mail = (one for one in deliveries if _is_settled(one, facts, born))
     return frozenset(mail) | frozenset(one for one in postings if on_posting(one, facts) is not None)
 
 
-def started(facts: Facts, starts: Iterable[Append]) -> frozenset[object]:
+def _is_settled(delivery: Delivery, facts: Facts, born: frozenset[str]) -> bool:
+    if delivery.instance_id in born:
+        return delivery.dedupe in facts.seen
+    return on_delivery(delivery, facts) is not None
+
+
+def born_of(appends: Iterable[Append]) -> frozenset[str]:
+    """The instances that these appends create, and their children."""
+    return frozenset(one.instance_id for item in appends for one in (item, *item.starts) if one.create is not None)
+
+
+def started(facts: Facts, starts: Iterable[Append]) -> frozenset[str]:
     """The ids of those starts that an earlier copy of them has already written."""
     return frozenset(one.instance_id for one in starts if on_item(one, facts, None) is Outcome.ACCEPTED)
 
@@ -174,4 +190,5 @@ async def done_already(
     if isinstance(item, Step) or not (item.starts or item.deliveries or item.postings):
         return frozenset()
     facts = await look(database, send, item.starts, item.deliveries, item.postings, locking=locking)
-    return settled(facts, item.deliveries, item.postings) | started(facts, item.starts)
+    there = started(facts, item.starts)
+    return there | settled(facts, item.deliveries, item.postings, born_of([item]) - there)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import asyncpg
 
-from romancy.errors import RomancyError, UsageError
+from romancy.errors import UsageError
 from romancy.storage.joining import BUSY, CANNOT_WRITE, Joined
 from romancy.storage.limits import check_deliveries, check_outbox, check_postings
 from romancy.storage.outbox import OUTBOX_NEWS
@@ -60,7 +60,7 @@ class JoinedSession(PostgresSession):
             await self._link.control(f"savepoint {_ITEM}")
             try:
                 outcome, written = await self._write(item, worker)
-            except (*DRIVER_ERRORS, RomancyError):
+            except BaseException:  # a cancelled call leaves nothing of the item in the caller's transaction
                 await self._undo()
                 raise
             if written:
@@ -92,7 +92,7 @@ class JoinedSession(PostgresSession):
                     self._stirred.add(OUTBOX_NEWS)
                 answers = await deliver(self._link, deliveries, "post") if deliveries else []
                 kept = await add_messages(self._link, postings) if postings else []
-            except DRIVER_ERRORS:
+            except BaseException:
                 await self._undo()
                 raise
             await self._link.control(f"release savepoint {_ITEM}")

@@ -118,9 +118,11 @@ update romancy_instances i set kept_from = rerun.run_from
 from rerun where i.instance_id = rerun.instance_id;
 
 -- name: prune_workers ()
--- Remove dead workers that own nothing.
+-- Remove dead workers that own nothing. They are kept for an hour: a start of theirs may be under way whose check of its
+-- owner came before the death.
 delete from romancy_workers w
-where w.dead and (select true from romancy_instances where owner = w.token limit 1) is null;
+where w.dead and w.beat_at < romancy_now() - 3600000000
+    and (select true from romancy_instances where owner = w.token limit 1) is null;
 
 -- name: prune_seen (before, limit)
 -- Remove dedupe keys accepted before $1, up to a limit.

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from romancy.errors import InternalError
 from romancy.status import Status
 from romancy.storage.outbox import OutboxRow
-from romancy.storage.records import Change, Outcome
+from romancy.storage.records import Change, Former, Outcome
 from romancy.storage.routing import Interest, InterestKind, Owner, Place, Posting, Spread
 from romancy_conformance.contract.building import append, change, created, delivery, full_log, start, step, unique
 
@@ -146,6 +146,32 @@ async def test_a_child_that_is_in_does_not_stop_its_parent(actor: Actor, store: 
     assert await actor.write(start(change=RESTS, starts=(child,))) is Outcome.ACCEPTED
     async with store.rooms.sessions.begin() as session:
         assert await session.commit(start(starts=(start(), child)), worker=actor.token) is Outcome.ACCEPTED
+
+
+async def test_messages_arrive_at_what_is_created_with_them(actor: Actor, store: Store) -> None:
+    """Beside a refused neighbour, in a session, and of an instance that another one has ended under the id before."""
+    old = await actor.begin()
+    assert await actor.write(append(old, 2, change=change(Status.COMPLETED))) is Outcome.ACCEPTED
+    former = Former(old.life, frozenset({Status.COMPLETED}))
+    over, kid = await actor.begin(), start()
+    assert await actor.write(append(over, 2, change=change(Status.FAILED))) is Outcome.ACCEPTED
+    plain, heir = start(), start(old.instance_id, replaces=former)
+    batch: list[Item] = [
+        replace(plain, deliveries=(delivery(plain),)),
+        replace(heir, deliveries=(delivery(heir),)),
+        start(starts=(kid,), deliveries=(delivery(over), delivery(kid))),
+        step(await actor.begin(), 2, after="nobody"),
+    ]
+
+    outcomes = await store.commit(batch, worker=actor.token)
+    async with store.rooms.sessions.begin() as session:
+        own = start()
+        assert await session.commit(replace(own, deliveries=(delivery(own),)), worker=actor.token) is Outcome.ACCEPTED
+    await actor.claim(sweep=True)
+
+    assert outcomes == [Outcome.ACCEPTED] * 3 + [Outcome.LOST]
+    there = [await signals_of(store, one.instance_id) for one in (plain, heir, kid, own)]
+    assert there == [1] * 4
 
 
 @pytest.mark.parametrize("reason", ["its id is taken", "a child's id is taken", "its owner is dead"])
