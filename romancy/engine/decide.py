@@ -73,6 +73,7 @@ __all__ = [
     "handing_back",
     "how_many_fit",
     "idle_release",
+    "is_among_its_own",
     "is_bound",
     "is_step",
     "owner_changed",
@@ -276,6 +277,14 @@ def is_step(live: Live, activation: Activation, inputs: Sequence[tuple[Input, Ma
         if type(effect) is not StartActivity:
             return False
     return True
+
+
+def is_among_its_own(item: Item) -> bool:
+    """Whether an append sends messages to no instance but its own and the children that it starts."""
+    if isinstance(item, Step) or not item.deliveries:
+        return True
+    own = {item.instance_id, *(start.instance_id for start in item.starts)}
+    return own.issuperset(delivery.instance_id for delivery in item.deliveries)
 
 
 def how_many_fit(inputs: Sequence[tuple[Input, Mail | None]]) -> int:

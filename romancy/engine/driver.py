@@ -43,7 +43,15 @@ from romancy.engine.admission import Admission
 from romancy.engine.aftermath import aftermath_of
 from romancy.engine.appending import append_of
 from romancy.engine.child_conflicts import with_refusals
-from romancy.engine.decide import change_for, handing_back, idle_release, is_step, owner_changed, termination
+from romancy.engine.decide import (
+    change_for,
+    handing_back,
+    idle_release,
+    is_among_its_own,
+    is_step,
+    owner_changed,
+    termination,
+)
 from romancy.engine.ended_attempts import Ports
 from romancy.engine.held_back import hold_back, may_wait
 from romancy.engine.inbox import EMPTY_INBOX, ConsumedMail, in_order_of_arrival
@@ -430,15 +438,18 @@ class Driver:
     def prepare_first(self, live: Live, started: Input) -> PendingAppend | None:
         """Feed a new run its start. The append that creates the instance and carries what its code decides.
 
-        None if an append of number 1 cannot carry that: the run is stuck, or continues as new.
+        None if an append of number 1 cannot carry that: the run is stuck, or continues as new. A message to another
+        instance is not carried either: that one may be about to be started too, by the very batch or beside it.
         """
-        activation = live.run.activate([started])
+        before, activation = live.run, live.run.activate([started])
         if activation.parked is not None or activation.successor is not None:
             return None
         if activation.warnings:
             say_complaints(live, activation)
         if subscribes(live) or any(type(effect) is not StartActivity for effect in activation.effects):
-            return self._prepare_more(live, live.run, activation, [], NO_PORTS)
+            prepared = self._prepare_more(live, before, activation, [], NO_PORTS)
+            carried = prepared is not None and prepared.activation.parked is None and live.run is before
+            return prepared if carried and prepared is not None and is_among_its_own(prepared.item) else None
         change = change_for(live, activation, self.clock.now(), consumed=False)
         item = live.append(self.incarnation.nonce(), encode_commit(activation.events), change)
         return PendingAppend(live, item, activation, ())

@@ -20,7 +20,7 @@ from romancy.engine.gc_pause import GcPause
 from romancy.engine.incarnation import Incarnation
 from romancy.engine.outage import Outage
 from romancy.errors import RomancyError, StorageUnavailableError, UsageError
-from romancy.storage.records import Append, Outcome
+from romancy.storage.records import Append, Outcome, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Done = Callable[[Outcome], None]
     Entry = tuple[Item, Done, str | None]
 
-__all__ = ["LogWriter"]
+__all__ = ["LogWriter", "is_laden"]
 
 logger = get_logger("romancy.engine")
 
@@ -281,7 +281,7 @@ class LogWriter:
     def _settle(self, batch: list[Entry], outcomes: list[Outcome]) -> None:
         for entry, outcome in zip(batch, outcomes, strict=True):
             item, done, _ = entry
-            if outcome is Outcome.LOCKED:
+            if outcome is Outcome.LOCKED and not is_laden(item):
                 self._wait_apart(entry)
                 continue
             try:
@@ -324,18 +324,21 @@ class LogWriter:
                 waiter.set_result(None)
 
     def _take(self) -> list[Entry]:
-        """The next batch: in order, within the limits, one item per instance, all of one incarnation."""
+        """The next batch: in order, within the limits, of one incarnation, no instance twice, as itself or a child."""
         if self._withdrawn:
             self._drop_withdrawn()
         if len(self._queue) == 1:
             batch, self._queue = self._queue, []
             return batch
-        size, instances = 0, set[str]()
+        size, named, instances = 0, 0, set[str]()
         for count, (item, _, worker) in enumerate(self._queue):
             size += len(item.body)
+            named += 1 if type(item) is Step else 1 + len(item.starts)
             instances.add(item.instance_id)
+            if type(item) is not Step:
+                instances.update(start.instance_id for start in item.starts)
             full = count == _BATCH_ITEMS or (count and size > _BATCH_BYTES)
-            if full or len(instances) == count or worker != self._queue[0][2]:
+            if full or (count and len(instances) < named) or worker != self._queue[0][2]:
                 batch, self._queue = self._queue[:count], self._queue[count:]
                 return batch
         batch, self._queue = self._queue, []
@@ -397,3 +400,10 @@ class LogWriter:
         self._batch, self._sent_ids = kept, None
         outcomes = iter(await self._commit(kept, worker) if kept else ())
         return [next(outcomes) if id(item) in left else Outcome.INVALID for item in items]
+
+
+def is_laden(item: Item) -> bool:
+    """Whether a first append carries what may be in its way: its start can be written without that."""
+    if not isinstance(item, Append) or item.create is None:
+        return False
+    return bool(item.starts or item.deliveries or item.outbox or item.postings or item.interests)

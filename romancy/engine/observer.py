@@ -76,8 +76,8 @@ class Observer:
         """Called with the duration of each commit; None if no hook measures commits."""
         self.resting = False
         """Whether all hooks were idle when last asked. Nothing is reported to idle hooks."""
-        self._sendings: dict[str, list[Sending]] = {}
-        """The messages that an instance's append in flight sends."""
+        self._sendings: dict[tuple[str, int], list[Sending]] = {}
+        """The messages that an append in flight sends, by instance and life."""
         self._waits = Waits()
         self._queue: deque[Happening | Sending] = deque()
         self._soon: asyncio.Handle | None = None
@@ -98,7 +98,7 @@ class Observer:
         """All headers of what the body of a workflow sends with the append that is being prepared."""
         sending = self.announced(live, kind, name, to, headers)
         if not self.resting:
-            self._sendings.setdefault(live.instance_id, []).append(sending)
+            self._sendings.setdefault((live.instance_id, live.life), []).append(sending)
         return dict(sending.headers)
 
     def announce_child(self, live: Live, effect: StartChild) -> StartChild:
@@ -161,7 +161,7 @@ class Observer:
             if rule is not None:
                 rule(self, live, event, events)
         if self._sendings:
-            self.sent(self._sendings.pop(live.instance_id, ()))
+            self.sent(self._sendings.pop((live.instance_id, live.life), ()))
         if activation.outcome is not None:
             self._waits.forget(live.instance_id)
             # The run of a terminated instance has no event of its end, and so gives no time.
@@ -191,10 +191,14 @@ class Observer:
         instance_id = live.instance_id
         self._fresh.discard(instance_id)
         self._waits.put_aside(instance_id, live.life)
-        self._sendings.pop(instance_id, None)
+        self.not_sent(live)
         running = self._running.pop(instance_id, {})
         if still := {attempt_id: running[attempt_id] for attempt_id in ended if attempt_id in running}:
             self._running[instance_id] = still
+
+    def not_sent(self, live: Live) -> None:
+        """Forget what an append would have sent that was not written, or is nobody's here."""
+        self._sendings.pop((live.instance_id, live.life), None)
 
     def idle(self, live: Live) -> bool:
         """Whether no hook needs the attempts of this run."""

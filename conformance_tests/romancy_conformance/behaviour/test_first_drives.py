@@ -18,6 +18,7 @@ from romancy import (
     activity,
     workflow,
 )
+from romancy.hooks import Hook, Sending
 from romancy.storage.records import Append
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 
@@ -110,8 +111,43 @@ async def first_sends_to_itself(ctx: WorkflowContext) -> str:
     return (await ctx.wait_event(EventType("first-own", str))).data
 
 
+@workflow
+async def first_ring(ctx: WorkflowContext, to: str) -> str:
+    await ctx.send("first-passed", ctx.instance_id, to=to)
+    return (await ctx.wait_event(EventType("first-passed", str))).data
+
+
+@workflow
+async def first_gives_up(ctx: WorkflowContext, left: int) -> str:
+    try:
+        await first_child.options(instance_id=ctx.instance_id)("it has the id of its parent")
+    except WorkflowFailedError:
+        return first_gives_up.recur(left - 1) if left else "done"
+    return "never"
+
+
+@workflow
+async def first_publishes(ctx: WorkflowContext, key: str) -> str:
+    await ctx.publish("first-topic", {"n": 1})
+    return (await ctx.wait_event(GO, key=key)).data
+
+
+class Sent(Hook):
+    """Counts what hooks are told of."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def sending(self, message: Sending, /) -> dict[str, str]:
+        return {}
+
+    def sent(self, message: Sending, /) -> None:
+        self.names.append(message.name)
+
+
 WORKFLOWS: Any = [
     first_child, first_waits, first_sleeps, first_begins_much, first_takes, first_recurs, first_sends_to_itself,
+    first_ring, first_gives_up, first_publishes,
 ]  # fmt: skip
 
 
@@ -217,3 +253,66 @@ async def test_a_run_that_continues_as_new_at_once(storage_url: str) -> None:
 async def test_a_message_to_itself_is_received(storage_url: str) -> None:
     async with Romancy(storage_url, workflows=WORKFLOWS) as app:
         assert await app.run(first_sends_to_itself.options(instance_id="self")) == "hello"
+
+
+async def test_messages_between_instances_that_are_started_together_arrive(storage_url: str) -> None:
+    names = [f"r{number}" for number in range(30)]
+    async with Romancy(storage_url, workflows=WORKFLOWS) as app:
+        calls = [
+            first_ring.options(instance_id=one).bind(to) for one, to in zip(names, names[1:] + names[:1], strict=True)
+        ]
+        handles = await app.start_many(calls)
+
+        answers = [await handle.result(timeout=60) for handle in handles]
+
+    assert answers == names[-1:] + names[:-1]
+
+
+async def test_a_refusal_that_makes_the_run_continue_as_new_is_no_error_of_the_start(storage_url: str) -> None:
+    async with Romancy(storage_url, workflows=WORKFLOWS) as app:
+        assert await app.run(first_gives_up.options(instance_id="g"), 2) == "done"
+
+
+async def test_hooks_hear_of_what_was_written_and_of_nothing_else(storage_url: str) -> None:
+    """Two apps start the same ids. Each message is sent by the one whose start is in."""
+    hooks = Sent(), Sent()
+    names = [f"p{number}" for number in range(10)]
+    async with (
+        Romancy(storage_url, workflows=WORKFLOWS, hooks=[hooks[0]]) as one,
+        Romancy(storage_url, workflows=WORKFLOWS, hooks=[hooks[1]]) as other,
+    ):
+        for name in names:
+            calls = [app.start(first_publishes.options(instance_id=name), name) for app in (one, other)]
+            await asyncio.gather(*calls)
+        for name in names:
+            await rests(one, name)
+            await one.send(GO, name, key=name)
+        for name in names:
+            assert await other.handle(name).result(timeout=30) == name
+
+    assert sum(hook.names.count("first-topic") for hook in hooks) == len(names)
+
+
+async def test_a_start_does_not_wait_for_a_child_that_another_transaction_begins(storage_url: str) -> None:
+    """The start is written at once. Its run waits, as at any later time."""
+    async with Romancy(storage_url, workflows=WORKFLOWS) as app:
+        store: Any = app._opened()  # pyright: ignore[reportPrivateUsage]
+        if store.capabilities.embedded:
+            pytest.skip("capability: while a transaction writes, nobody else does")
+        async with store.rooms.sessions.begin() as session:
+            await app.start(first_child.options(instance_id="held"), "theirs", session=session.native)
+            handle = await asyncio.wait_for(app.start(first_takes.options(instance_id="t"), "held"), 20)
+
+        assert await handle.result(timeout=60) == "mine", "the transaction was not committed"
+
+
+async def test_one_batch_starts_a_parent_and_the_instance_that_it_wants_as_a_child(storage_url: str) -> None:
+    async with Romancy(storage_url, workflows=WORKFLOWS) as app:
+        handles = await app.start_many(
+            [
+                first_takes.options(instance_id="t").bind("both"),
+                first_child.options(instance_id="both").bind("mine"),
+            ]
+        )
+
+        assert [await handle.result(timeout=30) for handle in handles] in (["mine", "mine"], ["taken", "mine"])

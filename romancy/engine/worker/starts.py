@@ -9,6 +9,7 @@ from romancy._logs import get_logger, speaking
 from romancy.engine.decide import Creation, first_input, start_of
 from romancy.engine.instance import Live
 from romancy.engine.lives import new_life
+from romancy.engine.log_writer import is_laden
 from romancy.storage.records import Append, Outcome
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Starts:
             except Exception as error:  # noqa: BLE001 - it is reported where the instance is claimed
                 logger.debug("instance %s is started without what its code began: %s", instance_id, error)
             if prepared is None:
-                live.run.close()
+                self._drop(live)
         return prepared
 
     def _leave(self, definition: Workflow[..., object], input: Raw, instance_id: str, delay: int, asked: Asked) -> None:
@@ -116,9 +117,10 @@ class Starts:
             if self._is_kept(prepared):
                 self._driver.take_in_new(prepared)
             else:
-                live.run.close()
+                prepared.tell_committed(self._driver.observer, self._driver.dispatcher)
+                self._drop(live)
             return
-        live.run.close()
+        self._drop(live)
         again = outcome is Outcome.DEAD and not self._is_kept(prepared)
         alone = _may_carry_too_much(prepared.item, outcome)
         if not (again or alone):
@@ -128,8 +130,15 @@ class Starts:
         elif again:
             self.begin(live.definition, input, live.instance_id, 0, asked)
         else:
-            self._writer.refusal(live.instance_id)  # it is not the caller's
+            if outcome is Outcome.INVALID:
+                self._writer.refusal(live.instance_id)  # it is not the caller's
             self._leave(live.definition, input, live.instance_id, 0, asked)
+
+    def _drop(self, live: Live) -> None:
+        """Give up a run that this worker does not continue."""
+        live.run.close()
+        if self._driver.observer is not None:
+            self._driver.observer.not_sent(live)
 
     def _is_kept(self, prepared: PendingAppend) -> bool:
         """Whether no other incarnation of this worker has made the instance."""
@@ -139,10 +148,7 @@ class Starts:
 
 
 def _may_carry_too_much(item: Item, outcome: Outcome) -> bool:
-    """Whether not the start itself may be refused, but something that it carries. Written alone, it shows which."""
-    if not isinstance(item, Append):
-        return False
+    """Whether not the start itself may be in the way, but something that it carries. Written alone, it shows which."""
     if outcome is Outcome.EXISTS:
-        return bool(item.starts)
-    carries = item.starts or item.deliveries or item.outbox or item.postings or item.interests
-    return outcome is Outcome.INVALID and bool(carries)
+        return isinstance(item, Append) and bool(item.starts)
+    return outcome in (Outcome.INVALID, Outcome.LOCKED) and is_laden(item)

@@ -1,0 +1,82 @@
+"""What the roads beside a step cost this process: calls of Romancy's own functions, counted on every database.
+
+A start that waits, until it rests; a signal, until the result is there; an event with a key, until the result is there.
+The median of several says what one costs: a heartbeat or a sweep falls into a few.
+"""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy import Romancy, Status, WorkflowContext, workflow
+from romancy_conformance.behaviour.costs.own_calls import OwnCalls
+from romancy_conformance.behaviour.waiting import status_is
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb")]
+
+TRIES = 15
+LEAST = 100
+"""With fewer calls, nothing was counted."""
+# A seventh above what was counted on CPython 3.11. On MySQL and MariaDB the periodic look at the inbox counts too.
+MOST = {
+    "sqlite": {"start that waits": 730, "signal": 1000, "event": 1230},
+    "postgres": {"start that waits": 1180, "signal": 1560, "event": 1620},
+    "mysql": {"start that waits": 1750, "signal": 3400, "event": 4200},
+    "mariadb": {"start that waits": 1750, "signal": 3400, "event": 4200},
+}
+
+
+@workflow
+async def road_of_a_signal(ctx: WorkflowContext) -> int:
+    await ctx.wait_event("road-go")
+    return 1
+
+
+@workflow
+async def road_of_an_event(ctx: WorkflowContext, key: str) -> int:
+    await ctx.wait_event("road-news", key=key)
+    return 1
+
+
+async def test_the_roads_beside_a_step(backend: str, storage_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if backend == "sqlite":  # the pace of the disk decides which thread commits: assume a fast one
+        monkeypatch.setattr("romancy_sqlite._writer._INLINE_LIMIT", float("inf"))
+    calls, names = OwnCalls(), range(TRIES)
+    counts: dict[str, list[int]] = {"start that waits": [], "signal": [], "event": []}
+    with calls.on():
+        async with Romancy(storage_url, workflows=[road_of_a_signal, road_of_an_event]) as app:
+
+            async def count(road: str, walk: Callable[[], Awaitable[object]]) -> None:
+                before = calls.count
+                await walk()
+                counts[road].append(calls.count - before)
+
+            for number in names:
+                await count("start that waits", lambda: app.start(road_of_a_signal.options(instance_id=f"s{number}")))  # noqa: B023
+                await app.start(road_of_an_event.options(instance_id=f"e{number}"), f"k{number}")
+            for number in names:
+                await status_is(app, f"s{number}", Status.WAITING)
+                await status_is(app, f"e{number}", Status.WAITING)
+            for number in names:
+
+                async def by_signal(one: str = f"s{number}") -> None:
+                    await app.signal(one, "road-go")
+                    assert await app.handle(one).result() == 1
+
+                async def by_event(one: int = number) -> None:
+                    await app.send("road-news", 1, key=f"k{one}")
+                    assert await app.handle(f"e{one}").result() == 1
+
+                await count("signal", by_signal)
+                await count("event", by_event)
+
+    medians = {road: median(some) for road, some in counts.items()}
+    print(f"own calls: {medians}")
+    assert min(medians.values()) > LEAST
+    assert {road: most for road, most in MOST[backend].items() if medians[road] > most} == {}
