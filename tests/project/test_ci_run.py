@@ -34,8 +34,8 @@ def checkout(tmp_path: Path) -> Path:
 SET_BY_MAKE = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
 
 
-def start(checkout: Path, makefile: str, docs: str = "true", mutants: str = "true") -> subprocess.Popen[str]:
-    (checkout / "Makefile").write_text(f"{makefile}docs:\n\t@{docs}\nmutations-changed:\n\t@{mutants}\n")
+def start(checkout: Path, makefile: str, docs: str = "true") -> subprocess.Popen[str]:
+    (checkout / "Makefile").write_text(f"{makefile}docs:\n\t@{docs}\n")
     return subprocess.Popen(
         ["bash", ".ci/run"],
         cwd=checkout,
@@ -82,14 +82,6 @@ def test_pages_that_cannot_be_built_fail_the_run(checkout: Path) -> None:
 
     assert run.returncode != 0
     assert ["tested", "long"] == jobs_of(output)
-
-
-def test_a_mutant_that_no_test_notices_fails_the_run_without_a_second_look(checkout: Path) -> None:
-    run = start(checkout, f"check:\ntest:\n{FRESH}test-long:\n\t@echo long\n", mutants="false")
-    output, _ = run.communicate(timeout=200)
-
-    assert run.returncode != 0
-    assert ["fresh", "long"] == jobs_of(output.replace("fresh --quick", "fresh"))
 
 
 def test_a_fresh_machine_that_fails_fails_the_run_without_a_second_look(checkout: Path) -> None:

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 __all__ = ["SURVIVORS", "is_known"]
 
 SURVIVORS: Final[tuple[str, ...]] = (
+    "sqlite prune_old conjunct status in ('completed', 'failed', 'cancelled')",
+    "sqlite prune_old comparison updated_at < :before",
+    "sqlite prune_seen limit :limit",
+    "sqlite workflow_names comparison (lower(name), lower(:part)) > 0",
+    "sqlite place_facts conjunct instance_id = ?",
     "sqlite tally order order by created_at desc, instance_id desc",
     "sqlite tally limit 1",
     "sqlite tally order order by created_at desc, instance_id desc @2",
