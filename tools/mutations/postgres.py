@@ -111,6 +111,7 @@ MUTATIONS = (
         pitfall="A12",
         text="then 0 else 1 end as whole",
         replacement="then 1 else 1 end as whole",
+        times=2,
         tests="test_carried.py child_and_a_start",
     ),
     _mutation(
