@@ -210,6 +210,7 @@ born as materialized (
     cross join clock
     where case when t.append in (select instance_id from logged) then true end
     order by outbox_id collate "C"
+    on conflict do nothing -- an earlier copy, of an instance that was removed since
 ), message as materialized (
     select * from unnest($41::text[], $42::text[], $43::text[], $44::bytea[], $45::text[])
                   with ordinality as t (append, instance_id, delivery_id, body, dedupe, n)

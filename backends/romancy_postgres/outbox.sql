@@ -2,6 +2,7 @@
 
 -- name: outbox_add
 -- Messages for the outside, with the commit that decided them. All get one time, and so are sent in the order of ids.
+-- An id that is there already keeps its first message: its instance was removed since, and is written again.
 with clock as materialized (
     select romancy_now() as now
 )
@@ -10,7 +11,8 @@ select outbox_id, topic, body, order_key, instance_id, now, now, now
 from unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[])
         as t (outbox_id, topic, body, order_key, instance_id)
 cross join clock
-order by outbox_id collate "C";
+order by outbox_id collate "C"
+on conflict do nothing;
 
 -- name: outbox_look () -> now, next_due
 -- The time, and when the next message is due.

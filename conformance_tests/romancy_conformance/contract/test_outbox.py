@@ -7,6 +7,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from romancy.errors import UsageError
 from romancy.storage.outbox import FINISHED, OutboxEntry, OutboxRow, OutboxState, Settled
@@ -543,3 +544,19 @@ async def test_messages_wake_nobody_who_waits_for_work(store: Store, publisher: 
 
 async def test_a_wait_ends_with_its_time(store: Store) -> None:
     await asyncio.wait_for(store.rooms.outbox.wait(0.01), LONG)
+
+
+async def test_an_id_that_is_there_keeps_its_first_message(store: Store, publisher: Publisher, actor: Actor) -> None:
+    """As of an instance that was purged, and is written again. Its neighbours are sent."""
+    first, more = outgoing(body=b'{"n":1}'), outgoing()
+    await publisher.publish(first)
+    again = replace(first, body=b'{"n":2}')
+
+    begun = await actor.begin()
+    assert await actor.write(append(begun, 2, outbox=(again, more))) is Outcome.ACCEPTED
+    async with store.rooms.sessions.begin() as session:
+        item = append(begun, 3, outbox=(again, outgoing()))
+        assert await session.commit(item, worker=actor.token) is Outcome.ACCEPTED
+
+    bodies = {entry.row.outbox_id: entry.row.body for entry in await store.rooms.outbox.entries(limit=1000)}
+    assert (bodies[first.outbox_id], bodies[more.outbox_id]) == (first.body, more.body)

@@ -27,10 +27,10 @@ class OutboxModel:
         self.state = state
 
     def queue(self, rows: Iterable[OutboxRow]) -> None:
-        """Insert messages, with the commit that decided them."""
+        """Insert messages, with the commit that decided them. An id that is there keeps its message."""
         now = self.state.now
         for row in rows:
-            self.state.outgoing[row.outbox_id] = OutboxEntry(row=row, at=now, queued_at=now, next_at=now)
+            self.state.outgoing.setdefault(row.outbox_id, OutboxEntry(row=row, at=now, queued_at=now, next_at=now))
 
     def _all(self, *states: OutboxState) -> list[OutboxEntry]:
         """The messages in these states, in the order in which they were inserted."""
