@@ -446,7 +446,7 @@ class Driver:
             return None
         if activation.warnings:
             say_complaints(live, activation)
-        if subscribes(live) or any(type(effect) is not StartActivity for effect in activation.effects):
+        if subscribes(live) or (activation.effects and not is_step(live, activation, ())):
             prepared = self._prepare_more(live, before, activation, [], NO_PORTS)
             carried = prepared is not None and prepared.activation.parked is None and live.run is before
             return prepared if carried and prepared is not None and is_among_its_own(prepared.item) else None

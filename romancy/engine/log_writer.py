@@ -333,10 +333,11 @@ class LogWriter:
         size, named, instances = 0, 0, set[str]()
         for count, (item, _, worker) in enumerate(self._queue):
             size += len(item.body)
-            named += 1 if type(item) is Step else 1 + len(item.starts)
+            named += 1
             instances.add(item.instance_id)
-            if type(item) is not Step:
-                instances.update(start.instance_id for start in item.starts)
+            if type(item) is not Step and item.starts:
+                named += len(item.starts)
+                instances.update([start.instance_id for start in item.starts])
             full = count == _BATCH_ITEMS or (count and size > _BATCH_BYTES)
             if full or (count and len(instances) < named) or worker != self._queue[0][2]:
                 batch, self._queue = self._queue[:count], self._queue[count:]
