@@ -110,10 +110,6 @@ def workflow_of(start: Append) -> str:
 
 def started(start: Append, outcome: Outcome) -> bool:
     """Whether the start was written. False if its id is taken, or if the life that it should replace is gone."""
-    if outcome is Outcome.DEAD:
-        raise StorageUnavailableError(
-            f"instance {start.instance_id!r} is not started: the lease has expired; try again"
-        )
     if outcome is Outcome.INVALID:
         raise UsageError(f"the database cannot hold the start of instance {start.instance_id!r}")
     return outcome is Outcome.ACCEPTED

@@ -244,21 +244,26 @@ class _CodingStore(_ReadingStore):
 
     def sealed(self, item: Item) -> Item:
         """The item as it is stored. Raises CodecError when a codec cannot write a part of it."""
-        body = item.body
-        if not _says_only_who_owns_it(body):
-            body = self._codecs.wrap(body, _commit(item.instance_id, item.life, item.seq))
         if isinstance(item, Step):
-            return replace(item, body=body)
+            return replace(item, body=self._body(item))
+        return self._append(item)
+
+    def _append(self, item: Append) -> Append:
         return replace(
             item,
-            body=body,
+            body=self._body(item),
             outbox=tuple(self.sealed_outgoing(item.outbox)),
             change=None if item.change is None else self._change(item, item.change),
             deliveries=tuple(self.sealed_deliveries(item.deliveries)),
-            starts=tuple(self._first(start) for start in item.starts),
+            starts=tuple(map(self._append, item.starts)),
             create=None if item.create is None else self._create(item, item.create),
             postings=tuple(self.sealed_postings(item.postings)),
         )
+
+    def _body(self, item: Item) -> bytes:
+        if _says_only_who_owns_it(item.body):
+            return item.body
+        return self._codecs.wrap(item.body, _commit(item.instance_id, item.life, item.seq))
 
     def sealed_deliveries(self, batch: Sequence[Delivery]) -> list[Delivery]:
         """The messages as they are stored."""
@@ -274,12 +279,6 @@ class _CodingStore(_ReadingStore):
     def sealed_postings(self, batch: Sequence[Posting]) -> list[Posting]:
         """The posted messages as they are stored."""
         return [sealed(self._codecs, each) for each in batch]
-
-    def _first(self, start: Append) -> Append:
-        create = None if start.create is None else self._create(start, start.create)
-        return replace(
-            start, body=self._codecs.wrap(start.body, _commit(start.instance_id, start.life, 1)), create=create
-        )
 
     def _create(self, item: Append, create: Create) -> Create:
         return replace(

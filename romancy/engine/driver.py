@@ -448,8 +448,9 @@ class Driver:
             say_complaints(live, activation)
         if subscribes(live) or (activation.effects and not is_step(live, activation, ())):
             prepared = self._prepare_more(live, before, activation, [], NO_PORTS)
-            carried = prepared is not None and prepared.activation.parked is None and live.run is before
-            return prepared if carried and prepared is not None and is_among_its_own(prepared.item) else None
+            if prepared is None or prepared.activation.parked is not None or live.run is not before:
+                return None
+            return prepared if is_among_its_own(prepared.item) else None
         change = change_for(live, activation, self.clock.now(), consumed=False)
         item = live.append(self.incarnation.nonce(), encode_commit(activation.events), change)
         return PendingAppend(live, item, activation, ())

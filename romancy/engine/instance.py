@@ -43,7 +43,7 @@ __all__ = ["Live"]
 logger = get_logger("romancy.engine")
 
 _NOBODY: Final = frozenset[str]()
-BEGUN: Final = Change(status=Status.RUNNING, seen=0)
+_BEGUN: Final = Change(status=Status.RUNNING, seen=0)
 """The change of a first append after which its worker goes on."""
 
 
@@ -473,7 +473,7 @@ class Live:
             self.taking = taking
         create = None
         if self.creates is not None:
-            change = change or BEGUN
+            change = change or _BEGUN
             create = self.creates.create(keeps=not (change.release or change.status in TERMINAL_STATUSES))
         elif change is None and not (
             consumed or outbox or deliveries or starts or postings or routing != NO_DIFFERENCE

@@ -255,6 +255,8 @@ def _check_first(item: Append, create: Create) -> None:
         raise InternalError(f"the first append to {item.instance_id!r} has a change that only a later one can have")
     if create.owner is not None and change is not None and (change.release or change.status in TERMINAL_STATUSES):
         raise InternalError(f"the first append to {item.instance_id!r} names an owner and releases the instance")
+    if create.replaces is not None and create.replaces.life == item.life:
+        raise InternalError(f"the first append to {item.instance_id!r} replaces its own life")
     if change is None:
         _check_mark(item, ends=False)
     check_id(item.instance_id)

@@ -255,6 +255,14 @@ WRONG: dict[str, Callable[[Append], Append]] = {
     "seen messages": lambda one: replace(one, change=change(seen=1)),
     "an owner that releases it": lambda one: replace(one, change=RESTS, create=replace(created(one), owner="somebody")),
     "an unmarked end": lambda one: replace(one, change=change(Status.COMPLETED)),
+    "in the place of its own life": lambda one: replace(
+        one, create=replace(created(one), replaces=Former(one.life, frozenset({Status.COMPLETED})))
+    ),
+    "in the place of another, as a child": lambda one: replace(
+        one, starts=(start(replaces=Former(1, frozenset({Status.COMPLETED}))),)
+    ),
+    "a child that creates nothing": lambda one: replace(one, starts=(replace(start(), create=None),)),
+    "a child of a later place": lambda one: replace(one, starts=(start(seq=2),)),
     "a child with an owner": lambda one: replace(one, starts=(start(owner="somebody"),)),
     "a child with a child": lambda one: replace(one, starts=(start(starts=(start(),)),)),
     "a child with a change": lambda one: replace(one, starts=(start(change=RESTS),)),
