@@ -1,65 +1,32 @@
-"""What operations send to each database, and that a call which is given up leaves nothing open."""
+"""What operations send to each database."""
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from romancy.errors import InternalError
-from romancy.status import Status
-from romancy.storage.backends import create_store
 from romancy.storage.outbox import OutboxState
 from romancy.storage.query import Position, build_query
-from romancy.storage.records import ClaimRequest, Outcome, PruneRequest, Worker
+from romancy.storage.records import ClaimRequest, PruneRequest, Worker
 from romancy.storage.routing import OUTSIDE, Owner, Spread
-from romancy.storage.sqlkit.statements import ROUNDS, Ask, LockedError, OvertakenError, Running, ask, ask_all
-from romancy_conformance.contract.building import Actor, append, change, delivery, start, unique
-from romancy_conformance.contract.interleaving import Hold, held_at, leave, listen, run, statements
+from romancy_conformance.contract.building import Actor, delivery, start, unique
 from romancy_conformance.contract.routing.scenes import Receiver, copy, member, post
 from romancy_conformance.contract.routing.scenes import take as wish
-from romancy_conformance.contract.test_outbox import MINUTE, Publisher, ended, ids, outgoing, take
+from romancy_conformance.contract.test_outbox import MINUTE, Publisher, ended, outgoing, take
+from tests.backends.operations.scenes import dialect, ended_instances, sent_by, victim_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Peer
-    from romancy.storage.sqlkit.statements import Interpreter, Operation
-    from romancy_mysql._sql import Statement
 
     Call = Callable[[Store], Awaitable[Any]]
 
+
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb")]
 
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-async def stores(storage_url: str) -> AsyncIterator[tuple[Store, Store]]:
-    """Two stores on one database."""
-    one, other = create_store(storage_url), create_store(storage_url)
-    await one.open()
-    await other.open()
-    yield one, other
-    await one.close()
-    await other.close()
-
-
-@pytest.fixture
-async def publisher(stores: tuple[Store, Store]) -> Publisher:
-    actor = await Actor(stores[1], workflows={unique("flow"): "c1"}).register()
-    return Publisher(actor, await actor.begin())
-
-
-# ── what is sent ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 _SENT: dict[str, dict[str, str]] = {
     "sqlite": {
@@ -233,46 +200,6 @@ _ROUTED: dict[str, dict[str, str]] = {
 }  # fmt: skip
 
 
-def dialect(store: Store) -> str:
-    """The adapter of a store."""
-    return type(store).__module__.partition(".")[0].removeprefix("romancy_")
-
-
-@pytest.fixture
-def packets(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of what MySQL is sent, packet by packet, if the database is MySQL."""
-    from romancy_mysql._database import Database  # noqa: PLC0415 - its driver is an extra
-
-    sent: list[str] = []
-    join: Any = Database._packets  # pyright: ignore[reportPrivateUsage] - as the tap does
-
-    def joined(database: Database, given: Iterable[Statement]) -> Any:
-        named = list(given)
-        sent.append(" ".join(one.name for one in named))
-        return join(database, named)
-
-    send = Database.send
-
-    async def counted(database: Database, line: Any, given: Sequence[Statement]) -> Any:
-        if len(given) == 1:
-            sent.append(given[0].name)
-        return await send(database, line, given)
-
-    monkeypatch.setattr(Database, "_packets", joined)
-    monkeypatch.setattr(Database, "send", counted)
-    return sent
-
-
-async def sent_by(store: Store, call: Awaitable[object], packets: list[str]) -> str:
-    """What this call sends, but for the report of changes, which many calls share."""
-    if dialect(store) == "mysql":
-        packets.clear()
-        await call
-        return " | ".join(packets)
-    unheard = {"sqlite": {"begin", "commit"}, "postgres": {"notify"}}[dialect(store)]
-    return " ".join(one.split()[0] for one in await statements(store, call) if one not in unheard)
-
-
 async def test_an_operation_of_the_outbox_sends_no_more_than_it_needs(
     stores: tuple[Store, Store], publisher: Publisher, packets: list[str]
 ) -> None:
@@ -329,7 +256,7 @@ async def test_a_claim_sends_no_more_than_it_needs(stores: tuple[Store, Store], 
 
 
 async def test_a_takeover_sends_no_more_than_it_needs(stores: tuple[Store, Store], packets: list[str]) -> None:
-    survivor, peer, ids = await _victim(stores[0])
+    survivor, peer, ids = await victim_of(stores[0])
 
     moved = list[str]()
 
@@ -383,7 +310,7 @@ async def test_a_takeover_beside_a_lock_leaves_out_what_is_held(
 
 async def test_pruning_sends_no_more_than_it_needs(stores: tuple[Store, Store], packets: list[str]) -> None:
     store, sent = stores[0], dict[str, str]()
-    over = await _over(store)
+    over = await ended_instances(store)
 
     nothing = PruneRequest(ended_before=1, dedupe_before=1)
     sent["prune nothing"] = await sent_by(store, store.rooms.upkeep.prune(nothing), packets)
@@ -391,22 +318,6 @@ async def test_pruning_sends_no_more_than_it_needs(stores: tuple[Store, Store], 
 
     assert {name: _SENT[dialect(store)][name] for name in sent} == sent
     assert {None} == {await store.read(one, limit=0) for one in over}
-
-
-async def _over(store: Store) -> tuple[str, ...]:
-    """Instances that have ended."""
-    actor = await Actor(store, workflows={unique("flow"): "c1"}).register()
-    begun = [await actor.begin() for _ in range(2)]
-    for one in begun:
-        assert Outcome.ACCEPTED is await actor.write(append(one, 2, change=change(Status.COMPLETED)))
-    return tuple(one.instance_id for one in begun)
-
-
-async def _victim(store: Store) -> tuple[Actor, Peer, list[str]]:
-    """A worker, another one as it sees it, and what the other one owns."""
-    survivor, victim = [await Actor(store, workflows={unique("flow"): "c1"}).register() for _ in range(2)]
-    begun = [await victim.begin() for _ in range(3)]
-    return survivor, await survivor.see(victim), sorted(one.instance_id for one in begun)
 
 
 async def test_an_operation_of_the_router_sends_no_more_than_it_needs(
@@ -521,304 +432,3 @@ async def test_a_cold_read_sends_no_more_than_it_needs(
     await send("count", rooms.reading.count(build_query({"a": 1}, workflow_name=row.workflow_name)))
 
     assert _READ[dialect(stores[0])] == sent
-
-
-# ── cancelling ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class Begun:
-    """The operations that are begun, and whether all of them are over."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.operations: list[Any] = []
-        self._open = 0
-        self._over = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        kind: Any = Running
-        init, close = kind.__init__, kind.close
-
-        def begun(running: Running[Any], operation: Any, *own: Any) -> None:
-            self.operations.append(operation)
-            loop.call_soon_threadsafe(self._count, 1)
-            init(running, operation, *own)
-
-        def closed(running: Running[Any]) -> None:
-            close(running)
-            loop.call_soon_threadsafe(self._count, -1)
-
-        monkeypatch.setattr(Running, "__init__", begun)
-        monkeypatch.setattr(Running, "close", closed)
-
-    def _count(self, more: int) -> None:
-        self._open += more
-        if self._open:
-            self._over.clear()
-        else:
-            self._over.set()
-
-    async def over(self) -> None:
-        """Wait until each operation that was begun is closed."""
-        async with asyncio.timeout(60):
-            await self._over.wait()
-        assert {inspect.GEN_CLOSED} == {inspect.getgeneratorstate(one) for one in self.operations}
-        self.operations.clear()
-
-
-class HoldOwn(Hold):
-    """Holds a statement of the call, and not the report of changes that follows it."""
-
-    async def __call__(self, statement: str, /) -> None:
-        if statement != "notify":
-            await super().__call__(statement)
-
-
-async def given_up_at(store: Store, number: int, call: Awaitable[object], begun: Begun) -> bool:
-    """Cancel the call before its statement of this number. False if it has fewer.
-
-    On SQLite, a small call runs without an await: what is held at its COMMIT may be over before it is cancelled.
-    """
-    hold = HoldOwn(number)
-    listen(store, hold)
-    running = run(store, call)
-    held = await held_at(hold, running)
-    if held:
-        running.cancel()
-    await asyncio.wait({running})
-    if begun.operations:
-        await begun.over()
-    leave(store)
-    assert held == running.cancelled() or (held and dialect(store) == "sqlite")
-    return held
-
-
-async def _claim(publisher: Publisher, store: Store) -> Call:
-    await publisher.publish_each(outgoing("k"), outgoing("k"), outgoing())
-    return lambda held: held.rooms.outbox.claim(unique("c"), lease=MINUTE, limit=10)
-
-
-async def _settle(publisher: Publisher, store: Store) -> Call:
-    await publisher.publish_each(outgoing("k"), outgoing("k"), outgoing())
-    settled = [ended(one) for one in await take(store)]
-    return lambda held: held.rooms.outbox.settle(settled)
-
-
-async def _remove(publisher: Publisher, store: Store) -> Call:
-    sent = await publisher.publish_each(outgoing("k"), outgoing("k"), outgoing())
-    await take(store)
-    return lambda held: held.rooms.outbox.remove([sent[0], sent[2]])
-
-
-async def _sweep(publisher: Publisher, store: Store) -> Call:
-    await publisher.publish_each(outgoing("k"), outgoing("k"), outgoing())
-    await take(store)
-    return lambda held: held.rooms.outbox.sweep()
-
-
-async def _requeue(publisher: Publisher, store: Store) -> Call:
-    await publisher.publish_each(outgoing("k"), outgoing("k"), outgoing())
-    await store.rooms.outbox.settle([ended(one, OutboxState.FAILED) for one in await take(store)])
-    return lambda held: held.rooms.outbox.requeue([OutboxState.FAILED])
-
-
-async def _heartbeat(publisher: Publisher, store: Store) -> Call:
-    worker = Worker(token=unique("t"), worker_id="w", lease=MINUTE, codes=("a 1", "b 2"))
-    return lambda held: held.heartbeat(worker)
-
-
-async def _take_over(publisher: Publisher, store: Store) -> Call:
-    survivor, peer, _ = await _victim(store)
-    return lambda held: held.takeover(survivor.token, peer, b"[]", unique("w"))
-
-
-async def _prune(publisher: Publisher, store: Store) -> Call:
-    over = await _over(store)
-    return lambda held: held.rooms.upkeep.prune(PruneRequest(instance_ids=over))
-
-
-async def _register(publisher: Publisher, store: Store) -> Call:
-    address = unique("c")
-    await post(store, address, Spread.CHANNEL, 2)
-    owner = Owner(unique("s"), OUTSIDE)
-    return lambda held: held.rooms.router.register(owner, copy(address, interest_id="i"))
-
-
-async def receiver(store: Store) -> Receiver:
-    actor = await Actor(store, workflows={unique("flow"): "c1"}).register()
-    return Receiver(actor, await actor.begin())
-
-
-async def _dispatch(publisher: Publisher, store: Store) -> Call:
-    key, kind = unique("k"), unique("e")
-    one = await receiver(store)
-    await one.want(wish(key), copy(kind))
-    await store.rooms.router.register(Owner(unique("s"), OUTSIDE), copy(kind))
-    await post(store, key)
-    await post(store, kind, Spread.EVERY)
-    return lambda held: held.rooms.router.dispatch([key, kind])
-
-
-async def _give_back(publisher: Publisher, store: Store) -> Call:
-    key = unique("k")
-    one = await receiver(store)
-    await one.want(wish(key), wish(key))
-    messages = await post(store, key, count=2)
-    assert (await store.rooms.router.dispatch([key])).delivered == len(messages)
-    return lambda held: held.rooms.router.give_back(one.owner, [message.message_id for message in messages])
-
-
-async def _expire(publisher: Publisher, store: Store) -> Call:
-    await post(store, unique("k"), count=2)
-    return lambda held: held.rooms.router.expire(2**60)
-
-
-async def _find(publisher: Publisher, store: Store) -> Call:
-    (row,) = (await store.rooms.reading.find(build_query(limit=1))).rows
-    query = build_query({"a": 1}, workflow_name=row.workflow_name)
-    return lambda held: held.rooms.reading.find(query)
-
-
-@pytest.mark.parametrize(
-    "prepare",
-    [
-        _claim,
-        _settle,
-        _remove,
-        _sweep,
-        _requeue,
-        _heartbeat,
-        _register,
-        _dispatch,
-        _give_back,
-        _expire,
-        _take_over,
-        _prune,
-        _find,
-    ],
-)
-async def test_a_call_cancelled_at_any_statement_closes_its_operation_and_its_transaction(
-    stores: tuple[Store, Store],
-    publisher: Publisher,
-    monkeypatch: pytest.MonkeyPatch,
-    prepare: Callable[[Publisher, Store], Awaitable[Call]],
-) -> None:
-    held, store = stores
-    number, statement_was_held = 0, True
-    while statement_was_held:
-        number += 1
-        call = await prepare(publisher, store)
-        with monkeypatch.context() as patch:
-            statement_was_held = await given_up_at(held, number, call(held), Begun(patch))
-        async with asyncio.timeout(20):  # nothing is locked, and nothing is lost
-            await call(store)
-            await all_sent(store)
-    assert number > 1
-
-
-async def all_sent(store: Store) -> None:
-    """End every message, also those of claims that nobody knows of."""
-    while entries := await store.rooms.outbox.entries([OutboxState.PENDING]):
-        await store.rooms.outbox.settle([ended(one) for one in entries if one.claim is not None])
-        await store.rooms.outbox.sweep()
-        await take(store)
-
-
-# ── repeating ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.backends("postgres", "mysql", "mariadb")
-async def test_a_transaction_that_is_repeated_begins_its_operation_anew(
-    stores: tuple[Store, Store], publisher: Publisher, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its first attempt ends with an error that a retry can solve. SQLite has one writer, and none of these errors."""
-    store = stores[0]
-    sent = await publisher.publish(outgoing(), outgoing())
-    begun = Begun(monkeypatch)
-    fails_once(store, "outbox_due", monkeypatch)
-
-    given = await store.rooms.outbox.claim("c", lease=MINUTE, limit=10)
-
-    assert ids(given.entries) == sent
-    parts = 1 if dialect(store) == "mysql" else 0  # the second attempt claims in parts, by an operation of the dialect
-    assert len(begun.operations) == 3 + parts  # a look, and two attempts
-    await begun.over()
-
-
-async def test_an_operation_that_touches_too_few_rows_begins_anew_and_is_undone(
-    stores: tuple[Store, Store], publisher: Publisher
-) -> None:
-    store = stores[0]
-    outbox: Any = store.rooms.outbox
-    interpreter: Interpreter = outbox._interpreter
-    sent = await publisher.publish_each(outgoing(), outgoing())
-    await store.rooms.outbox.settle([ended(one, OutboxState.FAILED) for one in await take(store)])
-    begun = list[int]()
-
-    def requeue(expected: int) -> Operation[int]:
-        begun.append(expected)
-        both = {"states": [OutboxState.FAILED.value], "every": True, "ids": [], "limit": 10}
-        (answer,) = yield from ask_all(Ask("outbox_requeue", both, expected))
-        return answer.touched
-
-    error = InternalError if dialect(store) == "sqlite" else OvertakenError
-    with pytest.raises(error):
-        await interpreter.together(partial(requeue, len(sent) + 1))
-    undone = await store.rooms.outbox.entries([OutboxState.FAILED])
-    done = await interpreter.together(partial(requeue, len(sent)))
-
-    assert begun == [len(sent) + 1] * (1 if dialect(store) == "sqlite" else ROUNDS) + [len(sent)]
-    assert len(undone) == done == len(sent)
-
-
-@pytest.mark.backends("postgres", "mysql", "mariadb")
-async def test_an_operation_that_must_not_wait_says_that_a_row_is_locked(
-    stores: tuple[Store, Store], publisher: Publisher
-) -> None:
-    store, other = stores
-    outbox: Any = store.rooms.outbox
-    interpreter: Interpreter = outbox._interpreter
-    await publisher.publish(outgoing())
-    (entry,) = await take(store)
-    row = (entry.row.outbox_id, entry.claim, OutboxState.PUBLISHED.value, 0, False, None)
-    settle = partial(ask, "outbox_settle", settled=[row])
-
-    async with other.rooms.sessions.begin() as session:
-        await session.execute("update romancy_outbox set attempts = attempts")
-        for carry_out in (interpreter.in_turn, interpreter.together):
-            with pytest.raises(LockedError):
-                await carry_out(settle, lock_waits=0)
-    await interpreter.together(settle, lock_waits=0)
-
-    (entry,) = await store.rooms.outbox.entries()
-    assert entry.state is OutboxState.PUBLISHED
-
-
-def fails_once(store: Store, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first statement of this name meets a deadlock."""
-    failures = [name]
-    if dialect(store) == "postgres":
-        import asyncpg  # noqa: PLC0415 - an extra
-
-        from romancy_postgres._connection import Link  # noqa: PLC0415 - an extra
-
-        fetch = Link.fetch
-
-        async def fetched(link: Link, statement: str, *arguments: object) -> Any:
-            if statement in failures:
-                failures.remove(statement)
-                raise asyncpg.DeadlockDetectedError
-            return await fetch(link, statement, *arguments)
-
-        monkeypatch.setattr(Link, "fetch", fetched)
-        return
-    from romancy_mysql._database import Database  # noqa: PLC0415 - an extra
-    from romancy_mysql._errors import TransientError  # noqa: PLC0415 - an extra
-
-    send = Database.send
-
-    async def sending(database: Database, line: Any, given: Sequence[Statement]) -> Any:
-        if failures and any(one.name in failures for one in given):
-            failures.clear()
-            raise TransientError(name)
-        return await send(database, line, given)
-
-    monkeypatch.setattr(Database, "send", sending)
