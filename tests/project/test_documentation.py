@@ -31,6 +31,7 @@ COMMANDS = {where: block for where, block in BLOCKS.items() if block.language ==
 OUR_PATH = re.compile(
     r"`((?:\.ci|backends|benchmarks|conformance_tests|docs|examples|requirements|romancy|tests|tools)/[^`\s]*)`"
 )
+TEST_FILE = re.compile(r"\b(test_\w+\.py)\b")
 STANDS_FOR_MANY = re.compile(r"[<>*…]")
 
 
@@ -106,6 +107,19 @@ def test_the_paths_that_pages_name_exist() -> None:
     ]
 
     assert [] == missing
+
+
+def test_the_tests_that_pages_name_exist() -> None:
+    """Most pages name them without their folders."""
+    tests = {path.name for path in tree.files(".py")}
+    named = {
+        (name, test)
+        for name, page in PAGES.items()
+        for test in TEST_FILE.findall("\n".join(line for _, line in page.prose))
+    }
+
+    assert named
+    assert set[tuple[str, str]]() == {(name, test) for name, test in named if test not in tests}
 
 
 def test_the_api_page_names_what_is_public_and_nothing_else() -> None:
