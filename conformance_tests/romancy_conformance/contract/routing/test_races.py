@@ -208,7 +208,9 @@ async def test_the_next_in_line_gets_what_was_given_to_one_that_is_ended_from_ou
     await play(store, scenario)
 
 
-async def test_clearing_and_a_dispatch_agree(actor: Actor, store: Store, other_store: Store, receive: Receive) -> None:
+async def test_a_new_life_and_a_dispatch_agree(
+    actor: Actor, store: Store, other_store: Store, receive: Receive
+) -> None:
     """The id is used again in the transaction that removes the former life."""
 
     async def scenario() -> Scene:
@@ -220,7 +222,7 @@ async def test_clearing_and_a_dispatch_agree(actor: Actor, store: Store, other_s
         await receiver.change(change(Status.FAILED, seen=1))
         begun = receiver.begun
 
-        async def clearing() -> None:
+        async def replacing() -> None:
             former = Former(begun.life, frozenset(TERMINAL_STATUSES))
             assert await store.commit([start(begun.instance_id, replaces=former)]) == [Outcome.ACCEPTED]
 
@@ -228,7 +230,7 @@ async def test_clearing_and_a_dispatch_agree(actor: Actor, store: Store, other_s
             kept = await store.rooms.router.kept(address=address)
             assert [one.message_id for one in kept] == [first.message_id, second.message_id]
 
-        return clearing(), patiently(other_store, address), check
+        return replacing(), patiently(other_store, address), check
 
     await play(store, scenario)
 
