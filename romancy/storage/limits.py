@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 from msgspec import Raw
 
@@ -219,16 +219,24 @@ def _check_effects(item: Append, targets: set[str]) -> None:
             raise InternalError(f"instance {start.instance_id!r} appears twice in one batch; it has one append slot")
         targets.add(start.instance_id)
         _check_child(start)
-    check_deliveries(item.deliveries)
     if item.change is not None:
         _check_mark(item, ends=item.change.status in TERMINAL_STATUSES)
         _check_change(item.change, item.instance_id)
-    check_outbox(item.outbox)
+    if item.deliveries:
+        check_deliveries(item.deliveries)
+    if item.outbox:
+        check_outbox(item.outbox)
+    if item.interests:
+        _check_interests(item)
+    if item.postings:
+        check_postings(item.postings)
+
+
+def _check_interests(item: Append) -> None:
     for interest in item.interests:
         check_interest(interest)
     if len({interest.interest_id for interest in item.interests}) < len(item.interests):
         raise InternalError(f"an append to {item.instance_id!r} registers an interest twice")
-    check_postings(item.postings)
 
 
 def _check_change(change: Change, instance_id: str) -> None:
@@ -270,9 +278,12 @@ def _check_first(item: Append, create: Create) -> None:
         _refuse_body(create.input, f"input of instance {item.instance_id!r}")
 
 
+_OF_A_FIRST: Final = (None,) * 6
+
+
 def _is_first(change: Change) -> bool:
     later = (change.run_from, change.code, change.refused_by, change.input, change.projection, change.index)
-    return later == (None,) * len(later) and not (change.seen or change.forgive or change.reopens)
+    return later == _OF_A_FIRST and not (change.seen or change.forgive or change.reopens)
 
 
 def _check_child(start: Append) -> None:

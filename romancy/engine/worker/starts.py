@@ -13,8 +13,6 @@ from romancy.engine.log_writer import is_laden
 from romancy.storage.records import Append, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from msgspec import Raw
 
     from romancy.engine.driver import Driver
@@ -64,7 +62,8 @@ class Starts:
             self._leave(definition, input, instance_id, delay, asked)
             return
         self.under_way.add(instance_id)
-        self._submit(prepared.item, asked, functools.partial(self._begun, prepared, input, asked))
+        asked.item = prepared.item
+        self._writer.submit(prepared.item, functools.partial(self._begun, prepared, input, asked))
 
     def _driven(self, definition: Workflow[..., object], input: Raw, instance_id: str) -> PendingAppend | None:
         """Run the code of a new instance up to its first wait. None if its first append cannot carry what follows.
@@ -86,7 +85,7 @@ class Starts:
 
     def _leave(self, definition: Workflow[..., object], input: Raw, instance_id: str, delay: int, asked: Asked) -> None:
         """Write a new instance without running its code."""
-        item = start_of(
+        asked.item = item = start_of(
             definition,
             input,
             instance_id=instance_id,
@@ -95,11 +94,7 @@ class Starts:
             now=self._clock.now(),
             delay=delay,
         )
-        self._submit(item, asked, asked)
-
-    def _submit(self, item: Item, asked: Asked, done: Callable[[Outcome], None]) -> None:
-        asked.item = item
-        self._writer.submit(item, done)
+        self._writer.submit(item, asked)
 
     def _has_enough(self, workflow: str) -> bool:
         """Whether to leave one more instance to others, or in the database until there is room for it."""
