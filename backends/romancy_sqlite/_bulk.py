@@ -19,12 +19,12 @@ from romancy.storage.records import Append, Step
 from romancy_sqlite._connection import UndoError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from romancy.storage.records import Change, Create, Item
     from romancy_sqlite._connection import Tx
 
-__all__ = ["Bulk", "append_logs", "divided", "index_paths", "projection_text", "write_in_bulk"]
+__all__ = ["Bulk", "append_logs", "divided", "index_paths", "interest_rows", "projection_text", "write_in_bulk"]
 
 _SIZES: Final = (2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1000)
 """The numbers of rows for which statements exist, so each is compiled once. Spare rows have no id.
@@ -144,12 +144,13 @@ def _index(tx: Tx, firsts: Sequence[tuple[Append, Create]]) -> None:
         tx.many("index_insert", declared)
 
 
-def interest_rows(item: Append, now: int) -> list[tuple[object, ...]]:
+def interest_rows(item: Append, now: int) -> Iterator[dict[str, object]]:
     """The parameters of `interest_put` for each interest that an append registers."""
-    return [
-        (item.instance_id, item.life, one.interest_id, one.address, one.kind.value, one.where, now)
-        for one in item.interests
-    ]
+    for one in item.interests:
+        yield {
+            "owner": item.instance_id, "life": item.life, "interest_id": one.interest_id, "address": one.address,
+            "kind": one.kind.value, "where_": one.where, "now": now,
+        }  # fmt: skip
 
 
 def _demand(written: int, wanted: int) -> None:

@@ -8,13 +8,13 @@ import msgspec
 
 from romancy.storage.records import Delivered
 from romancy.storage.verdicts import on_posting
-from romancy_sqlite._bulk import projection_text
+from romancy_sqlite._bulk import interest_rows, projection_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from romancy.storage.records import Append
-    from romancy.storage.routing import Interest, Owner, Posting
+    from romancy.storage.routing import Owner, Posting
     from romancy_sqlite._connection import Tx
 
 __all__ = ["post_all", "weight_of_posts", "write_routes"]
@@ -22,20 +22,11 @@ __all__ = ["post_all", "weight_of_posts", "write_routes"]
 
 def write_routes(tx: Tx, item: Append, owner: Owner) -> None:
     """Write the routing of an accepted append."""
-    for interest in item.interests:
-        _put_interest(tx, owner, interest)
+    for row in interest_rows(item, tx.now):
+        tx.run("interest_put", row)
     if item.uninterested:
         _drop_interests(tx, owner, item.uninterested)
     post_all(tx, item.postings)
-
-
-def _put_interest(tx: Tx, owner: Owner, interest: Interest) -> None:
-    """Register an interest, or replace it."""
-    row = {
-        "owner": owner.name, "life": owner.life, "interest_id": interest.interest_id, "address": interest.address,
-        "kind": interest.kind.value, "where_": interest.where, "now": tx.now,
-    }  # fmt: skip
-    tx.run("interest_put", row)
 
 
 def _drop_interests(tx: Tx, owner: Owner, interest_ids: Iterable[str]) -> None:

@@ -79,8 +79,15 @@ class Draws:
     def body(self) -> bytes:
         return b'[{"type":"%d"}]' % self.chance.randrange(1000)
 
-    def start(self, *, instance_id: str | None = None, change: Change | None = None, **fields: Any) -> Append:
-        """A first append that carries nothing. `fields` are of what it creates."""
+    def start(
+        self,
+        *,
+        instance_id: str | None = None,
+        change: Change | None = None,
+        interests: tuple[Interest, ...] = (),
+        **fields: Any,
+    ) -> Append:
+        """A first append, which at most listens. `fields` are of what it creates."""
         writer = self.new("w")
         given: dict[str, Any] = {
             "workflow_name": self.one(FLOWS), "code": self.one(CODES), "input": b"%d" % self.chance.randrange(100),
@@ -90,7 +97,7 @@ class Draws:
         made = Append(
             instance_id=self.new("i") if instance_id is None else instance_id, life=self.chance.randrange(1, 1 << 52),
             seq=1, writer=as_end(writer) if change is not None and change.status in ENDS else writer, body=self.body(),
-            change=change, create=Create(**(given | fields)),
+            change=change, interests=interests, create=Create(**(given | fields)),
         )  # fmt: skip
         self.past_starts.append(made)
         return made
@@ -102,7 +109,8 @@ class Draws:
             return self.start(change=Change(status=Status.RUNNING, seen=0), **({"owner": self.worker()} | fields))
         if kind == "rests":
             wake_at = self.one([None, 5, self.model.state.now + SECOND, self.model.state.now + 50 * SECOND])
-            return self.start(change=Change(status=self.one(OPEN), seen=0, release=True, wake_at=wake_at), **fields)
+            rests = Change(status=self.one(OPEN), seen=0, release=True, wake_at=wake_at)
+            return self.start(change=rests, interests=(self.interest(),) * self.often(0.5), **fields)
         status = self.one(ENDS)
         error = "it failed" if status is Status.FAILED else None
         return self.start(change=Change(status=status, seen=0, error=error), **fields)
