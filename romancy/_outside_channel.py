@@ -3,43 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import deque
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Protocol, Self, TypeVar
 
-import msgspec
-
-from romancy.channel import Channel, ChannelMember, Message, check_mode, written
+from romancy import core
+from romancy.channel import Channel, ChannelMember, Message, check_mode, message_of, message_on
 from romancy.core import mode_conflict
-from romancy.engine import (
-    ChannelMessage,
-    decode_message,
+from romancy.engine import decode_message, stored_size
+from romancy.engine.topics import (
+    address_of_all,
+    interest_of_subscription,
+    members_of,
     mode_of_interest,
-    posted_on_channel,
-    stored_size,
-    subscription,
+    prefix_of,
     taking,
 )
-from romancy.engine.announcing import given
-from romancy.engine.channels import members_of, prefix_of
-from romancy.engine.outside.signal_ids import refuse_ended
 from romancy.errors import EventTimeoutError, StorageError, StorageUnavailableError, UsageError
 from romancy.retry import Duration, seconds
-from romancy.serialization import loads
 from romancy.storage.limits import check_id
-from romancy.storage.records import Delivered
-from romancy.storage.routing import OUTSIDE, Letter, Owner, address_of_channel
+from romancy.storage.routing import OUTSIDE, Letter, Owner
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
     from types import TracebackType
     from typing import Literal
 
-    from romancy.engine.announcing import Announcer
-    from romancy.hooks import Sending
+    from romancy.core import Mode
     from romancy.storage.protocol import Store
-    from romancy.storage.routing import Posting
+    from romancy.storage.records import Delivered
+
+
+class Sender(Protocol):
+    """The way of every message of an app. Returns its id and the answer of the database."""
+
+    async def __call__(
+        self, message: core.Message, to: str | None, session: object = None, *, what: str
+    ) -> tuple[str, Delivered]: ...
+
 
 __all__ = ["AppChannel", "ChannelSubscription"]
 
@@ -57,25 +58,17 @@ _TAKE: Final = "take"
 class ChannelPort:
     """The operations of an app that its channels use."""
 
-    __slots__ = ("announcer", "deliver", "dispatch", "opened", "post", "stamp")
+    __slots__ = ("dispatch", "opened", "send")
 
     def __init__(
         self,
         opened: Callable[[], Store],
-        stamp: Callable[[], str],
-        post: Callable[[Posting, object], Awaitable[Delivered]],
-        deliver: Callable[[str, ChannelMessage, object], Awaitable[Delivered]],
+        send: Sender,
         dispatch: Callable[[Iterable[str], object], None],
-        announcer: Announcer | None,
     ) -> None:
         self.opened = opened
-        self.announcer = announcer
-        self.stamp = stamp
-        """A new id. The ids of one app sort in the order in which they were made."""
-        self.post = post
-        """Post a message, perhaps in a caller's transaction, and have it dispatched."""
-        self.deliver = deliver
-        """Put a message into the inbox of an instance. Raises InstanceNotFoundError."""
+        self.send = send
+        """Send a message: to an instance, or to those that wait for its topic."""
         self.dispatch = dispatch
         """Dispatch these addresses soon."""
 
@@ -111,12 +104,11 @@ class AppChannel(Generic[T]):
         With an `id` of yours, a second message with that id is dropped, so that the call may be repeated. With
         `session=` the commit of your own transaction sends it.
         """
-        stamp = self._port.stamp()
-        message, sending = self._announced(self._message(data, metadata, headers, stamp if id is None else id), None)
-        dedupe = None if id is None else _dedupe(self.name, id)
-        posting = msgspec.structs.replace(posted_on_channel(message, stamp), dedupe=dedupe)
-        self._tell_sent(sending, await self._port.post(posting, session))
-        return message.message_id
+        if id is not None:
+            check_id(id, "id of the message")
+        message = message_on(self._channel, data, metadata, headers, id=id or "", stored=self._port.stored_size)
+        sent_id, _ = await self._port.send(message, None, session, what="publish")
+        return sent_id
 
     async def send_to(
         self,
@@ -132,29 +124,9 @@ class AppChannel(Generic[T]):
         Raises InstanceNotFoundError if there is no such instance, and InstanceEndedError if it has ended.
         """
         check_id(instance_id)
-        message, sending = self._announced(
-            self._message(data, metadata, headers, self._port.stamp(), direct=True), instance_id
-        )
-        answer = await self._port.deliver(instance_id, message, session)
-        if answer is Delivered.CLOSED:
-            await refuse_ended(self._port.opened(), instance_id, self.name, None, what="message of channel")
-        self._tell_sent(sending, answer)
-        return message.message_id
-
-    def _announced(self, message: ChannelMessage, to: str | None) -> tuple[ChannelMessage, Sending | None]:
-        """The message with all its headers, and the sending about which hooks were asked."""
-        headers = given(message.headers)
-        announcer = self._port.announcer
-        sending = None if announcer is None else announcer.sending("message", self.name, to, headers)
-        if sending is not None:
-            headers = sending.headers
-        if headers is message.headers:
-            return message, sending
-        return msgspec.structs.replace(message, headers=dict(headers)), sending
-
-    def _tell_sent(self, sending: Sending | None, answer: Delivered) -> None:
-        if sending is not None and self._port.announcer is not None and answer is Delivered.ACCEPTED:
-            self._port.announcer.sent((sending,))
+        message = message_on(self._channel, data, metadata, headers, stored=self._port.stored_size)
+        sent_id, _ = await self._port.send(message, instance_id, session, what="signal")
+        return sent_id
 
     def subscribe(self, name: str, *, mode: Literal["broadcast", "competing"] = "broadcast") -> ChannelSubscription[T]:
         """Take part in the channel under a name, in an `async with` block. The subscription outlasts the block.
@@ -165,35 +137,20 @@ class AppChannel(Generic[T]):
         check_mode(mode)
         if mode not in ("broadcast", "competing"):
             raise UsageError("a subscriber outside of workflows has mode 'broadcast' or 'competing'")
-        return ChannelSubscription(self._port, self._channel, _owner(self.name, name), mode)
+        return ChannelSubscription(self._port, self._channel, _owner(self._channel.topic, name), mode)
 
     async def unsubscribe(self, name: str) -> None:
         """End the subscription of this name. Unacknowledged messages are dropped; if competing, others get them."""
-        owner, router = _owner(self.name, name), self._port.opened().rooms.router
-        await router.unregister(owner, (subscription(self.name, "broadcast").interest_id, _TAKE))
+        owner, router = _owner(self._channel.topic, name), self._port.opened().rooms.router
+        await router.unregister(owner, (interest_of_subscription(self._channel.topic, "broadcast").interest_id, _TAKE))
         while letters := await router.letters(owner.name):
             await router.give_back(owner, [letter.letter_id for letter in letters])
-        self._port.dispatch((address_of_channel(self.name),), None)
+        self._port.dispatch((address_of_all(self._channel.topic),), None)
 
     async def members(self) -> list[ChannelMember]:
         """The subscribers of the channel, in the order in which they subscribed."""
-        interests = await self._port.opened().rooms.router.interests(address_of_channel(self.name))
-        return [ChannelMember(each.id, each.mode, each.outside) for each in members_of(self.name, interests)]
-
-    def _message(
-        self,
-        data: T,
-        metadata: Mapping[str, object] | None,
-        headers: Mapping[str, str] | None,
-        message_id: str,
-        *,
-        direct: bool = False,
-    ) -> ChannelMessage:
-        check_id(message_id, "id of the message")
-        raw, beside, told = written(self._channel, data, metadata, headers, self._port.stored_size)
-        return ChannelMessage(
-            channel=self.name, data=raw, message_id=message_id, metadata=beside, headers=told, direct=direct
-        )
+        interests = await self._port.opened().rooms.router.interests(address_of_all(self._channel.topic))
+        return [ChannelMember(each.id, each.mode, each.outside) for each in members_of(self._channel.topic, interests)]
 
     def __repr__(self) -> str:
         return f"<channel {self.name}>"
@@ -202,12 +159,13 @@ class AppChannel(Generic[T]):
 class ChannelSubscription(Generic[T]):
     """The messages of a named subscriber outside of workflows. A message comes again until it is acknowledged."""
 
-    def __init__(self, port: ChannelPort, channel: Channel[T], owner: Owner, mode: str) -> None:
+    def __init__(self, port: ChannelPort, channel: Channel[T], owner: Owner, mode: Mode) -> None:
         self._port = port
         self._channel = channel
         self._owner = owner
         self._mode = mode
-        self._address = address_of_channel(channel.name)
+        self._topic = channel.topic
+        self._address = address_of_all(self._topic)
         self._letters: deque[Letter] = deque()
         """Messages that were read and not returned yet."""
         self._handed: list[str] = []
@@ -220,7 +178,7 @@ class ChannelSubscription(Generic[T]):
     async def __aenter__(self) -> Self:
         if self._open:
             raise UsageError("this subscription is open already; channel.subscribe(name) makes another one")
-        interest = subscription(self._channel.name, self._mode)
+        interest = interest_of_subscription(self._topic, self._mode)
         in_the_way = await self._port.opened().rooms.router.register(self._owner, interest)
         if in_the_way is not None:
             raise mode_conflict(self._channel.name, mode_of_interest(in_the_way), self._mode)
@@ -301,9 +259,9 @@ class ChannelSubscription(Generic[T]):
             self._letters.clear()  # they are read again: the message may be readable then
             raise
         self._handed.append(letter.letter_id)
-        if not isinstance(message, ChannelMessage):
+        if not isinstance(message, core.Message):
             raise UsageError(f"address {letter.address!r} holds a payload that is no message of a channel")
-        return _message_of(self._channel, letter, message)
+        return message_of(self._channel, message, _EPOCH + timedelta(microseconds=letter.at))
 
     async def _until_there_are_letters(self, limit: float | None) -> None:
         try:
@@ -339,7 +297,7 @@ class ChannelSubscription(Generic[T]):
         router = self._port.opened().rooms.router
         self._letters.extend(await router.letters(self._owner.name))
         if not self._letters and self._mode == "competing" and not self._asks:
-            await router.register(self._owner, taking(self._channel.name, _TAKE))
+            await router.register(self._owner, taking(self._topic, _TAKE))
             await router.dispatch((self._address,))
             self._asks = True  # set last: after an outage, both steps are repeated
             self._letters.extend(await router.letters(self._owner.name))
@@ -357,7 +315,7 @@ class ChannelSubscription(Generic[T]):
             self._letters.extend(await router.letters(self._owner.name))
 
     async def _check_that_it_stands(self) -> None:
-        interest = subscription(self._channel.name, self._mode)
+        interest = interest_of_subscription(self._topic, self._mode)
         if (self._owner, interest) not in await self._port.opened().rooms.router.interests(self._address):
             raise UsageError(
                 f"the subscription to channel {self._channel.name!r} was ended by unsubscribe(); open it again to "
@@ -368,17 +326,12 @@ class ChannelSubscription(Generic[T]):
         return f"<{self._mode} subscription to channel {self._channel.name}>"
 
 
-def _owner(channel: str, name: str) -> Owner:
-    """The owner of a subscriber's interests in the store, which knows names and no channels."""
+def _owner(topic: core.Topic, name: str) -> Owner:
+    """The owner of a subscriber's interests in the store, which knows names and no topics."""
     check_id(name, "name of the subscriber")
-    owner = prefix_of(channel) + name
+    owner = prefix_of(topic) + name
     check_id(owner, "names of the channel and of its subscriber together")
     return Owner(owner, OUTSIDE)
-
-
-def _dedupe(channel: str, id: str) -> str:
-    """A key of bounded length by which the database recognises a message that is published again."""
-    return "channel-" + hashlib.sha256(f"{len(channel)}:{channel}:{id}".encode()).hexdigest()
 
 
 async def _insist(write: Callable[[], Awaitable[None]]) -> None:
@@ -393,15 +346,3 @@ async def _insist(write: Callable[[], Awaitable[None]]) -> None:
                 raise
         await asyncio.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
-
-
-def _message_of(channel: Channel[Any], letter: Letter, message: ChannelMessage) -> Message[Any]:
-    return Message(
-        id=message.message_id,
-        channel=message.channel,
-        data=loads(message.data, channel.data, f"message of channel {message.channel!r}"),
-        metadata=msgspec.json.decode(message.metadata) or {},
-        headers=dict(message.headers),
-        sender=message.sender or None,
-        time=_EPOCH + timedelta(microseconds=letter.at),
-    )

@@ -18,6 +18,7 @@ from romancy.core._fold import State
 from romancy.core._ids import derive
 from romancy.core._loop import new_loop, orphans
 from romancy.core._match import Matcher
+from romancy.core._messages import Subscription
 from romancy.core._outstanding import effects_of, outstanding
 from romancy.core._recall import Recall
 from romancy.core._segments import Segment, begin_of_retry, from_last_start, segments_of
@@ -451,8 +452,7 @@ class Run:
             by=started.by,
             limit=started.limit,
             deadline=started.deadline or (self._commands.began + started.limit if started.limit else 0),
-            subscriptions=tuple(self.state.subscriptions),
-            channels=dict(self.state.channels),
+            subscriptions=tuple(Subscription(*held) for held in self.state.subscriptions.items()),
         )
 
     def _diverged(self, event: ev.Input, matcher: Matcher) -> DivergedError:
@@ -475,5 +475,6 @@ _EVENT: Final = 256
 
 
 def _size(event: ev.LogEvent) -> int:
-    payloads = (getattr(event, name, b"") for name in ("args", "result", "data", "input"))
+    holder = getattr(event, "message", event)
+    payloads = (getattr(holder, name, b"") for name in ("args", "result", "data", "input"))
     return _EVENT + sum(map(len, payloads))

@@ -1,53 +1,27 @@
-"""Turns the messages of an inbox (signals, ends of children, cancellations) into the inputs of a run."""
+"""Turns what lies in an inbox (messages, ends of children, cancellations) into the inputs of a run."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from romancy.core import (
-    CancelRequested,
-    ChannelReceived,
-    ChildCancelled,
-    ChildCompleted,
-    ChildFailed,
-    EventReceived,
-)
-from romancy.engine.messages import CancelMessage, ChannelMessage, ChildEnded, Signal, TerminateMessage
+from romancy.core import CancelRequested, ChildCancelled, ChildCompleted, ChildFailed, Message, MessageReceived
+from romancy.engine.messages import CancelMessage, ChildEnded, TerminateMessage
 
 if TYPE_CHECKING:
     from romancy.core import Input
-    from romancy.engine.messages import Message
+    from romancy.engine.messages import Mailed
 
 __all__ = ["input_from_message"]
 
 
-def input_from_message(message: Message, at: int, wait_id: str) -> Input | None:
-    """The input, dated when the database took the message; a signal ends the wait `wait_id`. None: no input follows."""
+def input_from_message(message: Mailed, at: int, wait_id: str) -> Input | None:
+    """The input, dated when the database took the message. None: no input follows.
+
+    A message of a user ends the wait `wait_id`.
+    """
     match message:
-        case Signal():
-            return EventReceived(
-                at=at,
-                id=wait_id,
-                name=message.name,
-                data=message.data,
-                event_id=message.event_id,
-                source=message.source,
-                subject=message.subject,
-                time=message.time,
-                headers=message.headers,
-                extensions=message.extensions,
-            )
-        case ChannelMessage():
-            return ChannelReceived(
-                at=at,
-                id=wait_id,
-                channel=message.channel,
-                data=message.data,
-                message_id=message.message_id,
-                sender=message.sender,
-                metadata=message.metadata,
-                headers=message.headers,
-            )
+        case Message():
+            return MessageReceived(at=at, id=wait_id, message=message)
         case CancelMessage():
             return CancelRequested(at=at, reason=message.reason)
         case ChildEnded():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy import Channel, ChannelMember, EventType, Romancy, Status, UsageError, WorkflowContext, workflow
-from romancy.core import ChannelMembersListed
+from romancy.core import MembersListed
 from romancy.engine import channels
 from romancy_conformance.behaviour.waiting import status_is, until
 
@@ -94,7 +94,7 @@ async def test_the_members_are_those_of_then_after_a_restart(open_app: Open, sto
 async def listed(app: Romancy, instance_id: str) -> list[list[str]]:
     """Return the ids in the recorded answers."""
     events = await app.history(instance_id)
-    return [[one.id for one in event.members] for event in events if isinstance(event, ChannelMembersListed)]
+    return [[one.id for one in event.members] for event in events if isinstance(event, MembersListed)]
 
 
 @workflow

@@ -77,7 +77,7 @@ async def test_it_is_dropped_after_the_first_was_received(app: Romancy) -> None:
     handle = await app.start(once_adds, 2)
     await handle.signal(Paid, 1, id="a")
     async for entry in handle.entries(follow=True):
-        if type(entry.event).__name__ == "EventReceived":
+        if type(entry.event).__name__ == "MessageReceived":
             break
     await handle.signal(Paid, 1, id="a")
     await handle.signal(Paid, 2, id="b")

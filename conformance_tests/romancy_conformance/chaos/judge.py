@@ -27,7 +27,7 @@ from romancy.core import (
     idempotency_key,
     replay,
 )
-from romancy.engine.channels import subscription
+from romancy.engine.topics import interest_of_subscription
 from romancy.errors import RomancyError
 from romancy.registry import Registry
 from romancy.status import TERMINAL_STATUSES, Status

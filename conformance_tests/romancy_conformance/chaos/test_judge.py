@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from romancy import Status
-from romancy.engine.channels import subscription
+from romancy.engine.topics import interest_of_subscription
 from romancy.storage.backends import create_store
 from romancy.storage.routing import Interest, InterestKind, Owner, address_of_key
 from romancy_conformance.chaos import ledger

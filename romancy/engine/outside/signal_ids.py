@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Final
 
-from romancy.core import EventReceived
+from romancy.core import MessageReceived
 from romancy.engine.replay import history
+from romancy.engine.sending import dedupe_of
 from romancy.errors import InstanceEndedError, InstanceNotFoundError, StorageError, StorageUnavailableError, UsageError
 from romancy.status import TERMINAL_STATUSES
-from romancy.storage.limits import check_id
 
 if TYPE_CHECKING:
+    from romancy.core import Message
     from romancy.storage.protocol import Store
 
 __all__ = ["REMEMBERED", "dedupe_key", "refuse_ended", "was_received"]
@@ -20,9 +20,8 @@ REMEMBERED: Final = 7 * 86_400 * 1_000_000
 """The shortest time for which an id is remembered."""
 
 
-async def dedupe_key(store: Store, instance_id: str, id: str, *, joined: bool) -> str:
-    """The key that identifies this signal to this life of the instance."""
-    check_id(id, "id of the signal")
+async def dedupe_key(store: Store, instance_id: str, message: Message, *, joined: bool) -> str:
+    """The key that identifies this message to this life of the instance."""
     found = await store.read(instance_id, limit=0)
     if found is None and joined:
         raise UsageError(
@@ -31,37 +30,43 @@ async def dedupe_key(store: Store, instance_id: str, id: str, *, joined: bool) -
         )
     if found is None:
         raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
-    return key_of(instance_id, found.instance.life, id)
+    return key_of(instance_id, found.instance.life, message)
 
 
-def key_of(instance_id: str, life: int, id: str) -> str:
+def key_of(instance_id: str, life: int, message: Message) -> str:
     """A key of bounded length."""
-    return "signal-" + hashlib.sha256(f"{len(instance_id)}:{instance_id}:{life}:{id}".encode()).hexdigest()
+    return dedupe_of(message, f"{life}:{instance_id}")
 
 
-async def refuse_ended(store: Store, instance_id: str, name: str, id: str | None, *, what: str = "signal") -> None:
-    """Raise InstanceEndedError, unless the log says that this very signal was received before the end."""
+async def refuse_ended(store: Store, instance_id: str, message: Message, *, chosen: bool) -> None:
+    """Raise InstanceEndedError, unless the log says that this very message was received before the end."""
     found = await store.read(instance_id, limit=0)
     status = "" if found is None else found.instance.status
-    if id is not None and await was_received(store, instance_id, name, id):
+    if chosen and await was_received(store, instance_id, message):
         return
     how = f" ({status})" if status in TERMINAL_STATUSES else ""
     raise InstanceEndedError(
-        f"instance {instance_id!r} has ended{how}: the {what} {name!r} would never be seen",
+        f"instance {instance_id!r} has ended{how}: the {message.words} would never be seen",
         instance_id=instance_id,
         status=status,
     )
 
 
-async def was_received(store: Store, instance_id: str, name: str, id: str) -> bool:
-    """Whether the log of the instance says that this signal was received; False if the log cannot be read."""
+async def was_received(store: Store, instance_id: str, message: Message) -> bool:
+    """Whether the log of the instance says that this message was received; False if the log cannot be read."""
     try:
         async for _, commit in history(store, instance_id):
             for event in commit:
-                if isinstance(event, EventReceived) and (event.event_id, event.name) == (id, name):
+                if isinstance(event, MessageReceived) and _is_same(event.message, message):
                     return True
     except StorageUnavailableError:
         raise
     except (StorageError, InstanceNotFoundError):
         return False  # the log cannot be read, or is gone
     return False
+
+
+def _is_same(received: Message, sent: Message) -> bool:
+    """Whether a message is the same as one that was sent with an id of the sender's choice."""
+    one, other = received.topic, sent.topic
+    return (received.id, received.source, one.name, one.kind) == (sent.id, sent.source, other.name, other.kind)

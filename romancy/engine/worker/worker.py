@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from romancy._logs import about, get_logger, hush, speaking, unhush
 from romancy.engine.activities.session_commits import commit_session
-from romancy.engine.channels import Joining
 from romancy.engine.clock import DatabaseClock
 from romancy.engine.driver import Driver
 from romancy.engine.incarnation import Incarnation
+from romancy.engine.joining import Joining
 from romancy.engine.leftover_mail import unread
 from romancy.engine.log_lines import say_end, say_interrupted, say_refused, say_stuck
 from romancy.engine.log_writer import LogWriter

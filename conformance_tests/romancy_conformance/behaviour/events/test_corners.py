@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from romancy import EventType, Romancy, Status, UsageError, WorkflowContext, activity, activity_context, workflow
-from romancy.core import EventPutAside
+from romancy.core import MessagePutAside
 from romancy.engine.messages import Signal, encode_message
 from romancy.query import contains, gte, is_null, one_of
 from romancy.storage.backends import create_store
@@ -260,7 +260,7 @@ async def test_a_time_of_no_year_is_put_aside(app: Romancy, store: Store) -> Non
     await app.signal(handle.instance_id, Paid, 2)
 
     assert await handle.result(timeout=30) == 2
-    put_aside = [event for event in await app.history(handle.instance_id) if isinstance(event, EventPutAside)]
+    put_aside = [event for event in await app.history(handle.instance_id) if isinstance(event, MessagePutAside)]
     assert ["0", "1"] == [event.event_id for event in put_aside]
     assert all("outside of the years 1 to 9999" in event.reason for event in put_aside)
 
