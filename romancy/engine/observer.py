@@ -260,7 +260,7 @@ class Observer:
                 name=awaited.name,
                 outcome=ENDS[type(event)],
                 duration=None if began is None else max(at - began, timedelta()),
-                message_headers=getattr(event, "headers", {}),
+                message_headers=event.message.headers if isinstance(event, core.MessageReceived) else {},
             )
         )
 

@@ -114,7 +114,7 @@ def _put_aside(timeline: Timeline) -> Iterator[str]:
         last, count = timeline.put_aside[-1], len(timeline.put_aside)
         before = "" if count == 1 else f" ({count} so far; this is the last one)"
         which = f" with the id {last.message_id!r}" if last.message_id else ""
-        yield _sentence(f"It has put aside {last.topic.words}{which}{before}: {last.reason}")
+        yield _sentence(f"It has put aside the {last.topic.words}{which}{before}: {last.reason}")
 
 
 def _attempted(step: Step, now: int, *, held: bool) -> str:

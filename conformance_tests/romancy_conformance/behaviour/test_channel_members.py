@@ -8,7 +8,7 @@ import pytest
 
 from romancy import Channel, ChannelMember, EventType, Romancy, Status, UsageError, WorkflowContext, workflow
 from romancy.core import MembersListed
-from romancy.engine import channels
+from romancy.engine import joining
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ async def refused(ctx: WorkflowContext) -> str:
 
 
 async def test_more_members_than_a_log_can_hold_are_refused(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channels, "_MOST_BYTES", 60)
+    monkeypatch.setattr(joining, "_MOST_BYTES", 60)
     for number in range(2):
         await app.start(listens.options(instance_id=f"l{number}"), "broadcast")
     await present(app, 2)

@@ -28,7 +28,7 @@ from romancy import (
     activity_context,
     workflow,
 )
-from romancy.core import SubscriptionGranted, MessageSent
+from romancy.core import MessageSent, SubscriptionGranted
 from romancy_conformance.behaviour.waiting import joined, status_is, until
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def forget() -> None:
 
 async def messages_of(app: Romancy, instance_id: str) -> list[str]:
     """The ids of the messages that an instance has sent."""
-    return [event.message_id for event in await app.history(instance_id) if isinstance(event, MessageSent)]
+    return [event.message.id for event in await app.history(instance_id) if isinstance(event, MessageSent)]
 
 
 @workflow

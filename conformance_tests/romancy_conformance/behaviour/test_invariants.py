@@ -17,6 +17,7 @@ from romancy.core import (
     OwnerChanged,
     TimerFired,
     TimerStarted,
+    Topic,
     WorkflowCompleted,
     encode_commit,
 )
@@ -150,7 +151,7 @@ async def damage(plant: Planting) -> None:
         "under way": [],
         "for nothing": [again],
         "other code": [again, TimerStarted(id="sleep:1", when=1.0, due=now + HOUR)],
-        "no clock": [again, MessageAwaited(id="go:1", name="go", due=HOUR)],
+        "no clock": [again, MessageAwaited(id="go:1", topic=Topic("go"), due=HOUR)],
     }
     for name, events in cut.items():
         await plant.cut(name, keep=1)

@@ -81,7 +81,7 @@ async def test_every_accepted_event_is_in_one_log_whoever_is_killed(shared_url: 
             for sender in range(SENDERS)
             for number in range(COUNT)
         )
-        received = Counter(int(event.event_id) for event in log if isinstance(event, MessageReceived))
+        received = Counter(int(event.message.id) for event in log if isinstance(event, MessageReceived))
         assert Counter(result) == received == expected
     assert kept == []
     assert {0, KILLED} >= {end for some in ends for end in some}

@@ -116,7 +116,6 @@ async def test_a_loop_with_a_time_limit_receives_all_kept_messages(app: Romancy)
     assert KEPT == await app.run(backlog_messages, LIMIT)
 
 
-@pytest.mark.xfail(strict=True, reason="a retry makes a new id for an event that a former run has sent")
 async def test_a_retry_returns_the_ids_that_receivers_have_seen(app: Romancy) -> None:
     receiver = await app.start(backlog_receives.options(instance_id="receiver"))
     await joined(app, 1, "c")

@@ -20,7 +20,7 @@ from romancy import (
     activity_context,
     workflow,
 )
-from romancy.core import MessagePutAside, MessageReceived, Subscribed, MessageSent, WorkflowStarted
+from romancy.core import MessagePutAside, MessageReceived, MessageSent, Subscribed, WorkflowStarted
 from romancy.insight import Note, Timeline
 from romancy.query import gte
 from romancy.storage.routing import address_of_key, address_of_type
@@ -310,9 +310,10 @@ async def test_workflows_and_activities_send_with_their_commit(app: Romancy) -> 
     got = await app.run(counts.options(instance_id="all"), "k", [0])  # one from the body, one from the second attempt
     assert got == [0, 1, 2]
     received = [event for event in await app.history("all") if isinstance(event, MessageReceived)]
-    assert received[0].event_id == id
-    assert received[0].headers == {"from": "body"}
-    assert received[0].source.startswith("/sends/")
+    assert received[0].message.id == id
+    assert received[0].message.headers == {"from": "body"}
+    assert received[0].message.source.startswith("/sends/")
+    assert received[0].message.sender
 
 
 async def test_workflows_send_to_each_other(app: Romancy) -> None:
@@ -337,7 +338,7 @@ async def test_an_event_whose_data_do_not_fit_is_put_aside_and_the_next_is_recei
 
     assert await handle.result(timeout=20) == 5
     (aside,) = [event for event in await app.history(handle.instance_id) if isinstance(event, MessagePutAside)]
-    assert (aside.event_id, aside.name) == ("bad", "paid")
+    assert (aside.message_id, aside.topic.name) == ("bad", "paid")
     assert "expected int" in aside.reason
     assert any("put aside" in record.message and "'bad'" in record.message for record in caplog.records)
 

@@ -118,7 +118,7 @@ async def test_an_event_meets_the_end_of_its_wait(open_app: Open, end: str) -> N
             event
             for instance_id in (first, second)
             for event in await app.history(instance_id)
-            if isinstance(event, MessageReceived) and event.name == "paid"
+            if isinstance(event, MessageReceived) and event.message.topic.name == "paid"
         ]
         assert len(received) == (1 if got is None else 2)
 
