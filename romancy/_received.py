@@ -1,4 +1,4 @@
-"""What a body gets of a message: an event, or a message of a channel, made from what the log holds of it."""
+"""The event that a body or a subscriber gets, made from a message."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from romancy.event import Event
 from romancy.serialization import loads
 
 if TYPE_CHECKING:
-    from romancy.core import MessageReceived
+    from romancy.core import Message
 
 __all__ = ["event_of"]
 
 
-def event_of(received: MessageReceived, model: Any) -> Event[Any]:
-    """The event in an input of the run. Raises SerializationError if its data does not fit the model."""
-    message = received.message
+def event_of(message: Message, at: int, model: Any) -> Event[Any]:
+    """An event as it was received at a time (µs). Raises SerializationError if its data does not fit the model."""
     name = message.topic.name
     return Event(
         id=message.id,
         type=name,
         source=message.source,
         subject=message.subject,
-        time=sent_at(received.at, message.time, f"event {name!r}"),
+        time=sent_at(at, message.time, f"event {name!r}"),
         data=loads(message.data, model, f"event {name!r}"),
         headers=message.headers,
         extensions=msgspec.json.decode(message.beside) or {},

@@ -187,7 +187,7 @@ class WorkflowContext:
         while True:
             received: MessageReceived = await wait
             try:
-                return event_of(received, model)
+                return event_of(received.message, received.at, model)
             except SerializationError as misfit:
                 again = commands.wait_on(wait, received.message, str(misfit))
                 if again is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import secrets
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from msgspec import Raw
@@ -11,9 +12,12 @@ from msgspec.structs import replace
 
 from romancy._answering import ANSWER_WITHIN, Deadlines
 from romancy._outgoing import event_message, name_of_event, signal_message
-from romancy._outside_channel import AppChannel, ChannelPort
+from romancy._outside_channel import AppChannel
+from romancy._received import event_of
 from romancy._sizes import fitting
+from romancy._subscriber import Port, Subscription, end_subscription
 from romancy.channel import Channel, declared
+from romancy.core import Topic
 from romancy.engine import outgoing, refuse_to_wait, send_in, stored_size
 from romancy.engine.announcing import Announcer, given, kind_of_sending
 from romancy.engine.messages import encode_message
@@ -21,9 +25,10 @@ from romancy.engine.outside.poster import Poster
 from romancy.engine.outside.signal_ids import dedupe_key, refuse_ended
 from romancy.engine.sending import posting_of
 from romancy.errors import InstanceNotFoundError, UsageError
-from romancy.event import EventType, Sent
+from romancy.event import Event, EventType, Sent
 from romancy.serialization import dumps
 from romancy.storage.limits import check_id, check_key
+from romancy.storage.query import encode_where
 from romancy.storage.records import Delivered, Delivery
 
 if TYPE_CHECKING:
@@ -36,6 +41,7 @@ if TYPE_CHECKING:
     from romancy.engine.messages import Mailed
     from romancy.hooks import Sending
     from romancy.storage.protocol import Store
+    from romancy.storage.query import FilterValue
     from romancy.storage.routing import Posting
 
 __all__ = ["Senders"]
@@ -182,8 +188,36 @@ class Senders:
     def channel(self, channel: str, /, *, model: TypeForm[T]) -> AppChannel[T]: ...
     def channel(self, channel: Channel[Any] | str, /, *, model: Any = Any) -> AppChannel[Any]:
         """A channel, to publish on and to subscribe to from outside of workflows."""
-        port = ChannelPort(self._opened, self._send, self._dispatch)
-        return AppChannel(port, declared(channel, model))
+        return AppChannel(self._port, declared(channel, model))
+
+    @property
+    def _port(self) -> Port:
+        return Port(self._opened, self._send, self._dispatch)
+
+    @overload
+    def subscribe(
+        self, type: EventType[T], name: str, /, *, where: Mapping[str, FilterValue] | None = None
+    ) -> Subscription[Event[T]]: ...
+    @overload
+    def subscribe(
+        self, type: str, name: str, /, *, where: Mapping[str, FilterValue] | None = None
+    ) -> Subscription[Event[Any]]: ...
+    def subscribe(
+        self, type: EventType[Any] | str, name: str, /, *, where: Mapping[str, FilterValue] | None = None
+    ) -> Subscription[Event[Any]]:
+        """Receive every event of a type under a name, in an `async with` block. The subscription outlasts the block.
+
+        Under the same name, the next block (of this process or of another) continues after the last acknowledged
+        event. `unsubscribe(type, name)` ends the subscription. Use a name in one place at a time. `where` excludes
+        events whose data do not meet these conditions, in the form of `app.find_instances`.
+        """
+        topic, model = Topic(name_of_event(type)), type.data if isinstance(type, EventType) else Any
+        read = partial(event_of, model=model)
+        return Subscription(self._port, topic, name, "broadcast", read, encode_where(where))
+
+    async def unsubscribe(self, type: EventType[Any] | str, name: str, /) -> None:
+        """End the subscription to a type of events under this name. Unacknowledged events are dropped."""
+        await end_subscription(self._port, Topic(name_of_event(type)), name)
 
     @overload
     async def signal(

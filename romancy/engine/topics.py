@@ -104,7 +104,7 @@ def mode_of_interest(kind: InterestKind) -> str:
 
 def prefix_of(topic: Topic) -> str:
     """What the names of the subscribers outside begin with in the store, which knows names and no topics."""
-    return f"{len(topic.name)}/{topic.name}/"
+    return f"{'' if topic.kind == 'channel' else 'e'}{len(topic.name)}/{topic.name}/"
 
 
 def members_of(topic: Topic, interests: Iterable[tuple[Owner, Interest]]) -> list[Listed]:
