@@ -272,8 +272,10 @@ def how_many_fit(inputs: Sequence[tuple[Input, Mail | None]]) -> int:
     """
     size = 0
     for count, (event, _) in enumerate(inputs):
-        payload = event.message.data if isinstance(event, MessageReceived) else getattr(event, "result", b"")
-        size += len(payload)
+        if isinstance(event, MessageReceived):
+            size += len(event.message.data) + len(event.message.beside)
+        else:
+            size += len(getattr(event, "result", b""))
         if count and size > MAX_EVENT_BYTES:
             return count
     return len(inputs)
