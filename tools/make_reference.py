@@ -46,7 +46,8 @@ INTERNAL = {
 }  # fmt: skip
 MADE_FOR_YOU = {
     "Activity", "ActivityChannel", "ActivityContext", "AppChannel", "Counts", "Handle",
-    "Ingress", "Instances", "Purged", "Session", "Subscription", "SyncChannel", "SyncHandle", "SyncSubscription", "Undo", "Webhook",
+    "Ingress", "Instances", "Purged", "Session", "Subscription", "SyncChannel", "SyncHandle", "SyncSubscription",
+    "Undo", "Webhook",
     "Workflow", "WorkflowChannel", "WorkflowContext",
 }  # fmt: skip
 WHOLE = {
