@@ -55,9 +55,9 @@ class SyncSenders(Caller):
         event is kept until there is, by default for a week. The key is `key`, else what the `EventType` finds in the
         data, else the `subject`.
 
-        With an `id` of yours, another event with the same `source` and `id` is dropped, and `Sent.duplicate` is set.
-        The pair is remembered for at least a week. `headers` travel along and are read as `Event.headers`, as `time`
-        and `extensions` are, which are attributes of a CloudEvent.
+        With an `id` of yours, another event of this type with the same `source` and `id` is dropped, and
+        `Sent.duplicate` is set. That is remembered for at least a week. `headers` travel along and are read as
+        `Event.headers`, as `time` and `extensions` are, which are attributes of a CloudEvent.
         """
         result: Sent = self._call(
             "send",
