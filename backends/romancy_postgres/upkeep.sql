@@ -24,18 +24,8 @@ create table if not exists romancy_schema (
     additive   boolean not null default false
 );
 
--- name: schema_can_tell
--- Whether the record has the column `additive`.
-select exists (
-    select from pg_attribute where attrelid = 'romancy_schema'::regclass and attname = 'additive' and not attisdropped
-);
-
--- name: schema_tells
--- Add it to the table of a former version.
-alter table romancy_schema add column additive boolean not null default false;
-
 -- name: schema_applied
--- The migrations applied, also where the table is one of a former version.
+-- The migrations applied. The table of a version before the first release may lack `additive`.
 select version, name, coalesce((to_jsonb(applied) ->> 'additive')::boolean, false) from romancy_schema applied;
 
 -- name: schema_record
