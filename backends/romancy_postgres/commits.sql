@@ -291,10 +291,12 @@ with :part_child+8, item as materialized (
     delete from romancy_index x using fit
     where x.instance_id = fit.instance_id and fit.index_paths is not null
       and case when fit.instance_id in (select instance_id from logged) then true end
-), indexed_anew as (
+    returning 1
+), indexed_anew as ( -- after those that are forgotten, which may have the same keys
     insert into romancy_index (path, value, created_at, instance_id)
     select x.path, x.value, i.created_at, x.instance_id
-    from unnest($25::text[], $26::text[], $27::text[]) as x (instance_id, path, value)
+    from (select count(*) from forgotten) as emptied
+    cross join unnest($25::text[], $26::text[], $27::text[]) as x (instance_id, path, value)
     join romancy_instances i using (instance_id)
     where case when x.instance_id in (select instance_id from logged) then true end
 ), :part_carried+8

@@ -121,13 +121,15 @@ create table if not exists romancy_seen (
     key by_age (at)
 ) engine = InnoDB row_format = dynamic;
 
+-- One row for each declared path of an instance that leads to a value. `by_value` finds instances by it, in the order of
+-- searches.
 create table if not exists romancy_index (
+    instance_id varbinary(255) not null,
     path varbinary(255) not null,
     value varbinary(255) not null,
     created_at bigint not null,
-    instance_id varbinary(255) not null,
-    primary key (path, value, created_at, instance_id),
-    key of_instance (instance_id)
+    primary key (instance_id, path, value),
+    key by_value (path, value, created_at, instance_id)
 ) engine = InnoDB row_format = dynamic;
 
 -- The sets of declared paths by workflow: a search that names a workflow which has always declared its paths then looks

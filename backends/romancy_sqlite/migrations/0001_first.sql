@@ -116,15 +116,17 @@ create table romancy_seen (
 
 create index romancy_seen_at on romancy_seen (at);
 
+-- One row for each declared path of an instance that leads to a value. The index finds instances by it, in the order of
+-- searches.
 create table romancy_index (
+    instance_id text    not null,
     path        text    not null,
     value       text    not null,
     created_at  integer not null,
-    instance_id text    not null,
-    primary key (path, value, created_at desc, instance_id desc)
+    primary key (instance_id, path, value)
 ) without rowid;
 
-create index romancy_index_instance on romancy_index (instance_id);
+create index romancy_index_value on romancy_index (path, value, created_at desc, instance_id desc);
 
 -- Which sets of declared paths the instances of each workflow have had: a search that names a workflow looks at no others.
 create table romancy_index_sets (
