@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from romancy._renewing import started
 from romancy.engine import new_life, start_alone, start_of
 from romancy.engine.messages import encode_message
-from romancy.engine.outside.signal_ids import key_of, was_received
+from romancy.engine.outside.signal_ids import was_received
+from romancy.engine.sending import dedupe_of
 from romancy.errors import (
     InstanceConflictError,
     InstanceEndedError,
@@ -103,7 +104,7 @@ async def _started(store: Store, begin: Beginning, ended: InstanceRow | None) ->
         instance_id=instance_id,
         delivery_id=stamp,
         body=encode_message(message if message.id else replace(message, id=stamp)),
-        dedupe=key_of(instance_id, start.life, message) if message.id else None,
+        dedupe=dedupe_of(message) if message.id else None,
     )
     former = None if ended is None else Former(ended.life, begin.makes_way)
     if not started(start, await start_alone(store, start, former=former, mail=mail)):

@@ -22,8 +22,8 @@ from romancy.engine import outgoing, refuse_to_wait, send_in, stored_size
 from romancy.engine.announcing import Announcer, given, kind_of_sending
 from romancy.engine.messages import encode_message
 from romancy.engine.outside.poster import Poster
-from romancy.engine.outside.signal_ids import dedupe_key, refuse_ended
-from romancy.engine.sending import posting_of
+from romancy.engine.outside.signal_ids import refuse_ended
+from romancy.engine.sending import delivery_of, posting_of
 from romancy.errors import InstanceNotFoundError, UsageError
 from romancy.event import Event, EventType, Sent
 from romancy.serialization import dumps
@@ -169,13 +169,7 @@ class Senders:
         self, instance_id: str, message: Message, stamp: str, session: object, *, chosen: bool
     ) -> Delivered:
         store = self._opened() if session is not None else self._to_write("signal", instance_id)
-        dedupe = None
-        if chosen:
-            dedupe = await dedupe_key(store, instance_id, message, joined=session is not None)
-        body = encode_message(message)
-        answer = await self._deliver(
-            Delivery(instance_id=instance_id, delivery_id=stamp, body=body, dedupe=dedupe), session
-        )
+        answer = await self._deliver(delivery_of(message, instance_id, stamp, chosen=chosen), session)
         if answer is Delivered.CLOSED:
             await refuse_ended(store, instance_id, message, chosen=chosen)
         return answer
@@ -267,9 +261,9 @@ class Senders:
         Raises InstanceNotFoundError if there is no such instance, and InstanceEndedError if it has ended. With
         `session=` the commit of your own transaction sends it, and these answers are what that transaction sees now.
 
-        With an `id` of yours, a second signal with the same id to the same instance is dropped, whatever its content,
-        even after the first one was received. The workflow sees the id as the event's `id`. The id is remembered for a
-        week, and longer until `purge` is called. An instance that is started again under a purged id remembers nothing.
+        With an `id` of yours, a second signal of this name and id to the same instance is dropped, whatever its
+        content, even after the first one was received. The workflow sees the id as the event's `id`. The id is
+        remembered for a week, and longer until `purge` is called. A later instance under this id remembers nothing.
         """
         message = signal_message(instance_id, event, data, key, id, self._stored_size)
         await self._send(message, instance_id, session, what="signal")

@@ -53,11 +53,10 @@ class _Step(NamedTuple):
 
 
 class _State(NamedTuple):
-    """What the database lacks, and whether its record of migrations has the columns of today."""
+    """What the database lacks."""
 
     difference: Difference
     steps: tuple[_Step, ...]
-    tells: bool
 
 
 def known_migrations(dialect: Dialect) -> list[Migration]:
@@ -86,8 +85,6 @@ async def bring_up_to_date(database: Database, wire: Wire, dialect: Dialect, *, 
         await _run(wire, database.statement("patient_with_tables", seconds=_PATIENCE))
         await _run(wire, database.statement("create_schema"))
         state = await _state(database, wire, known)
-        if state.steps and not state.tells:
-            await _run(wire, database.statement("schema_tells"))
         for step in state.steps:
             await _take(database, wire, step)
     await wire.setup()
@@ -101,8 +98,6 @@ async def plan_for(database: Database, wire: Wire, dialect: Dialect) -> Plan:
         return state.difference.plan("")
     queries = load_queries(files(__package__ or "") / "schema.sql", prefix)
     script = [f"{READING};", f"{queries['create_schema']};"]
-    if state.difference.version and not state.tells:
-        script.append(f"{queries['schema_tells']};")
     for step in state.steps:
         version, name, additive, _ = step.migration
         values = {
@@ -138,7 +133,7 @@ async def _state(database: Database, wire: Wire, known: list[Migration]) -> _Sta
     missing = tuple(step for one in known for step in _missing(one, settings.prefix, taken.get(one.version, set())))
     parts = {step.migration.version for step in missing}
     applied = [Applied(version, *said.get(version, ("", False)), whole=version not in parts) for version in taken]
-    return _State(compare(known, applied, settings.where), missing, bool(tells))
+    return _State(compare(known, applied, settings.where), missing)
 
 
 def _missing(migration: Migration, prefix: str, taken: set[int]) -> list[_Step]:

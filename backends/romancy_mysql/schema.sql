@@ -17,18 +17,12 @@ create table if not exists romancy_schema (
     primary key (version, step)
 ) engine = InnoDB
 
--- name: schema_tells
--- Add what the table of a former version lacks.
-alter table romancy_schema
-    add column name varbinary(255) not null default '',
-    add column additive tinyint not null default 0
-
 -- name: schema_steps
 -- The steps taken so far.
 select version, step, name, additive from romancy_schema
 
 -- name: former_schema_steps
--- The steps taken so far, in the table of a former version.
+-- The steps taken so far, in the table of a version before the first release.
 select version, step from romancy_schema
 
 -- name: record_migration

@@ -59,8 +59,6 @@ async def plan_for(database: Database) -> Plan:
     script = ["begin;", f"{_lock_of(settings)};"]
     script += [f"{_schema_of(settings)};"] if settings.schema is not None else []
     script.append(f"{database.queries['schema_table']};")
-    if difference.version and not await database.single(_tells):
-        script.append(f"{database.queries['schema_tells']};")
     record = database.queries["schema_record"]
     for one in difference.missing:
         script += [f"-- {one.name}", with_prefix(one.sql, settings.prefix).strip()]
@@ -85,17 +83,12 @@ def _where(database: Database) -> str:
 
 
 async def _difference(link: Link, known: list[Migration], where: str) -> Difference:
-    """What the database lacks. A table of a former version does not say what is additive: then nothing is."""
+    """What the database lacks."""
     try:
         rows = await link.fetch("schema_applied")
     except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
         rows = []
     return compare(known, [Applied(version, name, additive) for version, name, additive in rows], where)
-
-
-async def _tells(link: Link) -> bool:
-    """Whether the table of applied migrations can say which of them are additive."""
-    return bool((await link.fetch("schema_can_tell"))[0][0])
 
 
 async def _apply(link: Link, database: Database, known: list[Migration]) -> None:
@@ -105,8 +98,6 @@ async def _apply(link: Link, database: Database, known: list[Migration]) -> None
         await link.control(_schema_of(settings))
     await link.run("schema_table")
     difference = await _difference(link, known, _where(database))
-    if difference.missing and not await _tells(link):
-        await link.run("schema_tells")
     for one in difference.missing:
         await link.control(with_prefix(one.sql, settings.prefix), _LONG)
         await link.run("schema_record", one.version, one.name, one.additive)

@@ -24,18 +24,8 @@ create table if not exists romancy_schema (
     additive   boolean not null default false
 );
 
--- name: schema_can_tell
--- Whether the record has the column `additive`.
-select exists (
-    select from pg_attribute where attrelid = 'romancy_schema'::regclass and attname = 'additive' and not attisdropped
-);
-
--- name: schema_tells
--- Add it to the table of a former version.
-alter table romancy_schema add column additive boolean not null default false;
-
 -- name: schema_applied
--- The migrations applied, also where the table is one of a former version.
+-- The migrations applied. The table of a version before the first release may lack `additive`.
 select version, name, coalesce((to_jsonb(applied) ->> 'additive')::boolean, false) from romancy_schema applied;
 
 -- name: schema_record
@@ -98,6 +88,8 @@ with log as (
     where interest is not null
     order by delivery_id collate "C", address collate "C"
     on conflict do nothing
+), forgotten as (
+    delete from romancy_seen where unit = any ($1) and life <> 0
 ), indexed as (
     delete from romancy_index where instance_id = any ($1)
 )
@@ -127,7 +119,7 @@ where w.dead and w.beat_at < romancy_now() - 3600000000
 -- name: prune_seen (before, limit)
 -- Remove dedupe keys accepted before $1, up to a limit.
 delete from romancy_seen
-where dedupe = any (array(select dedupe from romancy_seen where at < $1 limit $2 for update skip locked));
+where ctid = any (array(select ctid from romancy_seen where at < $1 limit $2 for update skip locked));
 
 -- name: notify
 -- Notify all listeners. Never inside another transaction. A transaction that notifies has an entry in the server's log,

@@ -100,7 +100,7 @@ def _columns(connection: sqlite3.Connection, prefix: str) -> set[str]:
 
 
 def _difference(connection: sqlite3.Connection, known: list[Migration], prefix: str, where: str) -> Difference:
-    """What the file lacks. A table of a former version does not say what is additive: then nothing is."""
+    """What the file lacks. The table of a version before the first release may not say what is additive."""
     if not _columns(connection, prefix):
         return compare(known, (), where)
     query = f'select * from "{prefix}schema" where migration_set = ?'  # noqa: S608 - a checked prefix
@@ -138,11 +138,8 @@ def plan_for(path: Path, prefix: str, connection: sqlite3.Connection) -> Plan:
         return difference.plan("")
     script = [*_HEAD, "begin immediate;"]
     table = f"{prefix}schema"
-    columns = _columns(connection, prefix)
-    if not columns:
-        script += _table_of(prefix)
-    if "additive" not in columns:
-        script.append(f"{_told(prefix)};")
+    if not _columns(connection, prefix):
+        script += [*_table_of(prefix), f"{_told(prefix)};"]
     for one in difference.missing:
         script.append(f"-- {one.name}")
         script.append(with_prefix(one.sql, prefix).strip())

@@ -43,18 +43,15 @@ def posting_of(message: Message, message_id: str, *, chosen: bool) -> Posting:
 
 
 def delivery_of(message: Message, instance_id: str, delivery_id: str, *, chosen: bool) -> Delivery:
-    """The delivery of a message that a workflow or an activity sends to one instance.
-
-    The sender's append does not read the receiver. So an id is remembered for the instance id, not for each life of it.
-    """
-    dedupe = dedupe_of(message, instance_id) if chosen else None
+    """The delivery of a message to one instance, whose present life remembers a chosen id."""
+    dedupe = dedupe_of(message) if chosen else None
     return Delivery(instance_id=instance_id, delivery_id=delivery_id, body=encode_message(message), dedupe=dedupe)
 
 
-def dedupe_of(message: Message, receiver: str = "") -> str:
-    """A key of bounded length by which the database recognises a message that is sent again: topic, source and id."""
-    topic = message.topic
-    parts = (receiver, topic.kind, topic.name, message.source)
-    return (
-        "sent-" + hashlib.sha256("".join([*(f"{len(part)}:{part}" for part in parts), message.id]).encode()).hexdigest()
-    )
+def dedupe_of(message: Message) -> str:
+    """A key of bounded length by which the database recognises a message that is sent again.
+
+    It is made of the kind and the name of the topic, the source and the id, whatever the key and the data.
+    """
+    parts = (message.topic.kind, message.topic.name, message.source, message.id)
+    return hashlib.sha256("".join(f"{len(part)}:{part}" for part in parts).encode()).hexdigest()

@@ -4,6 +4,8 @@ A migration is a numbered file of SQL. A line `-- additive: the reason` in it sa
 schema that it makes. The database records that with the migration, because nothing else tells an older program about
 a file that it does not have. What says nothing is not additive. How a migration is applied and recorded is its
 adapter's matter.
+
+The name of the first migration is the identity of the schema: nothing leads from one first schema to another.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ class Applied(NamedTuple):
 
     version: int
     name: str
-    """Empty if the database does not tell."""
+    """Empty if the database does not tell. Of the first migration it has to."""
     additive: bool
     whole: bool = True
     """False: it was begun, and some step of it is missing."""
@@ -101,6 +103,9 @@ def compare(known: Sequence[Migration], applied: Iterable[Applied], where: str) 
     """What differs. `SchemaVersionError` if this code may not use the database, whatever migrations it applies."""
     had = {one.version: one for one in applied}
     knows = {one.version: one for one in known}
+    first = had.get(known[0].version)
+    if first is not None and first.name != known[0].name:
+        raise _of_another_start(where, had[max(had)], first, known[0])
     missing = tuple(one for one in known if one.version not in had or not had[one.version].whole)
     unknown = tuple(one for version, one in sorted(had.items()) if version not in knows)
     for version in knows.keys() & had.keys():
@@ -116,6 +121,15 @@ def compare(known: Sequence[Migration], applied: Iterable[Applied], where: str) 
     if unknown and missing:
         raise _forked(where, f"it has {unknown[-1]} and lacks {missing[0].name!r}")
     return Difference(missing, unknown, max(had, default=0))
+
+
+def _of_another_start(where: str, newest: Applied, first: Applied, known: Migration) -> SchemaVersionError:
+    begins = repr(first.name) if first.name else "a migration without a name"
+    return SchemaVersionError(
+        f"{where}: a version of Romancy from before its first release made the schema: it has {newest} and begins with "
+        f"{begins}, and the schema of this version begins with {known.name!r}. Nothing leads from one to the other: "
+        "make a new database, or give the URL another `prefix=`"
+    )
 
 
 def _forked(where: str, what: str) -> SchemaVersionError:

@@ -164,9 +164,9 @@ class SyncSenders(Caller):
         Raises InstanceNotFoundError if there is no such instance, and InstanceEndedError if it has ended. With
         `session=` the commit of your own transaction sends it, and these answers are what that transaction sees now.
 
-        With an `id` of yours, a second signal with the same id to the same instance is dropped, whatever its content,
-        even after the first one was received. The workflow sees the id as the event's `id`. The id is remembered for a
-        week, and longer until `purge` is called. An instance that is started again under a purged id remembers nothing.
+        With an `id` of yours, a second signal of this name and id to the same instance is dropped, whatever its
+        content, even after the first one was received. The workflow sees the id as the event's `id`. The id is
+        remembered for a week, and longer until `purge` is called. A later instance under this id remembers nothing.
         """
         self._call("signal", instance_id, event, data, key=key, id=id, session=session)
 

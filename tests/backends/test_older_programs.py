@@ -1,6 +1,6 @@
 """Older programs on newer schemas: they work where each newer migration is additive, and are refused elsewhere.
 
-Both programs are this code. The newer one knows one more migration, or the older one lacks the last additive ones.
+Both programs are this code. The newer one knows migrations that are made up here.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,9 @@ from romancy.errors import RomancyError, SchemaVersionError
 from romancy.storage.backends import create_store
 from romancy.storage.schema import Migration
 from romancy.sync import SyncRomancy
-from romancy_conformance.contract.scripts import run_script
+from romancy_conformance.contract.opener import open_together
+from romancy_conformance.contract.scripts import fetch_rows, run_script
+from tests.backends import next_version
 from tests.knowing import as_program, knowing, package_of
 
 if TYPE_CHECKING:
@@ -49,6 +52,8 @@ _COLUMNS = "".join(
     f"alter table romancy_{table} add column shade varchar(20) default 'red';\n"
     for table in ("instances", "log", "inbox", "workers", "index", "seen", "outbox")
 )
+_ALL = {kind: _INDEX[kind] + _TABLE[kind] + _COLUMNS for kind in KINDS}
+"""All that a migration may add: an index, a table, and columns of tables that a worker writes."""
 _BROKEN = "insert into romancy_nothing values (1);\n"
 
 
@@ -79,12 +84,6 @@ def adding(sql: str, *, additive: bool, name: str = "to_come") -> Change:
         return [*known, Migration(version, f"{version:04}_{name}", additive, sql)]
 
     return add
-
-
-def without_the_last_additive_ones(known: list[Migration]) -> list[Migration]:
-    while known[-1].additive:
-        known = known[:-1]
-    return known
 
 
 class Programs:
@@ -135,13 +134,12 @@ async def pays(app: Romancy, name: str, cents: int) -> str:
     return result
 
 
-@pytest.mark.parametrize("which", ["a migration to come", "the last additive ones"])
+@pytest.mark.parametrize("changes", [_INDEX, _ALL], ids=["an index", "an index, a table and columns"])
 @pytest.mark.parametrize("migrate", [True, False])
 async def test_an_older_program_works_on_a_newer_schema_that_is_additive(
-    programs: Programs, which: str, migrate: Any
+    programs: Programs, backend: str, changes: dict[str, str], migrate: Any
 ) -> None:
-    if which == "the last additive ones":
-        programs = Programs(programs.url, without_the_last_additive_ones, same)
+    programs = of(programs, adding(changes[backend], additive=True))
     name = order_on_a_newer_schema.options(instance_id="by the newer one")
     async with programs.app(programs.newer, worker=False) as newer:
         await newer.start(name, "lamp")
@@ -162,8 +160,7 @@ async def test_an_older_program_works_on_a_newer_schema_that_is_additive(
 async def test_an_older_worker_runs_on_while_the_newer_program_migrates_and_can_be_restarted(
     programs: Programs, backend: str
 ) -> None:
-    """The migration adds what it may: an index, a table, and columns of tables that the worker writes."""
-    programs = of(programs, adding(_INDEX[backend] + _TABLE[backend] + _COLUMNS, additive=True))
+    programs = of(programs, adding(_ALL[backend], additive=True))
     async with programs.app(programs.older) as older:
         await older.start(order_on_a_newer_schema.options(instance_id="o-1"), "lamp")
         await programs.open(programs.newer)
@@ -312,48 +309,109 @@ async def test_two_branches_do_not_share_a_database(programs: Programs, backend:
     await programs.open(programs.older)
 
 
-_FORMER = {
+@pytest.mark.parametrize(
+    "processes", [1, pytest.param(10, marks=pytest.mark.long)], ids=["one process", "ten processes at once"]
+)
+async def test_the_next_version_brings_the_rows_of_an_older_one_up_to_date_once(
+    programs: Programs, backend: str, processes: int
+) -> None:
+    """Its migration changes rows, so it is not additive. No process writes a row before it is whole."""
+    newer = partial(next_version.next_version, backend)
+    async with programs.app(programs.older) as older:
+        for name in ("paid", "open"):
+            await older.start(order_on_a_newer_schema.options(instance_id=name), "lamp")
+        assert "lamp for 1" == await pays(older, "paid", 1)
+
+    written = await open_together(programs.url, processes, program=next_version.__name__)
+
+    tallies = await fetch_rows(programs.url, "select workflow_name, instances from romancy_tallies")
+    assert [("order_on_a_newer_schema", 2)] == [(text_of(name), number) for name, number in tallies]
+    shades = await fetch_rows(programs.url, "select instance_id, shade from romancy_instances")
+    assert {"paid": "blue", "open": "blue"} | dict.fromkeys(written, "red") == {
+        text_of(name): text_of(shade) for name, shade in shades
+    }
+    with pytest.raises(SchemaVersionError, match="tallies"):
+        await programs.open(programs.older)
+    async with programs.app(newer, migrate=False) as app:
+        assert "lamp for 1" == await app.handle("paid").result()
+        assert "lamp for 2" == await pays(app, "open", 2)
+
+
+_OF_THE_LAST_COMMIT = {
+    "sqlite": (
+        "create table romancy_schema (id integer primary key, migration_set text, name text, applied_at text, "
+        "additive integer not null default 0); insert into romancy_schema (migration_set, name) "
+        "values ('romancy', '0001_start'), ('romancy', '0002_sets_by_workflow'), ('romancy', '0007_children')"
+    ),
+    "postgres": (
+        "create table romancy_schema (version integer primary key, name text not null default '', "
+        "applied_at bigint not null default 0, additive boolean not null default false); "
+        "insert into romancy_schema (version, name) "
+        "values (1, '0001_start'), (2, '0002_sets_by_workflow'), (7, '0007_children')"
+    ),
+    "mysql": (
+        "create table romancy_schema (version int not null, step int not null, at bigint not null default 0, "
+        "name varbinary(255) not null default '', additive tinyint not null default 0, primary key (version, step)); "
+        "insert into romancy_schema (version, step, name) "
+        "values (1, 0, '0001_start'), (1, 1, ''), (7, 0, '0007_children'), (7, 1, '')"
+    ),
+}
+_BEFORE_THE_COLUMN = {
     "sqlite": "alter table romancy_schema drop column additive",
     "postgres": "alter table romancy_schema drop column additive",
     "mysql": (
         "delete from romancy_schema where step = 0; alter table romancy_schema drop column additive, drop column name"
     ),
 }
-_NEWER = {
-    "sqlite": "insert into romancy_schema (migration_set, name) values ('romancy', '9999_future')",
-    "postgres": "insert into romancy_schema (version, name) values (9999, '9999_future')",
-    "mysql": "insert into romancy_schema (version, step) values (9999, 1)",
-}
+_FORMER = {
+    "the last commit": ("", r"version 7 \('0007_children'\) and begins with '0001_start'"),
+    "one before the record told what is additive": (
+        "; {before}", r"version 7( \('0007_children'\))? and begins with ('0001_start'|a migration without a name)",
+    ),
+    "the first one": ("; delete from romancy_schema where {later}", "version 1 .*begins with '0001_start'"),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("by", ["opening", "a script"])
-async def test_a_database_whose_record_of_migrations_cannot_say_it_yet_learns_it(
-    programs: Programs, backend: str, by: str
+@pytest.mark.parametrize("of", _FORMER)
+async def test_a_database_of_a_commit_before_the_first_release_is_refused_by_name(
+    programs: Programs, backend: str, of: str
 ) -> None:
-    """Databases were made before the record could say what is additive."""
+    """Its tables have other keys, and no migration leads from them to those of today. Nothing is written there."""
     dialect = "mysql" if backend == "mariadb" else backend
-    await programs.open(programs.older)
-    await run_script(programs.url, _FORMER[dialect])
+    later = "id > 1" if backend == "sqlite" else "version > 1"
+    then, found = _FORMER[of]
+    script = _OF_THE_LAST_COMMIT[dialect] + then.format(before=_BEFORE_THE_COLUMN[dialect], later=later)
+    await run_script(programs.url, script)
+    before = await fetch_rows(programs.url, "select * from romancy_schema")
 
+    said = f"(?s){found}.*begins with '0001_first'.* make a new database"
     for migrate in (True, False):
-        await programs.open(programs.older, migrate=migrate)
-    with pytest.raises(SchemaVersionError, match="to_come"):
-        await programs.open(programs.newer, migrate=False)
-    if by == "opening":
-        await asyncio.gather(*(programs.open(programs.newer) for _ in range(3)))
-    else:
-        await run_script(programs.url, (await programs.plan(programs.newer)).sql)
-    await programs.open(programs.newer, migrate=False)
-    await programs.open(programs.older, migrate=False)
+        with pytest.raises(SchemaVersionError, match=said):
+            await programs.open(programs.older, migrate=migrate)
+    for refused in (programs.plan(programs.older), programs.plan(programs.newer), programs.open(programs.newer)):
+        with pytest.raises(SchemaVersionError, match=said):
+            await refused
+    with pytest.raises(SchemaVersionError, match=said):
+        async with programs.app(programs.older):
+            pass
+    assert before == await fetch_rows(programs.url, "select * from romancy_schema")
+    with pytest.raises(Exception, match=r"(?i)romancy_instances"):
+        await fetch_rows(programs.url, "select * from romancy_instances")
 
 
-async def test_what_a_former_record_cannot_say_stops_older_programs(programs: Programs, backend: str) -> None:
+async def test_another_prefix_leaves_it_alone(programs: Programs, backend: str) -> None:
     dialect = "mysql" if backend == "mariadb" else backend
-    await programs.open(programs.older)
-    await run_script(programs.url, f"{_FORMER[dialect]}; {_NEWER[dialect]}")
+    await run_script(programs.url, _OF_THE_LAST_COMMIT[dialect])
+    beside = Programs(f"{programs.url}{'&' if '?' in programs.url else '?'}prefix=new_", same, same)
 
-    with pytest.raises(SchemaVersionError, match="9999"):
-        await programs.open(programs.older)
+    await beside.open(beside.older)
+
+    assert () == (await beside.plan(beside.older)).steps
+
+
+def text_of(value: object) -> object:
+    """Return what a driver gives as bytes, as text."""
+    return value.decode() if isinstance(value, bytes) else value
 
 
 @pytest.mark.backends("sqlite")

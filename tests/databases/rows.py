@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
     Change = Callable[[bytes], bytes]
 
-TABLES = ("workers", "instances", "log", "inbox", "outbox", "seen", "index", "index_sets", "uncounted")
+TABLES = (
+    "workers", "instances", "log", "inbox", "outbox", "seen", "index", "index_sets", "uncounted",
+    "messages", "interests", "addresses", "letters",
+)  # fmt: skip
 NOBODY = {"boot_id": "another machine", "pid_namespace": "", "pid": 1, "pid_start": 1}
 """Replaces the names of the machine and the processes that wrote the database."""
 

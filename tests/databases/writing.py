@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 FAR = 80 * 365 * 86_400.0
 """Seconds until long after every test."""
 
-LATER = hasattr(Romancy, "signal_with_start")
-"""Whether the running version is newer than 7d09f5a."""
-
 AT_WORK: dict[str, tuple[Any, str]] = {
     "line": (p.kept_line.bind("Ada", 1), "hold"),
     "fork": (p.kept_fork.bind(), "three"),
@@ -136,7 +133,7 @@ async def amid(url: str) -> None:
         await is_at(instance_id, what)
     for instance_id, (_, status) in AT_REST.items():
         await comes_to(app, instance_id, status)
-    await is_at("parent of a line/", "hold")
+    await is_at("parent of a line.", "hold")
     for child in ("child", "child beside", "child mailed", "child cancelled"):
         await comes_to(app, child, Status.WAITING)
     for instance_id, word in [("hear", "one"), ("mail known", "one"), ("mail known", "two"), ("changed", "go")]:
@@ -145,9 +142,8 @@ async def amid(url: str) -> None:
     await app.signal("plain failed", p.Word, "go")
     await comes_to(app, "plain failed", Status.FAILED)
     await comes_to(app, "changed", Status.STUCK)
-    if LATER:
-        await start(app, "parent again", p.kept_parent_again.bind())
-        await comes_to(app, "parent again", Status.FAILED)
+    await start(app, "parent again", p.kept_parent_again.bind())
+    await comes_to(app, "parent again", Status.FAILED)
     p.world.repaired = True
     await app.retry("held again")
     await is_at("held again", "ship", times=2)
@@ -159,12 +155,11 @@ async def amid(url: str) -> None:
     await app.terminate("terminated")
     await has(app, "retrying", "ActivityAttemptFailed")
     await has(app, "beating", "ActivityAttemptFailed")
-    if LATER:
-        await what_came_later(app)
+    await more(app)
 
 
-async def what_came_later(app: Romancy) -> None:
-    """What 7d09f5a does not have: a retry of a parent and its child, mail by ids, starts by a signal."""
+async def more(app: Romancy) -> None:
+    """Retry a parent and its child, send mail by its id, start by a signal."""
     await app.retry("parent again")
     await is_at("child again", "ship", times=2)
     await start(app, "hear once", p.kept_hear.bind(2))
@@ -188,8 +183,7 @@ async def after(url: str) -> None:
         calls = [p.kept_nap.options(instance_id=f"pending {n}").bind(0.0) for n in range(3)]
         await app.start_many(calls)
         await start(app, "pending hear", p.kept_hear.bind(1, 1.0))
-        if LATER:
-            await app.start(app.workflow("kept_line").options(instance_id="pending by name"), customer="Zoe", number=1)
+        await app.start(app.workflow("kept_line").options(instance_id="pending by name"), customer="Zoe", number=1)
 
 
 PARTS = {"before": before, "amid": amid, "after": after}

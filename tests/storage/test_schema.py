@@ -50,9 +50,22 @@ def test_an_error_names_the_newest_that_stops_and_what_the_program_knows() -> No
 
 
 def test_what_has_no_name_is_compared_by_its_number() -> None:
-    assert compare(known("-"), [Applied(1, "", additive=False)], "here").missing == ()
+    assert compare(known("--"), [*applied("-"), Applied(2, "", additive=False)], "here").missing == ()
     with pytest.raises(SchemaVersionError, match="it has version 2, on which"):
         compare(known("-"), [*applied("-"), Applied(2, "", additive=False)], "here")
+
+
+@pytest.mark.parametrize("additive", [True, False])
+@pytest.mark.parametrize("name", ["0001_start", ""])
+@pytest.mark.parametrize("later", ["", "+", "-+-"])
+def test_what_begins_with_another_first_schema_is_refused_by_its_name(name: str, later: str, *, additive: bool) -> None:
+    database = [Applied(1, name, additive=additive), *applied("+" + later)[1:]]
+
+    begins = repr(name) if name else "a migration without a name"
+    said = rf"version {len(database)}.* begins with {begins}, .* begins with '0001_x'.* make a new database"
+    for program in (known("-"), known("-+"), known("-+-+-")):
+        with pytest.raises(SchemaVersionError, match=said):
+            compare(program, database, "here")
 
 
 @pytest.mark.parametrize(

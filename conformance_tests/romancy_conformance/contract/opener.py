@@ -16,9 +16,9 @@ from romancy.storage.backends import create_store
 from romancy_conformance.contract.building import start
 
 
-async def open_together(url: str, count: int = 5) -> list[str]:
+async def open_together(url: str, count: int = 5, *, program: str = __name__) -> list[str]:
     """Have this many processes open a database at the same moment; return the ids of the instances they wrote."""
-    command = [sys.executable, "-m", "romancy_conformance.contract.opener", url]
+    command = [sys.executable, "-m", program, url]
     processes = [
         await asyncio.create_subprocess_exec(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         for _ in range(count)

@@ -239,7 +239,7 @@ async def test_one_migration_that_stops_older_code_is_enough(empty_url: str, sto
 
 @pytest.mark.dealt
 async def test_processes_open_an_empty_database_at_once(empty_url: str, open_store: Open) -> None:
-    """The tests beside the adapters (`tests/backends`) do the same on databases of old schemas."""
+    """The tests beside the adapters (`tests/backends`) do the same on a database of an older schema."""
     written = await open_together(empty_url)
 
     store = await open_store()

@@ -1,4 +1,4 @@
-"""Recognises signals whose sender chose an id: each is delivered once to its instance."""
+"""Recognises messages whose sender chose an id, and that are sent again after their instance has ended."""
 
 from __future__ import annotations
 
@@ -6,36 +6,17 @@ from typing import TYPE_CHECKING, Final
 
 from romancy.core import MessageReceived
 from romancy.engine.replay import history
-from romancy.engine.sending import dedupe_of
-from romancy.errors import InstanceEndedError, InstanceNotFoundError, StorageError, StorageUnavailableError, UsageError
+from romancy.errors import InstanceEndedError, InstanceNotFoundError, StorageError, StorageUnavailableError
 from romancy.status import TERMINAL_STATUSES
 
 if TYPE_CHECKING:
     from romancy.core import Message
     from romancy.storage.protocol import Store
 
-__all__ = ["REMEMBERED", "dedupe_key", "refuse_ended", "was_received"]
+__all__ = ["REMEMBERED", "refuse_ended", "was_received"]
 
 REMEMBERED: Final = 7 * 86_400 * 1_000_000
 """The shortest time for which an id is remembered."""
-
-
-async def dedupe_key(store: Store, instance_id: str, message: Message, *, joined: bool) -> str:
-    """The key that identifies this message to this life of the instance."""
-    found = await store.read(instance_id, limit=0)
-    if found is None and joined:
-        raise UsageError(
-            f"instance {instance_id!r} is not there, or was started in this very transaction: nothing can have been "
-            "sent to it before. Leave the id= of the signal out, or send it after the commit"
-        )
-    if found is None:
-        raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
-    return key_of(instance_id, found.instance.life, message)
-
-
-def key_of(instance_id: str, life: int, message: Message) -> str:
-    """A key of bounded length."""
-    return dedupe_of(message, f"{life}:{instance_id}")
 
 
 async def refuse_ended(store: Store, instance_id: str, message: Message, *, chosen: bool) -> None:

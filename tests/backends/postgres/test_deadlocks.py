@@ -64,7 +64,9 @@ async def test_a_commit_that_loses_a_deadlock_is_tried_again(
     before = await connection.fetchval(_DEADLOCKS)
     theirs = connection.transaction()
     await theirs.start()
-    await connection.execute("insert into romancy_outbox values (1, $1, 'x', 'x')", outbox_id)
+    await connection.execute(
+        "insert into romancy_outbox (at, outbox_id, topic, body) values (1, $1, 'x', 'x')", outbox_id
+    )
 
     holding = Holding("outbox_add")
     listen(store, holding)

@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy.errors import SchemaVersionError, StorageConfigurationError
-from romancy.storage.mail import UNCOUNTED
 from romancy.storage.query import build_query
 from romancy.storage.records import ClaimRequest, Delivered, Outcome
 from romancy.storage.url import parse_url
 from romancy_conformance.contract.building import Actor, delivery, start, step
-from romancy_conformance.contract.opener import open_together
 from romancy_postgres import create_store
 from romancy_postgres._migrations import known_migrations
-from tests.knowing import knowing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -27,19 +24,6 @@ if TYPE_CHECKING:
     from romancy_postgres._store import PostgresStore
 
     Open = Callable[..., Awaitable[PostgresStore]]
-
-_OF_VERSION_1 = """
-insert into romancy_index_sets (paths, members) values ('', '{}'), ('customer', '{customer}'), ('unused', '{unused}');
-insert into romancy_instances
-    (life, created_at, updated_at, instance_id, workflow_name, status, code, index_paths, input, projection)
-values (1, 1, 1, 'i1', 'always', 'completed', 'c1', 'customer', '\\x', '{"customer":"s:x"}'),
-       (1, 2, 2, 'i2', 'since', 'completed', 'c1', '', '\\x', '{"customer":"s:x"}'),
-       (1, 3, 3, 'i3', 'since', 'completed', 'c1', 'customer', '\\x', '{"customer":"s:x"}');
-insert into romancy_index (path, value, created_at, instance_id)
-values ('customer', 's:x', 1, 'i1'), ('customer', 's:x', 3, 'i3');
-insert into romancy_inbox (at, counted, instance_id, delivery_id, body)
-values (1, true, 'i1', 'd1', ''), (2, false, 'i1', 'd2', '');
-"""
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("postgres"), pytest.mark.usefixtures("empty_url")]
 
@@ -85,41 +69,6 @@ async def test_ten_at_once_make_a_schema_once(open_store: Open, connection: asyn
     rows = await connection.fetch("select version, name from apart.romancy_schema")
     assert [tuple(row) for row in rows] == [(one.version, one.name) for one in known_migrations()]
     await use(stores[-1])
-
-
-@pytest.mark.parametrize(
-    "processes", [0, pytest.param(10, marks=pytest.mark.long)], ids=["by one", "by ten processes at once"]
-)
-async def test_an_old_database_learns_which_workflow_declared_what(
-    open_store: Open,
-    storage_url: str,
-    connection: asyncpg.Connection,
-    monkeypatch: pytest.MonkeyPatch,
-    processes: int,
-) -> None:
-    """Version 1 had one set of paths for all workflows; the migration finds in it what its instances used."""
-    with monkeypatch.context() as early:
-        knowing(early, "postgres", lambda known: known[:1])
-        await (await open_store()).close()
-    await connection.execute(_OF_VERSION_1)
-
-    await open_together(storage_url, processes)
-    store = await open_store()
-
-    rows = await connection.fetch(
-        "select workflow_name, paths, members from romancy_index_sets where workflow_name <> 'flow' order by 1, 2"
-    )
-    assert [tuple(row) for row in rows] == [
-        ("always", "customer", ["customer"]),
-        ("since", "", []),
-        ("since", "customer", ["customer"]),
-    ]
-    for name, found in {"always": ["i1"], "since": ["i3", "i2"], "": ["i3", "i2", "i1"]}.items():
-        page = await store.rooms.reading.find(build_query({"customer": "x"}, workflow_name=name or None))
-        assert [row.instance_id for row in page.rows] == found
-    numbers = await connection.fetch("select number from romancy_inbox where instance_id = 'i1'")
-    assert [row["number"] for row in numbers] == [UNCOUNTED] * 2
-    await use(store)
 
 
 async def test_a_migration_that_fails_leaves_nothing(open_store: Open, connection: asyncpg.Connection) -> None:

@@ -67,7 +67,7 @@ def test_a_plan_and_its_sql_are_printed_and_nothing_is_made(romancy: Command) ->
 
     assert (0, 0) == (plan.code, sql.code)
     assert record["steps"] == plan.out.splitlines()
-    assert f"{len(record['steps'])} steps to do" in plan.err
+    assert f"{(count := len(record['steps']))} step{'s' if count > 1 else ''} to do" in plan.err
     assert record["sql"] == sql.out
     assert "create table" in sql.out
     assert (5, True) == (looked.code, "`romancy migrate`" in looked.err), "a plan wrote something"

@@ -1,6 +1,6 @@
--- A body that is no array of JSON, because a codec wrote it, or that is deeper than MySQL's JSON functions take, is one
--- line without an event. Before this it was an error that hid the lines of all others.
--- additive: only a view, which no code reads.
+-- One line per event, for people: where instance_id = 'order-42' uses the key. A body that is no array of JSON, because
+-- a codec wrote it, or that is deeper than the 100 levels of MySQL's JSON functions, is one line without an event.
+-- not additive: a part of the first schema.
 create or replace view romancy_events as
 select l.instance_id, l.life, l.seq, e.position, e.type, if(json_type(e.event) = 'NULL', null, e.event) as event,
        l.writer, l.at
