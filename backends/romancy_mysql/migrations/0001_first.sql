@@ -115,9 +115,13 @@ create table if not exists romancy_outbox (
     key by_end (state, ended_at)
 ) engine = InnoDB row_format = dynamic;
 
+-- The ids of messages, remembered where they were sent: by the life of an instance or, with a life of 0, at an address.
 create table if not exists romancy_seen (
-    dedupe varbinary(255) not null primary key,
+    unit varbinary(640) not null,
+    life bigint not null,
+    dedupe varbinary(255) not null,
     at bigint not null default (timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
+    primary key (unit, life, dedupe),
     key by_age (at)
 ) engine = InnoDB row_format = dynamic;
 

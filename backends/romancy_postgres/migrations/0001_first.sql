@@ -113,9 +113,13 @@ create index romancy_outbox_order on romancy_outbox (order_key, at, outbox_id)
     where state = 'pending' and order_key is not null;
 create index romancy_outbox_ended on romancy_outbox (state, ended_at) where state <> 'pending';
 
+-- The ids of messages, remembered where they were sent: by the life of an instance or, with a life of 0, at an address.
 create table romancy_seen (
     at     bigint not null,
-    dedupe text collate "C" primary key
+    life   bigint not null,
+    unit   text collate "C" not null,
+    dedupe text collate "C" not null,
+    primary key (unit, life, dedupe)
 );
 create index romancy_seen_at on romancy_seen (at);
 

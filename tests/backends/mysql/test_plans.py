@@ -39,7 +39,7 @@ select 'customer', concat('s:c', n % 2000), n, concat('i', n) from NUMBERS;
 insert into romancy_log (instance_id, life, seq, writer, body) select concat('i', n), 1, 1, 'w', '[]' from NUMBERS;
 insert into romancy_log (instance_id, life, seq, writer, body) select concat('i', n), 1, 2, 'w', '[]' from NUMBERS;
 insert into romancy_inbox (instance_id, delivery_id, body, at) select concat('i', n), 'd', '', 1 from NUMBERS;
-insert into romancy_seen (dedupe, at) select concat('k', n), n from NUMBERS;
+insert into romancy_seen (unit, life, dedupe, at) select concat('i', n % 100), n % 2, concat('k', n), n from NUMBERS;
 insert into romancy_outbox (outbox_id, topic, body) select concat('o', n), 't', '' from NUMBERS
 """
 _MANY = 3000
