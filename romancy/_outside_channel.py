@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from romancy._moments import moment_of
 from romancy._subscriber import Subscription, end_subscription
+from romancy._where import where_of
 from romancy.channel import Channel, ChannelMember, Message, check_mode, message_of, message_on
 from romancy.engine.topics import address_of_all, members_of
 from romancy.errors import UsageError
 from romancy.storage.limits import check_id
-from romancy.storage.query import encode_where
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,7 +92,9 @@ class AppChannel(Generic[T]):
         check_mode(mode)
         if mode not in ("broadcast", "competing"):
             raise UsageError("a subscriber outside of workflows has mode 'broadcast' or 'competing'")
-        return Subscription(self._port, self._channel.topic, name, mode, self._read, encode_where(where))
+        return Subscription(
+            self._port, self._channel.topic, name, mode, self._read, where_of(where, hidden=self._port.hides)
+        )
 
     def _read(self, message: core.Message, at: int) -> Message[T]:
         return message_of(self._channel, message, moment_of(at))

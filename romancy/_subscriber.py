@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from romancy import core
 from romancy.core import mode_conflict
-from romancy.engine import decode_message, stored_size
+from romancy.engine import decode_message, hides, stored_size
 from romancy.engine.topics import address_of_all, interest_of_subscription, mode_of_interest, prefix_of, taking
 from romancy.errors import EventTimeoutError, StorageError, StorageUnavailableError, UsageError
 from romancy.retry import Duration, seconds
@@ -62,6 +62,11 @@ class Port:
         """Send a message: to an instance, or to those that wait for its topic."""
         self.dispatch = dispatch
         """Dispatch these addresses soon."""
+
+    @property
+    def hides(self) -> bool:
+        """Whether codecs of the app hide data from the database."""
+        return hides(self.opened())
 
     def stored_size(self, raw: bytes) -> int:
         """How many bytes are stored for a value."""

@@ -129,6 +129,7 @@ class Romancy(Watching):
             hooks=hooks_of(hooks),
             log_error_text=yes_or_no(log_error_text, "log_error_text"),
             stored=self._codecs.stored_size,
+            hides=self._codecs.hides,
         )
         super().__init__()
         self._deadlines = Deadlines(some_time(answer_within, "answer_within"))

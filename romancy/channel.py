@@ -17,12 +17,12 @@ from romancy import core
 from romancy._headers import headers_of
 from romancy._moments import sent_at
 from romancy._sizes import fitting
+from romancy._where import where_here
 from romancy.core import Mode, kept
 from romancy.errors import SerializationError, UsageError
 from romancy.retry import Duration, seconds
 from romancy.serialization import dumps, loads
 from romancy.storage.limits import check_id
-from romancy.storage.query import encode_where
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -251,7 +251,7 @@ class WorkflowChannel(Generic[T]):
         another task of the workflow ends the subscription meanwhile.
         """
         limit = None if timeout is None else seconds(timeout, "the timeout")
-        conditions = encode_where(where)
+        conditions = where_here(where, self._commands)
         if not direct:
             await _joined(self._commands.rejoining_of(self._topic))  # a retry may be refused what its failed run had
         mode: Mode | None = "direct" if direct else self._commands.mode_of(self._topic)

@@ -16,6 +16,7 @@ from romancy._outside_channel import AppChannel
 from romancy._received import event_of
 from romancy._sizes import fitting
 from romancy._subscriber import Port, Subscription, end_subscription
+from romancy._where import where_of
 from romancy.channel import Channel, declared
 from romancy.core import Topic
 from romancy.engine import outgoing, refuse_to_wait, send_in, stored_size
@@ -28,7 +29,6 @@ from romancy.errors import InstanceNotFoundError, UsageError
 from romancy.event import Event, EventType, Sent
 from romancy.serialization import dumps
 from romancy.storage.limits import check_id, check_key
-from romancy.storage.query import encode_where
 from romancy.storage.records import Delivered, Delivery
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ class Senders:
         """
         topic, model = Topic(name_of_event(type)), type.data if isinstance(type, EventType) else Any
         read = partial(event_of, model=model)
-        return Subscription(self._port, topic, name, "broadcast", read, encode_where(where))
+        return Subscription(self._port, topic, name, "broadcast", read, where_of(where, hidden=self._port.hides))
 
     async def unsubscribe(self, type: EventType[Any] | str, name: str, /) -> None:
         """End the subscription to a type of events under this name. Unacknowledged events are dropped."""

@@ -42,6 +42,7 @@ class Asking:
         "calls",
         "compensable",
         "contexts",
+        "hides",
         "instance_id",
         "joining",
         "listing",
@@ -59,6 +60,8 @@ class Asking:
         self.loop = loop
         self.stored: Callable[[bytes], int] = len
         """How many bytes are stored for a value."""
+        self.hides = False
+        """Whether the database cannot read what is stored."""
         self.asked: list[ev.Command] = NO_LIST
         """The commands of the activation under way. Between activations, no request is possible."""
         self.activation = 0

@@ -57,7 +57,7 @@ _FITS: Final[Mapping[type[ev.LogEvent], _Fits]] = {
     ev.WorkflowContinued: lambda a, b: a.run == b.run and _same_json(a.input, b.input),
     ev.ActivityCancelRequested: lambda a, b: a.id == b.id,
 }
-_VALUES: Final = ("args", "input", "data", "beside", "state", "result")
+_VALUES: Final = ("args", "input", "data", "beside", "where", "state", "result")
 _HARMLESS: Final = (ev.ProgressReported, ev.PatchMarked)
 """Reports and patches, which do not change the course of a run: code may stop making them, or change them."""
 

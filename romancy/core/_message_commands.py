@@ -37,6 +37,13 @@ class MessageCommands(Asking):
         due = None if timeout is None or timeout > FAR_FUTURE else self.due(self.loop.now + timeout)
         return self._wait(topic, mode, due, where)
 
+    def can_ask_for(self, where: bytes) -> bool:
+        """Whether a wait can have these conditions: where data is hidden from the database, it cannot.
+
+        In a replay: whether it had them.
+        """
+        return not self.hides if self.matcher is None else self.matcher.holds(where)
+
     def _wait(self, topic: Topic, mode: Mode, due: int | None, where: Raw) -> WaitAnswer:
         awaited = self.ask(ms.MessageAwaited(self._ids.number("wait", topic.name), topic, mode, due, where))
         if self.waits is NO_DICT:

@@ -44,7 +44,8 @@ class Run:
     log names.
 
     `known` holds the activities that undo what former runs did, for a retry that does not call them itself.
-    `stored` tells how many bytes are stored for a value, which decides whether it is too large.
+    `stored` tells how many bytes are stored for a value, which decides whether it is too large. `hides`: what is stored
+    is hidden from the database, which then knows nothing of the data of messages.
     """
 
     __slots__ = (
@@ -74,6 +75,7 @@ class Run:
         activities: Mapping[str, ActivityDefinition] | None = None,
         known: Mapping[str, ActivityDefinition] | None = None,
         stored: Callable[[bytes], int] = len,
+        hides: bool = False,
     ) -> None:
         self.workflow = workflow
         self.instance_id = instance_id
@@ -90,6 +92,7 @@ class Run:
         self._loop = new_loop(int.from_bytes(derive(instance_id, "salt")[:7], "big"))
         self._commands = Commands(instance_id, self.state, self._loop)
         self._commands.stored = stored
+        self._commands.hides = hides
         self._loop.commands = self._commands
         self._end: Ending | None = None
         self._body: StableTask[Any] | None = None

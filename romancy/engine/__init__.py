@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from romancy.engine.codecs import (
     coded,
+    hides,
     opened_input,
     opened_row_of_log,
     read_with_start,
@@ -53,6 +54,7 @@ __all__ = [
     "decode_message",
     "decode_outgoing",
     "descent_of",
+    "hides",
     "history",
     "interests_from_log",
     "known_in",

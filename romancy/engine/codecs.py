@@ -61,6 +61,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "coded",
+    "hides",
     "opened_input",
     "opened_row_of_log",
     "read_with_start",
@@ -122,6 +123,11 @@ def opened_input(codecs: Codecs, row: InstanceRow) -> bytes:
 def sealed_input(codecs: Codecs, row: InstanceRow) -> bytes:
     """The instance's input as it is stored. Raises CodecError if a codec cannot write it."""
     return codecs.wrap(row.input, _input(row.instance_id, row.life)) if codecs.ids else row.input
+
+
+def hides(store: Store) -> bool:
+    """Whether the store's codecs hide from the database what they write."""
+    return isinstance(store, _CodingStore) and store.hides
 
 
 def searchable(codecs: Codecs, projection: bytes | None, index: Iterable[tuple[str, str | None]]) -> bytes | None:
@@ -237,6 +243,11 @@ class _CodingStore(_ReadingStore):
 
     async def _deliver(self, batch: Sequence[Delivery], /) -> list[Delivered]:
         return await self._store.deliver(self.sealed_deliveries(batch))
+
+    @property
+    def hides(self) -> bool:
+        """Whether the codecs hide what they write."""
+        return self._codecs.hides
 
     def stored_size(self, raw: bytes) -> int:
         """How many bytes the codecs make of a value."""

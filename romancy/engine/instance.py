@@ -517,8 +517,11 @@ class Live:
 def _new_run(
     instance_id: str, definition: Workflow[..., object], **known: Mapping[str, ActivityDefinition] | None
 ) -> Run:
-    stored = getattr(working.get(), "stored", len)
-    return Run(definition, instance_id=instance_id, code=definition.code, runtime=RUNTIME, stored=stored, **known)
+    speaker = working.get()
+    stored, hides = getattr(speaker, "stored", len), getattr(speaker, "hides", False)
+    return Run(
+        definition, instance_id=instance_id, code=definition.code, runtime=RUNTIME, stored=stored, hides=hides, **known
+    )
 
 
 def _time(given: Given) -> int:

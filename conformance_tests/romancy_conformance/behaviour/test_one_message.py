@@ -14,18 +14,24 @@ from romancy import (
     RetryPolicy,
     Romancy,
     Status,
+    UsageError,
     WorkflowContext,
     activity,
     workflow,
 )
 from romancy.core import MessageAwaited, MessageSent
 from romancy.query import gte
+from romancy.storage.backends import create_store
 from romancy.storage.lookups import lying_in
+from romancy.storage.query import encode_where
+from romancy.storage.routing import OUTSIDE, Interest, InterestKind, Owner, Spread
+from romancy_conformance.behaviour.coded import SECRET, Masking
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
     from romancy import Subscription
     from romancy.storage.protocol import Store
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
 
@@ -251,3 +257,49 @@ async def test_an_outside_subscriber_with_conditions(app: Romancy, way: str) -> 
                 await app.channel(Orders).publish({"amount": amount})
 
         assert [one.data["amount"] for one in await numbers(messages, 2)] == [20, 30]
+
+
+@workflow
+async def hears_the_secret(ctx: WorkflowContext, family: Family, *, choosy: bool) -> str:
+    where = {"text": "x"} if choosy else None
+    try:
+        if family == "event":
+            return str((await ctx.wait_event("secret", key="k", where=where)).data)
+        await ctx.channel("secret").subscribe("competing")
+        return str((await ctx.channel("secret").receive(where=where)).data)
+    except UsageError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+async def test_data_that_a_codec_hides_is_not_told_to_the_database(
+    open_app: Open, storage_url: str, family: Family
+) -> None:
+    """Conditions need a readable copy of the data, so they are refused."""
+    app = await open_app(codecs=[Masking()])
+    store = create_store(storage_url)
+    await store.open()
+    try:
+        if family == "event":
+            await app.send("secret", {"text": SECRET}, key="k")
+        else:
+            await app.channel("secret").publish({"text": SECRET})
+        (kept,) = [one for one in await store.rooms.router.kept() if one.spread is not Spread.EVERY]
+        assert SECRET.encode() not in kept.body
+        owner, address = Owner("reader", OUTSIDE), kept.address
+        readable = Interest(
+            interest_id="all", address=address, kind=InterestKind.TAKE, where=encode_where({"text": SECRET})
+        )
+        await store.rooms.router.register(owner, readable)
+        await store.rooms.router.dispatch([address])
+        assert await store.rooms.router.letters("reader") == []
+        await store.rooms.router.unregister(owner, ["all"])
+    finally:
+        await store.close()
+
+    assert "a codec of this app hides it" in await app.run(hears_the_secret, family, choosy=True)
+    assert SECRET in await app.run(hears_the_secret, family, choosy=False)
+    with pytest.raises(UsageError, match="a codec of this app hides it"):
+        app.channel("secret").subscribe("audit", where={"text": SECRET})
+    with pytest.raises(UsageError, match="a codec of this app hides it"):
+        app.subscribe("secret", "audit", where={"text": SECRET})

@@ -204,7 +204,7 @@ async def test_what_is_received_has_the_same_source(app: Romancy, store: Store) 
     await until(lambda: is_kept(store, "over"))
 
     read = [decode_message(message.body) for message in await kept(store, "over")]
-    assert ["/b"] == [message.source for message in read if isinstance(message, Signal)]
+    assert ["/b"] == [message.source for message in read if isinstance(message, Message)]
 
 
 async def test_an_app_that_closes_has_looked(
