@@ -154,7 +154,7 @@ async def test_an_id_sent_in_a_session_goes_with_its_commit(app: Romancy) -> Non
     assert "there is no instance 'nobody'" == said
     received = await till.result()
     assert [("remittance", 5), 6] == [received[0], received[1][1]]
-    assert [["remittance", 5]] == await app.handle("new").result()
+    assert [("remittance", 5)] == await app.handle("new").result()
 
 
 async def test_bad_ids_are_refused(app: Romancy) -> None:

@@ -206,3 +206,5 @@ async def test_an_address_and_an_instance_of_one_name_know_different_ids(actor: 
     assert await store.rooms.upkeep.prune(PruneRequest(instance_ids=(address,))) == 1
 
     assert await store.rooms.router.post([posting(address, Spread.EVERY, dedupe=key)]) == [KNOWN]
+    again = await actor.begin(address)
+    assert await store.deliver([delivery(again, dedupe=key)]) == [NEW]
