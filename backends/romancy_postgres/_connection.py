@@ -6,7 +6,7 @@ The casts that the driver's stubs need are here and nowhere else.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import asyncpg
 
@@ -16,6 +16,8 @@ from romancy_postgres._columns import Flat
 from romancy_postgres._prepared import EngineConnection
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
+
     from romancy_postgres._settings import Settings
 
 __all__ = [
@@ -63,6 +65,8 @@ ENGINE_SETTINGS: Final = {
     "plan_cache_mode": "force_generic_plan",
 }
 _CLOSE_TIMEOUT: Final = 2.0
+_SHORT: Final = 2
+"""To check the elements of so short a list costs the driver no more than a `Flat`."""
 SEARCH_SETTINGS: Final = {
     "jit": "off",
     # A page is the first rows in the order of an index. Without statistics the planner would collect and sort them all.
@@ -161,9 +165,9 @@ class Link:
         self.connection = connection
         self._source = source
 
-    async def fetch(self, name: str, *arguments: object) -> list[asyncpg.Record]:
+    def fetch(self, name: str, *arguments: object) -> Coroutine[Any, Any, list[asyncpg.Record]]:
         """Run a query and return its rows."""
-        return await self.connection.fetch(self._source.queries[name], *_flat(arguments), timeout=ANSWER_TIMEOUT)
+        return self.connection.fetch(self._source.queries[name], *_flat(arguments), timeout=ANSWER_TIMEOUT)
 
     async def fetch_text(self, text: str, *arguments: object) -> list[asyncpg.Record]:
         """Run a query composed for this occasion."""
@@ -179,9 +183,12 @@ class Link:
         await self.connection.execute(text, timeout=timeout)
 
 
-def _flat(arguments: tuple[object, ...]) -> list[object]:
-    """The arguments, with lists in the driver's fastest form. No query takes an array of arrays."""
-    return [Flat(cast("list[object]", one)) if type(one) is list else one for one in arguments]
+def _flat(arguments: tuple[object, ...]) -> Sequence[object]:
+    """The arguments, with long lists in the driver's fastest form. No query takes an array of arrays."""
+    for one in arguments:
+        if type(one) is list and len(one) > _SHORT:
+            return [Flat(cast("list[object]", one)) if type(one) is list else one for one in arguments]
+    return arguments
 
 
 def ended_under_a_call(connection: asyncpg.Connection, error: BaseException) -> asyncpg.InterfaceError | None:

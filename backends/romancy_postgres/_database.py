@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
 
@@ -31,7 +31,7 @@ from romancy_postgres._errors import DRIVER_ERRORS, contended, read_only, refuse
 from romancy_postgres._scripts import heads, texts
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 
     from romancy_postgres._connection import SessionConnection
     from romancy_postgres._prepared import EngineConnection
@@ -79,15 +79,15 @@ class Database:
         pools = (self.work, self.heartbeats, self.listening, self.search, self.sessions)
         await asyncio.gather(*(pool.close() for pool in pools))
 
-    async def fetch(
+    def fetch(
         self, name: str, *arguments: object, pool: Pool[EngineConnection] | None = None
-    ) -> list[asyncpg.Record]:
+    ) -> Coroutine[Any, Any, list[asyncpg.Record]]:
         """Run one statement, alone in its transaction, and return its rows."""
-        return await self.single(lambda link: link.fetch(name, *arguments), pool=pool)
+        return self.single(lambda link: link.fetch(name, *arguments), pool=pool)
 
-    async def run(self, name: str, *arguments: object) -> int:
+    def run(self, name: str, *arguments: object) -> Coroutine[Any, Any, int]:
         """Run one statement, alone in its transaction, and return how many rows it touched."""
-        return await self.single(lambda link: link.run(name, *arguments))
+        return self.single(lambda link: link.run(name, *arguments))
 
     async def single(
         self,
@@ -102,7 +102,16 @@ class Database:
         """
         if self.settings.pooled:
             return await self.transaction(statement, pool=pool, lock_waits=lock_waits)
-        return await self._insist(lambda: self._once(statement, pool or self.work), lock_waits)
+        if not self._opened:
+            self.check_open()
+        chosen = pool or self.work
+        try:
+            return await self._once(statement, chosen)
+        except RomancyError:
+            raise
+        except DRIVER_ERRORS as error:
+            failed = error
+        return await self._insist(lambda: self._once(statement, chosen), lock_waits, failed)
 
     async def run_at_once(self, name: str, *arguments: object) -> int:
         """Run one statement, prepared once per connection and sent once, and return how many rows it touched.
@@ -164,25 +173,30 @@ class Database:
         """The protocol's error for an error of the driver; an unknown error itself."""
         return translated(error, self.settings.url) or error
 
-    async def _insist(self, attempt: Callable[[], Awaitable[T]], lock_waits: int | None) -> T:
+    async def _insist(
+        self, attempt: Callable[[], Awaitable[T]], lock_waits: int | None, failed: BaseException | None = None
+    ) -> T:
+        """Attempt it while other transactions are in the way. `failed`: how a first attempt has failed."""
         self.check_open()
         allowed = _LOCK_WAITS if lock_waits is None else lock_waits
         tries = waits = 0
         while True:
+            if failed is not None:
+                tries += 1
+                waits += waited_in_vain(failed)
+                if not contended(failed) or tries == _TRIES or waits > allowed:
+                    # Not `from failed`: the driver repeats values in its messages.
+                    raise self.explained(failed) from None
+                await pause(tries, _FIRST_PAUSE, _LONGEST_PAUSE)
             try:
                 return await attempt()
             except RomancyError:
                 raise
             except DRIVER_ERRORS as error:
-                tries += 1
-                waits += waited_in_vain(error)
-                if not contended(error) or tries == _TRIES or waits > allowed:
-                    # Not `from error`: the driver repeats values in its messages.
-                    raise self.explained(error) from None
-            await pause(tries, _FIRST_PAUSE, _LONGEST_PAUSE)
+                failed = error
 
     async def _once(self, statement: Callable[[Link], Awaitable[T]], pool: Pool[EngineConnection]) -> T:
-        connection = await pool.take()
+        connection = pool.grab() or await pool.take()
         try:
             answer = await statement(Link(connection, self))
         except BaseException as error:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from contextlib import ExitStack, closing
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from romancy.storage.sqlkit.pauses import pause
 from romancy.storage.sqlkit.statements import ROUNDS, Answer, OvertakenError, Running
 from romancy_postgres._routing import OWN as _OWN
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 
     from romancy.storage.sqlkit.pool import Pool
     from romancy.storage.sqlkit.statements import Ask, Operation, Request
@@ -44,8 +44,8 @@ class PostgresInterpreter:
         self._tell = tell
         self._heads = database.heads
 
-    async def read(self, begin: Callable[[], Operation[T]], /) -> T:
-        return await self.in_turn(begin)
+    def read(self, begin: Callable[[], Operation[T]], /) -> Coroutine[Any, Any, T]:
+        return self.in_turn(begin)
 
     async def in_turn(
         self,
@@ -57,8 +57,12 @@ class PostgresInterpreter:
     ) -> T:
         with closing(Running(begin(), _OWN)) as running:
             while (request := running.request) is not None:
-                running.answer([await self._alone(ask, lock_waits) for ask in (*request.asks, *request.then)])
-            self._tell(running.news)
+                answers: list[Answer] = []
+                for ask in (*request.asks, *request.then):
+                    answers.append(await self._alone(ask, lock_waits))  # noqa: PERF401 - a frame less for each wait
+                running.answer(answers)
+            if running.news:
+                self._tell(running.news)
             return running.result
 
     async def together(
@@ -91,7 +95,8 @@ class PostgresInterpreter:
                     running, answers = await _again(send)
             if (request := running.request) is not None:
                 running.answer([*answers, *[await self._alone(ask) for ask in request.then]])
-            self._tell(running.news)
+            if running.news:
+                self._tell(running.news)
             return running.result
 
     async def _transaction(
@@ -113,10 +118,8 @@ class PostgresInterpreter:
             running.answer(answers)
         return running, []
 
-    async def _alone(self, ask: Ask, lock_waits: int | None = None) -> Answer:
-        return await self._database.single(
-            lambda link: self._answer(link, ask), pool=self._pool(), lock_waits=lock_waits
-        )
+    def _alone(self, ask: Ask, lock_waits: int | None = None) -> Coroutine[Any, Any, Answer]:
+        return self._database.single(lambda link: self._answer(link, ask), pool=self._pool(), lock_waits=lock_waits)
 
     async def _answer(self, link: Link, ask: Ask) -> Answer:
         if ask.composed is not None:
