@@ -18,17 +18,22 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
 
-__all__ = ["read_outcome"]
+__all__ = ["read_outcome", "read_row"]
 
 
-async def read_outcome(store: Store, instance_id: str) -> tuple[InstanceRow, Outcome | None]:
-    """The row, and the outcome if the instance has ended. Raises InstanceNotFoundError."""
+async def read_row(store: Store, instance_id: str) -> InstanceRow:
+    """The row. Raises InstanceNotFoundError."""
     found = await store.read(instance_id, limit=0)
     if found is None:
         raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
-    row = found.instance
+    return found.instance
+
+
+async def read_outcome(store: Store, row: InstanceRow) -> Outcome | None:
+    """The outcome of the instance, if this row is of one that has ended. Raises InstanceNotFoundError."""
     if row.status not in TERMINAL_STATUSES:
-        return row, None
+        return None
+    instance_id = row.instance_id
     end = await store.read(instance_id, after=row.last_seq - 1, limit=1)
     if end is None or end.instance.life != row.life:
         raise InstanceNotFoundError(f"instance {instance_id!r} was just removed")
@@ -36,7 +41,7 @@ async def read_outcome(store: Store, instance_id: str) -> tuple[InstanceRow, Out
     if state.terminal is None:  # nearly always the last commit holds the end; else read the whole run
         commits = history(store, instance_id, after=row.run_from - 1, life=row.life)
         state = _ended([commit async for _, commit in commits])
-    return row, state.outcome()
+    return state.outcome()
 
 
 def _ended(commits: Iterable[Sequence[LogEvent]]) -> State:

@@ -6,7 +6,7 @@ import asyncio
 from time import monotonic as moment
 from typing import TYPE_CHECKING, Final
 
-from romancy._outcomes import read_outcome
+from romancy._outcomes import read_outcome, read_row
 from romancy._reasons import in_time, stuck_error
 from romancy.engine import Absence, others_may_try, refuse_to_wait, waits_in_vain
 from romancy.errors import InstanceNotFoundError, StorageUnavailableError, WorkflowStuckError, WorkflowUnknownError
@@ -74,11 +74,12 @@ class Waiting:
         Returns the instance's life, for the next look.
         """
         store = self._opened()
-        row, outcome = await read_outcome(store, instance_id)
+        row = await read_row(store, instance_id)
         if watch.outcome is not None:
             return life
         if life not in (0, row.life):
             raise _used_anew(instance_id)
+        outcome = await read_outcome(store, row)
         if outcome is not None:
             watch.outcome, watch.life = outcome, row.life
             return row.life
@@ -88,13 +89,13 @@ class Waiting:
         if patient and not self._is_known_here(row.workflow_name) and await self._absence.is_over(store, row):
             raise self._nobody_knows(row)
         await asyncio.wait([news], timeout=self._lease / 2)
+        if self._worker is not None:
+            await self._worker.caught_up(instance_id, row.life)
         return row.life
 
     def _life_here(self, instance_id: str) -> int:
         """The life of the instance that this app's worker holds; 0 if it holds none."""
-        worker = self._worker
-        live = None if worker is None else worker.driver.live.get(instance_id)
-        return 0 if live is None else live.life
+        return 0 if self._worker is None else self._worker.life_of(instance_id)
 
     def _is_known_here(self, name: str) -> bool:
         worker = self._worker

@@ -100,9 +100,7 @@ def step_columns(steps: Sequence[Step]) -> list[list[object]]:
 
 def change_columns(items: Sequence[Append]) -> list[list[object]]:
     """The columns of `append_changes` after those of the log, without the further instances to lock."""
-    changes = [
-        (*(_NO_CHANGE if item.change is None else _changed(item.change)), len(item.consumed)) for item in items
-    ]
+    changes = [(*(_NO_CHANGE if item.change is None else _changed(item.change)), len(item.consumed)) for item in items]
     return [*columns(changes, width=len(_NO_CHANGE) + 1), *mail_columns(items)]
 
 

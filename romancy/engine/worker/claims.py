@@ -81,6 +81,8 @@ class Claiming:
         self._swept = -_SWEEP_EVERY
         self._claims = False
         """Whether a claim is under way."""
+        self._round = asyncio.Event()
+        """Set when the next claim has been answered or given up."""
         self._ended_here: dict[str, None] = {}
         self._only_mail = False
         self._stopping = False
@@ -96,6 +98,15 @@ class Claiming:
         if self._claims or self._next.is_wanted:
             return False
         return self._recount is None or not self._wants_more(anew=True)
+
+    async def answered(self) -> None:
+        """Return when the claim under way, and the one that is wanted now, have been answered or given up."""
+        for _ in range(self._claims + self._next.is_wanted):
+            await self._round.wait()
+
+    def _end_round(self) -> None:
+        self._round.set()
+        self._round = asyncio.Event()
 
     def look_for_own(self) -> None:
         """Soon claim with a request for everything this worker owns: an earlier answer may have been lost."""
@@ -153,6 +164,7 @@ class Claiming:
             await self._run()
         finally:
             self._stop_counting()
+            self._round.set()
 
     async def _run(self) -> None:
         while True:
@@ -164,6 +176,7 @@ class Claiming:
                 return
             self._next.forget_plans()
             if not self._keeper.leases.fresh():
+                self._end_round()
                 continue  # the next successful heartbeat claims again
             self._claims = True
             try:
@@ -177,6 +190,7 @@ class Claiming:
                 self.look_for_own()
             finally:
                 self._claims = False
+                self._end_round()
 
     def only_mail(self) -> None:
         """Claim no more instances, only the mail of loaded ones: they may have to read it before they end."""
