@@ -165,9 +165,14 @@ class Link:
         self.connection = connection
         self._source = source
 
-    def fetch(self, name: str, *arguments: object) -> Coroutine[Any, Any, list[asyncpg.Record]]:
+    def fetch(self, name: str, *arguments: Any) -> Coroutine[Any, Any, list[asyncpg.Record]]:
         """Run a query and return its rows."""
-        return self.connection.fetch(self._source.queries[name], *_flat(arguments), timeout=ANSWER_TIMEOUT)
+        sent: Sequence[object] = arguments
+        for one in arguments:
+            if type(one) is list and len(one) > _SHORT:  # pyright: ignore[reportUnknownArgumentType] - of anything
+                sent = _flat(arguments)
+                break
+        return self.connection.fetch(self._source.queries[name], *sent, timeout=ANSWER_TIMEOUT)
 
     async def fetch_text(self, text: str, *arguments: object) -> list[asyncpg.Record]:
         """Run a query composed for this occasion."""
@@ -178,17 +183,14 @@ class Link:
         status = await self.connection.execute(self._source.queries[name], *_flat(arguments), timeout=ANSWER_TIMEOUT)
         return rows_touched(status)
 
-    async def control(self, text: str, timeout: float = ANSWER_TIMEOUT) -> None:
+    def control(self, text: str, timeout: float = ANSWER_TIMEOUT) -> Coroutine[Any, Any, object]:
         """Run statements without parameters in one round trip."""
-        await self.connection.execute(text, timeout=timeout)
+        return self.connection.execute(text, timeout=timeout)
 
 
-def _flat(arguments: tuple[object, ...]) -> Sequence[object]:
-    """The arguments, with long lists in the driver's fastest form. No query takes an array of arrays."""
-    for one in arguments:
-        if type(one) is list and len(one) > _SHORT:
-            return [Flat(cast("list[object]", one)) if type(one) is list else one for one in arguments]
-    return arguments
+def _flat(arguments: tuple[object, ...]) -> list[object]:
+    """The arguments, with lists in the driver's fastest form for long ones. No query takes an array of arrays."""
+    return [Flat(cast("list[object]", one)) if type(one) is list else one for one in arguments]
 
 
 def ended_under_a_call(connection: asyncpg.Connection, error: BaseException) -> asyncpg.InterfaceError | None:

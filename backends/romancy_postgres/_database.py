@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from functools import partial
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
@@ -83,35 +85,26 @@ class Database:
         self, name: str, *arguments: object, pool: Pool[EngineConnection] | None = None
     ) -> Coroutine[Any, Any, list[asyncpg.Record]]:
         """Run one statement, alone in its transaction, and return its rows."""
-        return self.single(lambda link: link.fetch(name, *arguments), pool=pool)
+        return self.single(methodcaller("fetch", name, *arguments), pool=pool)
 
     def run(self, name: str, *arguments: object) -> Coroutine[Any, Any, int]:
         """Run one statement, alone in its transaction, and return how many rows it touched."""
         return self.single(lambda link: link.run(name, *arguments))
 
-    async def single(
+    def single(
         self,
         statement: Callable[[Link], Awaitable[T]],
         *,
         pool: Pool[EngineConnection] | None = None,
         lock_waits: int | None = None,
-    ) -> T:
+    ) -> Coroutine[Any, Any, T]:
         """Run one statement in a transaction of its own, and retry while other transactions are in the way.
 
         `LockedError` after more than `lock_waits` lock waits of a second each.
         """
         if self.settings.pooled:
-            return await self.transaction(statement, pool=pool, lock_waits=lock_waits)
-        if not self._opened:
-            self.check_open()
-        chosen = pool or self.work
-        try:
-            return await self._once(statement, chosen)
-        except RomancyError:
-            raise
-        except DRIVER_ERRORS as error:
-            failed = error
-        return await self._insist(lambda: self._once(statement, chosen), lock_waits, failed)
+            return self.transaction(statement, pool=pool, lock_waits=lock_waits)
+        return self._insist(partial(self._once, statement, pool or self.work), lock_waits)
 
     async def run_at_once(self, name: str, *arguments: object) -> int:
         """Run one statement, prepared once per connection and sent once, and return how many rows it touched.
@@ -137,7 +130,7 @@ class Database:
                 raise
             raise self.explained(error) from None
 
-    async def transaction(
+    def transaction(
         self,
         body: Callable[[Link], Awaitable[T]],
         *,
@@ -145,19 +138,19 @@ class Database:
         lock_waits: int | None = None,
         lasting: bool = True,
         first: str = "",
-    ) -> T:
+    ) -> Coroutine[Any, Any, T]:
         """Run statements in one transaction. If the transaction must be repeated, the body runs again.
 
         A crash of the server may undo a transaction that is not `lasting`, but never without all later commits.
         `first` is SQL without parameters that goes with the beginning, in the same round trip.
         """
         begin = "; ".join(filter(None, (self.begin, "" if lasting else "set local synchronous_commit = off", first)))
-        return await self._insist(lambda: self._all_or_nothing(body, pool or self.work, begin), lock_waits)
+        return self._insist(partial(self._all_or_nothing, body, pool or self.work, begin), lock_waits)
 
-    async def hurried(self, body: Callable[[Link], Awaitable[T]], wait: float) -> T:
+    def hurried(self, body: Callable[[Link], Awaitable[T]], wait: float) -> Coroutine[Any, Any, T]:
         """A transaction that waits at most that many seconds for a row, and then raises `LockedError`."""
         begin = f"{self.begin}; set local lock_timeout = '{wait * 1000:.0f}ms'"
-        return await self._insist(lambda: self._all_or_nothing(body, self.work, begin), 0)
+        return self._insist(partial(self._all_or_nothing, body, self.work, begin), 0)
 
     @asynccontextmanager
     async def understood(self) -> AsyncGenerator[None]:
@@ -173,27 +166,23 @@ class Database:
         """The protocol's error for an error of the driver; an unknown error itself."""
         return translated(error, self.settings.url) or error
 
-    async def _insist(
-        self, attempt: Callable[[], Awaitable[T]], lock_waits: int | None, failed: BaseException | None = None
-    ) -> T:
-        """Attempt it while other transactions are in the way. `failed`: how a first attempt has failed."""
-        self.check_open()
+    async def _insist(self, attempt: Callable[[], Awaitable[T]], lock_waits: int | None) -> T:
+        if not self._opened:
+            self.check_open()
         allowed = _LOCK_WAITS if lock_waits is None else lock_waits
         tries = waits = 0
         while True:
-            if failed is not None:
-                tries += 1
-                waits += waited_in_vain(failed)
-                if not contended(failed) or tries == _TRIES or waits > allowed:
-                    # Not `from failed`: the driver repeats values in its messages.
-                    raise self.explained(failed) from None
-                await pause(tries, _FIRST_PAUSE, _LONGEST_PAUSE)
             try:
                 return await attempt()
             except RomancyError:
                 raise
             except DRIVER_ERRORS as error:
-                failed = error
+                tries += 1
+                waits += waited_in_vain(error)
+                if not contended(error) or tries == _TRIES or waits > allowed:
+                    # Not `from error`: the driver repeats values in its messages.
+                    raise self.explained(error) from None
+            await pause(tries, _FIRST_PAUSE, _LONGEST_PAUSE)
 
     async def _once(self, statement: Callable[[Link], Awaitable[T]], pool: Pool[EngineConnection]) -> T:
         connection = pool.grab() or await pool.take()
@@ -225,7 +214,7 @@ class Database:
     async def _all_or_nothing(
         self, body: Callable[[Link], Awaitable[T]], pool: Pool[EngineConnection], begin: str
     ) -> T:
-        connection = await pool.take()
+        connection = pool.grab() or await pool.take()
         link = Link(connection, self)
         try:
             await link.control(begin)

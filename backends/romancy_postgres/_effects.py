@@ -35,8 +35,9 @@ _target, _starts, _outbox, _deliveries, _postings = map(
 
 def entangled(items: Sequence[Append]) -> bool:
     """Whether one statement cannot write them: a life is replaced, or a message goes to what they start or change."""
-    if any(item.create is not None and item.create.replaces is not None for item in items):
-        return True
+    for item in items:
+        if item.create is not None and item.create.replaces is not None:
+            return True
     if not any(map(_deliveries, items)):
         return False
     targets = {delivery.instance_id for item in items for delivery in item.deliveries}

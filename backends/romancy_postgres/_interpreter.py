@@ -40,7 +40,7 @@ class PostgresInterpreter:
         pool: Callable[[], Pool[EngineConnection]] | None = None,
     ) -> None:
         self._database = database
-        self._pool = pool or (lambda: database.work)
+        self._pool = pool
         self._tell = tell
         self._heads = database.heads
 
@@ -84,7 +84,7 @@ class PostgresInterpreter:
                 send = partial(
                     self._database.transaction,
                     attempt,
-                    pool=self._pool(),
+                    pool=self._pool and self._pool(),
                     lock_waits=lock_waits,
                     lasting=lasting,
                     first=_locks(keys),
@@ -94,7 +94,9 @@ class PostgresInterpreter:
                 except OvertakenError:
                     running, answers = await _again(send)
             if (request := running.request) is not None:
-                running.answer([*answers, *[await self._alone(ask) for ask in request.then]])
+                for ask in request.then:
+                    answers.append(await self._alone(ask))
+                running.answer(answers)
             if running.news:
                 self._tell(running.news)
             return running.result
@@ -112,14 +114,17 @@ class PostgresInterpreter:
             stack.close()  # closes the operation of an attempt that was undone
             running = stack.enter_context(closing(Running(begin(), _OWN)))
         while (request := running.request) is not None:
-            answers = [await self._answer(link, ask) for ask in request.asks]
+            answers: list[Answer] = []
+            for ask in request.asks:
+                answers.append(await self._answer(link, ask))  # noqa: PERF401 - as above
             if request.last:
                 return running, answers
             running.answer(answers)
         return running, []
 
     def _alone(self, ask: Ask, lock_waits: int | None = None) -> Coroutine[Any, Any, Answer]:
-        return self._database.single(lambda link: self._answer(link, ask), pool=self._pool(), lock_waits=lock_waits)
+        pool = self._pool and self._pool()
+        return self._database.single(partial(self._answer, ask=ask), pool=pool, lock_waits=lock_waits)
 
     async def _answer(self, link: Link, ask: Ask) -> Answer:
         if ask.composed is not None:
@@ -135,7 +140,7 @@ class PostgresInterpreter:
                 arguments.append(value)
         if head.columns:
             rows = await link.fetch(ask.script, *arguments)
-            answer = Answer([tuple(row) for row in rows], len(rows))
+            answer = Answer(list(map(tuple, rows)), len(rows))
         else:
             answer = Answer((), await link.run(ask.script, *arguments))
         if answer.touched < (ask.expected or 0):
