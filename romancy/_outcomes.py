@@ -9,7 +9,6 @@ from romancy.core import TERMINAL, State
 from romancy.engine import history
 from romancy.errors import InstanceNotFoundError
 from romancy.log import commits_of
-from romancy.status import TERMINAL_STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,21 +17,11 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
 
-__all__ = ["read_outcome", "read_row"]
-
-
-async def read_row(store: Store, instance_id: str) -> InstanceRow:
-    """The row. Raises InstanceNotFoundError."""
-    found = await store.read(instance_id, limit=0)
-    if found is None:
-        raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
-    return found.instance
+__all__ = ["read_outcome"]
 
 
 async def read_outcome(store: Store, row: InstanceRow) -> Outcome | None:
-    """The outcome of the instance, if this row is of one that has ended. Raises InstanceNotFoundError."""
-    if row.status not in TERMINAL_STATUSES:
-        return None
+    """The outcome of the instance, if its log tells how it ended. Raises InstanceNotFoundError."""
     instance_id = row.instance_id
     end = await store.read(instance_id, after=row.last_seq - 1, limit=1)
     if end is None or end.instance.life != row.life:

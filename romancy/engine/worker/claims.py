@@ -139,23 +139,24 @@ class Claiming:
             self.look()
         elif changed is not None and self._recount is not None and not self._wants_more():
             pass  # it is looked at when there is room
+        elif not self._keeper.leases.has_peers():
+            self.look()
         elif self._has_enough():
             self._postponed = True
             self._next.look_in(_PAUSE_WHEN_BUSY)
-        elif self._has_peers():
-            self._next.look_in(max(0.0, self._in_vain_until - asyncio.get_running_loop().time()))
         else:
-            self.look()
+            self._next.look_in(max(0.0, self._in_vain_until - asyncio.get_running_loop().time()))
 
     def _has_enough(self) -> bool:
-        return self._has_peers() and len(self._driver.live) > _ENOUGH and self._driver.to_write > _ENOUGH
+        """Whether a worker with peers has so much at hand that it leaves the rest to them."""
+        return len(self._driver.live) > _ENOUGH and self._driver.to_write > _ENOUGH
 
     def ended_here(self, instance_id: str) -> None:
         """Record that this instance ended here: the store's notification of it will be no news."""
         self._ended_here[instance_id] = None
         if len(self._ended_here) > _ENDS_REMEMBERED:
             del self._ended_here[next(iter(self._ended_here))]
-        if self._postponed and not self._has_enough():
+        if self._postponed and not (self._has_peers() and self._has_enough()):
             self.look()
 
     async def run(self) -> None:
@@ -170,7 +171,8 @@ class Claiming:
         while True:
             await self._next.wanted()
             self._postponed = False
-            self._stop_counting()
+            if self._recount is not None:
+                self._stop_counting()
             if self._stopping:
                 self._stopped.set()
                 return
@@ -255,7 +257,7 @@ class Claiming:
         if self._only_mail or self._quarantine.busy or self.intake.waits_for_mail:
             return 0
         room = self._room()
-        if not self._has_peers():
+        if not self._keeper.leases.has_peers():
             return min(_CLAIM, room)
         if now < self._leaves_work_until:
             return 0

@@ -131,11 +131,6 @@ class Worker:
         """The leases of the present incarnation."""
         return self.beating.leases
 
-    def life_of(self, instance_id: str) -> int:
-        """The life of the instance that is loaded here; 0 if there is none."""
-        live = self.driver.live.get(instance_id)
-        return 0 if live is None else live.life
-
     async def caught_up(self, instance_id: str, life: int) -> None:
         """After news of an instance that rests here: return when the claim which the news asked for was answered.
 
