@@ -44,7 +44,7 @@ from romancy.storage.rooms import Room
 from romancy.storage.url import parse_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -490,9 +490,11 @@ class Romancy(Watching):
 
     # ── results ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def outcome(self, instance_id: str, watch: Watch, recorded: int, timeout: float | None) -> RunOutcome:
+    def outcome(
+        self, instance_id: str, watch: Watch, recorded: int, timeout: float | None
+    ) -> Coroutine[Any, Any, RunOutcome]:
         """The outcome of the instance, once it has ended. Raises WorkflowStuckError if no worker continues it."""
-        return await self._waiting.end_of(instance_id, watch, recorded, timeout)
+        return self._waiting.end_of(instance_id, watch, recorded, timeout)
 
 
 refuse_with(Romancy)

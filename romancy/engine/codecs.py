@@ -167,8 +167,9 @@ class _ReadingStore(PassingStore):
         history = await self._store.read(instance_id, after=after, limit=limit)
         if history is None:
             return None
-        life = history.instance.life
-        history.rows[:] = [opened_row_of_log(self._codecs, instance_id, life, row) for row in history.rows]
+        if history.rows:
+            life = history.instance.life
+            history.rows[:] = [opened_row_of_log(self._codecs, instance_id, life, row) for row in history.rows]
         instance = self._instance(history.instance)
         return history if instance is history.instance else replace(history, instance=instance)
 
@@ -202,6 +203,8 @@ class _ReadingStore(PassingStore):
             return row
 
     def _instance(self, row: InstanceRow) -> InstanceRow:
+        if not is_sealed(row.input, "input"):
+            return row
         try:
             given = opened_input(self._codecs, row)
         except CodecError:
@@ -442,7 +445,10 @@ class _OpenedLookups:
 
 def _unless_sealed(claimed: Claimed) -> Claimed:
     """Leave out a sealed log. It is opened when it is read, so that a failure affects only its own instance."""
-    return replace(claimed, log=()) if any(is_sealed(body, "commit") for body in claimed.log) else claimed
+    for body in claimed.log:
+        if is_sealed(body, "commit"):
+            return replace(claimed, log=())
+    return claimed
 
 
 def _says_only_who_owns_it(body: bytes) -> bool:

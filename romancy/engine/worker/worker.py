@@ -131,6 +131,14 @@ class Worker:
         """The leases of the present incarnation."""
         return self.beating.leases
 
+    async def caught_up(self, instance_id: str, life: int) -> None:
+        """After news of an instance that rests here: return when the claim which the news asked for was answered.
+
+        Usually this worker has the instance then. Of other instances the news is all that is to come.
+        """
+        if self._resting.life_of(instance_id) == life:
+            await self.claiming.answered()
+
     def _new_driver(self, dependencies: Dependencies, dispatcher: Dispatcher) -> Driver:
         return Driver(
             self.store,
