@@ -16,6 +16,7 @@ from romancy._logs import about, get_logger
 from romancy.core import Message, MessageReceived
 from romancy.engine.messages import decode_message, is_from_a_user
 from romancy.engine.replay import history
+from romancy.engine.sending import repeats
 from romancy.errors import InstanceNotFoundError, StorageError, StorageUnavailableError
 from romancy.status import TERMINAL_STATUSES
 from romancy.storage.lookups import lying_in
@@ -133,6 +134,4 @@ async def _was_received(store: Store, row: InstanceRow, one: Delivery) -> bool:
 
 
 def _receives(event: LogEvent, message: object) -> bool:
-    if not (isinstance(message, Message) and isinstance(event, MessageReceived)):
-        return False
-    return (event.message.id, event.message.topic) == (message.id, message.topic)
+    return isinstance(message, Message) and isinstance(event, MessageReceived) and repeats(event.message, message)

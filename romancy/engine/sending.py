@@ -14,7 +14,7 @@ from romancy.storage.routing import Place, Posting, Spread
 if TYPE_CHECKING:
     from romancy.core import Message, MessageSent
 
-__all__ = ["dedupe_of", "delivery_of", "posting_of", "sent_by"]
+__all__ = ["dedupe_of", "delivery_of", "posting_of", "repeats", "sent_by"]
 
 
 def sent_by(sent: MessageSent, stamp: str) -> Delivery | Posting:
@@ -55,3 +55,9 @@ def dedupe_of(message: Message) -> str:
     """
     parts = (message.topic.kind, message.topic.name, message.source, message.id)
     return hashlib.sha256("".join(f"{len(part)}:{part}" for part in parts).encode()).hexdigest()
+
+
+def repeats(message: Message, other: Message) -> bool:
+    """Whether two messages have what `dedupe_of` is made of: one is the other, sent again."""
+    one, two = message.topic, other.topic
+    return (one.kind, one.name, message.source, message.id) == (two.kind, two.name, other.source, other.id)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from romancy.core import MessageReceived
 from romancy.engine.replay import history
+from romancy.engine.sending import repeats
 from romancy.errors import InstanceEndedError, InstanceNotFoundError, StorageError, StorageUnavailableError
 from romancy.status import TERMINAL_STATUSES
 
@@ -38,16 +39,10 @@ async def was_received(store: Store, instance_id: str, message: Message) -> bool
     try:
         async for _, commit in history(store, instance_id):
             for event in commit:
-                if isinstance(event, MessageReceived) and _is_same(event.message, message):
+                if isinstance(event, MessageReceived) and repeats(event.message, message):
                     return True
     except StorageUnavailableError:
         raise
     except (StorageError, InstanceNotFoundError):
         return False  # the log cannot be read, or is gone
     return False
-
-
-def _is_same(received: Message, sent: Message) -> bool:
-    """Whether a message is the same as one that was sent with an id of the sender's choice."""
-    one, other = received.topic, sent.topic
-    return (received.id, received.source, one.name, one.kind) == (sent.id, sent.source, other.name, other.kind)

@@ -153,7 +153,7 @@ async def test_a_commit_is_one_round_trip_whatever_it_carries(storage_url: str) 
 
 @pytest.mark.usefixtures("network")
 async def test_an_id_costs_a_message_no_round_trip(storage_url: str) -> None:
-    async with counted(storage_url) as (url, requests), Romancy(url, worker=False) as app:
+    async with counted(storage_url) as (url, requests), Romancy(url, workflows=[trip_waits], worker=False) as app:
         handle = await app.start(trip_waits.options(delay=3600), 1)
         counts: dict[str, list[int]] = {}
         for number in range(ROUNDS + 1):  # one-time work is done in the first round
