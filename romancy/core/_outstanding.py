@@ -179,8 +179,7 @@ def outstanding(commands: Commands) -> list[fx.Effect]:
         effects.append(_start_child(commands, child.started))
         if child.cancel_requested:
             effects.append(_stop_child(commands, child.started))
-    for item in state.compensations.values():
-        effects.append(_resumed(_start_compensation, commands, item))
+    effects += [_resumed(_start_compensation, commands, item) for item in state.compensations.values()]
     return effects
 
 
