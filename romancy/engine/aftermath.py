@@ -51,7 +51,7 @@ def aftermath_of(item: Step | Append) -> Aftermath | None:
 
     A new interest in a type needs no dispatch: no message is kept there, and a sender dispatches what it posts.
     """
-    if isinstance(item, Step) or not (item.routes or item.deliveries):
+    if isinstance(item, Step) or not (item.postings or item.interests or item.deliveries):
         return None
     places: list[str] = []
     for posting in item.postings:
