@@ -128,8 +128,7 @@ class Romancy(Watching):
             warn_when_blocked=None if warn_when_blocked is None else seconds(warn_when_blocked, "warn_when_blocked"),
             hooks=hooks_of(hooks),
             log_error_text=yes_or_no(log_error_text, "log_error_text"),
-            stored=self._codecs.stored_size,
-            hides=self._codecs.hides,
+            codecs=self._codecs,
         )
         super().__init__()
         self._deadlines = Deadlines(some_time(answer_within, "answer_within"))

@@ -59,12 +59,10 @@ def known(query: Query) -> Operation[Known | None]:
     recorded = {name for name, _, _ in sets}
     names: list[str] | None = None
     if query.workflow_name is not None:
-        if "" in recorded:
-            recorded |= {name for (name,) in (yield from ask("names_in_use")).rows}
-        names = sorted(name for name in recorded if name and query.fits_name(name))
+        names = sorted(name for name in recorded if query.fits_name(name))
         if not names:
             return None
-    wanted = recorded if names is None else {*names, ""}
+    wanted = recorded if names is None else {*names}
     return Known(names, {short: _paths(paths) for name, short, paths in sets if name in wanted})
 
 

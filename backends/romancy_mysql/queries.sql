@@ -84,7 +84,7 @@ where i.instance_id = :instance_id and i.life = :life and (not :ends or i.signal
     i.index_paths = coalesce(:index_paths, i.index_paths)
 
 -- name: index_sets () -> workflow_name, index_paths, paths
--- The known sets of declared paths, by workflow. Older versions of Romancy recorded sets without a workflow.
+-- The known sets of declared paths, by workflow.
 select workflow_name, index_paths, paths from romancy_index_sets
 
 -- name: add_index_sets
@@ -483,10 +483,6 @@ delete from romancy_workers where dead = 1 and token in (:tokens)
 select l.instance_id, l.seq, l.writer, l.body, l.at
 from :source romancy_log l
 where l.instance_id = :instance_id and l.life = :life and l.seq = :seq
-
--- name: names_in_use () -> workflow_name
--- Every workflow that has instances, if the sets of paths cannot tell because an older version wrote some.
-select workflow_name from romancy_instances force index (by_name) group by workflow_name
 
 -- name: about_how_many (database, table) -> number
 -- The rows of a table, as the server estimates them.

@@ -165,14 +165,9 @@ class Link:
         self.connection = connection
         self._source = source
 
-    def fetch(self, name: str, *arguments: Any) -> Coroutine[Any, Any, list[asyncpg.Record]]:
+    def fetch(self, name: str, *arguments: object) -> Coroutine[Any, Any, list[asyncpg.Record]]:
         """Run a query and return its rows."""
-        sent: Sequence[object] = arguments
-        for one in arguments:
-            if type(one) is list and len(one) > _SHORT:  # pyright: ignore[reportUnknownArgumentType] - of anything
-                sent = _flat(arguments)
-                break
-        return self.connection.fetch(self._source.queries[name], *sent, timeout=ANSWER_TIMEOUT)
+        return self.connection.fetch(self._source.queries[name], *_flat(arguments), timeout=ANSWER_TIMEOUT)
 
     async def fetch_text(self, text: str, *arguments: object) -> list[asyncpg.Record]:
         """Run a query composed for this occasion."""
@@ -188,9 +183,12 @@ class Link:
         return self.connection.execute(text, timeout=timeout)
 
 
-def _flat(arguments: tuple[object, ...]) -> list[object]:
-    """The arguments, with lists in the driver's fastest form for long ones. No query takes an array of arrays."""
-    return [Flat(cast("list[object]", one)) if type(one) is list else one for one in arguments]
+def _flat(arguments: tuple[Any, ...]) -> Sequence[object]:
+    """The arguments of a query, with long lists in the driver's fastest form. No query takes an array of arrays."""
+    for one in arguments:
+        if type(one) is list and len(one) > _SHORT:  # pyright: ignore[reportUnknownArgumentType] - of anything
+            return [Flat(cast("list[object]", each)) if type(each) is list else each for each in arguments]
+    return arguments
 
 
 def ended_under_a_call(connection: asyncpg.Connection, error: BaseException) -> asyncpg.InterfaceError | None:

@@ -81,11 +81,30 @@ class Database:
         pools = (self.work, self.heartbeats, self.listening, self.search, self.sessions)
         await asyncio.gather(*(pool.close() for pool in pools))
 
-    def fetch(
+    async def fetch(
         self, name: str, *arguments: object, pool: Pool[EngineConnection] | None = None
-    ) -> Coroutine[Any, Any, list[asyncpg.Record]]:
-        """Run one statement, alone in its transaction, and return its rows."""
-        return self.single(methodcaller("fetch", name, *arguments), pool=pool)
+    ) -> list[asyncpg.Record]:
+        """Run one statement, alone in its transaction, and return its rows.
+
+        Nearly always a connection is free, and nothing is in the way: it is sent at once.
+        """
+        chosen = pool or self.work
+        connection = chosen.grab() if self._opened and not self.settings.pooled else None
+        if connection is not None:
+            try:
+                try:
+                    rows = await Link(connection, self).fetch(name, *arguments)
+                except BaseException as error:
+                    self._part(connection, chosen, error)
+                    raise
+                chosen.give_back(connection)
+                return rows
+            except RomancyError:
+                raise
+            except DRIVER_ERRORS as error:
+                if not contended(error):
+                    raise self.explained(error) from None
+        return await self.single(methodcaller("fetch", name, *arguments), pool=pool)
 
     def run(self, name: str, *arguments: object) -> Coroutine[Any, Any, int]:
         """Run one statement, alone in its transaction, and return how many rows it touched."""

@@ -57,7 +57,8 @@ async def write_at_once(link: Link, items: Sequence[Append], worker: str | None,
     An append whose child exists is not accepted. If a child cannot be created in the end, nothing of all is written,
     and the driver's error is one of a division by zero (`_errors.unborn`).
     """
-    targets = {delivery.instance_id for item in items for delivery in item.deliveries} if mail else ()
+    sends = mail and any(map(_deliveries, items))
+    targets = {delivery.instance_id for item in items for delivery in item.deliveries} if sends else ()
     ((chosen, due, mailed, _),) = await link.fetch(
         "append_effects",
         worker,
@@ -87,7 +88,9 @@ async def create_at_once(link: Link, items: Sequence[Append], *, mail: bool = Tr
 def _written(items: Sequence[Append], chosen: Collection[str] | None, *news: Iterable[str]) -> Written:
     """What a statement has written of these items (None: all of them), with what it reports as changed."""
     accepted = items if chosen is None else [item for item in items if item.instance_id in chosen]
-    stirred = {start.instance_id for item in accepted for start in item.starts}
+    stirred = set[str]()
+    if any(map(_starts, accepted)):
+        stirred = {start.instance_id for item in accepted for start in item.starts}
     return Written(set(map(_target, accepted)), stirred.union(news_of(accepted), *news))
 
 
@@ -108,7 +111,7 @@ def _new_runs(items: Sequence[Append]) -> Columns:
         for item in items
         if item.change is not None and item.change.run_from is not None and item.change.index is not None
     ]
-    return [*new_run_columns(items), *index_rows(indexes)]
+    return [*new_run_columns(items), *(index_rows(indexes) if indexes else _NO_INDEX)]
 
 
 def _children(items: Sequence[Append]) -> Columns:
@@ -140,3 +143,4 @@ def _posts(items: Sequence[Append]) -> Columns:
 
 
 _NO_CHILDREN, _NOTHING_OUT, _NO_MAIL, _NO_POSTS = _children(()), _outgoing(()), _mail(()), _posts(())
+_NO_INDEX = index_rows(())

@@ -65,8 +65,8 @@ def _collect(tx: Tx, request: ClaimRequest, due: Mapping[str, int]) -> Work:
     unknown, kept = unknown_and_kept(request, due)
     about = {"worker": request.worker, "unknown": _json([*due, *unknown]), "kept": _json(kept)}
     chosen = chosen_mail(request, list(map(Box._make, tx.rows("mailboxes", about))), due)
-    mail = filled(chosen, tx.rows("mail", {"wanted": _json(chosen.wanted)}) if chosen.wanted else (), due)
     ((next_due,),) = tx.rows("next_due", {"names": _json(list(request.codes))})
+    mail = filled(chosen, tx.rows("mail", {"wanted": _json(chosen.wanted)}) if chosen.wanted else (), due)
     rows = tx.rows("taken", {"ids": _json(list(due))}) if due else []
     taken = {row.instance_id: row for row in map(Taken._make, rows)}
     logs = _short_logs(tx, list(taken.values())) if taken else {}

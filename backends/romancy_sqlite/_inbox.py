@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from romancy.storage.records import Delivery
     from romancy_sqlite._connection import Tx
 
-__all__ = ["deliver_all", "deliver_one"]
+__all__ = ["deliver_all", "deliver_one", "weight_of_mail"]
+
+
+def weight_of_mail(delivery: Delivery) -> int:
+    """The approximate number of pages that a message writes."""
+    return 3 + (len(delivery.body) >> 11)
 
 
 def deliver_all(tx: Tx, batch: Sequence[Delivery]) -> list[Delivered]:

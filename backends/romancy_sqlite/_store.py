@@ -25,7 +25,7 @@ from romancy_sqlite._connection import check_version
 from romancy_sqlite._driver import sqlite3
 from romancy_sqlite._find import SqliteSearches
 from romancy_sqlite._guard import Reason
-from romancy_sqlite._inbox import deliver_all
+from romancy_sqlite._inbox import deliver_all, deliver_one, weight_of_mail
 from romancy_sqlite._interpreter import SqliteInterpreter
 from romancy_sqlite._lone_writer import LoneWriter
 from romancy_sqlite._migrations import bring_up_to_date
@@ -197,8 +197,10 @@ class SqliteStore:
         check_deliveries(batch)
         if not batch:
             return []
-        weight = sum([3 + (len(delivery.body) >> 11) for delivery in batch])
-        return await self.run_write(partial(deliver_all, batch=batch), weight=weight, lone=len(batch) == 1)
+        if len(batch) == 1:
+            lone = batch[0]
+            return [await self.run_write(partial(deliver_one, delivery=lone), weight=weight_of_mail(lone), lone=True)]
+        return await self.run_write(partial(deliver_all, batch=batch), weight=sum(map(weight_of_mail, batch)))
 
     async def wait_for_work(self, timeout: float, /) -> frozenset[str] | None:
         _, watch = self._use()

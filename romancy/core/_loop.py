@@ -226,7 +226,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     def unfinished(self) -> list[StableTask[Any]]:
         """The tasks that have not ended, in the order of their creation."""
         body = self._body
-        others = [task for task in self._tasks if not task.done()]
+        others = [task for task in self._tasks if not task.done()] if self._tasks else []
         return others if body is None or body.done() else [body, *others]
 
     def holders(self) -> list[object]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from romancy.core._commands import Commands
+    from romancy.core._fold import State
     from romancy.core._in_flight import Attempted
     from romancy.core._memory import Kind
 
@@ -163,27 +164,35 @@ def outstanding(commands: Commands) -> list[fx.Effect]:
     if state.terminal is not None:
         return []
     effects: list[fx.Effect] = [*state.limits.values()]
+    remembered = state.remembered
     for id, activity in state.activities.items():
-        if ("activities", id) in state.remembered:
+        if ("activities", id) in remembered:
             continue
         if activity.cancel_requested:
             effects.append(fx.CancelActivity(id, lost=not activity.idle))
         elif id in commands.activities:
             effects.append(_resumed(_start_activity, commands, activity))
-    timers = (timer for id, timer in state.timers.items() if ("timers", id) not in state.remembered)
-    waits = (wait for id, wait in state.waits.items() if ("waits", id) not in state.remembered)
-    effects += [fx.StartTimer(timer.id, timer.due) for timer in timers]
-    effects += waits
-    effects += state.joining.values()
-    effects += state.listing.values()
+    _add_waits(effects, state, remembered)
     for id, child in state.children.items():
-        if ("children", id) in state.remembered:
+        if ("children", id) in remembered:
             continue
         effects.append(_start_child(commands, child.started))
         if child.cancel_requested:
             effects.append(_stop_child(commands, child.started))
     effects += [_resumed(_start_compensation, commands, item) for item in state.compensations.values()]
     return effects
+
+
+def _add_waits(effects: list[fx.Effect], state: State, remembered: Mapping[tuple[Kind, str], object]) -> None:
+    """Add what brings about timers, messages, subscriptions and lists of members."""
+    for id, timer in state.timers.items():
+        if ("timers", id) not in remembered:
+            effects.append(fx.StartTimer(id, timer.due))
+    for id, wait in state.waits.items():
+        if ("waits", id) not in remembered:
+            effects.append(wait)
+    effects += state.joining.values()
+    effects += state.listing.values()
 
 
 def _resumed(start: Callable[..., fx.Effect], commands: Commands, attempted: Attempted) -> fx.Effect:

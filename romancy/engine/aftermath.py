@@ -52,11 +52,15 @@ def aftermath_of(item: Step | Append) -> Aftermath | None:
 
     A new interest in a type needs no dispatch: no message is kept there, and a sender dispatches what it posts.
     """
-    if isinstance(item, Step) or not (item.routes or item.deliveries):
+    if isinstance(item, Step) or not (item.postings or item.interests or item.deliveries):
         return None
-    places = [place.address for posting in item.postings for place in posting.places]
-    places += [one.address for one in item.interests if one.kind is InterestKind.TAKE]
-    sent = [one for one in item.deliveries if is_from_a_user(one.body)]
+    places: list[str] = []
+    for posting in item.postings:
+        places += [place.address for place in posting.places]
+    for one in item.interests:
+        if one.kind is InterestKind.TAKE:
+            places.append(one.address)
+    sent = [one for one in item.deliveries if is_from_a_user(one.body)] if item.deliveries else ()
     return Aftermath(places, sent) if places or sent else None
 
 

@@ -42,9 +42,14 @@ def append_of(
 
     `announces` asks hooks about what it sends.
     """
-    dropped = {id(event) for event in activation.dropped}
-    mails = [(mail.delivery_id, id(event) not in dropped) for event, mail in inputs if mail is not None]
-    consumed = tuple(delivery_id for delivery_id, taken in mails if taken)
+    dropped = {id(event) for event in activation.dropped} if activation.dropped else ()
+    taken = list[str]()
+    consumed: tuple[str, ...] = ()
+    for event, mail in inputs:
+        if mail is not None:
+            taken.append(mail.delivery_id)
+            if id(event) not in dropped:
+                consumed += (mail.delivery_id,)
     if activation.outcome is not None:
         consumed += too_late(live, inputs, activation.dropped)
     if live.unused:
@@ -56,16 +61,18 @@ def append_of(
     children, deliveries, outbox, postings = side_effects(
         activation.effects, activation.outcome, live, incarnation, announces
     )
+    for port in ports.values():
+        outbox, deliveries, postings = outbox + port.outbox, deliveries + port.deliveries, postings + port.postings
     change = change_for(live, activation, now, consumed=bool(consumed))
     return live.append(
         incarnation.nonce(),
         encode_commit(activation.events),
         with_new_run(live, change, live.head + 1) if anew else change,
-        taking=frozenset((*consumed, *(delivery_id for delivery_id, _ in mails))),
+        taking=frozenset((*consumed, *taken)),
         consumed=consumed,
-        outbox=(*outbox, *(row for port in ports.values() for row in port.outbox)),
-        deliveries=(*deliveries, *(mail for port in ports.values() for mail in port.deliveries)),
-        starts=tuple(start_of_child(registry, incarnation, live, child) for child in children),
+        outbox=outbox,
+        deliveries=deliveries,
+        starts=tuple([start_of_child(registry, incarnation, live, child) for child in children]) if children else (),
         routing=routing,
-        postings=(*postings, *(posting for port in ports.values() for posting in port.postings)),
+        postings=postings,
     )

@@ -310,9 +310,9 @@ def _rests(live: Live, activation: Activation, now: int) -> bool:
         return False
     if any(isinstance(effect, StartChild) and effect.again for effect in activation.effects):
         return False
-    if live.inbox.is_pressing:
+    if live.inbox.pressing:
         return False  # the message is fed after this append: the previous run had no use for it
-    if live.returning or live.inbox.has_strays:
+    if live.returning or live.inbox.taken:
         return False  # a message is given back first; no other worker knows of it
     if len(live.inbox) and any(
         isinstance(effect, MessageAwaited) and live.inbox.has_for(effect) for effect in activation.effects

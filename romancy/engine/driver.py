@@ -223,7 +223,7 @@ class Driver:
                 live.keep(mail)  # if the append is refused, the replayed run finds the request
                 self._terminate(live, mail.delivery_id, mail.message.reason)
                 return
-        if live.inbox.has_strays or live.run.state.left:
+        if live.inbox.taken or live.run.state.left:
             give_strays_back(self, live)
 
     def _terminate(self, live: Live, delivery_id: str, reason: str) -> None:
@@ -363,7 +363,7 @@ class Driver:
             self.go_on(live)
 
     def _release(self, live: Live, activation: Activation) -> None:
-        if activation.outcome is not None and live.inbox.has_strays:
+        if activation.outcome is not None and live.inbox.taken:
             give_strays_back(self, live)  # the next claim brings later mail
         if live.interests is not None and live.interests.asked_to_the_end:
             self.dispatcher.sweep()  # gives back messages taken for it but not yet counted when it ended

@@ -15,9 +15,10 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from romancy.core import Message, Topic
+from romancy.core import NO_DICT, Message, Topic
 from romancy.engine.messages import Mailed
 from romancy.engine.topics import NOTHING, interest_id_of
+from romancy.storage.limits import MAX_ID_BYTES
 from romancy.storage.query import Searched, project
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ Waits for events without a key stand in a line of their own.
 """
 _FEW: Final = 16
 _NONE: Final = frozenset[str]()
+_SHORT: Final = MAX_ID_BYTES // 4
+"""The id of a wait of at most so many characters is also the id of its interest."""
 _SENDER: Final = 16
 """Characters at the end of a delivery id that name its sender."""
 
@@ -90,14 +93,15 @@ class _Queue:
 class _Queues:
     """Queues by line; an id may stand in several."""
 
-    __slots__ = ("_numbers", "_of")
+    __slots__ = ("_of", "numbers")
 
     def __init__(self) -> None:
         self._of: dict[_Line, _Queue] = {}
-        self._numbers: dict[str, int] = {}
+        self.numbers: dict[str, int] = {}
+        """The ids, and their numbers."""
 
     def put(self, number: int, id: str, lines: tuple[_Line, ...]) -> None:
-        self._numbers[id] = number
+        self.numbers[id] = number
         for line in lines:
             queue = self._of.get(line)
             if queue is None:
@@ -106,17 +110,17 @@ class _Queues:
 
     def first(self, line: _Line) -> tuple[int, str] | None:
         queue = self._of.get(line)
-        return None if queue is None else queue.first(self._numbers)
+        return None if queue is None else queue.first(self.numbers)
 
     def all(self, line: _Line) -> list[tuple[int, str]]:
         queue = self._of.get(line)
-        return [] if queue is None else queue.all(self._numbers)
+        return [] if queue is None else queue.all(self.numbers)
 
     def take_out(self, id: str, lines: tuple[_Line, ...]) -> None:
-        del self._numbers[id]
+        del self.numbers[id]
         for line in lines:
             queue = self._of[line]
-            queue.take_out(self._numbers)
+            queue.take_out(self.numbers)
             if not queue.left:
                 del self._of[line]
 
@@ -133,22 +137,24 @@ class Inbox:
         "_looking",
         "_mail",
         "_new",
-        "_pressing",
-        "_taken",
         "_waiting",
         "_waits",
+        "pressing",
         "read",
+        "taken",
     )
 
     def __init__(self) -> None:
         self._mail: dict[str, Mail] = {}
         self._waits: dict[str, MessageAwaited] = {}
         self._by_line = _Queues()
-        self._waiting = _Queues()
-        self._pressing: dict[str, None] = {}
+        """The kept messages of users, except the new ones."""
+        self._waiting: dict[_Line, dict[str, int]] = {}
+        """The waits without conditions, the oldest first."""
+        self.pressing: dict[str, None] = {}
         """What is no message of a user; it needs no wait."""
         self._new: list[Mail] = []
-        """Messages kept since the last `match`."""
+        """What is kept since the last `match`. Most of it is received there, and never stands in a line."""
         self._asked: dict[_Line, None] = {}
         """Lines waited in since the last `match`."""
         self._choosy: dict[_Line, dict[str, int]] = {}
@@ -157,8 +163,8 @@ class Inbox:
         """Lines in which such a wait stands since the last `match`."""
         self._by_interest: dict[str, str] = {}
         """The waits by their interests."""
-        self._taken: dict[str, Mail] = {}
-        """Messages that must be given back if no append consumes them."""
+        self.taken: dict[str, Mail] = {}
+        """Kept messages that were taken for a wait. They must be given back if no append consumes them."""
         self._begun = 0
         self.read = 0
         """The number of the last message read."""
@@ -178,21 +184,27 @@ class Inbox:
         self.read = max(self.read, mail.number)
         self._mail[mail.delivery_id] = mail
         self._new.append(mail)
-        if isinstance(mail.message, Message):
-            self._by_line.put(mail.number, mail.delivery_id, _lines(mail, mail.message))
-        else:
-            self._pressing[mail.delivery_id] = None
+        if not isinstance(mail.message, Message):
+            self.pressing[mail.delivery_id] = None
         if mail.interest is not None:
-            self._taken[mail.delivery_id] = mail
+            self.taken[mail.delivery_id] = mail
+
+    def _line_up(self, new: list[Mail]) -> None:
+        """Put new messages of users into their lines, those that are still kept."""
+        for mail in new:
+            id, message = mail.delivery_id, mail.message
+            if self._mail.get(id) is mail and isinstance(message, Message) and id not in self._by_line.numbers:
+                self._by_line.put(mail.number, id, _lines(mail, message))
 
     def wait(self, wait: MessageAwaited) -> None:
         """Record that the run waits for an event; older waits come first."""
         line = _line(wait)
         self._begun += 1
         self._waits[wait.id] = wait
-        self._by_interest[interest_id_of(wait.id)] = wait.id
+        if len(wait.id) > _SHORT:
+            self._by_interest[interest_id_of(wait.id)] = wait.id
         if wait.where == NOTHING:
-            self._waiting.put(self._begun, wait.id, (line,))
+            self._waiting.setdefault(line, {})[wait.id] = self._begun
             self._asked[line] = None
         else:
             self._choosy.setdefault(line, {})[wait.id] = self._begun
@@ -201,23 +213,22 @@ class Inbox:
     def stop_waiting(self, wait_id: str) -> None:
         """Record that the run no longer waits for it."""
         wait = self._waits.pop(wait_id, None)
-        if wait is not None:
-            line = _line(wait)
+        if wait is None:
+            return
+        if len(wait_id) > _SHORT:
             self._by_interest.pop(interest_id_of(wait_id), None)
-            if wait.where != NOTHING:
-                choosy = self._choosy[line]
-                del choosy[wait_id]
-                if not choosy:
-                    del self._choosy[line]
-                return
-            self._waiting.take_out(wait_id, (line,))
-            if self._waiting.first(line) is None:
+        line = _line(wait)
+        standing = self._waiting if wait.where == NOTHING else self._choosy
+        del standing[line][wait_id]
+        if not standing[line]:
+            del standing[line]
+            if standing is self._waiting:
                 self._asked.pop(line, None)
 
     def stop_all(self) -> None:
         """Record that the run waits for nothing."""
         self._waits.clear()
-        self._waiting = _Queues()
+        self._waiting.clear()
         self._asked.clear()
         self._choosy.clear()
         self._looking.clear()
@@ -226,35 +237,33 @@ class Inbox:
     def clear(self) -> None:
         """Forget all kept messages."""
         self._mail.clear()
-        self._by_line = _Queues()
-        self._pressing.clear()
+        if self._by_line.numbers:
+            self._by_line = _Queues()
+        self.pressing.clear()
         self._new.clear()
-        self._taken.clear()
+        self.taken.clear()
 
     def has_for(self, wait: MessageAwaited) -> bool:
         """Whether a kept message fits this wait."""
+        self._line_up(self._new)
         line = _line(wait)
         if wait.where == NOTHING:
             return self._by_line.first(line) is not None
         where = bytes(wait.where)
         return any(_data(self._mail[delivery_id]).fits(where) for _, delivery_id in self._by_line.all(line))
 
-    @property
-    def has_strays(self) -> bool:
-        """Whether a message is kept that was taken for a wait."""
-        return bool(self._taken)
-
     def strays(self) -> list[Mail]:
         """Remove and return the kept messages that were taken for a wait. After `match`, no wait fits them."""
-        strays = list(self._taken.values())
+        strays = list(self.taken.values())
         for mail in strays:
             self._take_out(mail)
         return strays
 
     def copies_of(self, topic: Topic) -> tuple[str, ...]:
         """The delivery ids of the kept messages that were copied to a subscription to the topic."""
+        self._line_up(self._new)
         ids = (id for _, id in self._by_line.all((topic, False)))
-        return tuple(sorted(id for id in ids if id not in self._taken and self._mail[id].address is not None))
+        return tuple(sorted(id for id in ids if id not in self.taken and self._mail[id].address is not None))
 
     def take_copies(self, topic: Topic) -> list[Mail]:
         """Remove and return the kept messages that were copied to a subscription to the topic."""
@@ -269,45 +278,57 @@ class Inbox:
             if (mail := self._mail.get(delivery_id)) is not None:
                 self._take_out(mail)
 
-    @property
-    def is_pressing(self) -> bool:
-        """Whether a kept message needs no wait."""
-        return bool(self._pressing)
-
     def match(self) -> list[tuple[Mail, str]]:
         """Remove and return the messages that a wait fits or that need none, in the order of arrival.
 
         Each is paired with the oldest wait that it fits, and ends that wait. Whatever is no message
         of a user is returned with an empty wait id.
         """
+        new, self._new = self._new, []
+        if len(new) == len(self._mail) == 1 and new[0].delivery_id in self._mail:
+            self._asked.clear()
+            self._looking.clear()
+            found = self._give(new[0])
+        else:
+            found = self._match_all(new)
+        if self._mail:
+            self._line_up(new)
+        return found
+
+    def _match_all(self, new: list[Mail]) -> list[tuple[Mail, str]]:
         found: list[tuple[Mail, str]] = []
         ranks = count()
         looked: list[tuple[int, int, str, _Line | None]] = [
-            (mail.number, next(ranks), mail.delivery_id, None) for mail in self._new
+            (mail.number, next(ranks), mail.delivery_id, None) for mail in new
         ]
         looked += [(*first, line) for line in self._asked if (first := self._first(line, ranks))]
         for wanted in self._looking:
             looked += [(number, next(ranks), id, None) for number, id in self._by_line.all(wanted)]
         heapify(looked)
-        self._new.clear()
         self._asked.clear()
         self._looking.clear()
         while looked:
             _, _, delivery_id, line = heappop(looked)
             mail = self._mail.get(delivery_id)
-            wait_id = None if mail is None else self._wait_for(mail)
-            if mail is not None and wait_id is not None:
-                self._take_out(mail)
-                self.stop_waiting(wait_id)
-                found.append((mail, wait_id))
+            if mail is not None:
+                found += self._give(mail)
             if line is not None and (first := self._first(line, ranks)):
                 heappush(looked, (*first, line))
         return found
 
+    def _give(self, mail: Mail) -> list[tuple[Mail, str]]:
+        """Give a message to the wait that it fits, and forget both. Nothing if it fits none."""
+        wait_id = self._wait_for(mail)
+        if wait_id is None:
+            return []
+        self._take_out(mail)
+        self.stop_waiting(wait_id)
+        return [(mail, wait_id)]
+
     def _first(self, line: _Line, ranks: Iterator[int]) -> tuple[int, int, str] | None:
         """The first message that fits the waits in a line, if there are any."""
         first = self._by_line.first(line)
-        if first is None or self._waiting.first(line) is None:
+        if first is None or line not in self._waiting:
             return None
         return first[0], next(ranks), first[1]
 
@@ -317,13 +338,20 @@ class Inbox:
         if not isinstance(message, Message):
             return ""
         lines = _lines(mail, message)
-        own = None if mail.interest is None else self._waits.get(self._by_interest.get(mail.interest, ""))
-        if own is not None and _line(own) in lines:
-            return own.id
-        waits = [wait for line in lines if (wait := self._waiting.first(line))]
+        if mail.interest is not None:
+            own = self._waits.get(self._by_interest.get(mail.interest, mail.interest))
+            if own is not None and _line(own) in lines:
+                return own.id
+        oldest: tuple[int, str] | None = None
+        for line in lines:
+            for wait_id, begun in self._waiting.get(line, NO_DICT).items():
+                if oldest is None or begun < oldest[0]:
+                    oldest = begun, wait_id
+                break
         if self._choosy:
-            waits += self._choosy_for(mail, lines)
-        return min(waits)[1] if waits else None
+            for one in self._choosy_for(mail, lines):
+                oldest = one if oldest is None else min(oldest, one)
+        return None if oldest is None else oldest[1]
 
     def _choosy_for(self, mail: Mail, lines: tuple[_Line, ...]) -> Iterator[tuple[int, str]]:
         """For each line the oldest wait whose conditions the message meets."""
@@ -336,9 +364,9 @@ class Inbox:
 
     def _take_out(self, mail: Mail) -> None:
         del self._mail[mail.delivery_id]
-        self._pressing.pop(mail.delivery_id, None)
-        self._taken.pop(mail.delivery_id, None)
-        if isinstance(mail.message, Message):
+        self.pressing.pop(mail.delivery_id, None)
+        self.taken.pop(mail.delivery_id, None)
+        if isinstance(mail.message, Message) and mail.delivery_id in self._by_line.numbers:
             self._by_line.take_out(mail.delivery_id, _lines(mail, mail.message))
 
 

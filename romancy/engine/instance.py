@@ -416,6 +416,8 @@ class Live:
 
     def keep_unless_fed(self, mails: Sequence[Mail], inputs: Sequence[Given]) -> None:
         """Keep the mail that the previous run had kept, except messages in queued inputs."""
+        if not mails:
+            return
         fed = {mail.delivery_id for _, mail in inputs if mail is not None}
         for mail in mails:
             if mail.delivery_id not in fed:

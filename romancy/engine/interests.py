@@ -116,7 +116,9 @@ class Interests:
         """The difference that drops all interests."""
         if activation is not None:
             self._follow(activation)
-        self.asked_to_the_end = any(one.kind is InterestKind.TAKE for one in self.registered.values())
+        for one in self.registered.values():
+            if one.kind is InterestKind.TAKE:
+                self.asked_to_the_end = True
         gone, self.registered = tuple(self.registered | self._left), {}
         return (), gone
 

@@ -14,9 +14,8 @@ from romancy.hooks import Hook
 from romancy.retry import RetryPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from romancy.engine.activities.attempt import Stage  # noqa: TC004 - settings are never decoded
+    from romancy.serialization import Codecs
 
 __all__ = ["Settings"]
 
@@ -56,15 +55,14 @@ class Settings(Struct, frozen=True, kw_only=True):
         warn_when_blocked: float | None,
         hooks: tuple[Hook, ...],
         log_error_text: bool,
-        stored: Callable[[bytes], int],
-        hides: bool,
+        codecs: Codecs,
     ) -> Settings:
         """Return the settings for these options of an app. The worker's id defaults to host and process."""
         name = worker_id or f"{socket.gethostname()}:{os.getpid()}"
         return cls(
             worker_id=name,
             named=worker_id is not None,
-            speaker=Speaker(name, error_text=log_error_text, stored=stored, hides=hides),
+            speaker=Speaker(name, error_text=log_error_text, stored=codecs.stored_size, hides=codecs.hides),
             lease=round(lease * 1_000_000),
             retry=retry,
             max_activities=max_activities,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 from msgspec import Raw
 
 from romancy.errors import InternalError, PayloadTooLargeError, UsageError
 from romancy.status import TERMINAL_STATUSES
-from romancy.storage.records import END, Step, is_end
+from romancy.storage.records import END, Step
 from romancy.storage.routing import MAX_ADDRESS_BYTES, Spread
 
 if TYPE_CHECKING:
@@ -111,9 +112,12 @@ def can_be_id(value: str) -> bool:
     return True
 
 
+_TARGET: Final = attrgetter("instance_id")
+
+
 def check_batch(batch: Sequence[Item], worker: str | None) -> None:
     """Refuse a batch that breaks the rules of `Store.commit`, before any of it is written."""
-    targets = {item.instance_id for item in batch}
+    targets = set(map(_TARGET, batch))
     if len(targets) < len(batch):
         _refuse_repeated(batch)
     for item in batch:
@@ -251,7 +255,7 @@ def _check_change(change: Change, instance_id: str) -> None:
 
 
 def _check_mark(item: Item, *, ends: bool) -> None:
-    if is_end(item.writer) is not ends:
+    if item.writer.endswith(END) is not ends:
         raise InternalError(f"the nonce of an item for {item.instance_id!r} does not tell whether it ends the instance")
 
 

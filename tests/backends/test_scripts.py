@@ -136,7 +136,6 @@ OWN: Final[dict[str, tuple[set[str], str]]] = {
     "end_addresses": ({"mysql"}, _ONE_STATEMENT),
     "load": ({"mysql"}, "one for each worker, in one packet: no derived table of MariaDB sees the row of another"),
     "index_sets": ({"mysql"}, _SPELLED),
-    "names_in_use": ({"mysql"}, _SPELLED),
     "other_sets": ({"sqlite", "postgres"}, _SPELLED),
     "workflow_names": ({"sqlite", "postgres"}, _SPELLED),
     "about_how_many": ({"mysql"}, _IN_ORDER_OF_THE_TABLE),

@@ -137,9 +137,9 @@ create table if not exists romancy_index (
 ) engine = InnoDB row_format = dynamic;
 
 -- The sets of declared paths by workflow: a search that names a workflow which has always declared its paths then looks
--- nowhere but into the index. A row without a name speaks for every workflow.
+-- nowhere but into the index.
 create table if not exists romancy_index_sets (
-    workflow_name varbinary(255) not null default '',
+    workflow_name varbinary(255) not null,
     index_paths varbinary(255) not null,
     paths mediumblob not null,
     primary key (workflow_name, index_paths)

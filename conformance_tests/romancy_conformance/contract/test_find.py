@@ -486,13 +486,12 @@ async def test_the_input_of_a_new_run_takes_the_place_of_the_old_one(actor: Acto
 async def test_a_new_run_keeps_values_of_the_old_one_whatever_its_append_carries(actor: Actor, store: Store) -> None:
     """The same rows go and come in one transaction, and on some stores in one statement."""
     name = next(iter(actor.workflows))
-    carries: tuple[dict[str, Any], ...] = ({}, {"starts": (start(),)})
-    for carried in carries:
+    for children in ((), (start(),)):
         projection, values = project_with_index(b'{"v":"kept","w":1}', ("v", "w"))
         begun = await actor.begin(projection=projection, index=values)
         projection, values = project_with_index(b'{"v":"kept","w":2}', ("v", "w"))
         again = change(Status.RUNNING, run_from=2, input=b"{}", projection=projection, index=values)
-        assert await actor.write(append(begun, 2, change=again, **carried)) is Outcome.ACCEPTED
+        assert await actor.write(append(begun, 2, change=again, starts=children)) is Outcome.ACCEPTED
         assert await actor.write(append(begun, 3, change=replace(again, run_from=3))) is Outcome.ACCEPTED
 
         of_this: dict[str, Any] = {"workflow_name": name, "instance_id": begun.instance_id}

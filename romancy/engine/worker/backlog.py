@@ -72,6 +72,9 @@ class Backlog:
         self._look()
         kinds = self._stock.kinds_of(self.codes)
         rooms = {kind: min(most, room) for kind in set(kinds.values()) if (room := self._stock.open_room(kind))}
+        if not self._turns and rooms.keys() == {*kinds.values()} and len(rooms) == 1:
+            self._bound = None  # one kind bounds no other
+            return rooms.popitem()[1], self.codes
         loud = {kind for name, kind in kinds.items() if name not in self._quiet}
         if self._turns:
             others = {kind: room for kind, room in rooms.items() if room > self._tight}

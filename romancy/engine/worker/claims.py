@@ -162,37 +162,36 @@ class Claiming:
     async def run(self) -> None:
         """Claim until stopped or cancelled."""
         try:
-            await self._run()
+            while True:
+                await self._next.wanted()
+                self._postponed = False
+                if self._recount is not None:
+                    self._stop_counting()
+                if self._stopping:
+                    self._stopped.set()
+                    return
+                self._next.forget_plans()
+                if self._keeper.leases.fresh():  # else the next successful heartbeat claims again
+                    self._claims = True
+                    try:
+                        await self._claim()
+                        self._keeper.outage.answered("cannot claim")
+                    except Exception as error:  # noqa: BLE001 - it is logged, and tried again
+                        self._failed(error)
+                    finally:
+                        self._claims = False
+                self._end_round()
         finally:
             self._stop_counting()
             self._round.set()
 
-    async def _run(self) -> None:
-        while True:
-            await self._next.wanted()
-            self._postponed = False
-            if self._recount is not None:
-                self._stop_counting()
-            if self._stopping:
-                self._stopped.set()
-                return
-            self._next.forget_plans()
-            if not self._keeper.leases.fresh():
-                self._end_round()
-                continue  # the next successful heartbeat claims again
-            self._claims = True
-            try:
-                await self._claim()
-                self._keeper.outage.answered("cannot claim")
-            except StorageUnavailableError as error:
-                self._keeper.outage.failed("cannot claim", error)
-                self.look_for_own()
-            except Exception:
-                logger.exception("cannot claim")
-                self.look_for_own()
-            finally:
-                self._claims = False
-                self._end_round()
+    def _failed(self, error: Exception) -> None:
+        """A claim has failed. What it has brought, if anything, is asked for again."""
+        if isinstance(error, StorageUnavailableError):
+            self._keeper.outage.failed("cannot claim", error)
+        else:
+            logger.error("cannot claim", exc_info=error)
+        self.look_for_own()
 
     def only_mail(self) -> None:
         """Claim no more instances, only the mail of loaded ones: they may have to read it before they end."""

@@ -47,7 +47,7 @@ insert into romancy_outbox (outbox_id, topic, body, at) select concat('o', n), '
 _MANY = 3000
 _LARGE = ("romancy_instances", "romancy_log", "romancy_inbox", "romancy_index", "romancy_seen", "romancy_outbox")
 _ALIASES = {"i", "l", "x", "g", "s", "p", "d", *_LARGE}
-_READS_IN_ORDER = {"outbox_read", "names_in_use"}
+_READS_IN_ORDER = {"outbox_read"}
 """Statements that read an index from its beginning and stop, at their LIMIT or after the last name."""
 
 

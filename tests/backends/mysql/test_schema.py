@@ -10,7 +10,6 @@ import pytest
 
 from romancy.errors import SchemaVersionError, StorageUnavailableError
 from romancy.storage.backends import create_store
-from romancy.storage.query import build_query
 from romancy.storage.records import Outcome
 from romancy_conformance.contract.building import start, unique
 from romancy_mysql._dialect import dialect_of
@@ -68,19 +67,6 @@ async def test_a_crash_at_any_step_is_made_good_by_the_next_process(
             assert await session.fetch_all("select * from romancy_events") != []
         (answer,) = await wire.run(b"select count(*) from romancy_schema", "test")
         assert answer.rows[0][0] == len(migrations) + len(steps)
-
-
-@both
-async def test_a_set_of_paths_written_by_an_older_version_speaks_for_every_workflow(
-    open_store: Open, wire: Wire
-) -> None:
-    store = await open_store()
-    await store.commit([start(workflow_name="flow", projection=b'{"a":"s:x"}', index=(("a", "s:x"),))])
-    await wire.run(b"update romancy_index_sets set index_paths = '', paths = '', workflow_name = ''", "test")
-    await wire.run(b"update romancy_instances set index_paths = ''; delete from romancy_index", "test")
-    await store.commit([start(workflow_name="flow", projection=b'{"a":"s:x"}', index=(("a", "s:x"), ("b", None)))])
-
-    assert len((await store.rooms.reading.find(build_query({"a": "x"}, workflow_name="flow"))).rows) == 2
 
 
 @both

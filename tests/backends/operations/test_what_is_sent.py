@@ -43,7 +43,7 @@ _SENT: dict[str, dict[str, str]] = {
         "read": "outbox_read",
         "list": "outbox_entries",
         "no work": "due alive mailboxes next_due",
-        "work": "due alive due take alive mailboxes next_due taken short_logs",
+        "work": "due alive due take mailboxes next_due taken short_logs",
         "mail": "due alive mailboxes next_due mail",
         "take over": "declare_dead owned_heads takeover_log takeover_instances still_owned",
         "prune nothing": "prune_old former_runs prune_workers prune_seen",
