@@ -42,7 +42,8 @@ async def replace(actor: Actor, over: Append, life: int | None = None) -> Append
 
 
 async def test_an_instance_knows_no_id_of_another(actor: Actor, store: Store) -> None:
-    one, another, key = await actor.begin(), await actor.begin(), unique("k")
+    """Not even if their lives have one number."""
+    one, another, key = await actor.begin(life=7), await actor.begin(life=7), unique("k")
 
     batch = [delivery(each, dedupe=key) for each in (one, another, one, another)]
 
