@@ -94,10 +94,12 @@ from :source romancy_interests i
 where i.owner = :owner and i.life = :life and i.interest_id = :interest_id and i.address = :address for update
 
 -- name: give_mail (mail(instance_id, delivery_id, at, interest, address, message_id))
--- Put messages into inboxes: copies with a time of their own, taken messages (for an interest) as they were posted.
-insert into romancy_inbox (instance_id, delivery_id, body, at, address, interest, spread, projection)
+-- Put messages into inboxes. Without a time of its own, a message has that of its posting. What is taken (for an
+-- interest) can be given back.
+insert into romancy_inbox (instance_id, delivery_id, body, at, address, interest, spread, projection, posted_at)
 select :instance_id, :delivery_id, m.body, coalesce(:at, m.at), m.address, :interest,
-    if(:interest is null, null, m.spread), if(:interest is null, null, m.projection)
+    if(:interest is null, null, m.spread), if(:interest is null, null, m.projection),
+    if(:interest is null or :at is null, null, m.at)
 from :source romancy_messages m
 where m.address = :address and m.message_id = :message_id
 on duplicate key update delivery_id = romancy_inbox.delivery_id
@@ -197,7 +199,7 @@ where x.instance_id = :instance_id and x.delivery_id = :delivery_id and x.addres
 -- name: return_mail (mail(instance_id, delivery_id))
 -- Keep the taken messages of these inboxes at their addresses again.
 insert into romancy_messages (address, message_id, spread, at, body, projection, swept)
-select x.address, x.delivery_id, x.spread, x.at, x.body, x.projection,
+select x.address, x.delivery_id, x.spread, coalesce(x.posted_at, x.at), x.body, x.projection,
     -timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
 from :source romancy_inbox x
 where x.instance_id = :instance_id and x.delivery_id = :delivery_id and x.interest is not null
@@ -363,7 +365,8 @@ select count(*) from romancy_inbox where instance_id in (:ids) and interest is n
 -- name: return_taken (ids)
 -- Keep these messages at their addresses again.
 insert into romancy_messages (address, message_id, spread, at, body, projection, swept)
-select address, delivery_id, spread, at, body, projection, -timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
+select address, delivery_id, spread, coalesce(posted_at, at), body, projection,
+    -timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
 from romancy_inbox
 where instance_id in (:ids) and interest is not null
 on duplicate key update address = romancy_messages.address

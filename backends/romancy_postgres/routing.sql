@@ -135,7 +135,8 @@ limit $5::bigint;
 -- name: route_take (takes(owner, life, interest_id, delivery_id, number, address, message_id, since)) -> owner,
 -- life, delivery_id
 -- Move messages to their takers, and remove the takers' interests. The interests and messages are locked first, so that
--- rows that are gone by then are left out, and a purge of the owner waits and then finds the messages.
+-- rows that are gone by then are left out, and a purge of the owner waits and then finds the messages. The number of a
+-- letter is its time; that of mail is the time of the take, or null for the time of posting.
 with held as materialized (
     select m.message_id, m.address, m.spread, m.at, m.body, m.projection, i.owner, i.life, i.interest_id, t.number,
            t.delivery_id
@@ -149,8 +150,10 @@ with held as materialized (
                            and x.status not in ('completed', 'failed', 'cancelled'))
     for update of i, m
 ), mailed as (
-    insert into romancy_inbox (instance_id, delivery_id, body, at, counted, address, interest, spread, projection)
-    select owner, delivery_id, body, at, false, address, interest_id, spread, projection
+    insert into romancy_inbox
+        (instance_id, delivery_id, body, at, posted_at, counted, address, interest, spread, projection)
+    select owner, delivery_id, body, coalesce(number, at), case when number is not null then at end, false, address,
+           interest_id, spread, projection
     from held
     where life <> 0
     order by owner collate "C", delivery_id collate "C"
@@ -344,7 +347,7 @@ with held as materialized (
     returning m.*
 )
 insert into romancy_messages (at, message_id, address, spread, body, projection)
-select at, delivery_id, address, spread, body, projection from taken
+select coalesce(posted_at, at), delivery_id, address, spread, body, projection from taken
 order by delivery_id collate "C", address collate "C"
 on conflict do nothing;
 
@@ -412,7 +415,7 @@ with held as materialized (
     returning m.*
 ), back as (
     insert into romancy_messages (at, message_id, address, spread, body, projection)
-    select at, delivery_id, address, spread, body, projection
+    select coalesce(posted_at, at), delivery_id, address, spread, body, projection
     from gone
     where interest is not null
     order by delivery_id collate "C", address collate "C"

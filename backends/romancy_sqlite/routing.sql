@@ -95,15 +95,16 @@ where
     );
 
 -- name: give_mail (mail(instance_id, delivery_id, at, interest, address, message_id))
--- Put messages into inboxes, with the number that the counter will have: copies with a time of their own, taken messages
--- (for an interest) as they were posted.
+-- Put messages into inboxes, with the number that the counter will have. Without a time of its own, a message has that
+-- of its posting. What is taken (for an interest) can be given back.
 insert into romancy_inbox (
-    instance_id, delivery_id, body, at, number, address, interest, spread, projection
+    instance_id, delivery_id, body, at, number, address, interest, spread, projection, posted_at
 )
 select
     given.instance_id, given.delivery_id, message.body, coalesce(given.at, message.at), instance.signals + 1,
     message.address, given.interest, iif(given.interest is null, null, message.spread),
-    iif(given.interest is null, null, message.projection)
+    iif(given.interest is null, null, message.projection),
+    iif(given.interest is null or given.at is null, null, message.at)
 from (
     select
         json_extract(value, '$[0]') as instance_id,
@@ -203,7 +204,8 @@ limit ?;
 -- name: return_mail (mail(instance_id, delivery_id))
 -- Keep messages again that were taken and not consumed.
 insert into romancy_messages (address, message_id, spread, at, body, projection)
-select inbox.address, inbox.delivery_id, inbox.spread, inbox.at, inbox.body, inbox.projection
+select
+    inbox.address, inbox.delivery_id, inbox.spread, coalesce(inbox.posted_at, inbox.at), inbox.body, inbox.projection
 from json_each(:mail) as given
 cross join romancy_inbox as inbox
     on inbox.instance_id = json_extract(given.value, '$[0]') and inbox.delivery_id = json_extract(given.value, '$[1]')
@@ -213,7 +215,7 @@ on conflict do nothing;
 -- name: return_taken (ids)
 -- The same for all messages that some instances have taken.
 insert into romancy_messages (address, message_id, spread, at, body, projection)
-select address, delivery_id, spread, at, body, projection
+select address, delivery_id, spread, coalesce(posted_at, at), body, projection
 from romancy_inbox indexed by romancy_inbox_taken
 where instance_id in (select value from json_each(:ids)) and interest is not null
 on conflict do nothing;

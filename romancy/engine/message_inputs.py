@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 __all__ = ["input_from_message"]
 
 
-def input_from_message(message: Message, at: int, wait_id: str) -> Input | None:
-    """The input, dated when the database took the message; a signal ends the wait `wait_id`. None: no input follows."""
+def input_from_message(message: Message, at: int, wait_id: str, posted_at: int | None = None) -> Input | None:
+    """The input of a message that came `at`; a signal ends the wait `wait_id`. None: no input follows.
+
+    A message that was kept before it came keeps the time when it was posted, unless its sender gave another.
+    """
     match message:
         case Signal():
             return EventReceived(
@@ -33,7 +36,7 @@ def input_from_message(message: Message, at: int, wait_id: str) -> Input | None:
                 event_id=message.event_id,
                 source=message.source,
                 subject=message.subject,
-                time=message.time,
+                time=posted_at if message.time is None else message.time,
                 headers=message.headers,
                 extensions=message.extensions,
             )
@@ -47,6 +50,7 @@ def input_from_message(message: Message, at: int, wait_id: str) -> Input | None:
                 sender=message.sender,
                 metadata=message.metadata,
                 headers=message.headers,
+                time=posted_at,
             )
         case CancelMessage():
             return CancelRequested(at=at, reason=message.reason)

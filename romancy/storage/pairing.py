@@ -19,7 +19,7 @@ from romancy.storage.routing import OUTSIDE, InterestKind, Owner, Spread
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Copy", "Kept", "Numbers", "Pairing", "Take", "Wanted", "copy_id", "number", "pair"]
+__all__ = ["Copy", "Kept", "Numbers", "Pairing", "Take", "Wanted", "copy_id", "number", "pair", "taken_at"]
 
 
 class Kept(NamedTuple):
@@ -172,6 +172,15 @@ def number(done: Pairing, last: Mapping[str, int], now: int) -> Numbers:
             address = key[0]
             of[key] = latest[address] = max(latest.get(address, last.get(address, 0)) + 1, now)
     return Numbers(of, latest)
+
+
+def taken_at(posted: int, wanted: int, now: int) -> int | None:
+    """The time in the inbox of a message that was posted, and is taken for an interest of these times. None: `posted`.
+
+    What was kept before somebody asked for it comes when it is handed out. So the time of a log moves on while it
+    receives a backlog, and each of its waits has a time limit of its own.
+    """
+    return None if posted >= wanted else max(now, posted)
 
 
 _SOURCE: Final = 16

@@ -71,7 +71,8 @@ create table if not exists romancy_log (
 
 -- `number` is the counter of the instance once the message is counted, so that a claim need not bring again what a worker
 -- keeps. A row without one has the largest: it is always brought. The columns from `address` on are of messages that came
--- from an address: `interest` marks what was taken there, and the others are there to give it back with.
+-- from an address: `interest` marks what was taken there, and the others are there to give it back with. `posted_at` is set
+-- if a message was kept before its taker asked for it, and `at` is then when it was taken.
 create table if not exists romancy_inbox (
     instance_id varbinary(255) not null,
     delivery_id varbinary(255) not null,
@@ -81,6 +82,7 @@ create table if not exists romancy_inbox (
     address varbinary(640) null,
     interest varbinary(255) null,
     spread varbinary(16) null,
+    posted_at bigint null,
     projection mediumblob null,
     primary key (instance_id, delivery_id),
     key by_number (instance_id, number),

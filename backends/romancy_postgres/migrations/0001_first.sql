@@ -73,10 +73,12 @@ create table romancy_log (
 -- counted: the instance's counter covers this row. Sessions insert rows that are counted only after their commit.
 -- number: that counter, so that a claim need not bring again what a worker keeps. A row without one has the largest: it
 -- is always brought. The columns from `address` on are of messages that came from an address, and of those that were taken
--- there: all that is needed to give them back.
+-- there: all that is needed to give them back. So is posted_at: it is set if a message was kept before its taker asked for
+-- it, and `at` is then when it was taken.
 create table romancy_inbox (
     at          bigint  not null,
     number      bigint  not null default 9223372036854775807,
+    posted_at   bigint,
     counted     boolean not null,
     instance_id text collate "C" not null,
     delivery_id text collate "C" not null,

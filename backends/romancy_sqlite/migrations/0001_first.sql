@@ -78,6 +78,7 @@ create table romancy_inbox (
     address     text,
     interest    text,
     spread      text,
+    posted_at   integer,  -- of a message that was kept before its taker asked for it; `at` is then when it was taken
     body        blob    not null,
     projection  text,
     primary key (instance_id, delivery_id)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from romancy.storage.pairing import Kept, Wanted, copy_id, number, pair
+from romancy.storage.pairing import Kept, Wanted, copy_id, number, pair, taken_at
 from romancy.storage.routing import OUTSIDE, InterestKind, Owner, Spread
 from romancy.storage.sqlkit.statements import Ask, ask_last, look, tell
 
@@ -84,7 +84,7 @@ def move(addresses: list[str], limit: int) -> Operation[Moved]:
     if not done.finished:
         return Moved(0, more=False, held_up=done.held_up, unseen=[])
     last = {row[_ADDRESS]: row[_NUMBER] or 0 for row in interested.rows}
-    decision = _decision(done, wanted, last, interested.rows[0][_NOW] if last else 0)
+    decision = _decision(done, kept, wanted, last, interested.rows[0][_NOW] if last else 0)
     (written,) = yield from ask_last(Ask("route_write", {"decision": decision}))
     yield from tell(*{name for name, _, state in written.rows if state == COUNTED})
     return Moved(
@@ -112,11 +112,13 @@ class Decision(NamedTuple):
     owners: dict[str, Owner]
     """The instances that get mail, by id: of each, one life can get messages."""
     takes: list[Row]
-    """Owner, life, interest, delivery id, number, address, message id, and since when the interest stands."""
+    """Owner, life, interest, delivery id, number or time, address, message id, and since when the interest stands."""
     copies: list[Row]
     """Owner, life, interest, delivery id, number, address, message id: a row for each interest that listens."""
     mail: list[Row]
-    """For inboxes: instance, delivery id, number of a copy, interest of a take, address, message id."""
+    """For inboxes: instance, delivery id, time, interest of a take, address, message id. Without a time, a message has
+    that of its posting.
+    """
     letters: list[Row]
     """For subscribers outside: subscriber, letter id, number, whether it is taken, address, message id."""
     given: list[tuple[str, str]]
@@ -127,8 +129,11 @@ class Decision(NamedTuple):
     """Address, its new last number, and the one before."""
 
 
-def _decision(done: Pairing, wanted: Iterable[Wanted], last: Mapping[str, int], now: int) -> Decision:
+def _decision(
+    done: Pairing, kept: Iterable[Kept], wanted: Iterable[Wanted], last: Mapping[str, int], now: int
+) -> Decision:
     numbers = number(done, last, now)
+    posted = {(one.address, one.message_id): one.at for one in kept}
     since: dict[tuple[Owner, str], int] = {}
     listening: dict[tuple[Owner, str], list[str]] = {}
     for one in wanted:
@@ -138,15 +143,15 @@ def _decision(done: Pairing, wanted: Iterable[Wanted], last: Mapping[str, int], 
             listening.setdefault((one.owner, one.address), []).append(one.interest_id)
     rows = Decision({}, [], [], [], [], [], [], [])
     for address, message_id, owner, interest_id in done.takes:
-        at, delivery_id = None, message_id
+        registered = since[owner, interest_id]
+        at, delivery_id = taken_at(posted[address, message_id], registered, now), message_id
         if owner.life == OUTSIDE:
             at = numbers.of[address, message_id]
             delivery_id = copy_id(address, at)
             rows.letters.append((owner.name, delivery_id, at, True, address, message_id))
         else:
             rows.owners[owner.name] = owner
-            rows.mail.append((owner.name, delivery_id, None, interest_id, address, message_id))
-        registered = since[owner, interest_id]
+            rows.mail.append((owner.name, delivery_id, at, interest_id, address, message_id))
         rows.takes.append((*owner, interest_id, delivery_id, at, address, message_id, registered))
     for address, message_id, owner in done.copies:
         at = numbers.of[address, message_id]
