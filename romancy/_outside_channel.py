@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import deque
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
@@ -23,6 +22,7 @@ from romancy.engine import (
 )
 from romancy.engine.announcing import given
 from romancy.engine.channels import members_of, prefix_of
+from romancy.engine.events import dedupe_of
 from romancy.engine.outside.signal_ids import refuse_ended
 from romancy.errors import EventTimeoutError, StorageError, StorageUnavailableError, UsageError
 from romancy.retry import Duration, seconds
@@ -113,7 +113,7 @@ class AppChannel(Generic[T]):
         """
         stamp = self._port.stamp()
         message, sending = self._announced(self._message(data, metadata, headers, stamp if id is None else id), None)
-        dedupe = None if id is None else _dedupe(self.name, id)
+        dedupe = None if id is None else dedupe_of(address_of_channel(self.name), "", id)
         posting = msgspec.structs.replace(posted_on_channel(message, stamp), dedupe=dedupe)
         self._tell_sent(sending, await self._port.post(posting, session))
         return message.message_id
@@ -374,11 +374,6 @@ def _owner(channel: str, name: str) -> Owner:
     owner = prefix_of(channel) + name
     check_id(owner, "names of the channel and of its subscriber together")
     return Owner(owner, OUTSIDE)
-
-
-def _dedupe(channel: str, id: str) -> str:
-    """A key of bounded length by which the database recognises a message that is published again."""
-    return "channel-" + hashlib.sha256(f"{len(channel)}:{channel}:{id}".encode()).hexdigest()
 
 
 async def _insist(write: Callable[[], Awaitable[None]]) -> None:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from romancy._renewing import started
 from romancy.engine import new_life, start_alone, start_of
+from romancy.engine.events import dedupe_of_event
 from romancy.engine.messages import encode_message
-from romancy.engine.outside.signal_ids import key_of, was_received
+from romancy.engine.outside.signal_ids import was_received
 from romancy.errors import (
     InstanceConflictError,
     InstanceEndedError,
@@ -83,12 +84,13 @@ async def _sent(begin: Beginning, signal: Callable[[], Awaitable[None]]) -> bool
 async def _was_received(store: Store, begin: Beginning) -> bool:
     """Whether the instance received this signal, sent again with the same id, before it ended."""
     message = begin.message
-    return bool(message.event_id) and await was_received(store, begin.instance_id, message.name, message.event_id)
+    received = (begin.instance_id, message.name, message.event_id, message.source)
+    return bool(message.event_id) and await was_received(store, *received)
 
 
 async def _started(store: Store, begin: Beginning, ended: InstanceRow | None) -> bool:
     """Start the instance. False if another caller was faster."""
-    instance_id, event_id = begin.instance_id, begin.message.event_id
+    instance_id = begin.instance_id
     start = start_of(
         begin.workflow,
         begin.raw,
@@ -102,7 +104,7 @@ async def _started(store: Store, begin: Beginning, ended: InstanceRow | None) ->
         instance_id=instance_id,
         delivery_id=begin.stamp(),
         body=encode_message(begin.message),
-        dedupe=key_of(instance_id, start.life, event_id) if event_id else None,
+        dedupe=dedupe_of_event(begin.message) if begin.message.event_id else None,
     )
     former = None if ended is None else Former(ended.life, begin.makes_way)
     if not started(start, await start_alone(store, start, former=former, mail=mail)):

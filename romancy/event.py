@@ -84,7 +84,7 @@ class Sent:
     id: str
     """The id of the event, as its receivers see it: yours, or the one that Romancy gave it."""
     duplicate: bool = False
-    """Whether an event with the same `source` and `id` had been sent before. This one was dropped."""
+    """Whether an event of this type with the same `source` and `id` had been sent before. This one was dropped."""
 
 
 def _member(container: Any, segment: str) -> Any:

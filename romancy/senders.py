@@ -17,10 +17,10 @@ from romancy._sizes import fitting
 from romancy.channel import Channel, declared
 from romancy.engine import outgoing, refuse_to_wait, send_in, stored_size
 from romancy.engine.announcing import Announcer, given
-from romancy.engine.events import posting_of, signal_of
+from romancy.engine.events import dedupe_of_event, posting_of, signal_of
 from romancy.engine.messages import encode_message
 from romancy.engine.outside.poster import Poster
-from romancy.engine.outside.signal_ids import dedupe_key, refuse_ended
+from romancy.engine.outside.signal_ids import refuse_ended
 from romancy.errors import InstanceNotFoundError, UsageError
 from romancy.event import EventType, Sent
 from romancy.serialization import dumps
@@ -97,8 +97,9 @@ class Senders:
         event is kept until there is, by default for a week. The key is `key`, else what the `EventType` finds in the
         data, else the `subject`.
 
-        With an `id` of yours, another event with the same `source` and `id` is dropped, and `Sent.duplicate` is set.
-        The pair is remembered for at least a week. `headers` travel along and are read as `Event.headers`, as `time`
+        With an `id` of yours, another event of this type with the same `source` and `id` is dropped, and
+        `Sent.duplicate` is set. That is remembered for at least a week, with `to` by the instance, and not by a later
+        one under its id. `headers` travel along and are read as `Event.headers`, as `time`
         and `extensions` are, which are attributes of a CloudEvent.
         """
         event = outgoing_event(
@@ -158,14 +159,11 @@ class Senders:
 
     async def _send_to(self, instance_id: str, signal: Signal, session: object, *, chosen: bool) -> Sent:
         store = self._opened() if session is not None else self._to_write("send", instance_id)
-        dedupe = None
-        if chosen:
-            pair = f"{len(signal.source)}:{signal.source}:{signal.event_id}"
-            dedupe = await dedupe_key(store, instance_id, pair, joined=session is not None)
+        dedupe = dedupe_of_event(signal) if chosen else None
         answer = await self._deliver(instance_id, signal, session, dedupe=dedupe)
         if answer is Delivered.CLOSED:
             known = signal.event_id if chosen else None
-            await refuse_ended(store, instance_id, signal.name, known)
+            await refuse_ended(store, instance_id, signal.name, known, source=signal.source)
         return Sent(signal.event_id, answer is not Delivered.ACCEPTED)
 
     @overload
@@ -227,9 +225,9 @@ class Senders:
         Raises InstanceNotFoundError if there is no such instance, and InstanceEndedError if it has ended. With
         `session=` the commit of your own transaction sends it, and these answers are what that transaction sees now.
 
-        With an `id` of yours, a second signal with the same id to the same instance is dropped, whatever its content,
-        even after the first one was received. The workflow sees the id as the event's `id`. The id is remembered for a
-        week, and longer until `purge` is called. An instance that is started again under a purged id remembers nothing.
+        With an `id` of yours, a second signal of this name and id to the same instance is dropped, whatever its
+        content, even after the first one was received. The workflow sees the id as the event's `id`. The id is
+        remembered for a week, and longer until `purge` is called. A later instance under this id remembers nothing.
         """
         message, sending = self._announced_signal(
             instance_id, signal_message(instance_id, event, data, key, id, self._stored_size)
@@ -237,7 +235,7 @@ class Senders:
         joined = session is not None
         store = self._opened() if joined else self._to_write("signal", instance_id)
         with self._deadlines.call("signal", [instance_id], message_id=id, joined=joined):
-            dedupe = None if id is None else await dedupe_key(store, instance_id, id, joined=joined)
+            dedupe = None if id is None else dedupe_of_event(message)
             answer = await self._deliver(instance_id, message, session, dedupe=dedupe)
             if answer is Delivered.CLOSED:
                 await refuse_ended(store, instance_id, message.name, id)

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.creation import fresh
-from romancy.storage.records import Append, Step
+from romancy.storage.records import Append, Delivery, Step
 from romancy.storage.routing import Owner, Place, Posting
 from romancy.storage.sqlkit.portions import portions
 from romancy_mysql._prune import REMOVAL
 from romancy_mysql._sql import Raw, Statement, Text, as_select, binary, comma, row, rows_of, source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from romancy.storage.records import Change, Create, Delivery, Item, OutboxRow
+    from romancy.storage.records import Change, Create, Item, OutboxRow
     from romancy.storage.routing import Interest
     from romancy_mysql._prepared import Bound
     from romancy_mysql._sql import Template, Value
@@ -102,12 +102,23 @@ class StepLog:
 
 
 class Write:
-    """The rows of one transaction. In a session, the receivers' instance rows are left until the session is over."""
+    """The rows of one transaction. In a session, the receivers' instance rows are left until the session is over.
 
-    def __init__(self, query: Callable[[str], Template], *, worker: str | None = None, session: bool = False) -> None:
+    `lives` are those that a session has found. It does not lock receivers, and a subquery would.
+    """
+
+    def __init__(
+        self,
+        query: Callable[[str], Template],
+        *,
+        worker: str | None = None,
+        session: bool = False,
+        lives: Mapping[str, int] = {},
+    ) -> None:
         self._query = query
         self._worker = worker
         self._session = session
+        self._lives = lives
         self.steps: list[Step] = []
         self.appends: list[Append] = []
         self.firsts: list[tuple[Append, Create]] = []
@@ -139,7 +150,9 @@ class Write:
 
     def add_delivery(self, delivery: Delivery) -> bool:
         """Add a delivery. False for a second copy."""
-        marks = {(delivery.instance_id, delivery.delivery_id), delivery.dedupe} - {None}
+        marks: set[object] = {(delivery.instance_id, delivery.delivery_id)}
+        if delivery.dedupe is not None:
+            marks.add((Delivery, delivery.instance_id, delivery.dedupe))
         if marks & self._marks:
             return False
         self._marks |= marks
@@ -153,7 +166,8 @@ class Write:
     def add_posting(self, posting: Posting) -> bool:
         """Add a posting. False for a second copy."""
         marks: set[object] = {(place.address, posting.message_id, Place) for place in posting.places}
-        marks |= {posting.dedupe} - {None}
+        if posting.dedupe is not None:
+            marks.add((Posting, posting.topic, posting.dedupe))
         if marks & self._marks:
             return False
         self._marks |= marks
@@ -245,18 +259,30 @@ class Write:
         ended = {one.instance_id for one in changed if one.change and one.change.status in TERMINAL_STATUSES}
         arriving = [one for one in self.deliveries if one.instance_id not in ended]
         mail = sorted(arriving, key=lambda one: (one.instance_id, one.delivery_id))
-        dedupes = [*(one.dedupe for one in mail), *(one.dedupe for one in self.postings)]
-        keys = sorted(key for key in dedupes if key is not None)
-        yield from self._insert("add_seen", [row(key) for key in keys])
+        if not self._session:
+            yield from self._signals([one.instance_id for one in mail], counted=True)
+        yield from self._insert("add_seen", self._keys(mail))
         if self._session:
             yield from self._insert("add_inbox", [_mail_row(one, Raw(b"default")) for one in mail])
             places = [row(one.instance_id, one.delivery_id) for one in mail]
             yield from self._insert("add_uncounted", places, counted=False)
         else:
-            yield from self._signals([one.instance_id for one in mail], counted=True)
             number = self._query("number_now").render
             rows = [_mail_row(one, number(instance_id=one.instance_id)) for one in mail]
             yield from self._insert("add_inbox", rows)
+
+    def _keys(self, mail: Iterable[Delivery]) -> list[Raw]:
+        """Rows for the dedupe keys of this mail and of all postings."""
+        lives = {**self._lives, **{item.instance_id: item.life for item, _ in self.firsts}}
+        now = self._query("life_now").render
+        keys: list[tuple[str, str, Value]] = [
+            (one.topic, one.dedupe, 0) for one in self.postings if one.dedupe is not None
+        ]
+        for one in mail:
+            if one.dedupe is not None:
+                unit = one.instance_id
+                keys.append((unit, one.dedupe, lives[unit] if unit in lives else now(instance_id=unit)))
+        return [row(unit, life, key) for unit, key, life in sorted(keys, key=lambda one: one[:2])]
 
     def _routes(self) -> Iterator[Statement]:
         appends = [*self.appends, *(item for item, _ in self.firsts)]

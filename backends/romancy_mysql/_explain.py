@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec import Struct
 
@@ -20,7 +20,19 @@ if TYPE_CHECKING:
     from romancy_mysql._protocol import Answer
     from romancy_mysql._sql import Statement
 
-__all__ = ["Facts", "born_of", "done_already", "look", "on_delivery", "on_item", "on_posting", "settled", "started"]
+__all__ = [
+    "Earlier",
+    "Facts",
+    "born_of",
+    "done_already",
+    "lives_of",
+    "look",
+    "on_delivery",
+    "on_item",
+    "on_posting",
+    "settled",
+    "started",
+]
 
 _SHARED = Raw(b"lock in share mode")
 _PLAIN = Raw(b"")
@@ -38,9 +50,19 @@ class Facts(Struct):
     log: dict[tuple[str, int, int], str]
     """Writers by place in the log."""
     inbox: set[tuple[str, str]]
-    seen: set[str]
+    seen: set[tuple[str, int, str]]
+    """Dedupe keys by the instance and its life, or by the address and 0."""
     posted: set[tuple[str, str]]
     """Messages that are kept, by address and id."""
+
+
+class Earlier(NamedTuple):
+    """What a session finds before it writes an append."""
+
+    done: frozenset[object]
+    """The messages and starts that are there already."""
+    lives: dict[str, int]
+    """The lives of the receivers."""
 
 
 async def look(
@@ -67,14 +89,17 @@ async def look(
     }
     mail = {(item.instance_id, one) for item in appends for one in item.consumed}
     mail |= {(one.instance_id, one.delivery_id) for one in deliveries}
-    dedupes = [*(one.dedupe for one in deliveries), *(one.dedupe for one in postings)]
-    keys = {key for key in dedupes if key is not None}
+    keys = {(one.topic, one.dedupe) for one in postings if one.dedupe is not None}
+    inside = {(one.instance_id, one.dedupe) for one in deliveries if one.dedupe is not None}
     places = {(place.address, one.message_id) for one in postings for place in one.places}
     lock = _SHARED if locking else _PLAIN
     wanted: dict[str, Statement] = {}
-    for name, ids in (("look_workers", tokens), ("look_instances", targets), ("look_seen", keys)):
+    for name, ids in (("look_workers", tokens), ("look_instances", targets)):
         if ids:
             wanted[name] = database.statement(name, ids=comma(sorted(ids)), lock=lock)
+    for name, seen in (("look_seen", keys), ("look_seen_inside", inside)):
+        if seen:
+            wanted[name] = database[name].statement(source(("unit", "dedupe"), sorted(seen)), lock=lock)
     if log:
         parameters = source(("instance_id", "life", "seq"), sorted(log))
         wanted["look_log"] = database["look_log"].statement(parameters, lock=lock)
@@ -97,7 +122,11 @@ def _facts(rows: dict[str, tuple[tuple[Any, ...], ...]]) -> Facts:
         },
         log={(one.decode(), life, seq): writer.decode() for one, life, seq, writer in rows.get("look_log", ())},
         inbox={(one.decode(), delivery.decode()) for one, delivery in rows.get("look_inbox", ())},
-        seen={key.decode() for (key,) in rows.get("look_seen", ())},
+        seen={
+            (unit.decode(), life, key.decode())
+            for name in ("look_seen", "look_seen_inside")
+            for unit, life, key in rows.get(name, ())
+        },
         posted={(address.decode(), one.decode()) for address, one in rows.get("look_messages", ())},
     )
 
@@ -141,15 +170,16 @@ def _first_facts(item: Append, facts: Facts) -> verdicts.FirstFacts:
 
 def on_delivery(delivery: Delivery, facts: Facts) -> Delivered | None:
     """The outcome of a delivery. None: nothing prevents it, or no longer does."""
-    _, status, _ = facts.instances.get(delivery.instance_id, (0, None, 0))
-    known = delivery.dedupe in facts.seen or (delivery.instance_id, delivery.delivery_id) in facts.inbox
+    life, status, _ = facts.instances.get(delivery.instance_id, (0, None, 0))
+    known = (delivery.instance_id, life, delivery.dedupe) in facts.seen
+    known = known or (delivery.instance_id, delivery.delivery_id) in facts.inbox
     return verdicts.on_delivery(status, known=known)
 
 
 def on_posting(posting: Posting, facts: Facts) -> Delivered | None:
     """The outcome of a posting. None: nothing prevents it, or no longer does."""
     kept = any((place.address, posting.message_id) in facts.posted for place in posting.places)
-    return verdicts.on_posting(known=kept or posting.dedupe in facts.seen)
+    return verdicts.on_posting(known=kept or (posting.topic, 0, posting.dedupe) in facts.seen)
 
 
 def settled(
@@ -157,16 +187,10 @@ def settled(
 ) -> frozenset[object]:
     """The messages that are settled already, which is no reason to refuse their item.
 
-    Whatever has the ids in `born` now, their instances are created together with these messages.
+    Whatever has the ids in `born` now, their instances are created together with these messages, and know none.
     """
-    mail = (one for one in deliveries if _is_settled(one, facts, born))
+    mail = (one for one in deliveries if one.instance_id not in born and on_delivery(one, facts) is not None)
     return frozenset(mail) | frozenset(one for one in postings if on_posting(one, facts) is not None)
-
-
-def _is_settled(delivery: Delivery, facts: Facts, born: frozenset[str]) -> bool:
-    if delivery.instance_id in born:
-        return delivery.dedupe in facts.seen
-    return on_delivery(delivery, facts) is not None
 
 
 def born_of(appends: Iterable[Append]) -> frozenset[str]:
@@ -185,10 +209,16 @@ async def done_already(
     item: Item,
     *,
     locking: bool = False,
-) -> frozenset[object]:
+) -> Earlier:
     """What an append in a session brings and an earlier copy has written, which is no reason to refuse it."""
     if isinstance(item, Step) or not (item.starts or item.deliveries or item.postings):
-        return frozenset()
+        return Earlier(frozenset(), {})
     facts = await look(database, send, item.starts, item.deliveries, item.postings, locking=locking)
     there = started(facts, item.starts)
-    return there | settled(facts, item.deliveries, item.postings, born_of([item]) - there)
+    done = there | settled(facts, item.deliveries, item.postings, born_of([item]) - there)
+    return Earlier(done, lives_of(facts))
+
+
+def lives_of(facts: Facts) -> dict[str, int]:
+    """The lives of the instances that were found."""
+    return {instance_id: life for instance_id, (life, _, _) in facts.instances.items()}

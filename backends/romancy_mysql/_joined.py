@@ -21,7 +21,7 @@ from romancy_mysql._errors import (
     SavepointGoneError,
     TransientError,
 )
-from romancy_mysql._explain import done_already, look, on_delivery, on_item, on_posting
+from romancy_mysql._explain import done_already, lives_of, look, on_delivery, on_item, on_posting
 from romancy_mysql._foreign import Blocking, is_blocking
 from romancy_mysql._guard import GuardedConnection
 from romancy_mysql._sql import Statement
@@ -127,9 +127,9 @@ class JoinedSession:
         database = self._database
         if self._finds_rows and (isinstance(item, Step) or item.create is None):
             raise _unfit("was opened with CLIENT.FOUND_ROWS, which an append cannot use; open it without")
-        skip = await done_already(database, self._send, item, locking=True)
-        write = Write(database.__getitem__, worker=worker, session=True)
-        write.add(item, skip=skip)
+        earlier = await done_already(database, self._send, item, locking=True)
+        write = Write(database.__getitem__, worker=worker, session=True, lives=earlier.lives)
+        write.add(item, skip=earlier.done)
         try:
             statements = write.statements()
         except UnicodeEncodeError:  # half of a surrogate pair in some text
@@ -161,8 +161,8 @@ class JoinedSession:
         check_deliveries(deliveries)
         check_outbox(outbox)
         check_postings(postings)
-        answers = await self._standing(deliveries, postings)
-        write = Write(self._database.__getitem__, session=True)
+        answers, lives = await self._standing(deliveries, postings)
+        write = Write(self._database.__getitem__, session=True, lives=lives)
         write.outbox += outbox
         messages: list[Delivery | Posting] = [*deliveries, *postings]
         for number, one in enumerate(messages):
@@ -183,20 +183,23 @@ class JoinedSession:
         self._watch(write)
         return answers
 
-    async def _standing(self, deliveries: Sequence[Delivery], postings: Sequence[Posting]) -> list[Delivered]:
-        """The answer to each message. Locks only rows of instances that this transaction's snapshot does not hold.
+    async def _standing(
+        self, deliveries: Sequence[Delivery], postings: Sequence[Posting]
+    ) -> tuple[list[Delivered], dict[str, int]]:
+        """The answer to each message, and the lives of the receivers.
 
-        Those are read again as they are now: they may have been started after the transaction began.
+        Locks only rows of instances that this transaction's snapshot does not hold. Those are read again as they are
+        now: they may have been started after the transaction began.
         """
         if not deliveries and not postings:
-            return []
+            return [], {}
         facts = await look(self._database, self._send, (), deliveries, postings)
         posted = [on_posting(one, facts) for one in postings]
         answers = [on_delivery(one, facts) for one in deliveries]
         if Delivered.UNKNOWN in answers:
             facts = await look(self._database, self._send, (), deliveries, locking=True)
             answers = [on_delivery(one, facts) for one in deliveries]
-        return [answer or Delivered.ACCEPTED for answer in (*answers, *posted)]
+        return [answer or Delivered.ACCEPTED for answer in (*answers, *posted)], lives_of(facts)
 
     async def check(self) -> None:
         """Refuse a connection on which Romancy's statements would have another meaning."""

@@ -31,7 +31,7 @@ def select(database: Database, query: Query, way: Way) -> Ask:
     table = database.table("instances")
     wanted = b"select " + columns(database) + b" from "
     if way.looked_up:
-        origin = database.table("index") + b" x straight_join " + table + b" i on i.instance_id = x.instance_id"
+        origin = _by_value(database) + b" straight_join " + table + b" i on i.instance_id = x.instance_id"
         return to_find(wanted + origin + _rest(query, way, b"x"))
     origin = table + b" i force index (" + way.index + b")"
     return to_find(wanted + origin + _rest(query, way, b"i"))
@@ -79,7 +79,7 @@ def counted(database: Database, query: Query, ways: list[Way]) -> Ask:
     table = database.table("instances")
     wanted = b"select i.instance_id, i.workflow_name, i.status from "
     parts = [
-        wanted + database.table("index") + b" x straight_join " + table + b" i on i.instance_id = x.instance_id"
+        wanted + _by_value(database) + b" straight_join " + table + b" i on i.instance_id = x.instance_id"
         + _where([*way.where, *way.also, *_filters(query, None, b"x")])
         for way in ways if way.looked_up
     ]  # fmt: skip
@@ -90,6 +90,10 @@ def counted(database: Database, query: Query, ways: list[Way]) -> Ask:
     union = b" union ".join(parts)
     groups = b"select u.workflow_name, u.status, count(*) from (" + union + b") u group by u.workflow_name, u.status"
     return to_count(groups)
+
+
+def _by_value(database: Database) -> bytes:
+    return database.table("index") + b" x force index (by_value)"
 
 
 def _rest(query: Query, way: Way, first: bytes) -> bytes:

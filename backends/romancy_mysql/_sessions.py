@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from romancy_mysql._commit import Committer
     from romancy_mysql._connection import Wire
     from romancy_mysql._database import Database
+    from romancy_mysql._explain import Earlier
     from romancy_mysql._protocol import Answer
 
 __all__ = ["MySQLSession", "open_session"]
@@ -266,8 +267,8 @@ def _why_not(error: TransientError) -> str:
     return "had to give way to another transaction"
 
 
-def _write(database: Database, item: Item, worker: str | None, settled: frozenset[object]) -> Write:
+def _write(database: Database, item: Item, worker: str | None, earlier: Earlier) -> Write:
     """The item's rows. The counters of its receivers move after the commit, so their rows are not locked here."""
-    write = Write(database.__getitem__, worker=worker, session=True)
-    write.add(item, skip=settled)
+    write = Write(database.__getitem__, worker=worker, session=True, lives=earlier.lives)
+    write.add(item, skip=earlier.done)
     return write

@@ -116,9 +116,13 @@ delete x from :source romancy_inbox x
 where x.instance_id = :instance_id and x.delivery_id = :delivery_id
 
 -- name: add_seen
--- Keys that identify a redelivery.
-insert into romancy_seen (dedupe) values :rows
+-- Keys that identify a redelivery, after the instances are locked that remember them.
+insert into romancy_seen (unit, life, dedupe) values :rows
 on duplicate key update dedupe = romancy_seen.dedupe
+
+-- name: life_now
+-- The life of an instance that this transaction has locked. (Another statement answers for one that is not there.)
+coalesce((select i.life from romancy_instances i where i.instance_id = :instance_id), 0)
 
 -- name: add_inbox
 -- Messages for instances, after their counters have moved, or with the number for uncounted messages.
@@ -187,8 +191,17 @@ from :source romancy_inbox x
 where x.instance_id = :instance_id and x.delivery_id = :delivery_id :lock
 
 -- name: look_seen
--- Which of these dedupe keys are known.
-select dedupe from romancy_seen where dedupe in (:ids) :lock
+-- Which of these dedupe keys are known at their addresses.
+select s.unit, s.life, s.dedupe
+from :source romancy_seen s
+where s.unit = :unit and s.life = 0 and s.dedupe = :dedupe :lock
+
+-- name: look_seen_inside
+-- Which of these dedupe keys the present lives of their instances know.
+select s.unit, s.life, s.dedupe
+from :source romancy_instances i
+straight_join romancy_seen s on s.unit = i.instance_id and s.life = i.life
+where i.instance_id = :unit and s.dedupe = :dedupe :lock
 
 -- name: see_uncommitted ()
 -- Let the next statement see uncommitted rows, without waiting for any.
@@ -416,6 +429,10 @@ delete from romancy_log where instance_id in (:ids)
 -- name: prune_inbox (ids)
 -- Remove mail that will never be read.
 delete from romancy_inbox where instance_id in (:ids)
+
+-- name: forget_instances (ids)
+-- Forget which messages these instances got.
+delete from romancy_seen where unit in (:ids) and life <> 0
 
 -- name: prune_uncounted (ids)
 -- Remove the marks of its uncounted messages.

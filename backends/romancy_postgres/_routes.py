@@ -47,11 +47,11 @@ async def add_messages(link: Link, postings: Sequence[Posting]) -> list[Delivere
 
 
 def place_columns(postings: Iterable[Posting]) -> list[list[object]]:
-    """The columns of `messages_add`: a row for each place of each message."""
+    """The columns of `messages_add`: a row for each place of each message. The last one has the dedupe key."""
     rows = [
-        (n, one.message_id, one.dedupe, place.address, place.spread.value, one.body, one.projection)
+        (n, one.message_id, key, place.address, place.spread.value, one.body, one.projection)
         for n, one in enumerate(postings)
-        for place in one.places
+        for place, key in zip(one.places, (*(None,) * (len(one.places) - 1), one.dedupe), strict=True)
     ]
     return _columns(rows, 7)
 

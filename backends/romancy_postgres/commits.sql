@@ -79,23 +79,24 @@ mail as materialized (
 -- new. The counter moves in the same commit as the rows that it counts. Their numbers are above the counter before, and
 -- not above the counter after.
 fitting as materialized (
-    select distinct on (coalesce(m.dedupe, ''), case when m.dedupe is null then m.n end) m.*, held.signals
+    select distinct on (m.instance_id, coalesce(m.dedupe, ''), case when m.dedupe is null then m.n end)
+           m.*, held.life, held.signals
     from message m join held using (instance_id)
     where not held.over
-    order by coalesce(m.dedupe, ''), case when m.dedupe is null then m.n end, m.n
+    order by m.instance_id, coalesce(m.dedupe, ''), case when m.dedupe is null then m.n end, m.n
 ), keyed as (
-    insert into romancy_seen (dedupe, at)
-    select f.dedupe, romancy_now()
+    insert into romancy_seen (unit, life, dedupe, at)
+    select f.instance_id, f.life, f.dedupe, romancy_now()
     from fitting f
     where f.dedupe is not null
       and not exists (select from romancy_inbox i where i.instance_id = f.instance_id and i.delivery_id = f.delivery_id)
-    order by f.dedupe collate "C"
+    order by f.instance_id collate "C", f.dedupe collate "C"
     on conflict do nothing
-    returning dedupe
+    returning unit, dedupe
 ), fresh as materialized (
     select distinct on (f.instance_id, f.delivery_id) f.*
-    from fitting f left join keyed using (dedupe)
-    where f.dedupe is null or keyed.dedupe is not null
+    from fitting f
+    where f.dedupe is null or (f.instance_id, f.dedupe) in (select unit, dedupe from keyed)
     order by f.instance_id, f.delivery_id, f.n
 ), delivered as (
     insert into romancy_inbox (instance_id, delivery_id, body, at, counted, number)
@@ -114,27 +115,30 @@ fitting as materialized (
 );
 
 -- name: part_post
--- Messages to keep at addresses, given `place`, a row for each place, and `clock`: `posted` are those that are new.
+-- Messages to keep at addresses, given `place`, a row for each place, and `clock`: `posted` are those that are new. Only
+-- the row of a message's topic has its `dedupe`.
 known as materialized (
     select place.n
     from place join romancy_messages m on m.message_id = place.message_id and m.address = place.address
 ), marked as (
-    insert into romancy_seen (dedupe, at)
-    select dedupe, romancy_now()
-    from (select dedupe from place where dedupe is not null and n not in (select n from known) group by dedupe) one
-    order by dedupe collate "C"
+    insert into romancy_seen (unit, life, dedupe, at)
+    select address, 0, dedupe, romancy_now()
+    from (select distinct address, dedupe
+          from place
+          where dedupe is not null and n not in (select n from known)) one
+    order by address collate "C", dedupe collate "C"
     on conflict do nothing
-    returning dedupe
+    returning unit, dedupe
 ), earliest as materialized (
-    select distinct on (dedupe) dedupe, n
+    select distinct on (address, dedupe) n
     from place
-    where dedupe in (select dedupe from marked) and n not in (select n from known)
-    order by dedupe, n
+    where (address, dedupe) in (select unit, dedupe from marked) and n not in (select n from known)
+    order by address, dedupe, n
 ), new as materialized (
     select distinct on (message_id, address) *
     from place
     where n not in (select n from known)
-      and (dedupe is null or n in (select n from earliest))
+      and (n not in (select n from place where dedupe is not null) or n in (select n from earliest))
     order by message_id, address, n
 ), posted as (
     insert into romancy_messages (at, message_id, address, spread, body, projection)
@@ -291,10 +295,12 @@ with :part_child+8, item as materialized (
     delete from romancy_index x using fit
     where x.instance_id = fit.instance_id and fit.index_paths is not null
       and case when fit.instance_id in (select instance_id from logged) then true end
-), indexed_anew as (
+    returning 1
+), indexed_anew as ( -- after those that are forgotten, which may have the same keys
     insert into romancy_index (path, value, created_at, instance_id)
     select x.path, x.value, i.created_at, x.instance_id
-    from unnest($25::text[], $26::text[], $27::text[]) as x (instance_id, path, value)
+    from (select count(*) from forgotten) as emptied
+    cross join unnest($25::text[], $26::text[], $27::text[]) as x (instance_id, path, value)
     join romancy_instances i using (instance_id)
     where case when x.instance_id in (select instance_id from logged) then true end
 ), :part_carried+8

@@ -132,7 +132,7 @@ with message as materialized (
     select * from unnest($1::text[], $2::text[], $3::bytea[], $4::text[])
                   with ordinality as t (instance_id, delivery_id, body, dedupe, n)
 ), held as materialized (
-    select instance_id, signals, status, status in ('completed', 'failed', 'cancelled') as over
+    select instance_id, life, signals, status, status in ('completed', 'failed', 'cancelled') as over
     from romancy_instances
     where instance_id = any ($1)
     order by instance_id
@@ -152,29 +152,29 @@ with message as materialized (
     select * from unnest($1::text[], $2::text[], $3::bytea[], $4::text[])
                   with ordinality as t (instance_id, delivery_id, body, dedupe, n)
 ), target as materialized (
-    select instance_id, status, status in ('completed', 'failed', 'cancelled') as closed
+    select instance_id, life, status, status in ('completed', 'failed', 'cancelled') as closed
     from romancy_instances
     where instance_id = any ($1)
     order by instance_id
     for key share
 ), fitting as materialized (
-    select distinct on (coalesce(m.dedupe, ''), case when m.dedupe is null then m.n end) m.*
+    select distinct on (m.instance_id, coalesce(m.dedupe, ''), case when m.dedupe is null then m.n end) m.*, target.life
     from message m join target using (instance_id)
     where not target.closed
-    order by coalesce(m.dedupe, ''), case when m.dedupe is null then m.n end, m.n
+    order by m.instance_id, coalesce(m.dedupe, ''), case when m.dedupe is null then m.n end, m.n
 ), keyed as (
-    insert into romancy_seen (dedupe, at)
-    select f.dedupe, romancy_now()
+    insert into romancy_seen (unit, life, dedupe, at)
+    select f.instance_id, f.life, f.dedupe, romancy_now()
     from fitting f
     where f.dedupe is not null
       and not exists (select from romancy_inbox i where i.instance_id = f.instance_id and i.delivery_id = f.delivery_id)
-    order by f.dedupe collate "C"
+    order by f.instance_id collate "C", f.dedupe collate "C"
     on conflict do nothing
-    returning dedupe
+    returning unit, dedupe
 ), fresh as materialized (
     select distinct on (f.instance_id, f.delivery_id) f.*
-    from fitting f left join keyed using (dedupe)
-    where f.dedupe is null or keyed.dedupe is not null
+    from fitting f
+    where f.dedupe is null or (f.instance_id, f.dedupe) in (select unit, dedupe from keyed)
     order by f.instance_id, f.delivery_id, f.n
 ), taken as (
     insert into romancy_inbox (instance_id, delivery_id, body, at, counted)

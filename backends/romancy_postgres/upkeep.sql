@@ -88,6 +88,8 @@ with log as (
     where interest is not null
     order by delivery_id collate "C", address collate "C"
     on conflict do nothing
+), forgotten as (
+    delete from romancy_seen where unit = any ($1) and life <> 0
 ), indexed as (
     delete from romancy_index where instance_id = any ($1)
 )
@@ -117,7 +119,7 @@ where w.dead and w.beat_at < romancy_now() - 3600000000
 -- name: prune_seen (before, limit)
 -- Remove dedupe keys accepted before $1, up to a limit.
 delete from romancy_seen
-where dedupe = any (array(select dedupe from romancy_seen where at < $1 limit $2 for update skip locked));
+where ctid = any (array(select ctid from romancy_seen where at < $1 limit $2 for update skip locked));
 
 -- name: notify
 -- Notify all listeners. Never inside another transaction. A transaction that notifies has an entry in the server's log,

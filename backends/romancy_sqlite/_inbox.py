@@ -23,7 +23,7 @@ def deliver_all(tx: Tx, batch: Sequence[Delivery]) -> list[Delivered]:
 
 def deliver_one(tx: Tx, delivery: Delivery) -> Delivered:
     """Put one message into its inbox and make its instance due. The write lock makes this one step for others."""
-    ((status, known),) = tx.rows("delivery_facts", (delivery.instance_id, delivery.dedupe))
+    ((status, known),) = tx.rows("delivery_facts", (delivery.dedupe, delivery.instance_id))
     verdict = on_delivery(status, known=bool(known))
     if verdict is not None:
         return verdict
@@ -31,7 +31,7 @@ def deliver_one(tx: Tx, delivery: Delivery) -> Delivered:
     if tx.run("inbox_insert", {**row, "now": tx.now}) == 0:
         return Delivered.DUPLICATE
     if delivery.dedupe is not None:
-        tx.run("seen_insert", (delivery.dedupe, tx.now))
+        tx.run("see_inside", {"instance_id": delivery.instance_id, "dedupe": delivery.dedupe, "now": tx.now})
     tx.run("signal", (tx.now, delivery.instance_id))
     tx.touched.add(delivery.instance_id)
     return Delivered.ACCEPTED

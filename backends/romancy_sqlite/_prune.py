@@ -17,7 +17,9 @@ __all__ = ["KEYS_AT_ONCE", "OWN", "remove"]
 KEYS_AT_ONCE = 1000
 """One transaction must not hold the writer long."""
 
-_REMOVAL: Final = ("prune_interests", "return_taken", "prune_log", "prune_inbox", "drop_index", "prune_instances")
+_REMOVAL: Final = (
+    "prune_interests", "return_taken", "prune_log", "prune_inbox", "forget_instances", "drop_index", "prune_instances",
+)  # fmt: skip
 """Scripts that remove instances with all data under their ids, in this order."""
 
 

@@ -46,13 +46,13 @@ def post_all(tx: Tx, batch: Sequence[Posting]) -> list[Delivered]:
 
 
 def _post(tx: Tx, posting: Posting) -> Delivered:
-    seen = posting.dedupe is not None and tx.row("seen_has", (posting.dedupe,)) is not None
+    seen = posting.dedupe is not None and tx.row("seen_at", (posting.topic, posting.dedupe)) is not None
     keys = [(place.address, posting.message_id) for place in posting.places]
     verdict = on_posting(known=seen or any(tx.row("message_has", key) is not None for key in keys))
     if verdict is not None:
         return verdict
     if posting.dedupe is not None:
-        tx.run("seen_insert", (posting.dedupe, tx.now))
+        tx.run("see_at", (posting.topic, posting.dedupe, tx.now))
     projection = projection_text(posting.projection)
     for place in posting.places:
         row = (place.address, posting.message_id, place.spread.value, tx.now, posting.body, projection)

@@ -55,10 +55,15 @@ select 1 from romancy_workers where token = ? and dead = 0;
 select life, signals, status from romancy_instances where instance_id = ?;
 
 -- name: delivery_facts
--- What a delivery finds: the status of its instance, and whether its dedupe key is remembered.
+-- What a delivery finds: the status of its instance, and whether this life of it remembers the dedupe key.
 select
-    (select status from romancy_instances where instance_id = ?),
-    exists (select 1 from romancy_seen where dedupe = ?);
+    there.status,
+    exists (
+        select 1 from romancy_seen as seen
+        where seen.unit = there.instance_id and seen.life = there.life and seen.dedupe = ?
+    )
+from (select 1) as one
+left join romancy_instances as there on there.instance_id = ?;
 
 -- name: item_begin
 -- Begin an item with effects that can be undone alone.
@@ -183,13 +188,18 @@ from romancy_instances
 where instance_id = :instance_id
 on conflict do nothing;
 
--- name: seen_has
--- Whether a delivery was accepted before, even if it has been consumed since.
-select 1 from romancy_seen where dedupe = ?;
+-- name: seen_at
+-- Whether a message with this key was posted to an address before, even if it has been dispatched since.
+select 1 from romancy_seen where unit = ? and life = 0 and dedupe = ?;
 
--- name: seen_insert
--- Record the key that identifies the next copy.
-insert into romancy_seen (dedupe, at) values (?, ?);
+-- name: see_at
+-- Record the key that identifies the next copy at an address.
+insert into romancy_seen (unit, life, dedupe, at) values (?, 0, ?, ?);
+
+-- name: see_inside
+-- Record the key that identifies the next copy for the present life of an instance.
+insert into romancy_seen (unit, life, dedupe, at)
+select instance_id, life, :dedupe, :now from romancy_instances where instance_id = :instance_id;
 
 -- name: signal
 -- Count a delivery, and make a sleeping instance due. One that is due already keeps its place.
@@ -296,9 +306,14 @@ where (instance_id, life, seq) in (
 update romancy_instances set kept_from = run_from
 where instance_id in (select json_extract(value, '$[0]') from json_each(:runs));
 
+-- name: forget_instances (ids)
+-- Forget which messages these instances got.
+delete from romancy_seen where unit in (select value from json_each(:ids)) and life <> 0;
+
 -- name: prune_seen (before, limit)
 -- Remove old dedupe keys, up to a limit.
-delete from romancy_seen where dedupe in (select dedupe from romancy_seen where at < :before limit :limit);
+delete from romancy_seen
+where (unit, life, dedupe) in (select unit, life, dedupe from romancy_seen where at < :before limit :limit);
 
 -- name: prune_workers ()
 -- Remove dead workers that own nothing.

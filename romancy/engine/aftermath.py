@@ -136,7 +136,8 @@ async def _was_received(store: Store, row: InstanceRow, one: Delivery) -> bool:
 
 def _receives(event: LogEvent, message: object) -> bool:
     if isinstance(message, Signal):
-        return isinstance(event, EventReceived) and (event.event_id, event.name) == (message.event_id, message.name)
+        sent = (message.name, message.event_id, message.source)
+        return isinstance(event, EventReceived) and (event.name, event.event_id, event.source) == sent
     if isinstance(message, ChannelMessage):
         return isinstance(event, ChannelReceived) and event.message_id == message.message_id
     return False

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from romancy._outgoing import OutgoingEvent
     from romancy.core import MessageSent
 
-__all__ = ["dedupe_of", "delivery_of", "posting_of", "sent_by_workflow", "signal_of"]
+__all__ = ["dedupe_of", "dedupe_of_event", "delivery_of", "posting_of", "sent_by_workflow", "signal_of"]
 
 
 def posting_of(signal: Signal, message_id: str, *, chosen: bool) -> Posting:
     """The posting of an event: to one wait for its key, if it has a key, and to all waits for its type.
 
-    `chosen`: the sender chose the id, and a repetition must be recognised.
+    `chosen`: the sender chose the id, and a repetition must be recognised. Its type remembers it, whatever the key.
     """
     places: tuple[Place, ...] = (Place(address_of_type(signal.name), Spread.EVERY),)
     if signal.key is not None:
@@ -30,16 +30,13 @@ def posting_of(signal: Signal, message_id: str, *, chosen: bool) -> Posting:
         places=places,
         body=encode_message(signal),
         projection=project(bytes(signal.data)),
-        dedupe=dedupe_of(signal.source, signal.event_id) if chosen else None,
+        dedupe=dedupe_of_event(signal) if chosen else None,
     )
 
 
 def delivery_of(signal: Signal, instance_id: str, delivery_id: str, *, chosen: bool) -> Delivery:
-    """The delivery of an event that a workflow or an activity sends to one instance.
-
-    The sender's append does not read the receiver. So an id is remembered for the instance id, not for each life of it.
-    """
-    dedupe = dedupe_of(f"{len(instance_id)}:{instance_id}:{signal.source}", signal.event_id) if chosen else None
+    """The delivery of an event to one instance, whose present life remembers a chosen id."""
+    dedupe = dedupe_of_event(signal) if chosen else None
     return Delivery(instance_id=instance_id, delivery_id=delivery_id, body=encode_message(signal), dedupe=dedupe)
 
 
@@ -71,6 +68,14 @@ def signal_of(event: OutgoingEvent, event_id: str) -> Signal:
     )
 
 
-def dedupe_of(source: str, id: str) -> str:
-    """A key of bounded length by which the database recognises an event that is sent again."""
-    return "event-" + hashlib.sha256(f"{len(source)}:{source}:{id}".encode()).hexdigest()
+def dedupe_of_event(signal: Signal) -> str:
+    """The key of an event whose sender chose the id."""
+    return dedupe_of(address_of_type(signal.name), signal.source, signal.event_id)
+
+
+def dedupe_of(topic: str, source: str, id: str) -> str:
+    """A key of bounded length by which a message is recognised that is sent again.
+
+    The address of the topic remembers it, or the instance to which the message is sent, a place for all topics.
+    """
+    return hashlib.sha256(f"{len(topic)}:{topic}{len(source)}:{source}{id}".encode()).hexdigest()

@@ -140,8 +140,9 @@ class Store(Protocol):
     async def deliver(self, batch: Sequence[Delivery], /) -> list[Delivered]:
         """Put each message into its instance's inbox and make the instance due; one answer per message, in order.
 
-        Exactly one copy of a delivery id is ever accepted while its row or its dedupe key is remembered. The present or
-        the next owner sees an accepted message, whatever else runs at the same time.
+        Exactly one copy of a delivery id is ever accepted while its row is there, or while the present life of the
+        instance remembers its dedupe key. The present or the next owner sees an accepted message, whatever else runs at
+        the same time.
 
         `StorageUnavailableError` within a few seconds if another transaction holds an instance: the messages of that
         instance were not delivered, those of others may have been. Send the batch again.

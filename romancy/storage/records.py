@@ -118,7 +118,10 @@ class Delivery(Struct, frozen=True, kw_only=True, gc=False):
     delivery_id: str
     body: bytes
     dedupe: str | None = None
-    """A key that identifies the same delivery when it is sent again, even after it was consumed."""
+    """A key that identifies the same delivery when it is sent again, even after it was consumed.
+
+    It belongs to the life that gets the delivery: a later life under the id knows nothing of it.
+    """
 
 
 class Former(NamedTuple):

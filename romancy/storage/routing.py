@@ -107,7 +107,15 @@ class Posting(Struct, frozen=True, kw_only=True, gc=False):
     projection: bytes | None = None
     """The encoded data that `Interest.where` is held against (`romancy.storage.query`). None: it fits no `where`."""
     dedupe: str | None = None
-    """A key that identifies the same message when it is posted again, even after it was dispatched."""
+    """A key that identifies the same message when it is posted again, even after it was dispatched.
+
+    It belongs to the `topic`: the same key at another address is of another message.
+    """
+
+    @property
+    def topic(self) -> str:
+        """The address that remembers `dedupe`: the last of the places."""
+        return self.places[-1].address
 
 
 class InterestKind(StrEnum):
@@ -197,7 +205,7 @@ class Router(Protocol):
     """
 
     async def post(self, batch: Sequence[Posting], /) -> list[Delivered]:
-        """Keep each message at all its places, or at none. ACCEPTED, or DUPLICATE for a remembered `dedupe`.
+        """Keep each message at all its places, or at none. ACCEPTED, or DUPLICATE if its topic remembers `dedupe`.
 
         Also DUPLICATE while a message with this id is kept at one of the places. The number of round trips does not
         depend on the number of messages. The caller dispatches afterwards.

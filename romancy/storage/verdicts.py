@@ -138,7 +138,7 @@ def _is_free(held: RowFacts | None, former: Former | None) -> bool:
 def on_delivery(status: str | None, *, known: bool) -> Delivered | None:
     """The outcome of a delivery, by the status of its instance (None: there is no such instance).
 
-    It is known if its id is in the inbox, or its dedupe key is remembered.
+    It is known if its id is in the inbox, or this life of the instance remembers its dedupe key.
     """
     if status is None:
         return Delivered.UNKNOWN
@@ -148,5 +148,5 @@ def on_delivery(status: str | None, *, known: bool) -> Delivered | None:
 
 
 def on_posting(*, known: bool) -> Delivered | None:
-    """The outcome of a posting. It is known if one of its places keeps its id, or its dedupe key is remembered."""
+    """The outcome of a posting. It is known if one of its places keeps its id, or its topic remembers its key."""
     return Delivered.DUPLICATE if known else None

@@ -53,8 +53,9 @@ class SyncSenders(Caller):
         event is kept until there is, by default for a week. The key is `key`, else what the `EventType` finds in the
         data, else the `subject`.
 
-        With an `id` of yours, another event with the same `source` and `id` is dropped, and `Sent.duplicate` is set.
-        The pair is remembered for at least a week. `headers` travel along and are read as `Event.headers`, as `time`
+        With an `id` of yours, another event of this type with the same `source` and `id` is dropped, and
+        `Sent.duplicate` is set. That is remembered for at least a week, with `to` by the instance, and not by a later
+        one under its id. `headers` travel along and are read as `Event.headers`, as `time`
         and `extensions` are, which are attributes of a CloudEvent.
         """
         result: Sent = self._call(
@@ -137,9 +138,9 @@ class SyncSenders(Caller):
         Raises InstanceNotFoundError if there is no such instance, and InstanceEndedError if it has ended. With
         `session=` the commit of your own transaction sends it, and these answers are what that transaction sees now.
 
-        With an `id` of yours, a second signal with the same id to the same instance is dropped, whatever its content,
-        even after the first one was received. The workflow sees the id as the event's `id`. The id is remembered for a
-        week, and longer until `purge` is called. An instance that is started again under a purged id remembers nothing.
+        With an `id` of yours, a second signal of this name and id to the same instance is dropped, whatever its
+        content, even after the first one was received. The workflow sees the id as the event's `id`. The id is
+        remembered for a week, and longer until `purge` is called. A later instance under this id remembers nothing.
         """
         self._call("signal", instance_id, event, data, key=key, id=id, session=session)
 

@@ -72,6 +72,7 @@ OWN: Final[dict[str, tuple[set[str], str]]] = {
     "prune_log": ({"sqlite", "mysql"}, _NO_CTE),
     "prune_inbox": ({"sqlite", "mysql"}, _NO_CTE),
     "prune_uncounted": ({"mysql"}, _NO_CTE),
+    "forget_instances": ({"sqlite", "mysql"}, _NO_CTE),
     "drop_index": ({"sqlite", "mysql"}, _NO_CTE),
     "prune_instances": ({"sqlite", "mysql"}, _NO_CTE),
     "former_runs": ({"sqlite", "mysql"}, _NO_CTE),

@@ -185,6 +185,21 @@ async def test_an_event_for_an_instance_is_delivered_once(app: Romancy, client: 
     assert (409, "InstanceEndedError", False) == (ended.status, ended.json["error_type"], ended.json["retryable"])
 
 
+async def test_an_event_is_a_repetition_only_of_one_of_its_type(app: Romancy, client: Client) -> None:
+    instances = [await app.start(private.options(instance_id=id), id) for id in ("paid", "sent")]
+
+    inside = [
+        event(type=kind, romancyinstanceid=id, data={"cents": number})
+        for id in ("paid", "sent")
+        for number, kind in enumerate(("sent", "paid", "sent", "paid"))
+    ]
+    outside = [event(type=kind, subject="k", data={}) for kind in ("sent", "paid", "sent", "paid")]
+    answers = [await client.post("/", each, content_type=STRUCTURED) for each in (*inside, *outside)]
+
+    assert [None, None, True, True] * 3 == [answer.json.get("duplicate") for answer in answers]
+    assert [1, 0] == [(await one.result(timeout=30))["data"]["cents"] for one in instances]
+
+
 async def test_an_event_goes_to_whoever_waits_for_it(app: Romancy, client: Client) -> None:
     handle = await app.start(private, "paid")
     await awaits_an_event(app, handle.instance_id)

@@ -79,7 +79,7 @@ def test_a_database_given_back_comes_out_empty_again(kind: Kind) -> None:
     give_back(kind, again)
 
 
-_ROW = "INSERT INTO romancy_seen (dedupe, at) VALUES ('{}', 0)"
+_ROW = "INSERT INTO romancy_seen (unit, life, dedupe, at) VALUES ('e/old', 0, '{}', 0)"
 _ROWS = "SELECT count(*) FROM romancy_seen"
 
 

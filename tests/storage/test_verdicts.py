@@ -343,7 +343,7 @@ def test_the_model_judges_deliveries_alike() -> None:
     for status, there, remembered in product((None, *Status), BOOLS, BOOLS):
         model = model_of({}, *([] if status is None else [instance("i", LIFE, status)]))
         model.state.inbox["i"] = {"m": Mail("m", b"", 0, 0, 1)} if there else {}
-        model.state.seen = {"key": 0} if remembered else {}
+        model.state.seen = {("i", LIFE, "key"): 0} if remembered else {("i", LIFE + 1, "key"): 0, ("i", 0, "key"): 0}
         verdict = on_delivery(status, known=there or remembered)
         told = model.deliver([Delivery(instance_id="i", delivery_id="m", body=b"", dedupe="key")])
         assert told == [verdict or Delivered.ACCEPTED], (status, there, remembered)
@@ -363,7 +363,7 @@ def test_the_model_judges_postings_alike() -> None:
         model = model_of({})
         if kept is not None:
             model.state.messages[kept, "m"] = Taken("m", kept, Spread.ONE, b"", 0, None)
-        model.state.seen = {"key": 0} if remembered else {}
+        model.state.seen = {("b", 0, "key"): 0} if remembered else {("a", 0, "key"): 0, ("b", 1, "key"): 0}
         verdict = on_posting(known=kept is not None or remembered)
         assert model.router.post([one]) == [verdict or Delivered.ACCEPTED]
 

@@ -117,19 +117,25 @@ create table if not exists romancy_outbox (
     key by_end (state, ended_at)
 ) engine = InnoDB row_format = dynamic;
 
+-- The ids of messages, remembered where they were sent: by the life of an instance or, with a life of 0, at an address.
 create table if not exists romancy_seen (
-    dedupe varbinary(255) not null primary key,
+    unit varbinary(640) not null,
+    life bigint not null,
+    dedupe varbinary(255) not null,
     at bigint not null default (timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
+    primary key (unit, life, dedupe),
     key by_age (at)
 ) engine = InnoDB row_format = dynamic;
 
+-- One row for each declared path of an instance that leads to a value. `by_value` finds instances by it, in the order of
+-- searches.
 create table if not exists romancy_index (
+    instance_id varbinary(255) not null,
     path varbinary(255) not null,
     value varbinary(255) not null,
     created_at bigint not null,
-    instance_id varbinary(255) not null,
-    primary key (path, value, created_at, instance_id),
-    key of_instance (instance_id)
+    primary key (instance_id, path, value),
+    key by_value (path, value, created_at, instance_id)
 ) engine = InnoDB row_format = dynamic;
 
 -- The sets of declared paths by workflow: a search that names a workflow which has always declared its paths then looks

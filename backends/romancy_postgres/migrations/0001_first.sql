@@ -115,21 +115,26 @@ create index romancy_outbox_order on romancy_outbox (order_key, at, outbox_id)
     where state = 'pending' and order_key is not null;
 create index romancy_outbox_ended on romancy_outbox (state, ended_at) where state <> 'pending';
 
+-- The ids of messages, remembered where they were sent: by the life of an instance or, with a life of 0, at an address.
 create table romancy_seen (
     at     bigint not null,
-    dedupe text collate "C" primary key
+    life   bigint not null,
+    unit   text collate "C" not null,
+    dedupe text collate "C" not null,
+    primary key (unit, life, dedupe)
 );
 create index romancy_seen_at on romancy_seen (at);
 
--- One row for each declared path of an instance that leads to a value; path is the path's key.
+-- One row for each declared path of an instance that leads to a value; path is the path's key. The index finds instances by
+-- it, in the order of searches.
 create table romancy_index (
     created_at  bigint not null,
+    instance_id text collate "C" not null,
     path        text collate "C" not null,
     value       text collate "C" not null,
-    instance_id text collate "C" not null
+    primary key (instance_id, path, value)
 );
 create index romancy_index_value on romancy_index (path, value, created_at desc, instance_id desc);
-create index romancy_index_instance on romancy_index (instance_id);
 
 -- Every set of declared paths that the instances of a workflow ever had: what a search by index would miss is in the sets
 -- without its path. paths is the set's name in the instances: the paths, or a hash of them if they are too long.

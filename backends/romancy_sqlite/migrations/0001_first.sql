@@ -110,22 +110,28 @@ create index romancy_outbox_order on romancy_outbox (order_key, at, outbox_id)
     where state = 'pending' and order_key is not null;
 create index romancy_outbox_ended on romancy_outbox (state, ended_at) where state <> 'pending';
 
+-- The ids of messages, remembered where they were sent: by the life of an instance or, with a life of 0, at an address.
 create table romancy_seen (
-    dedupe text    not null primary key,
-    at     integer not null
+    unit   text    not null,
+    life   integer not null,
+    dedupe text    not null,
+    at     integer not null,
+    primary key (unit, life, dedupe)
 ) without rowid;
 
 create index romancy_seen_at on romancy_seen (at);
 
+-- One row for each declared path of an instance that leads to a value. The index finds instances by it, in the order of
+-- searches.
 create table romancy_index (
+    instance_id text    not null,
     path        text    not null,
     value       text    not null,
     created_at  integer not null,
-    instance_id text    not null,
-    primary key (path, value, created_at desc, instance_id desc)
+    primary key (instance_id, path, value)
 ) without rowid;
 
-create index romancy_index_instance on romancy_index (instance_id);
+create index romancy_index_value on romancy_index (path, value, created_at desc, instance_id desc);
 
 -- Which sets of declared paths the instances of each workflow have had: a search that names a workflow looks at no others.
 create table romancy_index_sets (

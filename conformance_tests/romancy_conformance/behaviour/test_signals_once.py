@@ -44,10 +44,12 @@ async def once_remits(amount: int, fails: int) -> str:
         await apps[0].signal("till", Paid, amount, id="remittance", session=session)
     if activity_context().attempt <= fails:
         raise ConnectionError("the attempt leaves nothing, not even the id")
+    await apps[0].start(once_adds.options(instance_id="new"), 1, session=session)
+    for _ in range(2):
+        await apps[0].signal("new", Paid, amount, id="remittance", session=session)
     try:
-        await apps[0].start(once_adds.options(instance_id="new"), 1, session=session)
-        await apps[0].signal("new", Paid, 1, id="remittance", session=session)
-    except UsageError as error:
+        await apps[0].signal("nobody", Paid, amount, id="remittance", session=session)
+    except InstanceNotFoundError as error:
         return str(error)
     return "sent"
 
@@ -149,9 +151,10 @@ async def test_an_id_sent_in_a_session_goes_with_its_commit(app: Romancy) -> Non
     await till.signal(Paid, 5, id="remittance")
     await till.signal(Paid, 6)
 
-    assert "started in this very transaction" in said
+    assert "there is no instance 'nobody'" == said
     received = await till.result()
     assert [("remittance", 5), 6] == [received[0], received[1][1]]
+    assert [("remittance", 5)] == await app.handle("new").result()
 
 
 async def test_bad_ids_are_refused(app: Romancy) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from romancy.errors import QueryError
 from romancy.status import Status
@@ -480,6 +481,23 @@ async def test_the_input_of_a_new_run_takes_the_place_of_the_old_one(actor: Acto
         assert await found(store, filters={"v": "new"}, **of_this) == [begun.instance_id]
         assert await found(store, filters={"w": 1}, **of_this) == []
         assert await found(store, filters={"w": missing()}, **of_this) == [begun.instance_id]
+
+
+async def test_a_new_run_keeps_values_of_the_old_one_whatever_its_append_carries(actor: Actor, store: Store) -> None:
+    """The same rows go and come in one transaction, and on some stores in one statement."""
+    name = next(iter(actor.workflows))
+    for carried in ({}, {"starts": (start(),)}):
+        projection, values = project_with_index(b'{"v":"kept","w":1}', ("v", "w"))
+        begun = await actor.begin(projection=projection, index=values)
+        projection, values = project_with_index(b'{"v":"kept","w":2}', ("v", "w"))
+        again = change(Status.RUNNING, run_from=2, input=b"{}", projection=projection, index=values)
+        assert await actor.write(append(begun, 2, change=again, **carried)) is Outcome.ACCEPTED
+        assert await actor.write(append(begun, 3, change=replace(again, run_from=3))) is Outcome.ACCEPTED
+
+        of_this: dict[str, Any] = {"workflow_name": name, "instance_id": begun.instance_id}
+        assert await found(store, filters={"v": "kept"}, **of_this) == [begun.instance_id]
+        assert await found(store, filters={"w": 2}, **of_this) == [begun.instance_id]
+        assert await found(store, filters={"w": 1}, **of_this) == []
 
 
 async def test_a_pruned_instance_is_not_found_by_its_index(actor: Actor, store: Store) -> None:

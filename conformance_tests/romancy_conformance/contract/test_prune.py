@@ -77,9 +77,14 @@ async def test_dedupe_keys_are_forgotten_in_portions(actor: Actor, store: Store)
     dialect_of(store)
     old, young = delivery(await actor.begin(), dedupe=unique("k")), delivery(await actor.begin(), dedupe=unique("k"))
     assert await store.deliver([young]) == [Delivered.ACCEPTED]
-    rows = ", ".join(f"('{key}', 1)" for key in [old.dedupe, *(unique("k") for _ in range(2 * PORTION))])
+    begun = await store.read(old.instance_id, limit=0)
+    assert begun is not None
+    unit = f"'{old.instance_id}', {begun.instance.life}"
+    keys = [old.dedupe, *(unique("k") for _ in range(2 * PORTION))]
+    rows = ", ".join(f"({unit}, '{key}', 1)" for key in keys)
+    insert = f"insert into romancy_seen (unit, life, dedupe, at) values {rows}"  # noqa: S608 - keys of our own
     async with store.rooms.sessions.begin() as session:
-        await session.execute(f"insert into romancy_seen (dedupe, at) values {rows}")  # noqa: S608 - keys of our own
+        await session.execute(insert)
         assert await session.commit(start()) is Outcome.ACCEPTED
     assert await store.deliver([old]) == [Delivered.DUPLICATE]
 

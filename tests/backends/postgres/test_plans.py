@@ -40,7 +40,8 @@ insert into romancy_index (path, value, created_at, instance_id)
 select 'customer', 's:c' || g % 4000, g, 'i' || g from generate_series(1, 20000) g;
 insert into romancy_log (life, seq, at, instance_id, writer, body)
 select 1, s, g, 'i' || g, 'w', '\\x' from generate_series(1, 20000) g, generate_series(1, 2) s;
-insert into romancy_seen (at, dedupe) select g, 'k' || g from generate_series(1, 20000) g;
+insert into romancy_seen (at, life, unit, dedupe)
+select g, g % 2, 'i' || g % 100, 'k' || g from generate_series(1, 20000) g;
 insert into romancy_inbox (at, counted, instance_id, delivery_id, body)
 select g, true, 'i' || g, 'd', '\\x' from generate_series(1, 20000) g;
 insert into romancy_outbox (at, outbox_id, topic, body)

@@ -50,7 +50,8 @@ select g, true, 'i' || g, 't' || g, 'x', 'k/taken', 'w', 'one' from generate_ser
 insert into romancy_addresses (number, address) select g, 'c/old/' || g from generate_series(1, 20000) g;
 insert into romancy_letters (at, subscriber, letter_id, address, body)
 select g, 's' || g % 2, 'l' || g, 'c/mail', 'x' from generate_series(1, 20000) g;
-insert into romancy_seen (at, dedupe) select g, 'k' || g from generate_series(1, 20000) g;
+insert into romancy_seen (at, life, unit, dedupe)
+select g, 0, 'e/old/' || g % 100, 'k' || g from generate_series(1, 20000) g;
 """
 
 

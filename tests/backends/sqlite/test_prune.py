@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     Open = Callable[..., Awaitable[SqliteStore]]
 
 _KEYS = """
-insert into romancy_seen (dedupe, at)
+insert into romancy_seen (unit, life, dedupe, at)
 with recursive keys (number) as (select 1 union all select number + 1 from keys where number < ?)
-select 'key ' || number, 1 from keys
+select 'e/old', 0, 'key ' || number, 1 from keys
 """
 
 pytestmark = pytest.mark.anyio

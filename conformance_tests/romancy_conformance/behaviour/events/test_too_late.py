@@ -51,6 +51,11 @@ async def sends_a_message(ctx: WorkflowContext, to: str) -> None:
     await ctx.channel(Notes).send_to(to, 7)
 
 
+@workflow
+async def repeats(ctx: WorkflowContext, to: str, source: str) -> None:
+    await ctx.send("note", 7, to=to, source=source, id="mine")
+
+
 @activity
 async def tells(to: str) -> str:
     return await activity_context().send("note", 7, to=to)
@@ -185,6 +190,20 @@ async def test_what_is_received_is_not_kept(app: Romancy, store: Store, caplog: 
     late = [decode_message(message.body) for one in ids for message in await kept(store, one)]
     received = {event.event_id for event in late if isinstance(event, Signal)}
     assert received <= {"mine"}, "the first of the two was received"
+
+
+async def test_what_is_received_has_the_same_source(app: Romancy, store: Store) -> None:
+    """The id of an event that was received says nothing of another sender's."""
+    handle = await app.start(waits.options(instance_id="over"))
+    await app.run(repeats, "over", "/a")
+    assert await handle.result(timeout=SOON) == 7
+
+    for source in ("/a", "/b"):
+        await app.run(repeats, "over", source)
+    await until(lambda: is_kept(store, "over"))
+
+    read = [decode_message(message.body) for message in await kept(store, "over")]
+    assert ["/b"] == [message.source for message in read if isinstance(message, Signal)]
 
 
 async def test_an_app_that_closes_has_looked(

@@ -93,7 +93,7 @@ _QUERIES = {
     "instances": "select instance_id, crashes, crash_seq, refused from romancy_instances",
     "log": "select instance_id, life, seq, writer, at from romancy_log",
     "inbox": "select instance_id, delivery_id, at, address, interest, posted_at from romancy_inbox",
-    "seen": "select dedupe, at from romancy_seen",
+    "seen": "select unit, life, dedupe, at from romancy_seen",
     "interests": "select owner, life, interest_id, address, kind, at from romancy_interests",
     "addresses": "select address, number from romancy_addresses where number > 0",
     "letters": "select subscriber, letter_id, address, at, message_id, spread, posted_at from romancy_letters",
@@ -149,7 +149,7 @@ def tables_of_model(model: Model, like: Tables) -> Tables:
             (one.instance_id, one.life, row.seq, row.writer, row.at) for one in instances for row in one.log.values()
         ],
         "inbox": [(name, one.delivery_id, one.at, one.address, one.interest, one.posted_at) for name, one in inboxes],
-        "seen": list(state.seen.items()),
+        "seen": [(*key, at) for key, at in state.seen.items()],
         "interests": [
             (*owner, interest_id, one.address, one.kind, at)
             for (owner, interest_id), (one, at) in state.interests.items()

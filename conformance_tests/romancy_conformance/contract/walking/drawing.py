@@ -148,7 +148,7 @@ class Draws:
 
     def delivery(self, to: str | None = None) -> Delivery:
         target = to or (self.one(self.model.state.instances) if self.often(0.95) else "nobody")
-        dedupe = self.one([None, None, f"dedupe{self.chance.randrange(20)}"])
+        dedupe = self.one([None, None, f"dedupe{self.chance.randrange(2)}"])
         name = self.new("d")
         made = Delivery(instance_id=target or "nobody", delivery_id=name, body=b"%d" % len(name), dedupe=dedupe)
         self.past_deliveries.append(made)
@@ -161,7 +161,7 @@ class Draws:
         ] * self.often(0.3)
         body = b'{"n":%d}' % self.chance.randrange(3)
         projection = project(body) if self.often(0.9) else None
-        dedupe = self.one([None, None, f"dedupe{self.chance.randrange(20)}"])
+        dedupe = self.one([None, None, f"dedupe{self.chance.randrange(8)}"])
         made = Posting(message_id=self.new("m"), places=tuple(places), body=body, projection=projection, dedupe=dedupe)
         self.past_postings.append(made)
         return made

@@ -25,7 +25,8 @@ class MessageSteps(Draws):
         if not self.often(0.8):
             again = self.one(self.past_postings)  # what was dispatched is no duplicate without a key
             kept = any((place.address, again.message_id) in self.model.state.messages for place in again.places)
-            batch += [again] if kept or again.dedupe in self.model.state.seen or again in batch else []
+            seen = (again.topic, 0, again.dedupe) in self.model.state.seen
+            batch += [again] if kept or seen or again in batch else []
         return "router.post", (batch,)
 
     def registers(self) -> Any:

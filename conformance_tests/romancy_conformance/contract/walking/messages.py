@@ -58,10 +58,10 @@ class Messages:
         if found.ended:
             return Delivered.CLOSED
         box = state.inbox.setdefault(one.instance_id, {})
-        if one.delivery_id in box or one.dedupe in state.seen:
+        if one.delivery_id in box or (one.instance_id, found.life, one.dedupe) in state.seen:
             return Delivered.DUPLICATE
         if one.dedupe is not None:
-            state.seen[one.dedupe] = state.now
+            state.seen[one.instance_id, found.life, one.dedupe] = state.now
         box[one.delivery_id] = Mail(one.delivery_id, one.body, state.now, before[one.instance_id], -1)
         counts[one.instance_id] += 1
         return Delivered.ACCEPTED
@@ -70,10 +70,10 @@ class Messages:
         """Keep a message at all its places, or at none if it is known."""
         state = self.state
         places = [(place.address, one.message_id) for place in one.places]
-        if one.dedupe in state.seen or any(place in state.messages for place in places):
+        if (one.topic, 0, one.dedupe) in state.seen or any(place in state.messages for place in places):
             return Delivered.DUPLICATE
         if one.dedupe is not None:
-            state.seen[one.dedupe] = state.now
+            state.seen[one.topic, 0, one.dedupe] = state.now
         for address, spread in one.places:
             kept = Taken(one.message_id, address, spread, one.body, state.now, one.projection)
             state.messages[address, one.message_id] = kept
@@ -112,6 +112,7 @@ class Messages:
             del state.interests[key]
         self.return_mail(instance_id, list(state.inbox.get(instance_id, {})))
         state.inbox.pop(instance_id, None)
+        state.seen = {key: at for key, at in state.seen.items() if key[0] != instance_id or not key[1]}
         del state.instances[instance_id]
 
 

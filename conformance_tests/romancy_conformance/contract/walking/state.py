@@ -137,7 +137,8 @@ class State:
         self.workers: dict[str, Beating] = {}
         self.instances: dict[str, Instance] = {}
         self.inbox: dict[str, dict[str, Mail]] = {}
-        self.seen: dict[str, int] = {}
+        self.seen: dict[tuple[str, int, str], int] = {}
+        """When a dedupe key was first given to this life of an instance, or to the address with the life 0."""
         self.messages: dict[Place, Taken] = {}
         self.interests: dict[tuple[Owner, str], tuple[Interest, int]] = {}
         self.numbers: dict[str, int] = {}
