@@ -231,6 +231,9 @@ class Router(Protocol):
         interest takes, and all copies, stay at the address for a process that can read it. Other addresses are
         dispatched.
 
+        A message that fits no `where` at its address is not read and compared again for the same interests, while it
+        stays there and they do not change, whatever commits in the meantime.
+
         If another transaction holds an address, the others are dispatched before this raises.
 
         A sweep also gives back (see `give_back`) what ended or missing instances had been given and never consumed,

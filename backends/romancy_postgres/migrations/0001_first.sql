@@ -145,9 +145,11 @@ create table romancy_index_sets (
     primary key (workflow_name, paths)
 );
 
--- Messages for whoever is interested, until they are dispatched.
+-- Messages for whoever is interested, until they are dispatched. A message that is `compared` fits no interest at its
+-- address whose compared_to is not before `at`.
 create table romancy_messages (
     at         bigint not null,
+    compared   boolean not null default false,
     message_id text collate "C" not null,
     address    text collate "C" not null,
     spread     text collate "C" not null,
@@ -155,12 +157,13 @@ create table romancy_messages (
     projection bytea,
     primary key (message_id, address)
 );
-create index romancy_messages_place on romancy_messages (address, spread, at, message_id);
+create index romancy_messages_place on romancy_messages (address, spread, compared, at, message_id);
 create index romancy_messages_at on romancy_messages (at);
 
 -- life 0: the owner is a subscriber outside, and no instance.
 create table romancy_interests (
     at          bigint not null,
+    compared_to bigint not null default -1,
     life        bigint not null,
     owner       text collate "C" not null,
     interest_id text collate "C" not null,
