@@ -63,7 +63,7 @@ async def approval(ctx: WorkflowContext, amount: int, patience: float) -> str:
 
 async def until_it_waits(handle: Handle[str]) -> None:
     async for entry in handle.entries(follow=True):
-        if type(entry.event).__name__ == "EventAwaited":
+        if type(entry.event).__name__ == "MessageAwaited":
             return
 
 

@@ -72,7 +72,7 @@ async def subscription(ctx: WorkflowContext, customer: str, plan: str, month: in
 
 async def until_the_month_is_paid(handle: Handle[int]) -> None:
     async for entry in handle.entries(follow=True):
-        if type(entry.event).__name__ == "EventAwaited":
+        if type(entry.event).__name__ == "MessageAwaited":
             return
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import romancy._floors  # noqa: F401  # pyright: ignore[reportUnusedImport] - refuses a Python that cannot read the rest
 from romancy import _ctrl_c  # noqa: F401  # pyright: ignore[reportUnusedImport] - before the imports that take long
-from romancy._outside_channel import AppChannel, ChannelSubscription
+from romancy._outside_channel import AppChannel
+from romancy._subscriber import Subscription
 from romancy._undo import Undo
 from romancy.activity import Activity, activity, compensation
 from romancy.app import Romancy
@@ -62,7 +63,6 @@ __all__ = [
     "Channel",
     "ChannelMember",
     "ChannelModeConflictError",
-    "ChannelSubscription",
     "Check",
     "CodecError",
     "Codecs",
@@ -101,6 +101,7 @@ __all__ = [
     "Status",
     "StorageError",
     "StorageUnavailableError",
+    "Subscription",
     "SyncSession",
     "TerminalError",
     "UnawaitedCallError",

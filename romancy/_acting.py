@@ -73,7 +73,7 @@ class Acting(Senders):
             found = await store.read(instance_id, limit=0)
             stuck = found is not None and found.instance.status is Status.STUCK
             message = CancelMessage(reason=reason, stuck=stuck)
-            asked = await self._deliver(instance_id, message) is not Delivered.CLOSED
+            asked = await self._mail(instance_id, message) is not Delivered.CLOSED
             if stuck and asked:
                 await if_still(self.resume(instance_id))
         return asked

@@ -30,17 +30,21 @@ FIELDS: Final = (
 
 
 class Speaker(str):
-    """The id of a worker, whether its lines may hold the texts of exceptions, and the size of what it stores."""
+    """The id of a worker, whether its lines may hold the texts of exceptions, and what its codecs do."""
 
-    __slots__ = ("error_text", "stored")
+    __slots__ = ("error_text", "hides", "stored")
 
     error_text: bool
     stored: Callable[[bytes], int]
     """How many bytes its codecs make of a value."""
+    hides: bool
+    """Whether its codecs hide what they write."""
 
-    def __new__(cls, worker_id: str, *, error_text: bool, stored: Callable[[bytes], int] = len) -> Self:
+    def __new__(
+        cls, worker_id: str, *, error_text: bool, stored: Callable[[bytes], int] = len, hides: bool = False
+    ) -> Self:
         made = super().__new__(cls, worker_id)
-        made.error_text, made.stored = error_text, stored
+        made.error_text, made.stored, made.hides = error_text, stored, hides
         return made
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from romancy.engine import Signal, decode_message, read_with_start, rows
+from romancy.core import Message, Topic
+from romancy.engine import decode_message, read_with_start, rows
 from romancy.engine.messages import CancelMessage, TerminateMessage
 from romancy.errors import CodecError, HistoryVersionError, InstanceNotFoundError
 from romancy.insight import Timeline
@@ -74,8 +75,8 @@ def untaken_of(row: InboxRow) -> Untaken | None:
             return Untaken("cancel", at, reason)
         case TerminateMessage(reason=reason):
             return Untaken("terminate", at, reason)
-        case Signal(name=name, key=key, event_id=event_id) if row.address is None:
-            return Untaken("signal", at, name, key, event_id or row.delivery_id)
+        case Message(topic=Topic(kind="event", name=name, key=key), id=id) if row.address is None:
+            return Untaken("signal", at, name, key, id)
         case _:
             return None
 

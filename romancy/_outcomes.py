@@ -9,7 +9,6 @@ from romancy.core import TERMINAL, State
 from romancy.engine import history
 from romancy.errors import InstanceNotFoundError
 from romancy.log import commits_of
-from romancy.status import TERMINAL_STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,14 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["read_outcome"]
 
 
-async def read_outcome(store: Store, instance_id: str) -> tuple[InstanceRow, Outcome | None]:
-    """The row, and the outcome if the instance has ended. Raises InstanceNotFoundError."""
-    found = await store.read(instance_id, limit=0)
-    if found is None:
-        raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
-    row = found.instance
-    if row.status not in TERMINAL_STATUSES:
-        return row, None
+async def read_outcome(store: Store, row: InstanceRow) -> Outcome | None:
+    """The outcome of the instance, if its log tells how it ended. Raises InstanceNotFoundError."""
+    instance_id = row.instance_id
     end = await store.read(instance_id, after=row.last_seq - 1, limit=1)
     if end is None or end.instance.life != row.life:
         raise InstanceNotFoundError(f"instance {instance_id!r} was just removed")
@@ -36,7 +30,7 @@ async def read_outcome(store: Store, instance_id: str) -> tuple[InstanceRow, Out
     if state.terminal is None:  # nearly always the last commit holds the end; else read the whole run
         commits = history(store, instance_id, after=row.run_from - 1, life=row.life)
         state = _ended([commit async for _, commit in commits])
-    return row, state.outcome()
+    return state.outcome()
 
 
 def _ended(commits: Iterable[Sequence[LogEvent]]) -> State:

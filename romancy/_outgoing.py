@@ -1,14 +1,16 @@
-"""Events to send to workflows, from a program, a workflow or an activity: checked, encoded, and with their key."""
+"""Messages to send, from a program, a workflow or an activity: checked, encoded, and with their topic."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec import Raw
 
 from romancy._headers import extensions_of, headers_of
 from romancy._moments import microseconds_of
 from romancy._sizes import fitting
+from romancy.core import Message, Topic
 from romancy.event import EventType
 from romancy.serialization import dumps
 from romancy.storage.limits import check_id, check_key, check_text
@@ -17,22 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-__all__ = ["OutgoingEvent", "name_of_event", "outgoing_event"]
-
-
-class OutgoingEvent(NamedTuple):
-    """An event that can be sent."""
-
-    name: str
-    data: Raw
-    key: str | None
-    source: str
-    id: str
-    """Empty: the sender did not choose one."""
-    subject: str | None
-    time: int | None
-    headers: dict[str, str]
-    extensions: dict[str, str | int | bool]
+__all__ = ["event_message", "name_of_event", "signal_message"]
 
 
 def name_of_event(event: Any) -> str:
@@ -42,7 +29,7 @@ def name_of_event(event: Any) -> str:
     return str(name)
 
 
-def outgoing_event(
+def event_message(
     event: EventType[Any] | str,
     data: object,
     *,
@@ -54,8 +41,8 @@ def outgoing_event(
     time: datetime | None = None,
     extensions: Mapping[str, str | int | bool] | None = None,
     stored: Callable[[bytes], int] | None = None,
-) -> OutgoingEvent:
-    """The event. Its key is the given one, else the one that the type finds in the data, else the subject.
+) -> Message:
+    """An event. Its key is the given one, else the one that the type finds in the data, else the subject.
 
     Raises SerializationError for data that do not fit the type, and UsageError for other bad arguments.
     """
@@ -70,14 +57,31 @@ def outgoing_event(
     raw = Raw(fitting(dumps(data, f"data of the {what}", declared), f"data of the {what}", stored))
     if key is None and isinstance(event, EventType):
         key = event.key_in(raw)
-    return OutgoingEvent(
-        name=name,
+    beside = extensions_of(extensions, what)
+    return Message(
+        topic=Topic(name, subject if key is None else key),
         data=raw,
-        key=subject if key is None else key,
-        source=source or "",
         id=id or "",
+        source=source or "",
         subject=subject,
         time=None if time is None else microseconds_of(time, f"time of the {what}"),
         headers=headers_of(headers, what),
-        extensions=extensions_of(extensions, what),
+        beside=Raw(msgspec.json.encode(beside)) if beside else Raw(b"null"),
     )
+
+
+def signal_message(
+    instance_id: str,
+    event: EventType[Any] | str,
+    data: object,
+    key: str | None,
+    id: str | None,
+    stored: Callable[[bytes], int] | None = None,
+) -> Message:
+    """An event for this instance alone."""
+    name, declared = name_of_event(event), event.data if isinstance(event, EventType) else Any
+    check_key(key)
+    if id is not None:
+        check_id(id, "id of the signal")
+    what = f"data of the signal {name!r} to instance {instance_id}"
+    return Message(topic=Topic(name, key), data=Raw(fitting(dumps(data, what, declared), what, stored)), id=id or "")

@@ -1,27 +1,32 @@
-"""The event that a body gets, made from what the log holds of it."""
+"""The event that a body or a subscriber gets, made from a message."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from romancy._moments import sent_at
 from romancy.event import Event
 from romancy.serialization import loads
 
 if TYPE_CHECKING:
-    from romancy.core import EventReceived
+    from romancy.core import Message
 
 __all__ = ["event_of"]
 
 
-def event_of(received: EventReceived, model: Any) -> Event[Any]:
+def event_of(message: Message, at: int, model: Any) -> Event[Any]:
+    """An event as it was received at a time (µs). Raises SerializationError if its data does not fit the model."""
+    name = message.topic.name
     return Event(
-        id=received.event_id,
-        type=received.name,
-        source=received.source,
-        subject=received.subject,
-        time=sent_at(received.at, received.time, f"event {received.name!r}"),
-        data=loads(received.data, model, f"event {received.name!r}"),
-        headers=received.headers,
-        extensions=received.extensions,
+        id=message.id,
+        type=name,
+        source=message.source,
+        subject=message.subject,
+        time=sent_at(at, message.time, f"event {name!r}"),
+        data=loads(message.data, model, f"event {name!r}"),
+        headers=message.headers,
+        extensions=msgspec.json.decode(message.beside) or {},
+        sender=message.sender or None,
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from msgspec.structs import replace
+
 from romancy._renewing import started
 from romancy.engine import new_life, start_alone, start_of
-from romancy.engine.events import dedupe_of_event
 from romancy.engine.messages import encode_message
 from romancy.engine.outside.signal_ids import was_received
+from romancy.engine.sending import dedupe_of
 from romancy.errors import (
     InstanceConflictError,
     InstanceEndedError,
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from romancy._renewing import Writing
-    from romancy.engine.messages import Signal
+    from romancy.core import Message
     from romancy.status import Status
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
@@ -42,7 +44,7 @@ class Beginning(NamedTuple):
     raw: Raw
     delay: int
     instance_id: str
-    message: Signal
+    message: Message
     writing: Writing
     stamp: Callable[[], str]
     makes_way: frozenset[Status]
@@ -83,14 +85,12 @@ async def _sent(begin: Beginning, signal: Callable[[], Awaitable[None]]) -> bool
 
 async def _was_received(store: Store, begin: Beginning) -> bool:
     """Whether the instance received this signal, sent again with the same id, before it ended."""
-    message = begin.message
-    received = (begin.instance_id, message.name, message.event_id, message.source)
-    return bool(message.event_id) and await was_received(store, *received)
+    return bool(begin.message.id) and await was_received(store, begin.instance_id, begin.message)
 
 
 async def _started(store: Store, begin: Beginning, ended: InstanceRow | None) -> bool:
     """Start the instance. False if another caller was faster."""
-    instance_id = begin.instance_id
+    instance_id, message, stamp = begin.instance_id, begin.message, begin.stamp()
     start = start_of(
         begin.workflow,
         begin.raw,
@@ -102,9 +102,9 @@ async def _started(store: Store, begin: Beginning, ended: InstanceRow | None) ->
     )
     mail = Delivery(
         instance_id=instance_id,
-        delivery_id=begin.stamp(),
-        body=encode_message(begin.message),
-        dedupe=dedupe_of_event(begin.message) if begin.message.event_id else None,
+        delivery_id=stamp,
+        body=encode_message(message if message.id else replace(message, id=stamp)),
+        dedupe=dedupe_of(message) if message.id else None,
     )
     former = None if ended is None else Former(ended.life, begin.makes_way)
     if not started(start, await start_alone(store, start, former=former, mail=mail)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from time import monotonic as moment
 from typing import TYPE_CHECKING, Final
 
@@ -10,7 +11,7 @@ from romancy._outcomes import read_outcome
 from romancy._reasons import in_time, stuck_error
 from romancy.engine import Absence, others_may_try, refuse_to_wait, waits_in_vain
 from romancy.errors import InstanceNotFoundError, StorageUnavailableError, WorkflowStuckError, WorkflowUnknownError
-from romancy.status import Status
+from romancy.status import TERMINAL_STATUSES, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Waiting"]
 
 _PAUSE: Final = 0.5
+_NO_LIMIT: Final = nullcontext()
 
 
 class Waiting:
@@ -44,7 +46,7 @@ class Waiting:
         if watch.recorded == recorded or (watch.outcome and watch.outcome.status is not Status.COMPLETED):
             watch.outcome = None  # another process may have begun a new life; whoever failed may have been retried
         since, life = moment(), 0
-        async with in_time(self._opened, instance_id, timeout):
+        async with _NO_LIMIT if timeout is None else in_time(self._opened, instance_id, timeout):
             while watch.outcome is None:
                 held = waits_in_vain(self._opened())
                 here = self._life_here(instance_id)
@@ -74,12 +76,15 @@ class Waiting:
         Returns the instance's life, for the next look.
         """
         store = self._opened()
-        row, outcome = await read_outcome(store, instance_id)
+        found = await store.read(instance_id, limit=0)
+        if found is None:
+            raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
+        row = found.instance
         if watch.outcome is not None:
             return life
         if life not in (0, row.life):
             raise _used_anew(instance_id)
-        if outcome is not None:
+        if row.status in TERMINAL_STATUSES and (outcome := await read_outcome(store, row)) is not None:
             watch.outcome, watch.life = outcome, row.life
             return row.life
         refuse_to_wait(store, "result")
@@ -87,7 +92,10 @@ class Waiting:
             raise await stuck_error(store, row)
         if patient and not self._is_known_here(row.workflow_name) and await self._absence.is_over(store, row):
             raise self._nobody_knows(row)
-        await asyncio.wait([news], timeout=self._lease / 2)
+        if not news.done():
+            await asyncio.wait([news], timeout=self._lease / 2)
+        if self._worker is not None:
+            await self._worker.caught_up(instance_id, row.life)
         return row.life
 
     def _life_here(self, instance_id: str) -> int:

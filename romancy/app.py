@@ -17,8 +17,8 @@ from romancy._loop_check import check_place
 from romancy._many import all_of, turn_after
 from romancy._named import workflow_named
 from romancy._options import hooks_of, label, some_time, whole_number, yes_or_no
+from romancy._outgoing import signal_message
 from romancy._renewing import RENEWS, Writing
-from romancy._sending import signal_message
 from romancy._serving import serve
 from romancy._starting_by_signal import Beginning, start_or_signal
 from romancy._starts import OURS, IfExists, check_call, check_if_exists, check_workflow, new_id
@@ -44,7 +44,7 @@ from romancy.storage.rooms import Room
 from romancy.storage.url import parse_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -129,6 +129,7 @@ class Romancy(Watching):
             hooks=hooks_of(hooks),
             log_error_text=yes_or_no(log_error_text, "log_error_text"),
             stored=self._codecs.stored_size,
+            hides=self._codecs.hides,
         )
         super().__init__()
         self._deadlines = Deadlines(some_time(answer_within, "answer_within"))
@@ -412,7 +413,7 @@ class Romancy(Watching):
         handle, raw, delay = self._prepare(call)
         store = self._to_write("signal_with_start", handle.instance_id)
         plain = signal_message(handle.instance_id, event, data, key, id, self._stored_size)
-        message, sending = self._announced_signal(handle.instance_id, plain)
+        message, sending = self._announced(plain, handle.instance_id)
         makes_way = RENEWS.get(if_exists, frozenset())
         wf = handle.workflow or call.workflow
         begin = Beginning(wf, raw, delay, handle.instance_id, message, self._writing, self._stamp, makes_way)
@@ -489,9 +490,11 @@ class Romancy(Watching):
 
     # ── results ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def outcome(self, instance_id: str, watch: Watch, recorded: int, timeout: float | None) -> RunOutcome:
+    def outcome(
+        self, instance_id: str, watch: Watch, recorded: int, timeout: float | None
+    ) -> Coroutine[Any, Any, RunOutcome]:
         """The outcome of the instance, once it has ended. Raises WorkflowStuckError if no worker continues it."""
-        return await self._waiting.end_of(instance_id, watch, recorded, timeout)
+        return self._waiting.end_of(instance_id, watch, recorded, timeout)
 
 
 refuse_with(Romancy)

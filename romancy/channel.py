@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, get_args
 import msgspec
 from msgspec import Raw
 
+from romancy import core
 from romancy._headers import headers_of
 from romancy._moments import sent_at
 from romancy._sizes import fitting
+from romancy._where import where_here
 from romancy.core import Mode, kept
 from romancy.errors import SerializationError, UsageError
 from romancy.retry import Duration, seconds
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeForm, TypeVar
 
-    from romancy.core import ChannelReceived, Commands
+    from romancy.core import Commands
+    from romancy.storage.query import FilterValue
 
     T = TypeVar("T", default=Any)
 else:
@@ -43,7 +46,8 @@ __all__ = [
     "WorkflowChannel",
     "check_mode",
     "declared",
-    "written",
+    "message_of",
+    "message_on",
 ]
 
 _LONGEST_NAME: Final = 200
@@ -60,6 +64,11 @@ class Channel(Generic[T]):
         self.name = name
         self.data = data
 
+    @property
+    def topic(self) -> core.Topic:
+        """What its messages are about."""
+        return core.Topic(self.name, kind="channel")
+
     def __repr__(self) -> str:
         return f"Channel({self.name!r})"
 
@@ -68,8 +77,8 @@ class Channel(Generic[T]):
 class Message(Generic[T]):
     """A message that was received from a channel: its data, read as the declared type, and what came with it.
 
-    `sender` is the id of the instance that sent it, and None if no workflow did. `time` is when the database took it
-    or, in broadcast mode, handed it out.
+    `sender` is the id of the instance that sent it, and None if no workflow did. `source` is empty unless a program
+    outside gave one. `time` is when the database took it or, in broadcast mode, handed it out.
     """
 
     id: str
@@ -79,6 +88,7 @@ class Message(Generic[T]):
     headers: dict[str, str]
     sender: str | None
     time: datetime
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,30 +121,33 @@ def declared(channel: Channel[Any] | str, model: Any) -> Channel[Any]:
     return Channel(channel, model)
 
 
-def written(
+def message_on(
     channel: Channel[Any],
     data: object,
     metadata: Mapping[str, object] | None,
     headers: Mapping[str, str] | None,
+    *,
+    id: str = "",
     stored: Callable[[bytes], int] | None = None,
-) -> tuple[Raw, Raw, dict[str, str]]:
-    """The parts of a message as they are stored. Raises SerializationError if the data does not fit the channel."""
+) -> core.Message:
+    """A message as it is sent. Raises SerializationError if the data does not fit the channel."""
     what = f"message of channel {channel.name!r}"
     raw = Raw(fitting(dumps(data, what, channel.data), what, stored))
     beside = Raw(fitting(dumps(dict(metadata), f"metadata of the {what}"), what, stored)) if metadata else Raw(b"null")
-    return raw, beside, headers_of(headers, f"the {what}")
+    return core.Message(topic=channel.topic, data=raw, id=id, headers=headers_of(headers, f"the {what}"), beside=beside)
 
 
-def message_of(channel: Channel[Any], received: ChannelReceived) -> Message[Any]:
-    """The message in an input of the run. Raises SerializationError if its data does not fit the channel."""
+def message_of(channel: Channel[Any], message: core.Message, time: datetime) -> Message[Any]:
+    """A message as it was received. Raises SerializationError if its data does not fit the channel."""
     return Message(
-        id=received.message_id,
-        channel=received.channel,
-        data=loads(received.data, channel.data, f"message of channel {received.channel!r}"),
-        metadata=msgspec.json.decode(received.metadata) or {},
-        headers=dict(received.headers),
-        sender=received.sender or None,
-        time=sent_at(received.at, received.time, f"message of channel {received.channel!r}"),
+        id=message.id,
+        channel=message.topic.name,
+        data=loads(message.data, channel.data, f"message of channel {message.topic.name!r}"),
+        metadata=msgspec.json.decode(message.beside) or {},
+        headers=dict(message.headers),
+        sender=message.sender or None,
+        time=time,
+        source=message.source,
     )
 
 
@@ -143,9 +156,7 @@ class ActivityChannel(Generic[T]):
 
     __slots__ = ("_channel", "_send")
 
-    def __init__(
-        self, send: Callable[[str, Raw, Raw, dict[str, str], str | None], Awaitable[str]], channel: Channel[T]
-    ) -> None:
+    def __init__(self, send: Callable[[core.Message, str | None], Awaitable[str]], channel: Channel[T]) -> None:
         self._send = send
         self._channel = channel
 
@@ -157,7 +168,7 @@ class ActivityChannel(Generic[T]):
         self, data: T, *, metadata: Mapping[str, object] | None = None, headers: Mapping[str, str] | None = None
     ) -> str:
         """Send a message to the subscribers together with the activity's completion, and return its id."""
-        return await self._send(self.name, *written(self._channel, data, metadata, headers), None)
+        return await self._send(message_on(self._channel, data, metadata, headers), None)
 
     async def send_to(
         self,
@@ -172,7 +183,7 @@ class ActivityChannel(Generic[T]):
         If there is no such instance, or it has ended, the message is gone.
         """
         check_id(instance_id)
-        return await self._send(self.name, *written(self._channel, data, metadata, headers), instance_id)
+        return await self._send(message_on(self._channel, data, metadata, headers), instance_id)
 
     def __repr__(self) -> str:
         return f"<channel {self.name}>"
@@ -181,11 +192,12 @@ class ActivityChannel(Generic[T]):
 class WorkflowChannel(Generic[T]):
     """A channel as a workflow uses it (`ctx.channel`)."""
 
-    __slots__ = ("_channel", "_commands")
+    __slots__ = ("_channel", "_commands", "_topic")
 
     def __init__(self, commands: Commands, channel: Channel[T]) -> None:
         self._commands = commands
         self._channel = channel
+        self._topic = channel.topic
 
     @property
     def name(self) -> str:
@@ -201,15 +213,15 @@ class WorkflowChannel(Generic[T]):
         subscribers in the other one of the first two modes.
         """
         check_mode(mode)
-        await _joined(self._commands.join_channel(self.name, mode))
+        await _joined(self._commands.subscribe(self._topic, mode))
 
     @kept("channel")
     async def unsubscribe(self) -> None:
         """End the subscription, if there is one. Broadcast messages that were not received are dropped."""
-        answer = self._commands.joining_of(self.name)
+        answer = self._commands.joining_of(self._topic)
         if answer is not None:
             await asyncio.wait([answer])
-        self._commands.leave_channel(self.name)
+        self._commands.unsubscribe(self._topic)
 
     @kept("channel")
     async def members(self) -> list[ChannelMember]:
@@ -218,33 +230,46 @@ class WorkflowChannel(Generic[T]):
         They are those at a moment between this call and its answer: others may come and go meanwhile, and afterwards.
         Raises UsageError if they are so many that their ids do not fit into the log (a megabyte).
         """
-        found = await self._commands.list_members(self.name)
+        found = await self._commands.members(self._topic)
         return [ChannelMember(each.id, each.mode, each.outside) for each in found]
 
     @kept("channel")
-    async def receive(self, *, timeout: Duration | None = None, direct: bool = False) -> Message[T]:
+    async def receive(
+        self,
+        *,
+        timeout: Duration | None = None,
+        direct: bool = False,
+        where: Mapping[str, FilterValue] | None = None,
+    ) -> Message[T]:
         """The next message. Raises EventTimeoutError if none comes in time; the subscription stays.
+
+        `where` leaves messages whose data do not meet these conditions, in the form of `app.find_instances`, to the
+        next call without them or, in `competing` mode, to other subscribers.
 
         With `direct=True` it is the next message that was sent to this instance by `send_to`, which needs no
         subscription. Such a message is kept until it is asked for. Raises UsageError without a subscription, and when
         another task of the workflow ends the subscription meanwhile.
         """
         limit = None if timeout is None else seconds(timeout, "the timeout")
+        conditions = where_here(where, self._commands)
         if not direct:
-            await _joined(self._commands.rejoining_of(self.name))  # a retry may be refused what its failed run had
-        mode = "direct" if direct else self._commands.mode_of_channel(self.name)
+            await _joined(self._commands.rejoining_of(self._topic))  # a retry may be refused what its failed run had
+        mode: Mode | None = "direct" if direct else self._commands.mode_of(self._topic)
         if mode is None:
             raise UsageError(
                 f"the workflow has not subscribed to channel {self.name!r} and would wait in vain: `await "
                 "channel.subscribe()` first, or receive(direct=True) messages for this instance alone"
             )
-        wait = self._commands.await_channel(self.name, mode, timeout=limit)
+        stored = core.NULL if conditions is None else Raw(conditions)
+        wait = self._commands.wait(self._topic, mode, timeout=limit, where=stored)
         while True:
-            received: ChannelReceived = await wait
+            received: core.MessageReceived = await wait
+            message = received.message
             try:
-                return message_of(self._channel, received)
+                time = sent_at(received.at, message.time, message.words)
+                return message_of(self._channel, message, time)
             except SerializationError as misfit:
-                again = self._commands.wait_on(wait, received, str(misfit))
+                again = self._commands.wait_on(wait, message, str(misfit))
                 if again is None:
                     raise
                 wait = again
@@ -260,7 +285,7 @@ class WorkflowChannel(Generic[T]):
         self, data: T, *, metadata: Mapping[str, object] | None = None, headers: Mapping[str, str] | None = None
     ) -> str:
         """Send a message to the subscribers once this step is durable, and return its id. A replay sends nothing."""
-        return self._commands.send_on_channel(self.name, *written(self._channel, data, metadata, headers))
+        return self._commands.send(message_on(self._channel, data, metadata, headers))
 
     @kept("channel")
     async def send_to(
@@ -277,8 +302,7 @@ class WorkflowChannel(Generic[T]):
         or it has ended, the message is gone.
         """
         check_id(instance_id)
-        parts = written(self._channel, data, metadata, headers)
-        return self._commands.send_on_channel(self.name, *parts, to=instance_id)
+        return self._commands.send(message_on(self._channel, data, metadata, headers), instance_id)
 
     def __repr__(self) -> str:
         return f"<channel {self.name} of {self._commands.instance_id}>"

@@ -17,13 +17,14 @@ from msgspec import Raw
 from romancy._callables import is_async
 from romancy._expected_names import OF_CONTEXTS, no_attribute
 from romancy._moments import microseconds_of, moment_of
-from romancy._outgoing import name_of_event, outgoing_event
+from romancy._outgoing import event_message, name_of_event
 from romancy._received import event_of
 from romancy._sizes import written
 from romancy._undo import Undo, checked_undo
+from romancy._where import where_here
 from romancy.channel import ActivityChannel, Channel, WorkflowChannel, declared
 from romancy.child import ChildHandle
-from romancy.core import idempotency_key, is_in_a_workflow, kept
+from romancy.core import NULL, Topic, idempotency_key, is_in_a_workflow, kept, mode_of_wait
 from romancy.errors import PayloadTooLargeError, SerializationError, UsageError
 from romancy.event import Event, EventType
 from romancy.retry import Duration, seconds
@@ -31,7 +32,6 @@ from romancy.serialization import dumps, loads
 from romancy.session import Session, SessionOpening, SyncSession, refuse_awaited
 from romancy.storage.isolation import check_isolation
 from romancy.storage.limits import check_id, check_key
-from romancy.storage.query import encode_where
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from romancy.activity import Activity
     from romancy.child import ChildWorkflow
-    from romancy.core import Commands, EventReceived
+    from romancy.core import Commands, MessageReceived
     from romancy.session import ActivityPort
     from romancy.storage.isolation import IsolationLevel
     from romancy.storage.query import FilterValue
@@ -60,7 +60,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _MOST_DETAILS: Final = 64 * 1024
-_NULL: Final = Raw(b"null")
 _NOT_IN_AN_ACTIVITY: Final = "activity_context() is only available while an activity runs on a worker"
 _IN_A_BODY: Final = (
     "activity_context() was called in the body of a workflow. A body is replayed, and would run the statements of a "
@@ -181,15 +180,16 @@ class WorkflowContext:
         name, model = name_of_event(type), type.data if isinstance(type, EventType) else model
         check_key(key)
         limit = None if timeout is None else seconds(timeout, "the timeout")
-        conditions = encode_where(where)
+        conditions = where_here(where, self._commands)
         commands = self._commands
-        wait = commands.wait(name, key=key, timeout=limit, where=_NULL if conditions is None else Raw(conditions))
+        topic, where_ = Topic(name, key), NULL if conditions is None else Raw(conditions)
+        wait = commands.wait(topic, mode_of_wait(topic), timeout=limit, where=where_)
         while True:
-            received: EventReceived = await wait
+            received: MessageReceived = await wait
             try:
-                return event_of(received, model)
+                return event_of(received.message, received.at, model)
             except SerializationError as misfit:
-                again = commands.wait_on(wait, received, str(misfit))
+                again = commands.wait_on(wait, received.message, str(misfit))
                 if again is None:
                     raise
                 wait = again
@@ -202,12 +202,12 @@ class WorkflowContext:
         before anything begins that the workflow asks for after it. It lasts until `unsubscribe` or the end of the
         instance, through `recur`. A retry of the instance subscribes again.
         """
-        self._commands.subscribe(name_of_event(type))
+        self._commands.subscribe(Topic(name_of_event(type)), "broadcast")
 
     @kept("ctx")
     async def unsubscribe(self, type: str | EventType[Any]) -> None:
-        """End a subscription. The events that came before stay for later waits."""
-        self._commands.unsubscribe(name_of_event(type))
+        """End a subscription. The events that came by it and were not received are dropped."""
+        self._commands.unsubscribe(Topic(name_of_event(type)))
 
     @kept("ctx")
     async def send(
@@ -229,17 +229,9 @@ class WorkflowContext:
         """
         if to is not None:
             check_id(to)
-        event = outgoing_event(type, data, key=key, source=source, id=id, subject=subject, headers=headers)
-        return self._commands.send(
-            event.name,
-            event.data,
-            to=to or "",
-            key=event.key,
-            source=event.source or f"/{self.workflow_name}/{self.instance_id}",
-            id=event.id,
-            subject=event.subject,
-            headers=event.headers,
-        )
+        source = source or f"/{self.workflow_name}/{self.instance_id}"
+        message = event_message(type, data, key=key, source=source, id=id, subject=subject, headers=headers)
+        return self._commands.send(message, to or "")
 
     @overload
     def channel(self, channel: Channel[T], /) -> WorkflowChannel[T]: ...
@@ -403,8 +395,8 @@ class ActivityContext:
         """
         if to is not None:
             check_id(to)
-        event = outgoing_event(type, data, key=key, source=source, id=id, subject=subject, headers=headers)
-        return await self._port.send(event, to)
+        message = event_message(type, data, key=key, source=source, id=id, subject=subject, headers=headers)
+        return await self._port.send(message, to)
 
     @overload
     def channel(self, channel: Channel[T], /) -> ActivityChannel[T]: ...
@@ -417,7 +409,7 @@ class ActivityContext:
 
         Only for an `async def`; a plain function gets UsageError.
         """
-        return ActivityChannel(self._port.send_on_channel, declared(channel, model))
+        return ActivityChannel(self._port.send, declared(channel, model))
 
     def after_commit(self, callback: Callable[[], Any]) -> None:
         """Call `callback` once the completion is durable: at most once, and not if the process dies before that.

@@ -75,6 +75,8 @@ class Event(Generic[T]):
     """The headers that the sender gave."""
     extensions: Mapping[str, str | int | bool] = field(default_factory=dict[str, "str | int | bool"])
     """The extension attributes of a CloudEvent."""
+    sender: str | None = None
+    """The id of the instance that sent it. None: no workflow did."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import itertools
 import secrets
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from msgspec import Raw
 from msgspec.structs import replace
 
 from romancy._answering import ANSWER_WITHIN, Deadlines
-from romancy._outgoing import name_of_event, outgoing_event
-from romancy._outside_channel import AppChannel, ChannelPort
-from romancy._sending import signal_message
+from romancy._outgoing import event_message, name_of_event, signal_message
+from romancy._outside_channel import AppChannel
+from romancy._received import event_of
 from romancy._sizes import fitting
+from romancy._subscriber import Port, Subscription, end_subscription
+from romancy._where import where_of
 from romancy.channel import Channel, declared
+from romancy.core import Topic
 from romancy.engine import outgoing, refuse_to_wait, send_in, stored_size
-from romancy.engine.announcing import Announcer, given
-from romancy.engine.events import dedupe_of_event, posting_of, signal_of
+from romancy.engine.announcing import Announcer, given, kind_of_sending
 from romancy.engine.messages import encode_message
 from romancy.engine.outside.poster import Poster
 from romancy.engine.outside.signal_ids import refuse_ended
+from romancy.engine.sending import delivery_of, posting_of
 from romancy.errors import InstanceNotFoundError, UsageError
-from romancy.event import EventType, Sent
+from romancy.event import Event, EventType, Sent
 from romancy.serialization import dumps
 from romancy.storage.limits import check_id, check_key
 from romancy.storage.records import Delivered, Delivery
@@ -33,10 +37,11 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeForm
 
-    from romancy._outgoing import OutgoingEvent
-    from romancy.engine.messages import Message, Signal
+    from romancy.core import Message
+    from romancy.engine.messages import Mailed
     from romancy.hooks import Sending
     from romancy.storage.protocol import Store
+    from romancy.storage.query import FilterValue
     from romancy.storage.routing import Posting
 
 __all__ = ["Senders"]
@@ -98,11 +103,10 @@ class Senders:
         data, else the `subject`.
 
         With an `id` of yours, another event of this type with the same `source` and `id` is dropped, and
-        `Sent.duplicate` is set. That is remembered for at least a week, with `to` by the instance, and not by a later
-        one under its id. `headers` travel along and are read as `Event.headers`, as `time`
-        and `extensions` are, which are attributes of a CloudEvent.
+        `Sent.duplicate` is set. That is remembered for at least a week. `headers` travel along and are read as
+        `Event.headers`, as `time` and `extensions` are, which are attributes of a CloudEvent.
         """
-        event = outgoing_event(
+        message = event_message(
             type,
             data,
             key=key,
@@ -116,39 +120,43 @@ class Senders:
         )
         if to is not None:
             check_id(to)
-        event, sending = self._announced(event, to)
-        stamp = self._stamp()
-        signal = signal_of(event, stamp)
-        ids = [] if to is None else [to]
-        chosen = event.id or None
-        with self._deadlines.call("send", ids, message_id=chosen, joined=session is not None):
-            if to is not None:
-                sent = await self._send_to(to, signal, session, chosen=chosen is not None)
-            else:
-                answer = await self._post_now(posting_of(signal, stamp, chosen=chosen is not None), session)
-                sent = Sent(signal.event_id, answer is Delivered.DUPLICATE)
-        if not sent.duplicate:
-            self._tell_sent(sending)
-        return sent
+        sent_id, answer = await self._send(message, to, session, what="send")
+        return Sent(sent_id, answer is not Delivered.ACCEPTED)
 
-    def _announced(self, event: OutgoingEvent, to: str | None) -> tuple[OutgoingEvent, Sending | None]:
-        headers = given(event.headers)
+    async def _send(
+        self, message: Message, to: str | None, session: object = None, *, what: str
+    ) -> tuple[str, Delivered]:
+        """Send a message, to one instance or to those that wait for its topic; its id, and the database's answer.
+
+        Every message of a program goes this way. Raises InstanceNotFoundError and InstanceEndedError.
+        """
+        chosen, stamp = bool(message.id), self._stamp()
+        message, sending = self._announced(message if chosen else replace(message, id=stamp), to)
+        ids, joined = [] if to is None else [to], session is not None
+        with self._deadlines.call(what, ids, message_id=message.id if chosen else None, joined=joined):
+            if to is None:
+                answer = await self._post(posting_of(message, stamp, chosen=chosen), session)
+            else:
+                answer = await self._deliver_to(to, message, stamp, session, chosen=chosen)
+        if sending is not None and self._announcer is not None and answer is Delivered.ACCEPTED:
+            self._announcer.sent((sending,))
+        return message.id, answer
+
+    def _announced(self, message: Message, to: str | None) -> tuple[Message, Sending | None]:
+        """The message with all its headers, and the sending about which hooks were asked."""
+        headers = given(message.headers)
         sending = None
         if self._announcer is not None:
-            sending = self._announcer.sending("send" if to is None else "signal", event.name, to, headers)
+            kind = kind_of_sending(message, to)
+            sending = self._announcer.sending(kind, message.topic.name, to, headers)
             headers = sending.headers
-        return event if headers is event.headers else event._replace(headers=dict(headers)), sending
+        return message if headers is message.headers else replace(message, headers=dict(headers)), sending
 
     def _tell_sent(self, sending: Sending | None) -> None:
         if sending is not None and self._announcer is not None:
             self._announcer.sent((sending,))
 
     async def _post(self, posting: Posting, session: object) -> Delivered:
-        """Post a message in time, and dispatch it soon."""
-        with self._deadlines.call("publish", joined=session is not None):
-            return await self._post_now(posting, session)
-
-    async def _post_now(self, posting: Posting, session: object) -> Delivered:
         if session is None:
             self._to_write("send")
             return await self._poster.post(posting)
@@ -157,14 +165,14 @@ class Senders:
             self._dispatch(_places(posting), session)
         return answer
 
-    async def _send_to(self, instance_id: str, signal: Signal, session: object, *, chosen: bool) -> Sent:
-        store = self._opened() if session is not None else self._to_write("send", instance_id)
-        dedupe = dedupe_of_event(signal) if chosen else None
-        answer = await self._deliver(instance_id, signal, session, dedupe=dedupe)
+    async def _deliver_to(
+        self, instance_id: str, message: Message, stamp: str, session: object, *, chosen: bool
+    ) -> Delivered:
+        store = self._opened() if session is not None else self._to_write("signal", instance_id)
+        answer = await self._deliver(delivery_of(message, instance_id, stamp, chosen=chosen), session)
         if answer is Delivered.CLOSED:
-            known = signal.event_id if chosen else None
-            await refuse_ended(store, instance_id, signal.name, known, source=signal.source)
-        return Sent(signal.event_id, answer is not Delivered.ACCEPTED)
+            await refuse_ended(store, instance_id, message, chosen=chosen)
+        return answer
 
     @overload
     def channel(self, channel: Channel[T], /) -> AppChannel[T]: ...
@@ -174,8 +182,36 @@ class Senders:
     def channel(self, channel: str, /, *, model: TypeForm[T]) -> AppChannel[T]: ...
     def channel(self, channel: Channel[Any] | str, /, *, model: Any = Any) -> AppChannel[Any]:
         """A channel, to publish on and to subscribe to from outside of workflows."""
-        port = ChannelPort(self._opened, self._stamp, self._post, self._send, self._dispatch, self._announcer)
-        return AppChannel(port, declared(channel, model))
+        return AppChannel(self._port, declared(channel, model))
+
+    @property
+    def _port(self) -> Port:
+        return Port(self._opened, self._send, self._dispatch)
+
+    @overload
+    def subscribe(
+        self, type: EventType[T], name: str, /, *, where: Mapping[str, FilterValue] | None = None
+    ) -> Subscription[Event[T]]: ...
+    @overload
+    def subscribe(
+        self, type: str, name: str, /, *, where: Mapping[str, FilterValue] | None = None
+    ) -> Subscription[Event[Any]]: ...
+    def subscribe(
+        self, type: EventType[Any] | str, name: str, /, *, where: Mapping[str, FilterValue] | None = None
+    ) -> Subscription[Event[Any]]:
+        """Receive every event of a type under a name, in an `async with` block. The subscription outlasts the block.
+
+        Under the same name, the next block (of this process or of another) continues after the last acknowledged
+        event. `unsubscribe(type, name)` ends the subscription. Use a name in one place at a time. `where` excludes
+        events whose data do not meet these conditions, in the form of `app.find_instances`.
+        """
+        topic, model = Topic(name_of_event(type)), type.data if isinstance(type, EventType) else Any
+        read = partial(event_of, model=model)
+        return Subscription(self._port, topic, name, "broadcast", read, where_of(where, hidden=self._port.hides))
+
+    async def unsubscribe(self, type: EventType[Any] | str, name: str, /) -> None:
+        """End the subscription to a type of events under this name. Unacknowledged events are dropped."""
+        await end_subscription(self._port, Topic(name_of_event(type)), name)
 
     @overload
     async def signal(
@@ -229,25 +265,8 @@ class Senders:
         content, even after the first one was received. The workflow sees the id as the event's `id`. The id is
         remembered for a week, and longer until `purge` is called. A later instance under this id remembers nothing.
         """
-        message, sending = self._announced_signal(
-            instance_id, signal_message(instance_id, event, data, key, id, self._stored_size)
-        )
-        joined = session is not None
-        store = self._opened() if joined else self._to_write("signal", instance_id)
-        with self._deadlines.call("signal", [instance_id], message_id=id, joined=joined):
-            dedupe = None if id is None else dedupe_of_event(message)
-            answer = await self._deliver(instance_id, message, session, dedupe=dedupe)
-            if answer is Delivered.CLOSED:
-                await refuse_ended(store, instance_id, message.name, id)
-        if answer is Delivered.ACCEPTED:
-            self._tell_sent(sending)
-
-    def _announced_signal(self, instance_id: str, message: Signal) -> tuple[Signal, Sending | None]:
-        headers = given(message.headers)
-        if self._announcer is None:
-            return message if headers is message.headers else replace(message, headers=dict(headers)), None
-        sending = self._announcer.sending("signal", message.name, instance_id, headers)
-        return replace(message, headers=dict(sending.headers)), sending
+        message = signal_message(instance_id, event, data, key, id, self._stored_size)
+        await self._send(message, instance_id, session, what="signal")
 
     async def publish(
         self, type: str | EventType[Any], data: object = None, *, key: str | None = None, session: object
@@ -270,26 +289,18 @@ class Senders:
     def _stamp(self) -> str:
         return f"{next(self._numbers):016x}{self._token}"
 
-    async def _send(
-        self, instance_id: str, message: Message, session: object = None, *, dedupe: str | None = None
-    ) -> Delivered:
-        """Deliver a message in time. Raises InstanceNotFoundError."""
-        with self._deadlines.call("signal", [instance_id], joined=session is not None):
-            return await self._deliver(instance_id, message, session, dedupe=dedupe)
+    async def _mail(self, instance_id: str, mailed: Mailed) -> Delivered:
+        """Deliver what is no message of a user. Raises InstanceNotFoundError."""
+        body = encode_message(mailed)
+        return await self._deliver(Delivery(instance_id=instance_id, delivery_id=self._stamp(), body=body), None)
 
-    async def _deliver(
-        self, instance_id: str, message: Message, session: object = None, *, dedupe: str | None = None
-    ) -> Delivered:
-        store = self._opened() if session is not None else self._to_write("signal", instance_id)
-        delivery = Delivery(
-            instance_id=instance_id, delivery_id=self._stamp(), body=encode_message(message), dedupe=dedupe
-        )
+    async def _deliver(self, delivery: Delivery, session: object) -> Delivered:
         if session is None:
-            (answer,) = await store.deliver([delivery])
+            (answer,) = await self._opened().deliver([delivery])
         else:
-            (answer,) = await send_in(session, store, [delivery])
+            (answer,) = await send_in(session, self._opened(), [delivery])
         if answer is Delivered.UNKNOWN:
-            raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
+            raise InstanceNotFoundError(f"there is no instance {delivery.instance_id!r}")
         return answer
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from msgspec import Raw
 
-    from romancy._outgoing import OutgoingEvent
+    from romancy.core import Message
     from romancy.storage.isolation import IsolationLevel
     from romancy.storage.sessions import Session as StorageSession
 
@@ -231,11 +231,7 @@ class ActivityPort(Protocol):
 
     async def publish(self, type: str, data: Raw, key: str | None, /) -> None: ...
 
-    async def send(self, event: OutgoingEvent, to: str | None, /) -> str: ...
-
-    async def send_on_channel(
-        self, channel: str, data: Raw, metadata: Raw, headers: dict[str, str], to: str | None, /
-    ) -> str: ...
+    async def send(self, message: Message, to: str | None, /) -> str: ...
 
     def after_commit(self, callback: Callable[[], Any], /) -> None: ...
 

@@ -13,5 +13,5 @@ __all__ = ["awaits_an_event"]
 async def awaits_an_event(app: Romancy, instance_id: str) -> None:
     """Return once the log of the instance contains a wait for an event."""
     async for entry in app.entries_of(instance_id, follow=True):
-        if type(entry.event).__name__ == "EventAwaited":
+        if type(entry.event).__name__ == "MessageAwaited":
             return

@@ -45,8 +45,9 @@ INTERNAL = {
     },
 }  # fmt: skip
 MADE_FOR_YOU = {
-    "Activity", "ActivityChannel", "ActivityContext", "AppChannel", "ChannelSubscription", "Counts", "Handle",
-    "Ingress", "Instances", "Purged", "Session", "SyncChannel", "SyncHandle", "SyncSubscription", "Undo", "Webhook",
+    "Activity", "ActivityChannel", "ActivityContext", "AppChannel", "Counts", "Handle",
+    "Ingress", "Instances", "Purged", "Session", "Subscription", "SyncChannel", "SyncHandle", "SyncSubscription",
+    "Undo", "Webhook",
     "Workflow", "WorkflowChannel", "WorkflowContext",
 }  # fmt: skip
 WHOLE = {

@@ -39,7 +39,7 @@ NAMES: Final = {"Romancy": "SyncRomancy", "Handle": "SyncHandle", "AppChannel": 
 RENAMED: Final = (
     ("AsyncIterator[", "Iterator["),
     ("AppChannel[", "SyncChannel["),
-    ("ChannelSubscription[", "SyncSubscription["),
+    ("Subscription[", "SyncSubscription["),
     ("Handle[", "SyncHandle["),
 )
 """The names in what a method returns, and those of the twin."""
@@ -87,7 +87,8 @@ TWINS: Final = (
     Twin(
         "senders", "Senders", "_senders", "SyncSenders", "Caller",
         "Sending from outside, for code without `await`.",
-        "from romancy.sync._calling import Caller\nfrom romancy.sync._channel import SyncChannel\n",
+        "from romancy.sync._calling import Caller\nfrom romancy.sync._channel import SyncChannel\n"
+        "from romancy.sync._subscription import SyncSubscription\n",
     ),
     Twin(
         "_acting", "Acting", "_acting", "SyncActing", "SyncSenders",

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from romancy.errors import StorageUnavailableError
 from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
 from romancy.storage.records import Work
-from romancy.storage.sqlkit.claims import Box, Taken, claimed, mail_of, unknown_and_kept
+from romancy.storage.sqlkit.claims import Box, Taken, chosen_mail, claimed, filled, unknown_and_kept
+from romancy.storage.sqlkit.statements import ask
 from romancy_mysql._effects import CLOSED
 from romancy_mysql._errors import ConnectionLostError, LockWaitError, MismatchError
 from romancy_mysql._sql import Raw, Statement, comma, source
@@ -55,9 +56,11 @@ async def claim(database: Database, interpreter: MySQLInterpreter, request: Clai
         except MismatchError:
             return Work(claimed=[], mail=[], now=moment)
     fresh = {one.instance_id for one in found.claimed}
-    mail, more = await interpreter.read(partial(mail_of, request, found.boxes, fresh))
+    chosen = chosen_mail(request, found.boxes, fresh)
+    messages = (await interpreter.read(partial(ask, "mail", wanted=chosen.wanted))).rows if chosen.wanted else ()
+    mail = filled(chosen, messages, fresh)
     next_due = min(found.times.values(), default=None)
-    return Work(claimed=found.claimed, mail=mail, next_due=next_due, now=found.now, more=more)
+    return Work(claimed=found.claimed, mail=mail, next_due=next_due, now=found.now, more=chosen.more)
 
 
 class _Found(NamedTuple):

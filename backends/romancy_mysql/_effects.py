@@ -62,6 +62,8 @@ class StepLog:
     def __init__(self, query: Callable[[str], Template]) -> None:
         self._query = query
         self._before, self._after = query("append_log").render(rows=_HOLE).split(_HOLE)
+        self._next = b",%b),(" % query("now").render()
+        """What is between two rows: the time of the first."""
         self._token: str | None = None
         self._from = self._select = self._end = b""
         living = query("from_living").render(token=Raw(b"?"))
@@ -98,7 +100,8 @@ class StepLog:
             follows = b" and %b " % known if known else b""
             text = b"%bselect %b %b%b%b" % (self._before, lines[0], self._from, follows, self._after)
             return Statement("append_log", text)
-        return Statement("append_log", b"%bvalues (%b)%b" % (self._before, b"),(".join(lines), self._after))
+        values = self._next.join([*lines, b""]).removesuffix(b",(")
+        return Statement("append_log", b"%bvalues (%b%b" % (self._before, values, self._after))
 
 
 class Write:
@@ -116,6 +119,7 @@ class Write:
         lives: Mapping[str, int] = {},
     ) -> None:
         self._query = query
+        self._now = query("now").render()
         self._worker = worker
         self._session = session
         self._lives = lives
@@ -210,7 +214,7 @@ class Write:
                 if owner == self._worker and known:
                     mark = Raw(b"if(%b,%b,null)" % (known, binary(writer.encode())))
                 mark = self._query("living_writer").render(writer=mark, token=owner)
-            lines.append(comma((instance_id, life, seq, mark, body)))
+            lines.append(comma((instance_id, life, seq, mark, body, self._now)))
         for part in portions(lines, len, _STATEMENT_BYTES):
             yield self._query("append_log").statement(rows=as_select(part), expected=len(part))
 
@@ -249,8 +253,7 @@ class Write:
         consumed = sorted({(item.instance_id, one) for item in self.appends for one in item.consumed})
         yield from self._joined("consume_inbox", ("instance_id", "delivery_id"), consumed)
         outbox = sorted(self.outbox, key=lambda one: one.outbox_id)
-        now = self._query("from_now").render(delay=0)
-        rows = [row(one.outbox_id, one.topic, one.body, one.key, one.instance_id, now) for one in outbox]
+        rows = [row(one.outbox_id, one.topic, one.body, one.key, one.instance_id, self._now) for one in outbox]
         yield from self._insert("add_outbox", rows, counted=False)
 
     def _mail_in(self) -> Iterator[Statement]:
@@ -327,11 +330,14 @@ class Write:
         touched = later(delay=0) if create.owner is None else None
         paths, _ = index_set(create.index)
         head = (item.instance_id, item.life, create.workflow_name, status, create.code, create.owner, due, touched)
-        return row(*head, error, create.parent, create.input, json_text(create.projection), paths)
+        return row(*head, error, create.parent, create.input, json_text(create.projection), paths, self._now)
 
     def _insert(self, name: str, rows: list[Raw], *, counted: bool = True) -> Iterator[Statement]:
+        """Insert rows. The last column is the time, which they do not have yet."""
+        at = b",%b)" % self._now
         for part in portions(rows, len, _STATEMENT_BYTES):
-            yield self._query(name).statement(rows=comma(part), expected=len(part) if counted else None)
+            timed = Raw(b",".join([one[:-1] + at for one in part]))
+            yield self._query(name).statement(rows=timed, expected=len(part) if counted else None)
 
     def _joined(
         self,

@@ -2,7 +2,7 @@
 
 -- name: add_outbox
 -- Messages for the outside.
-insert into romancy_outbox (outbox_id, topic, body, order_key, instance_id, next_at) values :rows
+insert into romancy_outbox (outbox_id, topic, body, order_key, instance_id, next_at, at) values :rows
 on duplicate key update outbox_id = romancy_outbox.outbox_id
 
 -- name: outbox_look () -> now, next_due

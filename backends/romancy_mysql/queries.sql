@@ -14,12 +14,12 @@
 -- several rows, the first gets its writer from `living_writer`. They are VALUES if the statement stands alone, and
 -- SELECT … UNION ALL within a transaction, which reads the worker's row without locking it. `predecessors` is added to
 -- either.
-insert into romancy_log (instance_id, life, seq, writer, body) :rows
+insert into romancy_log (instance_id, life, seq, writer, body, at) :rows
 on duplicate key update seq = romancy_log.seq
 
 -- name: from_living
--- The source of a single row: there is no row if the worker is dead or unknown.
-from romancy_workers where token = :token and dead = 0
+-- The end of a single row with its time, and its source: there is no row if the worker is dead or unknown.
+, timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) from romancy_workers where token = :token and dead = 0
 
 -- name: living_writer
 -- The nonce, or NULL if the worker is dead or unknown. The column refuses NULL, and with it the whole statement.
@@ -36,7 +36,8 @@ from romancy_workers where token = :token and dead = 0
 -- name: start_instances
 -- New instances. append_log writes their log rows.
 insert into romancy_instances
-    (instance_id, life, workflow_name, status, code, owner, wake_at, touched_at, error, parent, input, projection, index_paths)
+    (instance_id, life, workflow_name, status, code, owner, wake_at, touched_at, error, parent, input, projection, index_paths,
+     updated_at, created_at)
 values :rows
 on duplicate key update life = romancy_instances.life
 
@@ -45,6 +46,10 @@ on duplicate key update life = romancy_instances.life
 select if(count(*) = 1, 0, (select 1 union all select 2))
 from romancy_instances
 where instance_id = :instance_id and life = :life and status in (:statuses) for update
+
+-- name: now
+-- The server's time in microseconds, as in every statement that has one.
+timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
 
 -- name: from_now
 -- The time that many microseconds from now.
@@ -117,7 +122,7 @@ where x.instance_id = :instance_id and x.delivery_id = :delivery_id
 
 -- name: add_seen
 -- Keys that identify a redelivery, after the instances are locked that remember them.
-insert into romancy_seen (unit, life, dedupe) values :rows
+insert into romancy_seen (unit, life, dedupe, at) values :rows
 on duplicate key update dedupe = romancy_seen.dedupe
 
 -- name: life_now
@@ -126,7 +131,7 @@ coalesce((select i.life from romancy_instances i where i.instance_id = :instance
 
 -- name: add_inbox
 -- Messages for instances, after their counters have moved, or with the number for uncounted messages.
-insert into romancy_inbox (instance_id, delivery_id, body, number) values :rows
+insert into romancy_inbox (instance_id, delivery_id, body, number, at) values :rows
 on duplicate key update delivery_id = romancy_inbox.delivery_id
 
 -- name: number_now
@@ -142,7 +147,7 @@ where x.instance_id = :instance_id and x.delivery_id = :delivery_id
 
 -- name: add_uncounted
 -- Messages of a session, whose receivers' counters move after its commit.
-insert into romancy_uncounted (instance_id, delivery_id) values :rows
+insert into romancy_uncounted (instance_id, delivery_id, at) values :rows
 on duplicate key update delivery_id = romancy_uncounted.delivery_id
 
 -- name: drop_uncounted (mail(instance_id, delivery_id))
@@ -262,9 +267,9 @@ order by l.seq
 -- name: register (token, worker_id, lease, codes, boot_id, pid_namespace, pid, pid_start)
 -- A worker's row. Its first heartbeat follows.
 insert into romancy_workers
-    (token, worker_id, lease, beat, dead, codes, boot_id, pid_namespace, pid, pid_start, beat_at)
+    (token, worker_id, lease, beat, dead, codes, boot_id, pid_namespace, pid, pid_start, beat_at, started_at)
 values (:token, :worker_id, :lease, 0, 0, :codes, :boot_id, :pid_namespace, :pid, :pid_start,
-    timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)))
+    timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)), timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)))
 on duplicate key update token = romancy_workers.token
 
 -- name: beat_again (token, worker_id, lease, codes, leaving)
@@ -312,8 +317,8 @@ limit :limit
 
 -- name: log_takeover (owned(instance_id, life, head), worker, writer, body)
 -- The entry that fences the dead owner off, in each of these logs, if the new writer is alive.
-insert into romancy_log (instance_id, life, seq, writer, body)
-select :instance_id, :life, :head + 1, :writer, :body
+insert into romancy_log (instance_id, life, seq, writer, body, at)
+select :instance_id, :life, :head + 1, :writer, :body, timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
 from :source romancy_workers w
 where w.token = :worker and w.dead = 0
 on duplicate key update seq = romancy_log.seq

@@ -8,8 +8,9 @@
 -- name: add_interests
 -- Register interests. An existing one is replaced. It keeps its place in the queue if only its condition changes. :rows
 -- is a query. The columns are set in this order, and each expression sees those already set.
-insert into romancy_interests (owner, life, interest_id, address, kind, where_)
-select v.owner, v.life, v.interest_id, v.address, v.kind, v.where_
+insert into romancy_interests (owner, life, interest_id, address, kind, where_, at)
+select v.owner, v.life, v.interest_id, v.address, v.kind, v.where_,
+    timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
 from (:rows) v
 on duplicate key update
     at = if(romancy_interests.address = v.address and romancy_interests.kind = v.kind, romancy_interests.at,
@@ -25,7 +26,7 @@ where i.owner = :owner and i.life = :life and i.interest_id = :interest_id
 
 -- name: add_messages
 -- Keep messages at their addresses.
-insert into romancy_messages (address, message_id, spread, body, projection) values :rows
+insert into romancy_messages (address, message_id, spread, body, projection, at) values :rows
 on duplicate key update address = romancy_messages.address
 
 -- name: look_messages
@@ -128,8 +129,8 @@ on duplicate key update delivery_id = romancy_inbox.delivery_id
 
 -- name: mark_mail (mail(instance_id, delivery_id))
 -- Mark messages that are not counted yet.
-insert into romancy_uncounted (instance_id, delivery_id)
-select :instance_id, :delivery_id from :source (select 1) one where true
+insert into romancy_uncounted (instance_id, delivery_id, at)
+select :instance_id, :delivery_id, timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) from :source (select 1) one where true
 on duplicate key update delivery_id = romancy_uncounted.delivery_id
 
 -- name: give_letters (letters(subscriber, letter_id, at, taken, address, message_id))
@@ -288,8 +289,9 @@ from (
 
 -- name: interest_put (owner, life, interest_id, address, kind, where_)
 -- Write the interest unless it is excluded.
-insert into romancy_interests (owner, life, interest_id, address, kind, where_)
-select v.owner, v.life, v.interest_id, v.address, v.kind, v.where_
+insert into romancy_interests (owner, life, interest_id, address, kind, where_, at)
+select v.owner, v.life, v.interest_id, v.address, v.kind, v.where_,
+    timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
 from (
     select :owner as owner, :life as life, :interest_id as interest_id, :address as address, :kind as kind,
         :where_ as where_

@@ -11,7 +11,7 @@ from information_schema.columns where table_schema = :database and table_name = 
 create table if not exists romancy_schema (
     version int not null,
     step int not null,
-    at bigint not null default (timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
+    at bigint not null,
     name varbinary(255) not null default '',
     additive tinyint not null default 0,
     primary key (version, step)
@@ -27,12 +27,14 @@ select version, step from romancy_schema
 
 -- name: record_migration
 -- Record that a migration begins. It may have begun before.
-insert into romancy_schema (version, step, name, additive) values (:version, 0, :name, :additive)
+insert into romancy_schema (version, step, name, additive, at)
+values (:version, 0, :name, :additive, timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)))
 on duplicate key update version = romancy_schema.version
 
 -- name: record_step
 -- Record a step.
-insert into romancy_schema (version, step) values (:version, :step)
+insert into romancy_schema (version, step, at)
+values (:version, :step, timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)))
 
 -- name: patient_with_tables
 -- Wait longer than usual for transactions that use a table to be changed.

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, cast
 
 from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
 from romancy.storage.records import Work
-from romancy.storage.sqlkit.claims import Box, Taken, claimed, mail_of, unknown_and_kept
+from romancy.storage.sqlkit.claims import Box, Taken, chosen_mail, claimed, filled, unknown_and_kept
+from romancy_postgres._columns import columns
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import asyncpg
 
     from romancy.storage.records import Claimed, ClaimRequest, Mailbox
     from romancy_postgres._database import Database
-    from romancy_postgres._interpreter import PostgresInterpreter
     from romancy_postgres._signals import Signals
 
 __all__ = ["claim"]
 
+_BOX = cast("Callable[[asyncpg.Record], tuple[Any, ...]]", itemgetter(*Box._fields))
 
-async def claim(database: Database, interpreter: PostgresInterpreter, signals: Signals, request: ClaimRequest) -> Work:
+
+async def claim(database: Database, signals: Signals, request: ClaimRequest) -> Work:
     """As `Store.claim` promises. One statement if there is nothing to do, three if there is mail."""
     names, codes = list(request.codes), list(request.codes.values())
     if request.sweep:
@@ -44,11 +48,12 @@ async def claim(database: Database, interpreter: PostgresInterpreter, signals: S
     unknown, kept = unknown_and_kept(request, fresh)
     if given or (head["alive"] and (unknown or head["mail"])):
         short = (SHORT_LOG_COMMITS, SHORT_COMMIT_BYTES)
-        columns = list(kept), list(kept.values())
-        boxes = await database.fetch("mailboxes", request.worker, list(fresh), unknown, *short, *columns)
+        known = list(kept), list(kept.values())
+        boxes = await database.fetch("mailboxes", request.worker, list(fresh), unknown, *short, *known)
         heads = {box["instance_id"]: box for box in boxes if box["fresh"]}
-        waiting = [Box(*(box[name] for name in Box._fields)) for box in boxes]
-        mail, more = await interpreter.read(partial(mail_of, request, waiting, heads))
+        chosen = chosen_mail(request, list(map(Box._make, map(_BOX, boxes))), heads)
+        messages = await database.fetch("mail", *columns(chosen.wanted, width=2)) if chosen.wanted else ()
+        mail, more = filled(chosen, messages, heads), chosen.more
     taken = [_claimed(row, heads[row["instance_id"]]) for row in given if row["instance_id"] in heads]
     return Work(claimed=taken, mail=mail, next_due=head["next_due"], now=head["now"], more=more)
 
@@ -60,6 +65,5 @@ async def _sweep(database: Database, signals: Signals, worker: str, names: list[
 
 
 def _claimed(row: asyncpg.Record, box: asyncpg.Record) -> Claimed:
-    known = {name: box[name] for name in ("head", "head_writer")}
-    taken = Taken(**known, **{name: row[name] for name in Taken._fields if name not in known})
-    return claimed(taken, row["since"], box["log"] or ())
+    found = {**row, "head": box["head"], "head_writer": box["head_writer"]}
+    return claimed(Taken._make(map(found.__getitem__, Taken._fields)), row["since"], box["log"] or ())

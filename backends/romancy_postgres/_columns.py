@@ -23,6 +23,7 @@ __all__ = [
     "PathSet",
     "change_columns",
     "child_columns",
+    "columns",
     "delivery_columns",
     "error_bytes",
     "error_text",
@@ -43,6 +44,8 @@ __all__ = [
 _LONGEST_PATH = 255
 _LONGEST_SET = 1000
 _RELEASING = (*TERMINAL_STATUSES, Status.STUCK)
+_NO_CHANGE = (None,) * 8
+_NO_RUN = (None,) * 5
 
 Index = tuple[tuple[str, str | None], ...]
 First = tuple["Append", "Create"]
@@ -78,16 +81,16 @@ class Flat:
         return iter(() if self._asked else self._values)
 
 
+def columns(rows: Sequence[tuple[object, ...]], *, width: int) -> list[list[object]]:
+    """The columns of a table, which nobody changes; of one without rows, so many empty ones."""
+    return list(map(list, zip(*rows, strict=True))) if rows else [[]] * width
+
+
 def log_columns(items: Sequence[Append]) -> list[list[object]]:
     """Instance, life, seq, writer and body of each append, and the writer of the row before."""
-    return [
-        [item.instance_id for item in items],
-        [item.life for item in items],
-        [item.seq for item in items],
-        [item.writer for item in items],
-        [item.body for item in items],
-        [item.behind for item in items],
-    ]
+    return columns(
+        [(item.instance_id, item.life, item.seq, item.writer, item.body, item.behind) for item in items], width=6
+    )
 
 
 def step_columns(steps: Sequence[Step]) -> list[list[object]]:
@@ -97,51 +100,42 @@ def step_columns(steps: Sequence[Step]) -> list[list[object]]:
 
 def change_columns(items: Sequence[Append]) -> list[list[object]]:
     """The columns of `append_changes` after those of the log, without the further instances to lock."""
-    changes = [item.change for item in items]
-    return [
-        [change and change.status for change in changes],
-        [change and change.seen for change in changes],
-        [change and _releases(change) for change in changes],
-        [change and change.wake_at for change in changes],
-        [change and error_bytes(change.error) for change in changes],
-        [change and change.code for change in changes],
-        [change and ("" if change.forgive else change.refused_by) for change in changes],
-        [change and change.reopens for change in changes],
-        [len(item.consumed) for item in items],
-        *mail_columns(items),
-    ]
+    changes = [(*(_NO_CHANGE if item.change is None else _changed(item.change)), len(item.consumed)) for item in items]
+    return [*columns(changes, width=len(_NO_CHANGE) + 1), *mail_columns(items)]
+
+
+def _changed(change: Change) -> tuple[object, ...]:
+    releases = change.release or change.status in _RELEASING
+    refused_by = "" if change.forgive else change.refused_by
+    error = error_bytes(change.error)
+    return change.status, change.seen, releases, change.wake_at, error, change.code, refused_by, change.reopens
 
 
 def mail_columns(items: Sequence[Append]) -> list[list[object]]:
     """Instance and id of each message that appends consume."""
-    mail = [(item.instance_id, delivery_id) for item in items for delivery_id in item.consumed]
-    return [[instance_id for instance_id, _ in mail], [delivery_id for _, delivery_id in mail]]
+    return columns([(item.instance_id, delivery_id) for item in items for delivery_id in item.consumed], width=2)
 
 
 def renewal_columns(items: Iterable[Append]) -> list[list[object]]:
     """The columns of `renew_runs`."""
-    renewed = [(item.instance_id, change) for item in items if (change := item.change) and change.run_from is not None]
-    return [
-        [instance_id for instance_id, _ in renewed],
-        [change.run_from for _, change in renewed],
-        [change.input for _, change in renewed],
-        [_projection_text(change.projection) for _, change in renewed],
-        [None if change.index is None else index_paths(change.index) for _, change in renewed],
-        [None if change.index is None else _members_text(change.index) for _, change in renewed],
+    renewed = [
+        (item.instance_id, *_renewed(change))
+        for item in items
+        if (change := item.change) and change.run_from is not None
     ]
+    return columns(renewed, width=len(_NO_RUN) + 1)
 
 
 def new_run_columns(items: Sequence[Append]) -> list[list[object]]:
     """The columns of a new run in `append_effects`, one row for each append: null where none begins."""
     runs = [change if (change := item.change) and change.run_from is not None else None for item in items]
-    indexes = [None if change is None else change.index for change in runs]
-    return [
-        [change and change.run_from for change in runs],
-        [change and change.input for change in runs],
-        [change and _projection_text(change.projection) for change in runs],
-        [None if index is None else index_paths(index) for index in indexes],
-        [None if index is None else _members_text(index) for index in indexes],
-    ]
+    return columns([_NO_RUN if change is None else _renewed(change) for change in runs], width=len(_NO_RUN))
+
+
+def _renewed(change: Change) -> tuple[object, ...]:
+    index = change.index
+    paths, members = (None, None) if index is None else (index_paths(index), _members_text(index))
+    return change.run_from, change.input, _projection_text(change.projection), paths, members
 
 
 def first_columns(firsts: Sequence[First]) -> list[list[object]]:
@@ -169,18 +163,22 @@ def child_columns(children: Sequence[First]) -> list[list[object]]:
 
 def _new_columns(firsts: Sequence[First]) -> list[list[object]]:
     """What the log and the row of every new instance have."""
-    return [
-        [item.instance_id for item, _ in firsts],
-        [item.life for item, _ in firsts],
-        [item.writer for item, _ in firsts],
-        [item.body for item, _ in firsts],
-        [create.workflow_name for _, create in firsts],
-        [create.code for _, create in firsts],
-        [create.input for _, create in firsts],
-        [_projection_text(create.projection) for _, create in firsts],
-        [index_paths(create.index) for _, create in firsts],
-        [create.parent for _, create in firsts],
+    rows = [
+        (
+            item.instance_id,
+            item.life,
+            item.writer,
+            item.body,
+            create.workflow_name,
+            create.code,
+            create.input,
+            _projection_text(create.projection),
+            index_paths(create.index),
+            create.parent,
+        )
+        for item, create in firsts
     ]
+    return columns(rows, width=10)
 
 
 def firsts_of(items: Iterable[Append]) -> list[First]:
@@ -196,29 +194,17 @@ def index_rows(indexes: Iterable[tuple[str, Index]]) -> list[list[object]]:
         for path, value in index
         if value is not None
     ]
-    return [[row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]]
+    return columns(rows, width=3)
 
 
 def outbox_columns(rows: Iterable[OutboxRow]) -> list[list[object]]:
     """The columns of `outbox_add`."""
-    kept = list(rows)
-    return [
-        [row.outbox_id for row in kept],
-        [row.topic for row in kept],
-        [row.body for row in kept],
-        [row.key for row in kept],
-        [row.instance_id for row in kept],
-    ]
+    return columns([(row.outbox_id, row.topic, row.body, row.key, row.instance_id) for row in rows], width=5)
 
 
 def delivery_columns(deliveries: Sequence[Delivery]) -> list[list[object]]:
     """The columns of `deliver` and `post`."""
-    return [
-        [delivery.instance_id for delivery in deliveries],
-        [delivery.delivery_id for delivery in deliveries],
-        [delivery.body for delivery in deliveries],
-        [delivery.dedupe for delivery in deliveries],
-    ]
+    return columns([(one.instance_id, one.delivery_id, one.body, one.dedupe) for one in deliveries], width=4)
 
 
 def path_sets(firsts: Iterable[First]) -> dict[PathSet, list[str]]:
@@ -268,7 +254,3 @@ def error_text(error: bytes | None) -> str | None:
 
 def _projection_text(projection: bytes | None) -> str | None:
     return None if projection is None else projection.decode("ascii")
-
-
-def _releases(change: Change) -> bool:
-    return change.release or change.status in _RELEASING

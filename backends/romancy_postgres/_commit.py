@@ -102,7 +102,10 @@ class Commits:
             self._known_sets |= unknown
 
     def _parts(self, batch: Sequence[Item]) -> list[tuple[Part, list[Item]]]:
-        ordered = sorted(batch, key=_target) if len(batch) > 1 else batch
+        if len(batch) == 1:
+            (item,) = batch
+            return [(self._steps if isinstance(item, Step) else self._part_of(item), [item])]
+        ordered = sorted(batch, key=_target)
         steps = [item for item in ordered if type(item) is Step]
         kinds: dict[Part, list[Item]] = {
             self._changes: [], self._effects: [], self._firsts: [], self._starts: [],
@@ -175,7 +178,8 @@ class Commits:
 
     async def _effects(self, items: Sequence[Item], worker: str | None, wait: float | None) -> Outcomes:
         appends = cast("Sequence[Append]", items)
-        await self.learn_sets(path_sets(firsts_of(start for item in appends for start in item.starts)))
+        if starts := [start for item in appends for start in item.starts]:
+            await self.learn_sets(path_sets(firsts_of(starts)))
         if entangled(appends):
             return await self._by_several(appends, worker, wait)
         try:

@@ -6,7 +6,7 @@ The casts that the driver's stubs need are here and nowhere else.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import asyncpg
 
@@ -16,6 +16,8 @@ from romancy_postgres._columns import Flat
 from romancy_postgres._prepared import EngineConnection
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
+
     from romancy_postgres._settings import Settings
 
 __all__ = [
@@ -63,6 +65,8 @@ ENGINE_SETTINGS: Final = {
     "plan_cache_mode": "force_generic_plan",
 }
 _CLOSE_TIMEOUT: Final = 2.0
+_SHORT: Final = 2
+"""To check the elements of so short a list costs the driver no more than a `Flat`."""
 SEARCH_SETTINGS: Final = {
     "jit": "off",
     # A page is the first rows in the order of an index. Without statistics the planner would collect and sort them all.
@@ -161,9 +165,14 @@ class Link:
         self.connection = connection
         self._source = source
 
-    async def fetch(self, name: str, *arguments: object) -> list[asyncpg.Record]:
+    def fetch(self, name: str, *arguments: Any) -> Coroutine[Any, Any, list[asyncpg.Record]]:
         """Run a query and return its rows."""
-        return await self.connection.fetch(self._source.queries[name], *_flat(arguments), timeout=ANSWER_TIMEOUT)
+        sent: Sequence[object] = arguments
+        for one in arguments:
+            if type(one) is list and len(one) > _SHORT:  # pyright: ignore[reportUnknownArgumentType] - of anything
+                sent = _flat(arguments)
+                break
+        return self.connection.fetch(self._source.queries[name], *sent, timeout=ANSWER_TIMEOUT)
 
     async def fetch_text(self, text: str, *arguments: object) -> list[asyncpg.Record]:
         """Run a query composed for this occasion."""
@@ -174,13 +183,13 @@ class Link:
         status = await self.connection.execute(self._source.queries[name], *_flat(arguments), timeout=ANSWER_TIMEOUT)
         return rows_touched(status)
 
-    async def control(self, text: str, timeout: float = ANSWER_TIMEOUT) -> None:
+    def control(self, text: str, timeout: float = ANSWER_TIMEOUT) -> Coroutine[Any, Any, object]:
         """Run statements without parameters in one round trip."""
-        await self.connection.execute(text, timeout=timeout)
+        return self.connection.execute(text, timeout=timeout)
 
 
 def _flat(arguments: tuple[object, ...]) -> list[object]:
-    """The arguments, with lists in the driver's fastest form. No query takes an array of arrays."""
+    """The arguments, with lists in the driver's fastest form for long ones. No query takes an array of arrays."""
     return [Flat(cast("list[object]", one)) if type(one) is list else one for one in arguments]
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from operator import methodcaller
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
 
@@ -31,7 +33,7 @@ from romancy_postgres._errors import DRIVER_ERRORS, contended, read_only, refuse
 from romancy_postgres._scripts import heads, texts
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 
     from romancy_postgres._connection import SessionConnection
     from romancy_postgres._prepared import EngineConnection
@@ -79,30 +81,30 @@ class Database:
         pools = (self.work, self.heartbeats, self.listening, self.search, self.sessions)
         await asyncio.gather(*(pool.close() for pool in pools))
 
-    async def fetch(
+    def fetch(
         self, name: str, *arguments: object, pool: Pool[EngineConnection] | None = None
-    ) -> list[asyncpg.Record]:
+    ) -> Coroutine[Any, Any, list[asyncpg.Record]]:
         """Run one statement, alone in its transaction, and return its rows."""
-        return await self.single(lambda link: link.fetch(name, *arguments), pool=pool)
+        return self.single(methodcaller("fetch", name, *arguments), pool=pool)
 
-    async def run(self, name: str, *arguments: object) -> int:
+    def run(self, name: str, *arguments: object) -> Coroutine[Any, Any, int]:
         """Run one statement, alone in its transaction, and return how many rows it touched."""
-        return await self.single(lambda link: link.run(name, *arguments))
+        return self.single(lambda link: link.run(name, *arguments))
 
-    async def single(
+    def single(
         self,
         statement: Callable[[Link], Awaitable[T]],
         *,
         pool: Pool[EngineConnection] | None = None,
         lock_waits: int | None = None,
-    ) -> T:
+    ) -> Coroutine[Any, Any, T]:
         """Run one statement in a transaction of its own, and retry while other transactions are in the way.
 
         `LockedError` after more than `lock_waits` lock waits of a second each.
         """
         if self.settings.pooled:
-            return await self.transaction(statement, pool=pool, lock_waits=lock_waits)
-        return await self._insist(lambda: self._once(statement, pool or self.work), lock_waits)
+            return self.transaction(statement, pool=pool, lock_waits=lock_waits)
+        return self._insist(partial(self._once, statement, pool or self.work), lock_waits)
 
     async def run_at_once(self, name: str, *arguments: object) -> int:
         """Run one statement, prepared once per connection and sent once, and return how many rows it touched.
@@ -128,7 +130,7 @@ class Database:
                 raise
             raise self.explained(error) from None
 
-    async def transaction(
+    def transaction(
         self,
         body: Callable[[Link], Awaitable[T]],
         *,
@@ -136,19 +138,19 @@ class Database:
         lock_waits: int | None = None,
         lasting: bool = True,
         first: str = "",
-    ) -> T:
+    ) -> Coroutine[Any, Any, T]:
         """Run statements in one transaction. If the transaction must be repeated, the body runs again.
 
         A crash of the server may undo a transaction that is not `lasting`, but never without all later commits.
         `first` is SQL without parameters that goes with the beginning, in the same round trip.
         """
         begin = "; ".join(filter(None, (self.begin, "" if lasting else "set local synchronous_commit = off", first)))
-        return await self._insist(lambda: self._all_or_nothing(body, pool or self.work, begin), lock_waits)
+        return self._insist(partial(self._all_or_nothing, body, pool or self.work, begin), lock_waits)
 
-    async def hurried(self, body: Callable[[Link], Awaitable[T]], wait: float) -> T:
+    def hurried(self, body: Callable[[Link], Awaitable[T]], wait: float) -> Coroutine[Any, Any, T]:
         """A transaction that waits at most that many seconds for a row, and then raises `LockedError`."""
         begin = f"{self.begin}; set local lock_timeout = '{wait * 1000:.0f}ms'"
-        return await self._insist(lambda: self._all_or_nothing(body, self.work, begin), 0)
+        return self._insist(partial(self._all_or_nothing, body, self.work, begin), 0)
 
     @asynccontextmanager
     async def understood(self) -> AsyncGenerator[None]:
@@ -165,7 +167,8 @@ class Database:
         return translated(error, self.settings.url) or error
 
     async def _insist(self, attempt: Callable[[], Awaitable[T]], lock_waits: int | None) -> T:
-        self.check_open()
+        if not self._opened:
+            self.check_open()
         allowed = _LOCK_WAITS if lock_waits is None else lock_waits
         tries = waits = 0
         while True:
@@ -182,7 +185,7 @@ class Database:
             await pause(tries, _FIRST_PAUSE, _LONGEST_PAUSE)
 
     async def _once(self, statement: Callable[[Link], Awaitable[T]], pool: Pool[EngineConnection]) -> T:
-        connection = await pool.take()
+        connection = pool.grab() or await pool.take()
         try:
             answer = await statement(Link(connection, self))
         except BaseException as error:
@@ -211,7 +214,7 @@ class Database:
     async def _all_or_nothing(
         self, body: Callable[[Link], Awaitable[T]], pool: Pool[EngineConnection], begin: str
     ) -> T:
-        connection = await pool.take()
+        connection = pool.grab() or await pool.take()
         link = Link(connection, self)
         try:
             await link.control(begin)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from romancy_postgres._columns import (
@@ -19,7 +20,7 @@ from romancy_postgres._routes import interest_columns, place_columns
 from romancy_postgres._write import Written, news_of, news_of_firsts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from romancy.storage.records import Append
     from romancy_postgres._connection import Link
@@ -27,15 +28,19 @@ if TYPE_CHECKING:
 __all__ = ["create_at_once", "entangled", "renews", "write_at_once"]
 
 Columns = list[list[object]]
+_target, _starts, _outbox, _deliveries, _postings = map(
+    attrgetter, ("instance_id", "starts", "outbox", "deliveries", "postings")
+)
 
 
 def entangled(items: Sequence[Append]) -> bool:
     """Whether one statement cannot write them: a life is replaced, or a message goes to what they start or change."""
-    if any(item.create is not None and item.create.replaces is not None for item in items):
-        return True
-    targets = {delivery.instance_id for item in items for delivery in item.deliveries}
-    if not targets:
+    for item in items:
+        if item.create is not None and item.create.replaces is not None:
+            return True
+    if not any(map(_deliveries, items)):
         return False
+    targets = {delivery.instance_id for item in items for delivery in item.deliveries}
     changed = {item.instance_id for item in items if item.change is not None or item.create is not None}
     started = {start.instance_id for item in items for start in item.starts}
     return not targets.isdisjoint(changed | started)
@@ -53,23 +58,16 @@ async def write_at_once(link: Link, items: Sequence[Append], worker: str | None,
     and the driver's error is one of a division by zero (`_errors.unborn`).
     """
     targets = {delivery.instance_id for item in items for delivery in item.deliveries} if mail else ()
-    locked = [*(item.instance_id for item in items), *targets]
     ((chosen, due, mailed, _),) = await link.fetch(
         "append_effects",
         worker,
         *log_columns(items),
         *change_columns(items),
-        locked,
+        [*map(_target, items), *targets],
         *_new_runs(items),
-        *_children(items),
-        *_outgoing(items),
-        *_mail(items if mail else ()),
-        *interest_columns(items),
-        *_posts(items),
+        *_carried(items, mail=mail),
     )
-    accepted = [item for item in items if chosen is None or item.instance_id in chosen]
-    stirred = {start.instance_id for item in accepted for start in item.starts}
-    return Written({item.instance_id for item in accepted}, stirred.union(news_of(accepted), due or (), mailed or ()))
+    return _written(items, chosen, due or (), mailed or ())
 
 
 async def create_at_once(link: Link, items: Sequence[Append], *, mail: bool = True) -> Written:
@@ -79,22 +77,36 @@ async def create_at_once(link: Link, items: Sequence[Append], *, mail: bool = Tr
         "append_first",
         *first_columns(firsts_of(items)),
         targets,
-        *_children(items),
-        *_outgoing(items),
-        *_mail(items if mail else ()),
-        *interest_columns(items),
-        *_posts(items),
+        *_carried(items, mail=mail),
     )
-    accepted = [item for item in items if chosen is None or item.instance_id in chosen]
-    stirred = {start.instance_id for item in accepted for start in item.starts} | news_of_firsts(accepted)
-    return Written({item.instance_id for item in accepted}, stirred.union(news_of(accepted), mailed or ()))
+    written = _written(items, chosen, mailed or ())
+    written.stirred |= news_of_firsts(item for item in items if item.instance_id in written.accepted)
+    return written
+
+
+def _written(items: Sequence[Append], chosen: Collection[str] | None, *news: Iterable[str]) -> Written:
+    """What a statement has written of these items (None: all of them), with what it reports as changed."""
+    accepted = items if chosen is None else [item for item in items if item.instance_id in chosen]
+    stirred = {start.instance_id for item in accepted for start in item.starts}
+    return Written(set(map(_target, accepted)), stirred.union(news_of(accepted), *news))
+
+
+def _carried(items: Sequence[Append], *, mail: bool) -> Columns:
+    """The columns of what appends carry. Most carry nothing of most kinds."""
+    return [
+        *(_children(items) if any(map(_starts, items)) else _NO_CHILDREN),
+        *(_outgoing(items) if any(map(_outbox, items)) else _NOTHING_OUT),
+        *(_mail(items) if mail and any(map(_deliveries, items)) else _NO_MAIL),
+        *interest_columns(items),
+        *(_posts(items) if any(map(_postings, items)) else _NO_POSTS),
+    ]
 
 
 def _new_runs(items: Sequence[Append]) -> Columns:
     indexes = [
         (item.instance_id, item.change.index)
         for item in items
-        if renews(item) and item.change is not None and item.change.index is not None
+        if item.change is not None and item.change.run_from is not None and item.change.index is not None
     ]
     return [*new_run_columns(items), *index_rows(indexes)]
 
@@ -109,7 +121,7 @@ def _children(items: Sequence[Append]) -> Columns:
 def _outgoing(items: Sequence[Append]) -> Columns:
     return [
         [item.instance_id for item in items for _ in item.outbox],
-        *outbox_columns(row for item in items for row in item.outbox),
+        *outbox_columns([row for item in items for row in item.outbox]),
     ]
 
 
@@ -123,5 +135,8 @@ def _mail(items: Sequence[Append]) -> Columns:
 def _posts(items: Sequence[Append]) -> Columns:
     return [
         [item.instance_id for item in items for posting in item.postings for _ in posting.places],
-        *place_columns(posting for item in items for posting in item.postings),
+        *place_columns([posting for item in items for posting in item.postings]),
     ]
+
+
+_NO_CHILDREN, _NOTHING_OUT, _NO_MAIL, _NO_POSTS = _children(()), _outgoing(()), _mail(()), _posts(())

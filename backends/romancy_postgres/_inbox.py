@@ -29,6 +29,8 @@ _PART_BYTES = 4 * 1024 * 1024
 async def deliver(database: Database, signals: Signals, batch: Sequence[Delivery]) -> list[Delivered]:
     """As `Store.deliver` promises, with one statement for any batch within a few megabytes."""
     check_deliveries(batch)
+    if len(batch) == 1:
+        return await _deliver(database, signals, batch)
     answers: list[Delivered] = []
     for part in portions(batch, _size, _PART_BYTES):
         answers += await _deliver(database, signals, part)

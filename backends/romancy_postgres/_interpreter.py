@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from contextlib import ExitStack, closing
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from romancy.storage.sqlkit.pauses import pause
 from romancy.storage.sqlkit.statements import ROUNDS, Answer, OvertakenError, Running
 from romancy_postgres._routing import OWN as _OWN
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 
     from romancy.storage.sqlkit.pool import Pool
     from romancy.storage.sqlkit.statements import Ask, Operation, Request
@@ -40,12 +40,12 @@ class PostgresInterpreter:
         pool: Callable[[], Pool[EngineConnection]] | None = None,
     ) -> None:
         self._database = database
-        self._pool = pool or (lambda: database.work)
+        self._pool = pool
         self._tell = tell
         self._heads = database.heads
 
-    async def read(self, begin: Callable[[], Operation[T]], /) -> T:
-        return await self.in_turn(begin)
+    def read(self, begin: Callable[[], Operation[T]], /) -> Coroutine[Any, Any, T]:
+        return self.in_turn(begin)
 
     async def in_turn(
         self,
@@ -57,8 +57,12 @@ class PostgresInterpreter:
     ) -> T:
         with closing(Running(begin(), _OWN)) as running:
             while (request := running.request) is not None:
-                running.answer([await self._alone(ask, lock_waits) for ask in (*request.asks, *request.then)])
-            self._tell(running.news)
+                answers: list[Answer] = []
+                for ask in (*request.asks, *request.then):
+                    answers.append(await self._alone(ask, lock_waits))  # noqa: PERF401 - a frame less for each wait
+                running.answer(answers)
+            if running.news:
+                self._tell(running.news)
             return running.result
 
     async def together(
@@ -80,7 +84,7 @@ class PostgresInterpreter:
                 send = partial(
                     self._database.transaction,
                     attempt,
-                    pool=self._pool(),
+                    pool=self._pool and self._pool(),
                     lock_waits=lock_waits,
                     lasting=lasting,
                     first=_locks(keys),
@@ -90,8 +94,11 @@ class PostgresInterpreter:
                 except OvertakenError:
                     running, answers = await _again(send)
             if (request := running.request) is not None:
-                running.answer([*answers, *[await self._alone(ask) for ask in request.then]])
-            self._tell(running.news)
+                for ask in request.then:
+                    answers.append(await self._alone(ask))
+                running.answer(answers)
+            if running.news:
+                self._tell(running.news)
             return running.result
 
     async def _transaction(
@@ -107,16 +114,17 @@ class PostgresInterpreter:
             stack.close()  # closes the operation of an attempt that was undone
             running = stack.enter_context(closing(Running(begin(), _OWN)))
         while (request := running.request) is not None:
-            answers = [await self._answer(link, ask) for ask in request.asks]
+            answers: list[Answer] = []
+            for ask in request.asks:
+                answers.append(await self._answer(link, ask))  # noqa: PERF401 - as above
             if request.last:
                 return running, answers
             running.answer(answers)
         return running, []
 
-    async def _alone(self, ask: Ask, lock_waits: int | None = None) -> Answer:
-        return await self._database.single(
-            lambda link: self._answer(link, ask), pool=self._pool(), lock_waits=lock_waits
-        )
+    def _alone(self, ask: Ask, lock_waits: int | None = None) -> Coroutine[Any, Any, Answer]:
+        pool = self._pool and self._pool()
+        return self._database.single(partial(self._answer, ask=ask), pool=pool, lock_waits=lock_waits)
 
     async def _answer(self, link: Link, ask: Ask) -> Answer:
         if ask.composed is not None:
@@ -132,7 +140,7 @@ class PostgresInterpreter:
                 arguments.append(value)
         if head.columns:
             rows = await link.fetch(ask.script, *arguments)
-            answer = Answer([tuple(row) for row in rows], len(rows))
+            answer = Answer(list(map(tuple, rows)), len(rows))
         else:
             answer = Answer((), await link.run(ask.script, *arguments))
         if answer.touched < (ask.expected or 0):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from romancy.storage.records import Delivered
 from romancy.storage.verdicts import on_posting
+from romancy_postgres._columns import columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,15 +30,15 @@ async def write_routes(link: Link, accepted: Sequence[Append]) -> None:
 
 def interest_columns(appends: Sequence[Append]) -> list[list[object]]:
     """The columns of `interests_change`: of those that are removed, and of those that are registered."""
-    gone = sorted((one.instance_id, one.life, interest_id) for one in appends for interest_id in one.uninterested)
+    gone = [(one.instance_id, one.life, interest_id) for one in appends for interest_id in one.uninterested]
     removed = set(gone)
-    wanted = sorted(
+    wanted = [
         (one.instance_id, one.life, interest.interest_id, interest.address, interest.kind.value, interest.where)
         for one in appends
         for interest in one.interests
         if (one.instance_id, one.life, interest.interest_id) not in removed
-    )
-    return [*_columns(gone, 3), *_columns(wanted, 6)]
+    ]
+    return [*columns(sorted(gone), width=3), *columns(sorted(wanted), width=6)]
 
 
 async def add_messages(link: Link, postings: Sequence[Posting]) -> list[Delivered]:
@@ -53,7 +54,7 @@ def place_columns(postings: Iterable[Posting]) -> list[list[object]]:
         for n, one in enumerate(postings)
         for place, key in zip(one.places, (*(None,) * (len(one.places) - 1), one.dedupe), strict=True)
     ]
-    return _columns(rows, 7)
+    return columns(rows, width=7)
 
 
 def size_of(posting: Posting) -> int:
@@ -64,8 +65,3 @@ def size_of(posting: Posting) -> int:
 def routes_size(item: Append) -> int:
     """How many bytes of the routing an append takes in a statement."""
     return sum(map(size_of, item.postings)) + sum(len(one.where or b"") for one in item.interests)
-
-
-def _columns(rows: Iterable[tuple[object, ...]], width: int) -> list[list[object]]:
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    return columns or [[] for _ in range(width)]

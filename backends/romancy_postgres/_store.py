@@ -110,7 +110,7 @@ class PostgresStore:
         return await read_history(self.database, instance_id, after, limit)
 
     async def claim(self, request: ClaimRequest, /) -> Work:
-        return await claim(self.database, self._interpreter, self._signals, request)
+        return await claim(self.database, self._signals, request)
 
     async def heartbeat(self, worker: Worker, /) -> Pulse:
         return await self._leases.heartbeat(worker, leaving=False)

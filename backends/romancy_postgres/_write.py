@@ -5,6 +5,7 @@ Shared by `commit` and by sessions. Nothing here begins or ends a transaction, w
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -107,7 +108,7 @@ async def write_changes(
     columns = (*log_columns(items), *change_columns(items))
     ((chosen, due),) = await link.fetch("append_changes", worker, *columns, [*ids, *also_lock])
     accepted = set(ids if chosen is None else chosen)
-    ended = _ended(item for item in items if item.instance_id in accepted)
+    ended = _ended([item for item in items if item.instance_id in accepted])
     return Written(accepted, ended if due is None else ended.union(due))
 
 
@@ -118,7 +119,7 @@ def _ended(accepted: Iterable[Append]) -> set[str]:
 def news_of(accepted: Sequence[Append]) -> set[str]:
     """What to announce of accepted appends whatever the database answers: those that ended, and the outbox."""
     news = _ended(accepted)
-    if any(item.outbox for item in accepted):
+    if any(map(attrgetter("outbox"), accepted)):
         news.add(OUTBOX_NEWS)
     return news
 

@@ -20,7 +20,7 @@ where name in ('fsync', 'full_page_writes', 'synchronous_commit', 'autovacuum', 
 create table if not exists romancy_schema (
     version    integer primary key,
     name       text   not null default '',
-    applied_at bigint not null default (extract(epoch from clock_timestamp()) * 1000000)::bigint,
+    applied_at bigint not null,
     additive   boolean not null default false
 );
 
@@ -30,7 +30,7 @@ select version, name, coalesce((to_jsonb(applied) ->> 'additive')::boolean, fals
 
 -- name: schema_record
 -- Record a migration.
-insert into romancy_schema (version, name, additive) values ($1, $2, $3);
+insert into romancy_schema (version, name, additive, applied_at) values ($1, $2, $3, romancy_now());
 
 -- name: prune_named (statuses, ids, limit, until) -> instance_id
 -- Lock those of these instances that have ended, and remove their interests: a dispatch to them locks these until it

@@ -3,83 +3,91 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
 from romancy.storage.records import Work
-from romancy.storage.sqlkit.claims import Box, Taken, claimed, mail_of, unknown_and_kept
-from romancy.storage.sqlkit.statements import Ask, ask, ask_all
+from romancy.storage.sqlkit.claims import Box, Taken, chosen_mail, claimed, filled, unknown_and_kept
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from romancy.storage.records import ClaimRequest
-    from romancy.storage.sqlkit.statements import Operation
-    from romancy_sqlite._interpreter import SqliteInterpreter
+    from romancy_sqlite._connection import Tx
+    from romancy_sqlite._store import SqliteStore
 
 __all__ = ["claim"]
 
 
-async def claim(interpreter: SqliteInterpreter, request: ClaimRequest) -> Work:
+async def claim(store: SqliteStore, request: ClaimRequest) -> Work:
     """As `Store.claim` promises. Looking for work needs no write."""
-    due: dict[str, int] = {}
-    if request.sweep or request.recover or await interpreter.read(partial(_is_due, request)):
-        due = await interpreter.together(partial(_take, request))
-    return await interpreter.read(partial(_collect, request, due))
+    if not (request.sweep or request.recover):
+        work: Work | None = await store.run_read(partial(_unless_due, request=request))
+        if work is not None:
+            return work
+    return await store.run_write(partial(_take, request=request))
 
 
-def _is_due(request: ClaimRequest) -> Operation[bool]:
-    if request.limit <= 0:
-        return False
-    return bool((yield from ask("due", **_wanted(request) | {"limit": 1})).rows)
+def _unless_due(tx: Tx, request: ClaimRequest) -> Work | None:
+    """What a claim brings that takes nothing. None if there is something to take."""
+    if request.limit > 0 and tx.rows("due", {**_wanted(tx, request), "limit": 1}):
+        return None
+    return _collect(tx, request, {}) if _is_alive(tx, request) else Work(claimed=[], mail=[], now=tx.now)
 
 
-def _take(request: ClaimRequest) -> Operation[dict[str, int]]:
-    """Claim the longest due instances. Returns when each was due; 0 for what the worker owned and asks for again."""
-    ((_, alive),) = (yield from ask("alive", worker=request.worker)).rows
-    if not alive:
-        return {}
+def _take(tx: Tx, request: ClaimRequest) -> Work:
+    """Claim the longest due instances, and with them what the worker owned and asks for again."""
+    if not _is_alive(tx, request):
+        return Work(claimed=[], mail=[], now=tx.now)
+    wanted = _wanted(tx, request)
     if request.sweep:
-        codes = _json(request.codes)
-        yield from ask_all(Ask("wake_asleep", {}), Ask("wake_stranded", {}), Ask("wake_parked", {"codes": codes}))
-    found: Any = (yield from ask("due", **_wanted(request))).rows
-    due: dict[str, int] = dict(found)
-    mine = (yield from ask("owned", owner=request.worker)).rows if request.recover else ()
+        for repair in ("wake_asleep", "wake_stranded", "wake_parked"):
+            tx.run(repair, wanted)
+    due: dict[str, int] = dict(tx.rows("due", wanted))
+    mine = tx.rows("owned", {"owner": request.worker}) if request.recover else []
     if due:
-        yield from ask("take", worker=request.worker, ids=list(due))
-    return {one: 0 for (one,) in mine} | due
+        tx.run("take", {"worker": request.worker, "ids": _json(list(due))})
+    return _collect(tx, request, {**dict.fromkeys([one for (one,) in mine], 0), **due})
 
 
-def _collect(request: ClaimRequest, due: dict[str, int]) -> Operation[Work]:
-    """What was taken, the mail of all instances that the worker owns, and when it can claim next."""
-    ((now, alive),) = (yield from ask("alive", worker=request.worker)).rows
-    if not alive:
-        return Work(claimed=[], mail=[], now=now)
+def _is_alive(tx: Tx, request: ClaimRequest) -> bool:
+    ((_, alive),) = tx.rows("alive", {"worker": request.worker, "now": tx.now})
+    return bool(alive)
+
+
+def _collect(tx: Tx, request: ClaimRequest, due: Mapping[str, int]) -> Work:
+    """What was taken, with when it was due, the mail of all instances that the worker owns, and when it can claim next.
+
+    What the worker owned and asks for again was due at 0.
+    """
     unknown, kept = unknown_and_kept(request, due)
-    about = {"worker": request.worker, "unknown": [*due, *unknown], "kept": _json(kept)}
-    boxes, ahead = yield from ask_all(Ask("mailboxes", about), Ask("next_due", {"names": list(request.codes)}))
-    mail, more = yield from mail_of(request, map(Box._make, boxes.rows), due)
-    ((next_due,),) = ahead.rows
-    rows = (yield from ask("taken", ids=list(due))).rows if due else ()
+    about = {"worker": request.worker, "unknown": _json([*due, *unknown]), "kept": _json(kept)}
+    chosen = chosen_mail(request, list(map(Box._make, tx.rows("mailboxes", about))), due)
+    mail = filled(chosen, tx.rows("mail", {"wanted": _json(chosen.wanted)}) if chosen.wanted else (), due)
+    ((next_due,),) = tx.rows("next_due", {"names": _json(list(request.codes))})
+    rows = tx.rows("taken", {"ids": _json(list(due))}) if due else []
     taken = {row.instance_id: row for row in map(Taken._make, rows)}
-    logs = yield from _short_logs(list(taken.values()))
+    logs = _short_logs(tx, list(taken.values())) if taken else {}
     given = [claimed(taken[one], due[one], logs.get(one, [])) for one in due if one in taken]
-    return Work(claimed=given, mail=mail, next_due=next_due, now=now, more=more)
+    return Work(claimed=given, mail=mail, next_due=next_due, now=tx.now, more=chosen.more)
 
 
-def _short_logs(taken: list[Taken]) -> Operation[dict[str, list[bytes]]]:
+def _short_logs(tx: Tx, taken: list[Taken]) -> dict[str, list[bytes]]:
     """The bodies of the instances' current runs, of those with few commits."""
     logs: dict[str, list[bytes]] = {}
     runs = [(one.instance_id, one.life, one.run_from) for one in taken if one.head < one.run_from + SHORT_LOG_COMMITS]
     if runs:
-        for instance_id, body in (yield from ask("short_logs", runs=runs, bytes=SHORT_COMMIT_BYTES)).rows:
+        for instance_id, body in tx.rows("short_logs", {"runs": _json(runs), "bytes": SHORT_COMMIT_BYTES}):
             logs.setdefault(instance_id, []).append(body)
     return logs
 
 
-def _wanted(request: ClaimRequest) -> dict[str, Any]:
+def _wanted(tx: Tx, request: ClaimRequest) -> dict[str, object]:
     return {
-        "codes": _json(request.codes), "leave": list(request.leave), "grace": request.grace, "limit": request.limit
+        "codes": _json(request.codes), "leave": _json(list(request.leave)), "grace": request.grace,
+        "limit": request.limit, "now": tx.now,
     }  # fmt: skip
 
 

@@ -55,8 +55,10 @@ def weight_of(batch: Sequence[Item]) -> int:
         weight += len(item.body) >> 11
         if type(item) is not Step:
             weight += 5
-            if item.routes:
-                weight += 3 * len(item.interests) + weight_of_posts(item.postings)
+            if item.interests:
+                weight += 3 * len(item.interests)
+            if item.postings:
+                weight += weight_of_posts(item.postings)
     return weight
 
 
@@ -199,12 +201,14 @@ def _write_effects(tx: Tx, item: Append, facts: EffectFacts) -> None:
 
 def _effect_facts(tx: Tx, item: Append) -> EffectFacts:
     """What the effects find, read before they are written: the transaction holds the write lock."""
-    held = None if item.change is None else tx.row("instance_guard", (item.instance_id,))
-    taken = [(item.instance_id, delivery_id) for delivery_id in item.consumed]
+    held = () if item.change is None else tx.rows("instance_guard", (item.instance_id,))
+    missing = False
+    for delivery_id in item.consumed:
+        missing = missing or not tx.rows("inbox_has", (item.instance_id, delivery_id))
     return EffectFacts(
-        starts=_starts_facts(tx, item),
-        row=None if held is None else RowFacts(life=held[0], status=held[2], signals=held[1]),
-        missing=any(tx.row("inbox_has", key) is None for key in taken),
+        starts=_starts_facts(tx, item) if item.starts else (),
+        row=RowFacts(life=held[0][0], status=held[0][2], signals=held[0][1]) if held else None,
+        missing=missing,
     )
 
 

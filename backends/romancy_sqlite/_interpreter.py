@@ -14,7 +14,7 @@ from romancy.storage.sqlkit.statements import Answer, Ask, Running, ask, ask_all
 from romancy_sqlite import _prune, _routing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from romancy.storage.sql import Head
     from romancy.storage.sqlkit.statements import Operation, Own, Values
@@ -40,20 +40,20 @@ class SqliteInterpreter:
         self._store = store
         self._heads = heads
 
-    async def read(self, begin: Callable[[], Operation[T]], /) -> T:
-        return await self._store.run_read(partial(_carry_out, heads=self._heads, begin=begin))
+    def read(self, begin: Callable[[], Operation[T]], /) -> Coroutine[Any, Any, T]:
+        return self._store.run_read(partial(_carry_out, heads=self._heads, begin=begin))
 
-    async def in_turn(
+    def in_turn(
         self,
         begin: Callable[[], Operation[T]],
         /,
         *,
         weight: int = 3,
         lock_waits: int | None = None,  # noqa: ARG002 - of servers
-    ) -> T:
-        return await self._store.run_write(partial(_carry_out, heads=self._heads, begin=begin), weight=weight)
+    ) -> Coroutine[Any, Any, T]:
+        return self._store.run_write(partial(_carry_out, heads=self._heads, begin=begin), weight=weight)
 
-    async def together(
+    def together(
         self,
         begin: Callable[[], Operation[T]],
         /,
@@ -62,8 +62,8 @@ class SqliteInterpreter:
         lock_waits: int | None = None,  # noqa: ARG002 - of servers
         lasting: bool = True,  # noqa: ARG002 - of servers
         keys: Sequence[int] = (),  # noqa: ARG002 - of servers
-    ) -> T:
-        return await self.in_turn(begin, weight=weight)
+    ) -> Coroutine[Any, Any, T]:
+        return self.in_turn(begin, weight=weight)
 
 
 def _carry_out(tx: Tx, heads: Mapping[str, Head], begin: Callable[[], Operation[T]]) -> T:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from romancy.storage.limits import check_postings
 from romancy.storage.sqlkit.routing import SqlRouter
@@ -11,7 +11,7 @@ from romancy_sqlite._routes import post_all, weight_of_posts
 from romancy_sqlite._sweep import overdue, tidy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from romancy.storage.records import Delivered
     from romancy.storage.routing import Dispatched, Posting
@@ -26,9 +26,11 @@ Result = TypeVar("Result")
 class _File(Protocol):
     """The store, as far as its router needs it."""
 
-    async def run_read(self, work: Callable[[Tx], Result]) -> Result: ...
+    def run_read(self, work: Callable[[Tx], Result]) -> Coroutine[Any, Any, Result]: ...
 
-    async def run_write(self, work: Callable[[Tx], Result], *, weight: int = 3, lone: bool = False) -> Result: ...
+    def run_write(
+        self, work: Callable[[Tx], Result], *, weight: int = 3, lone: bool = False
+    ) -> Coroutine[Any, Any, Result]: ...
 
 
 class SqliteRouter(SqlRouter):

@@ -11,7 +11,7 @@ from romancy.storage.verdicts import on_posting
 from romancy_sqlite._bulk import interest_rows, projection_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from romancy.storage.records import Append
     from romancy.storage.routing import Owner, Posting
@@ -22,22 +22,19 @@ __all__ = ["post_all", "weight_of_posts", "write_routes"]
 
 def write_routes(tx: Tx, item: Append, owner: Owner) -> None:
     """Write the routing of an accepted append."""
-    for row in interest_rows(item, tx.now):
-        tx.run("interest_put", row)
+    if item.interests:
+        for row in interest_rows(item, tx.now):
+            tx.run("interest_put", row)
     if item.uninterested:
-        _drop_interests(tx, owner, item.uninterested)
-    post_all(tx, item.postings)
-
-
-def _drop_interests(tx: Tx, owner: Owner, interest_ids: Iterable[str]) -> None:
-    """Remove interests."""
-    rows = [(*owner, interest_id) for interest_id in interest_ids]
-    tx.run("drop_interests", {"interests": msgspec.json.encode(rows).decode()})
+        rows = [(*owner, interest_id) for interest_id in item.uninterested]
+        tx.run("drop_interests", {"interests": msgspec.json.encode(rows).decode()})
+    if item.postings:
+        post_all(tx, item.postings)
 
 
 def weight_of_posts(batch: Sequence[Posting]) -> int:
     """The approximate number of pages that these messages write."""
-    return sum(len(posting.places) * (3 + (len(posting.body) >> 11)) for posting in batch)
+    return sum([len(posting.places) * (3 + (len(posting.body) >> 11)) for posting in batch])
 
 
 def post_all(tx: Tx, batch: Sequence[Posting]) -> list[Delivered]:
@@ -46,9 +43,10 @@ def post_all(tx: Tx, batch: Sequence[Posting]) -> list[Delivered]:
 
 
 def _post(tx: Tx, posting: Posting) -> Delivered:
-    seen = posting.dedupe is not None and tx.row("seen_at", (posting.topic, posting.dedupe)) is not None
-    keys = [(place.address, posting.message_id) for place in posting.places]
-    verdict = on_posting(known=seen or any(tx.row("message_has", key) is not None for key in keys))
+    known = posting.dedupe is not None and bool(tx.rows("seen_at", (posting.topic, posting.dedupe)))
+    for place in posting.places:
+        known = known or bool(tx.rows("message_has", (place.address, posting.message_id)))
+    verdict = on_posting(known=known)
     if verdict is not None:
         return verdict
     if posting.dedupe is not None:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from romancy.errors import SchemaVersionError, StorageUnavailableError, UsageError
 from romancy.storage.limits import can_be_id, check_batch, check_deliveries, check_step
@@ -39,7 +39,7 @@ from romancy_sqlite._watch import Watch
 from romancy_sqlite._writer import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from romancy.storage.records import (
         ClaimRequest,
@@ -175,7 +175,7 @@ class SqliteStore:
         return await self.run_read(partial(read_history, instance_id=instance_id, after=after, limit=limit))
 
     async def claim(self, request: ClaimRequest, /) -> Work:
-        return await claim(self._interpreter, request)
+        return await claim(self, request)
 
     async def heartbeat(self, worker: Worker, /) -> Pulse:
         pulse = await self._beat(worker, leaving=False)
@@ -197,7 +197,7 @@ class SqliteStore:
         check_deliveries(batch)
         if not batch:
             return []
-        weight = sum(3 + (len(delivery.body) >> 11) for delivery in batch)
+        weight = sum([3 + (len(delivery.body) >> 11) for delivery in batch])
         return await self.run_write(partial(deliver_all, batch=batch), weight=weight, lone=len(batch) == 1)
 
     async def wait_for_work(self, timeout: float, /) -> frozenset[str] | None:
@@ -238,27 +238,29 @@ class SqliteStore:
             shared.refuse()
         return self._opened
 
-    async def run_read(self, work: Callable[[Tx], Result]) -> Result:
-        shared, _ = self._use()
-        return await shared.read(self._sql, work)
+    def run_read(self, work: Callable[[Tx], Result]) -> Coroutine[Any, Any, Result]:
+        """Run queries on one snapshot of the database."""
+        return self._use()[0].read(self._sql, work)
 
-    async def run_write(self, work: Callable[[Tx], Result], *, weight: int = 3, lone: bool = False) -> Result:
+    def run_write(
+        self, work: Callable[[Tx], Result], *, weight: int = 3, lone: bool = False
+    ) -> Coroutine[Any, Any, Result]:
         """Run work in a transaction. Small `lone` work may run on this thread."""
-        if lone and await self._is_alone():
+        return (self._here_or_queued if lone else self._queue)(work, weight)
+
+    async def _here_or_queued(self, work: Callable[[Tx], Result], weight: int) -> Result:
+        if self._lone.expects_nobody() or await self._lone.alone():
             done = self._use()[0].writer.run_inline(work, self._sql, weight)
             if done is not None:
                 return done[0]
         return await self._queue(work, weight)
 
-    async def _is_alone(self) -> bool:
-        return self._lone.expects_nobody() or await self._lone.alone()
-
     async def _queue(self, work: Callable[[Tx], Result], weight: int) -> Result:
         """Leave work to the writer's thread, which commits it together with other queued work."""
         job = Job(work, self._sql, weight=weight)
-        file = self.file
+        writer = self.file.writer
         self._in_flight.add(job.future)
-        file.writer.submit(job)
+        writer.submit(job)
         try:
             result: Result = await job.future
         finally:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from romancy.storage.sqlkit.news import News, parted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
 __all__ = ["Watch"]
 
@@ -40,19 +40,20 @@ class Watch:
         """Look now, from any thread: a caller's transaction has ended, perhaps with a commit."""
         self.tell(None)
 
-    async def wait(self, timeout: float) -> frozenset[str] | None:
+    def wait(self, timeout: float) -> Coroutine[Any, Any, frozenset[str] | None]:
         """The ids that changed, None for "look everywhere", or no ids after the time-out."""
-        self._begin_to_look()
-        return await self._news.wait(timeout)
+        if self._timer is None:
+            self._begin_to_look()
+        return self._news.wait(timeout)
 
     async def wait_for_outbox(self, timeout: float) -> bool:
         """Whether the outbox may have news, or False after the time-out."""
-        self._begin_to_look()
+        if self._timer is None:
+            self._begin_to_look()
         return await self._outbox.wait(timeout) != frozenset()
 
     def _begin_to_look(self) -> None:
-        if self._timer is None:
-            self._timer = self._loop.call_later(self._pause, self._look_again)
+        self._timer = self._loop.call_later(self._pause, self._look_again)
 
     def end(self) -> None:
         """Release all waiting callers."""

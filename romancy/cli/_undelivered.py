@@ -12,7 +12,8 @@ from romancy.cli._database import database, desk, running
 from romancy.cli._duration import duration
 from romancy.cli._kept_by_instances import KeptEvent, kept_by_instances
 from romancy.cli._printing import as_json, clean, json_option, say, time_of, wrapped
-from romancy.engine import ChannelMessage, Signal, decode_message
+from romancy.core import Message
+from romancy.engine import decode_message
 from romancy.errors import CodecError, HistoryVersionError, RomancyError
 from romancy.insight import ago, many
 from romancy.storage.routing import (
@@ -176,15 +177,15 @@ async def _kept(router: Router, chosen: Choice) -> AsyncIterator[KeptMessage]:
 def _is_at(kept: KeptMessage, address: str, key: str | None) -> bool:
     """Whether a message that was sent to an instance is of the channel, or has the key, of this address."""
     message = _read(kept)
-    if isinstance(message, ChannelMessage):
-        return address_of_channel(message.channel) == address
-    return message is not None and key is not None and message.key == key
+    if message is not None and message.topic.kind == "channel":
+        return address_of_channel(message.topic.name) == address
+    return message is not None and key is not None and message.topic.key == key
 
 
 def _is_of(message: KeptMessage, type: str) -> bool:
     if instance_of_address(message.address) is not None:
         read = _read(message)
-        return isinstance(read, Signal) and read.name == type
+        return read is not None and (read.topic.kind, read.topic.name) == ("event", type)
     return message.address.startswith((f"k/{len(type)}/{type}/", f"h/{len(type)}/{type}/"))
 
 
@@ -194,26 +195,25 @@ def _lines(kept: KeptMessage, now: int) -> Iterator[str]:
     receiver = instance_of_address(kept.address)
     if message is None:
         about = f"sealed by a codec (give --app), at {kept.address}"
-    elif isinstance(message, Signal):
-        key = "" if message.key is None else f", key {message.key}"
-        about = f"event {message.name}{key}" + (f", from {message.source}" if message.source else "")
     else:
-        about = f"channel {message.channel}" + (f", by {message.sender}" if message.sender else "")
+        topic = message.topic
+        key = "" if topic.key is None else f", key {topic.key}"
+        who = f", from {message.source}" if message.source else f", by {message.sender}" if message.sender else ""
+        about = f"{topic.kind} {topic.name}{key}{who}"
     too_late = "" if receiver is None else f"; sent to {receiver}, which had ended or did not exist"
     yield wrapped(f"{about}, {ago(kept.at, now)}{too_late}", "    ", 2)
 
 
 def _record(kept: KeptMessage) -> dict[str, Any]:
     message = _read(kept)
-    event = message if isinstance(message, Signal) else None
-    other = message if isinstance(message, ChannelMessage) else None
+    topic = None if message is None else message.topic
     return {
         "id": _id(kept, message),
-        "type": event and event.name,
-        "key": event and event.key,
-        "source": event and event.source,
-        "channel": other and other.channel,
-        "sender": other and other.sender,
+        "type": topic.name if topic is not None and topic.kind == "event" else None,
+        "key": topic and topic.key,
+        "channel": topic.name if topic is not None and topic.kind == "channel" else None,
+        "source": message and message.source,
+        "sender": message and message.sender,
         "instance_id": instance_of_address(kept.address),
         "data": message and msgspec.json.decode(message.data),
         "sealed": message is None,
@@ -221,15 +221,15 @@ def _record(kept: KeptMessage) -> dict[str, Any]:
     }
 
 
-def _id(kept: KeptMessage, message: Signal | ChannelMessage | None) -> str:
+def _id(kept: KeptMessage, message: Message | None) -> str:
     """The id that the sender gave or got."""
-    return message.event_id if isinstance(message, Signal) and message.event_id else kept.message_id
+    return message.id if message is not None and message.id else kept.message_id
 
 
-def _read(kept: KeptMessage) -> Signal | ChannelMessage | None:
+def _read(kept: KeptMessage) -> Message | None:
     """The message; None if it is sealed, or not known to this version."""
     try:
         message = decode_message(kept.body)
     except (CodecError, HistoryVersionError):
         return None
-    return message if isinstance(message, (Signal, ChannelMessage)) else None
+    return message if isinstance(message, Message) else None

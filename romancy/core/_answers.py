@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from romancy.core import _channel_events as ch
 from romancy.core import _events as ev
+from romancy.core import _message_events as ms
 from romancy.core._stable import StableFuture
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from romancy.core._asking import Asking
     from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
+    from romancy.core._messages import Topic
     from romancy.retry import RetryPolicy
 
 __all__ = ["ActivityAnswer", "Answer", "ChildAnswer", "JoinAnswer", "ListAnswer", "SleepAnswer", "WaitAnswer"]
@@ -68,17 +69,17 @@ class ActivityAnswer(Answer):
 
 
 class WaitAnswer(Answer):
-    """The future of a wait for an event."""
+    """The future of a wait for a message."""
 
     __slots__ = ("awaited",)
 
-    awaited: ev.EventAwaited | ch.ChannelAwaited
+    awaited: ms.MessageAwaited
 
     def give_up(self) -> None:
         commands = self.commands
         if self.id in commands.state.waits:
             del commands.waits[self.id]
-            commands.ask(ev.EventWaitCancelled(self.id))
+            commands.ask(ms.WaitCancelled(self.id))
 
 
 class ChildAnswer(Answer):
@@ -103,9 +104,9 @@ class ChildAnswer(Answer):
 class ListAnswer(Answer):
     """The future of a question for the members of a channel. Cancelling it leaves the question."""
 
-    __slots__ = ("channel",)
+    __slots__ = ("topic",)
 
-    channel: str
+    topic: Topic
 
 
 class JoinAnswer(Answer):
@@ -113,4 +114,4 @@ class JoinAnswer(Answer):
 
     __slots__ = ("asked",)
 
-    asked: ch.ChannelAsked
+    asked: ms.Subscribed

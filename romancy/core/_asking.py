@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from romancy.core import _events as ev
-from romancy.core._answers import SleepAnswer, WaitAnswer
+from romancy.core._answers import SleepAnswer
 from romancy.core._calls import Calls
 from romancy.core._ids import Ids
 from romancy.core._loop import WAKES_A_SLEEPER, DeterministicLoop, Timer, cancellation
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import Context
 
-    from romancy.core import _channel_events as ch
-    from romancy.core._answers import ActivityAnswer, ChildAnswer, JoinAnswer, ListAnswer
+    from romancy.core._answers import ActivityAnswer, ChildAnswer, JoinAnswer, ListAnswer, WaitAnswer
     from romancy.core._fold import State
     from romancy.core._match import Definition, Matcher
     from romancy.core._memory import Memory
@@ -43,6 +42,7 @@ class Asking:
         "calls",
         "compensable",
         "contexts",
+        "hides",
         "instance_id",
         "joining",
         "listing",
@@ -60,6 +60,8 @@ class Asking:
         self.loop = loop
         self.stored: Callable[[bytes], int] = len
         """How many bytes are stored for a value."""
+        self.hides = False
+        """Whether the database cannot read what is stored."""
         self.asked: list[ev.Command] = NO_LIST
         """The commands of the activation under way. Between activations, no request is possible."""
         self.activation = 0
@@ -132,16 +134,6 @@ class Asking:
             await future
         finally:
             timer.cancel()
-
-    def _wait_for(self, asked: ev.EventAwaited | ch.ChannelAwaited) -> WaitAnswer:
-        awaited = self.ask(asked)
-        if self.waits is NO_DICT:
-            self.waits = {}
-        answer = self.waits[awaited.id] = WaitAnswer(loop=self.loop)
-        answer.commands = self
-        answer.id = awaited.id
-        answer.awaited = awaited
-        return answer
 
     @property
     def _remembers(self) -> bool:

@@ -9,23 +9,19 @@ from __future__ import annotations
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from msgspec.structs import replace
-
-from romancy.core import _channel_events as ch
 from romancy.core import _events as ev
+from romancy.core import _message_events as ms
 from romancy.core import _undo_events as un
-from romancy.core._answers import ActivityAnswer, Answer, ChildAnswer, WaitAnswer
+from romancy.core._answers import ActivityAnswer, Answer, ChildAnswer
 from romancy.core._asking import SECOND
-from romancy.core._channel_commands import ChannelCommands
-from romancy.core._complaints import Complaint
 from romancy.core._failures import activity_error, child_error
 from romancy.core._ids import automatic_child, derive
 from romancy.core._loop import FAR_FUTURE
 from romancy.core._memory import what_of, without_number
-from romancy.core._recall import what_of_sent
+from romancy.core._message_commands import MessageCommands
 from romancy.core._shared_empty import NO_DICT
 from romancy.core._thread_state import threads
-from romancy.errors import EventTimeoutError, WorkflowCancelledError
+from romancy.errors import WorkflowCancelledError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,7 +36,7 @@ __all__ = ["Commands", "current_commands"]
 T = TypeVar("T")
 
 
-class Commands(ChannelCommands):
+class Commands(MessageCommands):
     """The requests of one run."""
 
     __slots__ = ()
@@ -76,52 +72,6 @@ class Commands(ChannelCommands):
         if context is not None and definition.undo is not None:
             self.keep(scheduled.id, context)
         return answer
-
-    def wait(
-        self, name: str, *, key: str | None = None, timeout: float | None = None, where: Raw = ev.NULL
-    ) -> WaitAnswer:
-        """Wait for an event. The future brings its `EventReceived`, or raises EventTimeoutError."""
-        self._require_open()
-        due = None if timeout is None or timeout > FAR_FUTURE else self.due(self.loop.now + timeout)
-        return self._wait(name, key, due, where)
-
-    def _wait(self, name: str, key: str | None, due: int | None, where: Raw) -> WaitAnswer:
-        return self._wait_for(ev.EventAwaited(self._ids.number("wait", name), name, key, due, where, routed=True))
-
-    def wait_on(
-        self, waited: WaitAnswer, received: ev.EventReceived | ch.ChannelReceived, misfit: str
-    ) -> WaitAnswer | None:
-        """Put aside an event or a message whose data does not fit, and wait for the next one until the same due time.
-
-        Returns None in a replay of a history in which the event was not put aside: there, the workflow got the error.
-        """
-        if self.matcher is not None and not self.matcher.holds_put_aside(waited.id):
-            return None
-        self._require_open()
-        asked = waited.awaited
-        if isinstance(received, ch.ChannelReceived) and isinstance(asked, ch.ChannelAwaited):
-            self.ask(ev.EventPutAside(waited.id, received.channel, received.message_id, misfit))
-            return self._wait_on_channel(asked.channel, asked.mode, asked.due)
-        assert isinstance(received, ev.EventReceived)  # noqa: S101 - a wait is answered by its own kind of input
-        assert isinstance(asked, ev.EventAwaited)  # noqa: S101 - as above
-        self.ask(ev.EventPutAside(waited.id, received.name, received.event_id, misfit))
-        if self.matcher is None:
-            which = f" (id {received.event_id!r})" if received.event_id else ""
-            brief = f"event {received.name!r}{which} does not fit and was put aside"
-            self.loop.complaints += (Complaint(f"{brief}: {misfit}", brief),)
-        return self._wait(asked.name, asked.key, asked.due, asked.where)
-
-    def subscribe(self, name: str) -> None:
-        """Subscribe to every event of this name from now on."""
-        self._require_open()
-        if name not in self.state.subscriptions:
-            self.ask(ev.EventsSubscribed(name))
-
-    def unsubscribe(self, name: str) -> None:
-        """End a subscription."""
-        self._require_open()
-        if name in self.state.subscriptions:
-            self.ask(ev.EventsUnsubscribed(name))
 
     def child(
         self,
@@ -165,27 +115,6 @@ class Commands(ChannelCommands):
         self._require_open()
         again = self._remembers and self._memory.look("messages", name, what_of(data, key)) is not None
         self.ask(ev.MessagePublished(self._ids.number("message", name), name, data, key, again))
-
-    def send(
-        self,
-        name: str,
-        data: Raw,
-        *,
-        to: str = "",
-        key: str | None = None,
-        source: str = "",
-        id: str = "",
-        subject: str | None = None,
-        headers: dict[str, str] = NO_DICT,
-    ) -> str:
-        """Send an event to workflows once this activation is durable. Returns the event's id."""
-        self._require_open()
-        number = self._ids.number("send", name)
-        event_id = id or derive(self.instance_id, self.started.nonce, "send", number).hex()[:32]
-        sent = ev.MessageSent(number, name, data, to, key, event_id, source, subject, headers, chosen=bool(id))
-        if self._remembers and self._memory.look("sends", name, what_of_sent(sent)) is not None:
-            sent = replace(sent, again=True)
-        return self.ask(sent).event_id
 
     def report(self, state: Raw) -> None:
         """Show the progress of the workflow to the outside."""
@@ -330,16 +259,6 @@ class Commands(ChannelCommands):
             self.loop.skip_to(timer.when())
         self.loop.fire(timer)
 
-    def _event_received(self, event: ev.EventReceived | ch.ChannelReceived) -> None:
-        answer = self.waits.pop(event.id)
-        if not answer.done():
-            answer.set_result(event)
-
-    def _event_timed_out(self, event: ev.EventTimedOut) -> None:
-        answer = self.waits.pop(event.id)
-        if not answer.done():
-            answer.set_exception(EventTimeoutError(f"no event came for {event.id} in time"))
-
     def _child_completed(self, event: ev.ChildCompleted) -> None:
         answer = self._children.pop(event.id, None)
         if answer is not None and not answer.done():
@@ -361,12 +280,11 @@ class Commands(ChannelCommands):
         ev.ActivityFailed: _activity_failed,
         ev.ActivityCancelled: _activity_cancelled,
         ev.TimerFired: _timer_fired,
-        ev.EventReceived: _event_received,
-        ev.EventTimedOut: _event_timed_out,
-        ch.ChannelReceived: _event_received,
-        ch.ChannelJoined: ChannelCommands.joined,
-        ch.ChannelRefused: ChannelCommands.refused,
-        ch.ChannelMembersListed: ChannelCommands.listed,
+        ms.MessageReceived: MessageCommands.received,
+        ms.WaitTimedOut: MessageCommands.timed_out,
+        ms.SubscriptionGranted: MessageCommands.granted,
+        ms.SubscriptionRefused: MessageCommands.refused,
+        ms.MembersListed: MessageCommands.listed,
         ev.ChildCompleted: _child_completed,
         ev.ChildFailed: _child_failed,
         ev.ChildCancelled: _child_cancelled,

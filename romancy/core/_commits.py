@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
-from romancy.core import _channel_events as ch
 from romancy.core import _events as ev
+from romancy.core import _message_events as ms
 from romancy.core import _undo_events as un
 from romancy.errors import HistoryCorruptError, HistoryVersionError
 
@@ -27,8 +27,6 @@ INPUTS: Final[tuple[type[ev.Input], ...]] = (
     ev.ActivityFailed,
     ev.ActivityCancelled,
     ev.TimerFired,
-    ev.EventReceived,
-    ev.EventTimedOut,
     ev.ChildCompleted,
     ev.ChildFailed,
     ev.ChildCancelled,
@@ -36,23 +34,18 @@ INPUTS: Final[tuple[type[ev.Input], ...]] = (
     ev.CompensationCompleted,
     ev.CompensationFailed,
     ev.CancelRequested,
-    ch.ChannelJoined,
-    ch.ChannelRefused,
-    ch.ChannelReceived,
-    ch.ChannelMembersListed,
+    ms.SubscriptionGranted,
+    ms.SubscriptionRefused,
+    ms.MessageReceived,
+    ms.WaitTimedOut,
+    ms.MembersListed,
 )
 COMMANDS: Final[tuple[type[ev.Command], ...]] = (
     ev.ActivityScheduled,
     ev.ActivityCancelRequested,
     ev.TimerStarted,
     ev.TimerCancelled,
-    ev.EventAwaited,
-    ev.EventWaitCancelled,
-    ev.EventPutAside,
-    ev.EventsSubscribed,
-    ev.EventsUnsubscribed,
     ev.MessagePublished,
-    ev.MessageSent,
     ev.ProgressReported,
     ev.ChildStarted,
     ev.ChildCancelRequested,
@@ -65,11 +58,13 @@ COMMANDS: Final[tuple[type[ev.Command], ...]] = (
     ev.WorkflowCompleted,
     ev.WorkflowFailed,
     ev.WorkflowCancelled,
-    ch.ChannelAsked,
-    ch.ChannelLeft,
-    ch.ChannelAwaited,
-    ch.ChannelSent,
-    ch.ChannelMembersAsked,
+    ms.Subscribed,
+    ms.Unsubscribed,
+    ms.MessageAwaited,
+    ms.WaitCancelled,
+    ms.MessagePutAside,
+    ms.MessageSent,
+    ms.MembersAsked,
     un.UndoRegistered,
     un.UndoTakenBack,
 )

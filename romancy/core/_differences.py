@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from romancy.core import _events as ev
+    from romancy.core._messages import Topic
 
-__all__ = ["differences", "without_values"]
+__all__ = ["called", "differences", "without_values"]
 
 _MOST: Final = 3
 _LONGEST: Final = 60
@@ -29,7 +30,7 @@ def differences(recorded: Sequence[ev.Command], asked: Sequence[ev.Command]) -> 
     """A line for each of the first commands of the same name that differ."""
     left, lines = list(recorded), list[str]()
     for command in asked:
-        same = next((each for each in left if _called(each) == _called(command)), None)
+        same = next((each for each in left if called(each) == called(command)), None)
         if same is None:
             continue
         left.remove(same)
@@ -42,14 +43,22 @@ def without_values(text: str) -> str:
     return "\n".join(line for line in text.split("\n") if not line.lstrip().startswith(_BEGIN))
 
 
-def _called(command: ev.Command) -> tuple[type, object]:
-    return type(command), getattr(command, "name", None) or getattr(command, "workflow", None)
+def called(command: ev.Command) -> tuple[type, object]:
+    """The kind of a command and what it names: an activity, a workflow, the topic of a message."""
+    return type(command), getattr(command, "name", None) or getattr(command, "workflow", None) or _topic_of(command)
+
+
+def _topic_of(command: Any) -> Topic | None:
+    about: Topic | None = getattr(getattr(command, "message", command), "topic", None)
+    return about
 
 
 def _name(command: Any) -> str:
-    for field in ("id", "name", "channel"):
+    for field in ("id", "name"):
         if isinstance(found := getattr(command, field, None), str):
             return found
+    if (topic := _topic_of(command)) is not None:
+        return topic.name
     return "end of the run"
 
 

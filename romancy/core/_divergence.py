@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from romancy.core import _channel_events as ch
 from romancy.core import _events as ev
+from romancy.core import _message_events as ms
 from romancy.core import _undo_events as un
-from romancy.core._differences import differences
+from romancy.core._differences import called, differences
 from romancy.errors import NonDeterminismError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from romancy.core._match import Matcher
+    from romancy.core._messages import Topic
 
 __all__ = ["DivergedError", "describe", "divergence"]
 
@@ -26,25 +27,33 @@ _UNSTEADY: Final = (
     "  random numbers, the order of a set, a file. Take it from ctx.now(), ctx.random(), ctx.uuid4() or an activity."
 )
 
+
+def _about(topic: Topic) -> str:
+    return f"{topic.kind} {topic.name}"
+
+
+def _awaited(wait: ms.MessageAwaited) -> str:
+    topic = wait.topic
+    if topic.kind == "channel":
+        return f"a {wait.mode} message of {_about(topic)}"
+    return _about(topic) + (f" with key {topic.key}" if topic.key else "")
+
+
 _WORDS: Final[Mapping[type[ev.LogEvent], Callable[[Any], str]]] = {
     ev.ActivityScheduled: lambda e: f"activity {e.name} as {e.id}",
     ev.ActivityCancelRequested: lambda e: f"cancel of activity {e.id}",
     ev.TimerStarted: lambda e: f"timer {e.id} until {e.when:g} s after the start",
     ev.TimerCancelled: lambda e: f"cancel of timer {e.id}",
-    ev.EventAwaited: lambda e: f"wait for event {e.name}" + (f" with key {e.key}" if e.key else ""),
-    ev.EventWaitCancelled: lambda e: f"end of the wait {e.id}",
-    ev.EventPutAside: lambda e: f"putting aside of the event of the wait {e.id}",
-    ev.EventsSubscribed: lambda e: f"subscription to {e.name}",
-    ev.EventsUnsubscribed: lambda e: f"end of the subscription to {e.name}",
     ev.ChildStarted: lambda e: f"child workflow {e.workflow} as {e.id}",
     ev.ChildCancelRequested: lambda e: f"cancel of child {e.id}",
     ev.MessagePublished: lambda e: f"publication of {e.name} as {e.id}",
-    ev.MessageSent: lambda e: f"sending of {e.name} as {e.id}" + (f" to {e.to}" if e.to else ""),
-    ch.ChannelAsked: lambda e: f"{e.mode} subscription to channel {e.channel}",
-    ch.ChannelMembersAsked: lambda e: f"question for the members of channel {e.channel}",
-    ch.ChannelLeft: lambda e: f"end of the subscription to channel {e.channel}",
-    ch.ChannelAwaited: lambda e: f"wait for a {e.mode} message of channel {e.channel}",
-    ch.ChannelSent: lambda e: f"message on channel {e.channel}" + (f" to {e.to}" if e.to else ""),
+    ms.MessageSent: lambda e: f"sending of {_about(e.message.topic)} as {e.id}" + (f" to {e.to}" if e.to else ""),
+    ms.MessageAwaited: lambda e: f"wait for {_awaited(e)}",
+    ms.WaitCancelled: lambda e: f"end of the wait {e.id}",
+    ms.MessagePutAside: lambda e: f"putting aside of the message of the wait {e.id}",
+    ms.Subscribed: lambda e: f"{e.mode} subscription to {_about(e.topic)}",
+    ms.Unsubscribed: lambda e: f"end of the subscription to {_about(e.topic)}",
+    ms.MembersAsked: lambda e: f"question for the members of {_about(e.topic)}",
     ev.PatchMarked: lambda e: f"patch {e.name}",
     ev.CompensationScheduled: lambda e: f"compensation {e.name} of {e.activity_id}",
     un.UndoRegistered: lambda e: f"registration of the undo {e.name} as {e.id}",
@@ -86,8 +95,8 @@ def _several(events: Iterable[ev.LogEvent]) -> tuple[str, ...]:
 
 
 def _changed_arguments(matcher: Matcher) -> bool:
-    missing = {(type(event), getattr(event, "name", None)) for event in matcher.missing}
-    return bool(missing) and missing == {(type(event), getattr(event, "name", None)) for event in matcher.extra}
+    missing = {called(event) for event in matcher.missing}
+    return bool(missing) and missing == {called(event) for event in matcher.extra}
 
 
 def divergence(

@@ -1,49 +1,45 @@
-"""Effects: what a run asks the engine to do, as values. The engine carries them out once their commit is durable."""
+"""Effects: what a run asks the engine to do, as values. The engine carries them out once their commit is durable.
+
+What a run asks about messages, the engine gets as the event that the log holds: it says all that is needed.
+"""
 
 from __future__ import annotations
 
 from contextvars import Context
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from msgspec import Raw, Struct
 
-from romancy.core._channel_events import Mode
 from romancy.core._complaints import Complaint
 from romancy.core._definitions import ActivityDefinition, CompensationDefinition
-from romancy.core._events import NULL, Input, LogEvent, MessageSent, WorkflowStarted
+from romancy.core._events import NULL, Input, LogEvent, WorkflowStarted
+from romancy.core._message_events import (
+    MembersAsked,
+    MessageAwaited,
+    MessageSent,
+    Subscribed,
+    Unsubscribed,
+    WaitCancelled,
+)
 from romancy.retry import RetryPolicy
 from romancy.serialization import ErrorInfo
 from romancy.status import Status
 
 __all__ = [
-    "DIRECT",
-    "PUBLISHED",
     "Activation",
-    "AwaitChannel",
-    "AwaitEvent",
     "CancelActivity",
     "CancelChild",
     "CancelTimer",
     "Effect",
-    "JoinChannel",
-    "LeaveChannel",
-    "ListMembers",
     "Outcome",
     "Publish",
     "Report",
-    "Send",
-    "SendOnChannel",
     "StartActivity",
     "StartChild",
     "StartCompensation",
     "StartTimer",
     "StopAt",
-    "StopAwaiting",
 ]
-
-
-DIRECT: Final = "\0direct"
-PUBLISHED: Final = "\0published"
 
 
 class StartActivity(Struct, frozen=True, gc=False):
@@ -108,66 +104,6 @@ class CancelTimer(Struct, frozen=True, gc=False):
     timer_id: str
 
 
-class AwaitEvent(Struct, frozen=True, gc=False):
-    """Feed the next fitting event as `EventReceived(wait_id)`, or `EventTimedOut(wait_id)` at `due` (µs)."""
-
-    wait_id: str
-    name: str
-    key: str | None = None
-    due: int | None = None
-    where: Raw = NULL
-
-
-class AwaitChannel(Struct, frozen=True, gc=False):
-    """Feed the next message of the channel as `ChannelReceived(wait_id)`, or `EventTimedOut(wait_id)` at `due` (µs)."""
-
-    wait_id: str
-    channel: str
-    mode: Mode
-    due: int | None = None
-
-    @property
-    def name(self) -> str:
-        """Takes the place of an event's name where waits are compared with messages. No event has this name."""
-        return DIRECT if self.mode == "direct" else PUBLISHED
-
-    @property
-    def key(self) -> str:
-        return self.channel
-
-    @property
-    def where(self) -> Raw:
-        return NULL
-
-
-class StopAwaiting(Struct, frozen=True, gc=False):
-    """End the wait without an event."""
-
-    wait_id: str
-
-
-class JoinChannel(Struct, frozen=True, gc=False):
-    """Register the subscription (idempotent) and feed `ChannelJoined` or `ChannelRefused`."""
-
-    join_id: str
-    channel: str
-    mode: Mode
-
-
-class ListMembers(Struct, frozen=True, gc=False):
-    """Read who has subscribed to the channel, and feed `ChannelMembersListed`."""
-
-    list_id: str
-    channel: str
-
-
-class LeaveChannel(Struct, frozen=True, gc=False):
-    """Remove the subscription, and the messages of the channel that no wait has received."""
-
-    channel: str
-    mode: Mode
-
-
 class StartChild(Struct, frozen=True, gc=False):
     """Start `workflow` under `instance_id` (idempotent) and feed its end as `Child…(child_id)`.
 
@@ -205,23 +141,6 @@ class Publish(Struct, frozen=True, gc=False):
     key: str | None = None
 
 
-class Send(Struct, frozen=True, gc=False):
-    """Send an event to workflows, once."""
-
-    event: MessageSent
-
-
-class SendOnChannel(Struct, frozen=True, gc=False):
-    """Send a message over a channel, once: to the instance `to`, or to the subscribers."""
-
-    channel: str
-    message_id: str
-    data: Raw
-    metadata: Raw
-    headers: dict[str, str] = {}
-    to: str | None = None
-
-
 class Report(Struct, frozen=True, gc=False):
     """Show this to handles as the workflow's progress."""
 
@@ -256,17 +175,15 @@ Effect: TypeAlias = (
     | StartTimer
     | CancelTimer
     | StopAt
-    | AwaitEvent
-    | AwaitChannel
-    | StopAwaiting
-    | JoinChannel
-    | LeaveChannel
-    | ListMembers
+    | MessageAwaited
+    | WaitCancelled
+    | Subscribed
+    | Unsubscribed
+    | MembersAsked
+    | MessageSent
     | StartChild
     | CancelChild
     | Publish
-    | Send
-    | SendOnChannel
     | Report
     | StartCompensation
 )

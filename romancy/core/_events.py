@@ -11,20 +11,18 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Raw
 
+from romancy.core._messages import NULL, Subscription
 from romancy.serialization import ErrorInfo
 
 __all__ = [
     "NULL", "TERMINAL", "ActivityAttemptFailed", "ActivityCancelRequested", "ActivityCancelled", "ActivityCompleted",
     "ActivityFailed", "ActivityScheduled", "CancelRequested", "ChildCancelRequested", "ChildCancelled",
     "ChildCompleted", "ChildFailed", "ChildStarted", "Command", "CompensationAttemptFailed", "CompensationCompleted",
-    "CompensationFailed", "CompensationScheduled", "EventAwaited", "EventPutAside", "EventReceived", "EventTimedOut",
-    "EventWaitCancelled", "EventsSubscribed", "EventsUnsubscribed", "Input", "LogEvent", "MessagePublished",
-    "MessageSent", "Misfit", "OwnerChanged", "Parent", "PatchMarked", "ProgressReported", "TimerCancelled",
-    "TimerFired", "TimerStarted", "WorkflowAbandoned", "WorkflowCancelled", "WorkflowCaughtUp", "WorkflowCompleted",
-    "WorkflowContinued", "WorkflowFailed", "WorkflowParked", "WorkflowResumed", "WorkflowRetried", "WorkflowStarted",
+    "CompensationFailed", "CompensationScheduled", "Input", "LogEvent", "MessagePublished", "Misfit", "OwnerChanged",
+    "Parent", "PatchMarked", "ProgressReported", "TimerCancelled", "TimerFired", "TimerStarted", "WorkflowAbandoned",
+    "WorkflowCancelled", "WorkflowCaughtUp", "WorkflowCompleted", "WorkflowContinued", "WorkflowFailed",
+    "WorkflowParked", "WorkflowResumed", "WorkflowRetried", "WorkflowStarted",
 ]  # fmt: skip
-
-NULL: Final = Raw(b"null")
 
 
 class LogEvent(msgspec.Struct, frozen=True, tag_field="type", tag=True, omit_defaults=True, gc=False):
@@ -59,7 +57,7 @@ class Parent(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 class WorkflowStarted(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
     """The run begins. Keys and seeds derive from `nonce`, new in each run and life. `rules`: see `_calls.RULES`.
 
-    `channels` are the subscriptions that the run before it had, the mode of each channel.
+    `subscriptions` are those that the run before it had.
     """
 
     workflow: str
@@ -81,9 +79,7 @@ class WorkflowStarted(Input, frozen=True, tag=True, omit_defaults=True, gc=False
     deadline: int = 0
     """When that time ends, if a former run has begun it (µs since the epoch)."""
     rules: int = 0
-    subscriptions: tuple[str, ...] = ()
-    """The types of events to which the run that continued as this one had subscribed."""
-    channels: dict[str, Literal["broadcast", "competing", "direct"]] = {}
+    subscriptions: tuple[Subscription, ...] = ()
 
 
 class WorkflowRetried(WorkflowStarted, Input, frozen=True, tag=True, omit_defaults=True, gc=False):
@@ -91,8 +87,8 @@ class WorkflowRetried(WorkflowStarted, Input, frozen=True, tag=True, omit_defaul
 
     `seed` is the nonce of the first of them, from which all of them draw random values. `unsure` says what became of
     activities that did not answer, or whose compensation failed for good. The children in `gone` no longer exist and
-    are started again. `subscriptions` and `channels` are those with which the failed run began. The retry asks for the
-    channels again.
+    are started again. `subscriptions` are those with which the failed run began. The retry asks for the channels among
+    them again.
     `running` holds the children that had not ended, each with the run of the parent on whose behalf it works.
     """
 
@@ -195,26 +191,6 @@ class TimerFired(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
     again: bool = False
 
 
-class EventReceived(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """An event or a signal for the wait `id`. The fields after `name` are the envelope, as a CloudEvent has it."""
-
-    id: str
-    name: str
-    data: Raw = NULL
-    event_id: str = ""
-    source: str = ""
-    subject: str | None = None
-    time: int | None = None
-    headers: dict[str, str] = {}
-    extensions: dict[str, str | int | bool] = {}
-
-
-class EventTimedOut(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """No event came for the wait `id` before it was due."""
-
-    id: str
-
-
 class ChildCompleted(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
     """The child workflow returned."""
 
@@ -310,48 +286,6 @@ class TimerCancelled(Command, frozen=True, tag=True, omit_defaults=True, gc=Fals
     id: str
 
 
-class EventAwaited(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The workflow waits for an event of this name (and key), until `due` if there is one.
-
-    `where`: stored conditions that its data must meet. `routed`: the append that holds this also registered the
-    interest that has events routed to the wait. Versions without routing registered none.
-    """
-
-    id: str
-    name: str
-    key: str | None = None
-    due: int | None = None
-    where: Raw = NULL
-    routed: bool = False
-
-
-class EventWaitCancelled(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The workflow stopped waiting."""
-
-    id: str
-
-
-class EventPutAside(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The event that the wait `id` received does not fit the declared type. Another wait replaces this one."""
-
-    id: str
-    name: str
-    event_id: str = ""
-    reason: str = ""
-
-
-class EventsSubscribed(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """From here on every event of this name reaches the instance, whether it waits for one at that moment or not."""
-
-    name: str
-
-
-class EventsUnsubscribed(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """Ends what `EventsSubscribed` began."""
-
-    name: str
-
-
 class MessagePublished(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
     """The workflow body published a message, sent once this is durable. `again`: a former run had sent it."""
 
@@ -360,26 +294,6 @@ class MessagePublished(Command, frozen=True, tag=True, omit_defaults=True, gc=Fa
     data: Raw
     key: str | None = None
     again: bool = False
-
-
-class MessageSent(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The workflow body sent an event to workflows: to one instance, to a key, or to all that listen.
-
-    It is sent once this is durable. `again`: a former run had sent it.
-    """
-
-    id: str
-    name: str
-    data: Raw
-    to: str = ""
-    key: str | None = None
-    event_id: str = ""
-    source: str = ""
-    subject: str | None = None
-    headers: dict[str, str] = {}
-    again: bool = False
-    chosen: bool = False
-    """Whether the workflow chose the event's id."""
 
 
 class ProgressReported(Command, frozen=True, tag=True, omit_defaults=True, gc=False):

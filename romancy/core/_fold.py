@@ -10,13 +10,12 @@ from bisect import bisect_left
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Final
 
-from romancy.core import _channel_events as ch
 from romancy.core import _events as ev
-from romancy.core._channels import CHANNEL_RULES, subscribe_again
 from romancy.core._effects import StopAt
 from romancy.core._ends import STATUS_OF, outcome_of
 from romancy.core._in_flight import AWAITED, LATEST, Attempted, Child, Compensable
-from romancy.core._recall import Recall, find_activity, find_child, find_event, find_message, find_sent, find_timer
+from romancy.core._message_rules import MESSAGE_RULES, subscribe_again, subscribe_as_before
+from romancy.core._recall import Recall, find_activity, find_child, find_message, find_timer
 from romancy.core._shared_empty import NO_DICT, NO_LIST
 from romancy.core._undos import UNDO_RULES
 from romancy.errors import HistoryCorruptError
@@ -27,9 +26,11 @@ if TYPE_CHECKING:
 
     from msgspec import Raw
 
+    from romancy.core import _message_events as ms
     from romancy.core._definitions import ActivityDefinition
     from romancy.core._effects import Outcome
     from romancy.core._memory import Kind, Memory, Remembered
+    from romancy.core._messages import Mode, Topic
 
 __all__ = ["State"]
 
@@ -44,7 +45,6 @@ class State:
         "abandoned",
         "activities",
         "cancel",
-        "channels",
         "children",
         "compensable",
         "compensations",
@@ -85,17 +85,15 @@ class State:
         self.time = _NEVER
         self.activities: dict[str, Attempted] = {}
         self.timers: dict[str, ev.TimerStarted] = NO_DICT
-        self.waits: dict[str, ev.EventAwaited | ch.ChannelAwaited] = NO_DICT
-        self.subscriptions: dict[str, None] = NO_DICT
-        """The types of events that the instance has subscribed to."""
-        self.joining: dict[str, ch.ChannelAsked] = NO_DICT
+        self.waits: dict[str, ms.MessageAwaited] = NO_DICT
+        self.subscriptions: dict[Topic, Mode] = NO_DICT
+        """The topics that the instance has subscribed to."""
+        self.joining: dict[str, ms.Subscribed] = NO_DICT
         """Pending subscriptions: asked for, and neither granted nor refused."""
-        self.listing: dict[str, ch.ChannelMembersAsked] = NO_DICT
+        self.listing: dict[str, ms.MembersAsked] = NO_DICT
         """Questions for the members of channels that have no answer."""
-        self.channels: dict[str, ch.Mode] = NO_DICT
-        """The channels that the instance has subscribed to."""
-        self.left: dict[str, None] = NO_DICT
-        """The broadcast channels that the run has left. It ignores messages that still come from them."""
+        self.left: dict[Topic, None] = NO_DICT
+        """The topics whose copies the run gets no more. It ignores those that still come."""
         self.children: dict[str, Child] = NO_DICT
         self.compensations: dict[str, Attempted] = NO_DICT
         self.to_compensate: list[Compensable] = NO_LIST
@@ -280,17 +278,16 @@ def _started(state: State, event: ev.WorkflowStarted) -> None:
     _time(state, event)
     state.started = event
     if event.subscriptions:
-        state.subscriptions = dict.fromkeys(event.subscriptions)
-    if event.channels:
-        state.channels = dict(event.channels)
+        if isinstance(event, ev.WorkflowRetried):
+            subscribe_again(state, event)
+        else:
+            subscribe_as_before(state, event)
 
 
 def _retried(state: State, event: ev.WorkflowRetried) -> None:
     if state.recall is None or state.recall.started is None:
         raise HistoryCorruptError("the log holds WorkflowRetried, and not the run that was retried")
     _started(state, event)
-    if event.channels:
-        subscribe_again(state, event)
     state.memory = state.recall.begin(event)
     state.recall = None
     for item in state.memory.items:
@@ -365,26 +362,6 @@ def _timer_ended(state: State, event: ev.TimerFired | ev.TimerCancelled) -> None
         state.given_up("timers", event.id)
 
 
-def _awaited(state: State, event: ev.EventAwaited) -> None:
-    if state.waits is NO_DICT:
-        state.waits = {}
-    state.waits[event.id] = event
-    if event.due is not None:
-        state.expect(event.due, "waits", event.id)
-    if state.memory is not None:
-        find_event(state.memory, event)
-
-
-def _wait_ended(state: State, event: ev.EventReceived | ev.EventTimedOut | ev.EventWaitCancelled) -> None:
-    del state.waits[event.id]
-    if isinstance(event, ev.Input):
-        _time(state, event)
-    if isinstance(event, ev.EventReceived):
-        state.answered("waits", event.id)
-    else:
-        state.given_up("waits", event.id)
-
-
 def _child_started(state: State, event: ev.ChildStarted) -> None:
     if state.children is NO_DICT:
         state.children = {}
@@ -429,19 +406,6 @@ def _published(state: State, event: ev.MessagePublished) -> None:
         find_message(state.memory, event)
 
 
-def _sent(state: State, event: ev.MessageSent) -> None:
-    if state.memory is not None:
-        find_sent(state.memory, event)
-
-
-def _subscribed(state: State, event: ev.EventsSubscribed) -> None:
-    state.subscriptions = {**state.subscriptions, event.name: None}
-
-
-def _unsubscribed(state: State, event: ev.EventsUnsubscribed) -> None:
-    state.subscriptions = {name: None for name in state.subscriptions if name != event.name} or NO_DICT
-
-
 def _nothing(state: State, event: ev.Command) -> None:
     """Patches and similar events do not change the state."""
 
@@ -464,10 +428,6 @@ _RULES: Final[Mapping[type[ev.LogEvent], Callable[[State, Any], None]]] = {
     ev.TimerStarted: _timer_started,
     ev.TimerFired: _timer_ended,
     ev.TimerCancelled: _timer_ended,
-    ev.EventAwaited: _awaited,
-    ev.EventReceived: _wait_ended,
-    ev.EventTimedOut: _wait_ended,
-    ev.EventWaitCancelled: _wait_ended,
     ev.ChildStarted: _child_started,
     ev.ChildCancelRequested: _child_cancel_requested,
     ev.ChildCompleted: _child_ended,
@@ -477,17 +437,13 @@ _RULES: Final[Mapping[type[ev.LogEvent], Callable[[State, Any], None]]] = {
     ev.WorkflowAbandoned: _abandoned,
     ev.WorkflowParked: _parked,
     ev.ProgressReported: _progress,
-    ev.EventPutAside: _nothing,
-    ev.EventsSubscribed: _subscribed,
-    ev.EventsUnsubscribed: _unsubscribed,
     ev.MessagePublished: _published,
-    ev.MessageSent: _sent,
     ev.PatchMarked: _nothing,
     ev.WorkflowCaughtUp: _nothing,
     ev.WorkflowContinued: _terminal,
     ev.WorkflowCompleted: _terminal,
     ev.WorkflowFailed: _terminal,
     ev.WorkflowCancelled: _terminal,
-    **CHANNEL_RULES,
+    **MESSAGE_RULES,
     **UNDO_RULES,
 }

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Raw, Struct
 
-from romancy.core import _channel_events as ch
 from romancy.core import _events as ev
+from romancy.core import _message_events as ms
 from romancy.core._undo_events import UndoRegistered
 
 if TYPE_CHECKING:
@@ -57,12 +57,11 @@ AWAITED: Final[Mapping[type[ev.LogEvent], str]] = {
         (ev.ActivityAttemptFailed, ev.ActivityCompleted, ev.ActivityFailed, ev.ActivityCancelled), "activities"
     ),
     ev.TimerFired: "timers",
-    ev.EventReceived: "waits",
-    ev.EventTimedOut: "waits",
-    ch.ChannelReceived: "waits",
-    ch.ChannelJoined: "joining",
-    ch.ChannelRefused: "joining",
-    ch.ChannelMembersListed: "listing",
+    ms.MessageReceived: "waits",
+    ms.WaitTimedOut: "waits",
+    ms.SubscriptionGranted: "joining",
+    ms.SubscriptionRefused: "joining",
+    ms.MembersListed: "listing",
     **dict.fromkeys((ev.CompensationAttemptFailed, ev.CompensationCompleted, ev.CompensationFailed), "compensations"),
 }
 """For each kind of input, the part of the state that holds the command it answers."""

@@ -47,7 +47,7 @@ def _awaited(commands: Commands, waiter: object, *, alone: bool) -> str:
     if alone:
         return ""
     if isinstance(waiter, WaitAnswer):
-        return f"a wait for {getattr(waiter.awaited, 'name', '') or getattr(waiter.awaited, 'channel', '')!r}"
+        return f"a wait for {waiter.awaited.topic.name!r}"
     return "a sleep" if isinstance(waiter, SleepAnswer) or commands.sleeps(waiter) else ""
 
 

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import msgspec
 from msgspec import Raw
 
-from romancy.core import _channel_events as ch
 from romancy.core import _events as ev
+from romancy.core import _message_events as ms
 from romancy.core import _undo_events as un
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
+    from romancy.core._messages import Message
 
     Definition: TypeAlias = ActivityDefinition | WorkflowDefinition
 
@@ -31,25 +32,23 @@ def _same_json(one: Raw, other: Raw) -> bool:
     return bool(msgspec.json.decode(one) == msgspec.json.decode(other))
 
 
+def _same_message(one: Message, other: Message) -> bool:
+    """Whether two messages say the same. Headers and ids are no part of it."""
+    same = (one.topic, one.subject) == (other.topic, other.subject)
+    return same and _same_json(one.data, other.data) and _same_json(one.beside, other.beside)
+
+
 _Fits: TypeAlias = "Callable[[Any, Any], bool]"
 _FITS: Final[Mapping[type[ev.LogEvent], _Fits]] = {
     ev.ActivityScheduled: lambda a, b: a.name == b.name and _same_json(a.args, b.args),
     ev.TimerStarted: lambda a, b: a.when == b.when,
-    ev.EventAwaited: lambda a, b: (a.name, a.key, a.due, a.where) == (b.name, b.key, b.due, b.where),
-    ev.EventPutAside: lambda a, b: a.id == b.id,
+    ms.MessageAwaited: lambda a, b: (a.topic, a.mode, a.due, a.where) == (b.topic, b.mode, b.due, b.where),
+    ms.MessagePutAside: lambda a, b: a.id == b.id,
     ev.ChildStarted: lambda a, b: (a.workflow, a.delay) == (b.workflow, b.delay) and _same_json(a.input, b.input),
     ev.MessagePublished: lambda a, b: (a.name, a.key) == (b.name, b.key) and _same_json(a.data, b.data),
-    ev.MessageSent: lambda a, b: (
-        (a.name, a.to, a.key, a.subject) == (b.name, b.to, b.key, b.subject) and _same_json(a.data, b.data)
-    ),
-    ch.ChannelAwaited: lambda a, b: (a.channel, a.mode, a.due) == (b.channel, b.mode, b.due),
-    ch.ChannelAsked: lambda a, b: (a.channel, a.mode) == (b.channel, b.mode),
-    ch.ChannelMembersAsked: lambda a, b: a.channel == b.channel,
-    ch.ChannelSent: lambda a, b: (
-        (a.channel, a.to, a.headers) == (b.channel, b.to, b.headers)
-        and _same_json(a.data, b.data)
-        and _same_json(a.metadata, b.metadata)
-    ),
+    ms.MessageSent: lambda a, b: a.to == b.to and _same_message(a.message, b.message),
+    ms.Subscribed: lambda a, b: (a.topic, a.mode) == (b.topic, b.mode),
+    ms.MembersAsked: lambda a, b: a.topic == b.topic,
     un.UndoRegistered: lambda a, b: a.name == b.name and _same_json(a.args, b.args),
     ev.CompensationScheduled: lambda a, b: (a.activity_id, a.name) == (b.activity_id, b.name),
     ev.WorkflowCompleted: lambda a, b: _same_json(a.result, b.result),
@@ -58,7 +57,7 @@ _FITS: Final[Mapping[type[ev.LogEvent], _Fits]] = {
     ev.WorkflowContinued: lambda a, b: a.run == b.run and _same_json(a.input, b.input),
     ev.ActivityCancelRequested: lambda a, b: a.id == b.id,
 }
-_VALUES: Final = ("args", "input", "data", "metadata", "state", "result")
+_VALUES: Final = ("args", "input", "data", "beside", "where", "state", "result")
 _HARMLESS: Final = (ev.ProgressReported, ev.PatchMarked)
 """Reports and patches, which do not change the course of a run: code may stop making them, or change them."""
 
@@ -134,7 +133,8 @@ class Matcher:
     def holds(self, value: Raw | bytes) -> bool:
         """Whether a recorded command has this argument, input, message, report or result."""
         given = bytes(value)
-        values = (getattr(command, field, None) for command in self.recorded for field in _VALUES)
+        holders = (getattr(command, "message", command) for command in self.recorded)
+        values = (getattr(holder, field, None) for holder in holders for field in _VALUES)
         return any(isinstance(one, Raw) and bytes(one) == given for one in values)
 
     def holds_patch(self, name: str) -> bool:
@@ -142,8 +142,8 @@ class Matcher:
         return any(isinstance(command, ev.PatchMarked) and command.name == name for command in self.recorded)
 
     def holds_put_aside(self, wait_id: str) -> bool:
-        """Whether the event that this wait received was put aside."""
-        return any(isinstance(command, ev.EventPutAside) and command.id == wait_id for command in self.recorded)
+        """Whether the message that this wait received was put aside."""
+        return any(isinstance(command, ms.MessagePutAside) and command.id == wait_id for command in self.recorded)
 
     @property
     def caught_up(self) -> bool:

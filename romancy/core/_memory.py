@@ -15,8 +15,9 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from romancy.core import _channel_events as ch
 from romancy.core import _events as ev
+from romancy.core import _message_events as ms
+from romancy.core._messages import NULL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
+    from romancy.core._messages import Message
 
-__all__ = ["Kind", "Memory", "Remembered", "what_is_awaited", "what_of", "what_went_out", "without_number"]
+__all__ = ["Kind", "Memory", "Remembered", "what_is_awaited", "what_of", "what_was_sent", "without_number"]
 
 Kind: TypeAlias = Literal["activities", "children", "timers", "waits", "messages", "sends"]
 
@@ -91,15 +93,16 @@ def what_of(raw: Raw, *more: object) -> bytes:
     return repr(more).encode() + b"\0" + _canonical(raw)
 
 
-def what_went_out(message: ch.ChannelSent) -> tuple[str, bytes]:
-    """The name and the rest that identify a message of a channel. No event has such a name."""
-    beside = b"" if message.metadata == ev.NULL else _canonical(message.metadata)
-    return f"\0{message.channel}", what_of(message.data, message.to, sorted(message.headers.items()), beside)
+def what_was_sent(message: Message, to: str) -> bytes:
+    """What identifies a message that was sent, besides the name of its topic. Headers are no part of it."""
+    topic = message.topic
+    beside = b"" if message.beside == NULL else _canonical(message.beside)
+    return what_of(message.data, topic.kind, topic.key, to, message.subject, beside)
 
 
-def what_is_awaited(wait: ch.ChannelAwaited) -> tuple[str, bytes]:
-    """The name and the rest that identify a wait for a message of a channel, whatever the mode of a subscription."""
-    return f"\0{wait.channel}", b"direct" if wait.mode == "direct" else b""
+def what_is_awaited(wait: ms.MessageAwaited) -> bytes:
+    """What identifies a wait, besides the name of its topic, whatever the mode of a subscription."""
+    return repr((wait.topic.kind, wait.topic.key, wait.mode == "direct")).encode("utf-8", "surrogatepass")
 
 
 class Memory:
@@ -161,10 +164,10 @@ class Memory:
                 return older
         return None
 
-    def event(self, name: str, key: str | None) -> Remembered | None:
-        """The first event of this name, and of this key if the wait has one, that was not delivered yet."""
-        found = [self.look(*group) for group in self._names.get(("waits", name), ())]
-        fitting = [one for one in found if one is not None and (key is None or one.asked.key == key)]
+    def message(self, wait: ms.MessageAwaited) -> Remembered | None:
+        """The first message that was not delivered yet and that the wait would get: of its key, if it has one."""
+        found = [self.look(*group) for group in self._names.get(("waits", wait.topic.name), ())]
+        fitting = [one for one in found if one is not None and _would_get(wait, one.asked)]
         return min(fitting, key=lambda one: one.position, default=None)
 
     # ── taking ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -175,7 +178,7 @@ class Memory:
             found.given = True
             asked: tuple[Kind, str] = (found.kind, command.id)
             self.given[asked] = found
-            if found.stands and found.kind != "messages":
+            if found.stands:
                 self.to_answer[asked] = found
                 heappush(self._order, (found.position, found.kind, command.id))
         return found
@@ -234,11 +237,22 @@ class Memory:
 
 def _again(answer: ev.Input, id: str, at: int) -> ev.Input:
     """The answer that a former run got, adapted to this run."""
-    if isinstance(answer, (ev.EventReceived, ch.ChannelReceived)):
-        return replace(answer, at=at, id=id, time=answer.at if answer.time is None else answer.time)
+    if isinstance(answer, ms.MessageReceived):
+        message = answer.message
+        if message.time is None:
+            message = replace(message, time=answer.at)
+        return ms.MessageReceived(at, id, message)
     if isinstance(answer, ev.TimerFired):
         return ev.TimerFired(at, id, again=True)
     return replace(answer, at=at, id=id)
+
+
+def _would_get(wait: ms.MessageAwaited, former: ms.MessageAwaited) -> bool:
+    """Whether a wait gets what a wait of a former run got, which had the same name."""
+    topic, before = wait.topic, former.topic
+    if topic.kind != before.kind or (wait.mode == "direct") != (former.mode == "direct"):
+        return False
+    return topic.key is None or topic.key == before.key
 
 
 def _payload(command: Any) -> Raw:

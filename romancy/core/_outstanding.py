@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from romancy.core import _channel_events as ch
 from romancy.core import _effects as fx
 from romancy.core import _events as ev
+from romancy.core import _message_events as ms
 from romancy.core._family import run_of_child
 from romancy.errors import NonDeterminismError
 
@@ -121,42 +121,23 @@ def _is_open(commands: Commands, kind: Kind, event: Any) -> bool:
     return state.memory is None or (event.id in getattr(state, kind) and (kind, event.id) not in state.remembered)
 
 
-def _await(wait: ev.EventAwaited | ch.ChannelAwaited) -> fx.AwaitEvent | fx.AwaitChannel:
-    if isinstance(wait, ch.ChannelAwaited):
-        return fx.AwaitChannel(wait.id, wait.channel, wait.mode, wait.due)
-    return fx.AwaitEvent(wait.id, wait.name, wait.key, wait.due, wait.where)
-
-
-def _subscribe(commands: Commands, event: ch.ChannelAsked) -> fx.JoinChannel | None:
-    asked = event.id in commands.state.joining
-    return fx.JoinChannel(event.id, event.channel, event.mode) if asked else None
-
-
-def _send_message(_: Commands, event: ch.ChannelSent) -> fx.SendOnChannel | None:
-    if event.again:
-        return None
-    return fx.SendOnChannel(event.channel, event.message_id, event.data, event.metadata, event.headers, event.to)
-
-
 _Make: TypeAlias = "Callable[[Commands, Any], fx.Effect | None]"
 _EFFECTS: Mapping[type[ev.LogEvent], _Make] = {
     ev.ActivityScheduled: _activity,
     ev.ActivityCancelRequested: _cancel_activity,
     ev.TimerStarted: lambda c, e: fx.StartTimer(e.id, e.due) if _is_open(c, "timers", e) else None,
     ev.TimerCancelled: lambda _, e: fx.CancelTimer(e.id),
-    ev.EventAwaited: lambda c, e: _await(e) if _is_open(c, "waits", e) else None,
-    ev.EventWaitCancelled: lambda _, e: fx.StopAwaiting(e.id),
+    ms.MessageAwaited: lambda c, e: e if _is_open(c, "waits", e) else None,
+    ms.WaitCancelled: lambda _, e: e,
+    ms.Subscribed: lambda _, e: e,
+    ms.Unsubscribed: lambda _, e: e,
+    ms.MembersAsked: lambda _, e: e,
     ev.ChildStarted: _new_child,
     ev.ChildCancelRequested: _cancel_child,
     ev.MessagePublished: lambda _, e: None if e.again else fx.Publish(e.id, e.name, e.data, e.key),
-    ev.MessageSent: lambda _, e: None if e.again else fx.Send(e),
+    ms.MessageSent: lambda _, e: None if e.again else e,
     ev.ProgressReported: lambda _, e: fx.Report(e.state),
     ev.CompensationScheduled: _start_compensation,
-    ch.ChannelAwaited: lambda c, e: _await(e) if _is_open(c, "waits", e) else None,
-    ch.ChannelAsked: _subscribe,
-    ch.ChannelMembersAsked: lambda _, e: fx.ListMembers(e.id, e.channel),
-    ch.ChannelLeft: lambda _, e: fx.LeaveChannel(e.channel, e.mode),
-    ch.ChannelSent: _send_message,
 }
 
 
@@ -192,9 +173,9 @@ def outstanding(commands: Commands) -> list[fx.Effect]:
     timers = (timer for id, timer in state.timers.items() if ("timers", id) not in state.remembered)
     waits = (wait for id, wait in state.waits.items() if ("waits", id) not in state.remembered)
     effects += [fx.StartTimer(timer.id, timer.due) for timer in timers]
-    effects += [_await(wait) for wait in waits]
-    effects += [fx.JoinChannel(asked.id, asked.channel, asked.mode) for asked in state.joining.values()]
-    effects += [fx.ListMembers(asked.id, asked.channel) for asked in state.listing.values()]
+    effects += waits
+    effects += state.joining.values()
+    effects += state.listing.values()
     for id, child in state.children.items():
         if ("children", id) in state.remembered:
             continue

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
-from romancy.core import _channel_events as ch
 from romancy.core import _events as ev
+from romancy.core import _message_events as ms
 from romancy.core._family import wanted_by
 from romancy.core._ids import automatic_child, derive, idempotency_key
-from romancy.core._memory import Memory, Remembered, what_is_awaited, what_of, what_went_out, without_number
+from romancy.core._memory import Memory, Remembered, what_is_awaited, what_of, what_was_sent, without_number
 from romancy.core._shared_empty import NO_DICT
 from romancy.core._undo_events import UndoRegistered
 from romancy.errors import HistoryCorruptError
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from romancy.core._memory import Kind
 
-__all__ = ["Recall", "recalled", "what_of_sent"]
+__all__ = ["Recall", "recalled"]
 
 
 class Recall:
@@ -97,7 +97,6 @@ class Recall:
             budget=last.budget,
             rules=last.rules,
             subscriptions=last.subscriptions,
-            channels=last.channels,
             limit=last.limit,
             seed=last.seed if isinstance(last, ev.WorkflowRetried) else last.nonce,
             unsure=unsure,
@@ -171,28 +170,17 @@ class Recall:
         if event.delay is not None:
             self._note("timers", event, former, what=repr(event.delay).encode())
 
-    def _wait(self, event: ev.EventAwaited) -> None:
-        former = find_event(self.memory, event)
-        what = b"" if event.key is None else event.key.encode("utf-8", "surrogatepass")
-        self._note("waits", event, former, name=event.name, what=what)
+    def _wait(self, event: ms.MessageAwaited) -> None:
+        former = find_wait(self.memory, event)
+        self._note("waits", event, former, name=event.topic.name, what=what_is_awaited(event))
 
     def _message(self, event: ev.MessagePublished) -> None:
         former = find_message(self.memory, event)
         self._note("messages", event, former, name=event.name, what=what_of(event.data, event.key))
 
-    def _sent(self, event: ev.MessageSent) -> None:
+    def _sent(self, event: ms.MessageSent) -> None:
         former = find_sent(self.memory, event)
-        self._note("sends", event, former, name=event.name, what=what_of_sent(event))
-
-    def _message_awaited(self, event: ch.ChannelAwaited) -> None:
-        former = find_received(self.memory, event)
-        name, what = what_is_awaited(event)
-        self._note("waits", event, former, name=name, what=what)
-
-    def _message_sent(self, event: ch.ChannelSent) -> None:
-        former = find_gone_out(self.memory, event)
-        name, what = what_went_out(event)
-        self._note("messages", event, former, name=name, what=what)
+        self._note("sends", event, former, name=event.message.topic.name, what=what_was_sent(event.message, event.to))
 
     def _completed(self, event: Any) -> None:
         item = self._open.pop((_KINDS[type(event)], event.id), None)
@@ -276,15 +264,12 @@ class Recall:
         ev.TimerStarted: _timer,
         ev.TimerFired: _completed,
         ev.TimerCancelled: _void,
-        ev.EventAwaited: _wait,
-        ev.EventReceived: _completed,
-        ev.EventTimedOut: _void,
-        ev.EventWaitCancelled: _void,
+        ms.MessageAwaited: _wait,
+        ms.MessageReceived: _completed,
+        ms.WaitTimedOut: _void,
+        ms.WaitCancelled: _void,
         ev.MessagePublished: _message,
-        ev.MessageSent: _sent,
-        ch.ChannelAwaited: _message_awaited,
-        ch.ChannelReceived: _completed,
-        ch.ChannelSent: _message_sent,
+        ms.MessageSent: _sent,
         UndoRegistered: _undo_registered,
         ev.CompensationScheduled: _undoing_began,
         ev.CompensationCompleted: _was_undone,
@@ -324,8 +309,8 @@ def find_timer(memory: Memory, event: ev.TimerStarted) -> Remembered | None:
     return memory.take(event, found)
 
 
-def find_event(memory: Memory, event: ev.EventAwaited) -> Remembered | None:
-    return memory.take(event, memory.event(event.name, event.key))
+def find_wait(memory: Memory, event: ms.MessageAwaited) -> Remembered | None:
+    return memory.take(event, memory.message(event))
 
 
 def find_message(memory: Memory, event: ev.MessagePublished) -> Remembered | None:
@@ -333,22 +318,9 @@ def find_message(memory: Memory, event: ev.MessagePublished) -> Remembered | Non
     return memory.take(event, found)
 
 
-def find_sent(memory: Memory, event: ev.MessageSent) -> Remembered | None:
-    found = memory.look("sends", event.name, what_of_sent(event)) if event.again else None
-    return memory.take(event, found)
-
-
-def what_of_sent(event: ev.MessageSent) -> bytes:
-    """What identifies an event that was sent, besides its name."""
-    return what_of(event.data, event.to, event.key, event.subject)
-
-
-def find_received(memory: Memory, event: ch.ChannelAwaited) -> Remembered | None:
-    return memory.take(event, memory.look("waits", *what_is_awaited(event)))
-
-
-def find_gone_out(memory: Memory, event: ch.ChannelSent) -> Remembered | None:
-    return memory.take(event, memory.look("messages", *what_went_out(event)) if event.again else None)
+def find_sent(memory: Memory, event: ms.MessageSent) -> Remembered | None:
+    what = what_was_sent(event.message, event.to)
+    return memory.take(event, memory.look("sends", event.message.topic.name, what) if event.again else None)
 
 
 def recalled(instance_id: str, commits: Iterable[Sequence[ev.LogEvent]]) -> Recall:
@@ -370,8 +342,7 @@ _KINDS: Final[Mapping[type[ev.LogEvent], Kind]] = {
     ev.ChildCancelled: "children",
     ev.TimerFired: "timers",
     ev.TimerCancelled: "timers",
-    ev.EventReceived: "waits",
-    ch.ChannelReceived: "waits",
-    ev.EventTimedOut: "waits",
-    ev.EventWaitCancelled: "waits",
+    ms.MessageReceived: "waits",
+    ms.WaitTimedOut: "waits",
+    ms.WaitCancelled: "waits",
 }

@@ -18,6 +18,7 @@ from romancy.core._fold import State
 from romancy.core._ids import derive
 from romancy.core._loop import new_loop, orphans
 from romancy.core._match import Matcher
+from romancy.core._messages import Subscription
 from romancy.core._outstanding import effects_of, outstanding
 from romancy.core._recall import Recall
 from romancy.core._segments import Segment, begin_of_retry, from_last_start, segments_of
@@ -43,7 +44,8 @@ class Run:
     log names.
 
     `known` holds the activities that undo what former runs did, for a retry that does not call them itself.
-    `stored` tells how many bytes are stored for a value, which decides whether it is too large.
+    `stored` tells how many bytes are stored for a value, which decides whether it is too large. `hides`: what is stored
+    is hidden from the database, which then knows nothing of the data of messages.
     """
 
     __slots__ = (
@@ -73,6 +75,7 @@ class Run:
         activities: Mapping[str, ActivityDefinition] | None = None,
         known: Mapping[str, ActivityDefinition] | None = None,
         stored: Callable[[bytes], int] = len,
+        hides: bool = False,
     ) -> None:
         self.workflow = workflow
         self.instance_id = instance_id
@@ -89,6 +92,7 @@ class Run:
         self._loop = new_loop(int.from_bytes(derive(instance_id, "salt")[:7], "big"))
         self._commands = Commands(instance_id, self.state, self._loop)
         self._commands.stored = stored
+        self._commands.hides = hides
         self._loop.commands = self._commands
         self._end: Ending | None = None
         self._body: StableTask[Any] | None = None
@@ -451,8 +455,7 @@ class Run:
             by=started.by,
             limit=started.limit,
             deadline=started.deadline or (self._commands.began + started.limit if started.limit else 0),
-            subscriptions=tuple(self.state.subscriptions),
-            channels=dict(self.state.channels),
+            subscriptions=tuple(Subscription(*held) for held in self.state.subscriptions.items()),
         )
 
     def _diverged(self, event: ev.Input, matcher: Matcher) -> DivergedError:
@@ -475,5 +478,6 @@ _EVENT: Final = 256
 
 
 def _size(event: ev.LogEvent) -> int:
-    payloads = (getattr(event, name, b"") for name in ("args", "result", "data", "input"))
+    holder = getattr(event, "message", event)
+    payloads = (getattr(holder, name, b"") for name in ("args", "result", "data", "beside", "input"))
     return _EVENT + sum(map(len, payloads))

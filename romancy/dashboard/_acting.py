@@ -10,7 +10,7 @@ import msgspec
 from starlette.responses import RedirectResponse
 
 from romancy._looking_into import instance_with_waits, untaken_by
-from romancy._sending import signal_message
+from romancy._outgoing import signal_message
 from romancy.dashboard._event_types import plain_form, signalling, typed_events
 from romancy.dashboard._pages import render
 from romancy.dashboard._refused import RefusedError, bad_request, not_found

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from romancy.engine.channels import mode_of_interest, posted_on_channel, subscription, taking
 from romancy.engine.codecs import (
     coded,
+    hides,
     opened_input,
     opened_row_of_log,
     read_with_start,
@@ -18,7 +18,7 @@ from romancy.engine.dispatcher import Dispatcher
 from romancy.engine.incarnation import RUNTIME
 from romancy.engine.lives import new_life
 from romancy.engine.log_writer import LogWriter
-from romancy.engine.messages import ChannelMessage, Outgoing, Signal, decode_message, decode_outgoing, outgoing
+from romancy.engine.messages import Outgoing, decode_message, decode_outgoing, outgoing
 from romancy.engine.outside.absence import Absence, others_may_try
 from romancy.engine.outside.caller_transaction import send_in, start_alone, start_in
 from romancy.engine.outside.calls_in_sessions import refuse_to_wait, waits_in_vain
@@ -41,13 +41,11 @@ __all__ = [
     "STOPPING",
     "Absence",
     "Asked",
-    "ChannelMessage",
     "Dispatcher",
     "LogWriter",
     "LostRow",
     "Outgoing",
     "Settings",
-    "Signal",
     "Standing",
     "ToldToStop",
     "Unanswered",
@@ -56,10 +54,10 @@ __all__ = [
     "decode_message",
     "decode_outgoing",
     "descent_of",
+    "hides",
     "history",
     "interests_from_log",
     "known_in",
-    "mode_of_interest",
     "names_in",
     "new_life",
     "opened",
@@ -67,7 +65,6 @@ __all__ = [
     "opened_row_of_log",
     "others_may_try",
     "outgoing",
-    "posted_on_channel",
     "purge",
     "read_with_start",
     "refuse_to_wait",
@@ -81,8 +78,6 @@ __all__ = [
     "start_in",
     "start_of",
     "stored_size",
-    "subscription",
-    "taking",
     "terminate",
     "terminate_with_children",
     "uncoded",

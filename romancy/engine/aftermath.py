@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from msgspec import Struct
 
 from romancy._logs import about, get_logger
-from romancy.core import ChannelReceived, EventReceived
-from romancy.engine.messages import ChannelMessage, Signal, decode_message, is_from_a_user
+from romancy.core import Message, MessageReceived
+from romancy.engine.messages import decode_message, is_from_a_user
 from romancy.engine.replay import history
+from romancy.engine.sending import repeats
 from romancy.errors import InstanceNotFoundError, StorageError, StorageUnavailableError
 from romancy.status import TERMINAL_STATUSES
 from romancy.storage.lookups import lying_in
@@ -92,9 +93,7 @@ async def _keep(store: Store, live: Live, one: Delivery, row: InstanceRow | None
         if answer is not Delivered.ACCEPTED:
             return
     message = decode_message(one.body)
-    what = f"event {message.name!r}" if isinstance(message, Signal) else "message"
-    if isinstance(message, ChannelMessage):
-        what = f"message of channel {message.channel!r}"
+    what = message.words if isinstance(message, Message) else "message"
     logger.warning(
         "instance %s: the %s that it has sent to instance %s was not delivered: that instance %s; %s",
         live.instance_id, what, one.instance_id, "does not exist" if row is None else f"has ended ({row.status})",
@@ -135,9 +134,4 @@ async def _was_received(store: Store, row: InstanceRow, one: Delivery) -> bool:
 
 
 def _receives(event: LogEvent, message: object) -> bool:
-    if isinstance(message, Signal):
-        sent = (message.name, message.event_id, message.source)
-        return isinstance(event, EventReceived) and (event.name, event.event_id, event.source) == sent
-    if isinstance(message, ChannelMessage):
-        return isinstance(event, ChannelReceived) and event.message_id == message.message_id
-    return False
+    return isinstance(message, Message) and isinstance(event, MessageReceived) and repeats(event.message, message)

@@ -14,9 +14,10 @@ from romancy.hooks import Hook, Sending
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from romancy.core import Message
     from romancy.hooks import Sender
 
-__all__ = ["Announcer", "given", "say_hook_failed"]
+__all__ = ["Announcer", "given", "kind_of_sending", "say_hook_failed"]
 
 logger = get_logger("romancy.engine")
 
@@ -62,6 +63,13 @@ def given(headers: Mapping[str, str]) -> Mapping[str, str]:
     """The caller's headers, together with those that every sending from this context carries."""
     beside = brought.get()
     return {**beside, **headers} if beside else headers
+
+
+def kind_of_sending(message: Message, to: str | None) -> str:
+    """The kind of a sending, as hooks read it."""
+    if message.topic.kind == "channel":
+        return "message"
+    return "send" if to is None else "signal"
 
 
 def say_hook_failed(hook: Hook, what: str, error: Exception, instance_id: str | None, concerned: Any = None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from romancy.core import LeaveChannel, encode_commit
+from romancy.core import Unsubscribed, encode_commit
 from romancy.engine.child_starts import start_of_child
 from romancy.engine.decide import change_for, side_effects
 from romancy.engine.interests import difference
@@ -50,8 +50,8 @@ def append_of(
     if live.unused:
         consumed += tuple(id for id in live.take_unused() if id not in consumed)
     for effect in activation.effects:
-        if isinstance(effect, LeaveChannel) and len(live.inbox):
-            consumed += tuple(id for id in live.inbox.copies_of(effect.channel) if id not in consumed)
+        if isinstance(effect, Unsubscribed) and len(live.inbox):
+            consumed += tuple(id for id in live.inbox.copies_of(effect.topic) if id not in consumed)
     routing = difference(live, activation, inputs, anew=anew)
     children, deliveries, outbox, postings = side_effects(
         activation.effects, activation.outcome, live, incarnation, announces

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "coded",
+    "hides",
     "opened_input",
     "opened_row_of_log",
     "read_with_start",
@@ -124,6 +125,11 @@ def sealed_input(codecs: Codecs, row: InstanceRow) -> bytes:
     return codecs.wrap(row.input, _input(row.instance_id, row.life)) if codecs.ids else row.input
 
 
+def hides(store: Store) -> bool:
+    """Whether the store's codecs hide from the database what they write."""
+    return isinstance(store, _CodingStore) and store.hides
+
+
 def searchable(codecs: Codecs, projection: bytes | None, index: Iterable[tuple[str, str | None]]) -> bytes | None:
     """The projection of an input as it is stored: beside a codec that hides inputs, only their declared paths."""
     return declared_part(projection, [path for path, _ in index]) if codecs.hides else projection
@@ -161,8 +167,9 @@ class _ReadingStore(PassingStore):
         history = await self._store.read(instance_id, after=after, limit=limit)
         if history is None:
             return None
-        life = history.instance.life
-        history.rows[:] = [opened_row_of_log(self._codecs, instance_id, life, row) for row in history.rows]
+        if history.rows:
+            life = history.instance.life
+            history.rows[:] = [opened_row_of_log(self._codecs, instance_id, life, row) for row in history.rows]
         instance = self._instance(history.instance)
         return history if instance is history.instance else replace(history, instance=instance)
 
@@ -196,6 +203,8 @@ class _ReadingStore(PassingStore):
             return row
 
     def _instance(self, row: InstanceRow) -> InstanceRow:
+        if not is_sealed(row.input, "input"):
+            return row
         try:
             given = opened_input(self._codecs, row)
         except CodecError:
@@ -237,6 +246,11 @@ class _CodingStore(_ReadingStore):
 
     async def _deliver(self, batch: Sequence[Delivery], /) -> list[Delivered]:
         return await self._store.deliver(self.sealed_deliveries(batch))
+
+    @property
+    def hides(self) -> bool:
+        """Whether the codecs hide what they write."""
+        return self._codecs.hides
 
     def stored_size(self, raw: bytes) -> int:
         """How many bytes the codecs make of a value."""
@@ -431,7 +445,10 @@ class _OpenedLookups:
 
 def _unless_sealed(claimed: Claimed) -> Claimed:
     """Leave out a sealed log. It is opened when it is read, so that a failure affects only its own instance."""
-    return replace(claimed, log=()) if any(is_sealed(body, "commit") for body in claimed.log) else claimed
+    for body in claimed.log:
+        if is_sealed(body, "commit"):
+            return replace(claimed, log=())
+    return claimed
 
 
 def _says_only_who_owns_it(body: bytes) -> bool:

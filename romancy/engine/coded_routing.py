@@ -44,7 +44,12 @@ _places: Final = msgspec.json.Decoder(_Place)
 
 
 def sealed(codecs: Codecs, posting: Posting) -> Posting:
-    """The message as it is stored. Raises CodecError if a codec cannot write it."""
+    """The message as it is stored. Raises CodecError if a codec cannot write it.
+
+    Data that a codec hides has no projection: it fits no conditions.
+    """
+    if codecs.hides and posting.projection is not None:
+        posting = replace(posting, projection=None)
     place = _Place(posting.places[0].address, posting.message_id)
     body = codecs.wrap(posting.body, place.context)
     return posting if body is posting.body else replace(posting, body=msgspec.json.encode(place) + b"\n" + body)

@@ -8,29 +8,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from romancy.core import (
-    NO_DICT,
     RULES,
     Activation,
-    AwaitChannel,
-    AwaitEvent,
     CancelChild,
-    EventTimedOut,
+    MessageAwaited,
+    MessageReceived,
+    MessageSent,
     Misfit,
     OwnerChanged,
     Parent,
     Publish,
-    Send,
-    SendOnChannel,
     StartActivity,
     StartChild,
+    WaitTimedOut,
     WorkflowCancelled,
     WorkflowStarted,
     encode_commit,
     wanted_by,
 )
 from romancy.core import Outcome as Ended
-from romancy.engine.channels import on_channel, posted_on_channel
-from romancy.engine.events import delivery_of, posting_of, sent_by_workflow
 from romancy.engine.family import parent_of
 from romancy.engine.incarnation import RUNTIME
 from romancy.engine.interests import nothing_more
@@ -38,10 +34,11 @@ from romancy.engine.messages import (
     NO_RESULT,
     CancelMessage,
     ChildEnded,
-    Message,
+    Mailed,
     encode_message,
     outgoing,
 )
+from romancy.engine.sending import sent_by
 from romancy.engine.slot import FREE
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import MAX_EVENT_BYTES
@@ -222,10 +219,8 @@ def side_effects(
                     headers=headers,
                 )
             )
-        elif isinstance(effect, (Send, SendOnChannel)):
-            sent = _sent(
-                effect if announces is None else announces.announce_send(live, effect), live, incarnation.stamp()
-            )
+        elif isinstance(effect, MessageSent):
+            sent = sent_by(effect if announces is None else announces.announce_send(live, effect), incarnation.stamp())
             if isinstance(sent, Delivery):
                 deliveries.append(sent)
             else:
@@ -243,35 +238,18 @@ def side_effects(
     return SideEffects(children, tuple(deliveries), tuple(outbox), tuple(postings))
 
 
-def _sent(effect: Send | SendOnChannel, live: Live, stamp: str) -> Delivery | Posting:
-    """The message that a workflow sends, as a delivery to an instance or a posting to addresses."""
-    if isinstance(effect, SendOnChannel):
-        message = on_channel(effect, live.instance_id)
-        return posted_on_channel(message, stamp) if effect.to is None else _to(effect.to, message, stamp)
-    sent, signal = effect.event, sent_by_workflow(effect.event)
-    if sent.to:
-        return delivery_of(signal, sent.to, stamp, chosen=sent.chosen)
-    return posting_of(signal, stamp, chosen=sent.chosen)
-
-
-def _to(instance_id: str, message: Message, stamp: str) -> Delivery:
+def _to(instance_id: str, message: Mailed, stamp: str) -> Delivery:
     return Delivery(instance_id=instance_id, delivery_id=stamp, body=encode_message(message))
 
 
 def is_step(live: Live, activation: Activation, inputs: Sequence[tuple[Input, Mail | None]]) -> bool:
-    """Whether this is the common case: an attempt ended, activities follow, and only the log changes.
-
-    A subscription is a command without an effect, and its interest is written with the append.
-    """
+    """Whether this is the common case: an attempt ended, activities follow, and only the log changes."""
     if activation.outcome is not None or activation.parked is not None or live.shown is not Status.RUNNING:
         return False
     if activation.status is not Status.RUNNING or activation.dropped or not activation.effects:
         return False
-    known = live.interests  # as `subscribes` does, without a call in each step
-    if live.run.state.subscriptions is not (NO_DICT if known is None else known.subscriptions):
-        return False
     for event, mail in inputs:
-        if mail is not None or event.__class__ is EventTimedOut:
+        if mail is not None or event.__class__ is WaitTimedOut:
             return False
     for effect in activation.effects:  # noqa: SIM110 - a generator costs a call for each
         if type(effect) is not StartActivity:
@@ -294,8 +272,10 @@ def how_many_fit(inputs: Sequence[tuple[Input, Mail | None]]) -> int:
     """
     size = 0
     for count, (event, _) in enumerate(inputs):
-        payload = getattr(event, "result", None)
-        size += len(getattr(event, "data", b"") if payload is None else payload)
+        if isinstance(event, MessageReceived):
+            size += len(event.message.data) + len(event.message.beside)
+        else:
+            size += len(getattr(event, "result", b""))
         if count and size > MAX_EVENT_BYTES:
             return count
     return len(inputs)
@@ -335,7 +315,7 @@ def _rests(live: Live, activation: Activation, now: int) -> bool:
     if live.returning or live.inbox.has_strays:
         return False  # a message is given back first; no other worker knows of it
     if len(live.inbox) and any(
-        isinstance(effect, (AwaitEvent, AwaitChannel)) and live.inbox.has_for(effect) for effect in activation.effects
+        isinstance(effect, MessageAwaited) and live.inbox.has_for(effect) for effect in activation.effects
     ):
         return False
     return activation.wake_at is None or activation.wake_at - now > _REST_AFTER

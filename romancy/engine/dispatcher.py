@@ -116,7 +116,8 @@ class _Dispatch(_Job):
 
     async def do(self, dispatcher: Dispatcher, store: Store) -> None:
         dispatched = await store.rooms.router.dispatch(self.addresses)
-        dispatcher.say_held_up(dispatched.held_up)
+        if dispatched.held_up:
+            dispatcher.say_held_up(dispatched.held_up)
         if dispatched.more:
             dispatcher.ask(self.addresses)
 
@@ -154,7 +155,7 @@ class Dispatcher:
 
     def ask(self, addresses: Iterable[str]) -> None:
         """Dispatch these addresses soon."""
-        self._addresses.update((address, None) for address in addresses if address not in self._aside)
+        self._addresses.update(dict.fromkeys([one for one in addresses if one not in self._aside]))
         self._go_on()
 
     def ask_later(self, addresses: Iterable[str]) -> None:

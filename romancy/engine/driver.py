@@ -17,21 +17,20 @@ from romancy._logs import get_logger
 from romancy.core import (
     Activation,
     ActivityAttemptFailed,
-    AwaitChannel,
-    AwaitEvent,
     CancelActivity,
     CancelTimer,
     CompensationAttemptFailed,
-    EventTimedOut,
-    JoinChannel,
-    LeaveChannel,
-    ListMembers,
+    MembersAsked,
+    MessageAwaited,
     StartActivity,
     StartChild,
     StartCompensation,
     StartTimer,
     StopAt,
-    StopAwaiting,
+    Subscribed,
+    Unsubscribed,
+    WaitCancelled,
+    WaitTimedOut,
     WorkflowResumed,
     driving,
     encode_commit,
@@ -55,7 +54,6 @@ from romancy.engine.decide import (
 from romancy.engine.ended_attempts import Ports
 from romancy.engine.held_back import hold_back, may_wait
 from romancy.engine.inbox import EMPTY_INBOX, ConsumedMail, in_order_of_arrival
-from romancy.engine.interests import subscribes
 from romancy.engine.log_lines import say_complaints
 from romancy.engine.message_inputs import input_from_message
 from romancy.engine.messages import TerminateMessage
@@ -73,10 +71,10 @@ if TYPE_CHECKING:
     from romancy.core import Effect, Input, Run
     from romancy.depends import Dependencies
     from romancy.engine.activities.port import Port
-    from romancy.engine.channels import Joining
     from romancy.engine.dispatcher import Dispatcher
     from romancy.engine.incarnation import Incarnation
     from romancy.engine.instance import Live
+    from romancy.engine.joining import Joining
     from romancy.engine.log_writer import LogWriter
     from romancy.engine.observer import Observer
     from romancy.engine.pending_append import Given
@@ -317,7 +315,7 @@ class Driver:
             floor = max(floor, self.clock.now())  # it continues now, not when its inputs arrived
         events: list[Input] = []
         for index, (event, mail) in enumerate(inputs):
-            if type(event) is EventTimedOut:
+            if type(event) is WaitTimedOut:
                 live.inbox.stop_waiting(event.id)
             if event.at < floor:
                 event = msgspec.structs.replace(event, at=floor)  # noqa: PLW2901 - the same input, at its time
@@ -378,7 +376,7 @@ class Driver:
         for effect in prepared.activation.effects:
             if type(effect) is StartActivity:
                 self.attempts.start(live, effect)
-            elif isinstance(effect, LeaveChannel):
+            elif isinstance(effect, Unsubscribed):
                 live.inbox.forget(prepared.item.consumed if isinstance(prepared.item, Append) else ())
             else:
                 self._do(live, effect)
@@ -396,18 +394,18 @@ class Driver:
                 self.attempts.cancel(live, effect.activity_id, lost=effect.lost)
             case StartTimer() | StopAt():
                 self._arm_timer(live, effect.timer_id, effect.due, rings_with(effect))
-            case AwaitEvent() | AwaitChannel():
+            case MessageAwaited():
                 live.wait(effect)
                 if effect.due is not None:
-                    self._arm_timer(live, effect.wait_id, effect.due, EventTimedOut(at=effect.due, id=effect.wait_id))
-            case StopAwaiting():
-                live.inbox.stop_waiting(effect.wait_id)
-                self.timers.clear(live, effect.wait_id)
+                    self._arm_timer(live, effect.id, effect.due, WaitTimedOut(at=effect.due, id=effect.id))
+            case WaitCancelled():
+                live.inbox.stop_waiting(effect.id)
+                self.timers.clear(live, effect.id)
             case CancelTimer():
                 self.timers.clear(live, effect.timer_id)
             case StartChild(again=True):
                 self._revivals.begin(self, live, effect)
-            case JoinChannel() | ListMembers():
+            case Subscribed() | MembersAsked():
                 self._joining.begin(self, live, effect)
             case _:
                 pass  # the append itself carried other children and messages
@@ -446,7 +444,7 @@ class Driver:
             return None
         if activation.warnings:
             say_complaints(live, activation)
-        if subscribes(live) or (activation.effects and not is_step(live, activation, ())):
+        if activation.effects and not is_step(live, activation, ()):
             prepared = self._prepare_more(live, before, activation, [], NO_PORTS)
             if prepared is None or prepared.activation.parked is not None or live.run is not before:
                 return None

@@ -13,7 +13,7 @@ from romancy.engine.messages import CancelMessage, ChildEnded
 if TYPE_CHECKING:
     from romancy.core import State, WorkflowStarted
     from romancy.engine.instance import Live
-    from romancy.engine.messages import Message
+    from romancy.engine.messages import Mailed
 
 __all__ = ["is_for", "is_of_another_run", "parent_of"]
 
@@ -24,7 +24,7 @@ def parent_of(live: Live, child: StartChild | CancelChild) -> Parent:
     return Parent(live.instance_id, child.child_id, live.life, run)
 
 
-def is_for(message: Message, life: int, state: State) -> bool:
+def is_for(message: Mailed, life: int, state: State) -> bool:
     """Whether the message is for this life of the instance and, between a parent and its child, for this run of both.
 
     An id may have been used again since, and each of the two may have been retried since.

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec.structs import replace
 
 from romancy.core import Activation, ActivityCompleted, StartActivity
-from romancy.engine.interests import subscribes
 from romancy.status import Status
 
 if TYPE_CHECKING:
@@ -98,7 +97,7 @@ def may_wait(live: Live, activation: Activation, inputs: Sequence[Given]) -> boo
         return False
     if activation.status is not Status.RUNNING or live.shown is not Status.RUNNING:
         return False
-    if live.run.state.memory is not None or not (activation.effects or live.attempts) or subscribes(live):
+    if live.run.state.memory is not None or not (activation.effects or live.attempts):
         return False
     return all(type(effect) is StartActivity and _is_lazy(effect.definition) for effect in activation.effects)
 

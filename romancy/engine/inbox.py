@@ -15,23 +15,24 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from romancy.core import DIRECT, PUBLISHED
-from romancy.engine.interests import NOTHING, interest_id_of
-from romancy.engine.messages import KEPT, ChannelMessage, Message, Signal
+from romancy.core import Message, Topic
+from romancy.engine.messages import Mailed
+from romancy.engine.topics import NOTHING, interest_id_of
 from romancy.storage.query import Searched, project
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from romancy.core import AwaitChannel, AwaitEvent
+    from romancy.core import MessageAwaited
     from romancy.storage.records import Append, InboxRow
-
-    _Wait: TypeAlias = AwaitEvent | AwaitChannel
 
 __all__ = ["EMPTY_INBOX", "ConsumedMail", "Inbox", "Mail", "in_order_of_arrival"]
 
-_Channel: TypeAlias = "tuple[str, str | None]"
-"""The name of an event and a key; None matches any key."""
+_Line: TypeAlias = "tuple[Topic, bool]"
+"""Where waits stand and messages go: a topic, and whether it is for what a channel's sender sent to this instance.
+
+Waits for events without a key stand in a line of their own.
+"""
 _FEW: Final = 16
 _NONE: Final = frozenset[str]()
 _SENDER: Final = 16
@@ -44,7 +45,7 @@ class Mail:
 
     delivery_id: str
     at: int
-    message: Message
+    message: Mailed
     number: int
     """The message's position among those read for this instance."""
     address: str | None = None
@@ -89,37 +90,37 @@ class _Queue:
 
 
 class _Queues:
-    """Queues by channel; an id may stand in several."""
+    """Queues by line; an id may stand in several."""
 
     __slots__ = ("_numbers", "_of")
 
     def __init__(self) -> None:
-        self._of: dict[_Channel, _Queue] = {}
+        self._of: dict[_Line, _Queue] = {}
         self._numbers: dict[str, int] = {}
 
-    def put(self, number: int, id: str, channels: tuple[_Channel, ...]) -> None:
+    def put(self, number: int, id: str, lines: tuple[_Line, ...]) -> None:
         self._numbers[id] = number
-        for channel in channels:
-            queue = self._of.get(channel)
+        for line in lines:
+            queue = self._of.get(line)
             if queue is None:
-                queue = self._of[channel] = _Queue()
+                queue = self._of[line] = _Queue()
             queue.put(number, id)
 
-    def first(self, channel: _Channel) -> tuple[int, str] | None:
-        queue = self._of.get(channel)
+    def first(self, line: _Line) -> tuple[int, str] | None:
+        queue = self._of.get(line)
         return None if queue is None else queue.first(self._numbers)
 
-    def all(self, channel: _Channel) -> list[tuple[int, str]]:
-        queue = self._of.get(channel)
+    def all(self, line: _Line) -> list[tuple[int, str]]:
+        queue = self._of.get(line)
         return [] if queue is None else queue.all(self._numbers)
 
-    def take_out(self, id: str, channels: tuple[_Channel, ...]) -> None:
+    def take_out(self, id: str, lines: tuple[_Line, ...]) -> None:
         del self._numbers[id]
-        for channel in channels:
-            queue = self._of[channel]
+        for line in lines:
+            queue = self._of[line]
             queue.take_out(self._numbers)
             if not queue.left:
-                del self._of[channel]
+                del self._of[line]
 
 
 class Inbox:
@@ -128,8 +129,8 @@ class Inbox:
     __slots__ = (
         "_asked",
         "_begun",
-        "_by_channel",
         "_by_interest",
+        "_by_line",
         "_choosy",
         "_looking",
         "_mail",
@@ -143,19 +144,19 @@ class Inbox:
 
     def __init__(self) -> None:
         self._mail: dict[str, Mail] = {}
-        self._waits: dict[str, _Wait] = {}
-        self._by_channel = _Queues()
+        self._waits: dict[str, MessageAwaited] = {}
+        self._by_line = _Queues()
         self._waiting = _Queues()
         self._pressing: dict[str, None] = {}
-        """Messages that are not signals; they need no wait."""
+        """What is no message of a user; it needs no wait."""
         self._new: list[Mail] = []
         """Messages kept since the last `match`."""
-        self._asked: dict[_Channel, None] = {}
-        """Channels waited for since the last `match`."""
-        self._choosy: dict[_Channel, dict[str, int]] = {}
+        self._asked: dict[_Line, None] = {}
+        """Lines waited in since the last `match`."""
+        self._choosy: dict[_Line, dict[str, int]] = {}
         """The waits that have conditions, the oldest first."""
-        self._looking: dict[_Channel, None] = {}
-        """Channels that such a wait has asked for since the last `match`."""
+        self._looking: dict[_Line, None] = {}
+        """Lines in which such a wait stands since the last `match`."""
         self._by_interest: dict[str, str] = {}
         """The waits by their interests."""
         self._taken: dict[str, Mail] = {}
@@ -179,41 +180,41 @@ class Inbox:
         self.read = max(self.read, mail.number)
         self._mail[mail.delivery_id] = mail
         self._new.append(mail)
-        if isinstance(mail.message, KEPT):
-            self._by_channel.put(mail.number, mail.delivery_id, _channels(mail, mail.message))
+        if isinstance(mail.message, Message):
+            self._by_line.put(mail.number, mail.delivery_id, _lines(mail, mail.message))
         else:
             self._pressing[mail.delivery_id] = None
         if mail.interest is not None:
             self._taken[mail.delivery_id] = mail
 
-    def wait(self, wait: _Wait) -> None:
+    def wait(self, wait: MessageAwaited) -> None:
         """Record that the run waits for an event; older waits come first."""
-        channel = (wait.name, wait.key)
+        line = _line(wait)
         self._begun += 1
-        self._waits[wait.wait_id] = wait
-        self._by_interest[interest_id_of(wait.wait_id)] = wait.wait_id
+        self._waits[wait.id] = wait
+        self._by_interest[interest_id_of(wait.id)] = wait.id
         if wait.where == NOTHING:
-            self._waiting.put(self._begun, wait.wait_id, (channel,))
-            self._asked[channel] = None
+            self._waiting.put(self._begun, wait.id, (line,))
+            self._asked[line] = None
         else:
-            self._choosy.setdefault(channel, {})[wait.wait_id] = self._begun
-            self._looking[channel] = None
+            self._choosy.setdefault(line, {})[wait.id] = self._begun
+            self._looking[line] = None
 
     def stop_waiting(self, wait_id: str) -> None:
         """Record that the run no longer waits for it."""
         wait = self._waits.pop(wait_id, None)
         if wait is not None:
-            channel = (wait.name, wait.key)
+            line = _line(wait)
             self._by_interest.pop(interest_id_of(wait_id), None)
             if wait.where != NOTHING:
-                choosy = self._choosy[channel]
+                choosy = self._choosy[line]
                 del choosy[wait_id]
                 if not choosy:
-                    del self._choosy[channel]
+                    del self._choosy[line]
                 return
-            self._waiting.take_out(wait_id, (channel,))
-            if self._waiting.first(channel) is None:
-                self._asked.pop(channel, None)
+            self._waiting.take_out(wait_id, (line,))
+            if self._waiting.first(line) is None:
+                self._asked.pop(line, None)
 
     def stop_all(self) -> None:
         """Record that the run waits for nothing."""
@@ -227,18 +228,18 @@ class Inbox:
     def clear(self) -> None:
         """Forget all kept messages."""
         self._mail.clear()
-        self._by_channel = _Queues()
+        self._by_line = _Queues()
         self._pressing.clear()
         self._new.clear()
         self._taken.clear()
 
-    def has_for(self, wait: _Wait) -> bool:
+    def has_for(self, wait: MessageAwaited) -> bool:
         """Whether a kept message fits this wait."""
-        channel = (wait.name, wait.key)
+        line = _line(wait)
         if wait.where == NOTHING:
-            return self._by_channel.first(channel) is not None
+            return self._by_line.first(line) is not None
         where = bytes(wait.where)
-        return any(_data(self._mail[delivery_id]).fits(where) for _, delivery_id in self._by_channel.all(channel))
+        return any(_data(self._mail[delivery_id]).fits(where) for _, delivery_id in self._by_line.all(line))
 
     @property
     def has_strays(self) -> bool:
@@ -252,14 +253,14 @@ class Inbox:
             self._take_out(mail)
         return strays
 
-    def copies_of(self, channel: str) -> tuple[str, ...]:
-        """The delivery ids of the kept messages that were copied to a subscription to the channel."""
-        ids = (id for _, id in self._by_channel.all((PUBLISHED, channel)))
-        return tuple(sorted(id for id in ids if id not in self._taken))
+    def copies_of(self, topic: Topic) -> tuple[str, ...]:
+        """The delivery ids of the kept messages that were copied to a subscription to the topic."""
+        ids = (id for _, id in self._by_line.all((topic, False)))
+        return tuple(sorted(id for id in ids if id not in self._taken and self._mail[id].address is not None))
 
-    def take_copies(self, channel: str) -> list[Mail]:
-        """Remove and return the kept messages that were copied to a subscription to the channel."""
-        copies = [self._mail[id] for id in self.copies_of(channel)]
+    def take_copies(self, topic: Topic) -> list[Mail]:
+        """Remove and return the kept messages that were copied to a subscription to the topic."""
+        copies = [self._mail[id] for id in self.copies_of(topic)]
         for mail in copies:
             self._take_out(mail)
         return copies
@@ -278,59 +279,59 @@ class Inbox:
     def match(self) -> list[tuple[Mail, str]]:
         """Remove and return the messages that a wait fits or that need none, in the order of arrival.
 
-        Each is paired with the oldest wait that it fits, and ends that wait. A message that is not a signal is returned
-        with an empty wait id.
+        Each is paired with the oldest wait that it fits, and ends that wait. Whatever is no message
+        of a user is returned with an empty wait id.
         """
         found: list[tuple[Mail, str]] = []
         ranks = count()
-        looked: list[tuple[int, int, str, _Channel | None]] = [
+        looked: list[tuple[int, int, str, _Line | None]] = [
             (mail.number, next(ranks), mail.delivery_id, None) for mail in self._new
         ]
-        looked += [(*first, channel) for channel in self._asked if (first := self._first(channel, ranks))]
+        looked += [(*first, line) for line in self._asked if (first := self._first(line, ranks))]
         for wanted in self._looking:
-            looked += [(number, next(ranks), id, None) for number, id in self._by_channel.all(wanted)]
+            looked += [(number, next(ranks), id, None) for number, id in self._by_line.all(wanted)]
         heapify(looked)
         self._new.clear()
         self._asked.clear()
         self._looking.clear()
         while looked:
-            _, _, delivery_id, channel = heappop(looked)
+            _, _, delivery_id, line = heappop(looked)
             mail = self._mail.get(delivery_id)
             wait_id = None if mail is None else self._wait_for(mail)
             if mail is not None and wait_id is not None:
                 self._take_out(mail)
                 self.stop_waiting(wait_id)
                 found.append((mail, wait_id))
-            if channel is not None and (first := self._first(channel, ranks)):
-                heappush(looked, (*first, channel))
+            if line is not None and (first := self._first(line, ranks)):
+                heappush(looked, (*first, line))
         return found
 
-    def _first(self, channel: _Channel, ranks: Iterator[int]) -> tuple[int, int, str] | None:
-        """The first message that fits the waits of a channel, if the channel has waits."""
-        first = self._by_channel.first(channel)
-        if first is None or self._waiting.first(channel) is None:
+    def _first(self, line: _Line, ranks: Iterator[int]) -> tuple[int, int, str] | None:
+        """The first message that fits the waits in a line, if there are any."""
+        first = self._by_line.first(line)
+        if first is None or self._waiting.first(line) is None:
             return None
         return first[0], next(ranks), first[1]
 
     def _wait_for(self, mail: Mail) -> str | None:
         """The oldest wait that this message ends; None if there is none, an empty id if the message needs none."""
         message = mail.message
-        if not isinstance(message, KEPT):
+        if not isinstance(message, Message):
             return ""
-        channels = _channels(mail, message)
+        lines = _lines(mail, message)
         own = None if mail.interest is None else self._waits.get(self._by_interest.get(mail.interest, ""))
-        if own is not None and (own.name, own.key) in channels:
-            return own.wait_id
-        waits = [wait for channel in channels if (wait := self._waiting.first(channel))]
+        if own is not None and _line(own) in lines:
+            return own.id
+        waits = [wait for line in lines if (wait := self._waiting.first(line))]
         if self._choosy:
-            waits += self._choosy_for(mail, channels)
+            waits += self._choosy_for(mail, lines)
         return min(waits)[1] if waits else None
 
-    def _choosy_for(self, mail: Mail, channels: tuple[_Channel, ...]) -> Iterator[tuple[int, str]]:
-        """For each channel the oldest wait whose conditions the message meets."""
+    def _choosy_for(self, mail: Mail, lines: tuple[_Line, ...]) -> Iterator[tuple[int, str]]:
+        """For each line the oldest wait whose conditions the message meets."""
         data = _data(mail)
-        for channel in channels:
-            for wait_id, begun in self._choosy.get(channel, {}).items():
+        for line in lines:
+            for wait_id, begun in self._choosy.get(line, {}).items():
                 if data.fits(bytes(self._waits[wait_id].where)):
                     yield begun, wait_id
                     break
@@ -339,21 +340,31 @@ class Inbox:
         del self._mail[mail.delivery_id]
         self._pressing.pop(mail.delivery_id, None)
         self._taken.pop(mail.delivery_id, None)
-        if isinstance(mail.message, KEPT):
-            self._by_channel.take_out(mail.delivery_id, _channels(mail, mail.message))
+        if isinstance(mail.message, Message):
+            self._by_line.take_out(mail.delivery_id, _lines(mail, mail.message))
 
 
-def _channels(mail: Mail, signal: Signal | ChannelMessage) -> tuple[_Channel, ...]:
-    """The channels of the waits that the message fits: its name without a key, and its name with its key.
+def _line(wait: MessageAwaited) -> _Line:
+    """Where a wait stands."""
+    return wait.topic, wait.mode == "direct"
 
-    A message of a channel fits the waits on this channel, either those for direct messages or the others.
+
+def _lines(mail: Mail, message: Message) -> tuple[_Line, ...]:
+    """The lines of the waits that a message fits.
+
+    A message of a channel fits the waits on this channel: those for direct messages if it was sent to this instance,
+    else the others. An event fits waits for its type without a key and with its key. One that was taken for a wait
+    fits waits with its key, a copy fits waits without one.
     """
-    if isinstance(signal, ChannelMessage):
-        return ((DIRECT if signal.direct else PUBLISHED, signal.channel),)
-    anybody = (signal.name, None)
-    if mail.address is not None:
-        return (anybody,) if mail.interest is None else ((signal.name, signal.key),)
-    return (anybody,) if signal.key is None else (anybody, (signal.name, signal.key))
+    topic = message.topic
+    if topic.kind == "channel":
+        return ((topic, mail.address is None),)
+    if topic.key is None:
+        return ((topic, False),)
+    if mail.interest is not None:
+        return ((topic, False),)
+    anybody = (Topic(topic.name), False)
+    return (anybody,) if mail.address is not None else (anybody, (topic, False))
 
 
 def _data(mail: Mail) -> Searched:

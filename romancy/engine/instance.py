@@ -10,12 +10,12 @@ import asyncio
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from romancy._logs import about, get_logger, working
-from romancy.core import NO_DICT, AwaitChannel, AwaitEvent, Parent, Run
+from romancy.core import NO_DICT, Message, Parent, Run
 from romancy.engine.family import is_for, is_of_another_run
 from romancy.engine.inbox import EMPTY_INBOX, Inbox, Mail
 from romancy.engine.incarnation import RUNTIME
 from romancy.engine.interests import NO_DIFFERENCE, interests_of
-from romancy.engine.messages import KEPT, ChildEnded, decode_message
+from romancy.engine.messages import ChildEnded, decode_message
 from romancy.engine.slot import FREE, GATHERING, GONE, TAKEN, Slot
 from romancy.errors import HistoryVersionError, InternalError
 from romancy.status import TERMINAL_STATUSES, Status
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from romancy.core import ActivityDefinition, Input
+    from romancy.core import ActivityDefinition, Input, MessageAwaited
     from romancy.engine.activities.attempt import Attempt
     from romancy.engine.activities.port import Port
     from romancy.engine.decide import Creation
@@ -423,11 +423,11 @@ class Live:
                 self.keep(mail)
 
     def keep_dropped(self, inputs: Sequence[Given], dropped: Sequence[Input]) -> None:
-        """Keep signals that came too late for their wait: the next fitting wait receives them."""
+        """Keep messages of users that came too late for their wait: the next fitting wait receives them."""
         ids = {id(event) for event in dropped}
         for event, mail in inputs:
             if mail is not None and id(event) in ids:
-                if isinstance(mail.message, KEPT):
+                if isinstance(mail.message, Message):
                     self.keep(mail)
                 else:
                     self._pass_over(mail.delivery_id)
@@ -440,8 +440,8 @@ class Live:
             if mail is not None:
                 self.keep(mail)
 
-    def wait(self, wait: AwaitEvent | AwaitChannel) -> None:
-        """Record that the run waits for an event or a message."""
+    def wait(self, wait: MessageAwaited) -> None:
+        """Record that the run waits for a message."""
         if self.inbox is EMPTY_INBOX:
             self.inbox = Inbox()
         self.inbox.wait(wait)
@@ -518,8 +518,11 @@ class Live:
 def _new_run(
     instance_id: str, definition: Workflow[..., object], **known: Mapping[str, ActivityDefinition] | None
 ) -> Run:
-    stored = getattr(working.get(), "stored", len)
-    return Run(definition, instance_id=instance_id, code=definition.code, runtime=RUNTIME, stored=stored, **known)
+    speaker = working.get()
+    stored, hides = getattr(speaker, "stored", len), getattr(speaker, "hides", False)
+    return Run(
+        definition, instance_id=instance_id, code=definition.code, runtime=RUNTIME, stored=stored, hides=hides, **known
+    )
 
 
 def _time(given: Given) -> int:

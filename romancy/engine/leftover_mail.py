@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from romancy.engine.messages import KEPT
+from romancy.core import Message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,11 +23,11 @@ def unread(live: Live) -> tuple[Mail, ...]:
 
 
 def too_late(live: Live, inputs: Sequence[Given], dropped: Sequence[Input]) -> tuple[str, ...]:
-    """The ids of mail, except signals, that reached a run too late because it has just ended.
+    """The ids of mail, except messages of users, that reached a run too late because it has just ended.
 
     A retry of the run must not find it.
     """
     ids = {id(event) for event in dropped}
     late = [mail for event, mail in inputs if id(event) in ids]
     mails = (*late, *(mail for _, mail in live.inputs))
-    return tuple(mail.delivery_id for mail in mails if mail is not None and not isinstance(mail.message, KEPT))
+    return tuple(mail.delivery_id for mail in mails if mail is not None and not isinstance(mail.message, Message))

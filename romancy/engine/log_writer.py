@@ -107,7 +107,7 @@ class LogWriter:
         An instance has one item here at a time.
         """
         self._queue.append((item, done, self._incarnation.token))
-        if self._sleeping is not None and not (self._busy or self._awaits_more):
+        if self._sleeping is not None and not (self._busy or (self._gathering and self._awaits_more)):
             self._wake()
 
     def withdraw(self, item: Item) -> bool:
@@ -143,7 +143,8 @@ class LogWriter:
 
     @property
     def _awaits_more(self) -> bool:
-        return bool(self._gathering) and len(self._queue) < _BATCH_ITEMS
+        """Whether those who submit many items will soon submit more."""
+        return self._gathering > 0 and len(self._queue) < _BATCH_ITEMS
 
     @contextmanager
     def gathering(self) -> Generator[None]:
@@ -220,23 +221,20 @@ class LogWriter:
 
     async def run(self) -> None:
         """Commit submitted items until cancelled."""
+        loop = asyncio.get_running_loop()
         try:
-            await self._run()
+            while True:
+                while not self._queue or self._busy or (self._gathering and self._awaits_more):
+                    self._tell_flushed()
+                    self._sleeping = loop.create_future()
+                    await self._sleeping
+                await self._write_next()
         finally:
             for waiting in self._apart:
                 waiting.cancel()
             if self._guest is not None:
                 self._guest.cancel()
             self._ease.end()
-
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            while not self._queue or self._busy or self._awaits_more:
-                self._tell_flushed()
-                self._sleeping = loop.create_future()
-                await self._sleeping
-            await self._write_next()
 
     async def _write_next(self) -> None:
         batch = self._take()

@@ -1,4 +1,4 @@
-"""Messages in inboxes: the bodies of deliveries. As with events, changes to them only add.
+"""What lies in inboxes: the bodies of deliveries. As with the events of the log, changes to them only add.
 
 The store sees bytes. The instance's owner turns each message into an input of the run.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import msgspec
 from msgspec import Raw
 
-from romancy.core import Parent
+from romancy.core import Message, Parent
 from romancy.errors import HistoryVersionError
 from romancy.serialization import ErrorInfo, refuse_sealed
 from romancy.storage.limits import can_be_id
@@ -21,14 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
-    "KEPT",
     "NO_RESULT",
     "CancelMessage",
-    "ChannelMessage",
     "ChildEnded",
-    "Message",
+    "Mailed",
     "Outgoing",
-    "Signal",
     "TerminateMessage",
     "decode_message",
     "decode_outgoing",
@@ -39,34 +36,6 @@ __all__ = [
 
 
 NO_RESULT: Final = Raw(b"")
-NULL: Final = Raw(b"null")
-
-
-class Signal(msgspec.Struct, frozen=True, tag_field="type", tag="signal", omit_defaults=True):
-    """An event for the waits that have its name (and key)."""
-
-    name: str
-    data: Raw
-    key: str | None = None
-    event_id: str = ""
-    source: str = ""
-    subject: str | None = None
-    time: int | None = None
-    headers: dict[str, str] = {}
-    extensions: dict[str, str | int | bool] = {}
-
-
-class ChannelMessage(msgspec.Struct, frozen=True, tag_field="type", tag="channel", omit_defaults=True):
-    """A message of a channel, for a subscriber or, if it is `direct`, for this very instance."""
-
-    channel: str
-    data: Raw
-    message_id: str = ""
-    sender: str = ""
-    """The id of the instance that sent it. Empty: the sender is no workflow."""
-    metadata: Raw = NULL
-    headers: dict[str, str] = {}
-    direct: bool = False
 
 
 class ChildEnded(msgspec.Struct, frozen=True, tag_field="type", tag="child", omit_defaults=True):
@@ -100,17 +69,14 @@ class TerminateMessage(msgspec.Struct, frozen=True, tag_field="type", tag="termi
     reason: str = ""
 
 
-Message: TypeAlias = Signal | ChannelMessage | ChildEnded | CancelMessage | TerminateMessage
+Mailed: TypeAlias = Message | ChildEnded | CancelMessage | TerminateMessage
+"""Everything that is delivered to an instance."""
 
-KEPT: Final = (Signal, ChannelMessage)
-"""Types of messages that are kept until a wait asks for them."""
-
-
-_BY_USERS: Final = (b'{"type":"signal"', b'{"type":"channel"')
+_BY_USERS: Final = b'{"type":"message"'
 
 
 def is_from_a_user(body: bytes) -> bool:
-    """Whether an encoded message is one that a user's code sends: an event, or a message of a channel."""
+    """Whether an encoded body is a message that a user's code sends."""
     return body.startswith(_BY_USERS)
 
 
@@ -126,10 +92,10 @@ class Outgoing(msgspec.Struct, frozen=True, omit_defaults=True):
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 _encoder: Final = msgspec.json.Encoder()
 _outgoing_decoder: Final = msgspec.json.Decoder(Outgoing)
-_decoder: Final[msgspec.json.Decoder[Message]] = msgspec.json.Decoder(Message)
+_decoder: Final[msgspec.json.Decoder[Mailed]] = msgspec.json.Decoder(Mailed)
 
 
-def encode_message(message: Message) -> bytes:
+def encode_message(message: Mailed) -> bytes:
     """The body of a delivery."""
     return _encoder.encode(message)
 
@@ -162,7 +128,7 @@ def decode_outgoing(body: bytes) -> Outgoing:
         raise HistoryVersionError(f"a message in the outbox cannot be read: {error}") from error
 
 
-def decode_message(body: bytes) -> Message:
+def decode_message(body: bytes) -> Mailed:
     """The message in a delivery's body.
 
     Raises HistoryVersionError when this version does not know its kind, CodecError when it could not be unsealed.

@@ -36,17 +36,15 @@ def _timer(event: Any) -> Awaited:
 
 BEGINS: Final[Mapping[type[LogEvent], Callable[[Any], Awaited]]] = {
     core.TimerStarted: _timer,
-    core.EventAwaited: lambda event: Awaited("event", event.name, event.due),
-    core.ChannelAwaited: lambda event: Awaited("channel", event.channel, event.due),
+    core.MessageAwaited: lambda event: Awaited(event.topic.kind, event.topic.name, event.due),
     core.ChildStarted: lambda event: Awaited("child", event.workflow, None),
 }
 ENDS: Final[Mapping[type[LogEvent], Any]] = {
     core.TimerFired: "fired",
     core.TimerCancelled: "cancelled",
-    core.EventReceived: "received",
-    core.ChannelReceived: "received",
-    core.EventTimedOut: "timed_out",
-    core.EventWaitCancelled: "cancelled",
+    core.MessageReceived: "received",
+    core.WaitTimedOut: "timed_out",
+    core.WaitCancelled: "cancelled",
     core.ChildCompleted: "completed",
     core.ChildFailed: "failed",
     core.ChildCancelled: "cancelled",
@@ -72,7 +70,11 @@ class Waits:
         state = live.run.state
         run = 0 if state.started is None else state.started.run
         life, known = self._aside.pop(live.instance_id, (0, {}))
-        begun = [*state.timers.values(), *state.waits.values(), *(child.started for child in state.children.values())]
+        begun: list[Any] = [
+            *state.timers.values(),
+            *state.waits.values(),
+            *(child.started for child in state.children.values()),
+        ]
         found: dict[str, Awaited] = {}
         for event in begun:
             before = known.get(event.id)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec.structs import replace
 
 from romancy import core
-from romancy.core import SendOnChannel, StartCompensation
-from romancy.engine.announcing import Announcer, say_hook_failed
+from romancy.core import StartCompensation
+from romancy.engine.announcing import Announcer, kind_of_sending, say_hook_failed
 from romancy.engine.observed_waits import BEGINS, ENDS, Waits, awaited_by
 from romancy.hooks import (
     ActivityEnded,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from romancy.core import Activation, Input, LogEvent, Outcome, Send, StartChild
+    from romancy.core import Activation, Input, LogEvent, MessageSent, Outcome, StartChild
     from romancy.engine.activities.attempt import Attempt
     from romancy.engine.clock import DatabaseClock
     from romancy.engine.instance import Live
@@ -107,14 +107,11 @@ class Observer:
             effect, headers=self.announce(live, "start", effect.workflow, effect.instance_id, effect.headers)
         )
 
-    def announce_send(self, live: Live, effect: Send | SendOnChannel) -> Send | SendOnChannel:
-        """An event, a signal or a message of a channel, with all headers."""
-        if isinstance(effect, SendOnChannel):
-            return replace(effect, headers=self.announce(live, "message", effect.channel, effect.to, effect.headers))
-        event = effect.event
-        kind = "signal" if event.to else "send"
-        headers = self.announce(live, kind, event.name, event.to or None, event.headers)
-        return replace(effect, event=replace(event, headers=headers))
+    def announce_send(self, live: Live, effect: MessageSent) -> MessageSent:
+        """What a workflow sends, with all headers. The log keeps only those that the body gave."""
+        message, to = effect.message, effect.to or None
+        headers = self.announce(live, kind_of_sending(message, to), message.topic.name, to, message.headers)
+        return replace(effect, message=replace(message, headers=headers))
 
     def announced(
         self,
@@ -263,7 +260,7 @@ class Observer:
                 name=awaited.name,
                 outcome=ENDS[type(event)],
                 duration=None if began is None else max(at - began, timedelta()),
-                message_headers=getattr(event, "headers", {}),
+                message_headers=event.message.headers if isinstance(event, core.MessageReceived) else {},
             )
         )
 

@@ -1,6 +1,6 @@
 """Gives back messages that were taken for a wait and arrived after the wait had ended.
 
-A copy of a broadcast message that arrived after the workflow had left the channel is given back too, which removes it.
+A copy that arrived after the workflow had ended its subscription is given back too, which removes it.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ __all__ = ["give_strays_back"]
 
 
 def give_strays_back(driver: Driver, live: Live) -> None:
-    """Give back the kept messages that no wait fits, and drop copies from channels that were left.
+    """Give back the kept messages that no wait fits, and drop copies for subscriptions that have ended.
 
     The instance is not released until they are back: if this worker dies, another one gives them back.
     """
     mails = live.inbox.strays()
-    for channel in live.run.state.left:
-        mails += live.inbox.take_copies(channel)
+    for topic in live.run.state.left:
+        mails += live.inbox.take_copies(topic)
     for mail in mails:
         live.returns(mail)
         done = functools.partial(_returned, driver, live, mail.delivery_id)

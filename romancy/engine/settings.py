@@ -57,13 +57,14 @@ class Settings(Struct, frozen=True, kw_only=True):
         hooks: tuple[Hook, ...],
         log_error_text: bool,
         stored: Callable[[bytes], int],
+        hides: bool,
     ) -> Settings:
         """Return the settings for these options of an app. The worker's id defaults to host and process."""
         name = worker_id or f"{socket.gethostname()}:{os.getpid()}"
         return cls(
             worker_id=name,
             named=worker_id is not None,
-            speaker=Speaker(name, error_text=log_error_text, stored=stored),
+            speaker=Speaker(name, error_text=log_error_text, stored=stored, hides=hides),
             lease=round(lease * 1_000_000),
             retry=retry,
             max_activities=max_activities,

@@ -113,8 +113,8 @@ def _put_aside(timeline: Timeline) -> Iterator[str]:
     if timeline.put_aside:
         last, count = timeline.put_aside[-1], len(timeline.put_aside)
         before = "" if count == 1 else f" ({count} so far; this is the last one)"
-        which = f" with the id {last.event_id!r}" if last.event_id else ""
-        yield _sentence(f"It has put aside the event {last.name!r}{which}{before}: {last.reason}")
+        which = f" with the id {last.message_id!r}" if last.message_id else ""
+        yield _sentence(f"It has put aside the {last.topic.words}{which}{before}: {last.reason}")
 
 
 def _attempted(step: Step, now: int, *, held: bool) -> str:

@@ -125,7 +125,7 @@ class Timeline:
         """The activities that the end of the current run names, because nobody knows whether they took effect."""
         self.asked: tuple[str, int] | None = None
         """`retry` or `resume` and its time, if the log ends with it."""
-        self.put_aside: list[ev.EventPutAside] = []
+        self.put_aside: list[ev.MessagePutAside] = []
         """Of the current run."""
         self._open: dict[tuple[str, str], Step] = {}
         self._at = 0
@@ -276,37 +276,61 @@ def _wait_ends(outcome: str) -> Callable[[Timeline, Any], None]:
     return end
 
 
-def _event_awaited(timeline: Timeline, event: ev.EventAwaited) -> None:
-    conditions = bytes(event.where) != b"null"
-    timeline.begin("event", event.id, event.name, due=event.due, key=event.key, conditions=conditions)
+def _awaited(timeline: Timeline, event: ev.MessageAwaited) -> None:
+    topic, conditions = event.topic, bytes(event.where) != b"null"
+    if topic.kind == "event":
+        timeline.begin("event", event.id, topic.name, due=event.due, key=topic.key, conditions=conditions)
+    else:
+        timeline.begin("message", event.id, topic.name, due=event.due, key=event.mode, conditions=conditions)
 
 
-def _put_aside(timeline: Timeline, event: ev.EventPutAside) -> None:
+def _received(timeline: Timeline, event: ev.MessageReceived) -> None:
+    timeline.end("event" if event.message.topic.kind == "event" else "message", event.id, "received")
+
+
+def _put_aside(timeline: Timeline, event: ev.MessagePutAside) -> None:
     timeline.put_aside.append(event)
-    which = f" (id {event.event_id})" if event.event_id else ""
-    timeline.note(f"put aside event {event.name}{which}: {event.reason}")
+    which = f" (id {event.message_id})" if event.message_id else ""
+    timeline.note(f"put aside {_about(event.topic)}{which}: {event.reason}")
+
+
+def _about(topic: ev.Topic) -> str:
+    return f"event {topic.name}" if topic.kind == "event" else f"a message of channel {topic.name}"
 
 
 def _sent(timeline: Timeline, event: ev.MessageSent) -> None:
-    key = "" if event.key is None else f" with key {event.key}"
-    timeline.note(f"sent event {event.name}{key}" + (f" to {event.to}" if event.to else ""))
+    topic = event.message.topic
+    key = "" if topic.key is None else f" with key {topic.key}"
+    what = f"event {topic.name}" if topic.kind == "event" else f"a message on channel {topic.name}"
+    timeline.note(f"sent {what}{key}" + (f" to {event.to}" if event.to else ""))
 
 
-def _channel_asked(timeline: Timeline, event: ev.ChannelAsked) -> None:
-    timeline.begin("subscription", event.id, event.channel, key=event.mode)
-    if event.mode == "direct":
+def _subscribed(timeline: Timeline, event: ev.Subscribed) -> None:
+    if event.topic.kind == "event":
+        timeline.note(f"subscribed to events {event.topic.name}")
+        return
+    timeline.begin("subscription", event.id, event.topic.name, key=event.mode)
+    if not ev.may_be_refused(event.topic, event.mode):
         timeline.end("subscription", event.id, "joined")
 
 
-def _channel_refused(timeline: Timeline, event: ev.ChannelRefused) -> None:
+def _unsubscribed(timeline: Timeline, event: ev.Unsubscribed) -> None:
+    if event.topic.kind == "event":
+        timeline.note(f"ended its subscription to events {event.topic.name}")
+    else:
+        timeline.note(f"left channel {event.topic.name}")
+
+
+def _refused(timeline: Timeline, event: ev.SubscriptionRefused) -> None:
     timeline.end("subscription", event.id, f"refused, the channel has {event.existing} subscribers")
 
 
 def _retried(timeline: Timeline, event: ev.WorkflowRetried) -> None:
     timeline.run_begins(event)
     timeline.asked = ("retry", timeline.now)
-    for channel, mode in event.channels.items():
-        _channel_asked(timeline, ev.ChannelAsked(ev.kept_id(channel), channel, mode))
+    for one in event.subscriptions:
+        if one.topic.kind == "channel":
+            _subscribed(timeline, ev.Subscribed(ev.kept_id(one.topic), one.topic, one.mode))
 
 
 def _owner_changed(timeline: Timeline, event: ev.OwnerChanged) -> None:
@@ -333,26 +357,17 @@ _RULES: Final[Mapping[type[ev.LogEvent], Callable[[Timeline, Any], None]]] = {
     ev.TimerStarted: lambda timeline, event: timeline.begin("timer", event.id, "timer", due=event.due),
     ev.TimerFired: _ends("timer", "rang"),
     ev.TimerCancelled: _ends("timer", "cancelled"),
-    ev.EventAwaited: _event_awaited,
-    ev.EventPutAside: _put_aside,
-    ev.EventsSubscribed: lambda timeline, event: timeline.note(f"subscribed to events {event.name}"),
-    ev.EventsUnsubscribed: lambda timeline, event: timeline.note(f"ended its subscription to events {event.name}"),
-    ev.EventReceived: _ends("event", "received"),
-    ev.EventTimedOut: _wait_ends("timed out"),
-    ev.EventWaitCancelled: _wait_ends("cancelled"),
-    ev.ChannelAsked: _channel_asked,
-    ev.ChannelJoined: _ends("subscription", "joined"),
-    ev.ChannelRefused: _channel_refused,
-    ev.ChannelMembersAsked: lambda timeline, event: timeline.begin("members", event.id, event.channel),
-    ev.ChannelMembersListed: _ends("members", "listed"),
-    ev.ChannelLeft: lambda timeline, event: timeline.note(f"left channel {event.channel}"),
-    ev.ChannelAwaited: lambda timeline, event: timeline.begin(
-        "message", event.id, event.channel, due=event.due, key=event.mode
-    ),
-    ev.ChannelReceived: _ends("message", "received"),
-    ev.ChannelSent: lambda timeline, event: timeline.note(
-        f"sent a message on channel {event.channel}" + (f" to {event.to}" if event.to else "")
-    ),
+    ev.MessageAwaited: _awaited,
+    ev.MessageReceived: _received,
+    ev.MessagePutAside: _put_aside,
+    ev.WaitTimedOut: _wait_ends("timed out"),
+    ev.WaitCancelled: _wait_ends("cancelled"),
+    ev.Subscribed: _subscribed,
+    ev.SubscriptionGranted: _ends("subscription", "joined"),
+    ev.SubscriptionRefused: _refused,
+    ev.Unsubscribed: _unsubscribed,
+    ev.MembersAsked: lambda timeline, event: timeline.begin("members", event.id, event.topic.name),
+    ev.MembersListed: _ends("members", "listed"),
     ev.ChildStarted: lambda timeline, event: timeline.begin(
         "child", event.id, event.workflow, instance_id=event.instance_id
     ),

@@ -165,11 +165,15 @@ def check_postings(batch: Sequence[Posting]) -> None:
         check_id(posting.message_id, "message id")
         if not posting.places:
             raise InternalError(f"{what} is posted to no address")
+        addresses: set[str] = set()
+        takes = 0
         for place in posting.places:
-            _check_address(place.address, what)
-        if len({place.address for place in posting.places}) < len(posting.places):
+            check_id(place.address, "address of a message", at_most=MAX_ADDRESS_BYTES)
+            addresses.add(place.address)
+            takes += place.spread is not Spread.EVERY
+        if len(addresses) < len(posting.places):
             raise InternalError(f"{what} is posted twice to one address")
-        if sum(place.spread is not Spread.EVERY for place in posting.places) > 1:
+        if takes > 1:
             raise InternalError(f"{what} can be taken at two addresses; allow only one")
         if posting.dedupe is not None:
             check_id(posting.dedupe, "dedupe key")
@@ -186,13 +190,9 @@ def check_interest(interest: Interest) -> None:
     """Refuse an interest that could not be stored."""
     what = f"interest {interest.interest_id!r}"
     check_id(interest.interest_id, "interest id")
-    _check_address(interest.address, what)
+    check_id(interest.address, f"address of {what}", at_most=MAX_ADDRESS_BYTES)
     if interest.where is not None and len(interest.where) > MAX_WHERE_BYTES:
         _refuse_size(len(interest.where), MAX_WHERE_BYTES, f"conditions of {what}")
-
-
-def _check_address(address: str, what: str) -> None:
-    check_id(address, f"address of {what}", at_most=MAX_ADDRESS_BYTES)
 
 
 def _refuse_repeated(batch: Sequence[Item]) -> NoReturn:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from romancy._outside_channel import AppChannel
-    from romancy.channel import ChannelMember
+    from romancy.channel import ChannelMember, Message
+    from romancy.storage.query import FilterValue
 
 
 __all__ = ["SyncChannel"]
@@ -77,13 +78,20 @@ class SyncChannel(Caller, Generic[T]):
         result: str = self._call("send_to", instance_id, data, metadata=metadata, headers=headers, session=session)
         return result
 
-    def subscribe(self, name: str, *, mode: Literal["broadcast", "competing"] = "broadcast") -> SyncSubscription[T]:
+    def subscribe(
+        self,
+        name: str,
+        *,
+        mode: Literal["broadcast", "competing"] = "broadcast",
+        where: Mapping[str, FilterValue] | None = None,
+    ) -> SyncSubscription[Message[T]]:
         """Take part in the channel under a name, in a `with` block. The subscription outlasts the block.
 
         Under the same name, the next block (of this process or of another) continues after the last acknowledged
-        message. `unsubscribe(name)` ends the subscription. Use a name in one place at a time.
+        message. `unsubscribe(name)` ends the subscription. Use a name in one place at a time. `where` excludes messages
+        whose data do not meet these conditions, in the form of `app.find_instances`.
         """
-        return SyncSubscription(self._keeper, self._call("subscribe", name, mode=mode))
+        return SyncSubscription(self._keeper, self._call("subscribe", name, mode=mode, where=where))
 
     def unsubscribe(self, name: str) -> None:
         """End the subscription of this name. Unacknowledged messages are dropped; if competing, others get them."""

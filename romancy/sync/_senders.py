@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from romancy.sync._calling import Caller
 from romancy.sync._channel import SyncChannel
+from romancy.sync._subscription import SyncSubscription
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
     from romancy.channel import Channel
-    from romancy.event import EventType, Sent
+    from romancy.event import Event, EventType, Sent
+    from romancy.storage.query import FilterValue
 
 
 __all__ = ["SyncSenders"]
@@ -54,9 +56,8 @@ class SyncSenders(Caller):
         data, else the `subject`.
 
         With an `id` of yours, another event of this type with the same `source` and `id` is dropped, and
-        `Sent.duplicate` is set. That is remembered for at least a week, with `to` by the instance, and not by a later
-        one under its id. `headers` travel along and are read as `Event.headers`, as `time`
-        and `extensions` are, which are attributes of a CloudEvent.
+        `Sent.duplicate` is set. That is remembered for at least a week. `headers` travel along and are read as
+        `Event.headers`, as `time` and `extensions` are, which are attributes of a CloudEvent.
         """
         result: Sent = self._call(
             "send",
@@ -86,6 +87,31 @@ class SyncSenders(Caller):
     def channel(self, channel: Channel[Any] | str, /, *, model: Any = Any) -> SyncChannel[Any]:
         """A channel, to publish on and to subscribe to from outside of workflows."""
         return SyncChannel(self._keeper, self._call("channel", channel, model=model))
+
+    @overload
+    def subscribe(
+        self, type: EventType[T], name: str, /, *, where: Mapping[str, FilterValue] | None = None
+    ) -> SyncSubscription[Event[T]]: ...
+
+    @overload
+    def subscribe(
+        self, type: str, name: str, /, *, where: Mapping[str, FilterValue] | None = None
+    ) -> SyncSubscription[Event[Any]]: ...
+
+    def subscribe(
+        self, type: EventType[Any] | str, name: str, /, *, where: Mapping[str, FilterValue] | None = None
+    ) -> SyncSubscription[Event[Any]]:
+        """Receive every event of a type under a name, in a `with` block. The subscription outlasts the block.
+
+        Under the same name, the next block (of this process or of another) continues after the last acknowledged
+        event. `unsubscribe(type, name)` ends the subscription. Use a name in one place at a time. `where` excludes
+        events whose data do not meet these conditions, in the form of `app.find_instances`.
+        """
+        return SyncSubscription(self._keeper, self._call("subscribe", type, name, where=where))
+
+    def unsubscribe(self, type: EventType[Any] | str, name: str, /) -> None:
+        """End the subscription to a type of events under this name. Unacknowledged events are dropped."""
+        self._call("unsubscribe", type, name)
 
     @overload
     def signal(

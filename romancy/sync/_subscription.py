@@ -9,22 +9,21 @@ from romancy.sync._calling import Caller, Keeper
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from romancy._outside_channel import ChannelSubscription
-    from romancy.channel import Message
+    from romancy._subscriber import Subscription
     from romancy.retry import Duration
 
 __all__ = ["SyncSubscription"]
 
-T = TypeVar("T")
+M = TypeVar("M")
 
 
-class SyncSubscription(Caller, Generic[T]):
+class SyncSubscription(Caller, Generic[M]):
     """What a named subscriber outside of workflows receives. A message comes again until it is acknowledged.
 
     Use it as a `with` block: `with channel.subscribe(name) as messages:`, then `for message in messages:`.
     """
 
-    def __init__(self, keeper: Keeper, target: ChannelSubscription[T]) -> None:
+    def __init__(self, keeper: Keeper, target: Subscription[M]) -> None:
         self._its_keeper = keeper
         self._inner = target
 
@@ -33,7 +32,7 @@ class SyncSubscription(Caller, Generic[T]):
         return self._its_keeper
 
     @property
-    def _target(self) -> ChannelSubscription[T]:
+    def _target(self) -> Subscription[M]:
         return self._inner
 
     def __enter__(self) -> Self:
@@ -52,17 +51,17 @@ class SyncSubscription(Caller, Generic[T]):
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Message[T]:
+    def __next__(self) -> M:
         return self.receive()
 
-    def receive(self, *, timeout: Duration | None = None) -> Message[T]:
+    def receive(self, *, timeout: Duration | None = None) -> M:
         """Acknowledge the message before, and return the next one. Raises EventTimeoutError if none comes in time.
 
         Waits while the database is away. Raises SerializationError for a message that does not fit the type of the
         channel; the next call goes on. Raises CodecError for one that no codec of this app can open; the next call
         tries again. Raises UsageError if another thread receives here, and if `unsubscribe` has ended the subscription.
         """
-        result: Message[T] = self._call("receive", timeout=timeout)
+        result: M = self._call("receive", timeout=timeout)
         return result
 
     def acknowledge(self) -> None:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from types import TracebackType
 
-    from romancy._outgoing import OutgoingEvent
     from romancy.activity import Activity
+    from romancy.core import Message
     from romancy.session import Companion
     from romancy.storage.isolation import IsolationLevel
     from romancy.storage.sessions import Session as StorageSession
@@ -240,15 +240,11 @@ class _Port:
     async def publish(self, type: str, data: Raw, key: str | None, /) -> None:
         self.sent.append(SentEvent("publish", type, _plain(data), key))
 
-    async def send(self, event: OutgoingEvent, to: str | None, /) -> str:
-        self.sent.append(SentEvent("send", event.name, _plain(event.data), event.key if to is None else to))
-        return event.id or f"test-{len(self.sent)}"
-
-    async def send_on_channel(
-        self, channel: str, data: Raw, _metadata: Raw, _headers: dict[str, str], to: str | None, /
-    ) -> str:
-        self.sent.append(SentEvent("channel", channel, _plain(data), to))
-        return f"test-{len(self.sent)}"
+    async def send(self, message: Message, to: str | None, /) -> str:
+        topic = message.topic
+        kind = "send" if topic.kind == "event" else "channel"
+        self.sent.append(SentEvent(kind, topic.name, _plain(message.data), topic.key if to is None else to))
+        return message.id or f"test-{len(self.sent)}"
 
     def after_commit(self, callback: Callable[[], Any], /) -> None:
         self.callbacks.append(callback)

@@ -9,11 +9,13 @@ from msgspec import Raw
 
 from romancy import Event, EventType, Status, WorkflowContext, activity_context, workflow
 from romancy.core import (
-    EventAwaited,
-    EventPutAside,
-    EventReceived,
     LogEvent,
+    Message,
+    MessageAwaited,
+    MessagePutAside,
+    MessageReceived,
     Run,
+    Topic,
     WorkflowCompleted,
     WorkflowStarted,
 )
@@ -85,8 +87,8 @@ def test_an_event_of_another_shape_is_put_aside_and_the_wait_goes_on() -> None:
     world = World(Scenario(waiting, events=((5, "paid", "a lot"), (6, "paid", 7))))
 
     assert world.result() == 7
-    (aside,) = [event for event in world.log() if isinstance(event, EventPutAside)]
-    assert (aside.id, aside.name) == ("paid:1", "paid")
+    (aside,) = [event for event in world.log() if isinstance(event, MessagePutAside)]
+    assert (aside.id, aside.topic) == ("paid:1", Topic("paid"))
     assert "expected int" in aside.reason
 
 
@@ -99,9 +101,10 @@ def test_a_history_in_which_an_event_of_another_shape_was_an_error_replays() -> 
             return "an error"
         return "no error"
 
+    a_lot = Message(Topic("paid"), Raw(b'"a lot"'))
     history: list[list[LogEvent]] = [
-        [WorkflowStarted(START, waiting.name, Raw(b"{}"), "n"), EventAwaited("paid:1", "paid")],
-        [EventReceived(START + 5, "paid:1", "paid", Raw(b'"a lot"')), WorkflowCompleted(Raw(b'"an error"'))],
+        [WorkflowStarted(START, waiting.name, Raw(b"{}"), "n"), MessageAwaited("paid:1", Topic("paid"))],
+        [MessageReceived(START + 5, "paid:1", a_lot), WorkflowCompleted(Raw(b'"an error"'))],
     ]
     run = Run(waiting, instance_id="old")
     run.replay(history)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -81,3 +83,22 @@ def test_an_older_program_tells_that_the_schema_is_newer_and_works(romancy: Roma
     assert "PROBLEM schema" not in told(answers[0])
     assert (0, 0, "") == (answers[1].code, answers[2].code, answers[2].out)
     assert romancy("list").code == 0
+
+
+def test_a_database_of_a_commit_before_the_first_release_is_named_and_not_planned_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ROMANCY_URL", f"sqlite:///{tmp_path}/made.db")
+    with closing(sqlite3.connect(tmp_path / "made.db")) as made:
+        made.executescript(
+            "create table romancy_schema (id integer primary key, migration_set text, name text, applied_at text);"
+            "insert into romancy_schema (migration_set, name) values ('romancy', '0001_start'), ('romancy', '0007_x');"
+        )
+    romancy = runner(capsys)
+
+    answers = romancy("doctor"), romancy("migrate"), romancy("migrate", "--plan"), romancy("list")
+
+    assert [1, 5, 5, 5] == [answer.code for answer in answers]
+    assert "PROBLEM schema does not fit" in told(answers[0])
+    named = "it has version 7 ('0007_x') and begins with '0001_start'"
+    assert all(named in told(answer) and "make a new database" in told(answer) for answer in answers)

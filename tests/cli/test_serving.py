@@ -56,7 +56,7 @@ def test_a_server_that_is_told_to_stop_ends_the_requests_that_wait(tmp_path: Pat
             instance = f"{url}/instances/{accepted.json()['instance_id']}"
             with client.stream("GET", f"{instance}/progress") as progress:
                 lines = progress.iter_lines()
-                assert any("EventAwaited" in line for line in lines)
+                assert any("MessageAwaited" in line for line in lines)
                 server.send_signal(signal.SIGTERM)
                 rest = list(lines)
             told = server.stderr.read()

@@ -26,7 +26,6 @@ from romancy.core import (
     ActivityCompleted,
     ActivityFailed,
     ActivityScheduled,
-    AwaitEvent,
     CancelActivity,
     CancelChild,
     CancelRequested,
@@ -39,10 +38,11 @@ from romancy.core import (
     CompensationFailed,
     CompensationScheduled,
     Effect,
-    EventReceived,
-    EventTimedOut,
     Input,
     LogEvent,
+    Message,
+    MessageAwaited,
+    MessageReceived,
     Outcome,
     Publish,
     Report,
@@ -51,8 +51,9 @@ from romancy.core import (
     StartChild,
     StartCompensation,
     StartTimer,
-    StopAwaiting,
     TimerFired,
+    WaitCancelled,
+    WaitTimedOut,
     WorkflowStarted,
     decode_commit,
     encode_commit,
@@ -96,13 +97,8 @@ class NoPort:
     async def publish(self, type: str, data: Raw, key: str | None, /) -> None:
         raise AssertionError("nobody reads")
 
-    async def send(self, event: object, to: str | None, /) -> str:
+    async def send(self, message: Message, to: str | None, /) -> str:
         raise AssertionError("nobody waits")
-
-    async def send_on_channel(
-        self, channel: str, data: Raw, metadata: Raw, headers: dict[str, str], to: str | None, /
-    ) -> str:
-        raise AssertionError("nobody has subscribed")
 
     def after_commit(self, callback: Callable[[], Any], /) -> None:
         raise AssertionError("nothing is committed")
@@ -114,7 +110,7 @@ class Instance:
 
     run: Run
     jobs: Jobs = field(default_factory=dict[tuple[str, str], tuple[int, Job]])
-    waits: dict[str, AwaitEvent] = field(default_factory=dict[str, AwaitEvent])
+    waits: dict[str, MessageAwaited] = field(default_factory=dict[str, MessageAwaited])
     parent: tuple[str, str] | None = None
     outcome: Outcome | None = None
     parked: str | None = None
@@ -227,7 +223,7 @@ class World:
 
     def _event_due(self) -> int | None:
         for at, name, _ in self._inbox:
-            if any(wait.name == name for instance in self.instances.values() for wait in instance.waits.values()):
+            if any(wait.topic.name == name for instance in self.instances.values() for wait in instance.waits.values()):
                 return at
         return None
 
@@ -239,13 +235,12 @@ class World:
             _, name, data = item
             for id, instance in self.instances.items():
                 for wait in instance.waits.values():
-                    if wait.name == name:
+                    if wait.topic.name == name:
                         self._inbox.remove(item)
-                        del instance.waits[wait.wait_id]
-                        instance.jobs.pop(("wait", wait.wait_id), None)
-                        self.feed(
-                            id, EventReceived(at=self.now, id=wait.wait_id, name=name, data=Raw(dumps(data, "event")))
-                        )
+                        del instance.waits[wait.id]
+                        instance.jobs.pop(("wait", wait.id), None)
+                        message = Message(wait.topic, Raw(dumps(data, "event")))
+                        self.feed(id, MessageReceived(at=self.now, id=wait.id, message=message))
                         return True
         raise AssertionError("an event was due and nobody waits for it")
 
@@ -323,8 +318,8 @@ class World:
 
     def _forget_events(self, history: Sequence[Sequence[LogEvent]]) -> None:
         for event in (event for commit in history for event in commit):
-            if isinstance(event, EventReceived):
-                self._inbox.remove(next(item for item in self._inbox if item[1] == event.name))
+            if isinstance(event, MessageReceived):
+                self._inbox.remove(next(item for item in self._inbox if item[1] == event.message.topic.name))
 
     # ── effects ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -365,11 +360,11 @@ class World:
                 jobs["timer", key] = (due, lambda: [TimerFired(at=self.now, id=key)])
             case CancelTimer(timer_id=key):
                 del jobs["timer", key]
-            case AwaitEvent(wait_id=key, due=due):
+            case MessageAwaited(id=key, due=due):
                 instance.waits[key] = effect
                 if due is not None:
                     jobs["wait", key] = (due, lambda: self._time_out(instance, key))
-            case StopAwaiting(wait_id=key):
+            case WaitCancelled(id=key):
                 del instance.waits[key]
                 jobs.pop(("wait", key), None)
             case _:
@@ -377,7 +372,7 @@ class World:
 
     def _time_out(self, instance: Instance, key: str) -> Sequence[Input]:
         del instance.waits[key]
-        return [EventTimedOut(at=self.now, id=key)]
+        return [WaitTimedOut(at=self.now, id=key)]
 
     def _start_child(self, id: str, effect: StartChild) -> None:
         child = self.instances.get(effect.instance_id)

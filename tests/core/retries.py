@@ -16,17 +16,17 @@ from romancy.core import (
     ActivityCancelled,
     ActivityCompleted,
     ActivityFailed,
-    AwaitEvent,
     CancelActivity,
     ChildCompleted,
     ChildFailed,
     CompensationCompleted,
     CompensationFailed,
     Effect,
-    EventReceived,
-    EventTimedOut,
     Input,
     LogEvent,
+    Message,
+    MessageAwaited,
+    MessageReceived,
     Outcome,
     Publish,
     Recall,
@@ -36,6 +36,7 @@ from romancy.core import (
     StartCompensation,
     StartTimer,
     TimerFired,
+    WaitTimedOut,
     WorkflowResumed,
     WorkflowStarted,
     begin_of_retry,
@@ -223,8 +224,8 @@ class Retries:
                 shop.waited.append((due - self.now) / SECOND)
                 self.now = max(self.now, due)
                 return TimerFired(self.now, id)
-            case AwaitEvent(wait_id=id, name=name):
-                return self._event(effect, id, name, delay=delay)
+            case MessageAwaited():
+                return self._event(effect, delay=delay)
             case StartChild(child_id=id):
                 self._todo.remove(effect)
                 shop.children.append((effect.instance_id, effect.again))
@@ -254,20 +255,21 @@ class Retries:
         self.shop.succeeded.append(self.shop.calls[-1])
         return ActivityCompleted(self.now, id, Raw(msgspec.json.encode(f"{effect.name} {len(self.shop.calls)}")))
 
-    def _event(self, effect: AwaitEvent, id: str, name: str, *, delay: bool) -> Input | None:
+    def _event(self, effect: MessageAwaited, *, delay: bool) -> Input | None:
+        id, topic = effect.id, effect.topic
         if id not in self.run.state.waits:
             self._todo.remove(effect)
             return None
-        found = next((one for one in self.shop.signals if one[0] == name), None)
+        found = next((one for one in self.shop.signals if one[0] == topic.name), None)
         if found is not None:
             self.shop.signals.remove(found)
             self._todo.remove(effect)
-            return EventReceived(self.now, id, name, Raw(msgspec.json.encode(found[1])))
+            return MessageReceived(self.now, id, Message(topic, Raw(msgspec.json.encode(found[1]))))
         if not delay or effect.due is None:
             return None
         self._todo.remove(effect)
         self.now = max(self.now, effect.due)
-        return EventTimedOut(self.now, id)
+        return WaitTimedOut(self.now, id)
 
 
 def _given(stored: Raw) -> Any:

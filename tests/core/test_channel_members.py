@@ -10,14 +10,13 @@ from romancy.channel import Channel, ChannelMember
 from romancy.context import WorkflowContext
 from romancy.core import (
     CancelRequested,
-    ChannelJoined,
-    ChannelMembersAsked,
-    ChannelMembersListed,
-    JoinChannel,
     Listed,
-    ListMembers,
+    MembersAsked,
+    MembersListed,
     Run,
     StartTimer,
+    Subscribed,
+    SubscriptionGranted,
     TimerFired,
 )
 from romancy.core._recall import recalled
@@ -25,7 +24,7 @@ from romancy.errors import NonDeterminismError, UsageError
 from romancy.status import Status
 from romancy.workflow import workflow
 from tests.core.driver import START
-from tests.core.test_channels import Play
+from tests.core.test_channels import TOPIC, Play
 
 ORDERS = Channel("orders", int)
 TWO = (Listed("a", "broadcast"), Listed("audit", "broadcast", outside=True))
@@ -39,16 +38,16 @@ async def asks_twice(ctx: WorkflowContext) -> list[list[list[object]]]:
 
 def test_each_question_has_its_own_recorded_answer() -> None:
     play = Play(asks_twice)
-    assert [ListMembers("orders:1", "orders")] == play.last.effects
+    assert [MembersAsked("orders:1", TOPIC)] == play.last.effects
     assert "running" == play.last.status, "the engine has something to do"
-    assert [ListMembers("orders:1", "orders")] == play.again().run.outstanding()
-    play.feed(ChannelMembersListed(at=START, id="orders:1", members=TWO))
-    assert [ListMembers("orders:2", "orders")] == play.last.effects
-    play.feed(ChannelMembersListed(at=START, id="orders:2"))
+    assert [MembersAsked("orders:1", TOPIC)] == play.again().run.outstanding()
+    play.feed(MembersListed(at=START, id="orders:1", members=TWO))
+    assert [MembersAsked("orders:2", TOPIC)] == play.last.effects
+    play.feed(MembersListed(at=START, id="orders:2"))
 
     assert [[["a", "broadcast", False], ["audit", "broadcast", True]], []] == play.result()
     assert play.again().result() == play.result()
-    assert not play.run.activate([ChannelMembersListed(at=START, id="orders:2", members=TWO)]).events
+    assert not play.run.activate([MembersListed(at=START, id="orders:2", members=TWO)]).events
 
 
 @workflow
@@ -62,11 +61,11 @@ async def subscribes_and_asks(ctx: WorkflowContext) -> list[str]:
 
 def test_a_question_and_a_subscription_do_not_take_each_others_answer() -> None:
     play = Play(subscribes_and_asks)
-    assert {JoinChannel("orders:1", "orders", "broadcast"), ListMembers("orders:1", "orders")} == set(play.last.effects)
-    play.feed(ChannelMembersListed(at=START, id="orders:1", members=TWO))
+    assert {Subscribed("orders:1", TOPIC, "broadcast"), MembersAsked("orders:1", TOPIC)} == set(play.last.effects)
+    play.feed(MembersListed(at=START, id="orders:1", members=TWO))
     play = play.again()
-    assert [JoinChannel("orders:1", "orders", "broadcast")] == play.run.outstanding()
-    play.feed(ChannelJoined(at=START, id="orders:1"))
+    assert [Subscribed("orders:1", TOPIC, "broadcast")] == play.run.outstanding()
+    play.feed(SubscriptionGranted(at=START, id="orders:1"))
     assert ["a", "audit"] == play.result()
 
 
@@ -80,7 +79,7 @@ async def asks_for_many(ctx: WorkflowContext) -> str:
 
 def test_too_many_members_are_an_error_that_says_so() -> None:
     play = Play(asks_for_many)
-    play.feed(ChannelMembersListed(at=START, id="orders:1", too_many=70_000))
+    play.feed(MembersListed(at=START, id="orders:1", too_many=70_000))
     assert "channel 'orders' has 70000 members, too many for the log" in play.result()
     assert play.again().result() == play.result()
 
@@ -98,12 +97,12 @@ async def gives_up(ctx: WorkflowContext) -> int:
 
 def test_an_answer_that_nobody_waits_for_any_more_changes_nothing() -> None:
     play = Play(gives_up)
-    (timer,) = [effect for effect in play.last.effects if not isinstance(effect, ListMembers)]
+    (timer,) = [effect for effect in play.last.effects if not isinstance(effect, MembersAsked)]
     assert isinstance(timer, StartTimer)
     play.feed(TimerFired(at=timer.due, id=timer.timer_id))
-    play.feed(ChannelMembersListed(at=timer.due, id="orders:1", members=TWO))
+    play.feed(MembersListed(at=timer.due, id="orders:1", members=TWO))
     play = play.again()
-    play.feed(ChannelMembersListed(at=timer.due, id="orders:2", members=TWO[:1]))
+    play.feed(MembersListed(at=timer.due, id="orders:2", members=TWO[:1]))
     assert 1 == play.result()
 
 
@@ -111,7 +110,7 @@ def test_a_cancellation_does_not_wait_for_the_members() -> None:
     play = Play(asks_twice)
     play.feed(CancelRequested(at=START))
     assert Status.CANCELLED is play.run.state.status()
-    assert not play.run.activate([ChannelMembersListed(at=START, id="orders:1")]).events
+    assert not play.run.activate([MembersListed(at=START, id="orders:1")]).events
 
 
 @workflow
@@ -121,12 +120,12 @@ async def fails_then(ctx: WorkflowContext) -> None:
 
 def test_a_retry_asks_anew() -> None:
     play = Play(fails_then)
-    play.feed(ChannelMembersListed(at=START, id="orders:1", members=TWO))
+    play.feed(MembersListed(at=START, id="orders:1", members=TWO))
     retried = recalled("x", play.commits).retried(at=play.run.last_time, unsure="", gone=(), by="")
     again = Run(fails_then, instance_id="x")
     again.recall(play.commits)
 
-    assert [ListMembers("orders:1", "orders")] == again.activate([retried]).effects
+    assert [MembersAsked("orders:1", TOPIC)] == again.activate([retried]).effects
 
 
 @workflow
@@ -141,7 +140,7 @@ def test_a_next_run_begins_after_the_answer() -> None:
     """It uses the ids again, and would take the answer for its own."""
     play = Play(recurs, 1)
     assert play.successor() is None
-    play.feed(ChannelMembersListed(at=START, id="orders:1", members=TWO))
+    play.feed(MembersListed(at=START, id="orders:1", members=TWO))
     assert play.successor() is not None
 
 
@@ -156,4 +155,4 @@ def test_a_changed_body_is_noticed() -> None:
     with pytest.raises(NonDeterminismError, match="question for the members of channel orders"):
         run.replay(play.commits)
     run.close()
-    assert any(isinstance(event, ChannelMembersAsked) for event in play.commits[0])
+    assert any(isinstance(event, MembersAsked) for event in play.commits[0])

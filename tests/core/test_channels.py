@@ -9,26 +9,24 @@ import msgspec
 import pytest
 from msgspec import Raw
 
+from romancy import core
 from romancy.channel import Channel, Message
 from romancy.context import WorkflowContext
 from romancy.core import (
     Activation,
-    AwaitChannel,
     CancelRequested,
-    ChannelAsked,
-    ChannelAwaited,
-    ChannelJoined,
-    ChannelLeft,
-    ChannelReceived,
-    ChannelRefused,
-    ChannelSent,
-    EventTimedOut,
     Input,
-    JoinChannel,
-    LeaveChannel,
     LogEvent,
+    MessageAwaited,
+    MessageReceived,
+    MessageSent,
     Run,
-    SendOnChannel,
+    Subscribed,
+    SubscriptionGranted,
+    SubscriptionRefused,
+    Topic,
+    Unsubscribed,
+    WaitTimedOut,
     WorkflowContinued,
     WorkflowStarted,
 )
@@ -39,6 +37,7 @@ from romancy.workflow import Workflow, workflow
 from tests.core.driver import SECOND, START, started
 
 ORDERS = Channel("orders", int)
+TOPIC = Topic("orders", kind="channel")
 
 
 class Play:
@@ -74,8 +73,8 @@ class Play:
         return self.last.successor
 
 
-def message(id: str, data: int, at: int = START) -> ChannelReceived:
-    return ChannelReceived(at=at, id=id, channel="orders", data=Raw(b"%d" % data), message_id=f"m{data}")
+def message(id: str, data: int, at: int = START) -> MessageReceived:
+    return MessageReceived(at=at, id=id, message=core.Message(TOPIC, Raw(b"%d" % data), id=f"m{data}"))
 
 
 @workflow
@@ -89,13 +88,13 @@ async def two_messages(ctx: WorkflowContext) -> list[int]:
 
 def test_subscribing_waits_for_the_answer_and_receiving_for_messages() -> None:
     play = Play(two_messages)
-    assert play.last.effects == [JoinChannel("orders:1", "orders", "competing")]
+    assert play.last.effects == [Subscribed("orders:1", TOPIC, "competing")]
     assert play.last.status == "running", "the engine has something to do"
-    play.feed(ChannelJoined(at=START, id="orders:1"))
-    assert play.last.effects == [AwaitChannel("orders:1", "orders", "competing", START + 60 * SECOND)]
+    play.feed(SubscriptionGranted(at=START, id="orders:1"))
+    assert play.last.effects == [MessageAwaited("orders:1", TOPIC, "competing", START + 60 * SECOND)]
     assert play.last.status == "waiting"
     play = play.again()
-    assert play.run.outstanding() == [AwaitChannel("orders:1", "orders", "competing", START + 60 * SECOND)]
+    assert play.run.outstanding() == [MessageAwaited("orders:1", TOPIC, "competing", START + 60 * SECOND)]
     play.feed(message("orders:1", 7))
     play.feed(message("orders:2", 8))
     assert play.result() == [7, 8]
@@ -103,7 +102,7 @@ def test_subscribing_waits_for_the_answer_and_receiving_for_messages() -> None:
 
 
 def test_a_subscription_that_was_asked_for_is_asked_for_again_after_a_crash() -> None:
-    assert Play(two_messages).again().run.outstanding() == [JoinChannel("orders:1", "orders", "competing")]
+    assert Play(two_messages).again().run.outstanding() == [Subscribed("orders:1", TOPIC, "competing")]
 
 
 @workflow
@@ -117,10 +116,10 @@ async def refused(ctx: WorkflowContext) -> list[str]:
 
 def test_a_refusal_is_recorded_and_raised() -> None:
     play = Play(refused)
-    play.feed(ChannelRefused(at=START, id="orders:1", existing="competing"))
+    play.feed(SubscriptionRefused(at=START, id="orders:1", existing="competing"))
     assert play.result() == ["orders", "competing", "broadcast"]
     assert play.again().result() == play.result()
-    assert play.run.state.channels == {}
+    assert play.run.state.subscriptions == {}
 
 
 @workflow
@@ -148,8 +147,8 @@ def test_wrong_calls_ask_for_nothing() -> None:
     assert "has not subscribed" in not_subscribed
     assert conflict == "direct broadcast"
     kinds = [type(event) for event in play.last.events[1:-1]]
-    assert kinds == [ChannelAsked, ChannelLeft]
-    assert play.last.effects == [LeaveChannel("orders", "direct")], "a direct subscription needs no database"
+    assert kinds == [Subscribed, Unsubscribed]
+    assert play.last.effects == [Subscribed("orders:1", TOPIC, "direct"), Unsubscribed(TOPIC, "direct")]
 
 
 @workflow
@@ -168,7 +167,7 @@ async def leaves_while_it_waits(ctx: WorkflowContext) -> str:
 
 def test_a_wait_ends_with_its_subscription() -> None:
     play = Play(leaves_while_it_waits)
-    play.feed(ChannelJoined(at=START, id="orders:1"))
+    play.feed(SubscriptionGranted(at=START, id="orders:1"))
     assert play.result() == "told"
     assert play.again().result() == play.result()
 
@@ -183,7 +182,7 @@ async def together(ctx: WorkflowContext) -> int:
 def test_one_subscription_is_asked_for_once() -> None:
     play = Play(together)
     assert len(play.last.effects) == 1
-    play.feed(ChannelJoined(at=START, id="orders:1"))
+    play.feed(SubscriptionGranted(at=START, id="orders:1"))
     assert play.result() == 6
 
 
@@ -201,13 +200,16 @@ async def continues(ctx: WorkflowContext, n: int) -> int:
 
 def test_recur_keeps_subscriptions_and_waits_for_those_under_way() -> None:
     play = Play(continues, 1)
-    play.feed(ChannelJoined(at=START, id="orders:1"))
+    play.feed(SubscriptionGranted(at=START, id="orders:1"))
     assert play.successor() is None, "a subscription is under way"
-    play.feed(ChannelJoined(at=START, id="more:1"))
+    play.feed(SubscriptionGranted(at=START, id="more:1"))
     assert isinstance(play.last.events[-1], WorkflowContinued)
     following = Play(continues, first=play.successor())
-    assert following.last.effects == [AwaitChannel("orders:1", "orders", "broadcast")]
-    assert following.again().run.state.channels == {"orders": "broadcast", "more": "broadcast"}
+    assert following.last.effects == [MessageAwaited("orders:1", TOPIC, "broadcast")]
+    assert following.again().run.state.subscriptions == {
+        TOPIC: "broadcast",
+        Topic("more", kind="channel"): "broadcast",
+    }
 
 
 @workflow
@@ -224,20 +226,20 @@ async def talks(ctx: WorkflowContext) -> list[str]:
 def test_messages_are_sent_once_also_after_a_retry() -> None:
     play = Play(talks)
     published, sent, waits = play.last.effects
-    assert isinstance(published, SendOnChannel)
-    assert isinstance(sent, SendOnChannel)
-    assert (published.to, sent.to, published.metadata) == (None, "y", Raw(b'{"by":"x"}'))
-    assert waits == AwaitChannel("orders:1", "orders", "direct", START + 5 * SECOND)
-    assert published.message_id != sent.message_id
-    play.feed(EventTimedOut(at=START + 5 * SECOND, id="orders:1"))
+    assert isinstance(published, MessageSent)
+    assert isinstance(sent, MessageSent)
+    assert (published.to, sent.to, published.message.beside) == ("", "y", Raw(b'{"by":"x"}'))
+    assert waits == MessageAwaited("orders:1", TOPIC, "direct", START + 5 * SECOND)
+    assert published.message.id != sent.message.id
+    play.feed(WaitTimedOut(at=START + 5 * SECOND, id="orders:1"))
     assert play.run.state.status() is Status.FAILED
     retried = recalled("x", play.commits).retried(at=play.run.last_time, unsure="", gone=(), by="")
     again = Run(talks, instance_id="x")
     again.recall(play.commits)
     activation = again.activate([retried])
-    messages = [event for event in activation.events if isinstance(event, ChannelSent)]
-    assert [(one.again, one.message_id) for one in messages] == [(True, published.message_id), (True, sent.message_id)]
-    assert [type(effect) for effect in activation.effects] == [AwaitChannel]
+    messages = [event for event in activation.events if isinstance(event, MessageSent)]
+    assert [(one.again, one.message.id) for one in messages] == [(True, published.message.id), (True, sent.message.id)]
+    assert [type(effect) for effect in activation.effects] == [MessageAwaited]
     third = Run(talks, instance_id="x")
     third.replay([*play.commits, activation.events])
     assert third.outstanding() == again.outstanding()
@@ -253,16 +255,16 @@ async def fails_after_two(ctx: WorkflowContext) -> list[int]:
 
 def test_a_retry_subscribes_anew_and_receives_again_what_was_received() -> None:
     play = Play(fails_after_two)
-    play.feed(ChannelJoined(at=START, id="orders:1"))
+    play.feed(SubscriptionGranted(at=START, id="orders:1"))
     play.feed(message("orders:1", 7))
     play.feed(message("orders:2", 8))
     retried = recalled("x", play.commits).retried(at=play.run.last_time, unsure="", gone=(), by="")
     again = Run(fails_after_two, instance_id="x")
     again.recall(play.commits)
-    assert again.activate([retried]).effects == [JoinChannel("orders:1", "orders", "broadcast")]
-    activation = again.activate([ChannelJoined(at=again.last_time, id="orders:1")])
-    received = [event for event in activation.events if isinstance(event, ChannelReceived)]
-    assert [event.data for event in received] == [Raw(b"7"), Raw(b"8")]
+    assert again.activate([retried]).effects == [Subscribed("orders:1", TOPIC, "broadcast")]
+    activation = again.activate([SubscriptionGranted(at=again.last_time, id="orders:1")])
+    received = [event for event in activation.events if isinstance(event, MessageReceived)]
+    assert [event.message.data for event in received] == [Raw(b"7"), Raw(b"8")]
     assert again.outcome() is not None
 
 
@@ -275,12 +277,12 @@ def test_a_cancellation_does_not_wait_for_a_subscription() -> None:
     play = Play(cancelled_while_it_subscribes)
     play.feed(CancelRequested(at=START))
     assert play.run.state.status() is Status.CANCELLED
-    assert not play.run.activate([ChannelJoined(at=START, id="orders:1")]).events
+    assert not play.run.activate([SubscriptionGranted(at=START, id="orders:1")]).events
 
 
 def test_a_changed_body_is_noticed() -> None:
     play = Play(two_messages)
-    play.feed(ChannelJoined(at=START, id="orders:1"))
+    play.feed(SubscriptionGranted(at=START, id="orders:1"))
 
     @workflow(name="two_messages")
     async def changed(ctx: WorkflowContext) -> None:
@@ -291,4 +293,4 @@ def test_a_changed_body_is_noticed() -> None:
     with pytest.raises(Exception, match="wait for a competing message of channel orders"):
         run.replay(play.commits)
     run.close()
-    assert any(isinstance(event, ChannelAwaited) for event in play.commits[-1])
+    assert any(isinstance(event, MessageAwaited) for event in play.commits[-1])

@@ -9,7 +9,7 @@ import pytest
 from msgspec import Raw
 
 from romancy.context import WorkflowContext
-from romancy.core import AwaitEvent, StartActivity, WorkflowStarted, decode_commit, replay
+from romancy.core import MessageAwaited, StartActivity, WorkflowStarted, decode_commit, replay
 from romancy.errors import HistoryCorruptError
 from romancy.status import Status
 from romancy.workflow import workflow
@@ -62,7 +62,7 @@ def test_a_part_of_it_tells_what_the_instance_waited_for_then() -> None:
 
     assert seen == [
         (Status.RUNNING, [StartActivity.__name__]),
-        (Status.WAITING, [AwaitEvent.__name__]),
+        (Status.WAITING, [MessageAwaited.__name__]),
         (Status.RUNNING, [StartActivity.__name__]),
     ]
 

@@ -16,15 +16,17 @@ from romancy.context import WorkflowContext
 from romancy.core import (
     ActivityCompleted,
     CancelRequested,
-    EventAwaited,
-    EventReceived,
     Input,
     LogEvent,
+    Message,
+    MessageAwaited,
+    MessageReceived,
     OwnerChanged,
     Run,
     TimerCancelled,
     TimerFired,
     TimerStarted,
+    Topic,
     WorkflowParked,
     WorkflowResumed,
 )
@@ -34,6 +36,8 @@ from romancy.workflow import Workflow, workflow
 from romancy_conformance.workflows import Scenario
 from romancy_conformance.workflows.activities import echo
 from tests.core.driver import SECOND, START, World, started
+
+TICK = Message(Topic("tick"), Raw(b"null"))
 
 
 def begin(wf: Workflow[[], object]) -> tuple[Run, list[LogEvent], Status, int | None]:
@@ -154,7 +158,7 @@ def test_a_sleep_until_a_moment_ends_at_that_moment(zone: timezone) -> None:
     run, _, _, _ = begin(until)
     events = [
         TimerFired(at=START + SECOND, id="timer:1"),
-        EventReceived(at=START + 7_654_321, id="tick:1", name="tick"),
+        MessageReceived(at=START + 7_654_321, id="tick:1", message=TICK),
     ]
     activations = [run.activate([event]) for event in events]
     assert activations[-1].wake_at == START + 40 * 86_400 * SECOND + 123_457
@@ -227,8 +231,8 @@ def test_a_clock_that_runs_backwards_is_not_believed() -> None:
         return times
 
     run, _, _, _ = begin(waits)
-    run.activate([EventReceived(at=START + 9 * SECOND, id="tick:1", name="tick")])
-    last = run.activate([EventReceived(at=START + 3 * SECOND, id="tick:2", name="tick")])
+    run.activate([MessageReceived(at=START + 9 * SECOND, id="tick:1", message=TICK)])
+    last = run.activate([MessageReceived(at=START + 3 * SECOND, id="tick:2", message=TICK)])
     assert last.outcome is not None
     assert last.outcome.result is not None
     assert msgspec.json.decode(last.outcome.result) == [0, 9, 9]
@@ -262,7 +266,7 @@ def test_a_wait_beyond_all_time_is_one_that_every_database_can_hold() -> None:
         await ctx.wait_event("go", timeout=timedelta.max)
 
     run, (wait,), status, wake_at = begin(patient)
-    assert isinstance(wait, EventAwaited)
+    assert isinstance(wait, MessageAwaited)
     assert (wait.due, status, wake_at) == (None, Status.WAITING, None)
     run.close()
 
@@ -352,7 +356,7 @@ def test_a_history_without_the_mark_goes_on_by_the_times_of_its_inputs() -> None
     """Versions that did not know the mark wrote it: the times they set and computed stay the same."""
     driven: list[LogEvent] = [
         WorkflowResumed(at=START + 3 * SECOND),
-        EventAwaited(id="never:1", name="never", due=START + 20 * SECOND),
+        MessageAwaited(id="never:1", topic=Topic("never"), due=START + 20 * SECOND),
         TimerStarted(id="timer:1", when=10.0, due=START + 10 * SECOND),
     ]
     run = Run(looks_at_clocks, instance_id="x")

@@ -138,7 +138,7 @@ async def amid(url: str) -> None:
         await comes_to(app, child, Status.WAITING)
     for instance_id, word in [("hear", "one"), ("mail known", "one"), ("mail known", "two"), ("changed", "go")]:
         await app.signal(instance_id, p.Word, word)
-    await has(app, "hear", "EventReceived")
+    await has(app, "hear", "MessageReceived")
     await app.signal("plain failed", p.Word, "go")
     await comes_to(app, "plain failed", Status.FAILED)
     await comes_to(app, "changed", Status.STUCK)
@@ -164,7 +164,7 @@ async def more(app: Romancy) -> None:
     await is_at("child again", "ship", times=2)
     await start(app, "hear once", p.kept_hear.bind(2))
     await app.signal("hear once", p.Word, "one", id="1")
-    await has(app, "hear once", "EventReceived")
+    await has(app, "hear once", "MessageReceived")
     await app.signal_with_start(p.kept_hold_and_hear.options(instance_id="begun by a word").bind(1), p.Word, "one")
     await is_at("begun by a word", "hold")
 

@@ -19,7 +19,7 @@ from romancy.engine.worker.next_claim import NextClaim
 from romancy.storage.records import Work
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterable
 
     from romancy.storage.records import ClaimRequest, Peer
 
@@ -49,11 +49,14 @@ class Roomy:
     def kind(self, _: str) -> Kind:
         return Kind.LOOP
 
+    def kinds_of(self, workflows: Iterable[str]) -> dict[str, Kind]:
+        return dict.fromkeys(workflows, Kind.LOOP)
+
     def room(self, _: Kind) -> int:
         return 1000
 
-    def is_open(self, _: Kind) -> bool:
-        return True
+    def open_room(self, _: Kind) -> int:
+        return 1000
 
 
 class Worker:

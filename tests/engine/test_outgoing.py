@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
-from romancy._outgoing import OutgoingEvent, outgoing_event
+from romancy._outgoing import event_message
 from romancy.errors import UsageError
 
+if TYPE_CHECKING:
+    from romancy.core import Message
 
-def with_extensions(extensions: dict[str, Any]) -> OutgoingEvent:
-    return outgoing_event(
+
+def with_extensions(extensions: dict[str, Any]) -> Message:
+    return event_message(
         "told", None, key=None, source=None, id=None, subject=None, headers=None, extensions=extensions
     )
 
@@ -27,4 +31,4 @@ def test_the_name_of_an_extension_is_one_of_cloudevents(name: str) -> None:
 def test_extensions_that_an_event_may_have() -> None:
     extensions = {"tenantid": "x", "n1": 3, "flag": True, "x" * 64: ""}
 
-    assert extensions == with_extensions(extensions).extensions
+    assert extensions == msgspec.json.decode(with_extensions(extensions).beside)

@@ -13,8 +13,9 @@ from msgspec.structs import replace
 
 from romancy import Romancy, Status, WorkflowCancelledError, WorkflowContext, activity, workflow
 from romancy.checking import misfit_of
+from romancy.core import Message, Topic
 from romancy.engine.decide import terminated
-from romancy.engine.messages import Signal, encode_message
+from romancy.engine.messages import encode_message
 from romancy.engine.replay import load, load_log
 from romancy.registry import Registry
 from romancy.storage.records import (
@@ -235,7 +236,7 @@ async def test_mail_in_an_old_answer_is_not_received_again(
     monkeypatch.setattr(store, "claim", late)
     worker.claiming.look()
     await began.wait()
-    body = encode_message(Signal(name="number", data=Raw(b"1")))
+    body = encode_message(Message(Topic("number"), Raw(b"1")))
     sent = Delivery(instance_id=handle.instance_id, delivery_id="d-1", body=body)
     assert await store.deliver([sent]) == [Delivered.ACCEPTED]
     box = Mailbox(

@@ -16,7 +16,7 @@ import httpx2
 import pytest
 
 from romancy import Romancy
-from romancy.core import EventReceived
+from romancy.core import MessageReceived
 from romancy.storage.backends import create_store
 from tests.http.clients import message_of
 from tests.http.process import serving
@@ -134,7 +134,7 @@ async def test_every_accepted_event_is_in_one_log_whichever_server_is_killed(sha
     print(f"seed {seed}: {TOTAL} events, {killed} kills, {traffic.repeated} of them sent again")
     for key, (result, log) in enumerate(zip(results, logs, strict=True)):
         expected = Counter(id_of(sender, key, number) for sender in range(SENDERS) for number in range(COUNT))
-        received = Counter(event.event_id for event in log if isinstance(event, EventReceived))
+        received = Counter(event.message.id for event in log if isinstance(event, MessageReceived))
         assert Counter(result) == received == expected
     assert [] == kept
     assert KILLS == killed

@@ -107,7 +107,7 @@ async def test_a_server_that_is_killed_between_an_event_and_its_repetition(tmp_p
     assert "2 × lamp: 1 of /shop, crate of /shop" == result
     async with Romancy(url, workflows=[], worker=False) as app:
         assert [instance_id] == [each.instance_id async for each in app.iter_instances()]
-        received = [type(entry.event).__name__ async for entry in app.entries_of(instance_id)].count("EventReceived")
+        received = [type(entry.event).__name__ async for entry in app.entries_of(instance_id)].count("MessageReceived")
     assert 2 == received
 
 
@@ -156,7 +156,7 @@ def test_deliveries_that_the_libraries_of_providers_sign(server: Server) -> None
     collecting = {"event": "bill.paid", "count": len(ids), "key": None}
     CLIENT.post(f"{server.url}/workflows/collect?instance_id=bills", json=collecting).raise_for_status()
     with CLIENT.stream("GET", f"{server.url}/instances/bills/progress") as progress:
-        assert any("EventAwaited" in line for line in progress.iter_lines())
+        assert any("MessageAwaited" in line for line in progress.iter_lines())
 
     for path, headers in deliveries.items():
         url = f"{server.url}/hooks/{path}"

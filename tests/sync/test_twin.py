@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from romancy import AppChannel, ChannelSubscription, Handle, Romancy
+from romancy import AppChannel, Handle, Romancy, Subscription
 from romancy.sync import SyncChannel, SyncHandle, SyncRomancy, SyncSubscription
 from tools import tree
 from tools.make_sync import LEFT_OUT, pages
@@ -17,7 +17,7 @@ TWINS: list[tuple[type[Any], type[Any]]] = [
     (Romancy, SyncRomancy),
     (Handle, SyncHandle),
     (AppChannel, SyncChannel),
-    (ChannelSubscription, SyncSubscription),
+    (Subscription, SyncSubscription),
 ]
 
 

@@ -142,7 +142,7 @@ class OnADatabase:
         found = 0
         async with asyncio.timeout(60):
             async for entry in app.entries_of("ada", follow=True):
-                found += type(entry.event).__name__ == "EventAwaited"
+                found += type(entry.event).__name__ == "MessageAwaited"
                 if found == waits:
                     return
 

@@ -14,7 +14,7 @@ create table if not exists romancy_workers (
     pid_namespace varbinary(255) not null,
     pid bigint not null,
     pid_start bigint not null,
-    started_at bigint not null default (timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
+    started_at bigint not null,
     beat_at bigint not null
 ) engine = InnoDB row_format = dynamic;
 
@@ -33,8 +33,8 @@ create table if not exists romancy_instances (
     wake_at bigint null,
     signals bigint not null default 0,
     seen bigint not null default 0,
-    created_at bigint not null default (timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
-    updated_at bigint not null default (timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
+    created_at bigint not null,
+    updated_at bigint not null,
     touched_at bigint null,
     run_from bigint not null default 1,
     last_seq bigint not null default 1,
@@ -65,7 +65,7 @@ create table if not exists romancy_log (
     seq bigint not null,
     writer varbinary(255) not null,
     body mediumblob not null,
-    at bigint not null default (timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
+    at bigint not null,
     primary key (instance_id, life, seq)
 ) engine = InnoDB row_format = dynamic;
 
@@ -77,7 +77,7 @@ create table if not exists romancy_inbox (
     instance_id varbinary(255) not null,
     delivery_id varbinary(255) not null,
     body mediumblob not null,
-    at bigint not null default (timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
+    at bigint not null,
     number bigint not null default 9223372036854775807,
     address varbinary(640) null,
     interest varbinary(255) null,
@@ -93,7 +93,7 @@ create table if not exists romancy_inbox (
 create table if not exists romancy_uncounted (
     instance_id varbinary(255) not null,
     delivery_id varbinary(255) not null,
-    at bigint not null default (timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
+    at bigint not null,
     primary key (instance_id, delivery_id)
 ) engine = InnoDB row_format = dynamic;
 
@@ -102,7 +102,7 @@ create table if not exists romancy_outbox (
     outbox_id varbinary(255) not null primary key,
     topic varbinary(1024) not null,
     body mediumblob not null,
-    at bigint not null default (timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
+    at bigint not null,
     order_key varbinary(255) null,
     instance_id varbinary(255) null,
     state varbinary(16) not null default 'pending',
@@ -122,7 +122,7 @@ create table if not exists romancy_seen (
     unit varbinary(640) not null,
     life bigint not null,
     dedupe varbinary(255) not null,
-    at bigint not null default (timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
+    at bigint not null,
     primary key (unit, life, dedupe),
     key by_age (at)
 ) engine = InnoDB row_format = dynamic;
@@ -155,7 +155,7 @@ create table if not exists romancy_messages (
     address varbinary(640) not null,
     message_id varbinary(255) not null,
     spread varbinary(16) not null,
-    at bigint not null default (timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
+    at bigint not null,
     body mediumblob not null,
     projection mediumblob null,
     compared tinyint not null default 0,
@@ -173,7 +173,7 @@ create table if not exists romancy_interests (
     address varbinary(640) not null,
     kind varbinary(16) not null,
     where_ mediumblob null,
-    at bigint not null default (timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
+    at bigint not null,
     compared_to bigint not null default -1,
     swept bigint not null default 0,
     primary key (owner, life, interest_id),

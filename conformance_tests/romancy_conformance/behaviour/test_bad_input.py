@@ -26,7 +26,7 @@ from romancy import (
     activity_context,
     workflow,
 )
-from romancy.core import ActivityAttemptFailed, ActivityFailed, EventReceived
+from romancy.core import ActivityAttemptFailed, ActivityFailed, MessageReceived
 from romancy.errors import SchemaVersionError, StorageConfigurationError
 from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.waiting import status_is
@@ -321,7 +321,9 @@ async def test_signals_that_cannot_be_sent(app: Romancy) -> None:
 
     await handle.signal("go", "well")
     assert await handle.result(timeout=60) == "well"
-    assert ["go"] == [event.name for event in await handle.history() if isinstance(event, EventReceived)]
+    assert ["go"] == [
+        event.message.topic.name for event in await handle.history() if isinstance(event, MessageReceived)
+    ]
 
 
 async def test_reasons_that_nobody_could_read(app: Romancy) -> None:

@@ -20,8 +20,8 @@ from romancy import (
     WorkflowContext,
     workflow,
 )
-from romancy.core import ChannelAsked, ChannelReceived, EventReceived
-from romancy.engine.channels import Joining
+from romancy.core import MessageReceived, Subscribed
+from romancy.engine.joining import Joining
 from romancy.storage.routing import address_of_channel
 from romancy_conformance.behaviour.waiting import joined, status_is, until
 
@@ -44,7 +44,9 @@ async def asking(store: Store, count: int) -> None:
 
 
 async def received(app: Romancy, instance_id: str) -> list[bytes]:
-    return [bytes(event.data) for event in await app.history(instance_id) if isinstance(event, ChannelReceived)]
+    """What an instance has received from channels."""
+    messages = [event.message for event in await app.history(instance_id) if isinstance(event, MessageReceived)]
+    return [bytes(message.data) for message in messages if message.topic.kind == "channel"]
 
 
 @workflow
@@ -104,7 +106,8 @@ async def test_a_message_of_a_wait_that_was_given_up_goes_to_another(app: Romanc
     await asyncio.gather(app.signal(late.instance_id, "stop"), app.channel(Orders).publish(1))
 
     async def has_stopped() -> bool:
-        return any(isinstance(event, EventReceived) for event in await app.history(late.instance_id))
+        history = await app.history(late.instance_id)
+        return any(isinstance(one, MessageReceived) and one.message.topic.kind == "event" for one in history)
 
     await until(has_stopped)
     expected = [2] if await received(app, late.instance_id) else [1, 2]
@@ -227,7 +230,7 @@ async def test_a_run_that_follows_asks_before_it_subscribes(open_app: Open, monk
 
     async def has_asked() -> bool:
         history = await app.history(handle.instance_id)
-        return any(isinstance(event, ChannelAsked) and event.mode == "competing" for event in history)
+        return any(isinstance(event, Subscribed) and event.mode == "competing" for event in history)
 
     await until(has_asked)
     assert [(member.id, member.mode) for member in await app.channel(Orders).members()] == [

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy import Channel, ChannelMember, EventType, Romancy, Status, UsageError, WorkflowContext, workflow
-from romancy.core import ChannelMembersListed
-from romancy.engine import channels
+from romancy.core import MembersListed
+from romancy.engine import joining
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ async def test_the_members_are_those_of_then_after_a_restart(open_app: Open, sto
 async def listed(app: Romancy, instance_id: str) -> list[list[str]]:
     """Return the ids in the recorded answers."""
     events = await app.history(instance_id)
-    return [[one.id for one in event.members] for event in events if isinstance(event, ChannelMembersListed)]
+    return [[one.id for one in event.members] for event in events if isinstance(event, MembersListed)]
 
 
 @workflow
@@ -107,7 +107,7 @@ async def refused(ctx: WorkflowContext) -> str:
 
 
 async def test_more_members_than_a_log_can_hold_are_refused(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channels, "_MOST_BYTES", 60)
+    monkeypatch.setattr(joining, "_MOST_BYTES", 60)
     for number in range(2):
         await app.start(listens.options(instance_id=f"l{number}"), "broadcast")
     await present(app, 2)

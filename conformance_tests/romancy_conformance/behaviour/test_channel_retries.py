@@ -17,7 +17,7 @@ from romancy import (
     activity,
     workflow,
 )
-from romancy.core import ChannelRefused
+from romancy.core import SubscriptionRefused
 from romancy.insight import Step, Timeline
 from romancy_conformance.behaviour.coded import Masking
 from romancy_conformance.behaviour.waiting import joined, until
@@ -167,4 +167,4 @@ async def test_a_retry_that_was_refused_long_ago_learns_it_when_it_asks(app: Rom
 
 
 async def _refused(app: Romancy, instance_id: str) -> bool:
-    return any(isinstance(event, ChannelRefused) for event in await app.history(instance_id))
+    return any(isinstance(event, SubscriptionRefused) for event in await app.history(instance_id))

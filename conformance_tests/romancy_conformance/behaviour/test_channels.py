@@ -28,7 +28,7 @@ from romancy import (
     activity_context,
     workflow,
 )
-from romancy.core import ChannelJoined, ChannelSent
+from romancy.core import MessageSent, SubscriptionGranted
 from romancy_conformance.behaviour.waiting import joined, status_is, until
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def forget() -> None:
 
 async def messages_of(app: Romancy, instance_id: str) -> list[str]:
     """The ids of the messages that an instance has sent."""
-    return [event.message_id for event in await app.history(instance_id) if isinstance(event, ChannelSent)]
+    return [event.message.id for event in await app.history(instance_id) if isinstance(event, MessageSent)]
 
 
 @workflow
@@ -227,7 +227,7 @@ async def test_recur_keeps_the_subscription(app: Romancy) -> None:
     for number in range(3):
         await app.channel(Orders).publish(number)
     assert await handle.result(timeout=30) == [0, 1, 2]
-    joins = [event for event in await app.history(handle.instance_id) if isinstance(event, ChannelJoined)]
+    joins = [event for event in await app.history(handle.instance_id) if isinstance(event, SubscriptionGranted)]
     assert len(joins) == 1
 
 

@@ -128,7 +128,7 @@ async def filled(app: Romancy) -> dict[str, set[str]]:
 async def _until_waiting(app: Romancy, instance_id: str) -> None:
     """Read its log as it grows, until the wait."""
     async for entry in app.entries_of(instance_id, follow=True):
-        if type(entry.event).__name__ == "EventAwaited":
+        if type(entry.event).__name__ == "MessageAwaited":
             return
 
 

@@ -13,10 +13,11 @@ from msgspec import Raw
 from romancy import Romancy, Status, TerminalError, WorkflowContext, activity, compensation, workflow
 from romancy.core import (
     ActivityCompleted,
-    EventAwaited,
+    MessageAwaited,
     OwnerChanged,
     TimerFired,
     TimerStarted,
+    Topic,
     WorkflowCompleted,
     encode_commit,
 )
@@ -150,7 +151,7 @@ async def damage(plant: Planting) -> None:
         "under way": [],
         "for nothing": [again],
         "other code": [again, TimerStarted(id="sleep:1", when=1.0, due=now + HOUR)],
-        "no clock": [again, EventAwaited(id="go:1", name="go", due=HOUR)],
+        "no clock": [again, MessageAwaited(id="go:1", topic=Topic("go"), due=HOUR)],
     }
     for name, events in cut.items():
         await plant.cut(name, keep=1)

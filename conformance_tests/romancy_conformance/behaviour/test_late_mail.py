@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy import EventTimeoutError, Romancy, Status, WorkflowContext, workflow
-from romancy.core import EventAwaited, EventReceived
+from romancy.core import MessageAwaited, MessageReceived
 from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.waiting import status_is
 
@@ -62,8 +62,8 @@ async def test_a_time_out_that_nobody_saw_passing(
 
     heard = await app.handle("late", late_after_another).result(timeout=60)
     history = await app.history("late")
-    (due,) = [event.due for event in history if isinstance(event, EventAwaited) and event.due is not None]
-    ready, went = [event.at for event in history if isinstance(event, EventReceived)]
+    (due,) = [event.due for event in history if isinstance(event, MessageAwaited) and event.due is not None]
+    ready, went = [event.at for event in history if isinstance(event, MessageReceived)]
     assert due == ready + round(1_000_000 * patience)
     if patience == 0.001:
         assert went > due

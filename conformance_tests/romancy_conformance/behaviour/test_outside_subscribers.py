@@ -24,7 +24,7 @@ from romancy_conformance.behaviour.waiting import until
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from romancy import ChannelSubscription
+    from romancy import Message, Subscription
     from romancy.storage.protocol import Store
     from romancy_conformance.behaviour.opening import Open
 
@@ -64,12 +64,12 @@ async def outage(app: Romancy) -> Outage:
     return Outage(app)
 
 
-async def data(messages: ChannelSubscription[Any], count: int) -> list[Any]:
+async def data(messages: Subscription[Any], count: int) -> list[Any]:
     """The data of the next messages."""
     return [(await messages.receive(timeout=20)).data for _ in range(count)]
 
 
-async def nothing_comes(messages: ChannelSubscription[Any]) -> None:
+async def nothing_comes(messages: Subscription[Any]) -> None:
     with pytest.raises(EventTimeoutError):
         await messages.receive(timeout=0.05)
 
@@ -248,7 +248,7 @@ async def test_two_under_one_name_lose_nothing(app: Romancy, open_app: Open) -> 
         await nothing_comes(again)
 
 
-async def _until_last(messages: ChannelSubscription[int], last: int) -> list[int]:
+async def _until_last(messages: Subscription[Message[int]], last: int) -> list[int]:
     got: list[int] = []
     try:
         while last not in got:

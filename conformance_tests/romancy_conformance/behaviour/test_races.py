@@ -24,7 +24,7 @@ from romancy import (
     activity_context,
     workflow,
 )
-from romancy.core import TERMINAL, EventReceived, EventTimedOut
+from romancy.core import TERMINAL, MessageReceived, WaitTimedOut
 from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.costs.hurried import hurried
 
@@ -149,9 +149,9 @@ async def race_all(
     for trial in trials:
         history = await front.history(trial.instance_id)
         assert sum(isinstance(event, TERMINAL) for event in history) == 1
-        received[trial.instance_id] = sum(isinstance(event, EventReceived) for event in history)
+        received[trial.instance_id] = sum(isinstance(event, MessageReceived) for event in history)
         if trial.heard is not None:
-            assert trial.heard.count("timeout") == sum(isinstance(event, EventTimedOut) for event in history)
+            assert trial.heard.count("timeout") == sum(isinstance(event, WaitTimedOut) for event in history)
     return received
 
 

@@ -79,7 +79,7 @@ async def test_it_is_dropped_after_the_first_was_received(app: Romancy) -> None:
     handle = await app.start(once_adds, 2)
     await handle.signal(Paid, 1, id="a")
     async for entry in handle.entries(follow=True):
-        if type(entry.event).__name__ == "EventReceived":
+        if type(entry.event).__name__ == "MessageReceived":
             break
     await handle.signal(Paid, 1, id="a")
     await handle.signal(Paid, 2, id="b")
@@ -154,7 +154,7 @@ async def test_an_id_sent_in_a_session_goes_with_its_commit(app: Romancy) -> Non
     assert "there is no instance 'nobody'" == said
     received = await till.result()
     assert [("remittance", 5), 6] == [received[0], received[1][1]]
-    assert [("remittance", 5)] == await app.handle("new").result()
+    assert [["remittance", 5]] == await app.handle("new").result()
 
 
 async def test_bad_ids_are_refused(app: Romancy) -> None:

@@ -16,6 +16,7 @@ from romancy.core import (
     ActivityScheduled,
     CompensationCompleted,
     CompensationScheduled,
+    Topic,
     UndoRegistered,
     UndoTakenBack,
     WorkflowCancelled,
@@ -27,7 +28,7 @@ from romancy.core import (
     idempotency_key,
     replay,
 )
-from romancy.engine.channels import subscription
+from romancy.engine.topics import interest_of_subscription
 from romancy.errors import RomancyError
 from romancy.registry import Registry
 from romancy.status import TERMINAL_STATUSES, Status
@@ -274,7 +275,8 @@ class Judge:
 
 
 def _is_of_channel(interest: str) -> bool:
-    return interest == subscription(interest.removesuffix("/c"), "competing").interest_id
+    topic = Topic(interest.removesuffix("/c"), kind="channel")
+    return interest == interest_of_subscription(topic, "competing").interest_id
 
 
 def _text(value: str | bytes) -> str:

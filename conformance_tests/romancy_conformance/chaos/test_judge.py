@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from romancy import Status
-from romancy.engine.channels import subscription
+from romancy.core import Topic
+from romancy.engine.topics import interest_of_subscription
 from romancy.storage.backends import create_store
 from romancy.storage.routing import Interest, InterestKind, Owner, address_of_key
 from romancy_conformance.chaos import ledger
@@ -28,7 +29,7 @@ async def test_a_wait_is_found_and_a_subscription_is_swept(storage_url: str) -> 
     actor = await Actor(store, workflows={"judged": "c1"}).register()
     begun = await actor.begin()
     wait = Interest(interest_id="paid:1", address=address_of_key("paid", "k"), kind=InterestKind.TAKE)
-    for interest in (wait, subscription("orders", "competing")):
+    for interest in (wait, interest_of_subscription(Topic("orders", kind="channel"), "competing")):
         await store.rooms.router.register(Owner(begun.instance_id, begun.life), interest)
     await actor.write(append(begun, 2, change=change(Status.COMPLETED)))
 

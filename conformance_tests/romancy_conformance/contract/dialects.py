@@ -42,23 +42,25 @@ DIALECTS = {
     ),
     "PostgreSQL": Dialect(
         driver="asyncpg",
-        newer_schema="insert into romancy_schema (version, name) values (9999, '9999_future')",
-        additive_schema="insert into romancy_schema (version, name, additive) values (9998, '9998_future', true)",
+        newer_schema="insert into romancy_schema (version, name, applied_at) values (9999, '9999_future', 0)",
+        additive_schema=(
+            "insert into romancy_schema (version, name, applied_at, additive) values (9998, '9998_future', 0, true)"
+        ),
     ),
     "MySQL": Dialect(
         driver="aiomysql",
-        newer_schema="insert into romancy_schema (version, step) values (9999, 1)",
+        newer_schema="insert into romancy_schema (version, step, at) values (9999, 1, 0)",
         additive_schema=(
-            "insert into romancy_schema (version, step, name, additive) values (9998, 0, '9998_future', 1), "
-            "(9998, 1, '', 0)"
+            "insert into romancy_schema (version, step, at, name, additive) "
+            "values (9998, 0, 0, '9998_future', 1), (9998, 1, 0, '', 0)"
         ),
     ),
     "MariaDB": Dialect(
         driver="aiomysql",
-        newer_schema="insert into romancy_schema (version, step) values (9999, 1)",
+        newer_schema="insert into romancy_schema (version, step, at) values (9999, 1, 0)",
         additive_schema=(
-            "insert into romancy_schema (version, step, name, additive) values (9998, 0, '9998_future', 1), "
-            "(9998, 1, '', 0)"
+            "insert into romancy_schema (version, step, at, name, additive) "
+            "values (9998, 0, 0, '9998_future', 1), (9998, 1, 0, '', 0)"
         ),
     ),
 }

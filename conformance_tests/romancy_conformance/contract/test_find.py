@@ -486,7 +486,8 @@ async def test_the_input_of_a_new_run_takes_the_place_of_the_old_one(actor: Acto
 async def test_a_new_run_keeps_values_of_the_old_one_whatever_its_append_carries(actor: Actor, store: Store) -> None:
     """The same rows go and come in one transaction, and on some stores in one statement."""
     name = next(iter(actor.workflows))
-    for carried in ({}, {"starts": (start(),)}):
+    carries: tuple[dict[str, Any], ...] = ({}, {"starts": (start(),)})
+    for carried in carries:
         projection, values = project_with_index(b'{"v":"kept","w":1}', ("v", "w"))
         begun = await actor.begin(projection=projection, index=values)
         projection, values = project_with_index(b'{"v":"kept","w":2}', ("v", "w"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from romancy.core import CancelRequested, EventAwaited, TimerStarted, replay
+from romancy.core import CancelRequested, MessageAwaited, TimerStarted, replay
 from romancy.engine.messages import CancelMessage, ChildEnded, decode_message
 from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError, NonDeterminismError
 from romancy.registry import Registry
@@ -49,7 +49,10 @@ def _of_time(row: InstanceRow, log: Told) -> Iterator[str]:
     """Check that the instance is not due long before it was created, as with a clock that was never set."""
     for commit in log.commits:
         for event in commit:
-            if isinstance(event, TimerStarted | EventAwaited) and (event.due or row.created_at) < row.created_at - _DAY:
+            if (
+                isinstance(event, TimerStarted | MessageAwaited)
+                and (event.due or row.created_at) < row.created_at - _DAY
+            ):
                 yield f"{event.id} is due at {event.due}, and the instance was started at {row.created_at}"
 
 

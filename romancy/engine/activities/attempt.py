@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
     from msgspec import Raw
 
-    from romancy._outgoing import OutgoingEvent
-    from romancy.core import Input
+    from romancy.core import Input, Message
     from romancy.engine.append_slots import Slots
     from romancy.engine.clock import Timer
     from romancy.engine.incarnation import Incarnation
@@ -221,13 +220,8 @@ class Attempt:
     async def publish(self, type: str, data: Raw, key: str | None, /) -> None:
         await self.open().publish(type, data, key)
 
-    async def send(self, event: OutgoingEvent, to: str | None, /) -> str:
-        return await self.open().send(event, to)
-
-    async def send_on_channel(
-        self, channel: str, data: Raw, metadata: Raw, headers: dict[str, str], to: str | None, /
-    ) -> str:
-        return await self.open().send_on_channel(channel, data, metadata, headers, to)
+    async def send(self, message: Message, to: str | None, /) -> str:
+        return await self.open().send(message, to)
 
     def after_commit(self, callback: Callable[[], Any], /) -> None:
         self.open().after_commit(callback)

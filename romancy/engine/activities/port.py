@@ -11,14 +11,14 @@ import time
 from asyncio import CancelledError, Lock
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from msgspec.structs import replace
+
 from romancy._logs import about, get_logger
-from romancy.core import SendOnChannel
-from romancy.engine.channels import on_channel, posted_on_channel
-from romancy.engine.events import delivery_of, posting_of, signal_of
-from romancy.engine.messages import encode_message, outgoing
+from romancy.engine.announcing import kind_of_sending
+from romancy.engine.messages import outgoing
+from romancy.engine.sending import delivery_of, posting_of
 from romancy.errors import StorageUnavailableError, UsageError
 from romancy.session import Session
-from romancy.storage.records import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -26,15 +26,14 @@ if TYPE_CHECKING:
 
     from msgspec import Raw
 
-    from romancy._outgoing import OutgoingEvent
-    from romancy.core import StartActivity, StartCompensation
+    from romancy.core import Message, StartActivity, StartCompensation
     from romancy.engine.activities.attempt import Tools
     from romancy.engine.instance import Live
     from romancy.engine.observer import Observer
     from romancy.hooks import Sending
     from romancy.session import Companion
     from romancy.storage.isolation import IsolationLevel
-    from romancy.storage.records import OutboxRow
+    from romancy.storage.records import Delivery, OutboxRow
     from romancy.storage.routing import Posting
     from romancy.storage.sessions import Session as StorageSession
 
@@ -203,33 +202,22 @@ class Port:
             outgoing(type, data, key, self._incarnation.stamp(), instance_id=live.instance_id, headers=headers),
         )
 
-    async def send(self, event: OutgoingEvent, to: str | None, /) -> str:
-        """Queue an event for workflows that is sent with the completion, and return its id."""
-        stamp, live = self._incarnation.stamp(), self._live
-        source = event.source or f"/{live.definition.name}/{live.instance_id}"
+    async def send(self, message: Message, to: str | None, /) -> str:
+        """Queue a message that is sent with the completion, and return its id."""
+        stamp, live, chosen = self._incarnation.stamp(), self._live, bool(message.id)
+        headers = message.headers
         if self._announces is not None:
-            kind = "send" if to is None else "signal"
-            event = event._replace(headers=self._carried(self._announces, kind, event.name, to, event.headers))
-        signal = signal_of(event._replace(source=source), stamp)
+            kind = kind_of_sending(message, to)
+            headers = self._carried(self._announces, kind, message.topic.name, to, headers)
+        source = message.source
+        if not source and message.topic.kind == "event":
+            source = f"/{live.definition.name}/{live.instance_id}"
+        message = replace(message, id=message.id or stamp, source=source, sender=live.instance_id, headers=headers)
         if to is None:
-            self.postings += (posting_of(signal, stamp, chosen=bool(event.id)),)
+            self.postings += (posting_of(message, stamp, chosen=chosen),)
         else:
-            self.deliveries += (delivery_of(signal, to, stamp, chosen=bool(event.id)),)
-        return signal.event_id
-
-    async def send_on_channel(
-        self, channel: str, data: Raw, metadata: Raw, headers: dict[str, str], to: str | None, /
-    ) -> str:
-        """Queue a message of a channel that is sent with the completion, and return its id."""
-        stamp = self._incarnation.stamp()
-        if self._announces is not None:
-            headers = self._carried(self._announces, "message", channel, to, headers)
-        message = on_channel(SendOnChannel(channel, stamp, data, metadata, headers, to), self._live.instance_id)
-        if to is None:
-            self.postings += (posted_on_channel(message, stamp),)
-        else:
-            self.deliveries += (Delivery(instance_id=to, delivery_id=stamp, body=encode_message(message)),)
-        return stamp
+            self.deliveries += (delivery_of(message, to, stamp, chosen=chosen),)
+        return message.id
 
     def _carried(
         self, announces: Observer, kind: str, name: str, to: str | None, headers: Mapping[str, str]

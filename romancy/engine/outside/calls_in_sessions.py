@@ -20,23 +20,20 @@ __all__ = ["note_start", "refuse_to_wait", "waits_in_vain"]
 def waits_in_vain(store: Store) -> bool:
     """Whether this store can write nothing before the caller's own session ends."""
     attempt = _holder()
-    if attempt is None or not store.capabilities.sessions_exclude:
-        return False
-    held = attempt.tools.store
-    return held is store or held.capabilities.place == store.capabilities.place
+    return attempt is not None and _excludes(attempt, store)
 
 
 def refuse_to_wait(store: Store, what: str, instance_ids: Iterable[str] = ()) -> None:
     """Raise UsageError, with nothing written, if the call would wait for the session that its caller has open."""
-    if waits_in_vain(store):
+    attempt = _holder()
+    if attempt is None:
+        return
+    if _excludes(attempt, store):
         raise UsageError(
             f"app.{what} in an activity whose session is open would wait for that session for ever: "
             f"{store.capabilities.name} excludes all other writers until then. Give the session to calls that take one "
             "(session=…); make others before the session is opened, or in an activity of their own"
         )
-    attempt = _holder()
-    if attempt is None:
-        return
     begun = attempt.open().begun.intersection(instance_ids)
     if begun:
         raise UsageError(
@@ -59,6 +56,14 @@ def _holder() -> Attempt | None:
         return None
     port = attempt.port
     return attempt if port.opened is not None and not (port.ended or port.over) else None
+
+
+def _excludes(attempt: Attempt, store: Store) -> bool:
+    """Whether the session of this attempt excludes all other writers of the store."""
+    if not store.capabilities.sessions_exclude:
+        return False
+    held = attempt.tools.store
+    return held is store or held.capabilities.place == store.capabilities.place
 
 
 def _is_of(transaction: object, port: Port) -> bool:

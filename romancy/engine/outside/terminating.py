@@ -34,7 +34,7 @@ from romancy.storage.records import Append, Change, Delivered, Delivery, Outcome
 from romancy.storage.rooms import Room
 
 if TYPE_CHECKING:
-    from romancy.engine.messages import Message
+    from romancy.engine.messages import Mailed
     from romancy.engine.outside.management import Standing
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
@@ -194,5 +194,5 @@ async def _parent_by_its_log(store: Store, row: InstanceRow) -> Parent | None:
     return parent
 
 
-def _message(instance_id: str, message: Message) -> Delivery:
+def _message(instance_id: str, message: Mailed) -> Delivery:
     return Delivery(instance_id=instance_id, delivery_id=f"m-{secrets.token_hex(8)}", body=encode_message(message))

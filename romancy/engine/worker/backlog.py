@@ -57,8 +57,8 @@ class Backlog:
     def wants(self, *, anew: bool) -> bool:
         """Whether something may be due for which there is room."""
         self._look(anew=anew)
-        kinds = {self._stock.kind(name) for name in self.codes if name not in self._quiet}
-        return any(map(self._stock.is_open, kinds))
+        kinds = self._stock.kinds_of(self.codes.keys() - self._quiet)
+        return any(map(self._stock.open_room, set(kinds.values())))
 
     def choose(self, most: int) -> tuple[int, dict[str, str]]:
         """The number of instances to claim, at most `most`, and their workflows with the versions of their code.
@@ -70,15 +70,15 @@ class Backlog:
         if most <= 0:
             return 0, self.codes
         self._look()
-        kinds = {name: self._stock.kind(name) for name in self.codes}
-        rooms = {kind: min(most, self._stock.room(kind)) for kind in set(kinds.values()) if self._stock.is_open(kind)}
+        kinds = self._stock.kinds_of(self.codes)
+        rooms = {kind: min(most, room) for kind in set(kinds.values()) if (room := self._stock.open_room(kind))}
         loud = {kind for name, kind in kinds.items() if name not in self._quiet}
         if self._turns:
             others = {kind: room for kind, room in rooms.items() if room > self._tight}
             rooms = rooms if loud.isdisjoint(others) else others
         if not rooms:
             return 0, self.codes
-        limit = min((room for kind, room in rooms.items() if kind in loud), default=min(rooms.values()))
+        limit = min([room for kind, room in rooms.items() if kind in loud] or rooms.values())
         names = {name: code for name, code in self.codes.items() if rooms.get(kinds[name], 0) >= limit}
         self._bound = limit if limit < max(rooms.values()) else None
         return limit, names

@@ -81,6 +81,8 @@ class Claiming:
         self._swept = -_SWEEP_EVERY
         self._claims = False
         """Whether a claim is under way."""
+        self._round = asyncio.Event()
+        """Set when the next claim has been answered or given up."""
         self._ended_here: dict[str, None] = {}
         self._only_mail = False
         self._stopping = False
@@ -96,6 +98,15 @@ class Claiming:
         if self._claims or self._next.is_wanted:
             return False
         return self._recount is None or not self._wants_more(anew=True)
+
+    async def answered(self) -> None:
+        """Return when the claim under way, and the one that is wanted now, have been answered or given up."""
+        for _ in range(self._claims + self._next.is_wanted):
+            await self._round.wait()
+
+    def _end_round(self) -> None:
+        self._round.set()
+        self._round = asyncio.Event()
 
     def look_for_own(self) -> None:
         """Soon claim with a request for everything this worker owns: an earlier answer may have been lost."""
@@ -128,23 +139,24 @@ class Claiming:
             self.look()
         elif changed is not None and self._recount is not None and not self._wants_more():
             pass  # it is looked at when there is room
+        elif not self._keeper.leases.has_peers():
+            self.look()
         elif self._has_enough():
             self._postponed = True
             self._next.look_in(_PAUSE_WHEN_BUSY)
-        elif self._has_peers():
-            self._next.look_in(max(0.0, self._in_vain_until - asyncio.get_running_loop().time()))
         else:
-            self.look()
+            self._next.look_in(max(0.0, self._in_vain_until - asyncio.get_running_loop().time()))
 
     def _has_enough(self) -> bool:
-        return self._has_peers() and len(self._driver.live) > _ENOUGH and self._driver.to_write > _ENOUGH
+        """Whether a worker with peers has so much at hand that it leaves the rest to them."""
+        return len(self._driver.live) > _ENOUGH and self._driver.to_write > _ENOUGH
 
     def ended_here(self, instance_id: str) -> None:
         """Record that this instance ended here: the store's notification of it will be no news."""
         self._ended_here[instance_id] = None
         if len(self._ended_here) > _ENDS_REMEMBERED:
             del self._ended_here[next(iter(self._ended_here))]
-        if self._postponed and not self._has_enough():
+        if self._postponed and not (self._has_peers() and self._has_enough()):
             self.look()
 
     async def run(self) -> None:
@@ -153,17 +165,20 @@ class Claiming:
             await self._run()
         finally:
             self._stop_counting()
+            self._round.set()
 
     async def _run(self) -> None:
         while True:
             await self._next.wanted()
             self._postponed = False
-            self._stop_counting()
+            if self._recount is not None:
+                self._stop_counting()
             if self._stopping:
                 self._stopped.set()
                 return
             self._next.forget_plans()
             if not self._keeper.leases.fresh():
+                self._end_round()
                 continue  # the next successful heartbeat claims again
             self._claims = True
             try:
@@ -177,6 +192,7 @@ class Claiming:
                 self.look_for_own()
             finally:
                 self._claims = False
+                self._end_round()
 
     def only_mail(self) -> None:
         """Claim no more instances, only the mail of loaded ones: they may have to read it before they end."""
@@ -241,7 +257,7 @@ class Claiming:
         if self._only_mail or self._quarantine.busy or self.intake.waits_for_mail:
             return 0
         room = self._room()
-        if not self._has_peers():
+        if not self._keeper.leases.has_peers():
             return min(_CLAIM, room)
         if now < self._leaves_work_until:
             return 0

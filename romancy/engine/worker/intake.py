@@ -83,13 +83,17 @@ class Intake:
 
     def known(self) -> dict[str, int]:
         """The mail that the next claim need not bring again (`ClaimRequest.known`)."""
-        live = self._driver.live
-        self._told = {instance_id: told for instance_id, told in self._told.items() if live.get(instance_id) is told[0]}
-        counters = {instance_id: signals for instance_id, (_, signals) in self._told.items()}
+        told = self._told
+        if told:
+            live = self._driver.live
+            told = self._told = {one: known for one, known in told.items() if live.get(one) is known[0]}
+        counters = {one: signals for one, (_, signals) in told.items()} if told else {}
         return counters | dict.fromkeys([*self._unread, *self._after_mail], -1)
 
     def kept(self) -> dict[str, int]:
         """The part of `known` with much mail held here: a claim need bring only new mail (`ClaimRequest.kept`)."""
+        if not self._told:
+            return {}
         much = {one: told for one, told in self._told.items() if len(told[0].inbox) >= _MUCH}
         return {one: signals for one, (live, signals) in much.items() if not live.passed_over}
 
@@ -121,7 +125,7 @@ class Intake:
             elif instance_id not in self._driver.live:
                 await self._recovery.take_up(claimed, inputs, mail.pop(instance_id, None), kept=kept)
         late = self._hand_out(work, mail)
-        for instance_id in dict.fromkeys([*unread, *(claimed.instance_id for claimed in work.claimed)]):
+        for instance_id in dict.fromkeys([*unread, *[claimed.instance_id for claimed in work.claimed]]):
             mine = self._driver.live.get(instance_id)
             if mine is not None:
                 self._driver.rest(mine)

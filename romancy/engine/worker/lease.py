@@ -104,6 +104,8 @@ class Leases:
 
     def has_peers(self) -> bool:
         """Whether other live workers could do the same work: they know one of the workflows, in any version."""
+        if not self.peers:
+            return False
         mine = frozenset(self.worker.codes)
         return any(not peer.dead and not mine.isdisjoint(peer.codes) for peer in self.peers)
 

@@ -7,6 +7,7 @@ stays owned, and comes back with the next claim that asks for everything this wo
 from __future__ import annotations
 
 import functools
+from logging import DEBUG
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -133,7 +134,8 @@ class Recovery:
                 live.run.close()  # it ended while the claim was being answered
                 return
             live.keep_unless_fed(kept, inputs)
-            logger.debug("instance %s: taken up at %d", live.instance_id, live.head, extra=about(live))
+            if logger.isEnabledFor(DEBUG):
+                logger.debug("instance %s: taken up at %d", live.instance_id, live.head, extra=about(live))
             if given_up:
                 self._driver.wind_up(live, inputs, box)
                 return

@@ -34,6 +34,11 @@ class Resting:
         if len(self._kept) > self._limit:
             self._forget(next(iter(self._kept)))
 
+    def life_of(self, instance_id: str) -> int:
+        """The life of the instance that was released here; 0 if none is kept. Another worker may have it by now."""
+        kept = self._kept.get(instance_id)
+        return 0 if kept is None else kept.life
+
     def take(self, claimed: Claimed) -> Live | None:
         """The instance as it was released, if its log has not grown since."""
         kept = self._kept.get(claimed.instance_id)

@@ -23,7 +23,6 @@ from romancy.core import (
 )
 from romancy.engine.child_starts import start_of_child
 from romancy.engine.family import parent_of
-from romancy.engine.interests import of_types
 from romancy.engine.messages import (
     NO_RESULT,
     CancelMessage,
@@ -34,6 +33,7 @@ from romancy.engine.messages import (
 )
 from romancy.engine.replay import rows
 from romancy.engine.slot import GONE
+from romancy.engine.topics import registered_at_once
 from romancy.engine.worker.orphans import is_child_of, make_way
 from romancy.errors import InstanceNotFoundError, StorageError, StorageUnavailableError, UsageError
 from romancy.serialization import describe_exception
@@ -102,7 +102,7 @@ async def opening_of_retry(
         after=last.writer,
         change=Change(status=Status.RUNNING, seen=row.signals, release=True, wake_at=1, reopens=True, forgive=True),
         consumed=await _requests_to_stop(store, row.instance_id),
-        interests=of_types(retried.subscriptions),
+        interests=registered_at_once(retried.subscriptions),
     )
 
 

@@ -83,6 +83,20 @@ class Stock:
         self._next_look = 0.0
         self._seconds = _ALONE
 
+    def kinds_of(self, workflows: Iterable[str]) -> dict[str, Kind]:
+        """The slots that instances of these workflows need, as far as known."""
+        kinds = self._kinds
+        return {workflow: kinds.get(workflow, Kind.NONE) for workflow in workflows}
+
+    def open_room(self, kind: Kind) -> int:
+        """The room of this kind, if its slots will be idle or a quarter of what it keeps has gone; else 0."""
+        room = self.room(kind)
+        if room <= 0 or kind is Kind.NONE:
+            return max(0, room)
+        attempts = self._driver.attempts
+        slots_idle = attempts.free(kind) > 2 * self._at_hand[kind]
+        return room if slots_idle or room * 4 >= attempts.limit(kind) + self.soon(kind) else 0
+
     def kind(self, workflow: str) -> Kind:
         """The slots that instances of this workflow need, as far as known."""
         return self._kinds.get(workflow, Kind.NONE)
@@ -105,14 +119,6 @@ class Stock:
         if kind is Kind.NONE:
             return _SLOTLESS - self._at_hand[kind]
         return self._driver.attempts.free(kind) + self.soon(kind) - self._at_hand[kind]
-
-    def is_open(self, kind: Kind) -> bool:
-        """Whether to claim instances of this kind: slots will be idle, or a quarter of what it keeps has gone."""
-        room = self.room(kind)
-        if room <= 0 or kind is Kind.NONE:
-            return room > 0
-        attempts = self._driver.attempts
-        return attempts.free(kind) > 2 * self._at_hand[kind] or room * 4 >= attempts.limit(kind) + self.soon(kind)
 
     def look(self, *, anew: bool = False) -> None:
         """Count what is at hand, unless this was done a moment ago."""
@@ -151,7 +157,7 @@ class Stock:
     def _measure(self, now: float) -> None:
         left = [0] * len(Kind)
         for name, count in self.left.items():
-            left[self.kind(name)] += count
+            left[self._kinds.get(name, Kind.NONE)] += count
         samples = self._samples
         while samples and now - samples[0][0] > _WINDOW:
             samples.popleft()

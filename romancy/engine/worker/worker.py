@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from romancy._logs import about, get_logger, hush, speaking, unhush
 from romancy.engine.activities.session_commits import commit_session
-from romancy.engine.channels import Joining
 from romancy.engine.clock import DatabaseClock
 from romancy.engine.driver import Driver
 from romancy.engine.incarnation import Incarnation
+from romancy.engine.joining import Joining
 from romancy.engine.leftover_mail import unread
 from romancy.engine.log_lines import say_end, say_interrupted, say_refused, say_stuck
 from romancy.engine.log_writer import LogWriter
@@ -130,6 +130,14 @@ class Worker:
     def leases(self) -> Leases:
         """The leases of the present incarnation."""
         return self.beating.leases
+
+    async def caught_up(self, instance_id: str, life: int) -> None:
+        """After news of an instance that rests here: return when the claim which the news asked for was answered.
+
+        Usually this worker has the instance then. Of other instances the news is all that is to come.
+        """
+        if self._resting.life_of(instance_id) == life:
+            await self.claiming.answered()
 
     def _new_driver(self, dependencies: Dependencies, dispatcher: Dispatcher) -> Driver:
         return Driver(

@@ -6,20 +6,18 @@ and then reads workflow by workflow. SQLite looks without the lock of its writer
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from romancy.status import Status
 from romancy.storage.mail import Waiting, choose_mail, left_out
 from romancy.storage.records import Claimed, InboxRow, Mailbox
-from romancy.storage.sqlkit.statements import ask
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from romancy.storage.records import ClaimRequest
-    from romancy.storage.sqlkit.statements import Operation
 
-__all__ = ["Box", "Taken", "claimed", "mail_of", "unknown_and_kept"]
+__all__ = ["Box", "Chosen", "Taken", "chosen_mail", "claimed", "filled", "unknown_and_kept"]
 
 
 class Taken(NamedTuple):
@@ -74,25 +72,41 @@ def unknown_and_kept(request: ClaimRequest, fresh: Collection[str]) -> tuple[lis
 
     What is `fresh` was claimed just now.
     """
+    if not (request.known or request.kept):
+        return [], {}
     unknown = [one for one, signals in request.known.items() if signals < 0 and one not in fresh]
     return unknown, {one: number for one, number in request.kept.items() if one not in fresh}
 
 
-def mail_of(
-    request: ClaimRequest, boxes: Iterable[Box], fresh: Collection[str]
-) -> Operation[tuple[list[Mailbox], bool]]:
-    """Mailboxes within bounds, and whether there are more. Empty ones of instances just claimed are left out."""
+class Chosen(NamedTuple):
+    """The mailboxes of an answer. Their messages are not read yet."""
+
+    boxes: dict[str, Mailbox]
+    wanted: list[tuple[str, int]]
+    """The instances whose messages to read, each with the number from behind which: a table for the script `mail`."""
+    more: bool
+    """Whether there are more mailboxes."""
+
+
+def chosen_mail(request: ClaimRequest, boxes: Sequence[Box], fresh: Collection[str]) -> Chosen:
+    """Mailboxes within bounds."""
+    if not boxes:
+        return Chosen({}, [], more=False)
     by_id = {box.instance_id: box for box in boxes}
     waiting = [Waiting(one, box.signals, box.size, one in fresh) for one, box in by_id.items()]
-    chosen, more = choose_mail(waiting, request)
-    mail = {one: _empty(request, by_id[one], fresh=one in fresh) for one in chosen}
-    if any(by_id[one].size for one in chosen):
-        wanted = [(box.instance_id, box.after) for box in mail.values()]
-        for instance_id, *columns in (yield from ask("mail", wanted=wanted)).rows:
-            mail[instance_id].rows.append(InboxRow(*columns))
-    return [box for box in mail.values() if box.rows or box.instance_id not in fresh], more
+    names, more = choose_mail(waiting, request)
+    chosen: dict[str, Mailbox] = {}
+    size = 0
+    for one in names:
+        box = by_id[one]
+        size += box.size
+        after = left_out(request, one, box.signals, fresh=one in fresh)
+        chosen[one] = Mailbox(instance_id=one, life=box.life, signals=box.signals, rows=[], after=after)
+    return Chosen(chosen, [(box.instance_id, box.after) for box in chosen.values()] if size else [], more)
 
 
-def _empty(request: ClaimRequest, box: Box, *, fresh: bool) -> Mailbox:
-    after = left_out(request, box.instance_id, box.signals, fresh=fresh)
-    return Mailbox(instance_id=box.instance_id, life=box.life, signals=box.signals, rows=[], after=after)
+def filled(chosen: Chosen, messages: Iterable[Iterable[Any]], fresh: Collection[str]) -> list[Mailbox]:
+    """The mailboxes with these rows of `mail`. Empty ones of instances just claimed are left out."""
+    for instance_id, *columns in messages:
+        chosen.boxes[instance_id].rows.append(InboxRow(*columns))
+    return [box for box in chosen.boxes.values() if box.rows or box.instance_id not in fresh]

@@ -38,7 +38,12 @@ class News:
 
     def hear(self, changed: Collection[str] | None) -> None:
         """Tell waiting callers that these instances changed (None: any may have); keep it if no caller waits."""
-        self._keep(changed)
+        if changed is None or self._kept is None:
+            self._kept = None
+        else:
+            self._kept.update(changed)
+            if len(self._kept) > self._most:
+                self._kept = None
         if self._waiters and self._kept != set():
             self._answer(self._take())
 
@@ -67,14 +72,6 @@ class News:
         for waiter in self._waiters:
             waiter.set_exception(error)
         self._waiters = []
-
-    def _keep(self, changed: Collection[str] | None) -> None:
-        if changed is None or self._kept is None:
-            self._kept = None
-            return
-        self._kept.update(changed)
-        if len(self._kept) > self._most:
-            self._kept = None
 
     def _take(self) -> frozenset[str] | None:
         kept, self._kept = self._kept, set()

@@ -15,8 +15,9 @@ asks for several scripts (`Running`). The operation that all dialects share does
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
@@ -106,6 +107,7 @@ Operation: TypeAlias = Generator[Request, list[Answer], T]
 Own: TypeAlias = Mapping[str, Callable[[Values], Operation[Answer]]]
 """The scripts that a dialect answers with operations of its own, by name."""
 _NONE: Final[Own] = MappingProxyType({})
+_SCRIPT: Final = attrgetter("script")
 
 
 class LockedError(StorageUnavailableError):
@@ -123,20 +125,20 @@ class Interpreter(Protocol):
     for a lock, for about a second, in vain; then `LockedError`. None: as often as is usual.
     """
 
-    async def read(self, begin: Callable[[], Operation[T]], /) -> T:
+    def read(self, begin: Callable[[], Operation[T]], /) -> Coroutine[Any, Any, T]:
         """An operation that changes nothing. Its requests may see different states."""
         ...
 
-    async def in_turn(
+    def in_turn(
         self, begin: Callable[[], Operation[T]], /, *, weight: int = 3, lock_waits: int | None = None
-    ) -> T:
+    ) -> Coroutine[Any, Any, T]:
         """An operation of which each request is committed alone, and sees what was committed before it.
 
         Where one transaction writes at a time, all requests may be one transaction.
         """
         ...
 
-    async def together(
+    def together(
         self,
         begin: Callable[[], Operation[T]],
         /,
@@ -145,7 +147,7 @@ class Interpreter(Protocol):
         lock_waits: int | None = None,
         lasting: bool = True,
         keys: Sequence[int] = (),
-    ) -> T:
+    ) -> Coroutine[Any, Any, T]:
         """An operation whose requests are one transaction, except for `Request.then`.
 
         A crash of the server may undo a transaction that is not `lasting`, but never without all later commits. The
@@ -158,7 +160,8 @@ class Interpreter(Protocol):
 
 def ask(script: str, /, **values: Any) -> Operation[Answer]:
     """Ask for one script."""
-    return _alone(Ask(script, values))
+    (answer,) = yield Request((Ask(script, values),))
+    return answer
 
 
 def ask_all(*asks: Ask) -> Operation[list[Answer]]:
@@ -204,30 +207,33 @@ class Running(Generic[T]):
         """Give it the answers to its request. None: it begins."""
         try:
             while True:
-                request, answers = self._next(answers)
-                if request is not None:
+                if self._instead is not None:
+                    request, answers = self._from_instead(answers)
+                    if request is None:
+                        continue
+                else:
+                    request = self._operation.send(answers)  # type: ignore[arg-type]  # None begins it
+                    if not self._own.keys().isdisjoint(map(_SCRIPT, request.asks)):
+                        self._instead, answers = _answers(request, self._own), None
+                        continue
+                    answers = []
+                if request.news:
                     self.news |= request.news
-                    if request.asks or request.then or request.last:
-                        self.request = request
-                        return
+                if request.asks or request.then or request.last:
+                    self.request = request
+                    return
         except StopIteration as end:
             self.request = None
             self.result = end.value
 
-    def _next(self, answers: list[Answer] | None) -> tuple[Request | None, list[Answer] | None]:
-        """The next request, and the answers to give if it asks for nothing. No request: these are to be given."""
-        if self._instead is not None:
-            try:
-                return self._instead.send(answers), []  # type: ignore[arg-type]  # None begins it
-            except StopIteration as end:
-                self._instead = None
-                answers = end.value
-        request = self._operation.send(answers)  # type: ignore[arg-type]
-        for each in request.asks:
-            if each.script in self._own:
-                self._instead = _answers(request, self._own)
-                return None, None
-        return request, []
+    def _from_instead(self, answers: list[Answer] | None) -> tuple[Request | None, list[Answer]]:
+        """The next request of what answers the present one, or its answers if it has ended."""
+        assert self._instead is not None  # noqa: S101 - the caller has looked
+        try:
+            return self._instead.send(answers), []  # type: ignore[arg-type]  # None begins it
+        except StopIteration as end:
+            self._instead = None
+            return None, end.value
 
     def close(self) -> None:
         """Give it up where it waits, if it has not ended."""

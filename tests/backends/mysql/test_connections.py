@@ -215,7 +215,7 @@ async def test_calls_in_flight_fail_when_the_store_is_closed(open_store: Open, w
     actor = await Actor(store, workflows={unique("flow"): "c1"}).register()
     begun = await actor.begin()
     await wire.run(b"start transaction", "test")
-    held = b"insert into romancy_log (instance_id, life, seq, writer, body) values ('%b', %d, 2, 'w', '[]')"
+    held = b"insert into romancy_log (instance_id, life, seq, writer, body, at) values ('%b', %d, 2, 'w', '[]', 1)"
     await wire.run(held % (begun.instance_id.encode(), begun.life), "test")
     blocked: asyncio.Task[Any] = asyncio.create_task(actor.write(step(begun, 2)))
     waiting: asyncio.Task[Any] = asyncio.create_task(store.wait_for_work(60))

@@ -54,7 +54,7 @@ async def test_a_commit_that_loses_a_deadlock_is_tried_again(store: MySQLStore, 
     # The server rolls back the transaction that has changed less.
     await wire.run(b"insert into heavy values " + b", ".join([b"(1)"] * 300), "test")
     await wire.run(
-        b"insert into romancy_outbox (outbox_id, topic, body) values ('%b', '', '')" % outbox_id.encode(), "test"
+        b"insert into romancy_outbox (outbox_id, topic, body, at) values ('%b', '', '', 1)" % outbox_id.encode(), "test"
     )
 
     holding = Holding("add_outbox")

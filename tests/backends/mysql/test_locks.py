@@ -96,7 +96,7 @@ async def test_neighbours_of_a_locked_row_are_written(store: MySQLStore, actor: 
     """A5: others hold a key of the log, an instance's row and a new id; only these three items are LOCKED."""
     begun = [await actor.begin() for _ in range(6)]
     fresh = start()
-    row = b"insert into romancy_log (instance_id, life, seq, writer, body) values ('%b', %d, %d, 'x', '[]')"
+    row = b"insert into romancy_log (instance_id, life, seq, writer, body, at) values ('%b', %d, %d, 'x', '[]', 1)"
     for sql in (
         b"start transaction",
         row % (begun[1].instance_id.encode(), begun[1].life, 2),

@@ -35,9 +35,10 @@ _FAR = 10**9
 _EXCHANGE = (
     b"update romancy_instances set status = if(status = 'failed', 'waiting', 'failed') where status <> 'completed'"
 )
-_MORE = b"""insert into romancy_instances (instance_id, life, workflow_name, status, code, input)
-select concat(i.instance_id, j.instance_id), 1, 'more', 'completed', 'c1', ''
-from romancy_instances i join (select instance_id from romancy_instances limit 10) j"""
+_MORE = b"""insert into romancy_instances
+    (instance_id, life, created_at, updated_at, workflow_name, status, code, input)
+select concat(i.instance_id, j.instance_id), 1, j.created_at, j.created_at, 'more', 'completed', 'c1', ''
+from romancy_instances i join (select instance_id, created_at from romancy_instances limit 10) j"""
 
 QUERIES = {
     "every one": build_query({"kind": "x"}),

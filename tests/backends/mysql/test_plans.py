@@ -36,11 +36,13 @@ select concat('i', n), 1, n, n, n, if(n % 10 = 0, n + 9000000000000000, null), c
 from NUMBERS;
 insert into romancy_index (path, value, created_at, instance_id)
 select 'customer', concat('s:c', n % 2000), n, concat('i', n) from NUMBERS;
-insert into romancy_log (instance_id, life, seq, writer, body) select concat('i', n), 1, 1, 'w', '[]' from NUMBERS;
-insert into romancy_log (instance_id, life, seq, writer, body) select concat('i', n), 1, 2, 'w', '[]' from NUMBERS;
+insert into romancy_log (instance_id, life, seq, writer, body, at)
+select concat('i', n), 1, 1, 'w', '[]', 1 from NUMBERS;
+insert into romancy_log (instance_id, life, seq, writer, body, at)
+select concat('i', n), 1, 2, 'w', '[]', 1 from NUMBERS;
 insert into romancy_inbox (instance_id, delivery_id, body, at) select concat('i', n), 'd', '', 1 from NUMBERS;
 insert into romancy_seen (unit, life, dedupe, at) select concat('i', n % 100), n % 2, concat('k', n), n from NUMBERS;
-insert into romancy_outbox (outbox_id, topic, body) select concat('o', n), 't', '' from NUMBERS
+insert into romancy_outbox (outbox_id, topic, body, at) select concat('o', n), 't', '', 1 from NUMBERS
 """
 _MANY = 3000
 _LARGE = ("romancy_instances", "romancy_log", "romancy_inbox", "romancy_index", "romancy_seen", "romancy_outbox")

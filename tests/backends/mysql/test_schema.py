@@ -112,7 +112,7 @@ async def test_a_store_that_may_not_migrate_says_what_is_missing(storage_url: st
 @both
 async def test_a_user_without_rights_to_change_tables_can_work(open_store: Open, storage_url: str, wire: Wire) -> None:
     await open_store()
-    await wire.run(b"insert into romancy_schema (version, step, additive) values (9998, 0, 1)", "a newer schema")
+    await wire.run(b"insert into romancy_schema (version, step, at, additive) values (9998, 0, 0, 1)", "a newer schema")
     database = storage_url.rpartition("/")[2]
     user = unique("u").encode()
     await wire.run(b"create user '%b'@'%%' identified by 'runtime'" % user, "test")

@@ -98,7 +98,9 @@ async def test_a_role_needs_no_more_than_the_rows(
 ) -> None:
     """One role migrates, another works: the latter neither owns nor changes any table, also of a newer schema."""
     await open_store()
-    await connection.execute("insert into romancy_schema (version, name, additive) values (9998, '9998_future', true)")
+    await connection.execute(
+        "insert into romancy_schema (version, name, applied_at, additive) values (9998, '9998_future', 0, true)"
+    )
     role, url = await poor_role(connection, storage_url)
     await connection.execute(f"grant select, insert, update, delete on all tables in schema public to {role}")
 

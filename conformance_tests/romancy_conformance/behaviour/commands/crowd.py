@@ -60,7 +60,7 @@ _BATCH: Final = 1000
 _AT_ONCE: Final = 4
 _PER_CUSTOMER: Final = 20
 _ENDS: Final[dict[Status, core.LogEvent]] = {
-    Status.WAITING: core.EventAwaited(id="go:1", name="go"),
+    Status.WAITING: core.MessageAwaited(id="go:1", topic=core.Topic("go")),
     Status.COMPLETED: core.WorkflowCompleted(),
     Status.FAILED: core.WorkflowFailed(error=ErrorInfo("ValueError", "the card was declined")),
     Status.STUCK: core.WorkflowParked(reason="the code does not fit"),

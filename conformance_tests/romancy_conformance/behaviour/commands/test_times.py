@@ -50,7 +50,7 @@ def test_the_times_of_steps_are_those_of_their_commits_and_texts(url: str, roman
     wait, ships = shown["steps"]
     assert ships["began_at"] == committed(log, "ActivityScheduled")["at"] == wait["ended_at"]
     assert ships["ended_at"] == committed(log, "ActivityCompleted")["at"]
-    assert wait["began_at"] == committed(log, "EventAwaited")["at"]
+    assert wait["began_at"] == committed(log, "MessageAwaited")["at"]
 
 
 def test_an_event_without_a_time_has_its_commits(url: str, romancy: Command) -> None:

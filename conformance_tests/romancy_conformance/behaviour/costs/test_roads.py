@@ -25,10 +25,10 @@ LEAST = 100
 """With fewer calls, nothing was counted."""
 # A seventh above what was counted on CPython 3.11. On MySQL and MariaDB the periodic look at the inbox counts too.
 MOST = {
-    "sqlite": {"start that waits": 730, "signal": 1000, "event": 1230},
-    "postgres": {"start that waits": 1180, "signal": 1560, "event": 1620},
-    "mysql": {"start that waits": 1750, "signal": 3400, "event": 4200},
-    "mariadb": {"start that waits": 1750, "signal": 3400, "event": 4200},
+    "sqlite": {"start that waits": 590, "signal": 760, "event": 920},
+    "postgres": {"start that waits": 640, "signal": 775, "event": 1000},
+    "mysql": {"start that waits": 1750, "signal": 2850, "event": 3600},
+    "mariadb": {"start that waits": 1750, "signal": 2850, "event": 3600},
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from contextlib import asynccontextmanager
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -145,6 +146,33 @@ async def test_a_commit_is_one_round_trip_whatever_it_carries(storage_url: str) 
         await store.close()
 
     assert costs == dict.fromkeys(CARRIED, 1)
+
+
+# ── messages from outside ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.usefixtures("network")
+async def test_an_id_costs_a_message_no_round_trip(storage_url: str) -> None:
+    async with counted(storage_url) as (url, requests), Romancy(url, workflows=[trip_waits], worker=False) as app:
+        handle = await app.start(trip_waits.options(delay=3600), 1)
+        counts: dict[str, list[int]] = {}
+        for number in range(ROUNDS + 1):  # one-time work is done in the first round
+            id = f"id {number}"
+            calls: dict[str, Callable[[], Awaitable[object]]] = {
+                "a signal": partial(handle.signal, "note"),
+                "a signal once": partial(handle.signal, "note", id=id),
+                "an event to it once": partial(app.send, "note", to=handle.instance_id, source="/s", id=id),
+                "the same again": partial(app.send, "note", to=handle.instance_id, source="/s", id=id),
+            }
+            for name, call in calls.items():
+                before = requests.commits
+                await call()
+                counts.setdefault(name, []).append(requests.commits - before)
+
+    costs = {name: min(each[1:]) for name, each in counts.items()}
+    again = costs.pop("the same again")
+    assert costs == dict.fromkeys(costs, 1)
+    assert again <= 3, "a refusal may be undone and explained"
 
 
 # ── steps ───────────────────────────────────────────────────────────────────────────────────────────────────────────

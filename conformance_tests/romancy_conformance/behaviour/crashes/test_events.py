@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy import Romancy
-from romancy.core import EventReceived
+from romancy.core import MessageReceived
 from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.crashes.eventing import SENDERS, WORKFLOWS, Sending, collects, number_of
 from romancy_conformance.behaviour.crashes.forking import Workshop
@@ -81,7 +81,7 @@ async def test_every_accepted_event_is_in_one_log_whoever_is_killed(shared_url: 
             for sender in range(SENDERS)
             for number in range(COUNT)
         )
-        received = Counter(int(event.event_id) for event in log if isinstance(event, EventReceived))
+        received = Counter(int(event.message.id) for event in log if isinstance(event, MessageReceived))
         assert Counter(result) == received == expected
     assert kept == []
     assert {0, KILLED} >= {end for some in ends for end in some}

@@ -1,7 +1,4 @@
-"""Events that are kept before anybody waits for them: a loop that receives them all, and what comparing them costs.
-
-Some promises do not hold yet. Their tests are expected to fail.
-"""
+"""Events that are kept before anybody waits for them: a loop that receives them all, and what comparing them costs."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ import pytest
 
 from romancy import EventTimeoutError, RetryPolicy, Romancy, Status, WorkflowContext, activity, workflow
 from romancy._moments import moment_of
-from romancy.core import ChannelAwaited, EventAwaited
+from romancy.core import MessageAwaited
 from romancy.query import gte
 from romancy.storage.query import Searched
 from romancy.storage.routing import Spread
@@ -101,7 +98,7 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
 
 async def limits(app: Romancy, instance_id: str) -> list[int]:
     """When the waits of an instance were due, by the times of its log."""
-    waits = [one for one in await app.history(instance_id) if isinstance(one, EventAwaited | ChannelAwaited)]
+    waits = [one for one in await app.history(instance_id) if isinstance(one, MessageAwaited)]
     return [one.due for one in waits if one.due is not None]
 
 
@@ -146,7 +143,6 @@ async def test_what_was_kept_has_the_time_at_which_it_was_sent(app: Romancy) -> 
     assert await handle.result(timeout=60) == [moment_of(at).isoformat() for at in kept]
 
 
-@pytest.mark.xfail(strict=True, reason="a retry makes a new id for an event that a former run has sent")
 async def test_a_retry_returns_the_ids_that_receivers_have_seen(app: Romancy) -> None:
     receiver = await app.start(backlog_receives.options(instance_id="receiver"))
     await joined(app, 1, "c")

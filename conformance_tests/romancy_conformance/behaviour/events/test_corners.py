@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from romancy import EventType, Romancy, Status, UsageError, WorkflowContext, activity, activity_context, workflow
-from romancy.core import EventPutAside
-from romancy.engine.messages import Signal, encode_message
+from romancy.core import Message, MessagePutAside, Topic
+from romancy.engine.messages import encode_message
 from romancy.query import contains, gte, is_null, one_of
 from romancy.storage.backends import create_store
 from romancy.storage.query import MAX_PROJECTION_BYTES
@@ -253,15 +253,15 @@ async def test_a_time_of_no_year_is_put_aside(app: Romancy, store: Store) -> Non
     handle = await app.start(one, "paid", None)
     for number, year in enumerate((-1, 10_000)):
         time = (year - 1970) * 31_556_952_000_000
-        signal = Signal(name="paid", data=msgspec.Raw(b"1"), event_id=f"{number}", time=time)
+        signal = Message(topic=Topic("paid"), data=msgspec.Raw(b"1"), id=f"{number}", time=time)
         await store.deliver(
             [Delivery(instance_id=handle.instance_id, delivery_id=f"bad{number}", body=encode_message(signal))]
         )
     await app.signal(handle.instance_id, Paid, 2)
 
     assert await handle.result(timeout=30) == 2
-    put_aside = [event for event in await app.history(handle.instance_id) if isinstance(event, EventPutAside)]
-    assert ["0", "1"] == [event.event_id for event in put_aside]
+    put_aside = [event for event in await app.history(handle.instance_id) if isinstance(event, MessagePutAside)]
+    assert ["0", "1"] == [event.message_id for event in put_aside]
     assert all("outside of the years 1 to 9999" in event.reason for event in put_aside)
 
 

@@ -20,7 +20,7 @@ from romancy import (
     activity_context,
     workflow,
 )
-from romancy.core import EventPutAside, EventReceived, EventsSubscribed, MessageSent, WorkflowStarted
+from romancy.core import MessagePutAside, MessageReceived, MessageSent, Subscribed, WorkflowStarted
 from romancy.insight import Note, Timeline
 from romancy.query import gte
 from romancy.storage.routing import address_of_key, address_of_type
@@ -277,7 +277,7 @@ async def test_a_subscription_outlives_recur(app: Romancy) -> None:
 
     assert await handle.result(timeout=20) == [1, 2, 3]
     history = await app.history(handle.instance_id)
-    assert sum(isinstance(event, EventsSubscribed) for event in history) == 1
+    assert sum(isinstance(event, Subscribed) for event in history) == 1
 
 
 @pytest.mark.parametrize("front", [False, True], ids=["a worker", "a front with a codec"])
@@ -309,10 +309,11 @@ async def test_workflows_and_activities_send_with_their_commit(app: Romancy) -> 
 
     got = await app.run(counts.options(instance_id="all"), "k", [0])  # one from the body, one from the second attempt
     assert got == [0, 1, 2]
-    received = [event for event in await app.history("all") if isinstance(event, EventReceived)]
-    assert received[0].event_id == id
-    assert received[0].headers == {"from": "body"}
-    assert received[0].source.startswith("/sends/")
+    received = [event for event in await app.history("all") if isinstance(event, MessageReceived)]
+    assert received[0].message.id == id
+    assert received[0].message.headers == {"from": "body"}
+    assert received[0].message.source.startswith("/sends/")
+    assert received[0].message.sender
 
 
 async def test_workflows_send_to_each_other(app: Romancy) -> None:
@@ -336,8 +337,8 @@ async def test_an_event_whose_data_do_not_fit_is_put_aside_and_the_next_is_recei
     await app.send("paid", 5, key="k")
 
     assert await handle.result(timeout=20) == 5
-    (aside,) = [event for event in await app.history(handle.instance_id) if isinstance(event, EventPutAside)]
-    assert (aside.event_id, aside.name) == ("bad", "paid")
+    (aside,) = [event for event in await app.history(handle.instance_id) if isinstance(event, MessagePutAside)]
+    assert (aside.message_id, aside.topic.name) == ("bad", "paid")
     assert "expected int" in aside.reason
     assert any("put aside" in record.message and "'bad'" in record.message for record in caplog.records)
 
@@ -355,7 +356,7 @@ async def test_conditions_choose_among_all_that_is_sent(app: Romancy) -> None:
 
 
 async def _received(app: Romancy, instance_id: str) -> bool:
-    return any(isinstance(event, EventReceived) for event in await app.history(instance_id))
+    return any(isinstance(event, MessageReceived) for event in await app.history(instance_id))
 
 
 async def test_what_an_instance_waits_for_is_told(app: Romancy) -> None:

@@ -23,7 +23,7 @@ from romancy import (
     WorkflowFailedError,
     workflow,
 )
-from romancy.core import EventAwaited, EventReceived
+from romancy.core import MessageAwaited, MessageReceived
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ async def test_an_event_meets_the_end_of_its_wait(open_app: Open, end: str) -> N
             event
             for instance_id in (first, second)
             for event in await app.history(instance_id)
-            if isinstance(event, EventReceived) and event.name == "paid"
+            if isinstance(event, MessageReceived) and event.message.topic.name == "paid"
         ]
         assert len(received) == (1 if got is None else 2)
 
@@ -140,7 +140,7 @@ async def test_while_no_worker_was_there_the_earlier_of_event_and_limit_counts(o
         handle = await worker.start(limited, "k")
         await status_is(worker, handle.instance_id, Status.WAITING)
     store = sender._opened()
-    (wait,) = [one for one in await sender.history(handle.instance_id) if isinstance(one, EventAwaited)]
+    (wait,) = [one for one in await sender.history(handle.instance_id) if isinstance(one, MessageAwaited)]
     assert wait.due is not None
 
     async def is_over() -> bool:

@@ -17,7 +17,8 @@ from romancy import (
     activity_context,
     workflow,
 )
-from romancy.engine.messages import ChannelMessage, Signal, decode_message
+from romancy.core import Message, Topic
+from romancy.engine.messages import decode_message
 from romancy.storage.routing import address_of_instance
 from romancy_conformance.behaviour.waiting import status_is, until
 
@@ -118,9 +119,9 @@ async def test_an_event_to_an_instance_that_has_ended(
 
     (message,) = await kept(store, "over")
     read = decode_message(message.body)
-    assert isinstance(read, Signal)
+    assert isinstance(read, Message)
     assert event_id
-    assert (read.name, read.event_id) == ("note", event_id)
+    assert (read.topic, read.id, read.sender) == (Topic("note"), event_id, "sender")
     assert "sender" in read.source
     await until(lambda: lines(caplog))
     (line,) = lines(caplog)
@@ -150,8 +151,8 @@ async def test_a_message_of_a_channel(app: Romancy, store: Store, caplog: pytest
 
     (message,) = await kept(store, "over")
     read = decode_message(message.body)
-    assert isinstance(read, ChannelMessage)
-    assert (read.channel, read.sender) == ("notes", "sender")
+    assert isinstance(read, Message)
+    assert (read.topic, read.sender) == (Topic("notes", kind="channel"), "sender")
     await until(lambda: lines(caplog))
     assert "the message of channel 'notes' that it has sent to instance over" in lines(caplog)[0]
 
@@ -188,7 +189,7 @@ async def test_what_is_received_is_not_kept(app: Romancy, store: Store, caplog: 
         address_of_instance(one) for one in [*ids, "nobody"]
     }
     late = [decode_message(message.body) for one in ids for message in await kept(store, one)]
-    received = {event.event_id for event in late if isinstance(event, Signal)}
+    received = {event.id for event in late if isinstance(event, Message)}
     assert received <= {"mine"}, "the first of the two was received"
 
 
@@ -203,7 +204,7 @@ async def test_what_is_received_has_the_same_source(app: Romancy, store: Store) 
     await until(lambda: is_kept(store, "over"))
 
     read = [decode_message(message.body) for message in await kept(store, "over")]
-    assert ["/b"] == [message.source for message in read if isinstance(message, Signal)]
+    assert ["/b"] == [message.source for message in read if isinstance(message, Message)]
 
 
 async def test_an_app_that_closes_has_looked(

@@ -106,7 +106,8 @@ class Draws:
         """A first append whose code was run: its worker keeps the instance, or it rests, or has ended."""
         kind = self.one(["keeps", "keeps", "rests", "rests", "ends"])
         if kind == "keeps":
-            return self.start(change=Change(status=Status.RUNNING, seen=0), **({"owner": self.worker()} | fields))
+            given: dict[str, Any] = {"owner": self.worker()}
+            return self.start(change=Change(status=Status.RUNNING, seen=0), **(given | fields))
         if kind == "rests":
             wake_at = self.one([None, 5, self.model.state.now + SECOND, self.model.state.now + 50 * SECOND])
             rests = Change(status=self.one(OPEN), seen=0, release=True, wake_at=wake_at)

@@ -1,0 +1,75 @@
+"""`result()` asks the database at most once for an instance that this process holds, loaded or at rest."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy import Romancy, Status, WorkflowContext, workflow
+from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
+from romancy_conformance.behaviour.waiting import status_is, until
+
+if TYPE_CHECKING:
+    from romancy.storage.records import History
+
+pytestmark = pytest.mark.anyio
+
+TRIES = 5
+
+
+class CountedStore(WrappedStore):
+    """Counts the reads of instances."""
+
+    reads = 0
+
+    async def read(self, instance_id: str, /, **which: Any) -> History | None:
+        self.reads += 1
+        return await self._store.read(instance_id, **which)
+
+
+@pytest.fixture
+def stores(monkeypatch: pytest.MonkeyPatch) -> list[CountedStore]:
+    """Return the stores of the apps that are opened."""
+    return wrap_stores(monkeypatch, CountedStore)
+
+
+@workflow
+async def result_of_a_wait(ctx: WorkflowContext) -> int:
+    await ctx.wait_event("reads-go")
+    return 1
+
+
+async def test_a_result_after_a_signal_reads_once(storage_url: str, stores: list[CountedStore]) -> None:
+    reads: list[int] = []
+    async with Romancy(storage_url, workflows=[result_of_a_wait]) as app:
+        for number in range(TRIES):
+            handle = await app.start(result_of_a_wait.options(instance_id=f"after-{number}"))
+            await status_is(app, handle.instance_id, Status.WAITING)
+            before = stores[0].reads
+            await handle.signal("reads-go")
+            assert await handle.result() == 1
+            reads.append(stores[0].reads - before)
+
+    assert max(reads) <= 1, reads
+
+
+async def test_a_result_that_is_awaited_before_the_signal_reads_once(
+    backend: str, storage_url: str, stores: list[CountedStore]
+) -> None:
+    reads: list[int] = []
+    async with Romancy(storage_url, workflows=[result_of_a_wait]) as app:
+        for number in range(TRIES):
+            handle = await app.start(result_of_a_wait.options(instance_id=f"before-{number}"))
+            await status_is(app, handle.instance_id, Status.WAITING)
+            before = stores[0].reads
+            awaited = asyncio.create_task(handle.result())
+            await until(lambda one=f"before-{number}": app.watch(one).waiting)  # type: ignore[misc]
+            await handle.signal("reads-go")
+            assert await awaited == 1
+            reads.append(stores[0].reads - before)
+
+    # A store that looks for changes at intervals also finds those of this process, as the one with which it began to
+    # wait, and cannot tell them from those of others.
+    assert max(reads) <= (2 if backend in ("mysql", "mariadb") else 1), reads

@@ -1,0 +1,39 @@
+"""Conditions on the data of messages: encoded, and refused where codecs hide the data from the database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from romancy.errors import UsageError
+from romancy.storage.query import encode_where
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from romancy.core import Commands
+    from romancy.storage.query import FilterValue
+
+__all__ = ["where_here", "where_of"]
+
+
+def where_of(where: Mapping[str, FilterValue] | None, *, hidden: bool) -> bytes | None:
+    """The stored conditions. Raises UsageError if the database cannot read the data that they are about."""
+    if where is not None and hidden:
+        raise hidden_data()
+    return encode_where(where)
+
+
+def where_here(where: Mapping[str, FilterValue] | None, commands: Commands) -> bytes | None:
+    """The same in a workflow."""
+    conditions = encode_where(where)
+    if conditions is not None and not commands.can_ask_for(conditions):
+        raise hidden_data()
+    return conditions
+
+
+def hidden_data() -> UsageError:
+    """The error for conditions on data that the database cannot read."""
+    return UsageError(
+        "where= needs data that the database can read, and a codec of this app hides it: leave where= out, and "
+        "choose by the key= of the event, or give the codec `hides = False` if everybody may read what it writes"
+    )

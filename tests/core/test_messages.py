@@ -1,0 +1,309 @@
+"""Messages in a run: events and messages of channels follow the same rules."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from msgspec import Raw
+
+from romancy import core
+from romancy.channel import Channel, Message
+from romancy.context import WorkflowContext
+from romancy.core import (
+    Activation,
+    LogEvent,
+    MessageAwaited,
+    MessagePutAside,
+    MessageReceived,
+    MessageSent,
+    Mode,
+    Run,
+    Subscribed,
+    Topic,
+    Unsubscribed,
+    WaitTimedOut,
+    WorkflowContinued,
+)
+from romancy.core._recall import recalled
+from romancy.errors import EventTimeoutError
+from romancy.status import Status
+from romancy.workflow import Workflow, workflow
+from tests.core.driver import SECOND, START
+from tests.core.test_channels import Play
+
+if TYPE_CHECKING:
+    from romancy.event import Event
+
+PAID = Topic("paid")
+ORDERS = Topic("orders", kind="channel")
+
+
+def retried(play: Play, changed: Workflow[..., Any]) -> Activation:
+    """The first activation of a retry with this code."""
+    assert play.run.state.status() is Status.FAILED
+    begin = recalled("x", play.commits).retried(at=play.run.last_time, unsure="", gone=(), by="")
+    again = Run(changed, instance_id="x")
+    again.recall(play.commits)
+    activation = again.activate([begin])
+    third = Run(changed, instance_id="x")
+    third.replay([*play.commits, activation.events])
+    assert third.outstanding() == again.outstanding()
+    return activation
+
+
+def sent(events: list[LogEvent]) -> list[MessageSent]:
+    return [event for event in events if isinstance(event, MessageSent)]
+
+
+# ── sent again by a retry ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@workflow(name="tells")
+async def tells(ctx: WorkflowContext) -> None:
+    headers = {"trace": "first"}
+    ids = [
+        await ctx.send("paid", 1, key="k", subject="s", headers=headers),
+        await ctx.send("paid", 1, to="y", headers=headers),
+        await ctx.channel("orders").publish(1, metadata={"a": 1, "b": 2}, headers=headers),
+        await ctx.channel("orders").send_to("y", 1, headers=headers),
+    ]
+    raise ValueError(*ids)
+
+
+@workflow(name="tells")
+async def tells_with_other_headers(ctx: WorkflowContext) -> list[str]:
+    headers = {"trace": "second"}
+    return [
+        await ctx.send("paid", 1, key="k", subject="s", headers=headers),
+        await ctx.send("paid", 1, to="y", headers=headers),
+        await ctx.channel("orders").publish(1, metadata={"b": 2, "a": 1}, headers=headers),
+        await ctx.channel("orders").send_to("y", 1, headers=headers),
+    ]
+
+
+def test_a_retry_with_other_headers_sends_nothing_and_returns_the_ids_that_receivers_have_seen() -> None:
+    first = Play(tells)
+    ids = [one.message.id for one in sent(first.last.events)]
+    assert len(set(ids)) == 4
+
+    activation = retried(first, tells_with_other_headers)
+
+    assert activation.outcome is not None
+    assert activation.outcome.result is not None
+    assert msgspec.json.decode(activation.outcome.result) == ids
+    assert activation.effects == []
+    again = sent(activation.events)
+    assert [(one.again, one.message.id) for one in again] == [(True, id) for id in ids]
+    assert {one.message.headers["trace"] for one in again} == {"first"}, "the log says what was sent"
+
+
+@workflow(name="tells")
+async def tells_something_else(ctx: WorkflowContext) -> list[str]:
+    return [
+        await ctx.send("paid", 2, key="k", subject="s"),
+        await ctx.send("paid", 1, key="other", subject="s"),
+        await ctx.send("paid", 1, key="k", subject="other"),
+        await ctx.send("paid", 1, to="z"),
+        await ctx.send("orders", 1),
+        await ctx.channel("orders").publish(1, metadata={"a": 1, "b": 3}),
+        await ctx.channel("orders").publish(1),
+        await ctx.channel("orders").send_to("z", 1),
+        await ctx.channel("paid").publish(1),
+    ]
+
+
+def test_a_retry_sends_a_message_with_other_data_metadata_or_another_receiver() -> None:
+    first = Play(tells)
+    ids = {one.message.id for one in sent(first.last.events)}
+
+    activation = retried(first, tells_something_else)
+
+    assert [type(effect) for effect in activation.effects] == 9 * [MessageSent]
+    again = sent(activation.events)
+    assert not any(one.again for one in again)
+    assert ids.isdisjoint(one.message.id for one in again)
+
+
+@workflow(name="chooses")
+async def chooses(ctx: WorkflowContext) -> None:
+    raise ValueError(await ctx.send("paid", 1, id="mine"))
+
+
+@workflow(name="chooses")
+async def chooses_again(ctx: WorkflowContext) -> list[str]:
+    return [await ctx.send("paid", 1, id="mine"), await ctx.send("paid", 1)]
+
+
+def test_a_message_says_whether_its_id_was_chosen_and_who_sent_it() -> None:
+    first = Play(chooses)
+    (mine,) = sent(first.last.events)
+    assert (mine.message.id, mine.chosen, mine.message.sender) == ("mine", True, "x")
+
+    activation = retried(first, chooses_again)
+
+    one, other = sent(activation.events)
+    assert (one.again, one.message.id) == (True, "mine")
+    assert (other.again, other.chosen, other.message.sender) == (False, False, "x")
+
+
+# ── subscriptions to a type of events ───────────────────────────────────────────────────────────────────────────
+
+
+@workflow
+async def listens(ctx: WorkflowContext) -> list[object]:
+    await ctx.subscribe("paid")
+    await ctx.subscribe("paid")
+    got: Event[object] = await ctx.wait_event("paid")
+    await ctx.unsubscribe("paid")
+    await ctx.unsubscribe("paid")
+    try:
+        await ctx.wait_event("over", timeout=5)
+    except EventTimeoutError:
+        return [got.data]
+    return []
+
+
+def test_a_subscription_to_events_holds_with_its_commit() -> None:
+    play = Play(listens)
+    assert play.last.effects == [Subscribed("paid:1", PAID), MessageAwaited("paid:1", PAID)]
+    assert play.run.state.subscriptions == {PAID: "broadcast"}
+    assert play.run.state.joining == {}
+    assert play.last.status == "waiting", "nobody has to answer"
+    play = play.again()
+    assert play.run.outstanding() == [MessageAwaited("paid:1", PAID)]
+
+    play.feed(MessageReceived(START, "paid:1", core.Message(PAID, Raw(b"7"))))
+
+    unsubscribed, _ = play.last.effects
+    assert unsubscribed == Unsubscribed(PAID)
+    assert play.run.state.subscriptions == {}
+    assert list(play.run.state.left) == [PAID], "what was copied for it and not received is to be dropped"
+    assert list(play.again().run.state.left) == [PAID]
+    play.feed(WaitTimedOut(START + 5 * SECOND, "over:1"))
+    assert play.result() == [7]
+    assert play.again().result() == [7]
+
+
+@workflow
+async def goes_on_listening(ctx: WorkflowContext, n: int) -> int:
+    if n:
+        await ctx.subscribe("paid")
+        await ctx.channel("orders").subscribe("direct")
+        goes_on_listening.recur(n - 1)
+    got: Event[int] = await ctx.wait_event("paid", model=int)
+    return got.data
+
+
+def test_recur_keeps_subscriptions_to_events_and_direct_ones() -> None:
+    play = Play(goes_on_listening, 1)
+    assert isinstance(play.last.events[-1], WorkflowContinued)
+    following = Play(goes_on_listening, first=play.successor())
+    assert following.run.state.subscriptions == {PAID: "broadcast", ORDERS: "direct"}
+    assert following.last.effects == [MessageAwaited("paid:1", PAID)]
+    assert following.again().run.state.subscriptions == following.run.state.subscriptions
+
+
+@workflow
+async def fails_while_it_listens(ctx: WorkflowContext, n: int) -> None:
+    if n:
+        await ctx.subscribe("paid")
+        fails_while_it_listens.recur(0)
+    raise ValueError(n)
+
+
+def test_a_retry_begins_with_the_subscriptions_of_the_failed_run() -> None:
+    first = Play(fails_while_it_listens, 1)
+    play = Play(fails_while_it_listens, first=first.successor())
+    begin = recalled("x", play.commits).retried(at=play.run.last_time, unsure="", gone=(), by="")
+    assert [(one.topic, one.mode) for one in begin.subscriptions] == [(PAID, "broadcast")]
+    again = Run(fails_while_it_listens, instance_id="x")
+    again.recall(play.commits)
+    again.activate([begin])
+    assert again.state.subscriptions == {PAID: "broadcast"}
+    assert again.state.joining == {}
+
+
+# ── data that does not fit ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@workflow
+async def waits_for_a_number(ctx: WorkflowContext) -> list[object]:
+    got: Event[int] = await ctx.wait_event("paid", model=int, timeout=60, key="k", where={"a": 1})
+    return [got.id, got.data]
+
+
+@workflow
+async def receives_a_number(ctx: WorkflowContext) -> list[object]:
+    channel = ctx.channel(Channel("orders", int))
+    await channel.subscribe("direct")
+    got: Message[int] = await channel.receive(timeout=60, where={"a": 1})
+    return [got.id, got.data]
+
+
+@pytest.mark.parametrize(
+    ("wf", "topic", "mode", "brief"),
+    [
+        (waits_for_a_number, Topic("paid", "k"), "competing", "event 'paid' (id 'm1') does not fit"),
+        (receives_a_number, ORDERS, "direct", "message of channel 'orders' (id 'm1') does not fit"),
+    ],
+    ids=["event", "channel"],
+)
+def test_data_that_does_not_fit_is_put_aside_and_the_log_says_so(
+    wf: Workflow[[], list[object]], topic: Topic, mode: Mode, brief: str
+) -> None:
+    play = Play(wf)
+    asked = play.last.effects[-1]
+    assert isinstance(asked, MessageAwaited)
+    assert (asked.topic, asked.mode, asked.due) == (topic, mode, START + 60 * SECOND)
+    assert msgspec.json.decode(asked.where) is not None
+
+    play.feed(MessageReceived(START + SECOND, asked.id, core.Message(topic, Raw(b'"much"'), id="m1")))
+
+    _, aside, wait = play.last.events
+    assert isinstance(aside, MessagePutAside)
+    assert (aside.id, aside.topic, aside.message_id) == (asked.id, topic, "m1")
+    assert "expected int" in aside.reason
+    assert isinstance(wait, MessageAwaited)
+    assert (wait.topic, wait.mode, wait.due, wait.where) == (topic, mode, asked.due, asked.where)
+    assert play.last.effects == [wait]
+    (warning,) = play.last.warnings
+    assert brief in str(warning)
+    play = play.again()
+    play.feed(MessageReceived(START + SECOND, wait.id, core.Message(topic, Raw(b"7"), id="m2")))
+    assert play.result() == ["m2", 7]
+    assert play.last.warnings == (), "a replay does not say it again"
+
+
+# ── topics ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@workflow
+async def waits_for_both(ctx: WorkflowContext) -> None:
+    await ctx.wait_event("orders", timeout=1)
+
+
+def test_a_type_of_events_and_a_channel_may_have_one_name() -> None:
+    """A retry does not take the message of one for the other's."""
+
+    @workflow(name="waits_for_both")
+    async def receives(ctx: WorkflowContext) -> None:
+        channel = ctx.channel("orders")
+        await channel.subscribe("direct")
+        await channel.receive()
+        raise ValueError
+
+    play = Play(receives)
+    play.feed(MessageReceived(START, "orders:1", core.Message(ORDERS, Raw(b"1"), id="m1")))
+
+    assert retried(play, waits_for_both).effects == [MessageAwaited("orders:1", Topic("orders"), due=START + SECOND)]
+
+
+def test_a_message_crosses_the_log_as_it_is() -> None:
+    message = core.Message(
+        Topic("paid", "k"), Raw(b"[1]"), "id", "/bank", "y", "subject", 5, {"trace": "t"}, Raw(b'{"tenant":"a"}')
+    )
+    (received,) = core.decode_commit(core.encode_commit([MessageReceived(START, "paid:1", message)]))
+    assert isinstance(received, MessageReceived)
+    assert received.message == message
