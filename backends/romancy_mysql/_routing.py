@@ -18,7 +18,7 @@ from romancy.storage.sqlkit.statements import Answer, Ask, ask, ask_all, ask_las
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from romancy.storage.sqlkit.dispatches import Decision
+    from romancy.storage.sqlkit.dispatches import Decision, Row
     from romancy.storage.sqlkit.statements import Operation, Own, Values
 
 __all__ = ["OWN"]
@@ -43,10 +43,8 @@ def _write(values: Values) -> Operation[Answer]:
 
 def _moving(decision: Decision) -> Iterator[Ask]:
     """In the order of locks: addresses, interests, deliveries, messages."""
-    _, takes, copies, mail, letters, given, dropped, numbers = decision
-    if numbers:
-        yield Ask("lock_addresses", {"addresses": [row[:1] for row in numbers]})
-        yield Ask("number_addresses", {"numbers": numbers}, len(numbers))
+    _, takes, copies, mail, letters, given, dropped, numbers, marks = decision
+    yield from _locking(numbers, [] if marks is None else marks.addresses)
     # One interest of a listener is held, so that no copy goes to a life that is purged meanwhile.
     listening = {(name, life, address): one for name, life, one, _, _, address, _ in copies}
     if held := sorted((name, life, one, address) for (name, life, address), one in listening.items()):
@@ -54,6 +52,8 @@ def _moving(decision: Decision) -> Iterator[Ask]:
     if takes:
         ended = [(name, life, one, address, since) for name, life, one, _, _, address, _, since in takes]
         yield Ask("end_interests", {"interests": ended}, len(ended))
+    if marks is not None and marks.interests:
+        yield Ask("mark_interests", {"interests": marks.interests, "until": marks.until})
     if mail:
         yield Ask("give_mail", {"mail": mail})
         yield Ask("mark_mail", {"mail": [row[:2] for row in mail]})
@@ -63,6 +63,18 @@ def _moving(decision: Decision) -> Iterator[Ask]:
         yield Ask("end_messages", {"messages": given}, len(given))
     if dropped:
         yield Ask("drop_messages", {"messages": dropped})
+    if marks is not None and marks.messages:
+        yield Ask("mark_messages", {"messages": marks.messages})
+
+
+def _locking(numbers: list[Row], marked: list[tuple[str, int, int]]) -> Iterator[Ask]:
+    """Lock the addresses that change."""
+    if locked := sorted({row[:1] for row in (*numbers, *marked)}):
+        yield Ask("lock_addresses", {"addresses": locked})
+    if numbers:
+        yield Ask("number_addresses", {"numbers": numbers}, len(numbers))
+    if marked:
+        yield Ask("mark_addresses", {"addresses": marked}, len(marked))
 
 
 def _counting(decision: Decision) -> Iterator[Ask]:

@@ -49,9 +49,12 @@ where i.instance_id in (:ids)
     and (select max(h.seq) from romancy_log h where h.instance_id = i.instance_id and h.life = i.life) < i.run_from + :commits
 order by l.instance_id, l.seq
 
--- name: read_mail (wanted) -> instance_id, delivery_id, body, at, address, interest
+-- name: read_mail (wanted) -> instance_id, delivery_id, body, at, address, interest, posted_at
 -- The messages in some inboxes, each from behind a number. `read_mailboxes` has read their counters before.
-select instance_id, delivery_id, body, at, address, interest from romancy_inbox where :wanted order by instance_id, delivery_id
+select instance_id, delivery_id, body, at, address, interest, posted_at
+from romancy_inbox
+where :wanted
+order by instance_id, delivery_id
 
 -- name: read_mailboxes
 -- The counters and sizes of the mail of the worker's instances that have news, without what it keeps if the counter has

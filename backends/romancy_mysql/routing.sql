@@ -15,6 +15,8 @@ from (:rows) v
 on duplicate key update
     at = if(romancy_interests.address = v.address and romancy_interests.kind = v.kind, romancy_interests.at,
             timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
+    compared_to = if(romancy_interests.address = v.address and romancy_interests.kind = v.kind
+            and romancy_interests.where_ <=> v.where_, romancy_interests.compared_to, -1),
     address = v.address, kind = v.kind, where_ = v.where_, swept = 0
 
 -- name: drop_interests (interests(owner, life, interest_id))
@@ -35,34 +37,48 @@ where m.address = :address and m.message_id = :message_id :lock
 
 -- ----------------------------------------------------------------------------------------------------------- what to route
 
--- name: route_messages (addresses(address), at, message_id, after, limit) -> address, message_id, spread, at, projection
--- A page of the messages at these addresses behind a place, the oldest first. At addresses without interests, only
--- messages that are dropped then are read. A projection is read only where there are conditions. The large limit makes
--- the server look for interests once for each address.
-select p.address, p.message_id, p.spread, p.at, m.projection
+-- name: route_messages (addresses(address), at, message_id, after, limit) -> address, message_id, spread, at, projection,
+-- compared, least, marked_at
+-- A page of the messages at these addresses behind a place, the oldest first, with the last mark at the address. At addresses without interests, only messages that are dropped then are read; those that were compared with
+-- all interests, not at all. A projection is read only where there are conditions. The large limit makes the server look
+-- for interests once for each address.
+select p.address, p.message_id, p.spread, p.at, m.projection, p.compared, if(p.choosy, p.least, null), p.marked_at
 from (
-    select straight_join k.address, k.spread, k.message_id, k.at, a.choosy
+    select straight_join k.address, k.spread, k.message_id, k.at, k.compared, a.choosy, a.least, a.marked_at
     from (
         select :address as address,
-            exists (select 1 from romancy_interests i where i.address = :address and i.kind <> _binary'member') as wanted,
-            exists (select 1 from romancy_interests i where i.address = :address and i.where_ is not null) as choosy
+            case
+                when exists (select 1 from romancy_interests i
+                             where i.address = :address and i.kind <> _binary'member' and i.compared_to < 0) then -1
+                else (select min(i.compared_to) from romancy_interests i
+                      where i.address = :address and i.kind <> _binary'member')
+            end as least,
+            exists (select 1 from romancy_interests i where i.address = :address and i.where_ is not null) as choosy,
+            (select d.marked_at from romancy_addresses d where d.address = :address) as marked_at
         from :source (select 1) one
         limit 1000000
     ) a
-    join (select _binary'every' as spread union all select _binary'one' union all select _binary'channel') s
-        on a.wanted or s.spread = _binary'every'
-    join romancy_messages k force index (by_age) on k.address = a.address and k.spread = s.spread
-    where k.at > :at
-        or (k.at = :at and (k.message_id > :message_id or (k.message_id = :message_id and k.address > :after)))
+    join (select _binary'every' as spread, 0 as compared
+          union all select _binary'one', 0 union all select _binary'channel', 0
+          union all select _binary'one', 1 union all select _binary'channel', 1) s
+        on s.spread = _binary'every' or (a.least is not null and s.compared <= (a.least < 9223372036854775807))
+    join romancy_messages k force index (by_age)
+        on k.address = a.address and k.spread = s.spread and k.compared = s.compared
+    where (s.compared = 0 or k.at > a.least)
+        and (k.at > :at
+            or (k.at = :at and (k.message_id > :message_id or (k.message_id = :message_id and k.address > :after))))
     order by k.at, k.message_id, k.address
     limit :limit
 ) p
 left join romancy_messages m on p.choosy and m.address = p.address and m.message_id = p.message_id
 
--- name: route_interests (addresses(address), limit) -> owner, life, interest_id, address, kind, where_, at, number, now
+-- name: route_interests (addresses(address), limit) -> owner, life, interest_id, address, kind, where_, at, compared_to,
+-- open, number, now
 -- The interests of owners that can receive messages, at those of these addresses that hold messages, with the number of
--- the last copy from the address, and the time.
-select i.owner, i.life, i.interest_id, i.address, i.kind, i.where_, i.at, d.number,
+-- the last copy from the address, and the time. Also those that were compared with messages, and whose owners cannot
+-- receive any now.
+select i.owner, i.life, i.interest_id, i.address, i.kind, i.where_, i.at, i.compared_to,
+    i.life = 0 or n.instance_id is not null, d.number,
     timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
 from (
     select :address as address from :source (select 1) one
@@ -72,7 +88,7 @@ from (
 straight_join romancy_interests i force index (by_address) on i.address = a.address
 left join romancy_addresses d on d.address = i.address
 left join romancy_instances n on n.instance_id = i.owner and n.life = i.life and n.status not in (:closed)
-where i.kind <> _binary'member' and (i.life = 0 or n.instance_id is not null)
+where i.kind <> _binary'member' and (i.life = 0 or i.compared_to >= 0 or n.instance_id is not null)
 
 -- ---------------------------------------------------------------------------------------------------------- what was routed
 
@@ -87,6 +103,12 @@ update :source romancy_addresses a
 set a.number = :number
 where a.address = :address and a.number = :last
 
+-- name: mark_addresses (addresses(address, marked_at, last))
+-- Note when something was marked at these addresses. If a faster dispatch has done so, this one starts again.
+update :source romancy_addresses a
+set a.marked_at = :marked_at
+where a.address = :address and a.marked_at = :last
+
 -- name: hold_interests (interests(owner, life, interest_id, address), count) -> held
 -- Lock these interests until the end of the transaction, or fail if one has changed since it was read. A purge, which
 -- removes interests first, then waits for the transaction.
@@ -95,10 +117,12 @@ from :source romancy_interests i
 where i.owner = :owner and i.life = :life and i.interest_id = :interest_id and i.address = :address for update
 
 -- name: give_mail (mail(instance_id, delivery_id, at, interest, address, message_id))
--- Put messages into inboxes: copies with a time of their own, taken messages (for an interest) as they were posted.
-insert into romancy_inbox (instance_id, delivery_id, body, at, address, interest, spread, projection)
+-- Put messages into inboxes. Without a time of its own, a message has that of its posting. What is taken (for an
+-- interest) can be given back.
+insert into romancy_inbox (instance_id, delivery_id, body, at, address, interest, spread, projection, posted_at)
 select :instance_id, :delivery_id, m.body, coalesce(:at, m.at), m.address, :interest,
-    if(:interest is null, null, m.spread), if(:interest is null, null, m.projection)
+    if(:interest is null, null, m.spread), if(:interest is null, null, m.projection),
+    if(:interest is null or :at is null, null, m.at)
 from :source romancy_messages m
 where m.address = :address and m.message_id = :message_id
 on duplicate key update delivery_id = romancy_inbox.delivery_id
@@ -122,6 +146,19 @@ on duplicate key update letter_id = romancy_letters.letter_id
 -- Remove the interests that got a message, if they have not changed since they were read.
 delete i from :source romancy_interests i
 where i.owner = :owner and i.life = :life and i.interest_id = :interest_id and i.address = :address and i.at = :at
+
+-- name: mark_interests (interests(owner, life, interest_id, address, where_), until)
+-- Note that these interests were compared with the messages at their addresses, up to a time, unless they have changed.
+update :source romancy_interests i force index (primary)
+set i.compared_to = :until
+where i.owner = :owner and i.life = :life and i.interest_id = :interest_id and i.address = :address
+    and i.kind = _binary'take' and i.where_ = :where_
+
+-- name: mark_messages (messages(address, message_id, at))
+-- Note that these messages were compared with the interests at their addresses.
+update :source romancy_messages m force index (primary)
+set m.compared = 1
+where m.address = :address and m.message_id = :message_id and m.at = :at
 
 -- name: drop_messages (messages(address, message_id))
 -- Remove messages without receivers. All dispatches of an address find them, so rows that another dispatch holds are
@@ -198,7 +235,7 @@ where x.instance_id = :instance_id and x.delivery_id = :delivery_id and x.addres
 -- name: return_mail (mail(instance_id, delivery_id))
 -- Keep the taken messages of these inboxes at their addresses again.
 insert into romancy_messages (address, message_id, spread, at, body, projection, swept)
-select x.address, x.delivery_id, x.spread, x.at, x.body, x.projection,
+select x.address, x.delivery_id, x.spread, coalesce(x.posted_at, x.at), x.body, x.projection,
     -timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
 from :source romancy_inbox x
 where x.instance_id = :instance_id and x.delivery_id = :delivery_id and x.interest is not null
@@ -263,6 +300,8 @@ where @judged in ('first', 'free')
 on duplicate key update
     at = if(romancy_interests.address = v.address and romancy_interests.kind = v.kind, romancy_interests.at,
             timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
+    compared_to = if(romancy_interests.address = v.address and romancy_interests.kind = v.kind
+            and romancy_interests.where_ <=> v.where_, romancy_interests.compared_to, -1),
     address = v.address, kind = v.kind, where_ = v.where_, swept = 0
 
 -- name: discard_messages (messages(address, message_id))
@@ -365,7 +404,8 @@ select count(*) from romancy_inbox where instance_id in (:ids) and interest is n
 -- name: return_taken (ids)
 -- Keep these messages at their addresses again.
 insert into romancy_messages (address, message_id, spread, at, body, projection, swept)
-select address, delivery_id, spread, at, body, projection, -timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
+select address, delivery_id, spread, coalesce(posted_at, at), body, projection,
+    -timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
 from romancy_inbox
 where instance_id in (:ids) and interest is not null
 on duplicate key update address = romancy_messages.address

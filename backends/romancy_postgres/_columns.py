@@ -129,6 +129,8 @@ def renewal_columns(items: Iterable[Append]) -> list[list[object]]:
 def new_run_columns(items: Sequence[Append]) -> list[list[object]]:
     """The columns of a new run in `append_effects`, one row for each append: null where none begins."""
     runs = [change if (change := item.change) and change.run_from is not None else None for item in items]
+    if not any(runs):
+        return [[None] * len(runs)] * len(_NO_RUN)
     return columns([_NO_RUN if change is None else _renewed(change) for change in runs], width=len(_NO_RUN))
 
 

@@ -82,7 +82,7 @@ class Commits:
             outcomes = await self._in_turn(reversed(parts), worker)  # the starts are the last part
         else:
             outcomes = await _merged(self._settle(write, items, worker) for write, items in parts)
-        return [outcomes[instance_id] for instance_id in map(_target, batch)]
+        return list(map(outcomes.__getitem__, map(_target, batch)))
 
     async def _explained(self, item: Step, worker: str | None) -> Outcome:
         reasons = await self._database.single(lambda link: explain(link, [item], worker))
@@ -178,8 +178,8 @@ class Commits:
 
     async def _effects(self, items: Sequence[Item], worker: str | None, wait: float | None) -> Outcomes:
         appends = cast("Sequence[Append]", items)
-        if starts := [start for item in appends for start in item.starts]:
-            await self.learn_sets(path_sets(firsts_of(starts)))
+        if any(map(_starts, appends)):
+            await self.learn_sets(path_sets(firsts_of(start for item in appends for start in item.starts)))
         if entangled(appends):
             return await self._by_several(appends, worker, wait)
         try:
@@ -203,7 +203,9 @@ class Commits:
         self, appends: Sequence[Append], worker: str | None, wait: float | None, written: Written
     ) -> Outcomes:
         """The outcomes after one statement. It has left out parents with a child that is there, perhaps by a copy."""
-        parents = [item for item in appends if item.starts and item.instance_id not in written.accepted]
+        parents: list[Append] = []
+        if any(map(_starts, appends)):
+            parents = [item for item in appends if item.starts and item.instance_id not in written.accepted]
         others = [item for item in appends if item not in parents] if parents else appends
         outcomes = await self._appended(others, worker, written)
         return outcomes | await self._by_several(parents, worker, wait) if parents else outcomes
@@ -237,8 +239,8 @@ class Commits:
     async def _appended(self, items: Sequence[Append], worker: str | None, written: Written) -> Outcomes:
         self._signals.tell(written.stirred)
         outcomes = dict.fromkeys(written.accepted, Outcome.ACCEPTED)
-        left = [item for item in items if item.instance_id not in outcomes]
-        if left:
+        if len(outcomes) < len(items):
+            left = [item for item in items if item.instance_id not in outcomes]
             outcomes |= await self._database.single(lambda link: explain(link, left, worker))
         return outcomes
 
@@ -250,6 +252,7 @@ class Commits:
 
 
 _target: Final[Callable[[Item], str]] = attrgetter("instance_id")
+_starts: Final[Callable[[Append], Sequence[Append]]] = attrgetter("starts")
 
 
 def _sends_to_a_start(batch: Sequence[Item]) -> bool:

@@ -9,6 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import asyncpg
+from msgspec import Struct
 
 from romancy.errors import UsageError
 from romancy_postgres._array_types import ArrayTypesConnection
@@ -156,18 +157,15 @@ class Source(Protocol):
     queries: dict[str, str]
 
 
-class Link:
+class Link(Struct, frozen=True, eq=False, gc=False):
     """A borrowed connection with the queries by name. The driver's errors reach the caller unchanged."""
 
-    __slots__ = ("_source", "connection")
-
-    def __init__(self, connection: asyncpg.Connection, source: Source) -> None:
-        self.connection = connection
-        self._source = source
+    connection: asyncpg.Connection
+    source: Source
 
     def fetch(self, name: str, *arguments: object) -> Coroutine[Any, Any, list[asyncpg.Record]]:
         """Run a query and return its rows."""
-        return self.connection.fetch(self._source.queries[name], *_flat(arguments), timeout=ANSWER_TIMEOUT)
+        return self.connection.fetch(self.source.queries[name], *_flat(arguments), timeout=ANSWER_TIMEOUT)
 
     async def fetch_text(self, text: str, *arguments: object) -> list[asyncpg.Record]:
         """Run a query composed for this occasion."""
@@ -175,7 +173,7 @@ class Link:
 
     async def run(self, name: str, *arguments: object) -> int:
         """Run a statement and return how many rows it touched."""
-        status = await self.connection.execute(self._source.queries[name], *_flat(arguments), timeout=ANSWER_TIMEOUT)
+        status = await self.connection.execute(self.source.queries[name], *_flat(arguments), timeout=ANSWER_TIMEOUT)
         return rows_touched(status)
 
     def control(self, text: str, timeout: float = ANSWER_TIMEOUT) -> Coroutine[Any, Any, object]:

@@ -24,7 +24,7 @@ _PLAIN_FIELDS = tuple(name for name in InstanceRow.__struct_fields__ if name not
 _PLAIN = cast("Callable[[asyncpg.Record], tuple[Any, ...]]", itemgetter(*_PLAIN_FIELDS))
 
 
-async def read_history(database: Database, instance_id: str, after: int, limit: int) -> History | None:
+async def read_history(database: Database, instance_id: str, /, *, after: int = 0, limit: int = 1000) -> History | None:
     """As `Store.read` promises. One statement, so that the row and the log are of one snapshot."""
     if not can_be_id(instance_id):
         database.check_open()

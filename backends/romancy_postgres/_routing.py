@@ -27,12 +27,16 @@ def _write(values: Values) -> Operation[Answer]:
     takes = decision.takes
     if takes:
         given += (yield from ask("route_take", takes=takes)).rows
+    # A taker whose message was gone stays, and was not compared with what came after it.
+    marks = decision.marks if len(given) == len(takes) else None
     for copies in portions(decision.copies, lambda _: 1, _COPIES_AT_ONCE):
         given += (yield from ask("route_copy", copies=copies)).rows
     taken = {(address, message_id) for *_, address, message_id, _ in takes}
     finished = sorted({*decision.given, *decision.dropped} - taken)
     if finished or decision.numbers:
         yield from ask("route_finish", finished=finished, numbers=decision.numbers)
+    if marks is not None:
+        yield from ask("route_mark", messages=marks.messages, interests=marks.interests, until=marks.until)
     mail = sorted((owner, one) for owner, life, one in given if life)
     counted: dict[str, bool] = {}
     if 0 < len(mail) <= COUNT_AT_ONCE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -32,17 +33,10 @@ from romancy_postgres._uncommitted import Uncommitted
 from romancy_postgres._upkeep import PostgresUpkeep
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from romancy.storage.records import (
-        ClaimRequest,
-        Delivered,
-        Delivery,
-        History,
         Peer,
         Pulse,
         Takeover,
-        Work,
         Worker,
     )
     from romancy_postgres._settings import Settings
@@ -64,6 +58,10 @@ class PostgresStore:
         self._commits = Commits(self.database, self._signals)
         self._uncommitted = Uncommitted(self.database, self._signals)
         self.commit = self._commits.commit
+        self.read = partial(read_history, self.database)
+        self.claim = partial(claim, self.database, self._signals)
+        self.deliver = partial(deliver, self.database, self._signals)
+        self.wait_for_work = self._signals.wait
         self._interpreter = interpreter = PostgresInterpreter(self.database, self._signals.tell)
         urgent = PostgresInterpreter(self.database, self._signals.tell, lambda: self.database.heartbeats)
         search = PostgresInterpreter(self.database, self._signals.tell, lambda: self.database.search)
@@ -106,12 +104,6 @@ class PostgresStore:
         await self._signals.close()
         await self.database.close()
 
-    async def read(self, instance_id: str, /, *, after: int = 0, limit: int = 1000) -> History | None:
-        return await read_history(self.database, instance_id, after, limit)
-
-    async def claim(self, request: ClaimRequest, /) -> Work:
-        return await claim(self.database, self._signals, request)
-
     async def heartbeat(self, worker: Worker, /) -> Pulse:
         return await self._leases.heartbeat(worker, leaving=False)
 
@@ -120,9 +112,3 @@ class PostgresStore:
 
     async def takeover(self, worker: str, dead: Peer, body: bytes, writer: str, /, *, limit: int = 100) -> Takeover:
         return await self._takeovers.take_over(worker, dead, body, writer, limit=limit)
-
-    async def deliver(self, batch: Sequence[Delivery], /) -> list[Delivered]:
-        return await deliver(self.database, self._signals, batch)
-
-    async def wait_for_work(self, timeout: float, /) -> frozenset[str] | None:
-        return await self._signals.wait(timeout)

@@ -177,12 +177,12 @@ cross join lateral (
     offset 0
 ) h;
 
--- name: mail (wanted(instance_id, after)) -> instance_id, delivery_id, body, at, address, interest
+-- name: mail (wanted(instance_id, after)) -> instance_id, delivery_id, body, at, address, interest, posted_at
 -- The messages in some inboxes, each from behind a number. The counters were read before.
-select m.instance_id, m.delivery_id, m.body, m.at, m.address, m.interest
+select m.instance_id, m.delivery_id, m.body, m.at, m.address, m.interest, m.posted_at
 from unnest($1::text[], $2::bigint[]) as wanted (instance_id, after)
 cross join lateral (
-    select m.instance_id, m.delivery_id, m.body, m.at, m.address, m.interest
+    select m.instance_id, m.delivery_id, m.body, m.at, m.address, m.interest, m.posted_at
     from romancy_inbox m where m.instance_id = wanted.instance_id and m.number > wanted.after offset 0
 ) m
 order by m.instance_id, m.delivery_id;

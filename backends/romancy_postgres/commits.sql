@@ -233,7 +233,7 @@ born as materialized (
     where case when t.owner in (select instance_id from logged) then true end
     on conflict (owner, life, interest_id) do update
     set at = case when i.address = excluded.address and i.kind = excluded.kind then i.at else excluded.at end,
-        address = excluded.address, kind = excluded.kind, where_ = excluded.where_
+        address = excluded.address, kind = excluded.kind, where_ = excluded.where_, compared_to = -1
     where i.address <> excluded.address or i.kind <> excluded.kind or i.where_ is distinct from excluded.where_
 ), place as materialized (
     select *

@@ -34,7 +34,7 @@ from unnest($4::text[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::by
 cross join (select romancy_now() as now) as clock
 on conflict (owner, life, interest_id) do update
 set at = case when i.address = excluded.address and i.kind = excluded.kind then i.at else excluded.at end,
-    address = excluded.address, kind = excluded.kind, where_ = excluded.where_
+    address = excluded.address, kind = excluded.kind, where_ = excluded.where_, compared_to = -1
 where i.address <> excluded.address or i.kind <> excluded.kind or i.where_ is distinct from excluded.where_;
 
 -- name: route_due (addresses) -> address, key
@@ -62,15 +62,17 @@ from (select distinct hashtextextended(address collate "C", to_regclass('romancy
       from unnest($1::text[]) as t (address)
       order by key offset 0) ordered;
 
--- name: route_interests (addresses(address), limit) -> owner, life, interest_id, address, kind, where_, at, number, now
+-- name: route_interests (addresses(address), limit) -> owner, life, interest_id, address, kind, where_, at, compared_to,
+-- open, number, now
 -- The interests at these addresses whose owners can receive messages, with the number of the last copy from the
 -- address, and the time. A message has one taker, so of the takers without conditions as many are read as there are
--- messages, of which $2 are looked at.
-select i.owner, i.life, i.interest_id, i.address, i.kind, i.where_, i.at, n.number, clock.now
+-- messages, of which $2 are looked at. Also those that were compared with messages, and whose owners cannot receive any
+-- now.
+select i.owner, i.life, i.interest_id, i.address, i.kind, i.where_, i.at, i.compared_to, i.open, n.number, clock.now
 from unnest($1::text[]) as t (address)
 cross join (select romancy_now() as now) as clock
 cross join lateral (
-    (select i.address, i.kind, i.owner, i.life, i.interest_id, i.where_, i.at
+    (select i.address, i.kind, i.owner, i.life, i.interest_id, i.where_, i.at, i.compared_to, true as open
      from romancy_interests i
      where i.address = t.address and i.kind = 'copy'
        and (i.life = 0 or (select true from romancy_instances x
@@ -78,15 +80,19 @@ cross join lateral (
                              and x.status not in ('completed', 'failed', 'cancelled')))
      offset 0)
     union all
-    (select i.address, i.kind, i.owner, i.life, i.interest_id, i.where_, i.at
+    (select i.address, i.kind, i.owner, i.life, i.interest_id, i.where_, i.at, i.compared_to, coalesce(x.open, false)
      from romancy_interests i
-     where i.address = t.address and i.kind = 'take' and i.where_ is not null
-       and (i.life = 0 or (select true from romancy_instances x
-                           where x.instance_id = i.owner and x.life = i.life
-                             and x.status not in ('completed', 'failed', 'cancelled')))
+     left join lateral (
+         select true as open where i.life = 0
+         union all
+         select true from romancy_instances x
+         where i.life <> 0 and x.instance_id = i.owner and x.life = i.life
+           and x.status not in ('completed', 'failed', 'cancelled')
+     ) x on true
+     where i.address = t.address and i.kind = 'take' and i.where_ is not null and (x.open or i.compared_to >= 0)
      offset 0)
     union all
-    (select i.address, i.kind, i.owner, i.life, i.interest_id, i.where_, i.at
+    (select i.address, i.kind, i.owner, i.life, i.interest_id, i.where_, i.at, i.compared_to, true
      from romancy_interests i
      where i.address = t.address and i.kind = 'take' and i.where_ is null
        and (i.life = 0 or (select true from romancy_instances x
@@ -98,9 +104,11 @@ cross join lateral (
 ) i
 left join romancy_addresses n on n.address = t.address;
 
--- name: route_messages (addresses(address), at, message_id, after, limit) -> address, message_id, spread, at, projection
+-- name: route_messages (addresses(address), at, message_id, after, limit) -> address, message_id, spread, at, projection,
+-- compared, least, marked_at
 -- A page of the messages at these addresses behind a place ($2, $3, $4), the oldest first. Each address is asked for as
--- many messages of each spread as could have receivers; with projections where an interest has a condition.
+-- many messages of each spread as could have receivers; with projections where an interest has a condition. Those that
+-- were compared with all interests are not read again.
 with place as materialized (
     select t.address,
            (select true from romancy_interests i where i.address = t.address and i.kind = 'copy' limit 1) as heard,
@@ -111,23 +119,33 @@ with place as materialized (
                 where i.address = t.address and i.kind = 'copy' and i.where_ is not null limit 1)) as searched,
            (select count(*)
             from (select from romancy_interests i where i.address = t.address and i.kind = 'take' limit $5::bigint) i
-           ) as takers
+           ) as takers,
+           case when (select true from romancy_interests i
+                      where i.address = t.address and i.kind in ('take', 'copy') and i.compared_to < 0 limit 1)
+                then -1
+                else (select min(i.compared_to) from romancy_interests i
+                      where i.address = t.address and i.kind = 'take')
+           end as least
     from unnest($1::text[]) as t (address)
 )
-select m.address, m.message_id, m.spread, m.at, m.projection
+select m.address, m.message_id, m.spread, m.at, m.projection, m.compared,
+       case when place.searched then place.least end as least, 0
 from place
 cross join lateral (
     values ('every', $5::bigint),
            ('channel', case when place.heard or place.searched then $5::bigint else place.takers end),
            ('one', case when place.searched then $5::bigint else place.takers end)
 ) s (spread, most)
+cross join (values (false), (true)) c (compared)
 cross join lateral (
-    select m.address, m.message_id, m.spread, m.at, case when place.searched then m.projection end as projection
+    select m.address, m.message_id, m.spread, m.at, m.compared,
+           case when place.searched then m.projection end as projection
     from romancy_messages m
-    where m.address = place.address and m.spread = s.spread and (m.at, m.message_id) >= ($2::bigint, $3::text)
+    where m.address = place.address and m.spread = s.spread and m.compared = c.compared
+      and (m.at > place.least or not c.compared) and (m.at, m.message_id) >= ($2::bigint, $3::text)
       and (m.at, m.message_id, m.address) > ($2::bigint, $3::text, $4::text)
     order by m.at, m.message_id
-    limit s.most
+    limit case when c.compared and (s.spread = 'every' or place.least = 9223372036854775807) then 0 else s.most end
 ) m
 order by m.at, m.message_id, m.address
 limit $5::bigint;
@@ -135,7 +153,8 @@ limit $5::bigint;
 -- name: route_take (takes(owner, life, interest_id, delivery_id, number, address, message_id, since)) -> owner,
 -- life, delivery_id
 -- Move messages to their takers, and remove the takers' interests. The interests and messages are locked first, so that
--- rows that are gone by then are left out, and a purge of the owner waits and then finds the messages.
+-- rows that are gone by then are left out, and a purge of the owner waits and then finds the messages. The number of a
+-- letter is its time; that of mail is the time of the take, or null for the time of posting.
 with held as materialized (
     select m.message_id, m.address, m.spread, m.at, m.body, m.projection, i.owner, i.life, i.interest_id, t.number,
            t.delivery_id
@@ -149,8 +168,10 @@ with held as materialized (
                            and x.status not in ('completed', 'failed', 'cancelled'))
     for update of i, m
 ), mailed as (
-    insert into romancy_inbox (instance_id, delivery_id, body, at, counted, address, interest, spread, projection)
-    select owner, delivery_id, body, at, false, address, interest_id, spread, projection
+    insert into romancy_inbox
+        (instance_id, delivery_id, body, at, posted_at, counted, address, interest, spread, projection)
+    select owner, delivery_id, body, coalesce(number, at), case when number is not null then at end, false, address,
+           interest_id, spread, projection
     from held
     where life <> 0
     order by owner collate "C", delivery_id collate "C"
@@ -254,6 +275,26 @@ select address, number from unnest($3::text[], $4::bigint[], $5::bigint[]) as t 
 order by address collate "C"
 on conflict (address) do update set number = greatest(a.number, excluded.number);
 
+-- name: route_mark (messages(address, message_id, at), interests(owner, life, interest_id, address, where_), until)
+-- Note that these messages were compared with the interests at their addresses, and these interests with the messages
+-- there, up to the time $9. An interest that others hold, or have changed, is left out: it is compared again.
+with held as materialized (
+    select i.owner, i.life, i.interest_id
+    from unnest($4::text[], $5::bigint[], $6::text[], $7::text[], $8::bytea[])
+         as t (owner, life, interest_id, address, where_)
+    join romancy_interests i
+        on i.owner = t.owner and i.life = t.life and i.interest_id = t.interest_id and i.address || '' = t.address
+           and i.kind || '' = 'take' and i.where_ = t.where_
+    for update of i skip locked
+), compared as (
+    update romancy_interests i set compared_to = $9::bigint
+    from held
+    where i.owner = held.owner and i.life = held.life and i.interest_id = held.interest_id
+)
+update romancy_messages m set compared = true
+from unnest($1::text[], $2::text[], $3::bigint[]) as t (address, message_id, at)
+where m.message_id = t.message_id and m.address = t.address and m.at = t.at;
+
 -- name: sweep_newest
 -- Addresses of the newest messages and interests ($1 of each): what a crash has left undone is mostly there.
 select address from (
@@ -344,7 +385,7 @@ with held as materialized (
     returning m.*
 )
 insert into romancy_messages (at, message_id, address, spread, body, projection)
-select at, delivery_id, address, spread, body, projection from taken
+select coalesce(posted_at, at), delivery_id, address, spread, body, projection from taken
 order by delivery_id collate "C", address collate "C"
 on conflict do nothing;
 
@@ -379,7 +420,7 @@ with owner as materialized (
     select romancy_now(), $1::text, $2, $3::text, $4, $5, $6::bytea from allowed
     on conflict (owner, life, interest_id) do update
     set at = case when i.address = excluded.address and i.kind = excluded.kind then i.at else excluded.at end,
-        address = excluded.address, kind = excluded.kind, where_ = excluded.where_
+        address = excluded.address, kind = excluded.kind, where_ = excluded.where_, compared_to = -1
     where i.address <> excluded.address or i.kind <> excluded.kind or i.where_ is distinct from excluded.where_
 )
 select exists (select from owner) as there, exists (select from allowed) as allowed;
@@ -412,7 +453,7 @@ with held as materialized (
     returning m.*
 ), back as (
     insert into romancy_messages (at, message_id, address, spread, body, projection)
-    select at, delivery_id, address, spread, body, projection
+    select coalesce(posted_at, at), delivery_id, address, spread, body, projection
     from gone
     where interest is not null
     order by delivery_id collate "C", address collate "C"

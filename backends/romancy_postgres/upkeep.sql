@@ -80,7 +80,7 @@ with log as (
     delete from romancy_log where instance_id = any ($1::text[])
 ), inbox as (
     delete from romancy_inbox where instance_id = any ($1)
-    returning delivery_id, address, spread, at, body, projection, interest
+    returning delivery_id, address, spread, coalesce(posted_at, at) as at, body, projection, interest
 ), back as (
     insert into romancy_messages (at, message_id, address, spread, body, projection)
     select at, delivery_id, address, spread, body, projection

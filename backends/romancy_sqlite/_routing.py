@@ -19,8 +19,8 @@ __all__ = ["OWN"]
 def _write(values: Values) -> Operation[Answer]:
     """One transaction writes at a time, so deliveries are counted at once."""
     decision: Decision = values["decision"]
-    _, takes, _, mail, letters, given, dropped, numbers = decision
-    asks = [Ask("end_messages", {"messages": given + dropped})]
+    _, takes, _, mail, letters, given, dropped, numbers, marks = decision
+    asks = [Ask("end_messages", {"messages": given + dropped})] if given or dropped else []
     if mail:
         asks[:0] = [Ask("give_mail", {"mail": mail}), Ask("count_given", {"mail": sorted({row[:2] for row in mail})})]
     if letters:
@@ -29,6 +29,9 @@ def _write(values: Values) -> Operation[Answer]:
         asks.append(Ask("drop_interests", {"interests": [row[:3] for row in takes]}))
     if numbers:
         asks.append(Ask("number_addresses", {"numbers": numbers}))
+    if marks is not None:
+        asks.append(Ask("mark_messages", {"messages": marks.messages}))
+        asks.append(Ask("mark_interests", {"interests": marks.interests, "until": marks.until}))
     yield from ask_all(*asks)
     rows = [(row[0], row[1], COUNTED) for row in mail] + [(row[0], row[1], LETTER) for row in letters]
     return Answer(rows, len(rows))

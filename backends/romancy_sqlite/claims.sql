@@ -106,9 +106,9 @@ from json_each(:unknown) as unknown
 cross join romancy_instances as instance on instance.instance_id = unknown.value
 where instance.owner = :worker and instance.signals = instance.seen;
 
--- name: mail (wanted(instance_id, after)) -> instance_id, delivery_id, body, at, address, interest
+-- name: mail (wanted(instance_id, after)) -> instance_id, delivery_id, body, at, address, interest, posted_at
 -- The messages in some inboxes, each from behind a number, in the order of each sender.
-select inbox.instance_id, inbox.delivery_id, inbox.body, inbox.at, inbox.address, inbox.interest
+select inbox.instance_id, inbox.delivery_id, inbox.body, inbox.at, inbox.address, inbox.interest, inbox.posted_at
 from json_each(:wanted) as wanted
 cross join romancy_inbox as inbox
     on inbox.instance_id = json_extract(wanted.value, '$[0]')

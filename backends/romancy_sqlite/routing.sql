@@ -14,6 +14,9 @@ insert into romancy_interests (owner, life, interest_id, address, kind, where_, 
 values (:owner, :life, :interest_id, :address, :kind, :where_, :now)
 on conflict do update set
     at = iif(address = excluded.address and kind = excluded.kind, at, excluded.at),
+    compared_to = iif(
+        address = excluded.address and kind = excluded.kind and where_ is excluded.where_, compared_to, -1
+    ),
     address = excluded.address,
     kind = excluded.kind,
     where_ = excluded.where_;
@@ -48,40 +51,58 @@ where
     and exists (select 1 from romancy_messages where address = interest.address)
 limit ?;
 
--- name: route_messages (addresses(address), at, message_id, after, limit) -> address, message_id, spread, at, projection
+-- name: route_messages (addresses(address), at, message_id, after, limit) -> address, message_id, spread, at, projection,
+-- compared, least, marked_at
 -- A page of the messages at these addresses behind a place, the oldest first. At addresses without interests, only
--- messages for everyone are read. A projection is read only where there are conditions. The limit makes SQLite look for
--- interests once for each address.
+-- messages for everyone are read; those that were compared with all interests, not at all. A projection is read only
+-- where there are conditions. The limit makes SQLite look for interests once for each address.
 select
     message.address, message.message_id, message.spread, message.at,
     case when place.choosy then (
         select cast(projection as blob) from romancy_messages as whole
         where whole.address = message.address and whole.message_id = message.message_id
-    ) end
+    ) end,
+    message.compared, iif(place.choosy, place.least, null), 0
 from (
     select
-        json_extract(value, '$[0]') as address,
+        json_extract(wanted.value, '$[0]') as address,
+        case
+            when exists (
+                select 1 from romancy_interests
+                where address = json_extract(wanted.value, '$[0]') and kind <> 'member' and compared_to < 0
+            )
+            then -1
+            else (
+                select min(compared_to) from romancy_interests
+                where address = json_extract(wanted.value, '$[0]') and kind <> 'member'
+            )
+        end as least,
         exists (
-            select 1 from romancy_interests where address = json_extract(value, '$[0]') and kind <> 'member'
-        ) as wanted,
-        exists (
-            select 1 from romancy_interests where address = json_extract(value, '$[0]') and where_ is not null
+            select 1 from romancy_interests where address = json_extract(wanted.value, '$[0]') and where_ is not null
         ) as choosy
-    from json_each(:addresses)
+    from json_each(:addresses) as wanted
     limit -1
 ) as place
-cross join romancy_messages as message on message.address = place.address
+cross join romancy_messages as message
+    on message.address = place.address and message.compared <= (coalesce(place.least, 0) < 9223372036854775807)
 where
-    (place.wanted or message.spread = 'every')
+    (place.least is not null or message.spread = 'every')
+    and (message.compared = 0 or message.at > place.least)
     and (message.at, message.message_id, message.address) > (:at, :message_id, :after)
 order by message.at, message.message_id, message.address
 limit :limit;
 
--- name: route_interests (addresses(address), limit) -> owner, life, interest_id, address, kind, where_, at, number, now
+-- name: route_interests (addresses(address), limit) -> owner, life, interest_id, address, kind, where_, at, compared_to,
+-- open, number, now
 -- The interests at these addresses whose owners can still receive messages, with the number of the last copy from the
--- address, and the time.
+-- address, and the time. Also those that were compared with messages, and whose owners cannot receive any now.
 select
     interest.owner, interest.life, interest.interest_id, interest.address, interest.kind, interest.where_, interest.at,
+    interest.compared_to,
+    interest.life = 0
+        or ifnull(
+            instance.life = interest.life and instance.status not in ('completed', 'failed', 'cancelled'), false
+        ) as open,
     last.number, :now
 from json_each(:addresses) as wanted
 cross join romancy_interests as interest on interest.address = json_extract(wanted.value, '$[0]')
@@ -91,19 +112,21 @@ where
     interest.kind <> 'member'
     and (
         interest.life = 0
+        or interest.compared_to >= 0
         or (instance.life = interest.life and instance.status not in ('completed', 'failed', 'cancelled'))
     );
 
 -- name: give_mail (mail(instance_id, delivery_id, at, interest, address, message_id))
--- Put messages into inboxes, with the number that the counter will have: copies with a time of their own, taken messages
--- (for an interest) as they were posted.
+-- Put messages into inboxes, with the number that the counter will have. Without a time of its own, a message has that
+-- of its posting. What is taken (for an interest) can be given back.
 insert into romancy_inbox (
-    instance_id, delivery_id, body, at, number, address, interest, spread, projection
+    instance_id, delivery_id, body, at, number, address, interest, spread, projection, posted_at
 )
 select
     given.instance_id, given.delivery_id, message.body, coalesce(given.at, message.at), instance.signals + 1,
     message.address, given.interest, iif(given.interest is null, null, message.spread),
-    iif(given.interest is null, null, message.projection)
+    iif(given.interest is null, null, message.projection),
+    iif(given.interest is null or given.at is null, null, message.at)
 from (
     select
         json_extract(value, '$[0]') as instance_id,
@@ -170,6 +193,21 @@ where (address, message_id) in (
     select json_extract(value, '$[0]'), json_extract(value, '$[1]') from json_each(:messages)
 );
 
+-- name: mark_messages (messages(address, message_id, at))
+-- Note that these messages were compared with the interests at their addresses.
+update romancy_messages set compared = 1
+where (address, message_id) in (
+    select json_extract(value, '$[0]'), json_extract(value, '$[1]') from json_each(:messages)
+);
+
+-- name: mark_interests (interests(owner, life, interest_id, address, where_), until)
+-- Note that these interests were compared with the messages at their addresses, up to a time.
+update romancy_interests set compared_to = :until
+where (owner, life, interest_id) in (
+    select json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')
+    from json_each(:interests)
+);
+
 -- name: number_addresses (numbers(address, number, last))
 -- The last numbers of addresses.
 insert into romancy_addresses (address, number)
@@ -203,7 +241,8 @@ limit ?;
 -- name: return_mail (mail(instance_id, delivery_id))
 -- Keep messages again that were taken and not consumed.
 insert into romancy_messages (address, message_id, spread, at, body, projection)
-select inbox.address, inbox.delivery_id, inbox.spread, inbox.at, inbox.body, inbox.projection
+select
+    inbox.address, inbox.delivery_id, inbox.spread, coalesce(inbox.posted_at, inbox.at), inbox.body, inbox.projection
 from json_each(:mail) as given
 cross join romancy_inbox as inbox
     on inbox.instance_id = json_extract(given.value, '$[0]') and inbox.delivery_id = json_extract(given.value, '$[1]')
@@ -213,7 +252,7 @@ on conflict do nothing;
 -- name: return_taken (ids)
 -- The same for all messages that some instances have taken.
 insert into romancy_messages (address, message_id, spread, at, body, projection)
-select address, delivery_id, spread, at, body, projection
+select address, delivery_id, spread, coalesce(posted_at, at), body, projection
 from romancy_inbox indexed by romancy_inbox_taken
 where instance_id in (select value from json_each(:ids)) and interest is not null
 on conflict do nothing;

@@ -216,7 +216,7 @@ class Driver:
     def _sort_mail(self, live: Live) -> None:
         """Turn kept mail that fits the present state of the run into inputs."""
         for mail, wait_id in live.inbox.match():
-            event = input_from_message(mail.message, mail.at, wait_id)
+            event = input_from_message(mail.message, mail.at, wait_id, mail.posted_at)
             if event is not None:
                 live.give(event, mail)
             elif isinstance(mail.message, TerminateMessage):

@@ -55,6 +55,8 @@ class Mail:
     """The address where it was posted. None: it was sent to this very instance."""
     interest: str | None = None
     """The interest for which it was taken. It must be given back if no append consumes it."""
+    posted_at: int | None = None
+    """When it was posted, if it was kept for long. Its receiver sees this time."""
 
 
 class _Queue:

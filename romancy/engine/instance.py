@@ -398,7 +398,8 @@ class Live:
         message = decode_message(row.body)
         state = self.run.state
         if is_for(message, self.life, state):
-            self.keep(Mail(row.delivery_id, row.at, message, self.inbox.read + 1, row.address, row.interest))
+            number = self.inbox.read + 1
+            self.keep(Mail(row.delivery_id, row.at, message, number, row.address, row.interest, row.posted_at))
             return
         self._pass_over(row.delivery_id)
         if isinstance(message, ChildEnded) and is_of_another_run(message, state):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from romancy.core import CancelRequested, ChildCancelled, ChildCompleted, ChildFailed, Message, MessageReceived
 from romancy.engine.messages import CancelMessage, ChildEnded, TerminateMessage
 
@@ -14,13 +16,16 @@ if TYPE_CHECKING:
 __all__ = ["input_from_message"]
 
 
-def input_from_message(message: Mailed, at: int, wait_id: str) -> Input | None:
-    """The input, dated when the database took the message. None: no input follows.
+def input_from_message(message: Mailed, at: int, wait_id: str, posted_at: int | None = None) -> Input | None:
+    """The input of a message that came `at`. None: no input follows.
 
-    A message of a user ends the wait `wait_id`.
+    A message of a user ends the wait `wait_id`. If it was kept before it came, it keeps the time when it was posted,
+    unless its sender gave another.
     """
     match message:
         case Message():
+            if posted_at is not None and message.time is None:
+                message = replace(message, time=posted_at)
             return MessageReceived(at=at, id=wait_id, message=message)
         case CancelMessage():
             return CancelRequested(at=at, reason=message.reason)

@@ -47,7 +47,8 @@ def choose_mail(waiting: Iterable[Waiting], request: ClaimRequest) -> tuple[list
     longer.
     """
     wanted = [one for one in waiting if one.fresh or request.known.get(one.instance_id) != one.signals]
-    wanted.sort(key=lambda one: (one.fresh, request.known.get(one.instance_id, 0) >= 0, one.instance_id))
+    if len(wanted) > 1:
+        wanted.sort(key=lambda one: (one.fresh, request.known.get(one.instance_id, 0) >= 0, one.instance_id))
     chosen: list[str] = []
     size = 0
     for one in wanted:

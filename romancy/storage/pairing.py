@@ -19,7 +19,7 @@ from romancy.storage.routing import OUTSIDE, InterestKind, Owner, Spread
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Copy", "Kept", "Numbers", "Pairing", "Take", "Wanted", "copy_id", "number", "pair"]
+__all__ = ["Copy", "Kept", "Numbers", "Pairing", "Take", "Wanted", "copy_id", "number", "pair", "taken_at"]
 
 
 class Kept(NamedTuple):
@@ -32,6 +32,8 @@ class Kept(NamedTuple):
     """When it was posted."""
     projection: bytes | None = None
     """Needed only if an interest at this address has a `where`."""
+    compared: bool = False
+    """Whether it fits no interest at its address whose `compared_to` is not before `at`."""
 
 
 class Wanted(NamedTuple):
@@ -44,6 +46,8 @@ class Wanted(NamedTuple):
     where: bytes | None
     at: int
     """When it was registered."""
+    compared_to: int = -1
+    """The time of the last message with which it was compared, if those up to it are marked."""
 
 
 class Take(NamedTuple):
@@ -73,6 +77,10 @@ class Pairing:
     """Address and id of each message that is removed there: taken, copied, or dropped for lack of listeners."""
     stopped: bool = False
     """Whether the limit on deliveries was reached and some messages were not considered."""
+    left: list[Kept] = field(default_factory=list[Kept])
+    """Messages that fit none of the conditions at their address."""
+    unmet: list[Wanted] = field(default_factory=list[Wanted])
+    """Takers with conditions for whom there was no message."""
     held_up: dict[str, str] = field(default_factory=dict[str, str])
     """Addresses where an interest cannot be read, and why. Messages that it may be for stay there."""
 
@@ -87,13 +95,20 @@ class _Address:
 
     def __init__(self) -> None:
         self.takers: dict[tuple[Owner, str], Wanted] = {}
+        self.choosy = 0
+        """How many of the takers have conditions."""
         self.listeners: list[Wanted] = []
 
     def add(self, wanted: Wanted) -> None:
         if wanted.kind is InterestKind.TAKE:
             self.takers[wanted.owner, wanted.interest_id] = wanted
+            self.choosy += wanted.where is not None
         elif wanted.kind is InterestKind.COPY:
             self.listeners.append(wanted)
+
+    def unmet(self) -> list[Wanted]:
+        """The takers with conditions that are left."""
+        return [taker for taker in self.takers.values() if taker.where is not None] if self.choosy else []
 
 
 def pair(messages: Iterable[Kept], interests: Iterable[Wanted], *, limit: int) -> Pairing:
@@ -101,7 +116,7 @@ def pair(messages: Iterable[Kept], interests: Iterable[Wanted], *, limit: int) -
 
     An owner gets one copy of a message at an address, however many of its interests fit. Messages that it takes at
     another address do not count, because another dispatch may handle that address. At most `limit` deliveries are made,
-    unless a single message has more.
+    unless a single message has more. A message is compared with a taker once: what their marks tell is believed.
 
     An interest that cannot be read may want any message. So until a process that can read it decides, owners that began
     to wait later take no message at its address, and none is copied there.
@@ -133,11 +148,14 @@ def pair(messages: Iterable[Kept], interests: Iterable[Wanted], *, limit: int) -
             break
         done.copies += copies
         done.finished.append((message.address, message.message_id))
+    done.unmet = [taker for here in served.values() for taker in here.unmet()]
     return done
 
 
 def _give(message: Kept, data: Searched, here: _Address, done: Pairing) -> None:
     for key, taker in here.takers.items():
+        if message.compared and message.at <= taker.compared_to:
+            continue
         try:
             fits = data.fits(taker.where)
         except InternalError as error:
@@ -145,9 +163,12 @@ def _give(message: Kept, data: Searched, here: _Address, done: Pairing) -> None:
             return
         if fits:
             del here.takers[key]
+            here.choosy -= taker.where is not None
             done.takes.append(Take(message.address, message.message_id, taker.owner, taker.interest_id))
             done.finished.append((message.address, message.message_id))
             return
+    if here.choosy and not message.compared:
+        done.left.append(message)
 
 
 class Numbers(NamedTuple):
@@ -172,6 +193,15 @@ def number(done: Pairing, last: Mapping[str, int], now: int) -> Numbers:
             address = key[0]
             of[key] = latest[address] = max(latest.get(address, last.get(address, 0)) + 1, now)
     return Numbers(of, latest)
+
+
+def taken_at(posted: int, wanted: int, now: int) -> int | None:
+    """The time in the inbox of a message that was posted, and is taken for an interest of these times. None: `posted`.
+
+    What was kept before somebody asked for it comes when it is handed out. So the time of a log moves on while it
+    receives a backlog, and each of its waits has a time limit of its own.
+    """
+    return None if posted >= wanted else max(now, posted)
 
 
 _SOURCE: Final = 16

@@ -296,7 +296,7 @@ class LogRow(Struct, frozen=True, gc=False):
 
 
 class InboxRow(Struct, frozen=True, gc=False):
-    """One delivery not yet consumed. `at` is when the database accepted it."""
+    """One delivery not yet consumed. `at` is when the database accepted it, or when a dispatch handed it out."""
 
     delivery_id: str
     body: bytes
@@ -305,6 +305,8 @@ class InboxRow(Struct, frozen=True, gc=False):
     """The address where a dispatch found it. None: it was delivered to this very instance."""
     interest: str | None = None
     """The TAKE interest that it answered. If no append consumes it, it must be given back."""
+    posted_at: int | None = None
+    """When it was posted, if it was kept before that interest was registered."""
 
 
 class InstanceRow(Struct, frozen=True, kw_only=True):

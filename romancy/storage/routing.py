@@ -200,8 +200,8 @@ class Router(Protocol):
     engine, or to a sweep.
 
     Rows of `romancy_inbox` that came from an address have `address` set. Those that were taken have `interest` and
-    `spread` set, and `projection` if there was one. A letter that was taken keeps `message_id`, `spread`, `projection`
-    and `posted_at` (its time) likewise.
+    `spread` set, `projection` if there was one, and `posted_at` (its time) if it differs. A letter that was taken keeps
+    `message_id`, `spread`, `projection` and `posted_at` likewise.
     """
 
     async def post(self, batch: Sequence[Posting], /) -> list[Delivered]:
@@ -222,13 +222,17 @@ class Router(Protocol):
 
         Each (message, owner) pair is delivered at most once for each registered interest, whatever runs at the same
         time. Only inboxes of instances that have not ended, with the life of the interest, are written to. A message
-        that an instance takes is dated in its inbox when it was posted, and has its message id as delivery id. Copies
+        that an instance takes has its message id as delivery id, and is dated in the inbox when it was posted or, if
+        that was before the interest was registered, when it is dispatched (`romancy.storage.pairing.taken_at`). Copies
         are dated when they are dispatched, and numbered: the copies from one address arrive everywhere in one order
         (`romancy.storage.pairing.number` and `copy_id`; the last number of an address is kept with it).
 
         If the `where` of an interest cannot be read (a newer version of Romancy wrote it), messages that no earlier
         interest takes, and all copies, stay at the address for a process that can read it. Other addresses are
         dispatched.
+
+        A message that fits no `where` at its address is not read and compared again for the same interests, while it
+        stays there and they do not change, whatever commits in the meantime.
 
         If another transaction holds an address, the others are dispatched before this raises.
 

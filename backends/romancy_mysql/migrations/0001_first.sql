@@ -71,7 +71,8 @@ create table if not exists romancy_log (
 
 -- `number` is the counter of the instance once the message is counted, so that a claim need not bring again what a worker
 -- keeps. A row without one has the largest: it is always brought. The columns from `address` on are of messages that came
--- from an address: `interest` marks what was taken there, and the others are there to give it back with.
+-- from an address: `interest` marks what was taken there, and the others are there to give it back with. `posted_at` is set
+-- if a message was kept before its taker asked for it, and `at` is then when it was taken.
 create table if not exists romancy_inbox (
     instance_id varbinary(255) not null,
     delivery_id varbinary(255) not null,
@@ -81,6 +82,7 @@ create table if not exists romancy_inbox (
     address varbinary(640) null,
     interest varbinary(255) null,
     spread varbinary(16) null,
+    posted_at bigint null,
     projection mediumblob null,
     primary key (instance_id, delivery_id),
     key by_number (instance_id, number),
@@ -147,7 +149,8 @@ create table if not exists romancy_index_sets (
 
 -- Messages that are addressed to whoever is interested. An address has up to 640 bytes, so every key stays below the 3072
 -- bytes of an index. `swept` is 0 or less until a sweep has looked at a row: what a crash left is found without reading
--- the rest. `at` of a message is when it was posted, and a message that is given back keeps it.
+-- the rest. `at` of a message is when it was posted, and a message that is given back keeps it. A message that is
+-- `compared` fits no interest at its address whose compared_to is not before `at`.
 create table if not exists romancy_messages (
     address varbinary(640) not null,
     message_id varbinary(255) not null,
@@ -155,9 +158,10 @@ create table if not exists romancy_messages (
     at bigint not null,
     body mediumblob not null,
     projection mediumblob null,
+    compared tinyint not null default 0,
     swept bigint not null default 0,
     primary key (address, message_id),
-    key by_age (address, spread, at, message_id),
+    key by_age (address, spread, compared, at, message_id),
     key by_id (message_id),
     key by_sweep (swept, at)
 ) engine = InnoDB row_format = dynamic;
@@ -170,15 +174,19 @@ create table if not exists romancy_interests (
     kind varbinary(16) not null,
     where_ mediumblob null,
     at bigint not null,
+    compared_to bigint not null default -1,
     swept bigint not null default 0,
     primary key (owner, life, interest_id),
     key by_address (address, at),
     key by_sweep (swept)
 ) engine = InnoDB row_format = dynamic;
 
+-- number: of the last copy from the address. marked_at: when a dispatch last marked messages or interests there, so that of
+-- two dispatches at the same time only one does.
 create table if not exists romancy_addresses (
     address varbinary(640) not null primary key,
-    number bigint not null default 0
+    number bigint not null default 0,
+    marked_at bigint not null default 0
 ) engine = InnoDB row_format = dynamic;
 
 create table if not exists romancy_letters (

@@ -73,10 +73,12 @@ create table romancy_log (
 -- counted: the instance's counter covers this row. Sessions insert rows that are counted only after their commit.
 -- number: that counter, so that a claim need not bring again what a worker keeps. A row without one has the largest: it
 -- is always brought. The columns from `address` on are of messages that came from an address, and of those that were taken
--- there: all that is needed to give them back.
+-- there: all that is needed to give them back. So is posted_at: it is set if a message was kept before its taker asked for
+-- it, and `at` is then when it was taken.
 create table romancy_inbox (
     at          bigint  not null,
     number      bigint  not null default 9223372036854775807,
+    posted_at   bigint,
     counted     boolean not null,
     instance_id text collate "C" not null,
     delivery_id text collate "C" not null,
@@ -143,9 +145,11 @@ create table romancy_index_sets (
     primary key (workflow_name, paths)
 );
 
--- Messages for whoever is interested, until they are dispatched.
+-- Messages for whoever is interested, until they are dispatched. A message that is `compared` fits no interest at its
+-- address whose compared_to is not before `at`.
 create table romancy_messages (
     at         bigint not null,
+    compared   boolean not null default false,
     message_id text collate "C" not null,
     address    text collate "C" not null,
     spread     text collate "C" not null,
@@ -153,12 +157,13 @@ create table romancy_messages (
     projection bytea,
     primary key (message_id, address)
 );
-create index romancy_messages_place on romancy_messages (address, spread, at, message_id);
+create index romancy_messages_place on romancy_messages (address, spread, compared, at, message_id);
 create index romancy_messages_at on romancy_messages (at);
 
 -- life 0: the owner is a subscriber outside, and no instance.
 create table romancy_interests (
     at          bigint not null,
+    compared_to bigint not null default -1,
     life        bigint not null,
     owner       text collate "C" not null,
     interest_id text collate "C" not null,

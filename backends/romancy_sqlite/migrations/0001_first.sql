@@ -78,6 +78,7 @@ create table romancy_inbox (
     address     text,
     interest    text,
     spread      text,
+    posted_at   integer,  -- of a message that was kept before its taker asked for it; `at` is then when it was taken
     body        blob    not null,
     projection  text,
     primary key (instance_id, delivery_id)
@@ -145,13 +146,14 @@ create table romancy_messages (
     message_id text    not null,
     spread     text    not null,  -- one, every, channel
     at         integer not null,  -- when it was posted; a message that is given back keeps it
+    compared   integer not null default 0,  -- 1: with every interest whose compared_to is not before `at`, in vain
     body       blob    not null,
     projection text,
     primary key (address, message_id)
 ) without rowid;
 
 -- Bodies are never read to find out who gets them.
-create index romancy_messages_order on romancy_messages (address, at, message_id, spread);
+create index romancy_messages_order on romancy_messages (address, compared, at, message_id, spread);
 create index romancy_messages_every on romancy_messages (address) where spread = 'every';
 
 -- A life of 0 is a subscriber outside, and not an instance.
@@ -163,6 +165,7 @@ create table romancy_interests (
     kind        text    not null,  -- take, copy, member
     where_      blob,
     at          integer not null,
+    compared_to integer not null default -1,  -- see romancy_messages
     primary key (owner, life, interest_id)
 ) without rowid;
 

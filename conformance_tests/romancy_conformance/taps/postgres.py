@@ -47,7 +47,7 @@ class PostgresTap(Tap):
     def _of_link(self, method: Method) -> Method:
         async def heard(link: Link, statement: str, *arguments: Any, **options: Any) -> Any:
             """The statement is given by the name of its query, or by its text."""
-            await self.heard(link._source, _name(statement))
+            await self.heard(link.source, _name(statement))
             return await method(link, statement, *arguments, **options)
 
         return heard
@@ -62,7 +62,7 @@ class PostgresTap(Tap):
     def _of_session(self, name: str) -> Callable[[Method], Method]:
         def wrap(method: Method) -> Method:
             async def heard(session: PostgresSession, *arguments: Any) -> Any:
-                await self.heard(session._link._source, name)
+                await self.heard(session._link.source, name)
                 return await method(session, *arguments)
 
             return heard

@@ -11,17 +11,19 @@ from __future__ import annotations
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from romancy.storage.pairing import Kept, Wanted, copy_id, number, pair
+from romancy.storage.pairing import Kept, Wanted, copy_id, number, pair, taken_at
 from romancy.storage.routing import OUTSIDE, InterestKind, Owner, Spread
+from romancy.storage.sqlkit.marks import Page, many, marks_of
 from romancy.storage.sqlkit.statements import Ask, ask_last, look, tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from romancy.storage.pairing import Pairing
+    from romancy.storage.sqlkit.marks import Marks
     from romancy.storage.sqlkit.statements import Answer, Operation
 
-__all__ = ["COUNTED", "LATE", "LETTER", "OVER", "Decision", "Moved", "Unseen", "move"]
+__all__ = ["COUNTED", "LATE", "LETTER", "OVER", "Decision", "Moved", "Row", "Unseen", "move"]
 
 COUNTED: Final = "counted"
 """The state of mail that its owner sees with the commit."""
@@ -32,7 +34,7 @@ OVER: Final = "over"
 LETTER: Final = "letter"
 """The state of a delivery to a subscriber outside."""
 
-_ADDRESS, _NUMBER, _NOW = 3, 7, 8
+_ADDRESS, _NUMBER, _NOW = 3, 9, 10
 """Columns of an interest."""
 _PAGE: Final = 500
 _WIDEST_PAGE: Final = 2000
@@ -68,23 +70,32 @@ def move(addresses: list[str], limit: int) -> Operation[Moved]:
     chosen = [(address,) for address in addresses]
     place: dict[str, object] = {"at": -1, "message_id": "", "after": ""}
     size = max(limit, _PAGE)
+    pages: list[Page] = []
     while True:
         messages = Ask("route_messages", {**place, "addresses": chosen, "limit": size})
         interests = Ask("route_interests", {"addresses": chosen, "limit": size})
         found, interested = yield from look(messages, interests)
-        kept = [Kept(address, one, Spread(spread), at, data) for address, one, spread, at, data in found.rows]
+        kept = [
+            Kept(address, one, Spread(spread), at, data, bool(compared))
+            for address, one, spread, at, data, compared, _, _ in found.rows
+        ]
         wanted = _wanted(interested)
         done = pair(kept, wanted, limit=limit)
         full = len(kept) >= size
-        if done.finished or not full:
+        pages.append(Page(done, found.rows, interested.rows if len(wanted) < len(interested.rows) else ()))
+        if done.finished or not full or many(pages):
             break
         end = max(kept, key=_PLACE)
         place = {"at": end.at, "message_id": end.message_id, "after": end.address}
         size = max(size, min(size * _WIDER, _WIDEST_PAGE))
-    if not done.finished:
-        return Moved(0, more=False, held_up=done.held_up, unseen=[])
+    now = interested.rows[0][_NOW] if interested.rows else 0
+    marks = None
+    if done.left or done.unmet or len(pages) > 1:
+        marks = marks_of(pages, max(kept, key=_PLACE).at if full else None, now)
+    if not done.finished and marks is None:
+        return Moved(0, more=full, held_up=done.held_up, unseen=[])
     last = {row[_ADDRESS]: row[_NUMBER] or 0 for row in interested.rows}
-    decision = _decision(done, wanted, last, interested.rows[0][_NOW] if last else 0)
+    decision = _decision(done, kept, wanted, last, now, marks)
     (written,) = yield from ask_last(Ask("route_write", {"decision": decision}))
     yield from tell(*{name for name, _, state in written.rows if state == COUNTED})
     return Moved(
@@ -101,8 +112,9 @@ def move(addresses: list[str], limit: int) -> Operation[Moved]:
 
 def _wanted(interested: Answer) -> list[Wanted]:
     return [
-        Wanted(Owner(name, life), one, address, InterestKind(kind), where, at)
-        for name, life, one, address, kind, where, at, _, _ in interested.rows
+        Wanted(Owner(name, life), one, address, InterestKind(kind), where, at, compared_to)
+        for name, life, one, address, kind, where, at, compared_to, receives, _, _ in interested.rows
+        if receives
     ]
 
 
@@ -112,11 +124,13 @@ class Decision(NamedTuple):
     owners: dict[str, Owner]
     """The instances that get mail, by id: of each, one life can get messages."""
     takes: list[Row]
-    """Owner, life, interest, delivery id, number, address, message id, and since when the interest stands."""
+    """Owner, life, interest, delivery id, number or time, address, message id, and since when the interest stands."""
     copies: list[Row]
     """Owner, life, interest, delivery id, number, address, message id: a row for each interest that listens."""
     mail: list[Row]
-    """For inboxes: instance, delivery id, number of a copy, interest of a take, address, message id."""
+    """For inboxes: instance, delivery id, time, interest of a take, address, message id. Without a time, a message has
+    that of its posting.
+    """
     letters: list[Row]
     """For subscribers outside: subscriber, letter id, number, whether it is taken, address, message id."""
     given: list[tuple[str, str]]
@@ -125,10 +139,19 @@ class Decision(NamedTuple):
     """Address and id of the messages that nobody gets."""
     numbers: list[Row]
     """Address, its new last number, and the one before."""
+    marks: Marks | None
 
 
-def _decision(done: Pairing, wanted: Iterable[Wanted], last: Mapping[str, int], now: int) -> Decision:
+def _decision(
+    done: Pairing,
+    kept: Iterable[Kept],
+    wanted: Iterable[Wanted],
+    last: Mapping[str, int],
+    now: int,
+    marks: Marks | None,
+) -> Decision:
     numbers = number(done, last, now)
+    posted = {(one.address, one.message_id): one.at for one in kept}
     since: dict[tuple[Owner, str], int] = {}
     listening: dict[tuple[Owner, str], list[str]] = {}
     for one in wanted:
@@ -136,17 +159,17 @@ def _decision(done: Pairing, wanted: Iterable[Wanted], last: Mapping[str, int], 
             since[one.owner, one.interest_id] = one.at
         else:
             listening.setdefault((one.owner, one.address), []).append(one.interest_id)
-    rows = Decision({}, [], [], [], [], [], [], [])
+    rows = Decision({}, [], [], [], [], [], [], [], marks)
     for address, message_id, owner, interest_id in done.takes:
-        at, delivery_id = None, message_id
+        registered = since[owner, interest_id]
+        at, delivery_id = taken_at(posted[address, message_id], registered, now), message_id
         if owner.life == OUTSIDE:
             at = numbers.of[address, message_id]
             delivery_id = copy_id(address, at)
             rows.letters.append((owner.name, delivery_id, at, True, address, message_id))
         else:
             rows.owners[owner.name] = owner
-            rows.mail.append((owner.name, delivery_id, None, interest_id, address, message_id))
-        registered = since[owner, interest_id]
+            rows.mail.append((owner.name, delivery_id, at, interest_id, address, message_id))
         rows.takes.append((*owner, interest_id, delivery_id, at, address, message_id, registered))
     for address, message_id, owner in done.copies:
         at = numbers.of[address, message_id]

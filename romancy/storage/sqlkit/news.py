@@ -38,6 +38,9 @@ class News:
 
     def hear(self, changed: Collection[str] | None) -> None:
         """Tell waiting callers that these instances changed (None: any may have); keep it if no caller waits."""
+        if self._waiters and changed and self._kept == set() and len(changed) <= self._most:
+            self._answer(frozenset(changed))  # nothing is to be kept
+            return
         if changed is None or self._kept is None:
             self._kept = None
         else:

@@ -62,15 +62,22 @@ class SqlRouter(ABC):
         raise InternalError(f"a dispatch has left {len(mail)} messages uncounted")
 
     async def dispatch(self, addresses: Collection[str] = (), /, *, limit: int = 500) -> Dispatched:
-        return await (self.dispatch_at(addresses, limit) if addresses else self._sweep(limit))
+        if not addresses:
+            return await self._sweep(limit)
+        due = await self._due_at(addresses)
+        return await self._dispatch_due(due, limit) if due else Dispatched(delivered=0)
 
     async def dispatch_at(self, addresses: Collection[str], limit: int) -> Dispatched:
-        """As `dispatch` promises for these addresses. A read finds those that have something to route."""
+        """As `dispatch` promises for these addresses, of which there may be none."""
+        return await self.dispatch(addresses, limit=limit) if addresses else Dispatched(delivered=0)
+
+    async def _due_at(self, addresses: Collection[str]) -> list[Due]:
+        """Those of these addresses that have something to route."""
         chosen, due = sorted(set(addresses)), list[Due]()
         for first in range(0, len(chosen), _LOOK_AT_ONCE):
             look_at = partial(ask, "route_due", addresses=chosen[first : first + _LOOK_AT_ONCE])
             due += (await self._interpreter.read(look_at)).rows
-        return await self._dispatch_due(due, limit) if due else Dispatched(delivered=0)
+        return due
 
     async def _dispatch_due(self, due: Sequence[Due], limit: int) -> Dispatched:
         """Dispatch from these addresses, some at a time. Those that another transaction holds are tried alone."""

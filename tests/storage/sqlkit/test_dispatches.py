@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy.storage.pairing import copy_id
+from romancy.storage.query import encode_where, gt, project
 from romancy.storage.routing import OUTSIDE, Dispatched
 from romancy.storage.sqlkit.dispatches import COUNTED, LATE, LETTER, OVER, Moved, move
+from romancy.storage.sqlkit.marks import Marks
 from romancy.storage.sqlkit.routing import SqlRouter
 from romancy.storage.sqlkit.statements import Answer, LockedError, OvertakenError, Running
 
@@ -32,11 +34,21 @@ def anyio_backend() -> str:
 
 
 def message(message_id: str, address: str = "a", spread: str = "one", at: int = 1) -> tuple[Any, ...]:
-    return (address, message_id, spread, at, None)
+    return (address, message_id, spread, at, None, 0, -1, None)
 
 
-def interest(owner: str, kind: str, address: str = "a", life: int = 1, one: str = "i") -> tuple[Any, ...]:
-    return (owner, life, one, address, kind, None, 7, None, NOW)
+def interest(
+    owner: str,
+    kind: str,
+    address: str = "a",
+    life: int = 1,
+    one: str = "i",
+    where: bytes | None = None,
+    *,
+    compared_to: int = -1,
+    receives: bool = True,
+) -> tuple[Any, ...]:
+    return (owner, life, one, address, kind, where, 7, compared_to, receives, None, NOW)
 
 
 class Database:
@@ -102,11 +114,11 @@ def test_a_decision_has_the_rows_of_takes_copies_and_letters() -> None:
     assert decision is not None
     letter, copied = copy_id("a", NOW), copy_id("e", NOW)
     assert decision.takes == [
-        ("one", 1, "i", "m1", None, "a", "m1", 7),
+        ("one", 1, "i", "m1", NOW, "a", "m1", 7),
         ("out", OUTSIDE, "j", letter, NOW, "a", "m2", 7),
     ]
     assert decision.copies == [("two", 1, one, copied, NOW, "e", "m3") for one in ("k", "l")]
-    assert decision.mail == [("one", "m1", None, "i", "a", "m1"), ("two", copied, NOW, None, "e", "m3")]
+    assert decision.mail == [("one", "m1", NOW, "i", "a", "m1"), ("two", copied, NOW, None, "e", "m3")]
     assert decision.letters == [("out", letter, NOW, True, "a", "m2")]
     assert decision.given == [("a", "m1"), ("a", "m2"), ("e", "m3")]
     assert decision.dropped == [("f", "m4")]
@@ -123,6 +135,88 @@ def test_mail_that_is_not_counted_is_named_with_the_life_of_its_owner() -> None:
 
     assert [(one.owner, one.over) for one in moved.unseen] == [(("one", 3), False), (("two", 1), True)]
     assert (moved.delivered, news) == (3, set())
+
+
+# ── marks ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+HIGH = encode_where({"n": gt(100)})
+
+
+def marked(pages: Sequence[Sequence[tuple[Any, ...]]], *interests: tuple[Any, ...]) -> Marks | None:
+    """What a dispatch of these notes."""
+    database = Database(pages, interests)
+    database.carry_out(move(["a"], 10))
+    return None if database.decision is None else database.decision.marks
+
+
+def test_what_was_compared_in_vain_is_marked() -> None:
+    marks = marked([[message("m")]], interest("one", "take", where=HIGH))
+
+    assert marks == Marks([("a", "m", 1)], [("one", 1, "i", "a", HIGH)], (1 << 63) - 1, [("a", NOW, 0)])
+
+
+def test_without_conditions_nothing_is_marked() -> None:
+    assert marked([[message("m"), message("n")]], interest("one", "take")) is None
+
+
+def test_an_interest_that_came_after_the_messages_were_read_is_not_marked() -> None:
+    """Messages that are marked were left out for the others."""
+    others = (*message("m")[:6], 5, None)
+
+    marks = marked([[others]], interest("one", "take", where=HIGH), interest("two", "take", where=HIGH, compared_to=5))
+
+    assert marks is not None
+    assert [row[0] for row in marks.interests] == ["two"]
+    assert marks.messages == [("a", "m", 1)]
+
+
+def test_nothing_is_marked_beside_a_mark_whose_owner_was_left_out() -> None:
+    over = interest("two", "take", where=HIGH, compared_to=9, receives=False)
+
+    assert marked([[message("m")]], interest("one", "take", where=HIGH), over) is None
+
+
+def test_what_was_read_without_data_is_not_marked() -> None:
+    """The first conditions at the address came after the messages were read."""
+    bare = (*message("m")[:6], None, None)
+
+    assert marked([[bare]], interest("one", "take", where=HIGH)) is None
+
+
+def test_nothing_is_marked_beside_an_interest_that_cannot_be_read() -> None:
+    newer = interest("two", "take", where=b'{"all":[{"key":"n","predicate":{"type":"FromAnotherAge"}}]}')
+
+    data = ("a", "m", "one", 1, project(b'{"n":1}'), 0, -1, None)
+    assert marked([[data]], interest("one", "take", where=HIGH), newer) is None
+
+
+def test_an_interest_is_marked_up_to_where_the_reading_ended() -> None:
+    page = [message(f"m{number:04}", at=number) for number in range(500)]
+    again = [message(f"n{number:04}", at=500 + number) for number in range(2000)]
+
+    marks = marked([page, again], interest("one", "take", where=HIGH))
+
+    assert marks is not None
+    assert len(marks.messages) == 2500, "others follow in another call"
+    assert marks.until == 2498
+
+
+def test_an_interest_that_came_between_two_pages_is_not_marked() -> None:
+    page = [message(f"m{number:04}", at=number) for number in range(500)]
+    database = Database([page, [message("n", at=500)]], [])
+    first, second = interest("one", "take", where=HIGH), interest("two", "take", where=HIGH)
+    several = iter([[first], [first, second]])
+    answer = database._answer
+    database._answer = lambda one: (  # type: ignore[method-assign]
+        Answer(rows := next(several), len(rows)) if one.script == "route_interests" else answer(one)
+    )
+
+    database.carry_out(move(["a"], 10))
+
+    assert database.decision is not None
+    assert database.decision.marks is not None
+    assert [row[0] for row in database.decision.marks.interests] == ["one"]
+    assert len(database.decision.marks.messages) == 501
 
 
 # ── several addresses ───────────────────────────────────────────────────────────────────────────────────────────────

@@ -49,8 +49,8 @@ async def test_what_is_given_back_is_taken_first(store: Store, receive: Receive)
     kept = await store.rooms.router.kept(address=address)
     assert [one.message_id for one in kept[:2]] == [ids[0], ids[2]]
     assert [(one.at, one.body, one.spread) for one in kept[:2]] == [
-        (rows[0].at, rows[0].body, Spread.CHANNEL),
-        (rows[2].at, rows[2].body, Spread.CHANNEL),
+        (rows[0].posted_at, rows[0].body, Spread.CHANNEL),
+        (rows[2].posted_at, rows[2].body, Spread.CHANNEL),
     ]
     await picky.want(take(address, {"n": gt(1)}))
     await able.want(take(address))

@@ -38,11 +38,39 @@ async def test_a_message_is_kept_until_somebody_takes_it(store: Store, receive: 
     assert await drained(store, address) == 1
 
     (row,) = await receiver.inbox()
-    assert (row.delivery_id, row.body, row.at) == (message.message_id, message.body, kept.at)
+    assert (row.delivery_id, row.body, row.posted_at) == (message.message_id, message.body, kept.at)
     assert (row.address, row.interest) == (address, "wait")
     assert await receiver.signals() == 1
     assert await store.rooms.router.kept(address=address) == []
     assert await store.rooms.router.interests(address) == []
+
+
+async def test_a_kept_message_comes_when_it_is_handed_out(store: Store, receive: Receive) -> None:
+    """Behind what has happened to its receiver while it was kept."""
+    address = unique("k/order")
+    await post(store, address)
+    receiver = await receive()
+    await receiver.want(take(address))
+    before = (await store.rooms.reading.census()).now
+    assert await drained(store, address) == 1
+    after = (await store.rooms.reading.census()).now
+
+    (row,) = await receiver.inbox()
+    assert row.posted_at is not None
+    assert row.posted_at < before <= row.at <= after
+
+
+async def test_a_message_that_somebody_waits_for_comes_when_it_is_posted(store: Store, receive: Receive) -> None:
+    """Whenever it is dispatched, for a time limit that ends meanwhile."""
+    address = unique("k/order")
+    receiver = await receive()
+    await receiver.want(take(address))
+    await post(store, address)
+    (kept,) = await store.rooms.router.kept(address=address)
+    assert await drained(store, address) == 1
+
+    (row,) = await receiver.inbox()
+    assert (row.at, row.posted_at) == (kept.at, None)
 
 
 @pytest.mark.parametrize("interest", [take, copy], ids=["taken", "copied"])

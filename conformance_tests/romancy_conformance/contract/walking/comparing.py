@@ -92,7 +92,7 @@ _QUERIES = {
     "workers": "select token, beat, dead from romancy_workers",
     "instances": "select instance_id, crashes, crash_seq, refused from romancy_instances",
     "log": "select instance_id, life, seq, writer, at from romancy_log",
-    "inbox": "select instance_id, delivery_id, at, address, interest from romancy_inbox",
+    "inbox": "select instance_id, delivery_id, at, address, interest, posted_at from romancy_inbox",
     "seen": "select unit, life, dedupe, at from romancy_seen",
     "interests": "select owner, life, interest_id, address, kind, at from romancy_interests",
     "addresses": "select address, number from romancy_addresses where number > 0",
@@ -148,7 +148,7 @@ def tables_of_model(model: Model, like: Tables) -> Tables:
         "log": [
             (one.instance_id, one.life, row.seq, row.writer, row.at) for one in instances for row in one.log.values()
         ],
-        "inbox": [(name, one.delivery_id, one.at, one.address, one.interest) for name, one in inboxes],
+        "inbox": [(name, one.delivery_id, one.at, one.address, one.interest, one.posted_at) for name, one in inboxes],
         "seen": [(*key, at) for key, at in state.seen.items()],
         "interests": [
             (*owner, interest_id, one.address, one.kind, at)

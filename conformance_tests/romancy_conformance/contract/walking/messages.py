@@ -178,8 +178,9 @@ class RouterModel(Messages):
         state = self.state
         told: dict[str, int] = {}
         for one, owner, interest_id in plan.takes:
-            del state.interests[owner, interest_id]
-            number = self._number(one.address) if owner.life == OUTSIDE else one.at
+            _, registered = state.interests.pop((owner, interest_id))
+            at = one.at if one.at >= registered else state.now
+            number = self._number(one.address) if owner.life == OUTSIDE else at
             self._give(one, owner, number, interest_id, told)
         for one, owners in plan.copies:
             number = self._number(one.address) if owners else 0

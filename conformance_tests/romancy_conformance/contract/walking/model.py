@@ -281,7 +281,7 @@ class Model:
             after = kept if kept <= one.signals else 0
             also = given.get(one.instance_id, set[str]())
             rows = [
-                InboxRow(mail.delivery_id, mail.body, mail.at, mail.address, mail.interest)
+                InboxRow(mail.delivery_id, mail.body, mail.at, mail.address, mail.interest, mail.posted_at)
                 for _, mail in sorted(self.state.inbox.get(one.instance_id, {}).items())
                 if mail.low >= after or (mail.high > after and mail.delivery_id in also)
             ]

@@ -99,6 +99,11 @@ class Mail:
     interest: str | None = None
     taken: Taken | None = None
 
+    @property
+    def posted_at(self) -> int | None:
+        """When it was posted, if that is not its time in the inbox."""
+        return None if self.taken is None or self.taken.at == self.at else self.taken.at
+
 
 @dataclass
 class Beating:
