@@ -93,11 +93,15 @@ def what_of(raw: Raw, *more: object) -> bytes:
     return repr(more).encode() + b"\0" + _canonical(raw)
 
 
-def what_was_sent(message: Message, to: str) -> bytes:
-    """What identifies a message that was sent, besides the name of its topic. Headers are no part of it."""
+def what_was_sent(message: Message, to: str, *, chosen: bool) -> bytes:
+    """What identifies a message that was sent, besides the name of its topic. Headers are no part of it.
+
+    With a `chosen` id, messages of other ids or sources are other messages, whatever their data.
+    """
     topic = message.topic
     beside = b"" if message.beside == NULL else _canonical(message.beside)
-    return what_of(message.data, topic.kind, topic.key, to, message.subject, beside)
+    own = (message.source, message.id) if chosen else ()
+    return what_of(message.data, topic.kind, topic.key, to, message.subject, beside, *own)
 
 
 def what_is_awaited(wait: ms.MessageAwaited) -> bytes:

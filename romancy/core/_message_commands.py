@@ -101,6 +101,11 @@ class MessageCommands(Asking):
         """The answer to a subscription that a retry asked for when it began: pending, or refused."""
         return self.joining.get(kept_id(topic))
 
+    def _forget_the_kept(self, topic: Topic) -> None:
+        """Forget the refusal of a subscription that a retry asked for when it began."""
+        if topic.kind == "channel":  # a type of events may have the same name
+            self.joining.pop(kept_id(topic), None)
+
     def _answer_to(self, asked: ms.Subscribed) -> JoinAnswer:
         answer = JoinAnswer(loop=self.loop)
         answer.commands, answer.id, answer.asked = self, asked.id, asked
@@ -115,7 +120,7 @@ class MessageCommands(Asking):
             raise mode_conflict(topic.name, existing, mode)
         if existing is not None:
             return under_way
-        self.joining.pop(kept_id(topic), None)
+        self._forget_the_kept(topic)
         asked = self.ask(ms.Subscribed(self._ids.number("subscription", topic.name), topic, mode))
         if asked.id not in self.state.joining:
             return None
@@ -129,7 +134,7 @@ class MessageCommands(Asking):
         self._require_open()
         mode = self.mode_of(topic)
         if mode is None:
-            self.joining.pop(kept_id(topic), None)
+            self._forget_the_kept(topic)
             return
         if topic.kind == "channel":
             self._end_waits(topic, mode)
@@ -198,7 +203,9 @@ class MessageCommands(Asking):
         chosen = bool(message.id)
         message_id = message.id or derive(self.instance_id, self.started.nonce, "send", number).hex()[:32]
         message = replace(message, id=message_id, sender=self.instance_id)
-        former = self._memory.look("sends", message.topic.name, what_was_sent(message, to)) if self._remembers else None
+        former = None
+        if self._remembers:
+            former = self._memory.look("sends", message.topic.name, what_was_sent(message, to, chosen=chosen))
         if former is not None:
             message = former.asked.message
         return self.ask(ms.MessageSent(number, message, to, again=former is not None, chosen=chosen)).message.id

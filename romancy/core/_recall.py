@@ -180,7 +180,8 @@ class Recall:
 
     def _sent(self, event: ms.MessageSent) -> None:
         former = find_sent(self.memory, event)
-        self._note("sends", event, former, name=event.message.topic.name, what=what_was_sent(event.message, event.to))
+        what = what_was_sent(event.message, event.to, chosen=event.chosen)
+        self._note("sends", event, former, name=event.message.topic.name, what=what)
 
     def _completed(self, event: Any) -> None:
         item = self._open.pop((_KINDS[type(event)], event.id), None)
@@ -319,7 +320,7 @@ def find_message(memory: Memory, event: ev.MessagePublished) -> Remembered | Non
 
 
 def find_sent(memory: Memory, event: ms.MessageSent) -> Remembered | None:
-    what = what_was_sent(event.message, event.to)
+    what = what_was_sent(event.message, event.to, chosen=event.chosen)
     return memory.take(event, memory.look("sends", event.message.topic.name, what) if event.again else None)
 
 

@@ -81,8 +81,8 @@ class _Queue:
         return heap[0] if heap else None
 
     def all(self, numbers: Mapping[str, int]) -> list[tuple[int, str]]:
-        """All ids that have not been removed, in any order."""
-        return [(number, id) for number, id in self._heap if numbers.get(id) == number]
+        """All ids that have not been removed, in any order. One that has come back may stand in the heap twice."""
+        return list(dict.fromkeys(one for one in self._heap if numbers.get(one[1]) == one[0]))
 
     def take_out(self, numbers: Mapping[str, int]) -> None:
         """Account for one removed id."""

@@ -86,6 +86,11 @@ class Interests:
         return self._difference()
 
     def _follow(self, activation: Activation) -> None:
+        for event in activation.events:
+            if isinstance(event, SubscriptionGranted):
+                self._joining.pop(event.id, None)
+            elif isinstance(event, SubscriptionRefused) and (topic := self._joining.pop(event.id, None)) is not None:
+                self._leave(self._joined.pop(topic))  # before the effects: the run may have asked again
         for effect in activation.effects:
             if isinstance(effect, MessageAwaited):
                 self._wait(effect)
@@ -96,10 +101,6 @@ class Interests:
         for event in activation.events:
             if isinstance(event, (MessageReceived, WaitTimedOut, WaitCancelled)):
                 self._stop(event.id)
-            elif isinstance(event, SubscriptionGranted):
-                self._joining.pop(event.id, None)
-            elif isinstance(event, SubscriptionRefused) and (topic := self._joining.pop(event.id, None)) is not None:
-                self._leave(self._joined.pop(topic))
 
     def replaced_by(self, new: Interests, activation: Activation) -> Difference:
         """The difference when another run takes the place of this one, after what the activation gives up."""

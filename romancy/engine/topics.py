@@ -40,6 +40,8 @@ __all__ = [
 
 NOTHING: Final = Raw(b"null")
 """No conditions."""
+_LONGEST_IN_PREFIX: Final = 150
+"""In bytes. A longer name of a type of events is told by its hash."""
 _KINDS: Final = {"broadcast": InterestKind.COPY, "competing": InterestKind.MEMBER}
 _MODES: Final = {kind: mode for mode, kind in _KINDS.items()}
 
@@ -103,8 +105,14 @@ def mode_of_interest(kind: InterestKind) -> str:
 
 
 def prefix_of(topic: Topic) -> str:
-    """What the names of the subscribers outside begin with in the store, which knows names and no topics."""
-    return f"{'' if topic.kind == 'channel' else 'e'}{len(topic.name)}/{topic.name}/"
+    """What the names of the subscribers outside begin with in the store, which knows names and no topics.
+
+    The name of a type of events may be so long that it would leave no room for the subscriber's.
+    """
+    if topic.kind == "channel":
+        return f"{len(topic.name)}/{topic.name}/"
+    long = len(topic.name.encode()) > _LONGEST_IN_PREFIX
+    return f"e{len(topic.name)}/{hashlib.sha256(topic.name.encode()).hexdigest() if long else topic.name}/"
 
 
 def members_of(topic: Topic, interests: Iterable[tuple[Owner, Interest]]) -> list[Listed]:

@@ -21,6 +21,7 @@ from romancy.core import (
     Mode,
     Run,
     Subscribed,
+    SubscriptionGranted,
     Topic,
     Unsubscribed,
     WaitTimedOut,
@@ -146,6 +147,30 @@ def test_a_message_says_whether_its_id_was_chosen_and_who_sent_it() -> None:
     one, other = sent(activation.events)
     assert (one.again, one.message.id) == (True, "mine")
     assert (other.again, other.chosen, other.message.sender) == (False, False, "x")
+
+
+@workflow(name="chooses_ids")
+async def chooses_ids(ctx: WorkflowContext) -> None:
+    raise ValueError(await ctx.send("paid", 1, id="a"), await ctx.send("paid", 1, id="b"))
+
+
+@workflow(name="chooses_ids")
+async def chooses_ids_in_another_order(ctx: WorkflowContext) -> list[str]:
+    return [
+        await ctx.send("paid", 1, id="b"),
+        await ctx.send("paid", 1, id="c"),
+        await ctx.send("paid", 1, id="a"),
+        await ctx.send("paid", 1, id="a", source="/other"),
+    ]
+
+
+def test_messages_of_other_chosen_ids_are_other_messages() -> None:
+    activation = retried(Play(chooses_ids), chooses_ids_in_another_order)
+
+    assert activation.outcome is not None
+    assert activation.outcome.result is not None
+    assert msgspec.json.decode(activation.outcome.result) == ["b", "c", "a", "a"]
+    assert [one.again for one in sent(activation.events)] == [True, False, True, False]
 
 
 # ── subscriptions to a type of events ───────────────────────────────────────────────────────────────────────────
@@ -307,3 +332,38 @@ def test_a_message_crosses_the_log_as_it_is() -> None:
     (received,) = core.decode_commit(core.encode_commit([MessageReceived(START, "paid:1", message)]))
     assert isinstance(received, MessageReceived)
     assert received.message == message
+
+
+@workflow(name="hears_orders")
+async def hears_orders(ctx: WorkflowContext) -> None:
+    if ctx.run == 1:
+        await ctx.channel("orders").subscribe()
+        hears_orders.recur()
+    raise ValueError
+
+
+@workflow(name="hears_orders")
+async def hears_orders_and_events(ctx: WorkflowContext) -> str:
+    await ctx.unsubscribe("orders")
+    await ctx.subscribe("orders")
+    await ctx.unsubscribe("orders")
+    received: Message[object] = await ctx.channel("orders").receive()
+    return received.id
+
+
+def test_a_retry_keeps_its_channel_whatever_it_does_with_events_of_the_same_name() -> None:
+    first = Play(hears_orders)
+    first.feed(SubscriptionGranted(START, "orders:1"))
+    failed = Play(hears_orders, first=first.successor())
+    begin = recalled("x", failed.commits).retried(at=START, unsure="", gone=(), by="")
+    again = Run(hears_orders_and_events, instance_id="x")
+    again.recall(failed.commits)
+    assert again.activate([begin]).outcome is None
+    assert again.state.joining == {"orders:0": Subscribed("orders:0", ORDERS)}
+
+    again.activate([SubscriptionGranted(START, "orders:0")])
+    ended = again.activate([MessageReceived(START, "orders:1", core.Message(ORDERS, Raw(b"1"), id="m1"))])
+
+    assert ended.outcome is not None
+    assert ended.outcome.result is not None, ended.outcome.error
+    assert msgspec.json.decode(ended.outcome.result) == "m1"

@@ -10,13 +10,16 @@ from hypothesis import strategies as st
 from msgspec import Raw
 from msgspec.structs import replace
 
-from romancy.core import Message, MessageAwaited, Mode, Topic, mode_of_wait
+from romancy.core import NULL, Message, MessageAwaited, Mode, Topic, mode_of_wait
 from romancy.engine.inbox import Inbox, Mail
 from romancy.engine.messages import CancelMessage
+from romancy.storage.query import encode_where
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+SMALL, LARGE = Raw(b'{"size":1}'), Raw(b'{"size":9}')
+ONLY_LARGE = Raw(encode_where({"size": 9}) or b"")
 MANY = 8_000
 FEWER = 4_000
 LINES_FOR_ONE = 250
@@ -41,10 +44,23 @@ class Reference:
         return found
 
     def _fitting(self, mail: Mail) -> str | None:
+        own = [wait.id for wait in self.waits if wait.id == mail.interest and fits(mail, replace(wait, where=NULL))]
         fitting = [wait.id for wait in self.waits if fits(mail, wait)]
-        if mail.interest in fitting:
-            return mail.interest  # it was taken for this wait
-        return fitting[0] if fitting else None
+        return next(iter(own + fitting), None)  # it was taken for its own wait
+
+    def strays(self) -> set[str]:
+        return {mail.delivery_id for mail in self.mail if mail.interest is not None}
+
+    def copies_of(self, topic: Topic) -> tuple[str, ...]:
+        copies = (mail for mail in self.mail if mail.address is not None and mail.interest is None)
+        return tuple(sorted(mail.delivery_id for mail in copies if of_type(mail) == (topic.kind, topic.name)))
+
+    def has_for(self, wait: MessageAwaited) -> bool:
+        return any(isinstance(mail.message, Message) and fits(mail, wait) for mail in self.mail)
+
+    def forget(self, delivery_ids: Iterable[str]) -> None:
+        forgotten = set(delivery_ids)
+        self.mail = [mail for mail in self.mail if mail.delivery_id not in forgotten]
 
 
 def fits(mail: Mail, wait: MessageAwaited) -> bool:
@@ -53,6 +69,8 @@ def fits(mail: Mail, wait: MessageAwaited) -> bool:
     topic, sent_to_it = message.topic, mail.address is None
     if (topic.kind, topic.name) != (wait.topic.kind, wait.topic.name):
         return False
+    if wait.where != NULL and message.data != LARGE:
+        return False
     if topic.kind == "channel":
         return sent_to_it == (wait.mode == "direct")
     if wait.topic.key is None:
@@ -60,8 +78,13 @@ def fits(mail: Mail, wait: MessageAwaited) -> bool:
     return wait.topic.key == topic.key and (sent_to_it or mail.interest is not None)
 
 
-def about(topic: Topic) -> Message:
-    return Message(topic, Raw(b"1"))
+def of_type(mail: Mail) -> tuple[str, str] | None:
+    message = mail.message
+    return (message.topic.kind, message.topic.name) if isinstance(message, Message) else None
+
+
+def about(topic: Topic, data: Raw = SMALL) -> Message:
+    return Message(topic, data)
 
 
 def event(name: str, key: str | None = None) -> Message:
@@ -76,55 +99,110 @@ EVENTS = st.builds(Topic, st.sampled_from(["a", "b"]), st.sampled_from([None, "x
 TOPICS = st.one_of(EVENTS, st.just(Topic("a", kind="channel")))
 NOWHERE = Topic("")
 MODES: list[Mode] = ["broadcast", "competing", "direct"]
-STEPS = st.one_of(
-    st.tuples(st.sampled_from(["sent", "copied", "taken"]), TOPICS, st.just("direct")),
-    st.tuples(st.just("wait"), TOPICS, st.sampled_from(MODES)),
-    st.just(("cancel", NOWHERE, "direct")),
-    st.just(("match", NOWHERE, "direct")),
-    st.just(("stop", NOWHERE, "direct")),
-    st.just(("again", NOWHERE, "direct")),
-)
+DATA = st.sampled_from([SMALL, LARGE])
+CONDITIONS = st.sampled_from([NULL, NULL, ONLY_LARGE])
+ARRIVALS = st.tuples(st.sampled_from(["sent", "copied", "taken", "taken"]), TOPICS, st.just("direct"), DATA)
+WAITS = st.tuples(st.sampled_from(["wait", "wait", "has"]), TOPICS, st.sampled_from(MODES), CONDITIONS)
+ENDS = st.tuples(st.just("unsubscribe"), TOPICS, st.just("direct"), st.just(NULL))
+OTHERS = st.tuples(
+    st.sampled_from(["cancel", "match", "match", "stop", "again", "again", "strays", "forget"]),
+    st.just(NOWHERE), st.just("direct"), st.just(NULL),
+)  # fmt: skip
 
 
-@given(st.lists(STEPS, max_size=60))
-def test_what_fits_is_found_as_by_looking_at_everything(steps: list[tuple[str, Topic, Mode]]) -> None:
-    inbox, reference = Inbox(), Reference()
-    received: list[Mail] = []
-    for place, (kind, topic, mode) in enumerate(steps):
+class Both:
+    """The inbox and the reference, which take the same steps and must agree."""
+
+    def __init__(self) -> None:
+        self.inbox, self.reference = Inbox(), Reference()
+        self.received: list[Mail] = []
+
+    def keep(self, mail: Mail) -> None:
+        self.inbox.keep(mail)
+        self.reference.mail.append(mail)
+
+    def wait(self, wait: MessageAwaited) -> None:
+        self.inbox.wait(wait)
+        self.reference.waits.append(wait)
+
+    def match(self) -> None:
+        found = self.inbox.match()
+        assert [(mail.delivery_id, wait_id) for mail, wait_id in found] == self.reference.match()
+        self.received += [mail for mail, _ in found]
+
+    def strays(self) -> None:
+        self.match()
+        assert {mail.delivery_id for mail in self.inbox.strays()} == self.reference.strays()
+        self.reference.forget(self.reference.strays())
+
+    def stop(self) -> None:
+        if self.reference.waits:
+            self.inbox.stop_waiting(self.reference.waits.pop(0).id)
+
+    def again(self) -> None:
+        """What was received came too late for its wait, and is kept for the next one."""
+        if self.received:
+            self.keep(self.received.pop())
+
+    def forget(self) -> None:
+        ids = [mail.delivery_id for mail in self.reference.mail[::2]]
+        self.inbox.forget([*ids, "unknown"])
+        self.reference.forget(ids)
+
+    def unsubscribe(self, topic: Topic) -> None:
+        copies = self.reference.copies_of(topic)
+        assert self.inbox.copies_of(topic) == copies
+        assert tuple(mail.delivery_id for mail in self.inbox.take_copies(topic)) == copies
+        self.reference.forget(copies)
+
+    def take(self, kind: str, id: str, topic: Topic, mode: Mode, raw: Raw) -> None:
         if kind in ("sent", "copied", "taken", "cancel"):
-            mail = arrived(kind, f"{place:03}", topic, inbox.read + 1, reference.waits)
-            inbox.keep(mail)
-            reference.mail.append(mail)
-        elif kind == "wait":
-            wait = waiting(str(place), topic)
-            if topic.kind == "channel":
-                wait = replace(wait, mode=mode)
-            inbox.wait(wait)
-            reference.waits.append(wait)
-        elif kind == "stop" and reference.waits:
-            inbox.stop_waiting(reference.waits.pop(0).id)
-        elif kind == "again" and received:  # it came too late for its wait, and is kept for the next one
-            mail = received.pop()
-            inbox.keep(mail)
-            reference.mail.append(mail)
-        elif kind == "match":
-            matched = inbox.match()
-            assert [(mail.delivery_id, wait_id) for mail, wait_id in matched] == reference.match()
-            received += [mail for mail, _ in matched]
-    matched = inbox.match()
-    assert [(mail.delivery_id, wait_id) for mail, wait_id in matched] == reference.match()
-    assert {mail.delivery_id for mail in inbox.mail()} == {mail.delivery_id for mail in reference.mail}
+            self.keep(arrived(kind, id, about(topic, raw), self.inbox.read + 1, self.reference.waits))
+        elif kind in ("wait", "has"):
+            wait = MessageAwaited(id, topic, mode if topic.kind == "channel" else mode_of_wait(topic), where=raw)
+            if kind == "wait":
+                self.wait(wait)
+            else:
+                assert self.inbox.has_for(wait) == self.reference.has_for(wait)
+        elif kind == "unsubscribe":
+            self.unsubscribe(replace(topic, key=None))
+        else:
+            getattr(self, kind)()
 
 
-def arrived(kind: str, id: str, topic: Topic, number: int, waits: list[MessageAwaited]) -> Mail:
+@given(st.lists(st.one_of(ARRIVALS, WAITS, ENDS, OTHERS), max_size=60))
+def test_what_fits_is_found_as_by_looking_at_everything(steps: list[tuple[str, Topic, Mode, Raw]]) -> None:
+    both = Both()
+    for place, (kind, topic, mode, raw) in enumerate(steps):
+        both.take(kind, f"{place:03}", topic, mode, raw)
+        assert {mail.delivery_id for mail in both.inbox.mail()} == {mail.delivery_id for mail in both.reference.mail}
+    both.match()
+
+
+def test_a_copy_that_came_back_is_named_once() -> None:
+    """It was received out of turn, by its data, and its wait was given up in the same step."""
+    inbox = Inbox()
+    for number, data in enumerate([SMALL, LARGE], start=1):
+        inbox.keep(Mail(str(number), 0, about(Topic("a"), data), number, address="there"))
+    assert inbox.match() == []
+    inbox.wait(replace(waiting("w", Topic("a")), where=ONLY_LARGE))
+    ((large, _),) = inbox.match()
+    inbox.keep(large)
+    assert inbox.match() == []
+
+    assert inbox.copies_of(Topic("a")) == ("1", "2")
+    assert [mail.delivery_id for mail in inbox.take_copies(Topic("a"))] == ["1", "2"]
+
+
+def arrived(kind: str, id: str, message: Message, number: int, waits: list[MessageAwaited]) -> Mail:
     """A message of this kind. One that was taken, was taken for the newest wait that can ask for it."""
     if kind == "cancel":
         return Mail(id, 0, CancelMessage(), number)
     if kind == "sent":
-        return Mail(id, 0, about(topic), number)
-    asking = [wait.id for wait in waits if wait.topic == topic and wait.mode == "competing"]
+        return Mail(id, 0, message, number)
+    asking = [wait.id for wait in waits if wait.topic == message.topic and wait.mode == "competing"]
     taken_for = asking[-1] if kind == "taken" and asking else None
-    return Mail(id, 0, about(topic), number, address="there", interest=taken_for)
+    return Mail(id, 0, message, number, address="there", interest=taken_for)
 
 
 def test_much_mail_that_is_read_one_by_one_costs_what_each_costs() -> None:

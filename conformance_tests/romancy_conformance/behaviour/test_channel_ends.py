@@ -406,3 +406,30 @@ async def test_a_terminated_subscriber_that_nobody_runs_leaves_the_channel(open_
     await alone.terminate(handle.instance_id)
     async with alone.channel(Orders).subscribe("one", mode="broadcast"):
         pass
+
+
+@workflow
+async def asks_again_at_once(ctx: WorkflowContext) -> int:
+    """Ask again in the step that learns of the refusal."""
+    orders, refused = ctx.channel(Orders), 0
+    while refused < 3:
+        try:
+            await orders.subscribe("competing")
+        except ChannelModeConflictError:
+            refused += 1
+    await ctx.wait_event("go")
+    await orders.subscribe("competing")
+    await orders.unsubscribe()
+    await ctx.wait_event("go")
+    return refused
+
+
+async def test_a_refused_subscription_may_be_asked_for_again_at_once(app: Romancy, store: Store) -> None:
+    async with app.channel(Orders).subscribe("audit"):
+        handle = await app.start(asks_again_at_once)
+        await status_is(app, handle.instance_id, Status.WAITING)
+    await app.channel(Orders).unsubscribe("audit")
+    await app.signal(handle.instance_id, "go")
+    await app.signal(handle.instance_id, "go")
+    assert await handle.result(timeout=30) == 3
+    assert await store.rooms.router.interests(address_of_channel("orders")) == []

@@ -309,3 +309,14 @@ async def test_another_mode_under_the_same_name_needs_an_end_first(app: Romancy)
     async with orders.subscribe("one", mode="competing") as one:
         await orders.publish(2)
         assert await data(one, 1) == [2]
+
+
+@pytest.mark.parametrize("type", ["e" * 255, "ü" * 127], ids=["ascii", "others"])
+async def test_events_of_the_longest_names_have_subscribers_outside(app: Romancy, type: str) -> None:
+    async with app.subscribe(type, "audit") as first, app.subscribe(type, "copy") as second:
+        await app.send(type, 1)
+        assert await data(first, 1) == await data(second, 1) == [1]
+        await app.unsubscribe(type, "audit")
+        await app.send(type, 2)
+        assert await data(second, 1) == [2]
+        await nothing_comes(first)
