@@ -436,8 +436,8 @@ delete from romancy_log where instance_id in (:ids)
 delete from romancy_inbox where instance_id in (:ids)
 
 -- name: forget_instances (ids)
--- Forget which messages these instances got.
-delete from romancy_seen where unit in (:ids) and life <> 0
+-- Forget which messages these instances got. A range of lives would also lock the next row, which is of another unit.
+delete from romancy_seen where unit in (:ids) and life + 0 <> 0
 
 -- name: prune_uncounted (ids)
 -- Remove the marks of its uncounted messages.

@@ -394,8 +394,9 @@ left join romancy_instances n on n.instance_id = i.owner and n.life = i.life and
 -- ------------------------------------------------------------------------------------------------------ purging and expiring
 
 -- name: prune_interests (ids)
--- Remove the interests of these instances, before anything else of theirs: see hold_interests.
-delete from romancy_interests where owner in (:ids) and life > 0
+-- Remove the interests of these instances, before anything else of theirs: see hold_interests. A range of lives would also
+-- lock the next row, which is of another owner.
+delete from romancy_interests where owner in (:ids) and life + 0 > 0
 
 -- name: hold_taken (ids) -> number
 -- Lock the messages that these instances have taken.

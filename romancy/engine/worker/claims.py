@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -37,6 +38,8 @@ _IN_VAIN: Final = 0.05
 _ENOUGH: Final = 25
 _PAUSE_PER_LIVE: Final = 0.0001
 _ECHO: Final = 0.25
+_USUAL: Final = 0.25
+"""Seconds in which nearly every claim is answered, and what it has brought taken in."""
 _SWEEP_EVERY: Final = 30.0
 _ENDS_REMEMBERED: Final = 10_000
 
@@ -100,9 +103,14 @@ class Claiming:
         return self._recount is None or not self._wants_more(anew=True)
 
     async def answered(self) -> None:
-        """Return when the claim under way, and the one that is wanted now, have been answered or given up."""
-        for _ in range(self._claims + self._next.is_wanted):
-            await self._round.wait()
+        """Return when the claim under way, and the one that is wanted now, have been answered or given up.
+
+        Or when that takes longer than usual: the caller has other ways to go on.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_USUAL):
+                for _ in range(self._claims + self._next.is_wanted):
+                    await self._round.wait()
 
     def _end_round(self) -> None:
         self._round.set()

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy.errors import StorageUnavailableError
-from romancy.storage.records import Delivered, Outcome
+from romancy.status import Status
+from romancy.storage.records import Delivered, Former, Outcome, PruneRequest
 from romancy_conformance.contract.building import append, change, delivery, full_log, start, step
 from romancy_conformance.contract.interleaving import leave, listen
 from romancy_mysql._effects import StepLog, Write
@@ -148,6 +149,35 @@ async def test_claims_pass_over_what_is_locked(store: MySQLStore, actor: Actor, 
 
     assert sorted(one.instance_id for one in first) == sorted(item.instance_id for item in items[1:])
     assert [one.instance_id for one in second] == [items[0].instance_id]
+
+
+@both
+@pytest.mark.parametrize("replaced", [False, True], ids=["pruned", "replaced"])
+async def test_an_instance_is_removed_while_a_transaction_writes_what_its_neighbour_remembers(
+    store: MySQLStore, actor: Actor, wire: Wire, *, replaced: bool
+) -> None:
+    """A session may be open for long after it has sent something with an id, or registered an interest."""
+    over = await actor.begin()
+    assert await store.deliver([delivery(over, dedupe="k")]) == [Delivered.ACCEPTED]
+    assert await actor.write(append(over, 2, change=change(Status.COMPLETED, seen=1))) is Outcome.ACCEPTED
+    neighbour = f"{over.instance_id}-next".encode()
+    for sql in (
+        b"start transaction",
+        b"insert into romancy_seen (unit, life, dedupe, at) values ('%b', 1, 'k', 1)" % neighbour,
+        b"insert into romancy_interests (owner, life, interest_id, address, kind, at) "
+        b"values ('%b', 1, 'i', 'a', 'copy', 1)" % neighbour,
+    ):
+        await wire.run(sql, "test")
+
+    if replaced:
+        former = Former(over.life, frozenset({Status.COMPLETED}))
+        assert await store.commit([start(over.instance_id, replaces=former)]) == [Outcome.ACCEPTED]
+    else:
+        assert await store.rooms.upkeep.prune(PruneRequest(instance_ids=(over.instance_id,))) == 1
+
+    await wire.run(b"rollback", "test")
+    (left,) = await wire.run(b"select count(*) from romancy_seen", "test")
+    assert left.rows[0][0] == 0
 
 
 @both

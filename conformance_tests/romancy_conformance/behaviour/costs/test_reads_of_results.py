@@ -12,7 +12,7 @@ from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
-    from romancy.storage.records import History
+    from romancy.storage.records import ClaimRequest, History, Work
 
 pytestmark = pytest.mark.anyio
 
@@ -73,3 +73,34 @@ async def test_a_result_that_is_awaited_before_the_signal_reads_once(
     # A store that looks for changes at intervals also finds those of this process, as the one with which it began to
     # wait, and cannot tell them from those of others.
     assert max(reads) <= (2 if backend in ("mysql", "mariadb") else 1), reads
+
+
+class SlowStore(WrappedStore):
+    """Answers no claim while `held`."""
+
+    held: asyncio.Event | None = None
+
+    async def claim(self, request: ClaimRequest, /) -> Work:
+        if self.held is not None:
+            await self.held.wait()
+        return await self._store.claim(request)
+
+
+async def test_a_result_does_not_wait_for_a_claim_that_takes_long(
+    storage_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The instance rests in this process, and ends in another one, while this one's claim is not answered."""
+    stores = wrap_stores(monkeypatch, SlowStore)
+    async with Romancy(storage_url, workflows=[result_of_a_wait]) as here:
+        handle = await here.start(result_of_a_wait.options(instance_id="elsewhere"))
+        await status_is(here, "elsewhere", Status.WAITING)
+        awaited = asyncio.create_task(handle.result())
+        await until(lambda: here.watch("elsewhere").waiting)
+        stores[0].held = asyncio.Event()
+        try:
+            async with Romancy(storage_url, workflows=[result_of_a_wait]) as there:
+                await there.signal("elsewhere", "reads-go")
+                await status_is(there, "elsewhere", Status.COMPLETED)
+                assert await asyncio.wait_for(awaited, 10) == 1
+        finally:
+            stores[0].held.set()
