@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from romancy.storage.pairing import Wanted
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -67,7 +69,8 @@ def marks_of(pages: Sequence[Page], end: int | None, now: int) -> Marks | None:
     unsure = {row[_ADDRESS] for page in pages for row in page.closed if not row[_OPEN]}
     unsure.update(*(page.done.held_up for page in pages))
     read_from = [{row[0]: row[_LEAST] for row in page.messages if row[_LEAST] is not None} for page in pages]
-    unmet = set.intersection(*({*page.done.unmet} if not page.done.stopped else set() for page in pages))
+    choices = [set[Wanted]() if page.done.stopped else set(page.done.unmet) for page in pages]
+    unmet = choices[0].intersection(*choices[1:])
     messages = sorted(
         (one.address, one.message_id, one.at)
         for page, known in zip(pages, read_from, strict=True)
@@ -75,7 +78,7 @@ def marks_of(pages: Sequence[Page], end: int | None, now: int) -> Marks | None:
         if one.address in known and one.address not in unsure
     )
     interests = sorted(
-        (*one.owner, one.interest_id, one.address, one.where)
+        (one.owner.name, one.owner.life, one.interest_id, one.address, one.where)
         for one in unmet
         if read_from[0].get(one.address, _FOR_EVER) <= one.compared_to < until and one.address not in unsure
     )

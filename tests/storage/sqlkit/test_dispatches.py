@@ -83,6 +83,18 @@ class Database:
         return Answer(rows, len(rows))
 
 
+class Growing(Database):
+    """One whose interests are others after the first page."""
+
+    next: Sequence[tuple[Any, ...]] = ()
+
+    def _answer(self, one: Ask) -> Answer:
+        answer = super()._answer(one)
+        if one.script == "route_interests":
+            self._interests = self.next
+        return answer
+
+
 def test_messages_are_asked_for_before_interests_and_written_in_the_end() -> None:
     database = Database([[message("m")]], [interest("one", "take")])
 
@@ -203,13 +215,9 @@ def test_an_interest_is_marked_up_to_where_the_reading_ended() -> None:
 
 def test_an_interest_that_came_between_two_pages_is_not_marked() -> None:
     page = [message(f"m{number:04}", at=number) for number in range(500)]
-    database = Database([page, [message("n", at=500)]], [])
     first, second = interest("one", "take", where=HIGH), interest("two", "take", where=HIGH)
-    several = iter([[first], [first, second]])
-    answer = database._answer
-    database._answer = lambda one: (  # type: ignore[method-assign]
-        Answer(rows := next(several), len(rows)) if one.script == "route_interests" else answer(one)
-    )
+    database = Growing([page, [message("n", at=500)]], [first])
+    database.next = [first, second]
 
     database.carry_out(move(["a"], 10))
 
