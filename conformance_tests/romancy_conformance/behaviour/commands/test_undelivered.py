@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from msgspec import Raw
 from msgspec.structs import replace
 
 from romancy import Romancy, Status, WorkflowContext, workflow
+from romancy.core import Message, Topic
+from romancy.engine.messages import encode_message
 from romancy.storage.backends import create_store
 from romancy.storage.routing import (
     OUTSIDE,
@@ -123,10 +126,10 @@ def test_what_a_crash_left_undone_is_sent_at_once(url: str, romancy: Command) ->
             await status_is(app, "t-1", Status.WAITING)
         store = create_store(url)
         await store.open()
-        body = b'{"type":"signal","name":"paid","data":5,"key":"%s"}'
-        for key in (b"o-1", b"o-2"):
-            place = Place(address_of_key("paid", key.decode()), Spread.ONE)
-            posting = Posting(message_id=f"m-{key.decode()}", places=(place,), body=body % key)
+        for key in ("o-1", "o-2"):
+            place = Place(address_of_key("paid", key), Spread.ONE)
+            body = encode_message(Message(topic=Topic("paid", key), data=Raw(b"5")))
+            posting = Posting(message_id=f"m-{key}", places=(place,), body=body)
             await store.rooms.router.post([posting])
         await store.close()
 
