@@ -93,7 +93,7 @@ class State:
         self.listing: dict[str, ms.MembersAsked] = NO_DICT
         """Questions for the members of channels that have no answer."""
         self.left: dict[Topic, None] = NO_DICT
-        """The topics whose copies the run gets no more. It ignores those that still come."""
+        """The topics whose copies the run gets no more: it neither subscribes nor waits. It ignores those that come."""
         self.children: dict[str, Child] = NO_DICT
         self.compensations: dict[str, Attempted] = NO_DICT
         self.to_compensate: list[Compensable] = NO_LIST

@@ -106,7 +106,8 @@ def what_was_sent(message: Message, to: str, *, chosen: bool) -> bytes:
 
 def what_is_awaited(wait: ms.MessageAwaited) -> bytes:
     """What identifies a wait, besides the name of its topic, whatever the mode of a subscription."""
-    return repr((wait.topic.kind, wait.topic.key, wait.mode == "direct")).encode("utf-8", "surrogatepass")
+    own = (wait.topic.kind, wait.topic.key, wait.mode == "direct", bytes(wait.where))
+    return repr(own).encode("utf-8", "surrogatepass")
 
 
 class Memory:
@@ -169,7 +170,13 @@ class Memory:
         return None
 
     def message(self, wait: ms.MessageAwaited) -> Remembered | None:
-        """The first message that was not delivered yet and that the wait would get: of its key, if it has one."""
+        """The message of the same wait or, if there is none, the first undelivered one that the wait would get.
+
+        So a wait without a key leaves to a wait with one what that had got.
+        """
+        same = self.look("waits", wait.topic.name, what_is_awaited(wait))
+        if same is not None:
+            return same
         found = [self.look(*group) for group in self._names.get(("waits", wait.topic.name), ())]
         fitting = [one for one in found if one is not None and _would_get(wait, one.asked)]
         return min(fitting, key=lambda one: one.position, default=None)
@@ -256,6 +263,8 @@ def _would_get(wait: ms.MessageAwaited, former: ms.MessageAwaited) -> bool:
     topic, before = wait.topic, former.topic
     if topic.kind != before.kind or (wait.mode == "direct") != (former.mode == "direct"):
         return False
+    if wait.where not in (NULL, former.where):
+        return False  # whether its data meet other conditions, nobody can say here
     return topic.key is None or topic.key == before.key
 
 

@@ -72,7 +72,7 @@ def _refused(state: State, event: ms.SubscriptionRefused) -> None:
 
 def _unsubscribed(state: State, event: ms.Unsubscribed) -> None:
     del state.subscriptions[event.topic]
-    if event.mode == "broadcast":
+    if event.mode == "broadcast" and not any(wait.topic == event.topic for wait in state.waits.values()):
         if state.left is NO_DICT:
             state.left = {}
         state.left[event.topic] = None

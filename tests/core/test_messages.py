@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,6 +14,7 @@ from romancy.channel import Channel, Message
 from romancy.context import WorkflowContext
 from romancy.core import (
     Activation,
+    Input,
     LogEvent,
     MessageAwaited,
     MessagePutAside,
@@ -22,10 +24,12 @@ from romancy.core import (
     Run,
     Subscribed,
     SubscriptionGranted,
+    TimerFired,
     Topic,
     Unsubscribed,
     WaitTimedOut,
     WorkflowContinued,
+    WorkflowResumed,
 )
 from romancy.core._recall import recalled
 from romancy.errors import EventTimeoutError
@@ -41,8 +45,8 @@ PAID = Topic("paid")
 ORDERS = Topic("orders", kind="channel")
 
 
-def retried(play: Play, changed: Workflow[..., Any]) -> Activation:
-    """The first activation of a retry with this code."""
+def retried(play: Play, changed: Workflow[..., Any], *inputs: Input) -> Activation:
+    """The first activation of a retry with this code, or that of further inputs."""
     assert play.run.state.status() is Status.FAILED
     begin = recalled("x", play.commits).retried(at=play.run.last_time, unsure="", gone=(), by="")
     again = Run(changed, instance_id="x")
@@ -51,11 +55,58 @@ def retried(play: Play, changed: Workflow[..., Any]) -> Activation:
     third = Run(changed, instance_id="x")
     third.replay([*play.commits, activation.events])
     assert third.outstanding() == again.outstanding()
-    return activation
+    return again.activate(inputs) if inputs else activation
 
 
 def sent(events: list[LogEvent]) -> list[MessageSent]:
     return [event for event in events if isinstance(event, MessageSent)]
+
+
+# ── received again by a retry ───────────────────────────────────────────────────────────────────────────────────
+
+
+@workflow(name="waits_twice")
+async def waits_twice(ctx: WorkflowContext) -> list[object]:
+    first: asyncio.Task[Event[object]] = asyncio.create_task(ctx.wait_event("paid"))
+    second: asyncio.Task[Event[object]] = asyncio.create_task(ctx.wait_event("paid", key="k"))
+    got = [(await first).data, (await second).data]
+    if ctx.run == 1:
+        raise ValueError(got)
+    return got
+
+
+def test_a_wait_without_a_key_leaves_the_event_of_a_wait_with_one_to_it() -> None:
+    """One event went to both, and the wait with a key received it first."""
+    play = Play(waits_twice)
+    message = core.Message(Topic("paid", "k"), Raw(b"7"), "m1")
+    play.feed(MessageReceived(START, "paid:2", message), MessageReceived(START, "paid:1", message))
+
+    ended = retried(play, waits_twice, WorkflowResumed(START))
+
+    assert ended.outcome is not None, ended.effects
+    assert ended.outcome.result is not None
+    assert msgspec.json.decode(ended.outcome.result) == [7, 7]
+
+
+def chooses_by(*amounts: int) -> Workflow[[], None]:
+    @workflow(name="chooses_by")
+    async def waits(ctx: WorkflowContext) -> None:
+        tasks = [asyncio.create_task(ctx.wait_event("paid", where={"amount": amount})) for amount in amounts]
+        raise ValueError([(await task).id for task in tasks])
+
+    return waits
+
+
+def test_a_wait_with_conditions_gets_no_message_of_a_wait_with_others() -> None:
+    play = Play(chooses_by(1, 2))
+    play.feed(MessageReceived(START, "paid:1", core.Message(PAID, Raw(b'{"amount":1}'), "m1")))
+    play.feed(MessageReceived(START, "paid:2", core.Message(PAID, Raw(b'{"amount":2}'), "m2")))
+
+    ended = retried(play, chooses_by(2, 1), WorkflowResumed(START))
+
+    assert ended.outcome is not None, ended.effects
+    assert ended.outcome.error is not None
+    assert ended.outcome.error.message == "['m2', 'm1']"
 
 
 # ── sent again by a retry ───────────────────────────────────────────────────────────────────────────────────────
@@ -209,6 +260,23 @@ def test_a_subscription_to_events_holds_with_its_commit() -> None:
     play.feed(WaitTimedOut(START + 5 * SECOND, "over:1"))
     assert play.result() == [7]
     assert play.again().result() == [7]
+
+
+@workflow
+async def listens_beside(ctx: WorkflowContext) -> object:
+    waiting = asyncio.create_task(ctx.wait_event("paid"))
+    await ctx.subscribe("paid")
+    await ctx.sleep(1)
+    await ctx.unsubscribe("paid")
+    return (await waiting).data
+
+
+def test_the_end_of_a_subscription_takes_nothing_from_an_open_wait() -> None:
+    play = Play(listens_beside)
+    play.feed(TimerFired(START + SECOND, "timer:1"))
+    assert play.last.effects == [Unsubscribed(PAID)]
+    assert not play.run.state.left
+    assert not play.again().run.state.left
 
 
 @workflow

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy import Romancy, WorkflowContext, activity, workflow
+from romancy.core import Unsubscribed
 from romancy.engine import held_back
 from romancy.storage.routing import address_of_type
 from romancy_conformance.behaviour.waiting import until
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
+    from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
 
@@ -200,3 +202,36 @@ async def test_a_subscription_that_is_given_up_at_once_leaves_nothing(app: Roman
     assert await listeners(store) == 0
     gates[0].set()
     await handle.result(timeout=30)
+
+
+@workflow
+async def stops_listening_beside(ctx: WorkflowContext) -> list[object]:
+    """A task waits for events again and again, and another one ends the subscription."""
+
+    async def three() -> list[object]:
+        return [(await ctx.wait_event("reading")).data for _ in range(3)]
+
+    waiting = asyncio.create_task(three())
+    await ctx.subscribe("reading")
+    await ctx.wait_event("go")
+    await ctx.unsubscribe("reading")
+    return await waiting
+
+
+async def test_the_end_of_a_subscription_takes_nothing_from_a_task_that_waits(open_app: Open, storage_url: str) -> None:
+    """All events are in the inbox when it looks there."""
+    async with Romancy(storage_url, workflows=[stops_listening_beside]) as first:
+        handle = await first.start(stops_listening_beside)
+        await first.signal(handle.instance_id, "go")
+
+        async def unsubscribed() -> bool:
+            return any(isinstance(event, Unsubscribed) for event in await first.history(handle.instance_id))
+
+        await until(unsubscribed)
+        other = await open_app(worker=False)
+    for reading in range(3):
+        await other.send("reading", reading)
+
+    again = await open_app()
+
+    assert await again.handle(handle.instance_id).result(timeout=30) == [0, 1, 2]
