@@ -37,11 +37,12 @@ from romancy._sizes import fitting
 from romancy.child import ChildHandle
 from romancy.context import WorkflowContext
 from romancy.core import ContinueAsNew, current_commands
-from romancy.errors import RegistrationError, UsageError
+from romancy.errors import QueryError, RegistrationError, UsageError
 from romancy.registry import declare
 from romancy.retry import Duration, seconds
 from romancy.serialization import Signature
 from romancy.storage.limits import check_id
+from romancy.storage.query import path_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -100,7 +101,7 @@ class Workflow(Generic[P, R_co]):
         self._fn = fn
         self.name = name_of(fn, name, "workflow")
         self.event_handler = event_handler
-        self.index = tuple(index)
+        self.index = _declared(fn, index)
         self.version = None if version is None else label_of(fn, version, "workflow", "version")
         self.signature = Signature.of(fn, 1, subject=f"workflow {self.name!r}")
         check_context(self.signature, WorkflowContext)
@@ -295,3 +296,14 @@ def workflow(fn: Any = None, /, **options: Any) -> Any:
         return declare(Workflow(fn, **options))
 
     return decorate if fn is None else decorate(fn)
+
+
+def _declared(fn: Callable[..., Any], paths: Sequence[str]) -> tuple[str, ...]:
+    """The declared paths, each once: two texts may name one place."""
+    found: dict[str, str] = {}
+    for path in paths:
+        try:
+            found.setdefault(path_key(path), path)
+        except QueryError as error:
+            raise RegistrationError(f"@workflow on {fn.__qualname__}: index=: {error}") from None
+    return tuple(found.values())

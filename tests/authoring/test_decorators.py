@@ -96,6 +96,18 @@ def test_choices_that_there_are_not_are_refused() -> None:
     async def ordinary(ctx: WorkflowContext) -> None: ...
 
     assert "index= takes a list of paths" in refusal(workflow(index="order"), ordinary)
+    for wrong in (["order..id"], ["order", ""], [5]):
+        assert "index=: " in refusal(workflow(index=cast("Any", wrong)), ordinary)
+
+
+def test_a_path_that_is_declared_twice_is_one() -> None:
+    """The database has one row for each: a second one would be refused."""
+
+    async def ordinary(ctx: WorkflowContext) -> None: ...
+
+    declared = workflow(index=["order.id", "kind", 'order["id"]', "kind"])(ordinary)
+
+    assert declared.index == ("order.id", "kind")
 
 
 def test_heartbeats_that_cannot_be_are_refused() -> None:
