@@ -26,7 +26,8 @@ where i.instance_id in (:ids)
     and exists (select 1 from romancy_workers w where w.token = :worker and w.dead = 0)
 
 -- name: read_claimed
--- The columns of claimed instances, beginning with the columns on mail of `read_mailboxes`.
+-- The columns of claimed instances, beginning with the columns on mail of `read_mailboxes`. Without the hint, MySQL with old
+-- statistics reads the whole log for each.
 select i.instance_id, i.life, i.signals,
     (select cast(coalesce(sum(octet_length(x.body) + 1), 0) as signed) from romancy_inbox x where x.instance_id = i.instance_id),
     i.workflow_name, i.status, i.code, i.run_from,
@@ -34,7 +35,7 @@ select i.instance_id, i.life, i.signals,
         select max(l.seq) from romancy_log l where l.instance_id = i.instance_id and l.life = i.life
     ), 0)),
     i.seen, i.crashes, i.crash_seq,
-    (select if(l.seq < i.last_seq, null, l.writer) from romancy_log l
+    (select if(l.seq < i.last_seq, null, l.writer) from romancy_log l force index (primary)
      where l.instance_id = i.instance_id and l.life = i.life order by l.seq desc limit 1)
 from romancy_instances i
 where i.instance_id in (:ids)
