@@ -133,7 +133,10 @@ def message_on(
     """A message as it is sent. Raises SerializationError if the data does not fit the channel."""
     what = f"message of channel {channel.name!r}"
     raw = Raw(fitting(dumps(data, what, channel.data), what, stored))
-    beside = Raw(fitting(dumps(dict(metadata), f"metadata of the {what}"), what, stored)) if metadata else Raw(b"null")
+    beside = core.NULL
+    if metadata:
+        beside = Raw(dumps(dict(metadata), f"metadata of the {what}"))
+        fitting(bytes(raw) + bytes(beside), f"{what} with its metadata", stored)
     return core.Message(topic=channel.topic, data=raw, id=id, headers=headers_of(headers, f"the {what}"), beside=beside)
 
 

@@ -326,6 +326,14 @@ async def test_signals_that_cannot_be_sent(app: Romancy) -> None:
     ]
 
 
+async def test_a_message_counts_with_its_metadata(app: Romancy) -> None:
+    """One commit of its receiver has to hold both."""
+    half = "x" * (TOO_LARGE // 2)
+    with pytest.raises(PayloadTooLargeError, match="with its metadata"):
+        await app.channel("large").publish(half, metadata={"more": half})
+    await app.channel("large").publish(half, metadata={"more": "little"})
+
+
 async def test_reasons_that_nobody_could_read(app: Romancy) -> None:
     handle = await app.start(wait)
     untyped: Any = app
