@@ -93,7 +93,7 @@ class AppChannel(Generic[T]):
         if mode not in ("broadcast", "competing"):
             raise UsageError("a subscriber outside of workflows has mode 'broadcast' or 'competing'")
         return Subscription(
-            self._port, self._channel.topic, name, mode, self._read, where_of(where, hidden=self._port.hides)
+            self._port, self._channel.topic, name, mode, self._read, where_of(where, lambda: self._port.hides)
         )
 
     def _read(self, message: core.Message, at: int) -> Message[T]:

@@ -8,7 +8,7 @@ from romancy.errors import UsageError
 from romancy.storage.query import encode_where
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from romancy.core import Commands
     from romancy.storage.query import FilterValue
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["where_here", "where_of"]
 
 
-def where_of(where: Mapping[str, FilterValue] | None, *, hidden: bool) -> bytes | None:
-    """The stored conditions. Raises UsageError if the database cannot read the data that they are about."""
-    if where is not None and hidden:
+def where_of(where: Mapping[str, FilterValue] | None, hidden: Callable[[], bool]) -> bytes | None:
+    """The stored conditions. Raises UsageError if the data that they are about is `hidden` from the database."""
+    if where is not None and hidden():
         raise hidden_data()
     return encode_where(where)
 

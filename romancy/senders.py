@@ -138,8 +138,8 @@ class Senders:
                 answer = await self._post(posting_of(message, stamp, chosen=chosen), session)
             else:
                 answer = await self._deliver_to(to, message, stamp, session, chosen=chosen)
-        if sending is not None and self._announcer is not None and answer is Delivered.ACCEPTED:
-            self._announcer.sent((sending,))
+        if answer is Delivered.ACCEPTED:
+            self._tell_sent(sending)
         return message.id, answer
 
     def _announced(self, message: Message, to: str | None) -> tuple[Message, Sending | None]:
@@ -206,8 +206,8 @@ class Senders:
         events whose data do not meet these conditions, in the form of `app.find_instances`.
         """
         topic, model = Topic(name_of_event(type)), type.data if isinstance(type, EventType) else Any
-        read = partial(event_of, model=model)
-        return Subscription(self._port, topic, name, "broadcast", read, where_of(where, hidden=self._port.hides))
+        conditions = where_of(where, lambda: self._port.hides)
+        return Subscription(self._port, topic, name, "broadcast", partial(event_of, model=model), conditions)
 
     async def unsubscribe(self, type: EventType[Any] | str, name: str, /) -> None:
         """End the subscription to a type of events under this name. Unacknowledged events are dropped."""
