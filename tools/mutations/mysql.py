@@ -18,8 +18,8 @@ _MYSQL = (
     _mutation(
         name="mysql: an append does not check that its writer is alive",
         pitfall="A4",
-        text="dead or unknown.\nfrom romancy_workers where token = :token and dead = 0",
-        replacement="dead or unknown.\nfrom romancy_workers where token = :token",
+        text="utc_timestamp(6)) from romancy_workers where token = :token and dead = 0",
+        replacement="utc_timestamp(6)) from romancy_workers where token = :token",
         tests="test_log.py dead_worker or thaw",
     ),
     _mutation(
@@ -60,9 +60,9 @@ _MYSQL = (
     _mutation(
         name="mysql: a value that is too long is cut",
         pitfall="A6",
-        text="insert into romancy_log (instance_id, life, seq, writer, body) :rows"
+        text="insert into romancy_log (instance_id, life, seq, writer, body, at) :rows"
         "\non duplicate key update seq = romancy_log.seq",
-        replacement="insert ignore into romancy_log (instance_id, life, seq, writer, body) :rows",
+        replacement="insert ignore into romancy_log (instance_id, life, seq, writer, body, at) :rows",
         tests="test_values.py too_long",
     ),
     _mutation(
