@@ -89,6 +89,9 @@ class PlainPost:
     async def subscribe(self, type: str) -> None:
         self._boxes.listeners[type].add(self._path)
 
+    async def unsubscribe(self, type: str) -> None:
+        self._boxes.listeners[type].discard(self._path)
+
     async def heard(self, type: str) -> int:
         return await self._boxes.take(f"heard {self._path} {type}")
 
@@ -103,13 +106,13 @@ class PlainPost:
     async def leave(self, channel: str) -> None:
         self._boxes.members[channel].discard(self._path)
 
-    async def receive(self, channel: str, timeout: float | None = None, *, direct: bool = False) -> int:
+    async def receive(self, channel: str, timeout: float | None = None, least: int = 0, *, direct: bool = False) -> int:
         if direct:
             assert receiver_of(channel) == self._path
-            return await self._boxes.take(f"answer {channel}", timeout)
+            return await self._boxes.take(f"answer {channel}", timeout, least)
         if self._path in self._boxes.members[channel]:
-            return await self._boxes.take(f"broadcast {self._path} {channel}", timeout)
-        return await self._boxes.take(f"publish {channel}", timeout)
+            return await self._boxes.take(f"broadcast {self._path} {channel}", timeout, least)
+        return await self._boxes.take(f"publish {channel}", timeout, least)
 
     async def publish(self, channel: str, number: int) -> None:
         self._boxes.send("publish", channel, number)

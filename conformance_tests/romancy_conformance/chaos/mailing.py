@@ -44,6 +44,6 @@ async def _send(app: Romancy, way: str, address: str, number: int) -> None:
     if way == "tell":
         await app.send(TOLD, {"number": number}, key=address, source=_SOURCE, id=id)
     elif way == "publish":
-        await app.channel(address).publish(number, id=id)
+        await app.channel(address).publish({"number": number}, id=id)
     else:
-        await app.channel(address).send_to(receiver_of(address), number)
+        await app.channel(address).send_to(receiver_of(address), {"number": number})

@@ -51,6 +51,10 @@ class Post(Protocol):
         """Wait for the next event of a type."""
         ...
 
+    async def unsubscribe(self, type: str) -> None:
+        """Listen to the type no longer. What came and was not heard is dropped."""
+        ...
+
     async def call(self, type: str, number: int) -> None:
         """Send an event to all that listen to its type."""
         ...
@@ -63,8 +67,8 @@ class Post(Protocol):
         """End the subscription."""
         ...
 
-    async def receive(self, channel: str, timeout: float | None = None, *, direct: bool = False) -> int:
-        """Wait for the next message. Raises EventTimeoutError."""
+    async def receive(self, channel: str, timeout: float | None = None, least: int = 0, *, direct: bool = False) -> int:
+        """Wait for the next message with at least this number. Raises EventTimeoutError."""
         ...
 
     async def publish(self, channel: str, number: int) -> None:
@@ -170,6 +174,17 @@ async def _listen(world: World, node: Node) -> Any:
     return [found, beside, await child.result()]
 
 
+async def _listen_left(world: World, node: Node) -> Any:
+    """Hear the first event, and leave the others unheard."""
+    await world.post.subscribe(node.key)
+    for number in range(1, node.count + 1):
+        await world.post.call(node.key, number)
+    heard = await world.post.heard(node.key)
+    await world.post.unsubscribe(node.key)
+    await interpret(world, node.of[0])
+    return heard
+
+
 async def _channel_direct(world: World, node: Node) -> Any:
     """What was sent again after a lost answer is there twice."""
     heard: list[int] = []
@@ -204,6 +219,15 @@ async def _channel_left(world: World, node: Node) -> Any:
             await world.post.leave(node.key)
 
     return await _until_there(node, take)
+
+
+async def _channel_picked(world: World, node: Node) -> Any:
+    """A condition leaves the first message to the second wait."""
+    await world.post.join(node.key, "competing" if node.count % 2 else "broadcast")
+    await _publish_all(world, node.key, [1, _MANY])
+    found = [await world.post.receive(node.key, least=_MANY), await world.post.receive(node.key)]
+    await world.post.leave(node.key)
+    return found
 
 
 async def _channel_inherited(world: World, node: Node) -> Any:
@@ -297,10 +321,12 @@ MESSAGES: dict[str, Handler] = {
     "event_child": _event_child,
     "event_inherited": _event_inherited,
     "listen": _listen,
+    "listen_left": _listen_left,
     "channel_direct": _channel_direct,
     "channel_sent": _channel_sent,
     "channel_late": _channel_late,
     "channel_left": _channel_left,
+    "channel_picked": _channel_picked,
     "channel_inherited": _channel_inherited,
     "channel_group": _channel_group,
     "member": _member,

@@ -72,7 +72,7 @@ async def chaos_calls(key: str, count: int) -> str:
 
 @activity(retry=_PATIENT)
 async def chaos_publishes(key: str, count: int) -> str:
-    await activity_context().channel(key).publish(_number(count))
+    await activity_context().channel(key).publish({"number": _number(count)})
     _fail_first()
     return key
 
@@ -125,6 +125,11 @@ SENDING: dict[str, Any] = {
 }
 
 
+def _at_least(number: int) -> dict[str, Any] | None:
+    """Return the condition that leaves smaller numbers to others."""
+    return {"number": gte(number)} if number else None
+
+
 class DurablePost:
     """Sends and receives for one run."""
 
@@ -132,7 +137,7 @@ class DurablePost:
         self._ctx = ctx
 
     async def wait(self, address: str, timeout: float | None = None, least: int = 0) -> int:
-        where = {"number": gte(least)} if least else None
+        where = _at_least(least)
         return (await self._ctx.wait_event(TOLD, key=address, timeout=timeout, where=where)).data["number"]
 
     async def tell(self, address: str, number: int) -> None:
@@ -140,6 +145,9 @@ class DurablePost:
 
     async def subscribe(self, type: str) -> None:
         await self._ctx.subscribe(type)
+
+    async def unsubscribe(self, type: str) -> None:
+        await self._ctx.unsubscribe(type)
 
     async def heard(self, type: str) -> int:
         return (await self._ctx.wait_event(type, model=int)).data
@@ -153,14 +161,15 @@ class DurablePost:
     async def leave(self, channel: str) -> None:
         await self._ctx.channel(channel).unsubscribe()
 
-    async def receive(self, channel: str, timeout: float | None = None, *, direct: bool = False) -> int:
-        return (await self._ctx.channel(channel, model=int).receive(timeout=timeout, direct=direct)).data
+    async def receive(self, channel: str, timeout: float | None = None, least: int = 0, *, direct: bool = False) -> int:
+        numbers = self._ctx.channel(channel, model=dict[str, int])
+        return (await numbers.receive(timeout=timeout, direct=direct, where=_at_least(least))).data["number"]
 
     async def publish(self, channel: str, number: int) -> None:
-        await self._ctx.channel(channel).publish(number)
+        await self._ctx.channel(channel).publish({"number": number})
 
     async def answer(self, address: str, number: int) -> None:
-        await self._ctx.channel(address).send_to(receiver_of(address), number)
+        await self._ctx.channel(address).send_to(receiver_of(address), {"number": number})
 
     async def announce(self, key: str, number: int) -> None:
         await self._ctx.publish(ANNOUNCED, number, key=key)

@@ -89,11 +89,11 @@ OUTSIDE = (
 )  # fmt: skip
 EVENTS = (
     "event_sent", "event_late", "event_left", "event_none", "event_told", "event_picked", "event_child",
-    "event_inherited", "listen",
+    "event_inherited", "listen", "listen_left",
 )  # fmt: skip
 CHANNELS = (
-    "channel_direct", "channel_sent", "channel_late", "channel_left", "channel_inherited", "channel_group",
-    "channel_shared",
+    "channel_direct", "channel_sent", "channel_late", "channel_left", "channel_picked", "channel_inherited",
+    "channel_group", "channel_shared",
 )  # fmt: skip
 _FROM_OUTSIDE = {
     "event_sent": "tell", "event_late": "tell", "event_left": "tell", "channel_direct": "answer",
