@@ -10,7 +10,7 @@ from msgspec import Raw
 from romancy._headers import extensions_of, headers_of
 from romancy._moments import microseconds_of
 from romancy._sizes import fitting
-from romancy.core import Message, Topic
+from romancy.core import NULL, Message, Topic
 from romancy.event import EventType
 from romancy.serialization import dumps
 from romancy.storage.limits import check_id, check_key, check_text
@@ -66,7 +66,7 @@ def event_message(
         subject=subject,
         time=None if time is None else microseconds_of(time, f"time of the {what}"),
         headers=headers_of(headers, what),
-        beside=Raw(msgspec.json.encode(beside)) if beside else Raw(b"null"),
+        beside=Raw(msgspec.json.encode(beside)) if beside else NULL,
     )
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Store
     from romancy.storage.records import Delivered
 
-__all__ = ["Port", "Subscription", "end_subscription", "owner_of"]
+__all__ = ["Port", "Subscription", "end_subscription"]
 
 M = TypeVar("M")
 
@@ -87,7 +87,7 @@ class Subscription(Generic[M]):
     ) -> None:
         self._port = port
         self._topic = topic
-        self._owner = owner_of(topic, name)
+        self._owner = _owner_of(topic, name)
         self._mode: Mode = mode
         self._read = read
         self._where = where
@@ -255,14 +255,14 @@ class Subscription(Generic[M]):
 
 async def end_subscription(port: Port, topic: core.Topic, name: str) -> None:
     """End the subscription of this name. Unacknowledged messages are dropped; if competing, others get them."""
-    owner, router = owner_of(topic, name), port.opened().rooms.router
+    owner, router = _owner_of(topic, name), port.opened().rooms.router
     await router.unregister(owner, (interest_of_subscription(topic, "broadcast").interest_id, _TAKE))
     while letters := await router.letters(owner.name):
         await router.give_back(owner, [letter.letter_id for letter in letters])
     port.dispatch((address_of_all(topic),), None)
 
 
-def owner_of(topic: core.Topic, name: str) -> Owner:
+def _owner_of(topic: core.Topic, name: str) -> Owner:
     """The owner of a subscriber's interests in the store, which knows names and no topics."""
     check_id(name, "name of the subscriber")
     owner = prefix_of(topic) + name

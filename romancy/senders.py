@@ -135,9 +135,13 @@ class Senders:
         ids, joined = [] if to is None else [to], session is not None
         with self._deadlines.call(what, ids, message_id=message.id if chosen else None, joined=joined):
             if to is None:
-                answer = await self._post(posting_of(message, stamp, chosen=chosen), session)
+                answer = await self._post(posting_of(message, stamp, chosen=chosen), session, what)
             else:
-                answer = await self._deliver_to(to, message, stamp, session, chosen=chosen)
+                delivery = delivery_of(message, to, stamp, chosen=chosen)
+                store = self._opened() if joined else self._to_write(what, to)
+                answer = await self._deliver(delivery, session)
+                if answer is Delivered.CLOSED:
+                    await refuse_ended(store, to, message, chosen=chosen)
         if answer is Delivered.ACCEPTED:
             self._tell_sent(sending)
         return message.id, answer
@@ -156,22 +160,13 @@ class Senders:
         if sending is not None and self._announcer is not None:
             self._announcer.sent((sending,))
 
-    async def _post(self, posting: Posting, session: object) -> Delivered:
+    async def _post(self, posting: Posting, session: object, what: str) -> Delivered:
         if session is None:
-            self._to_write("send")
+            self._to_write(what)
             return await self._poster.post(posting)
         (answer,) = await send_in(session, self._opened(), postings=[posting])
         if answer is Delivered.ACCEPTED:
             self._dispatch(_places(posting), session)
-        return answer
-
-    async def _deliver_to(
-        self, instance_id: str, message: Message, stamp: str, session: object, *, chosen: bool
-    ) -> Delivered:
-        store = self._opened() if session is not None else self._to_write("signal", instance_id)
-        answer = await self._deliver(delivery_of(message, instance_id, stamp, chosen=chosen), session)
-        if answer is Delivered.CLOSED:
-            await refuse_ended(store, instance_id, message, chosen=chosen)
         return answer
 
     @overload

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ __all__ = ["called", "differences", "without_values"]
 _MOST: Final = 3
 _LONGEST: Final = 60
 _BEGIN: Final = "differs: "
-_NOT_COMPARED: Final = ("at", "code")
+_NOT_COMPARED: Final = ("at", "code", "headers", "source", "sender")
 _WORDS: Final = {"args": "argument", "when": "time"}
 _NOTHING: Final = object()
 
@@ -70,7 +70,10 @@ def _between(recorded: Any, asked: Any) -> Iterator[str]:
     if differing.keys() != {"id"}:
         differing.pop("id", None)
     for name, (before, now) in differing.items():
-        yield _told(_WORDS.get(name, name), before, now)
+        if isinstance(now, Struct) and type(before) is type(now):
+            yield from _between(before, now)  # a message says what differs, not that it does
+        else:
+            yield _told(_WORDS.get(name, name), before, now)
 
 
 def _same(before: object, now: object) -> bool:

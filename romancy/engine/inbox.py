@@ -15,9 +15,9 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from romancy.core import NO_DICT, Message, Topic
+from romancy.core import NO_DICT, NULL, Message, Topic
 from romancy.engine.messages import Mailed
-from romancy.engine.topics import NOTHING, interest_id_of
+from romancy.engine.topics import interest_id_of
 from romancy.storage.limits import MAX_ID_BYTES
 from romancy.storage.query import Searched, project
 
@@ -205,7 +205,7 @@ class Inbox:
         self._waits[wait.id] = wait
         if len(wait.id) > _SHORT:
             self._by_interest[interest_id_of(wait.id)] = wait.id
-        if wait.where == NOTHING:
+        if wait.where == NULL:
             self._waiting.setdefault(line, {})[wait.id] = self._begun
             self._asked[line] = None
         else:
@@ -220,7 +220,7 @@ class Inbox:
         if len(wait_id) > _SHORT:
             self._by_interest.pop(interest_id_of(wait_id), None)
         line = _line(wait)
-        standing = self._waiting if wait.where == NOTHING else self._choosy
+        standing = self._waiting if wait.where == NULL else self._choosy
         del standing[line][wait_id]
         if not standing[line]:
             del standing[line]
@@ -249,7 +249,7 @@ class Inbox:
         """Whether a kept message fits this wait."""
         self._line_up(self._new)
         line = _line(wait)
-        if wait.where == NOTHING:
+        if wait.where == NULL:
             return self._by_line.first(line) is not None
         where = bytes(wait.where)
         return any(_data(self._mail[delivery_id]).fits(where) for _, delivery_id in self._by_line.all(line))

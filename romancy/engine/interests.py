@@ -26,7 +26,7 @@ from romancy.storage.routing import Interest, InterestKind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from romancy.core import Activation, State, Topic
+    from romancy.core import Activation, Mode, State, Topic
     from romancy.engine.instance import Live
     from romancy.engine.pending_append import Given
 
@@ -123,24 +123,28 @@ class Interests:
         gone, self.registered = tuple(self.registered | self._left), {}
         return (), gone
 
-    def _wait(self, wait: MessageAwaited) -> Interest | None:
-        """Record that a wait has begun, and return the interest that it needs, if it needs one."""
+    def _wait(self, wait: MessageAwaited) -> None:
+        """Record that a wait has begun."""
         interest = interest_of_wait(wait)
         if interest is not None:
             self._waits[wait.id] = interest.interest_id
             self._use(interest)
-        return interest
 
     def _subscribe(self, asked: Subscribed) -> None:
         """Record a subscription. One that may be refused is registered after the append, and dropped by appends."""
-        if asked.mode == "direct":
-            return
-        interest = interest_of_subscription(asked.topic, asked.mode)
-        self._joined[asked.topic] = interest.interest_id
-        self._use(interest)
-        if may_be_refused(asked.topic, asked.mode):
+        interest = self._join(asked.topic, asked.mode)
+        if interest is not None and may_be_refused(asked.topic, asked.mode):
             self._joining[asked.id] = asked.topic
             self.registered[interest.interest_id] = interest
+
+    def _join(self, topic: Topic, mode: Mode) -> Interest | None:
+        """Record a subscription, and return its interest. None: a direct one needs none."""
+        if mode == "direct":
+            return None
+        interest = interest_of_subscription(topic, mode)
+        self._joined[topic] = interest.interest_id
+        self._use(interest)
+        return interest
 
     def _unsubscribe(self, left: Unsubscribed) -> None:
         interest_id = self._joined.pop(left.topic, None)
@@ -188,10 +192,7 @@ class Interests:
             if ("waits", wait.id) not in state.remembered:
                 interests._wait(wait)
         for topic, mode in state.subscriptions.items():
-            if mode != "direct":
-                interest = interest_of_subscription(topic, mode)
-                interests._joined[topic] = interest.interest_id
-                interests._use(interest)
+            interests._join(topic, mode)
         for asked in state.joining.values():
             interests._subscribe(asked)
         interests.registered.update(interests._needed)

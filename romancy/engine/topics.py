@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final
 
-from msgspec import Raw
-
-from romancy.core import Listed, Topic
+from romancy.core import NULL, Listed, Topic
 from romancy.storage.limits import MAX_ID_BYTES
 from romancy.storage.routing import (
     OUTSIDE,
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     from romancy.storage.routing import Owner
 
 __all__ = [
-    "NOTHING",
     "address_of",
     "address_of_all",
     "interest_id_of",
@@ -38,8 +35,6 @@ __all__ = [
     "taking",
 ]
 
-NOTHING: Final = Raw(b"null")
-"""No conditions."""
 _LONGEST_IN_PREFIX: Final = 150
 """In bytes. A longer name of a type of events is told by its hash."""
 _KINDS: Final = {"broadcast": InterestKind.COPY, "competing": InterestKind.MEMBER}
@@ -79,7 +74,7 @@ def interest_of_wait(wait: MessageAwaited) -> Interest | None:
     topic, where = wait.topic, wait.where
     if topic.kind == "channel" and wait.mode != "competing":
         return None
-    conditions = None if where == NOTHING else bytes(where)
+    conditions = None if where == NULL else bytes(where)
     if wait.mode == "competing":
         return taking(topic, interest_id_of(wait.id), conditions)
     if conditions is None:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import msgspec
 from msgspec import Raw
 
-from romancy.core import ActivityScheduled, WorkflowCompleted, without_values
+from romancy.core import (
+    ActivityScheduled,
+    Message,
+    MessageAwaited,
+    MessageSent,
+    Topic,
+    WorkflowCompleted,
+    without_values,
+)
 from romancy.core._differences import differences
 
 
@@ -46,6 +54,18 @@ def test_results_and_ids_are_compared_too() -> None:
     assert differences([call(1, id="mine")], [call(1, id="other")]) == [
         'differs: other, id: "mine" in the log, "other" now'
     ]
+
+
+def test_a_message_says_which_part_of_it_differs() -> None:
+    def sent(value: object, **headers: str) -> MessageSent:
+        return MessageSent("paid:1", Message(Topic("paid"), raw(value), id=str(value), headers=headers))
+
+    assert differences([sent({"amount": 5}, run="1")], [sent({"amount": 6}, run="2")]) == [
+        "differs: paid:1, data amount: 5 in the log, 6 now"
+    ]
+    assert differences(
+        [MessageAwaited("paid:1", Topic("paid"), due=5)], [MessageAwaited("paid:1", Topic("paid"), due=6)]
+    ) == ["differs: paid:1, due: 5 in the log, 6 now"]
 
 
 def test_other_calls_are_not_compared_and_many_are_counted() -> None:
