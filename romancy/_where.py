@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import Raw
+
+from romancy.core import NULL
 from romancy.errors import UsageError
 from romancy.storage.query import encode_where
 
@@ -13,7 +16,7 @@ if TYPE_CHECKING:
     from romancy.core import Commands
     from romancy.storage.query import FilterValue
 
-__all__ = ["where_here", "where_of"]
+__all__ = ["stored_here", "where_of"]
 
 
 def where_of(where: Mapping[str, FilterValue] | None, hidden: Callable[[], bool]) -> bytes | None:
@@ -23,12 +26,16 @@ def where_of(where: Mapping[str, FilterValue] | None, hidden: Callable[[], bool]
     return encode_where(where)
 
 
-def where_here(where: Mapping[str, FilterValue] | None, commands: Commands) -> bytes | None:
-    """The same in a workflow."""
-    conditions = encode_where(where)
-    if conditions is not None and not commands.can_ask_for(conditions):
+def stored_here(conditions: bytes | None, commands: Commands) -> Raw:
+    """The conditions as a wait of a workflow stores them. Raises UsageError as `where_of` does.
+
+    Call it when nothing else stands between the body and its wait: a replay looks for them in this very step.
+    """
+    if conditions is None:
+        return NULL
+    if not commands.can_ask_for(conditions):
         raise hidden_data()
-    return conditions
+    return Raw(conditions)
 
 
 def hidden_data() -> UsageError:

@@ -17,12 +17,13 @@ from romancy import core
 from romancy._headers import headers_of
 from romancy._moments import sent_at
 from romancy._sizes import fitting
-from romancy._where import where_here
+from romancy._where import stored_here
 from romancy.core import Mode, kept
 from romancy.errors import SerializationError, UsageError
 from romancy.retry import Duration, seconds
 from romancy.serialization import dumps, loads
 from romancy.storage.limits import check_id
+from romancy.storage.query import encode_where
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -254,7 +255,7 @@ class WorkflowChannel(Generic[T]):
         another task of the workflow ends the subscription meanwhile.
         """
         limit = None if timeout is None else seconds(timeout, "the timeout")
-        conditions = where_here(where, self._commands)
+        conditions = encode_where(where)
         if not direct:
             await _joined(self._commands.rejoining_of(self._topic))  # a retry may be refused what its failed run had
         mode: Mode | None = "direct" if direct else self._commands.mode_of(self._topic)
@@ -263,7 +264,7 @@ class WorkflowChannel(Generic[T]):
                 f"the workflow has not subscribed to channel {self.name!r} and would wait in vain: `await "
                 "channel.subscribe()` first, or receive(direct=True) messages for this instance alone"
             )
-        stored = core.NULL if conditions is None else Raw(conditions)
+        stored = stored_here(conditions, self._commands)
         wait = self._commands.wait(self._topic, mode, timeout=limit, where=stored)
         while True:
             received: core.MessageReceived = await wait

@@ -21,10 +21,10 @@ from romancy._outgoing import event_message, name_of_event
 from romancy._received import event_of
 from romancy._sizes import written
 from romancy._undo import Undo, checked_undo
-from romancy._where import where_here
+from romancy._where import stored_here
 from romancy.channel import ActivityChannel, Channel, WorkflowChannel, declared
 from romancy.child import ChildHandle
-from romancy.core import NULL, Topic, idempotency_key, is_in_a_workflow, kept, mode_of_wait
+from romancy.core import Topic, idempotency_key, is_in_a_workflow, kept, mode_of_wait
 from romancy.errors import PayloadTooLargeError, SerializationError, UsageError
 from romancy.event import Event, EventType
 from romancy.retry import Duration, seconds
@@ -32,6 +32,7 @@ from romancy.serialization import dumps, loads
 from romancy.session import Session, SessionOpening, SyncSession, refuse_awaited
 from romancy.storage.isolation import check_isolation
 from romancy.storage.limits import check_id, check_key
+from romancy.storage.query import encode_where
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -180,10 +181,9 @@ class WorkflowContext:
         name, model = name_of_event(type), type.data if isinstance(type, EventType) else model
         check_key(key)
         limit = None if timeout is None else seconds(timeout, "the timeout")
-        conditions = where_here(where, self._commands)
         commands = self._commands
-        topic, where_ = Topic(name, key), NULL if conditions is None else Raw(conditions)
-        wait = commands.wait(topic, mode_of_wait(topic), timeout=limit, where=where_)
+        topic, conditions = Topic(name, key), stored_here(encode_where(where), commands)
+        wait = commands.wait(topic, mode_of_wait(topic), timeout=limit, where=conditions)
         while True:
             received: MessageReceived = await wait
             try:

@@ -24,6 +24,7 @@ from romancy.core import (
     Run,
     Subscribed,
     SubscriptionGranted,
+    SubscriptionRefused,
     TimerFired,
     Topic,
     Unsubscribed,
@@ -32,7 +33,7 @@ from romancy.core import (
     WorkflowResumed,
 )
 from romancy.core._recall import recalled
-from romancy.errors import EventTimeoutError
+from romancy.errors import ChannelModeConflictError, EventTimeoutError, UsageError
 from romancy.status import Status
 from romancy.workflow import Workflow, workflow
 from tests.core.driver import SECOND, START
@@ -435,3 +436,64 @@ def test_a_retry_keeps_its_channel_whatever_it_does_with_events_of_the_same_name
     assert ended.outcome is not None
     assert ended.outcome.result is not None, ended.outcome.error
     assert msgspec.json.decode(ended.outcome.result) == "m1"
+
+
+# ── conditions, and what precedes a wait ────────────────────────────────────────────────────────────────────────
+
+
+@workflow(name="hears_chosen_orders")
+async def hears_chosen_orders(ctx: WorkflowContext) -> str:
+    orders = ctx.channel("orders")
+    if ctx.run == 1:
+        await orders.subscribe()
+        hears_chosen_orders.recur()
+    try:
+        return (await orders.receive(where={"amount": 1})).id
+    except ChannelModeConflictError:
+        return "refused"
+
+
+def retry_of_chosen_orders() -> tuple[Run, list[list[LogEvent]]]:
+    first = Play(hears_chosen_orders)
+    first.feed(SubscriptionGranted(START, "orders:1"))
+    failed = Play(failing_orders, first=first.successor())
+    begin = recalled("x", failed.commits).retried(at=START, unsure="", gone=(), by="")
+    again = Run(hears_chosen_orders, instance_id="x")
+    again.recall(failed.commits)
+    again_commits = [again.activate([one]).events for one in (begin, WorkflowResumed(START))]
+    return again, [*failed.commits, *again_commits]
+
+
+@workflow(name="hears_chosen_orders")
+async def failing_orders(ctx: WorkflowContext) -> None:
+    raise ValueError
+
+
+@pytest.mark.parametrize("granted", [True, False])
+def test_conditions_of_a_retry_that_waits_for_its_subscription_replay(*, granted: bool) -> None:
+    run, commits = retry_of_chosen_orders()
+    answer: Input = SubscriptionGranted(START, "orders:0")
+    if not granted:
+        answer = SubscriptionRefused(START, "orders:0", "competing")
+    commits.append(run.activate([answer]).events)
+
+    replayed = Run(hears_chosen_orders, instance_id="x")
+    replayed.replay(commits)
+
+    assert replayed.outstanding() == run.outstanding()
+    assert replayed.outcome() == run.outcome()
+
+
+@workflow(name="asks_in_vain")
+async def asks_in_vain(ctx: WorkflowContext) -> str:
+    try:
+        return (await ctx.channel("orders").receive(where={"amount": 1})).id
+    except UsageError as error:
+        return str(error)
+
+
+def test_conditions_without_a_subscription_replay() -> None:
+    play = Play(asks_in_vain)
+
+    assert "has not subscribed" in play.result()
+    assert play.again().result() == play.result()
