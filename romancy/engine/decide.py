@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from msgspec import Raw
+
 from romancy.core import (
     RULES,
     Activation,
@@ -49,8 +51,6 @@ from romancy.storage.steps import behind
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from msgspec import Raw
-
     from romancy.core import Effect, Input, Outcome
     from romancy.engine.inbox import Mail
     from romancy.engine.incarnation import Incarnation
@@ -85,6 +85,8 @@ __all__ = [
 _REST_AFTER: Final = 2_000_000
 _LOOK_AFTER: Final = 300_000_000
 _LONGEST_ERROR: Final = 1000
+_AROUND: Final = 64
+"""Bytes of an input in a commit beside what it brings."""
 
 
 def short(text: str | None) -> str | None:
@@ -270,15 +272,22 @@ def how_many_fit(inputs: Sequence[tuple[Input, Mail | None]]) -> int:
 
     They may fill half of a commit; the other half is for the events that follow from them.
     """
+    if len(inputs) == 1:
+        return 1
     size = 0
     for count, (event, _) in enumerate(inputs):
-        if isinstance(event, MessageReceived):
-            size += len(event.message.data) + len(event.message.beside)
-        else:
-            size += len(getattr(event, "result", b""))
+        size += _size_of(event)
         if count and size > MAX_EVENT_BYTES:
             return count
     return len(inputs)
+
+
+def _size_of(event: Input) -> int:
+    """About how many bytes of a commit an input takes: all of it counts, also the headers of a message."""
+    if isinstance(event, MessageReceived):
+        return len(encode_message(event.message)) + len(event.id) + _AROUND
+    result = getattr(event, "result", None)
+    return _AROUND + len(result) if isinstance(result, Raw) else len(encode_commit([event]))
 
 
 def change_for(live: Live, activation: Activation, now: int, *, consumed: bool) -> Change | None:

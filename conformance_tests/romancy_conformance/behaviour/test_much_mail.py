@@ -57,6 +57,22 @@ async def test_large_messages_reach_everybody(open_app: Open) -> None:
     assert [await handle.result(timeout=60) for handle in handles] == [[LARGE, 10]] * COUNT
 
 
+@workflow
+async def hears_at_once(ctx: WorkflowContext, numbers: int) -> int:
+    return len(await asyncio.gather(*(ctx.wait_event(Number) for _ in range(numbers))))
+
+
+async def test_small_messages_with_many_headers_come_in_several_commits(open_app: Open) -> None:
+    sender = await open_app(worker=False)
+    handle = await sender.start(hears_at_once, 400)
+    for number in range(400):
+        await sender.send(Number, number, to=handle.instance_id, headers={"note": "x" * 15_000})
+
+    await open_app()
+
+    assert await handle.result(timeout=60) == 400
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(1800 if SOAK else 300)
 async def test_many_messages_are_not_looked_at_again_and_again(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
