@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec import Raw
 
 from romancy._headers import extensions_of, headers_of
 from romancy._moments import microseconds_of
-from romancy._sizes import fitting
+from romancy._sizes import fitting, fitting_together
 from romancy.core import NULL, Message, Topic
 from romancy.event import EventType
 from romancy.serialization import dumps
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 __all__ = ["event_message", "name_of_event", "signal_message"]
+
+_SHORT: Final = 4096
+"""Texts of at most so many characters are not measured. A commit has room for them."""
 
 
 def name_of_event(event: Any) -> str:
@@ -58,8 +61,10 @@ def event_message(
     if key is None and isinstance(event, EventType):
         key = event.key_in(raw)
     beside = extensions_of(extensions, what)
+    topic = Topic(name, subject if key is None else key)
+    _check_texts(raw, (topic.key, subject, source), f"{what} with its key, subject and source", stored)
     return Message(
-        topic=Topic(name, subject if key is None else key),
+        topic=topic,
         data=raw,
         id=id or "",
         source=source or "",
@@ -84,4 +89,14 @@ def signal_message(
     if id is not None:
         check_id(id, "id of the signal")
     what = f"data of the signal {name!r} to instance {instance_id}"
-    return Message(topic=Topic(name, key), data=Raw(fitting(dumps(data, what, declared), what, stored)), id=id or "")
+    raw = Raw(fitting(dumps(data, what, declared), what, stored))
+    _check_texts(raw, (key,), f"signal {name!r} to instance {instance_id} with its key", stored)
+    return Message(topic=Topic(name, key), data=raw, id=id or "")
+
+
+def _check_texts(
+    raw: Raw, texts: tuple[str | None, ...], what: str, stored: Callable[[bytes], int] | None = None
+) -> None:
+    """Raise PayloadTooLargeError if texts beside the data make the message too large for one event."""
+    if sum(len(text) for text in texts if text) > _SHORT:
+        fitting_together(bytes(raw), msgspec.json.encode(texts), what, stored)

@@ -17,7 +17,7 @@ from romancy.storage.limits import MEASURED_BYTES, check_event
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["check_large", "fitting", "written"]
+__all__ = ["check_large", "fitting", "fitting_together", "written"]
 
 Payload = TypeVar("Payload", bytes, Raw)
 
@@ -29,19 +29,28 @@ def fitting(raw: Payload, what: str, stored: Callable[[bytes], int] | None = Non
     return raw
 
 
+def fitting_together(raw: bytes, beside: bytes, what: str, stored: Callable[[bytes], int] | None = None) -> None:
+    """Raise PayloadTooLargeError if the stored form of a value and what goes beside it is too large for one event."""
+    if len(raw) + len(beside) > MEASURED_BYTES:
+        check_large(raw + beside, what, stored, known_by=raw)
+
+
 def written(value: object, what: str) -> Raw:
     """The value as JSON. Raises SerializationError, and PayloadTooLargeError as `fitting` does."""
     return Raw(fitting(dumps(value, what), what))
 
 
-def check_large(raw: bytes, what: str, stored: Callable[[bytes], int] | None = None) -> None:
+def check_large(
+    raw: bytes, what: str, stored: Callable[[bytes], int] | None = None, *, known_by: bytes | None = None
+) -> None:
     """Raise PayloadTooLargeError if the stored form is too large for one event.
 
-    A value that the log of a replayed run holds was not: the codecs may have been others then.
+    A value that the log of a replayed run holds was not: the codecs may have been others then. `known_by` is the part
+    of the value by which the log is searched.
     """
     commands = current_commands()
     if commands is None:
         of_worker: Callable[[bytes], int] = getattr(working.get(), "stored", len)
         check_event(bytes(raw), what, of_worker if stored is None else stored)
-    elif not commands.holds(raw):
+    elif not commands.holds(raw if known_by is None else known_by):
         check_event(bytes(raw), what, commands.stored)

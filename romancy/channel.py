@@ -16,7 +16,7 @@ from msgspec import Raw
 from romancy import core
 from romancy._headers import headers_of
 from romancy._moments import sent_at
-from romancy._sizes import fitting
+from romancy._sizes import fitting, fitting_together
 from romancy._where import stored_here
 from romancy.core import Mode, kept
 from romancy.errors import SerializationError, UsageError
@@ -137,7 +137,7 @@ def message_on(
     beside = core.NULL
     if metadata:
         beside = Raw(dumps(dict(metadata), f"metadata of the {what}"))
-        fitting(bytes(raw) + bytes(beside), f"{what} with its metadata", stored)
+        fitting_together(bytes(raw), bytes(beside), f"{what} with its metadata", stored)
     return core.Message(topic=channel.topic, data=raw, id=id, headers=headers_of(headers, f"the {what}"), beside=beside)
 
 

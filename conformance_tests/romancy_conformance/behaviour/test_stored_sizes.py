@@ -240,3 +240,32 @@ def test_a_payload_that_could_not_be_read_back_is_not_compressed() -> None:
 
 async def waits(app: Romancy, instance_id: str) -> None:
     await status_is(app, instance_id, Status.WAITING)
+
+
+@workflow
+async def sends_a_large_key(ctx: WorkflowContext) -> str:
+    try:
+        await ctx.send("large", 1, key=LARGE)
+    except PayloadTooLargeError as error:
+        said, _, _ = str(error).partition(":")
+        return said
+    return "accepted"
+
+
+async def test_texts_beside_the_data_of_an_event_count_too(app: Romancy) -> None:
+    """A commit has no room for such a message, so each of its receivers would be stuck."""
+    handle = await app.start(receives)
+    beside = "with its key, subject and source"
+    with pytest.raises(PayloadTooLargeError, match=beside):
+        await app.send("large", "", subject=LARGE)
+    with pytest.raises(PayloadTooLargeError, match=beside):
+        await app.send("large", "", key=LARGE, to=handle.instance_id)
+    with pytest.raises(PayloadTooLargeError, match=beside):
+        await app.send("large", "", source=LARGE)
+    with pytest.raises(PayloadTooLargeError, match="with its key"):
+        await handle.signal("large", "", key=LARGE)
+    assert await app.run(sends_a_large_key) == f"event 'large' {beside}"
+
+    await app.send("large", "x" * 1_000_000, subject="y" * 500_000)
+    await handle.signal("large", "x" * 500_000, key="y" * 500_000)
+    assert await handle.result(timeout=60) == 1_500_000
