@@ -56,7 +56,7 @@ def append_of(
         consumed += tuple(id for id in live.take_unused() if id not in consumed)
     for effect in activation.effects:
         if isinstance(effect, Unsubscribed) and len(live.inbox):
-            consumed += tuple(id for id in live.inbox.copies_of(effect.topic) if id not in consumed)
+            consumed = tuple(dict.fromkeys((*consumed, *live.inbox.copies_of(effect.topic))))
     routing = difference(live, activation, inputs, anew=anew)
     children, deliveries, outbox, postings = side_effects(
         activation.effects, activation.outcome, live, incarnation, announces
