@@ -10,6 +10,7 @@ import pytest
 from msgspec import Raw
 
 from romancy import core
+from romancy._outgoing import event_message
 from romancy.channel import Channel, Message
 from romancy.context import WorkflowContext
 from romancy.core import (
@@ -497,3 +498,9 @@ def test_conditions_without_a_subscription_replay() -> None:
 
     assert "has not subscribed" in play.result()
     assert play.again().result() == play.result()
+
+
+def test_an_event_without_extensions_writes_nothing_about_them() -> None:
+    message = event_message("paid", 1, key=None, source=None, id=None, subject=None, headers=None)
+
+    assert b"beside" not in core.encode_commit([MessageReceived(START, "paid:1", message)])
