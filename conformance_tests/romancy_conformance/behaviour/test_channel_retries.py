@@ -168,3 +168,33 @@ async def test_a_retry_that_was_refused_long_ago_learns_it_when_it_asks(app: Rom
 
 async def _refused(app: Romancy, instance_id: str) -> bool:
     return any(isinstance(event, SubscriptionRefused) for event in await app.history(instance_id))
+
+
+@workflow
+async def hears_some_in_its_next_run(ctx: WorkflowContext) -> int:
+    numbers = ctx.channel("numbers", model=dict[str, int])
+    if ctx.run == 1:
+        await numbers.subscribe()
+        hears_some_in_its_next_run.recur()
+    await may_fail()
+    found = (await numbers.receive(where={"n": 2})).data["n"]
+    await ctx.wait_event("go")
+    return found
+
+
+async def test_another_worker_replays_the_conditions_of_a_retry(open_app: Open) -> None:
+    """The retry asks for its subscription, and begins to wait when that is granted."""
+    app = await open_app()
+    failing.append("out of luck")
+    handle = await app.start(hears_some_in_its_next_run)
+    with pytest.raises(WorkflowFailedError):
+        await handle.result(timeout=30)
+    await app.retry(handle.instance_id)
+    await joined(app, 1, "numbers")
+    await app.drain(20)
+
+    other = await open_app()
+    for number in (1, 2):
+        await other.channel("numbers").publish({"n": number})
+    await other.signal(handle.instance_id, "go")
+    assert await other.handle(handle.instance_id).result(timeout=30) == 2
