@@ -171,15 +171,14 @@ async def _refused(app: Romancy, instance_id: str) -> bool:
 
 
 @workflow
-async def hears_some_in_its_next_run(ctx: WorkflowContext) -> int:
+async def hears_some_in_its_next_run(ctx: WorkflowContext) -> list[int]:
     numbers = ctx.channel("numbers", model=dict[str, int])
     if ctx.run == 1:
         await numbers.subscribe()
         hears_some_in_its_next_run.recur()
+    found = [(await numbers.receive(where={"n": 2})).data["n"]]
     await may_fail()
-    found = (await numbers.receive(where={"n": 2})).data["n"]
-    await ctx.wait_event("go")
-    return found
+    return [*found, (await numbers.receive(where={"n": 3})).data["n"]]
 
 
 async def test_another_worker_replays_the_conditions_of_a_retry(open_app: Open) -> None:
@@ -187,6 +186,9 @@ async def test_another_worker_replays_the_conditions_of_a_retry(open_app: Open) 
     app = await open_app()
     failing.append("out of luck")
     handle = await app.start(hears_some_in_its_next_run)
+    await joined(app, 1, "numbers")
+    for number in (1, 2):
+        await app.channel("numbers").publish({"n": number})
     with pytest.raises(WorkflowFailedError):
         await handle.result(timeout=30)
     await app.retry(handle.instance_id)
@@ -194,7 +196,5 @@ async def test_another_worker_replays_the_conditions_of_a_retry(open_app: Open) 
     await app.drain(20)
 
     other = await open_app()
-    for number in (1, 2):
-        await other.channel("numbers").publish({"n": number})
-    await other.signal(handle.instance_id, "go")
-    assert await other.handle(handle.instance_id).result(timeout=30) == 2
+    await other.channel("numbers").publish({"n": 3})
+    assert await other.handle(handle.instance_id).result(timeout=30) == [2, 3]
