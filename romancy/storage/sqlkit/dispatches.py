@@ -92,8 +92,9 @@ def move(addresses: list[str], limit: int) -> Operation[Moved]:
     marks = None
     if done.left or done.unmet or len(pages) > 1:
         marks = marks_of(pages, max(kept, key=_PLACE).at if full else None, now)
+    held_up = {address: why for page in pages for address, why in page.done.held_up.items()}
     if not done.finished and marks is None:
-        return Moved(0, more=full, held_up=done.held_up, unseen=[])
+        return Moved(0, more=full, held_up=held_up, unseen=[])
     last = {row[_ADDRESS]: row[_NUMBER] or 0 for row in interested.rows}
     decision = _decision(done, kept, wanted, last, now, marks)
     (written,) = yield from ask_last(Ask("route_write", {"decision": decision}))
@@ -101,7 +102,7 @@ def move(addresses: list[str], limit: int) -> Operation[Moved]:
     return Moved(
         len(written.rows),
         more=done.stopped or full or len(written.rows) < done.delivered,
-        held_up=done.held_up,
+        held_up=held_up,
         unseen=[
             Unseen(decision.owners[name], one, state == OVER)
             for name, one, state in written.rows

@@ -56,7 +56,14 @@ class Page(NamedTuple):
 
 def many(pages: Sequence[Page]) -> bool:
     """Whether so many messages are to be marked that others should follow in a call of their own."""
-    return sum(len(page.done.left) for page in pages if not page.closed) >= _MANY
+    unsure = _unsure(pages)
+    return sum(one.address not in unsure for page in pages for one in page.done.left) >= _MANY
+
+
+def _unsure(pages: Sequence[Page]) -> set[str]:
+    """The addresses where nothing can be marked."""
+    closed = {row[_ADDRESS] for page in pages for row in page.closed if not row[_OPEN]}
+    return closed.union(*(page.done.held_up for page in pages))
 
 
 def marks_of(pages: Sequence[Page], end: int | None, now: int) -> Marks | None:
@@ -66,8 +73,7 @@ def marks_of(pages: Sequence[Page], end: int | None, now: int) -> Marks | None:
     their data.
     """
     until = _FOR_EVER if end is None else end - 1
-    unsure = {row[_ADDRESS] for page in pages for row in page.closed if not row[_OPEN]}
-    unsure.update(*(page.done.held_up for page in pages))
+    unsure = _unsure(pages)
     read_from = [{row[0]: row[_LEAST] for row in page.messages if row[_LEAST] is not None} for page in pages]
     choices = [set[Wanted]() if page.done.stopped else set(page.done.unmet) for page in pages]
     unmet = choices[0].intersection(*choices[1:])

@@ -202,6 +202,19 @@ def test_nothing_is_marked_beside_an_interest_that_cannot_be_read() -> None:
     assert marked([[data]], interest("one", "take", where=HIGH), newer) is None
 
 
+def test_many_messages_that_cannot_be_marked_hold_up_nothing_behind_them() -> None:
+    """They have no data, so they fit no condition. One with data cannot be compared, so the address is not marked."""
+    newer = interest("two", "take", where=b'{"all":[{"key":"n","predicate":{"type":"FromAnotherAge"}}]}')
+    data = ("a", "m", "one", 0, project(b'{"n":1}'), 0, -1, None)
+    page = [data, *(message(f"m{number:04}", at=1 + number) for number in range(499))]
+    again = [message(f"n{number:04}", at=500 + number) for number in range(2000)]
+    database = Database([page, again, [message("last", "b", at=9000)]], [newer, interest("one", "take", "b")])
+
+    moved, _ = database.carry_out(move(["a", "b"], 10))
+
+    assert (moved.delivered, moved.more, list(moved.held_up)) == (1, False, ["a"])
+
+
 def test_an_interest_is_marked_up_to_where_the_reading_ended() -> None:
     page = [message(f"m{number:04}", at=number) for number in range(500)]
     again = [message(f"n{number:04}", at=500 + number) for number in range(2000)]
