@@ -39,7 +39,8 @@ where m.address = :address and m.message_id = :message_id :lock
 
 -- name: route_messages (addresses(address), at, message_id, after, limit) -> address, message_id, spread, at, projection,
 -- compared, least, marked_at
--- A page of the messages at these addresses behind a place, the oldest first, with the last mark at the address. At addresses without interests, only messages that are dropped then are read; those that were compared with
+-- A page of the messages at these addresses behind a place, the oldest first, with the time of the last marks at the
+-- address. At addresses without interests, only messages that are dropped then are read; those that were compared with
 -- all interests, not at all. A projection is read only where there are conditions. The large limit makes the server look
 -- for interests once for each address.
 select p.address, p.message_id, p.spread, p.at, m.projection, p.compared, if(p.choosy, p.least, null), p.marked_at
@@ -431,16 +432,16 @@ limit :limit
 delete l from :source romancy_letters l
 where l.subscriber = :subscriber and l.letter_id = :letter_id
 
--- name: find_unused (before, limit) -> address
+-- name: find_unused (before, limit) -> address, marked_at
 -- Addresses where nothing is kept or wanted. A later number is never below the time, so the count may begin again.
-select a.address
+select a.address, a.marked_at
 from romancy_addresses a
 where a.number < :before
     and not exists (select 1 from romancy_messages m where m.address = a.address)
     and not exists (select 1 from romancy_interests i where i.address = a.address)
 limit :limit
 
--- name: end_addresses (addresses(address), before)
--- Remove addresses that no copy has used since.
+-- name: end_addresses (addresses(address, marked_at), before)
+-- Remove addresses that no copy has used since, and where nothing was marked since.
 delete a from :source romancy_addresses a
-where a.address = :address and a.number < :before
+where a.address = :address and a.marked_at = :marked_at and a.number < :before
