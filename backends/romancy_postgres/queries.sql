@@ -161,13 +161,15 @@ with message as materialized (
     select distinct on (m.instance_id, coalesce(m.dedupe, ''), case when m.dedupe is null then m.n end) m.*, target.life
     from message m join target using (instance_id)
     where not target.closed
+      and case when m.dedupe is null then true
+               else (select true from romancy_inbox i
+                     where i.instance_id = m.instance_id and i.delivery_id = m.delivery_id) is null end
     order by m.instance_id, coalesce(m.dedupe, ''), case when m.dedupe is null then m.n end, m.n
 ), keyed as (
     insert into romancy_seen (unit, life, dedupe, at)
     select f.instance_id, f.life, f.dedupe, romancy_now()
     from fitting f
     where f.dedupe is not null
-      and not exists (select from romancy_inbox i where i.instance_id = f.instance_id and i.delivery_id = f.delivery_id)
     order by f.instance_id collate "C", f.dedupe collate "C"
     on conflict do nothing
     returning unit, dedupe

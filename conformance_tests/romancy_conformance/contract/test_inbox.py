@@ -175,6 +175,17 @@ async def test_two_copies_in_one_batch_are_taken_once(actor: Actor, store: Store
     assert len((await mail_of(actor))[begun.instance_id].rows) == 2
 
 
+async def test_a_repetition_whose_key_is_forgotten_holds_up_none_with_the_key(actor: Actor, store: Store) -> None:
+    begun = await actor.begin()
+    key = unique("event")
+    mail, other = delivery(begun, dedupe=key), delivery(begun, dedupe=key)
+    await store.deliver([mail])
+    pulse = await store.heartbeat(actor.worker)
+    await store.rooms.upkeep.prune(PruneRequest(dedupe_before=pulse.now + 1))
+
+    assert await store.deliver([mail, other]) == [Delivered.DUPLICATE, Delivered.ACCEPTED]
+
+
 async def test_a_duplicate_wakes_nobody(actor: Actor, store: Store) -> None:
     begun = await actor.begin()
     mail = delivery(begun, dedupe=unique("event"))
