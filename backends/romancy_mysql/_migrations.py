@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pymysql.err import MySQLError
 
-from romancy.errors import StorageUnavailableError
+from romancy.errors import SchemaVersionError, StorageUnavailableError
 from romancy.storage.schema import Applied, compare, read_migrations, unmigrated
 from romancy.storage.sql import load_queries, with_prefix
 from romancy_mysql._connection import READING
 from romancy_mysql._errors import TransientError, already_there, translate
-from romancy_mysql._sql import Text
+from romancy_mysql._sql import Text, comma
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["bring_up_to_date", "known_migrations", "plan_for", "steps_of"]
 
 _COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
+_TABLE = re.compile(r"^create table if not exists (\w+)", re.MULTILINE)
 _PATIENCE = 60
 
 
@@ -50,6 +51,15 @@ class _Step(NamedTuple):
 
     def __str__(self) -> str:
         return f"migration {self.migration.version}, step {self.number}"
+
+
+class _Record(NamedTuple):
+    """What the database tells of its migrations."""
+
+    taken: dict[int, set[int]]
+    """The steps of each version."""
+    said: dict[int, tuple[str, bool]]
+    """The name of each version, and whether it is additive."""
 
 
 class _State(NamedTuple):
@@ -119,21 +129,43 @@ def _filled(query: str, values: dict[str, str]) -> str:
 
 async def _state(database: Database, wire: Wire, known: list[Migration]) -> _State:
     settings = database.settings
-    table = Text(f"{settings.prefix}schema")
-    answer = await _run(wire, database.statement("has_schema", database=Text(settings.database), table=table))
-    columns, tells = answer.rows[0]
-    taken: dict[int, set[int]] = {}
-    said: dict[int, tuple[str, bool]] = {}
-    if columns:
-        answer = await _run(wire, database.statement("schema_steps" if tells else "former_schema_steps"))
-        for version, number, *rest in answer.rows:
-            taken.setdefault(version, set()).add(number)
-            if number == 0:
-                said[version] = (rest[0].decode(), bool(rest[1]))
+    record = await _recorded(database, wire)
+    if not record.taken and (table := await _table_of(database, wire, known[0])):
+        record = await _recorded(database, wire)  # another process may have made both meanwhile
+        if not record.taken:
+            raise SchemaVersionError(
+                f"{settings.where}: the table {table!r} is there, and nothing tells which version of Romancy made it: "
+                f"the table '{settings.prefix}schema' is missing or empty. Restore it, make a new database, or give "
+                "the URL another `prefix=`"
+            )
+    taken, said = record
     missing = tuple(step for one in known for step in _missing(one, settings.prefix, taken.get(one.version, set())))
     parts = {step.migration.version for step in missing}
     applied = [Applied(version, *said.get(version, ("", False)), whole=version not in parts) for version in taken]
     return _State(compare(known, applied, settings.where), missing)
+
+
+async def _recorded(database: Database, wire: Wire) -> _Record:
+    settings = database.settings
+    record = _Record({}, {})
+    table = Text(f"{settings.prefix}schema")
+    answer = await _run(wire, database.statement("has_schema", database=Text(settings.database), table=table))
+    columns, tells = answer.rows[0]
+    if columns:
+        answer = await _run(wire, database.statement("schema_steps" if tells else "former_schema_steps"))
+        for version, number, *rest in answer.rows:
+            record.taken.setdefault(version, set()).add(number)
+            if number == 0:
+                record.said[version] = (rest[0].decode(), bool(rest[1]))
+    return record
+
+
+async def _table_of(database: Database, wire: Wire, first: Migration) -> str | None:
+    """A table of the first schema that is there."""
+    settings = database.settings
+    tables = comma(map(Text, _TABLE.findall("\n".join(steps_of(first, settings.prefix)))))
+    answer = await _run(wire, database.statement("any_table", database=Text(settings.database), tables=tables))
+    return answer.rows[0][0].decode() if answer.rows else None
 
 
 def _missing(migration: Migration, prefix: str, taken: set[int]) -> list[_Step]:

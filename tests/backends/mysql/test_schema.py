@@ -96,6 +96,25 @@ async def test_a_store_that_may_not_migrate_says_what_is_missing(storage_url: st
 
 
 @both
+@pytest.mark.parametrize("lost", ["drop table romancy_schema", "delete from romancy_schema"])
+async def test_tables_without_a_record_of_their_migrations_are_refused(
+    open_store: Open, storage_url: str, wire: Wire, lost: str
+) -> None:
+    """They may be of another version. `create table if not exists` would take them as they are."""
+    await open_store()
+    await wire.run(b"alter table romancy_log drop column at", "test")
+    await wire.run(lost.encode(), "test")
+
+    for options in ({}, {"migrate": False}):
+        store = create_store(storage_url)
+        with pytest.raises(SchemaVersionError, match=r"'romancy_addresses' is there.*'romancy_schema' is missing"):
+            await store.open(**options)
+        await store.close()
+    other = await open_store("prefix=shop_")
+    assert await other.commit([start()]) == [Outcome.ACCEPTED]
+
+
+@both
 async def test_a_user_without_rights_to_change_tables_can_work(open_store: Open, storage_url: str, wire: Wire) -> None:
     await open_store()
     await wire.run(b"insert into romancy_schema (version, step, at, additive) values (9998, 0, 0, 1)", "a newer schema")
