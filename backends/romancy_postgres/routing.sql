@@ -153,8 +153,9 @@ limit $5::bigint;
 -- name: route_take (takes(owner, life, interest_id, delivery_id, number, address, message_id, since)) -> owner,
 -- life, delivery_id
 -- Move messages to their takers, and remove the takers' interests. The interests and messages are locked first, so that
--- rows that are gone by then are left out, and a purge of the owner waits and then finds the messages. The number of a
--- letter is its time; that of mail is the time of the take, or null for the time of posting.
+-- rows that are gone by then are left out, and a purge of the owner waits and then finds the messages. A message that lies
+-- in the taker's inbox already, because it was posted twice, goes, and the interest stays. The number of a letter is its
+-- time; that of mail is the time of the take, or null for the time of posting.
 with held as materialized (
     select m.message_id, m.address, m.spread, m.at, m.body, m.projection, i.owner, i.life, i.interest_id, t.number,
            t.delivery_id
@@ -196,8 +197,8 @@ with held as materialized (
     where i.owner = given.owner and i.life = given.life and i.interest_id = given.interest_id
 ), moved as (
     delete from romancy_messages m
-    using given
-    where m.message_id = given.message_id and m.address = given.address
+    using held
+    where m.message_id = held.message_id and m.address = held.address
 )
 select owner, life, delivery_id from given;
 

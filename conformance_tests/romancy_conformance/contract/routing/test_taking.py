@@ -130,3 +130,19 @@ async def test_who_takes_a_message_and_listens_gets_both(store: Store, receive: 
     assert {row.address for row in await taker.inbox()} == {key, kind}
     assert len(await taker.inbox()) == 2
     assert [row.address for row in await listener.inbox()] == [kind]
+
+
+async def test_a_message_that_is_posted_again_while_its_taker_has_it_is_gone(store: Store, receive: Receive) -> None:
+    """Its sender repeats it when it got no answer. A dispatch comes to an end."""
+    address = unique("k")
+    receiver, message = await receive(), posting(address)
+    await receiver.want(take(address))
+    await store.rooms.router.post([message])
+    assert await drained(store, address) == 1
+    await receiver.want(take(address))
+    await store.rooms.router.post([message])
+
+    await drained(store, address)
+
+    assert [row.delivery_id for row in await receiver.inbox()] == [message.message_id]
+    assert await store.rooms.router.kept(address=address) == []
