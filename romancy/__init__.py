@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import romancy._floors  # noqa: F401  # pyright: ignore[reportUnusedImport] - refuses a Python that cannot read the rest
 from romancy import _ctrl_c  # noqa: F401  # pyright: ignore[reportUnusedImport] - before the imports that take long
-from romancy._outside_channel import AppChannel
-from romancy._subscriber import Subscription
-from romancy._undo import Undo
 from romancy.activity import Activity, activity, compensation
 from romancy.app import Romancy
 from romancy.channel import ActivityChannel, Channel, ChannelMember, Message, WorkflowChannel
 from romancy.checking import Check, Misfit
 from romancy.context import ActivityContext, WorkflowContext, activity_context
+from romancy.declaring.undo import Undo
 from romancy.depends import Depends
 from romancy.errors import (
     ActivityError,
@@ -47,6 +45,8 @@ from romancy.event import Event, EventType, Sent
 from romancy.handle import Handle
 from romancy.instance import Counts, Instance, InstancePage, Purged, Untaken, Wait
 from romancy.log import LogEntry
+from romancy.messages.channels import AppChannel
+from romancy.messages.subscriptions import Subscription
 from romancy.retry import RetryPolicy
 from romancy.serialization import Codecs, HmacCodec, PayloadCodec, PayloadContext, ZlibCodec
 from romancy.session import Session, SyncSession

@@ -25,7 +25,10 @@ from typing import (
 
 from msgspec import Raw
 
-from romancy._callables import (
+from romancy._sizes import check_large, fitting
+from romancy.context import ActivityContext
+from romancy.core import current_commands
+from romancy.declaring.callables import (
     check_context,
     check_function,
     check_options,
@@ -35,12 +38,9 @@ from romancy._callables import (
     name_of,
     options_of,
 )
-from romancy._compensation import Compensation
-from romancy._expected_names import OF_ACTIVITIES, no_attribute
-from romancy._sizes import check_large, fitting
-from romancy._undo import UndoByActivity
-from romancy.context import ActivityContext
-from romancy.core import current_commands
+from romancy.declaring.compensation import Compensation
+from romancy.declaring.expected_names import OF_ACTIVITIES, no_attribute
+from romancy.declaring.undo import UndoByActivity
 from romancy.depends import dependencies_of, is_dependency
 from romancy.errors import RegistrationError, UsageError
 from romancy.registry import declare

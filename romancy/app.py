@@ -6,27 +6,15 @@ import asyncio
 import functools
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, cast, overload
 
-from romancy._announced_starts import AnnouncedStarts
-from romancy._answering import Deadlines
-from romancy._at_end import Ends
-from romancy._at_start import tell_misfits
-from romancy._expected_names import refuse_with
+from romancy._deadlines import Deadlines
 from romancy._interrupts import closed_by
-from romancy._listening import listen
 from romancy._loop_check import check_place
-from romancy._many import all_of, turn_after
-from romancy._named import workflow_named
+from romancy._named_workflows import workflow_named
 from romancy._options import hooks_of, label, some_time, whole_number, yes_or_no
 from romancy._outgoing import signal_message
-from romancy._renewing import RENEWS, Writing
 from romancy._serving import serve
-from romancy._starting_by_signal import Beginning, start_or_signal
-from romancy._starts import OURS, IfExists, check_call, check_if_exists, check_workflow, new_id
-from romancy._submissions import Submissions, Submitted
-from romancy._taken import Wanted
-from romancy._waiting import Waiting
-from romancy._watching import Watching
 from romancy.checking import Check, check_open
+from romancy.declaring.expected_names import refuse_with
 from romancy.depends import Dependencies
 from romancy.engine import Dispatcher, LogWriter, Settings, Worker, coded, opened
 from romancy.engine.announcing import Announcer
@@ -35,8 +23,20 @@ from romancy.handle import Handle
 from romancy.outbox.beside import Beside
 from romancy.query import InstanceFilter
 from romancy.registry import Registry, refuse_another
+from romancy.replaying.at_end import Ends
+from romancy.replaying.at_start import tell_misfits
+from romancy.results.listening import listen
+from romancy.results.waiting import Waiting
+from romancy.results.watching import Watching
 from romancy.retry import policy, seconds
 from romancy.serialization import Codecs
+from romancy.starting.announced import AnnouncedStarts
+from romancy.starting.by_signal import Beginning, start_or_signal
+from romancy.starting.checks import OURS, IfExists, check_call, check_if_exists, check_workflow, new_id
+from romancy.starting.many import all_of, turn_after
+from romancy.starting.renewing import RENEWS, Writing
+from romancy.starting.submissions import Submissions, Submitted
+from romancy.starting.taken import Wanted
 from romancy.storage.backends import create_store
 from romancy.storage.limits import check_id
 from romancy.storage.records import Outcome
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 
     from msgspec import Raw
 
-    from romancy._result_waiters import Watch
     from romancy.core import Activation
     from romancy.core import Outcome as RunOutcome
     from romancy.engine import Asked
@@ -58,6 +57,7 @@ if TYPE_CHECKING:
     from romancy.hooks import Hook
     from romancy.outbox import Relay
     from romancy.query import FiltersToAct, FilterValue
+    from romancy.results.watch import Watch
     from romancy.retry import Duration, RetryPolicy
     from romancy.serialization import PayloadCodec
     from romancy.storage.protocol import Store

@@ -1,6 +1,6 @@
 """Channels as workflows see them: the declaration that all sides share, a received message, and a workflow's calls.
 
-`romancy/_outside_channel.py` has channels for programs outside of workflows.
+`romancy/messages/channels.py` has channels for programs outside of workflows.
 """
 
 from __future__ import annotations

@@ -14,17 +14,17 @@ from uuid import UUID
 
 from msgspec import Raw
 
-from romancy._callables import is_async
-from romancy._expected_names import OF_CONTEXTS, no_attribute
 from romancy._moments import microseconds_of, moment_of
 from romancy._outgoing import event_message, name_of_event
 from romancy._received import event_of
 from romancy._sizes import written
-from romancy._undo import Undo, checked_undo
 from romancy._where import stored_here
 from romancy.channel import ActivityChannel, Channel, WorkflowChannel, declared
 from romancy.child import ChildHandle
 from romancy.core import Topic, idempotency_key, is_in_a_workflow, kept, mode_of_wait
+from romancy.declaring.callables import is_async
+from romancy.declaring.expected_names import OF_CONTEXTS, no_attribute
+from romancy.declaring.undo import Undo, checked_undo
 from romancy.errors import PayloadTooLargeError, SerializationError, UsageError
 from romancy.event import Event, EventType
 from romancy.retry import Duration, seconds

@@ -19,7 +19,7 @@ from typing import Any, Final, NoReturn, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from romancy._logs import get_logger
-from romancy._reaching import kind_of, owner_of, reached_from
+from romancy.declaring.reaching import kind_of, owner_of, reached_from
 from romancy.errors import NonDeterminismError, RegistrationError
 from romancy.serialization import exception_name, hear_hints
 

@@ -21,7 +21,12 @@ from typing import (
 
 from msgspec import Raw
 
-from romancy._callables import (
+from romancy._headers import headers_of
+from romancy._sizes import fitting
+from romancy.child import ChildHandle
+from romancy.context import WorkflowContext
+from romancy.core import ContinueAsNew, current_commands
+from romancy.declaring.callables import (
     check_context,
     check_function,
     check_options,
@@ -30,13 +35,8 @@ from romancy._callables import (
     name_of,
     options_of,
 )
-from romancy._expected_names import OF_WORKFLOWS, no_attribute
-from romancy._fingerprint import fingerprint
-from romancy._headers import headers_of
-from romancy._sizes import fitting
-from romancy.child import ChildHandle
-from romancy.context import WorkflowContext
-from romancy.core import ContinueAsNew, current_commands
+from romancy.declaring.expected_names import OF_WORKFLOWS, no_attribute
+from romancy.declaring.fingerprint import fingerprint
 from romancy.errors import QueryError, RegistrationError, UsageError
 from romancy.registry import declare
 from romancy.retry import Duration, seconds

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import romancy
 from romancy import Romancy, dashboard, errors, hooks, http, outbox, query, sync, testing
 from romancy.ext import django, otel, starlette
-from romancy.instances import Instances
+from romancy.managing.instances import Instances
 from tools import markdown, tree
 
 if TYPE_CHECKING:

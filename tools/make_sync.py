@@ -85,18 +85,18 @@ OWN: Final = """
 
 TWINS: Final = (
     Twin(
-        "senders", "Senders", "_senders", "SyncSenders", "Caller",
+        "messages.senders", "Senders", "_senders", "SyncSenders", "Caller",
         "Sending from outside, for code without `await`.",
         "from romancy.sync._calling import Caller\nfrom romancy.sync._channel import SyncChannel\n"
         "from romancy.sync._subscription import SyncSubscription\n",
     ),
     Twin(
-        "_acting", "Acting", "_acting", "SyncActing", "SyncSenders",
+        "managing.acting", "Acting", "_acting", "SyncActing", "SyncSenders",
         "Acting on one instance from outside, for code without `await`.",
         "from romancy.sync._senders import SyncSenders\n",
     ),
     Twin(
-        "instances", "Instances", "_instances", "SyncInstances", "SyncActing",
+        "managing.instances", "Instances", "_instances", "SyncInstances", "SyncActing",
         "Instances from outside, for code without `await`.", "from romancy.sync._acting import SyncActing\n",
     ),
     Twin(
@@ -112,7 +112,7 @@ TWINS: Final = (
         OWN.format(original="Handle", parameter="R_co"),
     ),
     Twin(
-        "_outside_channel", "AppChannel", "_channel", "SyncChannel", "Caller, Generic[T]",
+        "messages.channels", "AppChannel", "_channel", "SyncChannel", "Caller, Generic[T]",
         "Channels outside of workflows, for code without `await`.",
         "from romancy.sync._calling import Caller, Keeper\nfrom romancy.sync._subscription import SyncSubscription\n",
         OWN.format(original="AppChannel", parameter="T"),
@@ -128,7 +128,7 @@ def pages() -> dict[Path, str]:
 
 
 def _page(twin: Twin) -> str:
-    module = ast.parse((tree.ROOT / "romancy" / f"{twin.source}.py").read_text("utf-8"))
+    module = ast.parse(_source(twin.source).read_text("utf-8"))
     found = next(node for node in module.body if isinstance(node, ast.ClassDef) and node.name == twin.original)
     methods = [_method(one, found.name) for one in _public(found)]
     if twin.original == "Romancy":
@@ -150,6 +150,10 @@ def _page(twin: Twin) -> str:
     )
 
 
+def _source(module: str) -> Path:
+    return tree.ROOT / "romancy" / f"{module.replace('.', '/')}.py"
+
+
 def _public(found: ast.ClassDef) -> Iterator[Function]:
     left_out = LEFT_OUT.get(found.name, {})
     for node in found.body:
@@ -158,7 +162,7 @@ def _public(found: ast.ClassDef) -> Iterator[Function]:
 
 
 def _condition() -> Iterator[Function]:
-    module = ast.parse((tree.ROOT / "romancy" / "_condition.py").read_text("utf-8"))
+    module = ast.parse(_source("managing.condition").read_text("utf-8"))
     found = next(node for node in module.body if isinstance(node, ast.ClassDef))
     return (node for node in _public(found) if node.name not in LEFT_OUT["Romancy"])
 

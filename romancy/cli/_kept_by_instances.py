@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from romancy._looking_into import instance_with_waits, untaken_of
 from romancy.cli._printing import clean, wrapped
 from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError
 from romancy.insight import ago
 from romancy.instance import Untaken, Wait, at_of
+from romancy.managing.waits import instance_with_waits, untaken_of
 from romancy.status import TERMINAL_STATUSES
 from romancy.storage.lookups import lying_in
 

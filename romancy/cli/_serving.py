@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from romancy._loopback import is_loopback
 from romancy.app import Romancy
 from romancy.cli._apps import load
 from romancy.cli._duration import duration
 from romancy.cli._listening import address_of, listener_at
 from romancy.cli._printing import say
+from romancy.web.loopback import is_loopback
 
 if TYPE_CHECKING:
     import socket

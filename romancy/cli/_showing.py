@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import msgspec
 
-from romancy._looking_into import timeline_of, untaken_by
 from romancy.cli._database import database, desk, running
 from romancy.cli._printing import as_json, data_of, json_option, line, paragraphs, say, time_of, wrapped
 from romancy.engine import read_with_start
 from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError, InstanceNotFoundError
 from romancy.insight import Note, Step, Timeline, explain, span
 from romancy.instance import Instance, raw_start_of
+from romancy.managing.waits import timeline_of, untaken_by
 from romancy.storage.records import InstanceRow
 
 if TYPE_CHECKING:

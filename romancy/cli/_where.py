@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from romancy._conditions import read_conditions, read_headers
 from romancy.cli._gathering import gathered
 from romancy.cli._moment import moment
 from romancy.errors import QueryError
+from romancy.managing.typed_conditions import read_conditions, read_headers
 from romancy.query import InstanceFilter, told_as
 from romancy.status import Status
 

@@ -12,7 +12,6 @@ import click
 import msgspec
 from msgspec import Raw
 
-from romancy._starts import IfExists
 from romancy.checking import check_open
 from romancy.cli._apps import load_app
 from romancy.cli._child import stop_with_parent
@@ -27,6 +26,7 @@ from romancy.engine import ToldToStop
 from romancy.errors import SerializationError
 from romancy.insight import many
 from romancy.serialization import WRITTEN_BEFORE
+from romancy.starting.checks import IfExists
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 import msgspec
 from starlette.responses import RedirectResponse
 
-from romancy._looking_into import instance_with_waits, untaken_by
 from romancy._outgoing import signal_message
 from romancy.dashboard._event_types import plain_form, signalling, typed_events
 from romancy.dashboard._pages import render
@@ -17,6 +16,7 @@ from romancy.dashboard._refused import RefusedError, bad_request, not_found
 from romancy.dashboard._visit import visit_of
 from romancy.errors import CodecError, InstanceNotFoundError, RomancyError, StorageError
 from romancy.instance import Instance
+from romancy.managing.waits import instance_with_waits, untaken_by
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import check_text
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from romancy.dashboard._guard import Form
     from romancy.dashboard._reader import Reader
     from romancy.instance import Untaken, Wait
-    from romancy.instances import Instances
+    from romancy.managing.instances import Instances
 
 __all__ = ["ACTIONS", "Action", "act_page", "actions_for", "audit", "field_of"]
 

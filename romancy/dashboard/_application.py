@@ -12,7 +12,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, Router
 
-from romancy._path_ids import AnyTextRoute
 from romancy.dashboard._acting import act_page
 from romancy.dashboard._auth import OneTimeToken, admitted, check_hook, local
 from romancy.dashboard._guard import HEADERS, check_host, check_origin, csrf_of, read_form
@@ -34,6 +33,7 @@ from romancy.dashboard.bulk._bulk_page import bulk_page
 from romancy.dashboard.bulk._job_page import confirm_page, job_page, jobs_page
 from romancy.dashboard.bulk._jobs import Jobs
 from romancy.errors import CodecError, InstanceNotFoundError, QueryError, StorageError, UsageError
+from romancy.web.path_ids import AnyTextRoute
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable

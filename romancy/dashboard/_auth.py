@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 
-from romancy._loopback import stranger
 from romancy.dashboard._refused import InsteadError, RefusedError, forbidden
 from romancy.errors import UsageError
+from romancy.web.loopback import stranger
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,9 +14,9 @@ import secrets
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
-from romancy._answer_headers import INERT
-from romancy._loopback import host_of, is_loopback, is_of_another_page, only_host
 from romancy.dashboard._refused import RefusedError, bad_request, forbidden
+from romancy.web.answer_headers import INERT
+from romancy.web.loopback import host_of, is_loopback, is_of_another_page, only_host
 
 if TYPE_CHECKING:
     from starlette.requests import Request

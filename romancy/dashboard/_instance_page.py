@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import PlainTextResponse, Response
 
-from romancy._looking_into import untaken_by
-from romancy._results import headers_of_instance
 from romancy.dashboard._acting import actions_for
 from romancy.dashboard._pages import render
 from romancy.dashboard._refused import not_found
@@ -18,6 +16,8 @@ from romancy.dashboard.instance._payload import payload
 from romancy.engine import read_with_start
 from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError, InstanceNotFoundError
 from romancy.instance import Instance
+from romancy.managing.lists import headers_of_instance
+from romancy.managing.waits import untaken_by
 from romancy.serialization import is_sealed
 from romancy.status import TERMINAL_STATUSES
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
-from romancy._desk import Desk
 from romancy._loop_check import check_place
 from romancy.app import Romancy
 from romancy.engine import coded, uncoded
 from romancy.errors import UsageError
+from romancy.managing.desk import Desk
 from romancy.serialization import NO_CODECS
 from romancy.storage.backends import create_store
 from romancy.storage.url import parse_url
 
 if TYPE_CHECKING:
-    from romancy.instances import Instances
+    from romancy.managing.instances import Instances
     from romancy.serialization import Codecs
     from romancy.storage.protocol import Store
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from romancy._logs import about, get_logger
-from romancy._named import NamedWorkflow
+from romancy._named_workflows import NamedWorkflow
 from romancy.engine.decide import start_of
 from romancy.engine.family import parent_of
 from romancy.engine.lives import new_life

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from starlette.exceptions import HTTPException
 
-from romancy._loopback import stranger
 from romancy.errors import UsageError
 from romancy.http._given import check_texts, kind_of
 from romancy.http._refusal import Refused, refusal_of_status
+from romancy.web.loopback import stranger
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from romancy._conditions import read_conditions, read_headers
 from romancy.errors import QueryError
+from romancy.managing.typed_conditions import read_conditions, read_headers
 from romancy.query import InstanceFilter, told_as
 from romancy.storage.query import MAX_IDS
 

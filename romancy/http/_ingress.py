@@ -12,9 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.routing import Route, Router
 
-from romancy._answer_headers import INERT
 from romancy._headers import bringing, trace_of
-from romancy._path_ids import AnyTextRoute
 from romancy.app import Romancy
 from romancy.errors import RegistrationError, UsageError
 from romancy.event import EventType
@@ -32,6 +30,8 @@ from romancy.http._openapi import document
 from romancy.http._refusal import refusal_of_status, unavailable
 from romancy.http._waits import Waits
 from romancy.http._webhooks import Webhook
+from romancy.web.answer_headers import INERT
+from romancy.web.path_ids import AnyTextRoute
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable

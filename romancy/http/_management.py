@@ -9,8 +9,6 @@ import msgspec
 from msgspec import Raw
 from starlette.responses import Response, StreamingResponse
 
-from romancy._looking_into import untaken_by
-from romancy._results import headers_of_instance, result_of
 from romancy.errors import InstanceNotFoundError, WorkflowCancelledError, WorkflowFailedError, WorkflowStuckError
 from romancy.http._answers import accepted, answer
 from romancy.http._asking import Asked
@@ -19,6 +17,8 @@ from romancy.http._decisions import call_of, typed
 from romancy.http._json import checked
 from romancy.http._progress import stream_of
 from romancy.http._refusal import Refused, not_an_event
+from romancy.managing.lists import headers_of_instance, result_of
+from romancy.managing.waits import untaken_by
 from romancy.query import told_as
 from romancy.status import TERMINAL_STATUSES
 

@@ -5,7 +5,7 @@ The classes are written by `python -m tools.make_sync` from those with `await`.
 
 from __future__ import annotations
 
-from romancy._expected_names import refuse_async_with
+from romancy.declaring.expected_names import refuse_async_with
 from romancy.sync._app import SyncRomancy
 from romancy.sync._channel import SyncChannel
 from romancy.sync._handle import SyncHandle

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Self, Unpack
 
-    from romancy._starts import IfExists
     from romancy.checking import Check
     from romancy.event import EventType
     from romancy.hooks import Hook
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from romancy.query import FiltersToAct, FilterValue, InstanceFilter
     from romancy.retry import Duration, RetryPolicy
     from romancy.serialization import Codecs, PayloadCodec
+    from romancy.starting.checks import IfExists
     from romancy.workflow import Call, Workflow
 
 

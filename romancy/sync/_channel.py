@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Literal
 
-    from romancy._outside_channel import AppChannel
     from romancy.channel import ChannelMember, Message
+    from romancy.messages.channels import AppChannel
     from romancy.storage.query import FilterValue
 
 

@@ -9,7 +9,7 @@ from romancy.sync._calling import Caller, Keeper
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from romancy._subscriber import Subscription
+    from romancy.messages.subscriptions import Subscription
     from romancy.retry import Duration
 
 __all__ = ["SyncSubscription"]

@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from types import TracebackType
 
-    from romancy._reports import Awaited
-    from romancy._result_waiters import Watch
     from romancy.core import Activation, Outcome
     from romancy.hooks import Hook
     from romancy.log import LogEntry
+    from romancy.managing.reports import Awaited
     from romancy.outbox import Relay
+    from romancy.results.watch import Watch
     from romancy.retry import RetryPolicy
     from romancy.serialization import Codecs, PayloadCodec
     from romancy.storage.protocol import Store

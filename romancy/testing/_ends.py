@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from romancy._off_stage import differences, recorded
+from romancy.replaying.off_stage import differences, recorded
 
 if TYPE_CHECKING:
     from romancy.registry import Registry

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, ParamSpec, Self, TypeV
 
 from msgspec import Raw
 
-from romancy._plain_activity import PlainActivityContext
 from romancy.context import ActivityContext, enter_activity
 from romancy.depends import Dependencies
+from romancy.engine.activities.plain_context import PlainActivityContext
 from romancy.errors import UsageError
 from romancy.serialization import dumps, loads
 from romancy.session import Session

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from romancy import OutcomeUnknownError, StorageUnavailableError
-from romancy._answering import Deadlines
+from romancy._deadlines import Deadlines
 
 pytestmark = pytest.mark.anyio
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from romancy._result_waiters import Watch
 from romancy.core import Outcome
+from romancy.results.watch import Watch
 from romancy.status import Status
 
 OLD, NEW = Outcome(status=Status.COMPLETED), Outcome(status=Status.FAILED)

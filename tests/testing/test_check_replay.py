@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy import Status, WorkflowContext, WorkflowFailedError, activity, workflow
-from romancy import _off_stage as off_stage
 from romancy.hooks import Hook
+from romancy.replaying import off_stage
 from romancy.testing import TestApp
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from romancy_conformance.behaviour.waiting import status_is
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from romancy._starts import IfExists
+    from romancy.starting.checks import IfExists
     from romancy.storage.protocol import Store
     from romancy.storage.records import Item, Outcome
     from romancy_conformance.behaviour.opening import Open

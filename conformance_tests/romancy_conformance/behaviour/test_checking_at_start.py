@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy import Romancy, StorageUnavailableError, WorkflowContext, activity, workflow
-from romancy import _at_start as at_start
+from romancy.replaying import at_start
 from romancy.status import Status
 from romancy_conformance.behaviour.waiting import status_is
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import romancy._submissions
+import romancy.starting.submissions
 from romancy import Romancy, Status, UsageError, WorkflowContext, workflow
 from romancy.engine.worker import worker
 from romancy.errors import StorageUnavailableError
@@ -43,7 +43,7 @@ class Away(WrappedStore):
 def stores(monkeypatch: pytest.MonkeyPatch) -> list[Away]:
     """The stores of the apps opened from here on; such an app has room for twenty starts."""
     made = wrap_stores(monkeypatch, Away)
-    monkeypatch.setattr(romancy._submissions, "_MOST_UNANSWERED", ROOM * 1024)
+    monkeypatch.setattr(romancy.starting.submissions, "_MOST_UNANSWERED", ROOM * 1024)
     monkeypatch.setattr(worker, "_LONGEST_GOODBYE", 0.2)
     return made
 

@@ -21,7 +21,7 @@ from romancy import (
     activity,
     workflow,
 )
-from romancy import _reasons as reasons_module
+from romancy.managing import reasons as reasons_module
 from romancy_conformance.behaviour.coded import SECRET, Masking
 from romancy_conformance.behaviour.waiting import status_is
 

@@ -15,11 +15,11 @@ from romancy import (
     Status,
     UsageError,
     WorkflowContext,
-    _results,
     activity,
     workflow,
 )
 from romancy.errors import HistoryVersionError, WorkflowFailedError
+from romancy.managing import lists
 from romancy.query import contains, gte, is_null, missing, ne, one_of, startswith
 from romancy.storage.lookups import first_commits_of
 from romancy.storage.query import MAX_PROJECTION_BYTES
@@ -111,7 +111,7 @@ async def test_lists_have_headers_if_they_are_asked_for(app: Romancy, monkeypatc
         reads.append([one.instance_id for one in instances])
         return await first_commits_of(store, instances)
 
-    monkeypatch.setattr(_results, "first_commits_of", reading)
+    monkeypatch.setattr(lists, "first_commits_of", reading)
     plain = (await app.list_instances(with_results=True)).instances
     assert [] == reads
     for one in plain:
@@ -132,7 +132,7 @@ async def test_what_is_removed_between_the_two_reads_is_left_out(app: Romancy, m
         await app.purge("b")
         return await first_commits_of(store, instances)
 
-    monkeypatch.setattr(_results, "first_commits_of", reading)
+    monkeypatch.setattr(lists, "first_commits_of", reading)
     assert ["c", "a"] == [one.instance_id for one in (await app.list_instances(with_headers=True)).instances]
 
 
@@ -143,7 +143,7 @@ async def test_headers_of_a_newer_version_break_no_list(app: Romancy, monkeypatc
         commits = await first_commits_of(store, instances)
         return {**commits, "a": replace(commits["a"], body=b'[{"type":"WorkflowStartedByMagic"}]')}
 
-    monkeypatch.setattr(_results, "first_commits_of", reading)
+    monkeypatch.setattr(lists, "first_commits_of", reading)
     rows = {one.instance_id: one for one in (await app.list_instances(with_headers=True)).instances}
     assert rows["c"].headers == {}
     with pytest.raises(HistoryVersionError):

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from romancy import RetryPolicy, Romancy, Status, WorkflowContext, WorkflowFailedError, activity, instances, workflow
-from romancy._bulk import found_to_act_on
+from romancy import RetryPolicy, Romancy, Status, WorkflowContext, WorkflowFailedError, activity, workflow
+from romancy.managing import instances
+from romancy.managing.bulk import found_to_act_on
 from romancy_conformance.behaviour.stores import WrappedStore, changed, wrap_stores
 
 if TYPE_CHECKING:

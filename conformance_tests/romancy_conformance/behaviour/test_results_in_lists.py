@@ -17,11 +17,11 @@ from romancy import (
     UsageError,
     WorkflowContext,
     WorkflowFailedError,
-    _results,
     workflow,
 )
-from romancy._results import result_of
 from romancy.errors import HistoryVersionError
+from romancy.managing import lists
+from romancy.managing.lists import result_of
 from romancy.storage.lookups import last_commits_of
 from romancy_conformance.behaviour.coded import Masking
 
@@ -92,7 +92,7 @@ async def test_the_results_of_a_page_are_read_together(app: Romancy, monkeypatch
         reads.append([one.instance_id for one in instances])
         return await last_commits_of(store, instances)
 
-    monkeypatch.setattr(_results, "last_commits_of", reading)
+    monkeypatch.setattr(lists, "last_commits_of", reading)
     await app.list_instances()
     await app.list_instances(with_results=True)
     await app.list_instances(with_results=True, status=["failed", "waiting"])
@@ -107,7 +107,7 @@ async def test_what_is_removed_between_the_two_reads_is_left_out(app: Romancy, m
         await app.purge("one")
         return await last_commits_of(store, instances)
 
-    monkeypatch.setattr(_results, "last_commits_of", reading)
+    monkeypatch.setattr(lists, "last_commits_of", reading)
     page = await app.list_instances(with_results=True)
 
     assert ["bad", "gone", "open", "none"] == [one.instance_id for one in page.instances]
@@ -138,7 +138,7 @@ async def test_a_result_of_a_newer_version_breaks_no_list(app: Romancy, monkeypa
         found["one"] = replace(found["one"], body=b'[{"type":"WorkflowEndedByMagic"}]')
         return found
 
-    monkeypatch.setattr(_results, "last_commits_of", reading)
+    monkeypatch.setattr(lists, "last_commits_of", reading)
     rows = {one.instance_id: one for one in (await app.list_instances(with_results=True)).instances}
 
     assert rows["none"].result is None

@@ -24,8 +24,8 @@ from romancy import (
     activity_context,
     workflow,
 )
-from romancy._starts import IfExists
 from romancy.core import WorkflowStarted
+from romancy.starting.checks import IfExists
 from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.callers import caller_for
 from romancy_conformance.behaviour.coded import SECRET, Masking

@@ -129,7 +129,7 @@ async def test_who_waits_where_no_worker_lives_hears_of_it(
     open_app: Open, monkeypatch: pytest.MonkeyPatch, poll: float
 ) -> None:
     """Also where notifications without names arrive more often than once a lease."""
-    monkeypatch.setattr("romancy._listening._SAFETY_POLL", poll)
+    monkeypatch.setattr("romancy.results.listening._SAFETY_POLL", poll)
     front = await open_app(worker=False, lease=SHORT)
 
     with pytest.raises(

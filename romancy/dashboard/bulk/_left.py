@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from romancy._looking_into import untaken_of
 from romancy.dashboard.bulk._matching import NAME
 from romancy.engine import names_in
 from romancy.insight import ago, alive, many
 from romancy.instance import at_of
+from romancy.managing.waits import untaken_of
 from romancy.storage.lookups import lying_in
 
 if TYPE_CHECKING:

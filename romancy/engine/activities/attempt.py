@@ -5,9 +5,9 @@ from __future__ import annotations
 from asyncio import CancelledError
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from romancy._plain_activity import PlainActivityContext
 from romancy.context import ActivityContext
 from romancy.core import StartActivity, StartCompensation
+from romancy.engine.activities.plain_context import PlainActivityContext
 from romancy.engine.activities.port import GIVEN_UP, Port
 from romancy.engine.activities.stopping import Stop
 from romancy.errors import UsageError

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from django.db import close_old_connections
 
-from romancy._callables import is_method
+from romancy.declaring.callables import is_method
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -216,7 +216,7 @@ def test_what_has_another_status_by_the_time_of_the_answer_is_left_alone(
 def test_many_are_met_once_each_over_pages_while_acting_changes_them(
     url: str, romancy: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("romancy.instances.MAX_LIMIT", 3)
+    monkeypatch.setattr("romancy.managing.instances.MAX_LIMIT", 3)
     monkeypatch.setattr("romancy.cli._bulk._AT_ONCE", 2)
     waiting(url, 10, "m")
     everybody = sorted(f"m-{number}" for number in range(10))

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from unittest import mock
 
-from romancy import _listening
 from romancy.engine.worker import claims
+from romancy.results import listening
 from romancy_conformance.behaviour.faults import program
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ DEFAULT_LEASE = 30.0
 @contextmanager
 def hurried(times: float) -> Generator[float]:
     """Make sweeps and safety polls so many times as frequent; yield the lease that does this for heartbeats."""
-    with faster(claims, "_SWEEP_EVERY", times), faster(_listening, "_SAFETY_POLL", times):
+    with faster(claims, "_SWEEP_EVERY", times), faster(listening, "_SAFETY_POLL", times):
         yield DEFAULT_LEASE / times
 
 

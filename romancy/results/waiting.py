@@ -7,18 +7,18 @@ from contextlib import nullcontext
 from time import monotonic as moment
 from typing import TYPE_CHECKING, Final
 
-from romancy._outcomes import read_outcome
-from romancy._reasons import in_time, stuck_error
 from romancy.engine import Absence, others_may_try, refuse_to_wait, waits_in_vain
 from romancy.errors import InstanceNotFoundError, StorageUnavailableError, WorkflowStuckError, WorkflowUnknownError
+from romancy.managing.reasons import in_time, stuck_error
+from romancy.results.outcomes import read_outcome
 from romancy.status import TERMINAL_STATUSES, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from romancy._result_waiters import Watch
     from romancy.core import Outcome
     from romancy.engine import Worker
+    from romancy.results.watch import Watch
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
 

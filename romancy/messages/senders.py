@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from msgspec import Raw
 from msgspec.structs import replace
 
-from romancy._answering import ANSWER_WITHIN, Deadlines
+from romancy._deadlines import ANSWER_WITHIN, Deadlines
 from romancy._outgoing import event_message, name_of_event, signal_message
-from romancy._outside_channel import AppChannel
 from romancy._received import event_of
 from romancy._sizes import fitting
-from romancy._subscriber import Port, Subscription, end_subscription
 from romancy._where import where_of
 from romancy.channel import Channel, declared
 from romancy.core import Topic
@@ -27,6 +25,8 @@ from romancy.engine.outside.signal_ids import refuse_ended
 from romancy.engine.sending import delivery_of, posting_of
 from romancy.errors import InstanceNotFoundError, UsageError
 from romancy.event import Event, EventType, Sent
+from romancy.messages.channels import AppChannel
+from romancy.messages.subscriptions import Port, Subscription, end_subscription
 from romancy.serialization import dumps
 from romancy.storage.limits import check_id, check_key
 from romancy.storage.records import Delivered, Delivery

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
-from romancy._renewing import started
 from romancy.engine import new_life, start_alone, start_of
 from romancy.engine.messages import encode_message
 from romancy.engine.outside.signal_ids import was_received
@@ -18,6 +17,7 @@ from romancy.errors import (
     StorageUnavailableError,
     UsageError,
 )
+from romancy.starting.renewing import started
 from romancy.storage.records import Delivery, Former
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from msgspec import Raw
 
-    from romancy._renewing import Writing
     from romancy.core import Message
+    from romancy.starting.renewing import Writing
     from romancy.status import Status
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow

@@ -6,9 +6,9 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from romancy._looking_into import timeline_of, untaken_by
 from romancy.errors import InstanceNotFoundError, RomancyError, StorageUnavailableError, WorkflowStuckError
 from romancy.insight import Known, StillRuns, explain
+from romancy.managing.waits import timeline_of, untaken_by
 from romancy.status import TERMINAL_STATUSES
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from romancy._logs import get_logger
-from romancy._off_stage import differences, recorded
 from romancy.errors import RomancyError
+from romancy.replaying.off_stage import differences, recorded
 
 if TYPE_CHECKING:
     from romancy.registry import Registry

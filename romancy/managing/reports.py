@@ -6,8 +6,8 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from romancy._callables import is_async
 from romancy.core import ProgressReported, WorkflowStarted
+from romancy.declaring.callables import is_async
 from romancy.errors import InstanceEndedError, InstanceNotFoundError, StorageUnavailableError, UsageError
 from romancy.log import Position, follow_log, read_log
 from romancy.retry import seconds

@@ -6,12 +6,12 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Final, Literal
 
-from romancy._bulk import if_still
 from romancy.engine import Standing, descent_of, purge, resume, retry, terminate
 from romancy.engine.messages import CancelMessage
 from romancy.errors import StorageError
 from romancy.instance import Instance, Purged, changed_at
-from romancy.senders import Senders
+from romancy.managing.bulk import if_still
+from romancy.messages.senders import Senders
 from romancy.status import Status
 from romancy.storage.limits import check_text
 from romancy.storage.records import LATEST, Delivered

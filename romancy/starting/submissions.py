@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from romancy._many import AT_ONCE
-from romancy._named import NamedWorkflow
-from romancy._starts import warn_of_unknown
+from romancy._named_workflows import NamedWorkflow
 from romancy.core import driving
 from romancy.engine import Unanswered, new_life, start_of
 from romancy.errors import StorageUnavailableError
+from romancy.starting.checks import warn_of_unknown
+from romancy.starting.many import AT_ONCE
 from romancy.storage.lookups import taken_ids_of
 from romancy.storage.records import Outcome
 

@@ -28,7 +28,7 @@ from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodT
 from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import UUID
 
-from romancy._reaching import held_by, is_installed, kind_of, owner_of
+from romancy.declaring.reaching import held_by, is_installed, kind_of, owner_of
 from romancy.event import EventType
 
 if TYPE_CHECKING:

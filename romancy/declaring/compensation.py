@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Final
 
-from romancy._callables import check_function, declared_at, is_async, name_of
+from romancy.declaring.callables import check_function, declared_at, is_async, name_of
 from romancy.depends import dependencies_of, is_dependency
 from romancy.errors import RegistrationError
 from romancy.retry import RetryPolicy, policy

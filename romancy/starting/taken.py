@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from romancy._renewing import RENEWS, renew, replace, workflow_of
-from romancy._starts import taken
 from romancy.core import WorkflowStarted
 from romancy.engine import new_life, start_in, start_of
 from romancy.errors import InstanceConflictError, StorageUnavailableError, UsageError
 from romancy.log import commit_of
 from romancy.serialization import refuse_sealed
+from romancy.starting.checks import taken
+from romancy.starting.renewing import RENEWS, renew, replace, workflow_of
 from romancy.storage.records import Former, Outcome
 
 if TYPE_CHECKING:
     from msgspec import Raw
 
-    from romancy._renewing import Writing
-    from romancy._starts import IfExists
     from romancy.handle import Handle
+    from romancy.starting.checks import IfExists
+    from romancy.starting.renewing import Writing
     from romancy.storage.protocol import Store
     from romancy.storage.records import Append, InstanceRow
     from romancy.workflow import Workflow

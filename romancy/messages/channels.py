@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from romancy._moments import moment_of
-from romancy._subscriber import Subscription, end_subscription
 from romancy._where import where_of
 from romancy.channel import Channel, ChannelMember, Message, check_mode, message_of, message_on
 from romancy.engine.topics import address_of_all, members_of
 from romancy.errors import UsageError
+from romancy.messages.subscriptions import Subscription, end_subscription
 from romancy.storage.limits import check_id
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from romancy import core
-    from romancy._subscriber import Port
+    from romancy.messages.subscriptions import Port
     from romancy.storage.query import FilterValue
 
 __all__ = ["AppChannel"]

@@ -11,9 +11,9 @@ from romancy.errors import DatabaseReplacedError, StorageUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from romancy._result_waiters import Watch
     from romancy.engine import Worker
     from romancy.engine.outage import Outage
+    from romancy.results.watch import Watch
     from romancy.storage.protocol import Store
 
 __all__ = ["listen"]

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, Unpack
 
-from romancy._acting import Acting
-from romancy._bulk import each, found_to_act_on, if_still, if_there
-from romancy._condition import Condition
-from romancy._looking_into import instance_with_waits
-from romancy._reasons import reasons_of
-from romancy._reports import Awaited, report_of
-from romancy._results import instances_of
 from romancy.engine import RETRIED, history, read_with_start
 from romancy.errors import InstanceNotFoundError
 from romancy.instance import Counts, Instance, InstancePage
 from romancy.log import Position, follow_log, read_log
+from romancy.managing.acting import Acting
+from romancy.managing.bulk import each, found_to_act_on, if_still, if_there
+from romancy.managing.condition import Condition
+from romancy.managing.lists import instances_of
+from romancy.managing.reasons import reasons_of
+from romancy.managing.reports import Awaited, report_of
+from romancy.managing.waits import instance_with_waits
 from romancy.query import InstanceFilter
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import check_text

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from romancy._bulk import found_to_act_on
 from romancy.engine import Standing
-from romancy.instances import Instances
+from romancy.managing.bulk import found_to_act_on
+from romancy.managing.instances import Instances
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

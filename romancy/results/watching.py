@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from romancy._result_waiters import Watch
-from romancy.instances import Instances
+from romancy.managing.instances import Instances
+from romancy.results.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -1,0 +1,1 @@
+"""What the decorators make of functions: their checks, compensations, undos and fingerprints."""

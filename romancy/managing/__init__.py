@@ -1,0 +1,1 @@
+"""Instances from outside: reading, searching, acting on one and on many."""

@@ -1,0 +1,1 @@
+"""Messages from outside: signals, events, channels and subscriptions."""

@@ -1,0 +1,1 @@
+"""Replays beside a worker and in tests, which nobody outside of them sees."""

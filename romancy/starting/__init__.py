@@ -1,0 +1,1 @@
+"""Starting instances: checks, submissions, and what a start does if its id is taken."""
