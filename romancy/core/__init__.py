@@ -35,8 +35,6 @@ from romancy.core._commands import (
     current_commands,
 )
 from romancy.core._commits import (
-    COMMANDS,
-    INPUTS,
     decode_commit,
     encode_commit,
 )
@@ -118,6 +116,13 @@ from romancy.core._ids import (
     derive,
     idempotency_key,
 )
+from romancy.core._kinds import (
+    KINDS,
+    Begins,
+    Ends,
+    Fails,
+    Part,
+)
 from romancy.core._loop import (
     not_in_a_workflow,
 )
@@ -171,8 +176,7 @@ from romancy.core._thread_state import driving, is_in_a_workflow
 from romancy.core._undo_events import UndoRegistered, UndoTakenBack
 
 __all__ = [
-    "COMMANDS",
-    "INPUTS",
+    "KINDS",
     "NO_DICT",
     "NULL",
     "RULES",
@@ -185,6 +189,7 @@ __all__ = [
     "ActivityDefinition",
     "ActivityFailed",
     "ActivityScheduled",
+    "Begins",
     "CancelActivity",
     "CancelChild",
     "CancelRequested",
@@ -202,6 +207,8 @@ __all__ = [
     "ContinueAsNew",
     "DivergedError",
     "Effect",
+    "Ends",
+    "Fails",
     "Input",
     "Listed",
     "LogEvent",
@@ -218,6 +225,7 @@ __all__ = [
     "Outcome",
     "OwnerChanged",
     "Parent",
+    "Part",
     "ProgressReported",
     "Publish",
     "Recall",

@@ -1,4 +1,4 @@
-"""The commits of the log: lists the events, and encodes those decided together as the body of a row."""
+"""The commits of the log: encodes the events that were decided together as the body of a row."""
 
 from __future__ import annotations
 
@@ -8,69 +8,16 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import msgspec
 
 from romancy.core import _events as ev
-from romancy.core import _message_events as ms
-from romancy.core import _undo_events as un
+from romancy.core._kinds import KINDS
 from romancy.errors import HistoryCorruptError, HistoryVersionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["COMMANDS", "INPUTS", "decode_commit", "encode_commit"]
-
-INPUTS: Final[tuple[type[ev.Input], ...]] = (
-    ev.WorkflowStarted,
-    ev.WorkflowRetried,
-    ev.OwnerChanged,
-    ev.WorkflowResumed,
-    ev.ActivityAttemptFailed,
-    ev.ActivityCompleted,
-    ev.ActivityFailed,
-    ev.ActivityCancelled,
-    ev.TimerFired,
-    ev.ChildCompleted,
-    ev.ChildFailed,
-    ev.ChildCancelled,
-    ev.CompensationAttemptFailed,
-    ev.CompensationCompleted,
-    ev.CompensationFailed,
-    ev.CancelRequested,
-    ms.SubscriptionGranted,
-    ms.SubscriptionRefused,
-    ms.MessageReceived,
-    ms.WaitTimedOut,
-    ms.MembersListed,
-)
-COMMANDS: Final[tuple[type[ev.Command], ...]] = (
-    ev.ActivityScheduled,
-    ev.ActivityCancelRequested,
-    ev.TimerStarted,
-    ev.TimerCancelled,
-    ev.MessagePublished,
-    ev.ProgressReported,
-    ev.ChildStarted,
-    ev.ChildCancelRequested,
-    ev.PatchMarked,
-    ev.CompensationScheduled,
-    ev.WorkflowAbandoned,
-    ev.WorkflowParked,
-    ev.WorkflowCaughtUp,
-    ev.WorkflowContinued,
-    ev.WorkflowCompleted,
-    ev.WorkflowFailed,
-    ev.WorkflowCancelled,
-    ms.Subscribed,
-    ms.Unsubscribed,
-    ms.MessageAwaited,
-    ms.WaitCancelled,
-    ms.MessagePutAside,
-    ms.MessageSent,
-    ms.MembersAsked,
-    un.UndoRegistered,
-    un.UndoTakenBack,
-)
+__all__ = ["decode_commit", "encode_commit"]
 
 _Commit: TypeAlias = list[ev.LogEvent]
-_KNOWN: Final = {kind.__name__ for kind in (*INPUTS, *COMMANDS)}
+_KNOWN: Final = {kind.__name__ for kind in KINDS}
 _TAG: Final = re.compile(r"[A-Z][A-Za-z]{0,63}")
 
 
@@ -81,7 +28,7 @@ def _any_of(kinds: tuple[type[ev.LogEvent], ...]) -> Any:
     return union
 
 
-_Known: Any = _any_of((*INPUTS, *COMMANDS))
+_Known: Any = _any_of(tuple(KINDS))
 _decoder: msgspec.json.Decoder[_Commit] = msgspec.json.Decoder(list[_Known])
 _tags = msgspec.json.Decoder(list[dict[str, Any]])
 

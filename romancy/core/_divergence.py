@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from romancy.core import _events as ev
-from romancy.core import _message_events as ms
-from romancy.core import _undo_events as un
 from romancy.core._differences import called, differences
+from romancy.core._kinds import KINDS
 from romancy.errors import NonDeterminismError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable
 
     from romancy.core._match import Matcher
-    from romancy.core._messages import Topic
 
 __all__ = ["DivergedError", "describe", "divergence"]
 
@@ -28,53 +26,9 @@ _UNSTEADY: Final = (
 )
 
 
-def _about(topic: Topic) -> str:
-    return f"{topic.kind} {topic.name}"
-
-
-def _awaited(wait: ms.MessageAwaited) -> str:
-    topic = wait.topic
-    if topic.kind == "channel":
-        return f"a {wait.mode} message of {_about(topic)}"
-    return _about(topic) + (f" with key {topic.key}" if topic.key else "")
-
-
-_WORDS: Final[Mapping[type[ev.LogEvent], Callable[[Any], str]]] = {
-    ev.ActivityScheduled: lambda e: f"activity {e.name} as {e.id}",
-    ev.ActivityCancelRequested: lambda e: f"cancel of activity {e.id}",
-    ev.TimerStarted: lambda e: f"timer {e.id} until {e.when:g} s after the start",
-    ev.TimerCancelled: lambda e: f"cancel of timer {e.id}",
-    ev.ChildStarted: lambda e: f"child workflow {e.workflow} as {e.id}",
-    ev.ChildCancelRequested: lambda e: f"cancel of child {e.id}",
-    ev.MessagePublished: lambda e: f"publication of {e.name} as {e.id}",
-    ms.MessageSent: lambda e: f"sending of {_about(e.message.topic)} as {e.id}" + (f" to {e.to}" if e.to else ""),
-    ms.MessageAwaited: lambda e: f"wait for {_awaited(e)}",
-    ms.WaitCancelled: lambda e: f"end of the wait {e.id}",
-    ms.MessagePutAside: lambda e: f"putting aside of the message of the wait {e.id}",
-    ms.Subscribed: lambda e: f"{e.mode} subscription to {_about(e.topic)}",
-    ms.Unsubscribed: lambda e: f"end of the subscription to {_about(e.topic)}",
-    ms.MembersAsked: lambda e: f"question for the members of {_about(e.topic)}",
-    ev.PatchMarked: lambda e: f"patch {e.name}",
-    ev.CompensationScheduled: lambda e: f"compensation {e.name} of {e.activity_id}",
-    un.UndoRegistered: lambda e: f"registration of the undo {e.name} as {e.id}",
-    un.UndoTakenBack: lambda e: f"taking back of the undo {e.id}",
-    ev.WorkflowCompleted: lambda _: "return of a result",
-    ev.WorkflowFailed: lambda e: f"failure with {e.error.type}",
-    ev.WorkflowCancelled: lambda _: "end by cancellation",
-    ev.WorkflowContinued: lambda e: f"continuation as run {e.run}",
-    ev.WorkflowAbandoned: lambda _: "end without the code",
-    ev.WorkflowCaughtUp: lambda _: "acting late on deferred inputs",
-    ev.WorkflowStarted: lambda e: f"start of {e.workflow}",
-}
-
-
 def describe(event: ev.LogEvent) -> str:
     """The event in a few words, without payloads."""
-    words = _WORDS.get(type(event))
-    if words is not None:
-        return words(event)
-    identity = getattr(event, "id", None)
-    return type(event).__name__ + (f" of {identity}" if identity else "")
+    return KINDS[type(event)].words(event)
 
 
 class DivergedError(NonDeterminismError):

@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from romancy.core import _events as ev
 from romancy.core._effects import Outcome
 from romancy.status import Status
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = ["STATUS_OF", "outcome_of"]
-
-STATUS_OF: Final[Mapping[type[ev.LogEvent], Status]] = {
-    ev.WorkflowCompleted: Status.COMPLETED,
-    ev.WorkflowFailed: Status.FAILED,
-    ev.WorkflowCancelled: Status.CANCELLED,
-    ev.WorkflowContinued: Status.RUNNING,
-}
+__all__ = ["outcome_of"]
 
 
 def outcome_of(terminal: ev.Command) -> Outcome | None:

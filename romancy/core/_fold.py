@@ -1,4 +1,4 @@
-"""Folds the log into a state: what is in flight, what is done, and how the run ended. One function per kind of event.
+"""Folds the log into a state: what is in flight, what is done, and how the run ended. `_kinds` has what each kind does.
 
 The state is the run's only bookkeeping, live and on replay, and it needs no workflow code. An instance whose code is
 missing or does not fit can still be looked at, cancelled and compensated.
@@ -12,17 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from romancy.core import _events as ev
 from romancy.core._effects import StopAt
-from romancy.core._ends import STATUS_OF, outcome_of
-from romancy.core._in_flight import AWAITED, LATEST, Attempted, Child, Compensable
-from romancy.core._message_rules import MESSAGE_RULES, subscribe_again, subscribe_as_before
-from romancy.core._recall import Recall, find_activity, find_child, find_message, find_timer
+from romancy.core._ends import outcome_of
+from romancy.core._in_flight import LATEST, Attempted, Child, Compensable
+from romancy.core._kinds import AWAITED, FOLDS, STATUS_OF
 from romancy.core._shared_empty import NO_DICT, NO_LIST
-from romancy.core._undos import UNDO_RULES
 from romancy.errors import HistoryCorruptError
 from romancy.status import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from msgspec import Raw
 
@@ -31,6 +29,7 @@ if TYPE_CHECKING:
     from romancy.core._effects import Outcome
     from romancy.core._memory import Kind, Memory, Remembered
     from romancy.core._messages import Mode, Topic
+    from romancy.core._recall import Recall
 
 __all__ = ["State"]
 
@@ -144,7 +143,7 @@ class State:
     def apply(self, event: ev.LogEvent) -> None:
         """Apply one event. Raises HistoryCorruptError when the event cannot follow the ones before."""
         try:
-            _RULES[type(event)](self, event)
+            FOLDS[type(event)](self, event)
         except KeyError as error:
             name = type(event).__name__
             raise HistoryCorruptError(f"the log holds {name} for {error}, which is not in flight") from error
@@ -260,190 +259,3 @@ class State:
     def outcome(self) -> Outcome | None:
         """How the run ended; None while it has not ended, or if it continues as another run."""
         return None if self.terminal is None else outcome_of(self.terminal)
-
-
-def _time(state: State, event: ev.Input) -> None:
-    state.time = max(state.time, event.at)
-    state.parked = None
-
-
-def _owner_changed(state: State, event: ev.OwnerChanged) -> None:
-    state.time = max(state.time, event.at)
-    if event.owner or event.interrupted:
-        for activity in state.activities.values():
-            activity.lost = activity.next_at is None or activity.next_at <= event.at
-
-
-def _started(state: State, event: ev.WorkflowStarted) -> None:
-    _time(state, event)
-    state.started = event
-    if event.subscriptions:
-        if isinstance(event, ev.WorkflowRetried):
-            subscribe_again(state, event)
-        else:
-            subscribe_as_before(state, event)
-
-
-def _retried(state: State, event: ev.WorkflowRetried) -> None:
-    if state.recall is None or state.recall.started is None:
-        raise HistoryCorruptError("the log holds WorkflowRetried, and not the run that was retried")
-    _started(state, event)
-    state.memory = state.recall.begin(event)
-    state.recall = None
-    for item in state.memory.items:
-        done = item.answer
-        if isinstance(done, ev.ActivityCompleted) and not item.undone and (item.owed or state.compensates(item.name)):
-            scheduled = ev.ActivityScheduled(item.id, item.name, item.asked.args, item.key)
-            state.put_back(Compensable(scheduled, done.result, item.position, item.undo_key))
-
-
-def _activity_scheduled(state: State, event: ev.ActivityScheduled) -> None:
-    state.activities[event.id] = Attempted(event)
-    if state.memory is not None:
-        find_activity(state.memory, event)
-
-
-def _activity_attempt_failed(state: State, event: ev.ActivityAttemptFailed) -> None:
-    _time(state, event)
-    activity = state.activities[event.id]
-    activity.failures = event.attempt
-    activity.next_at = event.next_at
-    activity.details = event.details
-    activity.unknown = activity.unknown or event.unknown
-    activity.lost, activity.idle = False, activity.cancel_requested
-    state.expect(event.next_at, "activities", event.id)
-
-
-def _activity_completed(state: State, event: ev.ActivityCompleted) -> None:
-    state.time = max(state.time, event.at)
-    state.parked = None
-    state.latest = event.id
-    if state.memory is not None:
-        state.answered("activities", event.id)
-    scheduled = state.activities.pop(event.id).scheduled
-    if (state.compensable or state.memory is not None) and state.compensates(scheduled.name):
-        state.undo_later(scheduled, event.result)
-
-
-def _activity_ended(state: State, event: ev.ActivityFailed | ev.ActivityCancelled) -> None:
-    _time(state, event)
-    activity = state.activities.pop(event.id)
-    if state.compensates(activity.scheduled.name) == "attempted":
-        state.undo_later(activity.scheduled, ev.NULL)
-    elif event.unknown or activity.unknown:
-        state.unknown += (event.id,)
-
-
-def _activity_cancel_requested(state: State, event: ev.ActivityCancelRequested) -> None:
-    if event.never_started:
-        del state.activities[event.id]
-        state.given_up("activities", event.id)
-    else:
-        activity = state.activities[event.id]
-        activity.cancel_requested = True
-        activity.idle = activity.next_at is not None and activity.next_at > state.time
-
-
-def _timer_started(state: State, event: ev.TimerStarted) -> None:
-    if state.timers is NO_DICT:
-        state.timers = {}
-    state.timers[event.id] = event
-    state.expect(event.due, "timers", event.id)
-    if state.memory is not None:
-        find_timer(state.memory, event)
-
-
-def _timer_ended(state: State, event: ev.TimerFired | ev.TimerCancelled) -> None:
-    del state.timers[event.id]
-    if isinstance(event, ev.Input):
-        _time(state, event)
-        state.answered("timers", event.id)
-    else:
-        state.given_up("timers", event.id)
-
-
-def _child_started(state: State, event: ev.ChildStarted) -> None:
-    if state.children is NO_DICT:
-        state.children = {}
-    state.children[event.id] = Child(event)
-    if state.memory is not None:
-        find_child(state.memory, event)
-
-
-def _child_cancel_requested(state: State, event: ev.ChildCancelRequested) -> None:
-    state.children[event.id].cancel_requested = True
-
-
-def _child_ended(state: State, event: ev.ChildCompleted | ev.ChildFailed | ev.ChildCancelled) -> None:
-    _time(state, event)
-    state.children.pop(event.id, None)
-    state.answered("children", event.id)
-
-
-def _cancel_requested(state: State, event: ev.CancelRequested) -> None:
-    _time(state, event)
-    state.cancel = event
-    state.end_limit()
-
-
-def _parked(state: State, event: ev.WorkflowParked) -> None:
-    state.parked = event.reason
-
-
-def _abandoned(state: State, _event: ev.WorkflowAbandoned) -> None:
-    state.abandoned = True
-    state.timers.clear()
-    state.waits.clear()
-    state.subscriptions = NO_DICT
-
-
-def _progress(state: State, event: ev.ProgressReported) -> None:
-    state.progress = event.state
-
-
-def _published(state: State, event: ev.MessagePublished) -> None:
-    if state.memory is not None:
-        find_message(state.memory, event)
-
-
-def _nothing(state: State, event: ev.Command) -> None:
-    """Patches and similar events do not change the state."""
-
-
-def _terminal(state: State, event: ev.Command) -> None:
-    state.terminal = event
-
-
-_RULES: Final[Mapping[type[ev.LogEvent], Callable[[State, Any], None]]] = {
-    ev.WorkflowStarted: _started,
-    ev.WorkflowRetried: _retried,
-    ev.OwnerChanged: _owner_changed,
-    ev.WorkflowResumed: _time,
-    ev.ActivityScheduled: _activity_scheduled,
-    ev.ActivityAttemptFailed: _activity_attempt_failed,
-    ev.ActivityCompleted: _activity_completed,
-    ev.ActivityFailed: _activity_ended,
-    ev.ActivityCancelled: _activity_ended,
-    ev.ActivityCancelRequested: _activity_cancel_requested,
-    ev.TimerStarted: _timer_started,
-    ev.TimerFired: _timer_ended,
-    ev.TimerCancelled: _timer_ended,
-    ev.ChildStarted: _child_started,
-    ev.ChildCancelRequested: _child_cancel_requested,
-    ev.ChildCompleted: _child_ended,
-    ev.ChildFailed: _child_ended,
-    ev.ChildCancelled: _child_ended,
-    ev.CancelRequested: _cancel_requested,
-    ev.WorkflowAbandoned: _abandoned,
-    ev.WorkflowParked: _parked,
-    ev.ProgressReported: _progress,
-    ev.MessagePublished: _published,
-    ev.PatchMarked: _nothing,
-    ev.WorkflowCaughtUp: _nothing,
-    ev.WorkflowContinued: _terminal,
-    ev.WorkflowCompleted: _terminal,
-    ev.WorkflowFailed: _terminal,
-    ev.WorkflowCancelled: _terminal,
-    **MESSAGE_RULES,
-    **UNDO_RULES,
-}

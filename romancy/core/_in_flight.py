@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Raw, Struct
 
 from romancy.core import _events as ev
-from romancy.core import _message_events as ms
 from romancy.core._undo_events import UndoRegistered
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from romancy.core._fold import State
 
-__all__ = ["AWAITED", "LATEST", "Attempted", "Child", "Compensable"]
+__all__ = ["LATEST", "Attempted", "Child", "Compensable", "heard"]
 
 LATEST: Final = 1 << 62
 
@@ -52,16 +51,7 @@ class Compensable(Struct, frozen=True, gc=False):
     """The key under which a former run tried to undo it."""
 
 
-AWAITED: Final[Mapping[type[ev.LogEvent], str]] = {
-    **dict.fromkeys(
-        (ev.ActivityAttemptFailed, ev.ActivityCompleted, ev.ActivityFailed, ev.ActivityCancelled), "activities"
-    ),
-    ev.TimerFired: "timers",
-    ms.MessageReceived: "waits",
-    ms.WaitTimedOut: "waits",
-    ms.SubscriptionGranted: "joining",
-    ms.SubscriptionRefused: "joining",
-    ms.MembersListed: "listing",
-    **dict.fromkeys((ev.CompensationAttemptFailed, ev.CompensationCompleted, ev.CompensationFailed), "compensations"),
-}
-"""For each kind of input, the part of the state that holds the command it answers."""
+def heard(state: State, event: ev.Input) -> None:
+    """Record that an input came: the time goes on, and the run is no longer parked."""
+    state.time = max(state.time, event.at)
+    state.parked = None

@@ -6,60 +6,26 @@ differ between Python versions. Each takes the id it was recorded under. Between
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-import msgspec
 from msgspec import Raw
 
 from romancy.core import _events as ev
 from romancy.core import _message_events as ms
 from romancy.core import _undo_events as un
+from romancy.core._kinds import COMMANDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
-    from romancy.core._messages import Message
 
     Definition: TypeAlias = ActivityDefinition | WorkflowDefinition
 
 __all__ = ["Matcher"]
 
 
-def _same_json(one: Raw, other: Raw) -> bool:
-    if one == other:
-        return True
-    return bool(msgspec.json.decode(one) == msgspec.json.decode(other))
-
-
-def _same_message(one: Message, other: Message) -> bool:
-    """Whether two messages say the same. Headers and ids are no part of it."""
-    same = (one.topic, one.subject) == (other.topic, other.subject)
-    return same and _same_json(one.data, other.data) and _same_json(one.beside, other.beside)
-
-
-_Fits: TypeAlias = "Callable[[Any, Any], bool]"
-_FITS: Final[Mapping[type[ev.LogEvent], _Fits]] = {
-    ev.ActivityScheduled: lambda a, b: a.name == b.name and _same_json(a.args, b.args),
-    ev.TimerStarted: lambda a, b: a.when == b.when,
-    ms.MessageAwaited: lambda a, b: (a.topic, a.mode, a.due, a.where) == (b.topic, b.mode, b.due, b.where),
-    ms.MessagePutAside: lambda a, b: a.id == b.id,
-    ev.ChildStarted: lambda a, b: (a.workflow, a.delay) == (b.workflow, b.delay) and _same_json(a.input, b.input),
-    ev.MessagePublished: lambda a, b: (a.name, a.key) == (b.name, b.key) and _same_json(a.data, b.data),
-    ms.MessageSent: lambda a, b: a.to == b.to and _same_message(a.message, b.message),
-    ms.Subscribed: lambda a, b: (a.topic, a.mode) == (b.topic, b.mode),
-    ms.MembersAsked: lambda a, b: a.topic == b.topic,
-    un.UndoRegistered: lambda a, b: a.name == b.name and _same_json(a.args, b.args),
-    ev.CompensationScheduled: lambda a, b: (a.activity_id, a.name) == (b.activity_id, b.name),
-    ev.WorkflowCompleted: lambda a, b: _same_json(a.result, b.result),
-    ev.WorkflowFailed: lambda a, b: a.error.type == b.error.type,
-    ev.WorkflowCancelled: lambda _a, _b: True,
-    ev.WorkflowContinued: lambda a, b: a.run == b.run and _same_json(a.input, b.input),
-    ev.ActivityCancelRequested: lambda a, b: a.id == b.id,
-}
 _VALUES: Final = ("args", "input", "data", "beside", "where", "state", "result")
-_HARMLESS: Final = (ev.ProgressReported, ev.PatchMarked)
-"""Reports and patches, which do not change the course of a run: code may stop making them, or change them."""
 
 
 def _fits(recorded: ev.Command, asked: ev.Command, *, chosen: bool) -> bool:
@@ -68,7 +34,7 @@ def _fits(recorded: ev.Command, asked: ev.Command, *, chosen: bool) -> bool:
         return False
     if chosen and recorded.id != asked.id:  # type: ignore[attr-defined]
         return False
-    fits: _Fits | None = _FITS.get(kind)
+    fits = COMMANDS[kind].fits
     return recorded == asked if fits is None else fits(recorded, asked)
 
 
@@ -154,7 +120,7 @@ class Matcher:
     def missing(self) -> list[ev.Command]:
         """The recorded commands that the code has not asked for."""
         left = self.recorded[self._claimed :] if self._left is None else self._left
-        return [command for command in left if not isinstance(command, _HARMLESS)]
+        return [command for command in left if not COMMANDS[type(command)].harmless]
 
     @property
     def diverged(self) -> bool:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 from romancy.core import _message_events as ms
+from romancy.core._finding import find_sent, find_wait
+from romancy.core._in_flight import heard
 from romancy.core._messages import Topic, may_be_refused
-from romancy.core._recall import find_sent, find_wait
 from romancy.core._shared_empty import NO_DICT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from romancy.core import _events as ev
     from romancy.core._fold import State
     from romancy.core._messages import Mode
-
-__all__ = ["MESSAGE_RULES", "kept_id", "subscribe_again", "subscribe_as_before"]
 
 
 def kept_id(topic: Topic) -> str:
@@ -35,15 +32,10 @@ def subscribe_again(state: State, retried: ev.WorkflowRetried) -> None:
     The append with which the retry begins registers those that cannot be refused. The others are asked for.
     """
     for one in retried.subscriptions:
-        _subscribed(state, ms.Subscribed(kept_id(one.topic), one.topic, one.mode))
+        subscribed(state, ms.Subscribed(kept_id(one.topic), one.topic, one.mode))
 
 
-def _heard(state: State, event: ev.Input) -> None:
-    state.time = max(state.time, event.at)
-    state.parked = None
-
-
-def _subscribed(state: State, event: ms.Subscribed) -> None:
+def subscribed(state: State, event: ms.Subscribed) -> None:
     state.left.pop(event.topic, None)
     if not may_be_refused(event.topic, event.mode):
         _holds(state, event.topic, event.mode)
@@ -59,18 +51,18 @@ def _holds(state: State, topic: Topic, mode: Mode) -> None:
     state.subscriptions[topic] = mode
 
 
-def _granted(state: State, event: ms.SubscriptionGranted) -> None:
+def granted(state: State, event: ms.SubscriptionGranted) -> None:
     asked = state.joining.pop(event.id)
     _holds(state, asked.topic, asked.mode)
-    _heard(state, event)
+    heard(state, event)
 
 
-def _refused(state: State, event: ms.SubscriptionRefused) -> None:
+def refused(state: State, event: ms.SubscriptionRefused) -> None:
     del state.joining[event.id]
-    _heard(state, event)
+    heard(state, event)
 
 
-def _unsubscribed(state: State, event: ms.Unsubscribed) -> None:
+def unsubscribed(state: State, event: ms.Unsubscribed) -> None:
     del state.subscriptions[event.topic]
     if event.mode == "broadcast" and not any(wait.topic == event.topic for wait in state.waits.values()):
         if state.left is NO_DICT:
@@ -78,18 +70,18 @@ def _unsubscribed(state: State, event: ms.Unsubscribed) -> None:
         state.left[event.topic] = None
 
 
-def _members_asked(state: State, event: ms.MembersAsked) -> None:
+def members_asked(state: State, event: ms.MembersAsked) -> None:
     if state.listing is NO_DICT:
         state.listing = {}
     state.listing[event.id] = event
 
 
-def _members_listed(state: State, event: ms.MembersListed) -> None:
+def members_listed(state: State, event: ms.MembersListed) -> None:
     del state.listing[event.id]
-    _heard(state, event)
+    heard(state, event)
 
 
-def _awaited(state: State, event: ms.MessageAwaited) -> None:
+def awaited(state: State, event: ms.MessageAwaited) -> None:
     if state.waits is NO_DICT:
         state.waits = {}
     state.waits[event.id] = event
@@ -101,43 +93,23 @@ def _awaited(state: State, event: ms.MessageAwaited) -> None:
         find_wait(state.memory, event)
 
 
-def _received(state: State, event: ms.MessageReceived) -> None:
+def received(state: State, event: ms.MessageReceived) -> None:
     del state.waits[event.id]
-    _heard(state, event)
+    heard(state, event)
     if state.memory is not None:
         state.answered("waits", event.id)
 
 
-def _timed_out(state: State, event: ms.WaitTimedOut) -> None:
-    _heard(state, event)
-    _given_up(state, event)
+def timed_out(state: State, event: ms.WaitTimedOut) -> None:
+    heard(state, event)
+    given_up(state, event)
 
 
-def _given_up(state: State, event: ms.WaitTimedOut | ms.WaitCancelled) -> None:
+def given_up(state: State, event: ms.WaitTimedOut | ms.WaitCancelled) -> None:
     del state.waits[event.id]
     state.given_up("waits", event.id)
 
 
-def _put_aside(state: State, event: ms.MessagePutAside) -> None:
-    """It does not change the state."""
-
-
-def _sent(state: State, event: ms.MessageSent) -> None:
+def sent(state: State, event: ms.MessageSent) -> None:
     if state.memory is not None:
         find_sent(state.memory, event)
-
-
-MESSAGE_RULES: Final[Mapping[type[ev.LogEvent], Callable[[Any, Any], None]]] = {
-    ms.Subscribed: _subscribed,
-    ms.SubscriptionGranted: _granted,
-    ms.SubscriptionRefused: _refused,
-    ms.Unsubscribed: _unsubscribed,
-    ms.MembersAsked: _members_asked,
-    ms.MembersListed: _members_listed,
-    ms.MessageAwaited: _awaited,
-    ms.MessageReceived: _received,
-    ms.WaitTimedOut: _timed_out,
-    ms.WaitCancelled: _given_up,
-    ms.MessagePutAside: _put_aside,
-    ms.MessageSent: _sent,
-}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from romancy.core._in_flight import Attempted
     from romancy.core._memory import Kind
 
-__all__ = ["effects_of", "not_to_be_undone", "outstanding"]
+__all__ = ["EFFECTS", "effects_of", "not_to_be_undone", "outstanding"]
 
 
 def _start_activity(
@@ -123,7 +123,7 @@ def _is_open(commands: Commands, kind: Kind, event: Any) -> bool:
 
 
 _Make: TypeAlias = "Callable[[Commands, Any], fx.Effect | None]"
-_EFFECTS: Mapping[type[ev.LogEvent], _Make] = {
+EFFECTS: Mapping[type[ev.LogEvent], _Make] = {
     ev.ActivityScheduled: _activity,
     ev.ActivityCancelRequested: _cancel_activity,
     ev.TimerStarted: lambda c, e: fx.StartTimer(e.id, e.due) if _is_open(c, "timers", e) else None,
@@ -146,7 +146,7 @@ def effects_of(events: Iterable[ev.LogEvent], commands: Commands) -> list[fx.Eff
     """The effects of the commands among the events that are being written now, in their order."""
     effects: list[fx.Effect] = []
     for event in events:
-        make = _EFFECTS.get(type(event))
+        make = EFFECTS.get(type(event))
         effect = None if make is None else make(commands, event)
         if effect is not None:
             effects.append(effect)

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 from romancy.core import _events as ev
-from romancy.core._in_flight import Attempted, Compensable
+from romancy.core._in_flight import Attempted, Compensable, heard
 from romancy.core._shared_empty import NO_DICT
-from romancy.core._undo_events import UndoRegistered, UndoTakenBack
 from romancy.errors import HistoryCorruptError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from romancy.core._fold import State
-
-__all__ = ["UNDO_RULES"]
-
-
-def _time(state: State, event: ev.Input) -> None:
-    state.time = max(state.time, event.at)
-    state.parked = None
+    from romancy.core._undo_events import UndoRegistered, UndoTakenBack
 
 
-def _registered(state: State, event: UndoRegistered) -> None:
+def registered(state: State, event: UndoRegistered) -> None:
     state.put_back(Compensable(event, ev.NULL))
 
 
-def _taken_back(state: State, event: UndoTakenBack) -> None:
+def taken_back(state: State, event: UndoTakenBack) -> None:
     state.to_compensate = [one for one in state.to_compensate if one.scheduled.id != event.id]
 
 
-def _compensation_scheduled(state: State, event: ev.CompensationScheduled) -> None:
+def compensation_scheduled(state: State, event: ev.CompensationScheduled) -> None:
     if state.compensations is NO_DICT:
         state.compensations = {}
     state.compensations[event.id] = Attempted(event)
@@ -43,32 +34,22 @@ def _compensation_scheduled(state: State, event: ev.CompensationScheduled) -> No
         raise HistoryCorruptError(f"the log compensates {event.activity_id} before {first}")
 
 
-def _compensation_attempt_failed(state: State, event: ev.CompensationAttemptFailed) -> None:
-    _time(state, event)
+def compensation_attempt_failed(state: State, event: ev.CompensationAttemptFailed) -> None:
+    heard(state, event)
     compensation = state.compensations[event.id]
     compensation.failures = event.attempt
     compensation.next_at = event.next_at
     state.expect(event.next_at, "compensations", event.id)
 
 
-def _compensation_completed(state: State, event: ev.CompensationCompleted) -> None:
-    _time(state, event)
+def compensation_completed(state: State, event: ev.CompensationCompleted) -> None:
+    heard(state, event)
     done = state.compensations.pop(event.id).scheduled
     if state.memory is not None:
         state.memory.was_undone(done.activity_id)
 
 
-def _compensation_failed(state: State, event: ev.CompensationFailed) -> None:
-    _time(state, event)
+def compensation_failed(state: State, event: ev.CompensationFailed) -> None:
+    heard(state, event)
     del state.compensations[event.id]
     state.uncompensated += (event.id,)
-
-
-UNDO_RULES: Final[Mapping[type[ev.LogEvent], Callable[[State, Any], None]]] = {
-    UndoRegistered: _registered,
-    UndoTakenBack: _taken_back,
-    ev.CompensationScheduled: _compensation_scheduled,
-    ev.CompensationAttemptFailed: _compensation_attempt_failed,
-    ev.CompensationCompleted: _compensation_completed,
-    ev.CompensationFailed: _compensation_failed,
-}

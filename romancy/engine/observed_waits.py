@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from romancy import core
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from romancy.core import LogEvent
+    from romancy import core
     from romancy.engine.instance import Live
     from romancy.hooks import WaitKind
 
-__all__ = ["BEGINS", "ENDS", "Awaited", "Waits", "awaited_by"]
+__all__ = ["WAITS", "Awaited", "Waits"]
 
 
 _MOST_ASIDE: Final = 10_000
@@ -34,27 +32,12 @@ def _timer(event: Any) -> Awaited:
     return Awaited("timer" if event.delay is not None else "limit", "", event.due)
 
 
-BEGINS: Final[Mapping[type[LogEvent], Callable[[Any], Awaited]]] = {
-    core.TimerStarted: _timer,
-    core.MessageAwaited: lambda event: Awaited(event.topic.kind, event.topic.name, event.due),
-    core.ChildStarted: lambda event: Awaited("child", event.workflow, None),
+WAITS: Final[Mapping[core.Part, Callable[[Any], Awaited]]] = {
+    "timers": _timer,
+    "waits": lambda event: Awaited(event.topic.kind, event.topic.name, event.due),
+    "children": lambda event: Awaited("child", event.workflow, None),
 }
-ENDS: Final[Mapping[type[LogEvent], Any]] = {
-    core.TimerFired: "fired",
-    core.TimerCancelled: "cancelled",
-    core.MessageReceived: "received",
-    core.WaitTimedOut: "timed_out",
-    core.WaitCancelled: "cancelled",
-    core.ChildCompleted: "completed",
-    core.ChildFailed: "failed",
-    core.ChildCancelled: "cancelled",
-}
-"""How a wait ended, by the event that says so."""
-
-
-def awaited_by(event: LogEvent) -> Awaited:
-    """The wait that this event of a log begins; its type is one of `BEGINS`."""
-    return BEGINS[type(event)](event)
+"""The kinds of calls that hooks see as waits, and how the event that opens one is read."""
 
 
 class Waits:
@@ -70,17 +53,17 @@ class Waits:
         state = live.run.state
         run = 0 if state.started is None else state.started.run
         life, known = self._aside.pop(live.instance_id, (0, {}))
-        begun: list[Any] = [
-            *state.timers.values(),
-            *state.waits.values(),
-            *(child.started for child in state.children.values()),
+        begun: list[tuple[core.Part, Any]] = [
+            *(("timers", event) for event in state.timers.values()),
+            *(("waits", event) for event in state.waits.values()),
+            *(("children", child.started) for child in state.children.values()),
         ]
         found: dict[str, Awaited] = {}
-        for event in begun:
+        for part, event in begun:
             before = known.get(event.id)
             same = before is not None and (life, before.run) == (live.life, run)
             began = before.began if before is not None and same else None
-            found[event.id] = awaited_by(event)._replace(run=run, began=began)
+            found[event.id] = WAITS[part](event)._replace(run=run, began=began)
         if found:
             self._open[live.instance_id] = found
 

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from romancy import core
 from romancy.core import StartCompensation
 from romancy.engine.announcing import Announcer, kind_of_sending, say_hook_failed
-from romancy.engine.observed_waits import BEGINS, ENDS, Waits, awaited_by
+from romancy.engine.observed_waits import WAITS, Waits
 from romancy.hooks import (
     ActivityEnded,
     ActivityStarted,
@@ -41,18 +41,22 @@ if TYPE_CHECKING:
     from romancy.engine.clock import DatabaseClock
     from romancy.engine.instance import Live
 
-__all__ = ["Observer"]
+__all__ = ["WORK", "Observer"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_OUTCOMES: Final[dict[type[Any], Any]] = {
-    core.ActivityCompleted: "completed",
-    core.ActivityAttemptFailed: "retrying",
-    core.ActivityFailed: "failed",
-    core.ActivityCancelled: "cancelled",
-    core.CompensationCompleted: "completed",
-    core.CompensationAttemptFailed: "retrying",
-    core.CompensationFailed: "failed",
-}
+WORK: Final = ("activities", "compensations")
+"""The kinds of calls whose attempts hooks see."""
+
+
+def _of(parts: Collection[str], *roles: type[core.Begins | core.Fails | core.Ends]) -> list[type[LogEvent]]:
+    """The kinds of events that are this to these kinds of calls."""
+    return [kind for kind, means in core.KINDS.items() if means.part(*roles) in parts]
+
+
+def _outcome(event: LogEvent) -> Any:
+    """How the event ends a call or, if another attempt follows, the attempt."""
+    role = core.KINDS[type(event)].role
+    return role.outcome if isinstance(role, core.Ends) else "retrying"
 
 
 def _moment(microseconds: int) -> datetime:
@@ -240,7 +244,9 @@ class Observer:
         self._tell(WorkflowContinued(**self._about(live, run=event.run - 1)))
 
     def _wait_began(self, live: Live, event: Any, commit: Sequence[LogEvent]) -> None:
-        awaited = awaited_by(event)
+        part = core.KINDS[type(event)].part(core.Begins)
+        assert part is not None  # noqa: S101 - the rules name only what begins a wait
+        awaited = WAITS[part](event)
         about = self._about(live, run=_run_before(commit, event))
         self._waits.began(live.instance_id, event.id, awaited._replace(run=about["run"], began=about["at"]))
         due = None if awaited.due is None else _moment(awaited.due)
@@ -258,7 +264,7 @@ class Observer:
                 wait_id=event.id,
                 kind=awaited.kind,
                 name=awaited.name,
-                outcome=ENDS[type(event)],
+                outcome=_outcome(event),
                 duration=None if began is None else max(at - began, timedelta()),
                 message_headers=event.message.headers if isinstance(event, core.MessageReceived) else {},
             )
@@ -312,7 +318,7 @@ class Observer:
                 activity_name=begun.activity_name,
                 attempt=begun.attempt,
                 compensates=begun.compensates,
-                outcome=_OUTCOMES[type(event)],
+                outcome=_outcome(event),
                 duration=max(at - begun.at, timedelta()),
                 next_attempt_at=None if next_at is None else _moment(next_at),
                 error_type=None if error is None else error.type,
@@ -359,9 +365,9 @@ class Observer:
         core.WorkflowRetried: _started,
         core.WorkflowResumed: _resumed,
         core.WorkflowContinued: _continued,
-        **dict.fromkeys(_OUTCOMES, _attempt_ended),
-        **dict.fromkeys(BEGINS, _wait_began),
-        **dict.fromkeys(ENDS, _wait_ended),
+        **dict.fromkeys(_of(WORK, core.Fails, core.Ends), _attempt_ended),
+        **dict.fromkeys(_of(WAITS, core.Begins), _wait_began),
+        **dict.fromkeys(_of(WAITS, core.Ends), _wait_ended),
     }
     """The hook events that follow from an event of the log, given the commit that it is part of."""
 

@@ -10,14 +10,14 @@ if TYPE_CHECKING:
 
     from romancy.insight._timeline import Step
 
-__all__ = ["BUSY", "Bar", "bars"]
+__all__ = ["BUSY", "LAST", "Bar", "bars"]
 
 BarKind: TypeAlias = Literal["queue", "run", "done", "failed", "stopped", "lost", "pause", "wait"]
 
 BUSY: Final = frozenset({"queue", "run", "done", "failed", "stopped", "lost"})
 """The kinds of bars that are work, or that would be work if a slot were free. The others are waits."""
 
-_LAST: Final[dict[str, BarKind]] = {"completed": "done", "failed": "failed", "cancelled": "stopped"}
+LAST: Final[dict[str, BarKind]] = {"completed": "done", "failed": "failed", "cancelled": "stopped"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def _last(step: Step, end: int) -> Iterator[Bar]:
             return
     if step.outcome == "never started":
         return
-    kind: BarKind = "run" if step.is_open else _LAST.get(step.outcome, "stopped")
+    kind: BarKind = "run" if step.is_open else LAST.get(step.outcome, "stopped")
     yield from _attempt(step, number, due, end, step.queued, kind)
 
 

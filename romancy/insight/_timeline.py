@@ -14,12 +14,25 @@ from romancy.insight._moments import span
 from romancy.serialization import ErrorInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-__all__ = ["Attempt", "Note", "Place", "Step", "Timeline"]
+__all__ = ["RULES", "STEPS", "Attempt", "Note", "Place", "Step", "Timeline"]
 
 Place: TypeAlias = tuple[int, int]
 """The number of a commit in the log, and of an event in the commit."""
+
+STEPS: Final[Mapping[ev.Part, tuple[str, ...]]] = {
+    "activities": ("activity",),
+    "timers": ("timer",),
+    "waits": ("event", "message"),
+    "joining": ("subscription",),
+    "listing": ("members",),
+    "children": ("child",),
+    "compensations": ("compensation",),
+}
+"""The kinds of steps that are calls of this kind."""
+_OUTCOMES: Final = {"fired": "rang", "timed_out": "timed out"}
+"""The outcomes for which a timeline has a word of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +183,7 @@ class Timeline:
             self.misfit = None
             if not isinstance(event, ev.OwnerChanged):
                 self.parked = None
-        rule = _RULES.get(type(event))
+        rule = RULES.get(type(event))
         if rule is not None:
             rule(self, event)
 
@@ -250,15 +263,28 @@ class Timeline:
         self.note(f"stuck: {reason}")
 
 
-def _ends(kind: str, outcome: str) -> Callable[[Timeline, Any], None]:
-    return lambda timeline, event: timeline.end(
-        kind,
-        event.id,
-        outcome,
-        getattr(event, "error", None),
-        getattr(event, "queued", 0),
-        unknown=getattr(event, "unknown", False),
-    )
+Rule: TypeAlias = "Callable[[Timeline, Any], None]"
+
+
+def _ended(role: ev.Ends) -> Rule:
+    """What a timeline makes of an event that ends a call."""
+    outcome = _OUTCOMES.get(role.outcome, role.outcome)
+
+    def end(timeline: Timeline, event: Any) -> None:
+        error, queued, unknown = (getattr(event, name, None) for name in ("error", "queued", "unknown"))
+        for kind in STEPS[role.part]:
+            timeline.end(kind, event.id, outcome, error, queued or 0, unknown=bool(unknown))
+
+    return end
+
+
+def _failed(role: ev.Fails) -> Rule:
+    kind = STEPS[role.part][0]
+    return lambda timeline, event: timeline.failed(kind, event)
+
+
+def _remark(note: Callable[[Any], str]) -> Rule:
+    return lambda timeline, event: timeline.note(note(event))
 
 
 def _activity_cancelled(timeline: Timeline, event: ev.ActivityCancelRequested) -> None:
@@ -268,24 +294,12 @@ def _activity_cancelled(timeline: Timeline, event: ev.ActivityCancelRequested) -
         timeline.told_to_stop(event.id)
 
 
-def _wait_ends(outcome: str) -> Callable[[Timeline, Any], None]:
-    def end(timeline: Timeline, event: Any) -> None:
-        timeline.end("event", event.id, outcome)
-        timeline.end("message", event.id, outcome)
-
-    return end
-
-
 def _awaited(timeline: Timeline, event: ev.MessageAwaited) -> None:
     topic, conditions = event.topic, bytes(event.where) != b"null"
     if topic.kind == "event":
         timeline.begin("event", event.id, topic.name, due=event.due, key=topic.key, conditions=conditions)
     else:
         timeline.begin("message", event.id, topic.name, due=event.due, key=event.mode, conditions=conditions)
-
-
-def _received(timeline: Timeline, event: ev.MessageReceived) -> None:
-    timeline.end("event" if event.message.topic.kind == "event" else "message", event.id, "received")
 
 
 def _put_aside(timeline: Timeline, event: ev.MessagePutAside) -> None:
@@ -298,13 +312,6 @@ def _about(topic: ev.Topic) -> str:
     return f"event {topic.name}" if topic.kind == "event" else f"a message of channel {topic.name}"
 
 
-def _sent(timeline: Timeline, event: ev.MessageSent) -> None:
-    topic = event.message.topic
-    key = "" if topic.key is None else f" with key {topic.key}"
-    what = f"event {topic.name}" if topic.kind == "event" else f"a message on channel {topic.name}"
-    timeline.note(f"sent {what}{key}" + (f" to {event.to}" if event.to else ""))
-
-
 def _subscribed(timeline: Timeline, event: ev.Subscribed) -> None:
     if event.topic.kind == "event":
         timeline.note(f"subscribed to events {event.topic.name}")
@@ -312,13 +319,6 @@ def _subscribed(timeline: Timeline, event: ev.Subscribed) -> None:
     timeline.begin("subscription", event.id, event.topic.name, key=event.mode)
     if not ev.may_be_refused(event.topic, event.mode):
         timeline.end("subscription", event.id, "joined")
-
-
-def _unsubscribed(timeline: Timeline, event: ev.Unsubscribed) -> None:
-    if event.topic.kind == "event":
-        timeline.note(f"ended its subscription to events {event.topic.name}")
-    else:
-        timeline.note(f"left channel {event.topic.name}")
 
 
 def _refused(timeline: Timeline, event: ev.SubscriptionRefused) -> None:
@@ -343,51 +343,26 @@ def _owner_changed(timeline: Timeline, event: ev.OwnerChanged) -> None:
         timeline.note("given back")
 
 
-_RULES: Final[Mapping[type[ev.LogEvent], Callable[[Timeline, Any], None]]] = {
+_OWN: Final[Mapping[type[ev.LogEvent], Rule]] = {
     ev.WorkflowStarted: Timeline.run_begins,
     ev.WorkflowRetried: _retried,
     ev.OwnerChanged: _owner_changed,
-    ev.WorkflowResumed: lambda timeline, _: timeline.note("resumed"),
     ev.ActivityScheduled: lambda timeline, event: timeline.begin("activity", event.id, event.name),
-    ev.ActivityAttemptFailed: lambda timeline, event: timeline.failed("activity", event),
-    ev.ActivityCompleted: _ends("activity", "completed"),
-    ev.ActivityFailed: _ends("activity", "failed"),
-    ev.ActivityCancelled: _ends("activity", "cancelled"),
     ev.ActivityCancelRequested: _activity_cancelled,
     ev.TimerStarted: lambda timeline, event: timeline.begin("timer", event.id, "timer", due=event.due),
-    ev.TimerFired: _ends("timer", "rang"),
-    ev.TimerCancelled: _ends("timer", "cancelled"),
     ev.MessageAwaited: _awaited,
-    ev.MessageReceived: _received,
     ev.MessagePutAside: _put_aside,
-    ev.WaitTimedOut: _wait_ends("timed out"),
-    ev.WaitCancelled: _wait_ends("cancelled"),
     ev.Subscribed: _subscribed,
-    ev.SubscriptionGranted: _ends("subscription", "joined"),
     ev.SubscriptionRefused: _refused,
-    ev.Unsubscribed: _unsubscribed,
     ev.MembersAsked: lambda timeline, event: timeline.begin("members", event.id, event.topic.name),
-    ev.MembersListed: _ends("members", "listed"),
     ev.ChildStarted: lambda timeline, event: timeline.begin(
         "child", event.id, event.workflow, instance_id=event.instance_id
     ),
-    ev.ChildCompleted: _ends("child", "completed"),
-    ev.ChildFailed: _ends("child", "failed"),
-    ev.ChildCancelled: _ends("child", "cancelled"),
     ev.CompensationScheduled: lambda timeline, event: timeline.begin(
         "compensation", event.id, event.name, undoes=event.activity_id
     ),
-    ev.UndoRegistered: lambda timeline, event: timeline.note(f"registered the undo {event.name} as {event.id}"),
-    ev.UndoTakenBack: lambda timeline, event: timeline.note(f"took the undo {event.id} back"),
-    ev.CompensationAttemptFailed: lambda timeline, event: timeline.failed("compensation", event),
-    ev.CompensationCompleted: _ends("compensation", "completed"),
-    ev.CompensationFailed: _ends("compensation", "failed"),
-    ev.CancelRequested: lambda timeline, event: timeline.cancel(event),
-    ev.MessageSent: _sent,
-    ev.MessagePublished: lambda timeline, event: timeline.note(f"published {event.name}"),
-    ev.ProgressReported: lambda timeline, _: timeline.note("reported progress"),
+    ev.CancelRequested: Timeline.cancel,
     ev.WorkflowParked: lambda timeline, event: timeline.park(event.reason),
-    ev.WorkflowAbandoned: lambda timeline, _: timeline.note("ended from its log alone, without its code"),
     ev.WorkflowContinued: lambda timeline, event: timeline.run_ends(f"continued as run {event.run}"),
     ev.WorkflowCompleted: lambda timeline, _: timeline.run_ends("completed"),
     ev.WorkflowFailed: lambda timeline, event: timeline.run_ends("failed", event.error, event.unknown),
@@ -395,3 +370,20 @@ _RULES: Final[Mapping[type[ev.LogEvent], Callable[[Timeline, Any], None]]] = {
         "cancelled" + (f": {event.reason}" if event.reason else ""), unknown=event.unknown
     ),
 }
+"""What begins a step has its name and its details; what ends a run or holds it up is more than a remark."""
+
+
+def _rules() -> Iterator[tuple[type[ev.LogEvent], Rule]]:
+    """What a timeline makes of each kind. It says nothing of a kind that is neither in a call nor has a remark."""
+    for kind, means in ev.KINDS.items():
+        if kind in _OWN:
+            yield kind, _OWN[kind]
+        elif isinstance(means.role, ev.Ends):
+            yield kind, _ended(means.role)
+        elif isinstance(means.role, ev.Fails):
+            yield kind, _failed(means.role)
+        elif means.note is not None:
+            yield kind, _remark(means.note)
+
+
+RULES: Final = dict(_rules())

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from romancy.core import COMMANDS, INPUTS
+from romancy import core
 from romancy.errors import CodecError, StorageUnavailableError, UsageError
 from romancy.serialization import (
     NO_CODECS,
@@ -106,7 +106,7 @@ def test_the_stored_forms() -> None:
 
 
 def test_no_event_is_mistaken_for_what_a_codec_made() -> None:
-    assert "Encoded" not in {kind.__name__ for kind in (*INPUTS, *COMMANDS)}
+    assert "Encoded" not in {kind.__name__ for kind in core.KINDS}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy import Romancy, WorkflowContext, activity, activity_context, workflow
-from romancy.core import INPUTS, ActivityCompleted, OwnerChanged
+from romancy.core import ActivityCompleted, Input, OwnerChanged
 from romancy.errors import StorageUnavailableError
 from romancy_conformance.behaviour.faults.program import LEDGER, faulty_line
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
@@ -103,7 +103,7 @@ async def test_what_runs_stops_when_the_lease_runs_out_and_begins_again_untold(
 
     deaf[0].deaf = False
     assert [1, 1] == [await handle.result(timeout=60), await other.result(timeout=60)]
-    log = [event for event in await handle.history() if isinstance(event, INPUTS)]
+    log = [event for event in await handle.history() if isinstance(event, Input)]
     assert [ActivityCompleted] == [type(event) for event in log[1:] if not isinstance(event, OwnerChanged)]
 
 

@@ -1,0 +1,162 @@
+"""Applies the events of a run, its activities, timers and children to its state. One function per kind of event."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from romancy.core import _events as ev
+from romancy.core._finding import find_activity, find_child, find_message, find_timer
+from romancy.core._in_flight import Attempted, Child, Compensable, heard
+from romancy.core._message_rules import subscribe_again, subscribe_as_before
+from romancy.core._shared_empty import NO_DICT
+from romancy.errors import HistoryCorruptError
+
+if TYPE_CHECKING:
+    from romancy.core._fold import State
+
+
+def owner_changed(state: State, event: ev.OwnerChanged) -> None:
+    state.time = max(state.time, event.at)
+    if event.owner or event.interrupted:
+        for activity in state.activities.values():
+            activity.lost = activity.next_at is None or activity.next_at <= event.at
+
+
+def started(state: State, event: ev.WorkflowStarted) -> None:
+    heard(state, event)
+    state.started = event
+    if event.subscriptions:
+        if isinstance(event, ev.WorkflowRetried):
+            subscribe_again(state, event)
+        else:
+            subscribe_as_before(state, event)
+
+
+def retried(state: State, event: ev.WorkflowRetried) -> None:
+    if state.recall is None or state.recall.started is None:
+        raise HistoryCorruptError("the log holds WorkflowRetried, and not the run that was retried")
+    started(state, event)
+    state.memory = state.recall.begin(event)
+    state.recall = None
+    for item in state.memory.items:
+        done = item.answer
+        if isinstance(done, ev.ActivityCompleted) and not item.undone and (item.owed or state.compensates(item.name)):
+            scheduled = ev.ActivityScheduled(item.id, item.name, item.asked.args, item.key)
+            state.put_back(Compensable(scheduled, done.result, item.position, item.undo_key))
+
+
+def activity_scheduled(state: State, event: ev.ActivityScheduled) -> None:
+    state.activities[event.id] = Attempted(event)
+    if state.memory is not None:
+        find_activity(state.memory, event)
+
+
+def activity_attempt_failed(state: State, event: ev.ActivityAttemptFailed) -> None:
+    heard(state, event)
+    activity = state.activities[event.id]
+    activity.failures = event.attempt
+    activity.next_at = event.next_at
+    activity.details = event.details
+    activity.unknown = activity.unknown or event.unknown
+    activity.lost, activity.idle = False, activity.cancel_requested
+    state.expect(event.next_at, "activities", event.id)
+
+
+def activity_completed(state: State, event: ev.ActivityCompleted) -> None:
+    state.time = max(state.time, event.at)
+    state.parked = None
+    state.latest = event.id
+    if state.memory is not None:
+        state.answered("activities", event.id)
+    scheduled = state.activities.pop(event.id).scheduled
+    if (state.compensable or state.memory is not None) and state.compensates(scheduled.name):
+        state.undo_later(scheduled, event.result)
+
+
+def activity_ended(state: State, event: ev.ActivityFailed | ev.ActivityCancelled) -> None:
+    heard(state, event)
+    activity = state.activities.pop(event.id)
+    if state.compensates(activity.scheduled.name) == "attempted":
+        state.undo_later(activity.scheduled, ev.NULL)
+    elif event.unknown or activity.unknown:
+        state.unknown += (event.id,)
+
+
+def activity_cancel_requested(state: State, event: ev.ActivityCancelRequested) -> None:
+    if event.never_started:
+        del state.activities[event.id]
+        state.given_up("activities", event.id)
+    else:
+        activity = state.activities[event.id]
+        activity.cancel_requested = True
+        activity.idle = activity.next_at is not None and activity.next_at > state.time
+
+
+def timer_started(state: State, event: ev.TimerStarted) -> None:
+    if state.timers is NO_DICT:
+        state.timers = {}
+    state.timers[event.id] = event
+    state.expect(event.due, "timers", event.id)
+    if state.memory is not None:
+        find_timer(state.memory, event)
+
+
+def timer_ended(state: State, event: ev.TimerFired | ev.TimerCancelled) -> None:
+    del state.timers[event.id]
+    if isinstance(event, ev.Input):
+        heard(state, event)
+        state.answered("timers", event.id)
+    else:
+        state.given_up("timers", event.id)
+
+
+def child_started(state: State, event: ev.ChildStarted) -> None:
+    if state.children is NO_DICT:
+        state.children = {}
+    state.children[event.id] = Child(event)
+    if state.memory is not None:
+        find_child(state.memory, event)
+
+
+def child_cancel_requested(state: State, event: ev.ChildCancelRequested) -> None:
+    state.children[event.id].cancel_requested = True
+
+
+def child_ended(state: State, event: ev.ChildCompleted | ev.ChildFailed | ev.ChildCancelled) -> None:
+    heard(state, event)
+    state.children.pop(event.id, None)
+    state.answered("children", event.id)
+
+
+def cancel_requested(state: State, event: ev.CancelRequested) -> None:
+    heard(state, event)
+    state.cancel = event
+    state.end_limit()
+
+
+def parked(state: State, event: ev.WorkflowParked) -> None:
+    state.parked = event.reason
+
+
+def abandoned(state: State, _event: ev.WorkflowAbandoned) -> None:
+    state.abandoned = True
+    state.timers.clear()
+    state.waits.clear()
+    state.subscriptions = NO_DICT
+
+
+def progress(state: State, event: ev.ProgressReported) -> None:
+    state.progress = event.state
+
+
+def published(state: State, event: ev.MessagePublished) -> None:
+    if state.memory is not None:
+        find_message(state.memory, event)
+
+
+def nothing(state: State, event: ev.Command) -> None:
+    """Patches and similar events do not change the state."""
+
+
+def terminal(state: State, event: ev.Command) -> None:
+    state.terminal = event
