@@ -1,4 +1,7 @@
-"""Decides what follows from the failure of an attempt. Only this module applies the retry policy."""
+"""Decides what follows from the failure of an attempt.
+
+Only this module applies the retry policy, and only this module says that a call has failed for good.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +26,12 @@ from romancy.retry import GiveUp, Retry, resolve
 from romancy.serialization import describe_exception
 
 if TYPE_CHECKING:
-    from romancy.core import Input
+    from romancy.core import Input, StartActivity
     from romancy.engine.activities.attempt import Attempt
     from romancy.retry import RetryPolicy
+    from romancy.serialization import ErrorInfo
 
-__all__ = ["ends_the_process", "judged"]
+__all__ = ["ends_the_process", "failed_for_good", "judged"]
 
 
 def ends_the_process(error: BaseException) -> bool:
@@ -78,25 +82,32 @@ def judged(
     except (Exception, SystemExit) as broken:  # noqa: BLE001 - a filter of the user failed, so nothing allows a retry
         verdict, info, raised = GiveUp(exhausted=False), describe_exception(broken), broken
     say_attempt_failed(attempt, info, raised, verdict.delay if isinstance(verdict, Retry) else None)
+    if isinstance(verdict, GiveUp):
+        failed = failed_for_good(effect, info, now=now, queued=attempt.queued, unknown=unknown)
+        return as_caught(failed, definition, named, raised) if isinstance(failed, ActivityFailed) else failed
+    next_at = now + round(verdict.delay * 1_000_000)
     if isinstance(effect, StartCompensation):
-        if isinstance(verdict, Retry):
-            next_at = now + round(verdict.delay * 1_000_000)
-            return CompensationAttemptFailed(
-                at=now, id=attempt.id, attempt=effect.attempt, error=info, next_at=next_at, queued=attempt.queued
-            )
-        return CompensationFailed(at=now, id=attempt.id, error=info, attempts=effect.attempt, queued=attempt.queued)
-    if isinstance(verdict, Retry):
-        return ActivityAttemptFailed(
-            at=now,
-            id=attempt.id,
-            attempt=effect.attempt,
-            error=info,
-            next_at=now + round(verdict.delay * 1_000_000),
-            details=effect.details if port is None or port.details is None else port.details,
-            queued=attempt.queued,
-            unknown=unknown,
+        return CompensationAttemptFailed(
+            at=now, id=attempt.id, attempt=effect.attempt, error=info, next_at=next_at, queued=attempt.queued
         )
-    failed = ActivityFailed(
-        at=now, id=attempt.id, error=info, attempts=effect.attempt, queued=attempt.queued, unknown=unknown
+    return ActivityAttemptFailed(
+        at=now,
+        id=attempt.id,
+        attempt=effect.attempt,
+        error=info,
+        next_at=next_at,
+        details=effect.details if port is None or port.details is None else port.details,
+        queued=attempt.queued,
+        unknown=unknown,
     )
-    return as_caught(failed, definition, named, raised)
+
+
+def failed_for_good(
+    effect: StartActivity | StartCompensation, info: ErrorInfo, *, now: int, queued: int = 0, unknown: bool = False
+) -> ActivityFailed | CompensationFailed:
+    """The input that ends the call: no attempt follows."""
+    if isinstance(effect, StartCompensation):
+        id = effect.compensation_id
+        return CompensationFailed(at=now, id=id, error=info, attempts=effect.attempt, queued=queued)
+    id = effect.activity_id
+    return ActivityFailed(at=now, id=id, error=info, attempts=effect.attempt, queued=queued, unknown=unknown)

@@ -84,7 +84,7 @@ class Port:
         """Whether the attempt was given up. A thread may still run it."""
         self.begun: set[str] = set()
         """Ids of the instances that the activity started in the session."""
-        self._effect = effect
+        self.effect = effect
         self._id = id
         self._calls: set[asyncio.Task[Any]] = set()
         """Tasks on the event loop that the attempt's thread waits for."""
@@ -97,9 +97,9 @@ class Port:
 
     async def session(self, native: type[Any] | None, isolation: IsolationLevel | None = None, /) -> Any:
         """The transaction that this attempt's completion will be part of. The first call begins it, with its level."""
-        if not getattr(self._effect.definition, "transactional", True):
+        if not getattr(self.effect.definition, "transactional", True):
             raise UsageError(
-                f"activity {self._effect.name} was declared with transactional=False: it has no session. "
+                f"activity {self.effect.name} was declared with transactional=False: it has no session. "
                 "Remove that option, or open a connection of your own"
             )
         self.transacted = True
@@ -112,14 +112,14 @@ class Port:
         if isolation is not None and isolation != self._isolation:
             begun = "without isolation=" if self._isolation is None else f"with isolation={self._isolation!r}"
             raise UsageError(
-                f"activity {self._effect.name}: its session was begun {begun}, and a transaction keeps its level; give "
+                f"activity {self.effect.name}: its session was begun {begun}, and a transaction keeps its level; give "
                 f"isolation={isolation!r} where the activity first asks for its session"
             )
         if native is None:
             return Session(opened, self)
         if not isinstance(opened.native, native):
             raise UsageError(
-                f"activity {self._effect.name}: this database's session is a {type(opened.native).__name__}, "
+                f"activity {self.effect.name}: this database's session is a {type(opened.native).__name__}, "
                 f"not a {native.__name__}"
             )
         return opened.native
@@ -140,7 +140,7 @@ class Port:
             self._slots.begun(opened)
         if self.ended or self.over:
             await self.close()
-            raise UsageError(f"activity {self._effect.name} asked for its session after its attempt had ended")
+            raise UsageError(f"activity {self.effect.name} asked for its session after its attempt had ended")
         return opened
 
     def _give_slot_back(self) -> None:
@@ -244,9 +244,7 @@ class Port:
             try:
                 callback()
             except (Exception, CancelledError, SystemExit):
-                logger.exception(
-                    "activity %s: its after_commit callback failed", self._effect.name, extra=self._about()
-                )
+                logger.exception("activity %s: its after_commit callback failed", self.effect.name, extra=self._about())
 
     def mark(self) -> _Mark:
         """How much of what the completion sends is queued now, for a savepoint."""
@@ -286,7 +284,7 @@ class Port:
             except Exception as error:  # noqa: BLE001 - whatever the driver raises
                 # A lost connection has rolled back. The end of the attempt is still reported.
                 logger.warning(
-                    "activity %s: its session could not be closed: %s", self._effect.name, error, extra=self._about()
+                    "activity %s: its session could not be closed: %s", self.effect.name, error, extra=self._about()
                 )
             finally:
                 self._give_slot_back()
@@ -305,4 +303,4 @@ class Port:
             await asyncio.wait(calls)
 
     def _about(self) -> dict[str, Any]:
-        return about(self._live, self._id, self._effect.attempt)
+        return about(self._live, self._id, self.effect.attempt)

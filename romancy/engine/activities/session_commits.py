@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from romancy.core import ActivityFailed, CompensationFailed, OwnerChanged, encode_commit
+from romancy.core import OwnerChanged, encode_commit
+from romancy.engine.activities.judging import failed_for_good
 from romancy.errors import CodecError, OutcomeUnknownError, RomancyError, StorageUnavailableError
 from romancy.serialization import describe_exception
 from romancy.storage.records import Append, Outcome, Step
@@ -52,7 +53,8 @@ async def commit_session(
         writer.refuse(item, error)
         return Outcome.INVALID, None
     except RomancyError as error:
-        return None, _failure(event, error)
+        # A final failure: after what the attempt did to its transaction, Romancy cannot commit it.
+        return None, failed_for_good(port.effect, describe_exception(error), now=event.at)
     finally:
         await port.close()
 
@@ -78,11 +80,3 @@ async def _read(store: Store, item: Step | Append) -> History | None:
             return await store.read(item.instance_id, after=item.seq - 1, limit=1)
         except StorageUnavailableError:
             await asyncio.sleep(_PAUSE)
-
-
-def _failure(event: Input, error: RomancyError) -> Input:
-    """A final failure: after what the attempt did to its transaction, Romancy cannot commit it."""
-    info = describe_exception(error)
-    attempts = getattr(event, "attempt", 1)
-    kind = CompensationFailed if type(event).__name__.startswith("Compensation") else ActivityFailed
-    return kind(at=event.at, id=event.id, error=info, attempts=attempts)  # type: ignore[attr-defined]
