@@ -230,7 +230,7 @@ async def outbox(url: str) -> float:
 async def measure(url: str) -> Figures:
     """Take all measurements on one database."""
     async with Romancy(url, workflows=[receiver, sleeper, subscriber]) as app:
-        pushes = app._opened().capabilities.push  # pyright: ignore[reportPrivateUsage]
+        pushes = app._access.opened().capabilities.push  # pyright: ignore[reportPrivateUsage]
         here = spread(await woken_from_here(app))
         there = spread(await woken_from_outside(app, url, WAKES, PAUSE))
         after_rest = await woken_from_outside(app, url, RESTED, REST)

@@ -4,42 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
 
-from romancy._deadlines import Deadlines
+from romancy._access import Access
 from romancy._interrupts import closed_by
-from romancy._loop_check import check_place
 from romancy._named_workflows import workflow_named
 from romancy._options import hooks_of, label, some_time, whole_number, yes_or_no
-from romancy._outgoing import signal_message
 from romancy._serving import serve
 from romancy.checking import Check, check_open
 from romancy.declaring.expected_names import refuse_with
 from romancy.depends import Dependencies
 from romancy.engine import Dispatcher, LogWriter, Settings, Worker, coded, opened
 from romancy.engine.announcing import Announcer
-from romancy.errors import InstanceConflictError, RomancyError, UsageError
+from romancy.errors import UsageError
 from romancy.handle import Handle
+from romancy.managing.instances import Instances
+from romancy.messages.sender import Sender
+from romancy.messages.senders import Senders
 from romancy.outbox.beside import Beside
 from romancy.query import InstanceFilter
-from romancy.registry import Registry, refuse_another
+from romancy.registry import Registry
 from romancy.replaying.at_end import Ends
 from romancy.replaying.at_start import tell_misfits
 from romancy.results.listening import listen
 from romancy.results.waiting import Waiting
-from romancy.results.watching import Watching
+from romancy.results.watch import Watches
 from romancy.retry import policy, seconds
 from romancy.serialization import Codecs
-from romancy.starting.announced import AnnouncedStarts
-from romancy.starting.by_signal import Beginning, start_or_signal
-from romancy.starting.checks import OURS, IfExists, check_call, check_if_exists, check_workflow, new_id
-from romancy.starting.many import all_of, turn_after
-from romancy.starting.renewing import RENEWS, Writing
-from romancy.starting.submissions import Submissions, Submitted
-from romancy.starting.taken import Wanted
+from romancy.starting.checks import OURS, IfExists, check_if_exists, check_workflow
+from romancy.starting.starter import Starter
 from romancy.storage.backends import create_store
-from romancy.storage.limits import check_id
-from romancy.storage.records import Outcome
 from romancy.storage.rooms import Room
 from romancy.storage.url import parse_url
 
@@ -48,11 +42,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from types import TracebackType
 
-    from msgspec import Raw
-
-    from romancy.core import Activation
-    from romancy.core import Outcome as RunOutcome
-    from romancy.engine import Asked
+    from romancy.core import Activation, Outcome
     from romancy.event import EventType
     from romancy.hooks import Hook
     from romancy.outbox import Relay
@@ -69,12 +59,13 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Romancy(Watching):
+class Romancy(Instances, Senders):
     """Durable workflows on the database at `url`. Open it with `async with`."""
 
     _ends: Ends | None = None  # those to be replayed, for a worker that checks them
-    _store: Store | None = None
-    _loop: asyncio.AbstractEventLoop | None = None
+    _starter: Starter
+    """Starts instances, and `_waiting` waits for their ends: each is made anew when the app is opened."""
+    _waiting: Waiting
 
     def __init__(  # noqa: PLR0913 - every choice of the user's
         self,
@@ -130,11 +121,12 @@ class Romancy(Watching):
             log_error_text=yes_or_no(log_error_text, "log_error_text"),
             codecs=self._codecs,
         )
-        super().__init__()
-        self._deadlines = Deadlines(some_time(answer_within, "answer_within"))
+        access = Access(some_time(answer_within, "answer_within"))
+        sender, watches = Sender(access, Announcer.of(self._settings.hooks)), Watches(access)
+        Instances.__init__(self, access, sender, watches)
+        Senders.__init__(self, access, sender)
         self._tasks: set[asyncio.Task[None]] = set()
         self._registry = Registry()
-        self._writing = Writing(self._opened, self._writes_as, self._nonce, self._begun_anew)
         self.dependencies = Dependencies()
 
     @property
@@ -150,7 +142,17 @@ class Romancy(Watching):
     @property
     def workflows(self) -> Mapping[str, Workflow[..., Any]]:
         """The workflows that this app knows, by name. Without a `workflows` option, those declared so far."""
-        return self._registry.workflows if self._store is not None else Registry.collect(self._workflows).workflows
+        return self._registry.workflows if self.is_open else Registry.collect(self._workflows).workflows
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the app is inside its `async with`."""
+        return self._access.store is not None
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether `drain()` was called: this app's worker takes on no more work."""
+        return self._access.worker is not None and self._access.worker.draining
 
     @property
     def error_names(self) -> frozenset[str]:
@@ -174,7 +176,7 @@ class Romancy(Watching):
             hooks=said.hooks,
             codecs=self._codecs,
             log_error_text=said.speaker.error_text,
-            answer_within=self._deadlines.seconds,
+            answer_within=self._access.deadlines.seconds,
             migrate=self._migrates,
         )
 
@@ -184,7 +186,7 @@ class Romancy(Watching):
         With `check_replay`, each instance is replayed after its end, in a copy of the process, and a warning in the log
         names what its body does differently, as `romancy dev` does. Raises UsageError when the app is open already.
         """
-        if self._store is not None:
+        if self.is_open:
             raise UsageError("this app is open already: ask for a worker before it is opened")
         self._works = True
         self._ends = Ends() if check_replay else None
@@ -193,7 +195,7 @@ class Romancy(Watching):
     # ── opening and closing ─────────────────────────────────────────────────────────────────────────────────────
 
     async def __aenter__(self) -> Self:
-        if self._store is not None:
+        if self.is_open:
             raise UsageError("this app is open already; make another one for a second connection")
         self._registry = Registry.collect(self._workflows)
         made, where = lambda: coded(create_store(self._url), self._codecs), str(parse_url(self._url))
@@ -203,13 +205,12 @@ class Romancy(Watching):
         except BaseException:
             await store.close()
             raise
-        self._store, self._loop = store, asyncio.get_running_loop()
+        self._access.open(store, asyncio.get_running_loop())
         return self
 
     async def _begin(self, store: Store) -> None:
-        self._announcer = Announcer.of(self._settings.hooks)
-        self._starts = AnnouncedStarts(self._announcer)
-        self._dispatcher = Dispatcher(store, self._keep_undelivered)
+        access = self._access
+        dispatcher = access.dispatcher = Dispatcher(store, self._keep_undelivered)
         if self._works:
             outbox = self._relaying.outbox_of(store)
             other = functools.partial(create_store, self._url) if store.capabilities.processes else None
@@ -218,30 +219,29 @@ class Romancy(Watching):
                 self._registry,
                 self._settings,
                 dependencies=self.dependencies,
-                dispatcher=self._dispatcher,
+                dispatcher=dispatcher,
                 ended=self._ended,
                 another=other,
             )
             await worker.open()
-            self._worker, self._writer = worker, worker.writer
+            access.worker, writer = worker, worker.writer
             self._relaying.begin(outbox)
             if self._checks and Room.READING in store.rooms.offered:
                 self._tasks.add(asyncio.create_task(tell_misfits(store, worker)))
             if self._ends is not None:
                 self._tasks.add(asyncio.create_task(self._ends.tell(store, self._registry)))
         else:
-            self._writer = LogWriter(store)
-            self._tasks.add(asyncio.create_task(self._writer.run()))
-        self._submissions = Submissions(
-            self._registry, self._writer, self._worker, opened=self._opened, nonce=self._nonce
-        )
-        self._waiting = Waiting(self._opened, self._worker, self._settings.lease)
-        self._tasks.add(asyncio.create_task(listen(store, self._worker, self._watches, self._writer.outage)))
+            writer = LogWriter(store)
+            self._tasks.add(asyncio.create_task(writer.run()))
+        self._starter = Starter(self, access, self._registry, writer, self._sender, self._watches)
+        self._waiting = Waiting(access, self._settings.lease)
+        self._tasks.add(asyncio.create_task(listen(store, access.worker, self._watches, writer.outage)))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
-        store, self._store = self._store, None
+        access = self._access
+        store, access.store = access.store, None
         if store is None:
             raise UsageError("this app is not open")
         closed_by(error)
@@ -250,24 +250,16 @@ class Romancy(Watching):
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
         grace = self._drain_timeout if error is None else 0.0
-        if self._worker is not None:
-            await asyncio.gather(self._worker.close(grace), self._relaying.end(grace))
-            self._worker = None
-        await self._dispatcher.close()
-        self._submissions.close()
-        for watch in list(self._watches.values()):
-            watch.tell()  # waiting callers wake up and find the app closed
+        if access.worker is not None:
+            await asyncio.gather(access.worker.close(grace), self._relaying.end(grace))
+            access.worker = None
+        if access.dispatcher is not None:
+            await access.dispatcher.close()
+        self._starter.close()
+        self._watches.close()
         await self.dependencies.close()
-        await self._give_up_row(store)
+        await access.give_up_row(store)
         await store.close()
-
-    def _opened(self) -> Store:
-        if self._store is None:
-            raise UsageError("this app is not open: use it inside `async with app:`")
-        check_place(self._loop)
-        if self._worker is not None and self._worker.failed is not None:
-            raise self._worker.failed
-        return self._store
 
     async def drain(self, timeout: Duration = 30.0) -> None:
         """Take on no more work, let running activities end within `timeout`, and release every instance.
@@ -275,9 +267,9 @@ class Romancy(Watching):
         Other workers take the instances over at once. Starting and querying still work; instances started here from now
         on wait for other workers. Closing the app drains it too, for at most `drain_timeout` seconds.
         """
-        self._opened()
-        if self._worker is not None:
-            await asyncio.gather(self._worker.drain(grace := seconds(timeout, "timeout")), self._relaying.end(grace))
+        self._access.opened()
+        if (worker := self._access.worker) is not None:
+            await asyncio.gather(worker.drain(grace := seconds(timeout, "timeout")), self._relaying.end(grace))
 
     async def serve(self, *, drain_timeout: Duration = 30.0) -> None:
         """Work until the process is told to stop (SIGTERM, or SIGINT from Ctrl-C), then drain and return.
@@ -286,30 +278,14 @@ class Romancy(Watching):
         handler were installed. Raises UsageError outside of the main thread, where no such signal arrives, and without
         a worker.
         """
-        self._opened()
-        await serve(self.drain, seconds(drain_timeout, "drain_timeout"), works=self._worker is not None)
-
-    def _dispatch(self, addresses: Iterable[str], session: object) -> None:
-        if session is None:
-            self._dispatcher.ask(addresses)
-        else:
-            self._dispatcher.ask_later(addresses)
-
-    def _sweep(self) -> None:
-        self._dispatcher.sweep()
-
-    def _stir(self) -> None:
-        if self._worker is not None:
-            self._worker.claiming.look()
-
-    def _worker_token(self) -> str | None:
-        return self._worker.leases.token if self._worker is not None else None
+        self._access.opened()
+        await serve(self.drain, seconds(drain_timeout, "drain_timeout"), works=self._access.worker is not None)
 
     def _ended(self, instance_id: str, life: int, activation: Activation | None) -> None:
         """Record that this life of the instance ended here, or got stuck. `activation` may be None if it is stuck."""
         if self._ends is not None and activation is not None and activation.outcome is not None:
             self._ends.note(instance_id)
-        self._tell_end(instance_id, life, activation)
+        self._watches.ended(instance_id, life, activation)
 
     # ── starting ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -343,7 +319,7 @@ class Romancy(Watching):
         """
         wf = self.workflow(wf) if isinstance(wf, str) else check_workflow(wf)
         ours = {name: kwargs.pop(name) for name in OURS if name in kwargs and name not in wf.signature.names}
-        (handle,) = await self.start_many([wf.bind(*args, **kwargs)], **ours)
+        (handle,) = await self.start_many((wf.bind(*args, **kwargs),), **ours)
         return handle
 
     async def start_many(
@@ -357,24 +333,8 @@ class Romancy(Watching):
         Repeating the call with a corrected list is safe if the ids are yours. Arguments that do not fit start nothing.
         """
         check_if_exists(if_exists)
-        prepared: list[tuple[Call[T], Handle[T], Raw, int]] = []
-        for call in calls:
-            prepared.append((call, *self._prepare(call)))
-            await turn_after(len(prepared))
-        if session is not None:
-            with self._deadlines.call("start", joined=True):
-                begun = (self._start_in(session, if_exists, *one) for one in prepared)
-                return await all_of(begun, InstanceConflictError)
-        self._to_write("start", *(handle.instance_id for _, handle, _, _ in prepared))
-        submitted: list[Submitted[T]] = []
-        with self._deadlines.call("start") as timed:
-            try:
-                await self._submissions.submit(prepared, submitted, timed.renew)
-                parts = timed.renewing(submitted)
-                return await all_of((self._started(if_exists, *one) for one in parts), RomancyError)
-            except asyncio.CancelledError:
-                timed.instance_ids = self._submissions.give_up(submitted) or None
-                raise
+        store = self._access.opened()
+        return await self._starter.start(store, calls, session, if_exists)
 
     @overload
     async def run(self, wf: Workflow[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
@@ -407,62 +367,8 @@ class Romancy(Watching):
         has received this very signal. `"refuse"` and `"replace"` raise UsageError.
         """
         check_if_exists(if_exists)
-        if if_exists in ("refuse", "replace"):
-            raise UsageError(f"signal_with_start signals an existing instance: if_exists={if_exists!r} is for start")
-        handle, raw, delay = self._prepare(call)
-        store = self._to_write("signal_with_start", handle.instance_id)
-        plain = signal_message(handle.instance_id, event, data, key, id, self._stored_size)
-        message, sending = self._announced(plain, handle.instance_id)
-        makes_way = RENEWS.get(if_exists, frozenset())
-        wf = handle.workflow or call.workflow
-        begin = Beginning(wf, raw, delay, handle.instance_id, message, self._writing, self._stamp, makes_way)
-        with self._deadlines.call("signal", [handle.instance_id], message_id=id):
-            started = await start_or_signal(
-                store, begin, lambda: handle.signal(cast("Any", event), data, key=key, id=id)
-            )
-        if started:
-            self._starts.written(handle)
-            self._tell_sent(sending)
-        self._stir()
-        return handle
-
-    def _prepare(self, call: Call[T]) -> tuple[Handle[T], Raw, int]:
-        """The handle of an instance to be started, its input, and its delay in microseconds."""
-        self._opened()
-        check_call(call)
-        definition = call.workflow
-        ours = self._registry.workflows.get(definition.name)
-        if ours is not None and ours.signature is not definition.signature:
-            refuse_another(ours, definition)
-        raw = call.encode(self._stored_size)
-        instance_id = definition.instance_id
-        if instance_id is None:
-            instance_id = new_id()
-        else:
-            check_id(instance_id)
-        self._forget_end(instance_id)
-        definition, sending = self._starts.announced(definition, instance_id)
-        handle = Handle[Any](self, instance_id, definition)
-        self._starts.begun(handle, sending)
-        return handle, raw, round(definition.delay * 1_000_000)
-
-    async def _start_in(
-        self, session: object, if_exists: IfExists, _: Call[T], handle: Handle[T], raw: Raw, __: int
-    ) -> Handle[T]:
-        if await Wanted(self._writing, handle, raw).start_in(session, if_exists):
-            self._starts.written(handle)
-        return handle
-
-    def _nonce(self) -> str:
-        return f"{self._token}.{next(self._numbers)}"
-
-    async def _started(self, if_exists: IfExists, handle: Handle[T], raw: Raw, asked: Asked) -> Handle[T]:
-        outcome = await asked.answer
-        if outcome is Outcome.INVALID:
-            raise self._writer.refusal(handle.instance_id)
-        if outcome is Outcome.ACCEPTED or await Wanted(self._writing, handle, raw).judge(outcome, if_exists):
-            self._starts.written(handle)
-        return handle
+        store = self._access.opened()
+        return await self._starter.start_or_signal(store, call, event, data, key=key, id=id, if_exists=if_exists)
 
     @overload
     def handle(self, instance_id: str, wf: None = None, /) -> Handle[Any]: ...
@@ -470,7 +376,7 @@ class Romancy(Watching):
     def handle(self, instance_id: str, wf: Workflow[..., T] | None, /) -> Handle[T]: ...
     def handle(self, instance_id: str, wf: Workflow[..., Any] | None = None, /) -> Handle[Any]:
         """A handle of an instance, wherever it was started. Give the workflow to get a typed result."""
-        self._opened()
+        self._access.opened()
         return Handle(self, instance_id, wf)
 
     async def check(
@@ -481,7 +387,7 @@ class Romancy(Watching):
         Use it in a deployment before the new workers start: give the new code to an app with `worker=False`. Nothing is
         written and no activity runs. The bodies of workflows run up to the end of each log.
         """
-        return await check_open(self._opened(), self.workflows, InstanceFilter.of(where, filters))
+        return await check_open(self._access.opened(), self.workflows, InstanceFilter.of(where, filters))
 
     def override(self, provider: Callable[[], Any], replacement: Callable[[], Any]) -> AbstractContextManager[None]:
         """Give activities the result of `replacement` wherever they ask for `provider`. For tests."""
@@ -489,9 +395,13 @@ class Romancy(Watching):
 
     # ── results ─────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def watch(self, instance_id: str) -> Watch:
+        """The `Watch` that all handles of an instance share."""
+        return self._watches.of(instance_id)
+
     def outcome(
         self, instance_id: str, watch: Watch, recorded: int, timeout: float | None
-    ) -> Coroutine[Any, Any, RunOutcome]:
+    ) -> Coroutine[Any, Any, Outcome]:
         """The outcome of the instance, once it has ended. Raises WorkflowStuckError if no worker continues it."""
         return self._waiting.end_of(instance_id, watch, recorded, timeout)
 

@@ -84,7 +84,7 @@ class Handle(Generic[R_co]):
 
     async def status(self) -> Status:
         """The status of the instance."""
-        found = await self._app._opened().read(self._instance_id, limit=0)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as the app itself reads
+        found = await self._app._access.opened().read(self._instance_id, limit=0)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as the app itself reads
         if found is None:
             raise InstanceNotFoundError(f"there is no instance {self._instance_id!r}")
         return found.instance.status

@@ -17,6 +17,7 @@ import romancy
 from romancy import Romancy, dashboard, errors, hooks, http, outbox, query, sync, testing
 from romancy.ext import django, otel, starlette
 from romancy.managing.instances import Instances
+from romancy.messages.senders import Senders
 from tools import markdown, tree
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ INTERNAL = {
     },
 }  # fmt: skip
 MADE_FOR_YOU = {
-    "Activity", "ActivityChannel", "ActivityContext", "AppChannel", "Counts", "Handle",
-    "Ingress", "Instances", "Purged", "Session", "Subscription", "SyncChannel", "SyncHandle", "SyncSubscription",
+    "AboutInstances", "Activity", "ActivityChannel", "ActivityContext", "AppChannel", "Counts", "Handle",
+    "Ingress", "Purged", "Session", "Subscription", "SyncChannel", "SyncHandle", "SyncSubscription",
     "Undo", "Webhook",
     "Workflow", "WorkflowChannel", "WorkflowContext",
 }  # fmt: skip
@@ -56,12 +57,16 @@ WHOLE = {
 }  # fmt: skip
 """Modules of which all public names are on one page, by its title."""
 UNSAID_BASES = re.compile(
-    r"\((?:_\w+|Caretaker|Condition|Instances|Watching|Keeper, SyncInstances)\)|(?<=\()(?:Caller|Faking), "
+    r"\((?:_\w+|Acting|Caretaker|Instances, Senders|Keeper, SyncInstances, SyncSenders)\)|(?<=\()(?:Caller|Faking), "
 )
 MANY = 8
 """More overloads than a reader can use."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+class AboutInstances(Instances, Senders):
+    """The methods of an app that its page leaves to the one about instances."""
 
 
 class Source(NamedTuple):
@@ -183,7 +188,7 @@ def _bodies(cls: type) -> Iterator[tuple[Source, ast.ClassDef]]:
 
 
 def _class(cls: type) -> list[str]:
-    title = "Romancy" if cls is Instances else cls.__name__
+    title = "Romancy" if cls is AboutInstances else cls.__name__
     attributes: list[str] = []
     methods: dict[str, tuple[Source, list[Function]]] = {}
     made = ""
@@ -251,7 +256,7 @@ def listed() -> dict[str, list[tuple[str, object, str]]]:
             module = next(each for each in (errors, http, romancy) if name in each.__all__)
             page = name if name == "Romancy" else heading
             contents.setdefault(page, []).append((name, getattr(module, name), module.__name__))
-    contents["Instances"] = [("Romancy", Instances, "romancy")]
+    contents["Instances"] = [("Romancy", AboutInstances, "romancy")]
     for title, module in WHOLE.items():
         contents[title] = [(name, getattr(module, name), module.__name__) for name in module.__all__]
     return contents

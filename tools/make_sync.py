@@ -91,19 +91,20 @@ TWINS: Final = (
         "from romancy.sync._subscription import SyncSubscription\n",
     ),
     Twin(
-        "managing.acting", "Acting", "_acting", "SyncActing", "SyncSenders",
+        "managing.acting", "Acting", "_acting", "SyncActing", "Caller",
         "Acting on one instance from outside, for code without `await`.",
-        "from romancy.sync._senders import SyncSenders\n",
+        "from romancy.sync._calling import Caller\n",
     ),
     Twin(
         "managing.instances", "Instances", "_instances", "SyncInstances", "SyncActing",
         "Instances from outside, for code without `await`.", "from romancy.sync._acting import SyncActing\n",
     ),
     Twin(
-        "app", "Romancy", "_app", "SyncRomancy", "Keeper, SyncInstances",
+        "app", "Romancy", "_app", "SyncRomancy", "Keeper, SyncInstances, SyncSenders",
         "The app, for code without `await`.",
         "from romancy.app import Romancy\nfrom romancy.sync._calling import Keeper\n"
-        "from romancy.sync._handle import SyncHandle\nfrom romancy.sync._instances import SyncInstances\n",
+        "from romancy.sync._handle import SyncHandle\nfrom romancy.sync._instances import SyncInstances\n"
+        "from romancy.sync._senders import SyncSenders\n",
     ),
     Twin(
         "handle", "Handle", "_handle", "SyncHandle", "Caller, Generic[R_co]",
@@ -128,12 +129,11 @@ def pages() -> dict[Path, str]:
 
 
 def _page(twin: Twin) -> str:
-    module = ast.parse(_source(twin.source).read_text("utf-8"))
+    module = ast.parse((tree.ROOT / "romancy" / f"{twin.source.replace('.', '/')}.py").read_text("utf-8"))
     found = next(node for node in module.body if isinstance(node, ast.ClassDef) and node.name == twin.original)
     methods = [_method(one, found.name) for one in _public(found)]
     if twin.original == "Romancy":
         methods.insert(0, _constructor(found))
-        methods += [_method(one, "Romancy") for one in _condition()]
     text = f"class {twin.name}({twin.bases}):\n    {_docstring(found)}\n{twin.body}\n" + "\n".join(methods)
     used = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
     values = dict(_values(module, twin.source, text))
@@ -150,21 +150,11 @@ def _page(twin: Twin) -> str:
     )
 
 
-def _source(module: str) -> Path:
-    return tree.ROOT / "romancy" / f"{module.replace('.', '/')}.py"
-
-
 def _public(found: ast.ClassDef) -> Iterator[Function]:
     left_out = LEFT_OUT.get(found.name, {})
     for node in found.body:
         if isinstance(node, Function) and not node.name.startswith("_") and node.name not in left_out:
             yield node
-
-
-def _condition() -> Iterator[Function]:
-    module = ast.parse(_source("managing.condition").read_text("utf-8"))
-    found = next(node for node in module.body if isinstance(node, ast.ClassDef))
-    return (node for node in _public(found) if node.name not in LEFT_OUT["Romancy"])
 
 
 def _constructor(found: ast.ClassDef) -> str:

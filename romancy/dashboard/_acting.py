@@ -28,9 +28,8 @@ if TYPE_CHECKING:
 
     from romancy.dashboard._event_types import Typed
     from romancy.dashboard._guard import Form
-    from romancy.dashboard._reader import Reader
+    from romancy.dashboard._reader import Actor, Reader
     from romancy.instance import Untaken, Wait
-    from romancy.managing.instances import Instances
 
 __all__ = ["ACTIONS", "Action", "act_page", "actions_for", "audit", "field_of"]
 
@@ -45,7 +44,7 @@ class Action(NamedTuple):
     words: str
     """What the action does, for the user who is about to confirm it."""
     statuses: frozenset[Status]
-    act: Callable[[Instances, str, Form], Awaitable[object]]
+    act: Callable[[Actor, str, Form], Awaitable[object]]
     """Carries out the action. False: the instance had ended already."""
     fields: tuple[str, ...] = ()
     grave: bool = False
@@ -78,16 +77,16 @@ def _check_signal(form: Form) -> None:
     signal_message("any", *_signal_of(form))
 
 
-async def _signal(instances: Instances, instance_id: str, form: Form) -> None:
+async def _signal(instances: Actor, instance_id: str, form: Form) -> None:
     sent = _signal_of(form)
     await instances.signal(instance_id, sent.event, sent.data, key=sent.key, id=sent.id)
 
 
-async def _cancel(instances: Instances, instance_id: str, form: Form) -> bool:
+async def _cancel(instances: Actor, instance_id: str, form: Form) -> bool:
     return await instances.cancel(instance_id, reason=field_of(form, "reason"))
 
 
-async def _terminate(instances: Instances, instance_id: str, form: Form) -> bool:
+async def _terminate(instances: Actor, instance_id: str, form: Form) -> bool:
     return await instances.terminate(instance_id, reason=field_of(form, "reason"))
 
 
@@ -99,15 +98,15 @@ def _check_retry(form: Form) -> None:
     _unsure(field_of(form, "unsure"))
 
 
-async def _retry(instances: Instances, instance_id: str, form: Form) -> None:
+async def _retry(instances: Actor, instance_id: str, form: Form) -> None:
     await instances.retry(instance_id, unsure=_unsure(field_of(form, "unsure")))
 
 
-async def _resume(instances: Instances, instance_id: str, _form: Form) -> None:
+async def _resume(instances: Actor, instance_id: str, _form: Form) -> None:
     await instances.resume(instance_id)
 
 
-async def _purge(instances: Instances, instance_id: str, _form: Form) -> None:
+async def _purge(instances: Actor, instance_id: str, _form: Form) -> None:
     if not await instances.purge(instance_id):
         raise RefusedError(HTTPStatus.CONFLICT, "It has not ended, or another call holds it: nothing was removed.")
 

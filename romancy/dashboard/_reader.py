@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from romancy._loop_check import check_place
+from romancy._access import check_place
 from romancy.app import Romancy
 from romancy.engine import coded, uncoded
 from romancy.errors import UsageError
@@ -15,17 +15,19 @@ from romancy.storage.backends import create_store
 from romancy.storage.url import parse_url
 
 if TYPE_CHECKING:
-    from romancy.managing.instances import Instances
     from romancy.serialization import Codecs
     from romancy.storage.protocol import Store
 
-__all__ = ["Reader", "Source"]
+__all__ = ["Actor", "Reader", "Source"]
+
+Actor: TypeAlias = Romancy | Desk
+"""What acts on instances, and signals them."""
 
 
 class Reader(NamedTuple):
     """An open database, as pages read it."""
 
-    instances: Instances
+    instances: Actor
     """Acts on instances. For visitors who may not see payloads, read from the store."""
     store: Store
     codecs: Codecs
@@ -93,5 +95,5 @@ class Source:
             await desk.store.close()
 
 
-def _store_of(instances: Instances) -> Store:
-    return instances._opened()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - a page reads what the app has open
+def _store_of(app: Romancy) -> Store:
+    return app._access.opened()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - a page reads what the app has open

@@ -139,7 +139,7 @@ class Management:
         found = await self._app.get_instance(instance_id)
         if found is None:
             raise InstanceNotFoundError(_NOT_FOUND)
-        return found, await untaken_by(self._app._opened(), instance_id, found.status)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as the app itself reads
+        return found, await untaken_by(self._app._access.opened(), instance_id, found.status)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as the app itself reads
 
     async def list(self, request: Request) -> Response:
         """`GET /instances?workflow=&status=&id=&…&limit=&page=&results=&headers=`: a page, newest or oldest first."""

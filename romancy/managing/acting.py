@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from typing import TYPE_CHECKING, Final, Literal
 
-from romancy.engine import Standing, descent_of, purge, resume, retry, terminate
+from romancy.engine import descent_of, purge, resume, retry, terminate
 from romancy.engine.messages import CancelMessage
-from romancy.errors import StorageError
 from romancy.instance import Instance, Purged, changed_at
 from romancy.managing.bulk import if_still
-from romancy.messages.senders import Senders
 from romancy.status import Status
 from romancy.storage.limits import check_text
 from romancy.storage.records import LATEST, Delivered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from romancy.engine import Worker
-    from romancy.storage.protocol import Store
+    from romancy._access import Access
+    from romancy.messages.sender import Sender
+    from romancy.results.watch import Watches
 
 __all__ = ["Acting"]
 
@@ -28,37 +26,14 @@ _FORGET_EVERY: Final = 3600.0
 _PURGED_AT_ONCE: Final = 500
 
 
-class Acting(Senders):
+class Acting:
     """Changes an instance, wherever it runs."""
 
-    _worker: Worker | None = None  # that of this app, while it is open
-
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, access: Access, sender: Sender, watches: Watches) -> None:
+        self._access = access
+        self._sender = sender
+        self._watches = watches
         self._forgets_at = 0.0
-        self._standing = Standing()
-        self._manager: Standing | None = None
-        """The row under which calls that manage instances write if no worker runs here. None: one row for each call."""
-
-    def _sweep(self) -> None:
-        """Soon route posted messages, and those that ended instances had taken."""
-
-    def _stir(self) -> None:
-        """Let a worker of this app claim: an instance may be due now."""
-
-    async def _writes_as(self, store: Store) -> tuple[str, int]:
-        """The token to write under (the worker's or that of this app's own row), and the database's time or 0."""
-        return (worker, 0) if (worker := self._worker_token()) is not None else await self._standing.look(store)
-
-    async def _give_up_row(self, store: Store) -> None:
-        """Remove the row under which calls wrote. If the database is away, the row expires."""
-        for standing in (self._standing, self._manager):
-            if standing is not None:
-                with contextlib.suppress(StorageError):
-                    await standing.leave(store)
-
-    def _worker_token(self) -> str | None:
-        return None
 
     async def cancel(self, instance_id: str, *, reason: str = "") -> bool:
         """Ask a workflow to stop and to undo its work. False if it had ended already. You may ask twice.
@@ -68,12 +43,12 @@ class Acting(Senders):
         with code that fits, and cancel it then.
         """
         check_text(reason, "reason")
-        store = self._to_write("cancel", instance_id)
-        with self._deadlines.call("cancel", [instance_id]):
+        store = self._access.to_write("cancel", instance_id)
+        with self._access.deadlines.call("cancel", [instance_id]):
             found = await store.read(instance_id, limit=0)
             stuck = found is not None and found.instance.status is Status.STUCK
             message = CancelMessage(reason=reason, stuck=stuck)
-            asked = await self._mail(instance_id, message) is not Delivered.CLOSED
+            asked = await self._sender.mail(store, instance_id, message) is not Delivered.CLOSED
             if stuck and asked:
                 await if_still(self.resume(instance_id))
         return asked
@@ -87,10 +62,10 @@ class Acting(Senders):
         compensation failed for good, it did not answer when it was asked to stop, or `terminate` cut it off. In the
         latter case say whether the work of these activities stands, with `unsure="done"` or `"undone"`.
         """
-        store = self._to_write("retry", instance_id)
-        with self._deadlines.call("retry", [instance_id]):
-            await retry(store, instance_id, unsure, manager=self._manager)
-        self._stir()
+        store = self._access.to_write("retry", instance_id)
+        with self._access.deadlines.call("retry", [instance_id]):
+            await retry(store, instance_id, unsure, manager=self._access.manager)
+        self._access.stir()
 
     async def resume(self, instance_id: str) -> None:
         """Let any worker that knows the workflow try a stuck instance again.
@@ -99,10 +74,10 @@ class Acting(Senders):
         is replayed first, so nothing that was completed runs again. If the code still does not fit, the instance is
         stuck again with the reason. Raises UsageError if the instance is not stuck.
         """
-        store = self._to_write("resume", instance_id)
-        with self._deadlines.call("resume", [instance_id]):
-            await resume(store, self._worker_token() or self._manager, instance_id)
-        self._stir()
+        store = self._access.to_write("resume", instance_id)
+        with self._access.deadlines.call("resume", [instance_id]):
+            await resume(store, self._access.token or self._access.manager, instance_id)
+        self._access.stir()
 
     async def terminate(self, instance_id: str, *, reason: str = "") -> bool:
         """End an instance at once, whatever it does. Nothing is undone. False if it had ended already.
@@ -111,11 +86,11 @@ class Acting(Senders):
         does not answer can write nothing more for the instance. Its children go on.
         """
         check_text(reason, "reason")
-        worker = self._worker_token() or self._manager
-        store = self._to_write("terminate", instance_id)
-        with self._deadlines.call("terminate", [instance_id]):
+        worker = self._access.token or self._access.manager
+        store = self._access.to_write("terminate", instance_id)
+        with self._access.deadlines.call("terminate", [instance_id]):
             ended = await terminate(store, worker, instance_id, reason)
-        self._sweep()  # it may have taken a message that another waiter can use
+        self._access.sweep()  # it may have taken a message that another waiter can use
         return ended
 
     async def purge(self, *instance_ids: str, children: bool = False) -> Purged:
@@ -128,14 +103,14 @@ class Acting(Senders):
         """
         if not children:
             return Purged(await self._purge(instance_ids))
-        found = await descent_of(self._opened(), instance_ids)
+        found = await descent_of(self._access.opened(), instance_ids)
         return Purged(await self._purge(tuple(found.ended), found.until), found.open)
 
     async def _purge_as_found(self, found: Instance, *, children: bool = False) -> Purged:
         """Remove an instance unless it has changed since it was found, for example by a retry."""
         if not children:
             return Purged(await self._purge((found.instance_id,), changed_at(found)))
-        descent = await descent_of(self._opened(), (found.instance_id,))
+        descent = await descent_of(self._access.opened(), (found.instance_id,))
         if descent.ended.get(found.instance_id) != changed_at(found):
             return Purged()
         return Purged(await self._purge(tuple(descent.ended), descent.until), descent.open)
@@ -143,15 +118,12 @@ class Acting(Senders):
     async def _purge(self, ids: Sequence[str], until: int = LATEST) -> int:
         """Remove these instances. From time to time, remove old ids of signals as well."""
         forget = time.monotonic() >= self._forgets_at
-        store, gone = self._to_write("purge", *ids), 0
+        store, gone = self._access.to_write("purge", *ids), 0
         for first in range(0, len(ids), _PURGED_AT_ONCE):
             portion = ids[first : first + _PURGED_AT_ONCE]
-            with self._deadlines.call("purge", portion):
+            with self._access.deadlines.call("purge", portion):
                 gone += await purge(store, portion, until=until, forget=forget and not first)
         if forget:
             self._forgets_at = time.monotonic() + _FORGET_EVERY
-        self._removed(ids)
+        self._watches.removed(ids)
         return gone
-
-    def _removed(self, instance_ids: Iterable[str]) -> None:
-        """Wake the callers that wait for these instances, which may be gone."""

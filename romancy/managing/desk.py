@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from romancy._access import Access
 from romancy.engine import Standing
 from romancy.managing.bulk import found_to_act_on
 from romancy.managing.instances import Instances
+from romancy.messages.sender import Sender
+from romancy.messages.senders import Senders
+from romancy.results.watch import Watches
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -18,20 +22,20 @@ if TYPE_CHECKING:
 __all__ = ["Desk"]
 
 
-class Desk(Instances):
+class Desk(Instances, Senders):
     """Instances of an open store, for callers without an app and a worker."""
 
     def __init__(self, store: Store) -> None:
-        super().__init__()
+        access = Access(manager=Standing())  # a command may act on many instances
+        access.open(store, None)
+        sender = Sender(access)
+        Instances.__init__(self, access, sender, Watches(access))
+        Senders.__init__(self, access, sender)
         self.store = store
-        self._manager = Standing()  # a command may act on many instances
-
-    def _opened(self) -> Store:
-        return self.store
 
     async def leave(self) -> None:
         """Remove the worker row under which the calls wrote."""
-        await self._give_up_row(self.store)
+        await self._access.give_up_row(self.store)
 
     def to_act_on(self, chosen: InstanceFilter) -> AsyncIterator[Instance]:
         """All instances that match, newest first. The name of their workflow is exactly the one that is given."""

@@ -13,7 +13,6 @@ from romancy.instance import Counts, Instance, InstancePage
 from romancy.log import Position, follow_log, read_log
 from romancy.managing.acting import Acting
 from romancy.managing.bulk import each, found_to_act_on, if_still, if_there
-from romancy.managing.condition import Condition
 from romancy.managing.lists import instances_of
 from romancy.managing.reasons import reasons_of
 from romancy.managing.reports import Awaited, report_of
@@ -39,7 +38,7 @@ T = TypeVar("T")
 OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUSES)
 
 
-class Instances(Acting, Condition):
+class Instances(Acting):
     """Reads and changes instances, wherever they run."""
 
     # ── asking ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -52,8 +51,8 @@ class Instances(Acting, Condition):
         codec that this app does not have.
         """
         if waits:
-            return await instance_with_waits(self._opened(), instance_id)
-        found = await read_with_start(self._opened(), instance_id)
+            return await instance_with_waits(self._access.opened(), instance_id)
+        found = await read_with_start(self._access.opened(), instance_id)
         return None if found is None else Instance.begun(found)
 
     async def list_instances(
@@ -109,7 +108,7 @@ class Instances(Acting, Condition):
         return await self._page(query, results=with_results, headers=with_headers)
 
     async def _page(self, query: Query, *, results: bool, headers: bool) -> InstancePage:
-        store = self._opened()
+        store = self._access.opened()
         page = await store.rooms.reading.find(query)
         found = await instances_of(store, page.rows, results=results, headers=headers)
         return InstancePage(found, page.next_token)
@@ -152,11 +151,11 @@ class Instances(Acting, Condition):
         `instance_id` match in part. The database counts, in one statement; it takes as long as reading all that match.
         """
         query = InstanceFilter.of(where, filters).query()
-        return Counts(await self._opened().rooms.reading.count(query))
+        return Counts(await self._access.opened().rooms.reading.count(query))
 
     async def history(self, instance_id: str) -> list[LogEvent]:
         """Every event of an instance's log, oldest first."""
-        return [event async for _, commit in history(self._opened(), instance_id) for event in commit]
+        return [event async for _, commit in history(self._access.opened(), instance_id) for event in commit]
 
     def entries_of(
         self, instance_id: str, *, after: str | None = None, follow: bool = False
@@ -167,7 +166,7 @@ class Instances(Acting, Condition):
         after a crash. Raises InstanceNotFoundError, and UsageError if entries behind the cursor have been pruned.
         """
         position = None if after is None else Position.parse(after)
-        return (follow_log if follow else read_log)(self._opened(), instance_id, position)
+        return (follow_log if follow else read_log)(self._access.opened(), instance_id, position)
 
     async def entries(
         self,
@@ -184,7 +183,7 @@ class Instances(Acting, Condition):
         The filters are those of `find_instances`.
         """
         known, chosen = Position.of_instances(after), InstanceFilter.of(where, filters)
-        store, token = self._opened(), None
+        store, token = self._access.opened(), None
         while True:
             page = await store.rooms.reading.find(chosen.query(limit=MAX_LIMIT, page_token=token))
             for row in page.rows:
@@ -211,7 +210,7 @@ class Instances(Acting, Condition):
         return await self._report(instance_id, Awaited.of(wait, timeout))
 
     async def _report(self, instance_id: str, awaited: Awaited | None) -> Any:
-        return await report_of(self._opened(), instance_id, awaited)
+        return await report_of(self._access.opened(), instance_id, awaited)
 
     async def explain(self, instance_id: str) -> list[str]:
         """Why an instance does not move, in sentences, the most important first. `romancy why` prints them.
@@ -220,7 +219,7 @@ class Instances(Acting, Condition):
         is stuck, and how it ended. The texts are for people and may change. Raises InstanceNotFoundError, and
         CodecError if the log was written with a codec that this app does not have.
         """
-        return await reasons_of(self._opened(), instance_id, self._worker)
+        return await reasons_of(self._access.opened(), instance_id, self._access.worker)
 
     # ── acting on many ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -239,7 +238,7 @@ class Instances(Acting, Condition):
         in the other calls that act on many. With `status`, only open instances with that status are asked.
         """
         check_text(reason, "reason")
-        found = found_to_act_on(self._opened(), InstanceFilter.of(where, filters, OPEN))
+        found = found_to_act_on(self._access.opened(), InstanceFilter.of(where, filters, OPEN))
         return await each(found, lambda one: if_there(self.cancel(one, reason=reason)), dry_run=dry_run)
 
     async def terminate_many(
@@ -256,7 +255,7 @@ class Instances(Acting, Condition):
         `workflow_name` is the whole name here, other than in a list.
         """
         check_text(reason, "reason")
-        found = found_to_act_on(self._opened(), InstanceFilter.of(where, filters, OPEN))
+        found = found_to_act_on(self._access.opened(), InstanceFilter.of(where, filters, OPEN))
         return await each(found, lambda one: if_there(self.terminate(one, reason=reason)), dry_run=dry_run)
 
     async def retry_many(
@@ -274,7 +273,7 @@ class Instances(Acting, Condition):
         list.
         """
         what = "retry_many retries instances that have failed or were cancelled"
-        found = found_to_act_on(self._opened(), InstanceFilter.of(where, filters, "failed").among(RETRIED, what))
+        found = found_to_act_on(self._access.opened(), InstanceFilter.of(where, filters, "failed").among(RETRIED, what))
 
         def again(instance_id: str) -> Awaitable[bool]:
             return if_still(self.retry(instance_id, unsure=unsure))
@@ -294,7 +293,7 @@ class Instances(Acting, Condition):
         `workflow_name` is the whole name here, other than in a list.
         """
         chosen = InstanceFilter.of(where, filters).among({Status.STUCK}, "resume_many resumes stuck instances")
-        found = found_to_act_on(self._opened(), chosen)
+        found = found_to_act_on(self._access.opened(), chosen)
         return await each(found, lambda instance_id: if_still(self.resume(instance_id)), dry_run=dry_run)
 
     async def purge_many(
@@ -318,7 +317,7 @@ class Instances(Acting, Condition):
         seen: dict[str, Instance] = {}
 
         async def found() -> AsyncIterator[Instance]:
-            async for one in found_to_act_on(self._opened(), chosen):
+            async for one in found_to_act_on(self._access.opened(), chosen):
                 seen[one.instance_id] = one
                 yield one
 

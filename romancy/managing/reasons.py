@@ -12,8 +12,9 @@ from romancy.managing.waits import timeline_of, untaken_by
 from romancy.status import TERMINAL_STATUSES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator
 
+    from romancy._access import Access
     from romancy.engine import Worker
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
@@ -72,7 +73,7 @@ async def _row(store: Store, instance_id: str) -> InstanceRow:
 
 
 @asynccontextmanager
-async def in_time(opened: Callable[[], Store], instance_id: str, timeout: float | None) -> AsyncGenerator[None]:
+async def in_time(access: Access, instance_id: str, timeout: float | None) -> AsyncGenerator[None]:
     """Limit a wait for the end of an instance. The TimeoutError says what the instance waits for."""
     limit = asyncio.timeout(timeout)
     try:
@@ -81,15 +82,15 @@ async def in_time(opened: Callable[[], Store], instance_id: str, timeout: float 
     except TimeoutError:
         if timeout is None or not limit.expired():
             raise
-        raise TimeoutError(await _in_vain(opened, instance_id, timeout)) from None
+        raise TimeoutError(await _in_vain(access, instance_id, timeout)) from None
 
 
-async def _in_vain(opened: Callable[[], Store], instance_id: str, timeout: float) -> str:
+async def _in_vain(access: Access, instance_id: str, timeout: float) -> str:
     """The text of the TimeoutError. A failure here is never raised, because it would hide the timeout."""
     said = [f"instance {instance_id} has not ended within {timeout:g} s"]
     try:
         async with asyncio.timeout(PATIENCE):
-            store = opened()
+            store = access.opened()
             row = await _row(store, instance_id)
             said = [f"instance {instance_id} of workflow {row.workflow_name} has not ended within {timeout:g} s"]
             if row.status in TERMINAL_STATUSES:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Final, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Self, TypeVar
 
 from msgspec.structs import replace
 
 from romancy import core
 from romancy.core import mode_conflict
-from romancy.engine import decode_message, hides, stored_size
+from romancy.engine import decode_message
 from romancy.engine.topics import address_of_all, interest_of_subscription, mode_of_interest, prefix_of, taking
 from romancy.errors import EventTimeoutError, StorageError, StorageUnavailableError, UsageError
 from romancy.retry import Duration, seconds
@@ -18,14 +18,13 @@ from romancy.storage.limits import check_id
 from romancy.storage.routing import OUTSIDE, Letter, Owner
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable
     from types import TracebackType
 
+    from romancy._access import Access
     from romancy.core import Mode
-    from romancy.storage.protocol import Store
-    from romancy.storage.records import Delivered
 
-__all__ = ["Port", "Subscription", "end_subscription"]
+__all__ = ["Subscription", "end_subscription"]
 
 M = TypeVar("M")
 
@@ -38,54 +37,19 @@ _LONGEST_GOODBYE: Final = 5.0
 _TAKE: Final = "take"
 
 
-class Sender(Protocol):
-    """The way of every message of an app. Returns its id and the answer of the database."""
-
-    async def __call__(
-        self, message: core.Message, to: str | None, session: object = None, *, what: str
-    ) -> tuple[str, Delivered]: ...
-
-
-class Port:
-    """The operations of an app that its channels and its subscribers use."""
-
-    __slots__ = ("dispatch", "opened", "send")
-
-    def __init__(
-        self,
-        opened: Callable[[], Store],
-        send: Sender,
-        dispatch: Callable[[Iterable[str], object], None],
-    ) -> None:
-        self.opened = opened
-        self.send = send
-        """Send a message: to an instance, or to those that wait for its topic."""
-        self.dispatch = dispatch
-        """Dispatch these addresses soon."""
-
-    @property
-    def hides(self) -> bool:
-        """Whether codecs of the app hide data from the database."""
-        return hides(self.opened())
-
-    def stored_size(self, raw: bytes) -> int:
-        """How many bytes are stored for a value."""
-        return stored_size(self.opened(), raw)
-
-
 class Subscription(Generic[M]):
     """The messages of a named subscriber outside of workflows. A message comes again until it is acknowledged."""
 
     def __init__(
         self,
-        port: Port,
+        access: Access,
         topic: core.Topic,
         name: str,
         mode: Mode,
         read: Callable[[core.Message, int], M],
         where: bytes | None = None,
     ) -> None:
-        self._port = port
+        self._access = access
         self._topic = topic
         self._owner = _owner_of(topic, name)
         self._mode: Mode = mode
@@ -107,7 +71,7 @@ class Subscription(Generic[M]):
     async def __aenter__(self) -> Self:
         if self._open:
             raise UsageError("this subscription is open already; subscribe() makes another one")
-        in_the_way = await self._port.opened().rooms.router.register(self._owner, self._interest)
+        in_the_way = await self._access.opened().rooms.router.register(self._owner, self._interest)
         if in_the_way is not None:
             raise mode_conflict(self._topic.name, mode_of_interest(in_the_way), self._mode)
         self._letters.clear()
@@ -133,11 +97,11 @@ class Subscription(Generic[M]):
                 raise
 
     async def _leave_the_rest_to_others(self) -> None:
-        router = self._port.opened().rooms.router
+        router = self._access.opened().rooms.router
         await router.unregister(self._owner, (_TAKE,))
         while letters := await router.letters(self._owner.name):
             await router.give_back(self._owner, [letter.letter_id for letter in letters])
-        self._port.dispatch((self._address,), None)
+        self._access.dispatch((self._address,))
 
     def __aiter__(self) -> Self:
         return self
@@ -176,7 +140,7 @@ class Subscription(Generic[M]):
 
     async def _acknowledge(self) -> None:
         if handed := tuple(self._handed):
-            await self._port.opened().rooms.router.acknowledge(self._owner.name, handed)
+            await self._access.opened().rooms.router.acknowledge(self._owner.name, handed)
             del self._handed[: len(handed)]
 
     def _hand_out(self) -> M:
@@ -222,7 +186,7 @@ class Subscription(Generic[M]):
 
     async def _look(self) -> None:
         """Read the letters. A competing subscriber without one asks for a message."""
-        router = self._port.opened().rooms.router
+        router = self._access.opened().rooms.router
         self._letters.extend(await router.letters(self._owner.name))
         if not self._letters and self._mode == "competing" and not self._asks:
             await router.register(self._owner, taking(self._topic, _TAKE, self._where))
@@ -234,7 +198,7 @@ class Subscription(Generic[M]):
 
     async def _look_a_last_time(self) -> None:
         """Stop asking for a message, so that others get the next one. A message that has just come is kept."""
-        router = self._port.opened().rooms.router
+        router = self._access.opened().rooms.router
         await self._acknowledge()
         if not self._letters:
             if self._mode == "competing":
@@ -243,7 +207,7 @@ class Subscription(Generic[M]):
             self._letters.extend(await router.letters(self._owner.name))
 
     async def _check_that_it_stands(self) -> None:
-        if (self._owner, self._interest) not in await self._port.opened().rooms.router.interests(self._address):
+        if (self._owner, self._interest) not in await self._access.opened().rooms.router.interests(self._address):
             raise UsageError(
                 f"the subscription to {self._topic.words} was ended by unsubscribe(); open it again to "
                 "receive what is published from then on"
@@ -253,13 +217,13 @@ class Subscription(Generic[M]):
         return f"<{self._mode} subscription to {self._topic.kind} {self._topic.name}>"
 
 
-async def end_subscription(port: Port, topic: core.Topic, name: str) -> None:
+async def end_subscription(access: Access, topic: core.Topic, name: str) -> None:
     """End the subscription of this name. Unacknowledged messages are dropped; if competing, others get them."""
-    owner, router = _owner_of(topic, name), port.opened().rooms.router
+    owner, router = _owner_of(topic, name), access.opened().rooms.router
     await router.unregister(owner, (interest_of_subscription(topic, "broadcast").interest_id, _TAKE))
     while letters := await router.letters(owner.name):
         await router.give_back(owner, [letter.letter_id for letter in letters])
-    port.dispatch((address_of_all(topic),), None)
+    access.dispatch((address_of_all(topic),))
 
 
 def _owner_of(topic: core.Topic, name: str) -> Owner:

@@ -9,11 +9,9 @@ from romancy._logs import get_logger
 from romancy.errors import DatabaseReplacedError, StorageUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from romancy.engine import Worker
     from romancy.engine.outage import Outage
-    from romancy.results.watch import Watch
+    from romancy.results.watch import Watches
     from romancy.storage.protocol import Store
 
 __all__ = ["listen"]
@@ -23,7 +21,7 @@ logger = get_logger("romancy")
 _SAFETY_POLL: Final = 30.0
 
 
-async def listen(store: Store, worker: Worker | None, watches: Mapping[str, Watch], outage: Outage) -> None:
+async def listen(store: Store, worker: Worker | None, watches: Watches, outage: Outage) -> None:
     """Pass on the store's notifications until cancelled."""
     while True:
         try:
@@ -39,7 +37,4 @@ async def listen(store: Store, worker: Worker | None, watches: Mapping[str, Watc
             changed = None
         if worker is not None:
             worker.claiming.notice(changed)
-        for instance_id in changed or list(watches):
-            watch = watches.get(instance_id)
-            if watch is not None and watch.waiting:
-                watch.tell()
+        watches.changed(changed)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from contextlib import nullcontext
 from time import monotonic as moment
 from typing import TYPE_CHECKING, Final
 
-from romancy.engine import Absence, others_may_try, refuse_to_wait, waits_in_vain
+from romancy.core import TERMINAL, State
+from romancy.engine import Absence, history, others_may_try, refuse_to_wait, waits_in_vain
 from romancy.errors import InstanceNotFoundError, StorageUnavailableError, WorkflowStuckError, WorkflowUnknownError
+from romancy.log import commits_of
 from romancy.managing.reasons import in_time, stuck_error
-from romancy.results.outcomes import read_outcome
 from romancy.status import TERMINAL_STATUSES, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable, Sequence
 
-    from romancy.core import Outcome
-    from romancy.engine import Worker
+    from romancy._access import Access
+    from romancy.core import LogEvent, Outcome
     from romancy.results.watch import Watch
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
@@ -31,9 +33,8 @@ _NO_LIMIT: Final = nullcontext()
 class Waiting:
     """Waits for results on behalf of one app."""
 
-    def __init__(self, opened: Callable[[], Store], worker: Worker | None, lease: int) -> None:
-        self._opened = opened
-        self._worker = worker
+    def __init__(self, access: Access, lease: int) -> None:
+        self._access = access
         self._lease = lease / 1_000_000
         self._absence = Absence(lease)
 
@@ -46,9 +47,10 @@ class Waiting:
         if watch.recorded == recorded or (watch.outcome and watch.outcome.status is not Status.COMPLETED):
             watch.outcome = None  # another process may have begun a new life; whoever failed may have been retried
         since, life = moment(), 0
-        async with _NO_LIMIT if timeout is None else in_time(self._opened, instance_id, timeout):
+        async with _NO_LIMIT if timeout is None else in_time(self._access, instance_id, timeout):
             while watch.outcome is None:
-                held = waits_in_vain(self._opened())
+                store = self._access.opened()
+                held = waits_in_vain(store)
                 here = self._life_here(instance_id)
                 if not held and here and life in (0, here) and watch.is_current(here):
                     life = here
@@ -56,9 +58,11 @@ class Waiting:
                     continue
                 news = watch.news()
                 try:
-                    life = await self._look(instance_id, life, watch, news, patient=moment() - since >= self._lease)
+                    life = await self._look(
+                        store, instance_id, life, watch, news, patient=moment() - since >= self._lease
+                    )
                 except StorageUnavailableError:
-                    self._opened()
+                    self._access.opened()
                     await asyncio.wait([news], timeout=_PAUSE)
                 finally:
                     news.cancel()
@@ -69,13 +73,12 @@ class Waiting:
         return outcome
 
     async def _look(
-        self, instance_id: str, life: int, watch: Watch, news: asyncio.Future[None], *, patient: bool
+        self, store: Store, instance_id: str, life: int, watch: Watch, news: asyncio.Future[None], *, patient: bool
     ) -> int:
         """Read the instance's state and wait for news. After a whole lease, check that a worker knows the workflow.
 
         Returns the instance's life, for the next look.
         """
-        store = self._opened()
         found = await store.read(instance_id, limit=0)
         if found is None:
             raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
@@ -84,7 +87,7 @@ class Waiting:
             return life
         if life not in (0, row.life):
             raise _used_anew(instance_id)
-        if row.status in TERMINAL_STATUSES and (outcome := await read_outcome(store, row)) is not None:
+        if row.status in TERMINAL_STATUSES and (outcome := await _read_outcome(store, row)) is not None:
             watch.outcome, watch.life = outcome, row.life
             return row.life
         refuse_to_wait(store, "result")
@@ -94,22 +97,22 @@ class Waiting:
             raise self._nobody_knows(row)
         if not news.done():
             await asyncio.wait([news], timeout=self._lease / 2)
-        if self._worker is not None:
-            await self._worker.caught_up(instance_id, row.life)
+        if self._access.worker is not None:
+            await self._access.worker.caught_up(instance_id, row.life)
         return row.life
 
     def _life_here(self, instance_id: str) -> int:
         """The life of the instance that this app's worker holds; 0 if it holds none."""
-        worker = self._worker
+        worker = self._access.worker
         live = None if worker is None else worker.driver.live.get(instance_id)
         return 0 if live is None else live.life
 
     def _is_known_here(self, name: str) -> bool:
-        worker = self._worker
+        worker = self._access.worker
         return worker is not None and not worker.draining and name in worker.registry.workflows
 
     def _nobody_knows(self, row: InstanceRow) -> WorkflowStuckError:
-        worker, name = self._worker, row.workflow_name
+        worker, name = self._access.worker, row.workflow_name
         reason = f"no live worker has known workflow {name} for two leases ({2 * self._lease:g} s)"
         said = f"instance {row.instance_id} does not continue: {reason}"
         if worker is not None and name not in worker.registry.workflows:
@@ -133,3 +136,24 @@ def _used_anew(instance_id: str) -> InstanceNotFoundError:
         f"the instance {instance_id!r} that was waited for was removed, and its id is used again; ask again for the "
         "result of the new one"
     )
+
+
+async def _read_outcome(store: Store, row: InstanceRow) -> Outcome | None:
+    """The outcome of the instance, if its log tells how it ended. Raises InstanceNotFoundError."""
+    instance_id = row.instance_id
+    end = await store.read(instance_id, after=row.last_seq - 1, limit=1)
+    if end is None or end.instance.life != row.life:
+        raise InstanceNotFoundError(f"instance {instance_id!r} was just removed")
+    state = _ended_in([commit for _, commit in commits_of(end, row.last_seq - 1)])
+    if state.terminal is None:  # nearly always the last commit holds the end; else read the whole run
+        commits = history(store, instance_id, after=row.run_from - 1, life=row.life)
+        state = _ended_in([commit async for _, commit in commits])
+    return state.outcome()
+
+
+def _ended_in(commits: Iterable[Sequence[LogEvent]]) -> State:
+    state = State()
+    for event in itertools.chain.from_iterable(commits):
+        if isinstance(event, TERMINAL):
+            state.terminal = event
+    return state

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 if TYPE_CHECKING:
-    from romancy.core import Outcome
+    from collections.abc import Iterable
 
-__all__ = ["Watch"]
+    from romancy._access import Access
+    from romancy.core import Activation, Outcome
+
+__all__ = ["Watch", "Watches"]
 
 
 class Watch:
@@ -71,3 +75,54 @@ class Watch:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.waiting.append(future)
         return future
+
+
+class Watches:
+    """The watches of one app, each held by the handles of its instance."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._by_id: WeakValueDictionary[str, Watch] = WeakValueDictionary()
+
+    def of(self, instance_id: str) -> Watch:
+        """The watch that all handles of an instance share."""
+        return self._by_id.setdefault(instance_id, Watch())
+
+    def ended(self, instance_id: str, life: int, activation: Activation | None) -> None:
+        """Record that this life of the instance ended here, or got stuck. `activation` may be None if it is stuck."""
+        watch = self._by_id.get(instance_id)
+        if watch is None or (activation is not None and activation.outcome is None and activation.parked is None):
+            return
+        watch.end(life, activation.outcome if activation is not None else None)
+
+    def begun_anew(self, instance_id: str, life: int) -> None:
+        """Record that a new life of the id begins. Wake the callers that wait for a former life, and the worker.
+
+        The former life may have taken a message that another waiter can use.
+        """
+        self.of(instance_id).begin(life)
+        self._access.stir()
+        self._access.sweep()
+
+    def forget(self, instance_id: str) -> None:
+        """Forget the outcome of an instance: it may belong to a former life."""
+        known = self._by_id.get(instance_id)
+        if known is not None:
+            known.outcome = None
+
+    def removed(self, instance_ids: Iterable[str]) -> None:
+        """Wake the callers that wait for these instances, which may be gone."""
+        for watch in filter(None, map(self._by_id.get, instance_ids)):
+            watch.is_gone()
+
+    def changed(self, instance_ids: Iterable[str] | None) -> None:
+        """Wake the callers that wait for these instances, or for any if it is not known which have changed."""
+        for instance_id in instance_ids or list(self._by_id):
+            watch = self._by_id.get(instance_id)
+            if watch is not None and watch.waiting:
+                watch.tell()
+
+    def close(self) -> None:
+        """Wake all callers, which find the app closed."""
+        for watch in list(self._by_id.values()):
+            watch.tell()

@@ -21,12 +21,12 @@ from romancy.starting.renewing import started
 from romancy.storage.records import Delivery, Former
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from msgspec import Raw
 
+    from romancy._access import Access
     from romancy.core import Message
-    from romancy.starting.renewing import Writing
+    from romancy.messages.sender import Sender
+    from romancy.results.watch import Watches
     from romancy.status import Status
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
@@ -45,14 +45,16 @@ class Beginning(NamedTuple):
     delay: int
     instance_id: str
     message: Message
-    writing: Writing
-    stamp: Callable[[], str]
+    """The signal, with the headers of hooks."""
     makes_way: frozenset[Status]
     """The statuses of an instance that is replaced."""
 
 
-async def start_or_signal(store: Store, begin: Beginning, signal: Callable[[], Awaitable[None]]) -> bool:
-    """Start the instance with the signal in its inbox (True), or send the signal to the existing instance (False)."""
+async def start_or_signal(store: Store, begin: Beginning, plain: Message, sender: Sender, watches: Watches) -> bool:
+    """Start the instance with the signal in its inbox (True), or send the signal to the existing instance (False).
+
+    `plain` is the signal without the headers of hooks.
+    """
     instance_id = begin.instance_id
     if begin.workflow.instance_id is None:
         raise UsageError("a signal that starts an instance needs an id of yours: wf.options(instance_id=…).bind(…)")
@@ -65,15 +67,15 @@ async def start_or_signal(store: Store, begin: Beginning, signal: Callable[[], A
                 conflicts=[instance_id],
             )
         starts = row is None or (row.status in begin.makes_way and not await _was_received(store, begin))
-        if await (_started(store, begin, row) if starts else _sent(begin, signal)):
+        if await (_started(store, begin, row, sender.access, watches) if starts else _sent(begin, plain, sender)):
             return starts
     raise StorageUnavailableError(f"instance {instance_id!r} could be neither started nor signalled; try again")
 
 
-async def _sent(begin: Beginning, signal: Callable[[], Awaitable[None]]) -> bool:
+async def _sent(begin: Beginning, plain: Message, sender: Sender) -> bool:
     """Send the signal. False if the instance has ended and is to be replaced, or was removed."""
     try:
-        await signal()
+        await sender.send(plain, begin.instance_id, what="signal")
     except InstanceNotFoundError:
         return False
     except InstanceEndedError as error:
@@ -88,15 +90,15 @@ async def _was_received(store: Store, begin: Beginning) -> bool:
     return bool(begin.message.id) and await was_received(store, begin.instance_id, begin.message)
 
 
-async def _started(store: Store, begin: Beginning, ended: InstanceRow | None) -> bool:
+async def _started(store: Store, begin: Beginning, ended: InstanceRow | None, access: Access, watches: Watches) -> bool:
     """Start the instance. False if another caller was faster."""
-    instance_id, message, stamp = begin.instance_id, begin.message, begin.stamp()
+    instance_id, message, stamp = begin.instance_id, begin.message, access.stamp()
     start = start_of(
         begin.workflow,
         begin.raw,
         instance_id=instance_id,
         life=new_life(instance_id),
-        writer=begin.writing.nonce(),
+        writer=access.nonce(),
         now=0,
         delay=begin.delay,
     )
@@ -109,5 +111,5 @@ async def _started(store: Store, begin: Beginning, ended: InstanceRow | None) ->
     former = None if ended is None else Former(ended.life, begin.makes_way)
     if not started(start, await start_alone(store, start, former=former, mail=mail)):
         return False
-    begin.writing.begun(instance_id, start.life)
+    watches.begun_anew(instance_id, start.life)
     return True

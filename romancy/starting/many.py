@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from romancy.errors import InstanceConflictError
@@ -13,19 +12,13 @@ if TYPE_CHECKING:
     from romancy.errors import RomancyError
     from romancy.handle import Handle
 
-__all__ = ["AT_ONCE", "all_of", "turn_after"]
+__all__ = ["AT_ONCE", "all_of"]
 
 T = TypeVar("T")
 
 AT_ONCE: Final = 200
 """How many starts are prepared in one turn of the event loop."""
 _NAMED: Final = 5
-
-
-async def turn_after(done: int) -> None:
-    """Yield to the event loop after every `AT_ONCE` starts."""
-    if done % AT_ONCE == 0:
-        await asyncio.sleep(0)
 
 
 async def all_of(starts: Iterable[Awaitable[Handle[T]]], beside: type[RomancyError]) -> list[Handle[T]]:

@@ -15,14 +15,13 @@ from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Former, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Mapping
 
+    from romancy._access import Access
     from romancy.storage.protocol import Store
     from romancy.storage.records import Append
 
-    Write = Callable[[Append, Former | None], Awaitable[Outcome]]
-
-__all__ = ["RENEWS", "Writing", "renew", "replace", "started", "workflow_of"]
+__all__ = ["RENEWS", "renew", "replace", "started", "workflow_of"]
 
 RENEWS: Final[Mapping[str, frozenset[Status]]] = {
     "restart_ended": frozenset(TERMINAL_STATUSES),
@@ -36,28 +35,7 @@ _REPLACEMENTS: Final = 20
 _PAUSE: Final = 0.05
 
 
-class Writing:
-    """Writes the starts that an app's worker does not write."""
-
-    def __init__(
-        self,
-        opened: Callable[[], Store],
-        writes_as: Callable[[Store], Awaitable[tuple[str, int]]],
-        nonce: Callable[[], str],
-        begun: Callable[[str, int], None],
-    ) -> None:
-        self.opened = opened
-        self.writes_as = writes_as
-        self.nonce = nonce
-        self.begun = begun
-        """Called with the id and its new life."""
-
-    async def alone(self, start: Append, former: Former | None) -> Outcome:
-        """Write the start by a commit of its own."""
-        return await start_alone(self.opened(), start, former=former)
-
-
-async def renew(store: Store, start: Append, statuses: frozenset[Status], write: Write) -> bool:
+async def renew(store: Store, start: Append, statuses: frozenset[Status]) -> bool:
     """Replace an ended instance by a new one. False if the existing instance stays.
 
     An instance of another workflow always stays. Of several callers that found the same end, one replaces it, and the
@@ -77,7 +55,7 @@ async def renew(store: Store, start: Append, statuses: frozenset[Status], write:
                 return False
             former = Former(row.life, statuses)
         try:
-            if started(start, await write(start, former if row is not None else None)):
+            if started(start, await start_alone(store, start, former=former if row is not None else None)):
                 return True
         except StorageUnavailableError as error:
             problem = error
@@ -85,7 +63,7 @@ async def renew(store: Store, start: Append, statuses: frozenset[Status], write:
     raise problem or StorageUnavailableError(f"instance {start.instance_id!r} could not be replaced; try again")
 
 
-async def replace(store: Store, start: Append, writing: Writing) -> bool:
+async def replace(store: Store, start: Append, access: Access) -> bool:
     """Replace the instance by a new one. If it is open, end it first, with its open children. False as for `renew`.
 
     Of several callers, each replaces what the others have begun.
@@ -96,9 +74,9 @@ async def replace(store: Store, start: Append, writing: Writing) -> bool:
         if row is not None and row.life != start.life and row.workflow_name != workflow_of(start):
             return False
         if row is not None and row.life != start.life and row.status not in TERMINAL_STATUSES:
-            token, _ = await writing.writes_as(store)
+            token, _ = await access.writes_as(store)
             await terminate_with_children(store, token, start.instance_id, "replaced by a new start")
-        if await renew(store, start, RENEWS["restart_ended"], writing.alone):
+        if await renew(store, start, RENEWS["restart_ended"]):
             return True
     raise StorageUnavailableError(f"instance {start.instance_id!r} is replaced by others again and again; try again")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 from romancy._named_workflows import NamedWorkflow
 from romancy.core import driving
@@ -19,19 +19,35 @@ if TYPE_CHECKING:
 
     from msgspec import Raw
 
+    from romancy._access import Access
     from romancy.engine import Asked, LogWriter, Worker
     from romancy.handle import Handle
+    from romancy.hooks import Sending
     from romancy.registry import Registry
-    from romancy.storage.protocol import Store
-    from romancy.workflow import Call
+    from romancy.workflow import Workflow
 
 __all__ = ["Prepared", "Submissions", "Submitted"]
 
 T = TypeVar("T")
 
-Prepared = tuple["Call[T]", "Handle[T]", "Raw", int]
-"""A start: the call, the handle of its instance, the encoded input, and the delay in microseconds."""
-Submitted = tuple["Handle[T]", "Raw", "Asked"]
+
+class Prepared(NamedTuple, Generic[T]):
+    """A start whose call has been checked."""
+
+    handle: Handle[T]
+    workflow: Workflow[..., T]
+    """The workflow, with all headers of this start."""
+    raw: Raw
+    """The encoded input."""
+    delay: int
+    """In microseconds."""
+    chosen: bool
+    """Whether the id of the instance is the caller's."""
+    sending: Sending | None
+    """What hooks were asked about, and are told once the start is durable."""
+
+
+Submitted = tuple[Prepared[T], "Asked"]
 """A start that was given to the log writer."""
 
 _MOST_UNANSWERED: Final = 64 * 1024 * 1024
@@ -78,20 +94,10 @@ class _Begun:
 class Submissions:
     """The starts of one opened app that the database has not answered yet."""
 
-    def __init__(
-        self,
-        registry: Registry,
-        writer: LogWriter,
-        worker: Worker | None,
-        *,
-        opened: Callable[[], Store],
-        nonce: Callable[[], str],
-    ) -> None:
+    def __init__(self, access: Access, registry: Registry, writer: LogWriter) -> None:
+        self._access = access
         self._registry = registry
         self._writer = writer
-        self._worker = worker
-        self._opened = opened
-        self._nonce = nonce
         self._unanswered = Unanswered(_MOST_UNANSWERED)
         self._begun = _Begun()
         self._unknown: set[str] = set()
@@ -106,8 +112,8 @@ class Submissions:
         repeated must run nothing.
         """
         known = _NOTHING
-        for call, _, _, _ in prepared:
-            if call.workflow.instance_id is not None:
+        for one in prepared:
+            if one.chosen:
                 known = await self._look(prepared)
                 break
         while len(submitted) < len(prepared):
@@ -122,7 +128,7 @@ class Submissions:
 
     def give_up(self, submitted: Iterable[Submitted[T]]) -> list[str]:
         """Withdraw the starts that were not sent yet. Return the ids of the others, which are there or may be."""
-        return [handle.instance_id for handle, _, asked in submitted if not self._is_withdrawn(asked)]
+        return [one.handle.instance_id for one, asked in submitted if not self._is_withdrawn(asked)]
 
     def _is_withdrawn(self, asked: Asked) -> bool:
         if asked.answer.done() and not asked.answer.cancelled():
@@ -136,15 +142,14 @@ class Submissions:
 
     async def _look(self, prepared: Sequence[Prepared[T]]) -> _Known:
         """Which ids are taken, of the chosen ones whose starts would run code here at once."""
-        if self._worker is None or self._worker.draining:
+        worker = self._access.worker
+        if worker is None or worker.draining:
             return _NOTHING
         known = self._registry.workflows
         ids = [
-            handle.instance_id
-            for call, handle, _, delay in prepared
-            if call.workflow.instance_id is not None and call.workflow.name in known and not delay
+            one.handle.instance_id for one in prepared if one.chosen and one.workflow.name in known and not one.delay
         ]
-        store, taken, asked_at = self._opened(), set[str](), self._begun.count
+        store, taken, asked_at = self._access.opened(), set[str](), self._begun.count
         try:
             for first in range(0, len(ids), _ASKED_AT_ONCE):
                 taken |= await taken_ids_of(store, ids[first : first + _ASKED_AT_ONCE])
@@ -152,15 +157,15 @@ class Submissions:
             return _Known(frozenset(), frozenset(ids), asked_at)
         return _Known(frozenset(taken), frozenset(), asked_at)
 
-    def _submit_some(self, calls: Sequence[Prepared[T]], known: _Known) -> list[Submitted[T]]:
+    def _submit_some(self, starts: Sequence[Prepared[T]], known: _Known) -> list[Submitted[T]]:
         """Submit these starts in one turn of the event loop while there is room; the first one always."""
-        self._opened()
+        self._access.opened()
         submitted: list[Submitted[T]] = []
         with driving():
-            for call in calls:
+            for one in starts:
                 if submitted and not self._unanswered.has_room:
                     break
-                submitted.append(self._submit(*call, known))
+                submitted.append((one, self._submit(one, known)))
         return submitted
 
     def _may_exist(self, instance_id: str, known: _Known, worker: Worker) -> bool:
@@ -168,35 +173,35 @@ class Submissions:
             return True
         return self._begun.since(instance_id, known.asked_at)
 
-    def _submit(self, call: Call[T], handle: Handle[T], raw: Raw, delay: int, known_ids: _Known) -> Submitted[T]:
-        definition, instance_id = handle.workflow or call.workflow, handle.instance_id
-        asked = self._unanswered.submitted(len(raw))
+    def _submit(self, start: Prepared[T], known_ids: _Known) -> Asked:
+        definition, instance_id = start.workflow, start.handle.instance_id
+        asked = self._unanswered.submitted(len(start.raw))
         if instance_id in known_ids.taken:
             asked(Outcome.EXISTS)
-            return handle, raw, asked
+            return asked
         known = definition.name in self._registry.workflows
-        worker = self._worker
+        worker = self._access.worker
         runs = worker is not None and known and not worker.draining and not isinstance(definition, NamedWorkflow)
         if worker is not None and runs and not self._may_exist(instance_id, known_ids, worker):
-            if call.workflow.instance_id is not None:
+            if start.chosen:
                 self._begun.note(instance_id)
             try:
-                worker.starts.begin(definition, raw, instance_id, delay, asked)
+                worker.starts.begin(definition, start.raw, instance_id, start.delay, asked)
             except BaseException:
                 asked(Outcome.INVALID)
                 raise
-            return handle, raw, asked
+            return asked
         if worker is not None and not known:
             warn_of_unknown(definition.name, self._unknown)
         item = start_of(
             definition,
-            raw,
+            start.raw,
             instance_id=instance_id,
             life=new_life(instance_id),
-            writer=self._nonce(),
+            writer=self._access.nonce(),
             now=0,
-            delay=delay,
+            delay=start.delay,
         )
         asked.item = item
         self._writer.submit(item, asked)
-        return handle, raw, asked
+        return asked

@@ -16,9 +16,10 @@ from romancy.storage.records import Former, Outcome
 if TYPE_CHECKING:
     from msgspec import Raw
 
-    from romancy.handle import Handle
+    from romancy._access import Access
+    from romancy.results.watch import Watches
     from romancy.starting.checks import IfExists
-    from romancy.starting.renewing import Writing
+    from romancy.starting.submissions import Prepared
     from romancy.storage.protocol import Store
     from romancy.storage.records import Append, InstanceRow
     from romancy.workflow import Workflow
@@ -29,14 +30,15 @@ __all__ = ["Wanted"]
 class Wanted:
     """One start, and what to do if its id is taken."""
 
-    def __init__(self, writing: Writing, handle: Handle[Any], raw: Raw) -> None:
-        self._writing = writing
-        self._handle = handle
-        self._raw = raw
+    def __init__(self, access: Access, watches: Watches, start: Prepared[Any]) -> None:
+        self._access = access
+        self._watches = watches
+        self._wanted = start
+        self._instance_id = start.handle.instance_id
 
     async def judge(self, outcome: Outcome, if_exists: IfExists) -> bool:
         """Whether the instance was started. If its id is taken, do what `if_exists` says."""
-        instance_id = self._handle.instance_id
+        instance_id = self._instance_id
         if outcome is Outcome.ACCEPTED:
             return True
         if outcome is not Outcome.EXISTS:
@@ -44,20 +46,20 @@ class Wanted:
         if if_exists == "refuse":
             raise taken(instance_id)
         if (start := await self._instead(if_exists)) is not None:
-            self._writing.begun(instance_id, start.life)
+            self._watches.begun_anew(instance_id, start.life)
             return True
-        await _check_same(self._writing.opened(), instance_id, self._handle.workflow, self._raw)
+        await _check_same(self._access.opened(), instance_id, self._wanted.workflow, self._wanted.raw)
         return False
 
     async def _instead(self, if_exists: IfExists) -> Append | None:
         """Start the instance in place of the one that is there, if `if_exists` says so. None if that one stays."""
         if if_exists != "replace" and if_exists not in RENEWS:
             return None
-        store, start = self._writing.opened(), self._start()
+        store, start = self._access.opened(), self._start()
         if if_exists == "replace":
-            replaced = await replace(store, start, self._writing)
+            replaced = await replace(store, start, self._access)
         else:
-            replaced = await renew(store, start, RENEWS[if_exists], self._writing.alone)
+            replaced = await renew(store, start, RENEWS[if_exists])
         return start if replaced else None
 
     async def start_in(self, session: object, if_exists: IfExists) -> bool:
@@ -67,7 +69,7 @@ class Wanted:
                 "if_exists='replace' ends an open instance by a commit of its own: leave session= out, or use "
                 "'restart_ended'"
             )
-        store, start = self._writing.opened(), self._start()
+        store, start = self._access.opened(), self._start()
         outcome = await start_in(session, store, start)
         if outcome is Outcome.EXISTS:
             found = await store.read(start.instance_id, limit=0)
@@ -81,20 +83,19 @@ class Wanted:
         return await self.judge(outcome, "return" if if_exists in RENEWS else if_exists)
 
     def _start(self) -> Append:
-        definition = self._handle.workflow
-        assert definition is not None  # noqa: S101 - what is started is known
+        wanted = self._wanted
         return start_of(
-            definition,
-            self._raw,
-            instance_id=self._handle.instance_id,
-            life=new_life(self._handle.instance_id),
-            writer=self._writing.nonce(),
+            wanted.workflow,
+            wanted.raw,
+            instance_id=self._instance_id,
+            life=new_life(self._instance_id),
+            writer=self._access.nonce(),
             now=0,
-            delay=round(definition.delay * 1_000_000),
+            delay=wanted.delay,
         )
 
     def _twice(self) -> InstanceConflictError:
-        instance_id = self._handle.instance_id
+        instance_id = self._instance_id
         return InstanceConflictError(
             f"instance {instance_id!r} was started in this very transaction already, or by another one just now; "
             "start it once",
@@ -102,15 +103,15 @@ class Wanted:
         )
 
 
-async def _check_same(store: Store, instance_id: str, definition: Workflow[..., Any] | None, raw: Raw) -> None:
+async def _check_same(store: Store, instance_id: str, definition: Workflow[..., Any], raw: Raw) -> None:
     """Raise InstanceConflictError unless the instance is of this workflow and was started with this input."""
     history = await store.read(instance_id, limit=0)
     if history is None:
         raise StorageUnavailableError(f"instance {instance_id} was just removed; start it again")
-    row, name = history.instance, definition.name if definition is not None else ""
+    row, name = history.instance, definition.name
     given = await _first_input(store, row) if row.run_from > 1 else row.input
     refuse_sealed(given or b"", "input", f"the input of instance {instance_id}")
-    same = given is None or definition is None or definition.is_same_call(given, raw)
+    same = given is None or definition.is_same_call(given, raw)
     if row.workflow_name != name or not same:
         what = "with another input" if row.workflow_name == name else f"of {row.workflow_name}"
         raise InstanceConflictError(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from romancy.sync._senders import SyncSenders
+from romancy.sync._calling import Caller
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["SyncActing"]
 
 
-class SyncActing(SyncSenders):
+class SyncActing(Caller):
     """Changes an instance, wherever it runs."""
 
     def cancel(self, instance_id: str, *, reason: str = "") -> bool:

@@ -11,6 +11,7 @@ from romancy.app import Romancy
 from romancy.sync._calling import Keeper
 from romancy.sync._handle import SyncHandle
 from romancy.sync._instances import SyncInstances
+from romancy.sync._senders import SyncSenders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -34,7 +35,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class SyncRomancy(Keeper, SyncInstances):
+class SyncRomancy(Keeper, SyncInstances, SyncSenders):
     """Durable workflows on the database at `url`. Open it with `with`."""
 
     def __init__(
@@ -112,6 +113,12 @@ class SyncRomancy(Keeper, SyncInstances):
     def workflows(self) -> Mapping[str, Workflow[..., Any]]:
         """The workflows that this app knows, by name. Without a `workflows` option, those declared so far."""
         result: Mapping[str, Workflow[..., Any]] = self._target.workflows
+        return result
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether `drain()` was called: this app's worker takes on no more work."""
+        result: bool = self._target.is_draining
         return result
 
     def workflow(self, name: str) -> Workflow[..., Any]:
@@ -243,9 +250,3 @@ class SyncRomancy(Keeper, SyncInstances):
     def override(self, provider: Callable[[], Any], replacement: Callable[[], Any]) -> AbstractContextManager[None]:
         """Give activities the result of `replacement` wherever they ask for `provider`. For tests."""
         return self._target.override(provider, replacement)
-
-    @property
-    def is_draining(self) -> bool:
-        """Whether `drain()` was called: this app's worker takes on no more work."""
-        result: bool = self._target.is_draining
-        return result

@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Self
 
+from romancy._access import check_place
 from romancy._interrupts import closed_by
-from romancy._loop_check import check_place
 from romancy.errors import UsageError
 from romancy.session import Session, SyncSession
 from romancy.storage.joining import Elsewhere

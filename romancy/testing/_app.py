@@ -115,11 +115,11 @@ class TestApp(Faking, Romancy):
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
-        worker = self._worker
+        worker = self._access.worker
         assert worker is not None  # noqa: S101 - a test app is a worker
         relayed = None
         if self.relay is not None:
-            relayed = RelayedTime(self._clock, self._opened().rooms.outbox, self._relaying)
+            relayed = RelayedTime(self._clock, self._access.opened().rooms.outbox, self._relaying)
         self._time = Time(self._clock, worker, skip=self._skip, idle=self._say_what_is_open, relayed=relayed)
         return self
 
@@ -140,17 +140,12 @@ class TestApp(Faking, Romancy):
             raise AssertionError(difference)
         error.add_note(difference)
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the app is open."""
-        return self._store is not None
-
     async def restart(self, workflows: Iterable[Workflow[..., Any]] | None = None) -> None:
         """Stop normally and start again on the same database, as a deployment does; with other code, if given.
 
         Handles stay valid. Callers that wait for a result at this moment get a UsageError.
         """
-        self._opened()
+        self._access.opened()
         await self._check_replays()
         await self.__aexit__(None, None, None)
         if workflows is not None:
@@ -163,12 +158,12 @@ class TestApp(Faking, Romancy):
 
     def dies_after(self, commits: int) -> asyncio.Event:
         """Stop the worker after that many more commits of its own. The event is set then."""
-        self._opened()
+        self._access.opened()
         return self._death.after(whole_number(commits, "commits"), {Place.COMMIT})
 
     async def crash(self) -> None:
         """Lose the worker, as if its process had been killed, and begin another one on the same database."""
-        worker, time = self._worker, self._opened_time()
+        worker, time = self._access.worker, self._opened_time()
         await self._check_replays()
         assert worker is not None  # noqa: S101 - a test app is a worker
         self._skips += time.skips
@@ -179,7 +174,7 @@ class TestApp(Faking, Romancy):
         await self._kept.open()
         await self._kept.leave(worker.leases.worker)  # others need not wait until its lease expires
         await self._kept.close()
-        self._time = self._worker = None
+        self._time = self._access.worker = None
         await self.__aexit__(None, None, None)
         await self.__aenter__()
 
@@ -218,7 +213,7 @@ class TestApp(Faking, Romancy):
         return self._opened_time().skipping()
 
     def _opened_time(self) -> Time:
-        self._opened()
+        self._access.opened()
         assert self._time is not None  # noqa: S101 - an open app has its time
         return self._time
 
@@ -251,9 +246,9 @@ class TestApp(Faking, Romancy):
 
     async def _unlike_its_log(self) -> str | None:
         """What the bodies of ended instances do and their logs do not say."""
-        if self._replays is None or self._store is None:
+        if self._replays is None or (store := self._access.store) is None:
             return None
-        return await self._replays.check(self._store, self._registry)
+        return await self._replays.check(store, self._registry)
 
     def entries_of(
         self, instance_id: str, *, after: str | None = None, follow: bool = False

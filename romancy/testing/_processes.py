@@ -96,7 +96,8 @@ class _MortalApp(Romancy):
         return "it waits for something that no process sends"
 
     async def _has_nothing_to_do(self) -> bool:
-        if self._worker is None or not is_at_rest(self._worker):
+        worker = self._access.worker
+        if worker is None or not is_at_rest(worker):
             return False
         page = await self.list_instances(status=_OPEN)
         return all(each.wakes_at is None for each in page.instances)

@@ -234,7 +234,7 @@ async def test_a_page_costs_the_same_however_long_the_log_is(storage_url: str) -
     """Statements are counted, and rows: no page reads more than a few slices of the log."""
     async with Romancy(storage_url, workflows=[bill], worker=False) as app:
         await plant(storage_url, 5000)
-        store = app._opened()  # pyright: ignore[reportPrivateUsage] - what the page reads with is counted
+        store = app._access.opened()  # pyright: ignore[reportPrivateUsage] - what the page reads with is counted
         asked: list[int] = []
         read = store.read
 
@@ -326,7 +326,7 @@ async def test_sealed_inputs_are_searched_with_the_codec_alone(storage_url: str)
     afterwards = await without.get("/instances?where=item%3Dchair")
     listed = await page(without, "/instances?id=sealed")
     async with Romancy(storage_url, workflows=[shop], worker=False) as counting:
-        store, now = counting._opened(), 2**62  # pyright: ignore[reportPrivateUsage] - what a job searches
+        store, now = counting._access.opened(), 2**62  # pyright: ignore[reportPrivateUsage] - what a job searches
         acted_on, _ = await matching(store, ACTIONS["cancel"], Search(where=("item=lamp",)), now)
         chair, _ = await matching(store, ACTIONS["cancel"], Search(where=("item=chair",)), now)
 

@@ -79,7 +79,7 @@ async def test_searches_and_counts_of_many_take_no_more_memory(storage_url: str)
     few, many = INSTANCES
     peaks = list[dict[str, int]]()
     async with Romancy(storage_url, workflows=[order], worker=False) as app:
-        store = app._opened()  # pyright: ignore[reportPrivateUsage] - what is searched
+        store = app._access.opened()  # pyright: ignore[reportPrivateUsage] - what is searched
         browser = Browser(asgi(app))
 
         async def searched() -> None:

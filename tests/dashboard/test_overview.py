@@ -115,9 +115,9 @@ async def test_it_shows_what_was_started_over_time(app: Romancy) -> None:
 
 
 async def test_it_takes_a_bounded_number_of_calls(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
-    counting = CountingStore(app._opened())
+    counting = CountingStore(app._access.opened())
     calls = counting.calls
-    monkeypatch.setattr(app, "_opened", lambda: counting)
+    monkeypatch.setattr(app._access, "opened", lambda: counting)
     with pytest.raises(WorkflowFailedError):
         await app.run(fail, 1)
     dashboard = asgi(app)
@@ -140,7 +140,7 @@ async def test_htmx_gets_the_changing_part_alone(app: Romancy) -> None:
 
 async def test_no_page_waits_for_the_look_for_jobs(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
     """The database answers that look only once the page is there."""
-    shown, looked, store = asyncio.Event(), list[str](), app._opened()
+    shown, looked, store = asyncio.Event(), list[str](), app._access.opened()
 
     async def find(query: Query) -> Page:
         if query.workflow_name is not None:
@@ -150,7 +150,7 @@ async def test_no_page_waits_for_the_look_for_jobs(app: Romancy, monkeypatch: py
 
     slow = PassingStore(store)
     slow.rooms = store.rooms.wrapped(reading=lambda reading: changed(reading, find=find))
-    monkeypatch.setattr(app, "_opened", lambda: slow)
+    monkeypatch.setattr(app._access, "opened", lambda: slow)
     dashboard = asgi(app)
 
     page = await Browser(dashboard).get("/")

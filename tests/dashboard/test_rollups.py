@@ -56,14 +56,14 @@ def reader_of(store: Any, app: Romancy) -> Reader:
 
 
 async def now_of(app: Romancy) -> int:
-    return (await app._opened().rooms.reading.census()).now
+    return (await app._access.opened().rooms.reading.census()).now
 
 
 async def counted(rollups: Rollups, app: Romancy, store: Any = None, looks: int = 20) -> int:
     """Look until a count is complete, and return how many looks it took."""
     before = rollups.newest
     for look in range(1, looks + 1):
-        await rollups.go_on(store or app._opened(), await now_of(app), 0.0, clock=lambda: 0.0)
+        await rollups.go_on(store or app._access.opened(), await now_of(app), 0.0, clock=lambda: 0.0)
         if rollups.newest is not before:
             return look
     raise AssertionError("it does not end")
@@ -76,7 +76,7 @@ def eager() -> Rollups:
 async def test_each_look_is_one_call(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
     """Seven instances in slices of two take four looks."""
     monkeypatch.setattr("romancy.dashboard._rollups._LARGEST", 2)
-    store, rollups = CountingStore(app._opened()), eager()
+    store, rollups = CountingStore(app._access.opened()), eager()
 
     looks = await counted(rollups, app, store)
 
@@ -88,7 +88,7 @@ async def test_each_look_is_one_call(app: Romancy, monkeypatch: pytest.MonkeyPat
 
 async def test_an_open_page_costs_at_most_a_query_a_second(app: Romancy) -> None:
     """There is a look in ten seconds. Stuck and failed instances would add two searches to it."""
-    store, rollups = CountingStore(app._opened()), eager()
+    store, rollups = CountingStore(app._access.opened()), eager()
     request = Request({"type": "http", "query_string": b"", "headers": []})
     _, question = overview_question(request, reader_of(store, app), rollups)
 
@@ -124,8 +124,8 @@ async def test_an_open_page_counts_all_and_then_shows_it(app: Romancy, monkeypat
 
 
 async def test_without_an_open_page_nothing_is_counted(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = CountingStore(app._opened())
-    monkeypatch.setattr(app, "_opened", lambda: store)
+    store = CountingStore(app._access.opened())
+    monkeypatch.setattr(app._access, "opened", lambda: store)
 
     assert 200 == (await Browser(asgi(app)).get("/")).status
 
@@ -138,7 +138,7 @@ async def test_few_instances_need_no_rollup(app: Romancy, monkeypatch: pytest.Mo
     rollups = eager()
     await counted(rollups, app)
 
-    seen = await _overview(reader_of(app._opened(), app), "24h", rollups)
+    seen = await _overview(reader_of(app._access.opened(), app), "24h", rollups)
 
     assert not seen.many
     assert seen.rollup is None
@@ -149,7 +149,7 @@ async def test_few_instances_need_no_rollup(app: Romancy, monkeypatch: pytest.Mo
 async def test_what_changes_meanwhile_is_counted_once_at_most(app: Romancy) -> None:
     """One ends after its slice and one before it, one goes away before its slice, and one comes."""
     rollups = Rollups(between=0.0, rest=0.0, first=2)
-    await rollups.go_on(app._opened(), await now_of(app), 0.0, clock=lambda: 0.0)
+    await rollups.go_on(app._access.opened(), await now_of(app), 0.0, clock=lambda: 0.0)
     for instance_id in ("i-6", "i-1", "i-0"):
         await app.terminate(instance_id, reason="test")
     await app.purge("i-0")
@@ -165,7 +165,7 @@ async def test_what_changes_meanwhile_is_counted_once_at_most(app: Romancy) -> N
 
 
 async def test_a_slice_that_fails_is_counted_again(app: Romancy) -> None:
-    rollups, store = eager(), app._opened()
+    rollups, store = eager(), app._access.opened()
 
     class Away:
         async def tally_slice(self, **_: object) -> None:
@@ -182,7 +182,7 @@ async def test_a_slice_that_fails_is_counted_again(app: Romancy) -> None:
 
 
 async def test_slices_wait_for_each_other_and_counts_rest(app: Romancy) -> None:
-    store, rollups = CountingStore(app._opened()), Rollups(between=9.0, rest=60.0, first=7)
+    store, rollups = CountingStore(app._access.opened()), Rollups(between=9.0, rest=60.0, first=7)
     now = await now_of(app)
     made = list[int]()
     for at in (0.0, 8.0, 10.0, 69.0, 71.0, 79.0, 500.0):
@@ -208,11 +208,11 @@ async def test_columns_that_are_not_whole_are_completed(app: Romancy, monkeypatc
     """The count is as if it were made some hours later, when the column of the starts is over."""
     monkeypatch.setattr("romancy.dashboard._rollups._LARGEST", 2)
     rollups, later = eager(), await now_of(app) + 5 * HOUR
-    pale = await _overview(reader_of(app._opened(), app), "24h", eager())
+    pale = await _overview(reader_of(app._access.opened(), app), "24h", eager())
     while rollups.newest is None:
-        await rollups.go_on(app._opened(), later, 0.0, clock=lambda: 0.0)
+        await rollups.go_on(app._access.opened(), later, 0.0, clock=lambda: 0.0)
 
-    day = (await _overview(reader_of(app._opened(), app), "24h", rollups)).over
+    day = (await _overview(reader_of(app._access.opened(), app), "24h", rollups)).over
 
     assert pale.over.partial
     assert not day.partial
@@ -224,7 +224,7 @@ async def test_old_times_are_kept_in_wide_spans(app: Romancy) -> None:
     rollups = eager()
     now = await now_of(app) + 400 * 24 * HOUR
     while rollups.newest is None:
-        await rollups.go_on(app._opened(), now, 0.0, clock=lambda: 0.0)
+        await rollups.go_on(app._access.opened(), now, 0.0, clock=lambda: 0.0)
 
     assert {("pay", Status.PENDING): 3, ("ship", Status.PENDING): 4} == rollups.newest.workflows
     assert 2 == len(rollups.newest.spans)

@@ -104,7 +104,7 @@ async def seen_before_it_was_continued(app: Romancy, *, rounds: int, steps: int)
     """Return its store, and its row as it was in the first run."""
     handle = await app.start(goes_round, rounds, steps)
     await status_is(app, handle.instance_id, Status.WAITING)
-    store = app._store
+    store = app._access.store
     assert store is not None
     found = await store.read(handle.instance_id, limit=0)
     assert found is not None
@@ -149,7 +149,7 @@ async def test_a_claim_of_a_former_life_does_not_leave_the_new_one_to_nobody(app
     attempts.clear()
     handle = await app.start(works_on.options(instance_id="used anew"))
     await until(lambda: bool(attempts))
-    worker = app._worker
+    worker = app._access.worker
     assert worker is not None
     former = Claimed(
         instance_id="used anew",
@@ -177,7 +177,7 @@ async def test_who_waits_here_hears_of_an_end_that_another_has_written(
     attempts.clear()
     handle = await app.start(works_on)
     await until(lambda: bool(attempts))
-    worker, store = app._worker, app._store
+    worker, store = app._access.worker, app._access.store
     assert worker is not None
     assert store is not None
     live, heard, notice = worker.driver.live[handle.instance_id], asyncio.Event(), worker.claiming.notice
@@ -220,7 +220,7 @@ async def test_mail_in_an_old_answer_is_not_received_again(
     attempts.clear()
     handle = await app.start(receives)
     await until(lambda: bool(attempts))
-    worker, store = app._worker, app._store
+    worker, store = app._access.worker, app._access.store
     assert worker is not None
     assert store is not None
     live = worker.driver.live[handle.instance_id]

@@ -136,4 +136,6 @@ def ids(handles: Sequence[Handle[Any]]) -> list[str]:
 
 async def acquainted(*apps: Romancy) -> None:
     """Wait until each of these workers knows all the others."""
-    await until(lambda: all(app._worker and len(app._worker.leases.peers) >= len(apps) - 1 for app in apps))
+    await until(
+        lambda: all(app._access.worker and len(app._access.worker.leases.peers) >= len(apps) - 1 for app in apps)
+    )

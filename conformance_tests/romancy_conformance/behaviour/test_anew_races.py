@@ -171,7 +171,7 @@ async def test_a_retry_of_what_was_replaced_is_refused(app: Romancy, open_app: O
     """The retry has read the old life, and does not change the new one."""
     front = await open_app(worker=False)
     await failed(app)
-    store = front._opened()  # pyright: ignore[reportPrivateUsage]
+    store = front._access.opened()  # pyright: ignore[reportPrivateUsage]
     found = await store.read("one", limit=0)
     assert found is not None
     assert "new" == await app.run(one, "new", if_exists="restart_failed")

@@ -179,10 +179,10 @@ async def test_a_start_that_was_not_sent_never_happens(away: Away, monkeypatch: 
     """The first one is on its way to the database. The others wait behind it, and their callers give up."""
     app = away.app
     monkeypatch.setattr(submissions, "taken_ids_of", no_ids)  # else they would wait for the answer about their ids
-    await until(lambda: app._writer.idle)  # pyright: ignore[reportPrivateUsage]
+    await until(lambda: app._starter.writer.idle)  # pyright: ignore[reportPrivateUsage]
     away.leave()
     first = asyncio.create_task(refused(app.start(answered_waits.options(instance_id="first"), "x")))
-    await until(lambda: not app._writer.idle)  # pyright: ignore[reportPrivateUsage]
+    await until(lambda: not app._starter.writer.idle)  # pyright: ignore[reportPrivateUsage]
     late = asyncio.create_task(refused(app.start(answered_waits.options(instance_id="late"), "x")))
     given_up = asyncio.create_task(app.start(answered_waits.options(instance_id="given-up"), "x"))
     many = asyncio.create_task(
@@ -206,7 +206,7 @@ async def test_a_start_that_was_not_sent_never_happens(away: Away, monkeypatch: 
         never += names
     away.come_back()
     await answers(app)
-    await until(lambda: app._writer.idle)  # pyright: ignore[reportPrivateUsage]
+    await until(lambda: app._starter.writer.idle)  # pyright: ignore[reportPrivateUsage]
     for unsent in never:
         assert not await exists(app, unsent), unsent
 
@@ -214,7 +214,7 @@ async def test_a_start_that_was_not_sent_never_happens(away: Away, monkeypatch: 
 async def test_a_start_whose_question_is_not_answered_never_happens(away: Away) -> None:
     """A client asks nothing and sends the start."""
     app = away.app
-    works = app._worker is not None  # pyright: ignore[reportPrivateUsage]
+    works = app._access.worker is not None  # pyright: ignore[reportPrivateUsage]
     away.leave()
 
     error = await refused(app.start(answered_waits.options(instance_id="asks"), "x"))

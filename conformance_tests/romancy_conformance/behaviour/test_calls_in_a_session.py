@@ -145,7 +145,7 @@ async def around(ctx: WorkflowContext, waiting: str) -> str:
 
 def excludes(app: Romancy) -> bool:
     """Whether no other transaction can write beside an open session."""
-    return app._opened().capabilities.sessions_exclude  # pyright: ignore[reportPrivateUsage]
+    return app._access.opened().capabilities.sessions_exclude  # pyright: ignore[reportPrivateUsage]
 
 
 @pytest.mark.parametrize("call", CALLS)

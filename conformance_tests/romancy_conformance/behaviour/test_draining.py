@@ -47,7 +47,7 @@ async def test_mail_comes_while_a_step_is_let_end(open_app: Open, gate: asyncio.
     app = await open_app()
     handle = await app.start(drain_flow)
     await until(lambda: begun)
-    worker = app._worker
+    worker = app._access.worker
     assert worker is not None
     live = worker.driver.live[handle.instance_id]
     draining = asyncio.create_task(app.drain(20))
@@ -106,8 +106,8 @@ async def test_an_end_is_written_after_the_others_were_dropped(open_app: Open, s
     store = stores[-1]
     handle = await app.start(drain_gathers)
     await until(lambda: len(begun) == 3)
-    assert app._worker is not None
-    live = app._worker.driver.live[handle.instance_id]
+    assert app._access.worker is not None
+    live = app._access.worker.driver.live[handle.instance_id]
     store.waiting.clear()
     store.free.clear()
     ends[1].set()

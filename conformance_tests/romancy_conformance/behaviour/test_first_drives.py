@@ -296,7 +296,7 @@ async def test_hooks_hear_of_what_was_written_and_of_nothing_else(storage_url: s
 async def test_a_start_does_not_wait_for_a_child_that_another_transaction_begins(storage_url: str) -> None:
     """The start is written at once. Its run waits, as at any later time."""
     async with Romancy(storage_url, workflows=WORKFLOWS) as app:
-        store: Any = app._opened()  # pyright: ignore[reportPrivateUsage]
+        store: Any = app._access.opened()  # pyright: ignore[reportPrivateUsage]
         if store.capabilities.embedded:
             pytest.skip("capability: while a transaction writes, nobody else does")
         async with store.rooms.sessions.begin() as session:

@@ -95,13 +95,13 @@ def gate() -> Iterator[asyncio.Event]:
 
 def loaded(app: Romancy) -> list[str]:
     """The instances that the app's worker holds."""
-    assert app._worker is not None
-    return list(app._worker.driver.live)
+    assert app._access.worker is not None
+    return list(app._access.worker.driver.live)
 
 
 def token(app: Romancy) -> str:
-    assert app._worker is not None
-    return app._worker.leases.token
+    assert app._access.worker is not None
+    return app._access.worker.leases.token
 
 
 @pytest.mark.parametrize(
@@ -142,9 +142,9 @@ async def test_nothing_is_handed_to_workers_that_do_not_know_the_code(open_app: 
     await first.start_many([over_gated.bind(number) for number in range(30)])
     await until(lambda: len(begun) == 1 and len(loaded(first)) == 30)
     await open_app(workflows=[share_slowly])
-    assert first._worker is not None
-    handing_over = first._worker._handing_over
-    await until(lambda: first._worker and first._worker.leases.peers)
+    assert first._access.worker is not None
+    handing_over = first._access.worker._handing_over
+    await until(lambda: first._access.worker and first._access.worker.leases.peers)
 
     assert not await handing_over._hand_some_over()
     assert len(loaded(first)) == 30

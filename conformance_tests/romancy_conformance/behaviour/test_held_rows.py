@@ -204,7 +204,7 @@ async def purges(app: Romancy, instance_id: str) -> None:
 async def prunes(app: Romancy, instance_id: str) -> None:
     """It locks open instances that have run again."""
     await app.signal(instance_id, "m", "x")
-    store = app._opened()  # pyright: ignore[reportPrivateUsage]  # the app offers no such call
+    store = app._access.opened()  # pyright: ignore[reportPrivateUsage]  # the app offers no such call
     await store.rooms.upkeep.prune(PruneRequest())
 
 

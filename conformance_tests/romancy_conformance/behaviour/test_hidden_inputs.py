@@ -145,7 +145,7 @@ async def test_what_is_rebuilt_shows_no_more(open_app: Open, storage_url: str) -
     await started(app)
     before = await in_the_clear(storage_url)
 
-    again = await rebuild(app._opened(), app.workflows, app.codecs)  # pyright: ignore[reportPrivateUsage]
+    again = await rebuild(app._access.opened(), app.workflows, app.codecs)  # pyright: ignore[reportPrivateUsage]
 
     assert (0, 0) == (again.rows, again.index)
     assert before == await in_the_clear(storage_url)

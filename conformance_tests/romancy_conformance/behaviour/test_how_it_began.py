@@ -311,8 +311,8 @@ async def test_every_first_thing_takes_its_time_however_it_was_started(
     handles = await party.start_all()
     await party.try_again()
     if where == "taken over":
-        assert home._worker is not None
-        await home._worker.leases.leave()  # dead to others, with all that it owns
+        assert home._access.worker is not None
+        await home._access.worker.leases.leave()  # dead to others, with all that it owns
         await open_app()
     await party.signal(handles)
     results = await asyncio.gather(*(party.front.handle(one, begins).result(timeout=300) for one in handles))

@@ -138,7 +138,7 @@ async def test_what_is_read_of_a_log_is_of_one_life(app: Romancy, monkeypatch: p
     monkeypatch.setattr(replay, "_PAGE", 1)
     named = short_life.options(instance_id="same")
     await app.run(named, "old")
-    log = replay.rows(app._opened(), "same", after=0)  # pyright: ignore[reportPrivateUsage]
+    log = replay.rows(app._access.opened(), "same", after=0)  # pyright: ignore[reportPrivateUsage]
     row, _ = await anext(log)
     assert 1 == row.seq
 

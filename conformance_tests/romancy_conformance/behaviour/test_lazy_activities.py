@@ -290,7 +290,7 @@ async def test_a_lazy_activity_that_sends_is_committed_at_once(app: Romancy) -> 
 async def test_a_worker_that_lost_its_memory_runs_them_again(app: Romancy) -> None:
     handle = await app.start(then_the_gate)
     await until(lambda: calls["gate"])
-    worker = app._worker  # pyright: ignore[reportPrivateUsage] - to make it forget an instance
+    worker = app._access.worker  # pyright: ignore[reportPrivateUsage] - to make it forget an instance
     assert worker is not None
     assert await in_the_log(handle.instance_id) == 0
 
@@ -407,7 +407,7 @@ async def test_an_activity_may_stop_being_lazy(app: Romancy, monkeypatch: pytest
         return await in_the_log(handle.instance_id) == TEN
 
     await until(all_there)
-    worker = app._worker  # pyright: ignore[reportPrivateUsage] - to make it forget an instance
+    worker = app._access.worker  # pyright: ignore[reportPrivateUsage] - to make it forget an instance
     assert worker is not None
     monkeypatch.setattr(at_the_gate, "lazy", False)
     worker.driver.drop(worker.driver.live[handle.instance_id])

@@ -88,7 +88,7 @@ async def outlast_the_lease(app: Romancy, scene: Scene) -> None:
     """Let an hour pass with the session open, and make every worker look at the clock."""
     await asyncio.wait_for(scene.opened.wait(), 100)
     scene.now += HOUR
-    worker = app._worker  # pyright: ignore[reportPrivateUsage]
+    worker = app._access.worker  # pyright: ignore[reportPrivateUsage]
     assert worker is not None
     worker.beating.watch()
     await asyncio.sleep(0)
@@ -133,7 +133,7 @@ async def test_the_lease_counts_again_once_the_session_has_ended(open_app: Open,
     app = await open_app()
     handle = await app.start(takes_long, "returns")
     await outlast_the_lease(app, scene)
-    worker = app._worker  # pyright: ignore[reportPrivateUsage]
+    worker = app._access.worker  # pyright: ignore[reportPrivateUsage]
     assert worker is not None
     assert worker.leases.fresh()
     scene.go_on.set()

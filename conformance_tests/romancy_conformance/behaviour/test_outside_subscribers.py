@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from copy import copy
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from romancy import Message, Subscription
-    from romancy.storage.protocol import Store
     from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
@@ -38,9 +38,11 @@ class Outage:
 
     def __init__(self, app: Romancy) -> None:
         self.channel = app.channel(Orders)
-        port = self.channel._port  # pyright: ignore[reportPrivateUsage]
-        self._router = port.opened().rooms.router
-        port.opened = lambda: cast("Store", SimpleNamespace(rooms=SimpleNamespace(router=self)))
+        sender: Any = copy(self.channel._sender)  # pyright: ignore[reportPrivateUsage]
+        self._router = sender.access.opened().rooms.router
+        sender.access = copy(sender.access)
+        sender.access.opened = lambda: SimpleNamespace(rooms=SimpleNamespace(router=self))
+        self.channel._sender = sender  # pyright: ignore[reportPrivateUsage]
         self._left: dict[str, int] = {}
         self.failed = 0
 

@@ -72,8 +72,8 @@ class Counting(WrappedStore):
 
 def in_hand(app: Romancy) -> int:
     """How many instances the app's worker has loaded."""
-    assert app._worker is not None
-    return len(app._worker.driver.live)
+    assert app._access.worker is not None
+    return len(app._access.worker.driver.live)
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ async def test_who_comes_late_gets_a_share(
 
     found = await shares(storage_url, ids(handles))
     assert len(found.done) == 3
-    assert first._worker is not None
-    assert found.done[first._worker.leases.token] <= count * 0.7
+    assert first._access.worker is not None
+    assert found.done[first._access.worker.leases.token] <= count * 0.7
     assert found.moves <= 1.1 * found.by_others + slots
 
 
@@ -113,9 +113,9 @@ async def test_a_backlog_of_plain_functions_is_shared_too(open_app: Open, storag
     await ended(handles)
 
     found = await shares(storage_url, ids(handles))
-    assert first._worker is not None
+    assert first._access.worker is not None
     assert len(found.done) == 2
-    assert found.done[first._worker.leases.token] <= 320 * 0.75
+    assert found.done[first._access.worker.leases.token] <= 320 * 0.75
 
 
 async def test_workers_that_have_just_come_share(open_app: Open, storage_url: str) -> None:

@@ -218,7 +218,9 @@ async def test_what_is_started_beyond_the_room_for_it_waits_in_the_database(
 
 async def acquainted(*apps: Romancy) -> None:
     """Wait until each of these workers knows all the others."""
-    await until(lambda: all(app._worker and len(app._worker.leases.peers) >= len(apps) - 1 for app in apps))
+    await until(
+        lambda: all(app._access.worker and len(app._access.worker.leases.peers) >= len(apps) - 1 for app in apps)
+    )
 
 
 async def shares(storage_url: str, handles: list[Handle[None]]) -> list[int]:

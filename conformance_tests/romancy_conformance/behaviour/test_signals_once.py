@@ -128,7 +128,7 @@ async def test_a_purge_that_fails_leaves_the_forgetting_to_the_next(
     await handle.signal(Paid, 1, id="a")
     monkeypatch.setattr("romancy.engine.outside.management.REMEMBERED", -3_600_000_000)  # every remembered id is old
     front = await open_app(worker=False)
-    store = front._opened()  # pyright: ignore[reportPrivateUsage]
+    store = front._access.opened()  # pyright: ignore[reportPrivateUsage]
 
     async def fail(_: object) -> int:
         raise StorageUnavailableError("the connection is gone")

@@ -72,7 +72,7 @@ async def test_nothing_is_there_when_the_commit_fails(open_app: Open, monkeypatc
     """The start and the signal are one commit: when it fails, there is neither, and the call can be repeated."""
     app = await open_app()
     cart = begun_cart.options(instance_id="cart").bind("ann", 1)
-    store = app._opened()  # pyright: ignore[reportPrivateUsage]
+    store = app._access.opened()  # pyright: ignore[reportPrivateUsage]
 
     async def fail(*_: Any, **__: Any) -> None:
         raise StorageUnavailableError("the connection is gone")
@@ -92,7 +92,7 @@ async def test_an_app_without_a_worker_needs_no_row_for_what_it_starts(open_app:
     for number in range(5):
         await front.signal_with_start(begun_cart.options(instance_id=f"c-{number}").bind("ann", 3), Added, "lamp")
 
-    census = await front._opened().rooms.reading.census()  # pyright: ignore[reportPrivateUsage]
+    census = await front._access.opened().rooms.reading.census()  # pyright: ignore[reportPrivateUsage]
     assert [] == census.workers
 
 
@@ -100,7 +100,7 @@ async def test_an_app_without_a_worker_leaves_no_row_behind(app: Romancy, storag
     async with Romancy(storage_url, workflows=[begun_cart], worker=False) as front:
         await front.signal_with_start(begun_cart.options(instance_id="c-1").bind("ann", 3), Added, "lamp")
 
-    census = await app._opened().rooms.reading.census()  # pyright: ignore[reportPrivateUsage]
+    census = await app._access.opened().rooms.reading.census()  # pyright: ignore[reportPrivateUsage]
     assert [True] == [peer.works for peer in census.workers]
 
 

@@ -116,7 +116,7 @@ async def ended(app: Romancy, status: Status, instance_id: str = "ann") -> None:
 
 
 async def life_of(app: Romancy, instance_id: str) -> int:
-    found = await app._opened().read(instance_id, limit=0)  # pyright: ignore[reportPrivateUsage]
+    found = await app._access.opened().read(instance_id, limit=0)  # pyright: ignore[reportPrivateUsage]
     assert found is not None
     return found.instance.life
 

@@ -251,7 +251,7 @@ async def test_a_cancellation_behind_a_drop_tells_what_is_known(open_app: Open, 
     first = await app.start(booking, "plain")
     await gate.hears("books plain")
     second = await app.start(booking, "plain")
-    worker = app._worker
+    worker = app._access.worker
     assert worker is not None
     attempts, live = worker.driver.attempts, worker.driver.live
     handle = first if begun else second

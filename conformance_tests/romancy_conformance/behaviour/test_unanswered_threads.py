@@ -198,8 +198,8 @@ async def test_a_termination_waits_for_nothing_and_its_place_is_taken(open_app: 
         await handle.result(timeout=60)
 
     assert gate.said == ["books plain"]
-    assert app._worker is not None
-    attempts = app._worker.driver.attempts
+    assert app._access.worker is not None
+    attempts = app._access.worker.driver.attempts
     await until(lambda: attempts.free(Kind.LOOP) == 1)
     gate.open()
     await until(lambda: attempts.free(Kind.LOOP) == 2)

@@ -159,7 +159,7 @@ async def test_a_worker_elsewhere_that_knows_it_keeps_who_waits(
     front = await open_app(worker=False, lease=SHORT)
     worker = await open_app()
     looks = 0
-    store = front._opened()  # pyright: ignore[reportPrivateUsage]
+    store = front._access.opened()  # pyright: ignore[reportPrivateUsage]
     census = store.rooms.reading.census
 
     async def counted() -> Census:

@@ -128,4 +128,4 @@ def _works(app: Romancy) -> bool:
 
 
 def _store_of(app: Romancy) -> Store:
-    return app._opened()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - the jobs read what the app has open
+    return app._access.opened()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - the jobs read what the app has open

@@ -114,7 +114,7 @@ class Gauges:
 
 
 def _store_of(app: Romancy) -> Store:
-    return app._opened()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - no call of an app counts its outbox
+    return app._access.opened()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - no call of an app counts its outbox
 
 
 def _number(found: Oldest | None) -> int:

@@ -28,7 +28,7 @@ async def test_publishing_is_one_insert_however_many_listen(
 ) -> None:
     async with Romancy(statements.url, workflows=[], worker=False) as app, AsyncExitStack() as stack:
         asked: list[str] = []
-        monkeypatch.setattr(app._dispatcher, "ask", asked.extend)  # the dispatch comes after the commit
+        monkeypatch.setattr(app._access.dispatcher, "ask", asked.extend)  # the dispatch comes after the commit
         cost: list[list[str]] = []
         subscribers = [await stack.enter_async_context(app.channel(News).subscribe("0"))]
         await app.channel(News).publish(-1)  # what is sent once on a connection
@@ -46,7 +46,7 @@ async def test_publishing_is_one_insert_however_many_listen(
         assert all(sum("insert into" in text for text in texts) <= 1 for texts in cost), cost
         monkeypatch.undo()
         assert {"c/news"} == {*asked}
-        app._dispatch(asked, None)
+        app._access.dispatch(asked)
         for subscriber in subscribers[1:]:
             assert (await subscriber.receive(timeout=20)).data == -1, "the dispatch finds who listens then"
         for number in (-1, 0, 1):

@@ -135,7 +135,7 @@ async def test_an_id_that_was_rolled_back_is_not_remembered(app: Romancy, caller
 
 async def test_a_transaction_that_sends_keeps_no_others_waiting(app: Romancy, caller: Caller) -> None:
     """Its event is not there before its commit; events of others for the same key are."""
-    if app._store is not None and app._store.capabilities.sessions_exclude:
+    if app._access.store is not None and app._access.store.capabilities.sessions_exclude:
         pytest.skip("capability: while a transaction writes, nobody else does")
     waiting = [await app.start(hears, "k") for _ in range(2)]
     await caller.begin()
@@ -162,7 +162,7 @@ async def test_calls_that_cannot_send(app: Romancy) -> None:
     apps.append(app)
     said = await app.run(cannot, "k")
 
-    if app._store is not None and app._store.capabilities.sessions_exclude:
+    if app._access.store is not None and app._access.store.capabilities.sessions_exclude:
         assert "would wait for that session" in said[0]
     else:
         assert said[0] == "sent"

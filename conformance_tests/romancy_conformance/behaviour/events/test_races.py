@@ -139,7 +139,7 @@ async def test_while_no_worker_was_there_the_earlier_of_event_and_limit_counts(o
     async with sender.as_client().with_worker() as worker:
         handle = await worker.start(limited, "k")
         await status_is(worker, handle.instance_id, Status.WAITING)
-    store = sender._opened()
+    store = sender._access.opened()
     (wait,) = [one for one in await sender.history(handle.instance_id) if isinstance(one, MessageAwaited)]
     assert wait.due is not None
 

@@ -1,0 +1,135 @@
+"""The way of an app's calls to its database: whether they may be made here and now, and as whom they write."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import secrets
+from typing import TYPE_CHECKING
+
+from romancy._deadlines import ANSWER_WITHIN, Deadlines
+from romancy.core import not_in_a_workflow
+from romancy.engine import Standing, hides, refuse_to_wait, stored_size
+from romancy.errors import StorageError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from romancy.engine import Dispatcher, Worker
+    from romancy.storage.protocol import Store
+
+__all__ = ["Access", "check_place"]
+
+
+class Access:
+    """The open database of an app. A call asks for the store once, and passes it on."""
+
+    def __init__(self, answer_within: float = ANSWER_WITHIN, manager: Standing | None = None) -> None:
+        self.deadlines = Deadlines(answer_within)
+        self.store: Store | None = None
+        """The store while the app is open. A call takes it from `opened` or `to_write`, which check the call."""
+        self.worker: Worker | None = None
+        """The worker of this app while it is open, if it has one."""
+        self.dispatcher: Dispatcher | None = None
+        self.manager = manager
+        """The row under which calls that manage instances write if no worker runs here. None: one row for each call."""
+        self._home: asyncio.AbstractEventLoop | None = None
+        self._standing = Standing()
+        self._numbers = itertools.count(1)
+        self._token = secrets.token_hex(8)
+
+    def open(self, store: Store, home: asyncio.AbstractEventLoop | None) -> None:
+        """From now on, calls may be made on this loop; on any loop if it is None."""
+        self.store, self._home = store, home
+
+    def opened(self) -> Store:
+        """The store. Raises UsageError if the app is not open or belongs to another loop, and why its worker failed.
+
+        Raises NonDeterminismError in a workflow.
+        """
+        if self.store is None:
+            raise UsageError("this app is not open: use it inside `async with app:`")
+        if self._home is not None:
+            check_place(self._home)
+        if self.worker is not None and self.worker.failed is not None:
+            raise self.worker.failed
+        return self.store
+
+    def to_write(self, what: str, *instance_ids: str) -> Store:
+        """The store, for a call that writes. Raises UsageError if the write would wait for the caller's own session."""
+        store = self.opened()
+        refuse_to_wait(store, what, instance_ids)
+        return store
+
+    @property
+    def hides(self) -> bool:
+        """Whether codecs of the app hide data from the database."""
+        return hides(self.opened())
+
+    def stored_size(self, raw: bytes) -> int:
+        """How many bytes are stored for a value."""
+        return stored_size(self.opened(), raw)
+
+    # ── who writes ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def token(self) -> str | None:
+        """The token of this app's worker. None if it has none."""
+        return None if self.worker is None else self.worker.leases.token
+
+    async def writes_as(self, store: Store) -> tuple[str, int]:
+        """The token to write under (the worker's or that of this app's own row), and the database's time or 0."""
+        return await self._standing.look(store) if self.worker is None else (self.worker.leases.token, 0)
+
+    async def give_up_row(self, store: Store) -> None:
+        """Remove the rows under which calls wrote. If the database is away, they expire."""
+        for standing in (self._standing, self.manager):
+            if standing is not None:
+                with contextlib.suppress(StorageError):
+                    await standing.leave(store)
+
+    def stamp(self) -> str:
+        """A new id of a delivery. Those of one app sort by the order in which they were made."""
+        return f"{next(self._numbers):016x}{self._token}"
+
+    def nonce(self) -> str:
+        """A new name of a writer, by which a start knows its own row."""
+        return f"{self._token}.{next(self._numbers)}"
+
+    # ── who is told ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def dispatch(self, addresses: Iterable[str], session: object = None) -> None:
+        """Dispatch these addresses, after the caller's transaction if there is one."""
+        if self.dispatcher is None:
+            return
+        if session is None:
+            self.dispatcher.ask(addresses)
+        else:
+            self.dispatcher.ask_later(addresses)
+
+    def sweep(self) -> None:
+        """Soon route posted messages, and those that ended instances had taken."""
+        if self.dispatcher is not None:
+            self.dispatcher.sweep()
+
+    def stir(self) -> None:
+        """Let this app's worker claim: an instance may be due now."""
+        if self.worker is not None:
+            self.worker.claiming.look()
+
+
+def check_place(home: asyncio.AbstractEventLoop | None) -> None:
+    """Raise NonDeterminismError in a workflow, and UsageError on another loop than the app's."""
+    try:
+        here = asyncio.get_running_loop()
+    except RuntimeError:  # there is no running loop: handles can be made without one
+        here = None
+    if here is home is not None:
+        return  # a workflow runs on a loop of its own
+    not_in_a_workflow("a method of the app (children are begun by ctx.start)")
+    if here is not None:
+        raise UsageError(
+            "this app was opened on another event loop: from a thread use "
+            "`asyncio.run_coroutine_threadsafe(app.start(…), loop).result()`, or open an app there"
+        )
