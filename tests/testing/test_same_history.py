@@ -135,7 +135,7 @@ class OnADatabase:
             async with app._access.opened().rooms.sessions.begin() as session:
                 await session.execute(_PUT_CLOCK.format(self._ahead // timedelta(microseconds=1)))
                 await session.commit(start(f"at-{self._ahead}", status=Status.COMPLETED, delay=None))
-        app._stir()
+        app._access.stir()
 
     async def settle(self, waits: int) -> None:
         app: Any = self._app

@@ -48,7 +48,7 @@ class Looks:
 
     def __init__(self, app: Romancy) -> None:
         (self.task,) = [task for task in vars(app)["_tasks"] if "tell_misfits" in repr(task.get_coro())]
-        store = vars(app)["_store"]
+        store = vars(app)["_access"].store
         self.asked: list[str] = []
         for owner, name in ((store.rooms.reading, "find"), (store, "read")):
             setattr(owner, name, self._noting(name, getattr(owner, name)))
@@ -154,7 +154,7 @@ async def test_it_can_be_left_and_ends_with_a_drain_and_with_the_app(
 
     drained = await open_app(workflows=sampled("weigh", release=2))
     looks = Looks(drained)
-    vars(drained)["_worker"].draining = True
+    vars(drained)["_access"].worker.draining = True
     await asyncio.wait_for(looks.task, 60)
     assert ["find"] == looks.asked
 
@@ -175,7 +175,7 @@ async def test_a_database_that_does_not_answer_is_no_fault_of_the_worker(
     async def away(*_: Any, **__: Any) -> Any:
         raise StorageUnavailableError("away")
 
-    vars(app)["_store"].rooms.reading.find = away
+    vars(app)["_access"].store.rooms.reading.find = away
     looks = next(task for task in vars(app)["_tasks"] if "tell_misfits" in repr(task.get_coro()))
     await asyncio.wait_for(looks, 60)
 

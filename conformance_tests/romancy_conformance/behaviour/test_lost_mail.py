@@ -59,7 +59,7 @@ async def with_lost_mail(app: Romancy, url: str, wf: Workflow[[str], str]) -> st
     await app.start(wf.options(instance_id=instance_id), instance_id)
     for number in range(MESSAGES):
         await app.signal(instance_id, "unasked", number)
-    live = vars(app)["_worker"].driver.live
+    live = vars(app)["_access"].worker.driver.live
     await until(lambda: live[instance_id].signals == MESSAGES)
     async with Planting(url, lost_beside) as planting:
         await planting.gone("inbox", instance_id)

@@ -68,7 +68,7 @@ async def test_workers_side_by_side_share_the_work(app: Romancy, open_app: Open)
 async def test_news_that_come_while_a_worker_asks_do_not_deafen_it(app: Romancy, open_app: Open) -> None:
     """Each notification schedules a look without a delay: uvloop makes such a handle without a time."""
     other = await open_app()
-    worker = vars(other)["_worker"]
+    worker = vars(other)["_access"].worker
     claim, asking, answered = worker.store.claim, asyncio.Event(), asyncio.Event()
     worker.leases.has_peers = lambda: True
 

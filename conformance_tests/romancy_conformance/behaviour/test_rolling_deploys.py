@@ -131,13 +131,13 @@ async def test_what_no_worker_can_follow_is_tried_once_by_each_version(
         await open_app(workflows=line_by(lambda: ["weigh"])),
         await open_app(workflows=line_by(plan_of_today)),
     ]
-    store = vars(others[0])["_store"]
+    store = vars(others[0])["_access"].store
     while len(await parkings(others[0])) < 3:  # noqa: ASYNC110 - by workers of this process
         await asyncio.sleep(0.02)
     await status_is(others[0], "parcel", Status.STUCK)
 
     for app in others:
-        worker = vars(app)["_worker"]
+        worker = vars(app)["_access"].worker
         codes = {name: each.code for name, each in worker.registry.workflows.items()}
         work = await store.claim(ClaimRequest(worker=worker.leases.token, codes=codes, limit=10, sweep=True))
         assert [] == work.claimed
