@@ -46,7 +46,7 @@ from romancy.errors import RegistrationError, UsageError
 from romancy.registry import declare
 from romancy.retry import Duration, RetryPolicy, policy, seconds
 from romancy.serialization import Signature
-from romancy.storage.limits import MEASURED_BYTES, check_id
+from romancy.storage.limits import MEASURED_BYTES, check_event, check_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -59,6 +59,8 @@ P = ParamSpec("P")
 Q = ParamSpec("Q")
 T = TypeVar("T")
 R_co = TypeVar("R_co", covariant=True)
+D = TypeVar("D")
+_NULL: Final = Raw(b"null")
 
 
 class Exactly(Protocol[P, T]):
@@ -152,6 +154,8 @@ class Activity(Generic[P, R_co]):
         self._id: str | None = None
         self._retry: RetryPolicy | None = None
         self._timeout: float | None = None
+        self.default: Raw | None = None
+        """What a call returns if it fails for good, as it is stored. None: it raises."""
         update_wrapper(self, fn)
         self.fn: Callable[P, Any] = fn
         """The decorated function."""
@@ -196,8 +200,13 @@ class Activity(Generic[P, R_co]):
             return call
 
     async def _plainly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        outcome = self.fn(*args, **kwargs)
-        return await outcome if self.is_async else outcome
+        try:
+            outcome = self.fn(*args, **kwargs)
+            return await outcome if self.is_async else outcome
+        except Exception:
+            if self.default is None:
+                raise
+            return self.read_default(self.default)
 
     async def _durably(self, commands: Commands, args: tuple[Any, ...], kwargs: dict[str, Any], number: int) -> Any:
         commands.calls.begin(number)
@@ -218,6 +227,18 @@ class Activity(Generic[P, R_co]):
         changed._retry = self._retry if retry is None else policy(retry)  # noqa: SLF001 - a copy of itself
         if timeout is not None:
             changed._timeout = _limit(timeout, f"the timeout of {self.name}", UsageError)  # noqa: SLF001 - as above
+        return changed
+
+    def or_default(self, default: D, /) -> Activity[P, R_co | D]:
+        """The same activity for calls that return `default` when they have failed for good, instead of raising.
+
+        The default is None, or a value of the type that the activity returns. The log keeps it beside the error, and a
+        replay or a retry of the workflow gets what the log has. The call has failed all the same: only
+        `compensate="attempted"` undoes it. A cancelled call does not return.
+        """
+        changed = cast("Activity[P, R_co | D]", copy.copy(self))
+        stored = _NULL if default is None else Raw(self.signature.encode_result(default))
+        changed.default = Raw(check_event(stored, f"default of activity {self.name}"))
         return changed
 
     @overload
@@ -293,6 +314,10 @@ class Activity(Generic[P, R_co]):
     def read_result(self, result: Any, /) -> object:
         """Decode a stored result as its declared type."""
         return self.signature.decode_result(result)
+
+    def read_default(self, default: Raw, /) -> object:
+        """Decode a stored default."""
+        return None if default == _NULL else self.read_result(default)
 
     def is_same_call(self, recorded: Raw, asked: Raw, /) -> bool:
         return self.signature.is_same_call(recorded, asked)

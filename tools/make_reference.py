@@ -33,7 +33,9 @@ FENCE = "```python no-run: signatures"
 
 # Members that only the engine calls, and classes that only it makes.
 INTERNAL = {
-    "Activity": {"as_undo", "check", "is_same_call", "kind", "read_result", "undo", "written"},
+    "Activity": {
+        "as_undo", "check", "default", "is_same_call", "kind", "read_default", "read_result", "undo", "written",
+    },
     "Codecs": {"ids", "of", "stored_size", "unwrap", "wrap"},
     "Instance": {"of", "raw_input"},
     "InstanceFilter": {"among", "of", "query", "statuses"},

@@ -241,6 +241,7 @@ def _step(node: _Node, step: Step) -> dict[str, Any]:
         "ended_at": time_of(step.ended_at),
         "outcome": step.outcome,
         "unknown": step.unknown,
+        "defaulted": step.defaulted,
         "due": time_of(step.due),
         "undoes": step.undoes,
         "child_instance_id": step.instance_id,

@@ -247,8 +247,21 @@ class Commands(MessageCommands):
 
     def _activity_failed(self, event: ev.ActivityFailed) -> None:
         answer = self.activities.pop(event.id)
-        if not answer.done():
+        if answer.done():
+            return
+        default = self._default(answer)
+        if default is None:
             answer.set_exception(activity_error(event, answer.definition, _failures(answer)))
+        else:
+            taken = self.ask(ev.DefaultTaken(event.id, default))
+            answer.set_result(answer.definition.read_default(taken.result))
+
+    def _default(self, answer: ActivityAnswer) -> Raw | None:
+        """What the call returns if it failed: what a former run got from it, or the default of the call."""
+        former = None if self.state.memory is None else self._memory.given.get(("activities", answer.id))
+        if former is not None and former.stands and former.default is not None:
+            return former.default
+        return answer.definition.default
 
     def _activity_cancelled(self, event: ev.ActivityCancelled) -> None:
         self.activities.pop(event.id).cancel()

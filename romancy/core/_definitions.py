@@ -57,6 +57,13 @@ class ActivityDefinition(Protocol):
     @property
     def compensate(self) -> Literal["completed", "attempted"]: ...
 
+    @property
+    def default(self) -> Raw | None:
+        """What a call returns if it fails for good, as it is stored. None: it raises."""
+        ...
+
+    def read_default(self, default: Raw, /) -> object: ...
+
     def read_result(self, result: Raw, /) -> object: ...
 
     def is_same_call(self, recorded: Raw, asked: Raw, /) -> bool:

@@ -18,10 +18,10 @@ __all__ = [
     "NULL", "TERMINAL", "ActivityAttemptFailed", "ActivityCancelRequested", "ActivityCancelled", "ActivityCompleted",
     "ActivityFailed", "ActivityScheduled", "CancelRequested", "ChildCancelRequested", "ChildCancelled",
     "ChildCompleted", "ChildFailed", "ChildStarted", "Command", "CompensationAttemptFailed", "CompensationCompleted",
-    "CompensationFailed", "CompensationScheduled", "Input", "LogEvent", "MessagePublished", "Misfit", "OwnerChanged",
-    "Parent", "PatchMarked", "ProgressReported", "TimerCancelled", "TimerFired", "TimerStarted", "WorkflowAbandoned",
-    "WorkflowCancelled", "WorkflowCaughtUp", "WorkflowCompleted", "WorkflowContinued", "WorkflowFailed",
-    "WorkflowParked", "WorkflowResumed", "WorkflowRetried", "WorkflowStarted",
+    "CompensationFailed", "CompensationScheduled", "DefaultTaken", "Input", "LogEvent", "MessagePublished", "Misfit",
+    "OwnerChanged", "Parent", "PatchMarked", "ProgressReported", "TimerCancelled", "TimerFired", "TimerStarted",
+    "WorkflowAbandoned", "WorkflowCancelled", "WorkflowCaughtUp", "WorkflowCompleted", "WorkflowContinued",
+    "WorkflowFailed", "WorkflowParked", "WorkflowResumed", "WorkflowRetried", "WorkflowStarted",
 ]  # fmt: skip
 
 
@@ -266,6 +266,13 @@ class ActivityCancelRequested(Command, frozen=True, tag=True, omit_defaults=True
 
     id: str
     never_started: bool = False
+
+
+class DefaultTaken(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The activity `id` failed for good, and its call returns the default `result` instead of raising."""
+
+    id: str
+    result: Raw = NULL
 
 
 class TimerStarted(Command, frozen=True, tag=True, omit_defaults=True, gc=False):

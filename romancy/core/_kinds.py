@@ -174,7 +174,7 @@ INPUTS: Final[Mapping[type[ev.Input], Kind]] = {
     ),
     ev.ActivityFailed: Kind(
         folds=run.activity_ended,
-        recalls=past.ends("activities"),
+        recalls=past.failed,
         role=Ends("activities", "failed"),
         note=None,
         words=_named,
@@ -258,6 +258,15 @@ COMMANDS: Final[Mapping[type[ev.Command], CommandKind]] = {
         words=lambda e: f"cancel of activity {e.id}",
         fits=lambda a, b: a.id == b.id,
         acts=True,
+    ),
+    ev.DefaultTaken: CommandKind(
+        folds=run.nothing,
+        recalls=past.default_taken,
+        role=None,
+        note=None,
+        words=lambda e: f"default of activity {e.id}",
+        fits=lambda a, b: a.id == b.id,
+        acts=False,
     ),
     ev.TimerStarted: CommandKind(
         folds=run.timer_started,

@@ -12,7 +12,7 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from romancy.core import _events as ev
@@ -21,8 +21,6 @@ from romancy.core._messages import NULL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-    from msgspec import Raw
 
     from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
     from romancy.core._messages import Message
@@ -51,7 +49,9 @@ class Remembered(Struct, eq=False, kw_only=True):
     asked: Any = None
     """The command that asked for it."""
     answer: ev.Input | None = None
-    """How it completed, if it did."""
+    """How it completed, if it did, or the failure for which it got its default."""
+    default: Raw | None = None
+    """What it got instead of that failure."""
     position: int = _NEW
     """Its position in the order of completion."""
     undone: bool = False
@@ -72,7 +72,7 @@ class Remembered(Struct, eq=False, kw_only=True):
 
     @property
     def stands(self) -> bool:
-        """Whether it completed and was not undone."""
+        """Whether it has an answer, and was not undone."""
         return self.answer is not None and not self.undone
 
 
@@ -234,7 +234,7 @@ class Memory:
 
     def unclaimed(self) -> tuple[str, ...]:
         """The activities and children that stand and that the run has not asked for, for people to read."""
-        standing = (item for item in self.left() if item.stands or item.declared)
+        standing = (item for item in self.left() if (item.stands and item.default is None) or item.declared)
         return tuple(item.id for item in standing if item.kind in ("activities", "children"))
 
     def standing_without_result(self) -> tuple[str, ...]:

@@ -24,8 +24,8 @@ class Recall:
     """The runs so far. `begin` makes the memory of the next one."""
 
     __slots__ = (
-        "activities", "count", "due", "ended", "instance_id", "items", "memory", "open", "started", "time", "undoing",
-        "undos",
+        "activities", "count", "due", "ended", "failed", "instance_id", "items", "memory", "open", "started", "time",
+        "undoing", "undos",
     )  # fmt: skip
 
     def __init__(self, instance_id: str) -> None:
@@ -42,6 +42,8 @@ class Recall:
         self.undoing: dict[str, Remembered] = {}
         self.undos: dict[str, Remembered] = {}
         """The activities to which undos belong that the body has registered."""
+        self.failed: dict[str, ev.ActivityFailed] = {}
+        """The failures of activities, by their ids."""
         self.due: dict[str, int] = {}
         """When the next attempt at an activity was due, by its id."""
         self.time = 0
@@ -136,7 +138,7 @@ class Recall:
     def start(self, event: ev.WorkflowStarted) -> None:
         self.started, self.ended = event, None
         self.memory, self.items, self.open = Memory(), {}, {}
-        self.activities, self.undoing, self.undos, self.due = {}, {}, {}, {}
+        self.activities, self.undoing, self.undos, self.due, self.failed = {}, {}, {}, {}, {}
 
     def note(
         self, kind: Kind, event: Any, former: Remembered | None, *, name: str = "", what: bytes = b"", key: str = ""
@@ -146,7 +148,7 @@ class Recall:
         item = Remembered(kind=kind, id=id, name=name, what=what, key=key, asked=event)
         if former is not None and not former.undone:
             item.id, item.position, item.undo_key = former.id, former.position, former.undo_key
-            item.answer = former.answer
+            item.answer, item.default = former.answer, former.default
         self.items[item] = None
         self.open[kind, event.id] = item
         return item

@@ -74,13 +74,16 @@ def answers(kind: Kind) -> Rule:
 
     def answered(recall: Recall, event: Any) -> None:
         item = recall.open.pop((kind, event.id), None)
-        if item is None:
-            return  # a limit ended, or a child of a former run
-        item.answer = event
-        recall.count += 1
-        item.position = min(item.position, recall.count)
+        if item is not None:  # else a limit ended, or a child of a former run
+            _answer(recall, item, event)
 
     return answered
+
+
+def _answer(recall: Recall, item: Remembered, answer: ev.Input) -> None:
+    item.answer = answer
+    recall.count += 1
+    item.position = min(item.position, recall.count)
 
 
 def ends(kind: Kind) -> Rule:
@@ -106,6 +109,19 @@ def _forget(recall: Recall, kind: Kind, id: str) -> None:
     if item is not None:
         del recall.items[item]
         recall.memory.give_back(kind, id)
+
+
+def failed(recall: Recall, event: ev.ActivityFailed) -> None:
+    item = recall.open.pop(("activities", event.id), None)
+    if item is not None:
+        item.answer = item.default = None  # unless the call gets its default again
+    recall.failed[event.id] = event
+
+
+def default_taken(recall: Recall, event: ev.DefaultTaken) -> None:
+    item = recall.activities[event.id]
+    item.default = event.result
+    _answer(recall, item, recall.failed[event.id])
 
 
 def cancelled(recall: Recall, event: ev.ActivityCancelRequested) -> None:

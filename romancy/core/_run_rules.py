@@ -39,10 +39,13 @@ def retried(state: State, event: ev.WorkflowRetried) -> None:
     state.memory = state.recall.begin(event)
     state.recall = None
     for item in state.memory.items:
-        done = item.answer
-        if isinstance(done, ev.ActivityCompleted) and not item.undone and (item.owed or state.compensates(item.name)):
+        if item.kind != "activities" or not item.stands:
+            continue
+        undone = state.compensates(item.name)
+        if item.owed or undone == "attempted" or (undone and item.default is None):
             scheduled = ev.ActivityScheduled(item.id, item.name, item.asked.args, item.key)
-            state.put_back(Compensable(scheduled, done.result, item.position, item.undo_key))
+            result = getattr(item.answer, "result", ev.NULL)
+            state.put_back(Compensable(scheduled, result, item.position, item.undo_key))
 
 
 def activity_scheduled(state: State, event: ev.ActivityScheduled) -> None:
@@ -76,6 +79,7 @@ def activity_completed(state: State, event: ev.ActivityCompleted) -> None:
 def activity_ended(state: State, event: ev.ActivityFailed | ev.ActivityCancelled) -> None:
     heard(state, event)
     activity = state.activities.pop(event.id)
+    state.answered("activities", event.id)
     if state.compensates(activity.scheduled.name) == "attempted":
         state.undo_later(activity.scheduled, ev.NULL)
     elif event.unknown or activity.unknown:

@@ -90,6 +90,8 @@ class Step:
     """When its workflow told it to stop."""
     unknown: bool = False
     """Whether nobody knows what its last attempt did."""
+    defaulted: bool = False
+    """For an activity that failed: whether its call got its default. `answer` is then the event that has it."""
     asked: ev.LogEvent | None = None
     """The request, with its payload. Only a detailed timeline has it, and `answer`."""
     answer: ev.LogEvent | None = None
@@ -102,7 +104,8 @@ class Step:
     @property
     def ended_as(self) -> str:
         """The outcome, for people."""
-        return f"{self.outcome}, outcome unknown" if self.unknown else self.outcome
+        told = f"{self.outcome}, its default returned" if self.defaulted else self.outcome
+        return f"{told}, outcome unknown" if self.unknown else told
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +222,12 @@ class Timeline:
                 Attempt(event.attempt, self._at, event.error, due, next_at, event.queued, self._place, unknown)
             )
             step.due = next_at
+
+    def defaulted(self, activity_id: str) -> None:
+        for step in reversed(self.steps):
+            if (step.kind, step.id) == ("activity", activity_id):
+                step.defaulted, step.end_place, step.answer = True, self._place, self._event
+                return
 
     def told_to_stop(self, activity_id: str) -> None:
         step = self._open.get(("activity", activity_id))
@@ -349,6 +358,7 @@ _OWN: Final[Mapping[type[ev.LogEvent], Rule]] = {
     ev.OwnerChanged: _owner_changed,
     ev.ActivityScheduled: lambda timeline, event: timeline.begin("activity", event.id, event.name),
     ev.ActivityCancelRequested: _activity_cancelled,
+    ev.DefaultTaken: lambda timeline, event: timeline.defaulted(event.id),
     ev.TimerStarted: lambda timeline, event: timeline.begin("timer", event.id, "timer", due=event.due),
     ev.MessageAwaited: _awaited,
     ev.MessagePutAside: _put_aside,

@@ -34,6 +34,10 @@ async def plain(what: str) -> str: ...  # type: ignore[empty-body]
 async def undoable(what: str) -> str: ...  # type: ignore[empty-body]
 
 
+@activity
+async def guess(what: str) -> str: ...  # type: ignore[empty-body]
+
+
 @workflow
 async def kid(ctx: WorkflowContext, what: str) -> str:
     return "never driven here"
@@ -45,6 +49,8 @@ async def play(ctx: WorkflowContext, step: Step) -> None:
         await plain(what)
     elif kind == "undoable":
         await undoable(what)
+    elif kind == "guess":
+        await guess.or_default(None)(what)
     elif kind == "kid":
         await kid(what)
     elif kind == "sleep":
@@ -65,7 +71,7 @@ async def plays(ctx: WorkflowContext, steps: list[Any]) -> None:
 
 
 WHATS = ("a", "b", "c")
-calls = st.tuples(st.sampled_from(("plain", "undoable", "kid")), st.sampled_from(WHATS)).map(list)
+calls = st.tuples(st.sampled_from(("plain", "undoable", "guess", "kid")), st.sampled_from(WHATS)).map(list)
 leaves = st.one_of(
     calls,
     st.tuples(st.just("sleep"), st.sampled_from((1, 2))).map(list),
@@ -121,6 +127,8 @@ class Account:
         for name, what, key in self.shop.calls:
             if name == "plain":
                 plain_keys.setdefault(what, set()).add(key)
+        guesses = Counter(key for name, _, key in self.shop.calls if name == "guess")
+        assert not guesses or max(guesses.values()) == 1, "a call that has failed and got its default was made again"
         for what, distinct in plain_keys.items():
             assert len(distinct) <= self.wanted["plain", what], "what was never undone has got a new key"
         kids = Counter(instance_id for instance_id, again in self.shop.children if not again)

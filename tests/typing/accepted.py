@@ -213,6 +213,8 @@ async def order_workflow(ctx: WorkflowContext, order: Order) -> Receipt:
     assert_type(await Shop.close("late"), bool)
     assert_type(await asyncio.gather(reserve("a"), count("b")), tuple[Receipt, int])
     assert_type(await charge.options(id="charge:eu", retry=RetryPolicy.fixed(3, 1), timeout=5)(order), Receipt)
+    assert_type(await charge.or_default(None)(order), Receipt | None)
+    assert_type(await charge.options(timeout=5).or_default(Receipt("none"))(order), Receipt)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(count("x"))
     assert_type(task.result(), int)
