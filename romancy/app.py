@@ -244,6 +244,7 @@ class Romancy(Instances, Senders):
         store, access.store = access.store, None
         if store is None:
             raise UsageError("this app is not open")
+        self._starter.refuse()
         closed_by(error)
         for task in self._tasks:
             task.cancel()

@@ -29,6 +29,7 @@ from romancy.engine.outside.terminating import terminate, terminate_with_childre
 from romancy.engine.outside.unanswered_starts import Asked, Unanswered
 from romancy.engine.replay import history, rows
 from romancy.engine.settings import Settings
+from romancy.engine.turns import Turns
 from romancy.engine.worker.known_workflows import known_in, names_in, versions_in
 from romancy.engine.worker.opening import opened
 from romancy.engine.worker.retrying import RETRIED
@@ -48,6 +49,7 @@ __all__ = [
     "Settings",
     "Standing",
     "ToldToStop",
+    "Turns",
     "Unanswered",
     "Worker",
     "coded",

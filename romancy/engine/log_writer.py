@@ -152,6 +152,7 @@ class LogWriter:
 
         The caller submits many items and yields to others between them.
         """
+        self._ease.for_a_moment()
         self._gathering += 1
         try:
             yield

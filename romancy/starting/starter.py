@@ -64,11 +64,13 @@ class Starter:
         self, store: Store, calls: Iterable[Call[T]], session: object, if_exists: IfExists
     ) -> list[Handle[T]]:
         """As `Romancy.start_many` promises."""
+        if session is None and await self._submissions.turn():
+            store = self._access.opened()
         prepared: list[Prepared[T]] = []
         for call in calls:
             prepared.append(self._prepare(call))
             if len(prepared) % AT_ONCE == 0:
-                await asyncio.sleep(0)
+                await self._submissions.whole_turn()
                 store = self._access.opened()
         if session is not None:
             with self._access.deadlines.call("start", joined=True):
@@ -99,6 +101,8 @@ class Starter:
         """As `Romancy.signal_with_start` promises."""
         if if_exists in ("refuse", "replace"):
             raise UsageError(f"signal_with_start signals an existing instance: if_exists={if_exists!r} is for start")
+        if await self._submissions.turn():
+            store = self._access.opened()
         start = self._prepare(call)
         handle = start.handle
         instance_id = handle.instance_id
@@ -114,6 +118,10 @@ class Starter:
             self._sender.tell_sent(sending)
         self._access.stir()
         return handle
+
+    def refuse(self) -> None:
+        """Fail all callers that wait to begin a start: the app is being closed."""
+        self._submissions.refuse()
 
     def close(self) -> None:
         """Fail all waiting callers: no answer will come."""

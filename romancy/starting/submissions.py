@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 from romancy._named_workflows import NamedWorkflow
 from romancy.core import driving
-from romancy.engine import Unanswered, new_life, start_of
-from romancy.errors import StorageUnavailableError
+from romancy.engine import Turns, Unanswered, new_life, start_of
+from romancy.errors import StorageUnavailableError, UsageError
 from romancy.starting.checks import warn_of_unknown
 from romancy.starting.many import AT_ONCE
 from romancy.storage.lookups import taken_ids_of
@@ -53,7 +52,8 @@ Submitted = tuple[Prepared[T], "Asked"]
 _MOST_UNANSWERED: Final = 64 * 1024 * 1024
 """Upper bound on the bytes of unanswered starts. Further starts wait."""
 
-
+_CALLERS_AT_ONCE: Final = 50
+"""How many callers begin a start in one turn of the event loop, each in a task of its own."""
 _ASKED_AT_ONCE: Final = 1000
 _MOST_REMEMBERED: Final = 10_000
 
@@ -98,10 +98,27 @@ class Submissions:
         self._access = access
         self._registry = registry
         self._writer = writer
+        self._turns = Turns(_CALLERS_AT_ONCE)
+        """The callers that begin a start. A call for many starts has whole turns."""
         self._unanswered = Unanswered(_MOST_UNANSWERED)
         self._begun = _Begun()
         self._unknown: set[str] = set()
         """Names of workflows unknown here, for one warning each."""
+
+    async def turn(self) -> bool:
+        """Return when a start may begin: whether it had to wait for a later turn of the loop, since many others begin.
+
+        Starts whose callers wait share commits, as those of one call do.
+        """
+        if self._turns.take():
+            return False
+        with self._writer.gathering():
+            await self._turns.wait()
+        return True
+
+    async def whole_turn(self) -> None:
+        """Return in a turn of the event loop in which nobody else begins a start after this caller."""
+        await self._turns.wait(AT_ONCE)
 
     async def submit(
         self, prepared: Sequence[Prepared[T]], submitted: list[Submitted[T]], progress: Callable[[], None]
@@ -124,7 +141,7 @@ class Submissions:
                 while self._unanswered.has_room and len(submitted) < len(prepared):
                     submitted += self._submit_some(prepared[len(submitted) : len(submitted) + AT_ONCE], known)
                     if len(submitted) < len(prepared):
-                        await asyncio.sleep(0)
+                        await self.whole_turn()
 
     def give_up(self, submitted: Iterable[Submitted[T]]) -> list[str]:
         """Withdraw the starts that were not sent yet. Return the ids of the others, which are there or may be."""
@@ -135,6 +152,10 @@ class Submissions:
             return False
         asked.given_up = True
         return asked.item is not None and self._writer.withdraw(asked.item)
+
+    def refuse(self) -> None:
+        """Fail all callers that wait to begin a start: the app is being closed."""
+        self._turns.close(UsageError("the app was closed before the instance could be started"))
 
     def close(self) -> None:
         """Fail all waiting callers: no answer will come."""
