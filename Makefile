@@ -164,7 +164,8 @@ bench-compare: $(READY) ## this tree and another commit, in turn: `make bench-co
 .PHONY: lock-bench
 lock-bench: $(READY) ## write benchmarks/drivers/pins/*.txt again from the *.in files beside them
 	@for pins in benchmarks/drivers/pins/*.in; do \
-		$(BIN)/uv pip compile $$pins --quiet --universal --python-version 3.11 --generate-hashes \
+		$(BIN)/uv pip compile $$pins --quiet --universal --generate-hashes \
+			--python-version $$(sed -n '1s/^# Python //p;1q' $$pins | grep . || echo 3.11) \
 			--no-emit-index-url --custom-compile-command 'make lock-bench' $(LOCK_ARGS) --output-file $${pins%.in}.txt; \
 	done
 

@@ -1,11 +1,13 @@
 """The libraries that the benchmark measures, with their databases and environments.
 
 `ready` makes an environment if there is none: a virtual environment with exactly the pinned packages, hashes checked,
-and for Temporal a server built from its Go modules. All of it is below `build/bench`.
+for Temporal a server built from its Go modules, and for Restate the server of its npm package. All of it is below
+`build/bench`.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -20,7 +22,7 @@ from benchmarks.process import TREE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["BUILD", "CONTESTANTS", "Contestant", "MissingError"]
+__all__ = ["BUILD", "CONTESTANTS", "Contestant", "MissingError", "interpreter"]
 
 BUILD = TREE / "build" / "bench"
 _DRIVERS = TREE / "benchmarks" / "drivers"
@@ -43,6 +45,8 @@ class Contestant(Struct, frozen=True):
     """The number of its workflows as a multiple of the slowest library's, so that each measurement takes seconds."""
     pinned: bool = True
     core: bool = True
+    least: tuple[int, int] = (3, 11)
+    """The oldest Python that its packages support."""
 
     @property
     def python(self) -> Path:
@@ -62,13 +66,44 @@ class Contestant(Struct, frozen=True):
         if not (made_of.exists() and made_of.read_bytes() == pins.read_bytes()):
             print(f"installing {self.title} into {folder.relative_to(TREE)}", file=sys.stderr)
             shutil.rmtree(folder, ignore_errors=True)
-            _run([sys.executable, "-m", "venv", folder])
+            _run([interpreter(self.least), "-m", "venv", folder])
             _run(
                 [folder / "bin" / "pip", "install", "-q", "--disable-pip-version-check", "--require-hashes", "-r", pins]
             )
             shutil.copyfile(pins, made_of)
         if self.name == "temporal":
             _temporal_server()
+        if self.name == "restate":
+            _restate_server()
+
+
+def interpreter(least: tuple[int, int]) -> Path:
+    """Return this Python, or one on this machine that is as new as `least`."""
+    if sys.version_info >= least:
+        return Path(sys.executable)
+    named = [shutil.which(f"python{least[0]}.{minor}") for minor in range(least[1], 20)]
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    asked = f"import sys; sys.exit(sys.version_info < {least})"
+    found = [Path(one) for one in named if one] + sorted(pyenv.glob("*/bin/python3"))
+    for one in found:
+        if not subprocess.run([one, "-c", asked], capture_output=True, check=False).returncode:
+            return one
+    raise MissingError(f"left out: it needs Python {least[0]}.{least[1]}, and there is none on this machine")
+
+
+def _restate_server() -> None:
+    """Install the server from its npm package, once."""
+    source, folder = _DRIVERS / "restate_server", BUILD / "restate_server"
+    locked, made_of = source / "package-lock.json", folder / "made-of.json"
+    if made_of.exists() and made_of.read_bytes() == locked.read_bytes():
+        return
+    if shutil.which("npm") is None:
+        raise MissingError("Restate is left out: there is no npm here to install its server with")
+    print(f"installing the server of Restate into {folder.relative_to(TREE)}", file=sys.stderr)
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(source, folder)
+    _run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], folder=folder)
+    shutil.copyfile(locked, made_of)
 
 
 def _temporal_server() -> None:
@@ -103,5 +138,10 @@ _ALL = (
     Contestant(
         "procrastinate", "procrastinate", ("postgres",), "benchmarks.drivers.procrastinate_driver", 2, core=False
     ),
+    Contestant("unhinged", "Unhinged", ("sqlite",), "benchmarks.drivers.unhinged_driver", scale=8, core=False),
+    Contestant("duroxide", "Duroxide", _TWO, "benchmarks.drivers.duroxide_driver", core=False),
+    Contestant("sayiir", "Sayiir", ("postgres",), "benchmarks.drivers.sayiir_driver", core=False),
+    Contestant("kairo", "Kairo", ("sqlite",), "benchmarks.drivers.kairo_driver", core=False, least=(3, 12)),
+    Contestant("restate", "Restate (own store)", ("sqlite",), "benchmarks.drivers.restate_driver", core=False),
 )
 CONTESTANTS = {one.name: one for one in _ALL}

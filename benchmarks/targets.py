@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["table"]
 
-IN_TURN: Final = {"dbos": 10.0, "edda": 10.0, "absurd": 3.0}
+IN_TURN: Final = {"dbos": 10.0, "edda": 10.0, "absurd": 3.0, "unhinged": 0.95}
 AT_ONCE: Final = {"dbos": 100.0, "edda": 100.0, "absurd": 40.0}
 SHARE: Final = 80.0
 """Per cent of the floor, for the steps of one workflow."""
@@ -101,7 +101,7 @@ def _ratios(results: Results, database: str) -> Iterator[Held]:
                 continue
             what = "one after another" if scenario == "sequential" else figure
             title = f"{database}, {what}, to {CONTESTANTS[peer].title}"
-            yield Held(title, f"{least:.0f} ×", f"{number(ours / theirs)} ×", ours / theirs >= least)
+            yield Held(title, f"{least:g} ×", f"{number(ours / theirs)} ×", ours / theirs >= least)
 
 
 def _median(results: Results, scenario: str, database: str, who: str, figure: str) -> float | None:

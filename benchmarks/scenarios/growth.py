@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 TITLE: Final = "A workflow of 10,000 steps"
 CORE: Final = False
 SIZES: Final = {"growth_steps": 10_000}
-WHO: Final = ("romancy", "dbos", "edda", "absurd")
+WHO: Final = ("romancy", "dbos", "edda", "absurd", "unhinged", "duroxide", "sayiir", "kairo", "restate")
 PATIENCE: Final = 600.0
 
 

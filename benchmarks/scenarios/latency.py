@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 TITLE: Final = "From start to result"
 CORE: Final = True
 SIZES: Final = {"latency_workflows": 50}
-WHO: Final = ("romancy", "dbos", "edda", "absurd", "temporal")
+WHO: Final = ("romancy", "dbos", "edda", "absurd", "temporal", "unhinged", "duroxide", "sayiir", "kairo", "restate")
 
 
 def measure(place: Place) -> Iterator[Figure]:

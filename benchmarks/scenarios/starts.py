@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 TITLE: Final = "Starts a second"
 CORE: Final = False
 SIZES: Final = {"starts_workflows": 1000, "starts_at_once": 50}
-WHO: Final = ("romancy", "dbos", "absurd", "procrastinate")
+WHO: Final = ("romancy", "dbos", "absurd", "procrastinate", "unhinged")
 
 
 def measure(place: Place) -> Iterator[Figure]:

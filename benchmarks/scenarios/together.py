@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 TITLE: Final = "Workflows of five steps at once"
 CORE: Final = True
 SIZES: Final = {"together_1": 40, "together_50": 250, "together_500": 500}
-WHO: Final = ("romancy", "dbos", "edda", "absurd", "temporal")
+WHO: Final = ("romancy", "dbos", "edda", "absurd", "temporal", "unhinged", "duroxide", "sayiir", "kairo", "restate")
 
 
 def measure(place: Place) -> Iterator[Figure]:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from benchmarks import charts, page, tables, targets
-from benchmarks.contestants import CONTESTANTS
+from benchmarks.contestants import CONTESTANTS, MissingError, interpreter
 from benchmarks.process import TREE, DriverError, Process
 from benchmarks.results import Case, Figure, Measured, Results
 from benchmarks.scenarios import SCENARIOS
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SEQUENTIAL = Case("sequential", "sqlite", "romancy")
 PEER = Case("sequential", "sqlite", "dbos")
@@ -51,6 +49,21 @@ def test_a_target_is_reached_or_missed() -> None:
 
     assert "| sqlite, one after another, to DBOS Transact | 10 × | 20.0 × | reached |" in text
     assert "| sqlite, one after another, of the floor | 80 % | 79 % | **missed** |" in text
+
+
+def test_a_target_that_is_no_whole_number_is_named_in_full() -> None:
+    rates = {"romancy": 96.0, "unhinged": 100.0}
+    rounds = [Measured(Case("sequential", "sqlite", who), 1, [Figure("steps", rate)]) for who, rate in rates.items()]
+
+    assert "| sqlite, one after another, to Unhinged | 0.95 × | 0.96 × | reached |" in targets.table(
+        Results(measured=rounds)
+    )
+
+
+def test_an_environment_is_made_with_a_python_that_is_new_enough() -> None:
+    assert interpreter((3, 11)) == Path(sys.executable)
+    with pytest.raises(MissingError, match=r"it needs Python 3\.99"):
+        interpreter((3, 99))
 
 
 def test_what_remains_in_worse_conditions_is_judged() -> None:
