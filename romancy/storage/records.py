@@ -486,7 +486,7 @@ class Work(Struct, frozen=True, kw_only=True):
     next_due: int | None = None
     """When the next instance that this worker could claim becomes due, or earlier; at most a second later. In the past:
     one is due that the code has refused, or whose row another transaction holds, which nobody announces. A claim that
-    has met its `limit` need not tell of others that are due.
+    has met its `limit` need not tell of others that are due. Instances of other workflows are not told.
     """
     now: int = 0
     more: bool = False

@@ -3,8 +3,8 @@
 The named tests first run on the unchanged tree: a test that fails there shows nothing about a mutation.
 
 `--systematic` tries the systematic mutants instead: [--dialect D]… [--changed | --changed-since COMMIT] [--minutes M]
-[--sample N] [--list]. Then a WORD is the name of a statement, a kind of mutant, or, with a blank in it, a piece of what
-is printed of a mutant.
+[--patience S] [--sample N] [--list]. Then a WORD is the name of a statement, a kind of mutant, or, with a blank in it,
+a piece of what is printed of a mutant.
 """
 
 from __future__ import annotations
@@ -86,6 +86,7 @@ def _systematic(options: argparse.Namespace) -> int:
         sample=options.sample,
         jobs=options.jobs,
         minutes=options.minutes,
+        patience=options.patience,
     )
     if not options.list:
         return run(asked)
@@ -108,6 +109,13 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--changed", action="store_true", help="systematic: only texts that this branch has changed")
     parser.add_argument("--minutes", type=float, metavar="M", help="systematic: begin no further test after that time")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        metavar="S",
+        default=Asked().patience,
+        help="systematic: try a mutant with no more than so many seconds of tests (%(default)s)",
+    )
     parser.add_argument("--sample", type=int, metavar="N", help="systematic: at most so many of each database")
     parser.add_argument("--list", action="store_true", help="systematic: print the mutants and try none")
     asked = parser.parse_args(arguments)

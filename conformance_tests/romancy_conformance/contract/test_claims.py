@@ -166,6 +166,21 @@ async def test_a_delayed_start_waits_and_is_announced(store: Store, actor: Actor
     assert 0 < work.next_due - work.now <= MINUTE
 
 
+async def test_what_the_worker_does_not_know_is_not_announced(store: Store, actor: Actor, workflow_name: str) -> None:
+    """Neither what is due, nor what will be due before its own: it would be woken for nothing."""
+    other = unique("flow")
+    await store.commit([start(workflow_name=other), start(workflow_name=other, delay=MINUTE)])
+    request = ClaimRequest(worker=actor.token, codes=actor.workflows, limit=5)
+    alone = await store.claim(request)
+    await store.commit([start(workflow_name=workflow_name, delay=2 * MINUTE)])
+
+    beside = await store.claim(request)
+
+    assert ([], None) == (alone.claimed, alone.next_due)
+    assert beside.next_due is not None
+    assert MINUTE < beside.next_due - beside.now <= 2 * MINUTE
+
+
 async def test_an_instance_may_begin_asleep_or_ended(store: Store, actor: Actor, workflow_name: str) -> None:
     asleep = start(workflow_name=workflow_name, status=Status.WAITING, delay=None)
     ended = start(workflow_name=workflow_name, status=Status.FAILED, delay=None, error="at once")

@@ -8,7 +8,7 @@ import pytest
 
 from romancy.status import Status
 from romancy.storage.records import Outcome, PruneRequest
-from romancy_conformance.contract.building import append, change, created, full_log, nonce, start, step
+from romancy_conformance.contract.building import append, change, created, full_log, nonce, start, step, unique
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
@@ -19,9 +19,9 @@ pytestmark = pytest.mark.anyio
 
 
 async def twins(actor: Actor) -> tuple[Append, Append]:
-    """Two instances with equal lives."""
-    one = await actor.begin()
-    return one, await actor.begin(life=one.life)
+    """Two instances with equal lives. Who looks for the life alone finds a row of the first one first."""
+    one = await actor.begin(unique("a"))
+    return one, await actor.begin(unique("b"), life=one.life)
 
 
 async def test_each_has_a_log_of_its_own(actor: Actor, store: Store) -> None:

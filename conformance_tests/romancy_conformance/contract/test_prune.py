@@ -104,6 +104,15 @@ async def test_young_ones_stay(actor: Actor, store: Store) -> None:
     assert await store.read(young) is not None
 
 
+async def test_what_ended_at_that_very_time_is_not_old(actor: Actor, store: Store) -> None:
+    ended = await end(actor)
+    found = await store.read(ended, limit=0)
+    assert found is not None
+    at = found.instance.updated_at
+
+    assert [await store.rooms.upkeep.prune(PruneRequest(ended_before=before)) for before in (at, at + 1)] == [0, 1]
+
+
 async def test_only_the_statuses_asked_for(actor: Actor, store: Store) -> None:
     failed, completed = await end(actor, Status.FAILED), await end(actor)
 
@@ -213,6 +222,24 @@ async def test_a_takeover_continues_the_log_of_the_new_life_after_one_was_lost(a
     assert [row.seq for row in await full_log(actor.store, old.instance_id)] == [1, 2]
     (claimed,) = [one for one in await actor.claim() if one.instance_id == old.instance_id]
     assert claimed.head == 2
+
+
+async def test_a_dead_worker_that_owns_nothing_loses_its_row(actor: Actor, hire: Hire) -> None:
+    """Whatever others own. The session that would remove a row is not committed."""
+    store, idle = actor.store, await hire()
+    if not store.capabilities.sql:
+        pytest.skip("capability: no SQL in sessions")
+    await actor.begin()
+    sql = f"delete from romancy_workers where token = {store.capabilities.placeholder}"  # noqa: S608 - a placeholder
+
+    async def removed(token: str) -> int:
+        async with store.rooms.sessions.begin() as session:
+            return await session.execute(sql, token)
+
+    await idle.store.leave(idle.worker)
+    await store.rooms.upkeep.prune(PruneRequest())
+
+    assert (1, 0) == (await removed(actor.token), await removed(idle.token))
 
 
 async def test_a_dead_worker_that_owns_something_keeps_its_row(actor: Actor, hire: Hire) -> None:

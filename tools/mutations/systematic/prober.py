@@ -3,9 +3,8 @@
     pytest -p tools.mutations.systematic.prober --probe JOB TESTS…
 
 A job without mutants records what each test uses and how long it takes. Otherwise each mutant meets the tests that use
-its statement: those that have noticed most of its siblings first, then those that notice most in a second, until one
-fails. That one runs again at once without the mutant, and has to pass: what a mutant leaves behind in the process
-shows nothing.
+its statement in the order of `Ranking`, until one fails. What a mutant leaves behind in the process shows nothing:
+after some mutants the tests that failed run again without one, and have to pass.
 
 Every line of the answer is written before the next thing is done, so that the process can be ended at any moment.
 """
@@ -15,29 +14,32 @@ Every line of the answer is written before the next thing is done, so that the p
 
 from __future__ import annotations
 
+import os
 import re
 import time
-from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
 from _pytest.runner import runtestprotocol
 from hypothesis import Phase, settings
-from msgspec import Struct, json
+from msgspec import json
+from msgspec.structs import replace
 
 from romancy_conformance import taps
 from romancy_conformance.contract.walking import walk
 from tools.mutations.systematic import seam
+from tools.mutations.systematic.jobs import BEGINS, Job, Line, Recorded, Trial, source_of
+from tools.mutations.systematic.ranking import Ranking
 from tools.mutations.systematic.seam import Heard
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-__all__ = ["BEGINS", "Job", "Line", "Recorded", "Trial"]
+__all__: list[str] = []
 
-BEGINS: Final = "begins"
-"""What a process says before it runs a test."""
+_TOGETHER: Final = 8
+"""After how many mutants that were noticed the tests that noticed them run again."""
 _BROKEN: Final = re.compile(
     r"error in your SQL syntax|syntax error|no such column|unknown column|column .* does not exist|incomplete input"
     r"|PostgresSyntaxError|AmbiguousParameterError|IndeterminateDatatypeError|UndefinedColumnError|DatatypeMismatch",
@@ -47,55 +49,6 @@ _TAPPED_COUNTS: Final = frozenset({"order", "lock", "skip"})
 """What only a plan or an interleaving may show."""
 _COUNTING: Final = ("test_plans.py", "test_statements.py", "costs.py")
 """Tests that look at statements and plans and not at answers."""
-
-
-class Recorded(Struct):
-    """What a test used on the unchanged tree."""
-
-    test: str
-    seconds: float
-    outcome: str
-    statements: list[str]
-    tapped: bool
-    """Whether it looked at statements or held them up."""
-
-
-class Trial(Struct):
-    """A mutant to try."""
-
-    key: str
-    statement: str
-    kind: str
-    text: str
-
-
-class Job(Struct):
-    """What a process is to do."""
-
-    answers: str
-    """The file to add lines to."""
-    trials: list[Trial] = []
-    recorded: list[Recorded] = []
-    until: float | None = None
-    """The time, in seconds since 1970, after which no further test begins."""
-
-
-class Line(Struct, omit_defaults=True):
-    """What a process says: the test that begins, or what became of a mutant."""
-
-    key: str
-    outcome: str
-    """`begins`, `killed`, `tapped` (noticed, but only where statements were looked at), `survived`, `unused`, `broken`,
-    `unsure`, `left` (the time was up).
-    """
-    statement: str = ""
-    test: str = ""
-    why: str = ""
-    tests: int = 0
-    """How many tests ran."""
-    seconds: float = 0
-    limit: float = 0
-    """The seconds after which a test that begins is hung."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -162,16 +115,13 @@ class _Prober:
         self._items = items
         self._file = file
         self._tapped = False
+        self._parent = os.getppid()
         file.seek(0)
         lines = [json.decode(line, type=Line) for line in file] if job.trials else []
         self._done = {line.key for line in lines if line.outcome != BEGINS}
-        self._noticed: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        """How often each test has noticed a mutant of a statement."""
-        self._ran, self._won = Counter[str](), Counter[str]()
-        """How often each test has run, and has noticed something."""
-        for line in lines:
-            if line.outcome == "killed":
-                self._noticed[line.statement][line.test] += 1
+        self._ranking = Ranking(lines)
+        self._noticed: list[Line] = []
+        """What is said when the tests that noticed it have passed without it."""
 
     def run(self) -> None:
         if not self._job.trials:
@@ -181,7 +131,14 @@ class _Prober:
         self._run(self._items[warm.test])  # makes what all tests of a process share, without a mutant
         for trial in self._job.trials:
             if trial.key not in self._done:
-                self._say(self._try(trial))
+                line = self._try(trial)
+                if line.outcome in ("killed", "tapped"):
+                    self._noticed.append(line)
+                else:
+                    self._say(line)
+                if len(self._noticed) >= _TOGETHER or self._late():
+                    self._confirm()
+        self._confirm()
 
     def _record(self) -> None:
         known = taps._tap_for
@@ -191,55 +148,58 @@ class _Prober:
             return known(package)
 
         taps._tap_for = cast("Any", heard)
+        recorded = {(one.test, one.source) for one in self._job.recorded}
         for item in self._items.values():
+            source = source_of(item.path)
+            if (item.nodeid, source) in recorded:
+                continue
             Heard.names.clear()
             self._tapped = False
             began = time.perf_counter()
             outcome, _ = self._run(item)
-            seconds = time.perf_counter() - began
-            one = Recorded(item.nodeid, round(seconds, 3), outcome, sorted(Heard.names), self._tapped or _counts(item))
-            self._say(one)
+            seconds = round(time.perf_counter() - began, 3)
+            tapped = self._tapped or _counts(item)
+            self._say(Recorded(item.nodeid, seconds, outcome, sorted(Heard.names), tapped, source))
 
     def _try(self, trial: Trial) -> Line:
         began = time.perf_counter()
         using = [one for one in self._job.recorded if one.outcome == "passed" and trial.statement in one.statements]
-        noticed = self._noticed[trial.statement]
         plain = [one for one in using if not one.tapped or trial.kind in _TAPPED_COUNTS]
         others = [one for one in using if one not in plain]
-        outcome, ran, failed, why = "survived" if using else "unused", 0, "", ""
-        for one in [*self._in_order(plain, noticed), *self._in_order(others, noticed)]:
-            if self._job.until is not None and time.time() > self._job.until:
-                outcome = "left"
+        line = Line(trial.key, "survived" if using else "unused", trial.statement, of=len(using))
+        patience = self._job.patience
+        for one in [*self._ranking.of(trial, plain), *self._ranking.of(trial, others)]:
+            if self._late():
+                line = replace(line, outcome="left")
                 break
-            ran += 1
-            self._ran[one.test] += 1
-            limit = 30 + 10 * one.seconds
-            self._say(Line(trial.key, BEGINS, trial.statement, one.test, limit=limit, tests=ran))
+            if line.tests and patience < one.seconds:
+                continue
+            patience -= one.seconds
+            line = replace(line, tests=line.tests + 1)
+            limit = (30 + 10 * one.seconds) * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+            self._say(Line(trial.key, BEGINS, trial.statement, one.test, limit=limit, tests=line.tests))
             Heard.changed = trial.statement, trial.text
             try:
                 ended, words = self._run(self._items[one.test])
             finally:
                 Heard.changed = None
+            self._ranking.note(trial.statement, one.test, noticed=ended == "failed")
             if ended == "failed":
-                failed, why = one.test, words.partition("\n")[0]
-                noticed[one.test] += 1
-                self._won[one.test] += 1
-                outcome = "killed" if one in plain else "tapped"
-                if _BROKEN.search(words):
-                    outcome = "broken"
-                elif self._run(self._items[one.test])[0] != "passed":
-                    outcome = "unsure"
+                outcome = "broken" if _BROKEN.search(words) else "killed" if one in plain else "tapped"
+                line = replace(line, outcome=outcome, test=one.test, why=words.partition("\n")[0][:300])
                 break
-        seconds = round(time.perf_counter() - began, 2)
-        return Line(trial.key, outcome, trial.statement, failed, why[:300], ran, seconds)
+        return replace(line, seconds=round(time.perf_counter() - began, 2))
 
-    def _in_order(self, some: list[Recorded], noticed: Counter[str]) -> list[Recorded]:
-        """Those that have noticed siblings, then those that notice most in a second, as far as it is known."""
+    def _late(self) -> bool:
+        """Whether the time is up, or nobody waits for an answer any more."""
+        return os.getppid() != self._parent or (self._job.until is not None and time.time() > self._job.until)
 
-        def yields(one: Recorded) -> float:
-            return (1 + self._won[one.test]) / (2 + self._ran[one.test]) / (0.05 + one.seconds)
-
-        return sorted(some, key=lambda one: (-noticed[one.test], -yields(one)))
+    def _confirm(self) -> None:
+        """Say what was noticed. A test that fails without a mutant too shows nothing about one."""
+        passed = {test: self._run(self._items[test])[0] == "passed" for test in {line.test for line in self._noticed}}
+        for line in self._noticed:
+            self._say(line if passed[line.test] else replace(line, outcome="unsure"))
+        self._noticed.clear()
 
     def _run(self, item: pytest.Item) -> tuple[str, str]:
         """Run a test with everything that it needs. Return how it ended, and the errors, if it failed."""

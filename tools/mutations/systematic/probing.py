@@ -11,27 +11,24 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from msgspec import json
-from msgspec.structs import replace
+from msgspec import json, structs
 
 from tools import tree
 from tools.mutations.playing import CONTRACT
-from tools.mutations.systematic.prober import BEGINS, Job, Line, Recorded, Trial
+from tools.mutations.systematic.jobs import BEGINS, Job, Line, Recorded, Trial, source_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from tools.mutations.systematic.statements import Listed
+__all__ = ["FOLDER", "probe", "recorded"]
 
-__all__ = ["probe", "recorded"]
-
-_FOLDER: Final = tree.ROOT / "build" / "mutations"
+FOLDER: Final = tree.ROOT / "build" / "mutations"
 _SOURCES: Final = ("romancy/storage", "backends", "conformance_tests/romancy_conformance")
 _OTHERS: Final = ("conformance_tests/romancy_conformance/behaviour/test_rebuilding.py",)
 """Tests of behaviour that use statements which the contract does not."""
-_TO_BEGIN: Final = 120.0
+_TO_BEGIN: Final = 300.0
 """Seconds in which a process has to begin with a test."""
-_PAUSE: Final = 0.2
+_PAUSE: Final = 0.5
 _SHOWN: Final = 30
 """How many lines of a process that fails are shown."""
 _RESTARTS: Final = 3
@@ -39,67 +36,75 @@ _RESTARTS: Final = 3
 
 
 def recorded(dialect: str, tests: Sequence[str] = ()) -> list[Recorded]:
-    """What each test of the contract uses, from a former run on the same tree, if there was one."""
-    name = f"{dialect}-{_digest(tests)}.jsonl"
-    kept, fresh = _FOLDER / name, _FOLDER / f"{name}.{os.getpid()}"
-    if not kept.exists():
-        _FOLDER.mkdir(parents=True, exist_ok=True)
-        fresh.unlink(missing_ok=True)
-        process = _process(dialect, Job(str(fresh)), tests)
-        if process.wait():
-            raise RuntimeError(f"the tests could not be recorded on {dialect}:\n{_said(fresh)}")
-        fresh.replace(kept)
-    return [json.decode(line, type=Recorded) for line in kept.read_bytes().splitlines()]
+    """What each test of the contract uses.
+
+    What a former run has recorded stays valid until Python of the adapters or of the suite changes, and for the tests
+    of a file until that file does. SQL may change: a test sends the statements of the same names.
+    """
+    kept = FOLDER / f"{dialect}-{_digest(tests)}.jsonl"
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    kept.touch()
+    process = _process(dialect, Job(str(kept), recorded=_kept(kept)), tests)
+    if process.wait():
+        raise RuntimeError(f"the tests could not be recorded on {dialect}:\n{_said(kept)}")
+    latest = {one.test: one for one in _kept(kept)}
+    return [one for one in latest.values() if one.source == source_of(tree.ROOT / one.test.partition("::")[0])]
+
+
+def _kept(path: Path) -> list[Recorded]:
+    """The whole lines of a file: a process that was ended may have left half of one, which is cut off."""
+    whole = path.read_bytes().rpartition(b"\n")
+    path.write_bytes(b"".join(whole[:2]))
+    return [json.decode(line, type=Recorded) for line in whole[0].splitlines()]
 
 
 def probe(
-    mutants: Iterable[Listed], record: list[Recorded], jobs: int, tests: Sequence[str] = (), until: float | None = None
-) -> list[Line]:
-    """Try mutants of one dialect in so many processes, in their order. Return what became of each.
+    dialect: str,
+    shares: Iterable[list[Trial]],
+    asked: Job,
+    tell: Callable[[Line], None],
+    tests: Sequence[str] = (),
+) -> None:
+    """Try mutants of one dialect, each share in a process of its own, and tell what became of each when it is known.
 
-    After the time `until`, in seconds since 1970, no further test begins.
+    The bounds and the record are those of the job that is `asked`.
     """
-    mutants = list(mutants)
-    shares = [mutants[number::jobs] for number in range(jobs)]
-    with ThreadPoolExecutor(jobs) as threads:
-        trying = [_Share(number, share, record, tests, until) for number, share in enumerate(shares) if share]
-        found = threads.map(_Share.tried, trying)
-        return [line for lines in found for line in lines]
+    found = [
+        _Share(dialect, structs.replace(asked, answers=f"{asked.answers}-{number}.jsonl", trials=share), tests, tell)
+        for number, share in enumerate(shares)
+        if share
+    ]
+    with ThreadPoolExecutor(len(found)) as threads:
+        for _ in threads.map(_Share.try_all, found):
+            pass
 
 
 class _Share:
     """The mutants of one process after another, until all are tried."""
 
-    def __init__(
-        self,
-        number: int,
-        mutants: list[Listed],
-        record: list[Recorded],
-        tests: Sequence[str],
-        until: float | None,
-    ) -> None:
-        self._dialect = mutants[0].dialect
-        self._answers = _FOLDER / f"answers-{os.getpid()}-{self._dialect}-{number}.jsonl"
-        self._answers.unlink(missing_ok=True)
+    def __init__(self, dialect: str, job: Job, tests: Sequence[str], tell: Callable[[Line], None]) -> None:
+        self._dialect = dialect
+        self._answers = Path(job.answers)
         self._answers.parent.mkdir(parents=True, exist_ok=True)
-        self._answers.touch()
-        trials = [Trial(one.key, one.statement, one.kind, one.text) for one in mutants]
-        self._job = Job(str(self._answers), trials, record, until)
+        self._answers.write_bytes(b"")
+        self._job = job
         self._tests = tests
+        self._tell = tell
+        self._told: set[str] = set()
 
-    def tried(self) -> list[Line]:
-        """Return a line for each mutant."""
+    def try_all(self) -> None:
         in_vain = 0
-        while len(done := self._done()) < len(self._job.trials) and not self._late():
+        while (done := len(self._told)) < len(self._job.trials) and not self._late():
             process = _process(self._dialect, self._job, self._tests)
             self._watch(process)
-            in_vain = in_vain + 1 if len(self._done()) == len(done) else 0
+            in_vain = in_vain + 1 if len(self._told) == done else 0
             if in_vain == _RESTARTS:
                 raise RuntimeError(f"{self._dialect}: pytest ends and tries no mutant:\n{_said(self._answers)}")
         for path in self._answers.parent.glob(f"{self._answers.name}*"):
             path.unlink()
-        left = [Line(trial.key, "left", trial.statement) for trial in self._job.trials if trial.key not in done]
-        return [*done.values(), *left]
+        for trial in self._job.trials:
+            if trial.key not in self._told:
+                self._tell(Line(trial.key, "left", trial.statement))
 
     def _late(self) -> bool:
         return self._job.until is not None and time.time() > self._job.until
@@ -120,14 +125,18 @@ class _Share:
                 process.wait()
                 if begun.key:
                     words = f"did not end in {begun.limit:.0f} s"
-                    self._say(replace(begun, outcome="killed", why=words, seconds=begun.limit, limit=0))
+                    self._say(structs.replace(begun, outcome="killed", why=words, seconds=begun.limit, limit=0))
+        self._lines()
 
     def _lines(self) -> list[Line]:
+        """The lines so far; what is known by them is told."""
         whole = self._answers.read_bytes().rpartition(b"\n")[0]
-        return [json.decode(line, type=Line) for line in whole.splitlines()]
-
-    def _done(self) -> dict[str, Line]:
-        return {line.key: line for line in self._lines() if line.outcome != BEGINS}
+        lines = [json.decode(line, type=Line) for line in whole.splitlines()]
+        for line in lines:
+            if line.outcome != BEGINS and line.key not in self._told:
+                self._told.add(line.key)
+                self._tell(line)
+        return lines
 
     def _say(self, line: Line) -> None:
         lines = [*self._lines(), line]  # what it wrote last may be half a line
@@ -157,10 +166,10 @@ def _said(answers: Path) -> str:
 
 
 def _digest(tests: Sequence[str]) -> str:
-    """Changes with what the tests run."""
+    """Changes with the Python that the tests run, but for the files of tests themselves."""
     digest = hashlib.sha256(repr(tuple(tests)).encode())
     for folder in _SOURCES:
-        for path in sorted((tree.ROOT / folder).rglob("*")):
-            if path.suffix in (".py", ".sql"):
+        for path in sorted((tree.ROOT / folder).rglob("*.py")):
+            if not path.name.startswith("test_"):
                 digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

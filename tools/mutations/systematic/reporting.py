@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import resource
 import time
@@ -12,20 +13,24 @@ from msgspec import Struct
 
 from romancy_conformance.servers import Kind, shared_server
 from tools.mutations.systematic.equivalents import class_of
-from tools.mutations.systematic.probing import probe, recorded
+from tools.mutations.systematic.jobs import Job, Trial
+from tools.mutations.systematic.killers import Killers
+from tools.mutations.systematic.probing import FOLDER, probe, recorded
 from tools.mutations.systematic.statements import changed_since, listed
 from tools.mutations.systematic.survivors import is_known
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from tools.mutations.systematic.prober import Line
+    from tools.mutations.systematic.jobs import Line
     from tools.mutations.systematic.statements import Listed
 
 __all__ = ["USUAL", "Asked", "chosen", "run"]
 
 USUAL: Final = ("sqlite", "postgres", "mysql")
 """MariaDB gets the statements of MySQL; it is tried where it is asked for."""
+_PATIENCE: Final = 60.0
+"""A statement of every append is used by all tests. One that is about it comes early."""
 _WORDS: Final = {
     "killed": "noticed by what a test reads back",
     "survived": "SURVIVED: all tests that use the statement pass",
@@ -54,6 +59,8 @@ class Asked(Struct, frozen=True, kw_only=True):
     """How long it may take. What is tried is then in a mixed order, always the same of a tree, and known survivors are
     not.
     """
+    patience: float = _PATIENCE
+    """The seconds of tests, by their recorded time, that a mutant meets at most."""
     tests: tuple[str, ...] = ()
     """Other tests than those of the contract."""
 
@@ -101,31 +108,53 @@ def _of_dialect(dialect: str, mutants: Sequence[Listed], asked: Asked, until: fl
         tried = [one for one in tried if not is_known(one)]
         random.Random(0).shuffle(tried)
     if tried:
-        outcomes += Counter(_tried(dialect, tried, asked, until))
+        outcomes += _tried(dialect, tried, asked, until)
     print(f"{dialect}: {', '.join(_counts(outcomes))}", flush=True)
     return +outcomes
 
 
-def _tried(dialect: str, mutants: Sequence[Listed], asked: Asked, until: float | None) -> Iterable[str]:
-    """Try these, print what no test notices, and return what became of each."""
+def _tried(dialect: str, mutants: Sequence[Listed], asked: Asked, until: float | None) -> Counter[str]:
+    """Try these, print what no test notices as soon as it is known, and count what became of each."""
     if dialect in set(Kind):
         shared_server(Kind(dialect))  # the processes use the server of this one
     record = recorded(dialect, asked.tests)
     failed = [one.test for one in record if one.outcome == "failed"]
     if failed:
         print(f"{dialect}: these tests fail on the unchanged tree and judge nothing: {', '.join(failed)}", flush=True)
+    killers = Killers()
+    by_key = {one.key: one for one in mutants}
+    outcomes = Counter[str]()
+
+    def tell(line: Line) -> None:
+        one = by_key[line.key]
+        outcome = _outcome(one, line)
+        outcomes[outcome] += 1
+        if line.outcome == "killed" and line.test:
+            killers.note(one, line.test)
+        if outcome not in _GOOD:
+            print(f"{outcome:8} {one.label}\n{'':9}{_WORDS[outcome]}; {_details(line)}", flush=True)
+
     began, used = time.monotonic(), _processor()
-    lines = {line.key: line for line in probe(mutants, record, asked.jobs, asked.tests, until)}
-    seconds, used = time.monotonic() - began, _processor() - used
-    outcomes: list[str] = []
-    for one in mutants:
-        line = lines[one.key]
-        outcomes.append(_outcome(one, line))
-        if outcomes[-1] not in _GOOD:
-            print(f"{outcomes[-1]:8} {one.label}\n{'':9}{_WORDS[outcomes[-1]]}; {_details(line)}", flush=True)
-    each, used = seconds / len(mutants), used / len(mutants)
+    job = Job(f"{FOLDER}/answers-{os.getpid()}-{dialect}", recorded=record, until=until, patience=asked.patience)
+    probe(dialect, _shares(mutants, asked.jobs, killers), job, tell, asked.tests)
+    tried = max(1, outcomes.total() - outcomes["left"])
+    each, used = (time.monotonic() - began) / tried, (_processor() - used) / tried
     print(f"{dialect}: {each:.1f} s for each mutant, {used:.1f} s of a processor, without the servers", flush=True)
     return outcomes
+
+
+def _shares(mutants: Sequence[Listed], jobs: int, killers: Killers) -> list[list[Trial]]:
+    """The mutants of each process. It tries all those of a statement, and learns what notices them."""
+    shares: list[list[Trial]] = [[] for _ in range(jobs)]
+    loads = [0] * jobs
+    places: dict[str, list[Trial]] = {}
+    for statement, count in Counter(one.statement for one in mutants).most_common():
+        number = loads.index(min(loads))
+        loads[number] += count
+        places[statement] = shares[number]
+    for one in mutants:
+        places[one.statement].append(Trial(one.key, one.statement, one.kind, one.text, killers.of(one)))
+    return shares
 
 
 def _outcome(mutant: Listed, line: Line) -> str:
@@ -146,4 +175,5 @@ def _counts(outcomes: Counter[str]) -> Iterable[str]:
 
 
 def _details(line: Line) -> str:
-    return f"{line.tests} tests, {line.seconds:.0f} s" + (f"; {line.test}: {line.why}" if line.test else "")
+    tests = f"{line.tests} of {line.of} tests" if line.of else f"{line.tests} tests"
+    return f"{tests}, {line.seconds:.0f} s" + (f"; {line.test}: {line.why}" if line.test else "")
