@@ -40,8 +40,7 @@ select
     :instance_id, :life, :workflow_name, :status, :code, :created_at, :updated_at, :wake_at, :error, :parent, :run_from,
     :last_seq, mail.counted, case when :ended then mail.counted else 0 end, :input
 from (
-    select coalesce(max(number), 0) as counted from romancy_inbox
-    where instance_id = :instance_id and number < 9223372036854775807
+    select coalesce(max(number), 0) as counted from romancy_inbox where instance_id = :instance_id
 ) as mail
 where
     exists (select 1 from romancy_log where instance_id = :instance_id and life = :life and seq = :last_seq)

@@ -69,6 +69,17 @@ async def test_mail_is_consumed_with_the_append_that_takes_it(actor: Actor, stor
     assert await mail_of(actor) == {}
 
 
+async def test_mail_of_another_instance_is_not_there_to_be_consumed(actor: Actor, store: Store) -> None:
+    begun, other = await actor.begin(), await actor.begin()
+    mail = delivery(other)
+    await store.deliver([mail])
+
+    taken = append(begun, 2, consumed=(mail.delivery_id,), change=change())
+    assert await actor.write(taken) is Outcome.GONE
+
+    assert [row.delivery_id for row in (await mail_of(actor))[other.instance_id].rows] == [mail.delivery_id]
+
+
 async def test_a_refused_append_consumes_nothing(actor: Actor, store: Store) -> None:
     begun = await actor.begin()
     await actor.write(step(begun, 2))
@@ -255,6 +266,16 @@ async def test_a_message_of_a_commit_sent_again_is_delivered_once(actor: Actor) 
 
     box = (await mail_of(actor))[target.instance_id]
     assert (len(box.rows), box.signals) == (1, 1)
+
+
+async def test_an_outbox_row_outlives_its_instance_and_is_queued_once(actor: Actor, store: Store) -> None:
+    """The instance was removed, and the same start is sent again."""
+    sent = outgoing(b"1")
+    item = start(workflow_name=next(iter(actor.workflows)), status=Status.COMPLETED, outbox=(sent,))
+    for _ in range(2):
+        assert await actor.write(item) is Outcome.ACCEPTED
+        assert [row for row in await store.rooms.outbox.read(1000) if row.outbox_id == sent.outbox_id] == [sent]
+        assert await store.rooms.upkeep.prune(PruneRequest(instance_ids=(item.instance_id,))) == 1
 
 
 async def test_outbox_rows_appear_with_their_commit(actor: Actor, store: Store) -> None:

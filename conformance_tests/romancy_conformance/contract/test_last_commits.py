@@ -49,6 +49,16 @@ async def test_each_instance_has_the_commit_that_ended_it(actor: Actor, store: S
     assert {one.instance_id: (await full_log(store, one.instance_id))[-1] for one in begun} == found
 
 
+async def test_a_commit_of_another_instance_with_an_equal_life_is_left_out(actor: Actor, store: Store) -> None:
+    one = await actor.begin()
+    other = await actor.begin(life=one.life)
+    rows = await rows_of(actor)
+    assert {one.instance_id, other.instance_id} == {row.instance_id for row in rows}
+
+    for row in rows:
+        assert [row.instance_id] == [*await last_commits_of(store, [row])]
+
+
 async def test_what_was_removed_or_began_anew_is_left_out(actor: Actor, store: Store) -> None:
     """Of another life, or of a commit that is gone. A commit stays the same when others follow it."""
     gone, anew, reopened = (await ended(actor, 4))[1:]

@@ -8,11 +8,14 @@ import pytest
 from msgspec.structs import replace
 
 from romancy.status import Status
+from romancy.storage.query import project_with_index
 from romancy.storage.rebuilding import Rebuilt
 from romancy.storage.records import Outcome
-from romancy_conformance.contract.building import append, change, delivery, start, step
+from romancy_conformance.contract.building import append, change, delivery, start, step, unique
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from romancy.storage.protocol import Store
     from romancy.storage.records import Append, InstanceRow
     from romancy_conformance.contract.building import Actor
@@ -126,6 +129,49 @@ async def test_a_row_is_left_out_if_its_log_is_not_as_it_was_read(actor: Actor, 
     assert await store.read(begun.instance_id) is None
 
     assert await store.rooms.rebuilding.rebuild([made]) == 1
+
+
+async def test_a_longer_log_of_a_former_life_does_not_matter(actor: Actor, store: Store) -> None:
+    old = await actor.begin(life=5)
+    for seq in (2, 3):
+        assert await actor.write(step(old, seq)) is Outcome.ACCEPTED
+    await lose(store, old.instance_id)
+    await actor.begin(old.instance_id, life=9)
+    row = await row_of(store, old.instance_id)
+    await lose(store, old.instance_id)
+
+    assert await store.rooms.rebuilding.rebuild([Rebuilt(row=row, lost=True, projection=None, index=())]) == 1
+    assert (await row_of(store, old.instance_id)).last_seq == 1
+
+
+async def test_a_set_of_paths_is_known_of_its_workflow_alone(
+    store: Store, open_store: Callable[[], Awaitable[Store]]
+) -> None:
+    """The set of a workflow is gone: neither the same set of another one, nor another set of it, stands for it."""
+    if not store.capabilities.sql:
+        pytest.skip("capability: no SQL in sessions")
+    names = (unique("flow"), unique("flow"))
+
+    def searchable(name: str, *paths: str) -> Append:
+        projection, index = project_with_index(b'{"v":1,"w":2}', paths)
+        return start(workflow_name=name, projection=projection, index=index, delay=10**12)
+
+    items = [searchable(name, *paths) for name in names for paths in (("v",), ("v", "w"))]
+    assert {Outcome.ACCEPTED} == set(await store.commit(items))
+
+    async def recorded() -> list[bool]:
+        found = {one.instance_id: one.recorded for one in await store.rooms.rebuilding.stored(after="", limit=9)}
+        return [found[item.instance_id] for item in items]
+
+    assert [True] * 4 == await recorded()
+    sql = f"delete from romancy_index_sets where workflow_name = {store.capabilities.placeholder}"  # noqa: S608
+    async with store.rooms.sessions.begin() as session:
+        assert await session.execute(sql, names[0]) == 2
+        assert await session.commit(start()) is Outcome.ACCEPTED
+    assert [False, False, True, True] == await recorded()
+
+    assert [Outcome.ACCEPTED] == await (await open_store()).commit([searchable(names[0], "v", "w")])
+    assert [False, True, True, True] == await recorded()
 
 
 async def test_a_row_of_another_life_or_run_is_left_out(actor: Actor, store: Store) -> None:

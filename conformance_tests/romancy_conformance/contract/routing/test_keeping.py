@@ -9,13 +9,13 @@ import pytest
 from romancy.storage.records import LATEST
 from romancy.storage.routing import OUTSIDE, Owner, Place, Spread
 from romancy_conformance.contract.building import unique
-from romancy_conformance.contract.routing.scenes import copy, drained, member, post, posting, take
+from romancy_conformance.contract.routing.scenes import Receiver, copy, drained, member, post, posting, take
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from romancy.storage.protocol import Store
-    from romancy_conformance.contract.routing.scenes import Receiver
+    from romancy_conformance.contract.building import Actor
 
     Receive = Callable[..., Awaitable[Receiver]]
 
@@ -38,6 +38,21 @@ async def test_what_is_kept_comes_in_pages(store: Store) -> None:
     places = {(one.address, one.spread) for one in last if one.message_id == both.message_id}
     assert places == {(address, Spread.ONE), (kind, Spread.EVERY)}, "a page does not end within a message"
     assert await store.rooms.router.kept(address=unique("k")) == []
+
+
+async def test_what_is_kept_is_in_the_order_of_ids_however_it_was_posted(store: Store) -> None:
+    address = unique("k")
+    messages = [posting(address) for _ in range(5)]
+    for number in (3, 0, 4, 2, 1):
+        assert await store.rooms.router.post([messages[number]]) == ["accepted"]
+
+    pages, after = list[list[str]](), ""
+    while page := await store.rooms.router.kept(address=address, after=after, limit=2):
+        pages.append([one.message_id for one in page])
+        after = page[-1].message_id
+
+    ids = [one.message_id for one in messages]
+    assert pages == [ids[:2], ids[2:4], ids[4:]]
 
 
 async def test_what_is_old_goes_unless_somebody_is_interested(store: Store, receive: Receive) -> None:
@@ -89,7 +104,8 @@ async def test_letters_come_in_the_order_of_dispatch_until_they_are_acknowledged
     assert await store.rooms.router.acknowledge(screen.name, []) == 0
 
 
-async def test_letters_of_who_wants_nothing_more_go_when_they_are_old(store: Store) -> None:
+async def test_letters_of_who_wants_nothing_more_go_when_they_are_old(actor: Actor, store: Store) -> None:
+    """Also while an instance of the same name wants something."""
     kind = unique("e")
     left, stays = Owner(unique("screen"), OUTSIDE), Owner(unique("screen"), OUTSIDE)
     for one in (left, stays):
@@ -97,6 +113,7 @@ async def test_letters_of_who_wants_nothing_more_go_when_they_are_old(store: Sto
     await post(store, kind, Spread.EVERY)
     assert await drained(store, kind) == 2
     await store.rooms.router.unregister(left, ["i"])
+    await Receiver(actor, await actor.begin(left.name)).want(copy(unique("e")))
     assert len(await store.rooms.router.letters(left.name)) == 1, "what it was given stays"
 
     assert await store.rooms.router.expire(0) == 0
