@@ -377,6 +377,22 @@ async def sweep_up(actor: Actor, other: Actor, status: Status) -> None:
     assert history.instance.owner == actor.token
 
 
+async def test_what_is_parked_is_left_to_who_knows_its_workflow(hire: Hire, workflow_name: str) -> None:
+    """A sweep makes it due if the worker has other code of its workflow, not if it has such code of another one."""
+    other = unique("flow")
+    old, stranger, new = await hire(**{other: "c1"}), await hire(**{workflow_name: "c2"}), await hire(**{other: "c2"})
+    begun = await old.begin()
+    parked = change(Status.STUCK, release=True, refused_by="c1", error="diverged")
+    assert await old.write(append(begun, 2, change=parked)) is Outcome.ACCEPTED
+
+    assert await stranger.claim(sweep=True) == []
+    history = await old.store.read(begun.instance_id, limit=0)
+    assert history is not None
+    assert history.instance.wake_at is None
+
+    assert [one.instance_id for one in await new.claim(sweep=True)] == [begun.instance_id]
+
+
 async def test_a_parked_instance_that_is_forgiven_is_due_for_everybody(hire: Hire, workflow_name: str) -> None:
     """An operator reports that the cause is gone: the same code may try again, and refuse it again."""
     bad = await hire(**{workflow_name: "bad"})

@@ -9,7 +9,7 @@ import pytest
 from romancy.storage.records import LATEST
 from romancy.storage.routing import OUTSIDE, Owner, Place, Spread
 from romancy_conformance.contract.building import unique
-from romancy_conformance.contract.routing.scenes import Receiver, copy, drained, member, post, posting, take
+from romancy_conformance.contract.routing.scenes import Receiver, copy, drained, member, message_id, post, posting, take
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -76,15 +76,17 @@ async def test_what_is_old_goes_unless_somebody_is_interested(store: Store, rece
 
 
 async def test_letters_come_in_the_order_of_dispatch_until_they_are_acknowledged(store: Store) -> None:
+    """Whatever the order of the messages' ids."""
     kind, key = unique("e"), unique("k")
     screen, other = Owner(unique("screen"), OUTSIDE), Owner(unique("screen"), OUTSIDE)
     await store.rooms.router.register(screen, copy(kind))
     await store.rooms.router.register(other, copy(kind))
     bodies: list[bytes] = []
+    ids = sorted((message_id() for _ in range(6)), reverse=True)
     for number in range(3):
-        await store.rooms.router.post([posting(kind, Spread.EVERY, b'{"n":%d}' % number)])
+        await store.rooms.router.post([posting(kind, Spread.EVERY, b'{"n":%d}' % number, message_id=ids[2 * number])])
         await store.rooms.router.register(screen, take(key))
-        await store.rooms.router.post([posting(key, Spread.ONE, b'{"k":%d}' % number)])
+        await store.rooms.router.post([posting(key, Spread.ONE, b'{"k":%d}' % number, message_id=ids[2 * number + 1])])
         assert await drained(store, kind) == 2
         assert await drained(store, key) == 1
         bodies += [b'{"n":%d}' % number, b'{"k":%d}' % number]

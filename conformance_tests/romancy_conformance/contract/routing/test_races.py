@@ -132,6 +132,32 @@ async def test_a_dropped_interest_takes_nothing_or_has_taken(
     await play(store, scenario)
 
 
+@pytest.mark.parametrize("held", ["append", "dispatch"])
+async def test_an_interest_that_moves_to_another_address_takes_nothing_or_has_taken(
+    store: Store, other_store: Store, receive: Receive, held: str
+) -> None:
+    """Whichever is first, it stands at the other address then."""
+
+    async def scenario() -> Scene:
+        address, elsewhere = unique("k"), unique("k")
+        receiver = await receive()
+        await receiver.want(take(address, interest_id="wait"))
+        await post(store, address)
+        (mine, theirs) = (store, other_store) if held == "append" else (other_store, store)
+        item = receiver.next(interests=(take(elsewhere, interest_id="wait"),), change=change())
+
+        async def check(_: Any, __: Any) -> None:
+            rows, kept = await receiver.inbox(), await store.rooms.router.kept(address=address)
+            assert len(rows) + len(kept) == 1
+            assert await store.rooms.router.interests(address) == []
+            assert [one.interest_id for _, one in await store.rooms.router.interests(elsewhere)] == ["wait"]
+
+        one, two = settled(mine, item, receiver.actor.token), patiently(theirs, address)
+        return (one, two, check) if held == "append" else (two, one, check)
+
+    await play(store, scenario)
+
+
 @pytest.mark.parametrize("held", ["dispatch", "end"])
 async def test_a_message_outlives_an_end_a_purge_and_a_new_life(
     store: Store, other_store: Store, receive: Receive, held: str
