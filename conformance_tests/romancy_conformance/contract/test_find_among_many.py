@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy.status import Status
-from romancy.storage.query import build_query, one_of, project_with_index
+from romancy.storage.query import build_query, gt, one_of, project_with_index
 from romancy.storage.records import Outcome
 from romancy_conformance.contract.building import created, start, unique
 
@@ -80,7 +80,7 @@ async def test_instances_of_many_workflows_are_found_by_a_part_of_their_names(st
     flow = unique("flow")
     items = await _filled(store, flow)
     await _filled(store, unique("other"))
-    query = build_query({"odd": 1}, workflow_name=flow, limit=1000)
+    query = build_query({"odd": gt(0)}, workflow_name=flow, limit=1000)
 
     assert _ids(items) == await _found(store, build_query(workflow_name=flow, limit=1000))
     assert _ids(items, odd=True) == await _found(store, query)

@@ -8,7 +8,7 @@ import pytest
 
 from romancy.status import Status
 from romancy.storage.records import Host, Outcome
-from romancy_conformance.contract.building import Actor, append, change, full_log, nonce, step, unique
+from romancy_conformance.contract.building import Actor, append, change, full_log, nonce, start, step, unique
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,6 +32,22 @@ async def test_workers_see_each_other_beat(actor: Actor, hire: Hire) -> None:
         False,
     )
     assert after.beat == before.beat + 1
+
+
+async def test_a_commit_beats_for_its_worker_alone(actor: Actor, hire: Hire) -> None:
+    """Neither for others nor for who is dead, if it counts as a beat at all."""
+    other, dead = await hire(), await hire()
+    await dead.begin()
+    await dead.store.leave(dead.worker)
+    before = await actor.see(other), await actor.see(dead)
+
+    assert await actor.store.commit([start()], worker=actor.token) == [Outcome.ACCEPTED]
+    assert await dead.store.commit([start()], worker=dead.token) == [Outcome.ACCEPTED]
+    for worker in (actor, dead):
+        async with worker.store.rooms.sessions.begin() as session:
+            assert await session.commit(start(), worker=worker.token) is Outcome.ACCEPTED
+
+    assert before == (await actor.see(other), await actor.see(dead))
 
 
 async def test_where_a_worker_runs_is_told(store: Store, actor: Actor, workflow_name: str) -> None:

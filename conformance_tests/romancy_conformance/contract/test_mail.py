@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy.storage.mail import MAX_MAIL_BYTES
-from romancy.storage.records import ClaimRequest, Delivered
+from romancy.storage.records import ClaimRequest, Delivered, Outcome
 from romancy_conformance.contract.building import append, change, delivery, start
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from romancy.storage.protocol import Store
     from romancy.storage.records import Append, Mailbox, Work
     from romancy_conformance.contract.building import Actor
+
+    Hire = Callable[..., Awaitable[Actor]]
 
 pytestmark = pytest.mark.anyio
 
@@ -138,6 +142,23 @@ async def test_mail_that_is_kept_has_no_weight(actor: Actor, store: Store, reque
         key: [body] for key, body in new.items()
     }
     assert not work.more
+
+
+async def test_mail_of_what_another_owns_is_not_brought(actor: Actor, store: Store, hire: Hire) -> None:
+    """Also if it has seen that mail, so that nothing is new in it."""
+    other = await hire()
+    begun = await other.begin()
+    await store.deliver([delivery(begun)])
+    assert await other.write(append(begun, 2, change=change(seen=1))) is Outcome.ACCEPTED
+
+    brought: list[list[str]] = []
+    for one in (actor, other):
+        work = await one.store.claim(
+            ClaimRequest(worker=one.token, codes=one.workflows, limit=0, known={begun.instance_id: -1})
+        )
+        brought.append([box.instance_id for box in work.mail])
+
+    assert [[], [begun.instance_id]] == brought
 
 
 async def test_small_mail_is_one_answer(actor: Actor, store: Store) -> None:

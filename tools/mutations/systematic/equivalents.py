@@ -38,12 +38,18 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
             "sqlite outbox_counts limit :most @2",
             "postgres claim limit $4::bigint",
             "* still_owned limit 1",
+            "* place_behind limit 1",
+            "sqlite tally_slice limit 1",
+            "sqlite due limit :limit",
         ),
     ),
     Equivalents(
         "picked by key",
         "The adapter picks from the answer what it needs, by its key; the condition spares what is read besides.",
-        ("sqlite outbox_keys conjunct order_key is not null",),
+        (
+            "sqlite outbox_keys conjunct order_key is not null",
+            "sqlite workflow_names comparison (lower(name), lower(:part)) > 0",
+        ),
     ),
     Equivalents(
         "spares work",
@@ -52,6 +58,10 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
             "sqlite route_due conjunct exists (select 1 from romancy_interests *",
             "sqlite route_due conjunct exists (select 1 from romancy_messages where address = wanted.value)",
             "sqlite route_due conjunct address = wanted.value @3",
+            "* outbox_keys conjunct outbox_id in *",
+            "sqlite due alternative candidate.refused = '[]'",
+            "* lives_with_rows conjunct ids.id is not null",
+            "sqlite lives_with_rows conjunct i.instance_id is null",
         ),
     ),
     Equivalents(
@@ -70,6 +80,11 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
             "sqlite outbox_purge conjunct state <> 'pending'",
             "sqlite outbox_sweep conjunct order_key is not null @2",
             "sqlite outbox_record conjunct romancy_outbox.state = 'pending'",
+            "sqlite outbox_counts conjunct order_key is not null",
+            "sqlite prune_old conjunct status in ('completed', 'failed', 'cancelled')",
+            "sqlite find_by_values conjunct x.value in (select value from json_each(?))",
+            "sqlite find_by_end conjunct i.status in ('completed', 'failed', 'cancelled')",
+            "sqlite next_due conjunct wake_at is not null",
         ),
     ),
     Equivalents(
@@ -91,6 +106,7 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
             "sqlite outbox_promote order order by at, outbox_id",
             "sqlite outbox_sweep order order by at, outbox_id",
             "sqlite outbox_read order order by outbox_id",
+            "sqlite due order order by candidate.wake_at",
         ),
     ),
     Equivalents(
@@ -107,7 +123,10 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
     Equivalents(
         "a moment later",
         "Another look, a microsecond later, finds what this one leaves.",
-        ("sqlite outbox_due comparison next_at <= :now", "sqlite prune_seen comparison at < :before"),
+        (
+            "sqlite outbox_due comparison next_at <= :now",
+            "sqlite prune_seen comparison at < :before",
+        ),
     ),
     Equivalents(
         "left out anyway",
@@ -121,7 +140,10 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
     Equivalents(
         "size of a transaction",
         "The limit bounds how long one transaction holds up others; a call promises no number.",
-        ("sqlite former_runs limit :limit",),
+        (
+            "sqlite former_runs limit :limit",
+            "sqlite prune_seen limit :limit",
+        ),
     ),
     Equivalents(
         "decided alone",
