@@ -6,17 +6,22 @@ import re
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import asyncpg
 import pytest
 
+from romancy.storage.backends import create_store
+from romancy.storage.records import Outcome
 from romancy.storage.url import parse_url
+from romancy_conformance.contract.building import start
 from romancy_conformance.contract.scripts import connect_to_postgres
 from romancy_conformance.stores import migrated_file
-from tools.mutations.systematic import reporting, survivors
+from tools.mutations.systematic import reporting, seam, survivors
 from tools.mutations.systematic.equivalents import EQUIVALENTS, class_of, matches
 from tools.mutations.systematic.mutants import KINDS, mutants
 from tools.mutations.systematic.reporting import Asked, chosen
+from tools.mutations.systematic.seam import Heard
 from tools.mutations.systematic.statements import DIALECTS, Listed, listed, texts
 from tools.mutations.systematic.survivors import SURVIVORS
 
@@ -204,6 +209,24 @@ async def test_every_mutant_of_postgres_can_be_prepared(storage_url: str) -> Non
     await connection.close()
 
     assert refused == {}
+
+
+@pytest.mark.anyio
+async def test_what_a_session_sends_is_heard_too(tmp_path: Path) -> None:
+    path = tmp_path / "romancy.db"
+    path.write_bytes(migrated_file())
+    seam.install()
+    try:
+        store = create_store(f"sqlite:///{path}")
+        await store.open()
+        Heard.names.clear()
+        async with store.rooms.sessions.begin() as session:
+            assert await session.commit(start(), worker="w") is Outcome.ACCEPTED
+        await store.close()
+    finally:
+        mock.patch.stopall()
+
+    assert "renew" in Heard.names
 
 
 def test_a_sample_is_the_same_each_time_and_words_choose() -> None:

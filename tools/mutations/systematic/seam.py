@@ -1,7 +1,7 @@
 """Puts a changed text in the place of the right one, in this process, and hears which texts are used.
 
-The adapters know nothing of it: when a store is made, its mapping of names to texts is replaced by one that listens.
-So a store that is open gets a mutant too, and no store keeps one.
+The adapters know nothing of it: when a store is made, it gets a mapping of names to texts that listens. So a store that
+is open gets a mutant too, and no store keeps one.
 """
 
 # pyright: reportPrivateUsage=false
@@ -20,6 +20,7 @@ from romancy_sqlite import _store as sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from types import ModuleType
 
 __all__ = ["Heard", "install"]
 
@@ -51,31 +52,17 @@ class Heard(dict[str, V]):
 
 def install() -> None:
     """Hear every store that is made from now on."""
-    _patch(sqlite.SqliteStore, _hear_sqlite)
-    _patch(postgres.Database, _hear_postgres)
-    _patch(mysql.Database, _hear_mysql)
+    _patch(sqlite, "texts", lambda prefix: lambda _, text: with_prefix(text, prefix))
+    _patch(postgres, "texts", lambda prefix, schema: lambda _, text: with_prefix(text, prefix, schema))
+    _patch(mysql, "_templates", _templated)
 
 
-def _hear_sqlite(store: sqlite.SqliteStore, settings: Any) -> None:
-    store._sql = Heard(store._sql, lambda _, text: with_prefix(text, settings.prefix))
+def _templated(database: str, prefix: str) -> Callable[[str, str], Template]:
+    qualified = qualifier(database, prefix)
+    return lambda name, text: Template(name, with_prefix(text, prefix), qualified)
 
 
-def _hear_postgres(database: postgres.Database, settings: Any) -> None:
-    database.queries = Heard(database.queries, lambda _, text: with_prefix(text, settings.prefix, settings.schema))
-
-
-def _hear_mysql(database: mysql.Database, settings: Any) -> None:
-    qualified = qualifier(settings.database, settings.prefix)
-    database._queries = Heard(
-        database._queries, lambda name, text: Template(name, with_prefix(text, settings.prefix), qualified)
-    )
-
-
-def _patch(kind: type[Any], hear: Callable[[Any, Any], None]) -> None:
-    made = kind.__init__
-
-    def initialized(self: Any, settings: Any, *others: Any, **named: Any) -> None:
-        made(self, settings, *others, **named)
-        hear(self, settings)
-
-    mock.patch.object(kind, "__init__", initialized).start()
+def _patch(module: ModuleType, name: str, making: Callable[..., Callable[[str, str], Any]]) -> None:
+    """Let the function by which an adapter gets its texts return one that listens. `making` takes the same values."""
+    right = getattr(module, name)
+    mock.patch.object(module, name, lambda *values: Heard(right(*values), making(*values))).start()
