@@ -101,6 +101,22 @@ async def test_an_append_that_carries_everything_by_itself(actor: Actor, store: 
     assert [await there(store, item) for item in (alone, in_session)] == [ALL, ALL]
 
 
+@pytest.mark.parametrize("together", [False, True], ids=["alone", "together"])
+async def test_a_dead_worker_writes_nothing_of_what_it_carries(
+    actor: Actor, store: Store, hire: Hire, *, together: bool
+) -> None:
+    """Its appends would be the next of their logs: that it is dead is the only reason to refuse them."""
+    dead = await hire()
+    receiver = await actor.begin()
+    items = [carrying(await dead.begin(), receiver, after=None) for _ in range(2 if together else 1)]
+    await store.leave(dead.worker)
+
+    assert [Outcome.DEAD] * len(items) == await store.commit(items, worker=dead.token)
+
+    for item in items:
+        assert await there(store, item) == set()
+
+
 async def test_a_child_whose_id_is_taken_refuses_its_append_alone(actor: Actor, store: Store) -> None:
     appending, receivers = await owned(actor, 3), await owned(actor, 3)
     taken = await actor.begin()

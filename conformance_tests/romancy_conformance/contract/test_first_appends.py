@@ -174,8 +174,11 @@ async def test_messages_arrive_at_what_is_created_with_them(actor: Actor, store:
     assert there == [1] * 4
 
 
-@pytest.mark.parametrize("reason", ["its id is taken", "a child's id is taken", "its owner is dead"])
-async def test_of_a_refused_one_nothing_is_written(actor: Actor, store: Store, reason: str) -> None:
+@pytest.mark.parametrize(
+    "reason", ["its id is taken", "a child's id is taken", "its owner is dead", "its owner is unknown"]
+)
+async def test_of_a_refused_one_nothing_is_written(actor: Actor, store: Store, hire: Hire, reason: str) -> None:
+    """The row of a dead worker stays while it owns something."""
     address, elsewhere = unique("k"), unique("k")
     other, target = await actor.begin(), await actor.begin()
     item = laden(address, elsewhere, target, owner=actor.token, change=change())
@@ -184,6 +187,11 @@ async def test_of_a_refused_one_nothing_is_written(actor: Actor, store: Store, r
         item = replace(item, instance_id=other.instance_id)
     elif reason == "a child's id is taken":
         item = replace(item, starts=(*item.starts, start(other.instance_id)))
+    elif reason == "its owner is dead":
+        dead = await hire()
+        await dead.begin()
+        await store.leave(dead.worker)
+        item, expected = replace(item, create=replace(created(item), owner=dead.token)), Outcome.DEAD
     else:
         item, expected = replace(item, create=replace(created(item), owner=unique("nobody"))), Outcome.DEAD
 
