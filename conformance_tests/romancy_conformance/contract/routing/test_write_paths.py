@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +22,7 @@ from romancy.storage.routing import (
     address_of_key,
     address_of_type,
 )
-from romancy_conformance.contract.building import append, change, delivery, step, unique
+from romancy_conformance.contract.building import append, change, delivery, start, step, unique
 from romancy_conformance.contract.routing.scenes import copy, drained, member, post, posting, take
 from romancy_conformance.contract.test_sessions import joinable
 
@@ -112,6 +113,24 @@ async def refuse(way: Way, actor: Actor, store: Store, receive: Receive) -> None
 
     assert [one.interest_id for _, one in await store.rooms.router.interests(address)] == ["stays"]
     assert await store.rooms.router.kept(address=address) == []
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["append", "first append"])
+async def test_what_lies_there_holds_up_no_other_message(
+    actor: Actor, store: Store, receive: Receive, *, first: bool
+) -> None:
+    """Nor does a copy of it with a key hold up another message with that key."""
+    for way, together in product(WAYS, (False, True)):
+        address, key = unique("k"), unique("d")
+        (lies,) = await post(store, address)
+        copied, keyed = posting(address, message_id=lies.message_id, dedupe=key), posting(address, dedupe=key)
+        plain = posting(address)
+        for messages in [(copied, keyed, plain)] if together else [(copied,), (keyed,), (plain,)]:
+            item = start(postings=messages) if first else (await receive()).next(postings=messages)
+            assert await way(actor, [item]) == [Outcome.ACCEPTED], way
+
+        ids = [one.message_id for one in await store.rooms.router.kept(address=address)]
+        assert ids == sorted([lies.message_id, keyed.message_id, plain.message_id]), (way, together)
 
 
 async def test_an_append_sent_again_posts_once(actor: Actor, store: Store, receive: Receive) -> None:
