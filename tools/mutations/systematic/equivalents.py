@@ -61,6 +61,8 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
             "* outbox_keys conjunct outbox_id in *",
             "sqlite due alternative candidate.refused = '[]'",
             "* lives_with_rows conjunct ids.id is not null",
+            "postgres claim conjunct owner = $1 @2",
+            "postgres claim conjunct signals <> seen",
             "sqlite lives_with_rows conjunct i.instance_id is null",
         ),
     ),
@@ -110,6 +112,19 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
         ),
     ),
     Equivalents(
+        "a life that is new",
+        "A first append meets no interests of its own life. The text is that of every append.",
+        (
+            "postgres append_first conjunct i.interest_id = t.interest_id",
+            "postgres append_first conjunct i.address = excluded.address",
+            "postgres append_first conjunct i.kind = excluded.kind",
+            "postgres append_first conjunct i.address <> excluded.address or *",
+            "postgres append_first alternative i.address <> excluded.address",
+            "postgres append_first alternative i.kind <> excluded.kind",
+            "postgres append_first alternative i.where_ is distinct from excluded.where_",
+        ),
+    ),
+    Equivalents(
         "never parked alone",
         "On SQLite an end and the turn of the next message are one transaction, so there is nothing to sweep.",
         (
@@ -126,6 +141,8 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
         (
             "sqlite outbox_due comparison next_at <= :now",
             "sqlite prune_seen comparison at < :before",
+            "postgres prune_workers comparison w.beat_at < romancy_now",
+            "mysql dead_workers comparison w.beat_at < timestampdiff",
         ),
     ),
     Equivalents(

@@ -141,16 +141,18 @@ async def test_a_joined_session_sends_once_to_the_present_life(actor: Actor, sto
     await end(actor, first, 1)
     second = Receiver(actor, await replace(actor, first))
     new, mail = start(workflow_name="another"), delivery(second.begun, dedupe=key)
+    beside = delivery(second.begun, dedupe=unique("k"))
 
     async with store.rooms.sessions.begin() as outer:
         async with store.rooms.sessions.join(joinable(actor, outer)) as joined:
             assert await joined.send([mail, delivery(second.begun, dedupe=key)], [], []) == [NEW, KNOWN]
             assert await joined.send([delivery(second.begun, dedupe=key)], [], []) == [KNOWN]
+            assert await joined.send([beside], [], []) == [NEW], "the one that lies there has another key"
             assert await joined.commit(new) is Outcome.ACCEPTED
             assert await joined.send([delivery(new, dedupe=key), delivery(new, dedupe=key)], [], []) == [NEW, KNOWN]
         assert await outer.commit(sender.next(), worker=actor.token) is Outcome.ACCEPTED
 
-    assert [row.delivery_id for row in await second.inbox()] == [mail.delivery_id]
+    assert [row.delivery_id for row in await second.inbox()] == [mail.delivery_id, beside.delivery_id]
     assert await store.deliver([delivery(one, dedupe=key) for one in (second.begun, new)]) == [KNOWN] * 2
 
 
