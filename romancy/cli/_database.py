@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
+from romancy._desk import Desk
 from romancy.cli._apps import load_app
 from romancy.cli._private import refuse_private
 from romancy.engine import coded
-from romancy.managing.desk import Desk
 from romancy.serialization import NO_CODECS
 from romancy.storage.backends import create_store
 

@@ -6,10 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from romancy._access import check_place
+from romancy._desk import Desk
 from romancy.app import Romancy
 from romancy.engine import coded, uncoded
 from romancy.errors import UsageError
-from romancy.managing.desk import Desk
 from romancy.serialization import NO_CODECS
 from romancy.storage.backends import create_store
 from romancy.storage.url import parse_url

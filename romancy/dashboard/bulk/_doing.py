@@ -15,10 +15,10 @@ from romancy.instance import Instance
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from romancy._desk import Desk
     from romancy.dashboard._acting import Action
     from romancy.dashboard._guard import Form
     from romancy.dashboard.bulk._records import Job
-    from romancy.managing.desk import Desk
     from romancy.storage.records import InstanceRow
 
 __all__ = ["Result", "act_on_each"]

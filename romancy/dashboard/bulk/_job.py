@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final, cast
 
+from romancy._desk import Desk  # noqa: TC001 - signatures of activities are read when the app opens
 from romancy.activity import Activity
 from romancy.context import ActivityContext, WorkflowContext  # noqa: TC001 - the same
 from romancy.dashboard._acting import ACTIONS
@@ -21,7 +22,6 @@ from romancy.dashboard.bulk._matching import NAME, matching
 from romancy.dashboard.bulk._records import Job, Progress, search_of
 from romancy.depends import Depends
 from romancy.errors import EventTimeoutError, TerminalError
-from romancy.managing.desk import Desk  # noqa: TC001 - signatures of activities are read when the app opens
 from romancy.retry import RetryPolicy
 from romancy.workflow import Workflow
 

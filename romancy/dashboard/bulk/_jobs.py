@@ -11,12 +11,12 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
+from romancy._desk import Desk
 from romancy.app import Romancy
 from romancy.dashboard._refused import RefusedError
 from romancy.dashboard.bulk._job import BULK, desk_of_the_dashboard
 from romancy.dashboard.bulk._matching import NAME
 from romancy.errors import RomancyError
-from romancy.managing.desk import Desk
 from romancy.status import TERMINAL_STATUSES
 from romancy.storage.query import build_query
 
