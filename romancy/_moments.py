@@ -7,15 +7,20 @@ from typing import Any, Final
 
 from romancy.errors import SerializationError, UsageError
 
-__all__ = ["microseconds_of", "moment_of", "sent_at"]
+__all__ = ["at_of", "microseconds_of", "moment_of", "sent_at"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 def moment_of(microseconds: int) -> datetime:
-    """The moment that the log holds."""
+    """The moment that the database or the log holds."""
     return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def at_of(moment: datetime) -> int:
+    """A moment with a time zone, as the database and the log hold it."""
+    return (moment - _EPOCH) // _MICROSECOND
 
 
 def microseconds_of(moment: Any, what: str) -> int:
@@ -25,7 +30,7 @@ def microseconds_of(moment: Any, what: str) -> int:
     if moment.utcoffset() is None:
         raise UsageError(f"{what}: it has no time zone; write datetime.now(UTC), for example")
     try:
-        return (moment.astimezone(UTC) - _EPOCH) // _MICROSECOND
+        return at_of(moment.astimezone(UTC))
     except OverflowError:
         raise UsageError(f"{what}: in UTC it is outside of the years 1 to 9999; give another one") from None
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, Self
 
+from romancy._moments import at_of, moment_of
 from romancy.core import WorkflowCompleted, WorkflowStarted, decode_commit
 from romancy.errors import HistoryCorruptError, UsageError
 from romancy.serialization import loads, refuse_sealed
@@ -30,8 +31,6 @@ __all__ = [
     "moment_of",
     "raw_start_of",
 ]
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,13 +247,3 @@ class Counts(int):
 def changed_at(instance: Instance) -> int:
     """The database's time of the last change, in µs."""
     return at_of(instance.updated_at)
-
-
-def at_of(moment: datetime) -> int:
-    """A time, as the database has it."""
-    return (moment - _EPOCH) // timedelta(microseconds=1)
-
-
-def moment_of(microseconds: int) -> datetime:
-    """A time of the database, in UTC."""
-    return _EPOCH + timedelta(microseconds=microseconds)

@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
+from romancy._moments import moment_of
 from romancy.core import Input, LogEvent, decode_commit
 from romancy.errors import (
     HistoryCorruptError,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LogEntry", "Position", "commit_of", "commits_of", "dated", "fields_of", "follow_log", "read_log"]
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMES: Final = frozenset({"at", "due", "next_at", "time"})
 """The fields of events that are times, in microseconds since the epoch."""
 _PAGE: Final = 1000
@@ -126,7 +126,7 @@ def fields_of(event: LogEvent) -> dict[str, Raw]:
 
 def _iso(microseconds: int) -> datetime | None:
     try:
-        return _EPOCH + timedelta(microseconds=microseconds)
+        return moment_of(microseconds)
     except OverflowError:
         return None
 
@@ -184,7 +184,7 @@ async def read_log(store: Store, instance_id: str, after: Position | None = None
             for index, event in enumerate(events):
                 if index > done:
                     after = Position(row.life, commit.seq, _WHOLE if index == last else index)
-                    at = _EPOCH + timedelta(microseconds=commit.at)
+                    at = moment_of(commit.at)
                     yield LogEntry(row.instance_id, row.workflow_name, at, dated(event, commit.at), str(after))
         if not page.more:
             return

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypedDict, cast
 
+from romancy._moments import at_of
 from romancy.errors import QueryError, UsageError
 from romancy.status import Status, StatusName
 from romancy.storage.query import (
@@ -52,7 +53,6 @@ __all__ = [
     "startswith",
 ]
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EVERYTHING: Final = restrict()
 _ABOUT: Final = {"filter": "where", "path": "where", "header": "headers"}
 """The first words of errors that name a path or a header, and the argument that has it."""
@@ -233,4 +233,4 @@ def _microseconds(moment: datetime | None, what: str) -> int | None:
         raise QueryError(f"{what}: must be a datetime, not {type(moment).__name__}")
     if moment.utcoffset() is None:
         raise QueryError(f"{what}: it has no time zone; write datetime.now(UTC), for example")
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+    return at_of(moment)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import msgspec
 
+from romancy._moments import moment_of
 from romancy.errors import CodecError
-from romancy.instance import moment_of
 from romancy.managing.lists import headers_of_instance, result_of
 
 if TYPE_CHECKING:

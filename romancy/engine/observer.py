@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
 from romancy import core
+from romancy._moments import moment_of
 from romancy.core import StartCompensation
 from romancy.engine.announcing import Announcer, kind_of_sending, say_hook_failed
 from romancy.engine.observed_waits import WAITS, Waits
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 
 __all__ = ["WORK", "Observer"]
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 WORK: Final = ("activities", "compensations")
 """The kinds of calls whose attempts hooks see."""
 
@@ -57,10 +57,6 @@ def _outcome(event: LogEvent) -> Any:
     """How the event ends a call or, if another attempt follows, the attempt."""
     role = core.KINDS[type(event)].role
     return role.outcome if isinstance(role, core.Ends) else "retrying"
-
-
-def _moment(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)
 
 
 class Observer:
@@ -167,7 +163,7 @@ class Observer:
             self._waits.forget(live.instance_id)
             # The run of a terminated instance has no event of its end, and so gives no time.
             at = live.run.last_time if activation.events else self._clock.now()
-            self._tell(self._ended(live, activation.outcome, _moment(at)))
+            self._tell(self._ended(live, activation.outcome, moment_of(at)))
         elif activation.parked is not None:
             self._tell(WorkflowStuck(**self._about(live), reason=activation.parked))
 
@@ -178,7 +174,7 @@ class Observer:
                 instance_id=instance_id,
                 workflow_name=workflow_name,
                 run=0,
-                at=_moment(self._clock.now()),
+                at=moment_of(self._clock.now()),
                 worker_id=self._worker_id,
                 reason=reason,
             )
@@ -249,7 +245,7 @@ class Observer:
         awaited = WAITS[part](event)
         about = self._about(live, run=_run_before(commit, event))
         self._waits.began(live.instance_id, event.id, awaited._replace(run=about["run"], began=about["at"]))
-        due = None if awaited.due is None else _moment(awaited.due)
+        due = None if awaited.due is None else moment_of(awaited.due)
         self._tell(WaitBegan(**about, wait_id=event.id, kind=awaited.kind, name=awaited.name, due_at=due))
 
     def _wait_ended(self, live: Live, event: Any, _: Sequence[LogEvent]) -> None:
@@ -273,14 +269,14 @@ class Observer:
     def _began(self, live: Live, started: core.WorkflowStarted, at: int) -> None:
         self._fresh.discard(live.instance_id)
         parent = started.parent.instance_id if started.parent is not None else None
-        self._tell(WorkflowStarted(**self._about(live, run=started.run, at=_moment(at)), parent_id=parent))
+        self._tell(WorkflowStarted(**self._about(live, run=started.run, at=moment_of(at)), parent_id=parent))
 
     def _ended(self, live: Live, outcome: Outcome, at: datetime) -> WorkflowEnded:
         started = live.run.state.started
         return WorkflowEnded(
             **self._about(live, at=at),
             status=outcome.status,
-            duration=at - _moment(started.at) if started is not None and started.at else None,
+            duration=at - moment_of(started.at) if started is not None and started.at else None,
             error_type=outcome.error.raised.type if outcome.error is not None else None,
             error_message=outcome.error.message if outcome.error is not None else None,
             reason=outcome.reason,
@@ -292,7 +288,7 @@ class Observer:
     def _begun(self, attempt: Attempt) -> ActivityStarted:
         effect, live, now = attempt.effect, attempt.live, self._clock.now()
         begun = ActivityStarted(
-            **self._about(live, at=_moment(now)),
+            **self._about(live, at=moment_of(now)),
             activity_id=attempt.id,
             activity_name=effect.name,
             attempt=effect.attempt,
@@ -310,7 +306,7 @@ class Observer:
             return  # it was given up before it began
         error = getattr(event, "error", None)
         next_at = getattr(event, "next_at", None)
-        at = _moment(event.at)
+        at = moment_of(event.at)
         self._tell(
             ActivityEnded(
                 **self._about(live, run=begun.run, at=at),
@@ -320,7 +316,7 @@ class Observer:
                 compensates=begun.compensates,
                 outcome=_outcome(event),
                 duration=max(at - begun.at, timedelta()),
-                next_attempt_at=None if next_at is None else _moment(next_at),
+                next_attempt_at=None if next_at is None else moment_of(next_at),
                 error_type=None if error is None else error.type,
                 error_message=None if error is None else error.message,
                 unknown=getattr(event, "unknown", False),
@@ -333,9 +329,9 @@ class Observer:
             "instance_id": live.instance_id,
             "workflow_name": live.definition.name,
             "run": run if run is not None else started.run if started is not None else 0,
-            "at": at if at is not None else _moment(live.run.last_time),
+            "at": at if at is not None else moment_of(live.run.last_time),
             "worker_id": self._worker_id,
-            "began_at": _moment(began) if (began := live.run.began_at) else None,
+            "began_at": moment_of(began) if (began := live.run.began_at) else None,
             "headers": live.headers,
         }
 
@@ -418,8 +414,8 @@ def _sender(live: Live, activity_id: str | None) -> Sender:
         instance_id=live.instance_id,
         workflow_name=live.definition.name,
         run=started.run if started is not None else 0,
-        at=_moment(live.run.last_time),
-        began_at=_moment(began) if (began := live.run.began_at) else None,
+        at=moment_of(live.run.last_time),
+        began_at=moment_of(began) if (began := live.run.began_at) else None,
         headers=live.headers,
         activity_id=activity_id,
     )

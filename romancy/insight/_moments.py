@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Final
+
+from romancy._moments import moment_of
 
 __all__ = ["ago", "moment", "span"]
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND: Final = 1_000_000
 _UNITS: Final = (("d", 86_400 * _SECOND), ("h", 3_600 * _SECOND), ("min", 60 * _SECOND), ("s", _SECOND))
 _PRECISE_BELOW: Final = 10 * _SECOND
@@ -16,7 +16,7 @@ _PRECISE_BELOW: Final = 10 * _SECOND
 def moment(microseconds: int) -> str:
     """A time in UTC, to the second: `2026-03-01 12:30:05`."""
     try:
-        return (_EPOCH + timedelta(microseconds=microseconds)).strftime("%Y-%m-%d %H:%M:%S")
+        return moment_of(microseconds).strftime("%Y-%m-%d %H:%M:%S")
     except OverflowError:
         return "never"
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from romancy._moments import moment_of
 from romancy.core import Message, Topic
 from romancy.engine import decode_message, read_with_start, rows
 from romancy.engine.messages import CancelMessage, TerminateMessage
 from romancy.errors import CodecError, HistoryVersionError, InstanceNotFoundError
 from romancy.insight import Timeline
-from romancy.instance import Instance, Untaken, Wait, moment_of, raw_start_of
+from romancy.instance import Instance, Untaken, Wait, raw_start_of
 from romancy.status import TERMINAL_STATUSES
 from romancy.storage.lookups import lying_in
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import msgspec
 
+from romancy._moments import moment_of
 from romancy.engine import Outgoing, decode_outgoing
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["OutboxEvent", "event_of"]
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EXTENSION: Final = re.compile(r"[a-z0-9]{1,20}")
 _OWN: Final = frozenset(
     {"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "data", "database64"}
@@ -80,7 +80,7 @@ def event_of(entry: OutboxEntry, source: str) -> OutboxEvent:
         id=row.outbox_id,
         type=row.topic,
         source=source if row.instance_id is None else f"{source}/{quote(row.instance_id, safe=_INSIDE)}",
-        time=_EPOCH + timedelta(microseconds=entry.at),
+        time=moment_of(entry.at),
         json=bytes(message.data),
         key=message.key,
         headers=message.headers,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
 
 from msgspec.structs import replace
 
 from romancy._logs import get_logger
+from romancy._moments import at_of, moment_of
 from romancy._options import whole_number, yes_or_no
 from romancy.app import Romancy
 from romancy.context import entered_activity
@@ -50,7 +51,6 @@ __all__ = ["TestApp"]
 
 logger = get_logger("romancy.testing")
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST_TOLD: Final = 5
 _LAST_WORD: Final = 5.0
 """Seconds that functions on threads have to end after a crash. A killed process would have taken them along."""
@@ -183,7 +183,7 @@ class TestApp(Faking, Romancy):
     @property
     def now(self) -> datetime:
         """The time of the test, in UTC."""
-        return _moment(self._clock.now())
+        return moment_of(self._clock.now())
 
     @property
     def skips(self) -> int:
@@ -294,11 +294,7 @@ class TestApp(Faking, Romancy):
         return "\n".join(told)
 
 
-def _moment(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)
-
-
 def _microseconds(moment: datetime) -> int:
     if moment.tzinfo is None:
         raise UsageError(f"the time of a test needs a time zone: {moment!r} could be any; use datetime(…, tzinfo=UTC)")
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+    return at_of(moment)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy import Romancy, WorkflowContext, activity, workflow
+from romancy._moments import at_of
 from romancy.dashboard import asgi
-from romancy.instance import at_of
 from tests.dashboard.browsing import Browser
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from romancy._moments import at_of, moment_of
 from romancy.errors import RomancyError
 from romancy.insight import Note, Timeline
-from romancy.instance import at_of, moment_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
