@@ -62,7 +62,8 @@ class Calls:
         """Whether calls are kept until they begin. Runs under older rules keep none."""
         self.all = False
         """Whether those of the context are kept as well, and count although a task holds them."""
-        self._made: dict[int, Call] = NO_DICT
+        self._made: dict[int, tuple[Coroutine[Any, Any, Any], str, CodeType, int]] = NO_DICT
+        """By its number, each call that has not begun: its name, and the instruction that made it."""
         self._number = 0
 
     def begins(self, rules: int) -> None:
@@ -79,7 +80,7 @@ class Calls:
             self._made = {}
         # No other way to find the caller is as cheap.
         frame = sys._getframe(depth + 1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        self._made[self._number] = Call(call, name, frame.f_code, frame.f_lineno)
+        self._made[self._number] = call, name, frame.f_code, frame.f_lasti
         return call
 
     def begin(self, number: int) -> None:
@@ -88,7 +89,11 @@ class Calls:
 
     def waiting(self) -> list[Call]:
         """The calls that have not begun."""
-        return [call for call in self._made.values() if inspect.getcoroutinestate(call.coroutine) == "CORO_CREATED"]
+        return [
+            Call(coroutine, name, code, _line(code, at))
+            for coroutine, name, code, at in self._made.values()
+            if inspect.getcoroutinestate(coroutine) == "CORO_CREATED"
+        ]
 
     def dropped(self, roots: Iterable[object], beyond: tuple[type, ...]) -> list[Call]:
         """The calls that no code can await any more: they have not begun, and no root holds them.
@@ -103,9 +108,15 @@ class Calls:
 
     def close(self) -> None:
         """Close the calls. They are reported as lost, so the interpreter need not warn of them."""
-        made, self._made = self._made, NO_DICT
-        for call in made.values():
-            call.coroutine.close()
+        if self._made:
+            made, self._made = self._made, NO_DICT
+            for coroutine, *_ in made.values():
+                coroutine.close()
+
+
+def _line(code: CodeType, at: int) -> int:
+    """The line of the instruction at this offset, which is looked up only for a call that is told."""
+    return next((line for first, end, line in code.co_lines() if first <= at < end and line), code.co_firstlineno)
 
 
 def kept(prefix: str) -> Callable[[F], F]:

@@ -10,16 +10,25 @@ from __future__ import annotations
 
 import weakref
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterable
 
-__all__ = ["Generator", "Generators"]
+    from romancy.core._loop import DeterministicLoop
+
+__all__ = ["OWNERS", "Generator", "Generators"]
 
 Generator: TypeAlias = "AsyncGenerator[Any, Any]"
 
 _MANY = 32
+
+OWNERS: Final[dict[int, DeterministicLoop]] = {}
+"""The loops whose code has begun the generators at these addresses.
+
+Python keeps the hook that it calls with an abandoned generator from the generator's first step on. One hook serves all
+runs of a thread, so it has to find out whose generator it got.
+"""
 
 
 class _Begun(weakref.ref["AsyncGenerator[Any, Any]"]):
@@ -36,9 +45,10 @@ class Generators:
     Each is finished in the context in which it began, that of its task: its `finally` may reset context variables.
     """
 
-    __slots__ = ("_begun", "_fading", "_lost")
+    __slots__ = ("_begun", "_fading", "_loop", "_lost")
 
-    def __init__(self) -> None:
+    def __init__(self, loop: DeterministicLoop) -> None:
+        self._loop = loop
         self._begun: dict[int, _Begun] = {}
         self._fading: dict[int, _Begun] = {}
         """The generators that were just freed, by their addresses.
@@ -52,8 +62,21 @@ class Generators:
         """Record that the generator begins, as the `number`th object of its run."""
         begun = self._begun[number] = _Begun(generator, self._fade)
         begun.key, begun.number, begun.context = id(generator), number, context
+        self._fading.pop(begun.key, None)  # of a generator that has ended, at the same address
+        OWNERS[begun.key] = self._loop
         if len(self._fading) > _MANY:
+            self._forget(self._fading)
             self._fading.clear()
+
+    def close(self) -> None:
+        """Own no generator any more: the run is torn down."""
+        self._forget(self._fading)
+        self._forget(begun.key for begun in list(self._begun.values()))
+
+    def _forget(self, keys: Iterable[int]) -> None:
+        for key in keys:
+            if OWNERS.get(key) is self._loop:
+                del OWNERS[key]
 
     def _fade(self, begun: Any) -> None:
         self._begun.pop(begun.number, None)

@@ -286,16 +286,13 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         stage.enter()
         self._outer, stage.running = stage.running, self
         asyncio._set_running_loop(self)
-        sys.set_asyncgen_hooks(self._meet_generator, self._abandon_generator)
 
     def leave(self) -> None:
-        """Give the thread back with its former running loop, current task and generator hooks."""
+        """Give the thread back with its former running loop."""
         stage, outer = self._stage, self._outer
         self._outer = None
         stage.running = outer
         asyncio._set_running_loop(stage.host if outer is None else outer)
-        if outer is not None:
-            sys.set_asyncgen_hooks(outer._meet_generator, outer._abandon_generator)
         stage.leave()
 
     def drive(self) -> None:
@@ -354,12 +351,13 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     # ── async generators ────────────────────────────────────────────────────────────────────────────────────────
 
-    def _meet_generator(self, generator: Generator) -> None:
+    def meet_generator(self, generator: Generator) -> None:
+        """Record that a generator begins."""
         if self.generators is None:
-            self.generators = Generators()
+            self.generators = Generators(self)
         self.generators.meet(generator, self.number(), getattr(asyncio.current_task(), "context", self._root))
 
-    def _abandon_generator(self, generator: Generator) -> None:
+    def abandon_generator(self, generator: Generator) -> None:
         """Take over a generator without references.
 
         Outside of a drive, the collector reports it, at an arbitrary time.
@@ -427,7 +425,9 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     def _let_go(self) -> None:
         """Drop all references. No request is possible any more, and the run is freed without the garbage collector."""
-        self.generators = None
+        if self.generators is not None:
+            self.generators.close()
+            self.generators = None
         self._body = None
         self._tasks.clear()
         if self.commands is not None:

@@ -11,11 +11,13 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+from romancy.core._generators import OWNERS
 from romancy.core._stable import seams
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from romancy.core._generators import Generator
     from romancy.core._loop import DeterministicLoop
 
 __all__ = ["Stage", "driving", "is_in_a_workflow", "threads"]
@@ -44,6 +46,7 @@ class Stage:
             if _swap_current_task is not None:
                 self._leave_host()
             self._hooks = sys.get_asyncgen_hooks()
+            sys.set_asyncgen_hooks(_meet, _abandon)
             seams.close()
         self.depth += 1
 
@@ -64,6 +67,19 @@ class Stage:
             self._task = asyncio.current_task(self.host)
             if self._task is not None:
                 _swap_current_task(self.host, None)
+
+
+def _meet(generator: Generator) -> None:
+    """A generator takes its first step: it belongs to the run that is being driven."""
+    running = threads.stage.running
+    if running is not None:
+        running.meet_generator(generator)
+
+
+def _abandon(generator: Generator) -> None:
+    owner = OWNERS.pop(id(generator), None)
+    if owner is not None:
+        owner.abandon_generator(generator)
 
 
 class _Threads(threading.local):
