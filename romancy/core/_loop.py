@@ -14,10 +14,12 @@ from contextvars import Context, copy_context
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVarTuple, Unpack, cast
 
+from romancy.core._body import BodyTask
 from romancy.core._complaints import Complaint, complaint
 from romancy.core._forbidden import AUDITED, REFUSED
 from romancy.core._generators import Generators
 from romancy.core._handles import GIVES_WAY, HOLDS_OUT, MOST, TURNS, Ready, Timer, effort_of
+from romancy.core._ids import derive
 from romancy.core._quiet import quiet
 from romancy.core._shared_empty import NO_DICT, NO_LIST
 from romancy.core._stable import StableFuture, StableTask, leaves_the_loop, whereabouts
@@ -62,12 +64,11 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         "_abandoned",
         "_body",
         "_endless",
+        "_instance_id",
         "_next_number",
         "_outer",
-        "_ready",
         "_root",
         "_stage",
-        "_tasks",
         "budget",
         "cancelled",
         "commands",
@@ -76,13 +77,15 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         "generators",
         "now",
         "patience",
+        "ready",
         "skipped",
         "spent",
         "started",
+        "tasks",
         "violation",
     )
 
-    def __init__(self, salt: int) -> None:
+    def __init__(self, instance_id: str) -> None:
         self.now = 0.0
         self.skipped = 0.0
         """Seconds that a former run has waited already."""
@@ -95,10 +98,11 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self.complaints: tuple[Complaint, ...] = ()
         self.started: list[Timer] = NO_LIST
         self.cancelled: list[Timer] = NO_LIST
-        self._next_number = salt
-        self._ready: list[asyncio.Handle] = NO_LIST
-        self._body: StableTask[Any] | None = None
-        self._tasks: dict[StableTask[Any], None] = NO_DICT
+        self._instance_id = instance_id
+        self._next_number = 0
+        self.ready: list[asyncio.Handle] = NO_LIST
+        self._body: BodyTask | None = None
+        self.tasks: dict[StableTask[Any], None] = NO_DICT
         """The other tasks."""
         self.generators: Generators | None = None
         """Async generators that have begun and not ended."""
@@ -112,18 +116,22 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     def number(self) -> int:
         """The next number of a task, future or scope. They hash by it, so that sets of them keep one order."""
-        self._next_number += 1
-        return self._next_number
+        self._next_number = number = (self._next_number or self.first_number()) + 1
+        return number
+
+    def first_number(self) -> int:
+        """The number of the body's task. Numbers of two runs are hardly ever near each other."""
+        return int.from_bytes(derive(self._instance_id, "salt")[:7], "big") + 1
 
     def call_soon(
         self, callback: Callable[[Unpack[_Ts]], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.Handle:
         handle = Ready(callback, args, self, copy_context() if context is None else context)
         if not self.dead:
-            if self._ready is NO_LIST:
-                self._ready = [handle]
+            if self.ready is NO_LIST:
+                self.ready = [handle]
             else:
-                self._ready.append(handle)
+                self.ready.append(handle)
         return handle
 
     def call_later(
@@ -171,15 +179,17 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         if options.get("eager_start"):
             coro.close()
             raise self.refuse("create_task(eager_start=True)")
+        if self._body is not None:
+            self._body.hand_over()
         task: StableTask[Any] = StableTask(coro, self, name, context)
-        if self._tasks is NO_DICT:
-            self._tasks = {}
-        self._tasks[task] = None
+        if self.tasks is NO_DICT:
+            self.tasks = {}
+        self.tasks[task] = None
         task.add_done_callback(self._forget, context=self._root)
         return task
 
     def _forget(self, task: StableTask[Any]) -> None:
-        self._tasks.pop(task, None)
+        self.tasks.pop(task, None)
 
     get_debug: Any = bool
     """Every future calls it when it is made. `bool` returns False without running a Python function."""
@@ -212,21 +222,25 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     # ── what the run does with it ───────────────────────────────────────────────────────────────────────────────
 
-    def start(self, coro: Coroutine[Any, Any, Any]) -> StableTask[Any]:
+    def start(self, coro: Coroutine[Any, Any, Any]) -> BodyTask:
         """Make the root task, in an empty context: the host's context must not reach it."""
         alive.add(self)
-        body = self._body = self._root.run(StableTask, coro, self, "workflow", self._root)
+        body = self._body = BodyTask(coro, self, self._root)
         return body
 
+    def take_last(self) -> asyncio.Handle:
+        """Take back the callback that was made ready last."""
+        return self.ready.pop()
+
     def _make_ready(self, timer: Timer) -> None:
-        if self._ready is NO_LIST:
-            self._ready = []
-        self._ready.append(timer)
+        if self.ready is NO_LIST:
+            self.ready = []
+        self.ready.append(timer)
 
     def unfinished(self) -> list[StableTask[Any]]:
         """The tasks that have not ended, in the order of their creation."""
         body = self._body
-        others = [task for task in self._tasks if not task.done()] if self._tasks else []
+        others = [task for task in self.tasks if not task.done()] if self.tasks else []
         return others if body is None or body.done() else [body, *others]
 
     def holders(self) -> list[object]:
@@ -268,7 +282,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     @property
     def idle(self) -> bool:
-        return not self._ready
+        return not self.ready
 
     @property
     def waits_for_ever(self) -> bool:
@@ -283,7 +297,10 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     def enter(self) -> None:
         """Make this the running loop of the thread, until `leave`. Between the two, only `drive` may be called."""
         stage = self._stage = threads.stage
-        stage.enter()
+        if stage.depth:
+            stage.depth += 1
+        else:
+            stage.enter()
         self._outer, stage.running = stage.running, self
         asyncio._set_running_loop(self)
 
@@ -293,13 +310,21 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self._outer = None
         stage.running = outer
         asyncio._set_running_loop(stage.host if outer is None else outer)
-        stage.leave()
+        if stage.depth > 1:
+            stage.depth -= 1
+        else:
+            stage.leave()
 
     def drive(self) -> None:
         """Run until nothing is ready, or until the run has spent its budget since the last command without progress."""
         handle: asyncio.Handle | None = None
-        while self._ready and (self.spent <= self.budget or self._drive_beyond()):
-            round_, self._ready = self._ready, NO_LIST
+        body = self._body
+        if body is not None and (body.due or (body.waits_on is not None and body.waits_on.done())):
+            body.step()
+            if self._abandoned:
+                self._finish_abandoned()
+        while self.ready and (self.spent <= self.budget or self._drive_beyond()):
+            round_, self.ready = self.ready, NO_LIST
             for count, handle in enumerate(round_, 1):
                 if not handle._cancelled:
                     self.spent += 1
@@ -310,8 +335,10 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
                 if self._abandoned:
                     self._finish_abandoned()
                 if self.spent > self.budget:
-                    self._ready = round_[count:] + self._ready
+                    self.ready = round_[count:] + self.ready
                     break
+        if self.ready and body is not None:
+            body.hand_over()  # what is left goes before its next step
         # From Python 3.12 on the traceback of a task's error holds this frame, and the last handles hold the task.
         handle, round_ = None, NO_LIST
 
@@ -322,8 +349,8 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         """
         still = 0
         handle: asyncio.Handle | None = None
-        while self._ready and self.budget < self.spent <= self.budget * MOST:
-            round_, self._ready = self._ready, NO_LIST
+        while self.ready and self.budget < self.spent <= self.budget * MOST:
+            round_, self.ready = self.ready, NO_LIST
             patience = max(self.budget * self._holds_out(), len(round_) * TURNS)
             for count, handle in enumerate(round_, 1):
                 if handle._cancelled:
@@ -338,7 +365,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
                 if self._abandoned:
                     self._finish_abandoned()
                 if still > patience or not self.budget < self.spent <= self.budget * MOST:
-                    self._ready = round_[count:] + self._ready
+                    self.ready = round_[count:] + self.ready
                     del handle, round_
                     return self.spent <= self.budget
         handle, round_ = None, NO_LIST  # as in `drive`
@@ -408,7 +435,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         if self.dead:
             return
         self.dead = True
-        self._ready.clear()
+        self.ready.clear()
         alive.discard(self)
         unfinished = self.unfinished()
         # The error of a failed body holds the frames in which it was raised, and everything in them.
@@ -429,7 +456,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
             self.generators.close()
             self.generators = None
         self._body = None
-        self._tasks.clear()
+        self.tasks.clear()
         if self.commands is not None:
             self.commands.calls.close()
         self.commands = None
@@ -493,8 +520,8 @@ def _watch() -> None:
     sys.addaudithook(_audit)
 
 
-def new_loop(salt: int) -> DeterministicLoop:
+def new_loop(instance_id: str) -> DeterministicLoop:
     _watch()
     while orphans:
         orphans.pop().teardown()
-    return cast("Any", DeterministicLoop)(salt)  # type: ignore[no-any-return]
+    return cast("Any", DeterministicLoop)(instance_id)  # type: ignore[no-any-return]

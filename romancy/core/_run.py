@@ -6,7 +6,7 @@ nothing by itself. After any error, `close` the run and replay a new one from th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from romancy.core import _events as ev
 from romancy.core._asking import SECOND
@@ -28,9 +28,9 @@ from romancy.errors import HistoryCorruptError, NonDeterminismError, Serializati
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from romancy.core._body import BodyTask
     from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
     from romancy.core._effects import Effect, Outcome, StopAt
-    from romancy.core._stable import StableTask
     from romancy.status import Status
 
 __all__ = ["Run"]
@@ -89,13 +89,13 @@ class Run:
         for definition in () if activities is None else activities.values():
             if definition.undo is not None:
                 self.state.can_undo(definition)
-        self._loop = new_loop(int.from_bytes(derive(instance_id, "salt")[:7], "big"))
+        self._loop = new_loop(instance_id)
         self._commands = Commands(instance_id, self.state, self._loop)
         self._commands.stored = stored
         self._commands.hides = hides
         self._loop.commands = self._commands
         self._end: Ending | None = None
-        self._body: StableTask[Any] | None = None
+        self._body: BodyTask | None = None
         self.deferred: tuple[ev.Input, ...] = ()
         """Inputs that a parked run could not act on."""
         self._position = 0
@@ -345,7 +345,19 @@ class Run:
         deferred, self.deferred = self.deferred, ()
         caught_up = bool(deferred) and commands.catches_up()
         for each in (*deferred, event):
-            self._deliver(each, self.state.time if caught_up else each.at)
+            loop.spent = 0
+            if each is self.state.started:
+                self._begin(each, self.state.time if caught_up else each.at)
+            now = ((self.state.time if caught_up else each.at) - commands.began) / SECOND + loop.skipped
+            loop.now = max(loop.now, now)
+            try:
+                deliver = commands.deliveries.get(type(each))
+                if deliver is not None:
+                    deliver(commands, each)
+                elif isinstance(each, ev.CancelRequested):
+                    self._cancel(each)
+            except SerializationError as error:
+                raise self._misfit(error) from error
             loop.drive()
             if loop.violation is not None or (self._body is not None and self._body.done()):
                 self._conclude()
@@ -364,35 +376,25 @@ class Run:
             if loop.started or loop.cancelled:
                 self._commands.write_timers()
 
-    def _deliver(self, event: ev.Input, at: int) -> None:
+    def _begin(self, started: ev.WorkflowStarted, at: int) -> None:
+        """Make the body, which is driven from this time on."""
         loop, commands = self._loop, self._commands
-        loop.spent = 0
-        started = self.state.started
-        assert started is not None  # noqa: S101 - the state accepts nothing before the start
-        if event is started:
-            commands.began = at
-            commands.calls.begins(started.rules)
-            commands.rejoin()
-        now = (at - commands.began) / SECOND + loop.skipped
-        loop.now = max(loop.now, now)
+        commands.began = at
+        commands.calls.begins(started.rules)
+        commands.rejoin()
+        loop.budget = started.budget
+        if started.limit:
+            self.state.begin_limit(started.deadline or at + started.limit, started.limit)
+            (self._stop_at,) = self.state.limits.values()
         try:
-            if event is started:
-                loop.budget = started.budget
-                if started.limit:
-                    state, began = self.state, commands.began
-                    state.begin_limit(started.deadline or began + started.limit, started.limit)
-                    (self._stop_at,) = state.limits.values()
-                self._body = loop.start(self.workflow.body(commands, started.input))
-            elif isinstance(event, ev.CancelRequested):
-                self._cancel(event)
-            else:
-                deliver = commands.deliveries.get(type(event))
-                if deliver is not None:
-                    deliver(commands, event)
+            self._body = loop.start(self.workflow.body(commands, started.input))
         except SerializationError as error:
-            raise NonDeterminismError(
-                f"workflow {self.workflow.name}: what the log holds no longer fits the declared type: {error}"
-            ) from error
+            raise self._misfit(error) from error
+
+    def _misfit(self, error: SerializationError) -> NonDeterminismError:
+        return NonDeterminismError(
+            f"workflow {self.workflow.name}: what the log holds no longer fits the declared type: {error}"
+        )
 
     def _cancel(self, event: ev.CancelRequested) -> None:
         if self._body is not None and not self._body.done():

@@ -31,11 +31,11 @@ if sys.platform != "win32":
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
-__all__ = ["StableFuture", "StableTask", "leaves_the_loop", "seams", "whereabouts"]
+__all__ = ["StableFuture", "StableTask", "leaves_the_loop", "seams", "strike_off", "whereabouts"]
 
 T = TypeVar("T")
 
-_strike_off: Any = getattr(asyncio.tasks, "_unregister_task")  # noqa: B009 - absent from the type stubs
+strike_off: Any = getattr(asyncio.tasks, "_unregister_task")  # noqa: B009 - absent from the type stubs
 """asyncio lists every task of the process, for `all_tasks`. A run lists only its own, and only for its own code."""
 
 
@@ -67,7 +67,7 @@ class StableTask(asyncio.Task[T]):
         self._number: int = loop.number()
         self.context = copy_context() if context is None else context
         super().__init__(coro, loop=loop, name=name or f"task-{self._number}", context=self.context)
-        _strike_off(self)
+        strike_off(self)
 
     def __hash__(self) -> int:
         return self._number

@@ -74,6 +74,7 @@ def close_task(task: StableTask[Any]) -> None:
         if getattr(coro, "cr_frame", None) is None:
             return
     _keep(coro)
+    undying.append(task)  # it may hold another coroutine, which would close this one
 
 
 def has_failed(task: StableTask[Any] | None) -> bool:

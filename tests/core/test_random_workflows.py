@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import anyio
+import pytest
 from hypothesis import given, note
 from hypothesis import strategies as st
 
@@ -212,3 +213,22 @@ def test_what_a_log_must_hold_whatever_the_workflow(
     undone = [event.activity_id for event in world.log() if isinstance(event, CompensationScheduled)]
     compensable = [id for id in completed if id.startswith("act:")]
     assert undone == ([] if outcome.status == "completed" else compensable[::-1])
+
+
+class Nothing:
+    """No answer is of this type: asyncio steps the bodies from their first wait on."""
+
+
+@given(tree=TREES, durations=DURATIONS, events=EVENTS, cancel_at=st.none() | SECONDS)
+def test_a_body_stepped_by_hand_writes_the_log_that_it_writes_with_asyncio(
+    tree: Tree, durations: dict[str, float], events: tuple[Any, ...], cancel_at: float | None
+) -> None:
+    scenario = Scenario(random_tree, (json.dumps(tree),), durations=durations, events=events, cancel_at=cancel_at)
+    by_hand = World(scenario)
+    by_hand.finish()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("romancy.core._body.Answer", Nothing)
+        by_asyncio = World(scenario)
+        by_asyncio.finish()
+
+    assert by_hand.commits == by_asyncio.commits

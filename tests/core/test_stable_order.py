@@ -263,7 +263,7 @@ def test_without_its_mend_the_order_is_another_each_time(
     mend: str, wf: Workflow[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # asyncio's own `all_tasks` no longer knows the tasks of a run; without the repair it would.
-    monkeypatch.setattr(stable, "_strike_off", _leave_it)
+    monkeypatch.setattr(stable, "strike_off", _leave_it)
     for _, names in stable.STABLE:
         monkeypatch.delitem(names, mend, raising=False)
 
