@@ -142,12 +142,15 @@ class Driver:
 
     # ── inputs ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def feed(self, live: Live, event: Input) -> None:
+    def feed(self, live: Live, event: Input, port: Port | None = None) -> None:
         """Give the run an input, now or when its slot is free.
 
         If nothing else runs that might have something to write, the input is fed at once. Otherwise it is fed together
-        with all inputs that arrive in this turn of the event loop.
+        with all inputs that arrive in this turn of the event loop. If it is the end of an attempt with a session open
+        (`port`), it commits together with the user's writes.
         """
+        if port is not None and port.leaves_something:
+            self.ports.put(event, port)
         live.give(event)
         if live.slot is TAKEN or live.slot is GONE or live in self.due:
             return
@@ -168,16 +171,10 @@ class Driver:
         with driving():
             self.advance(due)
 
-    def ended(self, live: Live, event: Input, port: Port | None) -> None:
-        """Feed the end of an attempt. If it has a session open, its end commits together with the user's writes."""
-        if port is not None and port.leaves_something:
-            self.ports.put(event, port)
-        self.feed(live, event)
-
     async def ended_alone(self, live: Live, event: Input, port: Port | None) -> None:
         """Feed the end of the only running attempt. The calling task writes the append, unless others may join it."""
         if self.due or live.slot is TAKEN or live.slot is GONE:
-            self.ended(live, event, port)
+            self.feed(live, event, port)
             return
         if port is not None and port.leaves_something:
             self.ports.put(event, port)

@@ -24,6 +24,7 @@ from romancy.engine.activities.calling import Calling
 from romancy.engine.activities.carrying import carry
 from romancy.engine.activities.judging import ends_the_process, judged
 from romancy.engine.activities.stopping import Interrupted
+from romancy.engine.activities.tasks import task_of
 from romancy.engine.append_slots import Slots
 from romancy.engine.log_lines import say_came_back, say_gone_on
 from romancy.errors import ActivityError
@@ -88,6 +89,8 @@ class Attempts:
         self._only: Live | None = None
         self._all_ended = asyncio.Event()
         self._queue: deque[Attempt] = deque()
+        self._to_begin: deque[Attempt] = deque()
+        """Attempts that have a slot and begin in the next turn of the event loop."""
         self.patience = Backoff()
         self._observer = driver.observer
         self._stage = settings.stage
@@ -117,7 +120,7 @@ class Attempts:
             attempt.asked = self._clock.now() + round(wait * 1_000_000)
         if effect.due is not None and wait:
             attempt.timer = self._clock.call_at(effect.due, self._fall_due, attempt, effect.due)
-        elif self._queue or self._held or self._free < 1 or not self._keeper.leases.fresh():
+        elif self._queue or self._held or self._free < 1:
             self._enqueue(attempt)
         else:
             self._begin(attempt)
@@ -160,7 +163,7 @@ class Attempts:
             return
         live.goes_on_without(attempt.id)
         self._let_alone(attempt)
-        self._driver.ended(live, event, None)
+        self._driver.feed(live, event)
 
     def _unknown_end(self, attempt: Attempt) -> Input:
         stop = attempt.asks_to_stop()
@@ -182,7 +185,7 @@ class Attempts:
 
     def _cancelled(self, live: Live, activity_id: str, *, unknown: bool) -> None:
         live.goes_on_without(activity_id)
-        self._driver.ended(live, ActivityCancelled(at=self._clock.now(), id=activity_id, unknown=unknown), None)
+        self._driver.feed(live, ActivityCancelled(at=self._clock.now(), id=activity_id, unknown=unknown))
 
     def drop(self, live: Live) -> None:
         """Stop every attempt of this instance. None of them reports its end."""
@@ -284,11 +287,36 @@ class Attempts:
         self._launch()
 
     def _begin(self, attempt: Attempt) -> None:
+        """Give the attempt a slot. It begins in the next turn of the event loop, together with all others."""
         self._free -= 1
-        context = self._context.copy()
-        if attempt.effect.context is not None:
-            carry(attempt.effect.context, context)
-        attempt.task = asyncio.get_running_loop().create_task(self._run(attempt), name=attempt.id, context=context)
+        if not self._to_begin:
+            asyncio.get_running_loop().call_soon(self._begin_all)
+        self._to_begin.append(attempt)
+
+    def _begin_all(self) -> None:
+        """Begin the attempts that have a slot, unless they are unwanted, held back, or the lease is in doubt."""
+        beginning, self._to_begin = self._to_begin, deque()
+        loop, fresh = asyncio.get_running_loop(), self._keeper.leases.fresh()
+        try:
+            while beginning:
+                attempt = beginning.popleft()
+                if attempt.live.attempts.get(attempt.id) is not attempt:
+                    self._one_free()  # nothing waits for it any more
+                elif fresh and (not self._held or attempt.live is self._only):
+                    context = self._context.copy()
+                    if attempt.effect.context is not None:
+                        carry(attempt.effect.context, context)
+                    task = task_of(self._run(attempt), loop, attempt.id, context)
+                    if not attempt.began:
+                        attempt.task = task
+                else:
+                    self._free += 1
+                    self._queue.append(attempt)
+                    attempt.waits_since = attempt.waits_since or time.monotonic()
+        finally:
+            for attempt in beginning:  # the process is ending by an exception of an activity
+                self._free += 1
+                self._begin(attempt)
 
     def _launch(self) -> None:
         waiting: list[Attempt] = []
@@ -350,6 +378,7 @@ class Attempts:
 
     async def _run(self, attempt: Attempt) -> None:
         attempt.began = True
+        task = attempt.task = asyncio.current_task()
         try:
             try:
                 observer = self._observer
@@ -374,7 +403,7 @@ class Attempts:
             finally:
                 attempt.task = None  # breaks the cycle from the task over its context to the attempt
                 self._one_free()
-            live, task = attempt.live, asyncio.current_task()
+            live = attempt.live
             if not live.ends(attempt):
                 await self._unwanted(attempt, None)
                 return
@@ -383,7 +412,7 @@ class Attempts:
             if self._free >= self._at_rest and task is not None and not task.cancelling():
                 await self._driver.ended_alone(live, event, attempt.port)
             else:
-                self._driver.ended(live, event, attempt.port)
+                self._driver.feed(live, event, attempt.port)
         except Exception as error:  # noqa: BLE001 - any error is reported, so that no run waits forever
             await self._cannot_tell(attempt, error)
 
