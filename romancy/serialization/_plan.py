@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from romancy.serialization._where import Where
 
+_EXACT: Final[tuple[object, ...]] = (int, str, bool)
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _ONLY_BRACKETS: Final = bytes.maketrans(b"{}", b"[]")
 _ALL_BUT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
@@ -33,13 +34,15 @@ _ALL_BUT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]
 class Plan:
     """How values of one declared type are written and read. Immutable and safe to share between threads."""
 
-    __slots__ = ("_loose", "_suspicious", "declared", "decode", "may_hold_sets")
+    __slots__ = ("_exact", "_loose", "_suspicious", "declared", "decode", "may_hold_sets")
 
     def __init__(self, declared: Any) -> None:
         decoder, traits = decoder_for(declared)
         self.declared = declared
         self.decode = decoder.decode
         """Decodes without locating an error. If it raises, `read` finds the path and the reason."""
+        self._exact: object = declared if declared in _EXACT else None
+        """A type that JSON has: what can be written of it comes back equal, and need not be read to prove it."""
         self._loose = traits.loose
         self._suspicious = traits.sets or traits.blind
         self.may_hold_sets = traits.sets or traits.loose
@@ -49,6 +52,8 @@ class Plan:
         raw = b""
         try:
             raw = encode(value)
+            if type(value) is self._exact:
+                return raw
             back = self.decode(raw)
         except MemoryError:
             raise
