@@ -8,14 +8,13 @@ payload, or the secret parts of a storage URL. The texts of exceptions may quote
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from romancy.errors import InternalError, StorageError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
 __all__ = ["FIELDS", "Said", "Speaker", "about", "get_logger", "hush", "speaking", "unhush", "working"]
 
@@ -66,14 +65,19 @@ def unhush(speaker: Speaker) -> None:
     _hushed.pop(id(speaker), None)
 
 
-@contextmanager
-def speaking(speaker: Speaker) -> Generator[None]:
+class speaking:  # noqa: N801 - read as a verb: `with speaking(worker):`
     """Attribute the log lines in this block, and those of tasks started in it, to the worker."""
-    token = working.set(speaker)
-    try:
-        yield
-    finally:
-        working.reset(token)
+
+    __slots__ = ("_speaker", "_token")
+
+    def __init__(self, speaker: Speaker) -> None:
+        self._speaker = speaker
+
+    def __enter__(self) -> None:
+        self._token = working.set(self._speaker)
+
+    def __exit__(self, *_: object) -> None:
+        working.reset(self._token)
 
 
 class Said:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,7 +22,7 @@ from romancy.errors import RomancyError, StorageUnavailableError, UsageError
 from romancy.storage.records import Append, Outcome, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Sequence
 
     from romancy.storage.protocol import Store
     from romancy.storage.records import Item
@@ -44,6 +43,11 @@ _TOLD_AT_ONCE: Final = 200
 """How many submitters get the outcome of their commits in one turn of the event loop."""
 _MANY: Final = 32
 """A batch of this size or more raises the threshold of the garbage collector."""
+_ON_THEIR_WAY: Final = 2
+"""How many turns of the event loop after such a batch most of the items that follow from it are submitted.
+
+They share the next commit then. Otherwise the writer would take those of the first turn alone.
+"""
 
 
 class LogWriter:
@@ -146,20 +150,20 @@ class LogWriter:
         """Whether those who submit many items will soon submit more."""
         return self._gathering > 0 and len(self._queue) < _BATCH_ITEMS
 
-    @contextmanager
-    def gathering(self) -> Generator[None]:
+    def gathering(self) -> Gathering:
         """Send only full batches until the block ends.
 
         The caller submits many items and yields to others between them.
         """
-        self._ease.for_a_moment()
-        self._gathering += 1
-        try:
-            yield
-        finally:
-            self._gathering -= 1
-            if self._queue and not self._busy:
-                self._wake()
+        return Gathering(self.gathers)
+
+    def gathers(self, callers: int) -> None:
+        """Count callers that begin to submit many items, or with a negative number those that have done so."""
+        self._gathering += callers
+        if callers > 0:
+            self._ease.for_a_moment()
+        elif self._queue and not self._busy:
+            self._wake()
 
     def _wake(self) -> None:
         sleeping, self._sleeping = self._sleeping, None
@@ -255,6 +259,9 @@ class LogWriter:
                 if len(batch) >= _MANY:
                     self._ease.for_a_moment()
                 await self._settle_all(batch, outcomes)
+                if len(batch) >= _MANY:
+                    for _ in range(_ON_THEIR_WAY):
+                        await asyncio.sleep(0)
         finally:
             self._busy = False
             self._batch, self._sent_ids = [], None
@@ -400,6 +407,21 @@ class LogWriter:
         self._batch, self._sent_ids = kept, None
         outcomes = iter(await self._commit(kept, worker) if kept else ())
         return [next(outcomes) if id(item) in left else Outcome.INVALID for item in items]
+
+
+class Gathering:
+    """The block of one caller that submits many items."""
+
+    __slots__ = ("_gathers",)
+
+    def __init__(self, gathers: Callable[[int], None]) -> None:
+        self._gathers = gathers
+
+    def __enter__(self) -> None:
+        self._gathers(1)
+
+    def __exit__(self, *_: object) -> None:
+        self._gathers(-1)
 
 
 def is_laden(item: Item) -> bool:
