@@ -66,6 +66,10 @@ class Calls:
         """By its number, each call that has not begun: its name, and the instruction that made it."""
         self._number = 0
 
+    def __bool__(self) -> bool:
+        """Whether a call is kept."""
+        return bool(self._made)
+
     def begins(self, rules: int) -> None:
         """The run begins under these rules."""
         self.kept, self.all = bool(rules), rules >= _ALL_CALLS

@@ -103,6 +103,8 @@ class Ending:
     def _lost(self) -> str:
         """The error text about calls that have not begun, and about what tasks wait for, when the body has returned."""
         commands = self._commands
+        if not (commands.calls or commands.loop.tasks):
+            return ""
         if not commands.calls.all:
             return self._dropped()
         texts = [
@@ -132,6 +134,8 @@ class Ending:
         """Cancel the running tasks, and finish the unfinished async generators in tasks."""
         loop = self._commands.loop
         loop.spent = 0
+        if not (loop.tasks or loop.generators):
+            return
         self._cancel_tasks()
         if loop.finish_generators():
             loop.drive()

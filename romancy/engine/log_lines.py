@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from logging import DEBUG
 from typing import TYPE_CHECKING, Final
 
 from romancy._logs import Said, about, get_logger
@@ -94,7 +95,8 @@ def say_complaints(live: Live, activation: Activation) -> None:
 def say_end(live: Live, outcome: Outcome) -> None:
     """Log the end of the instance."""
     if outcome.status is Status.COMPLETED:
-        logger.debug("instance %s: completed", live.instance_id, extra=about(live))
+        if logger.isEnabledFor(DEBUG):
+            logger.debug("instance %s: completed", live.instance_id, extra=about(live))
     elif outcome.error is not None:
         error = outcome.error
         frames = "" if error.report == error.summary else f"\n{error.report}"
