@@ -79,6 +79,7 @@ class LogWriter:
         """When the last batch was answered."""
         self.written = 0
         """How many items have been written in all."""
+        self._gathers = Gathering(self.gathers)
         self._gathering = 0
         """The number of callers that are about to submit more items for the next batch."""
         self._guest: asyncio.Task[Any] | None = None
@@ -155,7 +156,7 @@ class LogWriter:
 
         The caller submits many items and yields to others between them.
         """
-        return Gathering(self.gathers)
+        return self._gathers
 
     def gathers(self, callers: int) -> None:
         """Count callers that begin to submit many items, or with a negative number those that have done so."""
@@ -410,7 +411,7 @@ class LogWriter:
 
 
 class Gathering:
-    """The block of one caller that submits many items."""
+    """The block of a caller that submits many items."""
 
     __slots__ = ("_gathers",)
 

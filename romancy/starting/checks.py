@@ -18,6 +18,8 @@ logger = get_logger("romancy")
 IfExists: TypeAlias = Literal["return", "refuse", "restart_ended", "restart_failed", "replace"]
 """What a start does if its id is taken."""
 
+_CHOICES: Final = get_args(IfExists)
+
 OURS: Final = ("session", "if_exists")
 """Options of `start` that are not passed to the workflow, unless it has a parameter of that name."""
 
@@ -48,8 +50,8 @@ def check_call(call: Any) -> None:
 
 
 def check_if_exists(choice: Any) -> None:
-    *others, last = (repr(one) for one in get_args(IfExists))
-    if choice not in get_args(IfExists):
+    if choice not in _CHOICES:
+        *others, last = map(repr, _CHOICES)
         raise UsageError(f"if_exists={choice!r}: say {', '.join(others)} or {last}")
 
 

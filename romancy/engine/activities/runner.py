@@ -310,9 +310,9 @@ class Attempts:
                     if not attempt.began:
                         attempt.task = task
                 else:
-                    self._free += 1
-                    self._queue.append(attempt)
                     attempt.waits_since = attempt.waits_since or time.monotonic()
+                    self._queue.append(attempt)
+                    self._one_free()
         finally:
             for attempt in beginning:  # the process is ending by an exception of an activity
                 self._free += 1
