@@ -10,7 +10,7 @@ from romancy.core._loop import new_loop
 
 def test_a_cancelled_timer_ends_no_sleep() -> None:
     """The loop takes its arguments away. It stays among the timers of the run until the end of the activation."""
-    loop = new_loop(1)
+    loop = new_loop("an instance")
     future, other = loop.create_future(), loop.create_future()
     given: Any = (future,)
     timer = Timer(5.0, lambda *_: None, given, loop, None)
