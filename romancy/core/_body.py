@@ -9,8 +9,8 @@ asyncio: only a body that has the loop to itself is stepped by hand.
 from __future__ import annotations
 
 import asyncio
+import asyncio.tasks
 import types
-from asyncio.tasks import _enter_task, _leave_task
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["BodyTask"]
 
+_enter_task: Any = getattr(asyncio.tasks, "_enter_task")  # noqa: B009 - absent from the type stubs
+_leave_task: Any = getattr(asyncio.tasks, "_leave_task")  # noqa: B009 - as above
+_FUTURE: Any = asyncio.Future
+_TASK: Any = asyncio.Task
 _waiter_of: Any = vars(asyncio.Task)["_fut_waiter"].__get__
 """asyncio's field, which the property of the same name hides."""
 
@@ -64,18 +68,18 @@ class BodyTask(StableTask[Any]):
             awaited = self.context.run(self._body.send, None)
         except StopIteration as end:
             if self._must_cancel:
-                self._ends(asyncio.Future.cancel)
+                self._ends(_FUTURE.cancel)
             else:
-                self._ends(asyncio.Future.set_result, end.value)
+                self._ends(_FUTURE.set_result, end.value)
             return
         except asyncio.CancelledError:
-            self._ends(asyncio.Future.cancel)
+            self._ends(_FUTURE.cancel)
             return
         except BaseException as error:
             trace = error.__traceback__
             if trace is not None and trace.tb_next is not None:
                 error.__traceback__ = trace.tb_next  # as asyncio has it: without this frame
-            self._ends(asyncio.Future.set_exception, error)
+            self._ends(_FUTURE.set_exception, error)
             if isinstance(error, KeyboardInterrupt):
                 raise
             return
@@ -90,7 +94,7 @@ class BodyTask(StableTask[Any]):
     def _ends(self, settle: Callable[..., object], *outcome: object) -> None:
         """The body has ended. Of asyncio's part, it needs no more than what any future has."""
         self._is_whole = True
-        asyncio.Future.__init__(self, loop=self._host)
+        _FUTURE.__init__(self, loop=self._host)
         self._add_early()
         settle(self, *outcome)
 
@@ -109,7 +113,7 @@ class BodyTask(StableTask[Any]):
             asked = -1  # `uncancel` came too late to take the request back
         resumed = _rest_of(self, self._body, awaited, asked, message)
         self._is_whole = True
-        asyncio.Task.__init__(self, resumed, loop=loop, name=name, context=self.context)
+        _TASK.__init__(self, resumed, loop=loop, name=name, context=self.context)
         strike_off(self)
         self._add_early()
         first: Any = loop.take_last()
@@ -197,7 +201,7 @@ class BodyTask(StableTask[Any]):
 async def _rest_of(task: BodyTask, body: Any, awaited: Any, asked: int, message: Any) -> Any:
     """Continue a body that awaits something already. `asked`: how often it was asked to stop while it ran."""
     for _ in range(abs(asked)):
-        asyncio.Task.cancel(task, message)
+        _TASK.cancel(task, message)
     if asked < 0:
         task.uncancel()
     del task
@@ -216,6 +220,7 @@ def _resumed(body: Any, awaited: Any) -> Generator[Any, Any, Any]:
             try:
                 awaited = body.throw(error)
             except StopIteration as end:
-                return end.value
+                result: Any = end.value
+                return result
         else:
             return (yield from body)

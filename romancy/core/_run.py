@@ -344,10 +344,11 @@ class Run:
         commands.asked = asked
         deferred, self.deferred = self.deferred, ()
         caught_up = bool(deferred) and commands.catches_up()
+        started = self.state.started
         for each in (*deferred, event):
             loop.spent = 0
-            if each is self.state.started:
-                self._begin(each, self.state.time if caught_up else each.at)
+            if each is started and started is not None:
+                self._begin(started, self.state.time if caught_up else each.at)
             now = ((self.state.time if caught_up else each.at) - commands.began) / SECOND + loop.skipped
             loop.now = max(loop.now, now)
             try:

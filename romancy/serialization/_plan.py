@@ -41,7 +41,7 @@ class Plan:
         self.declared = declared
         self.decode = decoder.decode
         """Decodes without locating an error. If it raises, `read` finds the path and the reason."""
-        self._exact: object = declared if declared in _EXACT else None
+        self._exact: Any = declared if declared in _EXACT else None
         """A type that JSON has: what can be written of it comes back equal, and need not be read to prove it."""
         self._loose = traits.loose
         self._suspicious = traits.sets or traits.blind

@@ -13,7 +13,6 @@ import pytest
 from romancy.activity import activity
 from romancy.context import WorkflowContext
 from romancy.core import driving
-from romancy.core._body import BodyTask
 from romancy.workflow import workflow
 from romancy_conformance.workflows import Scenario
 from tests.core.driver import World
@@ -21,6 +20,7 @@ from tests.core.driver import World
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from romancy.core._body import BodyTask
     from romancy.workflow import Workflow
 
 
@@ -35,6 +35,19 @@ def result_of(wf: Workflow[[], Any]) -> Any:
     result = world.result()
     world.check_every_cut()
     return result
+
+
+def body_of(world: World) -> BodyTask:
+    """Return the task of the body of the main instance."""
+    run: Any = world.main.run
+    body: BodyTask = run._body
+    return body
+
+
+def note_end(done: asyncio.Future[Any]) -> None:
+    """Note the name of a task that has ended."""
+    assert isinstance(done, asyncio.Task)
+    ends.append(done.get_name())
 
 
 def task() -> Any:
@@ -60,8 +73,7 @@ def test_the_task_answers_as_one_of_asyncio() -> None:
 
 def test_while_it_waits_it_says_for_what() -> None:
     world = World(Scenario(looks_at_itself))
-    body = world.main.run._body
-    assert isinstance(body, BodyTask)
+    body = body_of(world)
     assert "pending" in repr(body)
     assert "looks_at_itself" in repr(body)
     assert "wait_for=<ActivityAnswer pending>" in repr(body)
@@ -146,7 +158,7 @@ def test_limits_scopes_and_groups_work_around_single_answers() -> None:
 async def has_itself_watched(ctx: WorkflowContext) -> int:
     ends.clear()
     task().set_name("renamed")
-    task().add_done_callback(lambda done: ends.append(done.get_name()))
+    task().add_done_callback(note_end)
     await charge()
     await asyncio.sleep(0)  # from here on, asyncio steps it
     return await charge()
@@ -168,8 +180,7 @@ async def fails_after_an_answer(ctx: WorkflowContext) -> None:
 
 def test_the_trace_of_its_error_begins_with_the_body() -> None:
     world = World(Scenario(fails_after_an_answer))
-    body = world.main.run._body
-    assert body is not None
+    body = body_of(world)
     world.finish()
     error = body.exception()
     assert error is not None
@@ -181,7 +192,7 @@ async def numbers(closed: list[str], name: str) -> AsyncGenerator[int]:
     try:
         yield 1
     finally:
-        closed.append(f"{name} {asyncio.get_running_loop() is not None}")
+        closed.append(f"{name} {hasattr(asyncio.get_running_loop(), 'number')}")
 
 
 def leaves_a_generator(name: str, closed: list[str]) -> Workflow[[], Any]:
@@ -218,7 +229,7 @@ async def waits_for_two(ctx: WorkflowContext) -> int:
 def test_a_run_that_ends_by_hand_leaves_nothing_to_the_collector() -> None:
     world = World(Scenario(waits_for_two))
     world.result()
-    body = weakref.ref(world.main.run._body)  # type: ignore[arg-type]
+    body = weakref.ref(body_of(world))
     gc.disable()
     try:
         world.main.run.close()

@@ -120,13 +120,14 @@ async def test_a_task_factory_of_the_program_makes_the_tasks_of_attempts(storage
     former = loop.get_task_factory()
     made: list[asyncio.Task[Any]] = []
 
-    def make(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:
+    def make_task(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:
         task = asyncio.Task(coro, loop=loop, **options)
         made.append(task)
         return task
 
+    factory: Any = make_task
     async with Romancy(storage_url, workflows=[fs_calls, fs_meets_a_failure]) as app:
-        loop.set_task_factory(make)
+        loop.set_task_factory(factory)
         try:
             assert await app.run(fs_calls) == EVERYTHING
         finally:
