@@ -12,7 +12,7 @@ import asyncio
 import asyncio.tasks
 import types
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from romancy.core._answers import Answer
 from romancy.core._shared_empty import NO_LIST
@@ -220,7 +220,6 @@ def _resumed(body: Any, awaited: Any) -> Generator[Any, Any, Any]:
             try:
                 awaited = body.throw(error)
             except StopIteration as end:
-                result: Any = end.value
-                return result
+                return cast("object", end.value)
         else:
             return (yield from body)
