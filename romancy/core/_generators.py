@@ -65,12 +65,12 @@ class Generators:
         self._fading.pop(begun.key, None)  # of a generator that has ended, at the same address
         OWNERS[begun.key] = self._loop
         if len(self._fading) > _MANY:
-            self._forget(self._fading)
+            self._forget(list(self._fading))
             self._fading.clear()
 
     def close(self) -> None:
         """Own no generator any more: the run is torn down."""
-        self._forget(self._fading)
+        self._forget(list(self._fading))
         self._forget(begun.key for begun in list(self._begun.values()))
 
     def _forget(self, keys: Iterable[int]) -> None:

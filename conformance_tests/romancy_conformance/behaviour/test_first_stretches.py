@@ -141,7 +141,7 @@ async def test_an_attempt_does_not_begin_once_the_lease_is_in_doubt(
     storage_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with Romancy(storage_url, workflows=[fs_calls, fs_meets_a_failure]) as app:
-        worker = app._worker  # pyright: ignore[reportPrivateUsage]
+        worker = app._access.worker  # pyright: ignore[reportPrivateUsage]
         assert worker is not None
         asked: list[None] = []
 
