@@ -40,21 +40,28 @@ async def claim(database: Database, signals: Signals, request: ClaimRequest) -> 
         request.recover,
     )
     head = rows[0]
-    given = [row for row in rows if row["instance_id"] is not None]
+    fresh: dict[str, asyncpg.Record] = {}
+    for row in rows:
+        if row["instance_id"] is not None:
+            fresh[row["instance_id"]] = row
     heads: dict[str, asyncpg.Record] = {}
     mail: list[Mailbox] = []
     more = False
-    fresh = {row["instance_id"] for row in given}
     unknown, kept = unknown_and_kept(request, fresh)
-    if given or (head["alive"] and (unknown or head["mail"])):
+    if fresh or (head["alive"] and (unknown or head["mail"])):
         short = (SHORT_LOG_COMMITS, SHORT_COMMIT_BYTES)
         known = list(kept), list(kept.values())
         boxes = await database.fetch("mailboxes", request.worker, list(fresh), unknown, *short, *known)
-        heads = {box["instance_id"]: box for box in boxes if box["fresh"]}
+        for box in boxes:
+            if box["fresh"]:
+                heads[box["instance_id"]] = box
         chosen = chosen_mail(request, list(map(Box._make, map(_BOX, boxes))), heads)
         messages = await database.fetch("mail", *columns(chosen.wanted, width=2)) if chosen.wanted else ()
         mail, more = filled(chosen, messages, heads), chosen.more
-    taken = [_claimed(row, heads[row["instance_id"]]) for row in given if row["instance_id"] in heads]
+    taken: list[Claimed] = []
+    for instance_id, row in fresh.items():
+        if instance_id in heads:
+            taken.append(_claimed(row, heads[instance_id]))
     return Work(claimed=taken, mail=mail, next_due=head["next_due"], now=head["now"], more=more)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from romancy.storage.records import Append, Change, Create, Delivery, OutboxRow, Step
 
 __all__ = [
+    "RUN_COLUMNS",
     "First",
     "Flat",
     "PathSet",
@@ -45,7 +46,8 @@ _LONGEST_PATH = 255
 _LONGEST_SET = 1000
 _RELEASING = (*TERMINAL_STATUSES, Status.STUCK)
 _NO_CHANGE = (None,) * 8
-_NO_RUN = (None,) * 5
+RUN_COLUMNS = 5
+_NO_RUN = (None,) * RUN_COLUMNS
 
 Index = tuple[tuple[str, str | None], ...]
 First = tuple["Append", "Create"]
@@ -123,15 +125,13 @@ def renewal_columns(items: Iterable[Append]) -> list[list[object]]:
         for item in items
         if (change := item.change) and change.run_from is not None
     ]
-    return columns(renewed, width=len(_NO_RUN) + 1)
+    return columns(renewed, width=RUN_COLUMNS + 1)
 
 
 def new_run_columns(items: Sequence[Append]) -> list[list[object]]:
     """The columns of a new run in `append_effects`, one row for each append: null where none begins."""
     runs = [change if (change := item.change) and change.run_from is not None else None for item in items]
-    if not any(runs):
-        return [[None] * len(runs)] * len(_NO_RUN)
-    return columns([_NO_RUN if change is None else _renewed(change) for change in runs], width=len(_NO_RUN))
+    return columns([_NO_RUN if change is None else _renewed(change) for change in runs], width=RUN_COLUMNS)
 
 
 def _renewed(change: Change) -> tuple[object, ...]:

@@ -9,8 +9,8 @@ connection. Items do not affect each other: a fault that blocks or breaks a part
 from __future__ import annotations
 
 import asyncio
-from operator import attrgetter
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from operator import attrgetter, methodcaller
+from typing import TYPE_CHECKING, Final, cast
 
 from msgspec.structs import astuple
 
@@ -18,22 +18,32 @@ from romancy.storage.limits import check_batch, check_step
 from romancy.storage.records import Outcome, Step
 from romancy.storage.sqlkit.portions import portions
 from romancy.storage.sqlkit.statements import LockedError
-from romancy_postgres._columns import firsts_of, path_sets, set_columns
-from romancy_postgres._effects import create_at_once, entangled, renews, write_at_once
+from romancy_postgres._columns import first_columns, firsts_of, path_sets, set_columns
+from romancy_postgres._effects import (
+    all_at_once,
+    created_at_once,
+    entangled,
+    firsts_at_once,
+    renews,
+    written_at_once,
+)
 from romancy_postgres._errors import DRIVER_ERRORS, RefusedValueError, UnbornError
 from romancy_postgres._routes import routes_size
 from romancy_postgres._write import (
     ChildRefusedError,
     Written,
+    changed,
+    changing,
+    created,
     explain,
-    write_changes,
     write_effects,
-    write_firsts,
     write_steps,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+
+    import asyncpg
 
     from romancy.storage.records import Append, Item
     from romancy_postgres._columns import PathSet
@@ -45,8 +55,6 @@ if TYPE_CHECKING:
     Part = Callable[[Sequence[Item], str | None, float | None], Awaitable[Outcomes]]
 
 __all__ = ["Commits"]
-
-T = TypeVar("T")
 
 _PART_BYTES = 4 * 1024 * 1024
 _PART_ITEMS = 1000
@@ -159,22 +167,25 @@ class Commits:
 
         return await _merged(map(write_one, items))
 
-    def _send(self, statement: Callable[[Link], Awaitable[T]], wait: float | None) -> Awaitable[T]:
+    def _send(self, wait: float | None, name: str, *arguments: object) -> Awaitable[list[asyncpg.Record]]:
         if wait is not None:
-            return self._database.hurried(statement, wait)
-        return self._database.single(statement, lock_waits=0)
+            return self._database.hurried(methodcaller("fetch", name, *arguments), wait)
+        return self._database.fetch(name, *arguments, lock_waits=0)
 
     async def _steps(self, items: Sequence[Item], worker: str | None, wait: float | None) -> Outcomes:
         steps = cast("Sequence[Step]", items)
-        count = await self._send(lambda link: write_steps(link, steps, worker), wait)
+        if wait is not None:
+            count = await self._database.hurried(lambda link: write_steps(link, steps, worker), wait)
+        else:
+            count = await self._database.single(lambda link: write_steps(link, steps, worker), lock_waits=0)
         if count == len(steps):
             return dict.fromkeys(map(_target, steps), Outcome.ACCEPTED)
         return await self._database.single(lambda link: explain(link, steps, worker))
 
     async def _changes(self, items: Sequence[Item], worker: str | None, wait: float | None) -> Outcomes:
         appends = cast("Sequence[Append]", items)
-        written = await self._send(lambda link: write_changes(link, appends, worker), wait)
-        return await self._appended(appends, worker, written)
+        answer = await self._send(wait, "append_changes", worker, *changing(appends))
+        return await self._appended(appends, worker, changed(appends, answer))
 
     async def _effects(self, items: Sequence[Item], worker: str | None, wait: float | None) -> Outcomes:
         appends = cast("Sequence[Append]", items)
@@ -183,10 +194,10 @@ class Commits:
         if entangled(appends):
             return await self._by_several(appends, worker, wait)
         try:
-            written = await self._send(lambda link: write_at_once(link, appends, worker), wait)
+            answer = await self._send(wait, "append_effects", worker, *all_at_once(appends))
         except UnbornError:
             return await self._by_several(appends, worker, wait)
-        return await self._carried(appends, worker, wait, written)
+        return await self._carried(appends, worker, wait, written_at_once(appends, answer))
 
     async def _firsts(self, items: Sequence[Item], worker: str | None, wait: float | None) -> Outcomes:
         appends = cast("Sequence[Append]", items)
@@ -194,10 +205,10 @@ class Commits:
         if entangled(appends):
             return await self._by_several(appends, worker, wait)
         try:
-            written = await self._send(lambda link: create_at_once(link, appends), wait)
+            answer = await self._send(wait, "append_first", *firsts_at_once(appends))
         except UnbornError:
             return await self._by_several(appends, worker, wait)
-        return await self._carried(appends, worker, wait, written)
+        return await self._carried(appends, worker, wait, created_at_once(appends, answer))
 
     async def _carried(
         self, appends: Sequence[Append], worker: str | None, wait: float | None, written: Written
@@ -247,8 +258,8 @@ class Commits:
     async def _starts(self, items: Sequence[Item], worker: str | None, wait: float | None) -> Outcomes:
         appends = cast("Sequence[Append]", items)
         await self.learn_sets(path_sets(firsts_of(appends)))
-        written = await self._send(lambda link: write_firsts(link, appends), wait)
-        return await self._appended(appends, worker, written)
+        answer = await self._send(wait, "start", *first_columns(firsts_of(appends)))
+        return await self._appended(appends, worker, created(appends, answer))
 
 
 _target: Final[Callable[[Item], str]] = attrgetter("instance_id")

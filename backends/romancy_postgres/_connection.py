@@ -17,7 +17,7 @@ from romancy_postgres._columns import Flat
 from romancy_postgres._prepared import EngineConnection
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Coroutine
 
     from romancy_postgres._settings import Settings
 
@@ -165,7 +165,11 @@ class Link(Struct, frozen=True, eq=False, gc=False):
 
     def fetch(self, name: str, *arguments: object) -> Coroutine[Any, Any, list[asyncpg.Record]]:
         """Run a query and return its rows."""
-        return self.connection.fetch(self.source.queries[name], *_flat(arguments), timeout=ANSWER_TIMEOUT)
+        for one in arguments:
+            if type(one) is list and len(one) > _SHORT:  # pyright: ignore[reportUnknownArgumentType] - of anything
+                arguments = _flat(arguments)
+                break
+        return self.connection.fetch(self.source.queries[name], *arguments, timeout=ANSWER_TIMEOUT)
 
     async def fetch_text(self, text: str, *arguments: object) -> list[asyncpg.Record]:
         """Run a query composed for this occasion."""
@@ -173,7 +177,8 @@ class Link(Struct, frozen=True, eq=False, gc=False):
 
     async def run(self, name: str, *arguments: object) -> int:
         """Run a statement and return how many rows it touched."""
-        status = await self.connection.execute(self.source.queries[name], *_flat(arguments), timeout=ANSWER_TIMEOUT)
+        flat = _flat(arguments)
+        status = await self.connection.execute(self.source.queries[name], *flat, timeout=ANSWER_TIMEOUT)
         return rows_touched(status)
 
     def control(self, text: str, timeout: float = ANSWER_TIMEOUT) -> Coroutine[Any, Any, object]:
@@ -181,12 +186,9 @@ class Link(Struct, frozen=True, eq=False, gc=False):
         return self.connection.execute(text, timeout=timeout)
 
 
-def _flat(arguments: tuple[Any, ...]) -> Sequence[object]:
-    """The arguments of a query, with long lists in the driver's fastest form. No query takes an array of arrays."""
-    for one in arguments:
-        if type(one) is list and len(one) > _SHORT:  # pyright: ignore[reportUnknownArgumentType] - of anything
-            return [Flat(cast("list[object]", each)) if type(each) is list else each for each in arguments]
-    return arguments
+def _flat(arguments: tuple[object, ...]) -> tuple[object, ...]:
+    """The arguments of a query, with lists in the driver's fastest form. No query takes an array of arrays."""
+    return tuple([Flat(cast("list[object]", each)) if type(each) is list else each for each in arguments])
 
 
 def ended_under_a_call(connection: asyncpg.Connection, error: BaseException) -> asyncpg.InterfaceError | None:

@@ -82,13 +82,17 @@ class Database:
         await asyncio.gather(*(pool.close() for pool in pools))
 
     async def fetch(
-        self, name: str, *arguments: object, pool: Pool[EngineConnection] | None = None
+        self,
+        name: str,
+        *arguments: object,
+        pool: Pool[EngineConnection] | None = None,
+        lock_waits: int | None = None,
     ) -> list[asyncpg.Record]:
-        """Run one statement, alone in its transaction, and return its rows.
+        """Run one statement, alone in its transaction, and return its rows. As `single` does.
 
         Nearly always a connection is free, and nothing is in the way: it is sent at once.
         """
-        chosen = pool or self.work
+        chosen, failed = pool or self.work, None
         connection = chosen.grab() if self._opened and not self.settings.pooled else None
         if connection is not None:
             try:
@@ -102,9 +106,10 @@ class Database:
             except RomancyError:
                 raise
             except DRIVER_ERRORS as error:
-                if not contended(error):
-                    raise self.explained(error) from None
-        return await self.single(methodcaller("fetch", name, *arguments), pool=pool)
+                failed = error
+        return await self.single(
+            methodcaller("fetch", name, *arguments), pool=pool, lock_waits=lock_waits, failed=failed
+        )
 
     def run(self, name: str, *arguments: object) -> Coroutine[Any, Any, int]:
         """Run one statement, alone in its transaction, and return how many rows it touched."""
@@ -116,14 +121,15 @@ class Database:
         *,
         pool: Pool[EngineConnection] | None = None,
         lock_waits: int | None = None,
+        failed: BaseException | None = None,
     ) -> Coroutine[Any, Any, T]:
         """Run one statement in a transaction of its own, and retry while other transactions are in the way.
 
-        `LockedError` after more than `lock_waits` lock waits of a second each.
+        `LockedError` after more than `lock_waits` lock waits of a second each. `failed`: how a first attempt has ended.
         """
         if self.settings.pooled:
             return self.transaction(statement, pool=pool, lock_waits=lock_waits)
-        return self._insist(partial(self._once, statement, pool or self.work), lock_waits)
+        return self._insist(partial(self._once, statement, pool or self.work), lock_waits, failed)
 
     async def run_at_once(self, name: str, *arguments: object) -> int:
         """Run one statement, prepared once per connection and sent once, and return how many rows it touched.
@@ -185,22 +191,27 @@ class Database:
         """The protocol's error for an error of the driver; an unknown error itself."""
         return translated(error, self.settings.url) or error
 
-    async def _insist(self, attempt: Callable[[], Awaitable[T]], lock_waits: int | None) -> T:
+    async def _insist(
+        self, attempt: Callable[[], Awaitable[T]], lock_waits: int | None, failed: BaseException | None = None
+    ) -> T:
         if not self._opened:
             self.check_open()
         allowed = _LOCK_WAITS if lock_waits is None else lock_waits
         tries = waits = 0
         while True:
-            try:
-                return await attempt()
-            except RomancyError:
-                raise
-            except DRIVER_ERRORS as error:
-                tries += 1
-                waits += waited_in_vain(error)
-                if not contended(error) or tries == _TRIES or waits > allowed:
-                    # Not `from error`: the driver repeats values in its messages.
-                    raise self.explained(error) from None
+            if failed is None:
+                try:
+                    return await attempt()
+                except RomancyError:
+                    raise
+                except DRIVER_ERRORS as error:
+                    failed = error
+            tries += 1
+            waits += waited_in_vain(failed)
+            if not contended(failed) or tries == _TRIES or waits > allowed:
+                # Not `from failed`: the driver repeats values in its messages.
+                raise self.explained(failed) from None
+            failed = None
             await pause(tries, _FIRST_PAUSE, _LONGEST_PAUSE)
 
     async def _once(self, statement: Callable[[Link], Awaitable[T]], pool: Pool[EngineConnection]) -> T:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from romancy_postgres._columns import (
+    RUN_COLUMNS,
     change_columns,
     child_columns,
     delivery_columns,
@@ -25,11 +26,19 @@ if TYPE_CHECKING:
     from romancy.storage.records import Append
     from romancy_postgres._connection import Link
 
-__all__ = ["create_at_once", "entangled", "renews", "write_at_once"]
+__all__ = [
+    "all_at_once",
+    "created_at_once",
+    "entangled",
+    "firsts_at_once",
+    "renews",
+    "write_at_once",
+    "written_at_once",
+]
 
 Columns = list[list[object]]
-_target, _starts, _outbox, _deliveries, _postings = map(
-    attrgetter, ("instance_id", "starts", "outbox", "deliveries", "postings")
+_target, _starts, _outbox, _deliveries, _postings, _wanted, _unwanted = map(
+    attrgetter, ("instance_id", "starts", "outbox", "deliveries", "postings", "interests", "uninterested")
 )
 
 
@@ -57,29 +66,37 @@ async def write_at_once(link: Link, items: Sequence[Append], worker: str | None,
     An append whose child exists is not accepted. If a child cannot be created in the end, nothing of all is written,
     and the driver's error is one of a division by zero (`_errors.unborn`).
     """
+    return written_at_once(items, await link.fetch("append_effects", worker, *all_at_once(items, mail=mail)))
+
+
+def all_at_once(items: Sequence[Append], *, mail: bool = True) -> Columns:
+    """The arguments of `append_effects` behind the worker."""
     sends = mail and any(map(_deliveries, items))
     targets = {delivery.instance_id for item in items for delivery in item.deliveries} if sends else ()
-    ((chosen, due, mailed, _),) = await link.fetch(
-        "append_effects",
-        worker,
+    return [
         *log_columns(items),
         *change_columns(items),
         [*map(_target, items), *targets],
         *_new_runs(items),
         *_carried(items, mail=mail),
-    )
+    ]
+
+
+def written_at_once(items: Sequence[Append], answer: Iterable[Iterable[Any]]) -> Written:
+    """What `append_effects` has written of these items."""
+    ((chosen, due, mailed, _),) = answer
     return _written(items, chosen, due or (), mailed or ())
 
 
-async def create_at_once(link: Link, items: Sequence[Append], *, mail: bool = True) -> Written:
-    """The same for first appends, which create their instances."""
-    targets = sorted({delivery.instance_id for item in items for delivery in item.deliveries}) if mail else []
-    ((chosen, mailed, _),) = await link.fetch(
-        "append_first",
-        *first_columns(firsts_of(items)),
-        targets,
-        *_carried(items, mail=mail),
-    )
+def firsts_at_once(items: Sequence[Append]) -> Columns:
+    """The arguments of `append_first`, which is the same for first appends: they create their instances."""
+    targets = {delivery.instance_id for item in items for delivery in item.deliveries}
+    return [*first_columns(firsts_of(items)), [*sorted(targets)], *_carried(items, mail=True)]
+
+
+def created_at_once(items: Sequence[Append], answer: Iterable[Iterable[Any]]) -> Written:
+    """What `append_first` has written of these items."""
+    ((chosen, mailed, _),) = answer
     written = _written(items, chosen, mailed or ())
     written.stirred |= news_of_firsts(item for item in items if item.instance_id in written.accepted)
     return written
@@ -100,12 +117,18 @@ def _carried(items: Sequence[Append], *, mail: bool) -> Columns:
         *(_children(items) if any(map(_starts, items)) else _NO_CHILDREN),
         *(_outgoing(items) if any(map(_outbox, items)) else _NOTHING_OUT),
         *(_mail(items) if mail and any(map(_deliveries, items)) else _NO_MAIL),
-        *interest_columns(items),
+        *(interest_columns(items) if any(map(_wanted, items)) or any(map(_unwanted, items)) else _NO_INTERESTS),
         *(_posts(items) if any(map(_postings, items)) else _NO_POSTS),
     ]
 
 
 def _new_runs(items: Sequence[Append]) -> Columns:
+    for item in items:
+        if item.change is not None and item.change.run_from is not None:
+            break
+    else:
+        none: list[object] = [None] * len(items)
+        return [*[none] * RUN_COLUMNS, *_NO_INDEX]
     indexes = [
         (item.instance_id, item.change.index)
         for item in items
@@ -143,4 +166,4 @@ def _posts(items: Sequence[Append]) -> Columns:
 
 
 _NO_CHILDREN, _NOTHING_OUT, _NO_MAIL, _NO_POSTS = _children(()), _outgoing(()), _mail(()), _posts(())
-_NO_INDEX = index_rows(())
+_NO_INDEX, _NO_INTERESTS = index_rows(()), interest_columns(())

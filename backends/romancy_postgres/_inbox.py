@@ -10,7 +10,8 @@ from romancy.storage.limits import check_deliveries
 from romancy.storage.records import Delivered
 from romancy.storage.sqlkit.portions import portions
 from romancy.storage.sqlkit.statements import LockedError
-from romancy_postgres import _write
+from romancy_postgres._columns import delivery_columns
+from romancy_postgres._write import delivered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,26 +30,20 @@ _PART_BYTES = 4 * 1024 * 1024
 async def deliver(database: Database, signals: Signals, batch: Sequence[Delivery]) -> list[Delivered]:
     """As `Store.deliver` promises, with one statement for any batch within a few megabytes."""
     check_deliveries(batch)
-    if len(batch) == 1:
-        return await _deliver(database, signals, batch)
-    answers: list[Delivered] = []
-    for part in portions(batch, _size, _PART_BYTES):
-        answers += await _deliver(database, signals, part)
-    return answers
-
-
-async def _deliver(database: Database, signals: Signals, part: Sequence[Delivery]) -> list[Delivered]:
-    alone = len(part) == 1
-    try:
-        answers = await database.single(
-            lambda link: _write.deliver(link, part, "deliver"), lock_waits=_LOCK_WAITS if alone else 0
-        )
-    except LockedError:
-        if alone:
-            raise
-        return await _one_by_one(database, signals, part)
-    signals.tell({one.instance_id for one, got in zip(part, answers, strict=True) if got is Delivered.ACCEPTED})
-    return answers
+    found: list[Delivered] = []
+    for part in (batch,) if len(batch) == 1 else portions(batch, _size, _PART_BYTES):
+        alone = len(part) == 1
+        try:
+            rows = await database.fetch("deliver", *delivery_columns(part), lock_waits=_LOCK_WAITS if alone else 0)
+        except LockedError:
+            if alone:
+                raise
+            found += await _one_by_one(database, signals, part)
+            continue
+        answers = delivered(rows)
+        signals.tell([one.instance_id for one, got in zip(part, answers, strict=True) if got is Delivered.ACCEPTED])
+        found += answers
+    return found
 
 
 async def _one_by_one(database: Database, signals: Signals, part: Sequence[Delivery]) -> list[Delivered]:
@@ -60,7 +55,7 @@ async def _one_by_one(database: Database, signals: Signals, part: Sequence[Deliv
 
     async def to_one(numbers: list[int]) -> None:
         for number in numbers:
-            (answers[number],) = await _deliver(database, signals, [part[number]])
+            (answers[number],) = await deliver(database, signals, [part[number]])
 
     failures = await asyncio.gather(*map(to_one, targets.values()), return_exceptions=True)
     for failure in failures:
@@ -76,7 +71,7 @@ async def count_mail(database: Database, signals: Signals, posted: Iterable[tupl
         return
     columns = [row[0] for row in rows], [row[1] for row in rows]
     try:
-        woken = await database.single(lambda link: link.fetch("count_mail", *columns), lock_waits=0)
+        woken = await database.fetch("count_mail", *columns, lock_waits=0)
     except StorageUnavailableError:
         return
     signals.tell({row[0] for row in woken})

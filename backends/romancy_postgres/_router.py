@@ -8,7 +8,7 @@ from romancy.storage.limits import check_postings
 from romancy.storage.sqlkit.portions import portions
 from romancy.storage.sqlkit.routing import SqlRouter
 from romancy_postgres._inbox import count_mail
-from romancy_postgres._routes import add_messages, size_of
+from romancy_postgres._routes import place_columns, posted, size_of
 from romancy_postgres._routing import COUNT_AT_ONCE
 from romancy_postgres._sweep import Sweep
 
@@ -40,12 +40,10 @@ class PostgresRouter(SqlRouter):
     async def post(self, batch: Sequence[Posting], /) -> list[Delivered]:
         check_postings(batch)
         answers: list[Delivered] = []
-        for part in portions(batch, size_of, _PART_BYTES):
-            answers += await self._post(part)
+        for part in (batch,) if len(batch) == 1 else portions(batch, size_of, _PART_BYTES):
+            rows = await self._database.fetch("messages_add", *place_columns(part), lock_waits=_LOCK_WAITS)
+            answers += posted(rows)
         return answers
-
-    async def _post(self, part: Sequence[Posting]) -> list[Delivered]:
-        return await self._database.single(lambda link: add_messages(link, part), lock_waits=_LOCK_WAITS)
 
     async def _sweep(self, limit: int) -> Dispatched:
         return await self._sweeps.run(limit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from romancy.storage.records import Delivered
 from romancy.storage.verdicts import on_posting
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from romancy.storage.routing import Posting
     from romancy_postgres._connection import Link
 
-__all__ = ["add_messages", "interest_columns", "place_columns", "routes_size", "size_of", "write_routes"]
+__all__ = ["add_messages", "interest_columns", "place_columns", "posted", "routes_size", "size_of", "write_routes"]
 
 
 async def write_routes(link: Link, accepted: Sequence[Append]) -> None:
@@ -43,8 +43,15 @@ def interest_columns(appends: Sequence[Append]) -> list[list[object]]:
 
 async def add_messages(link: Link, postings: Sequence[Posting]) -> list[Delivered]:
     """Keep messages at all their places, or at none. One answer each, in order."""
-    answers = await link.fetch("messages_add", *place_columns(postings))
-    return [on_posting(known=not accepted) or Delivered.ACCEPTED for (accepted,) in answers]
+    return posted(await link.fetch("messages_add", *place_columns(postings)))
+
+
+def posted(rows: Iterable[Iterable[Any]]) -> list[Delivered]:
+    """The answers in the rows of `messages_add`."""
+    answers: list[Delivered] = []
+    for (accepted,) in rows:
+        answers.append(on_posting(known=not accepted) or Delivered.ACCEPTED)
+    return answers
 
 
 def place_columns(postings: Iterable[Posting]) -> list[list[object]]:

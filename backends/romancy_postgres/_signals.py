@@ -178,7 +178,7 @@ class Signals:
     async def _attach(self, connection: asyncpg.Connection) -> asyncio.Event:
         lost = asyncio.Event()
         connection.add_termination_listener(lambda _: lost.set())
-        await connection.add_listener(self._channel, lambda _, __, ___, payload: self._receive(str(payload)))
+        await connection.add_listener(self._channel, self._receive)
         return lost
 
     async def _watch(self, connection: asyncpg.Connection, lost: asyncio.Event) -> None:
@@ -190,8 +190,8 @@ class Signals:
             except TimeoutError:
                 await connection.execute("select 1", timeout=_ANSWER)
 
-    def _receive(self, payload: str) -> None:
-        origin, *instance_ids = _decode(payload)
+    def _receive(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
+        origin, *instance_ids = _decode(str(payload))
         if origin != self._origin:
             self._hear(instance_ids or None)
 

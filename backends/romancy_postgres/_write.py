@@ -6,7 +6,7 @@ Shared by `commit` and by sessions. Nothing here begins or ends a transaction, w
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 from msgspec.structs import astuple
@@ -50,7 +50,11 @@ __all__ = [
     "ChildRefusedError",
     "Written",
     "append_alone",
+    "changed",
+    "changing",
+    "created",
     "deliver",
+    "delivered",
     "explain",
     "may_follow",
     "news_of",
@@ -61,6 +65,7 @@ __all__ = [
     "write_steps",
 ]
 
+_target: Final = attrgetter("instance_id")
 _NEWS = (*TERMINAL_STATUSES, Status.STUCK)
 """Statuses in which no worker continues the instance: callers that wait for its result must be told."""
 
@@ -104,12 +109,20 @@ async def write_changes(
     link: Link, items: Sequence[Append], worker: str | None, also_lock: Iterable[str] = ()
 ) -> Written:
     """Append rows with their changes and consumed mail, each wholly or not at all."""
-    ids = [item.instance_id for item in items]
-    columns = (*log_columns(items), *change_columns(items))
-    ((chosen, due),) = await link.fetch("append_changes", worker, *columns, [*ids, *also_lock])
-    accepted = set(ids if chosen is None else chosen)
-    ended = _ended([item for item in items if item.instance_id in accepted])
-    return Written(accepted, ended if due is None else ended.union(due))
+    return changed(items, await link.fetch("append_changes", worker, *changing(items, also_lock)))
+
+
+def changing(items: Sequence[Append], also_lock: Iterable[str] = ()) -> Sequence[object]:
+    """The arguments of `append_changes` behind the worker."""
+    return *log_columns(items), *change_columns(items), [*map(_target, items), *also_lock]
+
+
+def changed(items: Sequence[Append], answer: Iterable[Iterable[Any]]) -> Written:
+    """What `append_changes` has written of these items."""
+    ((chosen, due),) = answer
+    accepted = items if chosen is None else [item for item in items if item.instance_id in chosen]
+    ended = _ended(accepted)
+    return Written(set(map(_target, accepted)), ended if due is None else ended.union(due))
 
 
 def _ended(accepted: Iterable[Append]) -> set[str]:
@@ -134,8 +147,8 @@ async def write_effects(link: Link, items: Sequence[Append], worker: str | None,
     written = await _create(link, firsts) if firsts else Written(set(), set())
     if others:
         targets = {delivery.instance_id for item in items for delivery in item.deliveries} - written.accepted
-        changed = await write_changes(link, others, worker, () if in_session else targets)
-        written = Written(written.accepted | changed.accepted, written.stirred | changed.stirred)
+        later = await write_changes(link, others, worker, () if in_session else targets)
+        written = Written(written.accepted | later.accepted, written.stirred | later.stirred)
     accepted = [item for item in items if item.instance_id in written.accepted]
     await _write_children(link, accepted, written)
     await _renew(link, accepted)
@@ -180,8 +193,8 @@ async def _write_children(link: Link, accepted: Sequence[Append], written: Writt
     starts = [start for item in accepted for start in item.starts]
     if not starts:
         return
-    created = await write_firsts(link, starts)
-    left = [start for start in starts if start.instance_id not in created.accepted]
+    born = await write_firsts(link, starts)
+    left = [start for start in starts if start.instance_id not in born.accepted]
     if left:
         reasons = await _explain_firsts(link, left)
         refused = {
@@ -191,7 +204,7 @@ async def _write_children(link: Link, accepted: Sequence[Append], written: Writt
         }
         if refused:
             raise ChildRefusedError(refused)
-    written.stirred |= created.stirred
+    written.stirred |= born.stirred
 
 
 async def _renew(link: Link, accepted: Sequence[Append]) -> None:
@@ -211,9 +224,14 @@ async def _renew(link: Link, accepted: Sequence[Append]) -> None:
 
 async def write_firsts(link: Link, items: Sequence[Append]) -> Written:
     """Create the instances whose ids are free and whose owners are alive, with nothing else."""
-    ((chosen,),) = await link.fetch("start", *first_columns(firsts_of(items)))
-    accepted = [item for item in items if chosen is None or item.instance_id in chosen]
-    return Written({item.instance_id for item in accepted}, news_of_firsts(accepted))
+    return created(items, await link.fetch("start", *first_columns(firsts_of(items))))
+
+
+def created(items: Sequence[Append], answer: Iterable[Iterable[Any]]) -> Written:
+    """What `start` has written of these items."""
+    ((chosen,),) = answer
+    accepted = items if chosen is None else [item for item in items if item.instance_id in chosen]
+    return Written(set(map(_target, accepted)), news_of_firsts(accepted))
 
 
 def news_of_firsts(accepted: Iterable[Append]) -> set[str]:
@@ -223,8 +241,15 @@ def news_of_firsts(accepted: Iterable[Append]) -> set[str]:
 
 async def deliver(link: Link, deliveries: Sequence[Delivery], name: str) -> list[Delivered]:
     """Put messages into inboxes by the query of that name. One answer each, in order."""
-    rows = await link.fetch(name, *delivery_columns(deliveries))
-    return [on_delivery(status, known=not accepted) or Delivered.ACCEPTED for status, accepted in rows]
+    return delivered(await link.fetch(name, *delivery_columns(deliveries)))
+
+
+def delivered(rows: Iterable[Iterable[Any]]) -> list[Delivered]:
+    """The answers in the rows of `deliver` and `post`."""
+    answers: list[Delivered] = []
+    for status, accepted in rows:
+        answers.append(on_delivery(status, known=not accepted) or Delivered.ACCEPTED)
+    return answers
 
 
 async def explain(link: Link, items: Sequence[Step | Append], worker: str | None) -> dict[str, Outcome]:
