@@ -98,5 +98,8 @@ def _check_texts(
     raw: Raw, texts: tuple[str | None, ...], what: str, stored: Callable[[bytes], int] | None = None
 ) -> None:
     """Raise PayloadTooLargeError if texts beside the data make the message too large for one event."""
-    if sum(len(text) for text in texts if text) > _SHORT:
+    size = 0
+    for text in texts:
+        size += len(text) if text else 0
+    if size > _SHORT:
         fitting_together(bytes(raw), msgspec.json.encode(texts), what, stored)

@@ -93,6 +93,8 @@ class Calls:
 
     def waiting(self) -> list[Call]:
         """The calls that have not begun."""
+        if not self._made:
+            return []
         return [
             Call(coroutine, name, code, _line(code, at))
             for coroutine, name, code, at in self._made.values()

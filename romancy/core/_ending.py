@@ -107,11 +107,10 @@ class Ending:
             return ""
         if not commands.calls.all:
             return self._dropped()
-        texts = [
-            self._of_calls([str(call) for call in commands.calls.waiting()]),
-            self._of_tasks(left_behind(commands)),
-        ]
-        return "; ".join(filter(None, texts))
+        calls, tasks = commands.calls.waiting(), left_behind(commands)
+        if not (calls or tasks):
+            return ""
+        return "; ".join(filter(None, [self._of_calls([str(call) for call in calls]), self._of_tasks(tasks)]))
 
     def _of_calls(self, calls: list[str]) -> str:
         if not calls:

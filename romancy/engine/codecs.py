@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from romancy.storage.reading import Reading
     from romancy.storage.records import (
         Change,
-        Claimed,
         ClaimRequest,
         Create,
         Delivered,
@@ -184,9 +183,9 @@ class _ReadingStore(PassingStore):
     async def _claim(self, request: ClaimRequest, /) -> Work:
         work = await self._store.claim(request)
         for box in work.mail:
-            box.rows[:] = [self._mail(box.instance_id, row) for row in box.rows]
-        work.claimed[:] = [_unless_sealed(one) for one in work.claimed]
-        return work
+            for place, row in enumerate(box.rows):
+                box.rows[place] = self._mail(box.instance_id, row)
+        return work  # a sealed log is opened when it is read, so that a failure affects only its own instance
 
     def _commit_or_sealed(self, instance_id: str, life: int, row: LogRow) -> LogRow:
         try:
@@ -441,14 +440,6 @@ class _OpenedLookups:
     ) -> list[Lying]:
         page = await self._lookups.lying(instance_id, after=after, limit=limit)
         return [Lying(one, self._mail(one, row)) for one, row in page]
-
-
-def _unless_sealed(claimed: Claimed) -> Claimed:
-    """Leave out a sealed log. It is opened when it is read, so that a failure affects only its own instance."""
-    for body in claimed.log:
-        if is_sealed(body, "commit"):
-            return replace(claimed, log=())
-    return claimed
 
 
 def _says_only_who_owns_it(body: bytes) -> bool:

@@ -30,6 +30,7 @@ from romancy.core import (
 )
 from romancy.core import Outcome as Ended
 from romancy.engine.family import parent_of
+from romancy.engine.inbox import EMPTY_INBOX
 from romancy.engine.incarnation import RUNTIME
 from romancy.engine.interests import nothing_more
 from romancy.engine.messages import (
@@ -317,16 +318,16 @@ def _rests(live: Live, activation: Activation, now: int) -> bool:
     """Whether the instance has nothing to do for so long that the worker should release it."""
     if live.inputs or _is_at_work(live) or activation.status in TERMINAL_STATUSES or is_bound(live):
         return False
-    if any(isinstance(effect, StartChild) and effect.again for effect in activation.effects):
-        return False
-    if live.inbox.pressing:
+    inbox = live.inbox
+    if inbox.pressing:
         return False  # the message is fed after this append: the previous run had no use for it
-    if live.returning or live.inbox.taken:
+    if live.returning or inbox.taken:
         return False  # a message is given back first; no other worker knows of it
-    if len(live.inbox) and any(
-        isinstance(effect, MessageAwaited) and live.inbox.has_for(effect) for effect in activation.effects
-    ):
-        return False
+    for effect in activation.effects:
+        if isinstance(effect, StartChild) and effect.again:
+            return False
+        if inbox is not EMPTY_INBOX and isinstance(effect, MessageAwaited) and inbox.has_for(effect):
+            return False
     return activation.wake_at is None or activation.wake_at - now > _REST_AFTER
 
 

@@ -188,11 +188,11 @@ class Driver:
 
     def receive(self, live: Live, mailbox: Mailbox) -> None:
         """Take in mail. A message that the run waits for becomes an input; other messages are kept."""
-        known = {mail.delivery_id for _, mail in live.inputs if mail is not None} | live.taking | live.returning.keys()
-        known |= self.used.of(live.instance_id)
+        known = live.taking | live.returning.keys() | self.used.of(live.instance_id)
+        if live.inputs:
+            known |= {mail.delivery_id for _, mail in live.inputs if mail is not None}
         try:
-            rows = (row for row in in_order_of_arrival(mailbox.rows) if row.delivery_id not in known)
-            live.take_in(rows, mailbox.signals)
+            live.take_in(in_order_of_arrival(mailbox.rows), mailbox.signals, known)
         except CodecError as error:
             self.reports.broken(live, error)
         else:
@@ -485,6 +485,8 @@ class Driver:
 
     def rest(self, live: Live) -> None:
         """Release an instance that has nothing to do after all: no wait fits its message, or its timer was moved."""
+        if live.slot is not FREE or live.inputs:
+            return
         if (item := idle_release(live, self.clock.now(), self.incarnation.nonce())) is not None:
             self._send(live, item)
 
@@ -515,13 +517,16 @@ class Driver:
         if self.live.get(live.instance_id) is live:
             del self.live[live.instance_id]
         self._stop(live)
-        live.hand_slot_over()
+        if live.wanting:
+            live.hand_slot_over()
 
     def _stop(self, live: Live) -> None:
         """Stop everything that the present run started, and discard the inputs that wait to be fed."""
-        self.attempts.drop(live)
+        if live.attempts:
+            self.attempts.drop(live)
         self.timers.clear_all(live)
-        self.ports.forget(live.stop())
+        if inputs := live.stop():
+            self.ports.forget(inputs)
 
     def drop(self, live: Live, carried: Sequence[Given] = ()) -> None:
         """Release the instance and close its run. Only a replay brings it back, and is fed what is `carried` over."""

@@ -169,15 +169,17 @@ class Live:
         """Set the state from a claim and from a run that has followed the log."""
         started = self.run.state.started
         self.parent = started.parent if started is not None else None
-        self.interests = interests_of(self.run.state)
+        if self.interests is None:
+            self.interests = interests_of(self.run.state)
         self.due = claimed.due
         self.signals = min(claimed.seen, claimed.signals)
         self.run_from = run_from
         self.shown = claimed.status
 
     def again(self, claimed: Claimed) -> Live:
-        """The instance, claimed again after it rested unchanged. It continues with the same run."""
+        """The instance, claimed again after it rested unchanged. It continues with the same run and interests."""
         live = Live(claimed.instance_id, claimed.life, self.definition, self.run)
+        live.interests = self.interests
         live.followed(self.head, self.writer)
         live.stands_as(claimed, self.run_from)
         return live
@@ -238,7 +240,8 @@ class Live:
             self.held.timer.cancel()
             self.held = None
         self.slot = GONE
-        self.inbox.clear()
+        if self.inbox is not EMPTY_INBOX:
+            self.inbox.clear()
         if self.moves is not None:
             self.moves.set()
 
@@ -356,8 +359,10 @@ class Live:
     def stop(self) -> list[Given]:
         """Discard the waits and queued inputs of the present run. Returns the inputs that will not be fed."""
         self.lazy = NO_DICT
-        self.inbox.stop_all()
-        return self.take_inputs()
+        if self.inbox is not EMPTY_INBOX:
+            self.inbox.stop_all()
+        inputs, self.inputs = self.inputs, []
+        return inputs
 
     # ── mail ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -378,15 +383,15 @@ class Live:
             self.inbox = Inbox()
         self.inbox.keep(mail)
 
-    def take_in(self, rows: Iterable[InboxRow], signals: int) -> None:
-        """Keep messages of the inbox, except those for another life of the id, and those kept already.
+    def take_in(self, rows: Iterable[InboxRow], signals: int, known: Collection[str] = ()) -> None:
+        """Keep messages of the inbox, except those for another life of the id, and those `known` or kept already.
 
         A message that only a newer version can read is skipped. Raises CodecError. `signals` deliveries are covered
         now. This number may fall: the database can lose the last deliveries that it had accepted.
         """
         self.signals = signals
         for row in rows:
-            if row.delivery_id in self.inbox:
+            if row.delivery_id in known or row.delivery_id in self.inbox:
                 continue
             try:
                 self._take_in(row)

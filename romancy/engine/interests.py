@@ -174,15 +174,20 @@ class Interests:
     def _difference(self) -> Difference:
         touched, self._touched = self._touched, {}
         needed, registered = self._needed, self.registered
-        new = tuple(needed[one] for one in touched if one in needed and registered.get(one) != needed[one])
-        gone = [one for one in touched if one not in needed and one in registered]
-        registered.update((interest.interest_id, interest) for interest in new)
-        for one in gone:
-            del registered[one]
+        new: list[Interest] = []
+        gone: list[str] = []
+        for one in touched:
+            wanted = needed.get(one)
+            if wanted is None:
+                if registered.pop(one, None) is not None:
+                    gone.append(one)
+            elif registered.get(one) != wanted:
+                registered[one] = wanted
+                new.append(wanted)
         if self._left:
             gone += [one for one in self._left if one not in gone]
             self._left = {}
-        return new, tuple(gone)
+        return tuple(new), tuple(gone)
 
     @classmethod
     def of(cls, state: State) -> Interests:

@@ -133,8 +133,8 @@ def decode_message(body: bytes) -> Mailed:
 
     Raises HistoryVersionError when this version does not know its kind, CodecError when it could not be unsealed.
     """
-    refuse_sealed(body, "message", "a message in the inbox")
     try:
         return _decoder.decode(body)
     except msgspec.ValidationError as error:
+        refuse_sealed(body, "message", "a message in the inbox")
         raise HistoryVersionError(f"a message in the inbox is of a kind this version does not know: {error}") from error

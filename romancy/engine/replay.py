@@ -17,11 +17,13 @@ from romancy.core import (
 from romancy.engine.instance import Live
 from romancy.errors import HistoryCorruptError, InstanceNotFoundError, NonDeterminismError
 from romancy.log import commit_of, commits_of
+from romancy.serialization import is_sealed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from romancy.core import LogEvent
+    from romancy.engine.clock import DatabaseClock
     from romancy.registry import Registry
     from romancy.storage.protocol import Store
     from romancy.storage.records import Claimed, LogRow
@@ -175,7 +177,8 @@ async def _commits(store: Store, claimed: Claimed, run_from: int) -> AsyncIterat
 
     All commits from a claim come with the writer of the last one.
     """
-    if claimed.log and run_from == claimed.run_from and len(claimed.log) == claimed.head - run_from + 1:
+    complete = claimed.log and run_from == claimed.run_from and len(claimed.log) == claimed.head - run_from + 1
+    if complete and not any(is_sealed(body, "commit") for body in claimed.log):  # a store opens what it reads
         for seq, body in enumerate(claimed.log, run_from):
             yield seq, claimed.head_writer, commit_of(claimed.instance_id, seq, body)
         return
@@ -202,10 +205,10 @@ async def load_log(store: Store, registry: Registry, claimed: Claimed) -> tuple[
         place = elsewhere
 
 
-def resumption(live: Live, now: int) -> WorkflowResumed | None:
+def resumption(live: Live, clock: DatabaseClock) -> WorkflowResumed | None:
     """The input that lets a run continue; None if it needs none.
 
     A run needs it if it has not acted on its last input (a start, or the input at which it was parked), or if it
     remembers answers.
     """
-    return WorkflowResumed(at=now) if live.run.resumable or live.run.remembers else None
+    return WorkflowResumed(at=clock.now()) if live.run.resumable or live.run.remembers else None

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from time import monotonic as moment
 from typing import TYPE_CHECKING, Final
 
+from romancy.context import entered_activity
 from romancy.core import TERMINAL, State
 from romancy.engine import Absence, history, others_may_try, refuse_to_wait, waits_in_vain
 from romancy.errors import InstanceNotFoundError, StorageUnavailableError, WorkflowStuckError, WorkflowUnknownError
@@ -47,20 +48,19 @@ class Waiting:
         if watch.recorded == recorded or (watch.outcome and watch.outcome.status is not Status.COMPLETED):
             watch.outcome = None  # another process may have begun a new life; whoever failed may have been retried
         since, life = moment(), 0
+        inside = entered_activity() is not None
         async with _NO_LIMIT if timeout is None else in_time(self._access, instance_id, timeout):
             while watch.outcome is None:
-                store = self._access.opened()
-                held = waits_in_vain(store)
-                here = self._life_here(instance_id)
+                store, here = self._access.opened(), self._life_here(instance_id)
+                held = inside and waits_in_vain(store)
                 if not held and here and life in (0, here) and watch.is_current(here):
                     life = here
                     await watch.news()
                     continue
                 news = watch.news()
                 try:
-                    life = await self._look(
-                        store, instance_id, life, watch, news, patient=moment() - since >= self._lease
-                    )
+                    patient = moment() - since >= self._lease
+                    life = await self._look(store, instance_id, life, watch, news, inside=inside, patient=patient)
                 except StorageUnavailableError:
                     self._access.opened()
                     await asyncio.wait([news], timeout=_PAUSE)
@@ -73,11 +73,19 @@ class Waiting:
         return outcome
 
     async def _look(
-        self, store: Store, instance_id: str, life: int, watch: Watch, news: asyncio.Future[None], *, patient: bool
+        self,
+        store: Store,
+        instance_id: str,
+        life: int,
+        watch: Watch,
+        news: asyncio.Future[None],
+        *,
+        inside: bool,
+        patient: bool,
     ) -> int:
         """Read the instance's state and wait for news. After a whole lease, check that a worker knows the workflow.
 
-        Returns the instance's life, for the next look.
+        Returns the instance's life, for the next look. `inside`: an activity asks.
         """
         found = await store.read(instance_id, limit=0)
         if found is None:
@@ -90,7 +98,8 @@ class Waiting:
         if row.status in TERMINAL_STATUSES and (outcome := await _read_outcome(store, row)) is not None:
             watch.outcome, watch.life = outcome, row.life
             return row.life
-        refuse_to_wait(store, "result")
+        if inside:
+            refuse_to_wait(store, "result")
         if row.status is Status.STUCK and not await others_may_try(store, row):
             raise await stuck_error(store, row)
         if patient and not self._is_known_here(row.workflow_name) and await self._absence.is_over(store, row):

@@ -21,6 +21,8 @@ from romancy.serialization._types import UnsupportedTypeError, decoder_for
 from romancy.serialization._where import refusal, type_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import msgspec
 
     from romancy.serialization._where import Where
@@ -106,8 +108,13 @@ class UnknownTypeError(RegistrationError):
 
 def plan_for(declared: Any, where: Where | str) -> Plan:
     """The plan of a type, made once. Raises RegistrationError if the type has no JSON form."""
+    make: Callable[[Any], Plan] = _cached_plan
     try:
-        return _cached_plan(declared) if _is_hashable(declared) else Plan(declared)
+        hash(declared)
+    except TypeError:
+        make = Plan
+    try:
+        return make(declared)
     except UnsupportedTypeError as error:
         raise RegistrationError(f"{where}, declared as {type_name(declared)}, cannot be stored: {error}") from None
     except NameError as error:
@@ -115,14 +122,6 @@ def plan_for(declared: Any, where: Where | str) -> Plan:
             f"{where}, declared as {type_name(declared)}, cannot be stored: {error} in the annotations of a class "
             "it is made of; import it outside `if TYPE_CHECKING`, or define it before it is needed"
         ) from None
-
-
-def _is_hashable(declared: object) -> bool:
-    try:
-        hash(declared)
-    except TypeError:
-        return False
-    return True
 
 
 def dumps(value: object, where: Where | str, type: Any = Any) -> bytes:

@@ -239,7 +239,7 @@ def _check_effects(item: Append, targets: set[str]) -> None:
 def _check_interests(item: Append) -> None:
     for interest in item.interests:
         check_interest(interest)
-    if len({interest.interest_id for interest in item.interests}) < len(item.interests):
+    if len(item.interests) > 1 and len({each.interest_id for each in item.interests}) < len(item.interests):
         raise InternalError(f"an append to {item.instance_id!r} registers an interest twice")
 
 

@@ -121,7 +121,8 @@ class Claiming:
         self._next.look_for_own()
 
     def _has_peers(self) -> bool:
-        return self._keeper.leases.has_peers()
+        leases = self._keeper.leases
+        return bool(leases.peers) and leases.has_peers()
 
     def notice(self, changed: frozenset[str] | None) -> None:
         """React to changes of these instances (None: of any). Those that ended here are usually no news.
@@ -134,7 +135,8 @@ class Claiming:
         elif marks := arrivals_in(changed):
             changed -= marks
             self._handing_over.workers_came(mark.removeprefix(WORKER_NEWS) for mark in marks)
-        if self._handing_over.in_doubt or self._keeper.leases.peers:
+        peers = self._keeper.leases.peers
+        if self._handing_over.in_doubt or peers:
             self._handing_over.look()
         if changed is not None and changed <= self._ended_here.keys():
             if changed:
@@ -147,7 +149,7 @@ class Claiming:
             self.look()
         elif changed is not None and self._recount is not None and not self._wants_more():
             pass  # it is looked at when there is room
-        elif not self._keeper.leases.has_peers():
+        elif not peers or not self._has_peers():
             self.look()
         elif self._has_enough():
             self._postponed = True
@@ -264,7 +266,7 @@ class Claiming:
         if self._only_mail or self._quarantine.busy or self.intake.waits_for_mail:
             return 0
         room = self._room()
-        if not self._keeper.leases.has_peers():
+        if not self._keeper.leases.peers or not self._has_peers():
             return min(_CLAIM, room)
         if now < self._leaves_work_until:
             return 0
@@ -313,7 +315,8 @@ class Claiming:
 
     def _count_again(self) -> None:
         """Claim as soon as there is room for what may be due. The database is not asked before."""
-        self._stop_counting()
+        if self._recount is not None:
+            self._stop_counting()
         if self._stopping or self._only_mail or not self._backlog.may_have_more:
             return
         loop = asyncio.get_running_loop()

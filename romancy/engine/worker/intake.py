@@ -116,7 +116,23 @@ class Intake:
                 self._unread[instance_id] = claimed
             elif instance_id not in self._driver.live:
                 new.append(claimed)
-        await self._admit_all(new, mail)
+        if len(new) == 1:
+            await self._admit(new[0], mail.pop(new[0].instance_id, None))
+        elif new:
+            await self._admit_all(new, mail)
+        if self._after_mail:
+            await self._take_up_after_mail(work, mail)
+        late = self._hand_out(work, mail)
+        for claimed in work.claimed:
+            unread[claimed.instance_id] = claimed
+        for instance_id in unread:
+            mine = self._driver.live.get(instance_id)
+            if mine is not None:
+                self._driver.rest(mine)
+        return work.more or late
+
+    async def _take_up_after_mail(self, work: Work, mail: dict[str, Mailbox]) -> None:
+        """Take up the instances whose mail was waited for, and has come."""
         after_mail, self._after_mail = self._after_mail, {}
         for instance_id, (claimed, inputs, kept) in after_mail.items():
             box = mail.get(instance_id)
@@ -124,12 +140,6 @@ class Intake:
                 self._after_mail[instance_id] = (claimed, inputs, kept)
             elif instance_id not in self._driver.live:
                 await self._recovery.take_up(claimed, inputs, mail.pop(instance_id, None), kept=kept)
-        late = self._hand_out(work, mail)
-        for instance_id in dict.fromkeys([*unread, *[claimed.instance_id for claimed in work.claimed]]):
-            mine = self._driver.live.get(instance_id)
-            if mine is not None:
-                self._driver.rest(mine)
-        return work.more or late
 
     def standing(self) -> dict[str, tuple[Live, int]]:
         """The loaded instances that have no append in flight, with the ends of their logs."""
@@ -166,7 +176,10 @@ class Intake:
     def _hand_out(self, work: Work, mail: dict[str, Mailbox]) -> bool:
         """Give each instance its mail. Returns True if some mailboxes lack mail; these are ignored."""
         live = self._driver.live
-        late = {box.instance_id for box in work.mail if self._lacks(box)}
+        late = set[str]()
+        for box in work.mail:
+            if self._lacks(box):
+                late.add(box.instance_id)
         for instance_id, box in mail.items():
             mine = live.get(instance_id)
             if mine is not None and mine.life == box.life and instance_id not in late:
@@ -179,9 +192,6 @@ class Intake:
 
     async def _admit_all(self, new: Sequence[Claimed], mail: dict[str, Mailbox]) -> None:
         """Take up a few instances at a time: most of the time is spent waiting for the database."""
-        if len(new) == 1:
-            await self._admit(new[0], mail.pop(new[0].instance_id, None))
-            return
         for first in range(0, len(new), _AT_ONCE):
             some = [(claimed, mail.pop(claimed.instance_id, None)) for claimed in new[first : first + _AT_ONCE]]
             ends = await asyncio.gather(*(self._admit(*one) for one in some), return_exceptions=True)

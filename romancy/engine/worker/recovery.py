@@ -113,10 +113,13 @@ class Recovery:
         `kept` are messages that no wait fitted when the instance was last loaded. The store has counted them, and no
         claim brings them again.
         """
-        await self._driver.admission.turn_of(claimed.instance_id)
+        admission, given_up = self._driver.admission, False
+        if admission.only is not None:
+            await admission.turn_of(claimed.instance_id)
         try:
-            with self._driver.admission.replaying():
-                live, given_up = await self._load(claimed, box)
+            if (live := self._resting.take(claimed)) is None:
+                with admission.replaying():
+                    live, given_up = await self._load(claimed, box)
         except InstanceNotFoundError:
             logger.info("instance %s was removed", claimed.instance_id, extra=about(claimed))
             self._next_claim.look_for_own()  # the id may have a new life, which was dropped in favour of this one
@@ -130,24 +133,27 @@ class Recovery:
         except Exception as error:  # noqa: BLE001 - the instance is parked with it
             self.park(claimed, f"unexpected error during replay: {type(error).__name__}: {error}", cause=error)
         else:
-            if live.instance_id in self._driver.live or live.run.state.terminal is not None:
-                live.run.close()  # it ended while the claim was being answered
-                return
-            live.keep_unless_fed(kept, inputs)
-            if logger.isEnabledFor(DEBUG):
-                logger.debug("instance %s: taken up at %d", live.instance_id, live.head, extra=about(live))
-            if given_up:
-                self._driver.wind_up(live, inputs, box)
-                return
-            resumed = resumption(live, self._driver.clock.now())
-            self._driver.resume(live, inputs if resumed is None else [*inputs, (resumed, None)], box)
+            if kept:
+                live.keep_unless_fed(kept, inputs)
+            self._go_on(live, inputs, box, given_up=given_up)
+
+    def _go_on(self, live: Live, inputs: Sequence[Given], box: Mailbox | None, *, given_up: bool) -> None:
+        """Continue an instance that has followed its log."""
+        if live.instance_id in self._driver.live or live.run.state.terminal is not None:
+            live.run.close()  # it ended while the claim was being answered
+            return
+        if logger.isEnabledFor(DEBUG):
+            logger.debug("instance %s: taken up at %d", live.instance_id, live.head, extra=about(live))
+        if given_up:
+            self._driver.wind_up(live, inputs, box)
+            return
+        resumed = resumption(live, self._driver.clock)
+        self._driver.resume(live, inputs if resumed is None else [*inputs, (resumed, None)], box)
 
     async def _load(self, claimed: Claimed, box: Mailbox | None) -> tuple[Live, bool]:
         """The instance, and whether to wind it up without its code, because it was cancelled while it was stuck."""
         registry = self._driver.registry
         misfit: NonDeterminismError | None = None
-        if (resting := self._resting.take(claimed)) is not None:
-            return resting, False
         if not is_given_up(box):
             try:
                 return await load(self._store, registry, claimed), False

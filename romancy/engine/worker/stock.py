@@ -135,7 +135,8 @@ class Stock:
             elif live.inputs or live.slot is TAKEN:
                 at_hand[self.kind(name)] += 1
         self._at_hand = at_hand
-        self._seconds = _AMONG_PEERS if self._keeper.leases.has_peers() else _ALONE
+        leases = self._keeper.leases
+        self._seconds = _AMONG_PEERS if leases.peers and leases.has_peers() else _ALONE
         self._measure(now)
         after = time.monotonic()
         self._next_look = after + max(_SHORTEST, _TURNS * (after - now))

@@ -132,7 +132,9 @@ def project_with_index(
     members = members_of(projection) if paths and projection is not None else {}
     if headers:
         projection = with_headers(projection, headers)
-    return projection, tuple((path, index_text(member_at(members, path_key(path)))) for path in paths)
+    if not paths:
+        return projection, ()
+    return projection, tuple([(path, index_text(member_at(members, path_key(path)))) for path in paths])
 
 
 def index_text(word: str | None) -> str | None:

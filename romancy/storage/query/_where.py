@@ -33,6 +33,8 @@ def encode_where(filters: Mapping[str, FilterValue] | None) -> bytes | None:
 
     `QueryError` as for `compile_filters`.
     """
+    if filters is None:
+        return None
     conditions = compile_filters(filters)
     return msgspec.json.encode(_Where(conditions)) if conditions else None
 

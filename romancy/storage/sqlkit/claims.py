@@ -92,17 +92,22 @@ def chosen_mail(request: ClaimRequest, boxes: Sequence[Box], fresh: Collection[s
     """Mailboxes within bounds."""
     if not boxes:
         return Chosen({}, [], more=False)
-    by_id = {box.instance_id: box for box in boxes}
-    waiting = [Waiting(one, box.signals, box.size, one in fresh) for one, box in by_id.items()]
+    by_id: dict[str, Box] = {}
+    waiting: list[Waiting] = []
+    for box in boxes:
+        by_id[box.instance_id] = box
+        waiting.append(Waiting(box.instance_id, box.signals, box.size, box.instance_id in fresh))
     names, more = choose_mail(waiting, request)
     chosen: dict[str, Mailbox] = {}
+    wanted: list[tuple[str, int]] = []
     size = 0
     for one in names:
         box = by_id[one]
         size += box.size
         after = left_out(request, one, box.signals, fresh=one in fresh)
         chosen[one] = Mailbox(instance_id=one, life=box.life, signals=box.signals, rows=[], after=after)
-    return Chosen(chosen, [(box.instance_id, box.after) for box in chosen.values()] if size else [], more)
+        wanted.append((one, after))
+    return Chosen(chosen, wanted if size else [], more)
 
 
 def filled(chosen: Chosen, messages: Iterable[Iterable[Any]], fresh: Collection[str]) -> list[Mailbox]:
