@@ -21,7 +21,7 @@ from romancy.storage.records import Work
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
 
-    from romancy.storage.records import ClaimRequest, Peer
+    from romancy.storage.records import ClaimRequest
 
 pytestmark = pytest.mark.anyio
 
@@ -87,7 +87,7 @@ class Worker:
         )
         self.token = "w"
         self._has_peers = has_peers
-        self.peers: list[Peer] = []
+        self.peers: list[Any] = [SimpleNamespace()] if has_peers else []
         self.waits_for_mail = False
         self.starting = set[str]()
 

@@ -56,7 +56,7 @@ class World:
         self.attempts = slots
         own = {name: {str(each): each for each in definitions} for name, definitions in named.items()}
         registry = SimpleNamespace(own=own, workflows=dict.fromkeys(named))
-        keeper = SimpleNamespace(leases=SimpleNamespace(has_peers=lambda: peers))
+        keeper = SimpleNamespace(leases=SimpleNamespace(peers=[None] * peers, has_peers=lambda: peers))
         self.beside = 0
         self.stock = Stock(cast("Any", self), cast("Any", registry), cast("Any", keeper), lambda: self.beside)
 
