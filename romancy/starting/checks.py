@@ -19,7 +19,6 @@ IfExists: TypeAlias = Literal["return", "refuse", "restart_ended", "restart_fail
 """What a start does if its id is taken."""
 
 _CHOICES: Final = get_args(IfExists)
-
 OURS: Final = ("session", "if_exists")
 """Options of `start` that are not passed to the workflow, unless it has a parameter of that name."""
 

@@ -8,13 +8,13 @@ from romancy._named_workflows import NamedWorkflow
 from romancy.core import driving
 from romancy.engine import Turns, Unanswered, new_life, start_of
 from romancy.errors import StorageUnavailableError, UsageError
+from romancy.starting.asking import TakenIds
 from romancy.starting.checks import warn_of_unknown
 from romancy.starting.many import AT_ONCE
-from romancy.storage.lookups import taken_ids_of
 from romancy.storage.records import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from msgspec import Raw
 
@@ -54,14 +54,13 @@ _MOST_UNANSWERED: Final = 64 * 1024 * 1024
 
 _CALLERS_AT_ONCE: Final = 50
 """How many callers begin a start in one turn of the event loop, each in a task of its own."""
-_ASKED_AT_ONCE: Final = 1000
 _MOST_REMEMBERED: Final = 10_000
 
 
 class _Known(NamedTuple):
     """What is known of chosen ids before their starts are submitted."""
 
-    taken: frozenset[str]
+    taken: Collection[str]
     unsure: frozenset[str]
     """Ids of which the database did not say whether they are taken. Their starts are written without running code."""
     asked_at: int
@@ -102,6 +101,7 @@ class Submissions:
         """The callers that begin a start. A call for many starts has whole turns."""
         self._unanswered = Unanswered(_MOST_UNANSWERED)
         self._begun = _Begun()
+        self._taken = TakenIds()
         self._unknown: set[str] = set()
         """Names of workflows unknown here, for one warning each."""
 
@@ -170,13 +170,12 @@ class Submissions:
         ids = [
             one.handle.instance_id for one in prepared if one.chosen and one.workflow.name in known and not one.delay
         ]
-        store, taken, asked_at = self._access.opened(), set[str](), self._begun.count
+        store, asked_at = self._access.opened(), self._begun.count
         try:
-            for first in range(0, len(ids), _ASKED_AT_ONCE):
-                taken |= await taken_ids_of(store, ids[first : first + _ASKED_AT_ONCE])
+            taken = await self._taken.among(store, ids)
         except StorageUnavailableError:
             return _Known(frozenset(), frozenset(ids), asked_at)
-        return _Known(frozenset(taken), frozenset(), asked_at)
+        return _Known(taken, frozenset(), asked_at)
 
     def _submit_some(self, starts: Sequence[Prepared[T]], known: _Known) -> list[Submitted[T]]:
         """Submit these starts in one turn of the event loop while there is room; the first one always."""
