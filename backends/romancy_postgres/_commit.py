@@ -85,7 +85,11 @@ class Commits:
         check_batch(batch, worker)
         parts = self._parts(batch)
         if len(parts) == 1:
-            outcomes = await self._settle(*parts[0], worker)
+            ((write, items),) = parts
+            try:
+                outcomes = await write(items, worker, None)
+            except (LockedError, RefusedValueError) as error:
+                outcomes = await self._traced(error, write, items, worker)
         elif _sends_to_a_start(batch):
             outcomes = await self._in_turn(reversed(parts), worker)  # the starts are the last part
         else:
@@ -134,16 +138,20 @@ class Commits:
         return self._effects if carries or renews(item) else self._changes
 
     async def _settle(self, write: Part, items: Sequence[Item], worker: str | None) -> Outcomes:
-        alone = len(items) == 1
         try:
             return await write(items, worker, None)
-        except LockedError:
-            return {items[0].instance_id: Outcome.LOCKED} if alone else await self._each_alone(write, items, worker)
-        except RefusedValueError:
-            if alone:
-                return {items[0].instance_id: Outcome.INVALID}
-            middle = len(items) // 2
-            return await _merged(self._settle(write, half, worker) for half in (items[:middle], items[middle:]))
+        except (LockedError, RefusedValueError) as error:
+            return await self._traced(error, write, items, worker)
+
+    async def _traced(self, error: Exception, write: Part, items: Sequence[Item], worker: str | None) -> Outcomes:
+        """The outcomes of a part that was refused, after its items were written apart from each other."""
+        locked = isinstance(error, LockedError)
+        if len(items) == 1:
+            return {items[0].instance_id: Outcome.LOCKED if locked else Outcome.INVALID}
+        if locked:
+            return await self._each_alone(write, items, worker)
+        middle = len(items) // 2
+        return await _merged(self._settle(write, half, worker) for half in (items[:middle], items[middle:]))
 
     async def _each_alone(self, write: Part, items: Sequence[Item], worker: str | None) -> Outcomes:
         """Write each item by itself, with short waits, so that one locked row does not delay the others.
@@ -248,7 +256,8 @@ class Commits:
         return await self._appended(appends, worker, written)
 
     async def _appended(self, items: Sequence[Append], worker: str | None, written: Written) -> Outcomes:
-        self._signals.tell(written.stirred)
+        if written.stirred:
+            self._signals.tell(written.stirred)
         outcomes = dict.fromkeys(written.accepted, Outcome.ACCEPTED)
         if len(outcomes) < len(items):
             left = [item for item in items if item.instance_id not in outcomes]

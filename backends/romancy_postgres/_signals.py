@@ -58,7 +58,7 @@ class Signals:
         self._sender: asyncio.Task[None] | None = None
         self._listener: asyncio.Task[None] | None = None
         self._listening = asyncio.Event()
-        self._looked = 0.0
+        self._looked, self._jitter = 0.0, _jitter()
         self._unfinished: set[asyncio.Task[None]] = set()
         """Tasks to finish before the store is closed."""
         self._closing = asyncio.Event()
@@ -116,17 +116,18 @@ class Signals:
         """As `Store.wait_for_work` promises. All callers that wait at a change get it."""
         self._database.check_open()
         loop = asyncio.get_running_loop()
-        until_look = max(0.0, self._looked + self._look_interval() - loop.time())
+        interval = _LOOK_WITH_PUSH if self._listening.is_set() else _LOOK_WITHOUT_PUSH
+        until_look = max(0.0, self._looked + interval * self._jitter - loop.time())
         heard = await self._news.wait(min(timeout, until_look))
         if heard != frozenset() or until_look > timeout or self._closing.is_set():
             return heard
-        self._looked = loop.time()
+        self._looked, self._jitter = loop.time(), _jitter()
         return None
 
     async def wait_for_outbox(self, timeout: float) -> bool:
         """Whether the outbox may have news; without LISTEN, True at intervals. False after the time-out."""
         self._database.check_open()
-        longest = self._look_interval()
+        longest = (_LOOK_WITH_PUSH if self._listening.is_set() else _LOOK_WITHOUT_PUSH) * _jitter()
         heard = await self._outbox.wait(min(timeout, longest))
         return heard != frozenset() or (timeout > longest and not self._closing.is_set())
 
@@ -136,10 +137,6 @@ class Signals:
             self._outbox.hear(None)
         if rest is None or rest:
             self._news.hear(rest)
-
-    def _look_interval(self) -> float:
-        base = _LOOK_WITH_PUSH if self._listening.is_set() else _LOOK_WITHOUT_PUSH
-        return base * random.uniform(0.9, 1.1)  # noqa: S311 - jitter, so that processes do not poll all at once
 
     async def _send(self) -> None:
         """Send the first change at once, and the changes that closely follow it together, or when the store closes."""
@@ -194,6 +191,10 @@ class Signals:
         origin, *instance_ids = _decode(str(payload))
         if origin != self._origin:
             self._hear(instance_ids or None)
+
+
+def _jitter() -> float:
+    return random.uniform(0.9, 1.1)  # noqa: S311 - processes do not poll all at once
 
 
 def channel_of(schema: str | None, prefix: str) -> str:

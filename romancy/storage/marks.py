@@ -15,4 +15,8 @@ WORKER_NEWS: Final = "\x00worker "
 
 def arrivals_in(changed: Iterable[str]) -> set[str]:
     """The marks of workers among these ids."""
-    return {one for one in changed if one[:1] == "\x00" and one.startswith(WORKER_NEWS)}
+    marks = set[str]()
+    for one in changed:
+        if one[:1] == "\x00" and one.startswith(WORKER_NEWS):
+            marks.add(one)
+    return marks

@@ -25,8 +25,7 @@ def waits_in_vain(store: Store) -> bool:
 
 def refuse_to_wait(store: Store, what: str, instance_ids: Iterable[str] = ()) -> None:
     """Raise UsageError, with nothing written, if the call would wait for the session that its caller has open."""
-    attempt = _holder()
-    if attempt is None:
+    if entered_activity() is None or (attempt := _holder()) is None:
         return
     if _excludes(attempt, store):
         raise UsageError(

@@ -146,11 +146,11 @@ class Claiming:
             return
         self._backlog.news()
         if changed is not None and not changed.isdisjoint(self._driver.live):
-            self.look()
+            self._next.look()
         elif changed is not None and self._recount is not None and not self._wants_more():
             pass  # it is looked at when there is room
         elif not peers or not self._has_peers():
-            self.look()
+            self._next.look()
         elif self._has_enough():
             self._postponed = True
             self._next.look_in(_PAUSE_WHEN_BUSY)
