@@ -14,16 +14,19 @@ from romancy import (
     Romancy,
     TerminalError,
     UsageError,
+    WorkflowCancelledError,
     WorkflowContext,
     WorkflowFailedError,
     activity,
     activity_context,
+    compensation,
     workflow,
 )
 from romancy.core import DefaultTaken
 from romancy.hooks import ActivityEnded, Hook
 from romancy.insight import Timeline
 from romancy_conformance.behaviour.stores import WrappedStore, changed, wrap_stores
+from romancy_conformance.behaviour.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -115,6 +118,43 @@ async def fails_later(ctx: WorkflowContext) -> float | None:
     return found
 
 
+@compensation
+async def releases(item: str) -> None:
+    attempts.append(f"released {item}")
+
+
+@activity(retry=RetryPolicy.none(), compensation=releases, compensate="attempted")
+async def reserves(item: str) -> str:
+    raise ConnectionError(item)
+
+
+@activity(compensation=releases)
+async def holds(item: str) -> str:
+    if item == "chair":
+        raise TerminalError(item)
+    return item
+
+
+@workflow
+async def undoes(ctx: WorkflowContext) -> None:
+    await holds.or_default("none")("lamp")
+    await holds.or_default("none")("chair")
+    assert "none" == await reserves.or_default("none")("table")
+    raise TerminalError("enough")
+
+
+@workflow
+async def waits_for_ever(ctx: WorkflowContext) -> str:
+    return await stands_still.or_default("the default")()
+
+
+@activity
+async def stands_still() -> str:
+    attempts.append("stands still")
+    await asyncio.Event().wait()
+    return "moved"
+
+
 class Recorder(Hook):
     def __init__(self) -> None:
         self.ends: list[tuple[str, str, str | None]] = []
@@ -191,3 +231,20 @@ async def test_a_retry_of_the_workflow_gets_the_default_that_was_recorded(app: R
     with pytest.raises(WorkflowFailedError):
         await handle.result(timeout=60)
     assert ["table", "table"] == attempts
+
+
+async def test_the_call_is_undone_as_one_that_failed(app: Romancy) -> None:
+    with pytest.raises(WorkflowFailedError, match="enough"):
+        await app.run(undoes)
+
+    assert ["released table", "released lamp"] == attempts
+
+
+async def test_a_cancellation_gets_no_default(app: Romancy) -> None:
+    handle = await app.start(waits_for_ever)
+    await until(lambda: attempts == ["stands still"])
+    await handle.cancel()
+
+    with pytest.raises(WorkflowCancelledError):
+        await handle.result(timeout=60)
+    assert not [event for event in await app.history(handle.instance_id) if isinstance(event, DefaultTaken)]
