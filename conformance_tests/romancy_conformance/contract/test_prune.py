@@ -225,12 +225,14 @@ async def test_a_takeover_continues_the_log_of_the_new_life_after_one_was_lost(a
 
 
 async def test_a_dead_worker_that_owns_nothing_loses_its_row(actor: Actor, hire: Hire) -> None:
-    """Whatever others own, and none that lives. A server keeps it for an hour: a start of its may be under way."""
-    store, idle, resting = actor.store, await hire(), await hire()
+    """Only such a worker, and whatever others own. A server keeps it for an hour: its last start may be under way."""
+    store, idle, resting, owner = actor.store, await hire(), await hire(), await hire()
     if not store.capabilities.sql:
         pytest.skip("capability: no SQL in sessions")
-    await actor.begin()
-    await idle.store.leave(idle.worker)
+    for one in (actor, owner):
+        await one.begin()
+    for gone in (owner, idle):
+        await gone.store.leave(gone.worker)
     mark = store.capabilities.placeholder
     sql = f"update romancy_workers set beat_at = beat_at - 3600000000 where token = {mark}"  # noqa: S608 - a placeholder
 
@@ -244,8 +246,8 @@ async def test_a_dead_worker_that_owns_nothing_loses_its_row(actor: Actor, hire:
     young = 0 if store.capabilities.embedded else 1
     for expected in (young, 0):
         await store.rooms.upkeep.prune(PruneRequest())
-        rows = [await grown_older(one.token) for one in (actor, resting, idle)]
-        assert [1, 1, expected] == rows
+        rows = [await grown_older(one.token) for one in (actor, resting, owner, idle)]
+        assert [1, 1, 1, expected] == rows
 
 
 async def test_a_dead_worker_that_owns_something_keeps_its_row(actor: Actor, hire: Hire) -> None:

@@ -48,10 +48,10 @@ class Ranking:
 
         def yields(one: Recorded) -> float:
             focus = 1 / len(one.statements)
-            anywhere = (2 * focus + self._won[one.test]) / (2 + self._ran[one.test])
+            anywhere = (focus + self._won[one.test]) / (2 + self._ran[one.test])
             file = _file_of(one.test)
             beside = won[file] / (1 + ran[file])
-            here = (anywhere + beside + won[one.test]) / (1 + ran[one.test])
+            here = ((anywhere + beside) / 2 + won[one.test]) / (1 + ran[one.test])
             return here / (_SETUP + one.seconds)
 
         return sorted(tests, key=lambda one: (one.test != trial.killer, -yields(one)))
