@@ -270,6 +270,20 @@ async def test_a_dead_worker_claims_nothing(store: Store, actor: Actor, hire: Hi
     assert len(await other.claim()) == 1
 
 
+async def test_a_dead_worker_sweeps_nothing_up(actor: Actor, hire: Hire) -> None:
+    dead, begun = await hire(), await actor.begin()
+    assert await actor.write(append(begun, 2, change=change(Status.RUNNING, release=True))) is Outcome.ACCEPTED
+    await dead.begin()
+    await dead.store.leave(dead.worker)
+
+    assert await dead.claim(sweep=True) == []
+
+    history = await actor.store.read(begun.instance_id, limit=0)
+    assert history is not None
+    assert history.instance.wake_at is None
+    assert [one.instance_id for one in await actor.claim(sweep=True)] == [begun.instance_id]
+
+
 async def test_recovering_gives_back_what_is_owned(actor: Actor) -> None:
     """A claim whose answer was lost leaves instances owned by a worker that does not know it."""
     begun = await actor.begin()

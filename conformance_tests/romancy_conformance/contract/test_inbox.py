@@ -69,6 +69,17 @@ async def test_mail_is_consumed_with_the_append_that_takes_it(actor: Actor, stor
     assert await mail_of(actor) == {}
 
 
+async def test_only_what_is_consumed_goes_with_an_append_that_carries_more(actor: Actor, store: Store) -> None:
+    begun = await actor.begin()
+    first, second = delivery(begun), delivery(begun)
+    await store.deliver([first, second])
+
+    item = append(begun, 2, consumed=(first.delivery_id,), change=change(seen=1), starts=(start(),))
+    assert await actor.write(item) is Outcome.ACCEPTED
+
+    assert [row.delivery_id for row in (await mail_of(actor))[begun.instance_id].rows] == [second.delivery_id]
+
+
 async def test_mail_of_another_instance_is_not_there_to_be_consumed(actor: Actor, store: Store) -> None:
     begun, other = await actor.begin(), await actor.begin()
     mail = delivery(other)
