@@ -52,9 +52,13 @@ class Heard(dict[str, V]):
 
 def install() -> None:
     """Hear every store that is made from now on."""
-    _patch(sqlite, "texts", lambda prefix: lambda _, text: with_prefix(text, prefix))
-    _patch(postgres, "texts", lambda prefix, schema: lambda _, text: with_prefix(text, prefix, schema))
+    _patch(sqlite, "texts", _plain)
+    _patch(postgres, "texts", _plain)
     _patch(mysql, "_templates", _templated)
+
+
+def _plain(prefix: str, schema: str | None = None) -> Callable[[str, str], str]:
+    return lambda _, text: with_prefix(text, prefix, schema)
 
 
 def _templated(database: str, prefix: str) -> Callable[[str, str], Template]:
@@ -65,4 +69,8 @@ def _templated(database: str, prefix: str) -> Callable[[str, str], Template]:
 def _patch(module: ModuleType, name: str, making: Callable[..., Callable[[str, str], Any]]) -> None:
     """Let the function by which an adapter gets its texts return one that listens. `making` takes the same values."""
     right = getattr(module, name)
-    mock.patch.object(module, name, lambda *values: Heard(right(*values), making(*values))).start()
+
+    def heard(*values: Any) -> Heard[Any]:
+        return Heard(right(*values), making(*values))
+
+    mock.patch.object(module, name, heard).start()
