@@ -8,7 +8,7 @@ from romancy._access import Access
 from romancy.engine import Standing
 from romancy.managing.bulk import found_to_act_on
 from romancy.managing.instances import Instances
-from romancy.messages.sender import Sender
+from romancy.messages.mailer import Mailer
 from romancy.messages.senders import Senders
 from romancy.results.watch import Watches
 
@@ -28,9 +28,9 @@ class Desk(Instances, Senders):
     def __init__(self, store: Store) -> None:
         access = Access(manager=Standing())  # a command may act on many instances
         access.open(store, None)
-        sender = Sender(access)
-        Instances.__init__(self, access, sender, Watches(access))
-        Senders.__init__(self, access, sender)
+        mailer = Mailer(access)
+        Instances.__init__(self, access, mailer, Watches(access))
+        Senders.__init__(self, access, mailer)
         self.store = store
 
     async def leave(self) -> None:

@@ -19,15 +19,15 @@ from romancy.engine.announcing import Announcer
 from romancy.errors import UsageError
 from romancy.handle import Handle
 from romancy.managing.instances import Instances
-from romancy.messages.sender import Sender
+from romancy.messages.mailer import Mailer
 from romancy.messages.senders import Senders
 from romancy.outbox.beside import Beside
 from romancy.query import InstanceFilter
 from romancy.registry import Registry
-from romancy.replaying.at_end import Ends
+from romancy.replaying.at_end import UnreplayedEnds
 from romancy.replaying.at_start import tell_misfits
 from romancy.results.listening import listen
-from romancy.results.waiting import Waiting
+from romancy.results.waiting import EndWaits
 from romancy.results.watch import Watches
 from romancy.retry import policy, seconds
 from romancy.serialization import Codecs
@@ -62,10 +62,10 @@ T = TypeVar("T")
 class Romancy(Instances, Senders):
     """Durable workflows on the database at `url`. Open it with `async with`."""
 
-    _ends: Ends | None = None  # those to be replayed, for a worker that checks them
+    _ends: UnreplayedEnds | None = None  # those to be replayed, for a worker that checks them
     _starter: Starter
     """Starts instances, and `_waiting` waits for their ends: each is made anew when the app is opened."""
-    _waiting: Waiting
+    _waiting: EndWaits
 
     def __init__(  # noqa: PLR0913 - every choice of the user's
         self,
@@ -122,9 +122,9 @@ class Romancy(Instances, Senders):
             codecs=self._codecs,
         )
         access = Access(some_time(answer_within, "answer_within"))
-        sender, watches = Sender(access, Announcer.of(self._settings.hooks)), Watches(access)
-        Instances.__init__(self, access, sender, watches)
-        Senders.__init__(self, access, sender)
+        mailer, watches = Mailer(access, Announcer.of(self._settings.hooks)), Watches(access)
+        Instances.__init__(self, access, mailer, watches)
+        Senders.__init__(self, access, mailer)
         self._tasks: set[asyncio.Task[None]] = set()
         self._registry = Registry()
         self.dependencies = Dependencies()
@@ -189,7 +189,7 @@ class Romancy(Instances, Senders):
         if self.is_open:
             raise UsageError("this app is open already: ask for a worker before it is opened")
         self._works = True
-        self._ends = Ends() if check_replay else None
+        self._ends = UnreplayedEnds() if check_replay else None
         return self
 
     # ── opening and closing ─────────────────────────────────────────────────────────────────────────────────────
@@ -233,8 +233,8 @@ class Romancy(Instances, Senders):
         else:
             writer = LogWriter(store)
             self._tasks.add(asyncio.create_task(writer.run()))
-        self._starter = Starter(self, access, self._registry, writer, self._sender, self._watches)
-        self._waiting = Waiting(access, self._settings.lease)
+        self._starter = Starter(self, access, self._registry, writer, self._mailer, self._watches)
+        self._waiting = EndWaits(access, self._settings.lease)
         self._tasks.add(asyncio.create_task(listen(store, access.worker, self._watches, writer.outage)))
 
     async def __aexit__(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from romancy._access import Access
-    from romancy.messages.sender import Sender
+    from romancy.messages.mailer import Mailer
     from romancy.results.watch import Watches
 
 __all__ = ["Acting"]
@@ -29,9 +29,9 @@ _PURGED_AT_ONCE: Final = 500
 class Acting:
     """Changes an instance, wherever it runs."""
 
-    def __init__(self, access: Access, sender: Sender, watches: Watches) -> None:
+    def __init__(self, access: Access, mailer: Mailer, watches: Watches) -> None:
         self._access = access
-        self._sender = sender
+        self._mailer = mailer
         self._watches = watches
         self._forgets_at = 0.0
 
@@ -48,7 +48,7 @@ class Acting:
             found = await store.read(instance_id, limit=0)
             stuck = found is not None and found.instance.status is Status.STUCK
             message = CancelMessage(reason=reason, stuck=stuck)
-            asked = await self._sender.mail(store, instance_id, message) is not Delivered.CLOSED
+            asked = await self._mailer.mail(store, instance_id, message) is not Delivered.CLOSED
             if stuck and asked:
                 await if_still(self.resume(instance_id))
         return asked

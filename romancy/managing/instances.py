@@ -15,7 +15,7 @@ from romancy.managing.acting import Acting
 from romancy.managing.bulk import each, found_to_act_on, if_still, if_there
 from romancy.managing.lists import instances_of
 from romancy.managing.reasons import reasons_of
-from romancy.managing.reports import Awaited, report_of
+from romancy.managing.reports import AwaitedReport, report_of
 from romancy.managing.waits import instance_with_waits
 from romancy.query import InstanceFilter
 from romancy.status import TERMINAL_STATUSES, Status
@@ -207,9 +207,9 @@ class Instances(Acting):
         With `wait`, the last report if the function is true for it, else the first later one. Raises TimeoutError if
         none comes within `timeout`, and InstanceEndedError if the instance ends without one.
         """
-        return await self._report(instance_id, Awaited.of(wait, timeout))
+        return await self._report(instance_id, AwaitedReport.of(wait, timeout))
 
-    async def _report(self, instance_id: str, awaited: Awaited | None) -> Any:
+    async def _report(self, instance_id: str, awaited: AwaitedReport | None) -> Any:
         return await report_of(self._access.opened(), instance_id, awaited)
 
     async def explain(self, instance_id: str) -> list[str]:

@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from romancy.retry import Duration
     from romancy.storage.protocol import Store
 
-__all__ = ["Awaited", "report_of"]
+__all__ = ["AwaitedReport", "report_of"]
 
 _PAUSE: Final = 0.5
 """Seconds between two attempts to reach the database."""
 
 
-class Awaited(NamedTuple):
+class AwaitedReport(NamedTuple):
     """The report that a caller waits for: the first one for which `wait` is true."""
 
     wait: Callable[[Any], object]
     timeout: float | None
 
     @classmethod
-    def of(cls, wait: Any, timeout: Duration | None) -> Awaited | None:
+    def of(cls, wait: Any, timeout: Duration | None) -> AwaitedReport | None:
         """What the caller waits for; None if it does not wait. Raises UsageError if `wait` cannot be asked."""
         if wait is None:
             if timeout is not None:
@@ -49,7 +49,7 @@ def _value(event: ProgressReported, instance_id: str) -> Any:
     return loads(event.state, Any, f"report of instance {instance_id}")
 
 
-async def report_of(store: Store, instance_id: str, awaited: Awaited | None) -> Any:
+async def report_of(store: Store, instance_id: str, awaited: AwaitedReport | None) -> Any:
     """The last report of the present run, None if there was none; or the report that is waited for.
 
     Raises TimeoutError if that one does not come in time, and InstanceEndedError if the instance ends without one.

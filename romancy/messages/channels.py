@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from romancy import core
-    from romancy.messages.sender import Sender
+    from romancy.messages.mailer import Mailer
     from romancy.storage.query import FilterValue
 
 __all__ = ["AppChannel"]
@@ -28,10 +28,10 @@ T = TypeVar("T")
 class AppChannel(Generic[T]):
     """A channel as a program uses it (`app.channel`)."""
 
-    __slots__ = ("_channel", "_sender")
+    __slots__ = ("_channel", "_mailer")
 
-    def __init__(self, sender: Sender, channel: Channel[T]) -> None:
-        self._sender = sender
+    def __init__(self, mailer: Mailer, channel: Channel[T]) -> None:
+        self._mailer = mailer
         self._channel = channel
 
     @property
@@ -55,9 +55,9 @@ class AppChannel(Generic[T]):
         if id is not None:
             check_id(id, "id of the message")
         message = message_on(
-            self._channel, data, metadata, headers, id=id or "", stored=self._sender.access.stored_size
+            self._channel, data, metadata, headers, id=id or "", stored=self._mailer.access.stored_size
         )
-        sent_id, _ = await self._sender.send(message, None, session, what="publish")
+        sent_id, _ = await self._mailer.send(message, None, session, what="publish")
         return sent_id
 
     async def send_to(
@@ -74,8 +74,8 @@ class AppChannel(Generic[T]):
         Raises InstanceNotFoundError if there is no such instance, and InstanceEndedError if it has ended.
         """
         check_id(instance_id)
-        message = message_on(self._channel, data, metadata, headers, stored=self._sender.access.stored_size)
-        sent_id, _ = await self._sender.send(message, instance_id, session, what="signal")
+        message = message_on(self._channel, data, metadata, headers, stored=self._mailer.access.stored_size)
+        sent_id, _ = await self._mailer.send(message, instance_id, session, what="signal")
         return sent_id
 
     def subscribe(
@@ -95,12 +95,12 @@ class AppChannel(Generic[T]):
         if mode not in ("broadcast", "competing"):
             raise UsageError("a subscriber outside of workflows has mode 'broadcast' or 'competing'")
         return Subscription(
-            self._sender.access,
+            self._mailer.access,
             self._channel.topic,
             name,
             mode,
             self._read,
-            where_of(where, lambda: self._sender.access.hides),
+            where_of(where, lambda: self._mailer.access.hides),
         )
 
     def _read(self, message: core.Message, at: int) -> Message[T]:
@@ -108,11 +108,11 @@ class AppChannel(Generic[T]):
 
     async def unsubscribe(self, name: str) -> None:
         """End the subscription of this name. Unacknowledged messages are dropped; if competing, others get them."""
-        await end_subscription(self._sender.access, self._channel.topic, name)
+        await end_subscription(self._mailer.access, self._channel.topic, name)
 
     async def members(self) -> list[ChannelMember]:
         """The subscribers of the channel, in the order in which they subscribed."""
-        interests = await self._sender.access.opened().rooms.router.interests(address_of_all(self._channel.topic))
+        interests = await self._mailer.access.opened().rooms.router.interests(address_of_all(self._channel.topic))
         return [ChannelMember(each.id, each.mode, each.outside) for each in members_of(self._channel.topic, interests)]
 
     def __repr__(self) -> str:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
     from romancy._access import Access
-    from romancy.messages.sender import Sender
+    from romancy.messages.mailer import Mailer
     from romancy.storage.query import FilterValue
 
 __all__ = ["Senders"]
@@ -39,9 +39,9 @@ T = TypeVar("T")
 class Senders:
     """Sends messages to instances, wherever they run."""
 
-    def __init__(self, access: Access, sender: Sender) -> None:
+    def __init__(self, access: Access, mailer: Mailer) -> None:
         self._access = access
-        self._sender = sender
+        self._mailer = mailer
 
     async def send(  # noqa: PLR0913 - the attributes of an event
         self,
@@ -86,7 +86,7 @@ class Senders:
         )
         if to is not None:
             check_id(to)
-        sent_id, answer = await self._sender.send(message, to, session, what="send")
+        sent_id, answer = await self._mailer.send(message, to, session, what="send")
         return Sent(sent_id, answer is not Delivered.ACCEPTED)
 
     @overload
@@ -97,7 +97,7 @@ class Senders:
     def channel(self, channel: str, /, *, model: TypeForm[T]) -> AppChannel[T]: ...
     def channel(self, channel: Channel[Any] | str, /, *, model: Any = Any) -> AppChannel[Any]:
         """A channel, to publish on and to subscribe to from outside of workflows."""
-        return AppChannel(self._sender, declared(channel, model))
+        return AppChannel(self._mailer, declared(channel, model))
 
     @overload
     def subscribe(
@@ -177,7 +177,7 @@ class Senders:
         remembered for a week, and longer until `purge` is called. A later instance under this id remembers nothing.
         """
         message = signal_message(instance_id, event, data, key, id, self._access.stored_size)
-        await self._sender.send(message, instance_id, session, what="signal")
+        await self._mailer.send(message, instance_id, session, what="signal")
 
     async def publish(
         self, type: str | EventType[Any], data: object = None, *, key: str | None = None, session: object
@@ -191,4 +191,4 @@ class Senders:
         what = f"event {name!r}"
         raw = Raw(fitting(dumps(data, what, declared), what, self._access.stored_size))
         with self._access.deadlines.call("publish", joined=True):
-            await self._sender.publish(name, raw, key, store, session)
+            await self._mailer.publish(name, raw, key, store, session)

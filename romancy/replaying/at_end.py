@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from romancy.registry import Registry
     from romancy.storage.protocol import Store
 
-__all__ = ["Ends"]
+__all__ = ["UnreplayedEnds"]
 
 logger = get_logger("romancy")
 
@@ -22,7 +22,7 @@ _MOST: Final = 10_000
 """The most ends that are kept for a replay. Others are not replayed."""
 
 
-class Ends:
+class UnreplayedEnds:
     """The instances that have ended here and were not replayed yet."""
 
     def __init__(self) -> None:

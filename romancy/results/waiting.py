@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
 
-__all__ = ["Waiting"]
+__all__ = ["EndWaits"]
 
 _PAUSE: Final = 0.5
 _NO_LIMIT: Final = nullcontext()
 
 
-class Waiting:
+class EndWaits:
     """Waits for results on behalf of one app."""
 
     def __init__(self, access: Access, lease: int) -> None:

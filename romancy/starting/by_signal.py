@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from romancy._access import Access
     from romancy.core import Message
-    from romancy.messages.sender import Sender
+    from romancy.messages.mailer import Mailer
     from romancy.results.watch import Watches
     from romancy.status import Status
     from romancy.storage.protocol import Store
@@ -50,7 +50,7 @@ class Beginning(NamedTuple):
     """The statuses of an instance that is replaced."""
 
 
-async def start_or_signal(store: Store, begin: Beginning, plain: Message, sender: Sender, watches: Watches) -> bool:
+async def start_or_signal(store: Store, begin: Beginning, plain: Message, mailer: Mailer, watches: Watches) -> bool:
     """Start the instance with the signal in its inbox (True), or send the signal to the existing instance (False).
 
     `plain` is the signal without the headers of hooks.
@@ -67,15 +67,15 @@ async def start_or_signal(store: Store, begin: Beginning, plain: Message, sender
                 conflicts=[instance_id],
             )
         starts = row is None or (row.status in begin.makes_way and not await _was_received(store, begin))
-        if await (_started(store, begin, row, sender.access, watches) if starts else _sent(begin, plain, sender)):
+        if await (_started(store, begin, row, mailer.access, watches) if starts else _sent(begin, plain, mailer)):
             return starts
     raise StorageUnavailableError(f"instance {instance_id!r} could be neither started nor signalled; try again")
 
 
-async def _sent(begin: Beginning, plain: Message, sender: Sender) -> bool:
+async def _sent(begin: Beginning, plain: Message, mailer: Mailer) -> bool:
     """Send the signal. False if the instance has ended and is to be replaced, or was removed."""
     try:
-        await sender.send(plain, begin.instance_id, what="signal")
+        await mailer.send(plain, begin.instance_id, what="signal")
     except InstanceNotFoundError:
         return False
     except InstanceEndedError as error:

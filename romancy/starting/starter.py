@@ -15,8 +15,8 @@ from romancy.starting.by_signal import Beginning, start_or_signal
 from romancy.starting.checks import check_call, new_id
 from romancy.starting.many import AT_ONCE, all_of
 from romancy.starting.renewing import RENEWS
-from romancy.starting.submissions import Prepared, Submissions, Submitted
-from romancy.starting.taken import Wanted
+from romancy.starting.submissions import PreparedStart, Submissions, SubmittedStart
+from romancy.starting.taken import TakenId
 from romancy.storage.limits import check_id
 from romancy.storage.records import Outcome
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from romancy.app import Romancy
     from romancy.engine import Asked, LogWriter
     from romancy.event import EventType
-    from romancy.messages.sender import Sender
+    from romancy.messages.mailer import Mailer
     from romancy.registry import Registry
     from romancy.results.watch import Watches
     from romancy.starting.checks import IfExists
@@ -48,7 +48,7 @@ class Starter:
         access: Access,
         registry: Registry,
         writer: LogWriter,
-        sender: Sender,
+        mailer: Mailer,
         watches: Watches,
     ) -> None:
         self._app = app
@@ -56,7 +56,7 @@ class Starter:
         self._access = access
         self._registry = registry
         self.writer = writer
-        self._sender = sender
+        self._mailer = mailer
         self._watches = watches
         self._submissions = Submissions(access, registry, writer)
 
@@ -66,7 +66,7 @@ class Starter:
         """As `Romancy.start_many` promises."""
         if session is None and await self._submissions.turn():
             store = self._access.opened()
-        prepared: list[Prepared[T]] = []
+        prepared: list[PreparedStart[T]] = []
         for call in calls:
             prepared.append(self._prepare(call))
             if len(prepared) % AT_ONCE == 0:
@@ -77,7 +77,7 @@ class Starter:
                 begun = (self._start_in(session, if_exists, one) for one in prepared)
                 return await all_of(begun, InstanceConflictError)
         refuse_to_wait(store, "start", [one.handle.instance_id for one in prepared])
-        submitted: list[Submitted[T]] = []
+        submitted: list[SubmittedStart[T]] = []
         with self._access.deadlines.call("start") as timed:
             try:
                 await self._submissions.submit(prepared, submitted, timed.renew)
@@ -108,14 +108,14 @@ class Starter:
         instance_id = handle.instance_id
         refuse_to_wait(store, "signal_with_start", [instance_id])
         plain = signal_message(instance_id, event, data, key, id, self._access.stored_size)
-        message, sending = self._sender.announced(plain, instance_id)
+        message, sending = self._mailer.announced(plain, instance_id)
         makes_way = RENEWS.get(if_exists, frozenset())
         begin = Beginning(start.workflow, start.raw, start.delay, instance_id, message, makes_way)
         with self._access.deadlines.call("signal", [instance_id], message_id=id):
-            started = await start_or_signal(store, begin, plain, self._sender, self._watches)
+            started = await start_or_signal(store, begin, plain, self._mailer, self._watches)
         if started:
             self._written(start)
-            self._sender.tell_sent(sending)
+            self._mailer.tell_sent(sending)
         self._access.stir()
         return handle
 
@@ -127,7 +127,7 @@ class Starter:
         """Fail all waiting callers: no answer will come."""
         self._submissions.close()
 
-    def _prepare(self, call: Call[T]) -> Prepared[T]:
+    def _prepare(self, call: Call[T]) -> PreparedStart[T]:
         """Check a call, ask hooks about it, and make the handle, which from now on hears of the end."""
         check_call(call)
         definition = call.workflow
@@ -142,20 +142,20 @@ class Starter:
             check_id(instance_id)
         self._watches.forget(instance_id)
         headers, sending = given(definition.headers), None
-        if (announcer := self._sender.announcer) is not None:
+        if (announcer := self._mailer.announcer) is not None:
             sending = announcer.sending("start", definition.name, instance_id, headers)
             headers = sending.headers
         if headers is not definition.headers:
             definition = definition.options(headers=headers)
         handle = Handle(self._app, instance_id, definition)
-        return Prepared(handle, definition, raw, round(definition.delay * 1_000_000), chosen, sending)
+        return PreparedStart(handle, definition, raw, round(definition.delay * 1_000_000), chosen, sending)
 
-    async def _start_in(self, session: object, if_exists: IfExists, start: Prepared[T]) -> Handle[T]:
+    async def _start_in(self, session: object, if_exists: IfExists, start: PreparedStart[T]) -> Handle[T]:
         if await self._wanted(start).start_in(session, if_exists):
             self._written(start)
         return start.handle
 
-    async def _started(self, if_exists: IfExists, start: Prepared[T], asked: Asked) -> Handle[T]:
+    async def _started(self, if_exists: IfExists, start: PreparedStart[T], asked: Asked) -> Handle[T]:
         outcome = await asked.answer
         if outcome is Outcome.INVALID:
             raise self.writer.refusal(start.handle.instance_id)
@@ -163,10 +163,10 @@ class Starter:
             self._written(start)
         return start.handle
 
-    def _wanted(self, start: Prepared[Any]) -> Wanted:
-        return Wanted(self._access, self._watches, start)
+    def _wanted(self, start: PreparedStart[Any]) -> TakenId:
+        return TakenId(self._access, self._watches, start)
 
-    def _written(self, start: Prepared[Any]) -> None:
+    def _written(self, start: PreparedStart[Any]) -> None:
         """Tell hooks that the database has the start."""
         if start.sending is not None:
-            self._sender.tell_sent(start.sending)
+            self._mailer.tell_sent(start.sending)

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from romancy.registry import Registry
     from romancy.workflow import Workflow
 
-__all__ = ["Prepared", "Submissions", "Submitted"]
+__all__ = ["PreparedStart", "Submissions", "SubmittedStart"]
 
 T = TypeVar("T")
 
 
-class Prepared(NamedTuple, Generic[T]):
+class PreparedStart(NamedTuple, Generic[T]):
     """A start whose call has been checked."""
 
     handle: Handle[T]
@@ -46,7 +46,7 @@ class Prepared(NamedTuple, Generic[T]):
     """What hooks were asked about, and are told once the start is durable."""
 
 
-Submitted = tuple[Prepared[T], "Asked"]
+SubmittedStart = tuple[PreparedStart[T], "Asked"]
 """A start that was given to the log writer."""
 
 _MOST_UNANSWERED: Final = 64 * 1024 * 1024
@@ -121,7 +121,7 @@ class Submissions:
         await self._turns.wait(AT_ONCE)
 
     async def submit(
-        self, prepared: Sequence[Prepared[T]], submitted: list[Submitted[T]], progress: Callable[[], None]
+        self, prepared: Sequence[PreparedStart[T]], submitted: list[SubmittedStart[T]], progress: Callable[[], None]
     ) -> None:
         """Submit all starts into the list, and wait for room if necessary. Starts submitted together share commits.
 
@@ -143,7 +143,7 @@ class Submissions:
                     if len(submitted) < len(prepared):
                         await self.whole_turn()
 
-    def give_up(self, submitted: Iterable[Submitted[T]]) -> list[str]:
+    def give_up(self, submitted: Iterable[SubmittedStart[T]]) -> list[str]:
         """Withdraw the starts that were not sent yet. Return the ids of the others, which are there or may be."""
         return [one.handle.instance_id for one, asked in submitted if not self._is_withdrawn(asked)]
 
@@ -161,7 +161,7 @@ class Submissions:
         """Fail all waiting callers: no answer will come."""
         self._unanswered.close()
 
-    async def _look(self, prepared: Sequence[Prepared[T]]) -> _Known:
+    async def _look(self, prepared: Sequence[PreparedStart[T]]) -> _Known:
         """Which ids are taken, of the chosen ones whose starts would run code here at once."""
         worker = self._access.worker
         if worker is None or worker.draining:
@@ -177,10 +177,10 @@ class Submissions:
             return _Known(frozenset(), frozenset(ids), asked_at)
         return _Known(taken, frozenset(), asked_at)
 
-    def _submit_some(self, starts: Sequence[Prepared[T]], known: _Known) -> list[Submitted[T]]:
+    def _submit_some(self, starts: Sequence[PreparedStart[T]], known: _Known) -> list[SubmittedStart[T]]:
         """Submit these starts in one turn of the event loop while there is room; the first one always."""
         self._access.opened()
-        submitted: list[Submitted[T]] = []
+        submitted: list[SubmittedStart[T]] = []
         with driving():
             for one in starts:
                 if submitted and not self._unanswered.has_room:
@@ -193,7 +193,7 @@ class Submissions:
             return True
         return self._begun.since(instance_id, known.asked_at)
 
-    def _submit(self, start: Prepared[T], known_ids: _Known) -> Asked:
+    def _submit(self, start: PreparedStart[T], known_ids: _Known) -> Asked:
         definition, instance_id = start.workflow, start.handle.instance_id
         asked = self._unanswered.submitted(len(start.raw))
         if instance_id in known_ids.taken:

@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from romancy._access import Access
     from romancy.results.watch import Watches
     from romancy.starting.checks import IfExists
-    from romancy.starting.submissions import Prepared
+    from romancy.starting.submissions import PreparedStart
     from romancy.storage.protocol import Store
     from romancy.storage.records import Append, InstanceRow
     from romancy.workflow import Workflow
 
-__all__ = ["Wanted"]
+__all__ = ["TakenId"]
 
 
-class Wanted:
+class TakenId:
     """One start, and what to do if its id is taken."""
 
-    def __init__(self, access: Access, watches: Watches, start: Prepared[Any]) -> None:
+    def __init__(self, access: Access, watches: Watches, start: PreparedStart[Any]) -> None:
         self._access = access
         self._watches = watches
         self._wanted = start

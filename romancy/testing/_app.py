@@ -20,7 +20,7 @@ from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.backends import create_store
 from romancy.storage.records import LATEST
 from romancy.testing._clock import StandingClock
-from romancy.testing._ends import Ends
+from romancy.testing._ends import EndsOfTest
 from romancy.testing._fakes import Faking
 from romancy.testing._mocks import Stage
 from romancy.testing._mortal import Death, Mortal, Place
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from romancy.core import Activation, Outcome
     from romancy.hooks import Hook
     from romancy.log import LogEntry
-    from romancy.managing.reports import Awaited
+    from romancy.managing.reports import AwaitedReport
     from romancy.outbox import Relay
     from romancy.results.watch import Watch
     from romancy.retry import RetryPolicy
@@ -111,7 +111,7 @@ class TestApp(Faking, Romancy):
         self._time: Time | None = None
         self._skips = 0
         self._death = Death()
-        self._replays = Ends() if yes_or_no(check_replay, "check_replay") else None
+        self._replays = EndsOfTest() if yes_or_no(check_replay, "check_replay") else None
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
@@ -227,7 +227,7 @@ class TestApp(Faking, Romancy):
             await self._check_replays()
         return outcome
 
-    async def _report(self, instance_id: str, awaited: Awaited | None) -> Any:
+    async def _report(self, instance_id: str, awaited: AwaitedReport | None) -> Any:
         asked = super()._report(instance_id, awaited)
         return await (asked if awaited is None else self._opened_time().result_of(asked))
 

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from romancy.registry import Registry
     from romancy.storage.protocol import Store
 
-__all__ = ["Ends"]
+__all__ = ["EndsOfTest"]
 
 _ALWAYS: Final = 0.1
 """Seconds that the replays of one test may take in any case."""
 
 
-class Ends:
+class EndsOfTest:
     """The instances that have ended and were not replayed yet. Each end is replayed once."""
 
     def __init__(self) -> None:

@@ -38,11 +38,11 @@ class Outage:
 
     def __init__(self, app: Romancy) -> None:
         self.channel = app.channel(Orders)
-        sender: Any = copy(self.channel._sender)  # pyright: ignore[reportPrivateUsage]
-        self._router = sender.access.opened().rooms.router
-        sender.access = copy(sender.access)
-        sender.access.opened = lambda: SimpleNamespace(rooms=SimpleNamespace(router=self))
-        self.channel._sender = sender  # pyright: ignore[reportPrivateUsage]
+        mailer: Any = copy(self.channel._mailer)  # pyright: ignore[reportPrivateUsage]
+        self._router = mailer.access.opened().rooms.router
+        mailer.access = copy(mailer.access)
+        mailer.access.opened = lambda: SimpleNamespace(rooms=SimpleNamespace(router=self))
+        self.channel._mailer = mailer  # pyright: ignore[reportPrivateUsage]
         self._left: dict[str, int] = {}
         self.failed = 0
 

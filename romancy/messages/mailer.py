@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Store
     from romancy.storage.routing import Posting
 
-__all__ = ["Sender"]
+__all__ = ["Mailer"]
 
 
-class Sender:
+class Mailer:
     """The messages of one app."""
 
     def __init__(self, access: Access, announcer: Announcer | None = None) -> None:
