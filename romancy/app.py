@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from types import TracebackType
 
-    from romancy.core import Activation, Outcome
+    from romancy.core import Activation, RunEnd
     from romancy.event import EventType
     from romancy.hooks import Hook
     from romancy.outbox import Relay
@@ -402,7 +402,7 @@ class Romancy(Instances, Senders):
 
     def outcome(
         self, instance_id: str, watch: Watch, recorded: int, timeout: float | None
-    ) -> Coroutine[Any, Any, Outcome]:
+    ) -> Coroutine[Any, Any, RunEnd]:
         """The outcome of the instance, once it has ended. Raises WorkflowStuckError if no worker continues it."""
         return self._waiting.end_of(instance_id, watch, recorded, timeout)
 

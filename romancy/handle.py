@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from romancy.app import Romancy
-    from romancy.core import LogEvent, Outcome
+    from romancy.core import LogEvent, RunEnd
     from romancy.event import EventType
     from romancy.log import LogEntry
     from romancy.retry import Duration
@@ -59,7 +59,7 @@ class Handle(Generic[R_co]):
         outcome = await self._app.outcome(self._instance_id, self._watch, self._recorded, limit)
         return self._read(outcome)
 
-    def _read(self, outcome: Outcome) -> R_co:
+    def _read(self, outcome: RunEnd) -> R_co:
         if outcome.status is Status.COMPLETED:
             raw = outcome.result
             if raw is None:
@@ -151,7 +151,7 @@ class Handle(Generic[R_co]):
         return f"<handle of {self._instance_id}>"
 
 
-def _left(outcome: Outcome) -> str:
+def _left(outcome: RunEnd) -> str:
     """What an error names of effects that may stand."""
     undone = f"; not compensated: {', '.join(outcome.uncompensated)}" if outcome.uncompensated else ""
     unknown = f"; outcome unknown: {', '.join(outcome.unknown)}" if outcome.unknown else ""

@@ -31,9 +31,9 @@ __all__ = [
     "CancelChild",
     "CancelTimer",
     "Effect",
-    "Outcome",
     "Publish",
     "Report",
+    "RunEnd",
     "StartActivity",
     "StartChild",
     "StartCompensation",
@@ -189,7 +189,7 @@ Effect: TypeAlias = (
 )
 
 
-class Outcome(Struct, frozen=True, gc=False):
+class RunEnd(Struct, frozen=True, gc=False):
     """How a run ended."""
 
     status: Status
@@ -213,7 +213,7 @@ class Activation(Struct, frozen=True, gc=False):
     effects: list[Effect]
     status: Status
     wake_at: int | None = None
-    outcome: Outcome | None = None
+    outcome: RunEnd | None = None
     parked: str | None = None
     successor: WorkflowStarted | None = None
     dropped: tuple[Input, ...] = ()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from romancy.core import _message_events as ms
     from romancy.core._definitions import ActivityDefinition
-    from romancy.core._effects import Outcome
+    from romancy.core._effects import RunEnd
     from romancy.core._memory import Kind, Memory, Remembered
     from romancy.core._messages import Mode, Topic
     from romancy.core._recall import Recall
@@ -256,6 +256,6 @@ class State:
         at_work = self.activities or self.remembered or self.joining or self.listing
         return Status.RUNNING if at_work else Status.WAITING
 
-    def outcome(self) -> Outcome | None:
+    def outcome(self) -> RunEnd | None:
         """How the run ended; None while it has not ended, or if it continues as another run."""
         return None if self.terminal is None else outcome_of(self.terminal)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec import Raw, Struct
 
 from romancy.core import _events as ev
-from romancy.core._effects import Effect, Outcome
+from romancy.core._effects import Effect, RunEnd
 from romancy.core._run import Run
 from romancy.errors import HistoryCorruptError
 from romancy.status import Status
@@ -30,7 +30,7 @@ class Replayed(Struct, frozen=True):
     status: Status
     run: int
     time: int
-    outcome: Outcome | None
+    outcome: RunEnd | None
     outstanding: tuple[Effect, ...]
     progress: Raw | None
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from romancy.core._body import BodyTask
     from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
-    from romancy.core._effects import Effect, Outcome, StopAt
+    from romancy.core._effects import Effect, RunEnd, StopAt
     from romancy.status import Status
 
 __all__ = ["Run"]
@@ -239,7 +239,7 @@ class Run:
         self._stop_at = None  # it is one of these
         return outstanding(self._commands)
 
-    def outcome(self) -> Outcome | None:
+    def outcome(self) -> RunEnd | None:
         """How the run ended, or None while it has not."""
         return self.state.outcome()
 

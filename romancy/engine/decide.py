@@ -20,6 +20,7 @@ from romancy.core import (
     OwnerChanged,
     Parent,
     Publish,
+    RunEnd,
     StartActivity,
     StartChild,
     WaitTimedOut,
@@ -28,7 +29,6 @@ from romancy.core import (
     encode_commit,
     wanted_by,
 )
-from romancy.core import Outcome as Ended
 from romancy.engine.family import parent_of
 from romancy.engine.inbox import EMPTY_INBOX
 from romancy.engine.incarnation import RUNTIME
@@ -52,7 +52,7 @@ from romancy.storage.steps import behind
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from romancy.core import Effect, Input, Outcome
+    from romancy.core import Effect, Input
     from romancy.engine.inbox import Mail
     from romancy.engine.incarnation import Incarnation
     from romancy.engine.instance import Live
@@ -190,7 +190,7 @@ class SideEffects(NamedTuple):
 
 def side_effects(
     effects: Iterable[Effect],
-    outcome: Outcome | None,
+    outcome: RunEnd | None,
     live: Live,
     incarnation: Incarnation,
     announces: Observer | None = None,
@@ -406,7 +406,7 @@ def termination(
 ) -> tuple[Item, Activation]:
     """The append that terminates the instance and consumes the request to terminate, with the outcome."""
     reason = reason or "terminated"
-    end = Ended(Status.CANCELLED, reason=reason)
+    end = RunEnd(Status.CANCELLED, reason=reason)
     deliveries = side_effects((), end, live, incarnation).deliveries
     change = Change(status=Status.CANCELLED, seen=live.signals, error=short(reason))
     routing = nothing_more(live)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from romancy._logs import Said, about, get_logger
 from romancy.status import Status
-from romancy.storage.records import Outcome as Answer
+from romancy.storage.records import Outcome
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from romancy._logs import Concerned
-    from romancy.core import Activation, Outcome
+    from romancy.core import Activation, RunEnd
     from romancy.engine.activities.attempt import Attempt
     from romancy.engine.instance import Live
     from romancy.serialization import ErrorInfo
@@ -92,7 +92,7 @@ def say_complaints(live: Live, activation: Activation) -> None:
         logger.warning("instance %s: %s", live.instance_id, Said(complaint, complaint.brief), extra=about(live))
 
 
-def say_end(live: Live, outcome: Outcome) -> None:
+def say_end(live: Live, outcome: RunEnd) -> None:
     """Log the end of the instance."""
     if outcome.status is Status.COMPLETED:
         if logger.isEnabledFor(DEBUG):
@@ -106,16 +106,16 @@ def say_end(live: Live, outcome: Outcome) -> None:
         logger.info("instance %s: %s", live.instance_id, outcome.status, extra=about(live))
 
 
-def say_refused(live: Live, answer: Answer) -> None:
+def say_refused(live: Live, answer: Outcome) -> None:
     """Log a refused append, after which the instance is dropped here."""
-    if answer is Answer.LOST:
+    if answer is Outcome.LOST:
         logger.error(
             "instance %s: the database does not have commit %d any more, which it had accepted: its last commits were "
             "lost (a fail-over, a restored copy, a crash without a flush); the worker continues from the present log",
             live.instance_id, live.head,
             extra=about(live),
         )  # fmt: skip
-    elif answer is Answer.ENDED:
+    elif answer is Outcome.ENDED:
         logger.info("instance %s: it has ended already", live.instance_id, extra=about(live))
     else:
         logger.warning(

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from romancy.core import Activation, Input, LogEvent, MessageSent, Outcome, StartChild
+    from romancy.core import Activation, Input, LogEvent, MessageSent, RunEnd, StartChild
     from romancy.engine.activities.attempt import Attempt
     from romancy.engine.clock import DatabaseClock
     from romancy.engine.instance import Live
@@ -271,7 +271,7 @@ class Observer:
         parent = started.parent.instance_id if started.parent is not None else None
         self._tell(WorkflowStarted(**self._about(live, run=started.run, at=moment_of(at)), parent_id=parent))
 
-    def _ended(self, live: Live, outcome: Outcome, at: datetime) -> WorkflowEnded:
+    def _ended(self, live: Live, outcome: RunEnd, at: datetime) -> WorkflowEnded:
         started = live.run.state.started
         return WorkflowEnded(
             **self._about(live, at=at),

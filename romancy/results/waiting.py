@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from romancy._access import Access
-    from romancy.core import LogEvent, Outcome
+    from romancy.core import LogEvent, RunEnd
     from romancy.results.watch import Watch
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
@@ -39,7 +39,7 @@ class EndWaits:
         self._lease = lease / 1_000_000
         self._absence = Absence(lease)
 
-    async def end_of(self, instance_id: str, watch: Watch, recorded: int, timeout: float | None) -> Outcome:
+    async def end_of(self, instance_id: str, watch: Watch, recorded: int, timeout: float | None) -> RunEnd:
         """The outcome of the instance, once it has ended. Raises WorkflowStuckError if no worker continues it.
 
         `recorded`: how many ends the watch had recorded when the caller's handle was made. The first life of the id
@@ -147,7 +147,7 @@ def _used_anew(instance_id: str) -> InstanceNotFoundError:
     )
 
 
-async def _read_outcome(store: Store, row: InstanceRow) -> Outcome | None:
+async def _read_outcome(store: Store, row: InstanceRow) -> RunEnd | None:
     """The outcome of the instance, if its log tells how it ended. Raises InstanceNotFoundError."""
     instance_id = row.instance_id
     end = await store.read(instance_id, after=row.last_seq - 1, limit=1)

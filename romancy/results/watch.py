@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from romancy._access import Access
-    from romancy.core import Activation, Outcome
+    from romancy.core import Activation, RunEnd
 
 __all__ = ["Watch", "Watches"]
 
@@ -21,7 +21,7 @@ class Watch:
     __slots__ = ("__weakref__", "_begun", "_used", "life", "outcome", "recorded", "waiting")
 
     def __init__(self) -> None:
-        self.outcome: Outcome | None = None
+        self.outcome: RunEnd | None = None
         self.life = 0
         """The life of the instance that ended with `outcome`."""
         self.recorded = 0
@@ -38,7 +38,7 @@ class Watch:
         self.outcome = None
         self.tell()
 
-    def end(self, life: int, outcome: Outcome | None) -> None:
+    def end(self, life: int, outcome: RunEnd | None) -> None:
         """Record the end of a life here, if there is an outcome. The end of a replaced life is ignored.
 
         The end of a life is also ignored if a caller has already read it from the database: a later caller may ask for
@@ -53,7 +53,7 @@ class Watch:
         """Whether this app has not replaced this life. The worker holds a life for a moment after its end."""
         return self._begun in (0, life)
 
-    def use(self) -> Outcome | None:
+    def use(self) -> RunEnd | None:
         """Give the outcome to one caller. A later caller asks the database: the instance may be gone by then."""
         outcome, self.outcome, self._used = self.outcome, None, self.life
         return outcome

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from types import TracebackType
 
-    from romancy.core import Activation, Outcome
+    from romancy.core import Activation, RunEnd
     from romancy.hooks import Hook
     from romancy.log import LogEntry
     from romancy.managing.reports import AwaitedReport
@@ -217,7 +217,7 @@ class TestApp(Faking, Romancy):
         assert self._time is not None  # noqa: S101 - an open app has its time
         return self._time
 
-    async def outcome(self, instance_id: str, watch: Watch, recorded: int, timeout: float | None) -> Outcome:
+    async def outcome(self, instance_id: str, watch: Watch, recorded: int, timeout: float | None) -> RunEnd:
         """The end of an instance. The clock may move while the caller waits for it.
 
         Raises AssertionError, which says what is open, once nothing is due and nothing has happened for five seconds.

@@ -43,10 +43,10 @@ from romancy.core import (
     Message,
     MessageAwaited,
     MessageReceived,
-    Outcome,
     Publish,
     Report,
     Run,
+    RunEnd,
     StartActivity,
     StartChild,
     StartCompensation,
@@ -112,7 +112,7 @@ class Instance:
     jobs: Jobs = field(default_factory=dict[tuple[str, str], tuple[int, Job]])
     waits: dict[str, MessageAwaited] = field(default_factory=dict[str, MessageAwaited])
     parent: tuple[str, str] | None = None
-    outcome: Outcome | None = None
+    outcome: RunEnd | None = None
     parked: str | None = None
 
 
@@ -164,7 +164,7 @@ class World:
             resumed.finish()
             assert resumed.commits == self.commits, f"cut after commit {commits}"
 
-    def finish(self, steps: int = 100_000) -> Outcome:
+    def finish(self, steps: int = 100_000) -> RunEnd:
         """Play the script until the main instance has ended."""
         for _ in range(steps):
             if self.main.outcome is not None:
@@ -277,7 +277,7 @@ class World:
             instance.waits.clear()
             self._tell_parent(instance, activation.outcome)
 
-    def _tell_parent(self, instance: Instance, outcome: Outcome) -> None:
+    def _tell_parent(self, instance: Instance, outcome: RunEnd) -> None:
         if instance.parent is None:
             return
         id, child = instance.parent

@@ -27,10 +27,10 @@ from romancy.core import (
     Message,
     MessageAwaited,
     MessageReceived,
-    Outcome,
     Publish,
     Recall,
     Run,
+    RunEnd,
     StartActivity,
     StartChild,
     StartCompensation,
@@ -102,7 +102,7 @@ class Retries:
         self.shop = shop
         self.commits = list(commits)
         self.now = START
-        self.outcome: Outcome | None = None
+        self.outcome: RunEnd | None = None
         self.activities = {each.name: each for each in _activities(workflow)}
         self._todo: list[Effect] = []
         if self.commits:
@@ -160,7 +160,7 @@ class Retries:
         if self.run.remembers:
             self._feed([WorkflowResumed(at=self.now)])
 
-    def finish(self) -> Outcome:
+    def finish(self) -> RunEnd:
         """Carry out requests until the run has ended."""
         while self.outcome is None:
             answer = self.next()

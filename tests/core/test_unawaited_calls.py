@@ -12,7 +12,7 @@ import pytest
 
 from romancy.activity import activity
 from romancy.context import WorkflowContext
-from romancy.core import RULES, Outcome, Run
+from romancy.core import RULES, Run, RunEnd
 from romancy.errors import UnawaitedCallError
 from romancy.serialization import exception_name
 from romancy.status import Status
@@ -34,7 +34,7 @@ async def child(ctx: WorkflowContext) -> str:
     return await charge("by a child")
 
 
-def ended(body: Body) -> Outcome:
+def ended(body: Body) -> RunEnd:
     """Play it once, then cut it at each of its commits and continue from there."""
     definition = workflow(name=body.__name__)(body)
     world = World(Scenario(definition, children=(child,)))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from romancy.core import Outcome
+from romancy.core import RunEnd
 from romancy.results.watch import Watch
 from romancy.status import Status
 
-OLD, NEW = Outcome(status=Status.COMPLETED), Outcome(status=Status.FAILED)
+OLD, NEW = RunEnd(status=Status.COMPLETED), RunEnd(status=Status.FAILED)
 
 
 def test_an_outcome_is_given_once() -> None:
