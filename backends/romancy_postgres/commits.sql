@@ -80,18 +80,18 @@ mail as materialized (
 -- not above the counter after.
 fitting as materialized (
     select distinct on (m.instance_id, coalesce(m.dedupe, ''), case when m.dedupe is null then m.n end)
-           m.*, held.life, held.signals
+           m.*, held.life, held.signals,
+           case when m.dedupe is not null
+                then (select true from romancy_inbox i
+                      where i.instance_id = m.instance_id and i.delivery_id = m.delivery_id) end as known
     from message m join held using (instance_id)
     where not held.over
-      and case when m.dedupe is null then true
-               else (select true from romancy_inbox i
-                     where i.instance_id = m.instance_id and i.delivery_id = m.delivery_id) is null end
-    order by m.instance_id, coalesce(m.dedupe, ''), case when m.dedupe is null then m.n end, m.n
+    order by m.instance_id, coalesce(m.dedupe, ''), case when m.dedupe is null then m.n end, known nulls first, m.n
 ), keyed as (
     insert into romancy_seen (unit, life, dedupe, at)
     select f.instance_id, f.life, f.dedupe, romancy_now()
     from fitting f
-    where f.dedupe is not null
+    where f.dedupe is not null and f.known is null
     order by f.instance_id collate "C", f.dedupe collate "C"
     on conflict do nothing
     returning unit, dedupe
