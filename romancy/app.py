@@ -101,9 +101,8 @@ class Romancy(Instances, Senders):
         None, an app with a worker waits until it answers, others do not. `migrate=False` refuses missing or old tables.
         """
         self._url, self._codecs = url, Codecs.of(codecs)
-        self._workflows = workflows
+        self._workflows, self.relay = workflows, relay
         self._works, self._checks, self._relaying = worker, check_at_start, Beside(relay)
-        self.relay = relay
         self._migrates = yes_or_no(migrate, "migrate")
         self._connect_timeout = None if connect_timeout is None else some_time(connect_timeout, "connect_timeout")
         self._keep_undelivered = None if keep_undelivered is None else some_time(keep_undelivered, "keep_undelivered")

@@ -222,4 +222,4 @@ def _resumed(body: Any, awaited: Any) -> Generator[Any, Any, Any]:
             except StopIteration as end:
                 return cast("object", end.value)
         else:
-            return (yield from body)
+            return cast("object", (yield from body))
