@@ -167,13 +167,17 @@ class BodyTask(StableTask[Any]):
         return [] if frame is None or limit == 0 else [frame]
 
     def result(self) -> Any:
-        return super().result() if self._is_whole else self._is_pending()
+        return super().result() if self._is_whole else self._is_pending("Result")
 
     def exception(self) -> BaseException | None:
-        return super().exception() if self._is_whole else self._is_pending()
+        return super().exception() if self._is_whole else self._is_pending("Exception")
 
-    def _is_pending(self) -> NoReturn:
-        raise asyncio.InvalidStateError("Result is not set.")
+    def _is_pending(self, what: str) -> NoReturn:
+        raise asyncio.InvalidStateError(f"{what} is not set.")
+
+    @property
+    def _exception(self) -> Any:
+        return super()._exception if self._is_whole else None
 
     @property
     def _coro(self) -> Any:
@@ -211,15 +215,19 @@ async def _rest_of(task: BodyTask, body: Any, awaited: Any, asked: int, message:
 @types.coroutine
 def _resumed(body: Any, awaited: Any) -> Generator[Any, Any, Any]:
     while True:
+        thrown: BaseException | None = None
         try:
             yield awaited
         except GeneratorExit:
             body.close()
             raise
         except BaseException as error:  # noqa: BLE001 - it belongs to the body
-            try:
-                awaited = body.throw(error)
-            except StopIteration as end:
-                return cast("object", end.value)
-        else:
+            thrown = error
+        if thrown is None:
             return cast("object", (yield from body))
+        try:  # outside of the handler above: the body must not find an error handled that it has caught
+            awaited = body.throw(thrown)
+        except StopIteration as end:
+            return cast("object", end.value)
+        finally:
+            del thrown

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import io
+import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -152,6 +154,57 @@ def test_limits_scopes_and_groups_work_around_single_answers() -> None:
     late = World(Scenario(bounds_its_calls, durations={"charge": 5.0}))
     assert late.result() == ["late 0", "True", "[0, 1]"] * 2
     late.check_every_cut()
+
+
+@workflow
+async def is_done_with_a_cancellation(ctx: WorkflowContext) -> str:
+    try:
+        await charge()
+    except asyncio.CancelledError:
+        pass
+    handled = sys.exc_info()[0]
+    try:
+        raise ValueError("another error")
+    except ValueError as error:
+        return f"{handled} {error.__context__}"
+
+
+def test_a_cancellation_that_the_body_has_caught_is_no_context_of_what_it_raises_later() -> None:
+    world = World(Scenario(is_done_with_a_cancellation, durations={"charge": 5.0}, cancel_at=1.0))
+    assert world.result() == "None None"
+    world.check_every_cut()
+
+
+@workflow
+async def asks_for_its_own_end(ctx: WorkflowContext) -> list[str]:
+    said: list[str] = []
+    for _ in range(2):  # the second time, asyncio steps the body
+        for ask in (task().result, task().exception):
+            try:
+                ask()
+            except asyncio.InvalidStateError as error:
+                said.append(str(error))
+        await asyncio.sleep(0)
+    return said
+
+
+def test_a_body_that_asks_for_its_own_end_hears_what_asyncio_says() -> None:
+    assert result_of(asks_for_its_own_end) == ["Result is not set.", "Exception is not set."] * 2
+
+
+@workflow
+async def prints_its_stack(ctx: WorkflowContext) -> list[str]:
+    printed: list[str] = []
+    for _ in range(2):  # the second time, asyncio steps the body
+        text = io.StringIO()
+        task().print_stack(file=text)
+        printed.append(text.getvalue().splitlines()[-1].strip())
+        await asyncio.sleep(0)
+    return printed
+
+
+def test_a_body_prints_its_stack() -> None:
+    assert result_of(prints_its_stack) == ["task().print_stack(file=text)"] * 2
 
 
 @workflow
