@@ -19,7 +19,7 @@ from romancy_sqlite._driver import sqlite3
 from romancy_sqlite._guard import GuardedConnection, Reason
 from romancy_sqlite._joined import JoinedSession
 from romancy_sqlite._lone_writer import LoneWriter
-from romancy_sqlite._memory_database import AT_ONCE, MemoryDatabase
+from romancy_sqlite._memory_database import MemoryDatabase
 from romancy_sqlite._memory_turn import MemoryTurn
 from romancy_sqlite._settings import Settings
 from romancy_sqlite._store import SqliteStore
@@ -125,19 +125,9 @@ class _MemoryUpkeep(SqliteUpkeep):
 
 
 class _NobodyElse(LoneWriter):
-    """A commit takes microseconds: others need not be counted. Now and then they run before."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._left = AT_ONCE
+    """A commit takes microseconds: others need not be counted, and the database lets them run."""
 
     def expects_nobody(self) -> bool:
-        self._left -= 1
-        return self._left > 0
-
-    async def alone(self) -> bool:
-        self._left = AT_ONCE
-        await asyncio.sleep(0)
         return True
 
 

@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
     from romancy_sqlite._watch import Watch
 
-__all__ = ["AT_ONCE", "MemoryDatabase"]
+__all__ = ["MemoryDatabase"]
 
 Result = TypeVar("Result")
 Kind = TypeVar("Kind", bound=sqlite3.Connection)
 _STATEMENTS = 512
 """Compiled statements that a connection keeps: all of Romancy's, and some of the user's."""
-AT_ONCE: Final = 16
+_AT_ONCE: Final = 16
 """Calls after which others run. A caller that never waits would keep the event loop for itself."""
 _numbers = count(1)
 _template_lock: Final = threading.Lock()
@@ -62,7 +62,7 @@ class MemoryDatabase:
         self._was_lent = False
         """Whether a session has ended, and nobody has looked since whether its user still holds the connection."""
         self._copy: sqlite3.Connection | None = None
-        self._left = AT_ONCE
+        self._left = _AT_ONCE
         self._opened: list[sqlite3.Connection] = []
         # A `__del__` may come too late: the collector ends what it finds together in any order, and Python 3.13 warns
         # of a connection that nobody has closed.
@@ -94,8 +94,8 @@ class MemoryDatabase:
     async def read(self, sql: dict[str, str], work: Callable[[Tx], Result]) -> Result:
         """Run queries on what is committed, at once. Now and then others run before."""
         self._left -= 1
-        if not self._left:
-            self._left = AT_ONCE
+        if self._left <= 0:
+            self._left = _AT_ONCE
             await asyncio.sleep(0)
         with self._lock:
             try:
@@ -106,21 +106,24 @@ class MemoryDatabase:
     async def write(self, sql: dict[str, str], work: Callable[[Tx], Result]) -> Result:
         """Do work in a transaction of its own, at once or after the sessions and writers that came before.
 
-        Now and then others run before.
+        Now and then others run after it. If they ran before, the writes of those who come later would overtake it.
         """
+        if (done := self._write_at_once(sql, work)) is None:
+            await self.floor.take()
+            try:
+                done = (self._write(sql, work),)
+            finally:
+                self.floor.leave()
         self._left -= 1
-        if not self._left:
-            self._left = AT_ONCE
+        if self._left <= 0:
+            self._left = _AT_ONCE
             await asyncio.sleep(0)
-        if (done := self._write_at_once(sql, work)) is not None:
-            return done[0]
-        await self.floor.take()
-        try:
-            return self._write(sql, work)
-        finally:
-            self.floor.leave()
+        return done[0]
 
     def write_one(self, sql: str, row: Sequence[object], size: int) -> bool:  # noqa: ARG002 - a row of any size is quick
+        self._left -= 1
+        if self._left <= 0:
+            return False  # `write` will get it, and let others run
         with self._lock:
             if self.floor.taken:
                 return False
@@ -135,6 +138,9 @@ class MemoryDatabase:
         sql: dict[str, str],
         weight: int,  # noqa: ARG002 - work of any size may run here
     ) -> tuple[Result] | None:
+        self._left -= 1
+        if self._left <= 0:
+            return None  # `write` will get it, and let others run
         with self._lock:
             if self.floor.taken:
                 return None

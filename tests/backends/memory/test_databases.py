@@ -10,6 +10,7 @@ from weakref import ref
 
 import pytest
 
+from romancy import Romancy, WorkflowContext, workflow
 from romancy.storage.backends import create_store
 from romancy.storage.records import Outcome
 from romancy.storage.url import parse_url
@@ -82,6 +83,24 @@ async def test_a_caller_that_comes_again_and_again_lets_others_run(call: str) ->
                 await store.commit([start()])
     assert made < 100
     await store.close()
+
+
+@workflow
+async def collects(ctx: WorkflowContext, count: int) -> list[int]:
+    return [(await ctx.wait_event("number")).data for _ in range(count)]
+
+
+@pytest.mark.parametrize("in_a_turn", [1, 7, 50])
+async def test_a_later_call_does_not_overtake_an_earlier_one(in_a_turn: int) -> None:
+    """Many tasks call, some of them in each turn of the event loop."""
+    async with Romancy("memory://") as app:
+        handle = await app.start(collects, 200)
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(200):
+                tasks.create_task(handle.signal("number", number))
+                if number % in_a_turn == 0:
+                    await asyncio.sleep(0)
+        assert list(range(200)) == await handle.result(timeout=60)
 
 
 async def test_other_adapters_have_a_clock_of_their_own() -> None:
