@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 PROGRAM = Path(__file__).with_name("dropping.py")
+OF_THE_WORKER = "activities were interrupted", "waits for its database"
+"""The worker's own warnings, the second on a machine under load, are lines of its log."""
 
 
 @pytest.mark.parametrize("how", ["crash", "drain", "not sticky", "cancel", "terminate"])
@@ -18,6 +20,5 @@ def test_nothing_is_printed(how: str, tmp_path: Path) -> None:
         [sys.executable, str(PROGRAM), how, url], capture_output=True, text=True, timeout=120, check=False
     )
 
-    # The worker's own warning is a line of its log.
-    said = [line for line in ended.stderr.splitlines() if "activities were interrupted" not in line]
+    said = [line for line in ended.stderr.splitlines() if not any(warning in line for warning in OF_THE_WORKER)]
     assert (0, "", []) == (ended.returncode, ended.stdout, said)
