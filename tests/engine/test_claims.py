@@ -36,9 +36,12 @@ def anyio_backend() -> str:
 
 
 class Roomy:
-    """A stock with room for everything."""
+    """A stock with room for everything, except for workflows that are `full`."""
 
     next_look = 3600.0
+
+    def __init__(self) -> None:
+        self.full = frozenset[str]()
 
     def look(self, *, anew: bool = False) -> None:
         pass
@@ -46,17 +49,17 @@ class Roomy:
     def look_again(self) -> None:
         pass
 
-    def kind(self, _: str) -> Kind:
-        return Kind.LOOP
+    def kind(self, workflow: str) -> Kind:
+        return Kind.THREAD if workflow in self.full else Kind.LOOP
 
     def kinds_of(self, workflows: Iterable[str]) -> dict[str, Kind]:
-        return dict.fromkeys(workflows, Kind.LOOP)
+        return {workflow: self.kind(workflow) for workflow in workflows}
 
-    def room(self, _: Kind) -> int:
-        return 1000
+    def room(self, kind: Kind) -> int:
+        return 1000 if kind is Kind.LOOP else 0
 
-    def open_room(self, _: Kind) -> int:
-        return 1000
+    def open_room(self, kind: Kind) -> int:
+        return self.room(kind)
 
 
 class Worker:
@@ -65,6 +68,9 @@ class Worker:
     def __init__(self, *, has_peers: bool) -> None:
         self.claims = 0
         self.next_due = FAR
+        self.due: dict[str, int] = {}
+        """When the next instances of some workflows are due, if the test tells it for each."""
+        self.stock = Roomy()
         self.limits: list[int] = []
         self.driver = SimpleNamespace(
             live=dict.fromkeys(["mine", *map(str, range(MUCH))]),
@@ -81,7 +87,7 @@ class Worker:
             cast("Any", SimpleNamespace(busy=False)),
             keeper=cast("Any", SimpleNamespace(leases=self, outage=Outage())),
             next_claim=NextClaim(),
-            backlog=Backlog(cast("Any", Roomy()), DatabaseClock(), {"flow": "c1"}),
+            backlog=Backlog(cast("Any", self.stock), DatabaseClock(), {"flow": "c1", "other": "c1"}),
             max_live=1000,
             handing_over=cast("Any", SimpleNamespace(in_doubt=False, look=bool)),
         )
@@ -101,7 +107,8 @@ class Worker:
         assert request.worker == "w"
         self.claims += 1
         self.limits.append(request.limit)
-        return Work(claimed=[], mail=[], now=1, next_due=self.next_due)
+        due = min((self.due[name] for name in request.codes if name in self.due), default=None)
+        return Work(claimed=[], mail=[], now=1, next_due=due if self.due else self.next_due)
 
     async def take_in(self, work: Work) -> bool:
         assert not work.claimed
@@ -230,6 +237,29 @@ async def test_what_is_due_and_held_by_somebody_is_asked_for_again(
         assert await worker.claims_after(frozenset({"mine"})) == 1
 
     assert [one for one in planned if one < 1] == [*pauses, pauses[0]]
+
+
+async def test_what_falls_due_of_workflows_that_a_claim_leaves_out_is_still_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Such a claim is told of no instance of theirs, and ends the plan of a claim before it."""
+    planned: list[int] = []
+
+    def look_at(_: NextClaim, due: int, __: DatabaseClock) -> None:
+        planned.append(due)
+
+    monkeypatch.setattr(NextClaim, "look_at", look_at)
+    async with at_work(has_peers=False) as worker:
+        worker.due = {"other": FAR}
+        assert await worker.claims_after(frozenset({"theirs"})) == 1
+        worker.stock.full = frozenset({"other"})
+        worker.claiming.look()
+        await a_few_turns()
+        worker.due["flow"] = FAR + 1
+        worker.claiming.look()
+        await a_few_turns()
+
+        assert (worker.claims, planned) == (3, [FAR] * 3)
 
 
 async def test_a_share_grows_with_what_was_written_since_the_last_claim() -> None:

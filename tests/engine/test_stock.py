@@ -198,6 +198,16 @@ def test_nothing_more_is_asked_for_until_there_is_news(monkeypatch: pytest.Monke
     assert claims.wants(anew=True)
 
 
+def test_what_fell_due_while_there_was_no_room_for_anything_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch, Slots(loop=50), a=[], b=[], c=[])
+    claims = backlog(world)
+    claims.answered(*claims.choose(100), [], 500)
+    assert not claims.may_have_more
+    world.now = 500
+    claims.choose(0)
+    assert claims.may_have_more
+
+
 async def test_places_tell_who_waits() -> None:
     places = Places(1)
     await places.acquire()

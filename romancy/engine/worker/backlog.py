@@ -30,8 +30,8 @@ class Backlog:
         self.codes = dict(codes)
         self._quiet = frozenset[str]()
         """Workflows of which nothing is due, as far as known."""
-        self._quiet_until = LATEST
-        """When the first of them falls due."""
+        self.quiet_until = LATEST
+        """When the first of them falls due. LATEST: nobody knows."""
         self._bound: int | None = None
         """The limit of the claim under way, if the room for some kinds has set it."""
         self._tight = 0
@@ -42,7 +42,7 @@ class Backlog:
 
     def news(self) -> None:
         """Something may be due."""
-        self._quiet, self._quiet_until = frozenset[str](), LATEST
+        self._quiet, self.quiet_until = frozenset[str](), LATEST
 
     @property
     def may_have_more(self) -> bool:
@@ -56,7 +56,8 @@ class Backlog:
 
     def wants(self, *, anew: bool) -> bool:
         """Whether something may be due for which there is room."""
-        self._look(anew=anew)
+        self._hear_what_fell_due()
+        self._stock.look(anew=anew)
         kinds = self._stock.kinds_of(self.codes.keys() - self._quiet)
         return any(map(self._stock.open_room, set(kinds.values())))
 
@@ -67,9 +68,10 @@ class Backlog:
         the next one is for the others alone, so that these do not wait behind them; the next eight at most, if claims
         bring nothing of the kinds with little room.
         """
+        self._hear_what_fell_due()
         if most <= 0:
             return 0, self.codes
-        self._look()
+        self._stock.look()
         kinds = self._stock.kinds_of(self.codes)
         rooms = {kind: min(most, room) for kind in set(kinds.values()) if (room := self._stock.open_room(kind))}
         if not self._turns and rooms.keys() == {*kinds.values()} and len(rooms) == 1:
@@ -94,7 +96,7 @@ class Backlog:
             self._turns = 0
             self._quiet |= names.keys()
             if next_due is not None and self._clock.seconds_until(next_due):
-                self._quiet_until = min(self._quiet_until, next_due)
+                self.quiet_until = min(self.quiet_until, next_due)
         elif self._turns and self._bound is not None:
             self._tight = self._bound
         elif self._turns:
@@ -105,7 +107,6 @@ class Backlog:
             self._tight, self._turns = self._bound, self._rests
         self._stock.look_again()
 
-    def _look(self, *, anew: bool = False) -> None:
-        if self._quiet_until != LATEST and not self._clock.seconds_until(self._quiet_until):
+    def _hear_what_fell_due(self) -> None:
+        if self.quiet_until != LATEST and not self._clock.seconds_until(self.quiet_until):
             self.news()
-        self._stock.look(anew=anew)

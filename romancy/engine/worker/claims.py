@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from romancy._logs import get_logger
 from romancy.errors import StorageUnavailableError
 from romancy.storage.marks import WORKER_NEWS, arrivals_in
-from romancy.storage.records import ClaimRequest
+from romancy.storage.records import LATEST, ClaimRequest
 
 if TYPE_CHECKING:
     from romancy.engine.clock import DatabaseClock
@@ -278,15 +278,18 @@ class Claiming:
         return self._max_live - len(self._driver.live) - len(self.intake.starting)
 
     def _plan_next(self, work: Work, limit: int) -> None:
-        """Plan the next claim, by what this one has brought."""
+        """Plan the next claim, by what this one has brought, and what former ones have told of other workflows."""
         self._next.look_in(_SWEEP_EVERY)
-        if work.next_due is None:
+        due, soonest = work.next_due, self._backlog.quiet_until
+        if due is None:
             self._passed_over = 0
-        elif self._clock.seconds_until(work.next_due):
+        elif self._clock.seconds_until(due):
             self._passed_over = 0
-            self._next.look_at(work.next_due, self._clock)
+            soonest = min(due, soonest)
         elif limit > len(work.claimed):
             self._next.look_in(self._pause_before_what_is_due())
+        if soonest != LATEST:
+            self._next.look_at(soonest, self._clock)
         if limit and len(work.claimed) >= limit and self._has_peers():
             # With peers, a worker with many instances first leaves work to them for a moment.
             pause = min(len(self._driver.live) * _PAUSE_PER_LIVE, _PAUSE_WHEN_BUSY)
