@@ -144,6 +144,8 @@ class Timeline:
         self.put_aside: list[ev.MessagePutAside] = []
         """Of the current run."""
         self._open: dict[tuple[str, str], Step] = {}
+        self._failed: dict[str, Step] = {}
+        """Activities that failed, by their ids. Their calls may get a default."""
         self._at = 0
         self._detailed = detailed
         self._place: Place = (0, 0)
@@ -211,6 +213,8 @@ class Timeline:
         if step is not None:
             step.ended_at, step.outcome, step.error, step.due = self._at, outcome, error, None
             step.end_place, step.answer, step.queued, step.unknown = self._place, self._event, queued, unknown
+            if kind == "activity" and outcome == "failed":
+                self._failed[id] = step
 
     def failed(self, kind: str, event: ev.ActivityAttemptFailed | ev.CompensationAttemptFailed) -> None:
         step = self._open.get((kind, event.id))
@@ -224,10 +228,9 @@ class Timeline:
             step.due = next_at
 
     def defaulted(self, activity_id: str) -> None:
-        for step in reversed(self.steps):
-            if (step.kind, step.id) == ("activity", activity_id):
-                step.defaulted, step.end_place, step.answer = True, self._place, self._event
-                return
+        step = self._failed.pop(activity_id, None)
+        if step is not None:
+            step.defaulted, step.end_place, step.answer = True, self._place, self._event
 
     def told_to_stop(self, activity_id: str) -> None:
         step = self._open.get(("activity", activity_id))
