@@ -42,7 +42,11 @@ def retried(state: State, event: ev.WorkflowRetried) -> None:
         if item.kind != "activities" or not item.stands:
             continue
         undone = state.compensates(item.name)
-        if item.owed or undone == "attempted" or (undone and item.default is None):
+        if item.default is None:
+            undoes = undone or item.owed
+        else:  # it failed: it may have no compensation although a person has said that its effect stands
+            undoes = undone == "attempted" or (item.owed and (undone or item.name not in state.known))
+        if undoes:
             scheduled = ev.ActivityScheduled(item.id, item.name, item.asked.args, item.key)
             result = getattr(item.answer, "result", ev.NULL)
             state.put_back(Compensable(scheduled, result, item.position, item.undo_key))

@@ -70,7 +70,7 @@ class Shop:
         self.slow: set[str] = set()
         """Calls that never answer until they are cancelled."""
         self.mute: set[str] = set()
-        """Those of them that do not answer then either."""
+        """Those of them that do not answer then either. Of a broken one, nobody knows what it did."""
         self.calls: list[tuple[str, Any, str]] = []
         self.undone: list[tuple[str, Any, str]] = []
         self.children: list[tuple[str, bool]] = []
@@ -251,7 +251,8 @@ class Retries:
         key = effect.key or idempotency_key(SELF, self._nonce(), id)
         self.shop.calls.append((effect.name, args, key))
         if effect.name in self.shop.broken or _in(args, self.shop.broken_args):
-            return ActivityFailed(self.now, id, describe_exception(ValueError(f"{effect.name} is broken")))
+            error = describe_exception(ValueError(f"{effect.name} is broken"))
+            return ActivityFailed(self.now, id, error, unknown=effect.name in self.shop.mute)
         self.shop.succeeded.append(self.shop.calls[-1])
         return ActivityCompleted(self.now, id, Raw(msgspec.json.encode(f"{effect.name} {len(self.shop.calls)}")))
 
@@ -343,4 +344,5 @@ def agree(one: Retries) -> None:
         shop.broken |= one.shop.broken
         shop.signals += one.shop.signals
         assert one.cut(count, shop).finish().status is end.status
-    assert replay(one.workflow, [decode_commit(body) for body in one.commits], instance_id=SELF).outcome == end
+    commits = [decode_commit(body) for body in one.commits]
+    assert replay(one.workflow, commits, instance_id=SELF, known=one.activities).outcome == end

@@ -75,6 +75,31 @@ def test_a_failure_names_what_is_unknown_unless_it_is_undone() -> None:
     assert doubts(one) == ["charge:1@1", "note:1@1"]
 
 
+@workflow
+async def with_defaults(ctx: WorkflowContext) -> list[Any]:
+    return [await note.or_default("no note")(1), await charge.or_default("no charge")(1), await ship(1)]
+
+
+@pytest.mark.parametrize(("unsure", "undone"), [("done", ["charge:1@1"]), ("undone", [])])
+def test_of_calls_with_a_default_that_stand_those_with_a_compensation_are_undone(
+    unsure: str, undone: list[str]
+) -> None:
+    """One without a compensation has nothing that could be undone, as any activity without one."""
+    shop = Shop()
+    shop.mute |= {"note", "charge"}
+    shop.broken |= {"note", "charge", "ship"}
+    one = Retries(with_defaults, shop=shop)
+    one.fail()
+    assert doubts(one) == ["note:1@1", "charge:1@1"]
+    shop.mute.clear()
+
+    one.retry(unsure=unsure)
+
+    assert one.fail() == "activity ship:1 failed after 1 attempt(s): ValueError: ship is broken"
+    assert [name for name, *_ in shop.undone] == undone
+    agree(one)
+
+
 @pytest.mark.parametrize("unsure", ["done", "undone"])
 def test_what_is_done_keeps_its_key_and_what_is_undone_gets_another(unsure: str) -> None:
     shop = Shop()
