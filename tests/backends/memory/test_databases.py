@@ -93,7 +93,7 @@ async def collects(ctx: WorkflowContext, count: int) -> list[int]:
 @pytest.mark.parametrize("in_a_turn", [1, 7, 50])
 async def test_a_later_call_does_not_overtake_an_earlier_one(in_a_turn: int) -> None:
     """Many tasks call, some of them in each turn of the event loop."""
-    async with Romancy("memory://") as app:
+    async with Romancy("memory://", workflows=[collects]) as app:
         handle = await app.start(collects, 200)
         async with asyncio.TaskGroup() as tasks:
             for number in range(200):
