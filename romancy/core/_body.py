@@ -67,29 +67,35 @@ class BodyTask(StableTask[Any]):
         try:
             awaited = self.context.run(self._body.send, None)
         except StopIteration as end:
+            _leave_task(loop, self)
             if self._must_cancel:
                 self._ends(_FUTURE.cancel)
             else:
                 self._ends(_FUTURE.set_result, end.value)
             return
-        except asyncio.CancelledError:
-            self._ends(_FUTURE.cancel)
-            return
         except BaseException as error:
-            trace = error.__traceback__
-            if trace is not None and trace.tb_next is not None:
-                error.__traceback__ = trace.tb_next  # as asyncio has it: without this frame
-            self._ends(_FUTURE.set_exception, error)
+            _leave_task(loop, self)
+            self._ends_by(error)
+            del self  # from Python 3.12 on the traceback of its error holds this frame
             if isinstance(error, KeyboardInterrupt):
                 raise
             return
-        finally:
-            _leave_task(loop, self)
+        _leave_task(loop, self)
         if isinstance(awaited, Answer) and not (loop.ready or loop.tasks or self._must_cancel):
             awaited._asyncio_future_blocking = False  # noqa: SLF001 - as asyncio's tasks do
             self.waits_on = awaited
         else:
             self._hand_over(awaited)
+
+    def _ends_by(self, error: BaseException) -> None:
+        """The body has raised this."""
+        if isinstance(error, asyncio.CancelledError):
+            self._ends(_FUTURE.cancel)
+            return
+        trace = error.__traceback__
+        if trace is not None and trace.tb_next is not None:
+            error.__traceback__ = trace.tb_next  # as asyncio has it: without the frame of the step
+        self._ends(_FUTURE.set_exception, error)
 
     def _ends(self, settle: Callable[..., object], *outcome: object) -> None:
         """The body has ended. Of asyncio's part, it needs no more than what any future has."""

@@ -340,7 +340,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         if self.ready and body is not None:
             body.hand_over()  # what is left goes before its next step
         # From Python 3.12 on the traceback of a task's error holds this frame, and the last handles hold the task.
-        handle, round_ = None, NO_LIST
+        body, handle, round_ = None, None, NO_LIST
 
     def _drive_beyond(self) -> bool:
         """Continue as long as awaited futures get done. Returns True if the run has made a request.

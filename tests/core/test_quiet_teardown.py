@@ -144,6 +144,14 @@ async def a_helper_that_waits_for_its_turn(ctx: WorkflowContext) -> None:
     await waiting
 
 
+async def a_failure_beside_a_helper(ctx: WorkflowContext) -> None:
+    async def helper() -> None:
+        await echo(2)
+
+    waiting = helper()
+    raise ValueError(f"{type(waiting).__name__} is not awaited")
+
+
 async def driven_by_hand(ctx: WorkflowContext) -> None:
     async def stubborn() -> None:
         with deeper():
@@ -176,6 +184,7 @@ BODIES = [
     a_task_of_anext,
     held_in_a_cycle,
     a_helper_that_waits_for_its_turn,
+    a_failure_beside_a_helper,
     driven_by_hand,
     that_tries_everything_again,
 ]
