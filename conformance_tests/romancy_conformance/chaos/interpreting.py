@@ -270,7 +270,7 @@ async def _spawn(world: World, node: Node) -> Any:
 
 _ACTIVITIES = (
     "step", "write", "savepoint", "flaky", "reserve", "sync", "leaky", "long", "doomed", "exhausted", "quick_write",
-    "quick_flaky",
+    "quick_flaky", "guess", "gamble",
 )  # fmt: skip
 
 EFFECTS: dict[str, Handler] = {

@@ -13,6 +13,7 @@ from romancy.core import (
     ActivityAttemptFailed,
     ActivityCancelled,
     ActivityCompleted,
+    ActivityFailed,
     ActivityScheduled,
     CompensationCompleted,
     CompensationScheduled,
@@ -49,7 +50,9 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "Judge", "read_log"]
 
 _WRITERS = frozenset(f"chaos_{form}{name}" for name in (*WRITERS, "keep", "release", *UNDOS) for form in ("", "plain_"))
-_UNDOABLE = frozenset(f"chaos_{form}{name}" for name in ("reserve", "keep") for form in ("", "plain_"))
+_ENDS: dict[str, type[LogEvent]] = {"reserve": ActivityCompleted, "keep": ActivityCompleted, "gamble": ActivityFailed}
+_UNDOABLE = {f"chaos_{form}{name}": end for name, end in _ENDS.items() for form in ("", "plain_")}
+"""After which end an activity has to be undone if its run fails."""
 
 
 class Finding(Struct, frozen=True):
@@ -247,7 +250,9 @@ class Judge:
         for event in events:
             if isinstance(event, ActivityScheduled):
                 names[event.id] = event.name
-            elif isinstance(event, ActivityCompleted) and names[event.id] in _UNDOABLE:
+            elif isinstance(event, ActivityCompleted | ActivityFailed) and type(event) is _UNDOABLE.get(
+                names[event.id]
+            ):
                 done.add(event.id)
             elif isinstance(event, CompensationScheduled) and event.activity_name in _UNDOABLE:
                 undone.add(event.activity_id)
@@ -258,13 +263,13 @@ class Judge:
                 done, undone = set(), set()
 
     def _check_order(self, instance_id: str, events: list[LogEvent]) -> None:
-        """Check that in each run, what completed or was registered last is undone first."""
+        """Check that in each run, what ended or was registered last is undone first."""
         done: list[str] = []
         undone: list[int] = []
         for event in events:
             if isinstance(event, WorkflowContinued):
                 done, undone = [], []
-            elif isinstance(event, ActivityCompleted | UndoRegistered):
+            elif isinstance(event, ActivityCompleted | ActivityFailed | UndoRegistered):
                 done.append(event.id)
             elif isinstance(event, UndoTakenBack):
                 done[done.index(event.id)] = ""

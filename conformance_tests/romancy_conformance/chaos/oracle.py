@@ -25,6 +25,7 @@ from romancy.errors import (
 )
 from romancy_conformance.chaos.boxes import Boxes, PlainPost
 from romancy_conformance.chaos.performing import perform
+from romancy_conformance.chaos.plain import GUESSED
 from romancy_conformance.chaos.programs import Program
 
 __all__ = ["WRITERS", "Expected", "foretell"]
@@ -136,6 +137,8 @@ class _Plain:
         self.post = PlainPost(expected.program.path, oracle.boxes, expected.announced)
         oracle.boxes.send_all(expected.program.mail)
         self.reserved: Counter[str] = Counter()
+        self.gambled: Counter[str] = Counter()
+        """What has failed, and is undone all the same."""
 
     async def do(self, what: str, key: str, count: int = 0) -> str:
         await asyncio.sleep(86_400.0 if what in {"hold", "keep"} else self._oracle.duration())
@@ -143,6 +146,10 @@ class _Plain:
             raise TerminalError(key)
         if what == "exhausted":
             raise RetryExhaustedError(key)
+        if what == "gamble":
+            self.gambled[key] += 1
+        if what in {"guess", "gamble"}:
+            return GUESSED
         if what in WRITERS:
             self._expected.done[key] += 1
         if what == "reserve":
@@ -222,19 +229,20 @@ class _Oracle:
         try:
             for run in range(len(program.runs)):
                 world.reserved.clear()  # effects of a former run are not undone
+                world.gambled.clear()
                 try:
                     expected.result = await self._in_its_own_task(world, program, run)
                 except _Recur:
                     continue
             expected.status = "completed"
             for _ in range(program.failures):  # each time everything was undone, and it ran again
-                expected.undone.update(world.reserved)
+                expected.undone.update(world.reserved + world.gambled)
                 expected.done.update(world.reserved)
         except asyncio.CancelledError:
-            expected.status, expected.undone = "cancelled", Counter(world.reserved)
+            expected.status, expected.undone = "cancelled", world.reserved + world.gambled
             raise
         except Exception as error:
-            expected.status, expected.undone = "failed", Counter(world.reserved)
+            expected.status, expected.undone = "failed", world.reserved + world.gambled
             expected.error = type(error).__name__
             raise WorkflowFailedError(str(error), instance_id=program.path, error_type=type(error).__name__) from error
         return expected.result

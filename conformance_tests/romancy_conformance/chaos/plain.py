@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from romancy import SyncSession
 
-__all__ = ["KEPT", "OUTSIDE", "PLAIN", "act_outside", "is_plain", "outside"]
+__all__ = ["GUESSED", "KEPT", "OUTSIDE", "PLAIN", "act_outside", "is_plain", "outside"]
 
 outside: list[Path] = []
 """The file for what activities do outside of the database. Its lines are their idempotency keys."""
@@ -28,6 +28,8 @@ OUTSIDE = "outside.txt"
 """The name of that file, in the folder of the round."""
 KEPT = "keep-"
 """The keys of what is done only if a function was asked to stop after it had begun. No oracle knows that."""
+GUESSED = "guessed"
+"""What a call returns instead of its last error."""
 _PATIENT = RetryPolicy.fixed(12, 0.01)
 _WAITS = RetryPolicy.fixed(10_000, 0.1)
 
@@ -134,6 +136,12 @@ def chaos_plain_exhausted(key: str, count: int) -> str:
     raise ConnectionError(key)
 
 
+@activity(compensation=chaos_plain_release, compensate="attempted", retry=RetryPolicy.fixed(2, 0.01))
+def chaos_plain_gamble(key: str, count: int) -> str:
+    _write(key, PHANTOM)
+    raise ConnectionError(key)
+
+
 @activity(retry=_PATIENT)
 def chaos_plain_leaky(key: str, count: int) -> str:
     """The first attempt fails, but a thread that kept its session continues to write."""
@@ -217,4 +225,6 @@ PLAIN: dict[str, Any] = {
         chaos_plain_exhausted, chaos_plain_leaky, chaos_plain_long, chaos_plain_hold, chaos_plain_keep,
         chaos_plain_relents, chaos_plain_mended, chaos_plain_annul, chaos_plain_annul_lazily,
     )
+} | {
+    "guess": chaos_plain_exhausted.or_default(GUESSED), "gamble": chaos_plain_gamble.or_default(GUESSED),
 }  # fmt: skip

@@ -71,7 +71,7 @@ _NOT_RETRIED = frozenset({"child_fails", "child_late", "launch_cancel", "event_i
 
 LEAVES = (
     "step", "write", "savepoint", "flaky", "reserve", "sync", "nap", "draw", "leaky", "quicks", "quick_write",
-    "quick_flaky", "quicks_beside", "outbox", "undos",
+    "quick_flaky", "quicks_beside", "outbox", "undos", "guess", "gamble",
 )  # fmt: skip
 _LINKS = ("registers", "registers_lazily", "revokes", "revokes_late", "reserve")
 _UNDONE = ("write", "savepoint", "flaky", "quick_write")
@@ -222,7 +222,7 @@ class _Maker:
         return any(name not in self._without for name in names)
 
     def _leaf(self) -> Node:
-        op = self._pick(LEAVES, (2, 5, 1, 2, 4, 1, 2, 1, 1, 3, 1, 1, 2, 3, 3))
+        op = self._pick(LEAVES, (2, 5, 1, 2, 4, 1, 2, 1, 1, 3, 1, 1, 2, 3, 3, 2, 2))
         if op == "undos":
             return self._undos()
         if op == "outbox":

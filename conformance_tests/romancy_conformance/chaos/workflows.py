@@ -22,7 +22,7 @@ from romancy import (
 )
 from romancy_conformance.chaos.ledger import DONE, PHANTOM, UNDONE, insert, times, undone_before
 from romancy_conformance.chaos.performing import perform
-from romancy_conformance.chaos.plain import PLAIN, act_outside, is_plain
+from romancy_conformance.chaos.plain import GUESSED, PLAIN, act_outside, is_plain
 from romancy_conformance.chaos.posting import ANNOUNCED, SENDING, UNSENT, DurablePost, app_here
 from romancy_conformance.chaos.programs import Program
 
@@ -145,6 +145,14 @@ async def chaos_exhausted(key: str, count: int) -> str:
     raise ConnectionError(key)
 
 
+@activity(compensation=chaos_release, compensate="attempted", retry=RetryPolicy.fixed(2, 0.01))
+async def chaos_gamble(key: str, count: int) -> str:
+    """Fail for good, after something that has to be undone if the workflow fails."""
+    await _write(key, PHANTOM)
+    await _announce_unsent(key)
+    raise ConnectionError(key)
+
+
 @activity(retry=_PATIENT)
 async def chaos_leaky(key: str, count: int) -> str:
     """The first attempt fails, but a task that kept its session continues to write."""
@@ -234,6 +242,8 @@ ACTIVITIES: dict[str, Any] = {
     "flaky": chaos_flaky,
     "doomed": chaos_doomed,
     "exhausted": chaos_exhausted,
+    "guess": chaos_doomed.or_default(GUESSED),
+    "gamble": chaos_gamble.or_default(GUESSED),
     "leaky": chaos_leaky,
     "long": chaos_long,
     "hold": chaos_hold,
