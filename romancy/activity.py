@@ -237,7 +237,7 @@ class Activity(Generic[P, R_co]):
         `compensate="attempted"` undoes it. A cancelled call does not return.
         """
         changed = cast("Activity[P, R_co | D]", copy.copy(self))
-        stored = _NULL if default is None else Raw(self.signature.encode_result(default))
+        stored = _NULL if default is None else Raw(self.signature.encode_default(default))
         changed.default = Raw(check_event(stored, f"default of activity {self.name}"))
         return changed
 

@@ -61,6 +61,11 @@ def checked_undo(activity: Any) -> None:
         name = getattr(activity, "__name__", type(activity).__name__)
         declared = "declare it with @activity" if kind != "compensation" else "declare it with @activity instead"
         raise UsageError(f"ctx.on_undo() takes an activity, and {name} is none; {declared}")
+    if activity.default is not None:
+        raise UsageError(
+            f"activity {activity.name} cannot be registered as an undo with a default: nobody gets what an undo "
+            "returns. Register it without or_default()"
+        )
     if activity.pass_context or activity.executor == "process" or activity.heartbeat_timeout is not None:
         raise UsageError(
             f"activity {activity.name} cannot be registered as an undo: an undo has no pass_context, no "

@@ -246,6 +246,10 @@ class Signature:
         """Writes a result, proved to read back equal. Raises SerializationError otherwise."""
         return partial(self._plan_of_result().write, where=self._result_where)
 
+    def encode_default(self, default: object) -> bytes:
+        """Write what a call returns instead of an error, as a result. Raises SerializationError, which names it."""
+        return self._plan_of_result().write(default, where=Where("default", self.subject))
+
     @cached_property
     def decode_result(self) -> Callable[[bytes | msgspec.Raw], Any]:
         """Reads a result as its declared type. Raises SerializationError if it is of another shape."""

@@ -388,9 +388,10 @@ def plain(item: str) -> None: ...
         (trip, "trip is none"),
         (with_context, "cannot be registered as an undo"),
         (watched, "cannot be registered as an undo"),
+        (cancel.or_default(None), "Register it without or_default()"),
         (cancel, "'nonsense'"),
     ],
-    ids=lambda one: getattr(one, "__name__", ""),
+    ids=lambda one: one if isinstance(one, str) else "",
 )
 def test_what_cannot_be_an_undo_is_refused_where_it_is_registered(undo: Any, words: str) -> None:
     @workflow
