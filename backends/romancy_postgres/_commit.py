@@ -85,11 +85,7 @@ class Commits:
         check_batch(batch, worker)
         parts = self._parts(batch)
         if len(parts) == 1:
-            ((write, items),) = parts
-            try:
-                outcomes = await write(items, worker, None)
-            except (LockedError, RefusedValueError) as error:
-                outcomes = await self._traced(error, write, items, worker)
+            outcomes = await self._settle(*parts[0], worker)
         elif _sends_to_a_start(batch):
             outcomes = await self._in_turn(reversed(parts), worker)  # the starts are the last part
         else:
@@ -140,16 +136,13 @@ class Commits:
     async def _settle(self, write: Part, items: Sequence[Item], worker: str | None) -> Outcomes:
         try:
             return await write(items, worker, None)
-        except (LockedError, RefusedValueError) as error:
-            return await self._traced(error, write, items, worker)
-
-    async def _traced(self, error: Exception, write: Part, items: Sequence[Item], worker: str | None) -> Outcomes:
-        """The outcomes of a part that was refused, after its items were written apart from each other."""
-        locked = isinstance(error, LockedError)
-        if len(items) == 1:
-            return {items[0].instance_id: Outcome.LOCKED if locked else Outcome.INVALID}
-        if locked:
+        except LockedError:
+            if len(items) == 1:
+                return {items[0].instance_id: Outcome.LOCKED}
             return await self._each_alone(write, items, worker)
+        except RefusedValueError:
+            if len(items) == 1:
+                return {items[0].instance_id: Outcome.INVALID}
         middle = len(items) // 2
         return await _merged(self._settle(write, half, worker) for half in (items[:middle], items[middle:]))
 
