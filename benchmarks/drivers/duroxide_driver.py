@@ -1,7 +1,8 @@
 """Duroxide: orchestrations as generators on its Rust runtime, with the library's defaults.
 
 Its calls block, so each caller has a thread. Activities are plain functions. On SQLite it commits with
-`synchronous=NORMAL`, which flushes at checkpoints alone: a power cut may take back what was acknowledged.
+`synchronous=NORMAL`, which flushes at checkpoints alone: a power cut may take back what was acknowledged. Steps get
+slower as their history grows: of 10,000 steps in one workflow, 3,475 had run after ten minutes, and `growth` gives up.
 """
 
 # The library is installed in the environment of this driver alone, so no checker can see its types.

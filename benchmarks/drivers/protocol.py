@@ -150,6 +150,8 @@ class Driver:
         stamps.clear()
         with Clock() as clock:
             _, failed = await sliding(1, 1, lambda: self.run(steps))
+        if len(stamps) < steps:
+            raise RuntimeError(f"the workflow ended after {len(stamps):,} of {steps:,} steps")
         tenth = steps // 10
         edges = [stamps[place] for place in range(0, steps, tenth)] + [stamps[steps - 1]]
         each = [(after - before) / tenth for before, after in pairwise(edges)]
