@@ -22,7 +22,6 @@ SOAK = bool(os.environ.get("ROMANCY_SOAK"))
 OTHERS = [each for each in fresh.ALL if each not in fresh.QUICK]
 """The pairings that `.ci/run` leaves out. Two of them differ in account and place from the one on the same system."""
 PLAYED = [each for each in OTHERS if SOAK or each.name in {"12-user-odd", "13-root"}]
-ONE_OF_EACH = "tests/project/test_environment.py conformance_tests/romancy_conformance/contract/test_values.py"
 
 GREEN = "demo:\n\t@echo shown > .cache\ntest:\n\t@echo '=== 3 passed, 1 skipped in 0.10s ==='\n"
 PLANTED = """\
@@ -134,7 +133,7 @@ def with_setting(value: str) -> list[str]:
 @pytest.mark.parametrize("pairing", PLAYED, ids=lambda pairing: pairing.name)
 def test_the_other_pairings(machine: Path, pairing: fresh.Pairing) -> None:
     """With ROMANCY_SOAK all of them in full, as `make test-fresh` does; else two, with the demo and a few tests."""
-    commands = fresh.COMMANDS if SOAK else ("make demo", f"make test ARGS='{ONE_OF_EACH}'")
+    commands = fresh.COMMANDS if SOAK else fresh.IN_SHORT
 
     outcome = fresh.run(pairing, machine, commands=commands)
 
@@ -146,6 +145,16 @@ def test_the_pairings_are_all_of_them_and_two_are_quick() -> None:
     assert [each.words for each in fresh.QUICK] == [
         "Debian 12, as root",
         "Debian 13, as a user, path with a space, umask 077, LC_ALL=C",
+    ]
+
+
+def test_each_quick_machine_has_all_tests_every_other_day() -> None:
+    plans = [fresh.quick_plan(day) for day in (20_783, 20_784)]
+
+    assert [list(plan) for plan in plans] == [list(fresh.QUICK)] * 2
+    assert [list(plan.values()) for plan in plans] == [
+        [fresh.IN_SHORT, fresh.COMMANDS],
+        [fresh.COMMANDS, fresh.IN_SHORT],
     ]
 
 

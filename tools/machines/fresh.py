@@ -1,7 +1,7 @@
 """Runs README's commands on fresh machines: Debian 12 and 13, as root and as a user, in usual and in unusual places.
 
     python -m tools.machines.fresh             # every pairing
-    python -m tools.machines.fresh --quick     # the two of continuous integration
+    python -m tools.machines.fresh --quick     # the two of continuous integration, one of them in short
     python -m tools.machines.fresh 12-root     # one by its name
 
 Each machine is a minimal Debian in a folder, in namespaces of its own, with nothing but what README names. It gets a
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 COMMANDS: Final = ("make demo", "make test || make test-again")
 """README's two commands."""
+_SOME: Final = "tests/project/test_environment.py conformance_tests/romancy_conformance/contract/test_values.py"
+IN_SHORT: Final = ("make demo", f"make test ARGS='{_SOME}'")
+"""The same on a machine whose turn for all tests it is not."""
 _SUITES: Final = {12: "bookworm", 13: "trixie"}
 _NAMESPACES: Final = ("unshare", "--mount", "--pid", "--ipc", "--fork", "--kill-child")
 _USER_NAMESPACE: Final = ("unshare", "--user", "--map-root-user", "--map-auto")
@@ -87,6 +90,7 @@ ALL: Final = tuple(
     Pairing(release, root, odd) for release in _SUITES for root in (True, False) for odd in (False, True)
 )
 QUICK: Final = (Pairing(12, root=True, odd=False), Pairing(13, root=False, odd=True))
+"""On one of them all tests run, on the other a few: by turns, a day each."""
 
 
 def require() -> None:
@@ -125,6 +129,17 @@ def _clear_leftovers(folder: Path) -> None:
     for machine in folder.glob("*-*"):
         if not Path("/proc", machine.name.rpartition("-")[2]).exists():
             shutil.rmtree(machine, ignore_errors=True)
+
+
+def quick_plan(day: int) -> dict[Pairing, tuple[str, ...]]:
+    """What continuous integration runs on each machine, for a commit of this day."""
+    return {each: COMMANDS if place == day % len(QUICK) else IN_SHORT for place, each in enumerate(QUICK)}
+
+
+def _day_of_head(source: Path) -> int:
+    """The day of the last commit, counted since 1970: a tree is always tried in the same way."""
+    git = ["git", "-C", str(source), "log", "-1", "--format=%ct"]
+    return int(subprocess.run(git, capture_output=True, text=True, check=True).stdout) // 86_400
 
 
 def _prepare(pairing: Pairing, folder: Path, cache: Path, commands: Sequence[str], source: Path) -> Plan:
@@ -195,7 +210,9 @@ def main(arguments: Sequence[str]) -> int:
     chosen = parser.parse_args(arguments)
     if unknown := set(chosen.names) - {each.name for each in ALL}:
         parser.error(f"no pairing {', '.join(sorted(unknown))}")
-    pairings = QUICK if chosen.quick else [each for each in ALL if not chosen.names or each.name in chosen.names]
+    plan: dict[Pairing, tuple[str, ...]] = {
+        each: COMMANDS for each in ALL if not chosen.names or each.name in chosen.names
+    }
     try:
         cache: Path = chosen.cache or cache_folder()
         if chosen.clean:
@@ -203,7 +220,9 @@ def main(arguments: Sequence[str]) -> int:
         require()
         if os.geteuid() != 0:
             _again_as_root_of_a_namespace([*arguments, "--cache", str(cache)])
-        outcomes = [run(pairing, cache, source=chosen.source) for pairing in pairings]
+        if chosen.quick:
+            plan = quick_plan(_day_of_head(chosen.source))
+        outcomes = [run(pairing, cache, commands=plan[pairing], source=chosen.source) for pairing in plan]
     except (RootError, ServerUnavailableError) as error:
         print(f"test-fresh: {error}", file=sys.stderr)
         return 1
@@ -232,7 +251,7 @@ def _again_as_root_of_a_namespace(arguments: Sequence[str]) -> None:
 def _record(outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         counts = outcome.counts
-        if outcome.left is not None and counts is not None:
+        if outcome.left is not None and counts is not None and outcome.commands == COMMANDS:
             record(
                 outcome.name,
                 outcome.python,
