@@ -48,7 +48,6 @@ from romancy.engine.decide import (
     idle_release,
     is_among_its_own,
     is_step,
-    owner_changed,
     termination,
 )
 from romancy.engine.ended_attempts import Ports
@@ -226,7 +225,7 @@ class Driver:
     def _terminate(self, live: Live, delivery_id: str, reason: str) -> None:
         """End the instance at once: stop all its work and compensate nothing."""
         self._stop(live)
-        self._send(live, *termination(live, self.clock.now(), reason, delivery_id, self.incarnation))
+        self.write(live, *termination(live, self.clock.now(), reason, delivery_id, self.incarnation))
 
     # ── one append ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -260,7 +259,7 @@ class Driver:
             if live.lazy and may_wait(live, activation, inputs) and live.run is before and not ports:
                 for effect in activation.effects:
                     self._do(live, effect)
-                hold_back(live, activation, inputs, self._send_held_back)
+                hold_back(live, activation, inputs, self._write_held_back)
                 return self._prepare(live)
             if live.slot is GATHERING:
                 activation, inputs, ports = live.gathered().before(activation, inputs, ports)
@@ -302,9 +301,9 @@ class Driver:
         self.reports.in_session(prepared, session)
         return None
 
-    def _send_held_back(self, live: Live) -> None:
+    def _write_held_back(self, live: Live) -> None:
         held = live.gathered()
-        self._send(live, live.step(self.incarnation.nonce(), encode_commit(held.events)), held.alone(), held.inputs)
+        self.write(live, live.step(self.incarnation.nonce(), encode_commit(held.events)), held.alone(), held.inputs)
 
     def _activate(self, live: Live, inputs: list[Given]) -> Activation:
         floor = live.run.state.time
@@ -347,7 +346,7 @@ class Driver:
             self.reports.lost(prepared, outcome)
             return
         if type(item) is Append and item.change is not None and live.changed(item.change):
-            self._release(live, prepared.activation)
+            self._released(live, prepared.activation)
             return
         # Hold the slot until every effect is carried out: others must have begun before an attempt can end.
         try:
@@ -358,14 +357,6 @@ class Driver:
         live.free_slot()
         if live.inputs or live.wanting or live.inbox is not EMPTY_INBOX:
             self.go_on(live)
-
-    def _release(self, live: Live, activation: Activation) -> None:
-        if activation.outcome is not None and live.inbox.taken:
-            give_strays_back(self, live)  # the next claim brings later mail
-        if live.interests is not None and live.interests.asked_to_the_end:
-            self.dispatcher.sweep()  # gives back messages taken for it but not yet counted when it ended
-        self.let_go(live)
-        self.reports.finished(live, activation)
 
     # ── what follows ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -421,14 +412,34 @@ class Driver:
             elif isinstance(effect, CancelActivity) and effect.activity_id == attempt_id:
                 self.attempts.cancel(live, attempt_id, lost=effect.lost)
 
-    def resume(self, live: Live, inputs: Sequence[Given] = (), mailbox: Mailbox | None = None) -> None:
+    def resume(
+        self,
+        live: Live,
+        inputs: Sequence[Given] = (),
+        mailbox: Mailbox | None = None,
+        *,
+        without_code: bool = False,
+    ) -> None:
         """After a replay, carry out what the run still waits for and feed inputs that arrived meanwhile.
 
-        Timers that fell due and messages that arrived meanwhile are fed together, in the order of their times.
+        Timers that fell due and messages that arrived meanwhile are fed together, in the order of their times. Of a
+        run `without_code`, only the compensations that were under way go on.
         """
-        if self.observer is not None:
+        effects = unanswered(live.run.outstanding(), inputs)
+        if without_code:
+            effects = [effect for effect in effects if isinstance(effect, StartCompensation)]
+        elif self.observer is not None:
             self.observer.taken_up(live)
-        self._bring_about(live, inputs, unanswered(live.run.outstanding(), inputs), mailbox)
+        self.live[live.instance_id] = live
+        live.take_slot()
+        live.give_all(inputs)
+        for effect in effects:
+            self._do(live, effect)
+        live.free_slot()
+        if mailbox is not None:
+            self.receive(live, mailbox)
+        else:
+            self.go_on(live)
 
     def prepare_first(self, live: Live, started: Input) -> PendingAppend | None:
         """Feed a new run its start. The append that creates the instance and carries what its code decides.
@@ -463,54 +474,47 @@ class Driver:
         self.live[live.instance_id] = live
         self.settle(prepared, Outcome.ACCEPTED)
 
-    def wind_up(self, live: Live, inputs: Sequence[Given], mailbox: Mailbox | None) -> None:
-        """After a replay without code, start only the compensations that were under way."""
-        effects = unanswered(live.run.outstanding(), inputs)
-        undoing = [effect for effect in effects if isinstance(effect, StartCompensation)]
-        self._bring_about(live, inputs, undoing, mailbox)
-
-    def _bring_about(
-        self, live: Live, inputs: Sequence[Given], effects: Sequence[Effect], mailbox: Mailbox | None
-    ) -> None:
-        self.live[live.instance_id] = live
-        live.take_slot()
-        live.give_all(inputs)
-        for effect in effects:
-            self._do(live, effect)
-        live.free_slot()
-        if mailbox is not None:
-            self.receive(live, mailbox)
-        else:
-            self.go_on(live)
-
-    def rest(self, live: Live) -> None:
-        """Release an instance that has nothing to do after all: no wait fits its message, or its timer was moved."""
-        if live.slot is not FREE or live.inputs:
-            return
-        if (item := idle_release(live, self.clock.now(), self.incarnation.nonce())) is not None:
-            self._send(live, item)
-
-    def give_back(self, live: Live) -> None:
-        """Offer the instance to other workers, unless its slot is taken."""
-        if live.slot is FREE:
-            interrupted = self.attempts.interrupted.of(live)
-            self._send(live, handing_back(live, self.clock.now(), self.incarnation.nonce(), interrupted=interrupted))
-
-    def clear(self, live: Live) -> None:
-        """Clear the quarantine mark, unless the slot is taken, a session holds it, or the instance was released."""
-        if live.slot is FREE and not live.is_held:
-            self._send(
-                live, live.step(self.incarnation.nonce(), owner_changed(self.clock.now(), "", live.definition.code))
-            )
-
-    def _send(self, live: Live, item: Item, activation: Activation | None = None, fed: Sequence[Given] = ()) -> None:
+    def write(self, live: Live, item: Item, activation: Activation | None = None, fed: Sequence[Given] = ()) -> None:
+        """Submit an append that follows from no activation, or from an earlier one."""
         idle = activation or Activation(events=[], effects=[], status=live.run.status())
         self.writer.submit(item, functools.partial(self.settle, PendingAppend(live, item, idle, fed)))
 
     # ── letting go ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def let_go(self, live: Live, carried: Sequence[Given] = ()) -> None:
-        """Stop all work for an instance that this worker no longer owns."""
+    def release(self, live: Live, *, unfinished: bool = False) -> None:
+        """Write that this worker does not own the instance any more, unless the instance's slot is taken.
+
+        An instance with something to do is released only if `unfinished`: others continue it. One that rests is
+        claimed again when it is due or gets a message. `settle` lets go of it, once the row is in the log.
+        """
+        if live.slot is not FREE:
+            return
+        now, writer = self.clock.now(), self.incarnation.nonce()
+        if unfinished:
+            self.attempts.stop_all(live)
+            self.write(live, handing_back(live, now, writer, interrupted=self.attempts.interrupted.of(live)))
+        elif not live.inputs and (item := idle_release(live, now, writer)) is not None:
+            self.write(live, item)
+
+    def drop(self, live: Live, carried: Sequence[Given] = ()) -> None:
+        """Let go of the instance and close its run. The log says nothing of it.
+
+        Only a replay brings the run back, which is fed what is `carried` over.
+        """
+        self._let_go(live, carried)
+        live.run.close()
+        self.reports.dropped(live)
+
+    def _released(self, live: Live, activation: Activation) -> None:
+        """Let go of an instance that has ended, rests or is stuck, as its log says."""
+        if activation.outcome is not None and live.inbox.taken:
+            give_strays_back(self, live)  # the next claim brings later mail
+        if live.interests is not None and live.interests.asked_to_the_end:
+            self.dispatcher.sweep()  # gives back messages taken for it but not yet counted when it ended
+        self._let_go(live)
+        self.reports.finished(live, activation)
+
+    def _let_go(self, live: Live, carried: Sequence[Given] = ()) -> None:
         live.let_go()
         if self.observer is not None:
             self.observer.let_go(live, [event.id for event, _ in carried if isinstance(event, ENDS)])
@@ -523,13 +527,7 @@ class Driver:
     def _stop(self, live: Live) -> None:
         """Stop everything that the present run started, and discard the inputs that wait to be fed."""
         if live.attempts:
-            self.attempts.drop(live)
+            self.attempts.stop_all(live)
         self.timers.clear_all(live)
         if inputs := live.stop():
             self.ports.forget(inputs)
-
-    def drop(self, live: Live, carried: Sequence[Given] = ()) -> None:
-        """Release the instance and close its run. Only a replay brings it back, and is fed what is `carried` over."""
-        self.let_go(live, carried)
-        live.run.close()
-        self.reports.dropped(live)

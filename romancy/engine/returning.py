@@ -34,4 +34,4 @@ def give_strays_back(driver: Driver, live: Live) -> None:
 
 def _returned(driver: Driver, live: Live, delivery_id: str) -> None:
     if live.has_returned(delivery_id) and live.slot is not GONE:
-        driver.rest(live)
+        driver.release(live)

@@ -12,7 +12,7 @@ import pytest
 
 from romancy.engine.activities.places import Kind
 from romancy.engine.slot import FREE, GATHERING, TAKEN
-from romancy.engine.worker.handing_over import HandingOver, hand_over, is_untouched
+from romancy.engine.worker.handing_over import HandingOver, is_untouched
 from romancy.engine.worker.known_workflows import names_told, room_told
 
 pytestmark = pytest.mark.anyio
@@ -70,18 +70,13 @@ class World:
         self.bereft: dict[str, int] = {}
         leases = SimpleNamespace(peers=peers, fresh=lambda: True)
         stock = SimpleNamespace(look=bool, kind=_loop, in_a_second={Kind.LOOP: soon}.__getitem__)
-        self.attempts = SimpleNamespace(
-            waits_for_place=set[object]().__contains__, given_up=(), drop=self._drop, forget_dropped=bool
-        )
+        self.attempts = SimpleNamespace(waits_for_place=set[object]().__contains__, given_up=(), forget_stopped=bool)
         self.admission = SimpleNamespace(only=None)
         world, keeper = cast("Any", self), cast("Any", SimpleNamespace(leases=leases))
         self.handing_over = HandingOver(world, world, cast("Any", stock), keeper, self.bereft)
 
-    def _drop(self, live: Any) -> None:
-        live.attempts = {}
-
-    def give_back(self, live: Any) -> None:
-        assert not live.attempts
+    def release(self, live: Any, *, unfinished: bool) -> None:
+        assert unfinished
         self.given.append(live.instance_id)
         del self.live[live.instance_id]
 
@@ -167,10 +162,3 @@ async def test_what_a_worker_died_with_stays_until_its_log_grows() -> None:
     for live in world.live.values():
         live.head = 2
     assert len(await world.portion()) == 2
-
-
-def test_attempts_are_dropped_before_the_row_is_written() -> None:
-    world = World(instance("i", queued()), peers=[])
-
-    hand_over(cast("Any", world), world.live["i"])
-    assert world.given == ["i"]

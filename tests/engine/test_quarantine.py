@@ -20,7 +20,7 @@ from romancy.engine.worker import quarantine as trials
 from romancy.engine.worker.quarantine import Evidence, Quarantine, evidence_in
 from romancy.serialization import dumps
 from romancy.status import Status
-from romancy.storage.records import Append, Claimed, Outcome
+from romancy.storage.records import Append, Claimed, Outcome, Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -198,7 +198,8 @@ class World:
         self._times: Iterator[float] = iter((0.0, lived))
         self.live: dict[str, Any] = {}
         nothing = cast("Any", None)
-        self._suspect = Live(CLAIMED.instance_id, CLAIMED.life, nothing, nothing)
+        definition = cast("Any", SimpleNamespace(code="c"))
+        self._suspect = Live(CLAIMED.instance_id, CLAIMED.life, definition, nothing)
         self._suspect.followed(CLAIMED.head + 1, "w3.1")
         if attempts:
             self._suspect.begins(cast("Any", SimpleNamespace(id="a:1")))
@@ -258,7 +259,8 @@ class World:
             self._suspect.take_slot()
             asyncio.get_running_loop().call_soon(self._settle, self._suspect)
 
-    def clear(self, live: Any) -> None:
+    def write(self, live: Any, item: Step) -> None:
+        assert decode_commit(item.body) == [OwnerChanged(at=7, code="c")]
         self.done.append("cleared")
         asyncio.get_running_loop().call_soon(self._is_cleared, live)
 

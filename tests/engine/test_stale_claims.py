@@ -195,7 +195,7 @@ async def test_who_waits_here_hears_of_an_end_that_another_has_written(
         await asyncio.sleep(0)
     assert not waiting.done()
 
-    worker.driver.clear(live)  # writes, and is refused
+    worker.driver.release(live, unfinished=True)  # is refused
 
     with pytest.raises(WorkflowCancelledError, match="over"):
         await waiting

@@ -258,7 +258,7 @@ async def test_a_cancellation_behind_a_drop_tells_what_is_known(open_app: Open, 
     await until(lambda: handle.instance_id in live and bool(live[handle.instance_id].attempts))
     await until(lambda: begun or any(map(attempts.waits_for_place, asyncio.all_tasks())))
 
-    attempts.drop(live[handle.instance_id])
+    attempts.stop_all(live[handle.instance_id])
     await app.cancel(handle.instance_id)
     with pytest.raises(WorkflowCancelledError):
         await handle.result(timeout=60)

@@ -187,14 +187,14 @@ class Attempts:
         live.goes_on_without(activity_id)
         self._driver.feed(live, ActivityCancelled(at=self._clock.now(), id=activity_id, unknown=unknown))
 
-    def drop(self, live: Live) -> None:
+    def stop_all(self, live: Live) -> None:
         """Stop every attempt of this instance. None of them reports its end."""
         for attempt in live.take_attempts():
             waited = attempt.task is not None and self.waits_for_place(attempt.task)
             if self._stop(attempt) and not waited:
                 self.interrupted.note(attempt)
 
-    def forget_dropped(self) -> None:
+    def forget_stopped(self) -> None:
         """Remove the attempts from the queue that nothing waits for any more."""
         self._queue = deque(each for each in self._queue if each.live.attempts.get(each.id) is each)
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Store
     from romancy.storage.records import Peer
 
-__all__ = ["HandingOver", "hand_over", "is_untouched"]
+__all__ = ["HandingOver", "is_untouched"]
 
 logger = get_logger("romancy.engine")
 
@@ -53,12 +53,6 @@ def is_untouched(live: Live, attempts: Attempts) -> bool:
     if any(each.live is live for each in attempts.given_up):
         return False
     return not any(has_begun(attempt, attempts) for attempt in live.attempts.values())
-
-
-def hand_over(driver: Driver, live: Live) -> None:
-    """Release an instance of which nothing has begun. Its attempts do not begin here any more, also if this fails."""
-    driver.attempts.drop(live)
-    driver.give_back(live)
 
 
 class HandingOver:
@@ -146,8 +140,8 @@ class HandingOver:
         due, instance_id = max((due_of(live), live.instance_id) for live in chosen)
         self._last = instance_id, due
         for live in chosen:
-            hand_over(self._driver, live)
-        self._driver.attempts.forget_dropped()
+            self._driver.release(live, unfinished=True)
+        self._driver.attempts.forget_stopped()
         logger.debug("handed %d instances back for other workers", len(chosen))
         return True
 

@@ -128,7 +128,7 @@ class Intake:
         for instance_id in unread:
             mine = self._driver.live.get(instance_id)
             if mine is not None:
-                self._driver.rest(mine)
+                self._driver.release(mine)
         return work.more or late
 
     async def _take_up_after_mail(self, work: Work, mail: dict[str, Mailbox]) -> None:

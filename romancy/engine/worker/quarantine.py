@@ -262,7 +262,7 @@ class Quarantine:
             elif begun.exception() is None:
                 live = begun.result()
             if live is not None:
-                self._driver.clear(live)  # a worker that is stopped did not die of it
+                self._has_survived(live)  # a worker that is stopped did not die of it
             raise
         finally:
             beating.cancel()
@@ -311,6 +311,12 @@ class Quarantine:
         live.watch_moves()  # now: the next commit may follow at once
         return live
 
+    def _has_survived(self, live: Live) -> None:
+        """Write that the trial is over, unless something else is written, a session writes, or it was released."""
+        if live.slot is FREE and not live.is_held:
+            body = owner_changed(self._driver.clock.now(), "", live.definition.code)
+            self._driver.write(live, live.step(self._driver.incarnation.nonce(), body))
+
     async def _until_moved(self, live: Live, moved: asyncio.Event) -> None:
         """Let the instance run until its log grows: by its own progress, or after it has survived for long enough."""
         self._driver.attempts.hold(only=live)
@@ -323,7 +329,7 @@ class Quarantine:
             pass
         finally:
             if not moved.is_set():
-                self._driver.clear(live)
+                self._has_survived(live)
         try:
             # Until the survival is in the log, a death would count against the instance. But the wait is bounded: all
             # other instances stand still.

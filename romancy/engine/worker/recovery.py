@@ -145,7 +145,7 @@ class Recovery:
         if logger.isEnabledFor(DEBUG):
             logger.debug("instance %s: taken up at %d", live.instance_id, live.head, extra=about(live))
         if given_up:
-            self._driver.wind_up(live, inputs, box)
+            self._driver.resume(live, inputs, box, without_code=True)
             return
         resumed = resumption(live, self._driver.clock)
         self._driver.resume(live, inputs if resumed is None else [*inputs, (resumed, None)], box)

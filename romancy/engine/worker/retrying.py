@@ -189,7 +189,7 @@ class Revivals:
         finally:
             live.has_revived(mark)
         if live.slot is not GONE and driver.live.get(live.instance_id) is live:
-            driver.rest(live)
+            driver.release(live)
         self._next_claim.look()
 
     async def _until_done(self, driver: Driver, live: Live, child: StartChild) -> None:

@@ -19,7 +19,7 @@ from romancy.engine.outage import Outage
 from romancy.engine.slot import GONE
 from romancy.engine.worker.backlog import Backlog
 from romancy.engine.worker.claims import Claiming
-from romancy.engine.worker.handing_over import HandingOver, hand_over, is_untouched
+from romancy.engine.worker.handing_over import HandingOver, is_untouched
 from romancy.engine.worker.intake import Intake
 from romancy.engine.worker.known_workflows import names_told, room_told
 from romancy.engine.worker.lease import Leases
@@ -199,7 +199,7 @@ class Worker:
         if not await self._let_attempts_end(grace):
             say_interrupted(self.driver.attempts.running, grace)
         for live in list(self.driver.live.values()):
-            self.driver.attempts.drop(live)
+            self.driver.attempts.stop_all(live)
         await asyncio.sleep(0)  # ended attempts are fed
         if self._committing:
             await asyncio.wait(self._committing, timeout=_LONGEST_GOODBYE)
@@ -215,7 +215,7 @@ class Worker:
         while True:
             for live in list(self.driver.live.values()):
                 if is_untouched(live, self.driver.attempts):
-                    hand_over(self.driver, live)
+                    self.driver.release(live, unfinished=True)
             left = until - loop.time()
             if await self.driver.attempts.all_ended(max(0.0, min(left, _BETWEEN_RELEASES))):
                 return True
@@ -232,7 +232,7 @@ class Worker:
         while True:
             await self.writer.flushed()
             for live in list(self.driver.live.values()):
-                self.driver.give_back(live)
+                self.driver.release(live, unfinished=True)
             await self.writer.flushed()
             if not self.driver.live and (self._intake.is_idle or self.claiming.has_stopped):
                 return
