@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from romancy._deadlines import ANSWER_WITHIN, Deadlines
 from romancy.core import not_in_a_workflow
-from romancy.engine import Standing, hides, refuse_to_wait, stored_size
+from romancy.engine import ActingWorker, hides, refuse_to_wait, stored_size
 from romancy.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ __all__ = ["Access", "check_place"]
 class Access:
     """The open database of an app. A call asks for the store once, and passes it on."""
 
-    def __init__(self, answer_within: float = ANSWER_WITHIN, manager: Standing | None = None) -> None:
+    def __init__(self, answer_within: float = ANSWER_WITHIN, manager: ActingWorker | None = None) -> None:
         self.deadlines = Deadlines(answer_within)
         self.store: Store | None = None
         """The store while the app is open. A call takes it from `opened` or `to_write`, which check the call."""
@@ -35,7 +35,7 @@ class Access:
         self.manager = manager
         """The row under which calls that manage instances write if no worker runs here. None: one row for each call."""
         self._home: asyncio.AbstractEventLoop | None = None
-        self._standing = Standing()
+        self._acting = ActingWorker()
         self._numbers = itertools.count(1)
         self._token = secrets.token_hex(8)
 
@@ -80,14 +80,14 @@ class Access:
 
     async def writes_as(self, store: Store) -> tuple[str, int]:
         """The token to write under (the worker's or that of this app's own row), and the database's time or 0."""
-        return await self._standing.look(store) if self.worker is None else (self.worker.leases.token, 0)
+        return await self._acting.look(store) if self.worker is None else (self.worker.leases.token, 0)
 
     async def give_up_row(self, store: Store) -> None:
         """Remove the rows under which calls wrote. If the database is away, they expire."""
-        for standing in (self._standing, self.manager):
-            if standing is not None:
+        for acting in (self._acting, self.manager):
+            if acting is not None:
                 with contextlib.suppress(StorageError):
-                    await standing.leave(store)
+                    await acting.leave(store)
 
     def stamp(self) -> str:
         """A new id of a delivery. Those of one app sort by the order in which they were made."""

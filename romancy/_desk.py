@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from romancy._access import Access
-from romancy.engine import Standing
+from romancy.engine import ActingWorker
 from romancy.managing.bulk import found_to_act_on
 from romancy.managing.instances import Instances
 from romancy.messages.mailer import Mailer
@@ -26,7 +26,7 @@ class Desk(Instances, Senders):
     """Instances of an open store, for callers without an app and a worker."""
 
     def __init__(self, store: Store) -> None:
-        access = Access(manager=Standing())  # a command may act on many instances
+        access = Access(manager=ActingWorker())  # a command may act on many instances
         access.open(store, None)
         mailer = Mailer(access)
         Instances.__init__(self, access, mailer, Watches(access))

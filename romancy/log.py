@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Store
     from romancy.storage.records import History, InstanceRow, LogRow
 
-__all__ = ["LogEntry", "Position", "commit_of", "commits_of", "dated", "fields_of", "follow_log", "read_log"]
+__all__ = ["LogCursor", "LogEntry", "commit_of", "commits_of", "dated", "fields_of", "follow_log", "read_log"]
 
 _TIMES: Final = frozenset({"at", "due", "next_at", "time"})
 """The fields of events that are times, in microseconds since the epoch."""
@@ -61,7 +61,7 @@ class LogEntry:
     cursor: str
 
 
-class Position(NamedTuple):
+class LogCursor(NamedTuple):
     """A place behind an event: the life of the id, the commit, and the event in the commit."""
 
     life: int
@@ -156,7 +156,7 @@ def _missing(instance_id: str, first: int, last: int) -> HistoryCorruptError:
     )
 
 
-async def read_log(store: Store, instance_id: str, after: Position | None = None) -> AsyncIterator[LogEntry]:
+async def read_log(store: Store, instance_id: str, after: LogCursor | None = None) -> AsyncIterator[LogEntry]:
     """The entries of the log behind the position, oldest first; all of them for a position in a former life of the id.
 
     Raises UsageError if a part of what followed the position has been pruned, and HistoryCorruptError if a row is
@@ -183,21 +183,21 @@ async def read_log(store: Store, instance_id: str, after: Position | None = None
             last = len(events) - 1
             for index, event in enumerate(events):
                 if index > done:
-                    after = Position(row.life, commit.seq, _WHOLE if index == last else index)
+                    after = LogCursor(row.life, commit.seq, _WHOLE if index == last else index)
                     at = moment_of(commit.at)
                     yield LogEntry(row.instance_id, row.workflow_name, at, dated(event, commit.at), str(after))
         if not page.more:
             return
 
 
-async def follow_log(store: Store, instance_id: str, after: Position | None = None) -> AsyncGenerator[LogEntry]:
+async def follow_log(store: Store, instance_id: str, after: LogCursor | None = None) -> AsyncGenerator[LogEntry]:
     """As `read_log`, and then future entries, until the instance has ended. Waits while the database is away."""
     pause = _QUICKEST
     while True:
         try:
             async for entry in read_log(store, instance_id, after):
                 pause = _QUICKEST
-                after = Position.parse(entry.cursor)
+                after = LogCursor.parse(entry.cursor)
                 yield entry
             found = await store.read(instance_id, limit=0)
             if found is not None and after is not None and after.is_end_of(found.instance):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from romancy.core import Message
     from romancy.storage.isolation import IsolationLevel
-    from romancy.storage.sessions import Session as StorageSession
+    from romancy.storage.sessions import StoreSession
 
 __all__ = [
     "ActivityPort",
@@ -51,7 +51,7 @@ class Session:
 
     __slots__ = ("_queued", "_session")
 
-    def __init__(self, session: StorageSession, queued: Queued) -> None:
+    def __init__(self, session: StoreSession, queued: Queued) -> None:
         self._session = session
         self._queued = queued
 

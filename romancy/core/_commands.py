@@ -319,5 +319,5 @@ def _failures(answer: ActivityAnswer) -> tuple[str, ...]:
 
 def current_commands() -> Commands | None:
     """The commands of the run that this code belongs to; None outside of any workflow."""
-    loop = threads.stage.running
+    loop = threads.state.running
     return None if loop is None else loop.commands

@@ -34,12 +34,12 @@ def describe(event: ev.LogEvent) -> str:
 class DivergedError(NonDeterminismError):
     """The code asks for other commands than the log holds. Holds the difference as a value, and as text for people."""
 
-    def __init__(self, message: str, misfit: ev.Misfit) -> None:
+    def __init__(self, message: str, departure: ev.Departure) -> None:
         super().__init__(message)
-        self.misfit = misfit
+        self.departure = departure
 
-    def __reduce__(self) -> tuple[type[DivergedError], tuple[str, ev.Misfit]]:
-        return type(self), (str(self), self.misfit)
+    def __reduce__(self) -> tuple[type[DivergedError], tuple[str, ev.Departure]]:
+        return type(self), (str(self), self.departure)
 
 
 def _several(events: Iterable[ev.LogEvent]) -> tuple[str, ...]:
@@ -71,14 +71,14 @@ def divergence(
         more.append(f"code of the log: {started.code or 'unknown'}; code now: {code or 'unknown'}")
     if started is not None and started.runtime != runtime:
         more.append(f"runtime of the log: {started.runtime or 'unknown'}; runtime now: {runtime or 'unknown'}")
-    misfit = ev.Misfit(position, describe(cause), _several(matcher.missing), _several(matcher.extra), tuple(more))
+    departure = ev.Departure(position, describe(cause), _several(matcher.missing), _several(matcher.extra), tuple(more))
     same = started is not None and started.code == code != "" and started.runtime == runtime
     lines = [
         f"workflow {started.workflow if started else '?'}, instance {instance_id}: the code no longer fits the log.",
-        f"  where:             event {position}, after {misfit.after}",
-        f"  the log says:      {'; '.join(misfit.recorded) or 'nothing'}",
-        f"  the code now does: {'; '.join(misfit.asked) or 'nothing'}",
+        f"  where:             event {position}, after {departure.after}",
+        f"  the log says:      {'; '.join(departure.recorded) or 'nothing'}",
+        f"  the code now does: {'; '.join(departure.asked) or 'nothing'}",
         *(f"  {line}" for line in (*more, *differences(matcher.missing, matcher.extra))),
         _UNSTEADY if same else _CHANGED,
     ]
-    return DivergedError("\n".join(lines), misfit)
+    return DivergedError("\n".join(lines), departure)

@@ -18,10 +18,10 @@ __all__ = [
     "NULL", "TERMINAL", "ActivityAttemptFailed", "ActivityCancelRequested", "ActivityCancelled", "ActivityCompleted",
     "ActivityFailed", "ActivityScheduled", "CancelRequested", "ChildCancelRequested", "ChildCancelled",
     "ChildCompleted", "ChildFailed", "ChildStarted", "Command", "CompensationAttemptFailed", "CompensationCompleted",
-    "CompensationFailed", "CompensationScheduled", "DefaultTaken", "Input", "LogEvent", "MessagePublished", "Misfit",
-    "OwnerChanged", "Parent", "PatchMarked", "ProgressReported", "TimerCancelled", "TimerFired", "TimerStarted",
-    "WorkflowAbandoned", "WorkflowCancelled", "WorkflowCaughtUp", "WorkflowCompleted", "WorkflowContinued",
-    "WorkflowFailed", "WorkflowParked", "WorkflowResumed", "WorkflowRetried", "WorkflowStarted",
+    "CompensationFailed", "CompensationScheduled", "DefaultTaken", "Departure", "Input", "LogEvent",
+    "MessagePublished", "OwnerChanged", "Parent", "PatchMarked", "ProgressReported", "TimerCancelled", "TimerFired",
+    "TimerStarted", "WorkflowAbandoned", "WorkflowCancelled", "WorkflowCaughtUp", "WorkflowCompleted",
+    "WorkflowContinued", "WorkflowFailed", "WorkflowParked", "WorkflowResumed", "WorkflowRetried", "WorkflowStarted",
 ]  # fmt: skip
 
 
@@ -98,7 +98,7 @@ class WorkflowRetried(WorkflowStarted, Input, frozen=True, tag=True, omit_defaul
     running: dict[str, str] = {}
 
 
-class Misfit(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class Departure(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Where the code left the log, without payloads: the commands of the log beside those of the code."""
 
     position: int
@@ -124,7 +124,7 @@ class OwnerChanged(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
     runtime: str = ""
     alone: bool = False
     heard: int = 0
-    misfit: Misfit | None = None
+    misfit: Departure | None = None
     interrupted: bool = False
 
 

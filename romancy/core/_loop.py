@@ -68,7 +68,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         "_next_number",
         "_outer",
         "_root",
-        "_stage",
+        "_thread",
         "budget",
         "cancelled",
         "commands",
@@ -109,7 +109,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self._abandoned: list[tuple[Generator, Context]] = NO_LIST
         self._endless: tuple[Timer, ...] = ()
         self._root = Context()
-        self._stage = threads.stage
+        self._thread = threads.state
         self._outer: DeterministicLoop | None = None
 
     # ── what asyncio asks of a loop ─────────────────────────────────────────────────────────────────────────────
@@ -296,24 +296,24 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     def enter(self) -> None:
         """Make this the running loop of the thread, until `leave`. Between the two, only `drive` may be called."""
-        stage = self._stage = threads.stage
-        if stage.depth:
-            stage.depth += 1
+        thread = self._thread = threads.state
+        if thread.depth:
+            thread.depth += 1
         else:
-            stage.enter()
-        self._outer, stage.running = stage.running, self
+            thread.enter()
+        self._outer, thread.running = thread.running, self
         asyncio._set_running_loop(self)
 
     def leave(self) -> None:
         """Give the thread back with its former running loop."""
-        stage, outer = self._stage, self._outer
+        thread, outer = self._thread, self._outer
         self._outer = None
-        stage.running = outer
-        asyncio._set_running_loop(stage.host if outer is None else outer)
-        if stage.depth > 1:
-            stage.depth -= 1
+        thread.running = outer
+        asyncio._set_running_loop(thread.host if outer is None else outer)
+        if thread.depth > 1:
+            thread.depth -= 1
         else:
-            stage.leave()
+            thread.leave()
 
     def drive(self) -> None:
         """Run until nothing is ready, or until the run has spent its budget since the last command without progress."""
@@ -389,7 +389,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
         Outside of a drive, the collector reports it, at an arbitrary time.
         """
-        if threads.stage.running is self:
+        if threads.state.running is self:
             if self._abandoned is NO_LIST:
                 self._abandoned = []
             context = copy_context() if self.generators is None else self.generators.context_of(generator)
@@ -487,7 +487,7 @@ def cancellation(reason: str) -> asyncio.CancelledError:
 
 def running_loop() -> DeterministicLoop | None:
     """The loop of the run that this code belongs to; None outside of any workflow."""
-    return threads.stage.running
+    return threads.state.running
 
 
 def not_in_a_workflow(call: str) -> None:

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from romancy.core._generators import Generator
     from romancy.core._loop import DeterministicLoop
 
-__all__ = ["Stage", "driving", "is_in_a_workflow", "threads"]
+__all__ = ["ThreadState", "driving", "is_in_a_workflow", "threads"]
 
 _swap_current_task: Any = getattr(asyncio.tasks, "_swap_current_task", None)
 
 
-class Stage:
+class ThreadState:
     """A thread: how many drives have entered it, and the state of its host."""
 
     __slots__ = ("_hooks", "_task", "depth", "host", "running")
@@ -71,7 +71,7 @@ class Stage:
 
 def _meet(generator: Generator) -> None:
     """A generator takes its first step: it belongs to the run that is being driven."""
-    running = threads.stage.running
+    running = threads.state.running
     if running is not None:
         running.meet_generator(generator)
 
@@ -83,10 +83,10 @@ def _abandon(generator: Generator) -> None:
 
 
 class _Threads(threading.local):
-    """`threads.stage` is the stage of the current thread."""
+    """`threads.state` is the state of the current thread."""
 
     def __init__(self) -> None:
-        self.stage = Stage()
+        self.state = ThreadState()
 
 
 threads = _Threads()
@@ -95,18 +95,18 @@ threads = _Threads()
 class driving:  # noqa: N801 - read as a verb: `with driving():`
     """Drive several runs in a row. Between them the block must be synchronous and iterate no async generator."""
 
-    __slots__ = ("_stage",)
+    __slots__ = ("_thread",)
 
     def __enter__(self) -> None:
-        self._stage = threads.stage
-        self._stage.enter()
+        self._thread = threads.state
+        self._thread.enter()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
-        self._stage.leave()
+        self._thread.leave()
 
 
 def is_in_a_workflow() -> bool:
     """Whether the code of a workflow runs."""
-    return threads.stage.running is not None
+    return threads.state.running is not None

@@ -18,7 +18,7 @@ from romancy.dashboard._guard import HEADERS, check_host, check_origin, csrf_of,
 from romancy.dashboard._instance_news import instance_question
 from romancy.dashboard._instance_page import instance_page
 from romancy.dashboard._instances_page import instances_page, instances_question
-from romancy.dashboard._live import Live
+from romancy.dashboard._live import OpenPages
 from romancy.dashboard._overview_page import EVERY, overview_page, overview_question
 from romancy.dashboard._pages import render
 from romancy.dashboard._paths_page import paths_page
@@ -80,7 +80,7 @@ class Dashboard:
     def __init__(self, app_or_url: Romancy | str, *, auth: Auth | None, read_only: bool, hosts: Iterable[str]) -> None:
         self.auth = local if auth is None else auth
         self._source = Source(app_or_url)
-        self._live = Live()
+        self._live = OpenPages()
         self._rollups = Rollups()
         self._sealing = Sealing()
         self._jobs = Jobs(self._source)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-__all__ = ["Live", "Question"]
+__all__ = ["OpenPages", "Question"]
 
 Question: TypeAlias = "Callable[[], Awaitable[str]]"
 """Returns the version of what a page shows: a short text that changes with it."""
@@ -62,7 +62,7 @@ class _Topic:
             self.news = asyncio.Event()
 
 
-class Live:
+class OpenPages:
     """The poller and the streams of open pages."""
 
     def __init__(self, every: float = _EVERY, beat: float = _BEAT, hangs: float = _HANGS) -> None:

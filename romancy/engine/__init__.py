@@ -24,7 +24,7 @@ from romancy.engine.outside.caller_transaction import send_in, start_alone, star
 from romancy.engine.outside.calls_in_sessions import refuse_to_wait, waits_in_vain
 from romancy.engine.outside.descendants import descent_of
 from romancy.engine.outside.lost_rows import LostRow, interests_from_log
-from romancy.engine.outside.management import Standing, purge, resume, retry
+from romancy.engine.outside.management import ActingWorker, purge, resume, retry
 from romancy.engine.outside.terminating import terminate, terminate_with_children
 from romancy.engine.outside.unanswered_starts import Asked, Unanswered
 from romancy.engine.replay import history, rows
@@ -41,13 +41,13 @@ __all__ = [
     "RUNTIME",
     "STOPPING",
     "Absence",
+    "ActingWorker",
     "Asked",
     "Dispatcher",
     "LogWriter",
     "LostRow",
     "Outgoing",
     "Settings",
-    "Standing",
     "ToldToStop",
     "Turns",
     "Unanswered",

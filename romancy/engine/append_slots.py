@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from romancy.engine.driver import Driver
     from romancy.engine.instance import Live
     from romancy.engine.worker.lease_keeper import LeaseKeeper
-    from romancy.storage.sessions import Session
+    from romancy.storage.sessions import StoreSession
 
 __all__ = ["Slots"]
 
@@ -27,7 +27,7 @@ class Slots:
         self._driver = driver
         self._keeper = keeper
 
-    def begun(self, session: Session) -> None:
+    def begun(self, session: StoreSession) -> None:
         """A session has begun."""
         self._keeper.hold(session)
 

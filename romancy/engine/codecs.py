@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     )
     from romancy.storage.rooms import Rooms
     from romancy.storage.routing import Posting
-    from romancy.storage.sessions import JoinedSession, Session, Sessions
+    from romancy.storage.sessions import JoinedSession, Sessions, StoreSession
 
 __all__ = [
     "coded",
@@ -322,7 +322,7 @@ class _CodingSessions:
         self._sealing = sealing
 
     @asynccontextmanager
-    async def begin(self, *, isolation: IsolationLevel | None = None) -> AsyncGenerator[Session]:
+    async def begin(self, *, isolation: IsolationLevel | None = None) -> AsyncGenerator[StoreSession]:
         async with self._sessions.begin(isolation=isolation) as session:
             yield _CodingSession(session, self._sealing)
 
@@ -333,7 +333,7 @@ class _CodingSessions:
 
 
 class _CodingSession(PassingSession):
-    def __init__(self, session: Session, sealing: _CodingStore) -> None:
+    def __init__(self, session: StoreSession, sealing: _CodingStore) -> None:
         super().__init__(session)
         self._session = session
         self._sealing = sealing

@@ -13,10 +13,10 @@ from romancy.core import (
     RULES,
     Activation,
     CancelChild,
+    Departure,
     MessageAwaited,
     MessageReceived,
     MessageSent,
-    Misfit,
     OwnerChanged,
     Parent,
     Publish,
@@ -433,10 +433,11 @@ def owner_changed(
     *,
     alone: bool = False,
     heard: int = 0,
-    misfit: Misfit | None = None,
+    departure: Departure | None = None,
     interrupted: bool = False,
 ) -> bytes:
     """The body of the entry that a takeover appends or, without an owner, a release."""
-    return encode_commit(
-        [OwnerChanged(at=now, owner=owner, code=code, alone=alone, heard=heard, misfit=misfit, interrupted=interrupted)]
+    entry = OwnerChanged(
+        at=now, owner=owner, code=code, alone=alone, heard=heard, misfit=departure, interrupted=interrupted
     )
+    return encode_commit([entry])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from romancy.core import Misfit
+    from romancy.core import Departure
 
 __all__ = ["Divergence", "divergence_of"]
 
@@ -44,7 +44,7 @@ class Divergence:
         return list(zip(left, right, strict=True))
 
 
-def divergence_of(reason: str, recorded: Misfit | None = None) -> Divergence | None:
+def divergence_of(reason: str, recorded: Departure | None = None) -> Divergence | None:
     """The recorded divergence, or else the one that this reason for being stuck reports, or None."""
     if recorded is not None:
         more = (*recorded.more, *_VALUES.findall(reason))

@@ -130,7 +130,7 @@ class Timeline:
     def __init__(self, *, detailed: bool = False) -> None:
         self.entries: list[Step | Note] = []
         self.parked: str | None = None
-        self.misfit: ev.Misfit | None = None
+        self.departure: ev.Departure | None = None
         """Where the code left the log, if the log ends with a divergence."""
         self.cancelling: str | None = None
         self.limit = 0
@@ -185,7 +185,7 @@ class Timeline:
             self._at = max(self._at, at)
         if isinstance(event, ev.Input):
             self._at = max(self._at, event.at) if at is None else self._at
-            self.misfit = None
+            self.departure = None
             if not isinstance(event, ev.OwnerChanged):
                 self.parked = None
         rule = RULES.get(type(event))
@@ -346,7 +346,7 @@ def _retried(timeline: Timeline, event: ev.WorkflowRetried) -> None:
 
 
 def _owner_changed(timeline: Timeline, event: ev.OwnerChanged) -> None:
-    timeline.misfit = event.misfit
+    timeline.departure = event.misfit
     if not event.owner and not event.code:
         timeline.asked = ("resume", timeline.now)
     if event.owner:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, Unpack
 from romancy.engine import RETRIED, history, read_with_start
 from romancy.errors import InstanceNotFoundError
 from romancy.instance import Counts, Instance, InstancePage
-from romancy.log import Position, follow_log, read_log
+from romancy.log import LogCursor, follow_log, read_log
 from romancy.managing.acting import Acting
 from romancy.managing.bulk import each, found_to_act_on, if_still, if_there
 from romancy.managing.lists import instances_of
@@ -165,7 +165,7 @@ class Instances(Acting):
         Nothing is left out: keep the cursor of the last entry that you have processed, and continue after it, also
         after a crash. Raises InstanceNotFoundError, and UsageError if entries behind the cursor have been pruned.
         """
-        position = None if after is None else Position.parse(after)
+        position = None if after is None else LogCursor.parse(after)
         return (follow_log if follow else read_log)(self._access.opened(), instance_id, position)
 
     async def entries(
@@ -182,7 +182,7 @@ class Instances(Acting):
         when. An instance that has ended and was read to its end is not read again. Call again to see what is new.
         The filters are those of `find_instances`.
         """
-        known, chosen = Position.of_instances(after), InstanceFilter.of(where, filters)
+        known, chosen = LogCursor.of_instances(after), InstanceFilter.of(where, filters)
         store, token = self._access.opened(), None
         while True:
             page = await store.rooms.reading.find(chosen.query(limit=MAX_LIMIT, page_token=token))

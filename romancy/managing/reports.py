@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from romancy.core import ProgressReported, WorkflowStarted
 from romancy.declaring.callables import is_async
 from romancy.errors import InstanceEndedError, InstanceNotFoundError, StorageUnavailableError, UsageError
-from romancy.log import Position, follow_log, read_log
+from romancy.log import LogCursor, follow_log, read_log
 from romancy.retry import seconds
 from romancy.serialization import loads
 
@@ -78,12 +78,12 @@ async def report_of(store: Store, instance_id: str, awaited: AwaitedReport | Non
     )
 
 
-async def _last(store: Store, instance_id: str) -> tuple[ProgressReported | None, Position | None]:
+async def _last(store: Store, instance_id: str) -> tuple[ProgressReported | None, LogCursor | None]:
     """The last report of the present run, and where the log ended when it was read."""
     last: ProgressReported | None = None
-    position: Position | None = None
+    position: LogCursor | None = None
     async for entry in read_log(store, instance_id):
-        position = Position.parse(entry.cursor)
+        position = LogCursor.parse(entry.cursor)
         if isinstance(entry.event, WorkflowStarted):
             last = None
         elif isinstance(entry.event, ProgressReported):
@@ -91,7 +91,7 @@ async def _last(store: Store, instance_id: str) -> tuple[ProgressReported | None
     return last, position
 
 
-async def _once_it_answers(store: Store, instance_id: str) -> tuple[ProgressReported | None, Position | None]:
+async def _once_it_answers(store: Store, instance_id: str) -> tuple[ProgressReported | None, LogCursor | None]:
     while True:
         try:
             return await _last(store, instance_id)
@@ -108,7 +108,7 @@ async def _from_the_last(store: Store, instance_id: str) -> AsyncGenerator[Progr
         try:
             async with aclosing(follow_log(store, instance_id, after)) as entries:
                 async for entry in entries:
-                    after = Position.parse(entry.cursor)
+                    after = LogCursor.parse(entry.cursor)
                     if isinstance(entry.event, ProgressReported):
                         yield entry.event
         except InstanceNotFoundError:

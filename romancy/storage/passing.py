@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
     from romancy.storage.records import Capabilities
-    from romancy.storage.sessions import Session
+    from romancy.storage.sessions import StoreSession
 
 __all__ = ["PassingSession", "PassingStore"]
 
@@ -53,7 +53,7 @@ _MEMBERS: Final = frozenset(
 class PassingSession:
     """The same for a session."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: StoreSession) -> None:
         self._passed_to: Final = session
         self.execute = session.execute
         self.fetch_all = session.fetch_all

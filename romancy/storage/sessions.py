@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from romancy.storage.records import Delivered, Delivery, Item, Outcome
     from romancy.storage.routing import Posting
 
-__all__ = ["JoinedSession", "Session", "Sessions"]
+__all__ = ["JoinedSession", "Sessions", "StoreSession"]
 
 
-class Session(Protocol):
+class StoreSession(Protocol):
     """A user's transaction, which Romancy ends: the user's writes and one append commit together.
 
     Leaving the `async with` without `commit` rolls everything back. The user cannot end the transaction. If it was
@@ -78,7 +78,7 @@ class Session(Protocol):
         ...
 
 
-class JoinedSession(Session, Protocol):
+class JoinedSession(StoreSession, Protocol):
     """A part in a transaction that a caller has begun and ends. Romancy only writes in it."""
 
     async def send(
@@ -102,7 +102,7 @@ class JoinedSession(Session, Protocol):
 class Sessions(Protocol):
     """Without this room, a store has no transactional activities, and callers cannot give their transactions."""
 
-    def begin(self, *, isolation: IsolationLevel | None = None) -> AbstractAsyncContextManager[Session]:
+    def begin(self, *, isolation: IsolationLevel | None = None) -> AbstractAsyncContextManager[StoreSession]:
         """Begin a transaction for user code.
 
         The user's statements run at `isolation` or a stronger level; `UsageError` before anything is begun if the

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from romancy.core import Message
     from romancy.session import Companion
     from romancy.storage.isolation import IsolationLevel
-    from romancy.storage.sessions import Session as StorageSession
+    from romancy.storage.sessions import StoreSession
 
 __all__ = ["ActivityEnvironment", "SentEvent"]
 
@@ -83,7 +83,7 @@ class ActivityEnvironment:
         """The callbacks of completed activities. They are not called."""
         self._dependencies = Dependencies()
         self._stack: AsyncExitStack | None = None
-        self._session: StorageSession | None = None
+        self._session: StoreSession | None = None
         self._opening = asyncio.Lock()
         self._cancelled = False
 
@@ -145,7 +145,7 @@ class ActivityEnvironment:
                 result = await asyncio.to_thread(activity.fn, *positional, **named)
         return activity.signature.decode_result(activity.signature.encode_result(result))
 
-    async def storage_session(self, isolation: IsolationLevel | None = None) -> StorageSession:
+    async def storage_session(self, isolation: IsolationLevel | None = None) -> StoreSession:
         """The open transaction; the first call begins it, with this level."""
         async with self._opening:
             if self._stack is None:
@@ -154,7 +154,7 @@ class ActivityEnvironment:
                 self._session = await self._begun(self._stack, isolation)
             return self._session
 
-    async def _begun(self, stack: AsyncExitStack, isolation: IsolationLevel | None) -> StorageSession:
+    async def _begun(self, stack: AsyncExitStack, isolation: IsolationLevel | None) -> StoreSession:
         url = self._url
         if url is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="romancy-"))

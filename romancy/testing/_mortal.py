@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from romancy.storage.isolation import IsolationLevel
     from romancy.storage.protocol import Store
     from romancy.storage.records import Item, Outcome
-    from romancy.storage.sessions import Session, Sessions
+    from romancy.storage.sessions import Sessions, StoreSession
 
 __all__ = ["Death", "Mortal", "Place", "called"]
 
@@ -132,13 +132,13 @@ class _MortalSessions:
         self.join = sessions.join
 
     @asynccontextmanager
-    async def begin(self, *, isolation: IsolationLevel | None = None) -> AsyncGenerator[Session]:
+    async def begin(self, *, isolation: IsolationLevel | None = None) -> AsyncGenerator[StoreSession]:
         async with self._sessions.begin(isolation=isolation) as session:
             yield _MortalSession(session, self._death)
 
 
 class _MortalSession(PassingSession):
-    def __init__(self, session: Session, death: Death) -> None:
+    def __init__(self, session: StoreSession, death: Death) -> None:
         super().__init__(session)
         self._session = session
         self._death = death

@@ -10,7 +10,7 @@ import msgspec
 from romancy.core import decode_commit, replay
 from romancy.engine import RUNTIME
 from romancy.errors import HistoryCorruptError, NonDeterminismError, UsageError
-from romancy.log import Position
+from romancy.log import LogCursor
 from romancy.registry import Registry
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _read(path: Path) -> dict[str, list[list[LogEvent]]]:
             line = msgspec.json.decode(text, type=_Line)
         except msgspec.MsgspecError as error:
             raise UsageError(f"{path}, line {number}: this is no line of `romancy history --json`: {error}") from None
-        seq = Position.parse(line.cursor).seq
+        seq = LogCursor.parse(line.cursor).seq
         found.setdefault(line.instance_id, {}).setdefault(seq, []).append(bytes(line.event))
     return {
         instance_id: [decode_commit(b"[%b]" % b",".join(events)) for _, events in sorted(commits.items())]

@@ -239,7 +239,7 @@ def test_a_change_is_found_and_told(change: Body, where: str, says: str, does: s
     assert change.__name__ in str(caught.value)
     assert "ctx.patched" in lines[-1]
     assert isinstance(caught.value, DivergedError)
-    recorded = divergence_of(str(caught.value), caught.value.misfit)
+    recorded = divergence_of(str(caught.value), caught.value.departure)
     assert recorded is not None
     assert recorded == divergence_of(str(caught.value)), "reports of older versions are read from these words"
 

@@ -15,7 +15,7 @@ from playwright.async_api import async_playwright
 
 from romancy import Romancy, WorkflowContext, WorkflowFailedError, workflow
 from romancy.dashboard import asgi
-from romancy.dashboard._live import Live
+from romancy.dashboard._live import OpenPages
 from tests.dashboard.chromium import ARGUMENTS, chromium
 from tests.dashboard.serving import serving
 from tests.dashboard.test_instance_page import bill, shop
@@ -146,7 +146,7 @@ async def two_waits(ctx: WorkflowContext, order: dict[str, Any]) -> str:
 async def test_what_a_reader_has_opened_stays_open(tmp_path: Path, browser: Browser) -> None:
     async with Romancy(f"sqlite:///{tmp_path / 'shop.db'}", workflows=[two_waits]) as app:
         dashboard = asgi(app)
-        dashboard._live = Live(every=0.05)
+        dashboard._live = OpenPages(every=0.05)
         given = {"lines": [{"sku": f"sku-{number}", "note": "x" * 90} for number in range(40)]}
         await app.start(two_waits.options(instance_id="open"), given)
         async with serving(dashboard) as port:

@@ -12,7 +12,7 @@ import pytest
 
 from romancy import Romancy, WorkflowContext, workflow
 from romancy.dashboard import asgi
-from romancy.dashboard._live import Live
+from romancy.dashboard._live import OpenPages
 from romancy_conformance.behaviour.waiting import until
 from tests.dashboard.browsing import Browser
 from tests.http.client import Answer
@@ -67,7 +67,7 @@ class Page:
 
 async def test_a_page_hears_of_a_change(app: Romancy) -> None:
     dashboard = asgi(app)
-    dashboard._live = Live(every=0.05)
+    dashboard._live = OpenPages(every=0.05)
     page, other = Page(dashboard, "/changes/instances"), Page(dashboard, "/changes/instances?id=nobody")
     await page.answer.say(b"event: known")
     await other.answer.say(b"event: known")
@@ -95,7 +95,7 @@ async def test_what_changed_before_it_listened_is_heard_of(app: Romancy) -> None
 async def test_a_hundred_pages_cost_less_than_a_query_a_second(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
     dashboard = asgi(app)
     assert dashboard._live._every > 2  # seconds between two looks
-    dashboard._live = Live(every=0.2)
+    dashboard._live = OpenPages(every=0.2)
     asked: list[object] = []
     find = app._access.opened().rooms.reading.find
 
@@ -121,7 +121,7 @@ async def test_a_hundred_pages_cost_less_than_a_query_a_second(app: Romancy, mon
 
 
 async def test_a_question_that_fails_is_asked_again(app: Romancy) -> None:
-    live, times = Live(every=0.01), 0
+    live, times = OpenPages(every=0.01), 0
 
     async def question() -> str:
         nonlocal times
@@ -138,7 +138,7 @@ async def test_a_question_that_fails_is_asked_again(app: Romancy) -> None:
 
 
 async def test_a_stream_has_a_beat_while_the_database_answers(app: Romancy) -> None:
-    live, away = Live(every=0.01, beat=0.02), False
+    live, away = OpenPages(every=0.01, beat=0.02), False
 
     async def question() -> str:
         if away:
@@ -161,7 +161,7 @@ async def test_a_stream_has_a_beat_while_the_database_answers(app: Romancy) -> N
 
 
 async def test_a_stream_has_no_beat_while_a_look_hangs(app: Romancy) -> None:
-    live, answer = Live(every=0.01, beat=0.01, hangs=0.05), asyncio.Event()
+    live, answer = OpenPages(every=0.01, beat=0.01, hangs=0.05), asyncio.Event()
 
     async def question() -> str:
         await answer.wait()

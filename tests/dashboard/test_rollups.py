@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from romancy import Romancy, Status, WorkflowContext, workflow
 from romancy.dashboard import Visitor, asgi
-from romancy.dashboard._live import Live
+from romancy.dashboard._live import OpenPages
 from romancy.dashboard._overview_page import EVERY, _overview, overview_question
 from romancy.dashboard._reader import Reader
 from romancy.dashboard._rollups import Rollups
@@ -103,7 +103,7 @@ async def test_an_open_page_counts_all_and_then_shows_it(app: Romancy, monkeypat
     monkeypatch.setattr("romancy.dashboard._application.EVERY", 0.01)
     monkeypatch.setattr("romancy.dashboard._live._SHARE", 0.0)
     dashboard = asgi(app, read_only=True, auth=lambda _: Visitor("ann", payloads=False))
-    dashboard._live, dashboard._rollups = Live(every=0.01), eager()
+    dashboard._live, dashboard._rollups = OpenPages(every=0.01), eager()
     browser = Browser(dashboard)
     before = browser.text(await browser.get("/"))
 

@@ -19,7 +19,7 @@ from romancy.storage.reading import Reading
 from romancy.storage.rebuilding import Rebuilding
 from romancy.storage.rooms import MissingRoomError, Room, Rooms
 from romancy.storage.routing import Router
-from romancy.storage.sessions import JoinedSession, Session, Sessions
+from romancy.storage.sessions import JoinedSession, Sessions, StoreSession
 from romancy.storage.upkeep import Upkeep
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def test_what_passes_calls_on_has_every_member() -> None:
     passing = PassingStore(store)
 
     assert all(getattr(passing, name) == getattr(store, name) for name in members(Store))
-    assert members(JoinedSession) > members(Session)
+    assert members(JoinedSession) > members(StoreSession)
 
 
 def test_a_member_is_changed_by_an_assignment_alone() -> None:

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from romancy.storage.protocol import Store
-    from romancy.storage.sessions import Session
+    from romancy.storage.sessions import StoreSession
     from romancy_conformance.contract.building import Actor
 
-    Use = Callable[[Session, Ledger, Any], Awaitable[object]]
+    Use = Callable[[StoreSession, Ledger, Any], Awaitable[object]]
 
 pytestmark = pytest.mark.anyio
 
@@ -34,12 +34,12 @@ async def ledger(store: Store) -> Ledger:
     return await Ledger(store).create()
 
 
-async def end(actor: Actor, ledger: Ledger, how: str, seen: Callable[[Session], object]) -> Session:
+async def end(actor: Actor, ledger: Ledger, how: str, seen: Callable[[StoreSession], object]) -> StoreSession:
     """Return a session that has ended in this way; `seen` is called while it is open."""
     begun = await actor.begin()
     if how == "refused":
         await actor.write(step(begun, 2))
-    opened: list[Session] = []
+    opened: list[StoreSession] = []
     with contextlib.suppress(LookupError):
         async with actor.store.rooms.sessions.begin() as session:
             opened.append(session)
@@ -67,12 +67,12 @@ async def write_natively(native: Any, ledger: Ledger, key: str) -> None:
         await answer
 
 
-async def in_a_part(session: Session) -> None:
+async def in_a_part(session: StoreSession) -> None:
     async with session.savepoint():
         pass
 
 
-async def get_native(session: Session) -> None:
+async def get_native(session: StoreSession) -> None:
     await asyncio.sleep(0)
     assert session.native
 
@@ -86,7 +86,7 @@ USES: dict[str, Use] = {
 }
 
 
-async def refuses_everything(session: Session, native: Any, ledger: Ledger) -> None:
+async def refuses_everything(session: StoreSession, native: Any, ledger: Ledger) -> None:
     """Check every use of a session that has ended."""
     for use in USES.values():
         with pytest.raises(UsageError):
@@ -99,7 +99,7 @@ async def test_a_session_that_has_ended_refuses_everything_and_does_not_reach_in
     for how in ENDS:
         natives: list[Any] = []
 
-        def keep(session: Session, natives: list[Any] = natives) -> None:
+        def keep(session: StoreSession, natives: list[Any] = natives) -> None:
             natives.append(session.native)
 
         old = await end(actor, ledger, how, keep)
@@ -123,7 +123,7 @@ async def test_what_nobody_has_begun_before_the_end_is_refused_after_it(actor: A
     """A coroutine that was created before the end of the session runs after it."""
     late: list[Awaitable[object]] = []
 
-    def prepare(session: Session) -> None:
+    def prepare(session: StoreSession) -> None:
         late.extend(use(session, ledger, session.native) for use in USES.values())
 
     await end(actor, ledger, "committed", prepare)
@@ -139,7 +139,7 @@ async def test_what_nobody_has_begun_before_the_end_is_refused_after_it(actor: A
 async def test_a_part_that_outlives_its_session_lets_its_error_through(actor: Actor, ledger: Ledger) -> None:
     leave, inside = asyncio.Event(), asyncio.Event()
 
-    async def outlive(session: Session) -> None:
+    async def outlive(session: StoreSession) -> None:
         async with session.savepoint():
             inside.set()
             await leave.wait()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from romancy.storage.protocol import Store
     from romancy.storage.records import Append, InboxRow
-    from romancy.storage.sessions import Session
+    from romancy.storage.sessions import StoreSession
     from romancy_conformance.contract.building import Actor
 
     Hire = Callable[..., Awaitable[Actor]]
@@ -191,7 +191,7 @@ async def test_what_would_end_the_transaction_is_not_sent(actor: Actor, ledger: 
         pytest.skip("capability: no SQL in sessions")
     begun, other = await actor.begin(), await actor.begin()
 
-    async def misuse(session: Session) -> None:
+    async def misuse(session: StoreSession) -> None:
         await ledger.write(session, "a", 1)
         for send in (session.execute, session.fetch_all, partial(run_natively, session.native)):
             for sql in ENDINGS:
@@ -233,7 +233,7 @@ async def test_statements_side_by_side_are_refused(actor: Actor, ledger: Ledger)
     assert await ledger.read("a") == 1
 
 
-async def within_a_part(session: Session) -> None:
+async def within_a_part(session: StoreSession) -> None:
     async with session.savepoint():
         pass
 
@@ -262,7 +262,7 @@ async def test_a_part_that_cannot_be_undone_dooms_the_session(actor: Actor, ledg
         pytest.skip("capability: no SQL in sessions")
     begun = await actor.begin()
 
-    async def fail_beside_a_statement(session: Session) -> None:
+    async def fail_beside_a_statement(session: StoreSession) -> None:
         async with session.savepoint():
             await ledger.write(session, "inner", 1)
             tasks.append(asyncio.create_task(session.fetch_all("select 1 as one")))
@@ -403,7 +403,7 @@ async def test_a_refusal_in_a_joined_session_leaves_the_callers_work(actor: Acto
     assert await ledger.read("a") == 1
 
 
-def joinable(actor: Actor, outer: Session) -> object:
+def joinable(actor: Actor, outer: StoreSession) -> object:
     """Return what a caller would have of this session's transaction."""
     return outer.native if actor.store.capabilities.sql else outer
 

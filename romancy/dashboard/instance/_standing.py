@@ -64,7 +64,7 @@ async def standing_of(store: Store, row: InstanceRow, window: Window | None, unt
         reasons=explain(row, timeline, census, untaken),
         result=result if row.status in TERMINAL_STATUSES else (),
         error=error.report if error is not None and row.status is Status.FAILED else "",
-        divergence=divergence_of(timeline.parked or row.error or "", timeline.misfit) if stuck else None,
+        divergence=divergence_of(timeline.parked or row.error or "", timeline.departure) if stuck else None,
         cut=max(begins - row.run_from, 0) if row.status not in TERMINAL_STATUSES else 0,
         last=row.last_seq if tail is None else tail.last,
         now=census.now,

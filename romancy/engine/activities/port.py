@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from romancy.storage.isolation import IsolationLevel
     from romancy.storage.records import Delivery, OutboxRow
     from romancy.storage.routing import Posting
-    from romancy.storage.sessions import Session as StorageSession
+    from romancy.storage.sessions import StoreSession
 
     _Mark: TypeAlias = tuple[tuple[int, int, int, int, int], frozenset[str]]
 
@@ -51,8 +51,8 @@ GIVEN_UP = "this attempt was given up: its workflow ended, it timed out, or its 
 class Port:
     """The engine's services for one attempt. Services that the attempt does not use cost nothing."""
 
-    _manager: AbstractAsyncContextManager[StorageSession] | None = None
-    opened: StorageSession | None = None
+    _manager: AbstractAsyncContextManager[StoreSession] | None = None
+    opened: StoreSession | None = None
     transacted = False
     """Whether the attempt has asked for a session, successfully or not."""
     outbox: tuple[OutboxRow, ...] = ()
@@ -124,7 +124,7 @@ class Port:
             )
         return opened.native
 
-    async def _open(self, isolation: IsolationLevel | None) -> StorageSession:
+    async def _open(self, isolation: IsolationLevel | None) -> StoreSession:
         if self.opened is not None:
             return self.opened  # another task of the activity opened it first
         if self._slots is not None:

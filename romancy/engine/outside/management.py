@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
 
-__all__ = ["Standing", "acting", "end_of_log", "purge", "resume", "retry", "row_of", "written"]
+__all__ = ["ActingWorker", "acting", "end_of_log", "purge", "resume", "retry", "row_of", "written"]
 
 _LEASE: Final = 60_000_000
 _PAUSES: Final = (0.02, 0.1)
@@ -33,9 +33,9 @@ _PAUSES: Final = (0.02, 0.1)
 
 
 @asynccontextmanager
-async def acting(store: Store, worker: str | Standing | None) -> AsyncGenerator[tuple[str, int]]:
+async def acting(store: Store, worker: str | ActingWorker | None) -> AsyncGenerator[tuple[str, int]]:
     """The token to write under, and the database's time. Without a worker, this call registers a row of its own."""
-    if isinstance(worker, Standing):
+    if isinstance(worker, ActingWorker):
         yield await worker.look(store)
         return
     if worker is not None:
@@ -49,7 +49,7 @@ async def acting(store: Store, worker: str | Standing | None) -> AsyncGenerator[
         await store.leave(acting)
 
 
-class Standing:
+class ActingWorker:
     """The worker row under which an app without a worker writes.
 
     All calls of the app share the row, which expires like a crashed worker's.
@@ -108,7 +108,7 @@ async def retry(
     instance_id: str,
     unsure: Literal["done", "undone"] | None = None,
     *,
-    manager: Standing | None = None,
+    manager: ActingWorker | None = None,
 ) -> None:
     """Begin a new run of a failed or cancelled instance, which remembers what still stands. It is due at once."""
     if unsure not in (None, "done", "undone"):
@@ -127,7 +127,7 @@ async def retry(
         raise UsageError(f"instance {instance_id!r} changed while it was to be retried ({outcome}); look at it again")
 
 
-async def resume(store: Store, worker: str | Standing | None, instance_id: str) -> None:
+async def resume(store: Store, worker: str | ActingWorker | None, instance_id: str) -> None:
     """Let every worker try a stuck instance again, including those whose code was refused. It is due at once."""
     row = await row_of(store, instance_id)
     if row.status is not Status.STUCK:

@@ -35,7 +35,7 @@ from romancy.storage.rooms import Room
 
 if TYPE_CHECKING:
     from romancy.engine.messages import Mailed
-    from romancy.engine.outside.management import Standing
+    from romancy.engine.outside.management import ActingWorker
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
 
@@ -52,7 +52,7 @@ _LATE: Final = 2
 _UNREADABLE: Final = (HistoryCorruptError, HistoryVersionError, CodecError)
 
 
-async def terminate(store: Store, worker: str | Standing | None, instance_id: str, reason: str) -> bool:
+async def terminate(store: Store, worker: str | ActingWorker | None, instance_id: str, reason: str) -> bool:
     """End an instance, without compensation. It has ended when this returns. False if it had ended already."""
     asked: Delivery | None = None
     life = 0

@@ -34,7 +34,7 @@ from romancy.storage.records import Change, Claimed, Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from romancy.core import Misfit
+    from romancy.core import Departure
     from romancy.engine.driver import Driver
     from romancy.engine.inbox import Mail
     from romancy.engine.instance import Live
@@ -126,7 +126,7 @@ class Recovery:
         except HistoryCorruptError as error:
             self.park(replace(claimed, head_writer=None), str(error))  # perhaps its predecessor is missing
         except (NonDeterminismError, HistoryVersionError, CodecError, UsageError) as error:
-            self.park(claimed, str(error), error.misfit if isinstance(error, DivergedError) else None)
+            self.park(claimed, str(error), error.departure if isinstance(error, DivergedError) else None)
         except StorageUnavailableError as error:
             logger.warning("instance %s: cannot be read: %s", claimed.instance_id, error, extra=about(claimed))
             self._next_claim.look_for_own()
@@ -173,14 +173,14 @@ class Recovery:
         return live, not live.run.state.abandoned
 
     def park(
-        self, claimed: Claimed, reason: str, misfit: Misfit | None = None, *, cause: Exception | None = None
+        self, claimed: Claimed, reason: str, departure: Departure | None = None, *, cause: Exception | None = None
     ) -> None:
         """Make the instance stuck, until other code or a person resumes it. Other instances are not affected.
 
         The place where its code left the log is recorded as data, beside the reason for people.
         """
         code = self._driver.registry.workflows[claimed.workflow_name].code
-        body = owner_changed(self._driver.clock.now(), "", code, misfit=misfit)
+        body = owner_changed(self._driver.clock.now(), "", code, departure=departure)
         change = Change(status=Status.STUCK, seen=claimed.seen, release=True, refused_by=code, error=short(reason))
         item = append_behind(claimed, self._driver.incarnation.nonce(), body, change)
         self._driver.writer.submit(item, functools.partial(self._parked, claimed, reason, cause))

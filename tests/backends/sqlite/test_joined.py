@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from romancy.storage.records import Append
-    from romancy.storage.sessions import Session
+    from romancy.storage.sessions import StoreSession
     from romancy_sqlite import SqliteStore
 
     Open = Callable[..., Awaitable[SqliteStore]]
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 
-async def fail_in_a_part(session: Session) -> None:
+async def fail_in_a_part(session: StoreSession) -> None:
     async with session.savepoint():
         await session.execute("update dogs set age = ?", 78)
         raise LookupError

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from romancy.storage.protocol import Store
     from romancy.storage.records import Append
-    from romancy.storage.sessions import Session
+    from romancy.storage.sessions import StoreSession
     from romancy_conformance.contract.building import Actor
 
     Hire = Callable[..., Awaitable[Actor]]
@@ -75,7 +75,7 @@ class OtherSide:
                 self.losses += 1
             await asyncio.sleep(_PAUSE)
 
-    async def _lock(self, session: Session, ids: Sequence[str]) -> None:
+    async def _lock(self, session: StoreSession, ids: Sequence[str]) -> None:
         if self._postgres:
             await session.execute(f"set local deadlock_timeout = '{_NEVER}'")
         await session.execute(f"insert into heavy values {', '.join(['(1)'] * _HEAVY)}")  # noqa: S608 - no value of anybody's
