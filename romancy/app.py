@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overloa
 
 from romancy._access import Access
 from romancy._interrupts import closed_by
+from romancy._logs import get_logger
 from romancy._named_workflows import workflow_named
 from romancy._options import hooks_of, label, some_time, whole_number, yes_or_no
-from romancy._serving import serve
 from romancy.checking import Check, check_open
 from romancy.declaring.expected_names import refuse_with
 from romancy.depends import Dependencies
-from romancy.engine import Dispatcher, LogWriter, Settings, Worker, coded, opened
+from romancy.engine import Dispatcher, LogWriter, Settings, ToldToStop, Worker, coded, opened
 from romancy.engine.announcing import Announcer
 from romancy.errors import UsageError
 from romancy.handle import Handle
@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from romancy.workflow import Call, Workflow
 
 __all__ = ["Romancy"]
+
+logger = get_logger("romancy")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -279,7 +281,16 @@ class Romancy(Instances, Senders):
         a worker.
         """
         self._access.opened()
-        await serve(self.drain, seconds(drain_timeout, "drain_timeout"), works=self._access.worker is not None)
+        grace = seconds(drain_timeout, "drain_timeout")
+        if self._access.worker is None:
+            raise UsageError(
+                "serve() needs a worker, and this app was made with worker=False: leave that out, open the app with "
+                "`async with app.with_worker():`, or let `romancy run MODULE:APP` run it"
+            )
+        with ToldToStop() as told:
+            await told.wait()
+            logger.info("told to stop: activities have %.0f s to end", grace)
+        await self.drain(grace)
 
     def _ended(self, instance_id: str, life: int, activation: Activation | None) -> None:
         """Record that this life of the instance ended here, or got stuck. `activation` may be None if it is stuck."""

@@ -16,7 +16,6 @@ from msgspec import Raw
 
 from romancy._moments import microseconds_of, moment_of
 from romancy._outgoing import event_message, name_of_event
-from romancy._received import event_of
 from romancy._sizes import written
 from romancy._where import stored_here
 from romancy.channel import ActivityChannel, Channel, WorkflowChannel, declared
@@ -26,7 +25,7 @@ from romancy.declaring.callables import is_async
 from romancy.declaring.expected_names import OF_CONTEXTS, no_attribute
 from romancy.declaring.undo import Undo, checked_undo
 from romancy.errors import PayloadTooLargeError, SerializationError, UsageError
-from romancy.event import Event, EventType
+from romancy.event import Event, EventType, event_of
 from romancy.retry import Duration, seconds
 from romancy.serialization import dumps, loads
 from romancy.session import Session, SessionOpening, SyncSession, refuse_awaited

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any, Generic, cast
 
 import msgspec
 
+from romancy._moments import sent_at
 from romancy.errors import UsageError
+from romancy.serialization import loads
 from romancy.storage.query import parse_path
 
 if TYPE_CHECKING:
     from msgspec import Raw
     from typing_extensions import TypeForm, TypeVar
+
+    from romancy.core import Message
 
     T = TypeVar("T", default=Any)
 else:
@@ -22,7 +26,7 @@ else:
 
     T = TypeVar("T")
 
-__all__ = ["Event", "EventType", "Sent"]
+__all__ = ["Event", "EventType", "Sent", "event_of"]
 
 
 class EventType(Generic[T]):
@@ -87,6 +91,22 @@ class Sent:
     """The id of the event, as its receivers see it: yours, or the one that Romancy gave it."""
     duplicate: bool = False
     """Whether an event of this type with the same `source` and `id` had been sent before. This one was dropped."""
+
+
+def event_of(message: Message, at: int, model: Any) -> Event[Any]:
+    """An event as it was received at a time (µs). Raises SerializationError if its data does not fit the model."""
+    name = message.topic.name
+    return Event(
+        id=message.id,
+        type=name,
+        source=message.source,
+        subject=message.subject,
+        time=sent_at(at, message.time, f"event {name!r}"),
+        data=loads(message.data, model, f"event {name!r}"),
+        headers=message.headers,
+        extensions=msgspec.json.decode(message.beside) or {},
+        sender=message.sender or None,
+    )
 
 
 def _member(container: Any, segment: str) -> Any:

@@ -1,14 +1,14 @@
-"""Lengths of time as they are typed in a shell: `90s`, `12h`, `30d`."""
+"""Times as they are typed in a shell: `2026-03-01T12:30`, and lengths of time: `90s`, `12h`, `30d`."""
 
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import click
 
-__all__ = ["duration"]
+__all__ = ["duration", "moment"]
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _FORM: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)")
@@ -27,3 +27,19 @@ def duration(value: str) -> timedelta:
         return timedelta(**{_UNITS[form[2]]: float(form[1])})
     except OverflowError:
         raise click.BadParameter(f"{value!r} is too long") from None
+
+
+def moment(value: str) -> datetime:
+    """Read a time, or an age as a length of time before now, as the `type=` of an option. Raises click.BadParameter."""
+    text = value.strip()
+    try:
+        given = datetime.fromisoformat(text)
+    except ValueError:
+        pass
+    else:
+        return given if given.tzinfo is not None else given.replace(tzinfo=UTC)
+    try:
+        return datetime.now(UTC) - duration(text)
+    except (click.BadParameter, OverflowError):
+        told = f"{value!r} is no time; give one in UTC, as in 2026-03-01T12:30, or an age, as in 2h"
+        raise click.BadParameter(told) from None

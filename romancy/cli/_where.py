@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from romancy.cli._duration import moment
 from romancy.cli._gathering import gathered
-from romancy.cli._moment import moment
 from romancy.errors import QueryError
 from romancy.managing.typed_conditions import read_conditions, read_headers
 from romancy.query import InstanceFilter, told_as

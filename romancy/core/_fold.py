@@ -11,8 +11,7 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Final
 
 from romancy.core import _events as ev
-from romancy.core._effects import StopAt
-from romancy.core._ends import outcome_of
+from romancy.core._effects import RunEnd, StopAt
 from romancy.core._in_flight import LATEST, Attempted, Child, Compensable
 from romancy.core._kinds import AWAITED, FOLDS, STATUS_OF
 from romancy.core._shared_empty import NO_DICT, NO_LIST
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
     from romancy.core import _message_events as ms
     from romancy.core._definitions import ActivityDefinition
-    from romancy.core._effects import RunEnd
     from romancy.core._memory import Kind, Memory, Remembered
     from romancy.core._messages import Mode, Topic
     from romancy.core._recall import Recall
@@ -258,4 +256,17 @@ class State:
 
     def outcome(self) -> RunEnd | None:
         """How the run ended; None while it has not ended, or if it continues as another run."""
-        return None if self.terminal is None else outcome_of(self.terminal)
+        return None if self.terminal is None else _outcome_of(self.terminal)
+
+
+def _outcome_of(terminal: ev.Command) -> RunEnd | None:
+    """How the run ended; None if it continues as another run."""
+    match terminal:
+        case ev.WorkflowCompleted(result=result, unclaimed=more):
+            return RunEnd(Status.COMPLETED, result=result, unclaimed=more)
+        case ev.WorkflowFailed(error=error, uncompensated=left, unclaimed=more, unknown=unknown):
+            return RunEnd(Status.FAILED, error=error, uncompensated=left, unclaimed=more, unknown=unknown)
+        case ev.WorkflowCancelled(reason=reason, uncompensated=left, unclaimed=more, unknown=unknown):
+            return RunEnd(Status.CANCELLED, reason=reason, uncompensated=left, unclaimed=more, unknown=unknown)
+        case _:
+            return None

@@ -15,8 +15,7 @@ from starlette.routing import Route, Router
 from romancy.dashboard._acting import act_page
 from romancy.dashboard._auth import OneTimeToken, admitted, check_hook, local
 from romancy.dashboard._guard import HEADERS, check_host, check_origin, csrf_of, read_form
-from romancy.dashboard._instance_news import instance_question
-from romancy.dashboard._instance_page import instance_page
+from romancy.dashboard._instance_page import instance_page, instance_question
 from romancy.dashboard._instances_page import instances_page, instances_question
 from romancy.dashboard._live import OpenPages
 from romancy.dashboard._overview_page import EVERY, overview_page, overview_question

@@ -1,4 +1,4 @@
-"""The page of one instance, one view at a time."""
+"""The page of one instance, one view at a time, and whether an open one has to be drawn again."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ from romancy.status import TERMINAL_STATUSES
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from romancy.dashboard._live import Question
     from romancy.dashboard._reader import Reader
     from romancy.storage.records import History, InstanceRow
 
-__all__ = ["instance_page"]
+__all__ = ["instance_page", "instance_question"]
 
 _LIVE: Final = frozenset({"timeline", "graph", "family"})
 """The views that show the present."""
@@ -90,3 +91,22 @@ def _attached(content: bytes, kind: str, name: str) -> Response:
     if kind.startswith("text/"):
         return PlainTextResponse(content, headers=headers)
     return Response(content, media_type=kind, headers=headers)
+
+
+def instance_question(reader: Reader, instance_id: str) -> tuple[str, Question]:
+    """The question of all pages of this instance, and their key. A look reads only what is new in the log."""
+    life = seq = 0
+
+    async def question() -> str:
+        nonlocal life, seq
+        found = await reader.store.read(instance_id, after=seq)
+        if found is not None and found.instance.life != life:  # seen for the first time, or a new life
+            life, seq = found.instance.life, found.instance.last_seq
+            found = await reader.store.read(instance_id, after=seq)
+        if found is None:
+            return "gone"
+        row = found.instance
+        seq = found.rows[-1].seq if found.rows else seq
+        return f"{row.life}.{max(seq, row.last_seq)}.{row.status}.{row.updated_at}.{row.signals}"
+
+    return f"instance?{instance_id}", question

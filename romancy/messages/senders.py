@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from msgspec import Raw
 
 from romancy._outgoing import event_message, name_of_event, signal_message
-from romancy._received import event_of
 from romancy._sizes import fitting
 from romancy._where import where_of
 from romancy.channel import Channel, declared
 from romancy.core import Topic
 from romancy.errors import UsageError
-from romancy.event import Event, EventType, Sent
+from romancy.event import Event, EventType, Sent, event_of
 from romancy.messages.channels import AppChannel
 from romancy.messages.subscriptions import Subscription, end_subscription
 from romancy.serialization import dumps

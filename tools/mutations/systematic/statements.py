@@ -100,7 +100,7 @@ def _shared(dialect: str, folder: Path) -> dict[str, str]:
 
 def _joined(found: Mapping[str, str]) -> dict[str, str]:
     """Parts of PostgreSQL's statements in their places; a part is tried in each statement that holds it."""
-    from romancy_postgres._parts import statements_of  # noqa: PLC0415 - its driver is an extra
+    from romancy_postgres._scripts import statements_of  # noqa: PLC0415 - its driver is an extra
 
     return statements_of(found)
 
