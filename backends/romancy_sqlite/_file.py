@@ -56,7 +56,8 @@ class SharedFile:
         """A connection that a session has left unchanged. Belongs to the writer's thread."""
         self._executor = ThreadPoolExecutor(_READERS, thread_name_prefix="romancy-sqlite-read")
         self._looked = 0.0
-        self._opened = {path: _identity(path)}
+        self._names = str(path), f"{path}-wal"
+        self._opened = {str(path): _identity(path)}
         """Device and inode of the open files, which other files may replace under their names."""
         self.replaced: str | None = None
         self._idle: list[sqlite3.Connection] = []
@@ -97,10 +98,9 @@ class SharedFile:
 
     def _look_for_file(self) -> None:
         """Check that the file and its write-ahead log are still the open ones. These stay while the file is open."""
-        log = self.path.with_name(self.path.name + "-wal")
-        for path in (self.path, log):
+        for path in self._names:
             try:
-                status = path.stat()
+                status = os.stat(path)  # noqa: PTH116 - often, and a path object costs as much again
             except FileNotFoundError:
                 found = None
             except OSError:
