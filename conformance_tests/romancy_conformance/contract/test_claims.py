@@ -9,7 +9,7 @@ import pytest
 
 from romancy.status import Status
 from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
-from romancy.storage.records import ClaimRequest, Delivered, Outcome
+from romancy.storage.records import Change, ClaimRequest, Delivered, Outcome
 from romancy_conformance.contract.building import append, change, delivery, full_log, start, step, unique
 from romancy_conformance.contract.fire.contention import has_row_locks
 
@@ -164,6 +164,62 @@ async def test_a_delayed_start_waits_and_is_announced(store: Store, actor: Actor
     assert work.claimed == []
     assert work.next_due is not None
     assert 0 < work.next_due - work.now <= MINUTE
+
+
+async def test_the_nearest_of_many_is_announced(store: Store, actor: Actor, workflow_name: str) -> None:
+    """In whatever order their rows were written."""
+    items = [start(workflow_name=workflow_name, delay=(30 - number) * MINUTE) for number in range(29)]
+    for item in items:
+        await store.commit([item])
+
+    work = await store.claim(ClaimRequest(worker=actor.token, codes=actor.workflows, limit=5))
+
+    assert work.next_due is not None
+    assert work.next_due - work.now <= 2 * MINUTE
+
+
+async def test_many_are_claimed_longest_due_first(store: Store, actor: Actor, workflow_name: str) -> None:
+    """In whatever order their rows were written."""
+    now = (await store.rooms.reading.census()).now
+    resting = [Change(status=Status.WAITING, seen=0, release=True, wake_at=now - number - 1) for number in range(60)]
+    items = [start(workflow_name=workflow_name, change=one) for one in resting]
+    assert set(await store.commit(items)) == {Outcome.ACCEPTED}
+
+    assert [one.instance_id for one in await actor.claim(50)] == [one.instance_id for one in items[:9:-1]]
+
+
+async def test_what_is_left_to_another_code_is_announced_for_when_its_grace_ends(
+    store: Store, hire: Hire, workflow_name: str
+) -> None:
+    new = await hire(**{workflow_name: "new"})
+    await store.commit([start(workflow_name=workflow_name, code="old")])
+    codes = {workflow_name: "new"}
+
+    work = await store.claim(ClaimRequest(worker=new.token, codes=codes, limit=5, leave=("old",), grace=MINUTE))
+
+    assert work.claimed == []
+    assert work.next_due is not None
+    assert work.next_due <= work.now + MINUTE
+
+
+async def test_what_was_left_to_another_code_for_long_stays_due_while_another_transaction_holds_it(
+    store: Store, hire: Hire, open_store: Callable[[], Awaitable[Store]], workflow_name: str
+) -> None:
+    if not has_row_locks(store):
+        pytest.skip(f"capability: {store.capabilities.name} locks no rows")
+    new, item = await hire(**{workflow_name: "new"}), start(workflow_name=workflow_name, code="old")
+    await store.commit([item])
+    codes = {workflow_name: "new"}
+
+    async with (await open_store()).rooms.sessions.begin() as session:
+        await session.fetch_all(
+            f"select instance_id from romancy_instances where instance_id = '{item.instance_id}' for update"  # noqa: S608 - an id of this suite's
+        )
+        work = await store.claim(ClaimRequest(worker=new.token, codes=codes, limit=5, leave=("old",), grace=-1))
+
+    assert work.claimed == []
+    assert work.next_due is not None
+    assert work.next_due <= work.now
 
 
 async def test_what_the_worker_does_not_know_is_not_announced(store: Store, actor: Actor, workflow_name: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from romancy.status import Status
+from romancy.storage.outbox import OutboxRow
 from romancy.storage.query import project_with_index
 from romancy.storage.rebuilding import Rebuilt
 from romancy.storage.records import Outcome
@@ -172,6 +173,25 @@ async def test_a_set_of_paths_is_known_of_its_workflow_alone(
 
     assert [Outcome.ACCEPTED] == await (await open_store()).commit([searchable(names[0], "v", "w")])
     assert [False, True, True, True] == await recorded()
+
+
+@pytest.mark.parametrize("sends", [False, True], ids=["alone", "sending"])
+async def test_a_run_that_continues_with_other_paths_makes_them_known(
+    actor: Actor, store: Store, workflow_name: str, sends: bool
+) -> None:
+    """Whatever other sets are known: of its workflow, and the same one of another."""
+    other = unique("flow")
+    wide, narrow = (project_with_index(b'{"v":1,"w":2}', paths) for paths in (("v", "w"), ("v",)))
+    elsewhere = start(workflow_name=other, projection=wide[0], index=wide[1], delay=10**12)
+    assert await store.commit([elsewhere]) == [Outcome.ACCEPTED]
+    begun = await actor.begin(projection=narrow[0], index=narrow[1])
+    outbox = (OutboxRow(outbox_id=unique("o"), topic="t", body=b"{}", instance_id=begun.instance_id),) if sends else ()
+
+    again = change(run_from=2, input=b"{}", projection=wide[0], index=wide[1])
+    assert await actor.write(append(begun, 2, change=again, outbox=outbox)) is Outcome.ACCEPTED
+
+    found = {one.instance_id: one for one in await store.rooms.rebuilding.stored(after="", limit=9)}
+    assert found[begun.instance_id].recorded
 
 
 async def test_a_row_of_another_life_or_run_is_left_out(actor: Actor, store: Store) -> None:
