@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from romancy.status import TERMINAL_STATUSES, Status
@@ -24,7 +25,8 @@ PAUSES = (1, 7, 1000, 1000, 100_000, SECOND, 6 * SECOND, 31 * SECOND, 100 * SECO
 FLOWS = ("flow-a", "flow-b")
 CODES = ("c1", "c2", "c3")
 ADDRESSES = ("c/one", "e/two", "k/3/a/b", "k/3/A/b")
-OUTSIDERS = ("screen", "printer")
+OUTSIDERS = ("screen", "printer", "i00001")
+"""One of them is called as an instance."""
 OPEN = (Status.RUNNING, Status.WAITING, Status.CANCELLING, Status.COMPENSATING)
 ENDS = tuple(sorted(TERMINAL_STATUSES))
 
@@ -36,6 +38,8 @@ class Draws:
         self.model = model
         self.chance = chance
         self.number = 0
+        self.lives = Counter[str]()
+        """How many lives of each instance were made. So many instances have the same one."""
         self.past_starts: list[Append] = []
         self.past_appends: list[tuple[Item, str]] = []
         self.past_deliveries: list[Delivery] = []
@@ -89,14 +93,16 @@ class Draws:
     ) -> Append:
         """A first append, which at most listens. `fields` are of what it creates."""
         writer = self.new("w")
+        name = self.new("i") if instance_id is None else instance_id
+        self.lives[name] += 1
         given: dict[str, Any] = {
             "workflow_name": self.one(FLOWS), "code": self.one(CODES), "input": b"%d" % self.chance.randrange(100),
             "delay": self.one([0, 0, 0, SECOND, 40 * SECOND, None]), "parent": self.one([None, "i00001"]),
             "index": self.one([(), (("order", '"s:7"'),), (("a", None), ("b", '"s:1"'))]),
         }  # fmt: skip
         made = Append(
-            instance_id=self.new("i") if instance_id is None else instance_id, life=self.chance.randrange(1, 1 << 52),
-            seq=1, writer=as_end(writer) if change is not None and change.status in ENDS else writer, body=self.body(),
+            instance_id=name, life=self.lives[name], seq=1,
+            writer=as_end(writer) if change is not None and change.status in ENDS else writer, body=self.body(),
             change=change, interests=interests, create=Create(**(given | fields)),
         )  # fmt: skip
         self.past_starts.append(made)

@@ -18,15 +18,28 @@ from romancy_conformance.contract.walking.state import Instance
 from romancy_conformance.contract.walking.step import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import random
+    from collections.abc import Callable, Collection
 
     from romancy.storage.routing import Interest
+    from romancy_conformance.contract.walking.model import Model
 
-__all__ = ["KINDS", "Chooser"]
+__all__ = ["KINDS", "SUBJECTS", "Chooser"]
+
+_BESIDE = 0.15
+"""How often other steps are chosen in a walk that has a subject, for each time in one that has none."""
 
 
 class Chooser(MessageSteps):
     """Chooses steps. Each method below draws one, or none if the state has nothing for it."""
+
+    def __init__(self, model: Model, chance: random.Random, among: Collection[str] = ()) -> None:
+        """Steps of the kinds `among` are chosen most of the time, if there are any."""
+        super().__init__(model, chance)
+        self.among = among
+        self._weights = [
+            weight if not among or kind in among else weight * _BESIDE for kind, (weight, _) in KINDS.items()
+        ]
 
     def next(self) -> Step:
         """The next step, and the time at which it is made."""
@@ -35,8 +48,8 @@ class Chooser(MessageSteps):
             if made:
                 return Step("herds", self.model.state.now + 1000, *made)
         while True:
-            kind = self.chance.choices(list(KINDS), [weight for weight, _ in KINDS.values()])[0]
-            if not self.often(0.8) and (rare := [one for one in KINDS if one not in self.chosen]):
+            kind = self.chance.choices(list(KINDS), self._weights)[0]
+            if not self.among and not self.often(0.8) and (rare := [one for one in KINDS if one not in self.chosen]):
                 kind = self.one(rare)
             made = KINDS[kind][1](self)
             if made:
@@ -303,7 +316,7 @@ class Chooser(MessageSteps):
         found = self.instance(ended=True) if self.often(0.9) else self.instance(ended=None)
         if found is None:
             return None
-        life = found.life if self.often() else found.life + 1
+        life = found.life if self.often() else found.life + 1000
         former = Former(life, frozenset(self.some(ENDS) if self.often(0.3) else ENDS))
         if self.often(0.3):
             new = self.start(instance_id=found.instance_id, replaces=former)
@@ -378,3 +391,23 @@ KINDS: dict[str, tuple[float, Callable[[Chooser], Any]]] = {
     "removes outgoing": (0.7, Chooser.removes_outgoing),
 }
 """Every kind of step, and how often it is chosen."""
+
+SUBJECTS: dict[str, frozenset[str]] = {
+    "routing": frozenset({
+        "starts", "ends", "posts", "registers", "unregisters", "looks at interests", "dispatches", "sweeps routing",
+        "gives back", "reads letters", "acknowledges", "looks at kept", "expires", "replaces", "acts",
+    }),
+    "owners": frozenset({
+        "starts", "releases", "sticks", "delivers", "claims", "claims but leaves", "recovers", "sweeps", "collects",
+        "hires", "beats", "leaves", "takes over", "continues", "looks around",
+    }),
+    "appends": frozenset({
+        "starts", "starts with more", "starts again", "plain", "many steps", "changes", "releases", "ends", "reopens",
+        "continues", "acts", "appends again", "delivers", "replaces", "prunes", "posts", "registers",
+    }),
+    "outbox": frozenset({
+        "starts", "acts", "sends", "claims outgoing", "sweeps outgoing", "settles", "lists outgoing", "counts outgoing",
+        "queues again", "purges outgoing", "reads outgoing", "removes outgoing",
+    }),
+}  # fmt: skip
+"""The kinds of steps that a walk has most of, by its subject."""

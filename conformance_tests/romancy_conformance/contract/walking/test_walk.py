@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from romancy_conformance.contract.walking.steps import KINDS
+from romancy_conformance.contract.walking.steps import KINDS, SUBJECTS
 from romancy_conformance.contract.walking.walk import Ground, walk
 
 pytestmark = pytest.mark.anyio
@@ -30,3 +30,12 @@ async def test_long_walks(storage_url: str, seed: int) -> None:
         await walk(ground, seed, 300, kinds)
 
     assert KINDS.keys() == kinds.keys()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(10, 60 if SOAKS else 12))
+@pytest.mark.parametrize("subject", SUBJECTS)
+async def test_walks_about(storage_url: str, subject: str, seed: int) -> None:
+    """Many steps meet the same few rows."""
+    async with Ground.at(storage_url) as ground:
+        await walk(ground, seed, 300, Counter(), SUBJECTS[subject])

@@ -21,7 +21,7 @@ from romancy_conformance.contract.walking.steps import KINDS, Chooser
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Sequence
 
     from romancy.storage.protocol import Store
     from romancy.storage.records import Append, Item, OutboxRow, PruneRequest
@@ -175,16 +175,18 @@ async def _look_at_all(store: Store, model: Model) -> None:
             assert (missing, more) == ([], []), f"table {name}: the store lacks {missing} and has {more}"
 
 
-async def walk(ground: Ground, seed: int, count: int, kinds: Counter[str]) -> None:
+async def walk(ground: Ground, seed: int, count: int, kinds: Counter[str], among: Collection[str] = ()) -> None:
     """Make a walk of so many steps at least, and of every kind, which are counted in `kinds`.
+
+    With kinds of steps `among`, most are of these, and there may be none of others.
 
     `PartedError` with the shortest walk that was found to differ.
     """
 
     def chosen(model: Model) -> Iterator[Step]:
-        chooser = Chooser(model, random.Random(seed))
+        chooser = Chooser(model, random.Random(seed), among)
         made = 0
-        while made < count or (len(kinds) < len(KINDS) and made < 5 * count):
+        while made < count or (not among and len(kinds) < len(KINDS) and made < 5 * count):
             step = chooser.next()
             made += 1
             kinds[step.kind] += 1
