@@ -11,12 +11,14 @@ from romancy.core._stable import StableFuture
 if TYPE_CHECKING:
     from contextvars import Context
 
+    from msgspec import Raw
+
     from romancy.core._asking import Asking
-    from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
+    from romancy.core._definitions import WorkflowDefinition
     from romancy.core._messages import Topic
     from romancy.retry import RetryPolicy
 
-__all__ = ["ActivityAnswer", "Answer", "ChildAnswer", "JoinAnswer", "ListAnswer", "SleepAnswer", "WaitAnswer"]
+__all__ = ["ActivityCall", "Answer", "ChildAnswer", "JoinAnswer", "ListAnswer", "SleepAnswer", "WaitAnswer"]
 
 
 class SleepAnswer(StableFuture[None]):
@@ -44,28 +46,47 @@ class Answer(StableFuture[Any]):
         """Tell the run that the answer is no longer wanted."""
 
 
-class ActivityAnswer(Answer):
-    """The future of an activity, and the details of its call that its log entry does not hold."""
+class ActivityCall(Answer):
+    """The call of an activity, from when it is scheduled until its outcome is known, and the future of that outcome.
 
-    __slots__ = ("context", "definition", "failures", "retry", "since", "timeout")
+    The rule of `ActivityScheduled` makes it. Where no code awaits it (a log is folded, a run has no code), it is only
+    its entry in the state: it has no loop, and nothing that the body has given it.
+    """
 
-    context: Context | None
-    """The context variables of the call; None if the body has set none."""
-    definition: ActivityDefinition
+    __slots__ = (
+        "cancel_requested", "context", "definition", "details", "failures", "idle", "lost", "next_at", "retry",
+        "scheduled", "since", "timeout", "told", "unknown",
+    )  # fmt: skip
+
+    scheduled: ev.ActivityScheduled
+    failures: int
+    """How many attempts have failed."""
+    next_at: int | None
+    """When the next one is due, after a failure."""
+    details: Raw | None
+    """Those of the last heartbeat."""
+    unknown: bool
+    """Whether an attempt was given up without an answer, so that nobody knows what it did."""
+    lost: bool
+    """Whether an attempt may have begun at a former owner, which has not recorded how it ended."""
+    cancel_requested: bool
+    idle: bool
+    """Whether it was asked to stop while no attempt ran: it waited for its next attempt."""
+    definition: Any
+    """The `ActivityDefinition` that the body has called; None where no code awaits the outcome."""
     retry: RetryPolicy | None
     timeout: float | None
-    failures: tuple[str, ...]
-    """The failures of its attempts; not set before the first one."""
+    context: Context | None
+    """The context variables of the call; None if the body has set none."""
     since: int
     """The number of the activation that asked for it."""
+    told: tuple[str, ...]
+    """The failures of its attempts, in words."""
 
     def give_up(self) -> None:
         commands = self.commands
         if self.id in commands.state.activities:
-            never_started = self.since == commands.activation
-            commands.ask(ev.ActivityCancelRequested(self.id, never_started))
-            if never_started:
-                del commands.activities[self.id]
+            commands.ask(ev.ActivityCancelRequested(self.id, self.since == commands.activation))
 
 
 class WaitAnswer(Answer):

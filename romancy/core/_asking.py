@@ -8,6 +8,7 @@ from romancy.core import _events as ev
 from romancy.core._answers import SleepAnswer
 from romancy.core._calls import Calls
 from romancy.core._ids import Ids
+from romancy.core._kinds import FOLDS
 from romancy.core._loop import WAKES_A_SLEEPER, DeterministicLoop, Timer, cancellation
 from romancy.core._shared_empty import NO_DICT, NO_LIST
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import Context
 
-    from romancy.core._answers import ActivityAnswer, ChildAnswer, JoinAnswer, ListAnswer, WaitAnswer
+    from romancy.core._answers import ChildAnswer, JoinAnswer, ListAnswer, WaitAnswer
     from romancy.core._fold import State
     from romancy.core._match import Definition, Matcher
     from romancy.core._memory import Memory
@@ -27,7 +28,7 @@ SECOND: Final = 1_000_000
 
 
 class Asking:
-    """The requests of one run. `asked` collects the commands of the activation under way."""
+    """The requests of one run."""
 
     __slots__ = (
         "_children",
@@ -36,7 +37,6 @@ class Asking:
         "_patches",
         "_timers",
         "activation",
-        "activities",
         "asked",
         "began",
         "calls",
@@ -62,8 +62,8 @@ class Asking:
         """How many bytes are stored for a value."""
         self.hides = False
         """Whether the database cannot read what is stored."""
-        self.asked: list[ev.Command] = NO_LIST
-        """The commands of the activation under way. Between activations, no request is possible."""
+        self.asked: list[ev.LogEvent] = NO_LIST
+        """The events of the activation under way, behind which commands go. Between activations, none is possible."""
         self.activation = 0
         """The number of the activation under way."""
         self.matcher: Matcher | None = None
@@ -72,8 +72,6 @@ class Asking:
         self.began = 0
         """The time (µs) at which the loop's time begins: the time of the input for which the body was first driven."""
         self._ids = Ids()
-        self.activities: dict[str, ActivityAnswer] = {}
-        """Activities that were scheduled and whose outcome is not known."""
         self.contexts: dict[str, Context] = NO_DICT
         """The context variables of calls that may be undone, by the ids of the calls. Only of those that have any."""
         self.waits: dict[str, WaitAnswer] = NO_DICT
@@ -98,7 +96,7 @@ class Asking:
             if recorded is not None:
                 command = recorded  # type: ignore[assignment]
         self.asked.append(command)
-        self.state.apply(command)
+        FOLDS[type(command)](self.state, command)
         self.loop.spent = 0
         return command
 

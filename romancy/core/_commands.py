@@ -7,12 +7,12 @@ resolves its future. User code reaches the run only through this module.
 from __future__ import annotations
 
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from romancy.core import _events as ev
 from romancy.core import _message_events as ms
 from romancy.core import _undo_events as un
-from romancy.core._answers import ActivityAnswer, Answer, ChildAnswer
+from romancy.core._answers import ActivityCall, Answer, ChildAnswer
 from romancy.core._asking import SECOND
 from romancy.core._failures import activity_error, child_error
 from romancy.core._ids import automatic_child, derive
@@ -20,6 +20,7 @@ from romancy.core._loop import FAR_FUTURE
 from romancy.core._memory import what_of, without_number
 from romancy.core._message_commands import MessageCommands
 from romancy.core._shared_empty import NO_DICT
+from romancy.core._stable import StableFuture
 from romancy.core._thread_state import threads
 from romancy.errors import WorkflowCancelledError
 
@@ -61,17 +62,16 @@ class Commands(MessageCommands):
         if self.state.memory is not None and self._remembers:
             command = self._with_key(definition, command)
         scheduled = self.ask(command, chosen=id is not None, of=definition)
-        answer = self.activities[scheduled.id] = ActivityAnswer(loop=self.loop)
-        answer.commands = self
-        answer.id = scheduled.id
-        answer.since = self.activation
-        answer.definition = definition
-        answer.retry = retry or definition.retry
-        answer.timeout = timeout or definition.timeout
-        context = answer.context = copy_context() or None
+        call = self.state.activities.get(scheduled.id)
+        if call is None:
+            return Answer(loop=self.loop)  # the run is torn down, and its code has caught every error
+        StableFuture.__init__(call, loop=self.loop)
+        call.commands, call.definition, call.since = self, definition, self.activation
+        call.retry, call.timeout = retry or definition.retry, timeout or definition.timeout
+        call.context = context = copy_context() or None
         if context is not None and definition.undo is not None:
             self.keep(scheduled.id, context)
-        return answer
+        return call
 
     def child(
         self,
@@ -236,35 +236,33 @@ class Commands(MessageCommands):
 
     # ── answering ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _activity_completed(self, event: ev.ActivityCompleted) -> None:
-        answer = self.activities.pop(event.id)
-        if not answer.done():
-            answer.set_result(answer.definition.read_result(event.result))
+    def _activity_completed(self, event: ev.ActivityCompleted, call: ActivityCall) -> None:
+        if not call.done():
+            call.set_result(call.definition.read_result(event.result))
 
-    def _attempt_failed(self, event: ev.ActivityAttemptFailed) -> None:
-        answer = self.activities[event.id]
-        answer.failures = (*_failures(answer), f"{event.error.type}: {event.error.message}")
+    def _attempt_failed(self, event: ev.ActivityAttemptFailed, call: ActivityCall) -> None:
+        call.told += (f"{event.error.type}: {event.error.message}",)
 
-    def _activity_failed(self, event: ev.ActivityFailed) -> None:
-        answer = self.activities.pop(event.id)
-        if answer.done():
+    def _activity_failed(self, event: ev.ActivityFailed, call: ActivityCall) -> None:
+        if call.done():
             return
-        default = self._default(answer)
+        default = self._default(call)
         if default is None:
-            answer.set_exception(activity_error(event, answer.definition, _failures(answer)))
+            call.set_exception(activity_error(event, call.definition, call.told))
         else:
             taken = self.ask(ev.DefaultTaken(event.id, default))
-            answer.set_result(answer.definition.read_default(taken.result))
+            call.set_result(call.definition.read_default(taken.result))
 
-    def _default(self, answer: ActivityAnswer) -> Raw | None:
+    def _default(self, call: ActivityCall) -> Raw | None:
         """What the call returns if it failed: what a former run got from it, or the default of the call."""
-        former = None if self.state.memory is None else self._memory.given.get(("activities", answer.id))
+        former = None if self.state.memory is None else self._memory.given.get(("activities", call.id))
         if former is not None and former.stands and former.default is not None:
             return former.default
-        return answer.definition.default
+        default: Raw | None = call.definition.default
+        return default
 
-    def _activity_cancelled(self, event: ev.ActivityCancelled) -> None:
-        self.activities.pop(event.id).cancel()
+    def _activity_cancelled(self, _event: ev.ActivityCancelled, call: ActivityCall) -> None:
+        call.cancel()
 
     def _timer_fired(self, event: ev.TimerFired) -> None:
         timer = self._timers.pop(event.id)
@@ -287,7 +285,7 @@ class Commands(MessageCommands):
         if answer is not None and not answer.done():
             answer.set_exception(WorkflowCancelledError(f"child workflow {event.id} was cancelled"))
 
-    deliveries: ClassVar[Mapping[type[ev.LogEvent], Callable[[Any, Any], None]]] = {
+    deliveries: ClassVar[Mapping[type[ev.LogEvent], Callable[..., None]]] = {
         ev.ActivityCompleted: _activity_completed,
         ev.ActivityAttemptFailed: _attempt_failed,
         ev.ActivityFailed: _activity_failed,
@@ -302,7 +300,7 @@ class Commands(MessageCommands):
         ev.ChildFailed: _child_failed,
         ev.ChildCancelled: _child_cancelled,
     }
-    """Each function resumes the code that awaits its input.
+    """Each function resumes the code that awaits its input. Those of activities are given the call with it.
 
     Raises SerializationError when a result no longer fits its type.
     """
@@ -311,10 +309,6 @@ class Commands(MessageCommands):
 def _owner(definition: ActivityDefinition) -> object:
     """The object whose method it is. None for a function."""
     return getattr(definition.fn, "__self__", None)
-
-
-def _failures(answer: ActivityAnswer) -> tuple[str, ...]:
-    return getattr(answer, "failures", ())
 
 
 def current_commands() -> Commands | None:

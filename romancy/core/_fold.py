@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from romancy.core import _message_events as ms
+    from romancy.core._answers import ActivityCall
     from romancy.core._definitions import ActivityDefinition
     from romancy.core._memory import Kind, Memory, Remembered
     from romancy.core._messages import Mode, Topic
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["State"]
 
 _ITS_END: Final = ""
+_WITH_ATTEMPTS: Final = ("activities", "compensations")
 _NEVER: Final = -(2**62)  # before every time, also before 1970, where a test may begin
 
 
@@ -80,7 +82,8 @@ class State:
         """The memory of those runs."""
         self.started: ev.WorkflowStarted | None = None
         self.time = _NEVER
-        self.activities: dict[str, Attempted] = {}
+        self.activities: dict[str, ActivityCall] = {}
+        """The calls of activities that were scheduled and whose outcome is not known."""
         self.timers: dict[str, ev.TimerStarted] = NO_DICT
         self.waits: dict[str, ms.MessageAwaited] = NO_DICT
         self.subscriptions: dict[Topic, Mode] = NO_DICT
@@ -138,10 +141,13 @@ class State:
         """The activity of this name, which a body has registered as an undo."""
         return self.compensable.get(undo) or self.known.get(undo)
 
-    def apply(self, event: ev.LogEvent) -> None:
-        """Apply one event. Raises HistoryCorruptError when the event cannot follow the ones before."""
+    def apply(self, event: ev.LogEvent) -> ActivityCall | None:
+        """Apply one event. Returns the call of an activity that it is about.
+
+        Raises HistoryCorruptError when the event cannot follow the ones before.
+        """
         try:
-            FOLDS[type(event)](self, event)
+            return FOLDS[type(event)](self, event)
         except KeyError as error:
             name = type(event).__name__
             raise HistoryCorruptError(f"the log holds {name} for {error}, which is not in flight") from error
@@ -181,7 +187,7 @@ class State:
         waiting: Any = getattr(self, kind).get(id)
         if waiting is None:
             return False
-        return bool((waiting.next_at if isinstance(waiting, Attempted) else waiting.due) == at)
+        return bool((waiting.next_at if kind in _WITH_ATTEMPTS else waiting.due) == at)
 
     def expect(self, at: int, kind: str, id: str) -> None:
         """Record a due time, which counts if the run still waits for it by then."""

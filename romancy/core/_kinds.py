@@ -23,6 +23,7 @@ from romancy.core import _recall_rules as past
 from romancy.core import _run_rules as run
 from romancy.core import _undo_events as un
 from romancy.core import _undos as undo
+from romancy.core._answers import ActivityCall
 from romancy.core._in_flight import heard
 from romancy.status import Status
 
@@ -84,8 +85,8 @@ def _named(event: Any) -> str:
 class Kind:
     """What a kind of event means."""
 
-    folds: Callable[[Any, Any], None]
-    """How it changes the state of a run."""
+    folds: Callable[[Any, Any], ActivityCall | None]
+    """How it changes the state of a run. Returns the call of an activity that it is about."""
     recalls: Callable[[Any, Any], object] | None
     """What a retry notes of it. None: nothing."""
     role: Begins | Fails | Ends | EndsRun | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from romancy.core._answers import ActivityAnswer, ChildAnswer, SleepAnswer, WaitAnswer
+from romancy.core._answers import ActivityCall, ChildAnswer, SleepAnswer, WaitAnswer
 from romancy.core._calls import begun
 from romancy.core._handles import SLEEP
 from romancy.core._loop import DeterministicLoop
@@ -42,7 +42,9 @@ def left_behind(commands: Commands) -> list[str]:
 
 def _awaited(commands: Commands, waiter: object, *, alone: bool) -> str:
     """What an answer is for, in words; empty for one that is not durable, and for a wait with nothing behind it."""
-    if isinstance(waiter, (ActivityAnswer, ChildAnswer)):
+    if isinstance(waiter, ActivityCall):
+        return waiter.scheduled.name
+    if isinstance(waiter, ChildAnswer):
         return waiter.definition.name
     if alone:
         return ""

@@ -61,7 +61,6 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     """The event loop of one run. Only `drive` makes it move."""
 
     __slots__ = (
-        "_abandoned",
         "_body",
         "_endless",
         "_instance_id",
@@ -69,6 +68,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         "_outer",
         "_root",
         "_thread",
+        "abandoned",
         "budget",
         "cancelled",
         "commands",
@@ -106,7 +106,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         """The other tasks."""
         self.generators: Generators | None = None
         """Async generators that have begun and not ended."""
-        self._abandoned: list[tuple[Generator, Context]] = NO_LIST
+        self.abandoned: list[tuple[Generator, Context]] = NO_LIST
         self._endless: tuple[Timer, ...] = ()
         self._root = Context()
         self._thread = threads.state
@@ -319,10 +319,8 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         """Run until nothing is ready, or until the run has spent its budget since the last command without progress."""
         handle: asyncio.Handle | None = None
         body = self._body
-        if body is not None and (body.due or (body.waits_on is not None and body.waits_on.done())):
-            body.step()
-            if self._abandoned:
-                self._finish_abandoned()
+        if self.abandoned:
+            self._finish_abandoned()
         while self.ready and (self.spent <= self.budget or self._drive_beyond()):
             round_, self.ready = self.ready, NO_LIST
             for count, handle in enumerate(round_, 1):
@@ -332,7 +330,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
                         handle._run()
                     except SystemExit:
                         pass  # the task that raised it holds it as its outcome
-                if self._abandoned:
+                if self.abandoned:
                     self._finish_abandoned()
                 if self.spent > self.budget:
                     self.ready = round_[count:] + self.ready
@@ -362,7 +360,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
                     handle._run()
                 except SystemExit:
                     pass  # as above
-                if self._abandoned:
+                if self.abandoned:
                     self._finish_abandoned()
                 if still > patience or not self.budget < self.spent <= self.budget * MOST:
                     self.ready = round_[count:] + self.ready
@@ -390,10 +388,10 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         Outside of a drive, the collector reports it, at an arbitrary time.
         """
         if threads.state.running is self:
-            if self._abandoned is NO_LIST:
-                self._abandoned = []
+            if self.abandoned is NO_LIST:
+                self.abandoned = []
             context = copy_context() if self.generators is None else self.generators.context_of(generator)
-            self._abandoned.append((generator, context))
+            self.abandoned.append((generator, context))
         elif self.generators is not None and not self.dead:
             self.generators.lose(generator)
 
@@ -439,7 +437,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         alive.discard(self)
         unfinished = self.unfinished()
         # The error of a failed body holds the frames in which it was raised, and everything in them.
-        if not (unfinished or self.generators or self._abandoned or has_failed(self._body)):
+        if not (unfinished or self.generators or self.abandoned or has_failed(self._body)):
             self._let_go()
             return
         with quiet:
@@ -463,7 +461,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     def take_abandoned(self) -> list[tuple[Generator, Context]]:
         """Take over the generators without references that are not finished."""
-        abandoned, self._abandoned = self._abandoned, NO_LIST
+        abandoned, self.abandoned = self.abandoned, NO_LIST
         return abandoned
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import msgspec
-
 from romancy.core import _effects as fx
 from romancy.core import _events as ev
 from romancy.core import _message_events as ms
@@ -15,21 +13,20 @@ from romancy.errors import NonDeterminismError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from romancy.core._answers import ActivityCall
     from romancy.core._commands import Commands
     from romancy.core._fold import State
-    from romancy.core._in_flight import Attempted
     from romancy.core._memory import Kind
 
 __all__ = ["EFFECTS", "effects_of", "not_to_be_undone", "outstanding"]
 
 
-def _start_activity(
-    commands: Commands, event: ev.ActivityScheduled, failures: int = 0, due: int | None = None
-) -> fx.StartActivity:
-    call = commands.activities[event.id]
+def _start_activity(call: ActivityCall) -> fx.StartActivity:
+    """The next attempt at the activity."""
+    event, details = call.scheduled, call.details
     return fx.StartActivity(
-        event.id, call.definition, event.args, failures + 1, due, call.retry, call.timeout, key=event.key,
-        context=call.context,
+        event.id, call.definition, event.args, call.failures + 1, call.next_at, call.retry, call.timeout,
+        ev.NULL if details is None else details, event.key, call.lost, call.context,
     )  # fmt: skip
 
 
@@ -100,12 +97,10 @@ def _stop_child(commands: Commands, event: ev.ChildStarted) -> fx.CancelChild:
 
 
 def _activity(commands: Commands, event: ev.ActivityScheduled) -> fx.StartActivity | None:
-    call = commands.activities.get(event.id)
+    call = commands.state.activities.get(event.id)
     if call is None or (commands.state.memory is not None and not _is_open(commands, "activities", event)):
         return None
-    return fx.StartActivity(
-        event.id, call.definition, event.args, 1, None, call.retry, call.timeout, key=event.key, context=call.context
-    )
+    return _start_activity(call)
 
 
 def _cancel_activity(commands: Commands, event: ev.ActivityCancelRequested) -> fx.CancelActivity | None:
@@ -170,8 +165,8 @@ def outstanding(commands: Commands) -> list[fx.Effect]:
             continue
         if activity.cancel_requested:
             effects.append(fx.CancelActivity(id, lost=not activity.idle))
-        elif id in commands.activities:
-            effects.append(_resumed(_start_activity, commands, activity))
+        elif activity.definition is not None:
+            effects.append(_start_activity(activity))
     _add_waits(effects, state, remembered)
     for id, child in state.children.items():
         if ("children", id) in remembered:
@@ -179,7 +174,8 @@ def outstanding(commands: Commands) -> list[fx.Effect]:
         effects.append(_start_child(commands, child.started))
         if child.cancel_requested:
             effects.append(_stop_child(commands, child.started))
-    effects += [_resumed(_start_compensation, commands, item) for item in state.compensations.values()]
+    undoing = state.compensations.values()
+    effects += [_start_compensation(commands, each.scheduled, each.failures, each.next_at) for each in undoing]
     return effects
 
 
@@ -193,11 +189,3 @@ def _add_waits(effects: list[fx.Effect], state: State, remembered: Mapping[tuple
             effects.append(wait)
     effects += state.joining.values()
     effects += state.listing.values()
-
-
-def _resumed(start: Callable[..., fx.Effect], commands: Commands, attempted: Attempted) -> fx.Effect:
-    effect = start(commands, attempted.scheduled, attempted.failures, attempted.next_at)
-    if isinstance(effect, fx.StartActivity) and (attempted.lost or attempted.details is not None):
-        details = ev.NULL if attempted.details is None else attempted.details
-        return msgspec.structs.replace(effect, details=details, lost=attempted.lost)
-    return effect

@@ -16,6 +16,7 @@ from romancy.core._effects import Activation
 from romancy.core._ending import Ending
 from romancy.core._fold import State
 from romancy.core._ids import derive
+from romancy.core._kinds import FOLDS
 from romancy.core._loop import new_loop, orphans
 from romancy.core._match import Matcher
 from romancy.core._messages import Subscription
@@ -28,6 +29,7 @@ from romancy.errors import HistoryCorruptError, NonDeterminismError, Serializati
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from romancy.core._answers import ActivityCall
     from romancy.core._body import BodyTask
     from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
     from romancy.core._effects import Effect, RunEnd, StopAt
@@ -96,8 +98,8 @@ class Run:
         self._loop.commands = self._commands
         self._end: Ending | None = None
         self._body: BodyTask | None = None
-        self.deferred: tuple[ev.Input, ...] = ()
-        """Inputs that a parked run could not act on."""
+        self.deferred: tuple[tuple[ev.Input, ActivityCall | None], ...] = ()
+        """Inputs that a parked run could not act on, each with the call that it answers."""
         self._position = 0
         self._stop_at: StopAt | None = None
         """The limit of the instance, from when the body begins until the engine is told of it."""
@@ -129,30 +131,31 @@ class Run:
 
         The events are one commit. If the append is refused, or the run is parked, the run must be closed.
         """
-        state, loop = self.state, self._loop
+        state, loop, commands = self.state, self._loop, self._commands
         events: list[ev.LogEvent] = []
+        commands.asked = events
         dropped: list[ev.Input] = []
         answered = 0
         loop.enter()
         try:
             for event in inputs:
                 if state.accepts(event) or self._gives_up(event):
-                    state.apply(event)
+                    call = FOLDS[type(event)](state, event)
                     events.append(event)
                     answered = len(events)
-                    events += self._live(event)
+                    self._act(event, call)
                     if state.memory is not None:
                         answered = self._answer_from_memory(events, answered)
                 else:
                     dropped.append(event)
         finally:
             loop.leave()
+            commands.asked = NO_LIST
         if events and not state.activities and self.parked is None and not self._has_prospects():
             events[answered:] = [self._park(self._dead_end())]
         self._position += len(events)
-        self._commands.asked = NO_LIST
         warnings, loop.complaints = loop.complaints, ()
-        effects = effects_of(events, self._commands)
+        effects = effects_of(events, commands)
         if self._stop_at is not None:
             effects.insert(0, self._stop_at)
             self._stop_at = None
@@ -178,10 +181,10 @@ class Run:
             event = self.state.next_answer()
             if event is None:
                 break
-            self.state.apply(event)
+            call = self.state.apply(event)
             events.append(event)
             answered = len(events)
-            events += self._live(event)
+            self._act(event, call)
             room -= sum(map(_size, events[answered - 1 :]))
         return answered
 
@@ -260,36 +263,76 @@ class Run:
 
     # ── one input ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _live(self, event: ev.Input) -> list[ev.Command]:
-        if type(event) is ev.OwnerChanged:
-            return []
-        if self.parked is not None:
-            return [self._park(self.parked)]
-        if not self._has_code:
-            return self._wind_up(event)
+    def _act(self, event: ev.Input, call: ActivityCall | None) -> None:  # noqa: C901, PLR0912 - one frame for each input
+        """Act on an input and on those deferred before it. What follows from them is asked for."""
+        commands, loop, state = self._commands, self._loop, self.state
+        if not self._has_code or self.parked is not None or type(event) is ev.OwnerChanged:
+            self._keep(event)
+            return
+        commands.activation += 1
+        before = len(commands.asked)
+        deferred, self.deferred = self.deferred, ()
         try:
-            return self._drive(event)
+            caught_up = bool(deferred) and commands.catches_up()
+            for each, its_call in (*deferred, (event, call)):
+                at = state.time if caught_up else each.at
+                loop.spent = 0
+                if each is state.started:
+                    self._begin(state.started, at)
+                loop.now = max(loop.now, (at - commands.began) / SECOND + loop.skipped)
+                deliver = commands.deliveries.get(type(each))
+                try:
+                    if deliver is None:
+                        if isinstance(each, ev.CancelRequested):
+                            self._cancel(each)
+                    elif its_call is None:
+                        deliver(commands, each)
+                    else:
+                        deliver(commands, each, its_call)
+                except SerializationError as error:
+                    raise self._misfit(error) from error
+                body = self._body
+                if body is not None and (body.due or (body.waits_on is not None and body.waits_on.done())):
+                    body.step()
+                if loop.ready or loop.abandoned:
+                    loop.drive()
+                if loop.violation is not None or (body is not None and body.done()):
+                    self._conclude()
+            if loop.started or loop.cancelled:
+                commands.write_timers()
+            if loop.generators:
+                self._finish_lost_generators()
         except NonDeterminismError as error:
-            return [self._park(str(error))]
+            if commands.matcher is not None:
+                raise
+            commands.asked[before:] = [self._park(str(error))]
+
+    def _keep(self, event: ev.Input) -> None:
+        """Record that the run cannot act on the input now, or end a run without code."""
+        if type(event) is ev.OwnerChanged:
+            return
+        if self.parked is not None:
+            self._commands.asked.append(self._park(self.parked))
+        else:
+            self._wind_up(event)
 
     def _gives_up(self, event: ev.Input) -> bool:
         """Whether the input is a cancellation, the first or a later one, that ends a run without code."""
         ends = isinstance(event, ev.CancelRequested) and not self._has_code
         return ends and not self.state.abandoned and self.state.terminal is None
 
-    def _wind_up(self, event: ev.Input) -> list[ev.Command]:
+    def _wind_up(self, event: ev.Input) -> None:
         """Keep the inputs of a run without code, until a cancellation ends the run from its log."""
         commands = self._commands
         commands.activation += 1
-        asked = commands.asked = []
         if isinstance(event, ev.CancelRequested):
             self._ending.abandon(event.reason)
         elif not self.state.abandoned:
             parked = ev.WorkflowParked(f"no code of workflow {self.workflow.name} fits the log")
             self.state.apply(parked)
-            return [parked]
+            commands.asked.append(parked)
+            return
         self._ending.advance()
-        return asked
 
     def _park(self, reason: str) -> ev.WorkflowParked:
         self.parked = reason
@@ -301,31 +344,32 @@ class Run:
         self._position += 1
         if not self.state.accepts(event) and not (recorded and isinstance(recorded[0], ev.WorkflowAbandoned)):
             raise HistoryCorruptError(f"instance {self.instance_id}: {describe(event)} answers nothing in the log")
-        self.state.apply(event)
+        call = self.state.apply(event)
         if type(event) is ev.OwnerChanged:
             return
         if isinstance(event, ev.WorkflowStarted) and not recorded:
             # Written by a process without a worker: nothing was decided yet. `WorkflowResumed` drives it.
-            self.deferred += (event,)
+            self.deferred += ((event, call),)
             return
         if recorded and isinstance(recorded[0], ev.WorkflowParked):
             self.state.apply(recorded[0])
-            self.deferred += (event,)
+            self.deferred += ((event, call),)
             self._position += 1
             return
         if not self._has_code or self.state.abandoned or (recorded and isinstance(recorded[0], ev.WorkflowAbandoned)):
             self._repeat_without_code(recorded)
             return
         matcher = self._commands.matcher = Matcher(recorded)
+        self._commands.asked = []
         try:
-            self._drive(event)
+            self._act(event, call)
             if matcher.diverged:
                 raise self._diverged(event, matcher)
         except NonDeterminismError as error:
             self.parked = str(error)
             raise
         finally:
-            self._commands.matcher = None
+            self._commands.matcher, self._commands.asked = None, NO_LIST
         self._position += len(recorded)
 
     def _repeat_without_code(self, recorded: list[ev.Command]) -> None:
@@ -335,38 +379,6 @@ class Run:
                 self._has_code = False
                 self._ending.take_over(command.reason)
         self._position += len(recorded)
-
-    def _drive(self, event: ev.Input) -> list[ev.Command]:
-        """Act on the input, and on inputs deferred before it. Returns the resulting commands."""
-        commands, loop = self._commands, self._loop
-        commands.activation += 1
-        asked: list[ev.Command] = []
-        commands.asked = asked
-        deferred, self.deferred = self.deferred, ()
-        caught_up = bool(deferred) and commands.catches_up()
-        started = self.state.started
-        for each in (*deferred, event):
-            loop.spent = 0
-            if each is started and started is not None:
-                self._begin(started, self.state.time if caught_up else each.at)
-            now = ((self.state.time if caught_up else each.at) - commands.began) / SECOND + loop.skipped
-            loop.now = max(loop.now, now)
-            try:
-                deliver = commands.deliveries.get(type(each))
-                if deliver is not None:
-                    deliver(commands, each)
-                elif isinstance(each, ev.CancelRequested):
-                    self._cancel(each)
-            except SerializationError as error:
-                raise self._misfit(error) from error
-            loop.drive()
-            if loop.violation is not None or (self._body is not None and self._body.done()):
-                self._conclude()
-        if loop.started or loop.cancelled:
-            commands.write_timers()
-        if loop.generators:
-            self._finish_lost_generators()
-        return asked
 
     def _finish_lost_generators(self) -> None:
         """Finish unfinished async generators when nothing else can make the run continue."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from romancy.core import _events as ev
+from romancy.core._answers import ActivityCall
 from romancy.core._finding import find_activity, find_child, find_message, find_timer
-from romancy.core._in_flight import Attempted, Child, Compensable, heard
+from romancy.core._in_flight import Child, Compensable, heard
 from romancy.core._message_rules import subscribe_again, subscribe_as_before
 from romancy.core._shared_empty import NO_DICT
 from romancy.errors import HistoryCorruptError
@@ -52,13 +53,17 @@ def retried(state: State, event: ev.WorkflowRetried) -> None:
             state.put_back(Compensable(scheduled, result, item.position, item.undo_key))
 
 
-def activity_scheduled(state: State, event: ev.ActivityScheduled) -> None:
-    state.activities[event.id] = Attempted(event)
+def activity_scheduled(state: State, event: ev.ActivityScheduled) -> ActivityCall:
+    call = state.activities[event.id] = ActivityCall.__new__(ActivityCall)
+    call.id, call.scheduled, call.definition = event.id, event, None
+    call.failures, call.next_at, call.details, call.told = 0, None, None, ()
+    call.cancel_requested = call.unknown = call.lost = call.idle = False
     if state.memory is not None:
         find_activity(state.memory, event)
+    return call
 
 
-def activity_attempt_failed(state: State, event: ev.ActivityAttemptFailed) -> None:
+def activity_attempt_failed(state: State, event: ev.ActivityAttemptFailed) -> ActivityCall:
     heard(state, event)
     activity = state.activities[event.id]
     activity.failures = event.attempt
@@ -67,20 +72,22 @@ def activity_attempt_failed(state: State, event: ev.ActivityAttemptFailed) -> No
     activity.unknown = activity.unknown or event.unknown
     activity.lost, activity.idle = False, activity.cancel_requested
     state.expect(event.next_at, "activities", event.id)
+    return activity
 
 
-def activity_completed(state: State, event: ev.ActivityCompleted) -> None:
+def activity_completed(state: State, event: ev.ActivityCompleted) -> ActivityCall:
     state.time = max(state.time, event.at)
     state.parked = None
     state.latest = event.id
     if state.memory is not None:
         state.answered("activities", event.id)
-    scheduled = state.activities.pop(event.id).scheduled
-    if (state.compensable or state.memory is not None) and state.compensates(scheduled.name):
-        state.undo_later(scheduled, event.result)
+    call = state.activities.pop(event.id)
+    if (state.compensable or state.memory is not None) and state.compensates(call.scheduled.name):
+        state.undo_later(call.scheduled, event.result)
+    return call
 
 
-def activity_ended(state: State, event: ev.ActivityFailed | ev.ActivityCancelled) -> None:
+def activity_ended(state: State, event: ev.ActivityFailed | ev.ActivityCancelled) -> ActivityCall:
     heard(state, event)
     activity = state.activities.pop(event.id)
     state.answered("activities", event.id)
@@ -88,6 +95,7 @@ def activity_ended(state: State, event: ev.ActivityFailed | ev.ActivityCancelled
         state.undo_later(activity.scheduled, ev.NULL)
     elif event.unknown or activity.unknown:
         state.unknown += (event.id,)
+    return activity
 
 
 def activity_cancel_requested(state: State, event: ev.ActivityCancelRequested) -> None:

@@ -78,7 +78,7 @@ def test_while_it_waits_it_says_for_what() -> None:
     body = body_of(world)
     assert "pending" in repr(body)
     assert "looks_at_itself" in repr(body)
-    assert "wait_for=<ActivityAnswer pending>" in repr(body)
+    assert "wait_for=<ActivityCall pending>" in repr(body)
     assert body.waits_on is not None
 
 
