@@ -195,7 +195,7 @@ class Activity(Generic[P, R_co]):
             if commands is None:
                 call = self._plainly(args, kwargs)
             else:
-                call = commands.calls.made(partial(self._durably, commands, args, kwargs), self.name, 1)
+                call = commands.calls.make(partial(self._durably, commands, args, kwargs), self.name, 1)
             call.__qualname__ = self.name
             return call
 
@@ -209,7 +209,7 @@ class Activity(Generic[P, R_co]):
             return self.read_default(self.default)
 
     async def _durably(self, commands: Commands, args: tuple[Any, ...], kwargs: dict[str, Any], number: int) -> Any:
-        commands.calls.begin(number)
+        commands.calls.made.pop(number, None)
         encoded = Raw(self.signature.encode_arguments(args, kwargs))
         if len(encoded) > MEASURED_BYTES:
             check_large(encoded, self._arguments)

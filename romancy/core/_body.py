@@ -101,7 +101,8 @@ class BodyTask(StableTask[Any]):
         """The body has ended. Of asyncio's part, it needs no more than what any future has."""
         self._is_whole = True
         _FUTURE.__init__(self, loop=self._host)
-        self._add_early()
+        if self._early:
+            self._add_early()
         settle(self, *outcome)
 
     def hand_over(self) -> None:

@@ -55,49 +55,44 @@ class Call(NamedTuple):
 class Calls:
     """The calls of one run, in the order in which they were made."""
 
-    __slots__ = ("_made", "_number", "all", "kept")
+    __slots__ = ("_number", "all", "kept", "made")
 
     def __init__(self) -> None:
         self.kept = False
         """Whether calls are kept until they begin. Runs under older rules keep none."""
         self.all = False
         """Whether those of the context are kept as well, and count although a task holds them."""
-        self._made: dict[int, tuple[Coroutine[Any, Any, Any], str, CodeType, int]] = NO_DICT
-        """By its number, each call that has not begun: its name, and the instruction that made it."""
-        self._number = 0
+        self.made: dict[int, tuple[Coroutine[Any, Any, Any], str, CodeType, int]] = NO_DICT
+        """By its number, each call that has not begun: its name, and the instruction that made it.
 
-    def __bool__(self) -> bool:
-        """Whether a call is kept."""
-        return bool(self._made)
+        A call that begins takes itself out.
+        """
+        self._number = 0
 
     def begins(self, rules: int) -> None:
         """The run begins under these rules."""
         self.kept, self.all = bool(rules), rules >= _ALL_CALLS
 
-    def made(self, make: Callable[[int], Coroutine[Any, Any, Any]], name: str, depth: int) -> Coroutine[Any, Any, Any]:
+    def make(self, make: Callable[[int], Coroutine[Any, Any, Any]], name: str, depth: int) -> Coroutine[Any, Any, Any]:
         """Make a call, number it, and keep it. The line that makes it is `depth` callers above."""
         if not self.kept:
             return make(0)
         self._number += 1
         call = make(self._number)
-        if self._made is NO_DICT:
-            self._made = {}
+        if self.made is NO_DICT:
+            self.made = {}
         # No other way to find the caller is as cheap.
         frame = sys._getframe(depth + 1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        self._made[self._number] = call, name, frame.f_code, frame.f_lasti
+        self.made[self._number] = call, name, frame.f_code, frame.f_lasti
         return call
-
-    def begin(self, number: int) -> None:
-        """Record that the call is awaited."""
-        self._made.pop(number, None)
 
     def waiting(self) -> list[Call]:
         """The calls that have not begun."""
-        if not self._made:
+        if not self.made:
             return []
         return [
             Call(coroutine, name, code, _line(code, at))
-            for coroutine, name, code, at in self._made.values()
+            for coroutine, name, code, at in self.made.values()
             if inspect.getcoroutinestate(coroutine) == "CORO_CREATED"
         ]
 
@@ -114,8 +109,8 @@ class Calls:
 
     def close(self) -> None:
         """Close the calls. They are reported as lost, so the interpreter need not warn of them."""
-        if self._made:
-            made, self._made = self._made, NO_DICT
+        if self.made:
+            made, self.made = self.made, NO_DICT
             for coroutine, *_ in made.values():
                 coroutine.close()
 
@@ -136,7 +131,7 @@ def kept(prefix: str) -> Callable[[F], F]:
             calls: Calls = self._commands.calls
             if not calls.all:
                 return method(self, *args, **kwargs)
-            made: Any = calls.made(partial(begun, method, self, args, kwargs, calls), name, 1)
+            made: Any = calls.make(partial(begun, method, self, args, kwargs, calls), name, 1)
             made.__qualname__ = method.__qualname__
             return made
 
@@ -149,7 +144,7 @@ async def begun(
     method: Any, owner: object, args: tuple[Any, ...], kwargs: dict[str, Any], calls: Calls, number: int, /
 ) -> Any:
     """What a kept call of a method becomes once it is awaited."""
-    calls.begin(number)
+    calls.made.pop(number, None)
     return await method(owner, *args, **kwargs)
 
 

@@ -14,6 +14,7 @@ from romancy.core import _events as ev
 from romancy.core._asking import SECOND
 from romancy.core._left_behind import left_behind
 from romancy.core._outstanding import not_to_be_undone
+from romancy.core._stable import error_of, result_of
 from romancy.core._undo_events import UndoRegistered
 from romancy.errors import (
     NonDeterminismError,
@@ -81,18 +82,20 @@ class Ending:
         Raises NonDeterminismError when there is no valid outcome: the body left the loop, or returned a value that
         cannot be written.
         """
-        commands = self._commands
+        commands, loop = self._commands, self._commands.loop
         commands.over = True
         commands.state.end_limit()
-        verdict = self._judge(body)
-        self._stop_the_rest()
-        commands.calls.close()
-        self._verdict = verdict
-        if isinstance(verdict, (ev.WorkflowFailed, ev.WorkflowCancelled)):
-            self._settle_activities()
+        self._verdict = verdict = self._judge(body)
+        loop.spent = 0
+        if loop.tasks or loop.generators:
+            self._stop_the_rest()
+        if commands.calls.made:
+            commands.calls.close()
+        if isinstance(verdict, ev.WorkflowCompleted):
+            return
+        self._settle_activities()
+        if not isinstance(verdict, ev.WorkflowContinued):
             self._settle_children()
-        elif isinstance(verdict, ev.WorkflowContinued):
-            self._settle_activities()
 
     def _dropped(self) -> str:
         """The error text about calls that were never awaited and that no code holds; empty if there are none."""
@@ -103,8 +106,6 @@ class Ending:
     def _lost(self) -> str:
         """The error text about calls that have not begun, and about what tasks wait for, when the body has returned."""
         commands = self._commands
-        if not (commands.calls or commands.loop.tasks):
-            return ""
         if not commands.calls.all:
             return self._dropped()
         calls, tasks = commands.calls.waiting(), left_behind(commands)
@@ -132,9 +133,6 @@ class Ending:
     def _stop_the_rest(self) -> None:
         """Cancel the running tasks, and finish the unfinished async generators in tasks."""
         loop = self._commands.loop
-        loop.spent = 0
-        if not (loop.tasks or loop.generators):
-            return
         self._cancel_tasks()
         if loop.finish_generators():
             loop.drive()
@@ -161,13 +159,13 @@ class Ending:
         self._verdict = ev.WorkflowCancelled(reason)
 
     def _judge(self, body: StableTask[Any]) -> ev.Command:
-        state = self._commands.state
+        commands = self._commands
         if body.cancelled():
-            return self._stopped(state.cancel)
-        error = body.exception()
+            return self._stopped(commands.state.cancel)
+        error = error_of(body)
         if error is None:
-            lost = self._lost()
-            return _unawaited(lost) if lost else ev.WorkflowCompleted(self._write(body.result()))
+            lost = self._lost() if commands.calls.made or commands.loop.tasks else ""
+            return _unawaited(lost) if lost else ev.WorkflowCompleted(self._write(result_of(body)))
         dropped = self._dropped()
         leaves = list(_leaves(error))
         for leaf in leaves:
@@ -224,7 +222,8 @@ class Ending:
             self._commands.ask(self._with_unclaimed(verdict))
 
     def _with_unclaimed(self, verdict: ev.Command) -> ev.Command:
-        left = self._commands.state.unclaimed()
+        memory = self._commands.state.memory
+        left = () if memory is None else memory.unclaimed()
         return msgspec.structs.replace(verdict, unclaimed=left) if left else verdict
 
     def _advance_to_the_next_run(self, verdict: ev.WorkflowContinued) -> None:

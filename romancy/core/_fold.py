@@ -10,6 +10,8 @@ from bisect import bisect_left
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec.structs import replace
+
 from romancy.core import _events as ev
 from romancy.core._effects import RunEnd, StopAt
 from romancy.core._in_flight import LATEST, Attempted, Child, Compensable
@@ -238,10 +240,6 @@ class State:
         """The next input that comes from a former run, if any. It stays the next until it is applied."""
         return None if self.memory is None else self.memory.next_answer(self.time)
 
-    def unclaimed(self) -> tuple[str, ...]:
-        """What former runs had done, what still stands of it, and what this run has not asked for."""
-        return () if self.memory is None else self.memory.unclaimed()
-
     def left_unknown(self) -> tuple[str, ...]:
         """What a failure names: activities of unknown outcome, and those of former runs that stand without a result."""
         return self.unknown if self.memory is None else (*self.unknown, *self.memory.standing_without_result())
@@ -267,12 +265,12 @@ class State:
 
 def _outcome_of(terminal: ev.Command) -> RunEnd | None:
     """How the run ended; None if it continues as another run."""
-    match terminal:
-        case ev.WorkflowCompleted(result=result, unclaimed=more):
-            return RunEnd(Status.COMPLETED, result=result, unclaimed=more)
-        case ev.WorkflowFailed(error=error, uncompensated=left, unclaimed=more, unknown=unknown):
-            return RunEnd(Status.FAILED, error=error, uncompensated=left, unclaimed=more, unknown=unknown)
-        case ev.WorkflowCancelled(reason=reason, uncompensated=left, unclaimed=more, unknown=unknown):
-            return RunEnd(Status.CANCELLED, reason=reason, uncompensated=left, unclaimed=more, unknown=unknown)
-        case _:
-            return None
+    if isinstance(terminal, ev.WorkflowCompleted):
+        return RunEnd(Status.COMPLETED, result=terminal.result, unclaimed=terminal.unclaimed)
+    if isinstance(terminal, ev.WorkflowFailed):
+        how = RunEnd(Status.FAILED, error=terminal.error)
+    elif isinstance(terminal, ev.WorkflowCancelled):
+        how = RunEnd(Status.CANCELLED, reason=terminal.reason)
+    else:
+        return None
+    return replace(how, uncompensated=terminal.uncompensated, unclaimed=terminal.unclaimed, unknown=terminal.unknown)

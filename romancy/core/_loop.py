@@ -435,7 +435,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self.dead = True
         self.ready.clear()
         alive.discard(self)
-        unfinished = self.unfinished()
+        unfinished = self.unfinished() if self.tasks or self._body is not None else []
         # The error of a failed body holds the frames in which it was raised, and everything in them.
         if not (unfinished or self.generators or self.abandoned or has_failed(self._body)):
             self._let_go()
@@ -455,7 +455,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
             self.generators = None
         self._body = None
         self.tasks.clear()
-        if self.commands is not None:
+        if self.commands is not None and self.commands.calls.made:
             self.commands.calls.close()
         self.commands = None
 

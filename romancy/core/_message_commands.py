@@ -94,8 +94,7 @@ class MessageCommands(Asking):
 
     def rejoin(self) -> None:
         """Make the answers to the subscriptions that a retry asks for when it begins."""
-        if self.state.joining:
-            self.joining = {asked.id: self._answer_to(asked) for asked in self.state.joining.values()}
+        self.joining = {asked.id: self._answer_to(asked) for asked in self.state.joining.values()}
 
     def rejoining_of(self, topic: Topic) -> JoinAnswer | None:
         """The answer to a subscription that a retry asked for when it began: pending, or refused."""

@@ -151,7 +151,8 @@ class Run:
         finally:
             loop.leave()
             commands.asked = NO_LIST
-        if events and not state.activities and self.parked is None and not self._has_prospects():
+        end = state.terminal
+        if events and end is None and not state.activities and self.parked is None and not self._has_prospects():
             events[answered:] = [self._park(self._dead_end())]
         self._position += len(events)
         warnings, loop.complaints = loop.complaints, ()
@@ -164,9 +165,9 @@ class Run:
             effects,
             state.status(),
             state.wake_at() if state.due else None,
-            None if state.terminal is None else state.outcome(),
+            None if end is None else state.outcome(),
             self.parked,
-            None if state.terminal is None else self._successor(),
+            self._successor(end) if isinstance(end, ev.WorkflowContinued) else None,
             tuple(dropped),
             warnings,
         )
@@ -394,7 +395,8 @@ class Run:
         loop, commands = self._loop, self._commands
         commands.began = at
         commands.calls.begins(started.rules)
-        commands.rejoin()
+        if self.state.joining:
+            commands.rejoin()
         loop.budget = started.budget
         if started.limit:
             self.state.begin_limit(started.deadline or at + started.limit, started.limit)
@@ -418,9 +420,10 @@ class Run:
             raise self._loop.violation
         body = self._body
         if body is not None and body.done():
+            ending = self._ending
             if not self._commands.over:
-                self._ending.begin(body)
-            self._ending.advance()
+                ending.begin(body)
+            ending.advance()
 
     def _has_prospects(self) -> bool:
         """Whether some input could make the run continue."""
@@ -451,10 +454,9 @@ class Run:
             "await activities, events, delays and tasks of its own only."
         )
 
-    def _successor(self) -> ev.WorkflowStarted | None:
-        started, end = self.state.started, self.state.terminal
-        if started is None or not isinstance(end, ev.WorkflowContinued):
-            return None
+    def _successor(self, end: ev.WorkflowContinued) -> ev.WorkflowStarted:
+        """The first input of the next run."""
+        started = self._commands.started
         return ev.WorkflowStarted(
             at=self.state.time,
             workflow=started.workflow,

@@ -31,12 +31,25 @@ if sys.platform != "win32":
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
-__all__ = ["StableFuture", "StableTask", "leaves_the_loop", "seams", "strike_off", "whereabouts"]
+__all__ = [
+    "StableFuture",
+    "StableTask",
+    "error_of",
+    "leaves_the_loop",
+    "result_of",
+    "seams",
+    "strike_off",
+    "whereabouts",
+]
 
 T = TypeVar("T")
 
 strike_off: Any = getattr(asyncio.tasks, "_unregister_task")  # noqa: B009 - absent from the type stubs
 """asyncio lists every task of the process, for `all_tasks`. A run lists only its own, and only for its own code."""
+
+error_of: Callable[[asyncio.Future[Any]], BaseException | None] = asyncio.Future.exception
+"""The error of a task that is done: what its own method says, without that method's frame."""
+result_of: Callable[[asyncio.Future[Any]], Any] = asyncio.Future.result
 
 
 class StableFuture(asyncio.Future[T]):

@@ -7,6 +7,8 @@ import contextlib
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from romancy.core._stable import error_of
+
 if TYPE_CHECKING:
     from contextvars import Context
 
@@ -79,7 +81,7 @@ def close_task(task: StableTask[Any]) -> None:
 
 def has_failed(task: StableTask[Any] | None) -> bool:
     """Whether the task ended by an exception or a cancellation."""
-    return task is not None and task.done() and (task.cancelled() or task.exception() is not None)
+    return task is not None and task.done() and (task.cancelled() or error_of(task) is not None)
 
 
 def close_generator(generator: Generator, context: Context) -> None:
