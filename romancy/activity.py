@@ -7,7 +7,7 @@ replay. Outside of a workflow the call runs the plain function, so that unit tes
 from __future__ import annotations
 
 import copy
-from functools import partial, update_wrapper
+from functools import update_wrapper
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -195,7 +195,7 @@ class Activity(Generic[P, R_co]):
             if commands is None:
                 call = self._plainly(args, kwargs)
             else:
-                call = commands.calls.make(partial(self._durably, commands, args, kwargs), self.name, 1)
+                call = commands.calls.make(self._durably, self.name, commands, args, kwargs)
             call.__qualname__ = self.name
             return call
 
@@ -208,7 +208,7 @@ class Activity(Generic[P, R_co]):
                 raise
             return self.read_default(self.default)
 
-    async def _durably(self, commands: Commands, args: tuple[Any, ...], kwargs: dict[str, Any], number: int) -> Any:
+    async def _durably(self, number: int, commands: Commands, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         commands.calls.made.pop(number, None)
         encoded = Raw(self.signature.encode_arguments(args, kwargs))
         if len(encoded) > MEASURED_BYTES:

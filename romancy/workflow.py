@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from functools import partial, update_wrapper
+from functools import update_wrapper
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -141,7 +141,7 @@ class Workflow(Generic[P, R_co]):
         def __call__(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
             """Return a coroutine under the workflow's name, so that Python reports a forgotten `await` by that name."""
             commands = self._commands_of_the_parent()
-            call = commands.calls.make(partial(self._as_a_child, commands, args, kwargs), self.name, 1)
+            call = commands.calls.make(self._as_a_child, self.name, commands, args, kwargs)
             call.__qualname__ = self.name
             return call
 
@@ -154,7 +154,7 @@ class Workflow(Generic[P, R_co]):
             )
         return commands
 
-    async def _as_a_child(self, commands: Commands, args: tuple[Any, ...], kwargs: dict[str, Any], number: int) -> Any:
+    async def _as_a_child(self, number: int, commands: Commands, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         commands.calls.made.pop(number, None)
         _, answer = self._child(commands, args, kwargs)
         return await answer

@@ -12,8 +12,7 @@ import gc
 import inspect
 import sys
 from contextvars import Context
-from functools import partial
-from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 
 from romancy.core._shared_empty import NO_DICT
@@ -34,6 +33,7 @@ that the body has left behind.
 """
 _ALL_CALLS: Final = 2
 
+_frame_of_caller: Final[Callable[[int], FrameType]] = getattr(sys, "_getframe")  # noqa: B009 - private to checkers
 _FARTHEST: Final = 100_000
 """How many objects the search visits before it assumes that a call is held."""
 _LEAVES: Final = (str, bytes, int, float, type, ModuleType, CodeType, BuiltinFunctionType, Context)
@@ -73,17 +73,16 @@ class Calls:
         """The run begins under these rules."""
         self.kept, self.all = bool(rules), rules >= _ALL_CALLS
 
-    def make(self, make: Callable[[int], Coroutine[Any, Any, Any]], name: str, depth: int) -> Coroutine[Any, Any, Any]:
-        """Make a call, number it, and keep it. The line that makes it is `depth` callers above."""
+    def make(self, method: Callable[..., Coroutine[Any, Any, Any]], name: str, *args: Any) -> Coroutine[Any, Any, Any]:
+        """Make a call, number it, and keep it. The number goes before its arguments. The caller's caller makes it."""
         if not self.kept:
-            return make(0)
-        self._number += 1
-        call = make(self._number)
+            return method(0, *args)
+        self._number = number = self._number + 1
+        call = method(number, *args)
         if self.made is NO_DICT:
             self.made = {}
-        # No other way to find the caller is as cheap.
-        frame = sys._getframe(depth + 1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        self.made[self._number] = call, name, frame.f_code, frame.f_lasti
+        frame = _frame_of_caller(2)  # no other way to find the caller is as cheap
+        self.made[number] = call, name, frame.f_code, frame.f_lasti
         return call
 
     def waiting(self) -> list[Call]:
@@ -131,7 +130,7 @@ def kept(prefix: str) -> Callable[[F], F]:
             calls: Calls = self._commands.calls
             if not calls.all:
                 return method(self, *args, **kwargs)
-            made: Any = calls.make(partial(begun, method, self, args, kwargs, calls), name, 1)
+            made: Any = calls.make(begun, name, calls, method, self, args, kwargs)
             made.__qualname__ = method.__qualname__
             return made
 
@@ -141,7 +140,7 @@ def kept(prefix: str) -> Callable[[F], F]:
 
 
 async def begun(
-    method: Any, owner: object, args: tuple[Any, ...], kwargs: dict[str, Any], calls: Calls, number: int, /
+    number: int, calls: Calls, method: Any, owner: object, args: tuple[Any, ...], kwargs: dict[str, Any], /
 ) -> Any:
     """What a kept call of a method becomes once it is awaited."""
     calls.made.pop(number, None)

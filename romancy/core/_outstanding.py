@@ -13,7 +13,6 @@ from romancy.errors import NonDeterminismError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from romancy.core._answers import ActivityCall
     from romancy.core._commands import Commands
     from romancy.core._fold import State
     from romancy.core._memory import Kind
@@ -21,9 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["EFFECTS", "effects_of", "not_to_be_undone", "outstanding"]
 
 
-def _start_activity(call: ActivityCall) -> fx.StartActivity:
-    """The next attempt at the activity."""
-    event, details = call.scheduled, call.details
+def _start_activity(commands: Commands, event: ev.ActivityScheduled) -> fx.StartActivity | None:
+    """The next attempt at the activity. None if it has ended meanwhile, or if former runs answer it."""
+    state = commands.state
+    call = state.activities.get(event.id)
+    if call is None or (state.memory is not None and not _is_open(commands, "activities", event)):
+        return None
+    details = call.details
     return fx.StartActivity(
         event.id, call.definition, event.args, call.failures + 1, call.next_at, call.retry, call.timeout,
         ev.NULL if details is None else details, event.key, call.lost, call.context,
@@ -96,13 +99,6 @@ def _stop_child(commands: Commands, event: ev.ChildStarted) -> fx.CancelChild:
     return fx.CancelChild(event.id, event.instance_id, run_of_child(commands.started, event.instance_id))
 
 
-def _activity(commands: Commands, event: ev.ActivityScheduled) -> fx.StartActivity | None:
-    call = commands.state.activities.get(event.id)
-    if call is None or (commands.state.memory is not None and not _is_open(commands, "activities", event)):
-        return None
-    return _start_activity(call)
-
-
 def _cancel_activity(commands: Commands, event: ev.ActivityCancelRequested) -> fx.CancelActivity | None:
     if event.never_started or not _is_open(commands, "activities", event):
         return None  # it does not run; its completion in a former run is still reported
@@ -119,7 +115,7 @@ def _is_open(commands: Commands, kind: Kind, event: Any) -> bool:
 
 _Make: TypeAlias = "Callable[[Commands, Any], fx.Effect | None]"
 EFFECTS: Mapping[type[ev.LogEvent], _Make] = {
-    ev.ActivityScheduled: _activity,
+    ev.ActivityScheduled: _start_activity,
     ev.ActivityCancelRequested: _cancel_activity,
     ev.TimerStarted: lambda c, e: fx.StartTimer(e.id, e.due) if _is_open(c, "timers", e) else None,
     ev.TimerCancelled: lambda _, e: fx.CancelTimer(e.id),
@@ -165,8 +161,8 @@ def outstanding(commands: Commands) -> list[fx.Effect]:
             continue
         if activity.cancel_requested:
             effects.append(fx.CancelActivity(id, lost=not activity.idle))
-        elif activity.definition is not None:
-            effects.append(_start_activity(activity))
+        elif activity.definition is not None and (start := _start_activity(commands, activity.scheduled)) is not None:
+            effects.append(start)
     _add_waits(effects, state, remembered)
     for id, child in state.children.items():
         if ("children", id) in remembered:

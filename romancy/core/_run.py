@@ -168,7 +168,7 @@ class Run:
             None if end is None else state.outcome(),
             self.parked,
             self._successor(end) if isinstance(end, ev.WorkflowContinued) else None,
-            tuple(dropped),
+            tuple(dropped) if dropped else (),
             warnings,
         )
 
@@ -274,13 +274,15 @@ class Run:
         before = len(commands.asked)
         deferred, self.deferred = self.deferred, ()
         try:
-            caught_up = bool(deferred) and commands.catches_up()
+            caught_up = commands.catches_up() if deferred else False
             for each, its_call in (*deferred, (event, call)):
                 at = state.time if caught_up else each.at
                 loop.spent = 0
                 if each is state.started:
                     self._begin(state.started, at)
-                loop.now = max(loop.now, (at - commands.began) / SECOND + loop.skipped)
+                now = (at - commands.began) / SECOND + loop.skipped
+                if now > loop.now:  # noqa: PLR1730 - a call of `max` costs as much as ten lines
+                    loop.now = now
                 deliver = commands.deliveries.get(type(each))
                 try:
                     if deliver is None:
