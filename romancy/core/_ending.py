@@ -91,11 +91,10 @@ class Ending:
             self._stop_the_rest()
         if commands.calls.made:
             commands.calls.close()
-        if isinstance(verdict, ev.WorkflowCompleted):
-            return
-        self._settle_activities()
-        if not isinstance(verdict, ev.WorkflowContinued):
-            self._settle_children()
+        if type(verdict) is not ev.WorkflowCompleted:
+            self._settle_activities()
+            if type(verdict) is not ev.WorkflowContinued:
+                self._settle_children()
 
     def _dropped(self) -> str:
         """The error text about calls that were never awaited and that no code holds; empty if there are none."""
@@ -214,12 +213,12 @@ class Ending:
         state, verdict = self._commands.state, self._verdict
         if verdict is None or state.terminal is not None:
             return
-        if isinstance(verdict, ev.WorkflowContinued):
+        if type(verdict) is ev.WorkflowCompleted:
+            self._commands.ask(self._with_unclaimed(verdict))
+        elif type(verdict) is ev.WorkflowContinued:
             self._advance_to_the_next_run(verdict)
         elif isinstance(verdict, (ev.WorkflowFailed, ev.WorkflowCancelled)):
             self._advance_to_failure(verdict)
-        else:
-            self._commands.ask(self._with_unclaimed(verdict))
 
     def _with_unclaimed(self, verdict: ev.Command) -> ev.Command:
         memory = self._commands.state.memory

@@ -167,7 +167,7 @@ class Run:
             state.wake_at() if state.due else None,
             None if end is None else state.outcome(),
             self.parked,
-            self._successor(end) if isinstance(end, ev.WorkflowContinued) else None,
+            self._successor(end) if type(end) is ev.WorkflowContinued else None,
             tuple(dropped) if dropped else (),
             warnings,
         )
@@ -286,7 +286,7 @@ class Run:
                 deliver = commands.deliveries.get(type(each))
                 try:
                     if deliver is None:
-                        if isinstance(each, ev.CancelRequested):
+                        if type(each) is ev.CancelRequested:
                             self._cancel(each)
                     elif its_call is None:
                         deliver(commands, each)
@@ -350,16 +350,16 @@ class Run:
         call = self.state.apply(event)
         if type(event) is ev.OwnerChanged:
             return
-        if isinstance(event, ev.WorkflowStarted) and not recorded:
+        if not recorded and isinstance(event, ev.WorkflowStarted):
             # Written by a process without a worker: nothing was decided yet. `WorkflowResumed` drives it.
             self.deferred += ((event, call),)
             return
-        if recorded and isinstance(recorded[0], ev.WorkflowParked):
+        if recorded and type(recorded[0]) is ev.WorkflowParked:
             self.state.apply(recorded[0])
             self.deferred += ((event, call),)
             self._position += 1
             return
-        if not self._has_code or self.state.abandoned or (recorded and isinstance(recorded[0], ev.WorkflowAbandoned)):
+        if not self._has_code or self.state.abandoned or (recorded and type(recorded[0]) is ev.WorkflowAbandoned):
             self._repeat_without_code(recorded)
             return
         matcher = self._commands.matcher = Matcher(recorded)

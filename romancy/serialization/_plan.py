@@ -73,12 +73,21 @@ class Plan:
 
     def read(self, raw: bytes | msgspec.Raw, where: Where | str) -> Any:
         """The value. Raises SerializationError with the path and what was expected there."""
-        try:
-            return self.decode(raw)
-        except MemoryError:
-            raise
-        except Exception as error:  # noqa: BLE001 (a class of the user's may raise anything when it is made)
-            raise_unreadable(error, where, self.declared)
+        return self.reader(where)(raw)
+
+    def reader(self, where: Where | str) -> Callable[[bytes | msgspec.Raw], Any]:
+        """The function that reads values that stand there, as `read` does."""
+        decode, declared = self.decode, self.declared
+
+        def read(raw: bytes | msgspec.Raw) -> Any:
+            try:
+                return decode(raw)
+            except MemoryError:
+                raise
+            except Exception as error:  # noqa: BLE001 (a class of the user's may raise anything when it is made)
+                raise_unreadable(error, where, declared)
+
+        return read
 
     def _look_closer(self, value: object, back: object, raw: bytes, where: Where | str) -> bytes:
         comparison = compare(value, back, loose=self._loose, by_itself=_may_hold_sets)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from romancy.serialization._plan import Plan
 
+_CLOSING: Final = ord("}")
 _NO_DEFAULT: Final = inspect.Parameter.empty
 _read_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -56,6 +57,9 @@ class _Argument(NamedTuple):
     where: Where
     prefix: bytes
     """The bytes before its value in a stored object."""
+    opening: bytes
+    """The same, if it is the only one."""
+    read: Callable[[bytes | msgspec.Raw], Any]
 
 
 def _nothing_is_injected(_default: object) -> bool:
@@ -168,11 +172,9 @@ class Signature:
         values = args if not kwargs and len(args) == self._plain else self._bind(args, kwargs)
         plans = self._argument_plans or self._plans()
         if len(plans) == 1:
-            _, plan, where, prefix = plans[0]
-            return b"{%b%b}" % (prefix, plan.write(values[0], where))
-        members = [
-            prefix + plan.write(value, where) for value, (_, plan, where, prefix) in zip(values, plans, strict=True)
-        ]
+            _, plan, where, _, opening, _ = plans[0]
+            return opening + plan.write(values[0], where) + b"}"
+        members = [one.prefix + one.plan.write(value, one.where) for value, one in zip(values, plans, strict=True)]
         return b"{%b}" % b",".join(members)
 
     def decode_arguments(self, raw: bytes | msgspec.Raw) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -182,11 +184,11 @@ class Signature:
         """
         plans = self._argument_plans or self._plans()
         if len(plans) == 1:
-            parameter, plan, _, prefix = plans[0]
-            text, start = bytes(raw), len(prefix) + 1
-            if text.startswith(prefix, 1) and text.startswith(b"{") and text.endswith(b"}"):
+            parameter, plan, _, _, opening, _ = plans[0]
+            text = bytes(raw)
+            if text.startswith(opening) and text[-1] == _CLOSING:
                 try:
-                    value = plan.decode(text[start:-1])  # a second member makes this no JSON
+                    value = plan.decode(text[len(opening) : -1])  # a second member makes this no JSON
                 except Exception:  # noqa: BLE001, S110 - it is read again below, and the error names the place
                     pass
                 else:
@@ -194,11 +196,11 @@ class Signature:
         stored = self._read_members(raw)
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
-        for parameter, plan, where, _ in plans:
+        for parameter, _, where, _, _, read in plans:
             member = stored.get(parameter.name)
             if member is None and parameter.required:
                 raise refusal(where, "$", f"it is not among those stored ({_listed(stored)}), and has no default")
-            value = parameter.default if member is None else plan.read(member, where)
+            value = parameter.default if member is None else read(member)
             if parameter.keyword_only:
                 kwargs[parameter.name] = value
             else:
@@ -253,19 +255,16 @@ class Signature:
     @cached_property
     def decode_result(self) -> Callable[[bytes | msgspec.Raw], Any]:
         """Reads a result as its declared type. Raises SerializationError if it is of another shape."""
-        return partial(self._plan_of_result().read, where=self._result_where)
+        return self._plan_of_result().reader(self._result_where)
 
     def _plans(self) -> tuple[_Argument, ...]:
         if self._argument_plans is None:
             wheres = [Where(f"parameter {name!r}", self.subject) for name in self.names]
+            prefixes = [msgspec.json.encode(name) + b":" for name in self.names]
+            plans = [self._types.plan(name, where) for name, where in zip(self.names, wheres, strict=True)]
             self._argument_plans = tuple(
-                _Argument(
-                    parameter,
-                    self._types.plan(parameter.name, where),
-                    where,
-                    msgspec.json.encode(parameter.name) + b":",
-                )
-                for parameter, where in zip(self.parameters, wheres, strict=True)
+                _Argument(parameter, plan, where, prefix, b"{" + prefix, plan.reader(where))
+                for parameter, plan, where, prefix in zip(self.parameters, plans, wheres, prefixes, strict=True)
             )
         return self._argument_plans
 
