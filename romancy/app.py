@@ -38,7 +38,7 @@ from romancy.storage.rooms import Room
 from romancy.storage.url import parse_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -410,11 +410,16 @@ class Romancy(Instances, Senders):
         """The `Watch` that all handles of an instance share."""
         return self._watches.of(instance_id)
 
-    def outcome(
-        self, instance_id: str, watch: Watch, recorded: int, timeout: float | None
-    ) -> Coroutine[Any, Any, RunEnd]:
-        """The outcome of the instance, once it has ended. Raises WorkflowStuckError if no worker continues it."""
-        return self._waiting.end_of(instance_id, watch, recorded, timeout)
+    async def outcome(self, instance_id: str, watch: Watch, recorded: int, timeout: float | None) -> RunEnd:
+        """The outcome of the instance, once it has ended. Raises WorkflowStuckError if no worker continues it.
+
+        `recorded`: how many ends the watch had recorded when the caller's handle was made.
+        """
+        if watch.knows_end(recorded):
+            return watch.use()
+        if timeout is None:
+            return await self._waiting.end_of(instance_id, watch)
+        return await self._waiting.end_within(instance_id, watch, timeout)
 
 
 refuse_with(Romancy)

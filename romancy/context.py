@@ -430,22 +430,18 @@ def activity_port() -> tuple[ActivityContext, ActivityPort]:
     return context, context._port  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # a class of this module
 
 
-_current: ContextVar[Callable[[], ActivityContext]] = ContextVar("romancy_activity")
+_current: ContextVar[Callable[[], ActivityContext] | None] = ContextVar("romancy_activity", default=None)
 
 
 def activity_context() -> ActivityContext:
     """The context of the activity that runs this code. Raises UsageError elsewhere."""
-    try:
-        entered = _current.get()
-    except LookupError:
-        raise UsageError(_IN_A_BODY if is_in_a_workflow() else _NOT_IN_AN_ACTIVITY) from None
+    entered = _current.get()
+    if entered is None:
+        raise UsageError(_IN_A_BODY if is_in_a_workflow() else _NOT_IN_AN_ACTIVITY)
     return entered()
 
 
-def entered_activity() -> Callable[[], ActivityContext] | None:
-    """The argument of `enter_activity` in the present context. None outside of activities."""
-    return _current.get(None)
-
-
+entered_activity: Final[Callable[[], Callable[[], ActivityContext] | None]] = _current.get
+"""The argument of `enter_activity` in the present context. None outside of activities."""
 enter_activity: Final[Callable[[Callable[[], ActivityContext]], object]] = _current.set
 """Set what `activity_context()` calls in the present `contextvars` context, which is the attempt's own."""

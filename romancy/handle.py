@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from romancy.core import LogEvent, RunEnd
     from romancy.event import EventType
     from romancy.log import LogEntry
+    from romancy.results.watch import Watch
     from romancy.retry import Duration
     from romancy.workflow import Workflow
 
@@ -29,12 +30,14 @@ R_co = TypeVar("R_co", covariant=True)
 class Handle(Generic[R_co]):
     """An instance by its id, with the calls about it. A handle holds no resources."""
 
-    def __init__(self, app: Romancy, instance_id: str, workflow: Workflow[..., R_co] | None) -> None:
+    def __init__(
+        self, app: Romancy, instance_id: str, workflow: Workflow[..., R_co] | None, watch: Watch | None = None
+    ) -> None:
         self._app = app
         self._instance_id = instance_id
         self._workflow = workflow
-        self._watch = app.watch(instance_id)
-        self._recorded = self._watch.recorded
+        self._watch = watch = app.watch(instance_id) if watch is None else watch
+        self._recorded = watch.recorded
 
     @property
     def instance_id(self) -> str:
@@ -56,8 +59,7 @@ class Handle(Generic[R_co]):
         `result()` again.
         """
         limit = None if timeout is None else seconds(timeout, "timeout")
-        outcome = await self._app.outcome(self._instance_id, self._watch, self._recorded, limit)
-        return self._read(outcome)
+        return self._read(await self._app.outcome(self._instance_id, self._watch, self._recorded, limit))
 
     def _read(self, outcome: RunEnd) -> R_co:
         if outcome.status is Status.COMPLETED:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from functools import update_wrapper
+from functools import cached_property, update_wrapper
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -22,7 +22,7 @@ from typing import (
 from msgspec import Raw
 
 from romancy._headers import headers_of
-from romancy._sizes import fitting
+from romancy._sizes import check_large
 from romancy.child import ChildHandle
 from romancy.context import WorkflowContext
 from romancy.core import ContinueAsNew, current_commands
@@ -41,7 +41,7 @@ from romancy.errors import QueryError, RegistrationError, UsageError
 from romancy.registry import declare
 from romancy.retry import Duration, seconds
 from romancy.serialization import Signature
-from romancy.storage.limits import check_id
+from romancy.storage.limits import MEASURED_BYTES, check_id
 from romancy.storage.query import path_key
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class Workflow(Generic[P, R_co]):
         """The decorated function."""
         return self._fn
 
-    @property
+    @cached_property
     def code(self) -> str:
         """The declared version, or a fingerprint of everything that a replay depends on. It identifies the code."""
         if self.version is not None:
@@ -238,7 +238,9 @@ class Workflow(Generic[P, R_co]):
             raw = self.signature.encode_arguments(args, kwargs)
         except UsageError as error:
             raise self._with_options_in_place(error, kwargs) from None
-        return Raw(fitting(raw, f"input of workflow {self.name}", stored))
+        if len(raw) > MEASURED_BYTES:
+            check_large(raw, f"input of workflow {self.name}", stored)
+        return Raw(raw)
 
     def _with_options_in_place(self, error: UsageError, given: Mapping[str, Any]) -> UsageError:
         """The error, or one that says where an option belongs that was given like an argument."""
@@ -259,7 +261,10 @@ class Workflow(Generic[P, R_co]):
         return self._fn(WorkflowContext(commands, self.name), *args, **kwargs)  # type: ignore[no-any-return]
 
     def write_result(self, result: object, /) -> Raw:
-        return Raw(fitting(self.signature.encode_result(result), f"result of workflow {self.name}"))
+        raw = self.signature.encode_result(result)
+        if len(raw) > MEASURED_BYTES:
+            check_large(raw, f"result of workflow {self.name}")
+        return Raw(raw)
 
     def read_result(self, result: Raw, /) -> object:
         return self.signature.decode_result(result)

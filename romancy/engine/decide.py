@@ -127,8 +127,8 @@ def create_of(
     raw = bytes(started.input)
     projection, index = project_with_index(raw, definition.index, definition.signature.bare, started.headers)
     return Create(
-        workflow_name=definition.name,
-        code=definition.code,
+        workflow_name=started.workflow,
+        code=started.code,
         input=raw,
         projection=projection,
         index=index,

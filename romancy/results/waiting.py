@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from contextlib import nullcontext
 from time import monotonic as moment
 from typing import TYPE_CHECKING, Final
 
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["EndWaits"]
 
 _PAUSE: Final = 0.5
-_NO_LIMIT: Final = nullcontext()
 
 
 class EndWaits:
@@ -39,38 +37,38 @@ class EndWaits:
         self._lease = lease / 1_000_000
         self._absence = Absence(lease)
 
-    async def end_of(self, instance_id: str, watch: Watch, recorded: int, timeout: float | None) -> RunEnd:
+    async def end_within(self, instance_id: str, watch: Watch, timeout: float) -> RunEnd:
+        """As `end_of`. Raises TimeoutError after so many seconds."""
+        async with in_time(self._access, instance_id, timeout):
+            return await self.end_of(instance_id, watch)
+
+    async def end_of(self, instance_id: str, watch: Watch) -> RunEnd:
         """The outcome of the instance, once it has ended. Raises WorkflowStuckError if no worker continues it.
 
-        `recorded`: how many ends the watch had recorded when the caller's handle was made. The first life of the id
-        that is seen is awaited. Raises InstanceNotFoundError once the id belongs to another life.
+        The first life of the id that is seen is awaited. Raises InstanceNotFoundError once the id belongs to another
+        life.
         """
-        if watch.recorded == recorded or (watch.outcome and watch.outcome.status is not Status.COMPLETED):
-            watch.outcome = None  # another process may have begun a new life; whoever failed may have been retried
         since, life = moment(), 0
         inside = entered_activity() is not None
-        async with _NO_LIMIT if timeout is None else in_time(self._access, instance_id, timeout):
-            while watch.outcome is None:
-                store, here = self._access.opened(), self._life_here(instance_id)
-                held = inside and waits_in_vain(store)
-                if not held and here and life in (0, here) and watch.is_current(here):
-                    life = here
-                    await watch.news()
-                    continue
-                news = watch.news()
-                try:
-                    patient = moment() - since >= self._lease
-                    life = await self._look(store, instance_id, life, watch, news, inside=inside, patient=patient)
-                except StorageUnavailableError:
-                    self._access.opened()
-                    await asyncio.wait([news], timeout=_PAUSE)
-                finally:
-                    news.cancel()
+        while watch.outcome is None:
+            store, here = self._access.opened(), self._life_here(instance_id)
+            held = inside and waits_in_vain(store)
+            if not held and here and life in (0, here) and watch.is_current(here):
+                life = here
+                await watch.news()
+                continue
+            news = watch.news()
+            try:
+                patient = moment() - since >= self._lease
+                life = await self._look(store, instance_id, life, watch, news, inside=inside, patient=patient)
+            except StorageUnavailableError:
+                self._access.opened()
+                await asyncio.wait([news], timeout=_PAUSE)
+            finally:
+                news.cancel()
         if life not in (0, watch.life):
             raise _used_anew(instance_id)
-        outcome = watch.use()
-        assert outcome is not None  # noqa: S101 - the loop ends with one
-        return outcome
+        return watch.use()
 
     async def _look(
         self,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import secrets
 import time
-from typing import Any, Final, Literal, TypeAlias, cast, get_args
+from os import urandom
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from romancy._logs import get_logger
 from romancy.errors import InstanceConflictError, UsageError
@@ -28,7 +28,8 @@ def check_workflow(wf: Any) -> Workflow[..., Any]:
         raise UsageError(
             f"a workflow is started, a function decorated with @workflow or its name, not {_not_a_workflow(wf)}"
         )
-    return cast("Workflow[..., Any]", wf)
+    checked: Workflow[..., Any] = wf
+    return checked
 
 
 def _not_a_workflow(given: Any) -> str:
@@ -77,4 +78,4 @@ def warn_of_unknown(name: str, said: set[str]) -> None:
 
 def new_id() -> str:
     """A new unique id. Ids sort by time, so that instances of the same time are neighbours in the database."""
-    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}"
+    return f"{time.time_ns() // 1_000_000:012x}{urandom(8).hex()}"

@@ -138,16 +138,17 @@ class Starter:
         instance_id, chosen = definition.instance_id, definition.instance_id is not None
         if instance_id is None:
             instance_id = new_id()
+            watch = self._watches.new(instance_id)
         else:
             check_id(instance_id)
-        self._watches.forget(instance_id)
+            watch = self._watches.of_start(instance_id)
         headers, sending = given(definition.headers), None
         if (announcer := self._mailer.announcer) is not None:
             sending = announcer.sending("start", definition.name, instance_id, headers)
             headers = sending.headers
         if headers is not definition.headers:
             definition = definition.options(headers=headers)
-        handle = Handle(self._app, instance_id, definition)
+        handle = Handle(self._app, instance_id, definition, watch)
         return PreparedStart(handle, definition, raw, round(definition.delay * 1_000_000), chosen, sending)
 
     async def _start_in(self, session: object, if_exists: IfExists, start: PreparedStart[T]) -> Handle[T]:

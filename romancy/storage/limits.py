@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
@@ -72,6 +73,10 @@ def check_id(value: str, what: str = "instance id", *, at_most: int = MAX_ID_BYT
         raise UsageError(f"{what}: {_HALF}") from None
     if size > at_most:
         raise UsageError(f"{what}: {size} bytes of UTF-8, at most {at_most} are allowed; use a shorter id")
+
+
+_check_name: Final = lru_cache(maxsize=1024)(check_id)
+"""`check_id` for the names of workflows and versions of their code, which are few."""
 
 
 def check_key(value: str | None) -> None:
@@ -263,17 +268,15 @@ def _check_first(item: Append, create: Create) -> None:
     change = item.change
     if item.seq != 1 or item.after is not None or item.consumed:
         raise InternalError(f"append {item.seq} to {item.instance_id!r} cannot create the instance")
-    if change is not None and not _is_first(change):
-        raise InternalError(f"the first append to {item.instance_id!r} has a change that only a later one can have")
-    if create.owner is not None and change is not None and (change.release or change.status in TERMINAL_STATUSES):
-        raise InternalError(f"the first append to {item.instance_id!r} names an owner and releases the instance")
+    if change is not None:
+        _check_first_change(item, create, change)
+    else:
+        _check_mark(item, ends=False)
     if create.replaces is not None and create.replaces.life == item.life:
         raise InternalError(f"the first append to {item.instance_id!r} replaces its own life")
-    if change is None:
-        _check_mark(item, ends=False)
     check_id(item.instance_id)
-    check_id(create.workflow_name, "workflow name")
-    check_id(create.code, "code version")
+    _check_name(create.workflow_name, "workflow name")
+    _check_name(create.code, "code version")
     if create.parent is not None:
         check_id(create.parent, "id of the parent")
     if len(item.body) > MAX_BODY_BYTES:
@@ -285,9 +288,12 @@ def _check_first(item: Append, create: Create) -> None:
 _OF_A_FIRST: Final = (None,) * 6
 
 
-def _is_first(change: Change) -> bool:
+def _check_first_change(item: Append, create: Create, change: Change) -> None:
     later = (change.run_from, change.code, change.refused_by, change.input, change.projection, change.index)
-    return later == _OF_A_FIRST and not (change.seen or change.forgive or change.reopens)
+    if later != _OF_A_FIRST or change.seen or change.forgive or change.reopens:
+        raise InternalError(f"the first append to {item.instance_id!r} has a change that only a later one can have")
+    if create.owner is not None and (change.release or change.status in TERMINAL_STATUSES):
+        raise InternalError(f"the first append to {item.instance_id!r} names an owner and releases the instance")
 
 
 def _check_child(start: Append) -> None:

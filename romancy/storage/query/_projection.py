@@ -60,14 +60,14 @@ def project(raw_json: bytes, bare: str | None = None) -> bytes | None:
         document = _decode(raw_json)
     except (ValueError, RecursionError):
         return None
-    collector = _Collector()
+    members: list[str] = []
     if bare is not None and isinstance(document, dict) and isinstance(document.get(bare), (dict, list)):
-        collector.members.append(f'{BARE}":"{encode_names((bare,))[0]}')
-    if isinstance(document, (dict, list)) and not collector.collect(document, "", 1):
+        members.append(f'{BARE}":"{encode_names((bare,))[0]}')
+    if isinstance(document, (dict, list)) and _collect(members, document, "", 1, MAX_PROJECTION_BYTES) < 0:
         return None
-    if not collector.members:
+    if not members:
         return b"{}"
-    text = '{"' + '","'.join(collector.members) + '"}'
+    text = '{"' + '","'.join(members) + '"}'
     return text.encode("ascii") if len(text) <= MAX_PROJECTION_BYTES else None
 
 
@@ -162,31 +162,25 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(name)
 
 
-class _Collector:
-    """Walks a document and collects every place in it, until it is certainly too large."""
-
-    def __init__(self) -> None:
-        self.members: list[str] = []
-        self._room = MAX_PROJECTION_BYTES
-
-    def collect(self, container: dict[str, Json] | list[Json], prefix: str, depth: int) -> bool:
-        """Collect what the container holds. False when the projection is going to be too large."""
-        # The least that its members take. A hostile document thus costs no more memory than its own size.
-        self._room -= len(container) * (len(prefix) + _MEMBER_OVERHEAD)
-        if self._room < 0:
-            return False
-        write = self.members.append
-        if isinstance(container, dict):
-            places = zip(encode_names(container), container.values(), strict=True)
+def _collect(members: list[str], container: dict[str, Json] | list[Json], prefix: str, depth: int, room: int) -> int:
+    """Collect every place in the container. The room that is left, negative once the projection is too large."""
+    # The least that its members take. A hostile document thus costs no more memory than its own size.
+    room -= len(container) * (len(prefix) + _MEMBER_OVERHEAD)
+    if room < 0:
+        return room
+    if isinstance(container, dict):
+        places = zip(encode_names(container), container.values(), strict=True)
+    else:
+        places = zip(map(str, range(len(container))), container, strict=True)
+    for name, value in places:
+        if isinstance(value, str):
+            members.append(f'{prefix}{name}":"{string_leaf(value)}')
+        elif isinstance(value, (dict, list)):
+            members.append(f'{prefix}{name}":"{CONTAINER}')
+            if value and depth < MAX_DEPTH:
+                room = _collect(members, value, f"{prefix}{name}{SEPARATOR}", depth + 1, room)
+                if room < 0:
+                    return room
         else:
-            places = zip(map(str, range(len(container))), container, strict=True)
-        for name, value in places:
-            if isinstance(value, str):
-                write(f'{prefix}{name}":"{string_leaf(value)}')
-            elif isinstance(value, (dict, list)):
-                write(f'{prefix}{name}":"{CONTAINER}')
-                if value and depth < MAX_DEPTH and not self.collect(value, f"{prefix}{name}{SEPARATOR}", depth + 1):
-                    return False
-            else:
-                write(f'{prefix}{name}":"{leaf(value)}')
-        return True
+            members.append(f'{prefix}{name}":"{leaf(value)}')
+    return room
