@@ -39,7 +39,7 @@ from romancy.declaring.callables import (
     options_of,
 )
 from romancy.declaring.compensation import Compensation
-from romancy.declaring.expected_names import OF_ACTIVITIES, no_attribute
+from romancy.declaring.expected_names import OF_ACTIVITIES, answer_names
 from romancy.declaring.undo import UndoByActivity
 from romancy.depends import dependencies_of, is_dependency
 from romancy.errors import RegistrationError, UsageError
@@ -185,9 +185,6 @@ class Activity(Generic[P, R_co]):
         async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
 
     else:
-
-        def __getattr__(self, name: str) -> Any:
-            raise no_attribute(self, name, OF_ACTIVITIES, self.__dict__.get("__name__", ""))
 
         def __call__(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
             """Return a coroutine under the activity's name, so that Python reports a forgotten `await` by that name."""
@@ -335,6 +332,8 @@ class Activity(Generic[P, R_co]):
     def __repr__(self) -> str:
         return f"<activity {self.name}>"
 
+
+answer_names(Activity, OF_ACTIVITIES, "__name__")
 
 _OPTIONS: Final = ("compensation", *(name for name in options_of(Activity) if name != "undo"))
 

@@ -22,7 +22,7 @@ from romancy.channel import ActivityChannel, Channel, WorkflowChannel, declared
 from romancy.child import ChildHandle
 from romancy.core import Topic, idempotency_key, is_in_a_workflow, kept, mode_of_wait
 from romancy.declaring.callables import is_async
-from romancy.declaring.expected_names import OF_CONTEXTS, no_attribute
+from romancy.declaring.expected_names import OF_CONTEXTS, answer_names
 from romancy.declaring.undo import Undo, checked_undo
 from romancy.errors import PayloadTooLargeError, SerializationError, UsageError
 from romancy.event import Event, EventType, event_of
@@ -75,11 +75,6 @@ class WorkflowContext:
     def __init__(self, commands: Commands, workflow_name: str) -> None:
         self._commands = commands
         self.workflow_name = workflow_name
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            raise no_attribute(self, name, OF_CONTEXTS, "" if name == "workflow_name" else self.workflow_name)
 
     @property
     def instance_id(self) -> str:
@@ -274,6 +269,9 @@ class WorkflowContext:
 
     def __repr__(self) -> str:
         return f"<context of {self.workflow_name} {self.instance_id}>"
+
+
+answer_names(WorkflowContext, OF_CONTEXTS, "workflow_name")
 
 
 class ActivityContext:

@@ -35,7 +35,7 @@ from romancy.declaring.callables import (
     name_of,
     options_of,
 )
-from romancy.declaring.expected_names import OF_WORKFLOWS, no_attribute
+from romancy.declaring.expected_names import OF_WORKFLOWS, answer_names
 from romancy.declaring.fingerprint import fingerprint
 from romancy.errors import QueryError, RegistrationError, UsageError
 from romancy.registry import declare
@@ -134,9 +134,6 @@ class Workflow(Generic[P, R_co]):
         async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
 
     else:
-
-        def __getattr__(self, name: str) -> Any:
-            raise no_attribute(self, name, OF_WORKFLOWS, self.__dict__.get("__name__", ""))
 
         def __call__(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
             """Return a coroutine under the workflow's name, so that Python reports a forgotten `await` by that name."""
@@ -274,6 +271,9 @@ class Workflow(Generic[P, R_co]):
 
     def __repr__(self) -> str:
         return f"<workflow {self.name}>"
+
+
+answer_names(Workflow, OF_WORKFLOWS, "__name__")
 
 
 class _WorkflowDecorator(Protocol):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Never
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["OF_ACTIVITIES", "OF_CONTEXTS", "OF_WORKFLOWS", "no_attribute", "refuse_async_with", "refuse_with"]
+__all__ = ["OF_ACTIVITIES", "OF_CONTEXTS", "OF_WORKFLOWS", "answer_names", "refuse_async_with", "refuse_with"]
 
 _ASKED_FIRST: Final = "exit" if sys.version_info >= (3, 14) else "enter"
 """The method that a `with` statement asks for first. The other one stays undefined."""
@@ -62,11 +62,28 @@ OF_ACTIVITIES: Final[Mapping[str, str]] = {
 }
 
 
-def no_attribute(owner: object, name: str, answers: Mapping[str, str], called: str) -> AttributeError:
-    """The AttributeError for a name that an object does not have, with what to write instead."""
-    text = f"{type(owner).__name__!r} object has no attribute {name!r}"
-    answer = answers.get(name)
-    return AttributeError(text if answer is None else f"{text}: {answer.format(called, called)}", name=name, obj=owner)
+class _Answered:
+    """In the place of a name that an object does not have: the error says what to write instead."""
+
+    def __init__(self, name: str, answer: str, called: str) -> None:
+        self._name = name
+        self._answer = answer
+        self._called = called
+
+    def __get__(self, owner: object, kind: type) -> Never:
+        answer = self._answer.format(*[getattr(owner, self._called, "")] * 2)
+        text = f"{kind.__name__!r} object has no attribute {self._name!r}: {answer}"
+        raise AttributeError(text, name=self._name, obj=owner)
+
+
+def answer_names(cls: type, answers: Mapping[str, str], called: str) -> None:
+    """Answer names that objects of a class do not have. `called`: the attribute with the name to use in the answer.
+
+    The class has no `__getattr__`, with which CPython 3.11 finds every attribute slowly.
+    """
+    for name, answer in answers.items():
+        if not hasattr(cls, name):
+            setattr(cls, name, _Answered(name, answer, called))
 
 
 class WithError(AttributeError, TypeError):
