@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from time import monotonic
+from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar
 
 from romancy.errors import OutcomeUnknownError, StorageUnavailableError
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import TracebackType
 
-__all__ = ["ANSWER_WITHIN", "Deadlines", "TimedCall"]
+__all__ = ["ANSWER_WITHIN", "Deadlines", "Timed", "TimedCall"]
 
 T = TypeVar("T")
 
@@ -22,12 +23,20 @@ _GRACE: Final = 1.0
 """Seconds in which such a process takes the answers that have come."""
 
 
+class Timed(Protocol):
+    """What waits for the database."""
+
+    def expire(self) -> None:
+        """Stop waiting."""
+        ...
+
+
 class Deadlines:
     """The calls of one app that wait for the database, each with the same time limit."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self._began: dict[TimedCall, float] = {}
+        self.began: dict[Timed, float] = {}
         """When each waiting call began, the oldest first."""
         self._timer: asyncio.TimerHandle | None = None
 
@@ -40,31 +49,30 @@ class Deadlines:
         """
         return TimedCall(self, what, instance_ids, message_id, joined=joined)
 
-    def begin(self, call: TimedCall) -> None:
+    def begin(self, call: Timed) -> None:
         """Count the call's time from now."""
-        loop = asyncio.get_running_loop()
-        self._began[call] = now = loop.time()
+        self.began[call] = monotonic()
         if self._timer is None:
-            self._timer = loop.call_at(now + self.seconds, self._look)
+            self._timer = asyncio.get_running_loop().call_later(self.seconds, self._look)
 
-    def end(self, call: TimedCall) -> None:
+    def end(self, call: Timed) -> None:
         """The call has ended."""
-        self._began.pop(call, None)
+        self.began.pop(call, None)
 
     def _look(self) -> None:
         """End the calls whose time is over, and look again when that of the next one is."""
         self._timer = None
         loop = asyncio.get_running_loop()
-        now = loop.time()
-        oldest = next(iter(self._began.values()), now)
+        now = monotonic()
+        oldest = next(iter(self.began.values()), now)
         if now - oldest - self.seconds > _BLOCKED:  # this process was blocked, and could not take the answers
             least = now - self.seconds + _GRACE
-            self._began = {call: max(began, least) for call, began in self._began.items()}
-            self._timer = loop.call_at(now + _GRACE, self._look)
+            self.began.update([(call, max(began, least)) for call, began in self.began.items()])
+            self._timer = loop.call_later(_GRACE, self._look)
             return
-        for call, began in list(self._began.items()):
+        for call, began in list(self.began.items()):
             if began + self.seconds > now:
-                self._timer = loop.call_at(began + self.seconds, self._look)
+                self._timer = loop.call_later(began + self.seconds - now, self._look)
                 return
             self.end(call)
             call.expire()
@@ -118,11 +126,12 @@ class TimedCall:
             return
         if self._expired and isinstance(error, asyncio.CancelledError):
             if self._task.uncancel() <= self._cancelling:
-                raise self._late() from None
+                raise self.late() from None
         elif isinstance(error, StorageUnavailableError) and error.maybe_written and not self._joined:
             raise self._unknown(str(error)) from error
 
-    def _late(self) -> StorageUnavailableError:
+    def late(self) -> StorageUnavailableError:
+        """The error of a call whose time is over."""
         said = f"{self._what}: the database has not answered within {self._deadlines.seconds:g} s"
         if self._joined:
             return StorageUnavailableError(f"{said}; nothing is durable unless you commit: roll your transaction back")

@@ -329,9 +329,15 @@ class Romancy(Instances, Senders):
         `start_many([wf.bind(…)], session=…)`, which also keeps the types of the arguments.
         """
         wf = self.workflow(wf) if isinstance(wf, str) else check_workflow(wf)
-        ours = {name: kwargs.pop(name) for name in OURS if name in kwargs and name not in wf.signature.names}
-        (handle,) = await self.start_many((wf.bind(*args, **kwargs),), **ours)
-        return handle
+        if_exists: IfExists = "return"
+        if kwargs:
+            ours = {name: kwargs.pop(name) for name in OURS if name in kwargs and name not in wf.signature.names}
+            if ours.get("session") is not None:
+                (handle,) = await self.start_many((wf.bind(*args, **kwargs),), **ours)
+                return handle
+            check_if_exists(if_exists := ours.get("if_exists", "return"))
+        self._access.opened()
+        return await self._starter.start(wf, args, kwargs, if_exists)
 
     async def start_many(
         self, calls: Iterable[Call[T]], /, *, session: object = None, if_exists: IfExists = "return"
@@ -345,7 +351,7 @@ class Romancy(Instances, Senders):
         """
         check_if_exists(if_exists)
         store = self._access.opened()
-        return await self._starter.start(store, calls, session, if_exists)
+        return await self._starter.start_many(store, calls, session, if_exists)
 
     @overload
     async def run(self, wf: Workflow[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...

@@ -26,10 +26,8 @@ from romancy.engine.outside.descendants import descent_of
 from romancy.engine.outside.lost_rows import LostRow, interests_from_log
 from romancy.engine.outside.management import ActingWorker, purge, resume, retry
 from romancy.engine.outside.terminating import terminate, terminate_with_children
-from romancy.engine.outside.unanswered_starts import Asked, Unanswered
 from romancy.engine.replay import history, rows
 from romancy.engine.settings import Settings
-from romancy.engine.turns import Turns
 from romancy.engine.worker.known_workflows import known_in, names_in, versions_in
 from romancy.engine.worker.opening import opened
 from romancy.engine.worker.retrying import RETRIED
@@ -42,15 +40,12 @@ __all__ = [
     "STOPPING",
     "Absence",
     "ActingWorker",
-    "Asked",
     "Dispatcher",
     "LogWriter",
     "LostRow",
     "Outgoing",
     "Settings",
     "ToldToStop",
-    "Turns",
-    "Unanswered",
     "Worker",
     "coded",
     "decode_message",

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from romancy._outgoing import signal_message
-from romancy.engine import refuse_to_wait
+from romancy.engine import new_life, refuse_to_wait
 from romancy.engine.announcing import given
 from romancy.errors import InstanceConflictError, RomancyError, UsageError
 from romancy.handle import Handle
@@ -15,7 +15,8 @@ from romancy.starting.by_signal import Beginning, start_or_signal
 from romancy.starting.checks import check_call, new_id
 from romancy.starting.many import AT_ONCE, all_of
 from romancy.starting.renewing import RENEWS
-from romancy.starting.submissions import PreparedStart, Submissions, SubmittedStart
+from romancy.starting.start import Start
+from romancy.starting.submissions import Submissions
 from romancy.starting.taken import TakenId
 from romancy.storage.limits import check_id
 from romancy.storage.records import Outcome
@@ -25,14 +26,14 @@ if TYPE_CHECKING:
 
     from romancy._access import Access
     from romancy.app import Romancy
-    from romancy.engine import Asked, LogWriter
+    from romancy.engine import LogWriter
     from romancy.event import EventType
     from romancy.messages.mailer import Mailer
     from romancy.registry import Registry
     from romancy.results.watch import Watches
     from romancy.starting.checks import IfExists
     from romancy.storage.protocol import Store
-    from romancy.workflow import Call
+    from romancy.workflow import Call, Workflow
 
 __all__ = ["Starter"]
 
@@ -58,33 +59,50 @@ class Starter:
         self.writer = writer
         self._mailer = mailer
         self._watches = watches
-        self._submissions = Submissions(access, registry, writer)
+        self._submissions = Submissions(access, registry, writer, self._prepare)
 
     async def start(
+        self, workflow: Workflow[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], if_exists: IfExists
+    ) -> Handle[T]:
+        """As `Romancy.start` promises."""
+        start = Start(self._submissions, workflow, args, kwargs)
+        self._submissions.ask(start)
+        try:
+            outcome = await start.answer
+        except asyncio.CancelledError:
+            self._submissions.give_up([start])
+            raise
+        if outcome is not Outcome.ACCEPTED:
+            with self._access.deadlines.call("start", [start.instance_id]):
+                return await self._started(start, if_exists)
+        if start.sending is not None:
+            self._mailer.tell_sent(start.sending)
+        return start.handle
+
+    async def start_many(
         self, store: Store, calls: Iterable[Call[T]], session: object, if_exists: IfExists
     ) -> list[Handle[T]]:
         """As `Romancy.start_many` promises."""
-        if session is None and await self._submissions.turn():
+        if session is None:
+            await self._submissions.turn()
             store = self._access.opened()
-        prepared: list[PreparedStart[T]] = []
+        starts: list[Start[T]] = []
         for call in calls:
-            prepared.append(self._prepare(call))
-            if len(prepared) % AT_ONCE == 0:
-                await self._submissions.whole_turn()
+            starts.append(self._checked(call))
+            if len(starts) % AT_ONCE == 0:
+                await self._submissions.turn(AT_ONCE)
                 store = self._access.opened()
         if session is not None:
             with self._access.deadlines.call("start", joined=True):
-                begun = (self._start_in(session, if_exists, one) for one in prepared)
+                begun = (self._start_in(session, if_exists, one) for one in starts)
                 return await all_of(begun, InstanceConflictError)
-        refuse_to_wait(store, "start", [one.handle.instance_id for one in prepared])
-        submitted: list[SubmittedStart[T]] = []
+        refuse_to_wait(store, "start", [one.instance_id for one in starts])
         with self._access.deadlines.call("start") as timed:
             try:
-                await self._submissions.submit(prepared, submitted, timed.renew)
-                parts = timed.renewing(submitted)
-                return await all_of((self._started(if_exists, *one) for one in parts), RomancyError)
+                await self._submissions.ask_for_all(starts, timed.renew)
+                return await all_of((self._started(one, if_exists) for one in timed.renewing(starts)), RomancyError)
             except asyncio.CancelledError:
-                timed.instance_ids = self._submissions.give_up(submitted) or None
+                timed.instance_ids = self._submissions.give_up(starts) or None
                 raise
 
     async def start_or_signal(
@@ -101,23 +119,21 @@ class Starter:
         """As `Romancy.signal_with_start` promises."""
         if if_exists in ("refuse", "replace"):
             raise UsageError(f"signal_with_start signals an existing instance: if_exists={if_exists!r} is for start")
-        if await self._submissions.turn():
-            store = self._access.opened()
-        start = self._prepare(call)
-        handle = start.handle
-        instance_id = handle.instance_id
+        await self._submissions.turn()
+        store, start = self._access.opened(), self._checked(call)
+        instance_id = start.instance_id
         refuse_to_wait(store, "signal_with_start", [instance_id])
         plain = signal_message(instance_id, event, data, key, id, self._access.stored_size)
         message, sending = self._mailer.announced(plain, instance_id)
         makes_way = RENEWS.get(if_exists, frozenset())
-        begin = Beginning(start.workflow, start.raw, start.delay, instance_id, message, makes_way)
+        begin = Beginning(start.workflow, start.input, start.delay, instance_id, message, makes_way)
         with self._access.deadlines.call("signal", [instance_id], message_id=id):
             started = await start_or_signal(store, begin, plain, self._mailer, self._watches)
         if started:
             self._written(start)
             self._mailer.tell_sent(sending)
         self._access.stir()
-        return handle
+        return start.handle
 
     def refuse(self) -> None:
         """Fail all callers that wait to begin a start: the app is being closed."""
@@ -127,47 +143,55 @@ class Starter:
         """Fail all waiting callers: no answer will come."""
         self._submissions.close()
 
-    def _prepare(self, call: Call[T]) -> PreparedStart[T]:
-        """Check a call, ask hooks about it, and make the handle, which from now on hears of the end."""
+    def _checked(self, call: Call[T]) -> Start[T]:
+        """One start of several, or one that another call makes."""
         check_call(call)
-        definition = call.workflow
+        start = Start(self._submissions, call.workflow, call.args, call.kwargs)
+        self._prepare(start)
+        return start
+
+    def _prepare(self, start: Start[T]) -> None:
+        """Check a call, ask hooks about it, and make the handle, which from now on hears of the end."""
+        definition = start.workflow
         ours = self._registry.workflows.get(definition.name)
         if ours is not None and ours.signature is not definition.signature:
             refuse_another(ours, definition)
-        raw = call.encode(self._access.stored_size)
-        instance_id, chosen = definition.instance_id, definition.instance_id is not None
+        start.input = definition.encode(start.args, start.kwargs, self._access.stored_size)
+        instance_id = definition.instance_id
+        start.chosen = instance_id is not None
         if instance_id is None:
             instance_id = new_id()
             watch = self._watches.new(instance_id)
         else:
             check_id(instance_id)
             watch = self._watches.of_start(instance_id)
-        headers, sending = given(definition.headers), None
+        start.instance_id, start.life = instance_id, new_life(instance_id)
+        headers = given(definition.headers)
         if (announcer := self._mailer.announcer) is not None:
-            sending = announcer.sending("start", definition.name, instance_id, headers)
-            headers = sending.headers
+            start.sending = announcer.sending("start", definition.name, instance_id, headers)
+            headers = start.sending.headers
         if headers is not definition.headers:
-            definition = definition.options(headers=headers)
-        handle = Handle(self._app, instance_id, definition, watch)
-        return PreparedStart(handle, definition, raw, round(definition.delay * 1_000_000), chosen, sending)
+            start.workflow = definition = definition.options(headers=headers)
+        start.delay = round(definition.delay * 1_000_000) if definition.delay else 0
+        start.handle = Handle(self._app, instance_id, definition, watch)
 
-    async def _start_in(self, session: object, if_exists: IfExists, start: PreparedStart[T]) -> Handle[T]:
+    async def _start_in(self, session: object, if_exists: IfExists, start: Start[T]) -> Handle[T]:
         if await self._wanted(start).start_in(session, if_exists):
             self._written(start)
         return start.handle
 
-    async def _started(self, if_exists: IfExists, start: PreparedStart[T], asked: Asked) -> Handle[T]:
-        outcome = await asked.answer
+    async def _started(self, start: Start[T], if_exists: IfExists) -> Handle[T]:
+        outcome = await start.answer
         if outcome is Outcome.INVALID:
-            raise self.writer.refusal(start.handle.instance_id)
+            raise self.writer.refusal(start.instance_id)
         if outcome is Outcome.ACCEPTED or await self._wanted(start).judge(outcome, if_exists):
             self._written(start)
         return start.handle
 
-    def _wanted(self, start: PreparedStart[Any]) -> TakenId:
+    def _wanted(self, start: Start[Any]) -> TakenId:
         return TakenId(self._access, self._watches, start)
 
-    def _written(self, start: PreparedStart[Any]) -> None:
+    def _written(self, start: Start[Any]) -> None:
         """Tell hooks that the database has the start."""
         if start.sending is not None:
             self._mailer.tell_sent(start.sending)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from romancy._access import Access
     from romancy.results.watch import Watches
     from romancy.starting.checks import IfExists
-    from romancy.starting.submissions import PreparedStart
+    from romancy.starting.start import Start
     from romancy.storage.protocol import Store
     from romancy.storage.records import Append, InstanceRow
     from romancy.workflow import Workflow
@@ -30,11 +30,11 @@ __all__ = ["TakenId"]
 class TakenId:
     """One start, and what to do if its id is taken."""
 
-    def __init__(self, access: Access, watches: Watches, start: PreparedStart[Any]) -> None:
+    def __init__(self, access: Access, watches: Watches, start: Start[Any]) -> None:
         self._access = access
         self._watches = watches
         self._wanted = start
-        self._instance_id = start.handle.instance_id
+        self._instance_id = start.instance_id
 
     async def judge(self, outcome: Outcome, if_exists: IfExists) -> bool:
         """Whether the instance was started. If its id is taken, do what `if_exists` says."""
@@ -48,7 +48,7 @@ class TakenId:
         if (start := await self._instead(if_exists)) is not None:
             self._watches.begun_anew(instance_id, start.life)
             return True
-        await _check_same(self._access.opened(), instance_id, self._wanted.workflow, self._wanted.raw)
+        await _check_same(self._access.opened(), instance_id, self._wanted.workflow, self._wanted.input)
         return False
 
     async def _instead(self, if_exists: IfExists) -> Append | None:
@@ -86,7 +86,7 @@ class TakenId:
         wanted = self._wanted
         return start_of(
             wanted.workflow,
-            wanted.raw,
+            wanted.input,
             instance_id=self._instance_id,
             life=new_life(self._instance_id),
             writer=self._access.nonce(),

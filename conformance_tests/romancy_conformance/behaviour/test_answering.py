@@ -21,7 +21,7 @@ from romancy import (
     activity,
     workflow,
 )
-from romancy.starting import asking
+from romancy.starting import submissions
 from romancy.sync import SyncRomancy
 from romancy_conformance.behaviour.waiting import status_is, until
 
@@ -178,7 +178,7 @@ async def test_what_is_repeated_under_its_id_happens_once(away: Away) -> None:
 async def test_a_start_that_was_not_sent_never_happens(away: Away, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first one is on its way to the database. The others wait behind it, and their callers give up."""
     app = away.app
-    monkeypatch.setattr(asking, "taken_ids_of", no_ids)  # else they would wait for the answer about their ids
+    monkeypatch.setattr(submissions, "taken_ids_of", no_ids)  # else they would wait for the answer about their ids
     await until(lambda: app._starter.writer.idle)  # pyright: ignore[reportPrivateUsage]
     away.leave()
     first = asyncio.create_task(refused(app.start(answered_waits.options(instance_id="first"), "x")))

@@ -17,7 +17,7 @@ from romancy import (
     workflow,
 )
 from romancy.errors import StorageUnavailableError
-from romancy.starting import asking
+from romancy.starting import submissions
 from romancy.status import Status
 from romancy.storage.lookups import taken_ids_of
 from romancy_conformance.behaviour.waiting import status_is
@@ -144,7 +144,7 @@ async def test_a_start_that_is_overtaken_while_it_asks_runs_nothing(
         await go_on.wait()
         return found
 
-    monkeypatch.setattr(asking, "taken_ids_of", slow)
+    monkeypatch.setattr(submissions, "taken_ids_of", slow)
     overtaken = [asyncio.create_task(app.run(says.options(instance_id="one"))) for _ in range(times)]
     await answered.wait()
     monkeypatch.undo()
@@ -171,7 +171,7 @@ async def test_only_chosen_ids_are_asked_for(app: Romancy, open_app: Open, monke
         asked.append(list(ids))
         return await taken_ids_of(store, ids)
 
-    monkeypatch.setattr(asking, "taken_ids_of", noted)
+    monkeypatch.setattr(submissions, "taken_ids_of", noted)
     client = await open_app(worker=False)
 
     await app.run(says)
@@ -193,7 +193,7 @@ async def test_a_database_that_does_not_answer_leaves_the_start_to_be_written(
     async def away(_store: Store, _ids: Sequence[str]) -> set[str]:
         raise StorageUnavailableError("away")
 
-    monkeypatch.setattr(asking, "taken_ids_of", away)
+    monkeypatch.setattr(submissions, "taken_ids_of", away)
 
     assert "done" == await app.run(says.options(instance_id="one"))
     assert "done" == await app.run(says.options(instance_id="two"))

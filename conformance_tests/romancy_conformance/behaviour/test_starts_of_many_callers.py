@@ -133,17 +133,17 @@ async def test_those_that_wait_when_the_app_is_closed_start_nothing(
         await asyncio.sleep(0)
     answers = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 60)
 
-    assert [type(answer) for answer in answers[AT_ONCE:]] == [UsageError] * (3 * AT_ONCE)
+    assert [type(answer) for answer in answers[1:]] == [UsageError] * (4 * AT_ONCE - 1)
     assert "closed before the instance could be started" in str(answers[-1])
     again = await open_app()
     there = {instance.instance_id async for instance in again.iter_instances()}
-    handles = {answer.instance_id for answer in answers[:AT_ONCE] if isinstance(answer, Handle)}
+    handles = {answer.instance_id for answer in answers if isinstance(answer, Handle)}
     if worker:
-        assert len(handles) == AT_ONCE
+        assert len(handles) == 1  # the first one was alone when it came
         assert there == handles
-    else:  # it closes without waiting for the database: those that were sent may be there
+    else:  # it closes without waiting for the database: the one that was sent may be there
         assert handles <= there
-        assert len(there) <= AT_ONCE
+        assert len(there) <= 1
 
 
 async def test_calls_for_many_take_turns_with_calls_for_one(app: Romancy) -> None:

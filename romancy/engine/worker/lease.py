@@ -76,6 +76,8 @@ class Leases:
         self.worker = Worker(
             token=secrets.token_hex(8), worker_id=worker_id, lease=lease, codes=tuple(sorted(codes)), host=here
         )
+        self.token = self.worker.token
+        """The token of this incarnation."""
         self.peers: list[Peer] = []
         self._room = room
         self._told = self.worker
@@ -87,11 +89,6 @@ class Leases:
         self._beaten_at: int | None = None
         self._watched: dict[str, tuple[int, int]] = {}
         self._elders: dict[str, int] | None = None
-
-    @property
-    def token(self) -> str:
-        """The token of this incarnation."""
-        return self.worker.token
 
     @property
     def interval(self) -> float:

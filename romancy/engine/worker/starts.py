@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from romancy._logs import get_logger, speaking
+from romancy.core import driving
 from romancy.engine.decide import Creation, first_input, start_of
 from romancy.engine.instance import Live
-from romancy.engine.lives import new_life
 from romancy.engine.log_writer import is_laden
 from romancy.storage.records import Append, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from msgspec import Raw
 
     from romancy.engine.driver import Driver
-    from romancy.engine.outside.unanswered_starts import Asked
     from romancy.engine.pending_append import PendingAppend
     from romancy.engine.settings import Settings
     from romancy.engine.worker.lease_keeper import LeaseKeeper
@@ -24,9 +25,36 @@ if TYPE_CHECKING:
     from romancy.storage.records import Item
     from romancy.workflow import Workflow
 
-__all__ = ["Starts"]
+__all__ = ["Asked", "Starts"]
 
 logger = get_logger("romancy.engine")
+
+
+class Asked(Protocol):
+    """A new instance that a caller asks for."""
+
+    @property
+    def workflow(self) -> Workflow[..., object]: ...
+    @property
+    def input(self) -> Raw: ...
+    @property
+    def instance_id(self) -> str: ...
+    @property
+    def life(self) -> int: ...
+    @property
+    def delay(self) -> int: ...
+    @property
+    def given_up(self) -> bool: ...
+
+    item: Item | None
+
+    def answered(self, outcome: Outcome, /) -> None:
+        """Tell the caller the outcome."""
+        ...
+
+    def fail(self, error: Exception, /) -> None:
+        """Raise the error in the caller."""
+        ...
 
 
 class Starts:
@@ -48,67 +76,64 @@ class Starts:
         self.under_way: set[str] = set()
         """Instances whose start is in flight: a claim's answer may contain them before the start is acknowledged."""
 
-    def begin(
-        self,
-        definition: Workflow[..., object],
-        input: Raw,
-        instance_id: str,
-        delay: int,
-        asked: Asked,
-    ) -> None:
-        """Write a new instance and drive it, unless it is due later or left to others. `asked` gets the outcome."""
-        prepared = None if delay or self._has_enough(definition.name) else self._driven(definition, input, instance_id)
-        if prepared is None:
-            self._leave(definition, input, instance_id, delay, asked)
-            return
-        self.under_way.add(instance_id)
-        asked.item = prepared.item
-        self._writer.submit(prepared.item, functools.partial(self._begun, prepared, input, asked))
+    def begin(self, starts: Sequence[Asked]) -> None:
+        """Write new instances, and drive those that are not due later or left to others."""
+        driver, leases = self._driver, self._keeper.leases
+        room = (
+            0 if driver.admission.only is not None else self._settings.max_live - len(driver.live) - len(self.under_way)
+        )
+        shared = bool(leases.peers) and leases.has_peers()
+        now = self._clock.now()
+        with driving(), speaking(self._settings.speaker):
+            for asked in starts:
+                try:
+                    left = room <= 0 or asked.delay or (shared and not self._stock.take(asked.workflow.name))
+                    prepared = None if left else self._driven(asked, now, leases.token)
+                    if prepared is None:
+                        self._leave(asked, now)
+                        continue
+                    room -= 1
+                    self.under_way.add(asked.instance_id)
+                    asked.item = prepared.item
+                    self._writer.submit(prepared.item, functools.partial(self._begun, prepared, asked))
+                except Exception as error:  # noqa: BLE001 - its caller gets it
+                    asked.fail(error)
 
-    def _driven(self, definition: Workflow[..., object], input: Raw, instance_id: str) -> PendingAppend | None:
+    def _driven(self, asked: Asked, now: int, token: str) -> PendingAppend | None:
         """Run the code of a new instance up to its first wait. None if its first append cannot carry what follows.
 
         Whoever claims the instance then runs the code again, and meets what was in the way.
         """
-        life, token = new_life(instance_id), self._keeper.leases.token
-        started = first_input(definition, input, life=life, now=self._clock.now(), headers=definition.headers)
+        workflow = asked.workflow
+        started = first_input(workflow, asked.input, life=asked.life, now=now, headers=workflow.headers)
+        live = Live.new(asked.instance_id, asked.life, workflow, creates=Creation(workflow, started, token))
         prepared: PendingAppend | None = None
-        with speaking(self._settings.speaker):
-            live = Live.new(instance_id, life, definition, creates=Creation(definition, started, token))
-            try:
-                prepared = self._driver.prepare_first(live, started)
-            except Exception as error:  # noqa: BLE001 - it is reported where the instance is claimed
-                logger.debug("instance %s is started without what its code began: %s", instance_id, error)
-            if prepared is None:
-                self._drop(live)
+        try:
+            prepared = self._driver.prepare_first(live, started)
+        except Exception as error:  # noqa: BLE001 - it is reported where the instance is claimed
+            logger.debug("instance %s is started without what its code began: %s", asked.instance_id, error)
+        if prepared is None:
+            self._drop(live)
         return prepared
 
-    def _leave(self, definition: Workflow[..., object], input: Raw, instance_id: str, delay: int, asked: Asked) -> None:
+    def _leave(self, asked: Asked, now: int) -> None:
         """Write a new instance without running its code."""
         asked.item = item = start_of(
-            definition,
-            input,
-            instance_id=instance_id,
-            life=new_life(instance_id),
+            asked.workflow,
+            asked.input,
+            instance_id=asked.instance_id,
+            life=asked.life,
             writer=self._driver.incarnation.nonce(),
-            now=self._clock.now(),
-            delay=delay,
+            now=now,
+            delay=asked.delay,
         )
-        self._writer.submit(item, asked)
+        self._writer.submit(item, asked.answered)
 
-    def _has_enough(self, workflow: str) -> bool:
-        """Whether to leave one more instance to others, or in the database until there is room for it."""
-        begun = len(self.under_way)
-        if len(self._driver.live) + begun >= self._settings.max_live or self._driver.admission.only is not None:
-            return True
-        leases = self._keeper.leases
-        return bool(leases.peers) and leases.has_peers() and not self._stock.take(workflow)
-
-    def _begun(self, prepared: PendingAppend, input: Raw, asked: Asked, outcome: Outcome) -> None:
+    def _begun(self, prepared: PendingAppend, asked: Asked, outcome: Outcome) -> None:
         live = prepared.live
         self.under_way.discard(live.instance_id)
         if outcome is Outcome.ACCEPTED:
-            asked(outcome)
+            asked.answered(outcome)
             if self._is_kept(prepared):
                 self._driver.take_in_new(prepared)
             else:
@@ -119,15 +144,15 @@ class Starts:
         again = outcome is Outcome.DEAD and not self._is_kept(prepared)
         alone = _may_carry_too_much(prepared.item, outcome)
         if not (again or alone):
-            asked(outcome)
+            asked.answered(outcome)
         elif asked.given_up:
-            asked(Outcome.INVALID)
+            asked.answered(Outcome.INVALID)
         elif again:
-            self.begin(live.definition, input, live.instance_id, 0, asked)
+            self.begin([asked])
         else:
             if outcome is Outcome.INVALID:
                 self._writer.refusal(live.instance_id)  # it is not the caller's
-            self._leave(live.definition, input, live.instance_id, 0, asked)
+            self._leave(asked, self._clock.now())
 
     def _drop(self, live: Live) -> None:
         """Give up a run that this worker does not continue."""
