@@ -13,7 +13,7 @@ from romancy.engine.codecs import (
     stored_size,
     uncoded,
 )
-from romancy.engine.decide import start_of
+from romancy.engine.creation import start_of
 from romancy.engine.dispatcher import Dispatcher
 from romancy.engine.incarnation import RUNTIME
 from romancy.engine.lives import new_life

@@ -8,23 +8,48 @@ wait for the slot. The rule costs nothing: whatever waits for the slot could not
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from romancy.engine.activities.port import Port
-    from romancy.engine.driver import Driver
-    from romancy.engine.instance import Live
-    from romancy.engine.worker.lease_keeper import LeaseKeeper
+    from collections.abc import Callable
+
+    from romancy.engine.instance import Holder, Live
     from romancy.storage.sessions import StoreSession
 
-__all__ = ["Slots"]
+__all__ = ["Fresh", "Keeper", "Slots"]
+
+
+class Fresh(Protocol):
+    """The lease of a worker."""
+
+    def fresh(self) -> bool:
+        """Whether it is known to hold."""
+        ...
+
+
+class Keeper(Protocol):
+    """What attempts need of the keeper of their worker's lease."""
+
+    @property
+    def leases(self) -> Fresh:
+        """The lease of the present incarnation."""
+        ...
+
+    def hold(self, session: StoreSession, /) -> None:
+        """Keep the lease by this session, which excludes the keeper's own writes."""
+        ...
+
+    def watch(self) -> None:
+        """Keep the lease as usual again."""
+        ...
 
 
 class Slots:
     """Lends the append slots of instances to sessions, which also hold the lease while they exclude other writers."""
 
-    def __init__(self, driver: Driver, keeper: LeaseKeeper) -> None:
-        self._driver = driver
+    def __init__(self, go_on: Callable[[Live], None], keeper: Keeper) -> None:
+        """`go_on` is called when the slot of an instance is free again."""
+        self._go_on = go_on
         self._keeper = keeper
 
     def begun(self, session: StoreSession) -> None:
@@ -35,7 +60,7 @@ class Slots:
         """A session has ended."""
         self._keeper.watch()
 
-    async def take(self, live: Live, port: Port) -> None:
+    async def take(self, live: Live, port: Holder) -> None:
         """Return when the session has the slot, or when no append of the instance needs it any more."""
         turn = live.lend_slot(port, asyncio.get_running_loop().create_future)
         if turn is None:
@@ -46,7 +71,7 @@ class Slots:
             self.free(live, port)
             raise
 
-    def free(self, live: Live, port: Port) -> None:
+    def free(self, live: Live, port: Holder) -> None:
         """Give the slot back: the session has ended, or never began."""
         if live.take_slot_back(port):
-            self._driver.go_on(live)
+            self._go_on(live)

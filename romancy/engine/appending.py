@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from romancy.core import Activation
     from romancy.engine.activities.port import Port
+    from romancy.engine.inbox import Given
     from romancy.engine.incarnation import Incarnation
     from romancy.engine.instance import Live
     from romancy.engine.observer import Observer
-    from romancy.engine.pending_append import Given
     from romancy.registry import Registry
     from romancy.storage.records import Append, Step
 

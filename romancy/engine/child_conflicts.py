@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from romancy.core import Activation
+    from romancy.engine.inbox import Given
     from romancy.engine.instance import Live
-    from romancy.engine.pending_append import Given
 
 __all__ = ["with_refusals"]
 

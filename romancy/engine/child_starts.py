@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from romancy._logs import about, get_logger
 from romancy._named_workflows import NamedWorkflow
-from romancy.engine.decide import start_of
+from romancy.engine.creation import start_of
 from romancy.engine.family import parent_of
 from romancy.engine.lives import new_life
 
@@ -39,7 +39,7 @@ def start_of_child(registry: Registry, incarnation: Incarnation, live: Live, chi
         life=new_life(child.instance_id),
         writer=incarnation.nonce(),
         now=incarnation.clock.now(),
-        parent=parent_of(live, child),
+        parent=parent_of(live.instance_id, live.life, child),
         delay=child.delay,
         headers=child.headers,
         limit=child.limit,

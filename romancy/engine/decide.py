@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from msgspec import Raw
 
 from romancy.core import (
-    RULES,
     Activation,
     CancelChild,
     Departure,
@@ -18,20 +17,17 @@ from romancy.core import (
     MessageReceived,
     MessageSent,
     OwnerChanged,
-    Parent,
     Publish,
     RunEnd,
     StartActivity,
     StartChild,
     WaitTimedOut,
     WorkflowCancelled,
-    WorkflowStarted,
     encode_commit,
     wanted_by,
 )
 from romancy.engine.family import parent_of
 from romancy.engine.inbox import EMPTY_INBOX
-from romancy.engine.incarnation import RUNTIME
 from romancy.engine.interests import nothing_more
 from romancy.engine.messages import (
     NO_RESULT,
@@ -45,8 +41,7 @@ from romancy.engine.sending import sent_by
 from romancy.engine.slot import FREE
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import MAX_EVENT_BYTES
-from romancy.storage.query import project_with_index
-from romancy.storage.records import Append, Change, Create, Delivery, OutboxRow, Step
+from romancy.storage.records import Append, Change, Delivery, OutboxRow, Step
 from romancy.storage.steps import behind
 
 if TYPE_CHECKING:
@@ -59,15 +54,11 @@ if TYPE_CHECKING:
     from romancy.engine.observer import Observer
     from romancy.storage.records import Claimed, Item
     from romancy.storage.routing import Posting
-    from romancy.workflow import Workflow
 
 __all__ = [
-    "Creation",
     "append_behind",
     "change_for",
-    "create_of",
     "due_of",
-    "first_input",
     "handing_back",
     "how_many_fit",
     "idle_release",
@@ -77,7 +68,6 @@ __all__ = [
     "owner_changed",
     "short",
     "side_effects",
-    "start_of",
     "step_behind",
     "terminated",
     "termination",
@@ -93,90 +83,6 @@ _AROUND: Final = 64
 def short(text: str | None) -> str | None:
     """An error text, cut to the length that an instance's row holds."""
     return text if text is None or len(text) <= _LONGEST_ERROR else text[: _LONGEST_ERROR - 1] + "…"
-
-
-def first_input(
-    definition: Workflow[..., object],
-    input: Raw,
-    *,
-    life: int,
-    now: int,
-    parent: Parent | None = None,
-    headers: dict[str, str],
-    limit: int | None = None,
-) -> WorkflowStarted:
-    """The first input of a new instance."""
-    return WorkflowStarted(
-        at=now,
-        workflow=definition.name,
-        input=input,
-        nonce=f"{life:x}",
-        code=definition.code,
-        parent=parent,
-        headers=headers,
-        runtime=RUNTIME,
-        rules=RULES,
-        limit=definition.limit if limit is None else limit,
-    )
-
-
-def create_of(
-    definition: Workflow[..., object], started: WorkflowStarted, *, owner: str | None = None, delay: int | None = 0
-) -> Create:
-    """The instance that a first append creates. Without an `owner`, any worker that knows the workflow may claim it."""
-    raw = bytes(started.input)
-    projection, index = project_with_index(raw, definition.index, definition.signature.bare, started.headers)
-    return Create(
-        workflow_name=started.workflow,
-        code=started.code,
-        input=raw,
-        projection=projection,
-        index=index,
-        owner=owner,
-        delay=delay,
-        parent=None if started.parent is None else started.parent.instance_id,
-    )
-
-
-class Creation(NamedTuple):
-    """What the first append of a driven start creates."""
-
-    definition: Workflow[..., object]
-    started: WorkflowStarted
-    owner: str
-
-    def create(self, *, keeps: bool) -> Create:
-        """The instance. It belongs to its worker, if that `keeps` it."""
-        return create_of(self.definition, self.started, owner=self.owner if keeps else None)
-
-
-def start_of(
-    definition: Workflow[..., object],
-    input: Raw,
-    *,
-    instance_id: str,
-    life: int,
-    writer: str,
-    now: int,
-    parent: Parent | None = None,
-    delay: int | None = 0,
-    headers: dict[str, str] | None = None,
-    limit: int | None = None,
-) -> Append:
-    """The first append of an instance whose code was not run. Any worker that knows the workflow may claim it.
-
-    Without `headers` or `limit`, the instance gets those of the definition.
-    """
-    headers = definition.headers if headers is None else headers
-    started = first_input(definition, input, life=life, now=now, parent=parent, headers=headers, limit=limit)
-    return Append(
-        instance_id=instance_id,
-        life=life,
-        seq=1,
-        writer=writer,
-        body=encode_commit([started]),
-        create=create_of(definition, started, delay=delay),
-    )
 
 
 class SideEffects(NamedTuple):
@@ -206,7 +112,8 @@ def side_effects(
                 children.append(effect if announces is None else announces.announce_child(live, effect))
         elif isinstance(effect, CancelChild):
             reason = f"its parent {live.instance_id} gave it up"
-            message = CancelMessage(reason=reason, parent=parent_of(live, effect), wanted_by=effect.wanted_by)
+            parent = parent_of(live.instance_id, live.life, effect)
+            message = CancelMessage(reason=reason, parent=parent, wanted_by=effect.wanted_by)
             deliveries.append(_to(effect.instance_id, message, incarnation.stamp()))
         elif isinstance(effect, Publish):
             headers = live.headers

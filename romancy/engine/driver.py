@@ -70,17 +70,16 @@ if TYPE_CHECKING:
     from romancy.core import Effect, Input, Run
     from romancy.depends import Dependencies
     from romancy.engine.activities.port import Port
+    from romancy.engine.append_slots import Keeper
     from romancy.engine.dispatcher import Dispatcher
+    from romancy.engine.inbox import Given
     from romancy.engine.incarnation import Incarnation
     from romancy.engine.instance import Live
     from romancy.engine.joining import Joining
     from romancy.engine.log_writer import LogWriter
     from romancy.engine.observer import Observer
-    from romancy.engine.pending_append import Given
-    from romancy.engine.reports import Reports
+    from romancy.engine.reports import Reports, Revives
     from romancy.engine.settings import Settings
-    from romancy.engine.worker.lease_keeper import LeaseKeeper
-    from romancy.engine.worker.retrying import Revivals
     from romancy.registry import Registry
     from romancy.storage.protocol import Store
     from romancy.storage.records import Item, Mailbox
@@ -106,9 +105,9 @@ class Driver:
         writer: LogWriter,
         dispatcher: Dispatcher,
         dependencies: Dependencies,
-        keeper: LeaseKeeper,
+        keeper: Keeper,
         joining: Joining,
-        revivals: Revivals,
+        revivals: Revives,
         observer: Observer | None,
         reports: Reports,
     ) -> None:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from romancy.core import Input
     from romancy.engine.activities.port import Port
+    from romancy.engine.inbox import Given
     from romancy.engine.instance import Live
-    from romancy.engine.pending_append import Given
 
 __all__ = ["Ports"]
 

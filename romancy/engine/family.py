@@ -12,16 +12,15 @@ from romancy.engine.messages import CancelMessage, ChildEnded
 
 if TYPE_CHECKING:
     from romancy.core import State, WorkflowStarted
-    from romancy.engine.instance import Live
     from romancy.engine.messages import Mailed
 
 __all__ = ["is_for", "is_of_another_run", "parent_of"]
 
 
-def parent_of(live: Live, child: StartChild | CancelChild) -> Parent:
+def parent_of(instance_id: str, life: int, child: StartChild | CancelChild) -> Parent:
     """This life of the instance, as its child records its parent."""
     run = child.by if isinstance(child, StartChild) else ""
-    return Parent(live.instance_id, child.child_id, live.life, run)
+    return Parent(instance_id, child.child_id, life, run)
 
 
 def is_for(message: Mailed, life: int, state: State) -> bool:

@@ -14,63 +14,21 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from msgspec.structs import replace
-
-from romancy.core import Activation, ActivityCompleted, StartActivity
+from romancy.core import ActivityCompleted, StartActivity
+from romancy.engine.slot import HeldBack
 from romancy.status import Status
 
 if TYPE_CHECKING:
-    from asyncio import TimerHandle
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from romancy.core import LogEvent
-    from romancy.engine.activities.port import Port
+    from romancy.core import Activation
+    from romancy.engine.inbox import Given
     from romancy.engine.instance import Live
-    from romancy.engine.pending_append import Given
 
-__all__ = ["LONGEST_WAIT", "HeldBack", "hold_back", "may_wait"]
+__all__ = ["LONGEST_WAIT", "hold_back", "may_wait"]
 
 LONGEST_WAIT: Final = 0.005
 """Seconds that a result waits for the next append of its instance."""
-_EVENTS: Final = 1000
-_BYTES: Final = 64 * 1024
-"""Upper bound on the results held back. The append that follows needs room as well."""
-
-
-class HeldBack:
-    """The events with which an instance's next append begins, and the inputs that led to them."""
-
-    __slots__ = ("events", "inputs", "size", "timer")
-
-    def __init__(self, timer: TimerHandle) -> None:
-        self.timer = timer
-        self.events: list[LogEvent] = []
-        self.inputs: list[Given] = []
-        self.size = 0
-
-    @property
-    def is_full(self) -> bool:
-        """Whether the events should be sent now."""
-        return self.size > _BYTES or len(self.events) > _EVENTS
-
-    def add(self, activation: Activation, inputs: Sequence[Given]) -> None:
-        """Hold back the events of one more activation."""
-        self.events += activation.events
-        self.inputs += inputs
-        for event in activation.events:
-            self.size += len(getattr(event, "result", b"")) + len(getattr(event, "args", b""))
-
-    def before(
-        self, activation: Activation, inputs: list[Given], ports: Mapping[int, Port]
-    ) -> tuple[Activation, list[Given], Mapping[int, Port]]:
-        """The activation preceded by the held-back events, its inputs, and its ports by their new positions."""
-        shift = len(self.inputs)
-        joined = replace(activation, events=self.events + activation.events)
-        return joined, self.inputs + inputs, {index + shift: port for index, port in ports.items()}
-
-    def alone(self) -> Activation:
-        """The held-back events, as an activation whose effects are carried out already."""
-        return Activation(events=self.events, effects=[], status=Status.RUNNING)
 
 
 def hold_back(live: Live, activation: Activation, inputs: Sequence[Given], send: Callable[[Live], None]) -> None:

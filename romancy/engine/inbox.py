@@ -24,10 +24,10 @@ from romancy.storage.query import Searched, project
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from romancy.core import MessageAwaited
+    from romancy.core import Input, MessageAwaited
     from romancy.storage.records import Append, InboxRow
 
-__all__ = ["EMPTY_INBOX", "ConsumedMail", "Inbox", "Mail", "in_order_of_arrival"]
+__all__ = ["EMPTY_INBOX", "ConsumedMail", "Given", "Inbox", "Mail", "in_order_of_arrival"]
 
 _Line: TypeAlias = "tuple[Topic, bool]"
 """Where waits stand and messages go: a topic, and whether it is for what a channel's sender sent to this instance.
@@ -57,6 +57,10 @@ class Mail:
     """The interest for which it was taken. It must be given back if no append consumes it."""
     posted_at: int | None = None
     """When it was posted, if it was kept for long. Its receiver sees this time."""
+
+
+Given: TypeAlias = "tuple[Input, Mail | None]"
+"""An input and the message it was made from."""
 
 
 class _Queue:

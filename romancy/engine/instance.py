@@ -7,7 +7,7 @@ state does not allow.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 from romancy._logs import about, get_logger, working
 from romancy.core import NO_DICT, Message, Parent, Run
@@ -28,23 +28,28 @@ if TYPE_CHECKING:
 
     from romancy.core import ActivityDefinition, Input, MessageAwaited
     from romancy.engine.activities.attempt import Attempt
-    from romancy.engine.activities.port import Port
-    from romancy.engine.decide import Creation
-    from romancy.engine.held_back import HeldBack
+    from romancy.engine.creation import Creation
+    from romancy.engine.inbox import Given
     from romancy.engine.interests import Difference, Interests
+    from romancy.engine.slot import HeldBack
     from romancy.storage.records import Claimed, InboxRow, Item
     from romancy.storage.routing import Posting
     from romancy.workflow import Workflow
 
-    Given = tuple[Input, Mail | None]
-
-__all__ = ["Live"]
+__all__ = ["Holder", "Live"]
 
 logger = get_logger("romancy.engine")
 
 _NOBODY: Final = frozenset[str]()
 _BEGUN: Final = Change(status=Status.RUNNING, seen=0)
 """The change of a first append after which its worker goes on."""
+
+
+class Holder(Protocol):
+    """What may hold the slot: an attempt with a session."""
+
+    ended: bool
+    """Whether the attempt has ended and its end is about to be reported."""
 
 
 class Live:
@@ -121,9 +126,9 @@ class Live:
         """Ids of the deliveries that the append in flight was made from or removes."""
         self.moves: asyncio.Event | None = None
         """Set when an append is settled, or when the instance is let go; None if nobody watches."""
-        self.holder: Port | None = None
+        self.holder: Holder | None = None
         """The attempt whose session holds the append slot, where sessions take the slot (`append_slots.py`)."""
-        self.wanting: dict[Port, Future[None]] = NO_DICT
+        self.wanting: dict[Holder, Future[None]] = NO_DICT
         """Attempts whose sessions wait for the slot, the first first."""
         self.interests: Interests | None = None
         """Its registered interests; None if it never registered any."""
@@ -259,7 +264,7 @@ class Live:
         """Whether a session has the slot and its attempt has not ended. Nothing may be appended until it ends."""
         return self.holder is not None and not self.holder.ended
 
-    def lend_slot(self, port: Port, turn: Callable[[], Future[None]]) -> Future[None] | None:
+    def lend_slot(self, port: Holder, turn: Callable[[], Future[None]]) -> Future[None] | None:
         """Lend the slot to a session. If it has to wait for its turn, return the future that resolves then.
 
         A session of an instance that was let go (to clean up) needs no slot and does not wait.
@@ -286,7 +291,7 @@ class Live:
                 self.holder = None if self.slot is GONE else port
                 turn.set_result(None)
 
-    def take_slot_back(self, port: Port) -> bool:
+    def take_slot_back(self, port: Holder) -> bool:
         """Record that this session has ended, or never began. Returns True if it had the slot."""
         self.wanting.pop(port, None)
         if self.holder is not port:

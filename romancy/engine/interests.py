@@ -7,7 +7,7 @@ of its own, which the dispatch removes when it brings a message. The waits for a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from romancy.core import (
     MessageAwaited,
@@ -26,9 +26,8 @@ from romancy.storage.routing import Interest, InterestKind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from romancy.core import Activation, Mode, State, Topic
-    from romancy.engine.instance import Live
-    from romancy.engine.pending_append import Given
+    from romancy.core import Activation, Mode, Run, State, Topic
+    from romancy.engine.inbox import Given
 
 __all__ = ["NO_DIFFERENCE", "Difference", "Interests", "difference", "interests_of", "nothing_more"]
 
@@ -204,7 +203,18 @@ class Interests:
         return interests
 
 
-def difference(live: Live, activation: Activation, inputs: Sequence[Given], *, anew: bool) -> Difference:
+class Registers(Protocol):
+    """What this module needs of a loaded instance."""
+
+    interests: Interests | None
+    run: Run
+
+    def registers(self, interests: Interests, /) -> None:
+        """Set the interests that the next appends update."""
+        ...
+
+
+def difference(live: Registers, activation: Activation, inputs: Sequence[Given], *, anew: bool) -> Difference:
     """The interests that the append of this activation registers and drops. `anew`: another run has begun."""
     state = live.run.state
     before = live.interests
@@ -234,7 +244,7 @@ def _wants(state: State) -> bool:
     return bool(state.waits or state.subscriptions or state.joining)
 
 
-def nothing_more(live: Live) -> Difference:
+def nothing_more(live: Registers) -> Difference:
     """The interests that the last append of an instance drops."""
     interests = live.interests or interests_of(live.run.state)
     return NO_DIFFERENCE if interests is None else interests.end(None)

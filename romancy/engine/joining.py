@@ -20,10 +20,12 @@ from romancy.errors import InstanceNotFoundError, StorageUnavailableError
 from romancy.storage.routing import Owner
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
     from romancy.core import Input, MembersAsked
-    from romancy.engine.driver import Driver
     from romancy.engine.instance import Live
-    from romancy.engine.worker.tasks import Tasks
+    from romancy.engine.reports import Drives
     from romancy.storage.protocol import Store
 
 __all__ = ["Joining"]
@@ -38,20 +40,21 @@ _MOST_BYTES: Final = 1024 * 1024
 class Joining:
     """Asks the database about channels for a worker's instances, and feeds the answers to their runs."""
 
-    def __init__(self, store: Store, tasks: Tasks) -> None:
+    def __init__(self, store: Store, spawn: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+        """`spawn` runs what asks the database as long as the worker lasts."""
         self._store = store
-        self._tasks = tasks
+        self._spawn = spawn
 
-    def begin(self, driver: Driver, live: Live, effect: Subscribed | MembersAsked) -> None:
+    def begin(self, driver: Drives, live: Live, effect: Subscribed | MembersAsked) -> None:
         """Register the subscription or list the members, however long that takes, and feed the answer.
 
         The append has registered a subscription that nobody can refuse.
         """
         if isinstance(effect, Subscribed) and effect.id not in live.run.state.joining:
             return
-        self._tasks.spawn(self._until_answered(driver, live, effect))
+        self._spawn(self._until_answered(driver, live, effect))
 
-    async def _until_answered(self, driver: Driver, live: Live, effect: Subscribed | MembersAsked) -> None:
+    async def _until_answered(self, driver: Drives, live: Live, effect: Subscribed | MembersAsked) -> None:
         pause = _PAUSE
         what = "subscribe to" if isinstance(effect, Subscribed) else "list the members of"
         while live.slot is not GONE:
@@ -76,7 +79,7 @@ class Joining:
             _feed(driver, live, answer)
             return
 
-    async def _ask(self, driver: Driver, live: Live, effect: Subscribed | MembersAsked) -> Input:
+    async def _ask(self, driver: Drives, live: Live, effect: Subscribed | MembersAsked) -> Input:
         if not isinstance(effect, Subscribed):
             return await self._listed(driver, live, effect)
         owner = Owner(live.instance_id, live.life)
@@ -85,7 +88,7 @@ class Joining:
             return SubscriptionGranted(at=_now(driver, live), id=effect.id)
         return SubscriptionRefused(at=_now(driver, live), id=effect.id, existing=mode_of_interest(in_the_way))
 
-    async def _listed(self, driver: Driver, live: Live, effect: MembersAsked) -> Input:
+    async def _listed(self, driver: Drives, live: Live, effect: MembersAsked) -> Input:
         found = await self._store.rooms.router.interests(address_of_all(effect.topic))
         members = members_of(effect.topic, found)
         fits = len(msgspec.json.encode(members)) <= _MOST_BYTES
@@ -97,10 +100,10 @@ class Joining:
         )
 
 
-def _feed(driver: Driver, live: Live, answer: Input) -> None:
+def _feed(driver: Drives, live: Live, answer: Input) -> None:
     if live.slot is not GONE and live.run.state.accepts(answer):
         driver.feed(live, answer)
 
 
-def _now(driver: Driver, live: Live) -> int:
+def _now(driver: Drives, live: Live) -> int:
     return max(driver.clock.now(), live.run.last_time)

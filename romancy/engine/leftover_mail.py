@@ -10,9 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from romancy.core import Input
-    from romancy.engine.inbox import Mail
+    from romancy.engine.inbox import Given, Mail
     from romancy.engine.instance import Live
-    from romancy.engine.pending_append import Given
 
 __all__ = ["too_late", "unread"]
 

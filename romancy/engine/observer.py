@@ -9,7 +9,7 @@ import asyncio
 import itertools
 from collections import deque
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from msgspec.structs import replace
 
@@ -37,12 +37,24 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from romancy.core import Activation, Input, LogEvent, MessageSent, RunEnd, StartChild
-    from romancy.engine.activities.attempt import Attempt
+    from romancy.core import Activation, Input, LogEvent, MessageSent, RunEnd, StartActivity, StartChild
     from romancy.engine.clock import DatabaseClock
     from romancy.engine.instance import Live
 
 __all__ = ["WORK", "Observer"]
+
+
+class Begun(Protocol):
+    """What hooks hear of an attempt that begins."""
+
+    effect: StartActivity | StartCompensation
+    live: Live
+    id: str
+    asked: int
+    """When it was due (µs). 0: no hook wanted to know."""
+
+
+A = TypeVar("A", bound=Begun)
 
 WORK: Final = ("activities", "compensations")
 """The kinds of calls whose attempts hooks see."""
@@ -207,7 +219,7 @@ class Observer:
         started = live.run.state.started
         return self.resting and (started is None or not started.headers)
 
-    async def around(self, attempt: Attempt, call: Callable[[Attempt], Awaitable[Input]]) -> Input:
+    async def around(self, attempt: A, call: Callable[[A], Awaitable[Input]]) -> Input:
         """Await the attempt's call inside the blocks of all hooks."""
         begun = self._begun(attempt)
         blocks = [block for hook in self._hooks if (block := _entered(hook, begun)) is not None]
@@ -285,7 +297,7 @@ class Observer:
             unknown=outcome.unknown,
         )
 
-    def _begun(self, attempt: Attempt) -> ActivityStarted:
+    def _begun(self, attempt: Begun) -> ActivityStarted:
         effect, live, now = attempt.effect, attempt.live, self._clock.now()
         begun = ActivityStarted(
             **self._about(live, at=moment_of(now)),

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
 from romancy.core import Activation
 from romancy.engine.activities.port import Port
 from romancy.engine.aftermath import Aftermath, Sent
+from romancy.engine.inbox import Given
 from romancy.engine.instance import Live
 from romancy.storage.records import Append, Item
 
 if TYPE_CHECKING:
-    from romancy.core import Input
     from romancy.engine.dispatcher import Dispatcher
-    from romancy.engine.inbox import Mail
     from romancy.engine.observer import Observer
 
-__all__ = ["NO_PORTS", "Given", "PendingAppend"]
-
-Given: TypeAlias = "tuple[Input, Mail | None]"
-"""An input and the message it was made from."""
+__all__ = ["NO_PORTS", "PendingAppend"]
 
 NO_PORTS: Final[Mapping[int, Port]] = MappingProxyType({})
 

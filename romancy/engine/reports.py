@@ -1,17 +1,74 @@
-"""What a driver reports about its instances. The worker answers: it owns what brings an instance back."""
+"""What a driver is to the parts around it, which do not know it, and what it reports about its instances.
+
+The worker answers the reports: it owns what brings an instance back.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from romancy.core import Activation
+    from collections.abc import Mapping
+
+    from romancy.core import Activation, Input, StartChild
     from romancy.engine.activities.port import Port
+    from romancy.engine.clock import DatabaseClock
+    from romancy.engine.dispatcher import Dispatcher
+    from romancy.engine.ended_attempts import Ports
+    from romancy.engine.incarnation import Incarnation
     from romancy.engine.instance import Live
+    from romancy.engine.observer import Observer
     from romancy.engine.pending_append import PendingAppend
+    from romancy.registry import Registry
     from romancy.storage.records import Outcome
 
-__all__ = ["Reports"]
+__all__ = ["Drives", "Reports", "Revives"]
+
+
+class Drives(Protocol):
+    """The driver, for whatever answers the effects that it carries out: attempts, joining, retries of children."""
+
+    registry: Registry
+    incarnation: Incarnation
+    clock: DatabaseClock
+    dispatcher: Dispatcher
+    ports: Ports
+    reports: Reports
+    observer: Observer | None
+    announces: Observer | None
+
+    @property
+    def live(self) -> Mapping[str, Live]:
+        """The loaded instances."""
+        ...
+
+    def feed(self, live: Live, event: Input, port: Port | None = None) -> None:
+        """Give the run an input, now or when its slot is free."""
+        ...
+
+    async def ended_alone(self, live: Live, event: Input, port: Port | None) -> None:
+        """Feed the end of the only running attempt."""
+        ...
+
+    def go_on(self, live: Live) -> None:
+        """Feed the inputs that waited for the instance's slot, if the slot is free."""
+        ...
+
+    def release(self, live: Live) -> None:
+        """Release an instance that has nothing to do."""
+        ...
+
+
+class Revives(Protocol):
+    """Retries the failed children of retried runs."""
+
+    def begin(self, driver: Drives, live: Live, child: StartChild, /) -> None:
+        """Retry the child, or tell its parent why that is impossible."""
+        ...
+
+    def look_again(self, driver: Drives, live: Live, /) -> None:
+        """Look once more at children that ended on behalf of another run than this one."""
+        ...
 
 
 class Reports(Protocol):

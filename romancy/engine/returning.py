@@ -12,13 +12,13 @@ from romancy.engine.slot import GONE
 from romancy.storage.routing import Owner
 
 if TYPE_CHECKING:
-    from romancy.engine.driver import Driver
     from romancy.engine.instance import Live
+    from romancy.engine.reports import Drives
 
 __all__ = ["give_strays_back"]
 
 
-def give_strays_back(driver: Driver, live: Live) -> None:
+def give_strays_back(driver: Drives, live: Live) -> None:
     """Give back the kept messages that no wait fits, and drop copies for subscriptions that have ended.
 
     The instance is not released until they are back: if this worker dies, another one gives them back.
@@ -32,6 +32,6 @@ def give_strays_back(driver: Driver, live: Live) -> None:
         driver.dispatcher.give_back(Owner(live.instance_id, live.life), [mail.delivery_id], mail.address or "", done)
 
 
-def _returned(driver: Driver, live: Live, delivery_id: str) -> None:
+def _returned(driver: Drives, live: Live, delivery_id: str) -> None:
     if live.has_returned(delivery_id) and live.slot is not GONE:
         driver.release(live)

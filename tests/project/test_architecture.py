@@ -24,6 +24,7 @@ PLANTED = {
     "romancy/engine/planted_driver.py": "import sqlite3",
     "romancy/engine/planted_adapter.py": "import romancy_sqlite",
     "romancy/storage/planted_suite.py": "import romancy_conformance",
+    "romancy/engine/returning.py": "import romancy.engine.driver",
     "romancy/engine/planted_door.py": "import romancy",
     "backends/romancy_sqlite/planted_engine.py": "import romancy.engine",
     "backends/romancy_sqlite/planted_json.py": "import romancy.serialization",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import CancelledError
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from romancy.context import ActivityContext
 from romancy.core import StartActivity, StartCompensation
@@ -19,22 +19,19 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from romancy.core import Input, Message
-    from romancy.engine.append_slots import Slots
+    from romancy.engine.activities.port import Tools
     from romancy.engine.clock import Timer
-    from romancy.engine.incarnation import Incarnation
     from romancy.engine.instance import Live
-    from romancy.engine.observer import Observer
     from romancy.errors import StorageUnavailableError
     from romancy.session import Companion
     from romancy.storage.isolation import IsolationLevel
-    from romancy.storage.protocol import Store
 
     Made = Callable[["Attempt", Any], Coroutine[Any, Any, Input]]
     """Makes an attempt with the function of a definition."""
     Stage = Callable[["Attempt", Made], Coroutine[Any, Any, Input]]
     """A test's way to make attempts, perhaps with another definition."""
 
-__all__ = ["Attempt", "Tools", "id_of"]
+__all__ = ["Attempt", "id_of"]
 
 T = TypeVar("T")
 
@@ -42,19 +39,6 @@ T = TypeVar("T")
 def id_of(effect: StartActivity | StartCompensation) -> str:
     """The id of the activity or compensation in the log."""
     return effect.compensation_id if isinstance(effect, StartCompensation) else effect.activity_id
-
-
-class Tools(NamedTuple):
-    """What all attempts of a worker share."""
-
-    store: Store
-    incarnation: Incarnation
-    slots: Slots | None
-    """Lends append slots to sessions, where sessions take the slots of their instances."""
-    errors: frozenset[str] = frozenset()
-    """Names of the exception types that a workflow can catch by their own class."""
-    announces: Observer | None = None
-    """Asks hooks for headers of what activities send. None: no hook adds any."""
 
 
 class Attempt:

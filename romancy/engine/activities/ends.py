@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from romancy.core import Effect
-    from romancy.engine.pending_append import Given
+    from romancy.engine.inbox import Given
 
 __all__ = ["ENDS", "unanswered"]
 

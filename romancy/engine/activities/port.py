@@ -9,7 +9,7 @@ import asyncio
 import concurrent.futures
 import time
 from asyncio import CancelledError, Lock
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 from msgspec.structs import replace
 
@@ -27,25 +27,40 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from romancy.core import Message, StartActivity, StartCompensation
-    from romancy.engine.activities.attempt import Tools
+    from romancy.engine.append_slots import Slots
+    from romancy.engine.incarnation import Incarnation
     from romancy.engine.instance import Live
     from romancy.engine.observer import Observer
     from romancy.hooks import Sending
     from romancy.session import Companion
     from romancy.storage.isolation import IsolationLevel
+    from romancy.storage.protocol import Store
     from romancy.storage.records import Delivery, OutboxRow
     from romancy.storage.routing import Posting
     from romancy.storage.sessions import StoreSession
 
     _Mark: TypeAlias = tuple[tuple[int, int, int, int, int], frozenset[str]]
 
-__all__ = ["GIVEN_UP", "Port"]
+__all__ = ["GIVEN_UP", "Port", "Tools"]
 
 logger = get_logger("romancy.engine")
 
 T = TypeVar("T")
 
 GIVEN_UP = "this attempt was given up: its workflow ended, it timed out, or its worker lost its lease"
+
+
+class Tools(NamedTuple):
+    """What all attempts of a worker share."""
+
+    store: Store
+    incarnation: Incarnation
+    slots: Slots | None
+    """Lends append slots to sessions, where sessions take the slots of their instances."""
+    errors: frozenset[str] = frozenset()
+    """Names of the exception types that a workflow can catch by their own class."""
+    announces: Observer | None = None
+    """Asks hooks for headers of what activities send. None: no hook adds any."""
 
 
 class Port:

@@ -18,11 +18,12 @@ from romancy._logs import about, get_logger, speaking
 from romancy._sizes import check_large
 from romancy.context import enter_activity
 from romancy.core import ActivityCancelled, ActivityCompleted, StartActivity, StartCompensation
-from romancy.engine.activities.attempt import Attempt, Tools
+from romancy.engine.activities.attempt import Attempt
 from romancy.engine.activities.backoff import Backoff
 from romancy.engine.activities.calling import Calling
 from romancy.engine.activities.carrying import carry
 from romancy.engine.activities.judging import ends_the_process, judged
+from romancy.engine.activities.port import Tools
 from romancy.engine.activities.stopping import Interrupted
 from romancy.engine.activities.tasks import task_of
 from romancy.engine.append_slots import Slots
@@ -37,10 +38,10 @@ if TYPE_CHECKING:
     from romancy.core import Input
     from romancy.depends import Dependencies
     from romancy.engine.activities.places import Kind
-    from romancy.engine.driver import Driver
+    from romancy.engine.append_slots import Keeper
     from romancy.engine.instance import Live
+    from romancy.engine.reports import Drives
     from romancy.engine.settings import Settings
-    from romancy.engine.worker.lease_keeper import LeaseKeeper
     from romancy.storage.protocol import Store
 
 __all__ = ["Attempts"]
@@ -63,10 +64,10 @@ class Attempts:
     """Starts attempts when they are due and a slot is free, and turns each end into an input."""
 
     def __init__(
-        self, driver: Driver, store: Store, settings: Settings, dependencies: Dependencies, keeper: LeaseKeeper
+        self, driver: Drives, store: Store, settings: Settings, dependencies: Dependencies, keeper: Keeper
     ) -> None:
         """`driver` feeds the ends of attempts to their runs."""
-        slots = Slots(driver, keeper) if store.capabilities.sessions_exclude else None
+        slots = Slots(driver.go_on, keeper) if store.capabilities.sessions_exclude else None
         errors = driver.registry.errors
         self.tools = Tools(store, driver.incarnation, slots, errors, driver.announces)
         with speaking(settings.speaker):
@@ -192,7 +193,7 @@ class Attempts:
         for attempt in live.take_attempts():
             waited = attempt.task is not None and self.waits_for_place(attempt.task)
             if self._stop(attempt) and not waited:
-                self.interrupted.note(attempt)
+                self.interrupted.note(live, attempt.id)
 
     def forget_stopped(self) -> None:
         """Remove the attempts from the queue that nothing waits for any more."""

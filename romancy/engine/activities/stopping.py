@@ -7,7 +7,6 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from romancy.engine.activities.attempt import Attempt
     from romancy.engine.instance import Live
 
 __all__ = ["Interrupted", "Stop"]
@@ -54,9 +53,9 @@ class Interrupted:
         self._of: OrderedDict[tuple[str, str], set[str]] = OrderedDict()
         """Ids of attempts, by instance and nonce of the run."""
 
-    def note(self, attempt: Attempt) -> None:
-        """Record that this attempt was dropped."""
-        self._of.setdefault((attempt.live.instance_id, attempt.nonce), set()).add(attempt.id)
+    def note(self, live: Live, activity_id: str) -> None:
+        """Record that an attempt at this work of the instance's present run was dropped."""
+        self._of.setdefault(_run_of(live), set()).add(activity_id)
         if len(self._of) > _MOST:
             self._of.popitem(last=False)
 

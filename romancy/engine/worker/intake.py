@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from romancy.engine.driver import Driver
-    from romancy.engine.inbox import Mail
+    from romancy.engine.inbox import Given, Mail
     from romancy.engine.instance import Live
-    from romancy.engine.pending_append import Given
     from romancy.engine.worker.next_claim import NextClaim
     from romancy.engine.worker.quarantine import Quarantine
     from romancy.engine.worker.recovery import Recovery

@@ -36,9 +36,8 @@ if TYPE_CHECKING:
 
     from romancy.core import Departure
     from romancy.engine.driver import Driver
-    from romancy.engine.inbox import Mail
+    from romancy.engine.inbox import Given, Mail
     from romancy.engine.instance import Live
-    from romancy.engine.pending_append import Given
     from romancy.engine.worker.next_claim import NextClaim
     from romancy.engine.worker.resting import Resting
     from romancy.storage.protocol import Store

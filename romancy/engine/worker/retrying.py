@@ -42,8 +42,8 @@ from romancy.storage.lookups import lying_in
 from romancy.storage.records import Append, Change, Delivery, Outcome
 
 if TYPE_CHECKING:
-    from romancy.engine.driver import Driver
     from romancy.engine.instance import Live
+    from romancy.engine.reports import Drives
     from romancy.engine.worker.lease_keeper import LeaseKeeper
     from romancy.engine.worker.next_claim import NextClaim
     from romancy.engine.worker.tasks import Tasks
@@ -173,17 +173,17 @@ class Revivals:
         self._tasks = tasks
         self._next_claim = next_claim
 
-    def begin(self, driver: Driver, live: Live, child: StartChild) -> None:
+    def begin(self, driver: Drives, live: Live, child: StartChild) -> None:
         """Retry the child, or tell its parent why that is impossible. Until then, the parent stays loaded."""
         self._tasks.spawn(self._bring_back(driver, live, child, live.revives(child.child_id)))
 
-    def look_again(self, driver: Driver, live: Live) -> None:
+    def look_again(self, driver: Drives, live: Live) -> None:
         """Look once more at children that ended on behalf of another run than this one: a person had retried them."""
         for effect in live.run.outstanding():
             if isinstance(effect, StartChild) and effect.again and effect.child_id in live.to_revive:
                 self.begin(driver, live, effect)
 
-    async def _bring_back(self, driver: Driver, live: Live, child: StartChild, mark: object) -> None:
+    async def _bring_back(self, driver: Drives, live: Live, child: StartChild, mark: object) -> None:
         try:
             await self._until_done(driver, live, child)
         finally:
@@ -192,7 +192,7 @@ class Revivals:
             driver.release(live)
         self._next_claim.look()
 
-    async def _until_done(self, driver: Driver, live: Live, child: StartChild) -> None:
+    async def _until_done(self, driver: Drives, live: Live, child: StartChild) -> None:
         pause = _PAUSE
         while live.slot is not GONE:
             try:
@@ -211,7 +211,7 @@ class Revivals:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    async def _try(self, driver: Driver, live: Live, child: StartChild) -> bool:
+    async def _try(self, driver: Drives, live: Live, child: StartChild) -> bool:
         """Try once. Returns False if the child has changed meanwhile and must be read again."""
         found = await self._store.read(child.instance_id, limit=1)
         if found is None:
@@ -262,7 +262,8 @@ class Revivals:
         if recall.ended is not None:
             return False
         reason, wanted_by = f"its parent {live.instance_id} gave it up", recall.wanted_by
-        message = CancelMessage(reason=reason, parent=parent_of(live, child), wanted_by=wanted_by)
+        parent = parent_of(live.instance_id, live.life, child)
+        message = CancelMessage(reason=reason, parent=parent, wanted_by=wanted_by)
         await self._deliver(child.instance_id, f"cancel-{wanted_by or child.by}-{child.child_id}", message)
         return True
 
@@ -272,7 +273,7 @@ class Revivals:
         return answer
 
 
-def _refuse(driver: Driver, live: Live, child: StartChild, error: Exception) -> None:
+def _refuse(driver: Drives, live: Live, child: StartChild, error: Exception) -> None:
     if live.slot is not GONE:
         now = max(driver.clock.now(), live.run.last_time)
         driver.feed(live, ChildFailed(at=now, id=child.child_id, error=describe_exception(error)))

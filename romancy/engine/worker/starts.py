@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from romancy._logs import get_logger, speaking
 from romancy.core import driving
-from romancy.engine.decide import Creation, first_input, start_of
+from romancy.engine.creation import Creation, first_input, start_of
 from romancy.engine.instance import Live
 from romancy.engine.log_writer import is_laden
 from romancy.storage.records import Append, Outcome

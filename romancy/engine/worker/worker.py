@@ -45,9 +45,9 @@ if TYPE_CHECKING:
     from romancy.depends import Dependencies
     from romancy.engine.activities.port import Port
     from romancy.engine.dispatcher import Dispatcher
-    from romancy.engine.inbox import Mail
+    from romancy.engine.inbox import Given, Mail
     from romancy.engine.instance import Live
-    from romancy.engine.pending_append import Given, PendingAppend
+    from romancy.engine.pending_append import PendingAppend
     from romancy.engine.settings import Settings
     from romancy.errors import RomancyError
     from romancy.registry import Registry
@@ -149,7 +149,7 @@ class Worker:
             dispatcher=dispatcher,
             dependencies=dependencies,
             keeper=self.beating,
-            joining=Joining(self.store, self.tasks),
+            joining=Joining(self.store, self.tasks.spawn),
             revivals=Revivals(self.store, self.beating, self.tasks, self._next_claim),
             observer=self._observer,
             reports=self,

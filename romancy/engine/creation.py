@@ -1,0 +1,102 @@
+"""How an instance begins: its first input, its row, and its first append."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from romancy.core import RULES, WorkflowStarted, encode_commit
+from romancy.engine.incarnation import RUNTIME
+from romancy.storage.query import project_with_index
+from romancy.storage.records import Append, Create
+
+if TYPE_CHECKING:
+    from msgspec import Raw
+
+    from romancy.core import Parent
+    from romancy.workflow import Workflow
+
+__all__ = ["Creation", "create_of", "first_input", "start_of"]
+
+
+def first_input(
+    definition: Workflow[..., object],
+    input: Raw,
+    *,
+    life: int,
+    now: int,
+    parent: Parent | None = None,
+    headers: dict[str, str],
+    limit: int | None = None,
+) -> WorkflowStarted:
+    """The first input of a new instance."""
+    return WorkflowStarted(
+        at=now,
+        workflow=definition.name,
+        input=input,
+        nonce=f"{life:x}",
+        code=definition.code,
+        parent=parent,
+        headers=headers,
+        runtime=RUNTIME,
+        rules=RULES,
+        limit=definition.limit if limit is None else limit,
+    )
+
+
+def create_of(
+    definition: Workflow[..., object], started: WorkflowStarted, *, owner: str | None = None, delay: int | None = 0
+) -> Create:
+    """The instance that a first append creates. Without an `owner`, any worker that knows the workflow may claim it."""
+    raw = bytes(started.input)
+    projection, index = project_with_index(raw, definition.index, definition.signature.bare, started.headers)
+    return Create(
+        workflow_name=started.workflow,
+        code=started.code,
+        input=raw,
+        projection=projection,
+        index=index,
+        owner=owner,
+        delay=delay,
+        parent=None if started.parent is None else started.parent.instance_id,
+    )
+
+
+class Creation(NamedTuple):
+    """What the first append of a driven start creates."""
+
+    definition: Workflow[..., object]
+    started: WorkflowStarted
+    owner: str
+
+    def create(self, *, keeps: bool) -> Create:
+        """The instance. It belongs to its worker, if that `keeps` it."""
+        return create_of(self.definition, self.started, owner=self.owner if keeps else None)
+
+
+def start_of(
+    definition: Workflow[..., object],
+    input: Raw,
+    *,
+    instance_id: str,
+    life: int,
+    writer: str,
+    now: int,
+    parent: Parent | None = None,
+    delay: int | None = 0,
+    headers: dict[str, str] | None = None,
+    limit: int | None = None,
+) -> Append:
+    """The first append of an instance whose code was not run. Any worker that knows the workflow may claim it.
+
+    Without `headers` or `limit`, the instance gets those of the definition.
+    """
+    headers = definition.headers if headers is None else headers
+    started = first_input(definition, input, life=life, now=now, parent=parent, headers=headers, limit=limit)
+    return Append(
+        instance_id=instance_id,
+        life=life,
+        seq=1,
+        writer=writer,
+        body=encode_commit([started]),
+        create=create_of(definition, started, delay=delay),
+    )
