@@ -21,6 +21,7 @@ from romancy_mysql._dialect import dialect_of
 from romancy_mysql._errors import (
     TOLD_BY_THE_SERVER,
     ConnectionLostError,
+    ReadOnlyServerError,
     TransientError,
     UnpreparedError,
     translate,
@@ -54,6 +55,8 @@ _SETUP = READING + (
     "innodb_lock_wait_timeout = 1, lock_wait_timeout = 5, wait_timeout = {idle}{more}; "
     "set session transaction isolation level read committed"
 )
+_READS_ONLY = b"; select @@global.read_only"
+_WRITABLE = ("0", "OFF")
 
 
 class Line(Protocol):
@@ -129,7 +132,8 @@ class Wire(aiomysql.Connection):
             answer = await asking
         except MySQLError as error:
             told = self._told(error, what)
-            if not isinstance(told, TOLD_BY_THE_SERVER):
+            demoted = isinstance(told, ReadOnlyServerError) and self.settings.hosts  # another one is the primary now
+            if demoted or not isinstance(told, TOLD_BY_THE_SERVER):
                 self.abort()
             raise told from None
         except BaseException as error:
@@ -180,7 +184,13 @@ class Wire(aiomysql.Connection):
     async def setup(self) -> None:
         """Put the session into the state that statements here rely on, in one round trip."""
         more = dialect_of(self.server_version, self.settings.where).settings
-        await self.run(_SETUP.format(idle=self.settings.idle_timeout, more=more).encode(), "connection set-up")
+        packet = _SETUP.format(idle=self.settings.idle_timeout, more=more).encode()
+        if not self.settings.hosts:
+            await self.run(packet, "connection set-up")
+            return
+        *_, answer = await self.run(packet + _READS_ONLY, "connection set-up")
+        if str(answer.rows[0][0]) not in _WRITABLE:
+            raise ReadOnlyServerError(f"{self.settings.where}: it is read_only")
 
     async def reset(self) -> None:
         """Discard all changes of a user to the session: variables, temporary tables, locks, settings."""

@@ -18,6 +18,7 @@ from romancy.errors import InternalError, StorageConfigurationError, StorageUnav
 from romancy.storage.limits import MAX_BODY_BYTES
 from romancy.storage.sqlkit import pauses
 from romancy.storage.sqlkit.pool import Pool
+from romancy.storage.sqlkit.primary import Primary
 from romancy.storage.sqlkit.statements import LockedError
 from romancy_mysql._connection import HANDLING, connect
 from romancy_mysql._dialect import dialect_of, refuse_relatives
@@ -81,6 +82,7 @@ class Database:
         self.heads = heads()
         self._queries = _templates(settings.database, settings.prefix)
         self._qualified = qualifier(settings.database, settings.prefix)
+        self._primary = Primary(settings.where, settings.hosts)
         self._make_pools()
         self._open = False
 
@@ -281,7 +283,10 @@ class Database:
         )
 
         async def connected() -> Wire:
-            wire = await connect(settings)
+            if settings.hosts:
+                wire = await self._primary.connect(lambda host: connect(settings.at(host)))
+            else:
+                wire = await connect(settings)
             if after_connecting is not None:
                 await self.send(wire, [after_connecting])
             return wire

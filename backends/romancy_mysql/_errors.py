@@ -23,6 +23,7 @@ __all__ = [
     "ConnectionLostError",
     "LockWaitError",
     "MismatchError",
+    "ReadOnlyServerError",
     "ReadOnlyTransactionError",
     "RefusedValueError",
     "SavepointGoneError",
@@ -66,6 +67,10 @@ class UnpreparedError(Exception):
 
 class ServerRefusalError(StorageUnavailableError):
     """The server refused the statement for now. It had no effect."""
+
+
+class ReadOnlyServerError(ServerRefusalError):
+    """The server takes no writes: it is a replica, or was told to."""
 
 
 class ReadOnlyTransactionError(ServerRefusalError):
@@ -134,6 +139,11 @@ _UNAVAILABLE: Mapping[int, str] = {
     1030: "the server's storage engine failed",
     1034: "the server's storage engine failed",
 }
+_REFUSALS: Mapping[int, type[ServerRefusalError]] = {
+    1290: ReadOnlyServerError,
+    1836: ReadOnlyServerError,
+    _READ_ONLY_TRANSACTION: ReadOnlyTransactionError,
+}
 _OVERRUN = frozenset({3024, 1969})
 _CONFIGURATION: Mapping[int, str] = {
     1044: "this user may not use this database; GRANT it",
@@ -198,8 +208,7 @@ def translate(error: MySQLError, what: str, where: str) -> Exception:
         return ConnectionLostError(f"{where}: the connection broke during {what} (error {code})")
     refusal = _FILE_FAILED if code in _OF_FILES else _UNAVAILABLE.get(code)
     if refusal is not None:
-        kind = ReadOnlyTransactionError if code == _READ_ONLY_TRANSACTION else ServerRefusalError
-        return kind(f"{where}: {refusal} (error {code} in {what})")
+        return _REFUSALS.get(code, ServerRefusalError)(f"{where}: {refusal} (error {code} in {what})")
     if code in _CONFIGURATION:
         return StorageConfigurationError(f"{where}: {_CONFIGURATION[code]} (error {code} in {what})")
     return InternalError(f"{where}: statement {what} failed with error {code} ({type(error).__name__})")

@@ -1,6 +1,9 @@
 """The settings in a `mysql://` or `mariadb://` URL, checked before anything is connected.
 
     mysql://user:password@host:3306/database?option=value&…
+    mysql://user:password@one:3306,other:3306/database
+
+Of several hosts, one that is not `read_only` is used.
 
 | option | default | meaning |
 |---|---|---|
@@ -8,7 +11,7 @@
 | `pool_size` | 10 | connections at most: one for heartbeats, up to half for sessions, the rest for everything else |
 | `pool_timeout` | 30 | seconds to wait for one of them |
 | `timeout` | 30 | seconds a statement of Romancy's own may take |
-| `connect_timeout` | 10 | seconds to connect in |
+| `connect_timeout` | 10 | seconds to connect in, for each host |
 | `idle_timeout` | 60 | seconds after which the server ends a silent connection, a session between two statements too |
 | `socket` | | path of the server's Unix socket, instead of host and port |
 | `listen` | `on` | `off`: poll a few times a second instead of waiting in the server, on one more connection |
@@ -26,8 +29,10 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from romancy.errors import StorageConfigurationError
+from romancy.storage.hosts import Host
 from romancy.storage.sql import DEFAULT_PREFIX, check_prefix
 from romancy.storage.sqlkit.options import Options
 
@@ -53,13 +58,16 @@ _OPTIONS = {
     "tls_key": "",
 }
 _SMALLEST_POOL = 3
+_PORT = 3306
 
 
 class Settings(Struct, frozen=True, kw_only=True):
     """Where the server is, and how to connect to it."""
 
     where: str
-    """The URL without its secrets, for messages."""
+    """The server in messages: the URL without its secrets, or one of its hosts while that is tried."""
+    hosts: tuple[Host, ...]
+    """The hosts among which the primary is to be found. Empty: there is only one."""
     host: str
     port: int
     socket: str
@@ -90,9 +98,13 @@ class Settings(Struct, frozen=True, kw_only=True):
             return False
 
     @property
-    def identity(self) -> tuple[str, int, str, str, str]:
+    def identity(self) -> tuple[object, ...]:
         """Equal for stores that certainly share their tables."""
-        return self.host, self.port, self.socket, self.database, self.prefix
+        return self.hosts, self.host, self.port, self.socket, self.database, self.prefix
+
+    def at(self, host: Host) -> Settings:
+        """The settings for this one of several hosts."""
+        return replace(self, where=str(host), host=host.name, port=host.port or _PORT)
 
     def __repr__(self) -> str:
         return f"Settings({self.where})"
@@ -107,10 +119,14 @@ def read_settings(url: StorageURL) -> Settings:
         )
     if options["tls_key"] and not options["tls_cert"]:
         raise StorageConfigurationError(f"storage URL {url}: tls_key without tls_cert; give both")
+    hosts = tuple(Host(host.name, host.port or _PORT) for host in url.hosts)
+    if len(hosts) > 1 and options["socket"]:
+        raise options.refused("socket", "is given beside a list of hosts; give one of the two")
     return Settings(
         where=str(url),
+        hosts=hosts if len(hosts) > 1 else (),
         host=url.host or "localhost",
-        port=url.port or 3306,
+        port=url.port or _PORT,
         socket=options["socket"],
         user=url.user or "",
         password=url.password or "",

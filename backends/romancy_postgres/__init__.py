@@ -1,13 +1,16 @@
 """The PostgreSQL adapter, over asyncpg: `postgresql://user:password@host:5432/database?option=value`.
 
+Of several hosts (`@one:5432,other:5433`), the primary is used.
+
 Options of the URL:
 
 - `prefix` of the tables (`romancy_`), and `schema` for them, made if it is missing (default: the search path);
-- `host`: a folder with the server's Unix socket, in place of the URL's host;
+- `host`: a folder with the server's Unix socket, in place of the URL's host, or a list of hosts; `port`: theirs;
+- `target_session_attrs`: `primary` (the default with several hosts), `read-write` or `any`;
 - `pool_size` (10): connections for the engine and for sessions. Besides these there are up to two for searches, and one
   each for heartbeats and LISTEN;
-- `connect_timeout` (10) in seconds, and `session_idle_timeout` (30), after which the server ends a session that is idle
-  inside its transaction;
+- `connect_timeout` (10) in seconds, for each host, and `session_idle_timeout` (30), after which the server ends a
+  session that is idle inside its transaction;
 - `pooler=transaction`: a pooler in transaction mode stands between; no prepared statements, no LISTEN;
 - `listen=off`: do not listen for wake-ups, but poll once a second;
 - `sslmode` and `sslrootcert`, as in libpq;

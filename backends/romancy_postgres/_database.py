@@ -18,6 +18,7 @@ import asyncpg
 from romancy.errors import RomancyError, StorageUnavailableError
 from romancy.storage.sqlkit.pauses import pause
 from romancy.storage.sqlkit.pool import Pool
+from romancy.storage.sqlkit.primary import Primary
 from romancy_postgres._connection import (
     ANSWER_TIMEOUT,
     HANDLING,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Database"]
 
+C = TypeVar("C", bound=asyncpg.Connection)
 T = TypeVar("T")
 
 _TRIES = 12
@@ -58,6 +60,7 @@ class Database:
         self.heads = heads()
         self.queries = texts(settings.prefix, settings.schema)
         self._opened = False
+        self._primary = Primary(settings.where, settings.hosts)
         self._make_pools()
 
     def open(self) -> None:
@@ -68,12 +71,14 @@ class Database:
     def _make_pools(self) -> None:
         size = self.settings.pool_size
         engine = max(1, min(_ENGINE_POOL, size // 2))
-        name = f"storage {self.settings.url}"
-        self.work: Pool[EngineConnection] = Pool(name, self._connect_for_engine, HANDLING, engine)
-        self.heartbeats: Pool[EngineConnection] = Pool(name, self._connect_for_engine, HANDLING, 1)
-        self.listening: Pool[EngineConnection] = Pool(name, self._connect_for_engine, HANDLING, 1)
-        self.search: Pool[EngineConnection] = Pool(name, self._connect_for_search, HANDLING, _SEARCH_POOL)
-        self.sessions: Pool[SessionConnection] = Pool(name, self._connect_for_session, HANDLING, size - engine)
+        self.work = self._pool(connect, engine)
+        self.heartbeats = self._pool(connect, 1)
+        self.listening = self._pool(connect, 1)
+        self.search = self._pool(connect_for_search, _SEARCH_POOL)
+        self.sessions = self._pool(connect_for_session, size - engine)
+
+    def _pool(self, make: Callable[[Settings], Awaitable[C]], size: int) -> Pool[C]:
+        return Pool(self.settings.where, partial(self._connected, make), HANDLING, size)
 
     async def close(self) -> None:
         """Close every connection. Calls in flight fail."""
@@ -189,7 +194,7 @@ class Database:
 
     def explained(self, error: BaseException) -> BaseException:
         """The protocol's error for an error of the driver; an unknown error itself."""
-        return translated(error, self.settings.url) or error
+        return translated(error, self.settings.where) or error
 
     async def _insist(
         self, attempt: Callable[[], Awaitable[T]], lock_waits: int | None, failed: BaseException | None = None
@@ -292,7 +297,7 @@ class Database:
         """`StorageUnavailableError` before `open` and after `close`."""
         if not self._opened:
             raise StorageUnavailableError(
-                f"storage {self.settings.url}: not open; call `open()` first, and nothing after `close()`"
+                f"{self.settings.where}: not open; call `open()` first, and nothing after `close()`"
             )
 
     @property
@@ -301,14 +306,15 @@ class Database:
         plain = "begin isolation level read committed"
         return f"{plain}; {local_settings(self.settings)}" if self.settings.pooled else plain
 
-    async def _connect_for_engine(self) -> EngineConnection:
-        async with self.understood():
-            return await connect(self.settings)
+    async def _connected(self, make: Callable[[Settings], Awaitable[C]]) -> C:
+        if not self.settings.hosts:
+            return await _understood(make, self.settings)
+        return await self._primary.connect(lambda host: _understood(make, self.settings.at(host)))
 
-    async def _connect_for_search(self) -> EngineConnection:
-        async with self.understood():
-            return await connect_for_search(self.settings)
 
-    async def _connect_for_session(self) -> SessionConnection:
-        async with self.understood():
-            return await connect_for_session(self.settings)
+async def _understood(make: Callable[[Settings], Awaitable[C]], settings: Settings) -> C:
+    """A connection. Raises the errors of the protocol."""
+    try:
+        return await make(settings)
+    except DRIVER_ERRORS as error:
+        raise translated(error, settings.where) or error from None

@@ -7,15 +7,12 @@ text only where it cannot hold data.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from asyncpg import InterfaceError, InternalClientError, PostgresError
+from asyncpg.exceptions import TargetServerAttributeNotMatched
 
 from romancy.errors import InternalError, StorageConfigurationError, StorageUnavailableError
 from romancy.storage.sqlkit.statements import LockedError
-
-if TYPE_CHECKING:
-    from romancy.storage.url import StorageURL
 
 __all__ = [
     "DRIVER_ERRORS",
@@ -136,33 +133,41 @@ def unborn(error: BaseException) -> bool:
     return _state(error) == _DIVISION_BY_ZERO
 
 
-def translated(error: BaseException, url: StorageURL) -> Exception | None:
-    """The error for a caller of the store. None if the driver's error is not an expected one."""
+def translated(error: BaseException, where: str) -> Exception | None:
+    """The error for a caller of the store, about the server `where`. None if the driver's is not an expected one."""
     state = _state(error)
     reason = _CONFIGURATION.get(state)
     if reason is not None:
-        return StorageConfigurationError(f"storage {url}: {reason} [{state}]")
+        return StorageConfigurationError(f"{where}: {reason} [{state}]")
     if state in _POOLER:
         return StorageConfigurationError(
-            f"storage {url}: prepared statements or settings do not survive on the way to the server; behind a "
+            f"{where}: prepared statements or settings do not survive on the way to the server; behind a "
             f"pooler in transaction mode add the option pooler=transaction to the URL [{state}]"
         )
-    if waited_in_vain(error):
-        return LockedError(f"storage {url}: another transaction has held a lock for too long; try again [{state}]")
     if contended(error):
-        return LockedError(f"storage {url}: this transaction lost against another one; try again [{state}]")
+        held, lost = "another transaction has held a lock for too long", "this transaction lost against another one"
+        return LockedError(f"{where}: {held if waited_in_vain(error) else lost}; try again [{state}]")
     if refuses_values(error):
         kind = UnbornError if unborn(error) else RefusedValueError
-        return kind(f"storage {url}: the server refuses a value [{state}]")
+        return kind(f"{where}: the server refuses a value [{state}]")
     if state[:2] in _AWAY_CLASSES or state in _AWAY:
         unanswered = state[:2] == "08" or state in _UNANSWERED
         away: type[StorageUnavailableError] = ConnectionLostError if unanswered else StorageUnavailableError
-        return away(f"storage {url}: {words_of(error)} [{state}]")
+        return away(f"{where}: {words_of(error)} [{state}]")
     if isinstance(error, TimeoutError):
-        return ConnectionLostError(f"storage {url}: no answer in time; is the server reachable?")
+        return ConnectionLostError(f"{where}: no answer in time; is the server reachable?")
+    if isinstance(error, TargetServerAttributeNotMatched):
+        return StorageUnavailableError(f"{where}: {_unsuitable(error)}")
     if isinstance(error, InterfaceError | InternalClientError | OSError | EOFError):
-        return ConnectionLostError(f"storage {url}: {words_of(error)}; is the server running and reachable?")
+        return ConnectionLostError(f"{where}: {words_of(error)}; is the server running and reachable?")
     return None
+
+
+def _unsuitable(error: BaseException) -> str:
+    """Why a server that can be reached is not the wanted one. The driver's text names what was wanted."""
+    if "read-write" in str(error):
+        return "it takes no writes; it is a standby, or default_transaction_read_only is on"
+    return "it is a standby"
 
 
 def words_of(error: BaseException) -> str:

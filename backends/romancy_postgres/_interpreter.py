@@ -144,7 +144,7 @@ class PostgresInterpreter:
         else:
             answer = Answer((), await link.run(ask.script, *arguments))
         if answer.touched < (ask.expected or 0):
-            raise OvertakenError(f"storage {self._database.settings.url}: rows kept changing; try again")
+            raise OvertakenError(f"{self._database.settings.where}: rows kept changing; try again")
         return answer
 
 

@@ -79,7 +79,7 @@ def _schema_of(settings: Settings) -> str:
 
 
 def _where(database: Database) -> str:
-    return f"storage {database.settings.url}"
+    return database.settings.where
 
 
 async def _difference(link: Link, known: list[Migration], where: str) -> Difference:

@@ -17,7 +17,7 @@ OLDEST = 13
 async def check_server(database: Database) -> str:
     """The server's version. `StorageConfigurationError` if it is too old, not in Unicode, or may lose commits."""
     ((number, version, encoding, fsync),) = await database.fetch("server")
-    where = f"storage {database.settings.url}"
+    where = database.settings.where
     if number < OLDEST * 10_000:
         raise StorageConfigurationError(
             f"{where}: PostgreSQL {_short(version)} is too old; upgrade the server, or name another one in the URL: "

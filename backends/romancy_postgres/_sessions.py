@@ -216,7 +216,7 @@ class PostgresSession:
                 raise self._refused(error) from error
             self.doubtful = True
             raise OutcomeUnknownError(
-                f"storage {self._database.settings.url}: the connection was lost while the session was being "
+                f"{self._database.settings.where}: the connection was lost while the session was being "
                 "committed; append a row at the same seq to find out whether it was committed"
             ) from None
 
@@ -255,7 +255,7 @@ class PostgresSession:
         outcome, written = await self._write_or_explain(item, worker)
         if outcome is Outcome.LOCKED:
             raise StorageUnavailableError(
-                f"storage {self._database.settings.url}: rows changed while the session was committed; "
+                f"{self._database.settings.where}: rows changed while the session was committed; "
                 "nothing was committed, it can be tried again"
             )
         return outcome, written
@@ -302,7 +302,7 @@ class PostgresSession:
         reason = reasons[item.instance_id]
         if stands and isinstance(item, Append) and reason not in _PRESENT:
             raise StorageUnavailableError(
-                f"storage {self._database.settings.url}: the instance changed after the session's first statement, and "
+                f"{self._database.settings.where}: the instance changed after the session's first statement, and "
                 "a session that repeats its reads does not see that; nothing was committed, it can be tried again"
             )
         return reason, False

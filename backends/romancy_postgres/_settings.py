@@ -6,12 +6,15 @@ import ssl
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from romancy.errors import StorageConfigurationError
 from romancy.storage.sql import DEFAULT_PREFIX, check_prefix
 from romancy.storage.sqlkit.options import Options
+from romancy_postgres._hosts import read_hosts, wanted_state
 
 if TYPE_CHECKING:
+    from romancy.storage.hosts import Host  # noqa: TC004 - as the next one
     from romancy.storage.url import StorageURL  # noqa: TC004 - never read at run time: the struct is not decoded
 
 __all__ = ["OPTIONS", "Settings", "read_settings"]
@@ -20,6 +23,8 @@ OPTIONS: Final = {
     "prefix": DEFAULT_PREFIX,
     "schema": "",
     "host": "",
+    "port": "",
+    "target_session_attrs": "",
     "pool_size": "10",
     "connect_timeout": "10",
     "session_idle_timeout": "30",
@@ -39,6 +44,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     """A parsed and checked URL. Its `repr` hides the password, as the URL's does."""
 
     url: StorageURL
+    where: str
+    """The server in messages: the URL, or one of its hosts while that is tried."""
+    hosts: tuple[Host, ...]
+    """The hosts among which the primary is to be found. Empty: the only one is in `connect`."""
     connect: dict[str, Any]
     """Arguments of `asyncpg.connect`, including the password."""
     prefix: str
@@ -51,6 +60,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     durable: bool
     """An acknowledged commit is on the disk, whatever the settings of the server, the database or the role."""
 
+    def at(self, host: Host) -> Settings:
+        """The settings for this one of several hosts."""
+        return replace(self, where=str(host), connect=self.connect | {"host": host.name, "port": host.port})
+
     def __repr__(self) -> str:
         return f"Settings({self.url})"
 
@@ -60,11 +73,16 @@ def read_settings(url: StorageURL) -> Settings:
     options = Options(url, OPTIONS)
     pooled = options.choice("pooler", ("none", "transaction")) == "transaction"
     schema = options["schema"]
+    hosts = read_hosts(url, options)
+    only = hosts[0] if hosts else None
     return Settings(
         url=url,
+        where=f"storage {url}",
+        hosts=hosts if len(hosts) > 1 else (),
         connect={
-            "host": options["host"] or url.host,
-            "port": url.port,
+            "host": None if only is None else only.name or None,
+            "port": None if only is None else only.port,
+            "target_session_attrs": wanted_state(url, options, several=len(hosts) > 1),
             "user": url.user,
             "password": url.password,
             "database": url.database or None,

@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from romancy.errors import StorageConfigurationError
+from romancy.storage.hosts import Host, cut_hosts, parse_host
 
 __all__ = ["StorageURL", "is_url", "parse_url"]
 
@@ -30,7 +31,10 @@ class StorageURL(Struct, frozen=True, kw_only=True):
     user: str | None = None
     password: str | None = None
     host: str | None = None
+    """The only host, or the first of several, with its port."""
     port: int | None = None
+    hosts: tuple[Host, ...] = ()
+    """All hosts. More than one only for PostgreSQL, MySQL and MariaDB."""
     path: str = ""
     """The path after the host, percent-decoded, with its leading slash."""
     options: dict[str, str] = {}
@@ -62,8 +66,8 @@ class StorageURL(Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         secret = ":***" if self.password is not None else ""
         at = f"{self.user or ''}{secret}@" if self.user is not None else ""
-        port = f":{self.port}" if self.port is not None else ""
-        return f"{self.scheme}://{at}{self.host or ''}{port}{self.path}"
+        lone_port = "" if self.port is None else f":{self.port}"
+        return f"{self.scheme}://{at}{','.join(map(str, self.hosts)) or lone_port}{self.path}"
 
     def __repr__(self) -> str:
         return f"StorageURL({str(self)!r})"
@@ -99,8 +103,10 @@ def parse_url(url: str) -> StorageURL:
         raise StorageConfigurationError(
             f"storage URL: {problem}; write e.g. sqlite:///orders.db or postgresql://user@host/database"
         )
+    scheme = url.partition("://")[0].lower().partition("+")[0]
+    single, listed = cut_hosts(url) if scheme == "sqlite" or scheme in _SERVERS else (url, [])
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(single)
         port = parts.port
     except ValueError as error:
         if _DRIVE.match(url):
@@ -121,13 +127,29 @@ def parse_url(url: str) -> StorageURL:
     names = [name for name, _ in options]
     if len(names) != len(set(names)):
         raise StorageConfigurationError("storage URL: an option is given twice; keep one")
+    host = unquote(parts.hostname) if parts.hostname is not None else None
     return StorageURL(
         scheme=parts.scheme,
         user=unquote(parts.username) if parts.username is not None else None,
         password=unquote(parts.password) if parts.password is not None else None,
-        host=unquote(parts.hostname) if parts.hostname is not None else None,
+        host=host,
         port=port,
+        hosts=_several(scheme, listed) if listed else () if host is None else (Host(host, port),),
         path=unquote(parts.path),
         options=dict(options),
         original=url,
     )
+
+
+def _several(scheme: str, texts: list[str]) -> tuple[Host, ...]:
+    """The hosts of a list. An error names a host by its place."""
+    if scheme not in _SERVERS:
+        raise StorageConfigurationError(
+            f"storage URL: {scheme}:// takes no list of hosts; postgresql://, mysql:// and mariadb:// do"
+        )
+    hosts = [(text, parse_host(text)) for text in texts]
+    for number, (text, host) in enumerate(hosts, start=1):
+        if host is None:
+            problem = "is malformed; percent-encode special characters in the password" if text else "is empty"
+            raise StorageConfigurationError(f"storage URL: host {number} of {len(texts)} {problem}")
+    return tuple(host for _, host in hosts if host is not None)

@@ -42,6 +42,15 @@ class PostgresServer(Server):
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return [self.program.server, "-D", self.data, "-p", str(self.port), *options]
 
+    def follow(self, primary: PostgresServer) -> None:
+        """Become a standby of this server. For a server that was never started, while the other has all of its log."""
+        access = primary.access
+        (self.data / "standby.signal").touch()
+        with (self.data / "postgresql.auto.conf").open("a", encoding="utf-8") as settings:
+            source = f"host=127.0.0.1 port={primary.port} user={USER} password={access.password}"
+            settings.write(f"primary_conninfo = '{source} application_name=standby'\n")
+        hand_over(self.data)
+
     def initialise(self, data: Path, password: str, output: IO[bytes]) -> None:
         proof = data.parent / "scram"
         proof.write_text(_scram_verifier(password), encoding="utf-8")

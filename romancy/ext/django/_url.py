@@ -54,8 +54,11 @@ def _sqlite(given: Mapping[str, Any], alias: str) -> str:
 
 def _postgresql(given: Mapping[str, Any], alias: str) -> str:
     said = dict(given.get("OPTIONS") or {})
-    options = _taken(said, ("sslmode", "sslrootcert", "connect_timeout"))
+    options = _taken(said, ("sslmode", "sslrootcert", "connect_timeout", "target_session_attrs"))
     _refuse_others(said, "postgresql", alias)
+    if "," in str(given.get("HOST")):
+        options |= {name.lower(): str(given[name]) for name in ("HOST", "PORT") if given.get(name)}
+        given = {**given, "HOST": "", "PORT": ""}
     return _server("postgresql", given, options, socket="host")
 
 

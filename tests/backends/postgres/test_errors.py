@@ -9,7 +9,7 @@ from romancy.errors import InternalError, StorageConfigurationError, StorageErro
 from romancy.storage.url import parse_url
 from romancy_postgres._errors import contended, refuses_values, translated, waited_in_vain
 
-URL = parse_url("postgresql://me:hunter2@db.example/orders")
+URL = f"storage {parse_url('postgresql://me:hunter2@db.example/orders')}"
 
 
 def error(state: str, text: str = "in the server's words") -> asyncpg.PostgresError:

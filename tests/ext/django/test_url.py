@@ -29,6 +29,7 @@ def url(vendor: str, **settings: Any) -> str:
             "postgresql://a%3An:p%40%2F%3F@db:1/shop?sslmode=require",
         ),
         (url("postgresql", NAME="s", HOST="/var/run/pg", OPTIONS={"pool": True}), "postgresql:///s?host=%2Fvar%2Frun%2Fpg"),
+        (url("postgresql", NAME="s", HOST="a,b", PORT="1,2", OPTIONS={"target_session_attrs": "read-write"}), "postgresql:///s?target_session_attrs=read-write&host=a%2Cb&port=1%2C2"),
         (url("postgresql", NAME="s", USER="a", HOST="::1"), "postgresql://a@[::1]/s"),
         (url("mysql", NAME="s", USER="a", HOST="/run/my.sock", OPTIONS={"charset": "utf8mb4"}), "mysql://a@/s?socket=%2Frun%2Fmy.sock"),
         (url("mysql", NAME="s", OPTIONS={"ssl_mode": "REQUIRED"}), "mysql:///s?tls=require"),
