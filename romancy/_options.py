@@ -12,7 +12,9 @@ from romancy.storage.limits import check_id
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["hooks_of", "label", "some_time", "whole_number", "yes_or_no"]
+    from romancy.storage.passwords import PasswordSource
+
+__all__ = ["hooks_of", "label", "password_source", "some_time", "whole_number", "yes_or_no"]
 
 
 def some_time(value: Duration, what: str) -> float:
@@ -35,6 +37,16 @@ def yes_or_no(value: Any, what: str) -> bool:
     if not isinstance(value, bool):
         raise UsageError(f"{what} must be True or False, not {value!r}")
     return value
+
+
+def password_source(value: Any) -> PasswordSource | None:
+    """A function that gives the password. A password is refused, which would be shown with the app's options."""
+    if value is not None and not callable(value):
+        raise UsageError(
+            f"password= takes a function that returns the password, not {type(value).__name__}; "
+            "a password that stays the same belongs in the URL, or for PostgreSQL in PGPASSWORD or ~/.pgpass"
+        )
+    return value  # type: ignore[no-any-return]
 
 
 def label(value: Any, what: str) -> str | None:

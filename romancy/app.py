@@ -10,7 +10,7 @@ from romancy._access import Access
 from romancy._interrupts import closed_by
 from romancy._logs import get_logger
 from romancy._named_workflows import workflow_named
-from romancy._options import hooks_of, label, some_time, whole_number, yes_or_no
+from romancy._options import hooks_of, label, password_source, some_time, whole_number, yes_or_no
 from romancy.checking import Check, check_open
 from romancy.declaring.expected_names import refuse_with
 from romancy.depends import Dependencies
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from romancy.results.watch import Watch
     from romancy.retry import Duration, RetryPolicy
     from romancy.serialization import PayloadCodec
+    from romancy.storage.passwords import PasswordSource
     from romancy.storage.protocol import Store
     from romancy.workflow import Call, Workflow
 
@@ -73,6 +74,7 @@ class Romancy(Instances, Senders):
         self,
         url: str,
         *,
+        password: PasswordSource | None = None,
         workflows: Iterable[Workflow[..., Any]] | None = None,
         retry: RetryPolicy | None = None,
         worker: bool = True,
@@ -101,8 +103,10 @@ class Romancy(Instances, Senders):
         workflow has received within `keep_undelivered`; with None it keeps them. A call that writes raises after
         `answer_within` without an answer of the database. Opening waits for the database for `connect_timeout`; with
         None, an app with a worker waits until it answers, others do not. `migrate=False` refuses missing or old tables.
+        `password`, a plain or an async function, is called for the password of each new connection to a server.
         """
         self._url, self._codecs = url, Codecs.of(codecs)
+        self._password = password_source(password)
         self._workflows, self.relay = workflows, relay
         self._works, self._checks, self._relaying = worker, check_at_start, Beside(relay)
         self._migrates = yes_or_no(migrate, "migrate")
@@ -134,6 +138,11 @@ class Romancy(Instances, Senders):
     def url(self) -> str:
         """The URL of the database. It may hold a password: do not log it."""
         return self._url
+
+    @property
+    def password(self) -> PasswordSource | None:
+        """The function that gives the password for each new connection, if there is one."""
+        return self._password
 
     @property
     def codecs(self) -> Codecs:
@@ -172,6 +181,7 @@ class Romancy(Instances, Senders):
         said = self._settings
         return Romancy(
             self._url,
+            password=self._password,
             workflows=self.workflows.values(),
             worker=False,
             hooks=said.hooks,
@@ -199,7 +209,8 @@ class Romancy(Instances, Senders):
         if self.is_open:
             raise UsageError("this app is open already; make another one for a second connection")
         self._registry = Registry.collect(self._workflows)
-        made, where = lambda: coded(create_store(self._url), self._codecs), str(parse_url(self._url))
+        new, where = functools.partial(create_store, self._url, password=self._password), str(parse_url(self._url))
+        made = lambda: coded(new(), self._codecs)  # noqa: E731 - it is called below only
         store = await opened(made, where, patient=self._works, within=self._connect_timeout, migrate=self._migrates)
         try:
             await self._begin(store)
@@ -214,7 +225,11 @@ class Romancy(Instances, Senders):
         dispatcher = access.dispatcher = Dispatcher(store, self._keep_undelivered)
         if self._works:
             outbox = self._relaying.outbox_of(store)
-            other = functools.partial(create_store, self._url) if store.capabilities.processes else None
+            other = (
+                functools.partial(create_store, self._url, password=self._password)
+                if store.capabilities.processes
+                else None
+            )
             worker = Worker(
                 store,
                 self._registry,

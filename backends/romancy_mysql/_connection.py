@@ -17,6 +17,7 @@ from pymysql.constants import CLIENT, COMMAND
 from pymysql.err import InterfaceError, MySQLError
 
 from romancy.errors import StorageConfigurationError, StorageUnavailableError
+from romancy.storage.passwords import asked
 from romancy_mysql._dialect import dialect_of
 from romancy_mysql._errors import (
     TOLD_BY_THE_SERVER,
@@ -336,12 +337,13 @@ class _PasswordNeedsTLSError(Exception):
 
 
 async def _connect(settings: Settings, tls: ssl.SSLContext | None) -> Wire:
+    password = await _password(settings)
     wire = Wire(
         host=settings.host,
         port=settings.port,
         unix_socket=settings.socket or None,
         user=settings.user,
-        password=settings.password.encode().decode("latin1"),  # the driver encodes it with latin1: UTF-8 in effect
+        password=password.encode().decode("latin1"),  # the driver encodes it with latin1: UTF-8 in effect
         db=settings.database,
         charset="utf8mb4",
         autocommit=None,
@@ -361,6 +363,17 @@ async def _connect(settings: Settings, tls: ssl.SSLContext | None) -> Wire:
         raise _explained(error, settings) from None
     wire.fresh = True
     return wire
+
+
+async def _password(settings: Settings) -> str:
+    if settings.password_source is None:
+        return settings.password
+    try:
+        async with asyncio.timeout(settings.connect_timeout):
+            return await asked(settings.password_source, settings.where)
+    except TimeoutError:
+        seconds = f"{settings.connect_timeout:g} s"
+        raise StorageUnavailableError(f"{settings.where}: no password from password= within {seconds}") from None
 
 
 def _explained(error: BaseException, settings: Settings) -> BaseException:

@@ -33,6 +33,7 @@ from msgspec.structs import replace
 
 from romancy.errors import StorageConfigurationError
 from romancy.storage.hosts import Host
+from romancy.storage.passwords import PasswordSource
 from romancy.storage.sql import DEFAULT_PREFIX, check_prefix
 from romancy.storage.sqlkit.options import Options
 
@@ -73,6 +74,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     socket: str
     user: str
     password: str
+    password_source: PasswordSource | None
     database: str
     prefix: str
     pool_size: int
@@ -130,6 +132,7 @@ def read_settings(url: StorageURL) -> Settings:
         socket=options["socket"],
         user=url.user or "",
         password=url.password or "",
+        password_source=url.password_source,
         database=url.database,
         prefix=check_prefix(options["prefix"]),
         pool_size=int(options.number("pool_size", _SMALLEST_POOL)),

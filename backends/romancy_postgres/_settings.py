@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ssl
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from romancy.errors import StorageConfigurationError
+from romancy.storage.passwords import asked
 from romancy.storage.sql import DEFAULT_PREFIX, check_prefix
 from romancy.storage.sqlkit.options import Options
 from romancy_postgres._hosts import read_hosts, wanted_state
@@ -49,7 +51,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     hosts: tuple[Host, ...]
     """The hosts among which the primary is to be found. Empty: the only one is in `connect`."""
     connect: dict[str, Any]
-    """Arguments of `asyncpg.connect`, including the password."""
+    """Arguments of `asyncpg.connect`, including the password, or what it has to call for the password."""
     prefix: str
     schema: str | None
     pool_size: int
@@ -74,7 +76,7 @@ def read_settings(url: StorageURL) -> Settings:
     pooled = options.choice("pooler", ("none", "transaction")) == "transaction"
     schema = options["schema"]
     hosts = read_hosts(url, options)
-    only = hosts[0] if hosts else None
+    only, source = hosts[0] if hosts else None, url.password_source
     return Settings(
         url=url,
         where=f"storage {url}",
@@ -84,7 +86,7 @@ def read_settings(url: StorageURL) -> Settings:
             "port": None if only is None else only.port,
             "target_session_attrs": wanted_state(url, options, several=len(hosts) > 1),
             "user": url.user,
-            "password": url.password,
+            "password": url.password if source is None else partial(asked, source, f"storage {url}"),
             "database": url.database or None,
             "timeout": options.number("connect_timeout", most=600),
             "ssl": _encryption(url, options),

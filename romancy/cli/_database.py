@@ -19,7 +19,8 @@ from romancy.storage.backends import create_store
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine
 
-    from romancy.serialization import Codecs
+    from romancy import Romancy
+
 
 __all__ = ["Desk", "database", "desk", "running"]
 
@@ -38,15 +39,17 @@ def database(command: Callable[P, T]) -> Callable[P, T]:
 
 
 @asynccontextmanager
-async def desk(url: str | None, app: str | None, codecs: Codecs = NO_CODECS) -> AsyncGenerator[Desk]:
-    """The database unchanged: it is neither migrated nor created."""
-    if app is not None:
-        loaded = load_app(app)
+async def desk(url: str | None, app: str | Romancy | None) -> AsyncGenerator[Desk]:
+    """The database unchanged: it is neither migrated nor created. An app's password is for its own URL alone."""
+    loaded = load_app(app) if isinstance(app, str) else app
+    codecs, password = NO_CODECS, None
+    if loaded is not None:
         url, codecs = url or loaded.url, loaded.codecs
+        password = loaded.password if url == loaded.url else None
     if url is None:
         raise click.UsageError("which database? Give --url URL, set ROMANCY_URL, or give --app MODULE:APP")
     refuse_private(url)
-    store = coded(create_store(url), codecs)
+    store = coded(create_store(url, password=password), codecs)
     await store.open(migrate=False)
     open_desk = Desk(store)
     try:

@@ -45,7 +45,7 @@ async def rebuild(
     before a path was declared get it as well. It may run beside workers, be interrupted, and be run again.
     """
     app = load_app(target)
-    async with desk(url or app.url, None, app.codecs) as open_desk:
+    async with desk(url, app) as open_desk:
         found = await rebuilt(
             open_desk.store, app.workflows, app.codecs, parts=what or PARTS, dry_run=dry_run, progress=_progress
         )

@@ -63,7 +63,8 @@ async def _relay(target: str, grace: float) -> None:
     if app.relay is None:
         raise click.UsageError(f"{target} has no relay: make it with Romancy(url, relay=Relay(sender))")
     refuse_private(app.url)
-    store = await opened(lambda: coded(create_store(app.url), app.codecs), str(parse_url(app.url)), patient=True)
+    where = str(parse_url(app.url))
+    store = await opened(lambda: coded(create_store(app.url, password=app.password), app.codecs), where, patient=True)
     try:
         relaying = Relaying(app.relay, store.rooms.outbox)
         at_work = asyncio.create_task(relaying.run(lambda: grace))

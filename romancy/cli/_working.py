@@ -183,7 +183,7 @@ async def check(*, target: str, url: str | None, chosen: InstanceFilter, json_li
     written and no activity runs. The bodies of workflows run up to the end of their logs.
     """
     app = load_app(target)
-    async with desk(url or app.url, None, app.codecs) as open_desk:
+    async with desk(url, app) as open_desk:
         found = await check_open(open_desk.store, app.workflows, chosen, progress=_progress)
     for misfit in found.misfits:
         _print_misfit(misfit, json_lines=json_lines)

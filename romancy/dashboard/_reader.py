@@ -67,7 +67,8 @@ class Source:
         async with self._opening:
             if self._desk is None:
                 self._loop = asyncio.get_running_loop()
-                store = coded(create_store(self.url), self.codecs)
+                password = None if self.app is None else self.app.password
+                store = coded(create_store(self.url, password=password), self.codecs)
                 await store.open(migrate=False)
                 self._desk = Desk(store)
         check_place(self._loop)

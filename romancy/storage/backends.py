@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from importlib.metadata import EntryPoint
 
+    from romancy.storage.passwords import PasswordSource
     from romancy.storage.protocol import Store
     from romancy.storage.url import StorageURL
 
@@ -26,12 +27,13 @@ __all__ = ["GROUP", "create_store"]
 GROUP = "romancy.backends"
 
 
-def create_store(url: str, *, clock: Callable[[], int] | None = None) -> Store:
+def create_store(url: str, *, clock: Callable[[], int] | None = None, password: PasswordSource | None = None) -> Store:
     """The unopened store for this URL. Nothing is connected yet.
 
-    `clock` tells the database the time in microseconds. Only `memory://` can do without a clock of its own.
+    `clock` tells the database the time in microseconds. Only `memory://` can do without a clock of its own. `password`
+    gives the password for each new connection to a server.
     """
-    parsed = parse_url(url)
+    parsed = parse_url(url) if password is None else parse_url(url).with_password_of(password)
     try:
         point = _registered(parsed.scheme)
     except LookupError:  # an adapter may register a scheme with its driver

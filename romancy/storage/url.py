@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from romancy.errors import StorageConfigurationError
 from romancy.storage.hosts import Host, cut_hosts, parse_host
+from romancy.storage.passwords import PasswordSource
 
 __all__ = ["StorageURL", "is_url", "parse_url"]
 
@@ -35,6 +36,8 @@ class StorageURL(Struct, frozen=True, kw_only=True):
     port: int | None = None
     hosts: tuple[Host, ...] = ()
     """All hosts. More than one only for PostgreSQL, MySQL and MariaDB."""
+    password_source: PasswordSource | None = None
+    """Gives the password of each new connection, in place of `password`. Not in any text of the URL."""
     path: str = ""
     """The path after the host, percent-decoded, with its leading slash."""
     options: dict[str, str] = {}
@@ -53,6 +56,16 @@ class StorageURL(Struct, frozen=True, kw_only=True):
         scheme, _, driver = self.scheme.partition("+")
         known = scheme in _SERVERS or (scheme == "sqlite" and driver in _SAME_FILE)
         return replace(self, scheme=scheme) if driver and known else self
+
+    def with_password_of(self, source: PasswordSource) -> StorageURL:
+        """The URL with a function for the password. Raises StorageConfigurationError where there can be none."""
+        if self.scheme.partition("+")[0] not in _SERVERS:
+            raise StorageConfigurationError(
+                f"storage URL {self}: {self.scheme}:// takes no password=; postgresql://, mysql:// and mariadb:// do"
+            )
+        if self.password is not None:
+            raise StorageConfigurationError(f"storage URL {self}: has a password beside password=; give one of the two")
+        return replace(self, password_source=source)
 
     def take_options(self, known: dict[str, str]) -> dict[str, str]:
         """The options with these defaults. An unknown option raises an error that lists the known ones."""

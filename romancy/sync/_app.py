@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from romancy.retry import Duration, RetryPolicy
     from romancy.serialization import Codecs, PayloadCodec
     from romancy.starting.checks import IfExists
+    from romancy.storage.passwords import PasswordSource
     from romancy.workflow import Call, Workflow
 
 
@@ -42,6 +43,7 @@ class SyncRomancy(Keeper, SyncInstances, SyncSenders):
         self,
         url: str,
         *,
+        password: PasswordSource | None = None,
         workflows: Iterable[Workflow[..., Any]] | None = None,
         retry: RetryPolicy | None = None,
         worker: bool = True,
@@ -70,10 +72,12 @@ class SyncRomancy(Keeper, SyncInstances, SyncSenders):
         workflow has received within `keep_undelivered`; with None it keeps them. A call that writes raises after
         `answer_within` without an answer of the database. Opening waits for the database for `connect_timeout`; with
         None, an app with a worker waits until it answers, others do not. `migrate=False` refuses missing or old tables.
+        `password`, a plain or an async function, is called for the password of each new connection to a server.
         """
         super().__init__(
             lambda: Romancy(
                 url,
+                password=password,
                 workflows=workflows,
                 retry=retry,
                 worker=worker,
@@ -101,6 +105,12 @@ class SyncRomancy(Keeper, SyncInstances, SyncSenders):
     def url(self) -> str:
         """The URL of the database. It may hold a password: do not log it."""
         result: str = self._target.url
+        return result
+
+    @property
+    def password(self) -> PasswordSource | None:
+        """The function that gives the password for each new connection, if there is one."""
+        result: PasswordSource | None = self._target.password
         return result
 
     @property
