@@ -31,6 +31,7 @@ from romancy_postgres._connection import (
     rows_touched,
 )
 from romancy_postgres._errors import DRIVER_ERRORS, contended, read_only, refuses_values, translated, waited_in_vain
+from romancy_postgres._lineage import Lineage
 from romancy_postgres._scripts import heads, texts
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Database:
         self.queries = texts(settings.prefix, settings.schema)
         self._opened = False
         self._primary = Primary(settings.where, settings.hosts)
+        self._lineage = Lineage()
         self._make_pools()
 
     def open(self) -> None:
@@ -308,13 +310,19 @@ class Database:
 
     async def _connected(self, make: Callable[[Settings], Awaitable[C]]) -> C:
         if not self.settings.hosts:
-            return await _understood(make, self.settings)
-        return await self._primary.connect(lambda host: _understood(make, self.settings.at(host)))
+            return await self._connected_to(self.settings, make)
+        return await self._primary.connect(lambda host: self._connected_to(self.settings.at(host), make))
 
-
-async def _understood(make: Callable[[Settings], Awaitable[C]], settings: Settings) -> C:
-    """A connection. Raises the errors of the protocol."""
-    try:
-        return await make(settings)
-    except DRIVER_ERRORS as error:
-        raise translated(error, settings.where) or error from None
+    async def _connected_to(self, server: Settings, make: Callable[[Settings], Awaitable[C]]) -> C:
+        """A connection to this server. Raises the errors of the protocol."""
+        try:
+            connection = await make(server)
+            if server.watched:
+                try:
+                    await self._lineage.admit(connection, server.where)
+                except BaseException:
+                    HANDLING.drop(connection)
+                    raise
+        except DRIVER_ERRORS as error:
+            raise translated(error, server.where) or error from None
+        return connection

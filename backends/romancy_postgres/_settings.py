@@ -50,6 +50,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """The server in messages: the URL, or one of its hosts while that is tried."""
     hosts: tuple[Host, ...]
     """The hosts among which the primary is to be found. Empty: the only one is in `connect`."""
+    watched: bool
+    """Another server may take the place of this one, so that each new connection has to show which it is."""
     connect: dict[str, Any]
     """Arguments of `asyncpg.connect`, including the password, or what it has to call for the password."""
     prefix: str
@@ -77,14 +79,16 @@ def read_settings(url: StorageURL) -> Settings:
     schema = options["schema"]
     hosts = read_hosts(url, options)
     only, source = hosts[0] if hosts else None, url.password_source
+    wanted = wanted_state(url, options, several=len(hosts) > 1)
     return Settings(
         url=url,
         where=f"storage {url}",
         hosts=hosts if len(hosts) > 1 else (),
+        watched=wanted not in (None, "any") and not pooled,
         connect={
             "host": None if only is None else only.name or None,
             "port": None if only is None else only.port,
-            "target_session_attrs": wanted_state(url, options, several=len(hosts) > 1),
+            "target_session_attrs": wanted,
             "user": url.user,
             "password": url.password if source is None else partial(asked, source, f"storage {url}"),
             "database": url.database or None,

@@ -19,7 +19,7 @@ from romancy.storage.backends import create_store
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine
 
-    from romancy import Romancy
+    from romancy.app import Romancy
 
 
 __all__ = ["Desk", "database", "desk", "running"]

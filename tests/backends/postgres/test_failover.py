@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, cast
+from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 
 from romancy import Romancy, WorkflowContext, workflow
 from romancy.errors import StorageUnavailableError
 from romancy.storage.backends import create_store
+from romancy.storage.records import Outcome
 from romancy_conformance.behaviour.faults.field import Field
+from romancy_conformance.contract.building import start
 from romancy_conformance.servers import private_server
 from romancy_conformance.servers.postgres import PostgresServer
+from romancy_postgres._lineage import Lineage
 from tests.backends.postgres.cluster import Cluster
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
+
+    from romancy.storage.protocol import Store
 
 pytestmark = [pytest.mark.anyio, pytest.mark.long, pytest.mark.timeout(300)]
 
@@ -110,3 +118,120 @@ async def test_an_app_that_starts_while_the_primary_is_away(
 async def _opened(url: str) -> None:
     async with Romancy(url, workflows=[], lease=5):
         pass
+
+
+async def test_a_lost_primary_that_comes_back_is_refused(cluster: Cluster) -> None:
+    """The lost one still takes writes. Whoever has seen the new one does not go back."""
+    url = await cluster.start()
+    store = create_store(url)
+    await store.open()
+    try:
+        await asyncio.to_thread(cluster.primary.kill)
+        await cluster.promote()
+        await _committed(store)
+        await asyncio.to_thread(cluster.standby.kill)
+        await asyncio.to_thread(cluster.primary.start)
+
+        refusals: list[str] = []
+        for _ in range(3):  # connections that were lost are noticed first
+            with pytest.raises(StorageUnavailableError) as caught:
+                await _committed(store, tries=1)
+            refusals.append(str(caught.value))
+        assert re.search(r"behind the newest server.*timeline 1 after .*timeline 2", refusals[-1])
+
+        await asyncio.to_thread(cluster.standby.start)
+        await _committed(store)
+    finally:
+        await store.close()
+
+
+async def test_a_new_timeline_ends_the_connections_to_the_older_one(cluster: Cluster) -> None:
+    await cluster.start()
+    lineage = Lineage()
+    old = await _plain(cluster.primary)
+    await lineage.admit(old, "old")
+    await cluster.promote()
+    new = await _plain(cluster.standby)
+
+    await lineage.admit(new, "new")
+
+    assert (old.is_closed(), new.is_closed()) == (True, False)
+    late = await _plain(cluster.primary)
+    with pytest.raises(StorageUnavailableError, match="late: it is behind"):
+        await lineage.admit(late, "late")
+    await late.close()
+    await new.close()
+
+
+async def test_a_server_that_does_not_tell_its_timeline_is_used(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = await cluster.start()
+    for statement in ("create role app login password 'secret'", "grant create, usage on schema public to app"):
+        await asyncio.to_thread(cluster.primary.access.fetch, statement, database=url.rpartition("/")[2])
+    hidden = "revoke execute on function pg_control_system() from public"
+    await asyncio.to_thread(cluster.primary.access.fetch, hidden, database=url.rpartition("/")[2])
+    parts = urlsplit(url)
+    plain = parts._replace(netloc=f"app:secret@{parts.netloc.rpartition('@')[2]}").geturl()
+
+    async with Romancy(plain, workflows=[seven]) as app:
+        assert await (await app.start(seven)).result() == 7
+
+    assert caplog.text.count("does not tell its timeline") == 1
+
+
+async def _committed(store: Store, tries: int = 20) -> None:
+    """Write something, although connections to a lost server are still in the pool."""
+    for left in range(tries, 0, -1):
+        try:
+            assert await store.commit([start()]) == [Outcome.ACCEPTED]
+            return
+        except StorageUnavailableError:
+            if left == 1:
+                raise
+
+
+async def _plain(server: PostgresServer) -> asyncpg.Connection:
+    return await asyncpg.connect(server.url("postgres"))
+
+
+class Answering:
+    """A connection to a server at this position, which answers when it is told to."""
+
+    def __init__(self, timeline: int, written: int, *, cluster: int = 1) -> None:
+        self._row = (cluster, f"{timeline:08X}0000000000000001", written)
+        self.open = asyncio.Event()
+
+    async def fetch(self, *_: object, **__: object) -> list[object]:
+        await self.open.wait()
+        return [self._row]
+
+
+async def test_an_answer_that_is_overtaken_by_a_later_one_is_not_behind() -> None:
+    lineage = Lineage()
+    first, early, later, behind = (Answering(1, written) for written in (50, 100, 200, 150))
+    for one in (first, later, behind):
+        one.open.set()
+    await lineage.admit(cast("asyncpg.Connection", first), "first")
+    admitted = asyncio.create_task(lineage.admit(cast("asyncpg.Connection", early), "early"))
+    await asyncio.sleep(0)
+    await lineage.admit(cast("asyncpg.Connection", later), "later")
+
+    early.open.set()
+    await admitted
+
+    with pytest.raises(StorageUnavailableError, match="position 150 of timeline 1 after position 200 of timeline 1"):
+        await lineage.admit(cast("asyncpg.Connection", behind), "behind")
+
+
+async def test_another_cluster_is_refused() -> None:
+    lineage = Lineage()
+    one, other = Answering(1, 100), Answering(1, 200, cluster=2)
+    for each in (one, other):
+        each.open.set()
+    await lineage.admit(cast("asyncpg.Connection", one), "one")
+
+    with pytest.raises(
+        StorageUnavailableError, match=r"another cluster .*identifier 2\) than the server before it \(1\)"
+    ):
+        await lineage.admit(cast("asyncpg.Connection", other), "other")
