@@ -20,7 +20,7 @@ from romancy.core._loop import FAR_FUTURE
 from romancy.core._memory import what_of, without_number
 from romancy.core._message_commands import MessageCommands
 from romancy.core._shared_empty import NO_DICT
-from romancy.core._stable import StableFuture
+from romancy.core._stable import make_future
 from romancy.core._thread_state import threads
 from romancy.errors import WorkflowCancelledError
 
@@ -65,7 +65,7 @@ class Commands(MessageCommands):
         call = self.state.activities.get(scheduled.id)
         if call is None:
             return Answer(loop=self.loop)  # the run is torn down, and its code has caught every error
-        StableFuture.__init__(call, loop=self.loop)
+        make_future(call, loop=self.loop)
         call.commands, call.definition, call.since = self, definition, self.activation
         call.retry, call.timeout = retry or definition.retry, timeout or definition.timeout
         call.context = context = copy_context() or None

@@ -279,7 +279,7 @@ class Run:
                 at = state.time if caught_up else each.at
                 loop.spent = 0
                 if each is state.started:
-                    self._begin(state.started, at)
+                    self._begin(commands.started, at)
                 now = (at - commands.began) / SECOND + loop.skipped
                 if now > loop.now:  # noqa: PLR1730 - a call of `max` costs as much as ten lines
                     loop.now = now

@@ -36,6 +36,7 @@ __all__ = [
     "StableTask",
     "error_of",
     "leaves_the_loop",
+    "make_future",
     "result_of",
     "seams",
     "strike_off",
@@ -47,9 +48,12 @@ T = TypeVar("T")
 strike_off: Any = getattr(asyncio.tasks, "_unregister_task")  # noqa: B009 - absent from the type stubs
 """asyncio lists every task of the process, for `all_tasks`. A run lists only its own, and only for its own code."""
 
-error_of: Callable[[asyncio.Future[Any]], BaseException | None] = asyncio.Future.exception
+_FUTURE: Any = asyncio.Future
+make_future: Callable[..., None] = _FUTURE.__init__
+"""Makes the future of an object whose class is one, on a loop."""
+error_of: Callable[[Any], BaseException | None] = _FUTURE.exception
 """The error of a task that is done: what its own method says, without that method's frame."""
-result_of: Callable[[asyncio.Future[Any]], Any] = asyncio.Future.result
+result_of: Callable[[Any], Any] = _FUTURE.result
 
 
 class StableFuture(asyncio.Future[T]):
@@ -186,7 +190,7 @@ if sys.platform != "win32":  # multiprocessing spawns through it, which the inte
 ORIGINAL: list[tuple[Any, dict[str, Any]]] = [
     (namespace, {name: namespace[name] for name in names}) for namespace, names in STABLE
 ]
-_PUT_IN: list[tuple[Any, str, Any]] = [(space, *one) for space, names in STABLE for one in names.items()]
+PUT_IN: list[tuple[Any, str, Any]] = [(space, *one) for space, names in STABLE for one in names.items()]
 _TAKE_OUT: list[tuple[Any, str, Any]] = [(space, *one) for space, names in ORIGINAL for one in names.items()]
 
 
@@ -210,7 +214,7 @@ class Seams:
             if self._drives == 1:
                 self._collects = gc.isenabled()
                 gc.disable()
-                for namespace, name, value in _PUT_IN:
+                for namespace, name, value in PUT_IN:
                     namespace[name] = value
         finally:
             self.lock.release()
