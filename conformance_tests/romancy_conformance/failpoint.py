@@ -56,9 +56,9 @@ class Failpoint:
         """Start counting."""
         self._counting = True
 
-    def create_store(self, url: str) -> Store:
+    def create_store(self, url: str, **options: Any) -> Store:
         """Return the store for this URL with its writes counted."""
-        return _ArmedStore(create_store(url), self)
+        return _ArmedStore(create_store(url, **options), self)
 
     def counted(self, write: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         """Wrap the write so that its n-th call kills the process."""

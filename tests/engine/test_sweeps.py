@@ -53,8 +53,8 @@ async def test_a_worker_sweeps_when_it_begins_and_now_and_then(monkeypatch: pyte
     monkeypatch.setattr(claims, "_SWEEP_EVERY", 0.2)
     made: list[Asked] = []
 
-    def create(url: str) -> Any:
-        made.append(Asked(create_store(url), 3))
+    def create(url: str, **options: Any) -> Any:
+        made.append(Asked(create_store(url, **options), 3))
         return made[-1]
 
     monkeypatch.setattr(romancy.app, "create_store", create)

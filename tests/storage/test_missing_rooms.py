@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -40,8 +40,8 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-def without_rooms(url: str) -> Store:
-    store = PassingStore(create_store(url))
+def without_rooms(url: str, **options: Any) -> Store:
+    store = PassingStore(create_store(url, **options))
     store.rooms = Rooms()
     return store
 

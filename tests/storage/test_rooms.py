@@ -108,8 +108,8 @@ async def rooms_twice(ctx: WorkflowContext, number: int) -> int:
 
 @pytest.mark.anyio
 async def test_workflows_run_on_a_store_without_rooms(monkeypatch: pytest.MonkeyPatch, storage_url: str) -> None:
-    def create(url: str) -> Store:
-        store = PassingStore(create_store(url))
+    def create(url: str, **options: Any) -> Store:
+        store = PassingStore(create_store(url, **options))
         store.rooms = Rooms()
         return store
 

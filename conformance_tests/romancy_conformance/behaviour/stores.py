@@ -47,8 +47,8 @@ def wrap_stores(monkeypatch: pytest.MonkeyPatch, wrap: Callable[[Store], Wrapped
     """Wrap the store of each app that is created from now on; the list returned grows by each of them."""
     made: list[Wrapped] = []
 
-    def create(url: str) -> Any:
-        made.append(wrap(create_store(url)))
+    def create(url: str, **options: Any) -> Any:
+        made.append(wrap(create_store(url, **options)))
         return made[-1]
 
     monkeypatch.setattr(romancy.app, "create_store", create)

@@ -189,8 +189,8 @@ class Deaf:
 async def test_each_lost_lease_is_counted_once(storage_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     stores: list[Deaf] = []
 
-    def create(url: str) -> Any:
-        stores.append(Deaf(create_store(url)))
+    def create(url: str, **options: Any) -> Any:
+        stores.append(Deaf(create_store(url, **options)))
         return stores[-1]
 
     monkeypatch.setattr("romancy.app.create_store", create)

@@ -64,8 +64,8 @@ async def test_who_waits_says_so_again_and_opens_when_it_can(
     monkeypatch.setattr(opening, "_LONGEST_PAUSE", 0.01)
     away = 3
 
-    def create(url: str) -> Any:
-        store = create_store(url)
+    def create(url: str, **options: Any) -> Any:
+        store = create_store(url, **options)
         is_there = store.open
 
         async def open_(**options: Any) -> None:
@@ -91,8 +91,8 @@ async def test_a_database_that_does_not_answer_at_all_is_told_as_well(
 ) -> None:
     monkeypatch.setattr(opening, "_SILENT_AFTER", 0.05)
 
-    def create(url: str) -> Any:
-        store = create_store(url)
+    def create(url: str, **options: Any) -> Any:
+        store = create_store(url, **options)
 
         async def open_(**options: Any) -> None:
             await asyncio.get_running_loop().create_future()
