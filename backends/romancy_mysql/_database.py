@@ -30,13 +30,16 @@ from romancy_mysql._errors import (
     RefusedValueError,
     TransientError,
 )
+from romancy_mysql._lineage import Lineage
 from romancy_mysql._migrations import bring_up_to_date
 from romancy_mysql._scripts import heads, texts
 from romancy_mysql._sql import Statement, Template, qualifier
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+    from typing import Any
 
+    from romancy.storage.hosts import Host
     from romancy_mysql._connection import Line, Wire
     from romancy_mysql._dialect import Dialect
     from romancy_mysql._protocol import Answer
@@ -83,6 +86,7 @@ class Database:
         self._queries = _templates(settings.database, settings.prefix)
         self._qualified = qualifier(settings.database, settings.prefix)
         self._primary = Primary(settings.where, settings.hosts)
+        self._lineage = Lineage()
         self._make_pools()
         self._open = False
 
@@ -274,6 +278,18 @@ class Database:
         self.sessions = self._pool(max(1, size - engine - 1))
         self.waiting = self._pool(1, after_connecting=_SEE_UNCOMMITTED)
 
+    def _connected_to_primary(self, settings: Settings) -> Coroutine[Any, Any, Wire]:
+        async def connected_to(host: Host) -> Wire:
+            wire = await connect(settings.at(host))
+            try:
+                await self._lineage.admit(wire)
+            except BaseException:
+                wire.abort()
+                raise
+            return wire
+
+        return self._primary.connect(connected_to)
+
     def _pool(self, size: int, *, hurry: int = 1, after_connecting: Statement | None = None) -> Pool[Wire]:
         """A pool whose statements time out after a fraction of the usual time."""
         settings = structs.replace(
@@ -283,10 +299,7 @@ class Database:
         )
 
         async def connected() -> Wire:
-            if settings.hosts:
-                wire = await self._primary.connect(lambda host: connect(settings.at(host)))
-            else:
-                wire = await connect(settings)
+            wire = await (self._connected_to_primary(settings) if settings.hosts else connect(settings))
             if after_connecting is not None:
                 await self.send(wire, [after_connecting])
             return wire

@@ -15,15 +15,19 @@ from romancy.storage.hosts import Host
 from romancy.storage.records import Outcome
 from romancy.storage.url import parse_url
 from romancy_conformance.contract.building import start
-from romancy_conformance.servers import private_server
+from romancy_conformance.servers import Kind, private_server
 from romancy_mysql._settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import Append
     from romancy_conformance.servers import Server
 
 pytestmark = pytest.mark.anyio
+
+_MODES = ("off_permissive", "on_permissive", "on")
 
 A, B = Host("a", 3306), Host("b", 3307)
 
@@ -66,6 +70,17 @@ class Pair:
         scheme = urlsplit(self.one.access.url()).scheme
         return f"{scheme}://app:secret@{','.join(f'127.0.0.1:{server.port}' for server in servers)}/orders"
 
+    async def number(self, server: Server, transactions: int) -> None:
+        """Let the server say that it has so many transactions of its own, beside those of its start."""
+        if server.kind is Kind.MARIADB:
+            await asyncio.to_thread(server.access.fetch, f"set global gtid_slave_pos = '0-9-{transactions}'")
+            return
+        if await asyncio.to_thread(server.access.fetch, "select @@global.gtid_mode") != "ON":
+            for step in ("enforce_gtid_consistency = on", *(f"gtid_mode = {mode}" for mode in _MODES)):
+                await asyncio.to_thread(server.access.fetch, f"set global {step}")
+        for one in range(transactions):
+            await asyncio.to_thread(server.access.fetch, f"create database more_{one}")
+
     async def put(self, server: Server, *, read_only: bool) -> None:
         """Switch one server."""
         await asyncio.to_thread(server.access.fetch, f"set global read_only = {read_only:d}")
@@ -107,6 +122,7 @@ async def test_an_open_store_goes_to_the_server_that_takes_writes_now(pair: Pair
     await pair.put(pair.other, read_only=False)
     moved = create_store(pair.url(pair.other))
     await moved.open()
+    await pair.number(pair.other, 20)  # a replica that has all transactions of the other one
     await pair.put(pair.other, read_only=True)
     await pair.put(pair.one, read_only=False)
     store = create_store(pair.url(pair.one, pair.other))
@@ -115,15 +131,44 @@ async def test_an_open_store_goes_to_the_server_that_takes_writes_now(pair: Pair
         assert await store.commit([start(), start()]) == [Outcome.ACCEPTED] * 2
         await pair.put(pair.one, read_only=True)
         await pair.put(pair.other, read_only=False)
-        item, refused = start(), 0
-        while True:
-            try:
-                assert await store.commit([item]) == [Outcome.ACCEPTED]
-                break
-            except StorageUnavailableError:
-                refused += 1
-                assert refused < 8
+        item = start()
+        await _committed(store, item)
         assert await moved.read(item.instance_id, limit=0) is not None
     finally:
         await store.close()
         await moved.close()
+
+
+@pytest.mark.long
+async def test_a_lost_primary_that_comes_back_is_refused(pair: Pair) -> None:
+    """It lacks what the server that took its place has done. A process that starts anew knows nothing of that."""
+    for server, transactions in ((pair.other, 2), (pair.one, 9)):
+        await pair.put(server, read_only=False)
+        alone = create_store(pair.url(server))
+        await alone.open()
+        await alone.close()
+        await pair.number(server, transactions)
+    await pair.put(pair.other, read_only=True)
+    store = create_store(pair.url(pair.one, pair.other))
+    await store.open()
+    try:
+        await pair.put(pair.one, read_only=True)
+        await pair.put(pair.other, read_only=False)
+        with pytest.raises(StorageUnavailableError, match=rf"it is behind 127\.0\.0\.1:{pair.one.port}"):
+            await _committed(store, start())
+        await pair.put(pair.other, read_only=True)
+        await pair.put(pair.one, read_only=False)
+        await _committed(store, start())
+    finally:
+        await store.close()
+
+
+async def _committed(store: Store, item: Append) -> None:
+    """Write it, although connections to a server that takes no writes now are still in the pool."""
+    for left in range(8, 0, -1):
+        try:
+            assert await store.commit([item]) == [Outcome.ACCEPTED]
+            return
+        except StorageUnavailableError:
+            if left == 1:
+                raise
