@@ -47,6 +47,8 @@ _UNANSWERED = frozenset({"57P01", "57P02", "58030"})
 _AWAY_FOR_USERS = frozenset({_READ_ONLY, "25P03", "53100", "53300", "57P01", "57P02", "57P03", "58030"})
 _VALUE_CLASSES = ("22", "23", "54")
 _POOLER = frozenset({"26000", "42P05", "08P01"})
+_STATEMENT_MODE = "not allowed in statement pooling mode"
+"""From PgBouncer's text, under whatever state."""
 
 _CONFIGURATION = {
     "28P01": "the password is wrong for this user; check it in the URL, PGPASSWORD or ~/.pgpass",
@@ -139,11 +141,8 @@ def translated(error: BaseException, where: str) -> Exception | None:
     reason = _CONFIGURATION.get(state)
     if reason is not None:
         return StorageConfigurationError(f"{where}: {reason} [{state}]")
-    if state in _POOLER:
-        return StorageConfigurationError(
-            f"{where}: prepared statements or settings do not survive on the way to the server; behind a "
-            f"pooler in transaction mode add the option pooler=transaction to the URL [{state}]"
-        )
+    if state in _POOLER or _STATEMENT_MODE in str(error):
+        return StorageConfigurationError(f"{where}: {_fault_of_pooler(error)} [{state}]")
     if contended(error):
         held, lost = "another transaction has held a lock for too long", "this transaction lost against another one"
         return LockedError(f"{where}: {held if waited_in_vain(error) else lost}; try again [{state}]")
@@ -161,6 +160,16 @@ def translated(error: BaseException, where: str) -> Exception | None:
     if isinstance(error, InterfaceError | InternalClientError | OSError | EOFError):
         return ConnectionLostError(f"{where}: {words_of(error)}; is the server running and reachable?")
     return None
+
+
+def _fault_of_pooler(error: BaseException) -> str:
+    """What a pooler on the way to the server does not do, and the mend."""
+    mend = "add the option pooler=transaction to the URL, or name the server itself there"
+    if _STATEMENT_MODE in str(error):
+        return "the pooler is in statement mode, which takes no transactions; set its pool_mode to transaction"
+    if _state(error) == "08P01":
+        return f"a pooler refuses the settings of the connection, as PgBouncer does in every mode; {mend}"
+    return f"a pooler in transaction mode does not keep prepared statements; {mend}"
 
 
 def _unsuitable(error: BaseException) -> str:

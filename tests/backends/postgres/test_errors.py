@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import asyncpg
 import pytest
 
@@ -84,3 +86,32 @@ def test_no_message_holds_the_password() -> None:
 
     assert all(isinstance(one, StorageError | InternalError) for one in found)
     assert [one for one in found if "hunter2" in str(one)] == []
+
+
+@pytest.mark.parametrize(
+    ("state", "text", "named"),
+    [
+        ("08P01", "unsupported startup parameter: lock_timeout", "in every mode; add the option pooler=transaction"),
+        (
+            "26000",
+            'prepared statement "x" does not exist',
+            "in transaction mode does not keep prepared statements; add",
+        ),
+        (
+            "42P05",
+            'prepared statement "x" already exists',
+            "in transaction mode does not keep prepared statements; add",
+        ),
+        (
+            "08P01",
+            "transaction blocks not allowed in statement pooling mode",
+            "in statement mode, .* set its pool_mode to",
+        ),
+        ("08003", "closed: transaction blocks not allowed in statement pooling mode", "in statement mode, .* set its"),
+    ],
+)
+def test_what_a_pooler_does_not_do_is_named_with_its_mode_and_the_mend(state: str, text: str, named: str) -> None:
+    found = translated(error(state, text), URL)
+
+    assert isinstance(found, StorageConfigurationError)
+    assert re.search(named, str(found))
