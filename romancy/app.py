@@ -222,6 +222,8 @@ class Romancy(Instances, Senders):
 
     async def _begin(self, store: Store) -> None:
         access = self._access
+        if self._settings.around is not None:
+            store = self._settings.around(store)
         dispatcher = access.dispatcher = Dispatcher(store, self._keep_undelivered)
         if self._works:
             outbox = self._relaying.outbox_of(store)
@@ -309,8 +311,11 @@ class Romancy(Instances, Senders):
 
     def _ended(self, instance_id: str, life: int, activation: Activation | None) -> None:
         """Record that this life of the instance ended here, or got stuck. `activation` may be None if it is stuck."""
-        if self._ends is not None and activation is not None and activation.outcome is not None:
-            self._ends.note(instance_id)
+        if activation is not None and activation.outcome is not None:
+            if self._ends is not None:
+                self._ends.note(instance_id)
+            if self._settings.ended is not None:
+                self._settings.ended(instance_id)
         self._watches.ended(instance_id, life, activation)
 
     # ── starting ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -12,6 +13,7 @@ from romancy._logs import Speaker
 from romancy.engine.clock import DatabaseClock
 from romancy.hooks import Hook
 from romancy.retry import RetryPolicy
+from romancy.storage.protocol import Store
 
 if TYPE_CHECKING:
     from romancy.engine.activities.attempt import Stage  # noqa: TC004 - settings are never decoded
@@ -40,6 +42,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     """The clock of a test; None: the worker makes its own."""
     stage: Stage | None = None
     """Another way to make attempts; None: attempts call their functions."""
+    around: Callable[[Store], Store] | None = None
+    """Gives a store around the one through which starts, messages and the worker write; None: that one."""
+    ended: Callable[[str], None] | None = None
+    """Is told the id of each instance that has ended here."""
 
     @classmethod
     def chosen(  # noqa: PLR0913 - every choice of the user's

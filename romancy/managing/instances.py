@@ -207,9 +207,7 @@ class Instances(Acting):
         With `wait`, the last report if the function is true for it, else the first later one. Raises TimeoutError if
         none comes within `timeout`, and InstanceEndedError if the instance ends without one.
         """
-        return await self._report(instance_id, AwaitedReport.of(wait, timeout))
-
-    async def _report(self, instance_id: str, awaited: AwaitedReport | None) -> Any:
+        awaited = AwaitedReport.of(wait, timeout)
         return await report_of(self._access.opened(), instance_id, awaited)
 
     async def explain(self, instance_id: str) -> list[str]:

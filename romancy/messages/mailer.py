@@ -9,10 +9,10 @@ from msgspec.structs import replace
 from romancy.engine import outgoing, send_in
 from romancy.engine.announcing import given, kind_of_sending
 from romancy.engine.messages import encode_message
-from romancy.engine.outside.poster import Poster
 from romancy.engine.outside.signal_ids import refuse_ended
 from romancy.engine.sending import delivery_of, posting_of
 from romancy.errors import InstanceNotFoundError
+from romancy.messages.poster import Poster, addresses_of
 from romancy.storage.records import Delivered, Delivery
 
 if TYPE_CHECKING:
@@ -36,9 +36,7 @@ class Mailer:
         self.access = access
         self.announcer = announcer
         """Asks hooks for headers, and tells them what was sent. None if no hook wants that."""
-        self._poster = Poster(
-            lambda: access.opened().rooms.router, lambda posting: access.dispatch(_places(posting), None)
-        )
+        self._poster = Poster(access)
 
     async def send(
         self, message: Message, to: str | None, session: object = None, *, what: str
@@ -96,7 +94,7 @@ class Mailer:
             return await self._poster.post(posting)
         (answer,) = await send_in(session, store, postings=[posting])
         if answer is Delivered.ACCEPTED:
-            self.access.dispatch(_places(posting), session)
+            self.access.dispatch(addresses_of(posting), session)
         return answer
 
 
@@ -108,7 +106,3 @@ async def _deliver(delivery: Delivery, store: Store, session: object) -> Deliver
     if answer is Delivered.UNKNOWN:
         raise InstanceNotFoundError(f"there is no instance {delivery.instance_id!r}")
     return answer
-
-
-def _places(posting: Posting) -> list[str]:
-    return [place.address for place in posting.places]

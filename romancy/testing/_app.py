@@ -31,14 +31,13 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
 
-    from romancy.core import Activation, RunEnd
+    from romancy.core import RunEnd
     from romancy.hooks import Hook
     from romancy.log import LogEntry
-    from romancy.managing.reports import AwaitedReport
     from romancy.outbox import Relay
     from romancy.results.watch import Watch
     from romancy.retry import RetryPolicy
@@ -107,11 +106,17 @@ class TestApp(Faking, Romancy):
         )
         self._skip = skip
         self._stage = Stage(lambda: self.now)
-        self._settings = replace(self._settings, clock=self._clock, stage=self._stage.make)
+        self._replays = EndsOfTest() if yes_or_no(check_replay, "check_replay") else None
+        self._settings = replace(
+            self._settings,
+            clock=self._clock,
+            stage=self._stage.make,
+            around=self._mortal,
+            ended=None if self._replays is None else self._replays.note,
+        )
         self._time: Time | None = None
         self._skips = 0
         self._death = Death()
-        self._replays = EndsOfTest() if yes_or_no(check_replay, "check_replay") else None
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
@@ -152,9 +157,9 @@ class TestApp(Faking, Romancy):
             self._workflows = list(workflows)
         await self.__aenter__()
 
-    async def _begin(self, store: Store) -> None:
+    def _mortal(self, store: Store) -> Store:
         self._death = self._stage.death = Death()
-        await super()._begin(Mortal(store, self._death))
+        return Mortal(store, self._death)
 
     def dies_after(self, commits: int) -> asyncio.Event:
         """Stop the worker after that many more commits of its own. The event is set then."""
@@ -227,14 +232,12 @@ class TestApp(Faking, Romancy):
             await self._check_replays()
         return outcome
 
-    async def _report(self, instance_id: str, awaited: AwaitedReport | None) -> Any:
-        asked = super()._report(instance_id, awaited)
-        return await (asked if awaited is None else self._opened_time().result_of(asked))
-
-    def _ended(self, instance_id: str, life: int, activation: Activation | None) -> None:
-        if self._replays is not None and activation is not None and activation.outcome is not None:
-            self._replays.note(instance_id)
-        super()._ended(instance_id, life, activation)
+    async def report(
+        self, instance_id: str, *, wait: Callable[[Any], object] | None = None, timeout: Duration | None = None
+    ) -> Any:
+        """The workflow's last report. With `wait`, the clock may move while the caller waits for one."""
+        asked = super().report(instance_id, wait=wait, timeout=timeout)
+        return await (asked if wait is None else self._opened_time().result_of(asked))
 
     async def _purge(self, ids: Sequence[str], until: int = LATEST) -> int:
         await self._check_replays()  # their logs will be gone

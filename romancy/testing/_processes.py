@@ -69,10 +69,10 @@ class _MortalApp(Romancy):
     def __init__(self, order: Order, workflows: list[Workflow[..., Any]]) -> None:
         super().__init__(order.url, workflows=workflows, check_at_start=False, drain_timeout=0.0)
         self.death = Death(_kill_this_process)
-        self._settings = replace(self._settings, stage=self.death.stage)
+        self._settings = replace(self._settings, stage=self.death.stage, around=self._mortal)
 
-    async def _begin(self, store: Store) -> None:
-        await super()._begin(Mortal(store, self.death))
+    def _mortal(self, store: Store) -> Store:
+        return Mortal(store, self.death)
 
     async def forget(self, instance_id: str) -> None:
         """Remove the instance of that id and all that it has started."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from romancy.engine.outside.poster import Poster
 from romancy.errors import CodecError, StorageUnavailableError, UsageError
+from romancy.messages.poster import Poster
 from romancy.storage.limits import MAX_BODY_BYTES
 from romancy.storage.records import Delivered
 from romancy.storage.routing import Place, Posting, Spread
@@ -25,14 +26,21 @@ def anyio_backend() -> str:
 
 
 class Router:
-    """Notes each write, and lets none of them end before it may."""
+    """A store's router, and the access to it. It notes each write, and lets none of them end before it may."""
 
     def __init__(self) -> None:
+        self.rooms = SimpleNamespace(router=self)
         self.writes: list[list[str]] = []
         self.may_end = asyncio.Event()
-        self.accepted: list[str] = []
+        self.dispatched: list[str] = []
         self.error: Exception | None = None
         self.cannot_seal = ""
+
+    def opened(self) -> Router:
+        return self
+
+    def dispatch(self, addresses: list[str]) -> None:
+        self.dispatched += addresses
 
     async def post(self, batch: Sequence[Posting]) -> list[Delivered]:
         ids = [posting.message_id for posting in batch]
@@ -52,11 +60,11 @@ def router() -> Router:
 
 @pytest.fixture
 def poster(router: Router) -> Poster:
-    return Poster(lambda: cast("Any", router), lambda posting: router.accepted.append(posting.message_id))
+    return Poster(cast("Any", router))
 
 
 def message(name: str, *, body: bytes = b"{}", dedupe: str | None = None) -> Posting:
-    return Posting(message_id=name, places=(Place("e/t", Spread.EVERY),), body=body, dedupe=dedupe)
+    return Posting(message_id=name, places=(Place(name, Spread.EVERY),), body=body, dedupe=dedupe)
 
 
 def sending(poster: Poster, *names: str) -> list[asyncio.Task[Delivered]]:
@@ -80,7 +88,7 @@ async def test_what_is_sent_during_a_write_shares_the_next_one(router: Router, p
     accepted = Delivered.ACCEPTED
     assert await asyncio.gather(*first, *more) == [accepted, accepted, accepted, Delivered.DUPLICATE, accepted]
     assert router.writes == [["a", "b"], ["c", "known", "d"]]
-    assert router.accepted == ["a", "b", "c", "d"]
+    assert router.dispatched == ["a", "b", "c", "d"]
 
 
 async def test_a_write_has_so_many_messages_and_bytes(router: Router, poster: Poster) -> None:
@@ -113,7 +121,7 @@ async def test_who_stops_waiting_sends_nothing_and_stops_nobody(router: Router, 
 
     assert await stays is Delivered.ACCEPTED
     assert router.writes == [["a"], ["c"]]
-    assert router.accepted == ["a", "c"], "what was accepted is dispatched, although nobody waits for the answer"
+    assert router.dispatched == ["a", "c"], "what was accepted is dispatched, although nobody waits for the answer"
 
 
 async def test_an_error_of_the_database_reaches_all_of_a_write_and_no_other(router: Router, poster: Poster) -> None:

@@ -43,7 +43,7 @@ UNORDERED: Final = "romancy.core."
 
 def modules() -> Mapping[str, Path]:
     """The modules of the library and of its adapters."""
-    found = {}
+    found: dict[str, Path] = {}
     for root in (tree.ROOT / "romancy", *(tree.ROOT / "backends").glob("romancy_*")):
         for path in root.rglob("*.py"):
             parts = path.relative_to(root.parent).with_suffix("").parts

@@ -14,13 +14,14 @@ from romancy.storage.limits import check_postings
 from romancy.storage.records import Delivered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from romancy.storage.routing import Posting, Router
+    from romancy._access import Access
+    from romancy.storage.routing import Posting
 
     Waiting = tuple[Posting, asyncio.Future[Delivered]]
 
-__all__ = ["Poster"]
+__all__ = ["Poster", "addresses_of"]
 
 _AT_ONCE: Final = 200
 _BYTES_AT_ONCE: Final = 1_000_000
@@ -29,16 +30,15 @@ _BYTES_AT_ONCE: Final = 1_000_000
 class Poster:
     """Posts messages for all callers in this process."""
 
-    def __init__(self, router: Callable[[], Router], accepted: Callable[[Posting], None]) -> None:
-        self._router = router
-        self._accepted = accepted
+    def __init__(self, access: Access) -> None:
+        self._access = access
         self._waiting: list[Waiting] = []
         self._task: asyncio.Task[None] | None = None
 
     async def post(self, posting: Posting) -> Delivered:
         """Post one message, as `Router.post` promises."""
         if posting.dedupe is not None:
-            (answer,) = await self._router().post([posting])
+            (answer,) = await self._access.opened().rooms.router.post([posting])
             self._answer(posting, answer)
             return answer
         check_postings([posting])  # a bad message must not refuse its neighbours
@@ -73,7 +73,7 @@ class Poster:
 
     async def _write(self, batch: Sequence[Waiting]) -> None:
         try:
-            answers = await self._router().post([posting for posting, _ in batch])
+            answers = await self._access.opened().rooms.router.post([posting for posting, _ in batch])
         except CodecError as error:  # raised before anything is written
             if len(batch) > 1:
                 for one in batch:
@@ -89,12 +89,17 @@ class Poster:
                     answered.set_result(answer)
 
     def _answer(self, posting: Posting, answer: Delivered) -> None:
-        """Record that a message was accepted, even if its caller no longer waits."""
+        """Have an accepted message dispatched, even if its caller no longer waits."""
         if answer is Delivered.ACCEPTED:
-            self._accepted(posting)
+            self._access.dispatch(addresses_of(posting))
 
 
 def _fail(batch: Sequence[Waiting], error: Exception) -> None:
     for _, answered in batch:
         if not answered.done():
             answered.set_exception(error)
+
+
+def addresses_of(posting: Posting) -> list[str]:
+    """Where the message was posted."""
+    return [place.address for place in posting.places]
