@@ -195,6 +195,30 @@ async def test_a_run_that_continues_with_other_paths_makes_them_known(
     assert found[begun.instance_id].recorded
 
 
+@pytest.mark.parametrize("how", ["alone", "sending"])
+async def test_a_run_that_is_refused_leaves_what_is_found_of_the_last_one(
+    actor: Actor, store: Store, workflow_name: str, how: str
+) -> None:
+    """Its place in the log is taken; another run of the same batch continues."""
+    projection, index = project_with_index(b'{"v":1}', ("v",))
+    refused, other = [await actor.begin(projection=projection, index=index) for _ in range(2)]
+    assert await actor.write(step(refused, 2)) is Outcome.ACCEPTED
+    new = project_with_index(b'{"v":2}', ("v",))
+    items = [
+        append(
+            one, 2, after=one.writer, change=change(run_from=2, input=b"{}", projection=new[0], index=new[1]),
+            outbox=(OutboxRow(outbox_id=unique("o"), topic="t", body=b"{}"),) if how == "sending" else (),
+        )
+        for one in (refused, other)
+    ]  # fmt: skip
+
+    assert await store.commit(items, worker=actor.token) == [Outcome.TAKEN, Outcome.ACCEPTED]
+
+    found = {one.instance_id: one for one in await store.rooms.rebuilding.stored(after="", limit=9)}
+    entries = [[entry[:2] for entry in found[one.instance_id].entries] for one in (refused, other)]
+    assert entries == [list(index), list(new[1])]
+
+
 async def test_a_row_of_another_life_or_run_is_left_out(actor: Actor, store: Store) -> None:
     begun = await actor.begin()
     await actor.begin(life=begun.life + 1)

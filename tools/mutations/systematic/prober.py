@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 __all__: list[str] = []
 
+_HANGS: Final = 10.0
+"""Seconds after which a test of no length is hung, on a machine that is not busy with more than it can do at a time."""
 _TOGETHER: Final = 8
 """After how many mutants that were noticed the tests that noticed them run again."""
 _BROKEN: Final = re.compile(
@@ -176,7 +178,7 @@ class _Prober:
                 continue
             patience -= one.seconds
             line = replace(line, tests=line.tests + 1)
-            limit = (30 + 10 * one.seconds) * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+            limit = (_HANGS + 10 * one.seconds) * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
             self._say(Line(trial.key, BEGINS, trial.statement, one.test, limit=limit, tests=line.tests))
             Heard.changed = trial.statement, trial.text
             try:
