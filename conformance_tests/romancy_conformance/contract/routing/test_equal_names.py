@@ -151,3 +151,20 @@ async def test_who_has_ended_gets_nothing(store: Store, crowd: Crowd, interest: 
     got = await crowd.bodies()
     assert got[0] == []
     assert [len(one) for one in got[1:]] == [1 if interest is take else 4] * 3
+
+
+async def test_what_one_gives_back_another_keeps(store: Store, crowd: Crowd) -> None:
+    """Messages of one id lay at two addresses, and each was taken by somebody else."""
+    address, elsewhere = unique("k"), unique("k")
+    first, second = crowd.inside
+    await first.want(take(address))
+    await second.want(take(elsewhere))
+    (message,) = await post(store, address)
+    await store.rooms.router.post([posting(elsewhere, message_id=message.message_id, body=b'"elsewhere"')])
+    assert await drained(store, address, elsewhere) == 2
+
+    assert await store.rooms.router.give_back(first.owner, [message.message_id]) == 1
+
+    assert await crowd.bodies() == [[], [b'"elsewhere"'], [], []]
+    assert [one.message_id for one in await store.rooms.router.kept(address=address)] == [message.message_id]
+    assert await store.rooms.router.kept(address=elsewhere) == []
