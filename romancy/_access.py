@@ -50,7 +50,7 @@ class Access:
         """
         if self.store is None:
             raise UsageError("this app is not open: use it inside `async with app:`")
-        if self._home is not None:
+        if self._home is not None and asyncio._get_running_loop() is not self._home:  # noqa: SLF001 - None without a loop
             check_place(self._home)
         if self.worker is not None and self.worker.failed is not None:
             raise self.worker.failed

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from msgspec import Raw, Struct
 
 from romancy.core import RULES, WorkflowStarted, encode_commit
 from romancy.engine.incarnation import RUNTIME
 from romancy.storage.query import project_with_index
 from romancy.storage.records import Append, Create
+from romancy.workflow import Workflow
 
 if TYPE_CHECKING:
-    from msgspec import Raw
-
     from romancy.core import Parent
-    from romancy.workflow import Workflow
 
 __all__ = ["Creation", "create_of", "first_input", "start_of"]
 
@@ -61,7 +61,7 @@ def create_of(
     )
 
 
-class Creation(NamedTuple):
+class Creation(Struct, frozen=True, gc=False):
     """What the first append of a driven start creates."""
 
     definition: Workflow[..., object]

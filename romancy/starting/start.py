@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from romancy.storage.records import Outcome
+
 if TYPE_CHECKING:
     from contextvars import Context
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from romancy.handle import Handle
     from romancy.hooks import Sending
     from romancy.starting.submissions import Submissions
-    from romancy.storage.records import Item, Outcome
+    from romancy.storage.records import Item
     from romancy.workflow import Workflow
 
 __all__ = ["LEAST", "Start"]
@@ -69,26 +71,23 @@ class Start(Generic[T]):
 
     def answered(self, outcome: Outcome) -> None:
         """Take the database's answer, and give it to the caller, if the caller still waits."""
-        self._leave_line()
-        if not self.answer.done():
-            self.answer.set_result(outcome)
-
-    def fail(self, error: Exception) -> None:
-        """Raise the error in the caller, if the caller still waits."""
-        self._leave_line()
-        if not self.answer.done():
-            self.answer.set_exception(error)
-            self.answer.exception()  # marks it as retrieved, in case the caller is cancelled
-
-    def expire(self) -> None:
-        """Let the caller wait no longer: the database has not answered in time. It may answer yet."""
-        if not self.answer.done():
-            self.answer.set_exception(self.line.late(self))
-
-    def _leave_line(self) -> None:
         line = self.line
         line.timed.pop(self, None)
         if line.unanswered.pop(self, False):
             line.left += len(self.input) + LEAST
             if line.ready or line.rooms:  # they wait for room
                 line.go_on()
+        if not self.answer.done():
+            self.answer.set_result(outcome)
+
+    def fail(self, error: Exception) -> None:
+        """Raise the error in the caller, if the caller still waits."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+            self.answer.exception()  # marks it as retrieved, in case the caller is cancelled
+        self.answered(Outcome.INVALID)
+
+    def expire(self) -> None:
+        """Let the caller wait no longer: the database has not answered in time. It may answer yet."""
+        if not self.answer.done():
+            self.answer.set_exception(self.line.late(self))

@@ -112,7 +112,8 @@ class Submissions:
         if self._goes_on or self.unanswered or self._looks:  # with them, it may share a turn and a commit
             start.context = copy_context()
             self._line.append(start)
-            self.go_on()
+            if not self._goes_on:
+                self.go_on()
         else:
             self._check(start)
             self._ask_for_chosen()

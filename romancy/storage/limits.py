@@ -228,9 +228,11 @@ def _check_effects(item: Append, targets: set[str]) -> None:
             raise InternalError(f"instance {start.instance_id!r} appears twice in one batch; it has one append slot")
         targets.add(start.instance_id)
         _check_child(start)
-    if item.change is not None:
-        _check_mark(item, ends=item.change.status in TERMINAL_STATUSES)
-        _check_change(item.change, item.instance_id)
+    if (change := item.change) is not None:
+        if item.writer.endswith(END) is not (change.status in TERMINAL_STATUSES):
+            _refuse_mark(item)
+        if change.input or change.code is not None or change.refused_by is not None or change.error is not None:
+            _check_change(change, item.instance_id)
     if item.deliveries:
         check_deliveries(item.deliveries)
     if item.outbox:
@@ -259,9 +261,8 @@ def _check_change(change: Change, instance_id: str) -> None:
         check_text(change.error, f"error of instance {instance_id!r}")
 
 
-def _check_mark(item: Item, *, ends: bool) -> None:
-    if item.writer.endswith(END) is not ends:
-        raise InternalError(f"the nonce of an item for {item.instance_id!r} does not tell whether it ends the instance")
+def _refuse_mark(item: Item) -> NoReturn:
+    raise InternalError(f"the nonce of an item for {item.instance_id!r} does not tell whether it ends the instance")
 
 
 def _check_first(item: Append, create: Create) -> None:
@@ -270,8 +271,8 @@ def _check_first(item: Append, create: Create) -> None:
         raise InternalError(f"append {item.seq} to {item.instance_id!r} cannot create the instance")
     if change is not None:
         _check_first_change(item, create, change)
-    else:
-        _check_mark(item, ends=False)
+    elif item.writer.endswith(END):
+        _refuse_mark(item)
     if create.replaces is not None and create.replaces.life == item.life:
         raise InternalError(f"the first append to {item.instance_id!r} replaces its own life")
     check_id(item.instance_id)

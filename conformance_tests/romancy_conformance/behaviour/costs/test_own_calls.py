@@ -6,6 +6,7 @@ run, so it is enough if one of a few slopes is within the bound.
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,9 @@ MOST = {"sqlite": 75 if sys.version_info < (3, 12) else 76, "postgres": 78, "mys
 """From 3.12 on, a step is one call more on SQLite. MySQL and MariaDB also count the periodic look at the inbox."""
 ON_THE_WRITERS_THREAD = 110
 """The most on SQLite where commits are so slow that a separate thread makes them."""
+AT_ONCE = 400
+MOST_OF_A_START = {"sqlite": 145, "postgres": 148, "mysql": 200, "mariadb": 200}
+"""Of a workflow without steps, from its start to its result, when many begin at once."""
 
 
 @activity
@@ -72,6 +76,22 @@ async def test_a_plain_step(
         slopes = await within(MOST[backend], own_calls, app)
 
     assert slopes[-1] <= MOST[backend]
+
+
+async def test_starts_at_once(own_calls: OwnCalls, backend: str, storage_url: str) -> None:
+    async with Romancy(storage_url, workflows=[counted_line]) as app:
+
+        async def one() -> None:
+            assert await app.run(counted_line, 0) == 0
+
+        counts: list[float] = []
+        while len(counts) < ROUNDS and (len(counts) < 2 or counts[-1] > MOST_OF_A_START[backend]):
+            before = own_calls.count
+            await asyncio.gather(*[one() for _ in range(AT_ONCE)])
+            counts.append((own_calls.count - before) / AT_ONCE)
+    print(f"own calls a workflow without steps: {counts}")
+
+    assert LEAST < counts[-1] <= MOST_OF_A_START[backend]
 
 
 @pytest.mark.long
