@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from romancy.storage.records import Outcome
 
 if TYPE_CHECKING:
+    from collections import deque
     from contextvars import Context
 
     from msgspec import Raw
 
+    from romancy._deadlines import Timed
     from romancy.handle import Handle
     from romancy.hooks import Sending
-    from romancy.starting.submissions import Submissions
     from romancy.storage.records import Item
     from romancy.workflow import Workflow
 
@@ -24,6 +25,24 @@ T = TypeVar("T")
 
 LEAST: Final = 1024
 """Approximate bytes of a start besides its input."""
+
+
+class Line(Protocol):
+    """Where starts stand until they are answered."""
+
+    timed: dict[Timed, float]
+    unanswered: dict[Start[Any], bool]
+    left: int
+    ready: deque[Start[Any]]
+    rooms: deque[asyncio.Future[None]]
+
+    def go_on(self) -> None:
+        """Let others come, now that there is room."""
+        ...
+
+    def late(self, start: Start[Any], /) -> Exception:
+        """The error of a caller that has waited for too long."""
+        ...
 
 
 class Start(Generic[T]):
@@ -47,9 +66,7 @@ class Start(Generic[T]):
     context: Context
     """The caller's context, if the call is checked in another one."""
 
-    def __init__(
-        self, line: Submissions, workflow: Workflow[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:
+    def __init__(self, line: Line, workflow: Workflow[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.line = line
         self.workflow = workflow
         """The workflow; once the start is checked, with all headers of this start."""
