@@ -84,7 +84,8 @@ class Ending:
         """
         commands, loop = self._commands, self._commands.loop
         commands.over = True
-        commands.state.end_limit()
+        if commands.state.limits:
+            commands.state.end_limit()
         self._verdict = verdict = self._judge(body)
         loop.spent = 0
         if loop.tasks or loop.generators:
@@ -214,7 +215,7 @@ class Ending:
         if verdict is None or state.terminal is not None:
             return
         if type(verdict) is ev.WorkflowCompleted:
-            self._commands.ask(self._with_unclaimed(verdict))
+            self._commands.ask(verdict if state.memory is None else self._with_unclaimed(verdict))
         elif type(verdict) is ev.WorkflowContinued:
             self._advance_to_the_next_run(verdict)
         elif isinstance(verdict, (ev.WorkflowFailed, ev.WorkflowCancelled)):

@@ -435,7 +435,8 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self.dead = True
         self.ready.clear()
         alive.discard(self)
-        unfinished = self.unfinished() if self.tasks or self._body is not None else []
+        ended = self._body is None or self._body.done()
+        unfinished = [] if ended and not self.tasks else self.unfinished()
         # The error of a failed body holds the frames in which it was raised, and everything in them.
         if not (unfinished or self.generators or self.abandoned or has_failed(self._body)):
             self._let_go()

@@ -54,7 +54,7 @@ class Run:
         "_body",
         "_code",
         "_commands",
-        "_end",
+        "_ending",
         "_has_code",
         "_loop",
         "_position",
@@ -96,20 +96,13 @@ class Run:
         self._commands.stored = stored
         self._commands.hides = hides
         self._loop.commands = self._commands
-        self._end: Ending | None = None
+        self._ending = Ending(workflow, self._commands)
         self._body: BodyTask | None = None
         self.deferred: tuple[tuple[ev.Input, ActivityCall | None], ...] = ()
         """Inputs that a parked run could not act on, each with the call that it answers."""
         self._position = 0
         self._stop_at: StopAt | None = None
         """The limit of the instance, from when the body begins until the engine is told of it."""
-
-    @property
-    def _ending(self) -> Ending:
-        """The object that ends the run, made on first use."""
-        if self._end is None:
-            self._end = Ending(self.workflow, self._commands)
-        return self._end
 
     @property
     def began_at(self) -> int:
@@ -422,10 +415,9 @@ class Run:
             raise self._loop.violation
         body = self._body
         if body is not None and body.done():
-            ending = self._ending
             if not self._commands.over:
-                ending.begin(body)
-            ending.advance()
+                self._ending.begin(body)
+            self._ending.advance()
 
     def _has_prospects(self) -> bool:
         """Whether some input could make the run continue."""
