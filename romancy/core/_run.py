@@ -290,9 +290,10 @@ class Run:
                 body = self._body
                 if body is not None and (body.due or (body.waits_on is not None and body.waits_on.done())):
                     body.step()
+                body = None  # from Python 3.12 on the traceback of its error holds this frame
                 if loop.ready or loop.abandoned:
                     loop.drive()
-                if loop.violation is not None or (body is not None and body.done()):
+                if loop.violation is not None or (self._body is not None and self._body.done()):
                     self._conclude()
             if loop.started or loop.cancelled:
                 commands.write_timers()

@@ -175,23 +175,23 @@ if not hasattr(asyncio.tasks, "set"):
 _THREAD_STARTS = [name for name in ("_start_new_thread", "_start_joinable_thread") if hasattr(threading, name)]
 _RAW_STARTS = [name for name in ("start_new_thread", "start_new", "start_joinable_thread") if hasattr(_thread, name)]
 _new_event_loop = _refusing("asyncio.new_event_loop()", asyncio.new_event_loop)
-STABLE: list[tuple[Any, dict[str, Any]]] = [
-    (vars(asyncio.tasks), {"set": _stable_set, "_GatheringFuture": _StableGathering, "all_tasks": _all_tasks}),
-    (vars(asyncio), {"all_tasks": _all_tasks, "new_event_loop": _new_event_loop}),
-    (vars(asyncio.events), {"new_event_loop": _new_event_loop}),
-    (vars(_thread), {name: _refusing(f"_thread.{name}()", vars(_thread)[name]) for name in _RAW_STARTS}),
-    (vars(anyio_backend), {"CancelScope": _StableScope, **OF_ANYIO}),
-    (vars(threading), {name: _refusing("Thread.start()", vars(threading)[name]) for name in _THREAD_STARTS}),
-]
-if sys.platform != "win32":  # multiprocessing spawns through it, which the interpreter does not audit
-    STABLE.append(
-        (vars(_posixsubprocess), {"fork_exec": _refusing("Process.start()", vars(_posixsubprocess)["fork_exec"])})
+STABLE: list[tuple[Any, str, Any]] = [
+    (namespace, name, value)
+    for namespace, names in (
+        (vars(asyncio.tasks), {"set": _stable_set, "_GatheringFuture": _StableGathering, "all_tasks": _all_tasks}),
+        (vars(asyncio), {"all_tasks": _all_tasks, "new_event_loop": _new_event_loop}),
+        (vars(asyncio.events), {"new_event_loop": _new_event_loop}),
+        (vars(_thread), {name: _refusing(f"_thread.{name}()", vars(_thread)[name]) for name in _RAW_STARTS}),
+        (vars(anyio_backend), {"CancelScope": _StableScope, **OF_ANYIO}),
+        (vars(threading), {name: _refusing("Thread.start()", vars(threading)[name]) for name in _THREAD_STARTS}),
     )
-ORIGINAL: list[tuple[Any, dict[str, Any]]] = [
-    (namespace, {name: namespace[name] for name in names}) for namespace, names in STABLE
+    for name, value in names.items()
 ]
-PUT_IN: list[tuple[Any, str, Any]] = [(space, *one) for space, names in STABLE for one in names.items()]
-_TAKE_OUT: list[tuple[Any, str, Any]] = [(space, *one) for space, names in ORIGINAL for one in names.items()]
+"""What is exchanged: the variables of a module, a name, and its stable value."""
+if sys.platform != "win32":  # multiprocessing spawns through it, which the interpreter does not audit
+    _spawns = vars(_posixsubprocess)
+    STABLE.append((_spawns, "fork_exec", _refusing("Process.start()", _spawns["fork_exec"])))
+ORIGINAL: list[tuple[Any, str, Any]] = [(namespace, name, namespace[name]) for namespace, name, _ in STABLE]
 
 
 class Seams:
@@ -214,7 +214,7 @@ class Seams:
             if self._drives == 1:
                 self._collects = gc.isenabled()
                 gc.disable()
-                for namespace, name, value in PUT_IN:
+                for namespace, name, value in STABLE:
                     namespace[name] = value
         finally:
             self.lock.release()
@@ -224,7 +224,7 @@ class Seams:
         try:
             self._drives -= 1
             if self._drives == 0:
-                for namespace, name, value in _TAKE_OUT:
+                for namespace, name, value in ORIGINAL:
                     namespace[name] = value
                 if self._collects:
                     gc.enable()

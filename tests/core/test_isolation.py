@@ -191,7 +191,7 @@ def test_the_family_runs_in_each_host_on_every_python(python: Interpreter) -> No
 
 def test_runs_in_several_threads_and_a_host_beside_them() -> None:
     """The hooks are installed while any thread drives, do nothing for a host's own code, and are removed afterwards."""
-    before = [dict(names) for _, names in stable.ORIGINAL]
+    before = [value for *_, value in stable.ORIGINAL]
     failures: list[BaseException] = []
 
     def drive() -> None:
@@ -225,4 +225,4 @@ def test_runs_in_several_threads_and_a_host_beside_them() -> None:
         thread.join()
     assert failures == []
     assert results in ([], [0, 1, 2, 3, 4])
-    assert [{name: namespace[name] for name in names} for namespace, names in stable.ORIGINAL] == before
+    assert [namespace[name] for namespace, name, _ in stable.ORIGINAL] == before

@@ -264,9 +264,9 @@ def test_without_its_mend_the_order_is_another_each_time(
 ) -> None:
     # asyncio's own `all_tasks` no longer knows the tasks of a run; without the repair it would.
     monkeypatch.setattr(stable, "strike_off", _leave_it)
-    left = [one for one in stable.PUT_IN if one[1] != mend]
-    assert len(left) < len(stable.PUT_IN)
-    monkeypatch.setattr(stable, "PUT_IN", left)
+    left = [one for one in stable.STABLE if one[1] != mend]
+    assert len(left) < len(stable.STABLE)
+    monkeypatch.setattr(stable, "STABLE", left)
 
     first, *others = logs_of(wf)
 
