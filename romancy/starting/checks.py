@@ -28,8 +28,7 @@ def check_workflow(wf: Any) -> Workflow[..., Any]:
         raise UsageError(
             f"a workflow is started, a function decorated with @workflow or its name, not {_not_a_workflow(wf)}"
         )
-    checked: Workflow[..., Any] = wf
-    return checked
+    return wf  # pyright: ignore[reportUnknownVariableType] - of any parameters
 
 
 def _not_a_workflow(given: Any) -> str:
