@@ -33,7 +33,6 @@ SURVIVORS: Final[tuple[str, ...]] = (
     "sqlite owned order order by instance_id",
     "sqlite living_beat conjunct token = :token",
     "sqlite mailboxes conjunct inbox.instance_id = instance.instance_id",
-    "sqlite mailboxes conjunct instance.signals = instance.seen",
 )
 
 
