@@ -76,6 +76,8 @@ __all__ = [
 _REST_AFTER: Final = 2_000_000
 _LOOK_AFTER: Final = 300_000_000
 _LONGEST_ERROR: Final = 1000
+_RUNNING: Final = Status.RUNNING
+"""Python 3.11 calls a function for each `Status.RUNNING`."""
 _AROUND: Final = 64
 """Bytes of an input in a commit beside what it brings."""
 
@@ -154,9 +156,9 @@ def _to(instance_id: str, message: Mailed, stamp: str) -> Delivery:
 
 def is_step(live: Live, activation: Activation, inputs: Sequence[tuple[Input, Mail | None]]) -> bool:
     """Whether this is the common case: an attempt ended, activities follow, and only the log changes."""
-    if activation.outcome is not None or activation.parked is not None or live.shown is not Status.RUNNING:
+    if activation.outcome is not None or activation.parked is not None or live.shown is not _RUNNING:
         return False
-    if activation.status is not Status.RUNNING or activation.dropped or not activation.effects:
+    if activation.status is not _RUNNING or activation.dropped or not activation.effects:
         return False
     for event, mail in inputs:
         if mail is not None or event.__class__ is WaitTimedOut:

@@ -92,6 +92,10 @@ _AT_ONCE: Final = 100
 """How many due instances are fed in one turn of the event loop, while a database server writes the last ones."""
 
 
+_ACCEPTED: Final = Outcome.ACCEPTED
+"""Python 3.11 calls a function for each `Outcome.ACCEPTED`."""
+
+
 class Driver:
     """Drives all instances that this worker has loaded."""
 
@@ -140,16 +144,20 @@ class Driver:
 
     # ── inputs ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def feed(self, live: Live, event: Input, port: Port | None = None) -> None:
-        """Give the run an input, now or when its slot is free.
-
-        If nothing else runs that might have something to write, the input is fed at once. Otherwise it is fed together
-        with all inputs that arrive in this turn of the event loop. If it is the end of an attempt with a session open
-        (`port`), it commits together with the user's writes.
-        """
-        if port is not None and port.leaves_something:
-            self.ports.put(event, port)
+    def feed(self, live: Live, event: Input) -> None:
+        """Give the run an input, now or when its slot is free."""
         live.give(event)
+        self.ended(live, event, None)
+
+    def ended(self, live: Live, event: Input, port: Port | None) -> None:
+        """Feed the inputs of an instance, the last of which is this end of an attempt, now or when its slot is free.
+
+        If nothing else runs that might have something to write, they are fed at once. Otherwise they are fed together
+        with all inputs that arrive in this turn of the event loop. The end of an attempt with a session open (`port`)
+        commits together with the user's writes.
+        """
+        if port is not None:
+            self.ports.ended(event, port)
         if live.slot is TAKEN or live.slot is GONE or live in self.due:
             return
         if not self.due and self.attempts.idle:
@@ -170,19 +178,15 @@ class Driver:
             self.advance(due)
 
     async def ended_alone(self, live: Live, event: Input, port: Port | None) -> None:
-        """Feed the end of the only running attempt. The calling task writes the append, unless others may join it."""
+        """The same for the only running attempt. The calling task writes the append, unless others may join it."""
         if self.due or live.slot is TAKEN or live.slot is GONE:
-            self.feed(live, event, port)
+            self.ended(live, event, port)
             return
-        if port is not None and port.leaves_something:
-            self.ports.put(event, port)
-        if live.inputs or live.holder is not None or self.ports.of or self.admission.only is not None:
-            live.give(event)
-            prepared = self._prepare(live)
-        else:
-            prepared = self._prepare_fed(live, [(event, None)], NO_PORTS)
+        if port is not None:
+            self.ports.ended(event, port)
+        prepared = self._prepare(live)
         if prepared is not None:
-            await self.writer.write(prepared.item, functools.partial(self.settle, prepared))
+            await self.writer.write(prepared)
 
     def receive(self, live: Live, mailbox: Mailbox) -> None:
         """Take in mail. A message that the run waits for becomes an input; other messages are kept."""
@@ -233,7 +237,7 @@ class Driver:
         for live in lives:
             prepared = self._prepare(live)
             if prepared is not None:
-                self.writer.submit(prepared.item, functools.partial(self.settle, prepared))
+                self.writer.put(prepared)
 
     def _prepare(self, live: Live) -> PendingAppend | None:
         """Feed the waiting inputs; the append that follows, or None if there is none or a session writes it."""
@@ -243,15 +247,11 @@ class Driver:
             return None
         if self.admission.only is not None and self.admission.only != live.instance_id:
             return None  # the end of the trial feeds this instance again
+        ports = NO_PORTS
         if len(live.inputs) == 1 and not self.ports.of:
-            return self._prepare_fed(live, live.take_inputs(), NO_PORTS)
-        return self._prepare_fed(live, *self.ports.take(live))
-
-    def is_taken(self, child_id: str, why: str) -> None:
-        """Record why a child cannot have this id. It is refused instead of started."""
-        self._taken[child_id] = why
-
-    def _prepare_fed(self, live: Live, inputs: list[Given], ports: Mapping[int, Port]) -> PendingAppend | None:
+            inputs = live.take_inputs()
+        else:
+            inputs, ports = self.ports.take(live)
         try:
             before = live.run
             activation = self._activate(live, inputs)
@@ -264,12 +264,16 @@ class Driver:
                 activation, inputs, ports = live.gathered().before(activation, inputs, ports)
             if live.run is before and not ports and is_step(live, activation, inputs):
                 item = live.step(self.incarnation.nonce(), encode_commit(activation.events))
-                return PendingAppend(live, item, activation, inputs)
+                return PendingAppend(self.settle, live, item, self.incarnation.token, activation, inputs)
             return self._prepare_more(live, before, activation, inputs, ports)
         except Exception as error:  # noqa: BLE001 - the instance is parked with it
             self.ports.give_up(ports.values())
             self.reports.broken(live, error)
             return None
+
+    def is_taken(self, child_id: str, why: str) -> None:
+        """Record why a child cannot have this id. It is refused instead of started."""
+        self._taken[child_id] = why
 
     def _prepare_more(
         self, live: Live, before: Run, activation: Activation, inputs: list[Given], ports: Mapping[int, Port]
@@ -294,7 +298,8 @@ class Driver:
             announces=self.announces,
         )
         session = next((port for port in ports.values() if port.opened is not None), None) if ports else None
-        prepared = PendingAppend(live, item, activation, inputs, ports, session, aftermath_of(item))
+        worker, after = self.incarnation.token, aftermath_of(item)
+        prepared = PendingAppend(self.settle, live, item, worker, activation, inputs, ports, session, after)
         if session is None:
             return prepared
         self.reports.in_session(prepared, session)
@@ -333,7 +338,7 @@ class Driver:
         live, item = prepared.live, prepared.item
         if live.moves is not None:
             live.moves.set()
-        if outcome is Outcome.ACCEPTED:
+        if outcome is _ACCEPTED:
             live.written(item)
             if type(item) is Append and item.consumed:
                 self.used.note(item)
@@ -341,7 +346,7 @@ class Driver:
                 prepared.tell_committed(self.observer, self.dispatcher)
         if live.slot is GONE:
             return  # the run was dropped while this append was in flight
-        if outcome is not Outcome.ACCEPTED:
+        if outcome is not _ACCEPTED:
             self.reports.lost(prepared, outcome)
             return
         if type(item) is Append and item.change is not None and live.changed(item.change):
@@ -370,7 +375,7 @@ class Driver:
         if live.run.state.memory is not None and live.run.remembers:
             live.give(WorkflowResumed(at=self.clock.now()))
         for event, _ in prepared.inputs:
-            if isinstance(event, (ActivityAttemptFailed, CompensationAttemptFailed)):
+            if type(event) is ActivityAttemptFailed or type(event) is CompensationAttemptFailed:
                 self._again(live, event.id)
 
     def _do(self, live: Live, effect: Effect) -> None:
@@ -458,7 +463,7 @@ class Driver:
             return prepared if is_among_its_own(prepared.item) else None
         change = change_for(live, activation, self.clock.now(), consumed=False)
         item = live.append(self.incarnation.nonce(), encode_commit(activation.events), change)
-        return PendingAppend(live, item, activation, ())
+        return PendingAppend(self.settle, live, item, self.incarnation.token, activation, ())
 
     def take_in_new(self, prepared: PendingAppend) -> None:
         """Continue an instance whose first append is in the log, unless that has released it."""
@@ -471,12 +476,12 @@ class Driver:
             self.reports.finished(live, prepared.activation)
             return
         self.live[live.instance_id] = live
-        self.settle(prepared, Outcome.ACCEPTED)
+        self.settle(prepared, _ACCEPTED)
 
     def write(self, live: Live, item: Item, activation: Activation | None = None, fed: Sequence[Given] = ()) -> None:
         """Submit an append that follows from no activation, or from an earlier one."""
         idle = activation or Activation(events=[], effects=[], status=live.run.status())
-        self.writer.submit(item, functools.partial(self.settle, PendingAppend(live, item, idle, fed)))
+        self.writer.put(PendingAppend(self.settle, live, item, self.incarnation.token, idle, fed))
 
     # ── letting go ──────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -36,6 +36,12 @@ class Ports:
         """Whether no port waits for its input to be fed."""
         return not self.of
 
+    def ended(self, event: Input, port: Port) -> None:
+        """The attempt of this port has ended. Keep the port, if it leaves something, until its input is fed."""
+        port.has_ended()
+        if port.leaves_something:
+            self.put(event, port)
+
     def put(self, event: Input, port: Port) -> None:
         """Keep the port until its input is fed."""
         self.of[id(event)] = event, port

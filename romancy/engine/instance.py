@@ -305,11 +305,12 @@ class Live:
         """Record an attempt. It replaces a former attempt at the same activity."""
         self.attempts[attempt.id] = attempt
 
-    def ends(self, attempt: Attempt) -> bool:
-        """Record that an attempt has ended. Returns False if the instance had let go of it before."""
+    def ends(self, attempt: Attempt, event: Input) -> bool:
+        """Queue the end of an attempt. Returns False if the instance had let go of the attempt before."""
         if self.attempts.get(attempt.id) is not attempt:
             return False
         del self.attempts[attempt.id]
+        self.inputs.append((event, None))
         return True
 
     def goes_on_without(self, activity_id: str) -> None:

@@ -10,8 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
+from operator import attrgetter
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from msgspec import Struct
 
 from romancy._logs import about, get_logger
 from romancy.core import driving
@@ -19,18 +23,16 @@ from romancy.engine.gc_pause import GcPause
 from romancy.engine.incarnation import Incarnation
 from romancy.engine.outage import Outage
 from romancy.errors import RomancyError, StorageUnavailableError, UsageError
-from romancy.storage.records import Append, Outcome, Step
+from romancy.storage.records import Append, Item, Outcome, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Item
 
     Done = Callable[[Outcome], None]
-    Entry = tuple[Item, Done, str | None]
 
-__all__ = ["LogWriter", "is_laden"]
+__all__ = ["Entry", "LogWriter", "is_laden"]
 
 logger = get_logger("romancy.engine")
 
@@ -48,6 +50,48 @@ _ON_THEIR_WAY: Final = 2
 
 They share the next commit then. Otherwise the writer would take those of the first turn alone.
 """
+
+
+_LOCKED: Final = Outcome.LOCKED
+"""Python 3.11 calls a function for each `Outcome.LOCKED`."""
+
+
+_ITEM: Final = attrgetter("item")
+_WORKER: Final = attrgetter("worker")
+_BODY: Final = attrgetter("body")
+_INSTANCE: Final = attrgetter("instance_id")
+
+
+class Entry(Protocol):
+    """An item on its way to the log. An instance has one at a time."""
+
+    @property
+    def item(self) -> Item:
+        """What is written."""
+        ...
+
+    @property
+    def worker(self) -> str | None:
+        """The incarnation that writes it."""
+        ...
+
+    @property
+    def settle(self) -> Callable[[Any, Outcome], None]:
+        """Acts on the entry's outcome, on the event loop."""
+        ...
+
+
+class _Asked(Struct, gc=False):
+    """An item of somebody who wants nothing but its outcome."""
+
+    item: Item
+    worker: str | None
+    settle: Callable[[_Asked, Outcome], None]
+    done: Done
+
+
+def _tell(asked: _Asked, outcome: Outcome) -> None:
+    asked.done(outcome)
 
 
 class LogWriter:
@@ -111,7 +155,11 @@ class LogWriter:
 
         An instance has one item here at a time.
         """
-        self._queue.append((item, done, self._incarnation.token))
+        self.put(_Asked(item, self._incarnation.token, _tell, done))
+
+    def put(self, entry: Entry) -> None:
+        """Queue an entry."""
+        self._queue.append(entry)
         if self._sleeping is not None and not (self._busy or (self._gathering and self._awaits_more)):
             self._wake()
 
@@ -130,10 +178,10 @@ class LogWriter:
         """Remove withdrawn items from the queue."""
         queue, self._queue = self._queue, []
         for entry in queue:
-            if self._withdrawn.pop(id(entry[0]), None) is None:
+            if self._withdrawn.pop(id(entry.item), None) is None:
                 self._queue.append(entry)
             else:
-                entry[1](Outcome.INVALID)
+                entry.settle(entry, Outcome.INVALID)
 
     async def outcome_of(self, item: Item) -> Outcome:
         """Queue an item, and return its outcome."""
@@ -171,25 +219,25 @@ class LogWriter:
         if sleeping is not None and not sleeping.done():
             sleeping.set_result(None)
 
-    async def write(self, item: Item, done: Done) -> None:
-        """Write an item in the calling task and tell `done`, for a caller that knows of no item that could join.
+    async def write(self, entry: Entry) -> None:
+        """Write an entry in the calling task, for a caller that knows of no item that could join.
 
         This saves the turn of the event loop in which the writer would wake up. While something is queued or in flight,
-        the item is queued.
+        the entry is queued.
         """
         if self._busy or self._queue:
-            self.submit(item, done)
+            self.put(entry)
             return
-        entry = item, done, self._incarnation.token
+        item = entry.item
         outcomes: list[Outcome] | None = None
         self._busy, self._under_way, self._guest = True, 1, asyncio.current_task()
         self._batch, self._sent_ids = [item], None
         try:
             try:
                 commit = self._store.commit if self._timed is None else self._measured
-                outcomes = await commit([item], worker=entry[2])
+                outcomes = await commit([item], worker=entry.worker)
             except Exception as error:  # noqa: BLE001 - the submitter is told
-                outcomes = await self._insist([item], entry[2], error)
+                outcomes = await self._insist([item], entry.worker, error)
             self.written += 1
             self._written_at = asyncio.get_running_loop().time()
             self._settle([entry], outcomes)
@@ -248,10 +296,10 @@ class LogWriter:
             return  # all were withdrawn
         self._busy = True
         self._under_way = len(batch)
-        self._batch, self._sent_ids = [item for item, _, _ in batch], None
+        self._batch, self._sent_ids = [entry.item for entry in batch], None
         outcomes: list[Outcome] | None = None
         try:
-            outcomes = await self._commit(self._batch, batch[0][2])
+            outcomes = await self._commit(self._batch, batch[0].worker)
             self.written += len(batch)
             self._written_at = asyncio.get_running_loop().time()
             if len(batch) == 1:
@@ -287,22 +335,21 @@ class LogWriter:
 
     def _settle(self, batch: list[Entry], outcomes: list[Outcome]) -> None:
         for entry, outcome in zip(batch, outcomes, strict=True):
-            item, done, _ = entry
-            if outcome is Outcome.LOCKED and not is_laden(item):
+            if outcome is _LOCKED and not is_laden(entry.item):
                 self._wait_apart(entry)
                 continue
             try:
-                done(outcome)
+                entry.settle(entry, outcome)
             except Exception:
                 logger.exception(
                     "instance %s: the commit is written, but its outcome could not be acted on",
-                    item.instance_id,
-                    extra=about(item),
+                    entry.item.instance_id,
+                    extra=about(entry.item),
                 )
 
     def _wait_apart(self, entry: Entry) -> None:
         """Send a locked item again by itself, so that no other item waits for the transaction that blocks it."""
-        item = entry[0]
+        item = entry.item
         self._locked.add(id(item))
         logger.warning(
             "instance %s: another transaction blocks its commit; sent again", item.instance_id, extra=about(item)
@@ -320,8 +367,8 @@ class LogWriter:
         while outcome is Outcome.LOCKED:
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             pause = min(pause * 2, _LONGEST_PAUSE)
-            (outcome,) = await self._commit([entry[0]], entry[2])
-        self._locked.discard(id(entry[0]))
+            (outcome,) = await self._commit([entry.item], entry.worker)
+        self._locked.discard(id(entry.item))
         self._settle([entry], [outcome])
 
     def _tell_flushed(self) -> None:
@@ -334,11 +381,13 @@ class LogWriter:
         """The next batch: in order, within the limits, of one incarnation, no instance twice, as itself or a child."""
         if self._withdrawn:
             self._drop_withdrawn()
-        if len(self._queue) == 1:
+        if len(self._queue) <= 1 or self._is_one_batch():
             batch, self._queue = self._queue, []
             return batch
         size, named, instances = 0, 0, set[str]()
-        for count, (item, _, worker) in enumerate(self._queue):
+        worker = self._queue[0].worker
+        for count, entry in enumerate(self._queue):
+            item = entry.item
             size += len(item.body)
             named += 1
             instances.add(item.instance_id)
@@ -346,11 +395,22 @@ class LogWriter:
                 named += len(item.starts)
                 instances.update([start.instance_id for start in item.starts])
             full = count == _BATCH_ITEMS or (count and size > _BATCH_BYTES)
-            if full or (count and len(instances) < named) or worker != self._queue[0][2]:
+            if full or (count and len(instances) < named) or entry.worker != worker:
                 batch, self._queue = self._queue[:count], self._queue[count:]
                 return batch
         batch, self._queue = self._queue, []
         return batch
+
+    def _is_one_batch(self) -> bool:
+        """Whether all that is queued is one batch of steps, as nearly always. Nothing here is a call for each item."""
+        items = list(map(_ITEM, self._queue))
+        return (
+            len(items) <= _BATCH_ITEMS
+            and set(map(type, items)) == {Step}
+            and sum(map(len, map(_BODY, items))) <= _BATCH_BYTES
+            and len(set(map(_WORKER, self._queue))) == 1
+            and len(set(map(_INSTANCE, items))) == len(items)
+        )
 
     async def _commit(self, items: list[Item], worker: str | None) -> list[Outcome]:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +13,7 @@ from romancy.engine.activities.port import Port
 from romancy.engine.aftermath import Aftermath, Sent
 from romancy.engine.inbox import Given
 from romancy.engine.instance import Live
-from romancy.storage.records import Append, Item
+from romancy.storage.records import Append, Item, Outcome
 
 if TYPE_CHECKING:
     from romancy.engine.dispatcher import Dispatcher
@@ -25,10 +25,13 @@ NO_PORTS: Final[Mapping[int, Port]] = MappingProxyType({})
 
 
 class PendingAppend(Struct, frozen=True, gc=False):
-    """An item about to be sent."""
+    """An item about to be sent. The writer holds it until its outcome is known (`log_writer.Entry`)."""
 
+    settle: Callable[[PendingAppend, Outcome], None]
+    """Acts on the outcome: `Driver.settle`."""
     live: Live
     item: Item
+    worker: str | None
     activation: Activation
     inputs: Sequence[Given]
     ports: Mapping[int, Port] = NO_PORTS

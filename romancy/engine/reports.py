@@ -42,8 +42,12 @@ class Drives(Protocol):
         """The loaded instances."""
         ...
 
-    def feed(self, live: Live, event: Input, port: Port | None = None) -> None:
+    def feed(self, live: Live, event: Input) -> None:
         """Give the run an input, now or when its slot is free."""
+        ...
+
+    def ended(self, live: Live, event: Input, port: Port | None) -> None:
+        """Feed the end of an attempt, which is the last of the instance's inputs."""
         ...
 
     async def ended_alone(self, live: Live, event: Input, port: Port | None) -> None:

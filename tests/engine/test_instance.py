@@ -78,7 +78,8 @@ def test_an_attempt_ends_once_and_only_if_it_is_still_the_one() -> None:
     first, second = (cast("Any", SimpleNamespace(id="a:1")) for _ in range(2))
     live.begins(first)
     live.begins(second)
-    assert [live.ends(attempt) for attempt in (first, second, second)] == [False, True, False]
+    assert [live.ends(attempt, NOTHING) for attempt in (first, second, second)] == [False, True, False]
+    assert live.inputs == [(NOTHING, None)]
 
 
 def test_only_an_instance_writes_its_fields() -> None:

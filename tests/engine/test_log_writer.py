@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -78,6 +79,7 @@ class Submitted:
     """A writer, and the outcomes of its items in the order in which they were reported."""
 
     def __init__(self, actor: Actor) -> None:
+        self._token = actor.token
         self.writer = LogWriter(actor.store, Incarnation(actor.token))
         self.told: list[tuple[str, Outcome]] = []
         self._more = asyncio.Event()
@@ -86,7 +88,10 @@ class Submitted:
         self.writer.submit(item, partial(self._done, item))
 
     async def write(self, item: Item) -> None:
-        await self.writer.write(item, partial(self._done, item))
+        def settle(_: object, outcome: Outcome) -> None:
+            self._done(item, outcome)
+
+        await self.writer.write(cast("Any", SimpleNamespace(item=item, worker=self._token, settle=settle)))
 
     def _done(self, item: Item, outcome: Outcome) -> None:
         self.told.append((item.instance_id, outcome))

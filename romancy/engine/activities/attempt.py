@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from asyncio import CancelledError
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from msgspec import Struct
 
 from romancy.context import ActivityContext
 from romancy.core import StartActivity, StartCompensation
 from romancy.engine.activities.plain_context import PlainActivityContext
-from romancy.engine.activities.port import GIVEN_UP, Port
+from romancy.engine.activities.port import GIVEN_UP, Port, Tools
 from romancy.engine.activities.stopping import Stop
+from romancy.engine.clock import Timer
+from romancy.engine.instance import Live
 from romancy.errors import UsageError
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Coroutine
 
     from msgspec import Raw
 
     from romancy.core import Input, Message
-    from romancy.engine.activities.port import Tools
-    from romancy.engine.clock import Timer
-    from romancy.engine.instance import Live
     from romancy.errors import StorageUnavailableError
     from romancy.session import Companion
     from romancy.storage.isolation import IsolationLevel
@@ -41,58 +42,39 @@ def id_of(effect: StartActivity | StartCompensation) -> str:
     return effect.compensation_id if isinstance(effect, StartCompensation) else effect.activity_id
 
 
-class Attempt:
+class Attempt(Struct, eq=False):
     """One attempt at an activity or a compensation, queued, running or about to end.
 
     The activity's context calls it. Most activities need neither a context nor a port, so each is made on first use.
     Its state is written by `Attempts`, and by nobody else: methods for that would cost several calls a step.
     """
 
-    __slots__ = (
-        "_over",
-        "asked",
-        "began",
-        "effect",
-        "ending",
-        "id",
-        "live",
-        "nonce",
-        "port",
-        "queued",
-        "returned",
-        "stop",
-        "task",
-        "timer",
-        "tools",
-        "waits_since",
-    )
+    tools: Tools
+    live: Live
+    effect: StartActivity | StartCompensation
+    id: str
+    nonce: str
+    asked: int = 0
+    """When the attempt was due (µs). Recorded only if hooks want to know."""
+    task: asyncio.Task[None] | None = None
+    timer: Timer | None = None
+    port: Port | None = None
+    stop: Stop | None = None
+    """That it was asked to stop, by its workflow, by a limit or because the engine dropped it."""
+    began: bool = False
+    """Whether its task has run. A task cancelled before that never runs and reports nothing."""
+    ending: bool = False
+    """Whether its end is decided and about to be reported."""
+    returned: bool = False
+    """Whether its function has returned. A failure after that is no reason to repeat the work."""
+    waits_since: float = 0.0
+    """When the attempt began to wait for a slot, by a monotonic clock. 0: it has not waited."""
+    queued: int = 0
+    """How many microseconds the attempt waited for a slot."""
+    is_cut_off: bool = False
+    """Whether nothing that it does from now on takes effect."""
 
-    def __init__(self, tools: Tools, live: Live, effect: StartActivity | StartCompensation) -> None:
-        self.tools = tools
-        self.live = live
-        self.effect = effect
-        self.id = effect.activity_id if type(effect) is StartActivity else id_of(effect)
-        started = live.run.state.started
-        assert started is not None  # noqa: S101 - nothing is scheduled before the start
-        self.nonce = started.nonce
-        self.task: asyncio.Task[None] | None = None
-        self.timer: Timer | None = None
-        self.port: Port | None = None
-        self.stop: Stop | None = None
-        """That it was asked to stop, by its workflow, by a limit or because the engine dropped it."""
-        self.asked = 0
-        """When the attempt was due (µs). Recorded only if hooks want to know."""
-        self.began = False
-        """Whether its task has run. A task cancelled before that never runs and reports nothing."""
-        self.ending = False
-        """Whether its end is decided and about to be reported."""
-        self.returned = False
-        """Whether its function has returned. A failure after that is no reason to repeat the work."""
-        self.waits_since = 0.0
-        """When the attempt began to wait for a slot, by a monotonic clock. 0: it has not waited."""
-        self.queued = 0
-        """How many microseconds the attempt waited for a slot."""
-        self._over = False
+    __repr__ = object.__repr__
 
     def __call__(self) -> ActivityContext:
         """The context of its activity."""
@@ -129,7 +111,7 @@ class Attempt:
 
     def is_over(self) -> None:
         """Record that nothing that the attempt does from now on takes effect."""
-        self._over = True
+        self.is_cut_off = True
         if self.port is not None:
             self.port.over = True
 
@@ -141,7 +123,7 @@ class Attempt:
         """The port of the attempt, opened on first use."""
         port = self.port
         if port is None:
-            port = self.port = Port(self.tools, self.live, self.effect, self.id, over=self._over)
+            port = self.port = Port(self.tools, self.live, self.effect, self.id, over=self.is_cut_off)
         return port
 
     def has_stopped(self) -> None:
@@ -152,7 +134,7 @@ class Attempt:
 
     async def give_up(self) -> None:
         """Discard what a failed or cancelled attempt did: its writes, messages and callbacks take no effect."""
-        self._over = True
+        self.is_cut_off = True
         if self.port is not None:
             await self.port.give_up()
 
@@ -175,7 +157,7 @@ class Attempt:
 
     @property
     def told_to_stop(self) -> bool:
-        return self.stop is not None or self._over
+        return self.stop is not None or self.is_cut_off
 
     @property
     def place(self) -> object:

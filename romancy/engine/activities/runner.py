@@ -18,14 +18,14 @@ from romancy._logs import about, get_logger, speaking
 from romancy._sizes import check_large
 from romancy.context import enter_activity
 from romancy.core import ActivityCancelled, ActivityCompleted, StartActivity, StartCompensation
-from romancy.engine.activities.attempt import Attempt
+from romancy.engine.activities.attempt import Attempt, id_of
 from romancy.engine.activities.backoff import Backoff
 from romancy.engine.activities.calling import Calling
 from romancy.engine.activities.carrying import carry
 from romancy.engine.activities.judging import ends_the_process, judged
 from romancy.engine.activities.port import Tools
 from romancy.engine.activities.stopping import Interrupted
-from romancy.engine.activities.tasks import task_of
+from romancy.engine.activities.tasks import maker_of_tasks
 from romancy.engine.append_slots import Slots
 from romancy.engine.log_lines import say_came_back, say_gone_on
 from romancy.errors import ActivityError
@@ -89,6 +89,8 @@ class Attempts:
         self._held = False
         self._only: Live | None = None
         self._all_ended = asyncio.Event()
+        """Not set while somebody waits for that."""
+        self._all_ended.set()
         self._queue: deque[Attempt] = deque()
         self._to_begin: deque[Attempt] = deque()
         """Attempts that have a slot and begin in the next turn of the event loop."""
@@ -114,7 +116,10 @@ class Attempts:
 
     def start(self, live: Live, effect: StartActivity | StartCompensation) -> None:
         """Run the attempt at its due time."""
-        attempt = Attempt(self.tools, live, effect)
+        id = effect.activity_id if type(effect) is StartActivity else id_of(effect)
+        started = live.run.state.started
+        assert started is not None  # noqa: S101 - nothing is scheduled before the start
+        attempt = Attempt(self.tools, live, effect, id, started.nonce)
         live.begins(attempt)
         wait = 0.0 if effect.due is None else self._clock.seconds_until(effect.due)
         if self._observer is not None and not self._observer.idle(live):
@@ -214,6 +219,9 @@ class Attempts:
 
     def _one_free(self) -> None:
         self._free += 1
+        self._slot_is_free()
+
+    def _slot_is_free(self) -> None:
         if self._free >= self._at_rest:
             self._all_ended.set()
         if self._queue:
@@ -298,6 +306,7 @@ class Attempts:
         """Begin the attempts that have a slot, unless they are unwanted, held back, or the lease is in doubt."""
         beginning, self._to_begin = self._to_begin, deque()
         loop, fresh = asyncio.get_running_loop(), self._keeper.leases.fresh()
+        task_of = maker_of_tasks(loop)
         try:
             while beginning:
                 attempt = beginning.popleft()
@@ -382,14 +391,13 @@ class Attempts:
         task = attempt.task = asyncio.current_task()
         try:
             try:
-                observer = self._observer
-                if observer is None or not attempt.asked:
-                    call = self._plain_call(attempt) if self._stage is None else None
+                if self._observer is None or not attempt.asked:
+                    call = self._plain_call(attempt)
                     value = None if call is None else await call
                     plain = call is not None and attempt.port is None
                     event = self._completed(attempt, value) if plain else await self._finished(attempt, call, value)
                 else:
-                    event = await observer.around(attempt, self._observed)
+                    event = await self._observer.around(attempt, self._observed)
                 attempt.ending = True
             except asyncio.CancelledError as error:
                 attempt.has_stopped()
@@ -403,17 +411,17 @@ class Attempts:
                 event = self._failure(attempt, error)
             finally:
                 attempt.task = None  # breaks the cycle from the task over its context to the attempt
-                self._one_free()
+                self._free += 1
+                if self._queue or not self._all_ended.is_set():
+                    self._slot_is_free()
             live = attempt.live
-            if not live.ends(attempt):
+            if not live.ends(attempt, event):
                 await self._unwanted(attempt, None)
                 return
-            if attempt.port is not None:
-                attempt.port.has_ended()
             if self._free >= self._at_rest and task is not None and not task.cancelling():
                 await self._driver.ended_alone(live, event, attempt.port)
             else:
-                self._driver.feed(live, event, attempt.port)
+                self._driver.ended(live, event, attempt.port)
         except Exception as error:  # noqa: BLE001 - any error is reported, so that no run waits forever
             await self._cannot_tell(attempt, error)
 
@@ -432,7 +440,7 @@ class Attempts:
         """The call of its function, if the attempt only has to await it; otherwise None."""
         effect = attempt.effect
         definition: Any = effect.definition
-        if type(effect) is not StartActivity or not definition.is_async or definition.dependencies:
+        if type(effect) is not StartActivity or not definition.is_async or definition.dependencies or self._stage:
             return None
         if effect.timeout is not None or definition.timeout is not None or definition.heartbeat_timeout is not None:
             return None
@@ -452,12 +460,10 @@ class Attempts:
             check_large(result, f"result of activity {attempt.id}")
         if definition.lazy:
             attempt.live.completed_lazily(attempt.id)
-        return ActivityCompleted(
-            at=self._clock.now(), id=attempt.id, result=result, attempt=effect.attempt, queued=attempt.queued
-        )
+        return ActivityCompleted(self._clock.now(), attempt.id, result, effect.attempt, attempt.queued)
 
     async def _observed(self, attempt: Attempt) -> Input:
-        call = self._plain_call(attempt) if self._stage is None else None
+        call = self._plain_call(attempt)
         return await self._finished(attempt, call, None if call is None else await call)
 
     async def _finished(self, attempt: Attempt, call: Awaitable[Any] | None, value: object) -> Input:
@@ -515,9 +521,8 @@ class Attempts:
             extra=about(live, attempt.id, attempt.effect.attempt),
         )  # fmt: skip
         # A new object: a thread that still runs the lost attempt must not be mistaken for the new one.
-        again = Attempt(self.tools, live, attempt.effect)
+        again = Attempt(self.tools, live, attempt.effect, attempt.id, attempt.nonce, attempt.asked)
         live.begins(again)
-        again.asked = attempt.asked
         due = self._clock.now() + round(pause * 1_000_000)
         again.timer = self._clock.call_at(due, self._fall_due, again, due)
 
