@@ -98,15 +98,14 @@ class Romancy(Instances, Senders):
     ) -> None:
         """`codecs` encode payloads before they are stored, in this order. `Codecs(…)` names codecs that only read.
 
-        With `log_error_text=False`, log lines name the types of exceptions and leave out their texts, which may quote
-        payloads. The `relay` sends published events, beside the worker. The worker removes events and messages that no
-        workflow has received within `keep_undelivered`; with None it keeps them. A call that writes raises after
-        `answer_within` without an answer of the database. Opening waits for the database for `connect_timeout`; with
-        None, an app with a worker waits until it answers, others do not. `migrate=False` refuses missing or old tables.
-        `password`, a plain or an async function, is called for the password of each new connection to a server.
+        With `log_error_text=False`, log lines name the types of exceptions without their texts, which may quote
+        payloads. `password` is called for that of each new connection. The `relay` sends published events, beside the
+        worker. The worker removes events and messages that nobody has received within `keep_undelivered`; with None it
+        keeps them. A call that writes raises after `answer_within` without an answer. Opening waits for the database
+        for `connect_timeout`; with None, an app with a worker waits until it answers, others do not. `migrate=False`
+        refuses missing or old tables.
         """
-        self._url, self._codecs = url, Codecs.of(codecs)
-        self._password = password_source(password)
+        self._url, self._codecs, self._password = url, Codecs.of(codecs), password_source(password)
         self._workflows, self.relay = workflows, relay
         self._works, self._checks, self._relaying = worker, check_at_start, Beside(relay)
         self._migrates = yes_or_no(migrate, "migrate")
@@ -131,8 +130,7 @@ class Romancy(Instances, Senders):
         Instances.__init__(self, access, mailer, watches)
         Senders.__init__(self, access, mailer)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._registry = Registry()
-        self.dependencies = Dependencies()
+        self._registry, self.dependencies = Registry(), Dependencies()
 
     @property
     def url(self) -> str:
