@@ -99,11 +99,10 @@ class Romancy(Instances, Senders):
         """`codecs` encode payloads before they are stored, in this order. `Codecs(…)` names codecs that only read.
 
         With `log_error_text=False`, log lines name the types of exceptions without their texts, which may quote
-        payloads. `password` is called for that of each new connection. The `relay` sends published events, beside the
-        worker. The worker removes events and messages that nobody has received within `keep_undelivered`; with None it
-        keeps them. A call that writes raises after `answer_within` without an answer. Opening waits for the database
-        for `connect_timeout`; with None, an app with a worker waits until it answers, others do not. `migrate=False`
-        refuses missing or old tables.
+        payloads. `password` is called for that of each new connection. The `relay` sends published events. The worker
+        removes events and messages that nobody received within `keep_undelivered`; with None it keeps them. A call that
+        writes raises after `answer_within`. Opening waits for the database for `connect_timeout`; with None, an app
+        with a worker waits until it answers. `migrate=False` refuses missing or old tables.
         """
         self._url, self._codecs, self._password = url, Codecs.of(codecs), password_source(password)
         self._workflows, self.relay = workflows, relay

@@ -50,7 +50,7 @@ def test_a_socket_beside_several_hosts_is_refused() -> None:
 
 
 @workflow
-async def seven(ctx: WorkflowContext) -> int:
+async def primary_seven(ctx: WorkflowContext) -> int:
     return 7
 
 
@@ -101,8 +101,8 @@ def pair(request: pytest.FixtureRequest, server_for: Callable[[str], Server]) ->
 async def test_the_server_that_takes_writes_is_found(pair: Pair) -> None:
     await pair.put(pair.other, read_only=False)
 
-    async with Romancy(pair.url(pair.one, pair.other), workflows=[seven]) as app:
-        assert await (await app.start(seven)).result() == 7
+    async with Romancy(pair.url(pair.one, pair.other), workflows=[primary_seven]) as app:
+        assert await (await app.start(primary_seven)).result() == 7
 
 
 @pytest.mark.long
