@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from functools import lru_cache
 from itertools import chain
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.creation import fresh
@@ -26,8 +26,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Bulk", "append_logs", "divided", "index_paths", "interest_rows", "projection_text", "write_in_bulk"]
 
-_SIZES: Final = (2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1000)
+T = TypeVar("T")
+
+_SIZES: Final = (2, 4, 8, 16, 24, 32, 48, 64, 128, 256)
 """The numbers of rows for which statements exist, so each is compiled once. Spare rows have no id.
+
+Compiling one costs as much for each row as half of a write, so a larger batch takes several statements.
 
 Bytes and nulls are bound as bytearrays and zeros where that is the same: the driver first asks its adapters for
 everything but texts, integers and bytearrays.
@@ -75,9 +79,9 @@ def _is_common(item: Append, create: Create | None) -> bool:
 def write_in_bulk(tx: Tx, bulk: Bulk, worker: str | None) -> None:
     """Write all items. Raises UndoError if any of them would be refused."""
     steps, appends, firsts = bulk
-    if steps or appends:
-        logged = len(steps) + len(appends)
-        _demand(tx.run_text(*append_logs(tx.text("append_logs"), [*steps, *appends], tx.now, worker)), logged)
+    items: list[Step | Append] = [*steps, *appends]
+    for logged in _parts(items):
+        _demand(tx.run_text(*append_logs(tx.text("append_logs"), logged, tx.now, worker)), len(logged))
     changes = [(item, item.change) for item in appends if item.change is not None]
     if changes:
         _change(tx, changes)
@@ -88,7 +92,7 @@ def write_in_bulk(tx: Tx, bulk: Bulk, worker: str | None) -> None:
 def append_logs(sql: str, items: Sequence[Step | Append], at: int, worker: str | None) -> tuple[str, list[object]]:
     """The statement that writes the log rows of all these items, and its bound values."""
     rows = [(item.instance_id, item.life, item.seq, item.writer, bytearray(item.body), item.behind) for item in items]
-    text, values = _filled(sql, 6, len(items), rows)
+    text, values = _filled(sql, 6, rows)
     return text, [at, *values, worker]
 
 
@@ -99,34 +103,36 @@ def _change(tx: Tx, changes: Sequence[tuple[Append, Change]]) -> None:
         ends = over or change.status is Status.STUCK
         releases = change.release or ends
         rows.append((
-            item.instance_id, item.life, over, change.status.value, change.seen, releases, change.release and not ends,
-            change.wake_at, change.error, change.code, item.seq, change.reopens,
+            item.instance_id, item.life, int(over), change.status.value, change.seen, int(releases),
+            int(change.release and not ends), change.wake_at, change.error, change.code, item.seq, int(change.reopens),
         ))  # fmt: skip
         if releases:
             tx.touched.add(item.instance_id)
-    text, values = _filled(tx.text("change_instances"), 12, len(rows), rows)
-    _demand(tx.run_text(text, [tx.now, tx.now, *values]), len(rows))
+    for part in _parts(rows):
+        text, values = _filled(tx.text("change_instances"), 12, part)
+        _demand(tx.run_text(text, [tx.now, tx.now, *values]), len(part))
 
 
 def _create(tx: Tx, firsts: Sequence[tuple[Append, Create]]) -> None:
     for owner in {create.owner for _, create in firsts if create.owner is not None}:
         if tx.row("worker_alive", (owner,)) is None:
             raise UndoError
-    logs = ((item.instance_id, item.life, item.writer, item.body) for item, _ in firsts)
-    text, values = _filled(tx.text("start_logs"), 4, len(firsts), logs)
-    _demand(tx.run_text(text, [tx.now, *values]), len(firsts))
+    for part in _parts([(item.instance_id, item.life, item.writer, bytearray(item.body)) for item, _ in firsts]):
+        text, values = _filled(tx.text("start_logs"), 4, part)
+        _demand(tx.run_text(text, [tx.now, *values]), len(part))
     rows: list[tuple[object, ...]] = []
     for item, create in firsts:
         status, error, wake_at, delay = fresh(item, create)
         rows.append((
             item.instance_id, item.life, create.workflow_name, status, create.code, create.owner,
-            wake_at if delay is None else tx.now + delay, error, create.parent, index_paths(create.index), create.input,
-            projection_text(create.projection),
+            wake_at if delay is None else tx.now + delay, error, create.parent, index_paths(create.index),
+            bytearray(create.input), projection_text(create.projection),
         ))  # fmt: skip
         if create.owner is None:
             tx.touched.add(item.instance_id)
-    text, values = _filled(tx.text("start_instances"), 12, len(rows), rows)
-    _demand(tx.run_text(text, [tx.now, tx.now, *values]), len(rows))
+    for new in _parts(rows):
+        text, values = _filled(tx.text("start_instances"), 12, new)
+        _demand(tx.run_text(text, [tx.now, tx.now, *values]), len(new))
     _index(tx, firsts)
     if interests := [row for item, _ in firsts for row in interest_rows(item, tx.now)]:
         tx.many("interest_put", interests)
@@ -158,10 +164,16 @@ def _demand(written: int, wanted: int) -> None:
         raise UndoError
 
 
-def _filled(sql: str, width: int, count: int, rows: Iterable[tuple[object, ...]]) -> tuple[str, Iterable[object]]:
-    """A statement with room for that many rows, and the values of the rows and of the spare room."""
-    size = _SIZES[bisect_left(_SIZES, count)]
-    spare = [None, *[0] * (width - 1)] * (size - count)
+def _parts(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+    """The rows of each statement."""
+    most = _SIZES[-1]
+    return iter((rows,)) if 0 < len(rows) <= most else (rows[i : i + most] for i in range(0, len(rows), most))
+
+
+def _filled(sql: str, width: int, rows: Sequence[tuple[object, ...]]) -> tuple[str, Iterable[object]]:
+    """A statement with room for the rows, and the values of the rows and of the spare room."""
+    size = _SIZES[bisect_left(_SIZES, len(rows))]
+    spare = [None, *[0] * (width - 1)] * (size - len(rows))
     return _for_rows(sql, width, size), chain(chain.from_iterable(rows), spare)
 
 
