@@ -128,7 +128,7 @@ class Commits:
 
     def _part_of(self, item: Append) -> Part:
         """Which statement writes an append."""
-        carries = item.outbox or item.deliveries or item.starts or item.routes
+        carries = item.outbox or item.deliveries or item.starts or item.interests or item.uninterested or item.postings
         if item.create is not None:
             return self._firsts if carries or item.create.replaces is not None else self._starts
         return self._effects if carries or renews(item) else self._changes
@@ -294,7 +294,7 @@ def _weight(item: Item) -> int:
     if item.outbox or item.deliveries or item.starts:
         size += sum(len(row.body) for row in item.outbox) + sum(len(one.body) for one in item.deliveries)
         size += sum(map(_weight, item.starts))
-    if item.routes:
+    if item.interests or item.uninterested or item.postings:
         size += routes_size(item)
     return size
 

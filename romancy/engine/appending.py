@@ -43,7 +43,7 @@ def append_of(
     `announces` asks hooks about what it sends.
     """
     dropped = {id(event) for event in activation.dropped} if activation.dropped else ()
-    taken = list[str]()
+    taken: list[str] = []
     consumed: tuple[str, ...] = ()
     for event, mail in inputs:
         if mail is not None:

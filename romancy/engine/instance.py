@@ -136,7 +136,7 @@ class Live:
         """Messages that were taken for the instance and are being given back, because no wait fits them."""
         self.attempts: dict[str, Attempt] = {}
         """Activities and compensations that run or wait to run in this process."""
-        self.reviving = frozenset[object]()
+        self.reviving: frozenset[object] = _NOBODY
         """One mark for each child of a former run that is being looked at and, if it failed, retried."""
         self.to_revive = _NOBODY
         """Children that ended on behalf of a former run meanwhile, so that they have to be looked at again."""
