@@ -70,7 +70,7 @@ async def test_a_function_that_fails_is_a_database_that_is_away(given: Given) ->
     def fail() -> str:
         raise KeyError(given.secret)
 
-    app = Romancy(given.url, password=fail, worker=False)
+    app = Romancy(given.url, password=fail, worker=False, workflows=[passed])
 
     with pytest.raises(StorageUnavailableError, match="password= gave no password, but KeyError") as caught:
         await app.__aenter__()
@@ -93,19 +93,19 @@ async def test_what_is_no_password_is_refused(given: Given) -> None:
     nothing: Any = lambda: None  # noqa: E731 - as untyped code may have it
 
     with pytest.raises(StorageConfigurationError, match="has to return a string, not NoneType"):
-        await Romancy(given.url, password=nothing, worker=False).__aenter__()
+        await Romancy(given.url, password=nothing, worker=False, workflows=[passed]).__aenter__()
 
 
 async def test_a_wrong_password_is_named_and_not_shown(given: Given) -> None:
     with pytest.raises(StorageConfigurationError, match="password") as caught:
-        await Romancy(given.url, password=lambda: "hunter2", worker=False).__aenter__()
+        await Romancy(given.url, password=lambda: "hunter2", worker=False, workflows=[passed]).__aenter__()
 
     assert "hunter2" not in str(caught.value)
 
 
 async def test_a_second_password_in_the_url_is_refused(given: Given, storage_url: str) -> None:
     with pytest.raises(StorageConfigurationError, match="has a password beside password="):
-        await Romancy(storage_url, password=given.password, worker=False).__aenter__()
+        await Romancy(storage_url, password=given.password, worker=False, workflows=[passed]).__aenter__()
 
     assert not given.asked
 
@@ -117,7 +117,7 @@ async def test_a_database_without_passwords_refuses_the_function(storage_url: st
     asked: Callable[[], str] = lambda: "never"  # noqa: E731
 
     with pytest.raises(StorageConfigurationError, match=f"{scheme}:// takes no password="):
-        await Romancy(storage_url, password=asked).__aenter__()
+        await Romancy(storage_url, password=asked, workflows=[passed]).__aenter__()
 
 
 def test_a_password_in_place_of_a_function_is_refused() -> None:

@@ -17,7 +17,7 @@ from romancy import (
     compensation,
     workflow,
 )
-from romancy.engine import decide
+from romancy.engine import creation
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ async def test_a_call_that_is_awaited_later_is_not_an_unawaited_call(open_app: O
 
 @pytest.mark.filterwarnings("ignore:coroutine 'take' was never awaited:RuntimeWarning")
 async def test_one_that_was_begun_before_ends_as_it_would_have(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decide, "RULES", 0)
+    monkeypatch.setattr(creation, "RULES", 0)
     app = await open_app()
     handle = await app.start(forgets)
     await status_is(app, handle.instance_id, Status.WAITING)
