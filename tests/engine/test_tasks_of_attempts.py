@@ -51,7 +51,7 @@ def test_it_is_a_task_like_any() -> None:
         seen = [task.get_name(), task.done(), task in asyncio.all_tasks(), task.get_loop(), task.cancelling()]
         assert seen == ["a:1", False, True, asyncio.get_running_loop(), 0]
         assert "a:1" in repr(task)
-        assert [frame.f_code.co_name for frame in task.get_stack()] == ["work"]
+        assert task.get_stack()[-1].f_code.co_name == "work"  # a task that asyncio began early also shows its callers
         with pytest.raises(asyncio.InvalidStateError):
             task.result()
         with pytest.raises(asyncio.InvalidStateError):
