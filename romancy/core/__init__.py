@@ -26,6 +26,7 @@ Child{Completed,Failed,Cancelled}, Compensation{AttemptFailed,Completed,Failed},
 
 from __future__ import annotations
 
+from romancy.core._by_hand import FUTURE, BegunByHand, enter_task, leave_task
 from romancy.core._calls import (
     RULES,
     kept,
@@ -177,6 +178,7 @@ from romancy.core._thread_state import driving, is_in_a_workflow
 from romancy.core._undo_events import UndoRegistered, UndoTakenBack
 
 __all__ = [
+    "FUTURE",
     "KINDS",
     "NO_DICT",
     "NULL",
@@ -191,6 +193,7 @@ __all__ = [
     "ActivityFailed",
     "ActivityScheduled",
     "Begins",
+    "BegunByHand",
     "CancelActivity",
     "CancelChild",
     "CancelRequested",
@@ -270,11 +273,13 @@ __all__ = [
     "derive",
     "driving",
     "encode_commit",
+    "enter_task",
     "failure_of",
     "idempotency_key",
     "is_in_a_workflow",
     "kept",
     "kept_id",
+    "leave_task",
     "may_be_refused",
     "mode_conflict",
     "mode_of_wait",
