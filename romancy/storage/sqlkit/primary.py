@@ -30,7 +30,7 @@ class Primary:
         """The hosts in the order of the next search. The one that was lost last is at the end."""
         self._found: Host | None = None
         self._search: asyncio.Future[StorageError | None] | None = None
-        """The search that goes on. Its result is the error with which it ended."""
+        """The search that goes on. Its result is the error with which it ended. Cancelled: its caller has gone."""
 
     async def connect(self, make: Callable[[Host], Awaitable[C]]) -> C:
         """A connection to the primary. `make` raises StorageError for a host that cannot be used now.
@@ -43,10 +43,13 @@ class Primary:
                 return await make(found)
             except StorageError:
                 self._lost(found)
-        if self._search is None:
+        search = self._search
+        if search is None:
             return await self._look(make)
-        error = await asyncio.shield(self._search)
-        if error is not None:
+        await asyncio.wait([search])
+        if search.cancelled():
+            return await self.connect(make)  # one of those who waited searches now
+        if (error := search.result()) is not None:
             raise type(error)(str(error))
         if self._found is None:
             raise StorageUnavailableError(f"{self._where}: the primary was found and lost again")
@@ -60,16 +63,15 @@ class Primary:
 
     async def _look(self, make: Callable[[Host], Awaitable[C]]) -> C:
         search = self._search = asyncio.get_running_loop().create_future()
-        ended: StorageError | None = StorageUnavailableError(f"{self._where}: the search for the primary was given up")
         try:
             connection = await self._first(make)
-            ended = None
+            search.set_result(None)
         except StorageError as error:
-            ended = error
+            search.set_result(error)
             raise
         finally:
             self._search = None
-            search.set_result(ended)
+            search.cancel()  # has an effect only if neither happened
         return connection
 
     async def _first(self, make: Callable[[Host], Awaitable[C]]) -> C:
