@@ -42,8 +42,10 @@ class Lineage:
         If it leads to another server than before, all connections to the one before are ended.
         """
         where = wire.settings.where
-        dialect = dialect_of(wire.server_version, where)
-        there, behind = await (self._of_mysql(wire) if dialect.product == "MySQL" else self._of_mariadb(wire))
+        ask = self._of_mysql if dialect_of(wire.server_version, where).product == "MySQL" else self._of_mariadb
+        known, (there, behind) = self._seen, await ask(wire)
+        while known != self._seen:  # the answer of another connection has come in meanwhile
+            known, (there, behind) = self._seen, await ask(wire)
         if behind:
             raise StorageUnavailableError(
                 f"{where}: it is behind {self._host}, which was used before, and lacks transactions of it; is it a "
