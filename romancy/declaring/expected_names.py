@@ -81,9 +81,14 @@ def answer_names(cls: type, answers: Mapping[str, str], called: str) -> None:
 
     The class has no `__getattr__`, with which CPython 3.11 finds every attribute slowly.
     """
-    for name, answer in answers.items():
-        if not hasattr(cls, name):
-            setattr(cls, name, _Answered(name, answer, called))
+    missing = [name for name in answers if not hasattr(cls, name)]
+    for name in missing:
+        setattr(cls, name, _Answered(name, answers[name], called))
+
+    def listed(self: object) -> list[str]:
+        return [name for name in object.__dir__(self) if name not in missing or name in vars(self)]
+
+    setattr(cls, "__dir__", listed)  # noqa: B010 - a checker refuses the assignment
 
 
 class WithError(AttributeError, TypeError):

@@ -246,3 +246,18 @@ async def test_a_value_that_is_not_stored_is_refused_with_what_to_write() -> Non
         with pytest.raises(SerializationError, match=r"pass `list\(…\)`"):
             await app.run(anything, deque([1]))
         assert await app.run(anything, Counter("aab")) == "dict"
+
+
+def test_names_that_are_only_answered_are_not_listed() -> None:
+    assert {"recur", "signature"} <= set(dir(order))
+    assert not {"start", "apply_async", "submit"} & set(dir(order))
+    assert not {"start", "apply_async", "submit"} & set(dir(pack))
+
+
+def test_a_name_that_somebody_sets_is_listed() -> None:
+    renamed: Any = order.options(instance_id="one")
+    renamed.submit = 1
+
+    assert renamed.submit == 1
+    assert "submit" in dir(renamed)
+    assert not hasattr(order, "submit")
