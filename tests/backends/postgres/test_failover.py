@@ -77,7 +77,7 @@ async def test_a_primary_killed_under_load(cluster: Cluster, tmp_path: Path) -> 
         await field.start(ids, STEPS, 0.3)
         await field.begun(COUNT * STEPS // 2)
         await asyncio.to_thread(cluster.primary.kill)
-        await asyncio.sleep(1)
+        await asyncio.sleep(1)  # as long as the outage lasts: the workers try both hosts in vain
         await cluster.promote()
         late = await field.worker("--lease", "60")
         await field.all_ended()
