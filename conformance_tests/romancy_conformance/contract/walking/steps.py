@@ -77,7 +77,8 @@ class Chooser(MessageSteps):
     def starts_again(self) -> Any:
         again = self.one(self.past_starts)
         if again is not None and self.often(0.5):
-            again = replace(again, life=again.life + 1, writer=self.new("w") + again.writer[6:])
+            self.lives[again.instance_id] += 1
+            again = replace(again, life=self.lives[again.instance_id], writer=self.new("w") + again.writer[6:])
         return again and ("commit", ([again],))
 
     def written(self, item: Item, found: Instance) -> Any:
