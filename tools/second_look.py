@@ -28,6 +28,7 @@ NOTES: Final = Path(".pytest_cache") / "v" / "romancy"
 CUT_SHORT: Final = -1
 PASSED: Final = 0
 TESTS_FAILED: Final = 1
+UNSTEADY: Final = "UNSTEADY, to be mended"
 
 
 def last_runs(root: Path) -> tuple[list[int], list[str]]:
@@ -59,6 +60,15 @@ def refusal(ended: list[int], failed: list[str]) -> str | None:
     return None
 
 
+def verdicts(failed: list[str], again: list[str]) -> list[str]:
+    """Return the lines that say which of these tests failed again, and which passed."""
+    lines: list[str] = []
+    unsteady = sorted(set(failed) - set(again))
+    for verdict, tests in (("FAILED AGAIN", again), (f"{UNSTEADY}: failed beside others, passed alone", unsteady)):
+        lines += [f"second look: {verdict}:", *(f"  {test}" for test in tests)] if tests else []
+    return lines
+
+
 def main() -> int:
     ended, failed = last_runs(tree.ROOT)
     reason = refusal(ended, failed)
@@ -68,8 +78,7 @@ def main() -> int:
     print(f"second look: {len(failed)} failed, and run again alone:", *failed, sep="\n  ", flush=True)
     again = [sys.executable, "-m", "pytest", "-n", "0", *failed]
     code = subprocess.run(again, cwd=tree.ROOT, check=False).returncode
-    verdict = "FAILED AGAIN" if code else "UNSTEADY: failed beside others, passed alone; to be mended"
-    print(f"second look: {verdict}:", *failed, sep="\n  ")
+    print(*verdicts(failed, last_runs(tree.ROOT)[1] if code == TESTS_FAILED else failed if code else []), sep="\n")
     return code
 
 

@@ -179,7 +179,7 @@ def test_the_report_names_what_failed_and_what_was_not_tested(capsys: pytest.Cap
         "postgres: PostgreSQL 15.14, unpacked from bookworm-postgresql: 30 tests",
         "NOT TESTED, 303 tests skipped: mysql: no network",
         "FAILED tests/a.py::test_a - assert 1 == 2",
-        "second look: UNSTEADY: failed beside others, passed alone; to be mended:",
+        "second look: UNSTEADY, to be mended: failed beside others, passed alone:",
     ]
     outcome = verdict.Outcome("Debian 12", ("make test",), 600.0, Left(codes=[0], seconds=[592.1]), output)
 
@@ -188,7 +188,7 @@ def test_the_report_names_what_failed_and_what_was_not_tested(capsys: pytest.Cap
         "  Debian 12: green, 5340 passed, 2 failed, 357 skipped; 600 s (592 s), CPython 3.11.2",
         "    FAILED tests/a.py::test_a - assert 1 == 2",
         "    NOT TESTED, 303 tests skipped: mysql: no network",
-        "    second look: UNSTEADY: failed beside others, passed alone; to be mended:",
+        "    second look: UNSTEADY, to be mended: failed beside others, passed alone:",
     ]
     assert outcome.databases == "SQLite 3.40.1, PostgreSQL 15.14"
 

@@ -49,6 +49,16 @@ def test_anything_else_is_refused(tmp_path: Path, ended: int, failed: list[str])
     assert second_look.refusal(*second_look.last_runs(tmp_path)) is not None
 
 
+def test_what_passed_alone_is_told_from_what_failed_again() -> None:
+    assert second_look.verdicts(["a", "b"], ["b"]) == [
+        "second look: FAILED AGAIN:",
+        "  b",
+        f"second look: {second_look.UNSTEADY}: failed beside others, passed alone:",
+        "  a",
+    ]
+    assert [line for line in second_look.verdicts(["a"], []) if "AGAIN" in line] == []
+
+
 def test_without_a_run_there_is_nothing_to_look_at(tmp_path: Path) -> None:
     assert second_look.refusal(*second_look.last_runs(tmp_path)) is not None
 
