@@ -13,6 +13,7 @@ from msgspec.structs import astuple
 
 from romancy.errors import RomancyError
 from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.marks import ENDED_NEWS
 from romancy.storage.outbox import OUTBOX_NEWS
 from romancy.storage.records import Delivered, Outcome, Step
 from romancy.storage.steps import as_append
@@ -71,7 +72,7 @@ _NEWS = (*TERMINAL_STATUSES, Status.STUCK)
 
 
 class Written(Struct):
-    """What a statement accepted, and the instances to announce to others once it is committed."""
+    """What a statement accepted, and what to announce to others once it is committed: ids of instances, and marks."""
 
     accepted: set[str]
     stirred: set[str]
@@ -126,7 +127,9 @@ def changed(items: Sequence[Append], answer: Iterable[Iterable[Any]]) -> Written
 
 
 def _ended(accepted: Iterable[Append]) -> set[str]:
-    return {item.instance_id for item in accepted if item.change is not None and item.change.status in _NEWS}
+    return {
+        ENDED_NEWS + item.instance_id for item in accepted if item.change is not None and item.change.status in _NEWS
+    }
 
 
 def news_of(accepted: Sequence[Append]) -> set[str]:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from romancy.core import RunEnd
 from romancy.status import Status
+from romancy.storage.marks import instance_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -146,8 +147,8 @@ class Watches:
 
     def changed(self, instance_ids: Iterable[str] | None) -> None:
         """Wake the callers that wait for these instances, or for any if it is not known which have changed."""
-        for instance_id in instance_ids or list(self._by_id):
-            watch = self._held(instance_id)
+        for changed in instance_ids or list(self._by_id):
+            watch = self._held(instance_of(changed))
             if watch is not None and watch.waiting:
                 watch.tell()
 

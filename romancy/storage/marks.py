@@ -1,4 +1,4 @@
-"""Marks among the ids of changed instances, for news that concern no instance (`Store.wait_for_work`)."""
+"""Marks among the ids of changed instances (`Store.wait_for_work`): news that no worker need claim for."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["WORKER_NEWS", "arrivals_in"]
+__all__ = ["ENDED_NEWS", "WORKER_NEWS", "instance_of", "marks_in"]
 
 WORKER_NEWS: Final = "\x00worker "
 """With a worker's token behind it: this worker has come. No instance has such an id."""
+ENDED_NEWS: Final = "\x00ended "
+"""With an instance's id behind it: it has ended or is stuck, so nobody claims it. A store may tell the id alone."""
 
 
-def arrivals_in(changed: Iterable[str]) -> set[str]:
-    """The marks of workers among these ids."""
-    marks = set[str]()
-    for one in changed:
-        if one[:1] == "\x00" and one.startswith(WORKER_NEWS):
-            marks.add(one)
-    return marks
+def marks_in(changed: Iterable[str]) -> set[str]:
+    """The marks among these ids."""
+    return {one for one in changed if one[:1] == "\x00"}
+
+
+def instance_of(one: str) -> str:
+    """The id of an instance that ended, from its mark. An id stays as it is."""
+    return one.removeprefix(ENDED_NEWS)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy.status import Status
+from romancy.storage.marks import instance_of
 from romancy_conformance.contract.building import append, change, delivery, settle, silent, start, step
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ async def test_an_end_wakes_those_who_wait(actor: Actor, open_store: Open) -> No
         await actor.write(append(begun, 2, change=change(status)))
 
         changed = await asyncio.wait_for(waiting, LONG / 3)  # long before the wait would look by itself
-        assert changed is None or begun.instance_id in changed
+        assert changed is None or begun.instance_id in map(instance_of, changed)
 
 
 async def test_what_was_committed_before_the_call_is_not_missed(store: Store, open_store: Open) -> None:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from romancy._logs import get_logger
 from romancy.errors import StorageUnavailableError
-from romancy.storage.marks import WORKER_NEWS, arrivals_in
+from romancy.storage.marks import WORKER_NEWS, marks_in
 from romancy.storage.records import LATEST, ClaimRequest
 
 if TYPE_CHECKING:
@@ -125,16 +125,17 @@ class Claiming:
         return bool(leases.peers) and leases.has_peers()
 
     def notice(self, changed: frozenset[str] | None) -> None:
-        """React to changes of these instances (None: of any). Those that ended here are usually no news.
+        """React to changes of these instances (None: of any). Those that ended, or ended here, are usually no news.
 
         Most notifications report instances that ended. A busy worker leaves the rest to idle ones. A worker whose last
         claim brought nothing waits a moment before it asks again.
         """
         if changed is None:
             self._handing_over.in_doubt = True
-        elif marks := arrivals_in(changed):
+        elif marks := marks_in(changed):
             changed -= marks
-            self._handing_over.workers_came(mark.removeprefix(WORKER_NEWS) for mark in marks)
+            came = [mark.removeprefix(WORKER_NEWS) for mark in marks if mark.startswith(WORKER_NEWS)]
+            self._handing_over.workers_came(came)
         peers = self._keeper.leases.peers
         if self._handing_over.in_doubt or peers:
             self._handing_over.look()
