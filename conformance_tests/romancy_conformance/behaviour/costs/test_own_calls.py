@@ -1,13 +1,13 @@
 """What a plain step costs this process: calls of Romancy's own functions, counted on every database.
 
-The slope between two lengths of one workflow excludes its start and its end. A heartbeat or a sweep may fall into a
-run, so it is enough if one of a few slopes is within the bound.
+The slope between two lengths of one workflow excludes its start and its end. Each bound is half a call above the count,
+which is never whole: what a worker does by the clock (a look at the file, a heartbeat, a claim) is 10 to 60 calls, and
+the slower the machine, the more often it falls into the 400 steps between the two lengths.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,12 +24,12 @@ FEW, MANY = 200, 600
 ROUNDS = 3
 LEAST = 40
 """With fewer calls, nothing was counted."""
-MOST = {"sqlite": 71 if sys.version_info < (3, 12) else 72, "postgres": 74, "mysql": 100, "mariadb": 100}
-"""From 3.12 on, a step is one call more on SQLite. MySQL and MariaDB also count the periodic look at the inbox."""
-ON_THE_WRITERS_THREAD = 101
+MOST = {"sqlite": 68.5, "postgres": 74.5, "mysql": 99.5, "mariadb": 99.5}
+"""MySQL and MariaDB also count the periodic look at the inbox."""
+ON_THE_WRITERS_THREAD = 101.5
 """The most on SQLite where commits are so slow that a separate thread makes them."""
 AT_ONCE = 400
-MOST_OF_A_START = {"sqlite": 145, "postgres": 148, "mysql": 200, "mariadb": 200}
+MOST_OF_A_START = {"sqlite": 125, "postgres": 128, "mysql": 200, "mariadb": 200}
 """Of a workflow without steps, from its start to its result, when many begin at once."""
 
 
@@ -50,7 +50,7 @@ def own_calls() -> Iterator[OwnCalls]:
         yield counted
 
 
-async def within(most: int, own_calls: OwnCalls, app: Romancy) -> list[float]:
+async def within(most: float, own_calls: OwnCalls, app: Romancy) -> list[float]:
     """Return the slopes up to the first that is within the bound."""
 
     async def calls_of(steps: int) -> int:
