@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import sys
+import threading
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -143,6 +144,42 @@ def test_an_error_of_the_first_stretch_is_its_own(error: BaseException) -> None:
 
     ended = ends_of(work)
     assert ended.cancelled() or ended.exception() is error
+
+
+def test_a_call_from_a_thread_is_not_lost_while_the_task_is_made_whole() -> None:
+    called: list[str] = []
+
+    class Interrupted(asyncio.SelectorEventLoop):
+        """Another thread asks for a call right after a task has asked for its first step."""
+
+        def call_soon(  # type: ignore[override]
+            self, callback: Any, *args: Any, context: contextvars.Context | None = None
+        ) -> asyncio.Handle:
+            handle = super().call_soon(callback, *args, context=context)
+            if isinstance(getattr(callback, "__self__", None), asyncio.Task):
+                other = threading.Thread(target=self.call_soon_threadsafe, args=(called.append, "from a thread"))
+                other.start()
+                other.join()
+            return handle
+
+    async def main() -> None:
+        async def work() -> None:
+            called.append("begun")
+            await asyncio.sleep(0)
+            called.append("resumed")
+
+        made = task_of(work)
+        await asyncio.sleep(0)
+        called.clear()
+        await asyncio.wait(made)
+
+    loop = Interrupted()
+    try:
+        loop.run_until_complete(main())
+    finally:
+        loop.close()
+    assert "from a thread" in called
+    assert "resumed" in called
 
 
 def test_a_task_factory_makes_it() -> None:

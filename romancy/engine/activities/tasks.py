@@ -83,9 +83,14 @@ class _EarlyTask(BegunByHand, asyncio.Task[None]):
                 raise
             return
         leave_task(loop, self)
+        ready = self._host._ready  # noqa: SLF001 - asyncio has no other way to take a handle out
+        place = len(ready)
         self._becomes_whole(awaited, context)
-        first = self._host._ready.pop()  # noqa: SLF001 - its first step, now: it only awaits what the work awaits
-        first._callback()  # noqa: SLF001 - as above
+        while getattr(ready[place]._callback, "__self__", None) is not self:  # noqa: SLF001 - as in asyncio
+            place += 1  # a call from another thread
+        first = ready[place]
+        del ready[place]
+        first._callback()  # noqa: SLF001 - its first step, now: it only awaits what the work awaits
 
     def get_name(self) -> str:
         return self._name
