@@ -19,6 +19,15 @@ _MARIADB_SCRIPTS = ("system_tables.sql", "performance_tables.sql", "system_table
 
 class MySQLServer(Server):
     orderly_stop = signal.SIGTERM
+    further_options: Sequence[str | Path] = ()
+
+    def replicate(self, number: int) -> None:
+        """Give it this server id, and a log from which others can follow it. For a server that was never started.
+
+        It takes no writes until it is told to, so that a lost primary that comes back is fenced.
+        """
+        self.further_options = [f"--server-id={number}", "--read-only=ON", *self._replication()]
+        (self.data / "auto.cnf").unlink(missing_ok=True)  # the id of the server in the template
 
     @property
     def socket(self) -> Path:
@@ -36,6 +45,7 @@ class MySQLServer(Server):
             "--sync-binlog=1",
             "--skip-name-resolve",
             *self._own_options(),
+            *self.further_options,
         ]
 
     def initialise(self, data: Path, password: str, output: IO[bytes]) -> None:
@@ -47,6 +57,17 @@ class MySQLServer(Server):
 
     def _own_options(self) -> Sequence[str]:
         return ["--mysqlx=OFF", "--secure-file-priv=NULL"]
+
+    def _replication(self) -> Sequence[str | Path]:
+        """The options of a replicated server: transactions have ids, and a commit can wait for a replica."""
+        folder = self.program.prefix / "lib" / "mysql" / "plugin"
+        plugins = "semisync_source.so;semisync_replica.so"
+        return [
+            "--gtid-mode=ON",
+            "--enforce-gtid-consistency=ON",
+            f"--plugin-dir={folder}",
+            f"--plugin-load-add={plugins}",
+        ]
 
     def _program_on(self, data: Path) -> list[str | Path]:
         prefix = self.program.prefix
@@ -81,6 +102,9 @@ class MariaDBServer(MySQLServer):
 
     def _own_options(self) -> Sequence[str]:
         return []
+
+    def _replication(self) -> Sequence[str | Path]:
+        return ["--log-bin=binlog", "--log-slave-updates", "--gtid-strict-mode=ON"]
 
     def _script(self, name: str) -> Path:
         for prefix in ("mariadb", "mysql"):
