@@ -24,6 +24,8 @@ select system_identifier, pg_walfile_name(pg_current_wal_flush_lsn()), (pg_curre
 from pg_control_system()
 """
 _PATIENCE: Final = 20.0
+_SILENT: Final = (asyncpg.SyntaxOrAccessError, asyncpg.FeatureNotSupportedError)
+"""The errors of a server that has no such function, or does not let this role call it."""
 _TIMELINE_DIGITS: Final = 8
 
 
@@ -52,7 +54,9 @@ class Lineage:
         known = self._newest  # a later answer of another connection may come in before this one's
         try:
             ((cluster, file, written),) = await connection.fetch(_ASK, timeout=_PATIENCE)
-        except asyncpg.PostgresError as error:
+        except asyncpg.ObjectNotInPrerequisiteStateError:
+            raise StorageUnavailableError(f"{where}: it is a standby now") from None
+        except _SILENT as error:
             self._tell_once(where, error)
             return
         position = _Position(int(file[:_TIMELINE_DIGITS], 16), written)

@@ -198,12 +198,17 @@ async def _plain(server: PostgresServer) -> asyncpg.Connection:
 class Answering:
     """A connection to a server at this position, which answers when it is told to."""
 
-    def __init__(self, timeline: int, written: int, *, cluster: int = 1) -> None:
+    def __init__(
+        self, timeline: int, written: int, *, cluster: int = 1, error: asyncpg.PostgresError | None = None
+    ) -> None:
+        self._error = error
         self._row = (cluster, f"{timeline:08X}0000000000000001", written)
         self.open = asyncio.Event()
 
     async def fetch(self, *_: object, **__: object) -> list[object]:
         await self.open.wait()
+        if self._error is not None:
+            raise self._error
         return [self._row]
 
 
@@ -222,6 +227,23 @@ async def test_an_answer_that_is_overtaken_by_a_later_one_is_not_behind() -> Non
 
     with pytest.raises(StorageUnavailableError, match="position 150 of timeline 1 after position 200 of timeline 1"):
         await lineage.admit(cast("asyncpg.Connection", behind), "behind")
+
+
+async def test_a_server_that_is_lost_while_it_is_asked_is_not_admitted() -> None:
+    """It did not say that it does not tell its timeline: it said nothing."""
+    lost = Answering(1, 100, error=asyncpg.ConnectionDoesNotExistError("connection was closed in the middle"))
+    lost.open.set()
+
+    with pytest.raises(asyncpg.ConnectionDoesNotExistError):
+        await Lineage().admit(cast("asyncpg.Connection", lost), "lost")
+
+
+async def test_a_server_that_has_become_a_standby_is_not_admitted() -> None:
+    standby = Answering(1, 100, error=asyncpg.ObjectNotInPrerequisiteStateError("recovery is in progress"))
+    standby.open.set()
+
+    with pytest.raises(StorageUnavailableError, match="one: it is a standby now"):
+        await Lineage().admit(cast("asyncpg.Connection", standby), "one")
 
 
 async def test_another_cluster_is_refused() -> None:
