@@ -11,7 +11,9 @@ Options of the URL:
   each for heartbeats and LISTEN;
 - `connect_timeout` (10) in seconds, for each host, and `session_idle_timeout` (30), after which the server ends a
   session that is idle inside its transaction;
-- `pooler=transaction`: a pooler in transaction mode stands between; no prepared statements, no LISTEN;
+- `pooler=transaction`: a pooler in transaction mode stands between; no LISTEN through it, and prepared statements only
+  if it keeps them;
+- `listen_url`: a URL of the server itself, for LISTEN alone, where a pooler stands between;
 - `listen=off`: do not listen for wake-ups, but poll once a second;
 - `sslmode` and `sslrootcert`, as in libpq;
 - `durability=relaxed`: accept the server as it is. With `full`, the default, every commit waits for the disk

@@ -73,7 +73,7 @@ class Commits:
 
     async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
         """As `Store.commit` promises."""
-        if len(batch) == 1 and type(item := batch[0]) is Step and not self._database.settings.pooled:
+        if len(batch) == 1 and type(item := batch[0]) is Step and self._database.alone is not None:
             check_step(item, worker)
             # Most batches are one step. This path costs little more than the statement.
             try:

@@ -24,8 +24,12 @@ if TYPE_CHECKING:
 __all__ = [
     "ANSWER_TIMEOUT",
     "HANDLING",
+    "IDLE",
+    "PLANNING",
+    "PROMISED",
     "Link",
     "SessionConnection",
+    "Source",
     "as_connection",
     "connect",
     "connect_for_search",
@@ -53,9 +57,8 @@ COMMON_SETTINGS: Final = {
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "30000",
 }
-ENGINE_SETTINGS: Final = {
-    "lock_timeout": "1000",
-    "idle_in_transaction_session_timeout": "20000",
+IDLE: Final = "idle_in_transaction_session_timeout"
+PLANNING: Final = {
     "jit": "off",
     # Every query of the engine has an index. Statistics of a table that changes all day must not prevent its use.
     "enable_seqscan": "off",
@@ -65,6 +68,9 @@ ENGINE_SETTINGS: Final = {
     # Most statements take arrays. Planning for the actual arrays costs five times what it saves.
     "plan_cache_mode": "force_generic_plan",
 }
+ENGINE_SETTINGS: Final = {"lock_timeout": "1000", IDLE: "20000"} | PLANNING
+PROMISED: Final = ENGINE_SETTINGS | {"default_transaction_isolation": "read committed"}
+"""Settings that a connection of the engine has, unless something on the way to the server has dropped them."""
 _CLOSE_TIMEOUT: Final = 2.0
 _SHORT: Final = 2
 """To check the elements of so short a list costs the driver no more than a `Flat`."""
@@ -126,7 +132,7 @@ async def connect_for_search(settings: Settings) -> EngineConnection:
 
 async def connect_for_session(settings: Settings) -> SessionConnection:
     """A connection for user code. The server's settings decide on its lock waits."""
-    idle = {"idle_in_transaction_session_timeout": f"{settings.session_idle * 1000:.0f}"}
+    idle = {IDLE: f"{settings.session_idle * 1000:.0f}"}
     return await asyncpg.connect(
         **settings.connect, server_settings=_startup(settings, idle), connection_class=SessionConnection
     )

@@ -8,6 +8,7 @@ delay; `listening` has the one that listens.
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import asynccontextmanager
 from functools import partial
 from operator import methodcaller
@@ -30,18 +31,29 @@ from romancy_postgres._connection import (
     local_settings,
     rows_touched,
 )
-from romancy_postgres._errors import DRIVER_ERRORS, contended, read_only, refuses_values, translated, waited_in_vain
+from romancy_postgres._errors import (
+    DRIVER_ERRORS,
+    contended,
+    forgotten,
+    read_only,
+    refuses_values,
+    translated,
+    waited_in_vain,
+)
 from romancy_postgres._lineage import Lineage
+from romancy_postgres._pooling import carrying, keeps_statements
 from romancy_postgres._scripts import heads, texts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 
-    from romancy_postgres._connection import SessionConnection
+    from romancy_postgres._connection import SessionConnection, Source
     from romancy_postgres._prepared import EngineConnection
     from romancy_postgres._settings import Settings
 
 __all__ = ["Database"]
+
+_log = logging.getLogger("romancy.postgres")
 
 C = TypeVar("C", bound=asyncpg.Connection)
 T = TypeVar("T")
@@ -51,6 +63,18 @@ _LOCK_WAITS = 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.25
 _ENGINE_POOL = 4
 _SEARCH_POOL = 2
+_NOT_KEPT = (
+    "%s: the pooler does not keep prepared statements, so each statement is a transaction of four round trips or more "
+    "instead of one; PgBouncer keeps them from 1.21 on, in transaction mode, with max_prepared_statements above 0"
+)
+
+
+class _Servers:
+    """Where connections go: a server, or several of which one is the primary."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.primary = Primary(settings.where, settings.hosts)
 
 
 class Database:
@@ -60,8 +84,13 @@ class Database:
         self.settings = settings
         self.heads = heads()
         self.queries = texts(settings.prefix, settings.schema)
+        self.alone: Source | None = None if settings.pooled else self
+        """Where a statement that is sent alone is found; None if each needs a transaction around it."""
+        self._kept: bool | None = None
+        """Whether the pooler keeps prepared statements; None until that is asked."""
         self._opened = False
-        self._primary = Primary(settings.where, settings.hosts)
+        self._servers = _Servers(settings)
+        self._listened = self._servers if settings.listener is None else _Servers(settings.listener)
         self._lineage = Lineage()
         self._make_pools()
 
@@ -75,12 +104,13 @@ class Database:
         engine = max(1, min(_ENGINE_POOL, size // 2))
         self.work = self._pool(connect, engine)
         self.heartbeats = self._pool(connect, 1)
-        self.listening = self._pool(connect, 1)
+        self.listening = self._pool(connect, 1, self._listened)
         self.search = self._pool(connect_for_search, _SEARCH_POOL)
         self.sessions = self._pool(connect_for_session, size - engine)
 
-    def _pool(self, make: Callable[[Settings], Awaitable[C]], size: int) -> Pool[C]:
-        return Pool(self.settings.where, partial(self._connected, make), HANDLING, size)
+    def _pool(self, make: Callable[[Settings], Awaitable[C]], size: int, servers: _Servers | None = None) -> Pool[C]:
+        found = servers or self._servers
+        return Pool(found.settings.where, partial(self._connected, found, make), HANDLING, size)
 
     async def close(self) -> None:
         """Close every connection. Calls in flight fail."""
@@ -99,12 +129,11 @@ class Database:
 
         Nearly always a connection is free, and nothing is in the way: it is sent at once.
         """
-        chosen, failed = pool or self.work, None
-        connection = chosen.grab() if self._opened and not self.settings.pooled else None
-        if connection is not None:
+        chosen, failed, source = pool or self.work, None, self.alone
+        if source is not None and self._opened and (connection := chosen.grab()) is not None:
             try:
                 try:
-                    rows = await Link(connection, self).fetch(name, *arguments)
+                    rows = await Link(connection, source).fetch(name, *arguments)
                 except BaseException as error:
                     self._part(connection, chosen, error)
                     raise
@@ -134,8 +163,6 @@ class Database:
 
         `LockedError` after more than `lock_waits` lock waits of a second each. `failed`: how a first attempt has ended.
         """
-        if self.settings.pooled:
-            return self.transaction(statement, pool=pool, lock_waits=lock_waits)
         return self._insist(partial(self._once, statement, pool or self.work), lock_waits, failed)
 
     async def run_at_once(self, name: str, *arguments: object) -> int:
@@ -149,7 +176,7 @@ class Database:
         try:
             connection = self.work.grab() or await self.work.take()
             try:
-                tag = await connection.run_prepared(self.queries[name], arguments, ANSWER_TIMEOUT)
+                tag = await connection.run_prepared((self.alone or self).queries[name], arguments, ANSWER_TIMEOUT)
             except BaseException as error:
                 self._part(connection, self.work, error)
                 raise
@@ -158,7 +185,7 @@ class Database:
         except RomancyError:
             raise
         except DRIVER_ERRORS as error:
-            if contended(error) or refuses_values(error):
+            if contended(error) or refuses_values(error) or forgotten(error):
                 raise
             raise self.explained(error) from None
 
@@ -215,7 +242,8 @@ class Database:
                     failed = error
             tries += 1
             waits += waited_in_vain(failed)
-            if not contended(failed) or tries == _TRIES or waits > allowed:
+            again = contended(failed) or (forgotten(failed) and self._stop_keeping())
+            if not again or tries == _TRIES or waits > allowed:
                 # Not `from failed`: the driver repeats values in its messages.
                 raise self.explained(failed) from None
             failed = None
@@ -223,8 +251,11 @@ class Database:
 
     async def _once(self, statement: Callable[[Link], Awaitable[T]], pool: Pool[EngineConnection]) -> T:
         connection = pool.grab() or await pool.take()
+        source = self.alone
+        if source is None:
+            return await self._all_or_nothing(statement, pool, self.begin, connection)
         try:
-            answer = await statement(Link(connection, self))
+            answer = await statement(Link(connection, source))
         except BaseException as error:
             self._part(connection, pool, error)
             raise
@@ -249,9 +280,13 @@ class Database:
             raise lost from None
 
     async def _all_or_nothing(
-        self, body: Callable[[Link], Awaitable[T]], pool: Pool[EngineConnection], begin: str
+        self,
+        body: Callable[[Link], Awaitable[T]],
+        pool: Pool[EngineConnection],
+        begin: str,
+        connection: EngineConnection | None = None,
     ) -> T:
-        connection = pool.grab() or await pool.take()
+        connection = connection or pool.grab() or await pool.take()
         link = Link(connection, self)
         try:
             await link.control(begin)
@@ -308,14 +343,17 @@ class Database:
         plain = "begin isolation level read committed"
         return f"{plain}; {local_settings(self.settings)}" if self.settings.pooled else plain
 
-    async def _connected(self, make: Callable[[Settings], Awaitable[C]]) -> C:
-        if not self.settings.hosts:
-            return await self._connected_to(self.settings, make)
-        return await self._primary.connect(lambda host: self._connected_to(self.settings.at(host), make))
+    async def _connected(self, servers: _Servers, make: Callable[[Settings], Awaitable[C]]) -> C:
+        settings = servers.settings
+        if not settings.hosts:
+            return await self._connected_to(settings, make)
+        return await servers.primary.connect(lambda host: self._connected_to(settings.at(host), make))
 
     async def _connected_to(self, server: Settings, make: Callable[[Settings], Awaitable[C]]) -> C:
         """A connection to this server. Raises the errors of the protocol."""
         try:
+            if server.pooled:
+                server = await self._as_kept(server)
             connection = await make(server)
             if server.watched:
                 try:
@@ -326,3 +364,23 @@ class Database:
         except DRIVER_ERRORS as error:
             raise translated(error, server.where) or error from None
         return connection
+
+    async def _as_kept(self, server: Settings) -> Settings:
+        """The settings of a connection through the pooler. The first one asks what it keeps."""
+        if self._kept is None:
+            self._kept = await keeps_statements(server)
+            if self._kept:
+                self.alone = carrying(self, durable=server.durable)
+            else:
+                _log.warning(_NOT_KEPT, server.where)
+        return server if self._kept else server.without_statements()
+
+    def _stop_keeping(self) -> bool:
+        """Rely on no prepared statement any more: the pooler has lost one. False if none was relied on."""
+        if not self._kept:
+            return False
+        self._kept, self.alone = False, None
+        _log.warning(_NOT_KEPT, self.settings.where)
+        for pool in (self.work, self.heartbeats, self.search, self.sessions):
+            pool.drop_idle()
+        return True

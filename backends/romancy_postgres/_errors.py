@@ -21,6 +21,7 @@ __all__ = [
     "busy",
     "contended",
     "falls_away",
+    "forgotten",
     "in_failed_transaction",
     "read_only",
     "refuses_values",
@@ -46,7 +47,8 @@ _UNANSWERED = frozenset({"57P01", "57P02", "58030"})
 """States, beside those of class 08, after which a statement may have taken effect."""
 _AWAY_FOR_USERS = frozenset({_READ_ONLY, "25P03", "53100", "53300", "57P01", "57P02", "57P03", "58030"})
 _VALUE_CLASSES = ("22", "23", "54")
-_POOLER = frozenset({"26000", "42P05", "08P01"})
+_FORGOTTEN = frozenset({"26000", "42P05"})
+_POOLER = _FORGOTTEN | {"08P01"}
 _STATEMENT_MODE = "not allowed in statement pooling mode"
 """From PgBouncer's text, under whatever state."""
 
@@ -113,6 +115,11 @@ def read_only(error: BaseException) -> bool:
     It keeps the setting with which it was made, or its server has become a replica.
     """
     return _state(error) == _READ_ONLY
+
+
+def forgotten(error: BaseException) -> bool:
+    """Whether the server does not know a prepared statement, or another of its name. Nothing was carried out."""
+    return _state(error) in _FORGOTTEN
 
 
 def in_failed_transaction(error: BaseException) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from romancy.errors import StorageConfigurationError
+from romancy_postgres._connection import PROMISED
 
 if TYPE_CHECKING:
     from romancy_postgres._database import Database
@@ -16,7 +17,9 @@ OLDEST = 13
 
 async def check_server(database: Database) -> str:
     """The server's version. `StorageConfigurationError` if it is too old, not in Unicode, or may lose commits."""
-    ((number, version, encoding, fsync),) = await database.fetch("server")
+    promised = {} if database.settings.pooled else PROMISED
+    answer = await database.fetch("server", list(promised), list(promised.values()))
+    ((number, version, encoding, fsync, kept),) = answer
     where = database.settings.where
     if number < OLDEST * 10_000:
         raise StorageConfigurationError(
@@ -31,6 +34,12 @@ async def check_server(database: Database) -> str:
         raise StorageConfigurationError(
             f"{where}: fsync is {fsync} on this server, so that a crash of its machine loses or damages what was "
             "committed; set fsync = on, or add durability=relaxed to the URL to accept that"
+        )
+    if dropped := sorted(promised.keys() - set(kept)):
+        raise StorageConfigurationError(
+            f"{where}: a pooler on the way drops the settings of the connection ({', '.join(dropped)}), as PgBouncer "
+            "does with ignore_startup_parameters; add the option pooler=transaction to the URL, or name the server "
+            "itself there"
         )
     return _short(version)
 

@@ -21,7 +21,7 @@ from romancy.storage.error_origin import raised_on
 from romancy.storage.limits import check_batch
 from romancy.storage.records import Append, Outcome, Step
 from romancy_postgres._columns import firsts_of, path_sets
-from romancy_postgres._connection import ANSWER_TIMEOUT, Link, local_settings, rows_touched
+from romancy_postgres._connection import ANSWER_TIMEOUT, IDLE, Link, local_settings, rows_touched
 from romancy_postgres._effects import renews, write_at_once
 from romancy_postgres._errors import (
     DRIVER_ERRORS,
@@ -163,7 +163,9 @@ class PostgresSession:
         """Open the transaction and its guarding savepoint, in one round trip."""
         self._snapshot = isolation != "read committed"
         self._transaction = connection.transaction(isolation=_LEVELS[isolation])
-        connection.opening = f" savepoint {self._guard};"
+        settings = self._database.settings
+        limit = f" set local {IDLE} = {settings.session_idle * 1000:.0f};" if settings.pooled else ""
+        connection.opening = f"{limit} savepoint {self._guard};"
         async with asyncio.timeout(ANSWER_TIMEOUT):
             await self._transaction.start()
 

@@ -14,6 +14,7 @@ from romancy.storage.passwords import asked
 from romancy.storage.sql import DEFAULT_PREFIX, check_prefix
 from romancy.storage.sqlkit.options import Options
 from romancy_postgres._hosts import read_hosts, wanted_state
+from romancy_postgres._listening import listen_url
 
 if TYPE_CHECKING:
     from romancy.storage.hosts import Host  # noqa: TC004 - as the next one
@@ -32,6 +33,7 @@ OPTIONS: Final = {
     "session_idle_timeout": "30",
     "pooler": "none",
     "listen": "on",
+    "listen_url": "",
     "sslmode": "",
     "sslrootcert": "",
     "durability": "full",
@@ -59,14 +61,20 @@ class Settings(Struct, frozen=True, kw_only=True):
     pool_size: int
     session_idle: float
     pooled: bool
-    """A pooler in transaction mode stands between: nothing may rely on the state of a server session."""
+    """A pooler in transaction mode stands between: nothing may rely on the state of a server session (`_pooling`)."""
     listen: bool
+    listener: Settings | None
+    """Where notifications are heard, if not at the server of the URL."""
     durable: bool
     """An acknowledged commit is on the disk, whatever the settings of the server, the database or the role."""
 
     def at(self, host: Host) -> Settings:
         """The settings for this one of several hosts."""
         return replace(self, where=str(host), connect=self.connect | {"host": host.name, "port": host.port})
+
+    def without_statements(self) -> Settings:
+        """The settings for a pooler that keeps no prepared statements."""
+        return replace(self, connect=self.connect | {"statement_cache_size": 0})
 
     def __repr__(self) -> str:
         return f"Settings({self.url})"
@@ -80,6 +88,7 @@ def read_settings(url: StorageURL) -> Settings:
     hosts = read_hosts(url, options)
     only, source = hosts[0] if hosts else None, url.password_source
     wanted = wanted_state(url, options, several=len(hosts) > 1)
+    side = listen_url(url, options)
     return Settings(
         url=url,
         where=f"storage {url}",
@@ -94,7 +103,7 @@ def read_settings(url: StorageURL) -> Settings:
             "database": url.database or None,
             "timeout": options.number("connect_timeout", most=600),
             "ssl": _encryption(url, options),
-            "statement_cache_size": 0 if pooled else 200,
+            "statement_cache_size": 200,
             "max_cacheable_statement_size": 0,  # any size: that of a commit with everything is near the default
             "max_cached_statement_lifetime": 0,
         },
@@ -103,7 +112,8 @@ def read_settings(url: StorageURL) -> Settings:
         pool_size=int(options.number("pool_size", 2, _LARGEST_POOL)),
         session_idle=options.number("session_idle_timeout", most=86_400),
         pooled=pooled,
-        listen=options.choice("listen", ("on", "off")) == "on" and not pooled,
+        listen=options.choice("listen", ("on", "off")) == "on" and (side is not None or not pooled),
+        listener=None if side is None else read_settings(side),
         durable=options.choice("durability", ("full", "relaxed")) == "full",
     )
 

@@ -3,13 +3,14 @@
 Notifications are sent after commits, never inside one: PostgreSQL serialises all transactions that notify. The first is
 sent at once; changes of the next few milliseconds are sent together. They carry only ids; too many become "look
 everywhere". The listener has its own connection and makes a new one when that is lost; then all callers look
-everywhere. A slow poll covers lost notifications. Without LISTEN (behind a pooler) the poll is faster, and the only way
-to see changes.
+everywhere. A slow poll covers lost notifications. Without LISTEN (behind a pooler, if `listen_url` names no way round
+it) the poll is faster, and the only way to see changes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from contextlib import suppress
 from hashlib import sha256
@@ -18,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from romancy.errors import StorageError
+from romancy.errors import StorageConfigurationError, StorageError, StorageUnavailableError
 from romancy.storage.sqlkit.news import News, parted
-from romancy_postgres._errors import DRIVER_ERRORS
+from romancy_postgres._errors import DRIVER_ERRORS, translated
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Signals", "payloads"]
 
+_log = logging.getLogger("romancy.postgres")
+
 _GATHER = 0.004
 _MOST_IDS = 1000
 _PAYLOAD_BYTES = 7000
@@ -39,6 +42,8 @@ _LOOK_WITH_PUSH, _LOOK_WITHOUT_PUSH = 20.0, 1.0
 _CHECK_LISTENER = 15.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 _ANSWER = 5.0
+_SAME_DATABASE = 2
+"""So many values of a place say that it is in the same database. The roles may have other search paths."""
 
 _encode = msgspec.json.encode
 _decode = msgspec.json.Decoder(list[str]).decode
@@ -58,6 +63,8 @@ class Signals:
         self._sender: asyncio.Task[None] | None = None
         self._listener: asyncio.Task[None] | None = None
         self._listening = asyncio.Event()
+        self._deaf = False
+        """Whether it was said that notifications are not heard."""
         self._looked, self._jitter = 0.0, _jitter()
         self._unfinished: set[asyncio.Task[None]] = set()
         """Tasks to finish before the store is closed."""
@@ -69,6 +76,7 @@ class Signals:
         self._closing = asyncio.Event()
         if not self._database.settings.listen:
             return
+        await self._check_listener()
         self._listener = asyncio.create_task(self._listen())
         try:
             async with asyncio.timeout(_ANSWER):
@@ -152,6 +160,22 @@ class Signals:
                 async with asyncio.timeout(_GATHER):
                     await self._closing.wait()
 
+    async def _check_listener(self) -> None:
+        """`StorageConfigurationError` if notifications of another database would be heard."""
+        settings = self._database.settings
+        if settings.listener is None:
+            return
+        try:
+            (theirs,) = await self._database.fetch("place", pool=self._database.listening)
+        except StorageUnavailableError:
+            return  # it is tried again; until then, the poll finds changes
+        (ours,) = await self._database.fetch("place")
+        if tuple(theirs)[:_SAME_DATABASE] != tuple(ours)[:_SAME_DATABASE]:
+            raise StorageConfigurationError(
+                f"{settings.where}: listen_url leads to another database, {settings.listener.where}; notifications of "
+                "this one would not be heard there"
+            )
+
     async def _listen(self) -> None:
         pause = _FIRST_PAUSE
         again = False
@@ -162,15 +186,24 @@ class Signals:
                     lost = await self._attach(connection)
                     if again:
                         self._hear(None)
-                    again, pause = True, _FIRST_PAUSE
+                    again, pause, self._deaf = True, _FIRST_PAUSE, False
                     self._listening.set()
                     await self._watch(connection, lost)
                 finally:
                     self._listening.clear()
                     self._database.listening.discard(connection)
-            except (StorageError, *DRIVER_ERRORS):
+            except (StorageError, *DRIVER_ERRORS) as error:
+                self._tell_of_outage(error)
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter
                 pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _tell_of_outage(self, error: BaseException) -> None:
+        """Say once that notifications are not heard, where another connection than the others hears them."""
+        listener = self._database.settings.listener
+        if listener is not None and not self._deaf:
+            self._deaf = True
+            text = "%s: notifications are not heard until it is back, and work is looked for once a second: %s"
+            _log.warning(text, listener.where, translated(error, listener.where) or error)
 
     async def _attach(self, connection: asyncpg.Connection) -> asyncio.Event:
         lost = asyncio.Event()

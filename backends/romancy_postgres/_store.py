@@ -89,11 +89,11 @@ class PostgresStore:
         try:
             version = await check_server(self.database)
             await bring_up_to_date(self.database, migrate=migrate)
+            await self._signals.open()
         except BaseException:
             await self.database.close()
             raise
         self._capabilities = replace(self._capabilities, name=f"PostgreSQL {version}")
-        await self._signals.open()
         self._started = True
 
     async def close(self) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from romancy.storage.sqlkit.pruning import Pruning
 from romancy.storage.upkeep import Plan, Setting
+from romancy_postgres._connection import PLANNING
 from romancy_postgres._migrations import plan_for
 from romancy_postgres._server import check_server
 
@@ -52,11 +53,25 @@ class PostgresUpkeep:
         rows = await self._database.fetch("server_settings")
         found = {str(name): str(value) for name, value in rows}
         settings = self._database.settings
+        planned = [await self._planning()] if settings.pooled else []
         return [
+            *planned,
             *(_judged(name, found[name], settings) for name in _WANTED),
             _isolation(found["default_transaction_isolation"]),
             _connections(int(found["max_connections"]), settings),
         ]
+
+    async def _planning(self) -> Setting:
+        """The planner's settings in a session behind a pooler, which no connection can make there."""
+        ((*_, kept),) = await self._database.fetch("server", list(PLANNING), list(PLANNING.values()))
+        missing = [f"{name} = {value}" for name, value in PLANNING.items() if name not in kept]
+        advice = (
+            "statistics decide on the plans of statements; for a role that Romancy alone uses: "
+            f"ALTER ROLE … SET, for each of {', '.join(missing)}"
+        )
+        return Setting.judged(
+            "planner's settings", "as of the role" if missing else "made", good=not missing, advice=advice
+        )
 
 
 def _judged(name: str, value: str, settings: Settings) -> Setting:

@@ -58,6 +58,8 @@ class Source:
     """Returns its description for the header of a run."""
     private: Callable[[], AbstractContextManager[tuple[Any, str]]] | None = None
     """Yields a server to kill and freeze, and its description; None where the suite has no server for the database."""
+    by_name: bool = False
+    """Whether only runs use it that name it in ROMANCY_TEST_BACKENDS."""
 
 
 @contextmanager
@@ -106,7 +108,8 @@ SOURCES: dict[str, Source] = {
 def chosen_backends() -> list[str]:
     """Return the backends of this run, from ROMANCY_TEST_BACKENDS."""
     text = os.environ.get("ROMANCY_TEST_BACKENDS", "")
-    names = [name.strip() for name in text.split(",") if name.strip()] or list(SOURCES)
+    usual = [name for name, source in SOURCES.items() if not source.by_name]
+    names = [name.strip() for name in text.split(",") if name.strip()] or usual
     if unknown := sorted(set(names) - set(SOURCES)):
         raise pytest.UsageError(f"ROMANCY_TEST_BACKENDS: no backend {unknown[0]!r}; known are {', '.join(SOURCES)}")
     return [name for name in SOURCES if name in names]

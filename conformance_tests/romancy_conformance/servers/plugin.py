@@ -17,6 +17,7 @@ import pytest
 
 from romancy_conformance.stores import SOURCES, UNAVAILABLE, Source, chosen_backends
 
+from . import poolers
 from .databases import drop_spares, fresh_database, give_back, migrated_database, private_server, shared_server
 from .kinds import Kind, ServerUnavailableError
 from .programs import find_program, present_program
@@ -63,9 +64,20 @@ def _described(kind: Kind) -> str:
     return f"{kind} {program.version}, {program.origin}" if program else f"{kind} to be installed"
 
 
+@contextmanager
+def _behind_pooler(folder: Path, migrated: bool) -> Generator[tuple[str, str]]:  # noqa: FBT001 - see `Source`
+    with _on_server(Kind.POSTGRES, folder, migrated) as (url, words):
+        try:
+            pooler = poolers.of_this_process(shared_server(Kind.POSTGRES).access)
+        except ServerUnavailableError as error:
+            do_without("pgbouncer", error)
+        yield f"{pooler.url(url)}?pooler=transaction", f"{pooler} before {words}"
+
+
 SOURCES.update(
     {kind.value: Source(partial(_on_server, kind), partial(_described, kind), partial(_private, kind)) for kind in Kind}
 )
+SOURCES["pgbouncer"] = Source(_behind_pooler, lambda: "PgBouncer before PostgreSQL", by_name=True)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -79,6 +91,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_unconfigure() -> None:
+    poolers.close()
     drop_spares()
     close_run()
 

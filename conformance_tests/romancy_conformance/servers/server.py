@@ -48,7 +48,7 @@ class Server(ABC):
     def __init__(self, program: Program, folder: Path) -> None:
         self.program = program
         self.folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self._version = ""
         self._process: subprocess.Popen[bytes] | None = None
         template = _template(self)
@@ -116,7 +116,7 @@ class Server(ABC):
                 return
             if self._version or "address already in use" not in self._last_words().lower():
                 break
-            self.port = _free_port()
+            self.port = free_port()
         raise ServerUnavailableError(f"{self.program.server.name} ended while starting:\n{self._last_words()}")
 
     def stop(self) -> None:
@@ -227,7 +227,7 @@ def run_once(command: Sequence[str | Path], cwd: Path, *, output: IO[bytes], std
         raise ServerUnavailableError(f"{Path(command[0]).name} ended with {code}:\n{said}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     while True:
         port = secrets.choice(_PORTS)
         with socket.socket() as probe:

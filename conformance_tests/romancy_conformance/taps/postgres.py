@@ -11,6 +11,7 @@ from unittest import mock
 from romancy_conformance.taps.tap import Tap
 from romancy_postgres._connection import Link
 from romancy_postgres._database import Database
+from romancy_postgres._pooling import Lone
 from romancy_postgres._sessions import PostgresSession
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class PostgresTap(Tap):
     def _of_link(self, method: Method) -> Method:
         async def heard(link: Link, statement: str, *arguments: Any, **options: Any) -> Any:
             """The statement is given by the name of its query, or by its text."""
-            await self.heard(link.source, _name(statement))
+            await self.heard(_sender(link), _name(statement))
             return await method(link, statement, *arguments, **options)
 
         return heard
@@ -62,12 +63,17 @@ class PostgresTap(Tap):
     def _of_session(self, name: str) -> Callable[[Method], Method]:
         def wrap(method: Method) -> Method:
             async def heard(session: PostgresSession, *arguments: Any) -> Any:
-                await self.heard(session._link.source, name)
+                await self.heard(_sender(session._link), name)
                 return await method(session, *arguments)
 
             return heard
 
         return wrap
+
+
+def _sender(link: Link) -> object:
+    """The database whose statements the link sends."""
+    return link.source.source if isinstance(link.source, Lone) else link.source
 
 
 def _name(statement: str) -> str:

@@ -34,10 +34,12 @@ class Answering:
         self.settings = read_settings(parse_url("postgresql://me:hunter2@db.example/orders" + options))
         self.asked: list[str] = []
         self._answer = (*answer, fsync)
+        self.dropped: set[str] = set()
 
-    async def fetch(self, name: str) -> list[tuple[Any, ...]]:
+    async def fetch(self, name: str, wanted: list[str], values: list[str]) -> list[tuple[Any, ...]]:
+        assert len(wanted) == len(values)
         self.asked.append(name)
-        return [self._answer]
+        return [(*self._answer, [name for name in wanted if name not in self.dropped])]
 
 
 @pytest.mark.parametrize(
@@ -110,3 +112,20 @@ async def test_commits_wait_for_the_disk_whatever_the_database_says(
         lambda link: link.fetch_text("select current_setting('synchronous_commit')")
     )
     assert (row["said"], engine) == (said, said)
+
+
+async def test_a_pooler_that_drops_settings_is_named_with_them_and_the_mend() -> None:
+    server = Answering(180001, "18.1", "UTF8")
+    server.dropped = {"lock_timeout", "jit"}
+
+    with pytest.raises(
+        StorageConfigurationError, match=r"drops the settings .*\(jit, lock_timeout\).*pooler=transaction"
+    ):
+        await check_server(cast("Database", server))
+
+
+async def test_nothing_is_asked_of_the_settings_of_a_pooler_that_is_told() -> None:
+    server = Answering(180001, "18.1", "UTF8", options="?pooler=transaction")
+    server.dropped = {"lock_timeout"}
+
+    assert await check_server(cast("Database", server)) == "18.1"

@@ -54,10 +54,11 @@ def test_the_password_is_not_shown() -> None:
     assert [text for text in (repr(plain), str(plain), repr(plain.url)) if "cret" in text] == []
 
 
-def test_a_pooler_means_no_prepared_statements_and_no_listening() -> None:
+def test_a_pooler_means_no_listening_and_prepared_statements_only_if_it_keeps_them() -> None:
     pooled = settings("pooler=transaction&listen=on")
 
-    assert (pooled.pooled, pooled.listen, pooled.connect["statement_cache_size"]) == (True, False, 0)
+    assert (pooled.pooled, pooled.listen, pooled.connect["statement_cache_size"]) == (True, False, 200)
+    assert pooled.without_statements().connect["statement_cache_size"] == 0
 
 
 def test_a_socket_takes_the_place_of_the_host() -> None:

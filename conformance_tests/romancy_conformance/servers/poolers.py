@@ -1,0 +1,30 @@
+"""The pooler of this process, before the server that its run shares. Started on first use."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from .pgbouncer import PgBouncer
+
+if TYPE_CHECKING:
+    from .access import Access
+
+_running: dict[int, PgBouncer] = {}
+"""By process: a forked one has its own."""
+
+
+def of_this_process(access: Access) -> PgBouncer:
+    """Return a pooler in transaction mode before the server of this access."""
+    if os.getpid() not in _running:
+        pooler = PgBouncer(access)
+        pooler.start()
+        _running[os.getpid()] = pooler
+    return _running[os.getpid()]
+
+
+def close() -> None:
+    """End it."""
+    pooler = _running.pop(os.getpid(), None)
+    if pooler is not None:
+        pooler.close()
