@@ -5,16 +5,21 @@
 
 -- name: sweep_mail
 -- Count messages that a session posted at least five seconds ago and that have not been counted.
-with posted as materialized (
+with clock as materialized (
+    select romancy_now() as now
+), posted as materialized (
     select instance_id, delivery_id from romancy_inbox
-    where not counted and at < romancy_now() - 5000000
+    where not counted and at < (select now from clock) - 5000000
       and exists (select from romancy_workers where token = $1 and not dead)
     order by at limit 1000
 ), held as materialized (
     select posted.instance_id, posted.delivery_id, x.signals
-    from posted join romancy_instances x on x.instance_id = posted.instance_id
-    order by x.instance_id
-    for no key update of x skip locked
+    from (select * from posted order by instance_id offset 0) posted
+    cross join lateral (
+        select i.signals from romancy_instances i
+        where i.instance_id = posted.instance_id
+        for no key update skip locked
+    ) x
 ), marked as (
     update romancy_inbox m set counted = true, number = held.signals + 1
     from held
@@ -24,7 +29,7 @@ with posted as materialized (
 update romancy_instances i
 set signals = i.signals + new.mail,
     wake_at = case when i.owner is null and i.status not in ('completed', 'failed', 'cancelled', 'stuck')
-                   then least(i.wake_at, romancy_now()) else i.wake_at end
+                   then least(i.wake_at, (select now from clock)) else i.wake_at end
 from (select instance_id, count(*) as mail from marked group by instance_id) new
 where i.instance_id = new.instance_id
 returning i.instance_id;
@@ -32,7 +37,9 @@ returning i.instance_id;
 -- name: sweep_asleep
 -- Wake instances with unseen mail and nothing to wake them, stranded ones (not at rest by their status, and without an
 -- owner), and stuck ones that the code of this request may fit.
-with asleep as materialized (
+with clock as materialized (
+    select romancy_now() as now
+), asleep as materialized (
     select instance_id from romancy_instances
     where owner is null and signals <> seen and wake_at is null
       and status not in ('completed', 'failed', 'cancelled', 'stuck')
@@ -46,13 +53,14 @@ with asleep as materialized (
 ), parked as materialized (
     select i.instance_id
     from romancy_instances i
-    join unnest($2::text[], $3::text[]) as known (name, code) on known.name = i.workflow_name
-    where i.status = 'stuck' and i.owner is null and i.wake_at is null and known.code <> all (i.refused)
+    where i.status = 'stuck' and i.owner is null and i.wake_at is null
+      and (select true from unnest($2::text[], $3::text[]) as known (name, code)
+           where known.name = i.workflow_name and known.code <> all (i.refused) limit 1)
     limit 1000
-    for no key update of i skip locked
+    for no key update skip locked
 )
 update romancy_instances i
-set wake_at = romancy_now()
+set wake_at = (select now from clock)
 where i.instance_id in (
         select instance_id from asleep
         union all select instance_id from stranded
@@ -70,7 +78,7 @@ returning i.instance_id;
 with clock as materialized (
     select romancy_now() as now
 ), alive as materialized (
-    select from romancy_workers where token = $1 and not dead
+    select token from romancy_workers where token = $1 and not dead
 ), known as materialized (
     select * from unnest($2::text[], $3::text[]) as t (name, code)
 ), due as materialized (
@@ -242,21 +250,22 @@ with held as materialized (
 ), placed as materialized (
     select held.instance_id, held.life,
            greatest(last_seq, (select max(seq) from romancy_log l
-                               where l.instance_id = held.instance_id and l.life = held.life)) as head
+                               where l.instance_id = held.instance_id and l.life = held.life)) as head,
+           romancy_now() as now
     from held
 ), logged as (
     insert into romancy_log (instance_id, life, seq, writer, body, at)
-    select instance_id, life, head + 1, $4::text, $5::bytea, romancy_now()
+    select instance_id, life, head + 1, $4::text, $5::bytea, now
     from placed
     where exists (select from romancy_workers where token = $2 and not dead)
     order by instance_id
     on conflict do nothing
-    returning instance_id, seq
+    returning instance_id, seq, at
 )
 update romancy_instances i
 set owner = null,
-    wake_at = romancy_now(),
-    updated_at = romancy_now(),
+    wake_at = logged.at,
+    updated_at = logged.at,
     crashes = case when i.crash_seq = logged.seq - 1 then i.crashes + 1 else 1 end,
     crash_seq = logged.seq,
     last_seq = logged.seq

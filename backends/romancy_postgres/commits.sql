@@ -9,7 +9,8 @@
 -- and the row before must be by the writer that the append knows. $19 are all instances to lock: those of the appends,
 -- and those to which messages go. The parts meet by `in` inside `case`, which the server looks up in a hash table.
 -- Joined, it would compare each with each, because the planner takes an array for ten rows: a batch of a thousand took
--- fifty times as long. Mail is locked after its instance: it may have been given back while this waited for it.
+-- fifty times as long. Mail is locked after its instance: it may have been given back while this waited for it. The time
+-- of an append is read after the locks, since a select list is evaluated after the conditions.
 mail as materialized (
     select * from unnest($17::text[], $18::text[]) as t (instance_id, delivery_id)
 ), held as materialized (
@@ -20,12 +21,15 @@ mail as materialized (
     for no key update
 ), mine as materialized (
     select mail.instance_id
-    from mail join romancy_inbox m using (instance_id, delivery_id)
-    for update of m
+    from mail cross join lateral (
+        select true from romancy_inbox m
+        where m.instance_id = mail.instance_id and m.delivery_id = mail.delivery_id
+        for update
+    ) m
 ), there as materialized (
     select instance_id, count(*) as found from mine group by instance_id
 ), fit as materialized (
-    select item.*
+    select item.*, romancy_now() as now
     from item
     where exists (select from romancy_workers where token = $1 and not dead)
       and (item.after is null
@@ -40,7 +44,7 @@ mail as materialized (
           end
 ), logged as (
     insert into romancy_log (instance_id, life, seq, writer, body, at)
-    select instance_id, life, seq, writer, body, romancy_now() from fit order by instance_id collate "C"
+    select instance_id, life, seq, writer, body, now from fit order by instance_id collate "C"
     on conflict do nothing
     returning instance_id
 ), changed as (
@@ -48,7 +52,7 @@ mail as materialized (
     set status = fit.status,
         seen = fit.seen,
         last_seq = fit.seq,
-        updated_at = romancy_now(),
+        updated_at = fit.now,
         error = fit.error,
         code = coalesce(fit.code, i.code),
         refused = case when fit.refused_by = '' then '{}' -- all are forgiven
@@ -58,7 +62,7 @@ mail as materialized (
         wake_at = case when not fit.releases
                             or fit.status in ('completed', 'failed', 'cancelled', 'stuck') then null
                        when i.signals = fit.seen then fit.wake_at
-                       else romancy_now() end,
+                       else fit.now end,
         run_from = coalesce(fit.run_from, i.run_from),
         input = coalesce(fit.input, i.input),
         projection = case when fit.run_from is null then i.projection else fit.projection::jsonb end,
@@ -75,21 +79,21 @@ mail as materialized (
 );
 
 -- name: part_deliver
--- Messages for inboxes, given `message` and `held`, the locked rows of their receivers: `delivered` are those that are
--- new. The counter moves in the same commit as the rows that it counts. Their numbers are above the counter before, and
--- not above the counter after.
+-- Messages for inboxes, given `message` and `receiver`, the locked rows of their receivers with a time after the locks:
+-- `delivered` are those that are new. The counter moves in the same commit as the rows that it counts. Their numbers are
+-- above the counter before, and not above the counter after.
 fitting as materialized (
     select distinct on (m.instance_id, coalesce(m.dedupe, ''), case when m.dedupe is null then m.n end)
-           m.*, held.life, held.signals,
+           m.*, receiver.life, receiver.signals, receiver.now,
            case when m.dedupe is not null
                 then (select true from romancy_inbox i
                       where i.instance_id = m.instance_id and i.delivery_id = m.delivery_id) end as known
-    from message m join held using (instance_id)
-    where not held.over
+    from message m join receiver using (instance_id)
+    where not receiver.over
     order by m.instance_id, coalesce(m.dedupe, ''), case when m.dedupe is null then m.n end, known nulls first, m.n
 ), keyed as (
     insert into romancy_seen (unit, life, dedupe, at)
-    select f.instance_id, f.life, f.dedupe, romancy_now()
+    select f.instance_id, f.life, f.dedupe, f.now
     from fitting f
     where f.dedupe is not null and f.known is null
     order by f.instance_id collate "C", f.dedupe collate "C"
@@ -102,17 +106,17 @@ fitting as materialized (
     order by f.instance_id, f.delivery_id, f.n
 ), delivered as (
     insert into romancy_inbox (instance_id, delivery_id, body, at, counted, number)
-    select instance_id, delivery_id, body, romancy_now(), true, signals + 1
+    select instance_id, delivery_id, body, now, true, signals + 1
     from fresh
     order by instance_id collate "C", delivery_id collate "C"
     on conflict do nothing
-    returning instance_id, delivery_id
+    returning instance_id, delivery_id, at
 ), counted as (
     update romancy_instances i
     set signals = i.signals + new.mail,
         wake_at = case when i.owner is null and i.status <> 'stuck'
-                       then least(i.wake_at, romancy_now()) else i.wake_at end
-    from (select instance_id, count(*) as mail from delivered group by instance_id) new
+                       then least(i.wake_at, new.now) else i.wake_at end
+    from (select instance_id, count(*) as mail, max(at) as now from delivered group by instance_id) new
     where i.instance_id = new.instance_id
 );
 
@@ -124,10 +128,11 @@ known as materialized (
     from place join romancy_messages m on m.message_id = place.message_id and m.address = place.address
 ), marked as (
     insert into romancy_seen (unit, life, dedupe, at)
-    select address, 0, dedupe, romancy_now()
+    select address, 0, dedupe, clock.now
     from (select distinct address, dedupe
           from place
           where dedupe is not null and n not in (select n from known)) one
+    cross join clock
     order by address collate "C", dedupe collate "C"
     on conflict do nothing
     returning unit, dedupe
@@ -152,15 +157,15 @@ known as materialized (
 );
 
 -- name: part_create
--- New instances, given `item`: `created` are those whose ids are free and whose owners are alive, and `logged` their first
--- rows.
+-- New instances, given `item` and `clock`: `made` are those whose ids are free and whose owners are alive, and `logged`
+-- their first rows.
 made as (
     insert into romancy_instances
         (instance_id, life, workflow_name, code, input, projection, index_paths, status, owner, parent,
          error, wake_at, created_at, updated_at)
     select instance_id, life, workflow_name, code, input, projection::jsonb, index_paths, status, owner, parent,
-           error, coalesce(wake_at, present.at + delay), present.at, present.at
-    from item cross join (select romancy_now() as at) as present
+           error, coalesce(wake_at, clock.now + delay), clock.now, clock.now
+    from item cross join clock
     where owner is null or exists (select from romancy_workers w where w.token = item.owner and not w.dead)
     order by instance_id collate "C"
     on conflict (instance_id) do nothing
@@ -221,6 +226,8 @@ born as materialized (
     select * from unnest($41::text[], $42::text[], $43::text[], $44::bytea[], $45::text[])
                   with ordinality as t (append, instance_id, delivery_id, body, dedupe, n)
     where case when append in (select instance_id from logged) then true end
+), receiver as materialized (
+    select held.*, clock.now from held cross join clock
 ), :part_deliver, uninterested as (
     delete from romancy_interests i
     using unnest($46::text[], $47::bigint[], $48::text[]) as t (owner, life, interest_id)
@@ -282,7 +289,7 @@ with :part_child+8, item as materialized (
                    where (select true from romancy_instances x where x.instance_id = child.instance_id)
                ) then false else true end
 ), :part_append, clock as materialized ( -- one time for all rows, after the locks: the outbox is sent in this order
-    select romancy_now() as now from (select count(*) from logged) as decided
+    select max(now) as now from fit
 ), declared as (
     insert into romancy_index_sets (workflow_name, paths, members)
     select distinct i.workflow_name, fit.index_paths, string_to_array(fit.members, E'\n')
@@ -331,9 +338,9 @@ with :part_child, item as materialized (
     where i.instance_id = any ($19::text[])
     order by i.instance_id
     for no key update
-), :part_create, clock as materialized (
-    select romancy_now() as now from (select count(*) from logged) as decided
-), :part_carried
+), clock as materialized (
+    select romancy_now() as now from (select count(*) from held) as locked
+), :part_create, :part_carried
 select case when (select count(*) from logged) < cardinality($1::text[])
             then coalesce((select array_agg(instance_id) from logged), '{}') end as chosen,
        (select array_agg(distinct instance_id) from delivered) as mailed,

@@ -33,7 +33,9 @@ for update skip locked;
 -- Of messages that this transaction holds, park those with an older pending one of the same key, and claim up to $2
 -- others. Those that it parks have no body. A statement of its own: it sees every end that was committed before the
 -- messages were locked.
-with due as materialized (
+with clock as materialized (
+    select romancy_now() as now
+), due as materialized (
     select o.outbox_id, o.next_at, o.at, o.order_key is not null and exists (
         select from romancy_outbox older
         where older.state = 'pending' and older.order_key = o.order_key
@@ -45,7 +47,7 @@ with due as materialized (
     select outbox_id, behind, row_number() over (partition by behind order by next_at, at, outbox_id) as place from due
 )
 update romancy_outbox o
-set next_at = case when ranked.behind then null else romancy_now() + $4::bigint end,
+set next_at = case when ranked.behind then null else (select now from clock) + $4::bigint end,
     claim = case when ranked.behind then o.claim else $3::text end
 from ranked
 where o.outbox_id = ranked.outbox_id and (ranked.behind or ranked.place <= $2::bigint)
@@ -56,25 +58,30 @@ returning o.outbox_id, o.topic, case when ranked.behind then null else o.body en
 -- Record the outcomes of claimed messages, and return the keys of those that have ended.
 with held as materialized (
     select outbox_id from romancy_outbox where outbox_id = any ($1::text[]) order by outbox_id for update
+), clock as materialized (
+    select outbox_id, romancy_now() as now from held
 )
 update romancy_outbox o
 set state = t.state,
     attempts = o.attempts + t.counted::integer,
-    next_at = case when t.state = 'pending' then romancy_now() + t.delay end,
-    ended_at = case when t.state <> 'pending' then romancy_now() end,
+    next_at = case when t.state = 'pending' then clock.now + t.delay end,
+    ended_at = case when t.state <> 'pending' then clock.now end,
     claim = null,
     error = case when t.counted or t.error is not null then t.error else o.error end
 from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::boolean[], $6::text[])
         as t (outbox_id, claim, state, delay, counted, error)
-join held using (outbox_id)
+join clock using (outbox_id)
 where o.outbox_id = t.outbox_id and o.claim = t.claim and o.state = 'pending'
 returning case when o.state <> 'pending' then o.order_key end;
 
 -- name: outbox_promote (keys)
 -- Make the next message of each key due, if it is parked. The statement waits for a claim that is parking it and then
 -- reads the row again: nothing but the assignment may depend on next_at.
+with clock as materialized (
+    select romancy_now() as now
+)
 update romancy_outbox o
-set next_at = coalesce(o.next_at, romancy_now())
+set next_at = coalesce(o.next_at, (select now from clock))
 where o.state = 'pending' and o.outbox_id = any (array(
     select (
         select n.outbox_id from romancy_outbox n
@@ -87,18 +94,21 @@ where o.state = 'pending' and o.outbox_id = any (array(
 
 -- name: outbox_sweep ()
 -- Make the next message of each key due, if it is parked. The query goes from key to key: very many may be parked
--- behind one.
-with recursive keys (key) as (
-    (
-        select order_key from romancy_outbox
-        where state = 'pending' and order_key is not null order by order_key limit 1
-    )
-    union all
-    select (
-        select order_key from romancy_outbox
-        where state = 'pending' and order_key is not null and order_key > keys.key order by order_key limit 1
-    ) from keys where keys.key is not null
+-- behind one. The walk stands inside of a part: Citus takes no walk beside an UPDATE.
+with clock as materialized (
+    select romancy_now() as now
 ), heads as materialized (
+    with recursive keys (key) as (
+        (
+            select order_key from romancy_outbox
+            where state = 'pending' and order_key is not null order by order_key limit 1
+        )
+        union all
+        select (
+            select order_key from romancy_outbox
+            where state = 'pending' and order_key is not null and order_key > keys.key order by order_key limit 1
+        ) from keys where keys.key is not null
+    )
     select head.outbox_id
     from keys cross join lateral (
         select outbox_id, next_at from romancy_outbox
@@ -110,7 +120,7 @@ with recursive keys (key) as (
     limit 1000
 )
 update romancy_outbox o
-set next_at = coalesce(o.next_at, romancy_now())
+set next_at = coalesce(o.next_at, (select now from clock))
 where o.state = 'pending' and o.outbox_id = any (array(
     select p.outbox_id from romancy_outbox p
     where p.state = 'pending' and p.outbox_id = any (array(select outbox_id from heads))
@@ -158,8 +168,12 @@ cross join lateral (
 
 -- name: outbox_requeue (states, every, ids, limit)
 -- Queue finished messages again.
+with clock as materialized (
+    select romancy_now() as now
+)
 update romancy_outbox o
-set state = 'pending', attempts = 0, queued_at = romancy_now(), next_at = romancy_now(), ended_at = null
+set state = 'pending', attempts = 0, queued_at = (select now from clock), next_at = (select now from clock),
+    ended_at = null
 where o.outbox_id = any (array(
     select outbox_id from romancy_outbox
     where state <> 'pending' and state = any ($1::text[]) and ($2::boolean or outbox_id = any ($3::text[]))

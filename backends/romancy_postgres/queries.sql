@@ -92,6 +92,8 @@ with item as materialized (
                 $9::text[], $10::text[], $11::text[], $12::text[], $13::bigint[], $14::bigint[], $15::bytea[])
          as t (instance_id, life, writer, body, workflow_name, code, input, projection,
                index_paths, parent, status, owner, wake_at, delay, error)
+), clock as materialized (
+    select romancy_now() as now
 ), :part_create
 select case when (select count(*) from made) < cardinality($1::text[])
             then coalesce((select array_agg(instance_id) from made), '{}') end;
@@ -137,6 +139,8 @@ with message as materialized (
     where instance_id = any ($1)
     order by instance_id
     for no key update
+), receiver as materialized (
+    select *, romancy_now() as now from held
 ), :part_deliver
 select held.status, delivered.instance_id is not null as accepted
 from message m
@@ -159,7 +163,7 @@ with message as materialized (
     for key share
 ), fitting as materialized (
     select distinct on (m.instance_id, coalesce(m.dedupe, ''), case when m.dedupe is null then m.n end)
-           m.*, target.life,
+           m.*, target.life, romancy_now() as now,
            case when m.dedupe is not null
                 then (select true from romancy_inbox i
                       where i.instance_id = m.instance_id and i.delivery_id = m.delivery_id) end as known
@@ -168,7 +172,7 @@ with message as materialized (
     order by m.instance_id, coalesce(m.dedupe, ''), case when m.dedupe is null then m.n end, known nulls first, m.n
 ), keyed as (
     insert into romancy_seen (unit, life, dedupe, at)
-    select f.instance_id, f.life, f.dedupe, romancy_now()
+    select f.instance_id, f.life, f.dedupe, f.now
     from fitting f
     where f.dedupe is not null and f.known is null
     order by f.instance_id collate "C", f.dedupe collate "C"
@@ -181,7 +185,7 @@ with message as materialized (
     order by f.instance_id, f.delivery_id, f.n
 ), taken as (
     insert into romancy_inbox (instance_id, delivery_id, body, at, counted)
-    select instance_id, delivery_id, body, romancy_now(), false
+    select instance_id, delivery_id, body, now, false
     from fresh
     order by instance_id collate "C", delivery_id collate "C"
     on conflict do nothing
@@ -199,21 +203,24 @@ order by m.n;
 -- the count of its instance along: the server would join two lists by comparing every row with every other.)
 with held as materialized (
     select t.instance_id, t.delivery_id, x.signals
-    from unnest($1::text[], $2::text[]) as t (instance_id, delivery_id)
-    join romancy_instances x on x.instance_id = t.instance_id
-    order by x.instance_id
-    for no key update of x
+    from (select * from unnest($1::text[], $2::text[]) as t (instance_id, delivery_id)
+          order by instance_id collate "C" offset 0) t
+    cross join lateral (
+        select i.signals from romancy_instances i where i.instance_id = t.instance_id for no key update
+    ) x
 ), marked as (
     update romancy_inbox m set counted = true, number = held.signals + 1
     from held
     where m.instance_id = held.instance_id and m.delivery_id = held.delivery_id and not m.counted
     returning m.instance_id
+), new as materialized (
+    select instance_id, count(*) as mail, romancy_now() as now from marked group by instance_id
 )
 update romancy_instances i
 set signals = i.signals + new.mail,
     wake_at = case when i.owner is null and i.status not in ('completed', 'failed', 'cancelled', 'stuck')
-                   then least(i.wake_at, romancy_now()) else i.wake_at end
-from (select instance_id, count(*) as mail from marked group by instance_id) new
+                   then least(i.wake_at, new.now) else i.wake_at end
+from new
 where i.instance_id = new.instance_id
 returning i.instance_id;
 

@@ -161,13 +161,21 @@ with held as materialized (
            t.delivery_id
     from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::bigint[])
          as t (owner, life, interest_id, delivery_id, number, address, message_id, since)
-    join romancy_interests i
-        on i.owner = t.owner and i.life = t.life and i.interest_id = t.interest_id and i.address || '' = t.address
-    join romancy_messages m on m.message_id = t.message_id and m.address = t.address
-    where i.life = 0 or (select true from romancy_instances x
-                         where x.instance_id = i.owner and x.life = i.life
-                           and x.status not in ('completed', 'failed', 'cancelled'))
-    for update of i, m
+    cross join lateral (
+        select i.owner, i.life, i.interest_id
+        from romancy_interests i
+        where i.owner = t.owner and i.life = t.life and i.interest_id = t.interest_id and i.address || '' = t.address
+          and (i.life = 0 or (select true from romancy_instances x
+                              where x.instance_id = i.owner and x.life = i.life
+                                and x.status not in ('completed', 'failed', 'cancelled')))
+        for update
+    ) i
+    cross join lateral (
+        select m.message_id, m.address, m.spread, m.at, m.body, m.projection
+        from romancy_messages m
+        where m.message_id = t.message_id and m.address = t.address
+        for update
+    ) m
 ), mailed as (
     insert into romancy_inbox
         (instance_id, delivery_id, body, at, posted_at, counted, address, interest, spread, projection)
@@ -210,14 +218,17 @@ with held as materialized (
     select m.address, m.body, i.owner, i.life, t.number, t.delivery_id
     from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[])
          as t (owner, life, interest_id, delivery_id, number, address, message_id)
-    join romancy_interests i
-        on i.owner = t.owner and i.life = t.life and i.interest_id = t.interest_id
-           and i.address || '' = t.address and i.kind || '' = 'copy'
+    cross join lateral (
+        select i.owner, i.life
+        from romancy_interests i
+        where i.owner = t.owner and i.life = t.life and i.interest_id = t.interest_id
+          and i.address || '' = t.address and i.kind || '' = 'copy'
+          and (i.life = 0 or (select true from romancy_instances x
+                              where x.instance_id = i.owner and x.life = i.life
+                                and x.status not in ('completed', 'failed', 'cancelled')))
+        for key share
+    ) i
     join romancy_messages m on m.message_id = t.message_id and m.address = t.address
-    where i.life = 0 or (select true from romancy_instances x
-                         where x.instance_id = i.owner and x.life = i.life
-                           and x.status not in ('completed', 'failed', 'cancelled'))
-    for key share of i
 ), mailed as (
     insert into romancy_inbox (instance_id, delivery_id, body, at, counted, address)
     select owner, delivery_id, body, number, false, address
@@ -244,22 +255,28 @@ select subscriber, false, letter_id from lettered;
 -- others is counted after the commit (`count_mail`). The statement never waits, so a dispatch keeps one order of locks
 -- with appends, which lock their instance first.
 with held as materialized (
-    select t.instance_id, t.delivery_id, x.signals, x.status in ('completed', 'failed', 'cancelled') as over
-    from unnest($1::text[], $2::text[]) as t (instance_id, delivery_id)
-    join romancy_instances x on x.instance_id = t.instance_id
-    order by x.instance_id
-    for no key update of x skip locked
+    select t.instance_id, t.delivery_id, x.signals, x.over
+    from (select * from unnest($1::text[], $2::text[]) as t (instance_id, delivery_id)
+          order by instance_id collate "C" offset 0) t
+    cross join lateral (
+        select i.signals, i.status in ('completed', 'failed', 'cancelled') as over
+        from romancy_instances i
+        where i.instance_id = t.instance_id
+        for no key update skip locked
+    ) x
 ), marked as (
     update romancy_inbox m set counted = true, number = held.signals + 1
     from held
     where m.instance_id = held.instance_id and m.delivery_id = held.delivery_id and not m.counted and not held.over
     returning m.instance_id
+), new as materialized (
+    select instance_id, count(*) as mail, romancy_now() as now from marked group by instance_id
 ), counted as (
     update romancy_instances i
     set signals = i.signals + new.mail,
         wake_at = case when i.owner is null and i.status <> 'stuck'
-                       then least(i.wake_at, romancy_now()) else i.wake_at end
-    from (select instance_id, count(*) as mail from marked group by instance_id) new
+                       then least(i.wake_at, new.now) else i.wake_at end
+    from new
     where i.instance_id = new.instance_id
 )
 select distinct instance_id, over from held;
@@ -283,10 +300,13 @@ with held as materialized (
     select i.owner, i.life, i.interest_id
     from unnest($4::text[], $5::bigint[], $6::text[], $7::text[], $8::bytea[])
          as t (owner, life, interest_id, address, where_)
-    join romancy_interests i
-        on i.owner = t.owner and i.life = t.life and i.interest_id = t.interest_id and i.address || '' = t.address
-           and i.kind || '' = 'take' and i.where_ = t.where_
-    for update of i skip locked
+    cross join lateral (
+        select i.owner, i.life, i.interest_id
+        from romancy_interests i
+        where i.owner = t.owner and i.life = t.life and i.interest_id = t.interest_id and i.address || '' = t.address
+          and i.kind || '' = 'take' and i.where_ = t.where_
+        for update skip locked
+    ) i
 ), compared as (
     update romancy_interests i set compared_to = $9::bigint
     from held
@@ -412,7 +432,7 @@ with owner as materialized (
         limit 1
     ) i
 ), allowed as materialized (
-    select from owner where $7 is null or $7 not in (select kind from standing)
+    select there from owner where $7 is null or $7 not in (select kind from standing)
 ), discarded as (
     delete from romancy_messages m
     where m.address = $4 and $5 = 'copy' and exists (select from allowed) and 'copy' not in (select kind from standing)

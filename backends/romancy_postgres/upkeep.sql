@@ -114,8 +114,11 @@ from rerun where i.instance_id = rerun.instance_id;
 -- name: prune_workers ()
 -- Remove dead workers that own nothing. They are kept for an hour: a start of theirs may be under way whose check of its
 -- owner came before the death.
+with clock as materialized (
+    select romancy_now() as now
+)
 delete from romancy_workers w
-where w.dead and w.beat_at < romancy_now() - 3600000000
+where w.dead and w.beat_at < (select now from clock) - 3600000000
     and (select true from romancy_instances where owner = w.token limit 1) is null;
 
 -- name: prune_seen (before, limit)

@@ -15,7 +15,8 @@ _QUERY: Final = re.compile(r"[\s(]*(?:with|select|insert|update|delete|values)\b
 _PART: Final = re.compile(r"(\w+)\s+as\s+(?:materialized\s+)?$", re.IGNORECASE)
 _CLAUSE: Final = re.compile(
     r"\b(with|select|insert into|update(?! set| of| skip)|set|delete from|using|from|where|group by|order by"
-    r"|limit|values|returning|on conflict|on duplicate key update|union all|union|for (?:no key )?update|for (?:key )?share)\b",
+    r"|limit|values|returning|on conflict|on duplicate key update|union all|union|for (?:no key )?update"
+    r"|for (?:key )?share)\b",
     re.IGNORECASE,
 )
 
