@@ -1,5 +1,7 @@
 """The schema's versions: numbered files, each applied once, by one process, in one transaction.
 
+A file is sent statement by statement: an engine that repeats a statement on other machines cannot do so with several.
+
 If many processes open an empty or an old database at once, an advisory lock of the transaction lets one of them work.
 The others wait and then find nothing left to do. DDL rolls back here, so a failed migration leaves the previous
 version.
@@ -9,8 +11,9 @@ Each record tells older programs whether they may continue on its migration.
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
 import asyncpg
@@ -19,22 +22,42 @@ from romancy.storage.schema import Applied, compare, read_migrations, unmigrated
 from romancy.storage.sql import with_prefix
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from romancy.storage.schema import Difference, Migration
     from romancy.storage.upkeep import Plan
     from romancy_postgres._connection import Link
     from romancy_postgres._database import Database
     from romancy_postgres._settings import Settings
 
-__all__ = ["bring_up_to_date", "known_migrations", "plan_for"]
+__all__ = ["bring_up_to_date", "each_statement", "known_migrations", "plan_for"]
 
 _LOCK_SPACE = 0x726F6D61
 _LONG = 600.0
 _PATIENCE = f"set local lock_timeout = '{_LONG:.0f}s'"
+_ATOM: Final = re.compile(r"--[^\n]*|/\*.*?\*/|'[^']*'|\"[^\"]*\"|\$(\w*)\$.*?\$\1\$|;|[^;]", re.DOTALL)
+"""A comment, a text, a quoted name, the body of a function, the end of a statement, or any other character."""
 
 
 def known_migrations() -> list[Migration]:
     """All migrations of this version of Romancy, oldest first."""
     return read_migrations(files(__package__ or "") / "migrations")
+
+
+def each_statement(sql: str) -> Iterator[str]:
+    """The statements of a file, without those that are only comments."""
+    statement, said = "", False
+    for atom in _ATOM.finditer(sql):
+        one = atom[0]
+        if one == ";":
+            if said:
+                yield statement.strip()
+            statement, said = "", False
+            continue
+        statement += one
+        said = said or not (one.isspace() or one.startswith(("--", "/*")))
+    if said:
+        yield statement.strip()
 
 
 async def bring_up_to_date(database: Database, *, migrate: bool) -> None:
@@ -99,5 +122,6 @@ async def _apply(link: Link, database: Database, known: list[Migration]) -> None
     await link.run("schema_table")
     difference = await _difference(link, known, _where(database))
     for one in difference.missing:
-        await link.control(with_prefix(one.sql, settings.prefix), _LONG)
+        for statement in each_statement(with_prefix(one.sql, settings.prefix)):
+            await link.control(statement, _LONG)
         await link.run("schema_record", one.version, one.name, one.additive)
