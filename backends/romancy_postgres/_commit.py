@@ -93,8 +93,11 @@ class Commits:
         return list(map(outcomes.__getitem__, map(_target, batch)))
 
     async def _explained(self, item: Step, worker: str | None) -> Outcome:
-        reasons = await self._database.single(lambda link: explain(link, [item], worker))
-        return reasons[item.instance_id]
+        return (await self._reasons([item], worker))[item.instance_id]
+
+    def _reasons(self, items: Sequence[Item], worker: str | None) -> Coroutine[None, None, Outcomes]:
+        """Why items were not accepted."""
+        return self._database.single(lambda link: explain(link, items, worker), name="explain_appends")
 
     async def _in_turn(self, parts: Iterable[tuple[Part, list[Item]]], worker: str | None) -> Outcomes:
         outcomes: Outcomes = {}
@@ -178,10 +181,11 @@ class Commits:
         if wait is not None:
             count = await self._database.hurried(lambda link: write_steps(link, steps, worker), wait)
         else:
-            count = await self._database.single(lambda link: write_steps(link, steps, worker), lock_waits=0)
+            send = self._database.single
+            count = await send(lambda link: write_steps(link, steps, worker), name="append_many", lock_waits=0)
         if count == len(steps):
             return dict.fromkeys(map(_target, steps), Outcome.ACCEPTED)
-        return await self._database.single(lambda link: explain(link, steps, worker))
+        return await self._reasons(steps, worker)
 
     async def _changes(self, items: Sequence[Item], worker: str | None, wait: float | None) -> Outcomes:
         appends = cast("Sequence[Append]", items)
@@ -236,7 +240,7 @@ class Commits:
     async def _reasons_of_heirs(self, appends: Sequence[Append], lost: Outcomes, worker: str | None) -> Outcomes:
         """Why instances were not created whose ended life had been removed. That was undone."""
         heirs = [item for item in appends if item.create is not None and lost.get(item.instance_id) is Outcome.LOCKED]
-        return await self._database.single(lambda link: explain(link, heirs, worker)) if heirs else {}
+        return await self._reasons(heirs, worker) if heirs else {}
 
     async def _together(self, appends: Sequence[Append], worker: str | None, wait: float | None) -> Outcomes:
         def write(link: Link) -> Awaitable[Written]:
@@ -254,7 +258,7 @@ class Commits:
         outcomes = dict.fromkeys(written.accepted, Outcome.ACCEPTED)
         if len(outcomes) < len(items):
             left = [item for item in items if item.instance_id not in outcomes]
-            outcomes |= await self._database.single(lambda link: explain(link, left, worker))
+            outcomes |= await self._reasons(left, worker)
         return outcomes
 
     async def _starts(self, items: Sequence[Item], worker: str | None, wait: float | None) -> Outcomes:

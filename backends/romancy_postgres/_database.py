@@ -23,6 +23,8 @@ from romancy.storage.sqlkit.primary import Primary
 from romancy_postgres._connection import (
     ANSWER_TIMEOUT,
     HANDLING,
+    PLANNING,
+    SEARCH_SETTINGS,
     Link,
     connect,
     connect_for_search,
@@ -41,7 +43,7 @@ from romancy_postgres._errors import (
     waited_in_vain,
 )
 from romancy_postgres._lineage import Lineage
-from romancy_postgres._pooling import carrying, keeps_statements
+from romancy_postgres._pooling import KEYED, Kept, carrying, look
 from romancy_postgres._scripts import heads, texts
 
 if TYPE_CHECKING:
@@ -86,8 +88,10 @@ class Database:
         self.queries = texts(settings.prefix, settings.schema)
         self.alone: Source | None = None if settings.pooled else self
         """Where a statement that is sent alone is found; None if each needs a transaction around it."""
-        self._kept: bool | None = None
-        """Whether the pooler keeps prepared statements; None until that is asked."""
+        self._only: frozenset[str] | None = None
+        """The statements that are sent alone; None: all."""
+        self._kept: Kept | None = None
+        """What there is behind a pooler; None until that is asked."""
         self._opened = False
         self._servers = _Servers(settings)
         self._listened = self._servers if settings.listener is None else _Servers(settings.listener)
@@ -129,8 +133,13 @@ class Database:
 
         Nearly always a connection is free, and nothing is in the way: it is sent at once.
         """
-        chosen, failed, source = pool or self.work, None, self.alone
-        if source is not None and self._opened and (connection := chosen.grab()) is not None:
+        chosen, failed, source, only = pool or self.work, None, self.alone, self._only
+        if (
+            source is not None
+            and (only is None or name in only)
+            and self._opened
+            and (connection := chosen.grab()) is not None
+        ):
             try:
                 try:
                     rows = await Link(connection, source).fetch(name, *arguments)
@@ -144,26 +153,29 @@ class Database:
             except DRIVER_ERRORS as error:
                 failed = error
         return await self.single(
-            methodcaller("fetch", name, *arguments), pool=pool, lock_waits=lock_waits, failed=failed
+            methodcaller("fetch", name, *arguments), name=name, pool=pool, lock_waits=lock_waits, failed=failed
         )
 
     def run(self, name: str, *arguments: object) -> Coroutine[Any, Any, int]:
         """Run one statement, alone in its transaction, and return how many rows it touched."""
-        return self.single(lambda link: link.run(name, *arguments))
+        return self.single(lambda link: link.run(name, *arguments), name=name)
 
     def single(
         self,
         statement: Callable[[Link], Awaitable[T]],
         *,
+        name: str = "",
         pool: Pool[EngineConnection] | None = None,
         lock_waits: int | None = None,
         failed: BaseException | None = None,
     ) -> Coroutine[Any, Any, T]:
         """Run one statement in a transaction of its own, and retry while other transactions are in the way.
 
+        `name` is that of its script, if it is one.
+
         `LockedError` after more than `lock_waits` lock waits of a second each. `failed`: how a first attempt has ended.
         """
-        return self._insist(partial(self._once, statement, pool or self.work), lock_waits, failed)
+        return self._insist(partial(self._once, statement, pool or self.work, name), lock_waits, failed)
 
     async def run_at_once(self, name: str, *arguments: object) -> int:
         """Run one statement, prepared once per connection and sent once, and return how many rows it touched.
@@ -203,12 +215,14 @@ class Database:
         A crash of the server may undo a transaction that is not `lasting`, but never without all later commits.
         `first` is SQL without parameters that goes with the beginning, in the same round trip.
         """
-        begin = "; ".join(filter(None, (self.begin, "" if lasting else "set local synchronous_commit = off", first)))
+        begin = "; ".join(
+            filter(None, (self._begin(pool), "" if lasting else "set local synchronous_commit = off", first))
+        )
         return self._insist(partial(self._all_or_nothing, body, pool or self.work, begin), lock_waits)
 
     def hurried(self, body: Callable[[Link], Awaitable[T]], wait: float) -> Coroutine[Any, Any, T]:
         """A transaction that waits at most that many seconds for a row, and then raises `LockedError`."""
-        begin = f"{self.begin}; set local lock_timeout = '{wait * 1000:.0f}ms'"
+        begin = f"{self._begin()}; set local lock_timeout = '{wait * 1000:.0f}ms'"
         return self._insist(partial(self._all_or_nothing, body, self.work, begin), 0)
 
     @asynccontextmanager
@@ -249,11 +263,11 @@ class Database:
             failed = None
             await pause(tries, _FIRST_PAUSE, _LONGEST_PAUSE)
 
-    async def _once(self, statement: Callable[[Link], Awaitable[T]], pool: Pool[EngineConnection]) -> T:
+    async def _once(self, statement: Callable[[Link], Awaitable[T]], pool: Pool[EngineConnection], name: str) -> T:
         connection = pool.grab() or await pool.take()
-        source = self.alone
-        if source is None:
-            return await self._all_or_nothing(statement, pool, self.begin, connection)
+        source, only = self.alone, self._only
+        if source is None or (only is not None and name not in only) or (pool is self.search and self.settings.pooled):
+            return await self._all_or_nothing(statement, pool, self._begin(pool), connection)
         try:
             answer = await statement(Link(connection, source))
         except BaseException as error:
@@ -337,11 +351,13 @@ class Database:
                 f"{self.settings.where}: not open; call `open()` first, and nothing after `close()`"
             )
 
-    @property
-    def begin(self) -> str:
+    def _begin(self, pool: Pool[EngineConnection] | None = None) -> str:
         """The beginning of a transaction: its isolation and, where no connection can keep them, its settings."""
         plain = "begin isolation level read committed"
-        return f"{plain}; {local_settings(self.settings)}" if self.settings.pooled else plain
+        if not self.settings.pooled:
+            return plain
+        planned = (SEARCH_SETTINGS if pool is self.search else PLANNING)["plan_cache_mode"]
+        return f"{plain}; {local_settings(self.settings)}; set local plan_cache_mode = {planned}"
 
     async def _connected(self, servers: _Servers, make: Callable[[Settings], Awaitable[C]]) -> C:
         settings = servers.settings
@@ -368,18 +384,19 @@ class Database:
     async def _as_kept(self, server: Settings) -> Settings:
         """The settings of a connection through the pooler. The first one asks what it keeps."""
         if self._kept is None:
-            self._kept = await keeps_statements(server)
-            if self._kept:
+            self._kept = await look(server)
+            if self._kept.statements:
                 self.alone = carrying(self, durable=server.durable)
+                self._only = None if self._kept.planning else KEYED
             else:
                 _log.warning(_NOT_KEPT, server.where)
-        return server if self._kept else server.without_statements()
+        return server if self._kept.statements else server.without_statements()
 
     def _stop_keeping(self) -> bool:
         """Rely on no prepared statement any more: the pooler has lost one. False if none was relied on."""
-        if not self._kept:
+        if self._kept is None or not self._kept.statements:
             return False
-        self._kept, self.alone = False, None
+        self._kept, self.alone = Kept(statements=False, planning=False), None
         _log.warning(_NOT_KEPT, self.settings.where)
         for pool in (self.work, self.heartbeats, self.search, self.sessions):
             pool.drop_idle()

@@ -124,7 +124,8 @@ class PostgresInterpreter:
 
     def _alone(self, ask: Ask, lock_waits: int | None = None) -> Coroutine[Any, Any, Answer]:
         pool = self._pool and self._pool()
-        return self._database.single(partial(self._answer, ask=ask), pool=pool, lock_waits=lock_waits)
+        answer = partial(self._answer, ask=ask)
+        return self._database.single(answer, name=ask.script, pool=pool, lock_waits=lock_waits)
 
     async def _answer(self, link: Link, ask: Ask) -> Answer:
         if ask.composed is not None:

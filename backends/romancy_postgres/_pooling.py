@@ -11,23 +11,57 @@ answer would differ (40001), and it is sent again.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import asyncpg
 from msgspec import Struct
 
-from romancy_postgres._connection import Source
+from romancy_postgres._connection import PLANNING, Source
 
 if TYPE_CHECKING:
     from romancy_postgres._settings import Settings
 
-__all__ = ["Lone", "carrying", "keeps_statements"]
+__all__ = ["KEYED", "Kept", "Lone", "carrying", "look"]
+
+KEYED: Final = frozenset(
+    {
+        "append_one",
+        "append_many",
+        "append_changes",
+        "append_effects",
+        "append_first",
+        "beat",
+        "deliver",
+        "explain_appends",
+        "explain_firsts",
+        "may_follow",
+        "notify",
+        "place",
+        "read",
+        "server",
+        "start",
+    }
+)
+"""Statements that find each row by its whole key, so that no setting of the planner is needed for their plans."""
 
 _WRITES: Final = re.compile(r"\b(?:insert|update|delete|share|pg_advisory_\w+)\b")
 _MAIN: Final = re.compile(r"^\)\n(?=(?:select|insert|update|delete)\b)", re.MULTILINE)
 """The end of the parts in WITH: what is inside of one is indented."""
-_ASK: Final = "select exists (select from pg_prepared_statements where name = $1)"
+_ASK: Final = """
+select exists (select from pg_prepared_statements where name = $1),
+       (select count(*) from pg_settings s join unnest($2::text[], $3::text[]) as w (name, wanted) using (name)
+        where s.setting = w.wanted)
+"""
 _PATIENCE: Final = 20.0
+
+
+class Kept(NamedTuple):
+    """What there is behind a pooler."""
+
+    statements: bool
+    """The pooler keeps prepared statements."""
+    planning: bool
+    """The sessions of the server have the engine's settings of the planner."""
 
 
 class Lone(Struct):
@@ -59,16 +93,17 @@ def _carrying(text: str, settings: str) -> str:
     return f"{parts}whole as materialized (\n{rows}\n)\nselect whole.* from whole where (select {settings}) is not null"
 
 
-async def keeps_statements(settings: Settings) -> bool:
-    """Whether the pooler keeps prepared statements: it then prepares them under names of its own.
+async def look(settings: Settings) -> Kept:
+    """Look through the pooler. One that keeps prepared statements prepares them under names of its own.
 
-    One that does not passes the client's name on to the session of the present transaction.
+    Another one passes the client's name on to the session of the present transaction.
     """
     connection = await asyncpg.connect(**settings.connect)
     try:
         async with connection.transaction():
             statement = await connection.prepare(_ASK, timeout=_PATIENCE)
-            passed_on = await statement.fetchval(statement.get_name(), timeout=_PATIENCE)
+            name, wanted = statement.get_name(), (list(PLANNING), list(PLANNING.values()))
+            ((passed_on, planned),) = await statement.fetch(name, *wanted, timeout=_PATIENCE)
     finally:
         await connection.close(timeout=_PATIENCE)
-    return not passed_on
+    return Kept(statements=not passed_on, planning=planned == len(PLANNING))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from romancy import Romancy
 from romancy.errors import StorageConfigurationError
 from romancy.storage.query import build_query
 from romancy.storage.records import ClaimRequest, Outcome
+from romancy_conformance.behaviour.sharing import ended, ids, share_slowly, shares
 from romancy_conformance.contract.building import Actor, start, step, unique
 from romancy_conformance.proxy import Direction, Fault, Proxy
 from romancy_conformance.servers.databases import shared_server
@@ -19,6 +21,7 @@ from romancy_conformance.servers.pgbouncer import PgBouncer
 from romancy_conformance.servers.plugin import do_without
 from romancy_postgres import _database
 from romancy_postgres._connection import COMMON_SETTINGS, ENGINE_SETTINGS, PLANNING
+from romancy_postgres._pooling import Kept
 from tests.backends.postgres.pooler import Pooler
 
 if TYPE_CHECKING:
@@ -151,6 +154,33 @@ async def test_statement_mode_is_refused_by_name(
         await open_store(option, url=pgbouncer("statement", **settings).url(storage_url))
 
 
+async def round_trips_of_a_claim(pooler: PgBouncer, url: str, open_store: Open) -> int:
+    requests, found = Requests(), list[int]()
+    with Proxy("127.0.0.1", pooler.port) as proxy:
+        proxy.when(requests.sees, Fault.CUT)
+        store = await open_store(OPTION, url=proxy.url(pooler.url(url)))
+        actor = await Actor(store, workflows={unique("flow"): "c1"}).register()
+        for _ in range(ROUNDS):
+            before = requests.count
+            await store.claim(ClaimRequest(worker=actor.token, codes={"flow": "c1"}, limit=5))
+            found.append(requests.count - before)
+        await store.close()
+    return min(found)
+
+
+async def test_a_claim_is_one_round_trip_where_the_role_has_the_settings_of_the_planner(
+    pgbouncer: Before, storage_url: str, open_store: Open, connection: asyncpg.Connection
+) -> None:
+    assert await round_trips_of_a_claim(pgbouncer(), storage_url, open_store) == 3
+    name = storage_url.rpartition("/")[2]
+    for setting, value in PLANNING.items():
+        await connection.execute(f'alter database "{name}" set {setting} = {value}')
+    try:
+        assert await round_trips_of_a_claim(pgbouncer(), storage_url, open_store) == 1
+    finally:
+        await connection.execute(f'alter database "{name}" reset all')
+
+
 async def test_doctor_says_whether_the_role_has_the_settings_of_the_planner(
     pgbouncer: Before, storage_url: str, open_store: Open, connection: asyncpg.Connection
 ) -> None:
@@ -174,10 +204,10 @@ async def test_a_pooler_that_loses_its_prepared_statements_is_relied_on_no_more(
 ) -> None:
     """As after a reload with other settings."""
 
-    async def said(_: object) -> bool:
-        return True
+    async def said(_: object) -> Kept:
+        return Kept(statements=True, planning=True)
 
-    monkeypatch.setattr(_database, "keeps_statements", said)
+    monkeypatch.setattr(_database, "look", said)
     async with Pooler(storage_url) as pooler:
         with caplog.at_level(logging.WARNING, "romancy.postgres"):
             store = await open_store(OPTION, url=pooler.url)
@@ -187,3 +217,21 @@ async def test_a_pooler_that_loses_its_prepared_statements_is_relied_on_no_more(
                 for seq in range(2, 8):
                     assert await actor.write(step(begun, seq)) is Outcome.ACCEPTED
     assert any("does not keep prepared statements" in record.getMessage() for record in caplog.records)
+
+
+async def test_a_backlog_is_shared_by_workers_that_hear_nothing_of_each_other(
+    pgbouncer: Before, storage_url: str
+) -> None:
+    """A worker claims for its free slots and a moment's stock, so that the rest is left for those who only look."""
+    url = f"{pgbouncer().url(storage_url)}?{OPTION}"
+    async with AsyncExitStack() as stack:
+        for _ in range(2):
+            worker = Romancy(url, workflows=[share_slowly], max_activities=2)
+            await stack.enter_async_context(worker)
+        front = await stack.enter_async_context(Romancy(url, workflows=[share_slowly], worker=False))
+        handles = await front.start_many([share_slowly.bind(0.2) for _ in range(60)])
+        await ended(handles)
+
+    found = await shares(storage_url, ids(handles))
+    assert len(found.done) == 2
+    assert min(found.done.values()) >= 15
