@@ -91,6 +91,11 @@ test-long: $(READY) ## the tests that `make test` leaves out: the other database
 test-siblings: $(READY) ## the tests that the other tiers run on one of MySQL and MariaDB, on the other one
 	$(PYTEST) --tier siblings $(ARGS)
 
+# Most of the time is waited for locks and servers, so the processes are few.
+.PHONY: test-engines
+test-engines: $(READY) ## the tests on engines that are built or put together from several servers: some minutes each
+	$(BIN)/python -m pytest -n 1 --dist loadfile --durations=10 --tier engines $(or $(ARGS),tests/engines)
+
 .PHONY: test-again
 test-again: $(READY) ## the few tests that failed last in each tier, alone; reports those that pass as unsteady
 	$(BIN)/python -m tools.second_look

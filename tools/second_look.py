@@ -21,7 +21,8 @@ SHORT: Final = "short"
 LONG: Final = "long"
 ALL: Final = "all"
 SIBLINGS: Final = "siblings"
-TIERS: Final = (SHORT, LONG, SIBLINGS, ALL)
+ENGINES: Final = "engines"
+TIERS: Final = (SHORT, LONG, SIBLINGS, ENGINES, ALL)
 MOST: Final = 5
 NOTES: Final = Path(".pytest_cache") / "v" / "romancy"
 """A note for each run: how it ended, and which tests failed in it. `tools.tiers` writes them."""

@@ -12,6 +12,8 @@ This pytest plugin is loaded by the `conftest.py` of the tree. A test is in exac
   chooses the database of the short tier, so a test always has the same one. The mark `dealt("postgres", …)` names the
   databases to choose from.
 - A test that runs on no database is in the short tier.
+- The tests of `ENGINE_FOLDERS` take minutes: they are on engines that are built, or put together from several servers.
+  They have a tier of their own (`make test-engines`), whatever the rules above say.
 
 A history depends on the engine and not on the database. So a test of the long tier whose twin is in the short tier does
 not replay its histories, because the replay takes half of its time. It has the mark `replayed_elsewhere`.
@@ -28,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
 
-from tools.second_look import ALL, CUT_SHORT, LONG, SHORT, SIBLINGS, TIERS
+from tools.second_look import ALL, CUT_SHORT, ENGINES, LONG, SHORT, SIBLINGS, TIERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,6 +47,7 @@ LONG_FOLDERS: Final = (
     *(_SUITE + name for name in ("contract/fire/", "behaviour/faults/", "behaviour/crashes/")),
     "tests/servers/",  # its own tests cover the starting of servers
 )
+ENGINE_FOLDERS: Final = ("tests/engines/",)
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,11 @@ class Case:
     @property
     def long(self) -> bool:
         return self.marked or self.nodeid.startswith(LONG_FOLDERS)
+
+    @property
+    def engine(self) -> bool:
+        """Whether it is on an engine that only `make test-engines` has."""
+        return self.nodeid.startswith(ENGINE_FOLDERS)
 
     @property
     def everywhere(self) -> bool:
@@ -91,10 +99,11 @@ class Tiers:
     short: frozenset[str]
     long: frozenset[str]
     siblings: frozenset[str]
+    engines: frozenset[str]
 
     def of(self, tier: str) -> frozenset[str]:
         """The tests of a tier."""
-        return {SHORT: self.short, LONG: self.long, SIBLINGS: self.siblings}[tier]
+        return {SHORT: self.short, LONG: self.long, SIBLINGS: self.siblings, ENGINES: self.engines}[tier]
 
 
 DEALT: Final = pytest.StashKey[Tiers]()
@@ -108,7 +117,7 @@ def deal(cases: Iterable[Case]) -> Tiers:
     dealt: defaultdict[str, list[Case]] = defaultdict(list)
     on_servers: defaultdict[str, list[Case]] = defaultdict(list)
     for case in cases:
-        if case.long:
+        if case.long or case.engine:
             continue
         if case.on_a_server:
             on_servers[case.name].append(case)
@@ -121,8 +130,9 @@ def deal(cases: Iterable[Case]) -> Tiers:
         turn = _turn(name, stores)
         short.add(turn.nodeid)
         siblings.update(_sibling(name, stores, turn))
-    long = {case.nodeid for case in cases} - short - siblings
-    return Tiers(cases, frozenset(short), frozenset(long), frozenset(siblings))
+    engines = {case.nodeid for case in cases if case.engine}
+    long = {case.nodeid for case in cases} - short - siblings - engines
+    return Tiers(cases, frozenset(short), frozenset(long), frozenset(siblings), frozenset(engines))
 
 
 def _turn(name: str, cases: list[Case]) -> Case:
@@ -157,16 +167,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=TIERS,
         default=ALL,
         help="short: every promise once; long: on the other databases; siblings: on the other of MySQL and MariaDB; "
-        "all: all of them, which is what a run does without this option",
+        "engines: on engines that are built or put together; all: all of them, which is what a run does without this "
+        "option",
     )
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Import no file for the short tier that is all in the long one: every test process imports what it collects."""
-    if str(config.getoption("--tier")) != SHORT or not collection_path.is_relative_to(config.rootpath):
+    tier = str(config.getoption("--tier"))
+    if tier not in (SHORT, LONG) or not collection_path.is_relative_to(config.rootpath):
         return None
     path = collection_path.relative_to(config.rootpath).as_posix()
-    return True if f"{path}/".startswith(LONG_FOLDERS) else None
+    away = ENGINE_FOLDERS if tier == LONG else (*LONG_FOLDERS, *ENGINE_FOLDERS)
+    return True if f"{path}/".startswith(away) else None
 
 
 @pytest.hookimpl(tryfirst=True)  # before -k and -m, which narrow a tier and do not change it

@@ -24,14 +24,14 @@ def test_every_test_of_this_run_is_in_one_tier(pytestconfig: pytest.Config) -> N
     dealt = pytestconfig.stash[DEALT]
     all_of_them = {case.nodeid for case in dealt.cases}
 
-    assert all_of_them == dealt.short | dealt.long | dealt.siblings
-    assert len(all_of_them) == len(dealt.short) + len(dealt.long) + len(dealt.siblings)
+    assert all_of_them == dealt.short | dealt.long | dealt.siblings | dealt.engines
+    assert len(all_of_them) == len(dealt.short) + len(dealt.long) + len(dealt.siblings) + len(dealt.engines)
     assert len(all_of_them) == len(dealt.cases)
 
 
 def test_every_test_of_this_run_that_is_not_long_is_in_the_short_tier_once(pytestconfig: pytest.Config) -> None:
     dealt = pytestconfig.stash[DEALT]
-    wanted = {case.name for case in dealt.cases if not case.long}
+    wanted = {case.name for case in dealt.cases if not case.long and not case.engine}
     tried = {case.name for case in dealt.cases if case.nodeid in dealt.short}
 
     assert wanted == tried
@@ -85,6 +85,15 @@ def test_a_test_of_one_adapter_is_tried_on_both_of_its_databases() -> None:
     dealt = deal([Case(f"{FILE}::test_some[{store}]", store) for store in ("mysql", "mariadb")])
 
     assert (1, 1, 0) == (len(dealt.short), len(dealt.long), len(dealt.siblings))
+
+
+def test_the_engines_have_a_tier_of_their_own() -> None:
+    cases = [Case("tests/engines/test_some.py::test_some"), Case("tests/engines/a/test_b.py::test_c", marked=True)]
+
+    dealt = deal(cases)
+
+    assert dealt.engines == {case.nodeid for case in cases}
+    assert not dealt.short | dealt.long | dealt.siblings
 
 
 def test_a_mark_names_the_databases_that_take_turns() -> None:

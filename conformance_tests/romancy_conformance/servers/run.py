@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from . import processes
 from .access import Shared, access_by_url
-from .account import is_reachable
+from .account import hand_over, is_reachable
 from .cache import in_words
 from .kinds import Kind, ServerUnavailableError
 from .mysql import MariaDBServer, MySQLServer
@@ -58,6 +58,13 @@ class Run(ABC):
     def private(self, kind: Kind) -> Server:
         """Return a server for the caller alone, not started yet, to kill and freeze; close it after use."""
         return self._make(kind, f"{kind}-{os.getpid()}-{next(self._numbers)}")
+
+    def own_folder(self, name: str) -> Path:
+        """Return a folder for servers of the caller's that belong together, removed with the run."""
+        folder = self.folder / f"{name}-{os.getpid()}-{next(self._numbers)}"
+        folder.mkdir()
+        hand_over(folder)
+        return folder
 
     def _make(self, kind: Kind, name: str) -> Server:
         return _SERVERS[kind](find_program(kind), self.folder / name)
