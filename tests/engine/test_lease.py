@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 import pytest
+from msgspec.structs import replace
 
 from romancy.engine.clock import DatabaseClock
 from romancy.engine.worker import lease
@@ -20,12 +21,12 @@ LEASE = 10
 
 
 class Ward:
-    """A store with one other worker, on another machine; the test sets its heartbeat counter."""
+    """A store with another worker, or more, on another machine; the test sets the heartbeat counter."""
 
     def __init__(self) -> None:
         self.beat = 1
         self.worker_id = "other"
-        self.there = True
+        self.count = 1
 
     async def heartbeat(self, worker: object) -> Pulse:
         host = Host(boot_id="another machine", pid_namespace="1", pid=1, pid_start=1)
@@ -39,7 +40,7 @@ class Ward:
             host=host,
             started_at=0,
         )
-        return Pulse(now=1, alive=True, peers=[other] if self.there else [])
+        return Pulse(now=1, alive=True, peers=[replace(other, token=f"other{n or ''}") for n in range(self.count)])
 
 
 @pytest.fixture
@@ -67,6 +68,17 @@ def test_a_long_lease_does_not_make_a_worker_blind_for_newcomers(ward: Ward, lea
     own = Leases(cast("Store", ward), DatabaseClock(), worker_id="w", lease=lease * 1_000_000, codes=())
 
     assert seconds == own.interval
+
+
+@pytest.mark.parametrize(("peers", "seconds"), [(0, 10.0), (1, 1.5), (75, 1.5), (300, 6.0), (2000, 10.0)])
+async def test_many_peers_are_not_read_many_times_a_second(peers: int, seconds: float) -> None:
+    ward = Ward()
+    ward.count = peers
+    own = Leases(cast("Store", ward), DatabaseClock(), worker_id="w", lease=30_000_000, codes=())
+
+    assert await own.renew()
+
+    assert own.interval == pytest.approx(seconds)
 
 
 async def test_who_stands_still_for_a_lease_is_lost(leases: Leases, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,9 +126,9 @@ async def test_one_of_the_same_id_elsewhere_is_a_rival_once_its_beat_moves(ward:
 
 async def test_one_of_the_same_id_that_came_later_is_no_rival(ward: Ward, named: Leases) -> None:
     """Only the newcomer must stop; otherwise both would."""
-    ward.there = False
+    ward.count = 0
     assert await rival_at_each_beat(ward, named, [1]) == [None]
-    ward.there = True
+    ward.count = 1
 
     assert await rival_at_each_beat(ward, named, [1, 2, 3]) == [None, None, None]
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Excluding", "Leases"]
 
 _BEAT_AMONG_OTHERS: Final = 1.5
+_PER_PEER: Final = 0.02
+"""Seconds between heartbeats for each peer: each heartbeat reads all of them, and none reads more than 50 a second."""
 _LONGEST_INTERVAL: Final = 10.0
 """Upper bound on the heartbeat interval.
 
@@ -94,10 +96,13 @@ class Leases:
     def interval(self) -> float:
         """Seconds between heartbeats: at most a third of a lease, and less while workers on other machines are watched.
 
-        A process of this machine is checked without the database, so it does not shorten the interval.
+        A process of this machine is checked without the database, so it does not shorten the interval. Among many, the
+        first of them to look sees a silence about as soon as one that looks often.
         """
-        far = any(not same_machine(peer.host, self._here) for peer in self.peers)
-        return min(self.worker.lease / 3_000_000, _BEAT_AMONG_OTHERS if far else _LONGEST_INTERVAL)
+        longest = min(self.worker.lease / 3_000_000, _LONGEST_INTERVAL)
+        if any(not same_machine(peer.host, self._here) for peer in self.peers):
+            return min(longest, max(_BEAT_AMONG_OTHERS, _PER_PEER * len(self.peers)))
+        return longest
 
     def has_peers(self) -> bool:
         """Whether other live workers could do the same work: they know one of the workflows, in any version."""
