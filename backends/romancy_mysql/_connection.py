@@ -18,6 +18,7 @@ from pymysql.err import InterfaceError, MySQLError
 
 from romancy.errors import StorageConfigurationError, StorageUnavailableError
 from romancy.storage.passwords import asked
+from romancy_mysql._cluster import CAUSAL
 from romancy_mysql._dialect import dialect_of
 from romancy_mysql._errors import (
     TOLD_BY_THE_SERVER,
@@ -185,6 +186,8 @@ class Wire(aiomysql.Connection):
     async def setup(self) -> None:
         """Put the session into the state that statements here rely on, in one round trip."""
         more = dialect_of(self.server_version, self.settings.where).settings
+        if self.settings.cluster:
+            more += CAUSAL
         packet = _SETUP.format(idle=self.settings.idle_timeout, more=more).encode()
         if not self.settings.hosts:
             await self.run(packet, "connection set-up")

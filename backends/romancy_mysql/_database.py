@@ -216,7 +216,11 @@ class Database:
     async def roll_back(self, wire: Wire) -> None:
         """End the transaction in any case. The connection is usable again if that succeeds."""
         wire.tainted = True
-        await wire.run(b"rollback" if self.end is _COMMIT else b"rollback; set autocommit = 1", "rollback")
+        packet = b"rollback" if self.end is _COMMIT else b"rollback; set autocommit = 1"
+        try:
+            await wire.run(packet, "rollback")
+        except TransientError:  # another node's transaction has rolled it back, and the server says so once
+            await wire.run(packet, "rollback")
         wire.tainted = False
 
     def keep_whole(self) -> None:
@@ -269,6 +273,9 @@ class Database:
         (answer,) = await wire.run(b"show variables where variable_name = 'wsrep_on' and value = 'ON'", "open")
         if answer.rows:
             self.keep_whole()
+            self.settings = structs.replace(self.settings, cluster=True)
+            wire.settings = structs.replace(wire.settings, cluster=True)
+            await wire.setup()
 
     def _make_pools(self) -> None:
         size = self.settings.pool_size
@@ -299,7 +306,8 @@ class Database:
         )
 
         async def connected() -> Wire:
-            wire = await (self._connected_to_primary(settings) if settings.hosts else connect(settings))
+            to = structs.replace(settings, cluster=True) if self.settings.cluster else settings
+            wire = await (self._connected_to_primary(to) if to.hosts else connect(to))
             if after_connecting is not None:
                 await self.send(wire, [after_connecting])
             return wire

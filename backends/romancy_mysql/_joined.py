@@ -12,6 +12,7 @@ from romancy.errors import InternalError, StorageUnavailableError, UsageError
 from romancy.storage.joining import BUSY, CANNOT_WRITE, Joined
 from romancy.storage.limits import check_batch, check_deliveries, check_outbox, check_postings
 from romancy.storage.records import Delivered, Outcome, Step
+from romancy_mysql._cluster import PLACE, caught_up
 from romancy_mysql._connection import exchange
 from romancy_mysql._effects import Write
 from romancy_mysql._errors import (
@@ -215,10 +216,16 @@ class JoinedSession:
             raise _unfit(f"has {unfit[0]} in its sql_mode; remove it")
         if charset not in _CHARSETS:
             raise _unfit(f"has the character set {charset}; open it with charset='utf8mb4'")
-        (theirs,) = await self.run(_PLACE, "join")
-        (ours,) = await self._database.insist(lambda wire: wire.run(_PLACE, "join"))
+        place = PLACE if self._database.settings.cluster else _PLACE
+        (theirs,) = await self.run(place, "join")
+        (ours,) = await self._database.insist(lambda wire: wire.run(place, "join"))
         if _text(theirs.rows[0][0]) != _text(ours.rows[0][0]):
             raise _unfit(f"is to another server than {self._database.settings.where}")
+        if self._database.settings.cluster:  # its node may not have applied yet what this process has committed
+            try:
+                await caught_up(self, self._database)
+            except TimeoutError:
+                raise StorageUnavailableError(f"{self._database.settings.where}: its node lags behind") from None
 
     def _fitting(self, statements: Sequence[Statement]) -> list[Statement]:
         """The statements as this connection counts rows: where it would count an existing row, they fail."""

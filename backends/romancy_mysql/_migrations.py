@@ -1,8 +1,9 @@
 """Brings the schema up to date: numbered files of steps, each recorded, because DDL cannot be undone here.
 
-The server's named lock lets one process at a time migrate. If a process dies in between, its steps are recorded except
-the last. That step is taken again, and finds its work done. The record that a migration begins, before its first step,
-tells older programs whether they may continue, so no step is ever there that an older program does not hear of.
+The server's named lock, or in a cluster a row, lets one process at a time migrate. If a process dies in between, its
+steps are recorded except the last. That step is taken again, and finds its work done. The record that a migration
+begins, before its first step, tells older programs whether they may continue, so no step is ever there that an older
+program does not hear of.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pymysql.err import MySQLError
 from romancy.errors import SchemaVersionError, StorageUnavailableError
 from romancy.storage.schema import Applied, compare, read_migrations, unmigrated
 from romancy.storage.sql import load_queries, with_prefix
+from romancy_mysql._cluster import claimed_schema
 from romancy_mysql._connection import READING
 from romancy_mysql._errors import TransientError, already_there, translate
 from romancy_mysql._sql import Text, comma
@@ -91,7 +93,9 @@ async def bring_up_to_date(database: Database, wire: Wire, dialect: Dialect, *, 
         return
     if not allowed:
         raise unmigrated(state.difference, database.settings.where)
-    async with _lock(database, wire):
+    if database.settings.cluster:
+        await _run(wire, database.statement("create_schema"))  # it has the row of the claim
+    async with claimed_schema(database, wire) if database.settings.cluster else _lock(database, wire):
         await _run(wire, database.statement("patient_with_tables", seconds=_PATIENCE))
         await _run(wire, database.statement("create_schema"))
         state = await _state(database, wire, known)

@@ -88,6 +88,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     tls_ca: str
     tls_cert: str
     tls_key: str
+    cluster: bool = False
+    """Whether the server was found to be a node of a Galera cluster."""
 
     @property
     def local(self) -> bool:

@@ -75,7 +75,15 @@ class MySQLStore:
         dialect = self.database.dialect
         if dialect is None:
             raise StorageUnavailableError(f"{self.database.settings.where}: not open; call `open()` first")
-        return Capabilities(name=dialect.name, push=False, transactional_ddl=False, sql=True, placeholder="%s")
+        cluster = self.database.settings.cluster
+        return Capabilities(
+            name=f"{dialect.name} Galera" if cluster else dialect.name,
+            push=False,
+            transactional_ddl=False,
+            sql=True,
+            placeholder="%s",
+            row_locks=not cluster,
+        )
 
     async def open(self, *, migrate: bool = True) -> None:
         await self.database.open(migrate=migrate)

@@ -26,7 +26,7 @@ create table if not exists romancy_schema (
 
 -- name: schema_steps
 -- The steps taken so far.
-select version, step, name, additive from romancy_schema
+select version, step, name, additive from romancy_schema where version > 0
 
 -- name: former_schema_steps
 -- The steps taken so far, in the table of a version before the first release.
@@ -50,6 +50,20 @@ set session lock_wait_timeout = :seconds
 -- name: lock_schema
 -- Let one process at a time migrate.
 select get_lock(:name, :seconds)
+
+-- name: claim_schema
+-- In a cluster: claim the migrations, unless another process has. A stale claim is replaced.
+insert into romancy_schema (version, step, name, at)
+values (0, 0, :token, timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)))
+on duplicate key update name = if(romancy_schema.name = :stale, :token, romancy_schema.name)
+
+-- name: claimant_of_schema
+-- In a cluster: who has claimed the migrations.
+select name from romancy_schema where version = 0
+
+-- name: leave_schema
+-- In a cluster: let the next process migrate.
+delete from romancy_schema where version = 0 and name = :token
 
 -- name: unlock_schema
 -- Let the next process migrate.

@@ -100,6 +100,14 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     item. Elsewhere the number of statements must not depend on the size of a batch.
     """
 
+    row_locks: bool = True
+    """A transaction keeps others that write its rows waiting until it ends.
+
+    Without it, as on the nodes of a cluster that certifies commits, one of the two is rolled back. The store sends its
+    own transactions again. Sessions raise `StorageUnavailableError` more often, at their commit too; the attempt is
+    then made again.
+    """
+
     sessions_exclude: bool = False
     """While a session is open, every other writer waits for its end.
 

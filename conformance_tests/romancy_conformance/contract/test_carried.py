@@ -10,6 +10,7 @@ from romancy.status import Status
 from romancy.storage.query import build_query, index_value, project
 from romancy.storage.records import OutboxRow, Outcome
 from romancy_conformance.contract.building import append, change, delivery, full_log, start, step, unique
+from romancy_conformance.contract.fire.contention import needs_row_locks
 from romancy_conformance.contract.interleaving import play
 from romancy_conformance.contract.routing.scenes import posting, take
 
@@ -134,6 +135,7 @@ async def test_a_child_whose_id_is_taken_refuses_its_append_alone(actor: Actor, 
 
 async def test_a_child_and_a_start_at_the_same_time(store: Store, actor: Actor, hire: Hire) -> None:
     """One of them creates the instance. If that is not the parent, nothing that it carries is there."""
+    needs_row_locks(store)
     other = await hire()
 
     async def scenario() -> Scene:

@@ -10,6 +10,7 @@ import pytest
 from romancy.status import Status
 from romancy.storage.records import ClaimRequest, Delivered, Outcome, PruneRequest, Takeover
 from romancy_conformance.contract.building import append, change, created, delivery, full_log, nonce, start, step
+from romancy_conformance.contract.fire.contention import needs_row_locks
 from romancy_conformance.contract.interleaving import Hold, held_at, leave, listen, play, run
 
 if TYPE_CHECKING:
@@ -101,6 +102,8 @@ async def test_an_end_held_open_agrees_with_a_delivery(store: Store, actor: Acto
 @pytest.mark.parametrize("by", ["batch", "session"])
 async def test_an_owner_changes_only_with_its_log_row(store: Store, actor: Actor, hire: Hire, by: str) -> None:
     """A10: the dying worker's last append and the takeover compete for the same seq."""
+    if by == "session":
+        needs_row_locks(store)
     survivor = await hire()
 
     async def scenario() -> Scene:
@@ -271,6 +274,7 @@ async def test_two_batches_crosswise_come_through(store: Store, actor: Actor, hi
 
 async def test_a_session_and_a_batch_crosswise_come_through(store: Store, actor: Actor, hire: Hire) -> None:
     """A7: the engine's own statements never make the user's activity lose a deadlock."""
+    needs_row_locks(store)
     other = await hire()
 
     async def scenario() -> Scene:

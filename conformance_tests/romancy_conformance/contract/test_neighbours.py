@@ -11,6 +11,7 @@ from romancy.errors import StorageUnavailableError
 from romancy.status import Status
 from romancy.storage.records import ClaimRequest, Delivered, Outcome
 from romancy_conformance.contract.building import append, change, delivery, full_log, next_row, nonce, start, step
+from romancy_conformance.contract.fire.contention import needs_row_locks
 from romancy_conformance.contract.interleaving import HoldAt, leave, listen, needs_statements, run
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ async def frozen(actor: Actor, begun: Append, other: Store, **fields: Any) -> As
 async def frozen_call(store: Store, call: Callable[[], Awaitable[Outcome]], other: Store) -> AsyncGenerator[Frozen]:
     """Freeze any call, or skip the test, as in `frozen`."""
     needs_statements(store)
+    needs_row_locks(store)
     async with Frozen(store, call) as held:
         starting = asyncio.create_task(other.commit([start(delay=None)]))
         inside = other.capabilities.embedded

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from romancy.storage.records import Append
     from romancy_conformance.contract.building import Actor
 
-__all__ = ["crosswise", "deadlocks", "has_row_locks", "in_the_end", "in_the_way", "settled"]
+__all__ = ["crosswise", "deadlocks", "has_row_locks", "in_the_end", "in_the_way", "needs_row_locks", "settled"]
 
 T = TypeVar("T")
 
@@ -45,7 +45,13 @@ _DEADLOCKS = {
 
 def has_row_locks(store: Store) -> bool:
     """Whether two of the store's transactions can wait for each other and the server counts deadlocks."""
-    return store.capabilities.name.split()[0] in _DEADLOCKS
+    return store.capabilities.row_locks and store.capabilities.name.split()[0] in _DEADLOCKS
+
+
+def needs_row_locks(store: Store) -> None:
+    """Skip the test where a transaction does not wait for the rows of another one, but one of them is rolled back."""
+    if not store.capabilities.row_locks:
+        pytest.skip(f"capability: {store.capabilities.name} locks no rows of one node for the others")
 
 
 async def deadlocks(store: Store) -> int:

@@ -10,6 +10,7 @@ from romancy.errors import StorageUnavailableError
 from romancy.storage.query import gte
 from romancy.storage.routing import Interest, InterestKind, Spread
 from romancy_conformance.contract.building import unique
+from romancy_conformance.contract.fire.contention import needs_row_locks
 from romancy_conformance.contract.interleaving import HoldAt, leave, listen, run
 from romancy_conformance.contract.routing.scenes import copy, drained, post, take
 
@@ -78,6 +79,7 @@ async def test_an_address_that_another_dispatch_holds_keeps_no_other_waiting(
     store: Store, other_store: Store, receive: Receive
 ) -> None:
     """A5: a process may be stopped in the middle of a dispatch."""
+    needs_row_locks(store)
     places = sorted(unique("k") for _ in range(4))
     receivers = [await receive() for _ in (*places, "again")]
     for one, address in zip(receivers, [*places, places[2]], strict=True):

@@ -1,0 +1,97 @@
+"""A Galera cluster of MariaDB: nodes that each take writes, and certify each other's transactions at their commit.
+
+A lock of one node is not known to the others. Of two transactions that write one row on two nodes, the later one is
+rolled back at its commit or before (error 1213), and sent again. A transaction that only locks what the other one
+writes is not. So what has to exclude others across nodes writes a row, as the claim of a migration here does.
+
+A commit is certified on all nodes when it is acknowledged, and applied on the others a moment later. So each statement
+and each transaction here first waits for what was committed anywhere before it (`CAUSAL`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+from romancy.errors import StorageUnavailableError
+from romancy_mysql._errors import TransientError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from romancy_mysql._connection import Line, Wire
+    from romancy_mysql._database import Database
+
+__all__ = ["CAUSAL", "PLACE", "caught_up", "claimed_schema"]
+
+CAUSAL: Final = ", wsrep_sync_wait = 7"
+"""Wait before reads, and the beginnings of transactions (1), before UPDATE and DELETE (2), and before INSERT (4)."""
+PLACE: Final = (
+    b"select variable_value from information_schema.global_status where variable_name = 'wsrep_cluster_state_uuid'"
+)
+"""The same on each node of a cluster."""
+_LAST: Final = (
+    b"select variable_value + 0 from information_schema.global_status where variable_name = 'wsrep_last_committed'"
+)
+"""The number of the last transaction that the node has applied."""
+_BETWEEN_LOOKS: Final = 0.5
+_CATCHING_UP: Final = (5.0, 0.005)
+"""How long to wait for a node to apply what the others have, and the seconds between two looks."""
+
+
+async def caught_up(theirs: Line, database: Database) -> None:
+    """Wait until the node of this connection has applied all that this process has committed.
+
+    It works within a transaction, where `CAUSAL` waits no more.
+    """
+    patience, pause = _CATCHING_UP
+    (ours,) = await database.insist(lambda wire: wire.run(_LAST, "join"))
+    async with asyncio.timeout(patience):
+        while True:
+            (there,) = await theirs.run(_LAST, "join")
+            if float(there.rows[0][0]) >= float(ours.rows[0][0]):
+                return
+            await asyncio.sleep(pause)
+
+
+@asynccontextmanager
+async def claimed_schema(database: Database, wire: Wire) -> AsyncGenerator[None]:
+    """Hold the row that lets one process of the whole cluster migrate.
+
+    A process that dies leaves its row. It is taken over when it was the same for half of the time-out. DDL of a process
+    that works holds up these looks on all nodes, so its time does not count.
+    """
+    settings, token = database.settings, secrets.token_hex(8)
+    left = round(settings.timeout / _BETWEEN_LOOKS)
+    holder, same = await _claim(database, wire, token, None), 0
+    while holder is not None:
+        left -= 1
+        if not left:
+            raise StorageUnavailableError(
+                f"{settings.where}: another process is migrating this database; try again later"
+            )
+        await asyncio.sleep(_BETWEEN_LOOKS)
+        is_stale = same * _BETWEEN_LOOKS >= settings.timeout / 2
+        found = await _claim(database, wire, token, holder if is_stale else None)
+        same = same + 1 if found == holder else 0
+        holder = found
+    try:
+        yield
+    finally:
+        if not wire.closed:
+            await wire.run(database.statement("leave_schema", token=token).sql, "leave_schema")
+
+
+async def _claim(database: Database, wire: Wire, token: str, stale: str | None) -> str | None:
+    """Claim the schema, also from a holder that is `stale`. None if it is ours, else its holder."""
+    taking = database.statement("claim_schema", token=token, stale=stale or "")
+    asking = database.statement("claimant_of_schema")
+    try:
+        await wire.run(taking.sql, taking.name)
+        (answer,) = await wire.run(asking.sql, asking.name)
+    except TransientError:  # another node has certified a claim first
+        return ""
+    holder = answer.rows[0][0].decode() if answer.rows else ""
+    return None if holder == token else holder
