@@ -18,6 +18,7 @@ from romancy_postgres._columns import (
     outbox_columns,
 )
 from romancy_postgres._routes import interest_columns, place_columns
+from romancy_postgres._stretches import stretches_of_mail, stretches_of_posts
 from romancy_postgres._write import Written, news_of, news_of_firsts
 
 if TYPE_CHECKING:
@@ -43,13 +44,23 @@ _target, _starts, _outbox, _deliveries, _postings, _wanted, _unwanted = map(
 
 
 def entangled(items: Sequence[Append]) -> bool:
-    """Whether one statement cannot write them: a life is replaced, or a message goes to what they start or change."""
+    """Whether one statement cannot write them.
+
+    A life is replaced, two messages of one id have a place in common, or a message goes to what they start or change.
+    """
     for item in items:
         if item.create is not None and item.create.replaces is not None:
             return True
+    if any(map(_postings, items)):
+        posts = [posting for item in items for posting in item.postings]
+        if posts[1:] and len(stretches_of_posts(posts)) > 1:
+            return True
     if not any(map(_deliveries, items)):
         return False
-    targets = {delivery.instance_id for item in items for delivery in item.deliveries}
+    mail = [delivery for item in items for delivery in item.deliveries]
+    if mail[1:] and len(stretches_of_mail(mail)) > 1:
+        return True
+    targets = {delivery.instance_id for delivery in mail}
     changed = {item.instance_id for item in items if item.change is not None or item.create is not None}
     started = {start.instance_id for item in items for start in item.starts}
     return not targets.isdisjoint(changed | started)

@@ -11,10 +11,11 @@ from romancy.storage.records import Delivered
 from romancy.storage.sqlkit.portions import portions
 from romancy.storage.sqlkit.statements import LockedError
 from romancy_postgres._columns import delivery_columns
+from romancy_postgres._stretches import stretches_of_mail
 from romancy_postgres._write import delivered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from romancy.storage.records import Delivery
     from romancy_postgres._database import Database
@@ -31,7 +32,7 @@ async def deliver(database: Database, signals: Signals, batch: Sequence[Delivery
     """As `Store.deliver` promises, with one statement for any batch within a few megabytes."""
     check_deliveries(batch)
     found: list[Delivered] = []
-    for part in (batch,) if len(batch) == 1 else portions(batch, _size, _PART_BYTES):
+    for part in (batch,) if len(batch) == 1 else _parts(batch):
         alone = len(part) == 1
         try:
             rows = await database.fetch("deliver", *delivery_columns(part), lock_waits=_LOCK_WAITS if alone else 0)
@@ -75,6 +76,12 @@ async def count_mail(database: Database, signals: Signals, posted: Iterable[tupl
     except StorageUnavailableError:
         return
     signals.tell({row[0] for row in woken})
+
+
+def _parts(batch: Sequence[Delivery]) -> Iterator[Sequence[Delivery]]:
+    """What one statement writes each."""
+    for some in stretches_of_mail(batch):
+        yield from portions(some, _size, _PART_BYTES)
 
 
 def _size(one: Delivery) -> int:

@@ -10,10 +10,11 @@ from romancy.storage.sqlkit.routing import SqlRouter
 from romancy_postgres._inbox import count_mail
 from romancy_postgres._routes import place_columns, posted, size_of
 from romancy_postgres._routing import COUNT_AT_ONCE
+from romancy_postgres._stretches import stretches_of_posts
 from romancy_postgres._sweep import Sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from romancy.storage.records import Delivered
     from romancy.storage.routing import Dispatched, Posting
@@ -40,7 +41,7 @@ class PostgresRouter(SqlRouter):
     async def post(self, batch: Sequence[Posting], /) -> list[Delivered]:
         check_postings(batch)
         answers: list[Delivered] = []
-        for part in (batch,) if len(batch) == 1 else portions(batch, size_of, _PART_BYTES):
+        for part in (batch,) if len(batch) == 1 else _parts(batch):
             rows = await self._database.fetch("messages_add", *place_columns(part), lock_waits=_LOCK_WAITS)
             answers += posted(rows)
         return answers
@@ -53,3 +54,9 @@ class PostgresRouter(SqlRouter):
         for first in range(0, len(late), COUNT_AT_ONCE):
             await count_mail(self._database, self._signals, late[first : first + COUNT_AT_ONCE])
         return await self._database.run("sweep_ended", sorted({one.owner.name for one in mail})) > 0
+
+
+def _parts(batch: Sequence[Posting]) -> Iterator[Sequence[Posting]]:
+    """What one statement writes each."""
+    for some in stretches_of_posts(batch):
+        yield from portions(some, size_of, _PART_BYTES)

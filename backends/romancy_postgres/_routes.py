@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from romancy.storage.records import Delivered
 from romancy.storage.verdicts import on_posting
 from romancy_postgres._columns import columns
+from romancy_postgres._stretches import stretches_of_posts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -15,7 +16,15 @@ if TYPE_CHECKING:
     from romancy.storage.routing import Posting
     from romancy_postgres._connection import Link
 
-__all__ = ["add_messages", "interest_columns", "place_columns", "posted", "routes_size", "size_of", "write_routes"]
+__all__ = [
+    "add_messages",
+    "interest_columns",
+    "place_columns",
+    "posted",
+    "routes_size",
+    "size_of",
+    "write_routes",
+]
 
 
 async def write_routes(link: Link, accepted: Sequence[Append]) -> None:
@@ -43,7 +52,11 @@ def interest_columns(appends: Sequence[Append]) -> list[list[object]]:
 
 async def add_messages(link: Link, postings: Sequence[Posting]) -> list[Delivered]:
     """Keep messages at all their places, or at none. One answer each, in order."""
-    return posted(await link.fetch("messages_add", *place_columns(postings)))
+    return [
+        answer
+        for some in stretches_of_posts(postings)
+        for answer in posted(await link.fetch("messages_add", *place_columns(some)))
+    ]
 
 
 def posted(rows: Iterable[Iterable[Any]]) -> list[Delivered]:

@@ -38,6 +38,7 @@ from romancy_postgres._columns import (
     step_columns,
 )
 from romancy_postgres._routes import write_routes
+from romancy_postgres._stretches import stretches_of_mail
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -244,7 +245,11 @@ def news_of_firsts(accepted: Iterable[Append]) -> set[str]:
 
 async def deliver(link: Link, deliveries: Sequence[Delivery], name: str) -> list[Delivered]:
     """Put messages into inboxes by the query of that name. One answer each, in order."""
-    return delivered(await link.fetch(name, *delivery_columns(deliveries)))
+    return [
+        answer
+        for some in stretches_of_mail(deliveries)
+        for answer in delivered(await link.fetch(name, *delivery_columns(some)))
+    ]
 
 
 def delivered(rows: Iterable[Iterable[Any]]) -> list[Delivered]:

@@ -108,6 +108,23 @@ async def test_a_message_that_lies_there_uses_no_key(actor: Actor, road: str) ->
     assert await ids_of(actor, target) == sorted([there.delivery_id, other.delivery_id])
 
 
+@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("first_key", [None, "first"])
+async def test_of_two_with_one_id_that_are_sent_together_the_second_uses_no_key(
+    actor: Actor, road: str, first_key: str | None
+) -> None:
+    target, key = await actor.begin(), unique("key")
+    first = delivery(target, dedupe=first_key)
+
+    told = await answers(actor, road, first, replace(first, dedupe=key, body=b"2"))
+    other = delivery(target, dedupe=key)
+    assert told in ((), [Delivered.ACCEPTED, Delivered.DUPLICATE])
+    told = await answers(actor, road, other)
+
+    assert told in ((), [Delivered.ACCEPTED])
+    assert await ids_of(actor, target) == sorted([first.delivery_id, other.delivery_id])
+
+
 def outgoing(by: Append) -> OutboxRow:
     return OutboxRow(outbox_id=unique("o"), topic="t", body=b"{}", instance_id=by.instance_id)
 
