@@ -1,0 +1,84 @@
+"""An instance that is stuck rests until other code takes it up: no message makes it due."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy.status import Status
+from romancy.storage.records import Delivered, Outcome
+from romancy_conformance.contract.building import append, change, delivery, start, unique
+from romancy_conformance.contract.routing.scenes import Receiver, drained, post, take
+from romancy_conformance.contract.test_sessions import joinable
+
+if TYPE_CHECKING:
+    from romancy.storage.records import Delivery, InstanceRow
+    from romancy_conformance.contract.building import Actor
+
+pytestmark = pytest.mark.anyio
+
+ROADS = ("by itself", "with an append", "with a first append", "with a joined session", "from an address")
+
+
+async def counted(actor: Actor, instance_id: str) -> InstanceRow:
+    """The row of an instance, once its message is counted: a joined session's is after the commit."""
+    while True:
+        found = await actor.store.read(instance_id, limit=0)
+        assert found is not None
+        if found.instance.signals:
+            return found.instance
+        await asyncio.sleep(0.01)
+
+
+async def sent(actor: Actor, mail: Delivery, road: str) -> None:
+    """Send a message this way."""
+    if road == "by itself":
+        assert await actor.store.deliver([mail]) == [Delivered.ACCEPTED]
+    elif road == "with an append":
+        item = append(await actor.begin(), 2, deliveries=(mail,), starts=(start(delay=None),))
+        assert await actor.write(item) is Outcome.ACCEPTED
+    elif road == "with a first append":
+        assert await actor.write(start(delay=None, deliveries=(mail,))) is Outcome.ACCEPTED
+    else:
+        async with actor.store.rooms.sessions.begin() as outer:
+            async with actor.store.rooms.sessions.join(joinable(actor, outer)) as joined:
+                assert await joined.send([mail]) == [Delivered.ACCEPTED]
+            assert await outer.commit(start(delay=None)) is Outcome.ACCEPTED
+
+
+@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("status", [Status.STUCK, Status.WAITING])
+async def test_a_message_wakes_one_that_waits_and_not_one_that_is_stuck(
+    actor: Actor, road: str, status: Status
+) -> None:
+    receiver, address = Receiver(actor, await actor.begin()), unique("k")
+    await receiver.want(take(address))
+    rests: dict[str, Any] = {"refused_by": "c1"} if status is Status.STUCK else {}
+    await receiver.change(change(status, release=True, **rests))
+
+    if road == "from an address":
+        await post(actor.store, address)
+        assert await drained(actor.store, address) == 1
+    else:
+        await sent(actor, delivery(receiver.begun), road)
+
+    found = await counted(actor, receiver.instance_id)
+    assert (found.signals, found.wake_at is None) == (1, status is Status.STUCK)
+
+
+@pytest.mark.parametrize("road", ROADS)
+async def test_a_message_makes_nothing_due_that_is_owned(actor: Actor, road: str) -> None:
+    """Its owner learns of it by the counter. It would be claimed by another one."""
+    receiver, address = Receiver(actor, await actor.begin()), unique("k")
+    await receiver.want(take(address))
+
+    if road == "from an address":
+        await post(actor.store, address)
+        assert await drained(actor.store, address) == 1
+    else:
+        await sent(actor, delivery(receiver.begun), road)
+
+    found = await counted(actor, receiver.instance_id)
+    assert (found.owner, found.signals, found.wake_at) == (actor.token, 1, None)
