@@ -48,6 +48,16 @@ async def test_a_row_of_another_instance_is_no_row_before(actor: Actor, *, toget
         assert set(outcomes[1:]) <= {Outcome.ACCEPTED}
 
 
+async def test_a_row_of_another_instance_is_no_row_before_in_a_session_that_sees_an_old_state(actor: Actor) -> None:
+    one, other = await twins(actor)
+    sessions, mine = actor.store.rooms.sessions, step(other, 2)
+    assert await actor.write(step(one, 2)) is Outcome.ACCEPTED
+    assert await actor.write(mine) is Outcome.ACCEPTED
+
+    async with sessions.begin(isolation="repeatable read") as session:
+        assert await session.commit(step(other, 3, after=mine.writer), worker=actor.token) is Outcome.ACCEPTED
+
+
 async def test_a_row_of_another_instance_at_the_same_place_is_not_the_own_one(actor: Actor) -> None:
     """An append that is sent again is known by its writer, at its place in its own log."""
     one, other = await twins(actor)

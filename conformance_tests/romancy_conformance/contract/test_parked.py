@@ -68,6 +68,16 @@ async def test_a_message_wakes_one_that_waits_and_not_one_that_is_stuck(
     assert (found.signals, found.wake_at is None) == (1, status is Status.STUCK)
 
 
+async def test_a_sweep_leaves_one_that_is_stuck_to_other_code_although_it_has_mail(actor: Actor) -> None:
+    begun = await actor.begin()
+    rests = change(Status.STUCK, release=True, refused_by="c1")
+    assert await actor.write(append(begun, 2, change=rests)) is Outcome.ACCEPTED
+    assert await actor.store.deliver([delivery(begun)]) == [Delivered.ACCEPTED]
+
+    assert await actor.claim(sweep=True) == []
+    assert await actor.claim() == []
+
+
 @pytest.mark.parametrize("road", ROADS)
 async def test_a_message_makes_nothing_due_that_is_owned(actor: Actor, road: str) -> None:
     """Its owner learns of it by the counter. It would be claimed by another one."""

@@ -250,12 +250,14 @@ async def test_a_dead_worker_that_owns_nothing_loses_its_row(actor: Actor, hire:
         assert [1, 1, 1, expected] == rows
 
 
-async def test_a_dead_worker_that_owns_something_keeps_its_row(actor: Actor, hire: Hire) -> None:
+@pytest.mark.parametrize("several", [1, 2])
+async def test_a_dead_worker_that_owns_something_keeps_its_row(actor: Actor, hire: Hire, several: int) -> None:
     other = await hire()
-    await other.begin()
+    for _ in range(several):
+        await other.begin()
     await other.store.leave(other.worker)
 
     await actor.store.rooms.upkeep.prune(PruneRequest())
 
     assert (await actor.see(other)).dead
-    assert len(await actor.take_over(other)) == 1
+    assert len(await actor.take_over(other)) == several

@@ -85,6 +85,22 @@ async def test_a_log_without_a_row_is_read_in_pages(actor: Actor, store: Store) 
     assert [[row.seq for row in page] for page in pages] == [[1], [2], []]
 
 
+async def test_a_log_without_a_row_is_that_of_its_own_life_alone(actor: Actor, store: Store) -> None:
+    """Other instances have lives of the same number, and the id had a life before."""
+    former = await actor.begin()
+    assert await actor.write(step(former, 2, b'"former"')) is Outcome.ACCEPTED
+    await lose(store, former.instance_id)
+    begun = await actor.begin(former.instance_id)
+    twin = await actor.begin(life=begun.life)
+    for one in (twin, begun):
+        assert await actor.write(step(one, 2, one.instance_id.encode())) is Outcome.ACCEPTED
+    await lose(store, begun.instance_id)
+
+    rows = await store.rooms.rebuilding.log(begun.instance_id, begun.life, after=0, limit=10)
+
+    assert [(row.seq, row.body) for row in rows] == [(1, begun.body), (2, begun.instance_id.encode())]
+
+
 async def test_a_lost_row_is_made_again_once_and_counts_its_mail(actor: Actor, store: Store) -> None:
     begun = await actor.begin()
     others = await actor.begin()

@@ -15,7 +15,7 @@ from romancy_conformance.contract.test_lying import lookups_of
 from romancy_conformance.contract.test_sessions import joinable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from romancy.storage.records import Append, Delivery
     from romancy_conformance.contract.building import Actor
@@ -109,6 +109,20 @@ async def test_a_message_that_lies_there_uses_no_key(actor: Actor, road: str) ->
 
 
 @pytest.mark.parametrize("road", ROADS)
+async def test_a_key_that_was_used_holds_up_its_message_and_no_other(actor: Actor, road: str) -> None:
+    """Although the message that used it was consumed."""
+    target, key = await actor.begin(), unique("key")
+    used, late, other = delivery(target, dedupe=key), delivery(target, dedupe=key), delivery(target)
+    assert await actor.store.deliver([used]) == [Delivered.ACCEPTED]
+    assert await actor.write(append(target, 2, consumed=(used.delivery_id,))) is Outcome.ACCEPTED
+
+    told = await answers(actor, road, late, other)
+
+    assert told in ((), [Delivered.DUPLICATE, Delivered.ACCEPTED])
+    assert await ids_of(actor, target) == [other.delivery_id]
+
+
+@pytest.mark.parametrize("road", ROADS)
 @pytest.mark.parametrize("first_key", [None, "first"])
 async def test_of_two_with_one_id_that_are_sent_together_the_second_uses_no_key(
     actor: Actor, road: str, first_key: str | None
@@ -164,7 +178,9 @@ async def test_what_a_refused_append_of_a_batch_would_take_stays(actor: Actor, m
     assert [await ids_of(actor, one) for one in (good, bad)] == [[], [mail[1].delivery_id]]
 
 
-async def test_a_dead_worker_writes_no_batch_of_steps(actor: Actor) -> None:
+async def test_a_dead_worker_writes_no_batch_of_steps(actor: Actor, hire: Callable[..., Awaitable[Actor]]) -> None:
+    """Although another one lives."""
+    await hire()
     begun = [await actor.begin() for _ in range(4)]
     await actor.store.leave(actor.worker)
 

@@ -12,6 +12,7 @@ from romancy.storage.records import Former, PruneRequest
 from romancy.storage.routing import OUTSIDE, Owner, Spread
 from romancy_conformance.contract.building import append, change, delivery, start, step, unique
 from romancy_conformance.contract.routing.scenes import copy, drained, post, take
+from romancy_conformance.contract.scripts import fetch_rows
 from romancy_conformance.contract.test_sessions import joinable
 
 if TYPE_CHECKING:
@@ -113,6 +114,49 @@ async def test_a_purge_gives_back(store: Store, receive: Receive) -> None:
     await heir.want(take(address))
     assert await drained(store, address) == 1
     assert [row.delivery_id for row in await heir.inbox()] == [message.message_id]
+
+
+@pytest.mark.parametrize("how", ["by its id", "by its age", "by a new life"])
+async def test_a_purge_leaves_a_subscriber_outside_of_that_name_alone(
+    actor: Actor, store: Store, receive: Receive, how: str
+) -> None:
+    address, receiver = unique("k"), await receive()
+    outside = Owner(receiver.instance_id, OUTSIDE)
+    await store.rooms.router.register(outside, take(address))
+    await ended(receiver)
+
+    if how == "by its id":
+        assert await store.rooms.upkeep.prune(PruneRequest(instance_ids=(receiver.instance_id,))) == 1
+    elif how == "by its age":
+        assert await store.rooms.upkeep.prune(PruneRequest(ended_before=2**62)) == 1
+    else:
+        former = Former(receiver.begun.life, frozenset(TERMINAL_STATUSES))
+        assert await actor.write(start(receiver.instance_id, replaces=former, delay=None)) == "accepted"
+
+    assert [owner for owner, _ in await store.rooms.router.interests(address)] == [outside]
+
+
+async def test_what_belongs_to_an_instance_that_is_gone_is_swept(
+    actor: Actor, store: Store, receive: Receive, storage_url: str
+) -> None:
+    """Its row was removed from outside: what it had taken comes back, and its interests go."""
+    if not store.capabilities.sql:
+        pytest.skip("capability: no SQL in sessions")
+    address, gone, other = unique("k"), await receive(), await receive()
+    messages = [(await given(store, gone, address))[0] for _ in range(2)]
+    await gone.want(take(unique("k")), take(unique("k")))
+    await other.want(take(unique("k")))
+    sql = f"delete from romancy_instances where instance_id = {store.capabilities.placeholder}"  # noqa: S608 - a placeholder
+    async with store.rooms.sessions.begin() as session:
+        assert await session.execute(sql, gone.instance_id) == 1
+        assert await session.commit(start(delay=None)) == "accepted"
+
+    for _ in range(4):
+        await store.rooms.router.dispatch()
+
+    kept = [one.message_id for one in await store.rooms.router.kept(address=address)]
+    assert kept == [message.message_id for message in messages]
+    assert len(await fetch_rows(storage_url, "select owner from romancy_interests")) == 1, "that of the other instance"
 
 
 async def test_a_new_life_gives_back_if_it_is_committed(actor: Actor, store: Store, receive: Receive) -> None:

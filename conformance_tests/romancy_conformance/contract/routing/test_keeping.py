@@ -125,6 +125,21 @@ async def test_letters_of_who_wants_nothing_more_go_when_they_are_old(actor: Act
     assert len(await store.rooms.router.letters(stays.name)) == 1
 
 
+async def test_of_letters_only_those_go_that_are_old_and_in_portions(store: Store) -> None:
+    kind, screen = unique("e"), Owner(unique("screen"), OUTSIDE)
+    await store.rooms.router.register(screen, copy(kind, interest_id="i"))
+    for _ in range(4):
+        await post(store, kind, Spread.EVERY)
+        assert await drained(store, kind) == 1
+    letters = await store.rooms.router.letters(screen.name)
+    await store.rooms.router.unregister(screen, ["i"])
+
+    assert await store.rooms.router.expire(letters[-1].at, limit=2) == 2
+    assert await store.rooms.router.expire(letters[-1].at, limit=2) == 1
+
+    assert await store.rooms.router.letters(screen.name) == letters[-1:]
+
+
 async def test_a_sweep_does_what_a_crash_left_undone(store: Store, receive: Receive) -> None:
     key, kind, unwanted = unique("k"), unique("e"), unique("e")
     receiver = await receive()
