@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import romancy._floors  # noqa: F401  # pyright: ignore[reportUnusedImport] - refuses a Python that cannot read the rest
 from romancy import _ctrl_c  # noqa: F401  # pyright: ignore[reportUnusedImport] - before the imports that take long
+from romancy._lists import ReadLag
 from romancy.activity import Activity, activity, compensation
 from romancy.app import Romancy
 from romancy.channel import ActivityChannel, Channel, ChannelMember, Message, WorkflowChannel
@@ -90,6 +91,7 @@ __all__ = [
     "PayloadTooLargeError",
     "Purged",
     "QueryError",
+    "ReadLag",
     "RegistrationError",
     "RetryExhaustedError",
     "RetryPolicy",

@@ -9,6 +9,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from romancy._deadlines import ANSWER_WITHIN, Deadlines
+from romancy._lists import Lists
 from romancy.core import not_in_a_workflow
 from romancy.engine import ActingWorker, hides, refuse_to_wait, stored_size
 from romancy.errors import StorageError, UsageError
@@ -35,13 +36,19 @@ class Access:
         self.manager = manager
         """The row under which calls that manage instances write if no worker runs here. None: one row for each call."""
         self._home: asyncio.AbstractEventLoop | None = None
+        self._lists: Lists
         self._acting = ActingWorker()
         self._numbers = itertools.count(1)
         self._token = secrets.token_hex(8)
 
-    def open(self, store: Store, home: asyncio.AbstractEventLoop | None) -> None:
+    def open(self, store: Store, home: asyncio.AbstractEventLoop | None, lists: Lists | None = None) -> None:
         """From now on, calls may be made on this loop; on any loop if it is None."""
-        self.store, self._home = store, home
+        self.store, self._home, self._lists = store, home, lists or Lists(store)
+
+    def lists(self) -> Lists:
+        """Where lists, searches and counts are read. Raises what `opened` raises."""
+        self.opened()
+        return self._lists
 
     def opened(self) -> Store:
         """The store. Raises UsageError if the app is not open or belongs to another loop, and why its worker failed.
@@ -88,6 +95,10 @@ class Access:
             if acting is not None:
                 with contextlib.suppress(StorageError):
                     await acting.leave(store)
+
+    async def close_lists(self) -> None:
+        """Close the standby from which lists were read, if there is one."""
+        await self._lists.close()
 
     def stamp(self) -> str:
         """A new id of a delivery. Those of one app sort by the order in which they were made."""

@@ -15,6 +15,7 @@ from romancy.results.watch import Watches
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from romancy._lists import Lists
     from romancy.instance import Instance, Purged
     from romancy.query import InstanceFilter
     from romancy.storage.protocol import Store
@@ -25,17 +26,19 @@ __all__ = ["Desk"]
 class Desk(Instances, Senders):
     """Instances of an open store, for callers without an app and a worker."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, lists: Lists | None = None) -> None:
         access = Access(manager=ActingWorker())  # a command may act on many instances
-        access.open(store, None)
+        access.open(store, None, lists)
         mailer = Mailer(access)
         Instances.__init__(self, access, mailer, Watches(access))
         Senders.__init__(self, access, mailer)
         self.store = store
+        self.lists = access.lists()
 
     async def leave(self) -> None:
         """Remove the worker row under which the calls wrote."""
         await self._access.give_up_row(self.store)
+        await self._access.close_lists()
 
     def to_act_on(self, chosen: InstanceFilter) -> AsyncIterator[Instance]:
         """All instances that match, newest first. The name of their workflow is exactly the one that is given."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overloa
 
 from romancy._access import Access
 from romancy._interrupts import closed_by
+from romancy._lists import lists_of
 from romancy._logs import get_logger
 from romancy._named_workflows import workflow_named
 from romancy._options import hooks_of, label, password_source, some_time, whole_number, yes_or_no
@@ -75,6 +76,7 @@ class Romancy(Instances, Senders):
         url: str,
         *,
         password: PasswordSource | None = None,
+        read_url: str | None = None,
         workflows: Iterable[Workflow[..., Any]] | None = None,
         retry: RetryPolicy | None = None,
         worker: bool = True,
@@ -98,14 +100,12 @@ class Romancy(Instances, Senders):
     ) -> None:
         """`codecs` encode payloads before they are stored, in this order. `Codecs(…)` names codecs that only read.
 
-        With `log_error_text=False`, log lines name the types of exceptions without their texts, which may quote
-        payloads. `password` is called for that of each new connection. The `relay` sends published events. The worker
-        removes events and messages that nobody received within `keep_undelivered`; with None it keeps them. A call that
-        writes raises after `answer_within`. Opening waits for the database for `connect_timeout`; with None, an app
-        with a worker waits until it answers. `migrate=False` refuses missing or old tables.
+        With `log_error_text=False`, log lines name exceptions without texts. `password` is called for each connection.
+        Lists are read from the standby at `read_url`. What nobody receives within `keep_undelivered` is removed. Writes
+        end after `answer_within`, and opening after `connect_timeout`. `migrate=False` refuses missing or old tables.
         """
-        self._url, self._codecs, self._password = url, Codecs.of(codecs), password_source(password)
-        self._workflows, self.relay = workflows, relay
+        self._url, self._read_url, self._password = url, read_url, password_source(password)
+        self._workflows, self.relay, self._codecs = workflows, relay, Codecs.of(codecs)
         self._works, self._checks, self._relaying = worker, check_at_start, Beside(relay)
         self._migrates = yes_or_no(migrate, "migrate")
         self._connect_timeout = None if connect_timeout is None else some_time(connect_timeout, "connect_timeout")
@@ -140,6 +140,11 @@ class Romancy(Instances, Senders):
     def password(self) -> PasswordSource | None:
         """The function that gives the password for each new connection, if there is one."""
         return self._password
+
+    @property
+    def read_url(self) -> str | None:
+        """The URL of the standby from which lists are read, if there is one. It may hold a password."""
+        return self._read_url
 
     @property
     def codecs(self) -> Codecs:
@@ -179,6 +184,7 @@ class Romancy(Instances, Senders):
         return Romancy(
             self._url,
             password=self._password,
+            read_url=self._read_url,
             workflows=self.workflows.values(),
             worker=False,
             hooks=said.hooks,
@@ -210,11 +216,16 @@ class Romancy(Instances, Senders):
         made = lambda: coded(new(), self._codecs)  # noqa: E731 - it is called below only
         store = await opened(made, where, patient=self._works, within=self._connect_timeout, migrate=self._migrates)
         try:
-            await self._begin(store)
+            lists = await lists_of(store, self._read_url, self._password, self._codecs)
+            try:
+                await self._begin(store)
+            except BaseException:
+                await lists.close()
+                raise
         except BaseException:
             await store.close()
             raise
-        self._access.open(store, asyncio.get_running_loop())
+        self._access.open(store, asyncio.get_running_loop(), lists)
         return self
 
     async def _begin(self, store: Store) -> None:
@@ -275,6 +286,7 @@ class Romancy(Instances, Senders):
         self._watches.close()
         await self.dependencies.close()
         await access.give_up_row(store)
+        await access.close_lists()
         await store.close()
 
     async def drain(self, timeout: Duration = 30.0) -> None:

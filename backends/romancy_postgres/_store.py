@@ -28,6 +28,7 @@ from romancy_postgres._rebuilding import PostgresRebuilding
 from romancy_postgres._router import PostgresRouter
 from romancy_postgres._server import check_server
 from romancy_postgres._signals import Signals
+from romancy_postgres._standby import PostgresStandby
 from romancy_postgres._transactions import PostgresSessions
 from romancy_postgres._uncommitted import Uncommitted
 from romancy_postgres._upkeep import PostgresUpkeep
@@ -76,6 +77,7 @@ class PostgresStore:
             figures=SqlFigures(interpreter, search),
             upkeep=PostgresUpkeep(self.database, interpreter, lambda: Database(settings)),
             rebuilding=PostgresRebuilding(self.database, self._signals),
+            standby=PostgresStandby(self.database),
         )
 
     @property

@@ -7,6 +7,16 @@ select current_setting('server_version_num')::integer, current_setting('server_v
        array(select name from pg_settings s join unnest($1::text[], $2::text[]) as w (name, wanted) using (name)
              where s.setting = w.wanted);
 
+-- name: standing
+-- Of which database this is a copy or the original, whether it is a standby, how many bytes of the log it has, and how
+-- old the last transaction is that a standby has.
+select (select system_identifier from pg_control_system()) || '.' ||
+       (select oid from pg_database where datname = current_database()),
+       pg_is_in_recovery(),
+       (case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_flush_lsn() end
+        - '0/0'::pg_lsn)::bigint,
+       extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp())::float8;
+
 -- name: place
 -- Equal on two connections if and only if they see the same tables.
 select current_database()::text, pg_postmaster_start_time(), to_regclass('romancy_instances')::oid;

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import click
 
 from romancy._desk import Desk
+from romancy._lists import lists_of
 from romancy.cli._apps import load_app
 from romancy.cli._private import refuse_private
 from romancy.engine import coded
@@ -39,8 +40,11 @@ def database(command: Callable[P, T]) -> Callable[P, T]:
 
 
 @asynccontextmanager
-async def desk(url: str | None, app: str | Romancy | None) -> AsyncGenerator[Desk]:
-    """The database unchanged: it is neither migrated nor created. An app's password is for its own URL alone."""
+async def desk(url: str | None, app: str | Romancy | None, *, lists: bool = False) -> AsyncGenerator[Desk]:
+    """The database unchanged: it is neither migrated nor created. An app's password is for its own URL alone.
+
+    With `lists`, lists are read from the standby of the app, if that has one.
+    """
     loaded = load_app(app) if isinstance(app, str) else app
     codecs, password = NO_CODECS, None
     if loaded is not None:
@@ -49,9 +53,10 @@ async def desk(url: str | None, app: str | Romancy | None) -> AsyncGenerator[Des
     if url is None:
         raise click.UsageError("which database? Give --url URL, set ROMANCY_URL, or give --app MODULE:APP")
     refuse_private(url)
+    read_url = None if loaded is None or url != loaded.url else loaded.read_url
     store = coded(create_store(url, password=password), codecs)
     await store.open(migrate=False)
-    open_desk = Desk(store)
+    open_desk = Desk(store, await lists_of(store, read_url, password, codecs) if lists else None)
     try:
         yield open_desk
     finally:

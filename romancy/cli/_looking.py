@@ -16,6 +16,7 @@ from romancy.log import fields_of
 from romancy.storage.query import MAX_LIMIT
 
 if TYPE_CHECKING:
+    from romancy._lists import ReadLag
     from romancy.instance import Instance
     from romancy.log import LogEntry
     from romancy.query import InstanceFilter
@@ -53,7 +54,8 @@ async def list_instances(
             raise click.UsageError(f"{name} goes with --json")
     shown: list[Instance] = []
     count, token, more = 0, None, True
-    async with desk(url, app) as open_desk:
+    async with desk(url, app, lists=True) as open_desk:
+        lag = await open_desk.read_lag()
         while more and count < limit:
             page = await open_desk.find_instances(
                 chosen,
@@ -73,8 +75,14 @@ async def list_instances(
         table(("STATUS", "UPDATED", "WORKFLOW", "INSTANCE"), map(_row_of, shown))
     if not count:
         say("no instance fits")
+    _say_lag(lag)
     if more:
         say(f"there are more than these {limit}; raise --limit or choose by --where, --workflow, --status, --id, …")
+
+
+def _say_lag(lag: ReadLag | None) -> None:
+    if lag is not None:
+        say(str(lag))
 
 
 def _row_of(instance: Instance) -> tuple[str, str, str, str]:
@@ -92,8 +100,8 @@ async def count(*, url: str | None, app: str | None, chosen: InstanceFilter, jso
 
     The filters are those of `list`. The database counts, which takes as long as reading all that fit.
     """
-    async with desk(url, app) as open_desk:
-        counts = await open_desk.count(chosen)
+    async with desk(url, app, lists=True) as open_desk:
+        counts, lag = await open_desk.count(chosen), await open_desk.read_lag()
     lines = counts.by_workflow_and_status.items()
     if json_lines:
         for (workflow, status), number in lines:
@@ -102,6 +110,7 @@ async def count(*, url: str | None, app: str | None, chosen: InstanceFilter, jso
     if counts:
         table(("STATUS", "COUNT", "WORKFLOW"), ((str(status), str(number), name) for (name, status), number in lines))
     say(f"{counts} {'instance' if counts == 1 else 'instances'}" if counts else "no instance fits")
+    _say_lag(lag)
 
 
 find = click.Command(

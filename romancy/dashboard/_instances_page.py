@@ -48,7 +48,7 @@ async def instances_page(request: Request, reader: Reader) -> Response:
     found, fault = Found([], None, None, [], sliced=False), None
     try:
         query = search.query(_EACH)
-        found = await unless_gone(request, _find(reader.store, search, query))
+        found = await unless_gone(request, _find(reader.lists.store, search, query))
     except QueryError as error:
         fault = str(error)
     return render(
@@ -63,6 +63,7 @@ async def instances_page(request: Request, reader: Reader) -> Response:
         back_to=None if found.back_to is None else datetime.fromtimestamp(found.back_to / 1e6, UTC),
         declare=search.path_to_declare if found.undeclared else "",
         fault=fault,
+        lag=await reader.lists.lag(),
         version_of_list=version_of_rows(found.rows),
         within=WITHIN,
     )
@@ -84,7 +85,7 @@ def instances_question(request: Request, reader: Reader) -> tuple[str, Question]
 
     async def question() -> str:
         query: Query = search.query(_EACH)  # built again: a range of time moves with the clock
-        return version_of_rows((await find_in_slices(reader.store, query)).rows)
+        return version_of_rows((await find_in_slices(reader.lists.store, query)).rows)
 
     return f"instances?{search.encoded()}", question
 

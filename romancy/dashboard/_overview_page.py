@@ -109,6 +109,7 @@ async def overview_page(request: Request, reader: Reader, rollups: Rollups) -> R
         request,
         "_overview.html" if "hx-request" in request.headers else "overview.html",
         seen=seen,
+        lag=await reader.lists.lag(),
         needy=lines_of(seen.needy),
         workflows_of=_workflows_of,
         version_of_overview=_version(seen),
@@ -126,7 +127,7 @@ def overview_question(request: Request, reader: Reader, rollups: Rollups) -> tup
         asked = time.monotonic()
         seen = await _overview(reader, over, rollups)
         if seen.many:
-            await rollups.go_on(reader.store, seen.now, asked)
+            await rollups.go_on(reader.lists.store, seen.now, asked)
         return _version(seen)
 
     return f"overview?{over}", question
@@ -141,7 +142,7 @@ def _range(request: Request) -> str:
 
 
 async def _overview(reader: Reader, over: str, rollups: Rollups) -> Overview:
-    store = reader.store
+    store = reader.lists.store
     figures = store.rooms.figures if Room.FIGURES in store.rooms.offered else None
     census = await store.rooms.reading.census()
     counts = Tally({}, {}) if figures is None else await figures.tally(most=MOST + 1, newest=MOST)

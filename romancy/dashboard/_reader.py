@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from romancy._access import check_place
 from romancy._desk import Desk
+from romancy._lists import lists_of
 from romancy.app import Romancy
 from romancy.engine import coded, uncoded
 from romancy.errors import UsageError
@@ -15,6 +16,7 @@ from romancy.storage.backends import create_store
 from romancy.storage.url import parse_url
 
 if TYPE_CHECKING:
+    from romancy._lists import Lists
     from romancy.serialization import Codecs
     from romancy.storage.protocol import Store
 
@@ -30,13 +32,15 @@ class Reader(NamedTuple):
     instances: Actor
     """Acts on instances. For visitors who may not see payloads, read from the store."""
     store: Store
+    lists: Lists
+    """Where lists, searches and counts are read."""
     codecs: Codecs
     app: Romancy | None
     """The app that the dashboard was given, with its code. It may not be open."""
 
     def sealed(self) -> Reader:
         """The same database for visitors who may not see sealed payloads."""
-        return self._replace(store=uncoded(self.store), codecs=NO_CODECS)
+        return self._replace(store=uncoded(self.store), lists=self.lists.sealed(), codecs=NO_CODECS)
 
 
 class Source:
@@ -63,16 +67,17 @@ class Source:
     async def reader(self) -> Reader:
         """The database, opened if necessary. Raises StorageError if it cannot be opened."""
         if self.app is not None and self.app.is_open:
-            return Reader(self.app, _store_of(self.app), self.codecs, self.app)
+            return Reader(self.app, *_opened_by(self.app), self.codecs, self.app)
         async with self._opening:
             if self._desk is None:
                 self._loop = asyncio.get_running_loop()
                 password = None if self.app is None else self.app.password
                 store = coded(create_store(self.url, password=password), self.codecs)
                 await store.open(migrate=False)
-                self._desk = Desk(store)
+                read_url = None if self.app is None else self.app.read_url
+                self._desk = Desk(store, await lists_of(store, read_url, password, self.codecs))
         check_place(self._loop)
-        return Reader(self._desk, self._desk.store, self.codecs, self.app)
+        return Reader(self._desk, self._desk.store, self._desk.lists, self.codecs, self.app)
 
     async def starter(self) -> Romancy | None:
         """An open app that starts workflows: the one that was given, or a client of it. None without an app."""
@@ -96,5 +101,6 @@ class Source:
             await desk.store.close()
 
 
-def _store_of(app: Romancy) -> Store:
-    return app._access.opened()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - a page reads what the app has open
+def _opened_by(app: Romancy) -> tuple[Store, Lists]:
+    access = app._access  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - a page reads what the app has open
+    return access.opened(), access.lists()

@@ -162,13 +162,21 @@ class Management:
             {**_shown(each), **headers_of_instance(each), **(result_of(each) if results else {})}
             for each in page.instances
         ]
-        return answer({"instances": shown, "next_page": page.next_page_token})
+        return answer({"instances": shown, "next_page": page.next_page_token}, headers=await self._lag())
 
     async def count(self, request: Request) -> Response:
         """`GET /count`, with the filters of `GET /instances`: how many there are, by status and by workflow."""
         counts = await self._accepting.in_time(self._app.count(chosen(Asked(request, SINGLE, SEVERAL))))
         by_status = {str(status): number for status, number in counts.by_status.items()}
-        return answer({"count": int(counts), "by_status": by_status, "by_workflow": counts.by_workflow})
+        body = {"count": int(counts), "by_status": by_status, "by_workflow": counts.by_workflow}
+        return answer(body, headers=await self._lag())
+
+    async def _lag(self) -> dict[str, str]:
+        """The header that says how far the standby is behind, in seconds, if lists are read from one."""
+        lag = await self._accepting.in_time(self._app.read_lag())
+        if lag is None:
+            return {}
+        return {"romancy-read-lag": "away" if lag.away else "unknown" if lag.seconds is None else f"{lag.seconds:.3f}"}
 
     async def result(self, request: Request) -> Response:
         """`GET /instances/{id}/result?timeout=`: 200 once it has ended, 202 if it does not end within the time."""

@@ -25,6 +25,7 @@ from romancy.storage.query import MAX_LIMIT
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
+    from romancy._lists import ReadLag
     from romancy.core import LogEvent
     from romancy.log import LogEntry
     from romancy.query import Filters, FiltersToAct, FilterValue
@@ -108,7 +109,7 @@ class Instances(Acting):
         return await self._page(query, results=with_results, headers=with_headers)
 
     async def _page(self, query: Query, *, results: bool, headers: bool) -> InstancePage:
-        store = self._access.opened()
+        store = self._access.lists().store
         page = await store.rooms.reading.find(query)
         found = await instances_of(store, page.rows, results=results, headers=headers)
         return InstancePage(found, page.next_token)
@@ -151,7 +152,14 @@ class Instances(Acting):
         `instance_id` match in part. The database counts, in one statement; it takes as long as reading all that match.
         """
         query = InstanceFilter.of(where, filters).query()
-        return Counts(await self._access.opened().rooms.reading.count(query))
+        return Counts(await self._access.lists().store.rooms.reading.count(query))
+
+    async def read_lag(self) -> ReadLag | None:
+        """How far the standby of `read_url=` is behind, from which lists, searches and counts are read. None: no such.
+
+        While the standby is away (`ReadLag.away`), they are read from the primary.
+        """
+        return await self._access.lists().lag()
 
     async def history(self, instance_id: str) -> list[LogEvent]:
         """Every event of an instance's log, oldest first."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from romancy.storage.rebuilding import Rebuilding
     from romancy.storage.routing import Router
     from romancy.storage.sessions import Sessions
+    from romancy.storage.standby import Standby
     from romancy.storage.upkeep import Upkeep
 
 __all__ = ["MissingRoomError", "Room", "Rooms"]
@@ -38,6 +39,7 @@ class Room(StrEnum):
     FIGURES = "figures"
     UPKEEP = "upkeep"
     REBUILDING = "rebuilding"
+    STANDBY = "standby"
 
 
 _WITHOUT: Final = {
@@ -49,6 +51,7 @@ _WITHOUT: Final = {
     Room.FIGURES: "there are no bounded counts for displays",
     Room.UPKEEP: "nothing can be removed, and `romancy doctor` cannot look at the database",
     Room.REBUILDING: "`romancy rebuild` does not work",
+    Room.STANDBY: "`read_url=` does not work",
 }
 
 
@@ -74,6 +77,7 @@ class Rooms:
         figures: Figures | None = None,
         upkeep: Upkeep | None = None,
         rebuilding: Rebuilding | None = None,
+        standby: Standby | None = None,
     ) -> None:
         self._sessions = sessions
         self._router = router
@@ -83,9 +87,11 @@ class Rooms:
         self._figures = figures
         self._upkeep = upkeep
         self._rebuilding = rebuilding
+        self._standby = standby
         given = {
             Room.SESSIONS: sessions, Room.ROUTER: router, Room.OUTBOX: outbox, Room.READING: reading,
             Room.LOOKUPS: lookups, Room.FIGURES: figures, Room.UPKEEP: upkeep, Room.REBUILDING: rebuilding,
+            Room.STANDBY: standby,
         }  # fmt: skip
         self.offered: Final = frozenset(room for room, one in given.items() if one is not None)
         """The rooms that this store has."""
@@ -112,6 +118,7 @@ class Rooms:
             figures=_replaced(self._figures, figures),
             upkeep=_replaced(self._upkeep, upkeep),
             rebuilding=_replaced(self._rebuilding, rebuilding),
+            standby=self._standby,
         )
 
     @cached_property
@@ -153,6 +160,11 @@ class Rooms:
     def rebuilding(self) -> Rebuilding:
         """Making again what a database holds beside its logs."""
         return _offered(Room.REBUILDING, self._rebuilding)
+
+    @cached_property
+    def standby(self) -> Standby:
+        """Whether this server is a copy of another one."""
+        return _offered(Room.STANDBY, self._standby)
 
 
 _T = TypeVar("_T")

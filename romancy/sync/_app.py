@@ -44,6 +44,7 @@ class SyncRomancy(Keeper, SyncInstances, SyncSenders):
         url: str,
         *,
         password: PasswordSource | None = None,
+        read_url: str | None = None,
         workflows: Iterable[Workflow[..., Any]] | None = None,
         retry: RetryPolicy | None = None,
         worker: bool = True,
@@ -67,16 +68,15 @@ class SyncRomancy(Keeper, SyncInstances, SyncSenders):
     ) -> None:
         """`codecs` encode payloads before they are stored, in this order. `Codecs(…)` names codecs that only read.
 
-        With `log_error_text=False`, log lines name the types of exceptions without their texts, which may quote
-        payloads. `password` is called for that of each new connection. The `relay` sends published events. The worker
-        removes events and messages that nobody received within `keep_undelivered`; with None it keeps them. A call that
-        writes raises after `answer_within`. Opening waits for the database for `connect_timeout`; with None, an app
-        with a worker waits until it answers. `migrate=False` refuses missing or old tables.
+        With `log_error_text=False`, log lines name exceptions without texts. `password` is called for each connection.
+        Lists are read from the standby at `read_url`. What nobody receives within `keep_undelivered` is removed. Writes
+        end after `answer_within`, and opening after `connect_timeout`. `migrate=False` refuses missing or old tables.
         """
         super().__init__(
             lambda: Romancy(
                 url,
                 password=password,
+                read_url=read_url,
                 workflows=workflows,
                 retry=retry,
                 worker=worker,
@@ -110,6 +110,12 @@ class SyncRomancy(Keeper, SyncInstances, SyncSenders):
     def password(self) -> PasswordSource | None:
         """The function that gives the password for each new connection, if there is one."""
         result: PasswordSource | None = self._target.password
+        return result
+
+    @property
+    def read_url(self) -> str | None:
+        """The URL of the standby from which lists are read, if there is one. It may hold a password."""
+        result: str | None = self._target.read_url
         return result
 
     @property

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Literal, Unpack
 
+    from romancy._lists import ReadLag
     from romancy.core import LogEvent
     from romancy.instance import Counts, Instance, InstancePage
     from romancy.log import LogEntry
@@ -140,6 +141,14 @@ class SyncInstances(SyncActing):
         `instance_id` match in part. The database counts, in one statement; it takes as long as reading all that match.
         """
         result: Counts = self._call("count", where, **filters)
+        return result
+
+    def read_lag(self) -> ReadLag | None:
+        """How far the standby of `read_url=` is behind, from which lists, searches and counts are read. None: no such.
+
+        While the standby is away (`ReadLag.away`), they are read from the primary.
+        """
+        result: ReadLag | None = self._call("read_lag")
         return result
 
     def history(self, instance_id: str) -> list[LogEvent]:

@@ -12,6 +12,7 @@ import pytest
 from starlette.requests import Request
 
 from romancy import Romancy, Status, WorkflowContext, workflow
+from romancy._lists import Lists
 from romancy.dashboard import Visitor, asgi
 from romancy.dashboard._live import OpenPages
 from romancy.dashboard._overview_page import EVERY, _overview, overview_question
@@ -52,7 +53,7 @@ async def app(storage_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerat
 
 
 def reader_of(store: Any, app: Romancy) -> Reader:
-    return Reader(app, store, NO_CODECS, app)
+    return Reader(app, store, Lists(store), NO_CODECS, app)
 
 
 async def now_of(app: Romancy) -> int:

@@ -20,6 +20,7 @@ from romancy.storage.rebuilding import Rebuilding
 from romancy.storage.rooms import MissingRoomError, Room, Rooms
 from romancy.storage.routing import Router
 from romancy.storage.sessions import JoinedSession, Sessions, StoreSession
+from romancy.storage.standby import Standby
 from romancy.storage.upkeep import Upkeep
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 ROOMS = {
     Room.SESSIONS: Sessions, Room.ROUTER: Router, Room.OUTBOX: Outbox, Room.READING: Reading, Room.LOOKUPS: Lookups,
-    Room.FIGURES: Figures, Room.UPKEEP: Upkeep, Room.REBUILDING: Rebuilding,
+    Room.FIGURES: Figures, Room.UPKEEP: Upkeep, Room.REBUILDING: Rebuilding, Room.STANDBY: Standby,
 }  # fmt: skip
 
 
@@ -57,7 +58,7 @@ def test_a_missing_room_says_what_does_not_work(room: Room) -> None:
 def test_what_is_offered_is_what_was_given() -> None:
     rooms = create_store("sqlite:///rooms.db").rooms
 
-    assert frozenset(Room) == rooms.offered
+    assert frozenset(Room) - {Room.STANDBY} == rooms.offered
     assert {Room.READING} == Rooms(reading=rooms.reading).offered
     assert {Room.READING} == Rooms(reading=rooms.reading).wrapped(outbox=lambda box: box).offered
 

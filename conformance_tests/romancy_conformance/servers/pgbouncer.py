@@ -39,11 +39,20 @@ _START_DEADLINE, _READINESS_POLL = 30.0, 0.02
 class PgBouncer:
     """One PgBouncer on 127.0.0.1 before the server of an access. Started by `start`, removed by `close`."""
 
-    def __init__(self, access: Access, *, mode: str = "transaction", settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        access: Access,
+        *,
+        mode: str = "transaction",
+        settings: Mapping[str, str] | None = None,
+        for_sessions: Mapping[str, str] | None = None,
+    ) -> None:
+        """`for_sessions` are settings that the pooler makes in each session of the server."""
         self._program, self.version = find_pgbouncer()
         self._access = access
         self._folder = current_run().folder / f"pgbouncer-{os.getpid()}-{next(_numbers)}"
         self._settings = {"pool_mode": mode} | dict(settings or {})
+        self._for_sessions = dict(for_sessions or {})
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
 
@@ -106,12 +115,16 @@ class PgBouncer:
             "auth_type": "scram-sha-256",
             "auth_file": str(self._folder / "users.txt"),
             "max_client_conn": "1000",
-            "default_pool_size": "10",
+            "default_pool_size": "20",
+            # It otherwise waits 15 s if a database did not let it in, as one does that is being made empty.
+            "server_login_retry": "0.5",
             "log_connections": "0",
             "log_disconnections": "0",
         } | self._settings
         lines = "\n".join(f"{name} = {value}" for name, value in settings.items())
-        return f"[databases]\n* = host=127.0.0.1 port={self._access.port}\n[pgbouncer]\n{lines}\n"
+        greeting = "; ".join(f"set {name} = {value}" for name, value in self._for_sessions.items())
+        server = f"host=127.0.0.1 port={self._access.port}" + (f" connect_query='{greeting}'" if greeting else "")
+        return f"[databases]\n* = {server}\n[pgbouncer]\n{lines}\n"
 
 
 def find_pgbouncer() -> tuple[Path, str]:

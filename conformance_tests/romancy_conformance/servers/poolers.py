@@ -1,9 +1,14 @@
-"""The pooler of this process, before the server that its run shares. Started on first use."""
+"""The pooler of this process, before the server that its run shares. Started on first use.
+
+Its sessions have the settings of the planner that the guide advises, so that every statement is sent alone.
+"""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
+
+from romancy_postgres._connection import PLANNING
 
 from .pgbouncer import PgBouncer
 
@@ -17,7 +22,7 @@ _running: dict[int, PgBouncer] = {}
 def of_this_process(access: Access) -> PgBouncer:
     """Return a pooler in transaction mode before the server of this access."""
     if os.getpid() not in _running:
-        pooler = PgBouncer(access)
+        pooler = PgBouncer(access, for_sessions=PLANNING)
         pooler.start()
         _running[os.getpid()] = pooler
     return _running[os.getpid()]
