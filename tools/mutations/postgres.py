@@ -50,8 +50,8 @@ MUTATIONS = (
     _mutation(
         name="postgres: a session locks the rows of receivers",
         pitfall="A7",
-        text="    for key share\n",
-        replacement="    for no key update\n",
+        text="    order by instance_id\n    for key share\n",
+        replacement="    order by instance_id\n    for no key update\n",
         tests="test_sessions.py holds_up_nobody",
         waits=True,
     ),
@@ -66,7 +66,7 @@ MUTATIONS = (
     _mutation(
         name="postgres: a release ignores unseen messages",
         pitfall="B1",
-        text="when i.signals = fit.seen then fit.wake_at\n                       else romancy_now() end",
+        text="when i.signals = fit.seen then fit.wake_at\n                       else fit.now end",
         replacement="else fit.wake_at end",
         tests="test_inbox.py missed",
     ),
@@ -88,14 +88,14 @@ MUTATIONS = (
     _mutation(
         name="postgres: an ended instance accepts messages",
         pitfall="B8",
-        text="    where not held.over\n",
+        text="    where not receiver.over\n",
         replacement="",
         tests="test_inbox.py takes_no_mail",
     ),
     _mutation(
         name="postgres: a commit that sends reaches an ended instance",
         pitfall="B8",
-        text="    where not held.over\n",
+        text="    where not receiver.over\n",
         replacement="",
         tests="test_carried.py end_of_its_receiver",
     ),
