@@ -69,7 +69,7 @@ def test_rooms_are_wrapped_one_by_one() -> None:
     wrapped = rooms.wrapped(reading=lambda _: other.reading)
 
     assert other.reading is wrapped.reading
-    assert {"reading"} == {room.value for room in Room if getattr(wrapped, room) is not getattr(rooms, room)}
+    assert {"reading"} == {room.value for room in rooms.offered if getattr(wrapped, room) is not getattr(rooms, room)}
 
 
 def test_what_passes_calls_on_has_every_member() -> None:
