@@ -15,7 +15,7 @@ select (select system_identifier from pg_control_system()) || '.' ||
        pg_is_in_recovery(),
        (case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_flush_lsn() end
         - '0/0'::pg_lsn)::bigint,
-       extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp())::float8;
+       date_part('epoch', clock_timestamp() - pg_last_xact_replay_timestamp());
 
 -- name: place
 -- Equal on two connections if and only if they see the same tables.
