@@ -23,6 +23,7 @@ from romancy_mysql._dialect import dialect_of
 from romancy_mysql._errors import (
     TOLD_BY_THE_SERVER,
     ConnectionLostError,
+    DetachedNodeError,
     ReadOnlyServerError,
     TransientError,
     UnpreparedError,
@@ -57,7 +58,10 @@ _SETUP = READING + (
     "innodb_lock_wait_timeout = 1, lock_wait_timeout = 5, wait_timeout = {idle}{more}; "
     "set session transaction isolation level read committed"
 )
-_READS_ONLY = b"; select @@global.read_only"
+_CAN_WRITE = (
+    b"select @@global.read_only; show variables where variable_name = 'wsrep_on' and value = 'ON'; "
+    b"show status where variable_name = 'wsrep_ready' and value = 'ON'; "
+)
 _WRITABLE = ("0", "OFF")
 
 
@@ -135,7 +139,7 @@ class Wire(aiomysql.Connection):
         except MySQLError as error:
             told = self._told(error, what)
             demoted = isinstance(told, ReadOnlyServerError) and self.settings.hosts  # another one is the primary now
-            if demoted or not isinstance(told, TOLD_BY_THE_SERVER):
+            if demoted or isinstance(told, DetachedNodeError) or not isinstance(told, TOLD_BY_THE_SERVER):
                 self.abort()
             raise told from None
         except BaseException as error:
@@ -192,9 +196,11 @@ class Wire(aiomysql.Connection):
         if not self.settings.hosts:
             await self.run(packet, "connection set-up")
             return
-        *_, answer = await self.run(packet + _READS_ONLY, "connection set-up")
-        if str(answer.rows[0][0]) not in _WRITABLE:
+        reads_only, is_node, is_ready, *_ = await self.run(_CAN_WRITE + packet, "connection set-up")
+        if str(reads_only.rows[0][0]) not in _WRITABLE:
             raise ReadOnlyServerError(f"{self.settings.where}: it is read_only")
+        if is_node.rows and not is_ready.rows:
+            raise DetachedNodeError(f"{self.settings.where}: its cluster has lost it")
 
     async def reset(self) -> None:
         """Discard all changes of a user to the session: variables, temporary tables, locks, settings."""
@@ -389,6 +395,8 @@ def _explained(error: BaseException, settings: Settings) -> BaseException:
         return StorageConfigurationError(f"{settings.where}: TLS failed: {cause.reason or cause}")
     if isinstance(error, MySQLError):
         return translate(error, "connect", settings.where)
+    if isinstance(error, TransientError):  # a node of a cluster that waits in vain for the others
+        return StorageUnavailableError(f"{settings.where}: the server did not become ready in time")
     if isinstance(error, RuntimeError) and "cryptography" in str(error):
         return _PasswordNeedsTLSError()
     return error

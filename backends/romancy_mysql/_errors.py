@@ -21,6 +21,7 @@ __all__ = [
     "TOLD_BY_THE_SERVER",
     "WHOLE",
     "ConnectionLostError",
+    "DetachedNodeError",
     "LockWaitError",
     "MismatchError",
     "ReadOnlyServerError",
@@ -67,6 +68,10 @@ class UnpreparedError(Exception):
 
 class ServerRefusalError(StorageUnavailableError):
     """The server refused the statement for now. It had no effect."""
+
+
+class DetachedNodeError(ServerRefusalError):
+    """The server is a node that its cluster has lost, and refuses everything. Another node may be reached instead."""
 
 
 class ReadOnlyServerError(ServerRefusalError):
@@ -140,6 +145,7 @@ _UNAVAILABLE: Mapping[int, str] = {
     1034: "the server's storage engine failed",
 }
 _REFUSALS: Mapping[int, type[ServerRefusalError]] = {
+    1047: DetachedNodeError,
     1290: ReadOnlyServerError,
     1836: ReadOnlyServerError,
     _READ_ONLY_TRANSACTION: ReadOnlyTransactionError,

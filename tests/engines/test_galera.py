@@ -34,6 +34,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(1800)]
 
 COUNT, STEPS, WORKERS = 90, 4, 6
 CONTRACT: Final = "conformance_tests/romancy_conformance/contract"
+_READY: Final = "select variable_value from information_schema.global_status where variable_name = 'wsrep_ready'"
 _QUESTIONS: Final = "select sum(variable_value) from information_schema.global_status where variable_name = 'questions'"
 _CONFLICTS: Final = (
     "select sum(variable_value) from information_schema.global_status "
@@ -172,7 +173,7 @@ async def test_workers_and_a_node_are_killed(cluster: GaleraCluster, round_robin
         ended = time.monotonic()
         assert all(worker.alive for worker in workers[2:])
         in_vain = await field.check(ids, STEPS, interrupted=COUNT * WORKERS)
-        await asyncio.to_thread(third.start)
+        await asyncio.to_thread(cluster.bring_in, third)
         lacking = create_store(at_port(url, third.port))
         await lacking.open()
         for one in ids:
@@ -185,6 +186,34 @@ async def test_workers_and_a_node_are_killed(cluster: GaleraCluster, round_robin
         f"\nall ended {ended - killed:.1f} s after a node and two workers were killed, {in_vain} attempts in vain, "
         f"{now} conflicts on the two nodes that lived ({before} before the kill)"
     )
+
+
+@pytest.mark.parametrize("way", ["hosts", "proxy"])
+async def test_a_node_that_is_cut_off_is_left(
+    cluster: GaleraCluster, round_robin: RoundRobin, tmp_path: Path, way: str
+) -> None:
+    """It still answers, and refuses everything: it has lost the majority."""
+    first = cluster.nodes[0]
+    url = at_port(await asyncio.to_thread(first.fresh_database), round_robin.port)
+    if way == "hosts":
+        account, _, rest = url.rpartition("@")
+        hosts = ",".join(f"127.0.0.1:{node.port}" for node in cluster.nodes)
+        url = f"{account}@{hosts}/{rest.partition('/')[2]}"
+    async with opened(url, tmp_path) as field:
+        workers = [await field.worker("--lease", "15") for _ in range(2)]
+        ids = [f"cut-{way}-{number}" for number in range(30)]
+        await field.start(ids, 3, 0.2)
+        await field.begun(30)
+        await asyncio.to_thread(first.access.fetch, "set global wsrep_provider_options = 'gmcast.isolate = 1'")
+        try:
+            await field.all_ended(90)
+            assert all(worker.alive for worker in workers)
+        finally:
+            await asyncio.to_thread(first.access.fetch, "set global wsrep_provider_options = 'gmcast.isolate = 0'")
+            async with asyncio.timeout(60):
+                while await asyncio.to_thread(first.access.fetch, _READY) != "ON":  # noqa: ASYNC110 - another process
+                    await asyncio.sleep(0.2)
+        await field.check(ids, 3, interrupted=30 * 3)
 
 
 async def test_the_contract_with_each_connection_on_another_node(

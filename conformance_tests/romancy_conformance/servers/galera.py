@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["GaleraCluster", "GaleraNode"]
 
 _NODES: Final = 3
+_JOINS: Final = 3
 _LIBRARY: Final = "usr/lib/galera/libgalera_smm.so"
 _METHOD: Final = "remembered"
 _TRANSFER: Final = """#!/bin/sh
@@ -159,7 +160,17 @@ class GaleraCluster:
             first.copy_to(node)
         first.begin_cluster()
         for node in others:
-            node.start()
+            self.bring_in(node)
+
+    def bring_in(self, node: GaleraNode) -> None:
+        """Start a node beside those that run. On a busy machine the others may lose it while it joins."""
+        for left in reversed(range(_JOINS)):
+            try:
+                node.start()
+                break
+            except ServerUnavailableError:
+                if not left:
+                    raise
 
     def close(self) -> None:
         """Kill all nodes and delete their folders."""
