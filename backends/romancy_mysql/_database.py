@@ -65,7 +65,8 @@ _COMMIT = b"commit"
 _SEE_UNCOMMITTED = Statement("see_uncommitted", b"set session transaction isolation level read uncommitted")
 # A cluster (Galera) may undo the beginning of a transaction between two statements of its packet, and carry out the
 # rest. Without autocommit the rest is a transaction that lacks the savepoint, and does not reach its commit.
-_BEGIN_WHOLE = Statement("begin", b"set autocommit = 0; start transaction; savepoint " + WHOLE.encode())
+# A node waits for what the others have committed before a SELECT, not before a transaction begins.
+_BEGIN_WHOLE = Statement("begin", b"select 1; set autocommit = 0; start transaction; savepoint " + WHOLE.encode())
 _COMMIT_WHOLE = b"release savepoint " + WHOLE.encode() + b"; commit; set autocommit = 1"
 # The server adds up the rows touched. A sum that is too small fails before COMMIT is reached.
 _COUNT = b"set @romancy = %brow_count()"

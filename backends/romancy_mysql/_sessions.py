@@ -14,6 +14,7 @@ from romancy.storage.endings import BESIDE, OVER
 from romancy.storage.error_origin import raised_on
 from romancy.storage.limits import check_batch
 from romancy.storage.records import Outcome
+from romancy_mysql._cluster import caught_up
 from romancy_mysql._connection import READING
 from romancy_mysql._effects import Write
 from romancy_mysql._errors import (
@@ -115,6 +116,8 @@ class MySQLSession:
         if self._guard.failed:
             await self.roll_back()
             raise UsageError(_FAILED)
+        if self._database.settings.cluster:
+            await self._catch_up()
         write = _write(self._database, item, worker, await done_already(self._database, self._send, item))
         try:
             await self._database.carry_out(self._guard, [_RELEASE, *write.statements()], last=self._database.end)
@@ -139,6 +142,18 @@ class MySQLSession:
         await self._committer.signal(write.deliveries)
         self._committer.tell([item])
         return Outcome.ACCEPTED
+
+    async def _catch_up(self) -> None:
+        """The row before may have been committed on another node meanwhile."""
+        try:
+            await caught_up(self._guard, self._database)
+        except BaseException as error:
+            await self.roll_back()
+            if isinstance(error, TimeoutError):
+                raise self._try_again("the session's node lags behind the others") from None
+            if isinstance(error, TransientError):
+                raise self._try_again(f"the session {_why_not(error)}") from None
+            raise
 
     async def roll_back(self) -> None:
         """Undo everything. A broken connection needs nothing more."""

@@ -18,7 +18,7 @@ from romancy.storage.backends import create_store
 from romancy.storage.records import Delivered, Outcome
 from romancy.storage.sql import load_queries
 from romancy_conformance.behaviour.faults.field import Field
-from romancy_conformance.contract.building import delivery, start
+from romancy_conformance.contract.building import Actor, delivery, start, step, unique
 from romancy_conformance.servers import Kind, ServerUnavailableError
 from romancy_conformance.servers.galera import GaleraCluster
 from romancy_conformance.servers.plugin import do_without
@@ -35,6 +35,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(1800)]
 COUNT, STEPS, WORKERS = 90, 4, 6
 CONTRACT: Final = "conformance_tests/romancy_conformance/contract"
 _READY: Final = "select variable_value from information_schema.global_status where variable_name = 'wsrep_ready'"
+_INSTANCE: Final = "select instance_id from romancy_instances where instance_id = %s"
 _QUESTIONS: Final = "select sum(variable_value) from information_schema.global_status where variable_name = 'questions'"
 _CONFLICTS: Final = (
     "select sum(variable_value) from information_schema.global_status "
@@ -94,7 +95,32 @@ async def test_a_node_shows_at_once_what_another_one_has_committed(cluster: Gale
             writer, reader = stores[number % 3], stores[(number + 1) % 3]
             item = start()
             assert await writer.commit([item]) == [Outcome.ACCEPTED]
-            assert await reader.read(item.instance_id, limit=0) is not None, number
+            if number % 2:
+                assert await reader.read(item.instance_id, limit=0) is not None, number
+                continue
+            async with reader.rooms.sessions.begin() as session:
+                found = await session.fetch_all(_INSTANCE, item.instance_id)
+                assert len(found) == 1, number
+    finally:
+        for store in stores:
+            await store.close()
+
+
+async def test_a_session_follows_a_row_that_another_node_has_committed(cluster: GaleraCluster) -> None:
+    """It began before. A node that lags would call the row lost."""
+    url = await asyncio.to_thread(cluster.nodes[0].fresh_database)
+    stores = [create_store(at_port(url, node.port)) for node in cluster.nodes[:2]]
+    for store in stores:
+        await store.open()
+    try:
+        here = await Actor(stores[0], workflows={unique("flow"): "c1"}).register()
+        for number in range(60):
+            begun = await here.begin()
+            async with stores[1].rooms.sessions.begin() as session:
+                between = step(begun, 2)
+                assert await here.write(between) is Outcome.ACCEPTED
+                last = step(begun, 3, after=between.writer)
+                assert await session.commit(last, worker=here.token) is Outcome.ACCEPTED, number
     finally:
         for store in stores:
             await store.close()
