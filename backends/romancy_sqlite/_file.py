@@ -42,7 +42,8 @@ class SharedFile:
 
     def __init__(self, path: Path, lock_timeout: float) -> None:
         self.path = path
-        self.pid = os.getpid()
+        self.refuses = False
+        """Whether all work is refused: this is a child of the process that opened the file, or it was replaced."""
         self.users = 1
         self.watches: set[Watch] = set()
         self.lock_timeout = lock_timeout
@@ -92,7 +93,7 @@ class SharedFile:
 
     def refuse(self) -> NoReturn:
         """Refuse all work: another process opened the file, or the path leads to another file."""
-        if self.pid != os.getpid() or self.replaced is None:
+        if self.replaced is None:
             raise _forked(self.path)
         raise DatabaseReplacedError(self.replaced)
 
@@ -109,7 +110,7 @@ class SharedFile:
                 found = status.st_dev, status.st_ino
             if path in self._opened and found != self._opened[path]:
                 what = "was deleted or moved" if found is None else "was replaced by another"
-                self.replaced = self.replaced or _REPLACED.format(path=path, what=what)
+                self.replaced, self.refuses = self.replaced or _REPLACED.format(path=path, what=what), True
             elif found is not None:
                 self._opened[path] = found
 
@@ -162,8 +163,18 @@ class SharedFile:
 
     def check_process(self) -> None:
         """Refuse use in a child process: SQLite's locks do not survive a fork."""
-        if self.pid != os.getpid():
+        if self.refuses and self.replaced is None:
             raise _forked(self.path)
+
+
+def _refuse_in_child() -> None:
+    """In a child process, refuse the files that its parent has open."""
+    for shared in _files.values():
+        shared.refuses, shared.replaced = True, None
+
+
+if hasattr(os, "register_at_fork"):  # asking for the process at each call would cost a call of the system
+    os.register_at_fork(after_in_child=_refuse_in_child)
 
 
 def acquire(settings: Settings) -> SharedFile:

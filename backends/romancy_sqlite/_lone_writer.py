@@ -21,26 +21,25 @@ class LoneWriter:
     def __init__(self) -> None:
         self._came = 0
         self._came_last = 0
-        self._first: asyncio.Task[object] | None = None
+        self._first: object = None
         self._until = 0.0
 
-    def expects_nobody(self) -> bool:
+    def expects_nobody(self, caller: object) -> bool:
         """Whether the caller may write at once: no other came in the last turn, nor so far in this one."""
         if self._came_last != 1:
             return False
         if self._came == 0:
             asyncio.get_running_loop().call_soon(self._end_turn)
-            self._came, self._first, self._until = 1, asyncio.current_task(), time.perf_counter() + _LONGEST_TURN
+            self._came, self._first, self._until = 1, caller, time.perf_counter() + _LONGEST_TURN
             return True
-        return self._came == 1 and time.perf_counter() < self._until and self._first is asyncio.current_task()
+        return self._came == 1 and time.perf_counter() < self._until and self._first == caller
 
-    async def alone(self) -> bool:
+    async def alone(self, caller: object) -> bool:
         """Whether the caller is the only one. Lets other tasks run first, which may also call."""
-        task = asyncio.current_task()
         if self._came == 0:
             asyncio.get_running_loop().call_soon(self._end_turn)
-            self._came, self._first, self._until = 1, task, time.perf_counter() + _LONGEST_TURN
-        elif task is not self._first:
+            self._came, self._first, self._until = 1, caller, time.perf_counter() + _LONGEST_TURN
+        elif self._first != caller:
             self._came += 1
         await asyncio.sleep(0)
         return self._came_last == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -157,7 +156,8 @@ class SqliteStore:
             check_step(step, worker)
         if not batch:
             return []
-        if lone is not None and (self._lone.expects_nobody() or await self._lone.alone()):
+        caller = worker or asyncio.current_task()  # a worker makes one commit after the other, from many tasks
+        if lone is not None and (self._lone.expects_nobody(caller) or await self._lone.alone(caller)):
             shared = self._use()[0]
             writer = shared.writer
             if not writer.quick:
@@ -236,7 +236,7 @@ class SqliteStore:
                 f"SQLite file {self._settings.path}: not open; call `open()` first, and nothing after `close()`"
             )
         shared = self._opened[0]
-        if shared.pid != os.getpid() or shared.replaced is not None:
+        if shared.refuses:
             shared.refuse()
         return self._opened
 
@@ -251,7 +251,8 @@ class SqliteStore:
         return (self._here_or_queued if lone else self._queue)(work, weight)
 
     async def _here_or_queued(self, work: Callable[[Tx], Result], weight: int) -> Result:
-        if self._lone.expects_nobody() or await self._lone.alone():
+        caller = asyncio.current_task()
+        if self._lone.expects_nobody(caller) or await self._lone.alone(caller):
             done = self._use()[0].writer.run_inline(work, self._sql, weight)
             if done is not None:
                 return done[0]

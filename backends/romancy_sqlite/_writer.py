@@ -13,7 +13,7 @@ import threading
 import time
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from romancy.errors import StorageUnavailableError
 from romancy_sqlite._connection import Tx, UndoError, connect, patiently
@@ -83,6 +83,7 @@ class Writer:
         self._tell = tell
         self._connection = connect(path)
         self._connection.execute(f"pragma cache_size = -{_CACHE}")
+        self._execute: Callable[[str, Any], sqlite3.Cursor] = self._connection.execute
         self._checkpointer = connect(path)
         self._alone = threading.Lock()
         self._stop = stop
@@ -109,7 +110,7 @@ class Writer:
             return False  # commits are long, or it would have to wait
         started = time.perf_counter()
         try:
-            written = self._connection.execute(sql, cast("Any", row)).rowcount == 1
+            written = self._execute(sql, row).rowcount == 1
             self._measure(time.perf_counter() - started, 1 + (size >> 11))
         except Exception:  # noqa: BLE001 - the thread will get it again and translate it
             return False

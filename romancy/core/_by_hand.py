@@ -11,7 +11,7 @@ import asyncio.tasks
 import sys
 import types
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
@@ -28,6 +28,8 @@ enter_task: Any = getattr(asyncio.tasks, "_enter_task")  # noqa: B009 - absent f
 leave_task: Any = getattr(asyncio.tasks, "_leave_task")  # noqa: B009 - as above
 FUTURE: Any = asyncio.Future
 _TASK: Any = asyncio.Task
+_TAKES_GENERATORS: Final = sys.version_info < (3, 12)
+"""Whether a task may run a generator."""
 
 
 class BegunByHand(_Base):
@@ -57,11 +59,13 @@ class BegunByHand(_Base):
 
     def _becomes_whole(self, awaited: Any, context: Context) -> None:
         """Make asyncio's part, whose first step only awaits what the code awaits."""
-        name, asked, message = self.get_name(), self.cancelling(), self._cancel_message
+        name, asked = self.get_name(), self.cancelling()
         if self._must_cancel and not asked:
             asked = -1  # `uncancel` came too late to take the request back
-        plain = not asked and sys.version_info < (3, 12)  # later ones take no generator
-        rest = _resumed(self._work, awaited) if plain else _rest_of(self, self._work, awaited, asked, message)
+        if _TAKES_GENERATORS and not asked:
+            rest: Any = _resumed(self._work, awaited)
+        else:
+            rest = _rest_of(self, self._work, awaited, asked, self._cancel_message)
         self._is_whole = True
         _TASK.__init__(self, rest, loop=self._host, name=name, context=context)
         if self._called:

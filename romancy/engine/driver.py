@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -177,8 +177,8 @@ class Driver:
         with driving():
             self.advance(due)
 
-    async def ended_alone(self, live: Live, event: Input, port: Port | None) -> None:
-        """The same for the only running attempt. The calling task writes the append, unless others may join it."""
+    async def ended_alone(self, live: Live, event: Input, port: Port | None, task: asyncio.Task[Any]) -> None:
+        """The same for the only running attempt. Its task, which calls, writes the append unless others may join it."""
         if self.due or live.slot is TAKEN or live.slot is GONE:
             self.ended(live, event, port)
             return
@@ -186,7 +186,7 @@ class Driver:
             self.ports.ended(event, port)
         prepared = self._prepare(live)
         if prepared is not None:
-            await self.writer.write(prepared)
+            await self.writer.write(prepared, task)
 
     def receive(self, live: Live, mailbox: Mailbox) -> None:
         """Take in mail. A message that the run waits for becomes an input; other messages are kept."""

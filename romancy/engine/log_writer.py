@@ -12,7 +12,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from operator import attrgetter
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from msgspec import Struct
@@ -142,7 +142,7 @@ class LogWriter:
     @property
     def load(self) -> int:
         """How many items are queued or in flight, or were so a moment ago; about as many will follow."""
-        recent = self._busy or asyncio.get_running_loop().time() - self._written_at < _A_MOMENT
+        recent = self._busy or monotonic() - self._written_at < _A_MOMENT
         return len(self._queue) + self._under_way * recent
 
     @property
@@ -219,8 +219,8 @@ class LogWriter:
         if sleeping is not None and not sleeping.done():
             sleeping.set_result(None)
 
-    async def write(self, entry: Entry) -> None:
-        """Write an entry in the calling task, for a caller that knows of no item that could join.
+    async def write(self, entry: Entry, task: asyncio.Task[Any]) -> None:
+        """Write an entry in this task, which calls and knows of no item that could join.
 
         This saves the turn of the event loop in which the writer would wake up. While something is queued or in flight,
         the entry is queued.
@@ -230,7 +230,7 @@ class LogWriter:
             return
         item = entry.item
         outcomes: list[Outcome] | None = None
-        self._busy, self._under_way, self._guest = True, 1, asyncio.current_task()
+        self._busy, self._under_way, self._guest = True, 1, task
         self._batch, self._sent_ids = [item], None
         try:
             try:
@@ -239,7 +239,7 @@ class LogWriter:
             except Exception as error:  # noqa: BLE001 - the submitter is told
                 outcomes = await self._insist([item], entry.worker, error)
             self.written += 1
-            self._written_at = asyncio.get_running_loop().time()
+            self._written_at = monotonic()
             self._settle([entry], outcomes)
         finally:
             self._busy, self._guest = False, None
@@ -301,7 +301,7 @@ class LogWriter:
         try:
             outcomes = await self._commit(self._batch, batch[0].worker)
             self.written += len(batch)
-            self._written_at = asyncio.get_running_loop().time()
+            self._written_at = monotonic()
             if len(batch) == 1:
                 self._settle(batch, outcomes)
             else:

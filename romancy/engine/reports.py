@@ -5,9 +5,10 @@ The worker answers the reports: it owns what brings an instance back.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from asyncio import Task
     from collections.abc import Mapping
 
     from romancy.core import Activation, Input, StartChild
@@ -50,7 +51,7 @@ class Drives(Protocol):
         """Feed the end of an attempt, which is the last of the instance's inputs."""
         ...
 
-    async def ended_alone(self, live: Live, event: Input, port: Port | None) -> None:
+    async def ended_alone(self, live: Live, event: Input, port: Port | None, task: Task[Any]) -> None:
         """Feed the end of the only running attempt."""
         ...
 

@@ -91,7 +91,9 @@ class Submitted:
         def settle(_: object, outcome: Outcome) -> None:
             self._done(item, outcome)
 
-        await self.writer.write(cast("Any", SimpleNamespace(item=item, worker=self._token, settle=settle)))
+        task = asyncio.current_task()
+        assert task is not None
+        await self.writer.write(cast("Any", SimpleNamespace(item=item, worker=self._token, settle=settle)), task)
 
     def _done(self, item: Item, outcome: Outcome) -> None:
         self.told.append((item.instance_id, outcome))

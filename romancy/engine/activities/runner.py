@@ -50,6 +50,8 @@ logger = get_logger("romancy.engine")
 
 _LAST_WORD: Final = 30.0
 """Seconds that an attempt has to report how it ended, after it was cancelled or has reached its limit."""
+_TURN: Final = 0.001
+"""Seconds after which a turn of the event loop that begins attempts, one behind the other, lets others run."""
 _MOMENT: Final = 1_000
 """In microseconds. A shorter wait for a slot is not recorded: most logs then hold none."""
 
@@ -88,12 +90,13 @@ class Attempts:
         self.interrupted = Interrupted()
         self._held = False
         self._only: Live | None = None
-        self._all_ended = asyncio.Event()
-        """Not set while somebody waits for that."""
-        self._all_ended.set()
+        self._waiting: list[asyncio.Future[None]] = []
+        """Those who wait until no attempt runs."""
         self._queue: deque[Attempt] = deque()
         self._to_begin: deque[Attempt] = deque()
-        """Attempts that have a slot and begin in the next turn of the event loop."""
+        """Attempts that have a slot and begin in the next turn of the event loop, or in this one if it begins any."""
+        self._begins = False
+        """Whether this turn of the event loop begins attempts."""
         self.patience = Backoff()
         self._observer = driver.observer
         self._stage = settings.stage
@@ -222,10 +225,16 @@ class Attempts:
         self._slot_is_free()
 
     def _slot_is_free(self) -> None:
-        if self._free >= self._at_rest:
-            self._all_ended.set()
+        if self._waiting and self._free >= self._at_rest:
+            self._tell_waiting()
         if self._queue:
             self._launch()
+
+    def _tell_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)
 
     # ── limits, and attempts that do not stop ───────────────────────────────────────────────────────────────────
 
@@ -250,8 +259,8 @@ class Attempts:
     def _gone_on_without(self, attempt: Attempt) -> None:
         self.given_up[attempt] = None
         self._at_rest -= 1
-        if self._free >= self._at_rest:
-            self._all_ended.set()
+        if self._waiting and self._free >= self._at_rest:
+            self._tell_waiting()
         if not self._at_rest:
             logger.error(
                 "all %d slots (max_activities) are taken by activities that were given up and do not stop: no other "
@@ -296,20 +305,25 @@ class Attempts:
         self._launch()
 
     def _begin(self, attempt: Attempt) -> None:
-        """Give the attempt a slot. It begins in the next turn of the event loop, together with all others."""
+        """Give the attempt a slot. It begins together with all others that have one."""
         self._free -= 1
-        if not self._to_begin:
+        if not (self._to_begin or self._begins):
             asyncio.get_running_loop().call_soon(self._begin_all)
         self._to_begin.append(attempt)
 
     def _begin_all(self) -> None:
-        """Begin the attempts that have a slot, unless they are unwanted, held back, or the lease is in doubt."""
-        beginning, self._to_begin = self._to_begin, deque()
+        """Begin the attempts that have a slot, unless they are unwanted, held back, or the lease is in doubt.
+
+        For a moment, those that follow at once on what they return begin in the same turn of the event loop: of a lone
+        workflow on a fast disk, several steps.
+        """
         loop, fresh = asyncio.get_running_loop(), self._keeper.leases.fresh()
-        task_of = maker_of_tasks(loop)
+        task_of, end = maker_of_tasks(loop), time.monotonic() + _TURN
+        self._begins, waiting = True, len(self._to_begin)
         try:
-            while beginning:
-                attempt = beginning.popleft()
+            while self._to_begin and (waiting > 0 or time.monotonic() < end):
+                waiting -= 1
+                attempt = self._to_begin.popleft()
                 if attempt.live.attempts.get(attempt.id) is not attempt:
                     self._one_free()  # nothing waits for it any more
                 elif fresh and (not self._held or attempt.live is self._only):
@@ -324,9 +338,9 @@ class Attempts:
                     self._queue.append(attempt)
                     self._one_free()
         finally:
-            for attempt in beginning:  # the process is ending by an exception of an activity
-                self._free += 1
-                self._begin(attempt)
+            self._begins = False
+            if self._to_begin:  # time is up, or the process is ending by an exception of an activity
+                loop.call_soon(self._begin_all)
 
     def _launch(self) -> None:
         waiting: list[Attempt] = []
@@ -361,8 +375,8 @@ class Attempts:
         try:
             async with asyncio.timeout(timeout):
                 while self._free < self._at_rest:
-                    self._all_ended.clear()
-                    await self._all_ended.wait()
+                    self._waiting.append(asyncio.get_running_loop().create_future())
+                    await self._waiting[-1]
         except TimeoutError:
             return False
         return True
@@ -372,8 +386,8 @@ class Attempts:
         try:
             async with asyncio.timeout(timeout):
                 while self._free < self._limit:
-                    self._all_ended.clear()
-                    await self._all_ended.wait()
+                    self._waiting.append(asyncio.get_running_loop().create_future())
+                    await self._waiting[-1]
         except TimeoutError:
             return False
         return True
@@ -412,14 +426,14 @@ class Attempts:
             finally:
                 attempt.task = None  # breaks the cycle from the task over its context to the attempt
                 self._free += 1
-                if self._queue or not self._all_ended.is_set():
+                if self._queue or self._waiting:
                     self._slot_is_free()
             live = attempt.live
             if not live.ends(attempt, event):
                 await self._unwanted(attempt, None)
                 return
             if self._free >= self._at_rest and task is not None and not task.cancelling():
-                await self._driver.ended_alone(live, event, attempt.port)
+                await self._driver.ended_alone(live, event, attempt.port, task)
             else:
                 self._driver.ended(live, event, attempt.port)
         except Exception as error:  # noqa: BLE001 - any error is reported, so that no run waits forever
