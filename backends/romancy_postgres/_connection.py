@@ -71,6 +71,10 @@ PLANNING: Final = {
 ENGINE_SETTINGS: Final = {"lock_timeout": "1000", IDLE: "20000"} | PLANNING
 PROMISED: Final = ENGINE_SETTINGS | {"default_transaction_isolation": "read committed"}
 """Settings that a connection of the engine has, unless something on the way to the server has dropped them."""
+_CITUS: Final = {
+    # It asks of each relation whether it is part of another: the driver's query for types takes minutes with that.
+    "citus.override_table_visibility": "off",
+}
 _CLOSE_TIMEOUT: Final = 2.0
 _SHORT: Final = 2
 """To check the elements of so short a list costs the driver no more than a `Flat`."""
@@ -118,8 +122,12 @@ HANDLING: Final = Handled()
 
 async def connect(settings: Settings) -> EngineConnection:
     """A connection for the engine's own statements. The driver's errors reach the caller."""
+    # Citus has no plan of `beat` for any values.
+    planned = {"plan_cache_mode": "auto"} if settings.citus else {}
     return await asyncpg.connect(
-        **settings.connect, server_settings=_startup(settings, ENGINE_SETTINGS), connection_class=EngineConnection
+        **settings.connect,
+        server_settings=_startup(settings, ENGINE_SETTINGS | planned),
+        connection_class=EngineConnection,
     )
 
 
@@ -142,7 +150,7 @@ def _startup(settings: Settings, more: dict[str, str]) -> dict[str, str] | None:
     # A pooler in transaction mode refuses settings at the start, and could not keep them.
     if settings.pooled:
         return None
-    return COMMON_SETTINGS | more | (_DURABLE if settings.durable else {})
+    return COMMON_SETTINGS | more | (_DURABLE if settings.durable else {}) | (_CITUS if settings.citus else {})
 
 
 def local_settings(settings: Settings) -> str:

@@ -15,6 +15,7 @@ from operator import methodcaller
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
+from msgspec.structs import replace
 
 from romancy.errors import RomancyError, StorageUnavailableError
 from romancy.storage.sqlkit.pauses import pause
@@ -44,7 +45,7 @@ from romancy_postgres._errors import (
 )
 from romancy_postgres._lineage import Lineage
 from romancy_postgres._pooling import KEYED, Kept, carrying, look
-from romancy_postgres._scripts import heads, texts
+from romancy_postgres._scripts import CITUS, heads, texts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
@@ -115,6 +116,12 @@ class Database:
     def _pool(self, make: Callable[[Settings], Awaitable[C]], size: int, servers: _Servers | None = None) -> Pool[C]:
         found = servers or self._servers
         return Pool(found.settings.where, partial(self._connected, found, make), HANDLING, size)
+
+    def speak_to_citus(self) -> None:
+        """Send what Citus takes, over connections with its settings."""
+        self.settings = replace(self.settings, citus=True)
+        self.queries = texts(self.settings.prefix, self.settings.schema, CITUS)
+        self.work.drop_idle()
 
     async def close(self) -> None:
         """Close every connection. Calls in flight fail."""

@@ -17,21 +17,23 @@ if TYPE_CHECKING:
 
     from romancy.storage.sql import Head
 
-__all__ = ["FILES", "PIECES", "heads", "statements_of", "texts"]
+__all__ = ["CITUS", "FILES", "PIECES", "heads", "statements_of", "texts"]
 
 FILES: Final = ("queries.sql", "commits.sql", "routing.sql", "claims.sql", "outbox.sql", "reading.sql", "upkeep.sql")
+CITUS: Final = (*FILES, "citus.sql")
+"""With a file of scripts that take the place of others of their names."""
 # Compared by `any`, a status stays in the order: the planner then cannot prefer to walk all instances by their age.
 PIECES: Final = Pieces(only="= any (array[{}])", within="{},", among="= any ({}::text[])")
 _PART: Final = re.compile(r":(part_\w+)(?:\+(\d+))?")
 _NUMBER: Final = re.compile(r"\$(\d+)")
 
 
-def texts(prefix: str = DEFAULT_PREFIX, schema: str | None = None) -> dict[str, str]:
-    """Parameters are numbered, in the order of the head."""
+def texts(prefix: str = DEFAULT_PREFIX, schema: str | None = None, own: tuple[str, ...] = FILES) -> dict[str, str]:
+    """Parameters are numbered, in the order of the head. `own`: the files of the adapter."""
     shared, known = shared_texts(PIECES, prefix, schema), shared_heads()
     return {
         **{name: numbered(text, known[name].parameters) for name, text in shared.items()},
-        **statements_of(queries_of(__package__ or "", FILES, prefix, schema)),
+        **statements_of(queries_of(__package__ or "", own, prefix, schema)),
     }
 
 

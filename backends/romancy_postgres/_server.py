@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from romancy.errors import StorageConfigurationError
 from romancy_postgres._connection import PROMISED
@@ -10,16 +10,27 @@ from romancy_postgres._connection import PROMISED
 if TYPE_CHECKING:
     from romancy_postgres._database import Database
 
-__all__ = ["OLDEST", "check_server"]
+__all__ = ["OLDEST", "Server", "check_server"]
 
 OLDEST = 13
 
 
-async def check_server(database: Database) -> str:
-    """The server's version. `StorageConfigurationError` if it is too old, not in Unicode, or may lose commits."""
+class Server(NamedTuple):
+    """What a server says about itself."""
+
+    version: str
+    citus: str | None
+    """The version of Citus, which may spread tables over other servers (0082)."""
+
+    def __str__(self) -> str:
+        return f"PostgreSQL {self.version}" + (f" with Citus {self.citus}" if self.citus else "")
+
+
+async def check_server(database: Database) -> Server:
+    """Ask the server. `StorageConfigurationError` if it is too old, not in Unicode, or may lose commits."""
     promised = {} if database.settings.pooled else PROMISED
     answer = await database.fetch("server", list(promised), list(promised.values()))
-    ((number, version, encoding, fsync, kept),) = answer
+    ((number, version, encoding, fsync, citus, kept),) = answer
     where = database.settings.where
     if number < OLDEST * 10_000:
         raise StorageConfigurationError(
@@ -41,7 +52,7 @@ async def check_server(database: Database) -> str:
             "does with ignore_startup_parameters; add the option pooler=transaction to the URL, or name the server "
             "itself there"
         )
-    return _short(version)
+    return Server(_short(version), citus)
 
 
 def _short(version: object) -> str:

@@ -65,6 +65,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     listen: bool
     listener: Settings | None
     """Where notifications are heard, if not at the server of the URL."""
+    citus: bool = False
+    """The server has the extension Citus, which is known when it was asked."""
     durable: bool
     """An acknowledged commit is on the disk, whatever the settings of the server, the database or the role."""
 

@@ -89,13 +89,15 @@ class PostgresStore:
             return
         self.database.open()
         try:
-            version = await check_server(self.database)
+            server = await check_server(self.database)
+            if server.citus:
+                self.database.speak_to_citus()
             await bring_up_to_date(self.database, migrate=migrate)
             await self._signals.open()
         except BaseException:
             await self.database.close()
             raise
-        self._capabilities = replace(self._capabilities, name=f"PostgreSQL {version}")
+        self._capabilities = replace(self._capabilities, name=str(server))
         self._started = True
 
     async def close(self) -> None:

@@ -30,10 +30,10 @@ NOT_UNICODE = r"encoded in LATIN1; create one with ENCODING 'UTF8' TEMPLATE temp
 class Answering:
     """A server that reports this version and these settings."""
 
-    def __init__(self, *answer: object, fsync: str = "on", options: str = "") -> None:
+    def __init__(self, *answer: object, fsync: str = "on", citus: str | None = None, options: str = "") -> None:
         self.settings = read_settings(parse_url("postgresql://me:hunter2@db.example/orders" + options))
         self.asked: list[str] = []
-        self._answer = (*answer, fsync)
+        self._answer = (*answer, fsync, citus)
         self.dropped: set[str] = set()
 
     async def fetch(self, name: str, wanted: list[str], values: list[str]) -> list[tuple[Any, ...]]:
@@ -66,14 +66,24 @@ async def test_a_server_that_will_not_do_is_refused_with_what_to_do(
 
 
 async def test_the_oldest_that_will_do_is_taken() -> None:
-    assert "13.0" == await check_server(cast("Database", Answering(130000, "13.0 (Debian 13.0-1)", "UTF8")))
+    server = await check_server(cast("Database", Answering(130000, "13.0 (Debian 13.0-1)", "UTF8")))
+
+    assert server == ("13.0", None)
+    assert str(server) == "PostgreSQL 13.0"
+
+
+async def test_a_server_with_citus_is_told_apart() -> None:
+    server = await check_server(cast("Database", Answering(150018, "15.18", "UTF8", citus="13.2-1")))
+
+    assert server == ("15.18", "13.2-1")
+    assert str(server) == "PostgreSQL 15.18 with Citus 13.2-1"
 
 
 @pytest.mark.backends("postgres")
 async def test_a_real_server_says_it_in_the_same_words(store: PostgresStore) -> None:
-    version = await check_server(store.database)
+    server = await check_server(store.database)
 
-    assert store.capabilities.name == f"PostgreSQL {version}"
+    assert store.capabilities.name == f"PostgreSQL {server.version}"
 
 
 async def test_a_server_that_does_not_wait_for_its_disk_is_refused() -> None:
@@ -88,7 +98,7 @@ async def test_a_server_that_does_not_wait_for_its_disk_is_refused() -> None:
 async def test_a_server_that_does_not_wait_for_its_disk_is_taken_by_who_says_so() -> None:
     server = Answering(180001, "18.1", "UTF8", fsync="off", options="?durability=relaxed")
 
-    assert await check_server(cast("Database", server)) == "18.1"
+    assert (await check_server(cast("Database", server))).version == "18.1"
 
 
 async def test_durability_is_full_or_relaxed() -> None:
