@@ -194,14 +194,17 @@ with lost as materialized (
                 $8::bytea[], $9::text[], $10::bigint[], $11::bigint[], $12::bytea[], $13::boolean[])
          as t (instance_id, life, workflow_name, status, code, created_at, updated_at,
                error, parent, run_from, last_seq, input, ended)
+), clock as materialized (
+    select romancy_now() as now
 )
 insert into romancy_instances
     (instance_id, life, workflow_name, status, code, created_at, updated_at, error, parent, run_from, last_seq, input,
      index_paths, wake_at, signals, seen)
 select t.instance_id, t.life, t.workflow_name, t.status, t.code, t.created_at, t.updated_at, t.error, t.parent,
-       t.run_from, t.last_seq, t.input, '', case when not t.ended then romancy_now() end,
+       t.run_from, t.last_seq, t.input, '', case when not t.ended then clock.now end,
        mail.counted, case when t.ended then mail.counted else 0 end
 from lost t
+cross join clock
 cross join lateral (
     select coalesce(max(m.number), 0) as counted
     from romancy_inbox m
