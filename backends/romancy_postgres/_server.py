@@ -30,7 +30,7 @@ async def check_server(database: Database) -> Server:
     """Ask the server. `StorageConfigurationError` if it is too old, not in Unicode, or may lose commits."""
     promised = {} if database.settings.pooled else PROMISED
     answer = await database.fetch("server", list(promised), list(promised.values()))
-    ((number, version, encoding, fsync, citus, kept),) = answer
+    ((number, version, encoding, fsync, citus, settles, kept),) = answer
     where = database.settings.where
     if number < OLDEST * 10_000:
         raise StorageConfigurationError(
@@ -51,6 +51,12 @@ async def check_server(database: Database) -> Server:
             f"{where}: a pooler on the way drops the settings of the connection ({', '.join(dropped)}), as PgBouncer "
             "does with ignore_startup_parameters; add the option pooler=transaction to the URL, or name the server "
             "itself there"
+        )
+    if citus is not None and settles == "-1" and database.settings.durable:
+        raise StorageConfigurationError(
+            f"{where}: citus.recover_2pc_interval is -1, so that after the crash of a node nobody finishes the commits "
+            "that were prepared on it, and what was committed there stays unseen; set it to 1s, or add "
+            "durability=relaxed to the URL to accept that"
         )
     return Server(_short(version), citus)
 

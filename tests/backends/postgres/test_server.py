@@ -30,10 +30,12 @@ NOT_UNICODE = r"encoded in LATIN1; create one with ENCODING 'UTF8' TEMPLATE temp
 class Answering:
     """A server that reports this version and these settings."""
 
-    def __init__(self, *answer: object, fsync: str = "on", citus: str | None = None, options: str = "") -> None:
+    def __init__(
+        self, *answer: object, fsync: str = "on", citus: tuple[str | None, str | None] = (None, None), options: str = ""
+    ) -> None:
         self.settings = read_settings(parse_url("postgresql://me:hunter2@db.example/orders" + options))
         self.asked: list[str] = []
-        self._answer = (*answer, fsync, citus)
+        self._answer = (*answer, fsync, *citus)
         self.dropped: set[str] = set()
 
     async def fetch(self, name: str, wanted: list[str], values: list[str]) -> list[tuple[Any, ...]]:
@@ -73,7 +75,7 @@ async def test_the_oldest_that_will_do_is_taken() -> None:
 
 
 async def test_a_server_with_citus_is_told_apart() -> None:
-    server = await check_server(cast("Database", Answering(150018, "15.18", "UTF8", citus="13.2-1")))
+    server = await check_server(cast("Database", Answering(150018, "15.18", "UTF8", citus=("13.2-1", "1min"))))
 
     assert server == ("15.18", "13.2-1")
     assert str(server) == "PostgreSQL 15.18 with Citus 13.2-1"
@@ -93,6 +95,16 @@ async def test_a_server_that_does_not_wait_for_its_disk_is_refused() -> None:
         await check_server(cast("Database", Answering(180001, "18.1", "UTF8", fsync="off")))
 
     assert "hunter2" not in str(told.value)
+
+
+async def test_a_citus_that_leaves_commits_unfinished_is_refused() -> None:
+    never = ("13.2-1", "-1")
+    with pytest.raises(StorageConfigurationError, match=r"citus.recover_2pc_interval is -1, .* set it to 1s") as told:
+        await check_server(cast("Database", Answering(150018, "15.18", "UTF8", citus=never)))
+    relaxed = Answering(150018, "15.18", "UTF8", citus=never, options="?durability=relaxed")
+
+    assert "hunter2" not in str(told.value)
+    assert (await check_server(cast("Database", relaxed))).citus == "13.2-1"
 
 
 async def test_a_server_that_does_not_wait_for_its_disk_is_taken_by_who_says_so() -> None:
