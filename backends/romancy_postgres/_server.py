@@ -10,7 +10,7 @@ from romancy_postgres._connection import PROMISED
 if TYPE_CHECKING:
     from romancy_postgres._database import Database
 
-__all__ = ["OLDEST", "Server", "check_server"]
+__all__ = ["OLDEST", "Server", "check_nodes", "check_place", "check_server"]
 
 OLDEST = 13
 
@@ -59,6 +59,27 @@ async def check_server(database: Database) -> Server:
             "durability=relaxed to the URL to accept that"
         )
     return Server(_short(version), citus)
+
+
+async def check_place(database: Database) -> None:
+    """Refuse a node of Citus that is not the coordinator: advisory locks and LISTEN are of one server."""
+    ((place,),) = await database.fetch("place_in_citus")
+    if place != 0:
+        raise StorageConfigurationError(
+            f"{database.settings.where}: this server is a node of Citus; name its coordinator in the URL, whose locks "
+            "and notifications all workers share"
+        )
+
+
+async def check_nodes(database: Database) -> None:
+    """Refuse nodes of Citus that wait for locked rows without a limit: they do not get the limit of a connection."""
+    settings = database.settings
+    patient = [port for port, limit in await database.fetch("lock_timeouts", settings.schema or "") if limit == "0"]
+    if patient:
+        raise StorageConfigurationError(
+            f"{settings.where}: {len(patient)} nodes of Citus wait for locked rows without a limit, so that such a row "
+            "holds up all others of its statement; set lock_timeout = 1s in the configuration of each node"
+        )
 
 
 def _short(version: object) -> str:

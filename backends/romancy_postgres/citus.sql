@@ -24,3 +24,13 @@ where exists (select from romancy_workers where token = $1 and not dead)
                            where p.instance_id = t.instance_id and p.life = t.life and p.seq = t.seq - 1) = t.after)
 on conflict do nothing
 returning seq;
+
+-- name: place_in_citus
+-- 0: the server is the coordinator.
+select groupid from pg_dist_local_group;
+
+-- name: lock_timeouts
+-- How long each node waits for a locked row, if the tables of the schema $1 lie on one.
+select nodeport, result
+from run_command_on_workers('show lock_timeout')
+where exists (select from pg_dist_schema where schemaid = to_regnamespace($1::text));
