@@ -16,7 +16,7 @@ MUTATIONS = (
         pitfall="A4",
         text="where exists (select from romancy_workers where token = $1 and not dead)\n  and (",
         replacement="where exists (select from romancy_workers where token = $1)\n  and (",
-        times=2,
+        times=4,
         tests="test_log.py dead_worker or thaw",
     ),
     _mutation(
@@ -24,6 +24,7 @@ MUTATIONS = (
         pitfall="A4",
         text="p.seq = $4 - 1) = $7)",
         replacement="p.seq = $4 - 1) is not null)",
+        times=2,
         tests="test_fence.py predecessor_is_not",
     ),
     _mutation(
@@ -50,8 +51,8 @@ MUTATIONS = (
     _mutation(
         name="postgres: a session locks the rows of receivers",
         pitfall="A7",
-        text="    order by instance_id\n    for key share\n",
-        replacement="    order by instance_id\n    for no key update\n",
+        text="    for key share\n), fitting",
+        replacement="    for no key update\n), fitting",
         tests="test_sessions.py holds_up_nobody",
         waits=True,
     ),
@@ -59,7 +60,7 @@ MUTATIONS = (
         name="postgres: a takeover changes the owner without a log row",
         pitfall="A10",
         text="from logged\nwhere i.instance_id = logged.instance_id\nreturning i.instance_id;",
-        replacement="from (select instance_id, head + 1 as seq from placed) logged"
+        replacement="from (select instance_id, head + 1 as seq, now as at from placed) logged"
         "\nwhere i.instance_id = logged.instance_id\nreturning i.instance_id;",
         tests="test_interleavings.py owner_changes",
     ),
