@@ -8,7 +8,7 @@ import pytest
 
 from romancy.errors import StorageConfigurationError
 from romancy.storage.url import parse_url
-from romancy_postgres._server import check_server
+from romancy_postgres._server import Server, check_server
 from romancy_postgres._settings import read_settings
 
 if TYPE_CHECKING:
@@ -150,4 +150,4 @@ async def test_nothing_is_asked_of_the_settings_of_a_pooler_that_is_told() -> No
     server = Answering(180001, "18.1", "UTF8", options="?pooler=transaction")
     server.dropped = {"lock_timeout"}
 
-    assert await check_server(cast("Database", server)) == "18.1"
+    assert await check_server(cast("Database", server)) == Server("18.1", None)
