@@ -43,8 +43,8 @@ class Copied:
         self.url = url
         self.read_url = read_url
 
-    def app(self, **options: Any) -> Romancy:
-        return Romancy(self.url, workflows=[listed], **{"read_url": self.read_url, **options})
+    def app(self, *, read_url: str = "", worker: bool = True) -> Romancy:
+        return Romancy(self.url, workflows=[listed], read_url=read_url or self.read_url, worker=worker)
 
     async def pause(self) -> None:
         """The standby applies nothing any more."""
