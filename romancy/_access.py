@@ -47,8 +47,8 @@ class Access:
 
     def lists(self) -> Lists:
         """Where lists, searches and counts are read. Raises what `opened` raises."""
-        self.opened()
-        return self._lists
+        store = self.opened()
+        return self._lists if self._lists.elsewhere else Lists(store)
 
     def opened(self) -> Store:
         """The store. Raises UsageError if the app is not open or belongs to another loop, and why its worker failed.

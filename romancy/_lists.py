@@ -133,6 +133,17 @@ class Lists:
         """The same for readers who may not see sealed payloads."""
         return Lists(uncoded(self._primary), self._standby, uncoded)
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether there is a standby."""
+        return self._standby is not None
+
+    def through(self, view: Callable[[Store], Store]) -> Lists:
+        """The same, with this view of the store."""
+        seen = Lists(self._primary, self._standby)
+        seen.store = view(self.store)
+        return seen
+
     async def lag(self) -> ReadLag | None:
         """How far the standby is behind. None: there is none."""
         if self._standby is None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from romancy.dashboard._reader import Reader
     from romancy.dashboard._refused import RefusedError
+    from romancy.storage.protocol import Store
     from romancy.storage.query import Query
     from romancy.storage.reading import Reading
     from romancy.storage.records import InstanceRow, Page
@@ -46,9 +47,12 @@ class Sealing:
             self.check((await reader.store.rooms.reading.find(build_query(limit=_LOOKED_AT))).rows)
         if self._met:
             raise _refusal()
-        store = PassingStore(reader.store)
-        store.rooms = store.rooms.wrapped(reading=lambda reading: _Checked(reading, self))
-        return reader._replace(store=store)
+        return reader._replace(store=self._checking(reader.store), lists=reader.lists.through(self._checking))
+
+    def _checking(self, store: Store) -> Store:
+        passing = PassingStore(store)
+        passing.rooms = store.rooms.wrapped(reading=lambda reading: _Checked(reading, self))
+        return passing
 
     def check(self, rows: Iterable[InstanceRow]) -> None:
         """Raise RefusedError if one of them is sealed: finding it would reveal its value."""
