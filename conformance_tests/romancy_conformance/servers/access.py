@@ -9,6 +9,7 @@ because the suites also run on machines that have only the driver of one databas
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib
 import os
 import secrets
@@ -277,6 +278,18 @@ _EMPTY_POSTGRES = """
 """
 
 
+_IN_A_ROW = 6
+
+
+@functools.cache
+def _is_cluster(access: Access) -> bool:
+    """Whether this server is a node of a Galera cluster."""
+    if access.kind is not Kind.MARIADB:
+        return False
+    asked = "SELECT count(*) FROM information_schema.global_variables"
+    return bool(access.fetch(f"{asked} WHERE variable_name = 'wsrep_on' AND variable_value = 'ON'"))
+
+
 _SESSIONS_IN = {
     Kind.MARIADB: "SELECT id FROM information_schema.processlist WHERE db = %s AND id <> connection_id()",
     # For this query, MySQL's information_schema shows every statement of the server, and fails where one has odd
@@ -288,6 +301,19 @@ _SESSIONS_IN = {
 
 class MySQLAccess(Access):
     """MySQL and MariaDB."""
+
+    def create_database(self, name: str) -> None:
+        """On the nodes of a cluster behind a proxy, wait until some connections in a row lead to a node that has it."""
+        Access.create_database(self, name)
+        if not _is_cluster(self):
+            return
+        found = 0
+        while found < _IN_A_ROW:
+            try:
+                self.fetch("SELECT 1", database=name)
+                found += 1
+            except AccessError:
+                found = 0
 
     def drop_database(self, name: str) -> None:
         with self._session() as run:
