@@ -38,6 +38,9 @@ MODULES: Final = (
 )  # fmt: skip
 UNQUALIFIED: Final = (
     "test_dedupe_keys_are_forgotten_in_portions",
+    "test_rows_of_a_life_that_was_lost_are_not_those_of_a_former_run",
+    "test_a_takeover_continues_the_log_of_the_new_life_after_one_was_lost",
+    "test_a_dead_worker_that_owns_nothing_loses_its_row",
     "test_a_due_instance_that_another_transaction_holds_stays_due",
     "test_what_was_left_to_another_code_for_long_stays_due_while_another_transaction_holds_it",
 )
