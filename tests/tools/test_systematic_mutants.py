@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING
+from pathlib import Path
 from unittest import mock
 
 import asyncpg
@@ -18,15 +18,12 @@ from romancy_conformance.contract.building import start
 from romancy_conformance.contract.scripts import connect_to_postgres
 from romancy_conformance.stores import migrated_file
 from tools.mutations.systematic import reporting, seam, survivors
-from tools.mutations.systematic.equivalents import EQUIVALENTS, class_of, matches
+from tools.mutations.systematic.equivalents import EQUIVALENTS, class_of, matches, words_of
 from tools.mutations.systematic.mutants import KINDS, mutants
 from tools.mutations.systematic.reporting import Asked, chosen
 from tools.mutations.systematic.seam import Heard
 from tools.mutations.systematic.statements import DIALECTS, Listed, listed, texts
-from tools.mutations.systematic.survivors import SURVIVORS
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tools.mutations.systematic.survivors import STATES, SURVIVORS, undecided
 
 ADAPTERS = ("sqlite", "postgres", "mysql")
 PRUNING = "conformance_tests/romancy_conformance/contract/test_prune.py"
@@ -275,6 +272,16 @@ def test_every_survivor_is_a_mutant_and_no_equivalent() -> None:
         named = [one for one in found if matches(one, member)]
         assert named, member
         assert [one.label for one in named if class_of(one)] == []
+
+
+def test_what_is_undecided_has_a_state_and_is_named_once() -> None:
+    lines = (Path(survivors.__file__).with_name("undecided.txt")).read_text(encoding="utf-8").splitlines()
+    found = {words_of(one): one for dialect in ADAPTERS for one in listed(dialect)}
+
+    assert len(undecided()) == len(lines)
+    assert set(undecided().values()) <= set(STATES)
+    assert [words for words in undecided() if words in found and class_of(found[words])] == []
+    assert not any(words.startswith("sqlite ") for words in undecided())
 
 
 def planted(monkeypatch: pytest.MonkeyPatch, statements: dict[str, str]) -> None:

@@ -14,6 +14,9 @@ Every line of the answer is written before the next thing is done, so that the p
 
 from __future__ import annotations
 
+import asyncio
+import functools
+import inspect
 import os
 import re
 import time
@@ -34,12 +37,16 @@ from tools.mutations.systematic.ranking import Ranking
 from tools.mutations.systematic.seam import Heard
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
 __all__: list[str] = []
 
-_HANGS: Final = 10.0
+_HANGS: Final = 5.0
 """Seconds after which a test of no length is hung, on a machine that is not busy with more than it can do at a time."""
+_BUSY: Final = 2.0
+"""By how much a busy machine makes that longer at most: others wait, while a test that hangs takes no processor."""
+_GRACE: Final = 10.0
+"""Seconds in which a test that is cancelled has to end. Then its process is ended."""
 _TOGETHER: Final = 8
 """After how many mutants that were noticed the tests that noticed them run again."""
 _BROKEN: Final = re.compile(
@@ -79,9 +86,27 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
         return None
     job = json.decode(Path(path).read_bytes(), type=Job)
     items = {item.nodeid: item for item in session.items}
+    for item in session.items:
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+            item.obj = _limited(item.obj)
     with Path(job.answers).open("a+", encoding="utf-8") as file:
         _Prober(job, items, file).run()
     return True
+
+
+class _Limit:
+    """The seconds that a test may take which runs now, if there is a limit."""
+
+    seconds: float | None = None
+
+
+def _limited(test: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(test)
+    async def limited(*values: Any, **more: Any) -> None:
+        async with asyncio.timeout(_Limit.seconds):
+            await test(*values, **more)
+
+    return limited
 
 
 _ERROR = pytest.StashKey[str]()
@@ -178,13 +203,17 @@ class _Prober:
                 continue
             patience -= one.seconds
             line = replace(line, tests=line.tests + 1)
-            limit = (_HANGS + 10 * one.seconds) * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+            _Limit.seconds = (_HANGS + 10 * one.seconds) * min(
+                _BUSY, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+            )
+            limit = _Limit.seconds + _GRACE
             self._say(Line(trial.key, BEGINS, trial.statement, one.test, limit=limit, tests=line.tests))
             Heard.changed = trial.statement, trial.text
             try:
                 ended, words = self._run(self._items[one.test])
             finally:
                 Heard.changed = None
+                _Limit.seconds = None
             self._ranking.note(trial.statement, one.test, noticed=ended == "failed")
             if ended == "failed":
                 outcome = "broken" if _BROKEN.search(words) else "killed" if one in plain else "tapped"

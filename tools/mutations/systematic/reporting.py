@@ -17,7 +17,7 @@ from tools.mutations.systematic.jobs import Job, Trial
 from tools.mutations.systematic.killers import Killers
 from tools.mutations.systematic.probing import FOLDER, probe, recorded
 from tools.mutations.systematic.statements import changed_since, listed
-from tools.mutations.systematic.survivors import is_known
+from tools.mutations.systematic.survivors import is_known, is_undecided
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -39,9 +39,12 @@ _WORDS: Final = {
     "broken": "BROKEN: the database refuses the text; mend the mutator",
     "unsure": "UNSURE: the test that noticed it fails without it too",
     "noticed": "NOTICED: take it off the list of those that no test notices (`survivors`)",
+    "decided": "DECIDED: a test notices it; take it off `undecided.txt`",
 }
-_GOOD: Final = frozenset({"killed", "equivalent", "known", "left"})
-"""What does not fail a run. `known`: it is on the list of those that no test notices."""
+_QUIET: Final = frozenset({"killed", "equivalent", "known", "undecided", "left"})
+"""What a run does not print. `known` and `undecided`: it is on a list of those that no test notices."""
+_GOOD: Final = _QUIET | {"decided"}
+"""What does not fail a run."""
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -105,7 +108,8 @@ def _of_dialect(dialect: str, mutants: Sequence[Listed], asked: Asked, until: fl
     tried = [one for one in mutants if class_of(one) is None]
     if until is not None:
         outcomes["known"] = sum(map(is_known, tried))
-        tried = [one for one in tried if not is_known(one)]
+        outcomes["undecided"] = sum(map(is_undecided, tried))
+        tried = [one for one in tried if not is_known(one) and not is_undecided(one)]
         random.Random(0).shuffle(tried)
     if tried:
         outcomes += _tried(dialect, tried, asked, until)
@@ -131,7 +135,7 @@ def _tried(dialect: str, mutants: Sequence[Listed], asked: Asked, until: float |
         outcomes[outcome] += 1
         if line.outcome == "killed" and line.test:
             killers.note(one, line.test)
-        if outcome not in _GOOD:
+        if outcome not in _QUIET:
             print(f"{outcome:8} {one.label}\n{'':9}{_WORDS[outcome]}; {_details(line)}", flush=True)
 
     began, used = time.monotonic(), _processor()
@@ -159,6 +163,8 @@ def _shares(mutants: Sequence[Listed], jobs: int, killers: Killers) -> list[list
 
 def _outcome(mutant: Listed, line: Line) -> str:
     """What became of it, with what is known of it."""
+    if is_undecided(mutant):
+        return {"killed": "decided", "broken": "broken", "left": "left"}.get(line.outcome, "undecided")
     if not is_known(mutant):
         return line.outcome
     return {"killed": "noticed", "broken": "broken", "left": "left"}.get(line.outcome, "known")
