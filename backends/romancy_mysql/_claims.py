@@ -17,6 +17,7 @@ from romancy.storage.sqlkit.statements import ask
 from romancy_mysql._effects import CLOSED
 from romancy_mysql._errors import ConnectionLostError, LockWaitError, MismatchError
 from romancy_mysql._sql import Raw, Statement, comma, source
+from romancy_mysql._tidb import lock_some
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -31,6 +32,8 @@ __all__ = ["claim"]
 
 _SLEEPER_GRACE = 5_000_000
 _SWEPT_AT_ONCE = 500
+_CANDIDATES = 3
+"""How many times the wanted due instances are read on TiDB, where others may lock the first ones meanwhile."""
 
 
 async def claim(database: Database, interpreter: MySQLInterpreter, request: ClaimRequest) -> Work:
@@ -89,12 +92,16 @@ class _Claim(NamedTuple):
         """Lock, take, and read the taken instances. `MismatchError` if the worker was declared dead in the meantime."""
         database, wire, request = self.database, self.wire, self.request
         wire.tainted = True
-        locking = [_due(database, request, name) for name in self.names]
+        each = request.limit * _CANDIDATES if database.tidb else request.limit
+        locking = [_due(database, request, name, each) for name in self.names]
         if request.recover:
             locking.append(database.statement("claim_owned", worker=request.worker))
-        answers = (await database.send(wire, [database.begin, *locking]))[-len(locking) :]
+        begin = [] if database.tidb else [database.begin]
+        answers = (await database.send(wire, [*begin, *locking]))[-len(locking) :]
         before = [line[0].decode() for line in answers.pop().rows] if request.recover else []
         due = sorted((int(wake_at), one) for answer in answers for one, wake_at in answer.rows)
+        if database.tidb and due:
+            due = await self._locked([one for _, one in due])
         taken = {one.decode(): wake_at for wake_at, one in due[: request.limit]}
         try:
             answers = await self._take(list(taken), self._reading([*before, *taken]))
@@ -106,6 +113,20 @@ class _Claim(NamedTuple):
         except ConnectionLostError as error:
             # They may be the worker's now. It must get them by `recover`; a retry would hide them.
             raise StorageUnavailableError(str(error)) from None
+
+    async def _locked(self, ids: list[bytes]) -> list[tuple[int, bytes]]:
+        """Begin a transaction on TiDB, and lock as many of these instances as are wanted, but none that is held."""
+        database, codes = self.database, self.request.codes
+        fits = [database["claim_fits"].render(workflow_name=name, code=f"\n{codes[name]}\n") for name in self.names]
+        fitting = Raw(b" or ".join(fits) or b"false")
+
+        def locking(some: Sequence[bytes]) -> Statement:
+            return database.statement("claim_locked", ids=comma(some), fits=fitting)
+
+        send = partial(database.send, self.wire)
+        return sorted(
+            (int(at), one) for one, at in await lock_some(send, database.begin, ids, locking, self.request.limit)
+        )
 
     async def _take(self, ids: list[str], then: list[Statement]) -> list[Answer]:
         """Commit the change of owner, and return the answers to `then`."""
@@ -145,7 +166,7 @@ class _Claim(NamedTuple):
         )
 
 
-def _due(database: Database, request: ClaimRequest, name: str) -> Statement:
+def _due(database: Database, request: ClaimRequest, name: str, limit: int) -> Statement:
     return database.statement(
         "claim_due",
         workflow_name=name,
@@ -153,7 +174,7 @@ def _due(database: Database, request: ClaimRequest, name: str) -> Statement:
         leaves=bool(request.leave),
         leave=_ids(request.leave),
         grace=request.grace,
-        limit=request.limit,
+        limit=limit,
     )
 
 
@@ -232,11 +253,15 @@ async def _offer(database: Database, wire: Wire, asleep: set[bytes]) -> None:
 async def _free(database: Database, wire: Wire, ids: Iterable[bytes]) -> list[bytes]:
     """Begin a transaction and lock the free instances; a later sweep gets the others. If none is free, roll it back."""
     wire.tainted = True
-    look = database.statement("free_instances", ids=comma(sorted(ids)))
-    *_, answer = await database.send(wire, [database.begin, look])
-    if not answer.rows:
+    if database.tidb:
+        await database.send(wire, [database.begin])
+        rows = await database.lock_free(wire, sorted(ids))
+    else:
+        look = database.statement("free_instances", ids=comma(sorted(ids)))
+        rows = list((await database.send(wire, [database.begin, look]))[-1].rows)
+    if not rows:
         await database.roll_back(wire)
-    return [line[0] for line in answer.rows]
+    return [line[0] for line in rows]
 
 
 async def _end(database: Database, wire: Wire, statements: list[Statement]) -> None:

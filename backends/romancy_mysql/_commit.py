@@ -22,6 +22,7 @@ from romancy_mysql._effects import StepLog, Write, index_set, weight
 from romancy_mysql._errors import LockWaitError, MismatchError, RefusedValueError, UnpreparedError
 from romancy_mysql._explain import born_of, look, on_item, settled, started
 from romancy_mysql._sql import comma, row, source
+from romancy_mysql._tidb import unheld
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -42,8 +43,12 @@ class Committer:
     def __init__(self, database: Database, tell: Callable[[Iterable[str]], None]) -> None:
         self._database = database
         self._tell = tell
-        self._steps = StepLog(database.__getitem__)
+        self._steps: StepLog
         self._known_sets: set[tuple[str, str, str]] = set()
+
+    def open(self) -> None:
+        """Begin, once the database knows its dialect."""
+        self._steps = StepLog(self._database.__getitem__)
 
     async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
         """As `Store.commit` promises."""
@@ -219,6 +224,9 @@ class _Settling:
         places |= {(start.instance_id, start.life, 1) for start in starts}
         needed = {item.instance_id: _needed(item) for item in items}
         ids = sorted({one for group in needed.values() for one in group})
+        if database.tidb:
+            taken = await database.insist(partial(self._held_on_tidb, sorted(places), ids))
+            return {one for one, group in needed.items() if group & taken}
         parameters = source(("instance_id", "life", "seq"), sorted(places))
         _, written, instances, unlocked = await database.ask(
             database.statement("see_uncommitted"),
@@ -231,6 +239,27 @@ class _Settling:
             bytes(line[0]).decode() for line in unlocked.rows
         }
         return {one for one, group in needed.items() if group & taken}
+
+    async def _held_on_tidb(self, places: Sequence[tuple[str, int, int]], ids: Sequence[str], wire: Wire) -> set[str]:
+        """The instances that another transaction holds, or at whose places somebody has written or is writing."""
+        database = self._database
+        wire.tainted = True
+        await database.send(wire, [database.begin])
+        probe = database["free_place"]
+        found = await unheld(
+            partial(database.send, wire),
+            places,
+            lambda some: [probe.statement(instance_id=one, life=life, seq=seq) for one, life, seq in some],
+        )
+        free = {
+            place for part, answers in found for place, answer in zip(part, answers, strict=True) if not answer.rows
+        }
+        unlocked = {line[0].decode() for line in await database.lock_free(wire, ids)}
+        (there,) = await database.send(wire, [database.statement("look_instances", ids=comma(ids), lock=comma(()))])
+        await database.roll_back(wire)
+        return {place[0] for place in places if place not in free} | {
+            one for line in there.rows if (one := line[0].decode()) not in unlocked
+        }
 
 
 def _place(item: Item) -> tuple[str, int, int]:

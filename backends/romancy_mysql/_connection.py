@@ -13,7 +13,7 @@ import ssl
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 import aiomysql
-from pymysql.constants import CLIENT, COMMAND
+from pymysql.constants import CLIENT, COMMAND, SERVER_STATUS
 from pymysql.err import InterfaceError, MySQLError
 
 from romancy.errors import StorageConfigurationError, StorageUnavailableError
@@ -63,6 +63,10 @@ _CAN_WRITE = (
     b"show status where variable_name = 'wsrep_ready' and value = 'ON'; "
 )
 _WRITABLE = ("0", "OFF")
+_IN_TRANSACTION = SERVER_STATUS.SERVER_STATUS_IN_TRANS
+_BEGIN, _COMMIT = b"start transaction;", b";commit"
+_OF_TRANSACTIONS = (b"start ", b"set ", b"rollback")
+"""How packets begin that are not for a transaction that is made for them."""
 
 
 class Line(Protocol):
@@ -84,6 +88,8 @@ class Wire(aiomysql.Connection):
     """Whether the connection was never used. If it breaks then, the server is really away."""
     prepares = True
     """Whether the server may still be asked to prepare statements."""
+    whole = False
+    """Whether a packet outside a transaction is made one (TiDB): it would be optimistic, and have no time."""
     borrower: Wire | None = None
     """The connection that has borrowed this one's socket."""
     timed_out = False
@@ -97,7 +103,19 @@ class Wire(aiomysql.Connection):
 
         Errors are those of `_errors.translate`. Cancellation and time-outs close the connection.
         """
+        if self.whole and not (self.server_status & _IN_TRANSACTION or packet.startswith(_OF_TRANSACTIONS)):
+            return await self._run_whole(packet, what)
         return await self._watched(self._ask(COMMAND.COM_QUERY, packet), what)
+
+    async def _run_whole(self, packet: bytes, what: str) -> list[Answer]:
+        """Run a packet as one transaction, in the same round trip."""
+        whole = b"".join((_BEGIN, packet, _COMMIT))
+        try:
+            answers = await self._watched(self._ask(COMMAND.COM_QUERY, whole), what)
+        except TOLD_BY_THE_SERVER:
+            await self._watched(self._ask(COMMAND.COM_QUERY, b"rollback"), "rollback")
+            raise
+        return answers[1:-1]
 
     async def execute(self, sql: bytes, values: Sequence[Bound], what: str) -> Answer:
         """Run one statement that the server prepares for this connection at its first use.
@@ -156,9 +174,10 @@ class Wire(aiomysql.Connection):
 
     async def _ask(self, command: int, packet: bytes) -> list[Answer]:
         reader = await self._sent(command, packet)
-        answers = await reader.answers()
-        self.server_status = reader.status
-        return answers
+        try:
+            return await reader.answers()
+        finally:
+            self.server_status = reader.status or self.server_status  # of an error, that of the statement before it
 
     async def _ask_for(self, sql: bytes) -> Prepared:
         reader = await self._sent(COMMAND.COM_STMT_PREPARE, sql)
@@ -189,10 +208,10 @@ class Wire(aiomysql.Connection):
 
     async def setup(self) -> None:
         """Put the session into the state that statements here rely on, in one round trip."""
-        more = dialect_of(self.server_version, self.settings.where).settings
-        if self.settings.cluster:
-            more += CAUSAL
+        dialect = dialect_of(self.server_version, self.settings.where, tidb=self.settings.tidb)
+        more = dialect.settings + (CAUSAL if self.settings.cluster else "")
         packet = _SETUP.format(idle=self.settings.idle_timeout, more=more).encode()
+        self.whole, self.prepares = dialect.tidb, not dialect.tidb
         if not self.settings.hosts:
             await self.run(packet, "connection set-up")
             return

@@ -8,7 +8,7 @@ changes.
 from __future__ import annotations
 
 import asyncio
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
@@ -20,8 +20,9 @@ from romancy.storage.sqlkit import pauses
 from romancy.storage.sqlkit.pool import Pool
 from romancy.storage.sqlkit.primary import Primary
 from romancy.storage.sqlkit.statements import LockedError
+from romancy_mysql import _tidb
 from romancy_mysql._connection import HANDLING, connect
-from romancy_mysql._dialect import dialect_of, refuse_relatives
+from romancy_mysql._dialect import check_product, dialect_of
 from romancy_mysql._errors import (
     WHOLE,
     ConnectionLostError,
@@ -33,7 +34,7 @@ from romancy_mysql._errors import (
 from romancy_mysql._lineage import Lineage
 from romancy_mysql._migrations import bring_up_to_date
 from romancy_mysql._scripts import heads, texts
-from romancy_mysql._sql import Statement, Template, qualifier
+from romancy_mysql._sql import Statement, Template, comma, qualifier
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
@@ -82,6 +83,9 @@ class Database:
         self.dialect: Dialect | None = None
         self.begin, self.end = _BEGIN, _COMMIT
         """The statements that begin and commit a transaction, each perhaps more than one."""
+        self.tidb = False
+        self.check = _CHECK
+        """Fails if the rows touched are too few."""
         self._max_packet = _SMALLEST_PACKET
         self.heads = heads()
         self._queries = _templates(settings.database, settings.prefix)
@@ -109,20 +113,28 @@ class Database:
         self._make_pools()
         try:
             async with self.work.borrow() as wire:
-                self.dialect = dialect_of(wire.server_version, self.settings.where)
-                await self._refuse_relatives(wire)
+                dialect = dialect_of(wire.server_version, self.settings.where, tidb=self.settings.tidb)
+                self._speak(dialect)
+                await self._check_product(wire, dialect)
                 await self._measure_packets(wire)
                 await self._look_for_cluster(wire)
-                await bring_up_to_date(self, wire, self.dialect, allowed=migrate)
+                await bring_up_to_date(self, wire, dialect, allowed=migrate)
         except BaseException:
             await self.close()
             raise
         self._open = True
 
-    async def _refuse_relatives(self, wire: Wire) -> None:
-        """The version that a server announces can be chosen in TiDB's configuration, its comment cannot."""
+    def _speak(self, dialect: Dialect) -> None:
+        """From here on, use the scripts of this dialect."""
+        self.dialect, self.tidb = dialect, dialect.tidb
+        if dialect.tidb:
+            self.check = _tidb.CHECK
+            self.heads = heads(tidb=True)
+            self._queries = _templates(self.settings.database, self.settings.prefix, tidb=True)
+
+    async def _check_product(self, wire: Wire, dialect: Dialect) -> None:
         (answer,) = await wire.run(b"select @@version_comment", "asking for the product")
-        refuse_relatives(str(answer.rows[0][0]), self.settings.where)
+        check_product(dialect, str(answer.rows[0][0]), self.settings.where)
 
     async def close(self) -> None:
         """Close every connection. Calls in flight fail."""
@@ -208,11 +220,50 @@ class Database:
         `last` (COMMIT) goes in the same packet and is reached only if all went well. So do the statements of `then`,
         whose answers are returned.
         """
-        script = counted(statements)
+        script = counted(statements, self.check)
         if last:
             script.append(Statement("commit", last))
+        if self.tidb:
+            return await self._carry_out_on_tidb(line, script, then)
         answers = [answer for packet in self._packets([*script, *then]) for answer in await line.run(*packet)]
         return answers[len(answers) - len(then) :]
+
+    async def _carry_out_on_tidb(
+        self, line: Line, script: Sequence[Statement], then: Sequence[Statement]
+    ) -> list[Answer]:
+        answers = await self.send(line, [*script, *self.after(then)])
+        return answers[len(answers) - len(then) - 1 : -1] if then else []
+
+    def after(self, then: Sequence[Statement]) -> list[Statement]:
+        """Statements to send behind a commit, in the same packet, as a transaction, as every packet of TiDB's is.
+
+        An answer more follows theirs.
+        """
+        if not then:
+            return []
+        begun = [then[0]._replace(sql=b";".join((self.begin.sql, then[0].sql))), *then[1:]]
+        return [*begun[:-1], begun[-1]._replace(sql=b";".join((begun[-1].sql, self.end)))]
+
+    async def free(self, ids: Iterable[str]) -> set[str]:
+        """Those of these instances that no other transaction holds."""
+        if self.tidb:
+            return await self.insist(partial(self._free_on_tidb, sorted(ids)))
+        (answer,) = await self.ask(self.statement("free_instances", ids=comma(sorted(ids))))
+        return {line[0].decode() for line in answer.rows}
+
+    async def _free_on_tidb(self, ids: Sequence[str], wire: Wire) -> set[str]:
+        wire.tainted = True
+        await self.send(wire, [self.begin])
+        rows = await self.lock_free(wire, ids)
+        await self.roll_back(wire)
+        return {line[0].decode() for line in rows}
+
+    async def lock_free(self, wire: Wire, ids: Sequence[str | bytes]) -> list[tuple[Any, ...]]:
+        """Lock those of these instances that no other transaction holds, on TiDB."""
+        found = await _tidb.unheld(
+            partial(self.send, wire), ids, lambda some: [self.statement("free_instances", ids=comma(some))]
+        )
+        return [line for _, answers in found for line in answers[0].rows]
 
     async def roll_back(self, wire: Wire) -> None:
         """End the transaction in any case. The connection is usable again if that succeeds."""
@@ -333,13 +384,13 @@ def check_durability(settings: Settings, flushes: int) -> None:
 
 
 @lru_cache(maxsize=64)
-def _templates(database: str, prefix: str) -> Mapping[str, Template]:
+def _templates(database: str, prefix: str, *, tidb: bool = False) -> Mapping[str, Template]:
     """All named queries on the tables of a database, parsed once in a process."""
-    qualified = qualifier(database, prefix)
-    return MappingProxyType({name: Template(name, text, qualified) for name, text in texts(prefix).items()})
+    qualified, found = qualifier(database, prefix), texts(prefix, tidb=tidb)
+    return MappingProxyType({name: Template(name, text, qualified) for name, text in found.items()})
 
 
-def counted(statements: Sequence[Statement]) -> list[Statement]:
+def counted(statements: Sequence[Statement], check: bytes = _CHECK) -> list[Statement]:
     """Statements, each followed by one that adds up the rows touched, with a check of the sum after the last."""
     total = sum(statement.expected or 0 for statement in statements)
     left = sum(statement.expected is not None for statement in statements)
@@ -349,7 +400,7 @@ def counted(statements: Sequence[Statement]) -> list[Statement]:
         script.append(statement)
         if statement.expected is not None:
             left -= 1
-            script.append(Statement("count", _COUNT % so_far if left else _CHECK % (so_far, total)))
+            script.append(Statement("count", _COUNT % so_far if left else check % (so_far, total)))
             so_far = _SO_FAR
     return script
 

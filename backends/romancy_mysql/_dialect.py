@@ -1,4 +1,8 @@
-"""The differences between MySQL and MariaDB, in one place. Everything else is sent to both unchanged."""
+"""The differences between MySQL, MariaDB and TiDB that lie in their version, in one place.
+
+What TiDB cannot say in the same words is in `tidb.sql`, and what it cannot do in the same steps in `_tidb.py`.
+Everything else is sent to all of them unchanged.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,19 @@ import re
 from msgspec import Struct
 
 from romancy.errors import StorageConfigurationError
+from romancy_mysql import _tidb
 
-__all__ = ["Dialect", "dialect_of", "refuse_relatives"]
+__all__ = ["Dialect", "check_product", "dialect_of"]
 
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 _OLD_PREFIX = "5.5.5-"
 """MariaDB's prefix to its version, for clients that know no two-digit versions."""
+_TIDB = re.compile(r".*TiDB-v?", re.IGNORECASE)
+"""What TiDB writes before its own version: the version of MySQL that it imitates."""
+_UNKNOWN = (0, 0, 0)
+_SORT_BUFFER = 32 * 1024 * 1024
+_OLDEST = {"MySQL": (8, 0, 13), "MariaDB": (10, 6, 0), "TiDB": (8, 5, 0)}
+"""For MySQL: defaults that are expressions. For MariaDB: SKIP LOCKED and JSON_TABLE. For TiDB: the oldest one tried."""
 
 
 class Dialect(Struct, frozen=True):
@@ -20,6 +31,11 @@ class Dialect(Struct, frozen=True):
 
     product: str
     version: tuple[int, int, int]
+
+    @property
+    def tidb(self) -> bool:
+        """Whether it is TiDB, which has scripts and steps of its own."""
+        return self.product == "TiDB"
 
     @property
     def suffix(self) -> str:
@@ -33,38 +49,28 @@ class Dialect(Struct, frozen=True):
         MySQL sorts whole rows with their JSON, and fails if a row does not fit the sort buffer. It allocates the buffer
         as needed. Its estimates of the sizes of tables may be a day old unless they are asked for anew.
         """
+        if self.tidb:
+            return "".join(f", {name} = {value}" for name, value in _tidb.SETTINGS.items())
         if self.product != "MySQL":
             return ""
         return f", sort_buffer_size = {_SORT_BUFFER}, information_schema_stats_expiry = 0"
 
     @property
     def name(self) -> str:
-        """The name for people: `MariaDB 10.11.18`."""
-        return f"{self.product} {'.'.join(map(str, self.version))}"
+        """The name for people: `MariaDB 10.11.18`. A TiDB may not tell its version."""
+        return self.product if self.version == _UNKNOWN else f"{self.product} {'.'.join(map(str, self.version))}"
 
 
-_SORT_BUFFER = 32 * 1024 * 1024
-_OLDEST = {"MySQL": (8, 0, 13), "MariaDB": (10, 6, 0)}
-"""For MySQL: defaults that are expressions. For MariaDB: SKIP LOCKED and JSON_TABLE."""
+def dialect_of(server_version: str, where: str, *, tidb: bool = False) -> Dialect:
+    """The dialect of a server, from the version it announces. `StorageConfigurationError` if it is too old.
 
-
-def refuse_relatives(announced: str, where: str) -> None:
-    """Raise StorageConfigurationError for a server that speaks MySQL's protocol and does not lock as MySQL does.
-
-    `announced` is its version, or the comment to it.
+    `tidb`: the URL says that it is TiDB, which can be told to announce the version of a MySQL.
     """
-    if "tidb" in announced.lower():
-        raise StorageConfigurationError(
-            f"{where}: this server is TiDB, which does not work: it accepts SKIP LOCKED and locks nothing by it, so "
-            "two workers would run one workflow. Use MySQL, MariaDB, PostgreSQL or SQLite"
-        )
-
-
-def dialect_of(server_version: str, where: str) -> Dialect:
-    """The dialect of a server, from the version it announces. `StorageConfigurationError` if it is too old."""
-    refuse_relatives(server_version, where)
-    product = "MariaDB" if "mariadb" in server_version.lower() else "MySQL"
-    found = _VERSION.match(server_version.removeprefix(_OLD_PREFIX))
+    names_itself = "tidb" in server_version.lower()
+    if tidb and not names_itself:
+        return Dialect("TiDB", _UNKNOWN)
+    product = "TiDB" if names_itself else "MariaDB" if "mariadb" in server_version.lower() else "MySQL"
+    found = _VERSION.match(_TIDB.sub("", server_version) if names_itself else server_version.removeprefix(_OLD_PREFIX))
     if found is None:
         raise StorageConfigurationError(f"{where}: the server calls its version {server_version!r}, which is not known")
     version = (int(found[1]), int(found[2]), int(found[3]))
@@ -74,3 +80,20 @@ def dialect_of(server_version: str, where: str) -> Dialect:
             f"{where}: {product} {server_version} is too old; {oldest} is the oldest that works"
         )
     return Dialect(product, version)
+
+
+def check_product(dialect: Dialect, comment: str, where: str) -> None:
+    """Raise StorageConfigurationError if a server is not what its version or the URL says.
+
+    The version that TiDB announces can be chosen in its configuration. The comment to it cannot. TiDB has to be known:
+    it accepts statements of MySQL's and locks nothing by them.
+    """
+    if ("tidb" in comment.lower()) is dialect.tidb:
+        return
+    if dialect.tidb:
+        raise StorageConfigurationError(
+            f"{where}: this server is not TiDB but {comment!r}; write mysql:// or mariadb:// in the URL"
+        )
+    raise StorageConfigurationError(
+        f"{where}: this server is TiDB, and calls itself {dialect.name}; write tidb:// in the URL"
+    )

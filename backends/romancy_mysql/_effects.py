@@ -50,10 +50,10 @@ _OVERHEAD = 400
 _BEHIND = ("instance_id", "life", "prior", "known")
 
 
-def _follow(query: Callable[[str], Template], items: Sequence[Step | Append]) -> bytes:
+def _follow(query: Callable[[str], Template], items: Sequence[Step | Append], name: str = "predecessors") -> bytes:
     """The condition that the rows before these appends are the expected ones. Empty if no append expects one."""
     rows = [(one.instance_id, one.life, one.seq - 1, one.behind) for one in items if one.behind is not None]
-    return query("predecessors").render(source(_BEHIND, rows), count=len(rows)) if rows else b""
+    return query(name).render(source(_BEHIND, rows), count=len(rows)) if rows else b""
 
 
 class StepLog:
@@ -131,6 +131,8 @@ class Write:
         self.outbox: list[OutboxRow] = []
         self.postings: list[Posting] = []
         self._marks: set[object] = set()
+        self.predecessors = "predecessors"
+        """The script that looks for the rows before the appends."""
 
     def add(self, item: Item, *, skip: frozenset[object] = frozenset()) -> None:
         """Add an item, except its deliveries and starts that are settled already."""
@@ -196,7 +198,7 @@ class Write:
     def _log(self) -> Iterator[Statement]:
         items: list[Step | Append] = [*self.steps, *self.appends]
         rows = [(item.instance_id, item.life, item.seq, item.writer, item.body, self._worker) for item in items]
-        known = _follow(self._query, items)
+        known = _follow(self._query, items, self.predecessors)
         rows += [(one.instance_id, one.life, 1, one.writer, one.body, create.owner) for one, create in self.firsts]
         if len(rows) == 1 and (owner := rows[0][-1]) is not None:
             living = self._query("from_living").render(token=owner)

@@ -22,6 +22,7 @@ __all__ = [
     "WHOLE",
     "ConnectionLostError",
     "DetachedNodeError",
+    "HeldError",
     "LockWaitError",
     "MismatchError",
     "ReadOnlyServerError",
@@ -48,6 +49,10 @@ class TransientError(Exception):
 
 class LockWaitError(TransientError):
     """A row stayed locked for the whole lock wait."""
+
+
+class HeldError(TransientError):
+    """Another transaction holds a row that a statement would not wait for."""
 
 
 class MismatchError(Exception):
@@ -104,15 +109,22 @@ _NO_SAVEPOINT = 1305
 _READ_ONLY_TRANSACTION = 1792
 _PRIVATE: Mapping[int, type[Exception]] = {
     1205: LockWaitError,
+    3572: HeldError,
     1048: MismatchError,  # a NULL where none is allowed
     1062: MismatchError,  # a row of an append that was sent before
     1242: MismatchError,  # two rows where one is allowed
+    3143: MismatchError,  # no path of JSON, by which a sum is checked on TiDB
     _NO_SAVEPOINT: SavepointGoneError,
     1243: UnpreparedError,  # a proxy now leads to another server
     1615: UnpreparedError,  # the tables changed again and again
 }
-_TRANSIENT = frozenset({1213, 1020, 3572, 3101, 1180, 1637, 3058})
-_VALUE = frozenset({1153, 1264, 1265, 1292, 1300, 1366, 1406, 3140, 3141, 3157, 4025, 4038})
+_TRANSIENT = frozenset({1213, 1020, 3101, 1180, 1637, 3058, 8002, 8022, 8028, 9007})
+"""From 8000: conflicts of transactions, and of a transaction with a change of the schema (TiDB)."""
+_VALUE = frozenset({1153, 1264, 1265, 1292, 1300, 1366, 1406, 1690, 3140, 3141, 3157, 4025, 4038, 8004, 8025})
+"""From 8000: a transaction or an entry that is too large (TiDB)."""
+_UNSPECIFIC = 1105
+"""The number of all errors that have none of their own (TiDB)."""
+_WAITED = "lock wait timeout"
 _LOST = frozenset({2006, 2013, 2014, 2055, 1053, 1077, 1079, 1080, 1317, 1927, 3169, 4031})
 _READ_ONLY = "the server takes no writes now (read-only); Romancy continues when it does"
 _UNAVAILABLE: Mapping[int, str] = {
@@ -139,6 +151,14 @@ _UNAVAILABLE: Mapping[int, str] = {
     1047: "the server is not part of its cluster now",
     3024: "the server's max_execution_time cut the statement",
     1969: "the server's max_statement_time cut the statement",
+    8027: "the server does not know the newest schema; can it reach its cluster?",
+    8229: "the transaction was open for longer than the server's tidb_gc_life_time allows",
+    9001: "the cluster's placement driver does not answer",
+    9002: "a storage node of the cluster does not answer",
+    9003: "a storage node of the cluster is busy",
+    9004: "rows stayed locked by other transactions",
+    9005: "a region of the cluster is not available",
+    9006: "the snapshot is older than the server's tidb_gc_life_time allows",
     1023: "the server could not write to its disk",
     1026: "the server could not write to its disk",
     1030: "the server's storage engine failed",
@@ -163,6 +183,8 @@ _CONFIGURATION: Mapping[int, str] = {
     1370: "this user lacks a permission; GRANT it",
     1146: "a table is missing; open the store with migrations",
     1054: "a column is missing; open the store with migrations",
+    1193: "the server lacks a setting that TiDB has; if it is no TiDB, write mysql:// or mariadb:// in the URL",
+    8048: "the server has no such isolation level",
     1251: "the server asks for an authentication method the driver does not know",
     2054: "the server asks for an authentication method the driver does not know",
     2059: "the server asks for an authentication method the driver does not know",
@@ -204,6 +226,8 @@ def translate(error: MySQLError, what: str, where: str) -> Exception:
     code = code_of(error)
     if code == _NO_SAVEPOINT and WHOLE in str(error):
         return TransientError(what, code)
+    if code == _UNSPECIFIC and _WAITED in str(error).lower():
+        return LockWaitError(what)
     if (private := _PRIVATE.get(code)) is not None:
         return private(what)
     if code in _TRANSIENT:

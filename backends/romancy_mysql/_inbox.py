@@ -12,7 +12,6 @@ from romancy_mysql._database import pause
 from romancy_mysql._effects import Write
 from romancy_mysql._errors import LockWaitError, RefusedValueError
 from romancy_mysql._explain import look, on_delivery
-from romancy_mysql._sql import comma
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,8 +81,7 @@ async def _apart(database: Database, todo: list[tuple[int, Delivery]], answers: 
             f"{database.settings.where}: instance {targets[0]!r} is locked by another transaction; "
             "look for a long one on the server"
         )
-    (answer,) = await database.ask(database.statement("free_instances", ids=comma(targets)))
-    unlocked = {line[0].decode() for line in answer.rows}
+    unlocked = await database.free(targets)
     free = [pair for pair in todo if pair[1].instance_id in unlocked]
     if len(free) == len(todo):  # what was locked is free again, or is not an instance's row
         free = []

@@ -23,11 +23,13 @@ from romancy.storage.sqlkit.statements import (
     ask_all,
     ask_last,
 )
-from romancy_mysql import _prune, _routing
+from romancy_mysql import _prune, _routing, _tidb_operations
 from romancy_mysql._database import counted, pause
 from romancy_mysql._effects import CLOSED
 from romancy_mysql._errors import LockWaitError, MismatchError, TransientError
 from romancy_mysql._sql import Raw, Statement, comma, literal, source
+from romancy_mysql._tidb import unheld
+from romancy_mysql._tidb_operations import NOWAIT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -64,7 +66,6 @@ class MySQLInterpreter:
         self._database = database
         self._pool = pool or (lambda: database.work)
         self._tell = tell
-        self._heads = database.heads
 
     async def read(self, begin: Callable[[], Operation[T]], /) -> T:
         return await self.in_turn(begin)
@@ -77,9 +78,13 @@ class MySQLInterpreter:
         weight: int = 3,  # noqa: ARG002 - of a file
         lock_waits: int | None = None,
     ) -> T:
-        with closing(Running(begin(), _OWN)) as running:
+        tidb = self._database.tidb
+        with closing(Running(begin(), _OWN_OF_TIDB if tidb else _OWN)) as running:
             while (request := running.request) is not None:
                 asks = (*request.asks, *request.then)
+                if tidb and asks and asks[0].script in NOWAIT:
+                    running.answer(await self._insist(partial(self._look_for_free, asks), lock_waits))
+                    continue
                 statements = [self._statement(one) for one in asks]
                 received = await self._insist(self._sending(statements), lock_waits)
                 running.answer(self._answers(asks, received))
@@ -118,12 +123,16 @@ class MySQLInterpreter:
 
     async def _transaction(self, begin: Callable[[], Operation[T]], wire: Wire) -> T:
         database = self._database
-        with closing(Running(begin(), _OWN)) as running:
+        with closing(Running(begin(), _OWN_OF_TIDB if database.tidb else _OWN)) as running:
             wire.tainted = True
             first = [database.begin]
             try:
                 while (request := running.request) is not None and not request.last:
-                    packet = counted([self._statement(one) for one in request.asks])
+                    if database.tidb and request.asks and request.asks[0].script in NOWAIT:
+                        running.answer(await self._free(wire, first, request.asks))
+                        first = []
+                        continue
+                    packet = counted([self._statement(one) for one in request.asks], database.check)
                     received = await database.send(wire, packet if request.early else [*first, *packet])
                     running.answer(self._answers(request.asks, received[len(received) - len(packet) :]))
                     first = first if request.early else []
@@ -142,18 +151,53 @@ class MySQLInterpreter:
         asks, then = (request.asks, request.then) if request is not None else ((), ())
         if first and not asks:  # it has not begun
             return self._answers(then, await self._database.send(wire, [*map(self._statement, then)]) if then else [])
-        packet = counted([self._statement(one) for one in asks])
-        last = [Statement("commit", self._database.end), *map(self._statement, then)]
-        received = await self._database.send(wire, [*first, *packet, *last])
+        packet = counted([self._statement(one) for one in asks], self._database.check)
+        later = [*map(self._statement, then)]
+        if self._database.tidb:
+            later = self._database.after(later)
+        received = await self._database.send(wire, [*first, *packet, Statement("commit", self._database.end), *later])
         before = sum(_count(one.sql) for one in first)
         given = self._answers(asks, received[before : before + len(packet)])
-        return given + self._answers(then, received[len(received) - len(then) :])
+        beyond = 1 if self._database.tidb and then else 0
+        return given + self._answers(then, received[len(received) - len(then) - beyond :])
+
+    async def _look_for_free(self, asks: Sequence[Ask], wire: Wire) -> list[Answer]:
+        """What nobody else holds now, on TiDB."""
+        wire.tainted = True
+        answers = await self._free(wire, [self._database.begin], asks)
+        await self._database.roll_back(wire)
+        return answers
+
+    async def _free(self, wire: Wire, first: list[Statement], asks: Sequence[Ask]) -> list[Answer]:
+        """Lock, on TiDB, what nobody else holds: of many asks, or of the ids that one names. What is held, is left out.
+
+        An ask that is left out is answered as if it had found a row.
+        """
+        send = partial(self._database.send, wire)
+        if first:
+            await send(first)
+        if len(asks) == 1 and "ids" in asks[0].values:
+            (one,) = asks
+            ids: list[str] = one.values["ids"]
+            parts = await unheld(
+                send, ids, lambda some: [self._statement(Ask(one.script, {**one.values, "ids": [*some]}))]
+            )
+            found = [self._answers(asks, answers)[0] for _, answers in parts]
+            rows = [row for answer in found for row in answer.rows]
+            return [Answer(rows, len(rows))]
+        free = await unheld(send, asks, lambda some: [self._statement(one) for one in some])
+        known = {
+            id(one): answer
+            for part, answers in free
+            for one, answer in zip(part, self._answers(part, answers), strict=True)
+        }
+        return [known.get(id(one), Answer([(None,)], 1)) for one in asks]
 
     def _statement(self, ask: Ask) -> Statement:
         if ask.composed is not None:
             return Statement(ask.script, ask.composed.text)
         values: dict[str, Value] = {"closed": CLOSED}  # every script may name the statuses of what has ended
-        for name, columns in self._heads[ask.script].parameters.items():
+        for name, columns in self._database.heads[ask.script].parameters.items():
             value: Any = ask.values[name]
             if columns:
                 values |= source(columns, value)
@@ -166,7 +210,7 @@ class MySQLInterpreter:
         """The answers to these, without those to the statements that count rows."""
         answers, place = list[Answer](), 0
         for one in asks:
-            columns = self._heads[one.script].columns if one.composed is None else one.composed.columns
+            columns = self._database.heads[one.script].columns if one.composed is None else one.composed.columns
             answers.append(_answer(columns, received[place]))
             place += 1 if one.expected is None else 2
         return answers
@@ -273,6 +317,19 @@ def _mail(values: Values) -> Operation[Answer]:
     return (yield from ask("read_mail", wanted=Raw(b" or ".join(parts))))
 
 
+def _free_apart_on_tidb(values: Values) -> Operation[Answer]:
+    """As `_free_apart`: there, nothing shows what is not committed, and a lock that does not wait is a probe."""
+    owned = (
+        yield from ask("read_owned", **{**values, "limit": values["limit"] + _LOOKED_AT, "every": True, "ids": []})
+    ).rows
+    places = [{"instance_id": one, "life": life, "seq": head + 1} for one, life, head in owned]
+    found = (yield from ask_all(*(Ask("free_place", place) for place in places))) if places else []
+    calm = [row[0] for row, answer in zip(owned, found, strict=True) if not answer.rows]
+    free = (yield from ask("free_instances", ids=calm)).rows if calm else ()
+    portion = sorted(row[0] for row in free)[: values["limit"]]
+    return Answer([(1, one) for one in portion], len(portion))
+
+
 _OWN: Own = {
     **outbox.IN_PARTS,
     **_prune.OWN,
@@ -288,3 +345,4 @@ _OWN: Own = {
     "loads": _loads,
     "undeclared": _undeclared,
 }
+_OWN_OF_TIDB: Own = {**_OWN, **_tidb_operations.OWN, "free_apart": _free_apart_on_tidb}

@@ -45,6 +45,8 @@ _RELEASE = b"release savepoint romancy_joined"
 _UNDO = b"rollback to savepoint romancy_joined; release savepoint romancy_joined"
 _PROBE = b"savepoint romancy_joined; release savepoint romancy_joined; select @@sql_mode, @@character_set_client"
 _PLACE = b"select concat_ws('|', @@hostname, @@port, @@socket, @@datadir)"
+_PLACE_OF_TIDB = b"select @@datadir"
+"""What all servers of a cluster have in common: where it keeps its data."""
 _CHARSETS = frozenset({"utf8mb4", "utf8mb3", "utf8", "latin1", "ascii", "binary"})
 """Character sets in which no byte of another character can be read as a quote."""
 
@@ -216,7 +218,7 @@ class JoinedSession:
             raise _unfit(f"has {unfit[0]} in its sql_mode; remove it")
         if charset not in _CHARSETS:
             raise _unfit(f"has the character set {charset}; open it with charset='utf8mb4'")
-        place = PLACE if self._database.settings.cluster else _PLACE
+        place = PLACE if self._database.settings.cluster else _PLACE_OF_TIDB if self._database.tidb else _PLACE
         (theirs,) = await self.run(place, "join")
         (ours,) = await self._database.insist(lambda wire: wire.run(place, "join"))
         if _text(theirs.rows[0][0]) != _text(ours.rows[0][0]):

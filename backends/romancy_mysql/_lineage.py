@@ -2,7 +2,8 @@
 
 A lost primary may come back as if nothing had happened, beside the replica that has taken its place. It is recognised
 by its transactions: MySQL lists their GTIDs where `gtid_mode` is on, and MariaDB tells the last one of each domain.
-Where there are none, and on the nodes of a Galera cluster, which number by themselves, no server counts as behind.
+Where there are none, and on the nodes of a Galera cluster, which number by themselves, no server counts as behind. The
+servers of a TiDB keep no rows, so none is asked.
 Only the cluster can prevent that other processes write there: it has to fence the lost primary.
 """
 
@@ -42,7 +43,10 @@ class Lineage:
         If it leads to another server than before, all connections to the one before are ended.
         """
         where = wire.settings.where
-        ask = self._of_mysql if dialect_of(wire.server_version, where).product == "MySQL" else self._of_mariadb
+        dialect = dialect_of(wire.server_version, where, tidb=wire.settings.tidb)
+        if dialect.tidb:
+            return
+        ask = self._of_mysql if dialect.product == "MySQL" else self._of_mariadb
         known, (there, behind) = self._seen, await ask(wire)
         while known != self._seen:  # the answer of another connection has come in meanwhile
             known, (there, behind) = self._seen, await ask(wire)

@@ -9,7 +9,7 @@ from romancy.storage.sqlkit.routing import SqlRouter, take_back
 from romancy_mysql._effects import CLOSED, Write
 from romancy_mysql._errors import LockWaitError
 from romancy_mysql._posts import post
-from romancy_mysql._sql import comma, rows_of
+from romancy_mysql._sql import rows_of
 from romancy_mysql._sweep import Sweep
 
 if TYPE_CHECKING:
@@ -61,9 +61,7 @@ class MySQLRouter(SqlRouter):
         try:
             await self._count_these(places)
         except LockWaitError:
-            ids = comma(sorted({name for name, _ in places}))
-            (free,) = await database.ask(database.statement("free_instances", ids=ids))
-            names = {one.decode() for (one,) in free.rows}
+            names = await database.free({name for name, _ in places})
             await self._count_these([one for one in places if one[0] in names])
         rows = rows_of(("instance_id", "life", "delivery_id"), [(*one.owner, one.delivery_id) for one in mail])
         (lost,) = await database.ask(database.statement("find_misdelivered", rows=rows, closed=CLOSED))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from romancy.storage.sqlkit.dispatches import Decision, Row
     from romancy.storage.sqlkit.statements import Operation, Own, Values
 
-__all__ = ["OWN"]
+__all__ = ["OWN", "write_uncounted"]
 
 
 def _due(values: Values) -> Operation[Answer]:
@@ -31,11 +31,23 @@ def _due(values: Values) -> Operation[Answer]:
 
 
 def _write(values: Values) -> Operation[Answer]:
-    decision: Decision = values["decision"]
+    return (yield from _written(values["decision"], counting=True))
+
+
+def write_uncounted(values: Values) -> Operation[Answer]:
+    """For TiDB, where nothing but NOWAIT leaves out what others hold: all mail is counted later."""
+    return (yield from _written(values["decision"], counting=False))
+
+
+def _written(decision: Decision, *, counting: bool) -> Operation[Answer]:
     mail = sorted({(name, one) for name, one, *_ in decision.mail})
-    then = (Ask("still_uncounted", {"mail": mail}),) if mail else ()
-    answers = yield from ask_last(*_moving(decision), *_counting(decision), then=then)
-    late = {(name, one) for name, one in answers[-1].rows} if mail else set[tuple[str, str]]()
+    if not counting:
+        yield from ask_last(*_moving(decision))
+        late = {*mail}
+    else:
+        then = (Ask("still_uncounted", {"mail": mail}),) if mail else ()
+        answers = yield from ask_last(*_moving(decision), *_counting(decision), then=then)
+        late = {(name, one) for name, one in answers[-1].rows} if mail else set[tuple[str, str]]()
     rows = [(name, one, LATE if (name, one) in late else COUNTED) for name, one, *_ in decision.mail]
     rows += [(name, one, LETTER) for name, one, *_ in decision.letters]
     return Answer(rows, len(rows))

@@ -6,21 +6,29 @@ from typing import TYPE_CHECKING, Final
 
 from romancy.storage.sql import DEFAULT_PREFIX, heads_of, queries_of
 from romancy.storage.sqlkit.scripts import Pieces, shared_heads, shared_texts
+from romancy_mysql._tidb import CLOCK, THEIR_CLOCK
 
 if TYPE_CHECKING:
     from romancy.storage.sql import Head
 
-__all__ = ["FILES", "PIECES", "heads", "texts"]
+__all__ = ["FILES", "OF_TIDB", "PIECES", "heads", "texts"]
 
 FILES: Final = ("queries.sql", "claims.sql", "outbox.sql", "routing.sql", "counts.sql", "schema.sql")
+OF_TIDB: Final = ("tidb.sql",)
+"""The scripts that TiDB needs in other words, and its own."""
+_PACKAGE: Final = __package__ or ""
 PIECES: Final = Pieces(by_age="force index (by_age)", by_status="force index (by_status)")
 
 
-def texts(prefix: str = DEFAULT_PREFIX) -> dict[str, str]:
+def texts(prefix: str = DEFAULT_PREFIX, *, tidb: bool = False) -> dict[str, str]:
     """Values are written into them, in the places of named parameters."""
-    return {**shared_texts(PIECES, prefix), **queries_of(__package__ or "", FILES, prefix)}
+    own = {**shared_texts(PIECES, prefix), **queries_of(_PACKAGE, FILES, prefix)}
+    if not tidb:
+        return own
+    own |= queries_of(_PACKAGE, OF_TIDB, prefix)
+    return {name: text.replace(THEIR_CLOCK, CLOCK) for name, text in own.items()}
 
 
-def heads() -> dict[str, Head]:
+def heads(*, tidb: bool = False) -> dict[str, Head]:
     """The heads of those that operations ask for."""
-    return {**shared_heads(), **heads_of(__package__ or "", FILES)}
+    return {**shared_heads(), **heads_of(_PACKAGE, FILES + OF_TIDB if tidb else FILES)}

@@ -5,6 +5,8 @@ Words of the projection are extracted as text and compared as bytes.
 
 from __future__ import annotations
 
+from functools import reduce
+from string import ascii_uppercase
 from typing import TYPE_CHECKING, Final
 
 from romancy.storage.sqlkit.reading import to_count, to_find
@@ -24,6 +26,12 @@ __all__ = ["counted", "merged", "place", "scan", "select"]
 
 _FOLDED: Final = b"cast(lower(convert(%b.instance_id using tis620)) as binary)"
 """The id with small letters in the place of A to Z. `lower` leaves bytes alone, and TIS-620 has no other capitals."""
+_FOLDED_ON_TIDB: Final = reduce(
+    lambda text, letter: b"replace(%b, _binary'%c', _binary'%c')" % (text, letter, letter + 32),
+    ascii_uppercase.encode(),
+    b"%b.instance_id",
+)
+"""The same for TiDB, which does not know TIS-620."""
 
 
 def select(database: Database, query: Query, way: Way) -> Ask:
@@ -32,9 +40,9 @@ def select(database: Database, query: Query, way: Way) -> Ask:
     wanted = b"select " + columns(database) + b" from "
     if way.looked_up:
         origin = _by_value(database) + b" straight_join " + table + b" i on i.instance_id = x.instance_id"
-        return to_find(wanted + origin + _rest(query, way, b"x"))
+        return to_find(wanted + origin + _rest(database, query, way, b"x"))
     origin = table + b" i force index (" + way.index + b")"
-    return to_find(wanted + origin + _rest(query, way, b"i"))
+    return to_find(wanted + origin + _rest(database, query, way, b"i"))
 
 
 def merged(database: Database, query: Query, ways: list[Way]) -> Ask:
@@ -42,7 +50,7 @@ def merged(database: Database, query: Query, ways: list[Way]) -> Ask:
     table = database.table("instances")
     places = [
         b"(select i.instance_id, i.created_at from " + table + b" i force index (" + way.index + b")"
-        + _rest(query, way, b"i") + b")"
+        + _rest(database, query, way, b"i") + b")"
         for way in ways
     ]  # fmt: skip
     page = places[0]
@@ -57,7 +65,7 @@ def scan(database: Database, query: Query, ways: list[Way]) -> Ask:
     table = database.table("instances")
     each = [b" and ".join([*way.where, *way.also]) for way in ways]
     one_of = [b"(" + b" or ".join(each) + b")"] if all(each) else []
-    where = b" where " + b" and ".join([*one_of, *_filters(query, None, b"i")])
+    where = b" where " + b" and ".join([*one_of, *_filters(database, query, None, b"i")])
     page = b"(select i.instance_id from " + table + b" i use index ()" + where + _order(query, b"i") + b")"
     rest = b" k straight_join " + table + b" i on i.instance_id = k.instance_id"
     return to_find(b"select " + columns(database) + b" from " + page + rest)
@@ -80,11 +88,11 @@ def counted(database: Database, query: Query, ways: list[Way]) -> Ask:
     wanted = b"select i.instance_id, i.workflow_name, i.status from "
     parts = [
         wanted + _by_value(database) + b" straight_join " + table + b" i on i.instance_id = x.instance_id"
-        + _where([*way.where, *way.also, *_filters(query, None, b"x")])
+        + _where([*way.where, *way.also, *_filters(database, query, None, b"x")])
         for way in ways if way.looked_up
     ]  # fmt: skip
     parts += [
-        wanted + table + b" i" + _where([*way.where, *way.also, *_filters(query, None, b"i")])
+        wanted + table + b" i" + _where([*way.where, *way.also, *_filters(database, query, None, b"i")])
         for way in ways if not way.looked_up
     ]  # fmt: skip
     union = b" union ".join(parts)
@@ -96,9 +104,9 @@ def _by_value(database: Database) -> bytes:
     return database.table("index") + b" x force index (by_value)"
 
 
-def _rest(query: Query, way: Way, first: bytes) -> bytes:
+def _rest(database: Database, query: Query, way: Way, first: bytes) -> bytes:
     """WHERE, ORDER BY and LIMIT. `first` has the columns of the order."""
-    return _where([*way.where, *way.also, *_filters(query, way, first)]) + _order(query, first)
+    return _where([*way.where, *way.also, *_filters(database, query, way, first)]) + _order(query, first)
 
 
 def _where(conditions: list[bytes]) -> bytes:
@@ -127,11 +135,12 @@ def _bounds(query: Query, first: bytes) -> Iterable[bytes]:
         yield b"(%b.created_at %b %b or %b.instance_id %b %b)" % (first, behind, at, first, behind, key)
 
 
-def _filters(query: Query, way: Way | None, first: bytes) -> Iterable[bytes]:
+def _filters(database: Database, query: Query, way: Way | None, first: bytes) -> Iterable[bytes]:
     if query.statuses and not (way and way.by_status):
         yield b"i.status in (" + comma(sorted(query.statuses)) + b")"
     if query.instance_id is not None:
-        yield b"locate(" + literal(query.instance_id) + b", " + _FOLDED % first + b") > 0"
+        folded = (_FOLDED_ON_TIDB if database.tidb else _FOLDED) % first
+        yield b"locate(" + literal(query.instance_id) + b", " + folded + b") > 0"
     if query.ids is not None and not (way and way.index == b"primary" and not way.looked_up):
         yield b"i.instance_id in (" + comma(query.ids) + b")"
     if query.parent is not None and not (way and way.index == b"by_parent"):

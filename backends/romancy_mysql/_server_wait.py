@@ -44,7 +44,9 @@ class ServerWait:
     @property
     def may_wait(self) -> bool:
         """Whether to wait in the server instead of polling."""
-        return self._database.settings.listen and asyncio.get_running_loop().time() >= self._rests_until
+        database = self._database
+        may = database.settings.listen and not database.tidb  # a statement of TiDB's sees one snapshot until it ends
+        return may and asyncio.get_running_loop().time() >= self._rests_until
 
     async def wait(self, since: int) -> None:
         """Return once a row was touched later than `since`, after `SECONDS`, or when the server refuses."""

@@ -31,6 +31,7 @@ from romancy_mysql._errors import (
 from romancy_mysql._explain import done_already, look, on_item
 from romancy_mysql._guard import GuardedConnection
 from romancy_mysql._sql import Statement
+from romancy_mysql._tidb import SESSION_BEGUN, SESSION_ENDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -48,6 +49,7 @@ __all__ = ["MySQLSession", "open_session"]
 _GUARD = b"; savepoint romancy_session"
 # The user may have changed how statements are parsed. Romancy's must keep their meaning.
 _RELEASE = Statement("session.release", READING.encode() + b"; release savepoint romancy_session")
+_RELEASE_ON_TIDB = _RELEASE._replace(sql=_RELEASE.sql + SESSION_ENDS)
 _ENDED = (
     "the session's transaction was ended by user code (COMMIT, ROLLBACK, DDL, a deadlock that was swallowed); "
     "nothing was written to the log. Leave the end of the transaction to Romancy"
@@ -119,8 +121,9 @@ class MySQLSession:
         if self._database.settings.cluster:
             await self._catch_up()
         write = _write(self._database, item, worker, await done_already(self._database, self._send, item))
+        release = _RELEASE_ON_TIDB if self._database.tidb else _RELEASE
         try:
-            await self._database.carry_out(self._guard, [_RELEASE, *write.statements()], last=self._database.end)
+            await self._database.carry_out(self._guard, [release, *write.statements()], last=self._database.end)
         except MismatchError:
             await self.roll_back()
             return await self._why(item, worker)
@@ -246,12 +249,15 @@ async def open_session(
 
 async def _begun(database: Database, isolation: IsolationLevel | None) -> Wire:
     """A connection with a transaction and the savepoint that guards it."""
+    if database.tidb and isolation == "serializable":
+        raise UsageError("isolation='serializable': TiDB has 'read committed' and 'repeatable read' only")
     level = b"" if isolation is None else b"set transaction isolation level " + isolation.encode() + b"; "
+    guard = _GUARD + SESSION_BEGUN if database.tidb else _GUARD
     while True:
         wire = await database.sessions.take()
         fresh = wire.fresh
         try:
-            await wire.run(level + database.begin.sql + _GUARD, "session")
+            await wire.run(level + database.begin.sql + guard, "session")
         except ConnectionLostError:
             database.sessions.give_back(wire)
             database.sessions.drop_idle()
@@ -285,5 +291,7 @@ def _why_not(error: TransientError) -> str:
 def _write(database: Database, item: Item, worker: str | None, earlier: Earlier) -> Write:
     """The item's rows. The counters of its receivers move after the commit, so their rows are not locked here."""
     write = Write(database.__getitem__, worker=worker, session=True, lives=earlier.lives)
+    if database.tidb:
+        write.predecessors = "predecessors_now"
     write.add(item, skip=earlier.done)
     return write

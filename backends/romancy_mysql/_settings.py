@@ -1,9 +1,11 @@
-"""The settings in a `mysql://` or `mariadb://` URL, checked before anything is connected.
+"""The settings in a `mysql://`, `mariadb://` or `tidb://` URL, checked before anything is connected.
 
     mysql://user:password@host:3306/database?option=value&…
     mysql://user:password@one:3306,other:3306/database
+    tidb://user:password@host:4000/database
 
-Of several hosts, one that is not `read_only` is used.
+Of several hosts, one that is not `read_only` is used. `tidb://` is for a TiDB that announces the version of a MySQL:
+one that names itself is recognised behind `mysql://` too.
 
 | option | default | meaning |
 |---|---|---|
@@ -59,7 +61,7 @@ _OPTIONS = {
     "tls_key": "",
 }
 _SMALLEST_POOL = 3
-_PORT = 3306
+_PORT, _TIDB_PORT = 3306, 4000
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -67,6 +69,8 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     where: str
     """The server in messages: the URL without its secrets, or one of its hosts while that is tried."""
+    tidb: bool
+    """Whether the URL says that the server is TiDB."""
     hosts: tuple[Host, ...]
     """The hosts among which the primary is to be found. Empty: there is only one."""
     host: str
@@ -123,14 +127,17 @@ def read_settings(url: StorageURL) -> Settings:
         )
     if options["tls_key"] and not options["tls_cert"]:
         raise StorageConfigurationError(f"storage URL {url}: tls_key without tls_cert; give both")
-    hosts = tuple(Host(host.name, host.port or _PORT) for host in url.hosts)
+    tidb = url.scheme == "tidb"
+    port = _TIDB_PORT if tidb else _PORT
+    hosts = tuple(Host(host.name, host.port or port) for host in url.hosts)
     if len(hosts) > 1 and options["socket"]:
         raise options.refused("socket", "is given beside a list of hosts; give one of the two")
     return Settings(
         where=str(url),
+        tidb=tidb,
         hosts=hosts if len(hosts) > 1 else (),
         host=url.host or "localhost",
-        port=url.port or _PORT,
+        port=url.port or port,
         socket=options["socket"],
         user=url.user or "",
         password=url.password or "",

@@ -46,7 +46,7 @@ __all__ = ["MySQLStore"]
 
 
 class MySQLStore:
-    """A database on a MySQL or MariaDB server."""
+    """A database on a server of MySQL, MariaDB or TiDB."""
 
     def __init__(self, settings: Settings) -> None:
         self.database = Database(settings)
@@ -83,10 +83,12 @@ class MySQLStore:
             sql=True,
             placeholder="%s",
             row_locks=not cluster,
+            serializable=not dialect.tidb,
         )
 
     async def open(self, *, migrate: bool = True) -> None:
         await self.database.open(migrate=migrate)
+        self._committer.open()
         await self._wakeups.open()
 
     async def close(self) -> None:

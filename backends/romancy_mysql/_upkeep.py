@@ -22,7 +22,7 @@ _SMALL_POOL: Final = 128 * 1024 * 1024
 
 
 class MySQLUpkeep:
-    """The operator's side of a store on MySQL or MariaDB."""
+    """The operator's side of a store on MySQL, MariaDB or TiDB."""
 
     def __init__(self, database: Database, interpreter: Interpreter, unopened: Callable[[], Database]) -> None:
         self._database = database
@@ -33,13 +33,17 @@ class MySQLUpkeep:
         database = self._unopened()
         try:
             async with database.work.borrow() as wire:
-                return await plan_for(database, wire, dialect_of(wire.server_version, database.settings.where))
+                settings = database.settings
+                dialect = dialect_of(wire.server_version, settings.where, tidb=settings.tidb)
+                return await plan_for(database, wire, dialect)
         finally:
             await database.close()
 
     async def settings(self) -> list[Setting]:
         (answer,) = await self._database.ask(self._database.statement("server_settings"))
         found = {str(name).lower(): str(value) for name, value in answer.rows}
+        if self._database.tidb:
+            return _judged_on_tidb(found, self._database.settings.pool_size)
         return _judged(found, self._database.settings.pool_size, durable=self._database.settings.durable)
 
 
@@ -57,6 +61,18 @@ def _judged(found: dict[str, str], pool_size: int, *, durable: bool) -> list[Set
         lost = "a crash of its machine loses commits that are not in the binary log yet"
         answers.append(_wanted(found, "sync_binlog", ("1",), forgetful, lost))
     return [*answers, _pool(int(found["innodb_buffer_pool_size"])), _connections(found["max_connections"], pool_size)]
+
+
+def _judged_on_tidb(found: dict[str, str], pool_size: int) -> list[Setting]:
+    trip = "each commit waits for the storage once more"
+    answers = [
+        _wanted(found, "tidb_super_read_only", ("OFF", "0"), "problem", "nothing can be written"),
+        _wanted(found, "tidb_restricted_read_only", ("OFF", "0"), "problem", "nothing can be written"),
+        _wanted(found, "tidb_enable_async_commit", ("ON", "1"), "note", trip),
+        _wanted(found, "tidb_enable_1pc", ("ON", "1"), "note", trip),
+    ]
+    most = found.get("max_connections", "0")
+    return answers if most == "0" else [*answers, _connections(most, pool_size)]  # 0: as many as there are
 
 
 def _wanted(found: dict[str, str], name: str, wanted: tuple[str, ...], otherwise: Verdict, cost: str) -> Setting:

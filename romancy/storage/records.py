@@ -87,6 +87,9 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     placeholder: str
     """The driver's own first placeholder in SQL written by the user: `?`, `$1` or `%s`."""
 
+    serializable: bool = True
+    """Sessions offer `isolation="serializable"`. Without it, asking for it is a `UsageError`."""
+
     schema: bool = True
     """`open` makes tables or the like, and refuses an empty database if it must not. Without it, an empty database is
     ready for use.

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy.errors import StorageConfigurationError
-from romancy_mysql._dialect import dialect_of, refuse_relatives
+from romancy.storage.backends import create_store
+from romancy_mysql._dialect import check_product, dialect_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from romancy_mysql._dialect import Dialect
     from romancy_mysql._store import MySQLStore
 
 
@@ -30,36 +32,86 @@ def test_a_server_by_its_version(announced: str, name: str) -> None:
     assert dialect_of(announced, "here").name == name
 
 
+TIDB = "TiDB Server (Apache License 2.0) Community Edition, MySQL 8.0 compatible"
+"""The comment of a TiDB, whatever version it announces."""
+
+
 @pytest.mark.parametrize(
-    "announced",
+    ("announced", "name"),
     [
-        "8.0.11-TiDB-v7.5.0",
-        "5.7.25-TiDB-v6.5.2",
-        "8.0.11-tidb-v8.1.0-serverless",
+        ("8.0.11-TiDB-v8.5.4", "TiDB 8.5.4"),
+        ("8.0.40-TiDB-9.0.0-beta.2", "TiDB 9.0.0"),
+        ("8.0.11-tidb-v8.5.1-serverless", "TiDB 8.5.1"),
     ],
 )
-def test_tidb_is_refused_by_name(announced: str) -> None:
-    with pytest.raises(StorageConfigurationError, match="here: this server is TiDB, which does not work"):
+def test_tidb_by_its_own_version(announced: str, name: str) -> None:
+    dialect = dialect_of(announced, "here")
+
+    assert dialect.name == name
+    assert dialect.tidb
+    check_product(dialect, TIDB, "here")
+
+
+@pytest.mark.parametrize("announced", ["8.0.11-TiDB-v8.1.0", "5.7.25-TiDB-v6.5.2", "8.0.11-TiDB-None"])
+def test_a_tidb_that_is_too_old_or_unknown_is_refused_by_name(announced: str) -> None:
+    with pytest.raises(StorageConfigurationError, match=r"here: .*TiDB"):
         dialect_of(announced, "here")
+
+
+def test_tidb_under_the_version_of_a_mysql_needs_the_scheme_of_tidb() -> None:
+    with pytest.raises(
+        StorageConfigurationError, match=r"here: this server is TiDB, and calls itself MySQL 8\.0\.36; write tidb://"
+    ):
+        check_product(dialect_of("8.0.36", "here"), TIDB, "here")
+
+    dialect = dialect_of("8.0.36", "here", tidb=True)
+
+    assert dialect.name == "TiDB"
+    check_product(dialect, TIDB, "here")
+
+
+def test_a_mysql_behind_the_scheme_of_tidb_is_refused() -> None:
+    with pytest.raises(StorageConfigurationError, match="here: this server is not TiDB but 'MySQL Community Server"):
+        check_product(dialect_of("9.7.4", "here", tidb=True), "MySQL Community Server - GPL", "here")
+
+
+@pytest.mark.anyio
+@pytest.mark.backends("mysql", "mariadb", "tidb")
+async def test_each_server_is_asked_what_it_is(
+    open_store: Callable[..., Awaitable[MySQLStore]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def note(dialect: Dialect, comment: str, where: str) -> None:
+        asked.append((dialect.product, comment))
+
+    monkeypatch.setattr("romancy_mysql._database.check_product", note)
+    await open_store()
+
+    ((product, comment),) = asked
+    assert (product == "TiDB") is ("TiDB" in comment)
 
 
 @pytest.mark.anyio
 @pytest.mark.backends("mysql", "mariadb")
-async def test_tidb_under_another_version_is_known_by_its_comment(
-    open_store: Callable[..., Awaitable[MySQLStore]],
-) -> None:
-    with pytest.raises(StorageConfigurationError, match="this server is TiDB"):
-        refuse_relatives("TiDB Server (Apache License 2.0) Community Edition, MySQL 8.0 compatible", "here")
-    asked: list[str] = []
+async def test_the_scheme_of_tidb_opens_no_other_server(storage_url: str) -> None:
+    _, _, rest = storage_url.partition("://")
+    store = create_store(f"tidb://{rest}")
 
-    def note(comment: str, where: str) -> None:
-        asked.append(comment)
+    with pytest.raises(StorageConfigurationError, match="write mysql:// or mariadb://"):
+        await store.open()
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("romancy_mysql._database.refuse_relatives", note)
-        await open_store()
-    assert len(asked) == 1
-    assert asked[0]
+
+@pytest.mark.anyio
+@pytest.mark.backends("tidb")
+async def test_a_tidb_that_names_itself_is_recognised_behind_the_scheme_of_mysql(storage_url: str) -> None:
+    _, _, rest = storage_url.partition("://")
+    store = create_store(f"mysql://{rest}")
+    await store.open()
+    try:
+        assert store.capabilities.name.startswith("TiDB ")
+    finally:
+        await store.close()
 
 
 @pytest.mark.parametrize("announced", ["8.0.12", "5.7.44-log", "5.5.5-10.5.29-MariaDB", "10.5.0-MariaDB", "8.0", "?"])
