@@ -96,6 +96,13 @@ test-siblings: $(READY) ## the tests that the other tiers run on one of MySQL an
 test-engines: $(READY) ## the tests on engines that are built or put together from several servers: some minutes each
 	$(BIN)/python -m pytest -n 1 --dist loadfile --durations=10 --tier engines $(or $(ARGS),tests/engines)
 
+# It has no package, so it is built into the cache of servers, once. The suites then run on it: `make test-tidb ARGS=-x`
+.PHONY: test-tidb
+test-tidb: $(READY) ## the suites on TiDB, which is built first, once, in some six minutes of two processors; needs Go
+	$(BIN)/python -m romancy_conformance.servers install tidb
+	ROMANCY_TEST_BACKENDS=tidb $(PYTEST) --tier all $(ARGS) conformance_tests tests/backends/mysql/test_tidb.py \
+		tests/backends/mysql/test_dialect.py
+
 .PHONY: test-again
 test-again: $(READY) ## the few tests that failed last in each tier, alone; reports those that pass as unsteady
 	$(BIN)/python -m tools.second_look

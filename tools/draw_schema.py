@@ -122,7 +122,7 @@ def read_page(text: str) -> tuple[dict[str, Facts], Meanings]:
 def main() -> int:
     words = meanings()
     with tempfile.TemporaryDirectory() as folder:
-        urls = [f"sqlite:///{Path(folder) / 'schema.db'}", *(fresh_database(kind) for kind in Kind)]
+        urls = [f"sqlite:///{Path(folder) / 'schema.db'}", *(fresh_database(kind) for kind in Kind if not kind.built)]
         schemas = {dialect_of(url): facts_of(asyncio.run(migrated(url))) for url in urls}
     found = {key.partition(".")[::2] for facts in schemas.values() for key in facts}
     unsaid = sorted(".".join(one).rstrip(".") for one in found if one[1] not in words.get(one[0], {}) and one[1])

@@ -190,6 +190,7 @@ _BY_SCHEME: dict[str, Callable[[StorageURL], Awaitable[Caller]]] = {
     "postgres": _postgres,
     "mysql": _mysql,
     "mariadb": _mysql,
+    "tidb": _mysql,
 }
 
 

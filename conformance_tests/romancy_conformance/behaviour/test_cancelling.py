@@ -125,7 +125,9 @@ async def over_one_that_fails(ctx: WorkflowContext, how: str) -> None:
     await fails_when_cancelled(how)
 
 
-@pytest.mark.backends("postgres", "mysql", "mariadb")  # nobody writes a cancellation while a session excludes others
+@pytest.mark.backends(
+    "postgres", "mysql", "mariadb", "tidb"
+)  # nobody writes a cancellation while a session excludes others
 async def test_an_activity_that_fails_in_its_session_while_it_is_cancelled(app: Romancy) -> None:
     await cancelled_while_it_runs(app, "with a session")
 

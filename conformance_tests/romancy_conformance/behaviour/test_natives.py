@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from romancy import Handle, Session
     from romancy.storage.protocol import Store
 
-pytestmark = [pytest.mark.anyio, pytest.mark.backends("postgres", "mysql", "mariadb")]
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("postgres", "mysql", "mariadb", "tidb")]
 
 ONCE = RetryPolicy.none()
 KILLS_ITSELF = {
     "postgres": "select pg_terminate_backend(pg_backend_pid())",
     "mysql": "kill connection_id()",
     "mariadb": "kill connection_id()",
+    "tidb": "kill connection_id()",
 }
 crossings: list[asyncio.Barrier] = []
 """The last one belongs to the running test."""

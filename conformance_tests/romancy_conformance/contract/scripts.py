@@ -22,7 +22,14 @@ __all__ = ["connect_to_postgres", "fetch_rows", "run_script"]
 async def run_script(url: str, script: str) -> None:
     """Run a script on the database as a DBA does."""
     parsed = parse_url(url)
-    scripts = {"sqlite": _sqlite, "postgresql": _postgres, "postgres": _postgres, "mysql": _mysql, "mariadb": _mysql}
+    scripts = {
+        "sqlite": _sqlite,
+        "postgresql": _postgres,
+        "postgres": _postgres,
+        "mysql": _mysql,
+        "mariadb": _mysql,
+        "tidb": _mysql,
+    }
     if parsed.scheme not in scripts:
         pytest.skip(f"capability: the suite cannot run a script on {parsed.scheme}://")
     await scripts[parsed.scheme](parsed, script)
@@ -40,7 +47,7 @@ async def fetch_rows(url: str, query: str) -> list[tuple[Any, ...]]:
             return [tuple(row) for row in await connection.fetch(query)]
         finally:
             await connection.close()
-    if parsed.scheme in {"mysql", "mariadb"}:
+    if parsed.scheme in {"mysql", "mariadb", "tidb"}:
         async with _connected_to_mysql(parsed) as connection:
             cursor: Any = await connection.cursor()
             await cursor.execute(query)

@@ -34,7 +34,7 @@ def _up(kinds: list[Kind]) -> None:
 
 def _install(kinds: list[Kind], suite: str | None) -> None:
     for kind in kinds:
-        program = install(kind, suite) if suite else find_program(kind)
+        program = install(kind, suite) if suite or kind.built else find_program(kind)
         print(f"{kind} {program.version}, {program.origin}: {program.server}")
 
 
@@ -71,7 +71,12 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (("up", "start servers and print their URLs until Ctrl-C"), ("install", "unpack programs")):
         command = commands.add_parser(name, help=text)
-        command.add_argument("kinds", nargs="*", metavar="kind", help=f"of {', '.join(Kind)}; all by default")
+        command.add_argument(
+            "kinds",
+            nargs="*",
+            metavar="kind",
+            help=f"of {', '.join(Kind)}; by default all but {', '.join(kind for kind in Kind if kind.built)}",
+        )
     commands.choices["install"].add_argument("--suite", help="a Debian suite, such as sid, instead of what is here")
     commands.add_parser("status", help="list runs and unpacked programs")
     commands.add_parser("cache", help="say where the cache is and how large")
@@ -79,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
     clean.add_argument("--cache", action="store_true", help="the cache as well")
     chosen = parser.parse_args(arguments)
     try:
-        kinds = [Kind(kind) for kind in getattr(chosen, "kinds", [])] or list(Kind)
+        kinds = [Kind(kind) for kind in getattr(chosen, "kinds", [])] or [kind for kind in Kind if not kind.built]
     except ValueError as error:
         parser.error(str(error))
     try:

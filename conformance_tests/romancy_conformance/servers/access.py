@@ -34,6 +34,7 @@ from .schemas import (
     POSTGRES_SCHEMA,
     POSTGRES_TABLES,
     SESSIONS_POSTGRES,
+    TIDB_MARK,
     WIPE_POSTGRES,
     Schema,
 )
@@ -291,6 +292,7 @@ def _is_cluster(access: Access) -> bool:
 
 
 _SESSIONS_IN = {
+    Kind.TIDB: "SELECT id FROM information_schema.processlist WHERE db = %s AND id <> connection_id()",
     Kind.MARIADB: "SELECT id FROM information_schema.processlist WHERE db = %s AND id <> connection_id()",
     # For this query, MySQL's information_schema shows every statement of the server, and fails where one has odd
     # bytes.
@@ -299,8 +301,11 @@ _SESSIONS_IN = {
 }
 
 
+_PRODUCTS = {Kind.MYSQL: "MySQL", Kind.MARIADB: "MariaDB", Kind.TIDB: "TiDB"}
+
+
 class MySQLAccess(Access):
-    """MySQL and MariaDB."""
+    """MySQL, MariaDB and TiDB."""
 
     def create_database(self, name: str) -> None:
         """On the nodes of a cluster behind a proxy, wait until some connections in a row lead to a node that has it."""
@@ -335,7 +340,7 @@ class MySQLAccess(Access):
     def _has_tables(self, run: _Run, name: str, schema: Schema) -> bool:
         """Drop what a test added; return whether the tables are those of the schema."""
         # Both queries together take a tenth of the time that a comparison of all definitions takes.
-        mark = repr([run(MYSQL_MARK), run(MYSQL_VERSIONS)])
+        mark = repr([run(TIDB_MARK if self.kind is Kind.TIDB else MYSQL_MARK), run(MYSQL_VERSIONS)])
         if mark == _marks.get((self, name)):
             return True
         tables = {str(table) for (table,) in run(MYSQL_TABLES)}
@@ -348,7 +353,8 @@ class MySQLAccess(Access):
 
     def _without_rows(self, run: _Run, schema: Schema) -> bool:
         """Remove the rows; return False if they are too many."""
-        run("SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE")  # reads wait for a commit under way
+        if self.kind is not Kind.TIDB:  # it has no such level
+            run("SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE")  # reads wait for a commit under way
         run("BEGIN")
         first_rows = " UNION ALL ".join(
             f"(SELECT '{table}' FROM {self._quoted(table)} LIMIT 1)"  # noqa: S608 - names of ours
@@ -379,8 +385,7 @@ class MySQLAccess(Access):
                 run("KILL %s", connection)
 
     def version(self) -> str:
-        product = "MySQL" if self.kind is Kind.MYSQL else "MariaDB"
-        return f"{product} {self.fetch('SELECT version()')}"
+        return f"{_PRODUCTS[self.kind]} {self.fetch('SELECT version()')}"
 
     def fetch(self, statement: str, *, database: str = "") -> Any:
         with self._session(database) as run:

@@ -11,6 +11,12 @@ class Kind(StrEnum):
     POSTGRES = "postgres"
     MYSQL = "mysql"
     MARIADB = "mariadb"
+    TIDB = "tidb"
+
+    @property
+    def built(self) -> bool:
+        """Whether its server is built from sources: tests run on it if the environment asks for it by name."""
+        return self is Kind.TIDB
 
     @property
     def scheme(self) -> str:

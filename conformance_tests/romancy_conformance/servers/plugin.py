@@ -75,7 +75,12 @@ def _behind_pooler(folder: Path, migrated: bool) -> Generator[tuple[str, str]]: 
 
 
 SOURCES.update(
-    {kind.value: Source(partial(_on_server, kind), partial(_described, kind), partial(_private, kind)) for kind in Kind}
+    {
+        kind.value: Source(
+            partial(_on_server, kind), partial(_described, kind), partial(_private, kind), by_name=kind.built
+        )
+        for kind in Kind
+    }
 )
 SOURCES["pgbouncer"] = Source(_behind_pooler, lambda: "PgBouncer before PostgreSQL", by_name=True)
 

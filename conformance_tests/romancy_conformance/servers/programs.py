@@ -7,11 +7,13 @@ import os
 import re
 import shutil
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .debian import unpack, unpacked_folder
+from .engines import ANNOUNCED, ORIGIN, build_tidb, present_tidb
 from .kinds import Kind, ServerUnavailableError
 
 if TYPE_CHECKING:
@@ -56,12 +58,18 @@ _PACKAGES = {
 
 
 def find_program(kind: Kind) -> Program:
-    """Return the program to run for `kind`; install it into the cache if there is none."""
+    """Return the program to run for `kind`; install it into the cache if there is none and it need not be built."""
+    if kind.built:
+        return _built(present_tidb())
     return present_program(kind) or install(kind, os.environ.get(kind.suite_variable))
 
 
 def present_program(kind: Kind) -> Program | None:
     """Return the program to run for `kind` if there is one: on the machine, in a wheel, or in the cache."""
+    if kind.built:
+        with suppress(ServerUnavailableError):
+            return _built(present_tidb())
+        return None
     suite = os.environ.get(kind.suite_variable)
     if not suite:
         for server, origin in _on_this_machine(kind):
@@ -74,11 +82,17 @@ def present_program(kind: Kind) -> Program | None:
 
 def install(kind: Kind, suite: str | None = None) -> Program:
     """Return the program of `kind` from the packages of a Debian suite; unpack it into the cache on first use."""
+    if kind.built:
+        return _built(build_tidb())
     package = _PACKAGES[kind]
     folder = unpack(package.name, suite or package.suite)
     if program := _in_package(kind, folder):
         return program
     raise ServerUnavailableError(f"{folder} holds no {package.server} that runs")
+
+
+def _built(server: Path) -> Program:
+    return Program(Kind.TIDB, server, ANNOUNCED, ORIGIN)
 
 
 def _in_package(kind: Kind, folder: Path) -> Program | None:

@@ -32,6 +32,7 @@ from .mysql import MariaDBServer, MySQLServer
 from .postgres import PostgresServer
 from .processes import Process, clear_folder
 from .programs import find_program
+from .tidb import TidbServer
 
 if TYPE_CHECKING:
     from .server import Server
@@ -41,6 +42,7 @@ _SERVERS: dict[Kind, type[Server]] = {
     Kind.POSTGRES: PostgresServer,
     Kind.MYSQL: MySQLServer,
     Kind.MARIADB: MariaDBServer,
+    Kind.TIDB: TidbServer,
 }
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "POSTGRES_SCHEMA",
     "POSTGRES_TABLES",
     "SESSIONS_POSTGRES",
+    "TIDB_MARK",
     "WIPE_POSTGRES",
     "Schema",
 ]
@@ -167,3 +168,6 @@ MYSQL_MARK = r"""
     )
 """
 """Differs from an earlier answer of the same server if a statement changed a definition meanwhile, in any database."""
+
+TIDB_MARK = "ADMIN SHOW DDL"
+"""The same on TiDB: it tells the version of all schemas, and the last statement that changed one."""

@@ -132,11 +132,15 @@ class _Postgres(Clock):
 
 
 class _MySQL(Clock):
-    """`set timestamp` decides what `utc_timestamp` is in a session. It is sent before the next statement of each."""
+    """`set timestamp` decides what `utc_timestamp` is in a session. It is sent before the next statement of each.
+
+    On TiDB the time is that of the cluster, which nobody can set. There it is replaced in what is sent.
+    """
 
     async def begin(self, store: Store) -> None:
         self._wire: Any = import_module("romancy_mysql._connection").Wire
         self._now = 0
+        cluster = import_module("romancy_mysql._tidb").CLOCK.encode()
         self._sent, self._setup = self._wire._sent, self._wire.setup
         clock = self
 
@@ -146,6 +150,8 @@ class _MySQL(Clock):
                 seconds, rest = divmod(clock._now, 1_000_000)
                 text = b"set timestamp = %d.%06d" % (seconds, rest)
                 await (await clock._sent(wire, 3, text)).answers()
+            if clock._now and wire.whole:
+                packet = packet.replace(cluster, b"%d" % clock._now)
             return await clock._sent(wire, command, packet)
 
         async def setup(wire: Any) -> None:
