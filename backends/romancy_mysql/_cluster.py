@@ -5,7 +5,7 @@ rolled back at its commit or before (error 1213), and sent again. A transaction 
 writes is not. So what has to exclude others across nodes writes a row, as the claim of a migration here does.
 
 A commit is certified on all nodes when it is acknowledged, and applied on the others a moment later. So each statement
-and each transaction here first waits for what was committed anywhere before it (`CAUSAL`).
+and each transaction here first waits for what was committed anywhere before it (`wsrep_sync_wait`).
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ from romancy.errors import StorageUnavailableError
 from romancy_mysql._errors import TransientError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from romancy_mysql._connection import Line, Wire
-    from romancy_mysql._database import Database
+    from romancy_mysql._protocol import Answer
+    from romancy_mysql._settings import Settings
+    from romancy_mysql._sql import Statement
 
-__all__ = ["CAUSAL", "PLACE", "caught_up", "claimed_schema"]
+    Insist = Callable[[Callable[[Wire], Awaitable[list[Answer]]]], Awaitable[list[Answer]]]
 
-CAUSAL: Final = ", wsrep_sync_wait = 7"
-"""Wait before reads, and the beginnings of transactions (1), before UPDATE and DELETE (2), and before INSERT (4)."""
+__all__ = ["PLACE", "caught_up", "claimed_schema"]
+
 PLACE: Final = (
     b"select variable_value from information_schema.global_status where variable_name = 'wsrep_cluster_state_uuid'"
 )
@@ -41,13 +43,13 @@ _CATCHING_UP: Final = (5.0, 0.005)
 """How long to wait for a node to apply what the others have, and the seconds between two looks."""
 
 
-async def caught_up(theirs: Line, database: Database) -> None:
+async def caught_up(theirs: Line, insist: Insist) -> None:
     """Wait until the node of this connection has applied all that this process has committed.
 
-    It works within a transaction, where `CAUSAL` waits no more.
+    `insist` is that of our database. It works within a transaction, where `wsrep_sync_wait` waits no more.
     """
     patience, pause = _CATCHING_UP
-    (ours,) = await database.insist(lambda wire: wire.run(_LAST, "join"))
+    (ours,) = await insist(lambda wire: wire.run(_LAST, "join"))
     async with asyncio.timeout(patience):
         while True:
             (there,) = await theirs.run(_LAST, "join")
@@ -57,15 +59,15 @@ async def caught_up(theirs: Line, database: Database) -> None:
 
 
 @asynccontextmanager
-async def claimed_schema(database: Database, wire: Wire) -> AsyncGenerator[None]:
+async def claimed_schema(settings: Settings, statement: Callable[..., Statement], wire: Wire) -> AsyncGenerator[None]:
     """Hold the row that lets one process of the whole cluster migrate.
 
     A process that dies leaves its row. It is taken over when it was the same for half of the time-out. DDL of a process
     that works holds up these looks on all nodes, so its time does not count.
     """
-    settings, token = database.settings, secrets.token_hex(8)
+    token = secrets.token_hex(8)
     left = round(settings.timeout / _BETWEEN_LOOKS)
-    holder, same = await _claim(database, wire, token, None), 0
+    holder, same = await _claim(statement, wire, token, None), 0
     while holder is not None:
         left -= 1
         if not left:
@@ -74,20 +76,20 @@ async def claimed_schema(database: Database, wire: Wire) -> AsyncGenerator[None]
             )
         await asyncio.sleep(_BETWEEN_LOOKS)
         is_stale = same * _BETWEEN_LOOKS >= settings.timeout / 2
-        found = await _claim(database, wire, token, holder if is_stale else None)
+        found = await _claim(statement, wire, token, holder if is_stale else None)
         same = same + 1 if found == holder else 0
         holder = found
     try:
         yield
     finally:
         if not wire.closed:
-            await wire.run(database.statement("leave_schema", token=token).sql, "leave_schema")
+            await wire.run(statement("leave_schema", token=token).sql, "leave_schema")
 
 
-async def _claim(database: Database, wire: Wire, token: str, stale: str | None) -> str | None:
+async def _claim(statement: Callable[..., Statement], wire: Wire, token: str, stale: str | None) -> str | None:
     """Claim the schema, also from a holder that is `stale`. None if it is ours, else its holder."""
-    taking = database.statement("claim_schema", token=token, stale=stale or "")
-    asking = database.statement("claimant_of_schema")
+    taking = statement("claim_schema", token=token, stale=stale or "")
+    asking = statement("claimant_of_schema")
     try:
         await wire.run(taking.sql, taking.name)
         (answer,) = await wire.run(asking.sql, asking.name)

@@ -18,7 +18,6 @@ from pymysql.err import InterfaceError, MySQLError
 
 from romancy.errors import StorageConfigurationError, StorageUnavailableError
 from romancy.storage.passwords import asked
-from romancy_mysql._cluster import CAUSAL
 from romancy_mysql._dialect import dialect_of
 from romancy_mysql._errors import (
     TOLD_BY_THE_SERVER,
@@ -58,6 +57,8 @@ _SETUP = READING + (
     "innodb_lock_wait_timeout = 1, lock_wait_timeout = 5, wait_timeout = {idle}{more}; "
     "set session transaction isolation level read committed"
 )
+_CAUSAL = ", wsrep_sync_wait = 7"
+"""In a cluster: wait before SELECT (1), before UPDATE and DELETE (2), and before INSERT (4)."""
 _CAN_WRITE = (
     b"select @@global.read_only; show variables where variable_name = 'wsrep_on' and value = 'ON'; "
     b"show status where variable_name = 'wsrep_ready' and value = 'ON'; "
@@ -209,7 +210,7 @@ class Wire(aiomysql.Connection):
     async def setup(self) -> None:
         """Put the session into the state that statements here rely on, in one round trip."""
         dialect = dialect_of(self.server_version, self.settings.where, tidb=self.settings.tidb)
-        more = dialect.settings + (CAUSAL if self.settings.cluster else "")
+        more = dialect.settings + (_CAUSAL if self.settings.cluster else "")
         packet = _SETUP.format(idle=self.settings.idle_timeout, more=more).encode()
         self.whole, self.prepares = dialect.tidb, not dialect.tidb
         if not self.settings.hosts:

@@ -225,7 +225,7 @@ class JoinedSession:
             raise _unfit(f"is to another server than {self._database.settings.where}")
         if self._database.settings.cluster:  # its node may not have applied yet what this process has committed
             try:
-                await caught_up(self, self._database)
+                await caught_up(self, self._database.insist)
             except TimeoutError:
                 raise StorageUnavailableError(f"{self._database.settings.where}: its node lags behind") from None
 

@@ -93,9 +93,13 @@ async def bring_up_to_date(database: Database, wire: Wire, dialect: Dialect, *, 
         return
     if not allowed:
         raise unmigrated(state.difference, database.settings.where)
-    if database.settings.cluster:
+    settings = database.settings
+    if settings.cluster:
         await _run(wire, database.statement("create_schema"))  # it has the row of the claim
-    async with claimed_schema(database, wire) if database.settings.cluster else _lock(database, wire):
+        claim = claimed_schema(settings, database.statement, wire)
+    else:
+        claim = _lock(database, wire)
+    async with claim:
         await _run(wire, database.statement("patient_with_tables", seconds=_PATIENCE))
         await _run(wire, database.statement("create_schema"))
         state = await _state(database, wire, known)

@@ -149,7 +149,7 @@ class MySQLSession:
     async def _catch_up(self) -> None:
         """The row before may have been committed on another node meanwhile."""
         try:
-            await caught_up(self._guard, self._database)
+            await caught_up(self._guard, self._database.insist)
         except BaseException as error:
             await self.roll_back()
             if isinstance(error, TimeoutError):

@@ -165,6 +165,7 @@ async def test_a_message_and_the_end_of_its_receiver_at_the_same_time(
     store: Store, actor: Actor, hire: Hire, first: str
 ) -> None:
     """B8: the end sees the message or is refused; a message behind the end is left out, and its append is not."""
+    needs_row_locks(store)
     other = await hire()
 
     async def scenario() -> Scene:
