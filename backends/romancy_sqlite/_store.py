@@ -156,13 +156,14 @@ class SqliteStore:
             check_step(step, worker)
         if not batch:
             return []
+        writer = (shared := self._use()[0]).writer  # on a slow disk, it is never the event loop's thread that writes
         caller = worker or asyncio.current_task()  # a worker makes one commit after the other, from many tasks
-        if lone is not None and (self._lone.expects_nobody(caller) or await self._lone.alone(caller)):
-            shared = self._use()[0]
-            writer = shared.writer
-            if not writer.quick:
-                pass  # too slow a disk for the event loop's thread
-            elif step is not None:
+        if (
+            lone is not None
+            and writer.quick
+            and (self._lone.expects_nobody(caller) or (await self._lone.alone(caller) and self._use()))
+        ):
+            if step is not None:
                 if writer.write_one(self._sql["append_log"], row_of(step, shared.now(), worker), len(step.body)):
                     return [Outcome.ACCEPTED]
             elif done := writer.run_inline(partial(write_alone, item=lone, worker=worker), self._sql, weight_of(batch)):

@@ -26,7 +26,7 @@ ROUNDS = 3
 LEAST = 40
 """With fewer calls, nothing was counted."""
 MOST = {"sqlite": 68, "postgres": 74, "mysql": 98, "mariadb": 98}
-ON_THE_WRITERS_THREAD = 101
+ON_THE_WRITERS_THREAD = 99
 """The most on SQLite where commits are so slow that a separate thread makes them."""
 AT_ONCE = 400
 MOST_OF_A_START = {"sqlite": 125, "postgres": 128, "mysql": 200, "mariadb": 200}
