@@ -53,7 +53,8 @@ start transaction with consistent snapshot
 
 -- name: peers (token) -> now, alive, token, worker_id, lease, beat, dead, codes,
 -- boot_id, pid_namespace, pid, pid_start, started_at, beat_at
--- The time and whether this worker is alive, beside all others. The condition of a join may not have a subquery.
+-- The time and whether this worker is alive, beside all others. The condition of a join may not have a subquery. Without
+-- the hint, the owners of all instances are read and joined, for each heartbeat.
 select timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) as now,
     exists (select 1 from romancy_workers a where a.token = :token and a.dead = 0) as alive,
     w.token, w.worker_id, w.lease, w.beat, w.dead, w.codes, w.boot_id, w.pid_namespace, w.pid, w.pid_start, w.started_at,
@@ -63,7 +64,9 @@ left join (
     select p.token, p.worker_id, p.lease, p.beat, p.dead, p.codes, p.boot_id, p.pid_namespace, p.pid, p.pid_start,
         p.started_at, p.beat_at
     from romancy_workers p
-    where p.token <> :token and (p.dead = 0 or exists (select 1 from romancy_instances i where i.owner = p.token))
+    where p.token <> :token and (p.dead = 0 or exists (
+        select /*+ no_decorrelate() */ 1 from romancy_instances i where i.owner = p.token
+    ))
 ) w on true
 
 -- name: mark_dead (worker, dead, beat)
