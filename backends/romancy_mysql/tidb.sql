@@ -69,6 +69,15 @@ left join (
     ))
 ) w on true
 
+-- name: find_uncounted
+-- Uncounted messages that a session wrote a while ago, and whether their instance is open. Without the hint, all instances
+-- are read and joined.
+select /*+ inl_join(i) */ u.instance_id, u.delivery_id, i.instance_id is not null
+from romancy_uncounted u
+left join romancy_instances i on i.instance_id = u.instance_id and i.status not in (:closed)
+where u.at < timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) - :age
+limit :limit
+
 -- name: mark_dead (worker, dead, beat)
 -- Declare a worker dead if its beat has not moved and the caller is alive. Only rows that are written are locked: without
 -- a lock on the caller's row, two workers could declare each other dead.
