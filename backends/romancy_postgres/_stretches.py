@@ -39,6 +39,6 @@ def _stretches(batch: Sequence[T], places: Callable[[T], Iterable[_Place]]) -> l
         here = places(one)
         if not taken.isdisjoint(here):
             found.append(batch[begun:number])
-            taken, begun = set(), number
+            taken, begun = set[_Place](), number
         taken.update(here)
     return [*found, batch[begun:]] if begun else [batch]

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections import defaultdict, deque
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -142,7 +142,9 @@ def test_a_database_with_many_rows_is_not_used_again(kind: Kind, monkeypatch: py
 def test_a_database_that_somebody_came_back_to_is_not_used_again(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     url = migrated_database(kind)
     with monkeypatch.context() as alone:
-        alone.setattr(databases, "_migrated", defaultdict(deque))  # what other tests gave back would come first
+        alone.setattr(
+            databases, "_migrated", defaultdict[Any, deque[str]](deque)
+        )  # what other tests gave back would come first
         give_back(kind, url)
 
         with _open_transaction(url) as session:

@@ -1,5 +1,8 @@
 """What a store does otherwise on Citus, without a Citus. `tests/engines/test_citus.py` has one."""
 
+# Only private functions show what is sent before there is a server.
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 from romancy.storage.url import parse_url
