@@ -140,6 +140,7 @@ def test_every_url_scheme_leads_to_its_backend() -> None:
         "postgres": "romancy_postgres",
         "mysql": "romancy_mysql",
         "mariadb": "romancy_mysql",
+        "tidb": "romancy_mysql",
         "memory": "romancy_sqlite",
     }
 

@@ -28,7 +28,7 @@ def test_the_guide_describes_every_option_and_no_other(section: str, url: str) -
         create_store(f"{url}?no_such_option=1")
     known = re.findall(r"\w+", str(refused.value).partition("known are ")[2])
 
-    described = PAGE.partition(f"**{section}**")[2].partition("\n**")[0]
+    described = re.split(r"^(?:\*\*|#)", PAGE.partition(f"**{section}**")[2], maxsplit=1, flags=re.MULTILINE)[0]
     rows = re.findall(r"^\| (`.*?) \|", described, re.MULTILINE)
 
     assert EVERYWHERE | {option for row in rows for option in re.findall(r"`(\w+)`", row)} == set(known)

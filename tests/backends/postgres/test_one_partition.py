@@ -20,7 +20,7 @@ from romancy_conformance.contract.building import Actor, append, change, deliver
 from romancy_conformance.contract.plans import watch_for
 from romancy_conformance.contract.routing.scenes import posting, take
 from romancy_postgres import create_store
-from romancy_postgres._connection import ENGINE_SETTINGS
+from romancy_postgres._connection import ENGINE_SETTINGS, PROMISED
 from romancy_postgres._migrations import known_migrations
 from romancy_postgres._scripts import texts
 
@@ -91,7 +91,8 @@ async def laid_out(
     empty_url: str, watch: Watch, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncGenerator[PostgresStore]:
     """A watched store whose tables are in partitions. Only a plan for known values tells where an array lies."""
-    monkeypatch.setitem(ENGINE_SETTINGS, "plan_cache_mode", "force_custom_plan")
+    for settings in (ENGINE_SETTINGS, PROMISED):
+        monkeypatch.setitem(settings, "plan_cache_mode", "force_custom_plan")
     scripts = texts()
     await connection.execute(scripts["schema_table"])
     for one in known_migrations():
