@@ -69,7 +69,8 @@ def have_only(early: pytest.MonkeyPatch, backend: str, digests: dict[str, str]) 
 def came_later(backend: str, digests: dict[str, str]) -> bool:
     """Whether there are migrations that the former version did not have."""
     folder = resources.files(package_of(backend)) / "migrations"
-    foreign = {"mysql": ".mariadb.sql", "mariadb": ".mysql.sql"}.get(backend, "no other")
+    variants = {one: f".{one}.sql" for one in ("mysql", "mariadb", "tidb")}
+    foreign = tuple(suffix for one, suffix in variants.items() if one != backend)
     names = {file.name for file in folder.iterdir() if file.name.endswith(".sql")}
     return any(not name.endswith(foreign) for name in names - digests.keys())
 

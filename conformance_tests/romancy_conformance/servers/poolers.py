@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from romancy_postgres._connection import PLANNING
-
 from .pgbouncer import PgBouncer
 
 if TYPE_CHECKING:
@@ -22,6 +20,8 @@ _running: dict[int, PgBouncer] = {}
 def of_this_process(access: Access) -> PgBouncer:
     """Return a pooler in transaction mode before the server of this access."""
     if os.getpid() not in _running:
+        from romancy_postgres._connection import PLANNING  # noqa: PLC0415 - a run without PostgreSQL has no driver
+
         pooler = PgBouncer(access, for_sessions=PLANNING)
         pooler.start()
         _running[os.getpid()] = pooler

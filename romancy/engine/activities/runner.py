@@ -315,10 +315,11 @@ class Attempts:
         """Begin the attempts that have a slot, unless they are unwanted, held back, or the lease is in doubt.
 
         For a moment, those that follow at once on what they return begin in the same turn of the event loop: of a lone
-        workflow on a fast disk, several steps.
+        workflow on a fast disk, several steps. Hooks hear of an end in the next turn, before what follows begins.
         """
         loop, fresh = asyncio.get_running_loop(), self._keeper.leases.fresh()
-        task_of, end = maker_of_tasks(loop), time.monotonic() + _TURN
+        task_of = maker_of_tasks(loop)
+        end = time.monotonic() + _TURN if self._observer is None else 0.0
         self._begins, waiting = True, len(self._to_begin)
         try:
             while self._to_begin and (waiting > 0 or time.monotonic() < end):
