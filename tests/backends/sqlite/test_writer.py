@@ -15,7 +15,7 @@ import pytest
 from romancy.errors import RomancyError, StorageUnavailableError
 from romancy.status import Status
 from romancy.storage.records import Outcome
-from romancy_conformance.contract.building import append, change, full_log, start, step
+from romancy_conformance.contract.building import Actor, append, change, full_log, start, step
 from romancy_sqlite._driver import sqlite3
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from romancy.storage.records import Append
-    from romancy_conformance.contract.building import Actor
     from romancy_sqlite import SqliteStore
     from romancy_sqlite._connection import Tx
     from romancy_sqlite._writer import Writer
@@ -154,12 +153,14 @@ async def test_a_lone_append_is_one_statement_and_no_more(store: SqliteStore, ac
 
 
 async def test_appends_that_wait_together_share_a_commit(store: SqliteStore, actor: Actor, fast: Writer) -> None:
-    begun = [await actor.begin() for _ in range(64)]
+    # A worker makes one commit after the other, so those that wait together are several.
+    workers = [await Actor(store, workflows=actor.workflows).register() for _ in range(64)]
+    begun = [await each.begin() for each in workers]
     commits: list[str] = []
     fast._connection.set_trace_callback(lambda sql: commits.append(sql) if sql == "commit" else None)
 
     async def all_step(seq: int) -> list[Outcome]:
-        return await asyncio.gather(*(actor.write(step(one, seq)) for one in begun))
+        return await asyncio.gather(*(each.write(step(one, seq)) for each, one in zip(workers, begun, strict=True)))
 
     outcomes = [await all_step(seq) for seq in range(2, 12)]
 
