@@ -22,6 +22,8 @@ class LoneWriter:
         self._came = 0
         self._came_last = 0
         self._first: object = None
+        self._waits = False
+        """Whether a call waits for the end of this turn. Another one is then beside it, also one of the same caller."""
         self._until = 0.0
 
     def expects_nobody(self, caller: object) -> bool:
@@ -39,12 +41,14 @@ class LoneWriter:
         if self._came == 0:
             asyncio.get_running_loop().call_soon(self._end_turn)
             self._came, self._first, self._until = 1, caller, time.perf_counter() + _LONGEST_TURN
-        elif self._first != caller:
+        elif self._waits or self._first != caller:
             self._came += 1
+        self._waits = True
         await asyncio.sleep(0)
         return self._came_last == 1
 
     def _end_turn(self) -> None:
         self._came_last = self._came
         self._came = 0
+        self._waits = False
         self._first = None

@@ -15,14 +15,16 @@ import pytest
 from romancy.errors import RomancyError, StorageUnavailableError
 from romancy.status import Status
 from romancy.storage.records import Outcome
-from romancy_conformance.contract.building import Actor, append, change, full_log, start, step
+from romancy_conformance.contract.building import append, change, full_log, start, step
 from romancy_sqlite._driver import sqlite3
+from romancy_sqlite._lone_writer import LoneWriter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
     from romancy.storage.records import Append
+    from romancy_conformance.contract.building import Actor
     from romancy_sqlite import SqliteStore
     from romancy_sqlite._connection import Tx
     from romancy_sqlite._writer import Writer
@@ -153,14 +155,12 @@ async def test_a_lone_append_is_one_statement_and_no_more(store: SqliteStore, ac
 
 
 async def test_appends_that_wait_together_share_a_commit(store: SqliteStore, actor: Actor, fast: Writer) -> None:
-    # A worker makes one commit after the other, so those that wait together are several.
-    workers = [await Actor(store, workflows=actor.workflows).register() for _ in range(64)]
-    begun = [await each.begin() for each in workers]
+    begun = [await actor.begin() for _ in range(64)]
     commits: list[str] = []
     fast._connection.set_trace_callback(lambda sql: commits.append(sql) if sql == "commit" else None)
 
     async def all_step(seq: int) -> list[Outcome]:
-        return await asyncio.gather(*(each.write(step(one, seq)) for each, one in zip(workers, begun, strict=True)))
+        return await asyncio.gather(*(actor.write(step(one, seq)) for one in begun))
 
     outcomes = [await all_step(seq) for seq in range(2, 12)]
 
@@ -342,3 +342,12 @@ def scribble(path: Path) -> None:
         with file.open("r+b") as stream:
             stream.seek(100)
             stream.write(b"\xff" * (file.stat().st_size - 100))
+
+
+async def test_calls_of_one_worker_that_wait_together_are_not_alone() -> None:
+    """Whoever waits for the end of a turn is no former call that has ended, although the worker is the same."""
+    lone = LoneWriter()
+
+    assert await asyncio.gather(*(lone.alone("a worker") for _ in range(3))) == [False] * 3
+    assert await lone.alone("a worker")
+    assert [lone.expects_nobody("a worker") for _ in range(3)] == [True] * 3
