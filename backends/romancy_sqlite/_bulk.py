@@ -104,7 +104,9 @@ def _change(tx: Tx, changes: Sequence[tuple[Append, Change]]) -> None:
         releases = change.release or ends
         rows.append((
             item.instance_id, item.life, int(over), change.status.value, change.seen, int(releases),
-            int(change.release and not ends), change.wake_at, change.error, change.code, item.seq, int(change.reopens),
+            int(change.release and not ends), "" if change.wake_at is None else change.wake_at,
+            0 if change.error is None else change.error, 0 if change.code is None else change.code, item.seq,
+            int(change.reopens),
         ))  # fmt: skip
         if releases:
             tx.touched.add(item.instance_id)
@@ -123,10 +125,13 @@ def _create(tx: Tx, firsts: Sequence[tuple[Append, Create]]) -> None:
     rows: list[tuple[object, ...]] = []
     for item, create in firsts:
         status, error, wake_at, delay = fresh(item, create)
+        if delay is not None:
+            wake_at = tx.now + delay
         rows.append((
             item.instance_id, item.life, create.workflow_name, status, create.code, create.owner,
-            wake_at if delay is None else tx.now + delay, error, create.parent, index_paths(create.index),
-            bytearray(create.input), projection_text(create.projection),
+            "" if wake_at is None else wake_at, 0 if error is None else error,
+            0 if create.parent is None else create.parent, index_paths(create.index), bytearray(create.input),
+            projection_text(create.projection),
         ))  # fmt: skip
         if create.owner is None:
             tx.touched.add(item.instance_id)

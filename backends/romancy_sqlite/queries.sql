@@ -99,26 +99,27 @@ from (values {rows})
 where column1 is not null;
 
 -- name: start_instances
--- Many new instances.
+-- Many new instances. A text that is 0 and a time that is '' are nulls, which the driver binds slowly.
 insert or ignore into romancy_instances (
     created_at, updated_at, instance_id, life, workflow_name, status, code, owner, wake_at, error, parent, index_paths,
     input, projection
 )
 select
-    ?, ?, column1, column2, column3, column4, column5, column6, column7, column8, column9, column10, column11, column12
+    ?, ?, column1, column2, column3, column4, column5, column6, nullif(column7, ''), nullif(column8, 0),
+    nullif(column9, 0), column10, column11, column12
 from (values {rows})
 where column1 is not null;
 
 -- name: change_instances
 -- The same changes for many instances, each with its guard: the life is the row's, all mail has been seen if it ends,
--- and the instance has not ended unless it is reopened.
+-- and the instance has not ended unless it is reopened. A text that is 0 and a time that is '' are nulls.
 update or ignore romancy_instances set
     status = column4,
     seen = column5,
     owner = case when column6 then null else owner end,
-    wake_at = case when not column7 then null when signals = column5 then column8 else ? end,
-    error = column9,
-    code = coalesce(column10, code),
+    wake_at = case when not column7 then null when signals = column5 then nullif(column8, '') else ? end,
+    error = nullif(column9, 0),
+    code = coalesce(nullif(column10, 0), code),
     last_seq = column11,
     updated_at = ?
 from (values {rows})
