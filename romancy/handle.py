@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, overload
 
 from romancy.core import failure_of
 from romancy.errors import InstanceNotFoundError, InternalError, WorkflowCancelledError, WorkflowFailedError
@@ -25,6 +25,8 @@ __all__ = ["Handle"]
 
 T = TypeVar("T")
 R_co = TypeVar("R_co", covariant=True)
+_COMPLETED: Final = Status.COMPLETED
+"""Python 3.11 calls a function for each `Status.COMPLETED`."""
 
 
 class Handle(Generic[R_co]):
@@ -62,7 +64,7 @@ class Handle(Generic[R_co]):
         return self._read(await self._app.outcome(self._instance_id, self._watch, self._recorded, limit))
 
     def _read(self, outcome: RunEnd) -> R_co:
-        if outcome.status is Status.COMPLETED:
+        if outcome.status is _COMPLETED:
             raw = outcome.result
             if raw is None:
                 raise InternalError(f"instance {self._instance_id} completed without a result in its log")

@@ -6,7 +6,7 @@ log row tests the fence. An item that is refused after that is undone, alone or 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from romancy_sqlite._connection import Tx
 
 __all__ = ["begin_run", "row_of", "weight_of", "write_alone", "write_items"]
+
+_ACCEPTED: Final = Outcome.ACCEPTED
+"""Python 3.11 calls a function for each `Outcome.ACCEPTED`."""
 
 
 class _RefusedError(Exception):
@@ -82,9 +85,9 @@ def write_items(tx: Tx, batch: Sequence[Item], worker: str | None) -> list[Outco
             raise
         raise UndoError from error
     if not others:
-        return [Outcome.ACCEPTED] * len(batch)
+        return [_ACCEPTED] * len(batch)
     outcomes = {item.instance_id: _hopefully(tx, item, worker) for item in others}
-    return [outcomes.get(item.instance_id, Outcome.ACCEPTED) for item in batch]
+    return [outcomes.get(item.instance_id, _ACCEPTED) for item in batch]
 
 
 def _write_carefully(tx: Tx, batch: Sequence[Item], worker: str | None) -> list[Outcome]:
@@ -101,7 +104,7 @@ def _write_steps(tx: Tx, steps: list[Step], worker: str | None) -> dict[str, Out
     rows = [row_of(step, tx.now, worker) for step in steps]
     try:
         if tx.many("append_log", rows) == len(steps):
-            return dict.fromkeys([step.instance_id for step in steps], Outcome.ACCEPTED)
+            return dict.fromkeys([step.instance_id for step in steps], _ACCEPTED)
     except Exception as error:
         if not is_item_fault(error):
             raise
@@ -158,7 +161,7 @@ def _write_append(tx: Tx, item: Step | Append, worker: str | None) -> Outcome:
     if not tx.run("append_log", row_of(item, tx.now, worker)):
         return _fenced_off(tx, item, worker)
     if isinstance(item, Step):
-        return Outcome.ACCEPTED
+        return _ACCEPTED
     facts = _effect_facts(tx, item)
     verdict = on_effects(item, facts)
     if verdict is not None:
@@ -166,7 +169,7 @@ def _write_append(tx: Tx, item: Step | Append, worker: str | None) -> Outcome:
     if item.change is not None:
         _apply_change(tx, item, item.change)
     _write_effects(tx, item, facts)
-    return Outcome.ACCEPTED
+    return _ACCEPTED
 
 
 def _write_first(tx: Tx, item: Append, create: Create) -> Outcome:
@@ -182,7 +185,7 @@ def _write_first(tx: Tx, item: Append, create: Create) -> Outcome:
         remove(tx, item.instance_id)
     _insert_first(tx, item, create)
     _write_effects(tx, item, facts)
-    return Outcome.ACCEPTED
+    return _ACCEPTED
 
 
 def _write_effects(tx: Tx, item: Append, facts: EffectFacts) -> None:

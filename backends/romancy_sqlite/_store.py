@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from romancy.errors import SchemaVersionError, StorageUnavailableError, UsageError
 from romancy.storage.limits import can_be_id, check_batch, check_deliveries, check_step
@@ -59,6 +59,8 @@ if TYPE_CHECKING:
 __all__ = ["SqliteStore"]
 
 Result = TypeVar("Result")
+_ACCEPTED: Final = Outcome.ACCEPTED
+"""Python 3.11 calls a function for each `Outcome.ACCEPTED`."""
 
 
 class SqliteStore:
@@ -165,7 +167,7 @@ class SqliteStore:
         ):
             if step is not None:
                 if writer.write_one(self._sql["append_log"], row_of(step, shared.now(), worker), len(step.body)):
-                    return [Outcome.ACCEPTED]
+                    return [_ACCEPTED]
             elif done := writer.run_inline(partial(write_alone, item=lone, worker=worker), self._sql, weight_of(batch)):
                 return [done[0]]
         return await self._queue(partial(write_items, batch=batch, worker=worker), weight_of(batch))

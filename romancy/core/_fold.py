@@ -37,6 +37,10 @@ __all__ = ["State"]
 _ITS_END: Final = ""
 _WITH_ATTEMPTS: Final = ("activities", "compensations")
 _NEVER: Final = -(2**62)  # before every time, also before 1970, where a test may begin
+_RUNNING: Final = Status.RUNNING
+_WAITING: Final = Status.WAITING
+_COMPLETED: Final = Status.COMPLETED
+"""Python 3.11 calls a function for each `Status.RUNNING`."""
 
 
 class State:
@@ -256,7 +260,7 @@ class State:
         if self.started is None:
             return Status.PENDING
         at_work = self.activities or self.remembered or self.joining or self.listing
-        return Status.RUNNING if at_work else Status.WAITING
+        return _RUNNING if at_work else _WAITING
 
     def outcome(self) -> RunEnd | None:
         """How the run ended; None while it has not ended, or if it continues as another run."""
@@ -266,7 +270,7 @@ class State:
 def _outcome_of(terminal: ev.Command) -> RunEnd | None:
     """How the run ended; None if it continues as another run."""
     if isinstance(terminal, ev.WorkflowCompleted):
-        return RunEnd(Status.COMPLETED, result=terminal.result, unclaimed=terminal.unclaimed)
+        return RunEnd(_COMPLETED, result=terminal.result, unclaimed=terminal.unclaimed)
     if isinstance(terminal, ev.WorkflowFailed):
         how = RunEnd(Status.FAILED, error=terminal.error)
     elif isinstance(terminal, ev.WorkflowCancelled):

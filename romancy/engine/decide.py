@@ -77,6 +77,7 @@ _REST_AFTER: Final = 2_000_000
 _LOOK_AFTER: Final = 300_000_000
 _LONGEST_ERROR: Final = 1000
 _RUNNING: Final = Status.RUNNING
+_ENDING: Final = (Status.CANCELLING, Status.COMPENSATING)
 """Python 3.11 calls a function for each `Status.RUNNING`."""
 _AROUND: Final = 64
 """Bytes of an input in a commit beside what it brings."""
@@ -217,8 +218,8 @@ def change_for(live: Live, activation: Activation, now: int, *, consumed: bool) 
         return Change(status=status, seen=live.signals, error=error)
     if _rests(live, activation, now):
         return Change(status=status, seen=live.signals, release=True, wake_at=_look_again(live, now))
-    if consumed or status in (Status.CANCELLING, Status.COMPENSATING) or live.shown is not Status.RUNNING:
-        visible = status if status in (Status.CANCELLING, Status.COMPENSATING) else Status.RUNNING
+    if consumed or status in _ENDING or live.shown is not _RUNNING:
+        visible = status if status in _ENDING else _RUNNING
         return Change(status=visible, seen=live.signals) if consumed or visible is not live.shown else None
     return None
 

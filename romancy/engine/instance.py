@@ -43,6 +43,8 @@ logger = get_logger("romancy.engine")
 _NOBODY: Final = frozenset[str]()
 _BEGUN: Final = Change(status=Status.RUNNING, seen=0)
 """The change of a first append after which its worker goes on."""
+_RUNNING: Final = Status.RUNNING
+"""Python 3.11 calls a function for each `Status.RUNNING`."""
 
 
 class Holder(Protocol):
@@ -105,7 +107,7 @@ class Live:
         """When it fell due before it was claimed; 0 if that is unknown."""
         self.signals = 0
         """The delivery counter up to which the mail was read."""
-        self.shown = Status.RUNNING
+        self.shown: Status = _RUNNING
         """The status in the instance's row."""
         self.parent: Parent | None = None
         self.inputs: list[Given] = []

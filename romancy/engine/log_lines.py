@@ -26,6 +26,8 @@ __all__ = [
 logger = get_logger("romancy.engine")
 
 _OWN_FOLDER: Final = __file__.rpartition("engine")[0]
+_COMPLETED: Final = Status.COMPLETED
+"""Python 3.11 calls a function for each `Status.COMPLETED`."""
 
 
 def say_attempt_failed(attempt: Attempt, info: ErrorInfo, raised: BaseException | None, delay: float | None) -> None:
@@ -94,7 +96,7 @@ def say_complaints(live: Live, activation: Activation) -> None:
 
 def say_end(live: Live, outcome: RunEnd) -> None:
     """Log the end of the instance."""
-    if outcome.status is Status.COMPLETED:
+    if outcome.status is _COMPLETED:
         if logger.isEnabledFor(DEBUG):
             logger.debug("instance %s: completed", live.instance_id, extra=about(live))
     elif outcome.error is not None:

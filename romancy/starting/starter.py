@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from romancy._outgoing import signal_message
 from romancy.engine import new_life, refuse_to_wait
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["Starter"]
 
 T = TypeVar("T")
+_ACCEPTED: Final = Outcome.ACCEPTED
+"""Python 3.11 calls a function for each `Outcome.ACCEPTED`."""
 
 
 class Starter:
@@ -72,7 +74,7 @@ class Starter:
         except asyncio.CancelledError:
             self._submissions.give_up([start])
             raise
-        if outcome is not Outcome.ACCEPTED:
+        if outcome is not _ACCEPTED:
             with self._access.deadlines.call("start", [start.instance_id]):
                 return await self._started(start, if_exists)
         if start.sending is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from romancy._logs import get_logger, speaking
 from romancy.core import driving
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["Asked", "Starts"]
 
 logger = get_logger("romancy.engine")
+
+_ACCEPTED: Final = Outcome.ACCEPTED
+"""Python 3.11 calls a function for each `Outcome.ACCEPTED`."""
 
 
 class Asked(Protocol):
@@ -132,7 +135,7 @@ class Starts:
     def _begun(self, prepared: PendingAppend, asked: Asked, outcome: Outcome) -> None:
         live = prepared.live
         self.under_way.discard(live.instance_id)
-        if outcome is Outcome.ACCEPTED:
+        if outcome is _ACCEPTED:
             asked.answered(outcome)
             if self._is_kept(prepared):
                 self._driver.take_in_new(prepared)
