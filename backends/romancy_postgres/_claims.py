@@ -6,12 +6,13 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, cast
 
 from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
+from romancy.storage.marks import TAKEN_NEWS
 from romancy.storage.records import Work
 from romancy.storage.sqlkit.claims import Box, Taken, chosen_mail, claimed, filled, unknown_and_kept
 from romancy_postgres._columns import columns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     import asyncpg
 
@@ -44,6 +45,7 @@ async def claim(database: Database, signals: Signals, request: ClaimRequest) -> 
     for row in rows:
         if row["instance_id"] is not None:
             fresh[row["instance_id"]] = row
+    _announce(signals, request, fresh)
     heads: dict[str, asyncpg.Record] = {}
     mail: list[Mailbox] = []
     more = False
@@ -58,11 +60,17 @@ async def claim(database: Database, signals: Signals, request: ClaimRequest) -> 
         chosen = chosen_mail(request, list(map(Box._make, map(_BOX, boxes))), heads)
         messages = await database.fetch("mail", *columns(chosen.wanted, width=2)) if chosen.wanted else ()
         mail, more = filled(chosen, messages, heads), chosen.more
+        _announce(signals, request, {box.instance_id for box in mail} - fresh.keys())
     taken: list[Claimed] = []
     for instance_id, row in fresh.items():
         if instance_id in heads:
             taken.append(_claimed(row, heads[instance_id]))
     return Work(claimed=taken, mail=mail, next_due=head["next_due"], now=head["now"], more=more)
+
+
+def _announce(signals: Signals, request: ClaimRequest, taken: Collection[str]) -> None:
+    if request.announce:
+        signals.tell([TAKEN_NEWS + instance_id for instance_id in taken])
 
 
 async def _sweep(database: Database, signals: Signals, worker: str, names: list[str], codes: list[str]) -> None:

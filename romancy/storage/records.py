@@ -457,6 +457,10 @@ class ClaimRequest(Struct, frozen=True, kw_only=True):
     unconsumed message. Only messages counted later are brought, unless the very same call claims or recovers the
     instance.
     """
+    announce: bool = False
+    """Many workers have heard of this work. A store that tells others of changes at once also tells, by `TAKEN_NEWS`,
+    which instances this claim brings, or mail of which. A store whose callers look for changes need not.
+    """
 
 
 class Claimed(Struct, frozen=True, kw_only=True, gc=False):

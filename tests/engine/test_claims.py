@@ -16,6 +16,7 @@ from romancy.engine.outage import Outage
 from romancy.engine.worker.backlog import Backlog
 from romancy.engine.worker.claims import Claiming
 from romancy.engine.worker.next_claim import NextClaim
+from romancy.storage.marks import TAKEN_NEWS
 from romancy.storage.records import Work
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 MUCH, LITTLE = 400, 3
+FEW, MANY = 4, 5
+"""Peers."""
 A_FEW_TURNS = 10
 FAR = 3_000_000_000_000_000
 
@@ -72,6 +75,7 @@ class Worker:
         """When the next instances of some workflows are due, if the test tells it for each."""
         self.stock = Roomy()
         self.limits: list[int] = []
+        self.announced: list[bool] = []
         self.driver = SimpleNamespace(
             live=dict.fromkeys(["mine", *map(str, range(MUCH))]),
             to_write=0,
@@ -89,7 +93,7 @@ class Worker:
             next_claim=NextClaim(),
             backlog=Backlog(cast("Any", self.stock), DatabaseClock(), {"flow": "c1", "other": "c1"}),
             max_live=1000,
-            handing_over=cast("Any", SimpleNamespace(in_doubt=False, look=bool)),
+            handing_over=cast("Any", SimpleNamespace(in_doubt=False, look=bool, workers_came=list)),
         )
         self.token = "w"
         self._has_peers = has_peers
@@ -107,6 +111,7 @@ class Worker:
         assert request.worker == "w"
         self.claims += 1
         self.limits.append(request.limit)
+        self.announced.append(request.announce)
         due = min((self.due[name] for name in request.codes if name in self.due), default=None)
         return Work(claimed=[], mail=[], now=1, next_due=due if self.due else self.next_due)
 
@@ -201,6 +206,72 @@ async def test_who_has_asked_in_vain_waits_a_moment(
         assert await worker.claims_after(frozenset({"theirs too"})) == at_once
         assert await worker.claims_after(None) == at_once
         assert await worker.claims_after(frozenset({"mine"})) == 1, "mail for what is here is never put off"
+
+
+@pytest.fixture
+def turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The turn of one of many comes later than a test takes."""
+    monkeypatch.setattr("romancy.engine.worker.claims._TURN_PER_PEER", 3600.0)
+    monkeypatch.setattr("romancy.engine.worker.claims._LONGEST_TURN", 3600.0)
+    monkeypatch.setattr("random.uniform", lambda _, longest: longest)
+
+
+@pytest.mark.usefixtures("turns")
+@pytest.mark.parametrize(
+    ("peers", "news", "claims"),
+    [
+        (FEW, [{"theirs"}], 1),
+        (MANY, [{"theirs"}], 0),
+        (MANY, [None], 0),
+        (MANY, [{"mine"}], 1),
+        (MANY, [{"theirs"}, {"mine"}], 1),
+    ],
+    ids=["few", "many", "unknown", "mail", "mail_besides"],
+)
+async def test_one_of_many_waits_for_its_turn(peers: int, news: list[set[str] | None], claims: int) -> None:
+    async with at_work(has_peers=True) as worker:
+        worker.peers *= peers
+        for changed in news:
+            worker.claiming.notice(None if changed is None else frozenset(changed))
+        await a_few_turns()
+
+        assert worker.claims == claims
+
+
+@pytest.mark.parametrize(
+    ("news", "claims"),
+    [
+        ("a", 1),
+        ("a -a", 0),
+        ("a b -a", 1),
+        ("a b -a -b", 0),
+        ("-a a", 1),
+        ("a -a a", 1),
+        ("a -a b", 1),
+        ("a -a a -a", 0),
+    ],
+)
+async def test_one_of_many_claims_nothing_that_others_have_taken(
+    monkeypatch: pytest.MonkeyPatch, news: str, claims: int
+) -> None:
+    """With a minus before it, an instance was taken by another worker. All this happens before the turn."""
+    monkeypatch.setattr("random.uniform", lambda *_: 0.0)
+    async with at_work(has_peers=True) as worker:
+        worker.peers *= MANY
+        for one in news.split():
+            worker.claiming.notice(frozenset({TAKEN_NEWS + one[1:] if one[0] == "-" else one}))
+        await a_few_turns()
+
+        assert worker.claims == claims
+
+
+async def test_only_one_of_many_asks_that_its_claims_be_told() -> None:
+    async with at_work(has_peers=True) as worker:
+        for peers in (FEW, MANY):
+            worker.peers = [SimpleNamespace()] * peers
+            assert await worker.claims_after(frozenset({"mine"})) == 1
+
+        assert worker.announced == [False, True]
 
 
 async def test_after_that_moment_it_asks() -> None:

@@ -51,8 +51,8 @@ MUTATIONS = (
     _mutation(
         name="sqlite: a release in a batch ignores unseen messages",
         pitfall="B1",
-        text="when signals = column5 then column8 else ? end",
-        replacement="when signals <> -1 then column8 else ? end",
+        text="when signals = column5 then nullif(column8, '') else ? end",
+        replacement="when signals <> -1 then nullif(column8, '') else ? end",
         tests="test_batches.py sleeps_only",
     ),
     _mutation(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -10,7 +11,7 @@ from msgspec.structs import replace
 
 from romancy._logs import get_logger
 from romancy.errors import StorageUnavailableError
-from romancy.storage.marks import WORKER_NEWS, marks_in
+from romancy.storage.marks import TAKEN_NEWS, WORKER_NEWS, marks_in
 from romancy.storage.records import LATEST, ClaimRequest
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ _ECHO: Final = 0.25
 _USUAL: Final = 0.25
 """Seconds in which nearly every claim is answered, and what it has brought taken in."""
 _SWEEP_EVERY: Final = 30.0
+_FEW_PEERS: Final = 4
+_TURN_PER_PEER: Final = 0.001
+_LONGEST_TURN: Final = 0.1
 _ENDS_REMEMBERED: Final = 10_000
 
 
@@ -128,14 +132,14 @@ class Claiming:
         """React to changes of these instances (None: of any). Those that ended, or ended here, are usually no news.
 
         Most notifications report instances that ended. A busy worker leaves the rest to idle ones. A worker whose last
-        claim brought nothing waits a moment before it asks again.
+        claim brought nothing waits a moment before it asks again. One of many workers waits for its turn, and claims
+        nothing if another one has taken what it heard of: else each start would be followed by a claim of each worker.
         """
         if changed is None:
             self._handing_over.in_doubt = True
         elif marks := marks_in(changed):
             changed -= marks
-            came = [mark.removeprefix(WORKER_NEWS) for mark in marks if mark.startswith(WORKER_NEWS)]
-            self._handing_over.workers_came(came)
+            self._heed(marks)
         peers = self._keeper.leases.peers
         if self._handing_over.in_doubt or peers:
             self._handing_over.look()
@@ -156,7 +160,21 @@ class Claiming:
             self._postponed = True
             self._next.look_in(_PAUSE_WHEN_BUSY)
         else:
-            self._next.look_in(max(0.0, self._in_vain_until - asyncio.get_running_loop().time()))
+            in_vain = max(0.0, self._in_vain_until - asyncio.get_running_loop().time())
+            self._next.look_in_turn(changed, in_vain + self._turn())
+
+    def _heed(self, marks: set[str]) -> None:
+        """React to marks among the changes."""
+        self._handing_over.workers_came(
+            [mark.removeprefix(WORKER_NEWS) for mark in marks if mark.startswith(WORKER_NEWS)]
+        )
+        if taken := {mark.removeprefix(TAKEN_NEWS) for mark in marks if mark.startswith(TAKEN_NEWS)}:
+            self._next.taken(taken)
+
+    def _turn(self) -> float:
+        """Seconds until this worker's turn to react to news: at random, the more the more peers it has."""
+        many = len(self._keeper.leases.peers) - _FEW_PEERS
+        return random.uniform(0, min(many * _TURN_PER_PEER, _LONGEST_TURN)) if many > 0 else 0.0  # noqa: S311 - jitter
 
     def _has_enough(self) -> bool:
         """Whether a worker with peers has so much at hand that it leaves the rest to them."""
@@ -238,6 +256,7 @@ class Claiming:
             recover=recover,
             known=self.intake.known(),
             kept=self.intake.kept(),
+            announce=len(self._keeper.leases.peers) > _FEW_PEERS,
         )
         before = self.intake.standing() if recover else {}
         self._driver.used.forget()

@@ -24,6 +24,10 @@ class NextClaim:
         """By the event loop's clock. Not read from the handle: uvloop's has no `when()` if the delay is nearly zero."""
         self._due: Timer | None = None
         """The claim planned for the time when the first resting instance falls due."""
+        self._turn: asyncio.TimerHandle | None = None
+        """The claim planned for what this worker has heard of."""
+        self._heard = set[str]()
+        """The instances of which it has heard since its last claim, and which nobody else has taken."""
 
     @property
     def is_wanted(self) -> bool:
@@ -49,6 +53,22 @@ class NextClaim:
             self._planned.cancel()
         self._planned, self._planned_at = loop.call_later(seconds, self.look), at
 
+    def look_in_turn(self, heard: frozenset[str] | None, seconds: float) -> None:
+        """Claim in `seconds`, unless others take all these instances (None: any) before. An earlier plan stays."""
+        if heard is None:
+            self.look_in(seconds)
+            return
+        self._heard |= heard
+        if self._turn is None:
+            self._turn = asyncio.get_running_loop().call_later(seconds, self.look)
+
+    def taken(self, instances: set[str]) -> None:
+        """Others have taken these instances."""
+        self._heard -= instances
+        if self._turn is not None and not self._heard:
+            self._turn.cancel()
+            self._turn = None
+
     def look_at(self, due: int, clock: DatabaseClock) -> None:
         """Claim when something falls due."""
         self._due = clock.call_at(due, self.look)
@@ -60,10 +80,11 @@ class NextClaim:
 
     def forget_plans(self) -> None:
         """A claim follows now, and makes new plans."""
-        for planned in (self._planned, self._due):
+        for planned in (self._planned, self._due, self._turn):
             if planned is not None:
                 planned.cancel()
-        self._planned = self._due = None
+        self._planned = self._due = self._turn = None
+        self._heard.clear()
 
     def take_own(self) -> bool:
         """Whether this claim asks for everything this worker owns. Later ones do not, unless it is asked for again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from importlib.resources import files
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from romancy.status import Status
+from romancy.storage.marks import TAKEN_NEWS
 from romancy.storage.sql import load_queries
 from romancy_conformance.contract import interleaving
 from romancy_conformance.contract.building import append, change, delivery, settle, start, step
@@ -126,6 +128,27 @@ async def test_what_nobody_waits_for_is_not_announced(
         await asyncio.sleep(0.01)
 
     assert heard == [[last.instance_id]]
+
+
+@pytest.mark.anyio
+@pytest.mark.backends("postgres")
+async def test_a_claim_tells_what_it_brings_if_it_is_asked_to(actor: Actor, connection: asyncpg.Connection) -> None:
+    """Among many workers: the others need not claim then. The first claim here is that of one of few."""
+    mine = await actor.begin()
+    heard = await listen(connection)
+    quiet, told, last = (start(workflow_name=next(iter(actor.workflows))) for _ in range(3))
+    for item in (quiet, told):
+        await actor.store.commit([item])
+        await actor.store.deliver([delivery(mine)])
+        assert [one.instance_id for one in await actor.claim(announce=item is told)] == [item.instance_id]
+    await actor.store.commit([last])
+
+    async with asyncio.timeout(LONG):
+        while last.instance_id not in chain(*heard):
+            await connection.execute("select 1")
+
+    taken = {one for one in chain(*heard) if one.startswith(TAKEN_NEWS)}
+    assert taken == {TAKEN_NEWS + told.instance_id, TAKEN_NEWS + mine.instance_id}
 
 
 @pytest.mark.anyio
