@@ -64,7 +64,8 @@ class Pool(Generic[C]):
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._idle: list[tuple[float, C]] = []
         self._lent: set[C] = set()
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._leaving: set[asyncio.Future[Any]] = set()
+        """What `close` waits for: connections that are made or closed."""
         self._closed = False
 
     @asynccontextmanager
@@ -119,11 +120,18 @@ class Pool(Generic[C]):
 
     def give_back_after(self, connection: C, clean: Callable[[C], Awaitable[None]]) -> None:
         """Clean the connection in the background, then return it. Discard it if that fails."""
+        if self._closed:
+            self.discard(connection)
+            return
         self._after(self._clean(connection, clean))
 
     def discard(self, connection: C) -> None:
-        """Close the connection, and only then free its place."""
+        """Close the connection, and only then free its place. Of a closed pool, end it at once: the loop may end."""
         self._lent.discard(connection)
+        if self._closed:
+            self._handling.drop(connection)
+            self._give_place()
+            return
         self._after(self._close_and_free(connection))
 
     def drop_idle(self) -> None:
@@ -138,6 +146,7 @@ class Pool(Generic[C]):
         self._closed = True
         for connection in self._lent:
             self._handling.drop(connection)
+            self._after(self._handling.close(connection))
         idle, self._idle = self._idle, []
         for _, connection in idle:
             self._after(self._handling.close(connection))
@@ -193,11 +202,13 @@ class Pool(Generic[C]):
     async def _make(self) -> C:
         """A new connection in a place that is already held."""
         making = asyncio.ensure_future(self._connect())
+        self._leaving.add(making)
+        making.add_done_callback(self._leaving.discard)
         try:
             # Shielded: a driver that is cancelled while it connects does not clean up.
             connection = await asyncio.shield(making)
         except asyncio.CancelledError:
-            self._after(self._keep(making))
+            making.add_done_callback(self._keep)
             raise
         except StorageUnavailableError as error:
             error.maybe_written = False  # nothing was sent but what connects
@@ -211,14 +222,12 @@ class Pool(Generic[C]):
             self._refuse_if_closed()
         return connection
 
-    async def _keep(self, making: asyncio.Future[C]) -> None:
+    def _keep(self, made: asyncio.Future[C]) -> None:
         """Keep the connection for the next caller: the one that asked for it no longer waits."""
-        try:
-            connection = await making
-        except Exception:  # noqa: BLE001 - no caller is left to get the error
+        if made.cancelled() or made.exception() is not None:
             self._give_place()
         else:
-            self.give_back(connection)
+            self.give_back(made.result())
 
     async def _clean(self, connection: C, clean: Callable[[C], Awaitable[None]]) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 
 import pytest
@@ -51,6 +52,14 @@ class Server:
     async def close(self, connection: Connection, /) -> None:
         await self.closes.wait()
         connection.closed = True
+
+
+class SlowServer(Server):
+    """Takes some turns of the loop to close a connection, as a transport does."""
+
+    async def close(self, connection: Connection, /) -> None:
+        await turns(20)
+        await super().close(connection)
 
 
 def pool_of(server: Server, size: int = 2, *, patience: float = 60, idle: float = 60) -> Pool[Connection]:
@@ -268,6 +277,43 @@ async def test_closing_drops_lent_connections_and_refuses_later_callers() -> Non
     pool.give_back(lent)
     await pool.close()
     assert server.open == []
+
+
+@pytest.mark.parametrize("accepts", [True, False], ids=["in_use", "connecting"])
+@pytest.mark.parametrize("cleans", [False, True], ids=["gives_back", "cleans"])
+def test_a_loop_may_end_as_soon_as_the_pool_is_closed(
+    caplog: pytest.LogCaptureFixture, *, accepts: bool, cleans: bool
+) -> None:
+    async def borrow_and_close() -> asyncio.Task[None]:
+        server = SlowServer()
+        pool = pool_of(server)
+
+        async def use() -> None:
+            connection = await pool.take()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                if cleans:
+                    pool.give_back_after(connection, server.close)
+                else:
+                    pool.give_back(connection)
+
+        if not accepts:
+            server.accepts.clear()
+        using = asyncio.create_task(use())
+        await turns()
+        closing = asyncio.create_task(pool.close())
+        await turns()
+        server.accepts.set()
+        await closing
+        return using
+
+    using = asyncio.run(borrow_and_close())
+    assert using.done()
+    del using
+    gc.collect()
+
+    assert "was destroyed" not in caplog.text
 
 
 @pytest.mark.parametrize("seed", range(20))
