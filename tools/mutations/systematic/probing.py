@@ -26,6 +26,7 @@ FOLDER: Final = tree.ROOT / "build" / "mutations"
 _SOURCES: Final = ("romancy/storage", "backends", "conformance_tests/romancy_conformance")
 _OTHERS: Final = (
     "conformance_tests/romancy_conformance/behaviour/test_rebuilding.py",
+    *(f"tests/backends/mysql/test_{subject}.py" for subject in ("conditions", "effects", "pages", "row_locks")),
     "tests/backends/postgres/test_order_of_keys.py",
 )
 """Tests that use statements which the contract does not, or read what no other database shows."""
