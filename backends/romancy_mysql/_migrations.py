@@ -173,7 +173,8 @@ async def _table_of(database: Database, wire: Wire, first: Migration) -> str | N
     settings = database.settings
     tables = comma(map(Text, _TABLE.findall("\n".join(steps_of(first, settings.prefix)))))
     answer = await _run(wire, database.statement("any_table", database=Text(settings.database), tables=tables))
-    return answer.rows[0][0].decode() if answer.rows else None
+    ((name,),) = answer.rows
+    return None if name is None else name.decode()
 
 
 def _missing(migration: Migration, prefix: str, taken: set[int]) -> list[_Step]:

@@ -6,11 +6,9 @@ select count(*), count(case column_name when 'additive' then 1 end)
 from information_schema.columns where table_schema = :database and table_name = :table
 
 -- name: any_table
--- One of these tables that is there.
-select cast(table_name as binary) from information_schema.tables
+-- The first of these tables that is there, or NULL.
+select cast(min(table_name) as binary) from information_schema.tables
 where table_schema = :database and table_name in (:tables)
-order by table_name
-limit 1
 
 -- name: create_schema
 -- The record of the migrations' steps. Step 0 is recorded before the first one begins. It has the migration's name, and
