@@ -23,7 +23,12 @@ FILES: Final = ("queries.sql", "commits.sql", "routing.sql", "claims.sql", "outb
 CITUS: Final = (*FILES, "citus.sql")
 """With a file of scripts that take the place of others of their names."""
 # Compared by `any`, a status stays in the order: the planner then cannot prefer to walk all instances by their age.
-PIECES: Final = Pieces(only="= any (array[{}])", within="{},", among="= any ({}::text[])")
+PIECES: Final = Pieces(
+    only="= any (array[{}])",
+    within="{},",
+    as_if_newest="order by {}, created_at desc, instance_id desc",
+    among="= any ({}::text[])",
+)
 _PART: Final = re.compile(r":(part_\w+)(?:\+(\d+))?")
 _NUMBER: Final = re.compile(r"\$(\d+)")
 

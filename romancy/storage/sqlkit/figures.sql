@@ -10,8 +10,7 @@ select
         select count(*)
         from (
             select 1 from romancy_instances {by_status}
-            where status {only :status}
-            order by {within status} created_at desc, instance_id desc
+            where status {only :status} {as_if_newest status}
             limit :most
         ) counted
     ) as number,

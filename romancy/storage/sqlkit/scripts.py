@@ -51,6 +51,8 @@ class Pieces(NamedTuple):
     """Equality with a value, where a planner must not choose the index of another order because of it."""
     within: str = ""
     """The beginning of an ORDER BY that names the first column of an index, of which there is one value."""
+    as_if_newest: str = ""
+    """An ORDER BY of what is only counted, where a planner without hints takes the index because of it."""
     among: str = "in ({})"
     """Membership in a list."""
 

@@ -35,7 +35,7 @@ _STATUSES: Final = ("", *(f" @{number}" for number in range(2, 10)))
 """A text is repeated for each status."""
 
 SURVIVORS: Final[tuple[str, ...]] = (
-    *(f"sqlite {statement} {_COUNTED}{again}" for statement in ("tally", "trend") for again in _STATUSES),
+    *(f"sqlite trend {_COUNTED}{again}" for again in _STATUSES),
     *(f"sqlite tally limit 1{again}" for again in _STATUSES),
     f"sqlite trend {_COUNTED} @10",
     f"sqlite tally_slice {_COUNTED}",
