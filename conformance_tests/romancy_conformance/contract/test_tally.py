@@ -127,6 +127,9 @@ async def test_each_status_is_counted_like_the_others(store: Store) -> None:
         (name, status): Oldest(1, at[name, status]) for name in ("first", "second") for status in still_open
     } == open_work.counts
     assert set(still_open) == open_work.more
+    for status in Status:
+        exact = await figures.trend(since=at["third", status], width=10**12, most=5, newest=1)
+        assert exact.statuses[status, 0] == 1
 
 
 async def test_a_count_is_one_statement(store: Store) -> None:
