@@ -9,11 +9,11 @@ from romancy_mysql._errors import MismatchError
 from romancy_mysql._sql import Raw, comma, literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from romancy_mysql._connection import Wire
     from romancy_mysql._database import Database
-    from romancy_mysql._sql import Value
+    from romancy_mysql._sql import Template, Value
 
 __all__ = ["NONE", "NOW", "USUAL", "Outcome", "Rows", "Values", "put_in", "sent", "sql_of"]
 
@@ -98,7 +98,7 @@ class Outcome(NamedTuple):
         return sum(one not in self.before[table] for table, rows in self.after.items() for one in rows)
 
 
-def sql_of(database: Database, script: str, given: Values) -> bytes:
+def sql_of(database: Database | Mapping[str, Template], script: str, given: Values) -> bytes:
     """The script for one row, with the usual values where none are given. `=` before its name: a part of others."""
     known = {
         name: comma(cast("list[Value]", one)) if isinstance(one, list) else one

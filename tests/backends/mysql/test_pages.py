@@ -86,6 +86,12 @@ ORDERS = (
         {f"instances:{one}": {"instance_id": one, "owner": "w", "created_at": at} for one, at in (("a", 9), ("b", 5))},
         {"dead": "w", "every": True}, [b"a", b"b"],
     ),
+    Answered(
+        "kept_page", {"messages": {"message_id": "z"}, "messages:b": {"address": "b", "message_id": "y"}}, {},
+        [b"y", b"z"],
+    ),
+    Answered("some_lives", log(1, instance_id="j") | log(1, 2) | log(1, instance_id="k"), {}, [b"i", b"j", b"k"]),
+    Answered("some_lives", log(1, instance_id="j") | log(1), TWO | {"after": "i"}, [b"j"]),
     Answered("last_life", log(1, 2, life=7) | log(1, life=8, at=6) | log(3, life=9, at=4), {}, [8]),
     Answered("last_life", log(1, life=8) | log(2, life=9), {}, [9]),
     Answered("unswept_messages", {"messages": {}, "messages:back": {"message_id": "z", "swept": -5}}, FIRST, [b"z"],
@@ -126,7 +132,7 @@ OWNED: Rows = {
     "instances:l": {"instance_id": "l", "owner": "w"},
 }  # fmt: skip
 LISTENED: Rows = {
-    f"interests:{owner}{life}{one}": {"owner": owner, "life": life, "interest_id": one}
+    f"interests:{owner}{life}{one}": {"owner": owner, "life": life, "interest_id": one, "swept": int(life == 1)}
     for owner, life, one in (("a", 1, "x"), ("a", 1, "y"), ("a", 2, "x"), ("b", 0, "x"))
 }  # fmt: skip
 PLACES = [(b"a", 1, b"x"), (b"a", 1, b"y"), (b"a", 2, b"x"), (b"b", 0, b"x")]

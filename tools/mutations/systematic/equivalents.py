@@ -71,14 +71,22 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
             "postgres append_effects conjunct not exists (select from romancy_index_sets *",
             "postgres renew_runs conjunct not exists (select from romancy_index_sets *",
             "mysql dead_workers conjunct w.dead = 1",
+            "mysql renew_index_sets conjunct not exists ( *",
+            "mysql route_messages conjunct s.compared <= (a.least < 9223372036854775807)",
+            "mysql route_messages comparison a.least < 9223372036854775807",
+            "mysql former_runs conjunct i.run_from > 1",
+            "mysql former_runs comparison i.run_from > 1",
+            "mysql some_lives conjunct ids.id is not null",
         ),
     ),
     Equivalents(
         "said again",
         "Another condition of the statement is false too where this one is false: no value is equal to null, the least "
-        "value is none, what has ended has no time at which it is due, and the adapter asks for no pending ones. It is "
-        "there for the index.",
+        "value is none, what has ended has no time at which it is due and was created before, and the adapter asks for "
+        "no pending ones. It is there for the index.",
         (
+            "mysql find_old conjunct created_at < :before",
+            "mysql find_old comparison created_at < :before",
             "sqlite outbox_look conjunct state = 'pending'",
             "sqlite outbox_look conjunct next_at is not null",
             "sqlite outbox_due conjunct state = 'pending'",
@@ -96,6 +104,8 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
             "sqlite next_due conjunct wake_at is not null",
             "postgres outbox_look conjunct *",
             "mysql outbox_look conjunct *",
+            "mysql outbox_judge conjunct o.order_key is not null",
+            "mysql route_messages conjunct a.least is not null",
             "postgres outbox_counts conjunct state = 'pending'",
             "postgres outbox_counts conjunct order_key is not null",
             "postgres outbox_counts conjunct o.state <> 'pending'",
@@ -124,8 +134,28 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
     ),
     Equivalents(
         "order of an index",
-        "SQLite reads the rows in the order of an index. The plan is the same without the clause, as a test compares.",
+        "SQLite and MySQL read the rows in the order of an index. The plan is the same without the clause, as a test "
+        "compares.",
         (
+            "mysql claim_due order order by i.wake_at",
+            "mysql find_old order order by created_at",
+            "mysql interests order order by i.at, i.owner, i.life, i.interest_id",
+            "mysql kept_alike order order by address",
+            "mysql kept_page order order by message_id",
+            "mysql letters order order by letter_id",
+            "mysql log_of_life order order by l.seq",
+            "mysql lying order order by instance_id, delivery_id @2",
+            "mysql open_work order order by created_at, instance_id*",
+            "mysql outbox_due order order by next_at, at",
+            "mysql outbox_look order order by o.next_at",
+            "mysql outbox_next order order by o.at, o.outbox_id",
+            "mysql prune_named order order by instance_id",
+            "mysql read_log order order by g.seq",
+            "mysql read_log order order by l.seq",
+            "mysql read_mail order order by instance_id, delivery_id",
+            "mysql read_short_logs order order by l.instance_id, l.seq",
+            "mysql tally order order by created_at, instance_id*",
+            "mysql unswept_messages order order by swept, at",
             "sqlite log_page order order by seq",
             "sqlite outbox_due order order by next_at, at, outbox_id",
             "sqlite outbox_promote order order by at, outbox_id",
@@ -133,6 +163,29 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
             "sqlite outbox_read order order by outbox_id",
             "sqlite due order order by candidate.wake_at",
         ),
+    ),
+    Equivalents(
+        "as it was written",
+        "The rows are read from a temporary table, in the order in which the statement has written them.",
+        (
+            "mysql lying order order by instance_id, delivery_id @3",
+            "mysql some_lives order order by id",
+        ),
+    ),
+    Equivalents(
+        "takes time",
+        "It makes the server wait and look again. A condition that names a tick is always true; the sleep answers 0, "
+        "as a statement that is interrupted fails; and one tick more or less is a moment.",
+        (
+            "mysql await_change alternative sleep(:tick_ms / 1000)",
+            "mysql await_change comparison tick < :ticks",
+            "mysql await_change * ticks.tick > 0",
+        ),
+    ),
+    Equivalents(
+        "set to what it is",
+        "The row would be given the value that it has. The server counts no row that stays the same.",
+        ("mysql mark_dead conjunct d.dead = 0",),
     ),
     Equivalents(
         "a life that is new",
@@ -166,6 +219,12 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
             "sqlite prune_seen comparison at < :before",
             "postgres prune_workers comparison w.beat_at < (select now from clock)",
             "mysql dead_workers comparison w.beat_at < timestampdiff",
+            "mysql claim_due comparison i.wake_at <= timestampdiff",
+            "mysql claim_due comparison i.wake_at > timestampdiff",
+            "mysql find_uncounted comparison u.at < timestampdiff",
+            "mysql outbox_due comparison next_at <= timestampdiff",
+            "mysql sweep_messages comparison m.at < timestampdiff",
+            "mysql sweep_interests comparison i.at < timestampdiff",
         ),
     ),
     Equivalents(
@@ -210,8 +269,11 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
     ),
     Equivalents(
         "said for a planner",
-        "It follows from the comparison of rows beside it, which MySQL and MariaDB do not look up in an index.",
+        "It follows from the comparison of rows beside it, which MySQL and MariaDB do not look up in an index; or the "
+        "ranges of a column are all that there are, each with the next column of the index.",
         (
+            "mysql find_expired conjunct m.swept in (0, 1)",
+            "mysql find_expired * m.swept < 0",
             "* place_behind conjunct created_at <= *",
             "* tally_slice conjunct created_at <= *",
             "* lying conjunct instance_id >= *",
