@@ -41,7 +41,6 @@ class Case(Struct, frozen=True):
 
 
 RECENT = {"age": NOW}
-OUTSIDE: Values = {"owner": "s", "life": 0, "interests.owner": "s", "interests.life": 0}
 
 CLAIMS = (
     Case("load", "instances", "worker", {"instances.owner": "w"}),

@@ -140,6 +140,28 @@ async def test_a_place_at_another_address_is_a_new_one(store: Store, receive: Re
     assert message.message_id in {one.message_id for one in await store.rooms.router.kept(address=elsewhere)}
 
 
+@pytest.mark.parametrize("road", ["an append", "a call"])
+async def test_an_equal_condition_at_another_address_is_compared_with_what_lies_there(
+    store: Store, receive: Receive, road: str
+) -> None:
+    """It was compared with others there before this one was compared elsewhere."""
+    address, elsewhere = unique("k"), unique("k")
+    other, receiver = await receive(), await receive()
+    await other.want(take(elsewhere, {"n": gt(200)}))
+    await store.rooms.router.post([posting(elsewhere, body=b'{"n":150}')])
+    assert await drained(store, elsewhere) == 0
+    await in_vain(store, receiver, address)
+
+    moved = take(elsewhere, {"n": gt(100)}, "wait")
+    if road == "an append":
+        await receiver.want(moved)
+    else:
+        assert await store.rooms.router.register(receiver.owner, moved) is None
+
+    assert await drained(store, elsewhere) == 1
+    assert await receiver.bodies() == [b'{"n":150}']
+
+
 async def test_what_is_given_back_is_compared_again(store: Store, receive: Receive) -> None:
     address = unique("k")
     taker, receiver = await receive(), await receive()
