@@ -38,6 +38,7 @@ from romancy_postgres._errors import (
     DRIVER_ERRORS,
     contended,
     forgotten,
+    overtaken,
     read_only,
     refuses_values,
     translated,
@@ -263,7 +264,7 @@ class Database:
                     failed = error
             tries += 1
             waits += waited_in_vain(failed)
-            again = contended(failed) or (forgotten(failed) and self._stop_keeping())
+            again = contended(failed) or overtaken(failed) or (forgotten(failed) and self._stop_keeping())
             if not again or tries == _TRIES or waits > allowed:
                 # Not `from failed`: the driver repeats values in its messages.
                 raise self.explained(failed) from None

@@ -23,6 +23,7 @@ __all__ = [
     "falls_away",
     "forgotten",
     "in_failed_transaction",
+    "overtaken",
     "read_only",
     "refuses_values",
     "transaction_gone",
@@ -41,6 +42,8 @@ _IN_FAILED_TRANSACTION = "25P02"
 _NO_TRANSACTION = frozenset({"25P01", "3B001"})
 _READ_ONLY = "25006"
 _DIVISION_BY_ZERO = "22012"
+_UNIQUE_VIOLATION = "23505"
+_KEY_OF_MESSAGES = "messages_pkey"
 _AWAY_CLASSES = ("08", "53", "57", "58")
 _AWAY = frozenset({_READ_ONLY, "25P03"})
 _UNANSWERED = frozenset({"57P01", "57P02", "58030"})
@@ -86,6 +89,14 @@ def _state(error: BaseException) -> str:
 def contended(error: BaseException) -> bool:
     """Whether another transaction interfered, so that a retry is right."""
     return _state(error) in _CONTENDED
+
+
+def overtaken(error: BaseException) -> bool:
+    """Whether a statement of the engine met a message of the same id that another transaction has kept meanwhile.
+
+    A retry sees that message. A statement of the user's may fail for a key of the same name.
+    """
+    return _state(error) == _UNIQUE_VIOLATION and _KEY_OF_MESSAGES in words_of(error)
 
 
 def busy(error: BaseException) -> bool:
@@ -134,7 +145,8 @@ def transaction_gone(error: BaseException) -> bool:
 
 def refuses_values(error: BaseException) -> bool:
     """Whether the server or the driver refuses a value that was sent."""
-    return isinstance(error, PostgresError | InterfaceError) and _state(error)[:2] in _VALUE_CLASSES
+    refused = isinstance(error, PostgresError | InterfaceError) and _state(error)[:2] in _VALUE_CLASSES
+    return refused and not overtaken(error)
 
 
 def unborn(error: BaseException) -> bool:
@@ -150,7 +162,7 @@ def translated(error: BaseException, where: str) -> Exception | None:
         return StorageConfigurationError(f"{where}: {reason} [{state}]")
     if state in _POOLER or _STATEMENT_MODE in str(error):
         return StorageConfigurationError(f"{where}: {_fault_of_pooler(error)} [{state}]")
-    if contended(error):
+    if contended(error) or overtaken(error):
         held, lost = "another transaction has held a lock for too long", "this transaction lost against another one"
         return LockedError(f"{where}: {held if waited_in_vain(error) else lost}; try again [{state}]")
     if refuses_values(error):

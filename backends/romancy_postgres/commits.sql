@@ -121,8 +121,10 @@ fitting as materialized (
 );
 
 -- name: part_post
--- Messages to keep at addresses, given `place`, a row for each place, and `clock`: `posted` are those that are new. Only
--- the row of a message's topic has its `dedupe`.
+-- Messages to keep at addresses, given `place`, a row for each place, and `clock`: `new` are those that are new. Only the
+-- row of a message's topic has its `dedupe`. No two rows are of one place. If another transaction keeps a message of one
+-- id meanwhile, the statement fails, and is sent again (`_errors.overtaken`): so neither a part of a message stays nor
+-- its key.
 known as materialized (
     select place.n
     from place join romancy_messages m on m.message_id = place.message_id and m.address = place.address
@@ -142,18 +144,15 @@ known as materialized (
     where (address, dedupe) in (select unit, dedupe from marked) and n not in (select n from known)
     order by address, dedupe, n
 ), new as materialized (
-    select distinct on (message_id, address) *
+    select *
     from place
     where n not in (select n from known)
       and (n not in (select n from place where dedupe is not null) or n in (select n from earliest))
-    order by message_id, address, n
 ), posted as (
     insert into romancy_messages (at, message_id, address, spread, body, projection)
     select clock.now, message_id, address, spread, body, projection
     from new cross join clock
     order by message_id collate "C", address collate "C"
-    on conflict do nothing
-    returning message_id
 );
 
 -- name: part_create

@@ -14,7 +14,7 @@ with place as materialized (
 ), clock as materialized (
     select romancy_now() as now
 ), :part_post
-select bool_and(n in (select n from new) and message_id in (select message_id from posted))
+select bool_and(n in (select n from new))
 from place
 group by n
 order by n;
