@@ -381,8 +381,8 @@ select null,
 
 -- name: sweep_ended
 -- Remove the interests of instances that have ended or are gone, and those of former lives; give back the messages that
--- ended instances had taken. An ended instance that another transaction holds may be reopened, and is skipped. Open
--- ones are not locked: a claim skips locked rows, and looks for them again only after a moment.
+-- ended instances had taken. An ended instance that another transaction holds may be reopened, and is as one that is
+-- open. Open ones are not locked: a claim skips locked rows, and looks for them again only after a moment.
 with held as materialized (
     select instance_id from romancy_instances
     where instance_id = any ($1::text[]) and status in ('completed', 'failed', 'cancelled')
@@ -392,8 +392,6 @@ with held as materialized (
     from unnest($1::text[]) as t (instance_id)
     left join held using (instance_id)
     left join romancy_instances x using (instance_id)
-    where held.instance_id is not null or x.instance_id is null
-       or x.status not in ('completed', 'failed', 'cancelled')
 ), gone as (
     delete from romancy_interests i
     using judged

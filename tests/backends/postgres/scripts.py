@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     import asyncpg
 
+    from romancy_postgres._connection import Link
     from romancy_postgres._store import PostgresStore
 
 __all__ = ["Scripts"]
@@ -34,11 +35,19 @@ _NEEDED: Final[dict[str, dict[str, Any]]] = {
 """What a row must have, if a test does not say it."""
 
 
+_WITHOUT_INDEXES: Final = (
+    "set local plan_cache_mode = force_custom_plan; set local enable_seqscan = on; set local enable_indexscan = off; "
+    "set local enable_indexonlyscan = off; set local enable_bitmapscan = off"
+)
+"""Then the rows come in the order in which they were written, and not in that of an index."""
+
+
 class Scripts:
     """The scripts of a store, and its tables."""
 
-    def __init__(self, store: PostgresStore, connection: asyncpg.Connection) -> None:
+    def __init__(self, store: PostgresStore, connection: asyncpg.Connection, *, by_index: bool = True) -> None:
         self._database = store.database
+        self._by_index = by_index
         self._connection = connection
 
     async def put(self, table: str, *rows: dict[str, Any]) -> None:
@@ -52,11 +61,21 @@ class Scripts:
 
     async def ask(self, name: str, *values: object) -> list[tuple[Any, ...]]:
         """The rows of a script's answer."""
-        return [tuple(row) for row in await self._database.fetch(name, *values)]
+
+        async def plainly(link: Link) -> list[asyncpg.Record]:
+            await link.control(_WITHOUT_INDEXES)
+            return await link.fetch(name, *values)
+
+        found = self._database.fetch(name, *values) if self._by_index else self._database.transaction(plainly)
+        return [tuple(row) for row in await found]
 
     async def run(self, name: str, *values: object) -> int:
         """How many rows a script has touched."""
         return await self._database.run(name, *values)
+
+    async def sql(self, statement: str) -> None:
+        """Run a statement of the test's."""
+        await self._connection.execute(statement)
 
     async def rows(self, table: str, columns: str) -> list[tuple[Any, ...]]:
         """These columns of all rows of a table, sorted."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Store
     from romancy.storage.records import Append
     from romancy_conformance.contract.building import Actor
+    from romancy_postgres._connection import Link
+    from romancy_postgres._database import Database
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("postgres")]
 
@@ -43,6 +45,12 @@ class World:
     @property
     def store(self) -> Store:
         return self.actor.store
+
+    @property
+    def database(self) -> Database:
+        store: Any = self.store
+        database: Database = store.database
+        return database
 
     @property
     def router(self) -> Any:
@@ -163,6 +171,19 @@ async def over(world: World) -> Any:
     return "instances", call, ["held"]
 
 
+async def mail_of_dispatch(world: World) -> Any:
+    """Their mail is counted after the commit of the dispatch."""
+    await world.begin()
+    await world.store.deliver([delivery(name, delivery_id="d") for name in NAMES])
+    await world.sql.execute(UNCOUNTED)
+
+    async def call() -> list[str]:
+        rows = await world.database.fetch("route_count", [*NAMES], ["d", "d"])
+        return [str(row["instance_id"]) for row in rows]
+
+    return "instances", call, ["free"]
+
+
 async def old_messages(world: World) -> Any:
     await world.post(*NAMES)
     return "messages where address = 'held'", lambda: world.router.expire(LATEST), 1
@@ -250,11 +271,11 @@ async def keys(world: World) -> Any:
 
 
 PASSED_OVER = [
-    due, uncounted, orphaned, waiting, over, old_messages, old_letters, old_addresses, to_be_sent, parked, sent_again,
-    sent_long_ago, ended_named, ended_long_ago, runs, keys,
+    due, uncounted, orphaned, waiting, over, mail_of_dispatch, old_messages, old_letters, old_addresses,
+    to_be_sent, parked, sent_again, sent_long_ago, ended_named, ended_long_ago, runs, keys,
 ]  # fmt: skip
 ASLEEP = ("'waiting', signals = 1", "'running'", "'stuck'")
-_KEY = {"instances": "instance_id", "interests": "owner", "outbox": "outbox_id"}
+_KEY = {"instances": "instance_id", "interests": "owner", "outbox": "outbox_id", "workers": "token"}
 
 
 @pytest.mark.parametrize(
@@ -364,6 +385,19 @@ def dispatch(kind: Any, spread: Spread, sql: str) -> Callable[[World], Awaitable
     return prepared
 
 
+async def sweeping(world: World) -> Any:
+    """Mail that was counted meanwhile is not counted again."""
+    await world.begin()
+    await world.store.deliver([delivery("held")])
+    await world.sql.execute(UNCOUNTED)
+
+    async def call() -> list[str]:
+        await world.claimed(limit=0, sweep=True)
+        return await world.ids("select signals from romancy_instances where instance_id = 'held'")
+
+    return "update romancy_inbox set counted = true, number = 1", call, ["1"]
+
+
 async def giving_back(world: World) -> Any:
     await world.begin()
     await world.post("held")
@@ -412,6 +446,7 @@ WAITED_FOR: dict[str, Callable[[World], Awaitable[Any]]] = {
     "a take of an interest": dispatch(take, Spread.ONE, "delete from romancy_interests"),
     "a take of a message": dispatch(take, Spread.ONE, "delete from romancy_messages"),
     "a copy": dispatch(copy, Spread.EVERY, "delete from romancy_interests"),
+    "a sweep that counts": sweeping,
     "what is given back": giving_back,
     "a life that replaces another": replacing,
     "a worker that is declared dead": dying,
@@ -434,6 +469,32 @@ async def test_a_message_for_the_outside_ends_after_the_wait_for_it(world: World
     _, released = await beside(world, "update romancy_outbox set topic = 'u'", lambda: world.outbox.settle(batch))
 
     assert await world.sql.fetchval("select min(ended_at) from romancy_outbox") >= released
+
+
+LOCKING: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "deliver": ("instances", (["held"], ["d"], [b"1"], [None])),
+    "post": ("instances", (["held"], ["d"], [b"1"], [None])),
+    "sweep_ended": ("instances", (["held"],)),
+    "outbox_settle": ("outbox", (["held"], ["c"], ["published"], [0], [True], [None])),
+    "outbox_remove": ("outbox", (["held"],)),
+    "declare_dead": ("workers", ("held", "nobody", 1)),
+}
+"""Scripts that lock rows first, the table of these, and values that name one of them."""
+
+
+@pytest.mark.parametrize("script", LOCKING)
+async def test_a_script_locks_what_it_names(world: World, script: str) -> None:
+    table, values = LOCKING[script]
+    await world.begin("status = 'completed'")
+    await world.publish()
+    await world.sql.execute("update romancy_workers set token = 'free'")
+    free = f"select from romancy_{table} where {_KEY[table]} = 'free' for update skip locked"
+
+    async def locks(link: Link) -> int:
+        await link.fetch(script, *values)
+        return len(await world.sql.fetch(free))
+
+    assert await world.database.transaction(locks) == 1
 
 
 async def beside(world: World, sql: str, call: Callable[[], Awaitable[Any]]) -> tuple[Any, int]:

@@ -19,12 +19,13 @@ WHERE = b'{"n":1}'
 LAST = 2**63 - 1
 
 
-@pytest.fixture
-async def scripts(store: PostgresStore, connection: asyncpg.Connection) -> Scripts:
+@pytest.fixture(params=["by index", "without indexes"])
+async def scripts(store: PostgresStore, connection: asyncpg.Connection, request: pytest.FixtureRequest) -> Scripts:
     """Instances that are open, that have ended, and that have begun another life."""
-    found = Scripts(store, connection)
+    found = Scripts(store, connection, by_index=request.param == "by index")
     await found.put(
         "instances",
+        {"instance_id": "first", "signals": 6},
         {"instance_id": "open"},
         {"instance_id": "ended", "status": "completed"},
         {"instance_id": "reborn", "life": 2},
@@ -64,9 +65,12 @@ async def test_interests_that_a_dispatch_reads(scripts: Scripts) -> None:
     for address in ("here", "there"):
         owners = (("open", 1), ("ended", 1), ("reborn", 1), ("outside", 0))
         kinds: dict[str, dict[str, Any]] = {
-            "copy": {"kind": "copy"}, "choosy": {"where_": WHERE}, "marked": {"where_": WHERE, "compared_to": 0},
+            "copy": {"kind": "copy"},
+            "choosy copy": {"kind": "copy", "where_": WHERE},
+            "choosy": {"where_": WHERE},
+            "marked": {"where_": WHERE, "compared_to": 0},
             "member": {"kind": "member"},
-        }  # fmt: skip
+        }
         await scripts.put(
             "interests",
             *(
@@ -87,7 +91,9 @@ async def test_interests_that_a_dispatch_reads(scripts: Scripts) -> None:
         assert len(rows) == len({row[:3] for row in rows})
         return {(row[0], row[2].removeprefix("here "), row[8], row[9]) for row in rows}
 
-    both = {(owner, kind, True, 4) for owner in ("open", "outside") for kind in ("copy", "choosy", "marked")}
+    both = {
+        (owner, kind, True, 4) for owner in ("open", "outside") for kind in ("copy", "choosy copy", "choosy", "marked")
+    }
     marked = {(owner, "marked", False, 4) for owner in ("ended", "reborn")}
     assert await read(10) == both | marked | {("open", "first", True, 4), ("outside", "second", True, 4)}
     assert await read(1) == both | marked | {("open", "first", True, 4)}
@@ -263,6 +269,7 @@ async def test_counting(scripts: Scripts, script: str) -> None:
         "ended": (0, False, []) if over else (1, False, ["a1"]),
         "kept": (1, False, ["a1"]),
         "stuck": (1, False, ["a1"]),
+        "first": (6, False, []),
         "third": (7, False, []),
         "reborn": (0, False, []),
     }
@@ -284,8 +291,21 @@ async def test_counting_in_a_sweep(scripts: Scripts) -> None:
         "kept": (2, False, ["a1", "b1"]),
         "stuck": (2, False, ["a1", "b1"]),
         "third": (9, True, ["a8", "b8"]),
+        "first": (6, False, []),
         "reborn": (0, False, []),
     }
+
+
+async def test_the_oldest_mail_is_counted_first(scripts: Scripts) -> None:
+    await scripts.put("workers", {"token": "alive"})
+    await scripts.sql(
+        "insert into romancy_inbox (at, counted, instance_id, delivery_id, body) "
+        "select n, false, 'open', n::text, '' from generate_series(1001, 1, -1) as n"
+    )
+
+    await scripts.ask("sweep_mail", "alive")
+
+    assert [one for one in await scripts.rows("inbox", "counted, delivery_id") if not one[0]] == [(False, "1001")]
 
 
 async def test_marks(scripts: Scripts) -> None:

@@ -42,6 +42,8 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
             "sqlite tally_slice limit 1",
             "sqlite due limit :limit",
             "postgres read conjunct r.fits*",
+            "postgres route_messages limit $5::bigint",
+            "postgres register_interest limit 1",
         ),
     ),
     Equivalents(
@@ -77,13 +79,14 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
             "mysql former_runs conjunct i.run_from > 1",
             "mysql former_runs comparison i.run_from > 1",
             "mysql some_lives conjunct ids.id is not null",
+            "postgres sweep_addresses conjunct walk.address is not null",
         ),
     ),
     Equivalents(
         "said again",
         "Another condition of the statement is false too where this one is false: no value is equal to null, the least "
-        "value is none, what has ended has no time at which it is due and was created before, and the adapter asks for "
-        "no pending ones. It is there for the index.",
+        "value is none, no instance has a life of 0, no time is above the last, what has ended has no time at which it "
+        "is due and was created before, and the adapter asks for no pending ones. It is there for the index.",
         (
             "mysql find_old conjunct created_at < :before",
             "mysql find_old comparison created_at < :before",
@@ -120,6 +123,10 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
             "postgres find_by_end conjunct i.status in ('completed', 'failed', 'cancelled')",
             "postgres register_interest conjunct i.kind <> 'take'",
             "postgres register_interest alternative $7 is null",
+            "postgres route_interests conjunct i.life <> 0",
+            "postgres route_messages conjunct (m.at, m.message_id) >= ($2::bigint, $3::text)",
+            "postgres route_messages alternative place.least = 9223372036854775807",
+            "postgres sweep_mail conjunct not counted",
         ),
     ),
     Equivalents(
@@ -218,6 +225,7 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
             "sqlite outbox_due comparison next_at <= :now",
             "sqlite prune_seen comparison at < :before",
             "postgres prune_workers comparison w.beat_at < (select now from clock)",
+            "postgres sweep_mail comparison at < (select now from clock)",
             "mysql dead_workers comparison w.beat_at < timestampdiff",
             "mysql claim_due comparison i.wake_at <= timestampdiff",
             "mysql claim_due comparison i.wake_at > timestampdiff",
