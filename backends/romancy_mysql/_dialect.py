@@ -20,6 +20,9 @@ _OLD_PREFIX = "5.5.5-"
 """MariaDB's prefix to its version, for clients that know no two-digit versions."""
 _TIDB = re.compile(r".*TiDB-v?", re.IGNORECASE)
 """What TiDB writes before its own version: the version of MySQL that it imitates."""
+_VITESS_COMMENT = re.compile(r"Version: .* \(Git revision ")
+"""How the gate of a Vitess begins its comment, whatever version it announces."""
+_NOT_VITESS = "{where}: this server is Vitess, on which Romancy does not run; name the MySQL below it, or another one"
 _UNKNOWN = (0, 0, 0)
 _SORT_BUFFER = 32 * 1024 * 1024
 _OLDEST = {"MySQL": (8, 0, 13), "MariaDB": (10, 6, 0), "TiDB": (8, 5, 0)}
@@ -66,6 +69,8 @@ def dialect_of(server_version: str, where: str, *, tidb: bool = False) -> Dialec
 
     `tidb`: the URL says that it is TiDB, which can be told to announce the version of a MySQL.
     """
+    if "vitess" in server_version.lower():
+        raise StorageConfigurationError(_NOT_VITESS.format(where=where))
     names_itself = "tidb" in server_version.lower()
     if tidb and not names_itself:
         return Dialect("TiDB", _UNKNOWN)
@@ -86,8 +91,10 @@ def check_product(dialect: Dialect, comment: str, where: str) -> None:
     """Raise StorageConfigurationError if a server is not what its version or the URL says.
 
     The version that TiDB announces can be chosen in its configuration. The comment to it cannot. TiDB has to be known:
-    it accepts statements of MySQL's and locks nothing by them.
+    it accepts statements of MySQL's and locks nothing by them. So has Vitess, which changes sessions.
     """
+    if _VITESS_COMMENT.match(comment):
+        raise StorageConfigurationError(_NOT_VITESS.format(where=where))
     if ("tidb" in comment.lower()) is dialect.tidb:
         return
     if dialect.tidb:

@@ -75,6 +75,15 @@ def test_a_mysql_behind_the_scheme_of_tidb_is_refused() -> None:
         check_product(dialect_of("9.7.4", "here", tidb=True), "MySQL Community Server - GPL", "here")
 
 
+def test_vitess_is_refused_by_name_whatever_version_it_announces() -> None:
+    with pytest.raises(StorageConfigurationError, match="here: this server is Vitess"):
+        dialect_of("8.0.30-Vitess", "here")
+
+    comment = "Version: 21.0.0 (Git revision 1ae0 branch 'HEAD') built on a day by a@b using go1.23.3 linux/amd64"
+    with pytest.raises(StorageConfigurationError, match="here: this server is Vitess"):
+        check_product(dialect_of("8.0.30", "here"), comment, "here")
+
+
 @pytest.mark.anyio
 @pytest.mark.backends("mysql", "mariadb", "tidb")
 async def test_each_server_is_asked_what_it_is(
