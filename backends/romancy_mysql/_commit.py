@@ -228,9 +228,10 @@ class _Settling:
             taken = await database.insist(partial(self._held_on_tidb, sorted(places), ids))
             return {one for one, group in needed.items() if group & taken}
         parameters = source(("instance_id", "life", "seq"), sorted(places))
-        _, written, instances, unlocked = await database.ask(
+        _, written, *_, instances, unlocked = await database.ask(
             database.statement("see_uncommitted"),
             database["look_log"].statement(parameters, lock=comma(())),
+            *((database.statement("see_committed"),) if database.vitess else ()),
             database.statement("look_instances", ids=comma(ids), lock=comma(())),
             database.statement("free_instances", ids=comma(ids)),
         )

@@ -30,6 +30,7 @@ from romancy_mysql._errors import (
 )
 from romancy_mysql._prepared import Prepared
 from romancy_mysql._protocol import Answer, Reader
+from romancy_mysql._vitess import LEVEL, leaves_level
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -89,6 +90,8 @@ class Wire(aiomysql.Connection):
     """Whether the connection was never used. If it breaks then, the server is really away."""
     prepares = True
     """Whether the server may still be asked to prepare statements."""
+    alters = False
+    """Whether packets are altered before they are sent."""
     whole = False
     """Whether a packet outside a transaction is made one (TiDB): it would be optimistic, and have no time."""
     borrower: Wire | None = None
@@ -104,9 +107,23 @@ class Wire(aiomysql.Connection):
 
         Errors are those of `_errors.translate`. Cancellation and time-outs close the connection.
         """
+        if self.alters:
+            return await self._run_altered(packet, what)
+        return await self._watched(self._ask(COMMAND.COM_QUERY, packet), what)
+
+    async def _run_altered(self, packet: bytes, what: str) -> list[Answer]:
+        if not self.whole and LEVEL in packet:
+            return await self._run_at_level(packet, what)
         if self.whole and not (self.server_status & _IN_TRANSACTION or packet.startswith(_OF_TRANSACTIONS)):
             return await self._run_whole(packet, what)
         return await self._watched(self._ask(COMMAND.COM_QUERY, packet), what)
+
+    async def _run_at_level(self, packet: bytes, what: str) -> list[Answer]:
+        """Run a packet that sets a level of isolation (Vitess). Until the usual one is back, the state is in doubt."""
+        self.tainted = True
+        answers = await self._watched(self._ask(COMMAND.COM_QUERY, packet), what)
+        self.tainted = leaves_level(packet)
+        return answers
 
     async def _run_whole(self, packet: bytes, what: str) -> list[Answer]:
         """Run a packet as one transaction, in the same round trip."""
@@ -212,7 +229,11 @@ class Wire(aiomysql.Connection):
         dialect = dialect_of(self.server_version, self.settings.where, tidb=self.settings.tidb)
         more = dialect.settings + (_CAUSAL if self.settings.cluster else "")
         packet = _SETUP.format(idle=self.settings.idle_timeout, more=more).encode()
-        self.whole, self.prepares = dialect.tidb, not dialect.tidb
+        self.alters, self.whole, self.prepares = False, dialect.tidb, not (dialect.tidb or dialect.vitess)
+        await self._set_up(packet)
+        self.alters = dialect.tidb or dialect.vitess
+
+    async def _set_up(self, packet: bytes) -> None:
         if not self.settings.hosts:
             await self.run(packet, "connection set-up")
             return
@@ -224,6 +245,9 @@ class Wire(aiomysql.Connection):
 
     async def reset(self) -> None:
         """Discard all changes of a user to the session: variables, temporary tables, locks, settings."""
+        if self.alters and not self.whole:  # the gate of a Vitess keeps them
+            self.abort()
+            return
         try:
             self.ready.clear()
             async with asyncio.timeout(self.settings.timeout):

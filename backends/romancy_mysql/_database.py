@@ -20,7 +20,7 @@ from romancy.storage.sqlkit import pauses
 from romancy.storage.sqlkit.pool import Pool
 from romancy.storage.sqlkit.primary import Primary
 from romancy.storage.sqlkit.statements import LockedError
-from romancy_mysql import _tidb
+from romancy_mysql import _tidb, _vitess
 from romancy_mysql._connection import HANDLING, connect
 from romancy_mysql._dialect import check_product, dialect_of
 from romancy_mysql._errors import (
@@ -83,7 +83,7 @@ class Database:
         self.dialect: Dialect | None = None
         self.begin, self.end = _BEGIN, _COMMIT
         """The statements that begin and commit a transaction, each perhaps more than one."""
-        self.tidb = False
+        self.tidb = self.vitess = False
         self.check = _CHECK
         """Fails if the rows touched are too few."""
         self._max_packet = _SMALLEST_PACKET
@@ -114,8 +114,7 @@ class Database:
         try:
             async with self.work.borrow() as wire:
                 dialect = dialect_of(wire.server_version, self.settings.where, tidb=self.settings.tidb)
-                self._speak(dialect)
-                await self._check_product(wire, dialect)
+                self._speak(await self._checked_product(wire, dialect))
                 await self._measure_packets(wire)
                 await self._look_for_cluster(wire)
                 await bring_up_to_date(self, wire, dialect, allowed=migrate)
@@ -126,15 +125,23 @@ class Database:
 
     def _speak(self, dialect: Dialect) -> None:
         """From here on, use the scripts of this dialect."""
-        self.dialect, self.tidb = dialect, dialect.tidb
+        self.dialect, self.tidb, self.vitess = dialect, dialect.tidb, dialect.vitess
+        if dialect.vitess:
+            self.heads = heads(vitess=True)
+            self._queries = _templates(self.settings.database, self.settings.prefix, vitess=True)
         if dialect.tidb:
             self.check = _tidb.CHECK
             self.heads = heads(tidb=True)
             self._queries = _templates(self.settings.database, self.settings.prefix, tidb=True)
 
-    async def _check_product(self, wire: Wire, dialect: Dialect) -> None:
+    async def _checked_product(self, wire: Wire, dialect: Dialect) -> Dialect:
         (answer,) = await wire.run(b"select @@version_comment", "asking for the product")
-        check_product(dialect, str(answer.rows[0][0]), self.settings.where)
+        known = check_product(dialect, str(answer.rows[0][0]), self.settings.where)
+        if known.vitess:
+            database, where = self.settings.database, self.settings.where
+            _vitess.check_target(database, where)
+            _vitess.check_gate(await wire.run(_vitess.ASKED, "asking for the keyspace"), database, where)
+        return known
 
     async def close(self) -> None:
         """Close every connection. Calls in flight fail."""
@@ -384,9 +391,9 @@ def check_durability(settings: Settings, flushes: int) -> None:
 
 
 @lru_cache(maxsize=64)
-def _templates(database: str, prefix: str, *, tidb: bool = False) -> Mapping[str, Template]:
+def _templates(database: str, prefix: str, *, tidb: bool = False, vitess: bool = False) -> Mapping[str, Template]:
     """All named queries on the tables of a database, parsed once in a process."""
-    qualified, found = qualifier(database, prefix), texts(prefix, tidb=tidb)
+    qualified, found = qualifier(database, prefix), texts(prefix, tidb=tidb, vitess=vitess)
     return MappingProxyType({name: Template(name, text, qualified) for name, text in found.items()})
 
 

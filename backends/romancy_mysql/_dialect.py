@@ -1,6 +1,7 @@
-"""The differences between MySQL, MariaDB and TiDB that lie in their version, in one place.
+"""The differences between MySQL, MariaDB, TiDB and Vitess that lie in their version, in one place.
 
-What TiDB cannot say in the same words is in `tidb.sql`, and what it cannot do in the same steps in `_tidb.py`.
+What TiDB cannot say in the same words is in `tidb.sql`, and what it cannot do in the same steps in `_tidb.py`; likewise
+for Vitess.
 Everything else is sent to all of them unchanged.
 """
 
@@ -20,13 +21,14 @@ _OLD_PREFIX = "5.5.5-"
 """MariaDB's prefix to its version, for clients that know no two-digit versions."""
 _TIDB = re.compile(r".*TiDB-v?", re.IGNORECASE)
 """What TiDB writes before its own version: the version of MySQL that it imitates."""
-_VITESS_COMMENT = re.compile(r"Version: .* \(Git revision ")
+_VITESS = re.compile(r"Version: (\d+)\.(\d+)\.(\d+).* \(Git revision ")
 """How the gate of a Vitess begins its comment, whatever version it announces."""
-_NOT_VITESS = "{where}: this server is Vitess, on which Romancy does not run; name the MySQL below it, or another one"
 _UNKNOWN = (0, 0, 0)
 _SORT_BUFFER = 32 * 1024 * 1024
-_OLDEST = {"MySQL": (8, 0, 13), "MariaDB": (10, 6, 0), "TiDB": (8, 5, 0)}
-"""For MySQL: defaults that are expressions. For MariaDB: SKIP LOCKED and JSON_TABLE. For TiDB: the oldest one tried."""
+_OLDEST = {"MySQL": (8, 0, 13), "MariaDB": (10, 6, 0), "TiDB": (8, 5, 0), "Vitess": (21, 0, 0)}
+"""For MySQL: defaults that are expressions. For MariaDB: SKIP LOCKED and JSON_TABLE. For TiDB and Vitess: the oldest
+ones tried.
+"""
 
 
 class Dialect(Struct, frozen=True):
@@ -41,9 +43,14 @@ class Dialect(Struct, frozen=True):
         return self.product == "TiDB"
 
     @property
+    def vitess(self) -> bool:
+        """Whether it is the gate of a Vitess, which has scripts and steps of its own."""
+        return self.product == "Vitess"
+
+    @property
     def suffix(self) -> str:
-        """Marks the migration files that are for this product alone."""
-        return self.product.lower()
+        """Marks the migration files that are for this product alone. Vitess has no JSON_TABLE either."""
+        return "tidb" if self.vitess else self.product.lower()
 
     @property
     def settings(self) -> str:
@@ -54,7 +61,7 @@ class Dialect(Struct, frozen=True):
         """
         if self.tidb:
             return "".join(f", {name} = {value}" for name, value in _tidb.SETTINGS.items())
-        if self.product != "MySQL":
+        if self.product not in ("MySQL", "Vitess"):
             return ""
         return f", sort_buffer_size = {_SORT_BUFFER}, information_schema_stats_expiry = 0"
 
@@ -70,7 +77,7 @@ def dialect_of(server_version: str, where: str, *, tidb: bool = False) -> Dialec
     `tidb`: the URL says that it is TiDB, which can be told to announce the version of a MySQL.
     """
     if "vitess" in server_version.lower():
-        raise StorageConfigurationError(_NOT_VITESS.format(where=where))
+        return Dialect("Vitess", _UNKNOWN)
     names_itself = "tidb" in server_version.lower()
     if tidb and not names_itself:
         return Dialect("TiDB", _UNKNOWN)
@@ -87,16 +94,16 @@ def dialect_of(server_version: str, where: str, *, tidb: bool = False) -> Dialec
     return Dialect(product, version)
 
 
-def check_product(dialect: Dialect, comment: str, where: str) -> None:
-    """Raise StorageConfigurationError if a server is not what its version or the URL says.
+def check_product(dialect: Dialect, comment: str, where: str) -> Dialect:
+    """The dialect with its version. StorageConfigurationError if a server is not what its version or the URL says.
 
     The version that TiDB announces can be chosen in its configuration. The comment to it cannot. TiDB has to be known:
     it accepts statements of MySQL's and locks nothing by them. So has Vitess, which changes sessions.
     """
-    if _VITESS_COMMENT.match(comment):
-        raise StorageConfigurationError(_NOT_VITESS.format(where=where))
+    if (gate := _VITESS.match(comment)) is not None or dialect.vitess:
+        return _checked_gate(dialect, gate, where)
     if ("tidb" in comment.lower()) is dialect.tidb:
-        return
+        return dialect
     if dialect.tidb:
         raise StorageConfigurationError(
             f"{where}: this server is not TiDB but {comment!r}; write mysql:// or mariadb:// in the URL"
@@ -104,3 +111,18 @@ def check_product(dialect: Dialect, comment: str, where: str) -> None:
     raise StorageConfigurationError(
         f"{where}: this server is TiDB, and calls itself {dialect.name}; write tidb:// in the URL"
     )
+
+
+def _checked_gate(dialect: Dialect, gate: re.Match[str] | None, where: str) -> Dialect:
+    if not dialect.vitess:
+        raise StorageConfigurationError(
+            f"{where}: this server is Vitess, and calls itself {dialect.name}; start vtgate with a "
+            "--mysql_server_version that ends in -Vitess, as it is by default"
+        )
+    if gate is None:
+        raise StorageConfigurationError(f"{where}: this server calls itself Vitess, and its comment is not that of one")
+    version = (int(gate[1]), int(gate[2]), int(gate[3]))
+    if version < _OLDEST["Vitess"]:
+        oldest = ".".join(map(str, _OLDEST["Vitess"]))
+        raise StorageConfigurationError(f"{where}: Vitess {gate[1]} is too old; {oldest} is the oldest that works")
+    return Dialect("Vitess", version)

@@ -123,7 +123,14 @@ _TRANSIENT = frozenset({1213, 1020, 3101, 1180, 1637, 3058, 8002, 8022, 8028, 90
 _VALUE = frozenset({1153, 1264, 1265, 1292, 1300, 1366, 1406, 1690, 3140, 3141, 3157, 4025, 4038, 8004, 8025})
 """From 8000: a transaction or an entry that is too large (TiDB)."""
 _UNSPECIFIC = 1105
-"""The number of all errors that have none of their own (TiDB)."""
+"""The number of all errors that have none of their own (TiDB, Vitess)."""
+_OF_TABLET = "target: "
+"""How the gate of a Vitess begins what it tells of a tablet."""
+_FAILED_BELOW = frozenset({_UNSPECIFIC, 1040, 2002, 2003, 2005})
+"""Such a tablet, or its MySQL, has failed. It tells of its last try, so an earlier one may have written."""
+_INTERRUPTED = 1317
+_OF_TABLETS = _FAILED_BELOW | {_INTERRUPTED}
+_TOO_MANY_ROWS = "row count exceeded"
 _WAITED = "lock wait timeout"
 _LOST = frozenset({2006, 2013, 2014, 2055, 1053, 1077, 1079, 1080, 1317, 1927, 3169, 4031})
 _READ_ONLY = "the server takes no writes now (read-only); Romancy continues when it does"
@@ -226,14 +233,14 @@ def translate(error: MySQLError, what: str, where: str) -> Exception:
     code = code_of(error)
     if code == _NO_SAVEPOINT and WHOLE in str(error):
         return TransientError(what, code)
-    if code == _UNSPECIFIC and _WAITED in str(error).lower():
-        return LockWaitError(what)
     if (private := _PRIVATE.get(code)) is not None:
         return private(what)
     if code in _TRANSIENT:
         return TransientError(what, code)
     if code in _VALUE:
         return RefusedValueError(what, code)
+    if code in _OF_TABLETS and (told := _of_tablet(code, str(error), what, where)) is not None:
+        return told
     if code in _LOST or isinstance(error, InterfaceError):
         return ConnectionLostError(f"{where}: the connection broke during {what} (error {code})")
     refusal = _FILE_FAILED if code in _OF_FILES else _UNAVAILABLE.get(code)
@@ -242,3 +249,16 @@ def translate(error: MySQLError, what: str, where: str) -> Exception:
     if code in _CONFIGURATION:
         return StorageConfigurationError(f"{where}: {_CONFIGURATION[code]} (error {code} in {what})")
     return InternalError(f"{where}: statement {what} failed with error {code} ({type(error).__name__})")
+
+
+def _of_tablet(code: int, text: str, what: str, where: str) -> Exception | None:
+    """The error for what the gate of a Vitess tells of a tablet, or for one of TiDB without a number."""
+    if code == _UNSPECIFIC and _WAITED in text.lower():
+        return LockWaitError(what)
+    if code == _INTERRUPTED and _TOO_MANY_ROWS in text:
+        return StorageConfigurationError(
+            f"{where}: {what} is about more rows than the --queryserver-config-max-result-size of the tablets; raise it"
+        )
+    if code in _FAILED_BELOW and _OF_TABLET in text:
+        return ConnectionLostError(f"{where}: a tablet failed during {what} (error {code})")
+    return None

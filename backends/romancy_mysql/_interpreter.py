@@ -79,7 +79,7 @@ class MySQLInterpreter:
         lock_waits: int | None = None,
     ) -> T:
         tidb = self._database.tidb
-        with closing(Running(begin(), _OWN_OF_TIDB if tidb else _OWN)) as running:
+        with closing(Running(begin(), self._own)) as running:
             while (request := running.request) is not None:
                 asks = (*request.asks, *request.then)
                 if tidb and asks and asks[0].script in NOWAIT:
@@ -108,6 +108,10 @@ class MySQLInterpreter:
                 await pause(attempt)
         raise OvertakenError(f"{self._database.settings.where}: rows kept changing; try again")
 
+    @property
+    def _own(self) -> Own:
+        return _OWN_OF_TIDB if self._database.tidb else _OWN_OF_VITESS if self._database.vitess else _OWN
+
     def _sending(self, statements: list[Statement]) -> Callable[[Wire], Awaitable[list[Received]]]:
         return lambda wire: self._database.send(wire, statements)
 
@@ -123,7 +127,7 @@ class MySQLInterpreter:
 
     async def _transaction(self, begin: Callable[[], Operation[T]], wire: Wire) -> T:
         database = self._database
-        with closing(Running(begin(), _OWN_OF_TIDB if database.tidb else _OWN)) as running:
+        with closing(Running(begin(), self._own)) as running:
             wire.tainted = True
             first = [database.begin]
             try:
@@ -309,6 +313,16 @@ def _free_apart(values: Values) -> Operation[Answer]:
     return Answer([(1, one) for one in portion], len(portion))
 
 
+def _free_apart_on_vitess(values: Values) -> Operation[Answer]:
+    """As `_free_apart`: there, a level of isolation stays."""
+    owned = Ask("read_owned", {**values, "limit": values["limit"] + _LOOKED_AT, "every": True, "ids": []})
+    now, _, ahead, _ = yield from ask_all(owned, Ask("see_uncommitted", {}), owned, Ask("see_committed", {}))
+    calm = [row[0] for row in now.rows if row in ahead.rows]
+    free = (yield from ask("free_instances", ids=calm)).rows if calm else ()
+    portion = sorted(row[0] for row in free)[: values["limit"]]
+    return Answer([(1, one) for one in portion], len(portion))
+
+
 def _mail(values: Values) -> Operation[Answer]:
     """The condition has constants only, so that the mail of each inbox is one range of an index."""
     whole = [one for one, after in values["wanted"] if not after]
@@ -344,5 +358,10 @@ _OWN: Own = {
     "outbox_counts": _counts,
     "loads": _loads,
     "undeclared": _undeclared,
+}
+_OWN_OF_VITESS: Own = {
+    **_OWN,
+    "register_interest": _routing.register_interest_in_rounds,
+    "free_apart": _free_apart_on_vitess,
 }
 _OWN_OF_TIDB: Own = {**_OWN, **_tidb_operations.OWN, "free_apart": _free_apart_on_tidb}

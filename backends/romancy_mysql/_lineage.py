@@ -3,7 +3,7 @@
 A lost primary may come back as if nothing had happened, beside the replica that has taken its place. It is recognised
 by its transactions: MySQL lists their GTIDs where `gtid_mode` is on, and MariaDB tells the last one of each domain.
 Where there are none, and on the nodes of a Galera cluster, which number by themselves, no server counts as behind. The
-servers of a TiDB keep no rows, so none is asked.
+servers of a TiDB and the gates of a Vitess keep no rows, so none is asked.
 Only the cluster can prevent that other processes write there: it has to fence the lost primary.
 """
 
@@ -44,7 +44,7 @@ class Lineage:
         """
         where = wire.settings.where
         dialect = dialect_of(wire.server_version, where, tidb=wire.settings.tidb)
-        if dialect.tidb:
+        if dialect.tidb or dialect.vitess:
             return
         ask = self._of_mysql if dialect.product == "MySQL" else self._of_mariadb
         known, (there, behind) = self._seen, await ask(wire)

@@ -40,7 +40,7 @@ class MySQLRebuilding:
         if not ids:
             return []
         wanted = comma(ids)
-        _, _, rows, index, *lives, _ = await self._database.ask(
+        _, _, rows, index, *lives = await self._database.ask(
             query("one_moment"),
             query("begin_moment"),
             query("some_rows", columns=columns(self._database), ids=wanted),
@@ -54,7 +54,7 @@ class MySQLRebuilding:
             entries.setdefault(instance_id, []).append((path.decode(), value.decode(), at))
         return [
             _stored(one, lines.get(one), answer.rows[0][0], entries.get(one, []))
-            for one, answer in zip(ids, lives, strict=True)
+            for one, answer in zip(ids, lives[: len(ids)], strict=True)
             if answer.rows
         ]
 

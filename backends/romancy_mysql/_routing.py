@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from romancy.storage.sqlkit.dispatches import Decision, Row
     from romancy.storage.sqlkit.statements import Operation, Own, Values
 
-__all__ = ["OWN", "write_uncounted"]
+__all__ = ["OWN", "register_interest_in_rounds", "write_uncounted"]
 
 
 def _due(values: Values) -> Operation[Answer]:
@@ -117,6 +117,23 @@ def _register_interest(values: Values) -> Operation[Answer]:
         then=(Ask("judged", {}),),
     )
     ((finding,),) = answers[-1].rows
+    return Answer([(finding != "gone", finding in ("first", "free"))], 1)
+
+
+def register_interest_in_rounds(values: Values) -> Operation[Answer]:
+    """For Vitess, whose variables hold nothing that its tables say: check, and then write, in one transaction."""
+    kept: list[tuple[str, str]] = []
+    if copies := values["kind"] == InterestKind.COPY:
+        (found,) = yield from look(Ask("kept_ids", values))
+        kept = [(values["address"], message_id) for (message_id,) in found.rows]
+    lock = Ask("lock_addresses", {"addresses": [(values["address"],)]})
+    judge = Ask("judge_interest", {**values, "other": values["other"] or "", "copies": copies})
+    _, judged = yield from ask_all(lock, judge)
+    ((finding,),) = judged.rows
+    first = range(0, len(kept) if finding == "first" else 0, outbox.IDS_AT_ONCE)
+    discard = [Ask("discard_messages", {"messages": kept[one : one + outbox.IDS_AT_ONCE]}) for one in first]
+    if finding in ("first", "free"):
+        yield from ask_last(Ask("interest_put", values), *discard)
     return Answer([(finding != "gone", finding in ("first", "free"))], 1)
 
 

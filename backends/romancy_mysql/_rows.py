@@ -55,7 +55,7 @@ async def read(database: Database, instance_id: str, after: int, limit: int) -> 
     if limit <= 0:
         (instance,) = await database.ask(look)
         return History(instance=instance_row(instance.rows[0]), rows=[]) if instance.rows else None
-    _, _, instance, page, _ = await database.ask(
+    _, _, instance, page, *_ = await database.ask(
         database.statement("one_moment"),
         database.statement("begin_moment"),
         look,

@@ -45,7 +45,8 @@ class ServerWait:
     def may_wait(self) -> bool:
         """Whether to wait in the server instead of polling."""
         database = self._database
-        may = database.settings.listen and not database.tidb  # a statement of TiDB's sees one snapshot until it ends
+        # A statement of TiDB's sees one snapshot until it ends, and one of Vitess' keeps a connection of its tablet.
+        may = database.settings.listen and not (database.tidb or database.vitess)
         return may and asyncio.get_running_loop().time() >= self._rests_until
 
     async def wait(self, since: int) -> None:

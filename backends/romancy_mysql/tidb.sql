@@ -55,7 +55,7 @@ start transaction with consistent snapshot
 -- boot_id, pid_namespace, pid, pid_start, started_at, beat_at
 -- The time and whether this worker is alive, beside all others. The condition of a join may not have a subquery. Without
 -- the hint, the owners of all instances are read and joined, for each heartbeat.
-select timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) as now,
+select timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) as moment,
     exists (select 1 from romancy_workers a where a.token = :token and a.dead = 0) as alive,
     w.token, w.worker_id, w.lease, w.beat, w.dead, w.codes, w.boot_id, w.pid_namespace, w.pid, w.pid_start, w.started_at,
     w.beat_at

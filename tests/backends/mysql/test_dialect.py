@@ -75,13 +75,28 @@ def test_a_mysql_behind_the_scheme_of_tidb_is_refused() -> None:
         check_product(dialect_of("9.7.4", "here", tidb=True), "MySQL Community Server - GPL", "here")
 
 
-def test_vitess_is_refused_by_name_whatever_version_it_announces() -> None:
-    with pytest.raises(StorageConfigurationError, match="here: this server is Vitess"):
-        dialect_of("8.0.30-Vitess", "here")
+GATE = "Version: 21.0.0-SNAPSHOT (Git revision 1ae0 branch 'HEAD') built on a day by a@b using go1.23.3 linux/amd64"
+"""The comment of the gate of a Vitess, whatever version it announces."""
 
-    comment = "Version: 21.0.0 (Git revision 1ae0 branch 'HEAD') built on a day by a@b using go1.23.3 linux/amd64"
-    with pytest.raises(StorageConfigurationError, match="here: this server is Vitess"):
-        check_product(dialect_of("8.0.30", "here"), comment, "here")
+
+def test_vitess_by_its_comment() -> None:
+    dialect = dialect_of("8.0.30-Vitess", "here")
+
+    assert dialect.name == "Vitess"
+    assert check_product(dialect, GATE, "here").name == "Vitess 21.0.0"
+
+
+@pytest.mark.parametrize(
+    ("announced", "comment", "told"),
+    [
+        ("8.0.36", GATE, r"this server is Vitess, and calls itself MySQL 8\.0\.36; start vtgate with"),
+        ("8.0.30-Vitess", GATE.replace("21.0.0", "20.0.3"), r"Vitess 20 is too old; 21\.0\.0 is the oldest"),
+        ("8.0.30-Vitess", "MySQL Community Server - GPL", "its comment is not that of one"),
+    ],
+)
+def test_a_vitess_that_hides_or_is_too_old_is_refused_by_name(announced: str, comment: str, told: str) -> None:
+    with pytest.raises(StorageConfigurationError, match=f"here: .*{told}"):
+        check_product(dialect_of(announced, "here"), comment, "here")
 
 
 @pytest.mark.anyio
@@ -91,8 +106,9 @@ async def test_each_server_is_asked_what_it_is(
 ) -> None:
     asked: list[tuple[str, str]] = []
 
-    def note(dialect: Dialect, comment: str, where: str) -> None:
+    def note(dialect: Dialect, comment: str, where: str) -> Dialect:
         asked.append((dialect.product, comment))
+        return dialect
 
     monkeypatch.setattr("romancy_mysql._database.check_product", note)
     await open_store()

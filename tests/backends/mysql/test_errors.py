@@ -58,6 +58,22 @@ def test_an_error_by_its_number(code: int, kind: type[Exception]) -> None:
     assert type(translate(OPERATIONAL(code, "text"), "a_query", "mysql://me:***@db/orders")) is kind
 
 
+@pytest.mark.parametrize(
+    ("code", "text", "kind"),
+    [
+        (1105, "target: shop.0.primary: no healthy tablet available for 'keyspace'", ConnectionLostError),
+        (2002, "target: shop.0.primary: vttablet: rpc error: code = Unavailable", ConnectionLostError),
+        (1105, "target: shop.0.primary: vttablet: Lock wait timeout exceeded", LockWaitError),
+        (1105, "syntax error at position 104", InternalError),
+        (1317, "target: shop.0.primary: vttablet: row count exceeded 10000", StorageConfigurationError),
+        (1317, "target: shop.0.primary: vttablet: transaction 7: ended at noon", ConnectionLostError),
+    ],
+)
+def test_an_error_of_a_tablet(code: int, text: str, kind: type[Exception]) -> None:
+    """What is told of its last try says nothing of an earlier one."""
+    assert type(translate(OPERATIONAL(code, text), "a_query", "mysql://me:***@db/orders")) is kind
+
+
 @pytest.mark.parametrize("code", [1205, 1213, 1406, 1048, 1062, 1064, 1045, 1290, 2013, 9999])
 def test_no_error_repeats_what_the_server_quotes(code: int) -> None:
     error = translate(DATA(code, "Duplicate entry 'tell nobody' for key"), "a_query", "here")

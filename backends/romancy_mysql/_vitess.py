@@ -1,0 +1,74 @@
+"""What Vitess does in other steps than MySQL: levels of isolation, shared reads, and what it is asked at opening.
+
+Its gate speaks for MySQL, and keeps a session of its own: what a statement sets there reaches the connection to MySQL
+only as far as the gate understands it. The scripts are in `vitess.sql`. Knows no connection.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from romancy.errors import StorageConfigurationError
+
+if TYPE_CHECKING:
+    from romancy_mysql._protocol import Answer
+
+__all__ = ["ASKED", "LEVEL", "check_gate", "check_target", "leaves_level", "written_for_vitess"]
+
+LEVEL: Final = b"set session transaction isolation level "
+_USUAL_LEVEL: Final = LEVEL + b"read committed"
+ASKED: Final = (
+    b"show vschema keyspaces; show vitess_shards; "
+    b"select @@transaction_isolation, @@innodb_lock_wait_timeout, @@time_zone, @@sql_mode"
+)
+"""What is asked at opening: the keyspaces, their shards, and what a session has of what was set."""
+_READS: Final = re.compile(r"^\(*select\b")
+_UNSHARED: Final = " /*vt+ CONSOLIDATOR=disabled */"
+"""A tablet gives the answer to a read to all who ask the same meanwhile: one that began before a commit, also to who
+asks after it.
+"""
+_REMOVES: Final = re.compile(r"^delete from ")
+_LIMIT: Final = " limit "
+"""A tablet lets a statement on one table change 10,000 rows at most, unless it has a limit of its own."""
+_TARGET: Final = re.compile(r"[@:/\[\]]")
+_WANTED: Final = ("READ-COMMITTED", "1", "+00:00")
+
+
+def leaves_level(packet: bytes) -> bool:
+    """Whether a packet that sets levels of isolation leaves another one than the usual."""
+    return not packet.startswith(_USUAL_LEVEL, packet.rindex(LEVEL))
+
+
+def written_for_vitess(text: str) -> str:
+    """A script with the advice to give its answer to nobody else, and without a tablet's limit of what it removes."""
+    if _REMOVES.match(text) and _LIMIT not in text:
+        return f"{text}{_LIMIT}1000000000"
+    return _READS.sub(lambda found: found[0] + _UNSHARED, text)
+
+
+def check_target(database: str, where: str) -> None:
+    """Refuse a URL that names more than a keyspace: replicas, which lag, or one of several shards."""
+    if _TARGET.search(database):
+        raise StorageConfigurationError(
+            f"{where}: {database!r} is a target of Vitess, and not a keyspace alone; write the keyspace, whose primary "
+            "Romancy then uses"
+        )
+
+
+def check_gate(answers: list[Answer], database: str, where: str) -> None:
+    """Raise StorageConfigurationError if the keyspace is spread, or if the gate does not set what it is told to set."""
+    keyspaces, shards, settings = (answer.rows for answer in answers)
+    spread = any(str(one[0]) == database and str(one[1]) == "true" for one in keyspaces)
+    there = [shard for (name,) in shards if (shard := str(name)).startswith(f"{database}/")]
+    if spread or len(there) > 1:
+        raise StorageConfigurationError(
+            f"{where}: the keyspace {database!r} is sharded ({', '.join(there)}); Romancy needs one that is not: "
+            "create another keyspace with one shard, or several, one for each app"
+        )
+    found = [str(one) for one in settings[0]]
+    if tuple(found[:3]) != _WANTED or "STRICT_TRANS_TABLES" not in found[3]:
+        raise StorageConfigurationError(
+            f"{where}: this gate of Vitess does not set isolation, lock waits, time zone or sql_mode for a session "
+            f"(it has {', '.join(found[:3])}); start vtgate with --enable_system_settings"
+        )
