@@ -103,6 +103,12 @@ test-tidb: $(READY) ## the suites on TiDB, which is built first, once, in some s
 	ROMANCY_TEST_BACKENDS=tidb $(PYTEST) --tier all $(ARGS) conformance_tests tests/backends/mysql/test_tidb.py \
 		tests/backends/mysql/test_dialect.py
 
+# Likewise: `make test-vitess ARGS=-x`
+.PHONY: test-vitess
+test-vitess: $(READY) ## the suites on Vitess, which is built first, once, in some four minutes of two processors; needs Go
+	$(BIN)/python -m romancy_conformance.servers install vitess
+	ROMANCY_TEST_BACKENDS=vitess $(PYTEST) --tier all $(ARGS) conformance_tests tests/backends/mysql/test_vitess.py
+
 .PHONY: test-again
 test-again: $(READY) ## the few tests that failed last in each tier, alone; reports those that pass as unsteady
 	$(BIN)/python -m tools.second_look

@@ -271,7 +271,7 @@ async def test_the_idempotency_key_is_the_same_for_all_attempts(app: Romancy) ->
     assert {first, second} <= set(map(str, seen))
 
 
-@pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb", "tidb")
+@pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb", "tidb", "vitess")
 async def test_parameters_in_one_tuple_are_told_how_to_come(app: Romancy, backend: str) -> None:
     sql = {"sqlite": "select ? + ?", "postgres": "select $1::int + $2::int"}.get(backend, "select %s + %s")
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from romancy_conformance.proxy import Proxy
 
-pytestmark = [pytest.mark.anyio, pytest.mark.backends("postgres", "mysql", "mariadb", "tidb")]
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("postgres", "mysql", "mariadb", "tidb", "vitess")]
 
 WITHIN = 0.4
 SOON = 30

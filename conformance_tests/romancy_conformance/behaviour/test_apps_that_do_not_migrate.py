@@ -10,7 +10,7 @@ from romancy import Romancy, UsageError, WorkflowContext, workflow
 from romancy.errors import SchemaVersionError
 from romancy.sync import SyncRomancy
 
-pytestmark = [pytest.mark.anyio, pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb", "tidb")]
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb", "tidb", "vitess")]
 
 
 @workflow

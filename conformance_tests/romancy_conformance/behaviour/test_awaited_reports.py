@@ -137,7 +137,7 @@ async def test_an_instance_that_is_purged_meanwhile_is_not_found(app: Romancy) -
         await waits
 
 
-@pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb", "tidb")
+@pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb", "tidb", "vitess")
 async def test_blocking_callers_wait_too(app: Romancy, storage_url: str) -> None:
     handle = await app.start(tells_of_steps, 2)
 

@@ -126,7 +126,7 @@ async def over_one_that_fails(ctx: WorkflowContext, how: str) -> None:
 
 
 @pytest.mark.backends(
-    "postgres", "mysql", "mariadb", "tidb"
+    "postgres", "mysql", "mariadb", "tidb", "vitess"
 )  # nobody writes a cancellation while a session excludes others
 async def test_an_activity_that_fails_in_its_session_while_it_is_cancelled(app: Romancy) -> None:
     await cancelled_while_it_runs(app, "with a session")

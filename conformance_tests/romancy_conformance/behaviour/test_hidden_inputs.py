@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Open = Callable[..., Awaitable[Romancy]]
 
-pytestmark = [pytest.mark.anyio, pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb", "tidb")]
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb", "tidb", "vitess")]
 
 
 class Masking:

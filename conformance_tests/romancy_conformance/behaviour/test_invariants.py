@@ -244,7 +244,7 @@ async def test_what_seems_wrong_for_a_moment_is_looked_at_again(storage_url: str
     assert ["stranded"] == [one.instance_id for one in found]
 
 
-@pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb", "tidb")
+@pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb", "tidb", "vitess")
 async def test_the_command_names_it_and_says_so_by_its_exit_code(storage_url: str, filled: dict[str, Any]) -> None:
     assert (0, "everything is in order\n") == await command(storage_url, "--app", f"{__name__}:swept_app")
     async with Planting(storage_url, swept_done) as plant:

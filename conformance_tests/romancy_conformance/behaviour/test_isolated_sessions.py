@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 ONCE = RetryPolicy.none()
-SERVERS = pytest.mark.backends("postgres", "mysql", "mariadb", "tidb")
+SERVERS = pytest.mark.backends("postgres", "mysql", "mariadb", "tidb", "vitess")
 
 
 class Scene:
@@ -159,7 +159,7 @@ async def isolated_thread(ctx: WorkflowContext) -> str:
     return await isolated_on_a_thread("thread")
 
 
-@pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb", "tidb")
+@pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb", "tidb", "vitess")
 async def test_a_plain_function_enters_it(app: Romancy) -> None:
     assert "1" == await app.run(isolated_thread)
     assert 1 == await Scene.ledger.read("thread")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from romancy import Handle, Session
     from romancy.storage.protocol import Store
 
-pytestmark = [pytest.mark.anyio, pytest.mark.backends("postgres", "mysql", "mariadb", "tidb")]
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("postgres", "mysql", "mariadb", "tidb", "vitess")]
 
 ONCE = RetryPolicy.none()
 KILLS_ITSELF = {
@@ -28,6 +28,7 @@ KILLS_ITSELF = {
     "mysql": "kill connection_id()",
     "mariadb": "kill connection_id()",
     "tidb": "kill connection_id()",
+    "vitess": "kill connection_id()",
 }
 crossings: list[asyncio.Barrier] = []
 """The last one belongs to the running test."""

@@ -72,7 +72,9 @@ async def play(options: argparse.Namespace, served: Served | None, folder: Path)
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="romancy_conformance.chaos", description=__doc__)
-    parser.add_argument("--backend", choices=("sqlite", "postgres", "mysql", "mariadb", "tidb"), default="sqlite")
+    parser.add_argument(
+        "--backend", choices=("sqlite", "postgres", "mysql", "mariadb", "tidb", "vitess"), default="sqlite"
+    )
     parser.add_argument("--url", help="an empty database, for one round; its server is let alone")
     parser.add_argument("--seed", default=secrets.token_hex(3), help="any word; the same word plays the same rounds")
     parser.add_argument("--first", type=int, default=1, help="the number of the first round")

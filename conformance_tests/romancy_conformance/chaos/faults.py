@@ -83,8 +83,8 @@ class Served:
 
     @property
     def faults(self) -> frozenset[str]:
-        """The faults that it supports. An engine that was built here keeps its locks in memory: nobody kills it."""
-        kills = {} if self.server.kind.built else _ON_SERVERS
+        """The faults that it supports. The TiDB that was built here keeps its locks in memory: nobody kills it."""
+        kills = {} if self.server.kind == "tidb" else _ON_SERVERS
         return frozenset(_ON_DATABASES | kills | _ON_THE_WIRE)
 
     async def stall(self, seconds: float) -> None:

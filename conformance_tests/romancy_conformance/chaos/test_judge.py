@@ -13,7 +13,7 @@ from romancy_conformance.chaos import ledger
 from romancy_conformance.chaos.judge import Judge
 from romancy_conformance.contract.building import Actor, append, change
 
-pytestmark = [pytest.mark.anyio, pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb", "tidb")]
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb", "tidb", "vitess")]
 
 
 @pytest.fixture

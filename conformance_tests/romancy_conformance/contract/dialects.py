@@ -63,6 +63,14 @@ DIALECTS = {
             "values (9998, 0, 0, '9998_future', 1), (9998, 1, 0, '', 0)"
         ),
     ),
+    "Vitess": Dialect(
+        driver="aiomysql",
+        newer_schema="insert into romancy_schema (version, step, at) values (9999, 1, 0)",
+        additive_schema=(
+            "insert into romancy_schema (version, step, at, name, additive) "
+            "values (9998, 0, 0, '9998_future', 1), (9998, 1, 0, '', 0)"
+        ),
+    ),
     "MariaDB": Dialect(
         driver="aiomysql",
         newer_schema="insert into romancy_schema (version, step, at) values (9999, 1, 0)",

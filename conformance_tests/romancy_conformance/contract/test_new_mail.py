@@ -262,7 +262,7 @@ async def test_a_message_held_open_is_new_after_another_that_has_overtaken_it(
     await play(store, scenario)
 
 
-@pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb", "tidb")
+@pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb", "tidb", "vitess")
 async def test_what_bears_no_number_is_brought_every_time(actor: Actor, store: Store) -> None:
     """Such a message is older than message numbers, or an older worker beside this one has delivered it."""
     begun = await actor.begin()

@@ -15,8 +15,8 @@ import os
 import secrets
 import threading
 from abc import ABC, abstractmethod
-from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -277,8 +277,6 @@ _EMPTY_POSTGRES = """
         END
     $$
 """
-
-
 _IN_A_ROW = 6
 
 
@@ -287,29 +285,31 @@ def _is_cluster(access: Access) -> bool:
     """Whether this server is a node of a Galera cluster."""
     if access.kind is not Kind.MARIADB:
         return False
-    asked = "SELECT count(*) FROM information_schema.global_variables"
-    return bool(access.fetch(f"{asked} WHERE variable_name = 'wsrep_on' AND variable_value = 'ON'"))
+    asked = "SELECT count(*) FROM information_schema.global_variables WHERE variable_name = 'wsrep_on'"
+    return bool(access.fetch(f"{asked} AND variable_value = 'ON'"))
 
 
 _SESSIONS_IN = {
     Kind.TIDB: "SELECT id FROM information_schema.processlist WHERE db = %s AND id <> connection_id()",
     Kind.MARIADB: "SELECT id FROM information_schema.processlist WHERE db = %s AND id <> connection_id()",
-    # For this query, MySQL's information_schema shows every statement of the server, and fails where one has odd
-    # bytes.
+    # Here, MySQL's information_schema shows every statement of the server, and fails where one has odd bytes.
     Kind.MYSQL: "SELECT processlist_id FROM performance_schema.threads"
     " WHERE processlist_db = %s AND processlist_id <> connection_id()",
+    # Those with a transaction: the others are idle connections of its tablets.
+    Kind.VITESS: "SELECT processlist_id FROM performance_schema.threads JOIN information_schema.innodb_trx"
+    " ON trx_mysql_thread_id = processlist_id WHERE processlist_db = %s AND processlist_id <> connection_id()",
 }
 
 
-_PRODUCTS = {Kind.MYSQL: "MySQL", Kind.MARIADB: "MariaDB", Kind.TIDB: "TiDB"}
+_PRODUCTS = {Kind.MYSQL: "MySQL", Kind.MARIADB: "MariaDB", Kind.TIDB: "TiDB", Kind.VITESS: "Vitess over MySQL"}
 
 
 class MySQLAccess(Access):
-    """MySQL, MariaDB and TiDB."""
+    """MySQL, MariaDB, TiDB, and Vitess, whose administration is that of the MySQL below, at its socket."""
 
     def create_database(self, name: str) -> None:
-        """On the nodes of a cluster behind a proxy, wait until some connections in a row lead to a node that has it."""
-        Access.create_database(self, name)
+        """On nodes of a cluster behind a proxy, wait until some connections in a row lead to one that has it."""
+        Access.create_database(self._gate, name)
         if not _is_cluster(self):
             return
         found = 0
@@ -323,7 +323,16 @@ class MySQLAccess(Access):
     def drop_database(self, name: str) -> None:
         with self._session() as run:
             self._end_sessions(run, name)
-            run(f"DROP DATABASE IF EXISTS {self._quoted(name)}")
+        with suppress(AccessError) if self._gate is not self else nullcontext():  # vtcombo may break off, with it done
+            self._gate.fetch(f"DROP DATABASE IF EXISTS {self._quoted(name)}")
+
+    @property
+    def _gate(self) -> Access:  # databases are made there
+        return replace(self, socket=None) if self.kind is Kind.VITESS else self
+
+    def _stored_as(self, name: str) -> str:
+        """The name of a database at the socket."""
+        return f"vt_{name}_0" if self._gate is not self and self.socket and name not in ("", "mysql") else name
 
     def schema(self, name: str) -> Schema:
         with self._session(name) as run:
@@ -369,9 +378,9 @@ class MySQLAccess(Access):
         return True
 
     def is_unused(self, name: str) -> bool:
-        # A name stays in use here, and a process that a test forgot may have reconnected.
+        # A name stays in use, and a process that a test forgot may have reconnected.
         with self._kept_session("mysql") as run:
-            return not run(_SESSIONS_IN[self.kind], name)
+            return not run(_SESSIONS_IN[self.kind], self._stored_as(name))
 
     def _schema(self, run: _Run) -> Schema:
         answers = [run(statement) for statement in MYSQL_SCHEMA]
@@ -380,7 +389,7 @@ class MySQLAccess(Access):
 
     def _end_sessions(self, run: _Run, name: str) -> None:
         """An open transaction that a test left behind would block later statements for a year."""
-        for (connection,) in run(_SESSIONS_IN[self.kind], name):
+        for (connection,) in run(_SESSIONS_IN[self.kind], self._stored_as(name)):
             with suppress(AccessError):  # it has ended by itself
                 run("KILL %s", connection)
 
@@ -404,7 +413,7 @@ class MySQLAccess(Access):
         connection = _kept.pop((self, ""), None) or self._connected()
         try:
             with self._told_apart():
-                connection.select_db(database)
+                connection.select_db(self._stored_as(database))
             yield partial(self._run, connection)
             with self._told_apart():
                 connection.rollback()
@@ -433,7 +442,7 @@ class MySQLAccess(Access):
                 unix_socket=self.socket,
                 user=self.user,
                 password=self.password,
-                database=database or self.database or None,
+                database=self._stored_as(database or self.database) or None,
                 connect_timeout=_TIMEOUT,
                 autocommit=True,
             )

@@ -1,7 +1,7 @@
-"""TiDB's program: built once into the cache from its Go modules, because there is no package of it.
+"""TiDB and the gate and tablets of Vitess: built once into the cache from Go modules, as there are no packages.
 
-The build takes minutes, so no test waits for it: `make test-tidb` and `python -m romancy_conformance.servers install
-tidb` build it.
+A build takes minutes, so no test waits for it: `make test-tidb` and `python -m romancy_conformance.servers install tidb
+vitess` build them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,16 @@ from typing import Final
 from .cache import build_once, cache_folder
 from .kinds import ServerUnavailableError
 
-__all__ = ["ANNOUNCED", "ORIGIN", "build_tidb", "present_tidb"]
+__all__ = [
+    "ANNOUNCED",
+    "ORIGIN",
+    "VITESS_ORIGIN",
+    "VITESS_VERSION",
+    "build_tidb",
+    "build_vitess",
+    "present_tidb",
+    "present_vitess",
+]
 
 _COMMIT: Final = "20251126154744-e4e814fdc0af"
 """Of its main branch: its release tags are no versions of a Go module."""
@@ -25,6 +34,10 @@ ANNOUNCED: Final = "8.0.40-TiDB-v8.5.4"
 """What it is told to announce. A build from a checkout would announce a placeholder."""
 ORIGIN: Final = f"built from its commit {_COMMIT}, on its embedded store"
 _MINUTES: Final = "about six minutes of two idle processors, and 3 GB of Go's caches"
+VITESS_VERSION: Final = "0.21.0"
+"""That of its Go module: it is Vitess 21.0.0."""
+VITESS_ORIGIN: Final = "its gate and tablets in one process (vtcombo) over a MySQL of this suite"
+_VITESS_MINUTES: Final = "about four minutes of two idle processors, and 2 GB of Go's caches"
 _ITERATOR: Final = "\titer := r.getReverseIter()\n"
 _SNAPSHOT: Final = "\tr.txn.SetReadTS(startTS)\n\tif r.RcCheckTS {\n\t\tr.txn.SetReadTS(math.MaxUint64)\n\t}\n"
 """The embedded store's descending scans ignore the snapshot: their iterator is made before its time is set."""
@@ -44,6 +57,36 @@ def build_tidb() -> Path:
         print(f"building TiDB into {_folder()}: {_MINUTES}", flush=True)
     build_once(_folder(), _build)
     return present_tidb()
+
+
+def present_vitess() -> Path:
+    """The built gate of Vitess with its tablets. `ServerUnavailableError` if there is none."""
+    program = _vitess_folder() / "vtcombo"
+    if not program.exists():
+        raise ServerUnavailableError(
+            "Vitess is not built: `python -m romancy_conformance.servers install vitess` builds it once, in "
+            f"{_VITESS_MINUTES}"
+        )
+    return program
+
+
+def build_vitess() -> Path:
+    """Build it into the cache, once."""
+    if not (_vitess_folder() / "vtcombo").exists():
+        print(f"building Vitess into {_vitess_folder()}: {_VITESS_MINUTES}", flush=True)
+    build_once(_vitess_folder(), _build_vitess)
+    return present_vitess()
+
+
+def _vitess_folder() -> Path:
+    return cache_folder() / "engines" / f"vitess-{VITESS_VERSION}"
+
+
+def _build_vitess(folder: Path) -> None:
+    if shutil.which("go") is None:
+        raise ServerUnavailableError("Vitess is built with Go 1.23 or newer, and there is no program `go` here")
+    source = _module(f"vitess.io/vitess@v{VITESS_VERSION}")
+    _go("build", "-mod=readonly", "-o", str(folder / "vtcombo"), "./go/cmd/vtcombo", cwd=source)
 
 
 def _folder() -> Path:

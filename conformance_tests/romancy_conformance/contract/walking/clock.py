@@ -134,24 +134,27 @@ class _Postgres(Clock):
 class _MySQL(Clock):
     """`set timestamp` decides what `utc_timestamp` is in a session. It is sent before the next statement of each.
 
-    On TiDB the time is that of the cluster, which nobody can set. There it is replaced in what is sent.
+    On TiDB the time is that of the cluster, which nobody can set, and on Vitess nobody can set it either. There it is
+    replaced in what is sent.
     """
 
     async def begin(self, store: Store) -> None:
         self._wire: Any = import_module("romancy_mysql._connection").Wire
         self._now = 0
-        cluster = import_module("romancy_mysql._tidb").CLOCK.encode()
+        tidb = import_module("romancy_mysql._tidb")
+        cluster, usual = tidb.CLOCK.encode(), tidb.THEIR_CLOCK.encode()
         self._sent, self._setup = self._wire._sent, self._wire.setup
         clock = self
 
         async def sent(wire: Any, command: int, packet: bytes) -> Any:
-            if clock._now and getattr(wire, "walked", 0) != clock._now:
+            gate = "Vitess" in wire.server_version
+            if clock._now and (wire.whole or gate):
+                packet = packet.replace(usual if gate else cluster, b"%d" % clock._now)
+            if clock._now and not gate and getattr(wire, "walked", 0) != clock._now:
                 wire.walked = clock._now
                 seconds, rest = divmod(clock._now, 1_000_000)
                 text = b"set timestamp = %d.%06d" % (seconds, rest)
                 await (await clock._sent(wire, 3, text)).answers()
-            if clock._now and wire.whole:
-                packet = packet.replace(cluster, b"%d" % clock._now)
             return await clock._sent(wire, command, packet)
 
         async def setup(wire: Any) -> None:
