@@ -12,7 +12,7 @@ import re
 from msgspec import Struct
 
 from romancy.errors import StorageConfigurationError
-from romancy_mysql import _tidb
+from romancy_mysql import _tidb, _vitess
 
 __all__ = ["Dialect", "check_product", "dialect_of"]
 
@@ -63,7 +63,8 @@ class Dialect(Struct, frozen=True):
             return "".join(f", {name} = {value}" for name, value in _tidb.SETTINGS.items())
         if self.product not in ("MySQL", "Vitess"):
             return ""
-        return f", sort_buffer_size = {_SORT_BUFFER}, information_schema_stats_expiry = 0"
+        further = _vitess.SETTINGS if self.vitess else ""
+        return f", sort_buffer_size = {_SORT_BUFFER}, information_schema_stats_expiry = 0{further}"
 
     @property
     def name(self) -> str:

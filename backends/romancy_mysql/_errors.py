@@ -131,6 +131,7 @@ _FAILED_BELOW = frozenset({_UNSPECIFIC, 1040, 2002, 2003, 2005})
 _INTERRUPTED = 1317
 _OF_TABLETS = _FAILED_BELOW | {_INTERRUPTED}
 _TOO_MANY_ROWS = "row count exceeded"
+_OVER_SHARDS = "multi-db transaction attempted"
 _WAITED = "lock wait timeout"
 _LOST = frozenset({2006, 2013, 2014, 2055, 1053, 1077, 1079, 1080, 1317, 1927, 3169, 4031})
 _READ_ONLY = "the server takes no writes now (read-only); Romancy continues when it does"
@@ -258,6 +259,11 @@ def _of_tablet(code: int, text: str, what: str, where: str) -> Exception | None:
     if code == _INTERRUPTED and _TOO_MANY_ROWS in text:
         return StorageConfigurationError(
             f"{where}: {what} is about more rows than the --queryserver-config-max-result-size of the tablets; raise it"
+        )
+    if code == _INTERRUPTED and _OVER_SHARDS in text:
+        return StorageConfigurationError(
+            f"{where}: {what} is part of a transaction over two shards or keyspaces, whose commit would be two; keep "
+            "what is written together in one keyspace"
         )
     if code in _FAILED_BELOW and _OF_TABLET in text:
         return ConnectionLostError(f"{where}: a tablet failed during {what} (error {code})")

@@ -14,7 +14,7 @@ from romancy.errors import StorageConfigurationError
 if TYPE_CHECKING:
     from romancy_mysql._protocol import Answer
 
-__all__ = ["ASKED", "LEVEL", "check_gate", "check_target", "leaves_level", "written_for_vitess"]
+__all__ = ["ASKED", "LEVEL", "SETTINGS", "check_gate", "check_target", "leaves_level", "written_for_vitess"]
 
 LEVEL: Final = b"set session transaction isolation level "
 _USUAL_LEVEL: Final = LEVEL + b"read committed"
@@ -23,6 +23,10 @@ ASKED: Final = (
     b"select @@transaction_isolation, @@innodb_lock_wait_timeout, @@time_zone, @@sql_mode"
 )
 """What is asked at opening: the keyspaces, their shards, and what a session has of what was set."""
+SETTINGS: Final = ", transaction_mode = 'single', ddl_strategy = 'direct', workload = 'oltp'"
+"""A transaction over two shards or keyspaces is refused: its commit would be two. A change of the schema is made at
+once, and not queued.
+"""
 _READS: Final = re.compile(r"^\(*select\b")
 _UNSHARED: Final = " /*vt+ CONSOLIDATOR=disabled */"
 """A tablet gives the answer to a read to all who ask the same meanwhile: one that began before a commit, also to who

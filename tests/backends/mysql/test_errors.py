@@ -66,6 +66,7 @@ def test_an_error_by_its_number(code: int, kind: type[Exception]) -> None:
         (1105, "target: shop.0.primary: vttablet: Lock wait timeout exceeded", LockWaitError),
         (1105, "syntax error at position 104", InternalError),
         (1317, "target: shop.0.primary: vttablet: row count exceeded 10000", StorageConfigurationError),
+        (1317, "multi-db transaction attempted: [target:{keyspace:shop}]", StorageConfigurationError),
         (1317, "target: shop.0.primary: vttablet: transaction 7: ended at noon", ConnectionLostError),
     ],
 )

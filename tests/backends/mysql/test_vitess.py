@@ -9,13 +9,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 from romancy.errors import StorageConfigurationError
 from romancy.storage.records import Outcome, PruneRequest
-from romancy_conformance.contract.building import append, start, step
+from romancy_conformance.contract.building import append, delivery, start, step
+from romancy_conformance.contract.interleaving import leave, listen
 from romancy_mysql._connection import Wire
 from romancy_mysql._scripts import texts
 from romancy_mysql._sql import Template
@@ -151,7 +153,65 @@ async def test_an_instance_with_many_rows_is_removed(store: MySQLStore, actor: A
     assert await ask(wire, "select count(*) from romancy_log") == [(0,)]
 
 
+# ── 5. A commit on two keyspaces is two ─────────────────────────────────────────────────────────────────────────────
+
+
+@mended
+async def test_a_session_is_refused_that_writes_in_another_keyspace_too(
+    store: MySQLStore, actor: Actor, wire: Wire, *, mended: bool
+) -> None:
+    begun = await actor.begin()
+    await ask(wire, "create table if not exists whole.others (k varchar(60) primary key)")
+
+    async def written() -> Outcome | None:
+        try:
+            async with store.rooms.sessions.begin() as session:
+                if not mended:
+                    await session.execute("set session transaction_mode = 'multi'")
+                await session.execute("insert into whole.others values (%s)", begun.instance_id)
+                return await session.commit(step(begun, 2), worker=actor.token)
+        except StorageConfigurationError as error:
+            assert "what is written together in one keyspace" in str(error)  # noqa: PT017 - the case without an error is one
+            return None
+
+    assert await written() is (None if mended else Outcome.ACCEPTED)
+    others = await ask(wire, f"select count(*) from whole.others where k = '{begun.instance_id}'")  # noqa: S608 - as above
+    assert others == [(0 if mended else 1,)]
+
+
 # ── what it costs ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_gate_hands_each_statement_of_the_hot_path_to_one_tablet_whole(
+    actor: Actor, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (name,) = actor.workflows
+    statements: list[bytes] = []
+    sent = Wire._sent
+
+    async def noted(wire: Wire, command: int, packet: bytes) -> object:
+        statements.append(packet)
+        return await sent(wire, command, packet)
+
+    async def one_by_one(_: str, /) -> None:
+        """While somebody listens, each statement is sent by itself."""
+
+    monkeypatch.setattr(Wire, "_sent", noted)
+    listen(actor.store, one_by_one)
+    begun = await actor.begin()
+    await actor.store.commit([start(workflow_name=name), step(begun, 2)], worker=actor.token)
+    await actor.write(append(begun, 3, deliveries=(delivery(begun),)))
+    await actor.store.deliver([delivery(begun)])
+    assert len(await actor.claim()) == 1
+    await actor.store.heartbeat(actor.worker)
+    await actor.store.read(begun.instance_id)
+    leave(actor.store)
+    monkeypatch.undo()
+    asked = [one for one in statements if b"romancy_" in one and not one.startswith((b"set", b"savepoint"))]
+    plans = [json.loads((await ask(wire, f"vexplain plan {one.decode()}"))[0][0]) for one in asked]
+
+    assert len(plans) > 15
+    assert {(plan["Variant"], "Inputs" in plan) for plan in plans} == {("Unsharded", False)}
 
 
 async def test_it_costs_no_round_trip_more(actor: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
