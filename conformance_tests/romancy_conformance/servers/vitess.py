@@ -93,6 +93,16 @@ class VitessServer(MySQLServer):
             self.gate.wait()
             self.gate = None
 
+    def kill_mysql(self) -> None:
+        """End MySQL as a crash would, and leave the gate and the tablets running."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def start_mysql(self) -> None:
+        """Start MySQL again below a gate that runs."""
+        super().start()
+
     def kill(self) -> None:
         super().kill()
         self.kill_gate()
