@@ -231,6 +231,7 @@ def turns(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_one_of_many_waits_for_its_turn(peers: int, news: list[set[str] | None], claims: int) -> None:
     async with at_work(has_peers=True) as worker:
         worker.peers *= peers
+        worker.claiming.notice(frozenset({TAKEN_NEWS + "another"}))
         for changed in news:
             worker.claiming.notice(None if changed is None else frozenset(changed))
         await a_few_turns()
@@ -263,6 +264,15 @@ async def test_one_of_many_claims_nothing_that_others_have_taken(
         await a_few_turns()
 
         assert worker.claims == claims
+
+
+@pytest.mark.usefixtures("turns")
+async def test_where_nobody_tells_what_was_taken_nobody_waits() -> None:
+    """A database without notifications: its workers look for changes at times of their own."""
+    async with at_work(has_peers=True) as worker:
+        worker.peers *= MANY
+
+        assert await worker.claims_after(frozenset({"theirs"})) == 1
 
 
 async def test_only_one_of_many_asks_that_its_claims_be_told() -> None:

@@ -81,6 +81,8 @@ class Claiming:
         """How many claims in a row have left an instance that is due."""
         self._written = 0
         """The number of items that this worker had written at its last claim."""
+        self._tells = False
+        """Whether the store tells what the claims of others have brought."""
         self._postponed = False
         """Whether the reaction to news was postponed until there is less work at hand."""
         self.intake = intake
@@ -169,11 +171,12 @@ class Claiming:
             [mark.removeprefix(WORKER_NEWS) for mark in marks if mark.startswith(WORKER_NEWS)]
         )
         if taken := {mark.removeprefix(TAKEN_NEWS) for mark in marks if mark.startswith(TAKEN_NEWS)}:
+            self._tells = True
             self._next.taken(taken)
 
     def _turn(self) -> float:
         """Seconds until this worker's turn to react to news: at random, the more the more peers it has."""
-        many = len(self._keeper.leases.peers) - _FEW_PEERS
+        many = len(self._keeper.leases.peers) - _FEW_PEERS if self._tells else 0
         return random.uniform(0, min(many * _TURN_PER_PEER, _LONGEST_TURN)) if many > 0 else 0.0  # noqa: S311 - jitter
 
     def _has_enough(self) -> bool:
