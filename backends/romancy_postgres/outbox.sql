@@ -106,13 +106,13 @@ with clock as materialized (
         union all
         select (
             select order_key from romancy_outbox
-            where state = 'pending' and order_key is not null and order_key > keys.key order by order_key limit 1
+            where state = 'pending' and order_key > keys.key order by order_key limit 1
         ) from keys where keys.key is not null
     )
     select head.outbox_id
     from keys cross join lateral (
         select outbox_id, next_at from romancy_outbox
-        where state = 'pending' and order_key is not null and order_key = keys.key
+        where state = 'pending' and order_key = keys.key
         order by at, outbox_id
         limit 1
     ) head
@@ -121,7 +121,7 @@ with clock as materialized (
 )
 update romancy_outbox o
 set next_at = coalesce(o.next_at, (select now from clock))
-where o.state = 'pending' and o.outbox_id = any (array(
+where o.outbox_id = any (array(
     select p.outbox_id from romancy_outbox p
     where p.state = 'pending' and p.outbox_id = any (array(select outbox_id from heads))
     for update skip locked

@@ -36,7 +36,7 @@ with recursive known as (
     from known
     where known.workflow_name is not null
 )
-select workflow_name from known where workflow_name is not null and strpos(lower(workflow_name collate "C"), $1) > 0;
+select workflow_name from known where strpos(lower(workflow_name collate "C"), $1) > 0;
 
 -- name: find_any
 -- A page of instances. The columns, the conditions, the order of pages and their limit replace the braces, as in those

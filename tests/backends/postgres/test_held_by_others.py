@@ -10,7 +10,7 @@ import pytest
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.outbox import OutboxRow, OutboxState, Settled
 from romancy.storage.rebuilding import Rebuilt
-from romancy.storage.records import Former, Outcome, PruneRequest
+from romancy.storage.records import ClaimRequest, Former, Outcome, PruneRequest
 from romancy.storage.routing import OUTSIDE, Owner, Spread
 from romancy_conformance.contract.building import append, change, delivery, nonce, start
 from romancy_conformance.contract.routing.scenes import copy, posting, take
@@ -148,6 +148,18 @@ async def orphaned(world: World) -> Any:
     return "instances", call, (["free"], True)
 
 
+async def freed(world: World) -> Any:
+    """By the statement that frees what a dead worker owns; where it is locked out, each is tried alone."""
+    await world.begin()
+    rescuer = await type(world.actor)(world.store, workflows={}).register()
+    values: tuple[Any, ...] = (world.actor.token, rescuer.token, 10, "writer", b"[]", *(True, []))
+
+    async def call() -> list[str]:
+        return [str(row["instance_id"]) for row in await world.database.fetch("free", *values)]
+
+    return "instances", call, ["free"]
+
+
 async def waiting(world: World) -> Any:
     """What fits nothing is marked as compared, unless others hold the interest."""
     await world.interested()
@@ -271,7 +283,7 @@ async def keys(world: World) -> Any:
 
 
 PASSED_OVER = [
-    due, uncounted, orphaned, waiting, over, mail_of_dispatch, old_messages, old_letters, old_addresses,
+    due, freed, uncounted, orphaned, waiting, over, mail_of_dispatch, old_messages, old_letters, old_addresses,
     to_be_sent, parked, sent_again, sent_long_ago, ended_named, ended_long_ago, runs, keys,
 ]  # fmt: skip
 ASLEEP = ("'waiting', signals = 1", "'running'", "'stuck'")
@@ -398,6 +410,24 @@ async def sweeping(world: World) -> Any:
     return "update romancy_inbox set counted = true, number = 1", call, ["1"]
 
 
+async def freeing(world: World) -> Any:
+    """The place in the log is taken by another entry meanwhile."""
+    _, call, answer = await freed(world)
+    row = "insert into romancy_log (instance_id, life, seq, writer, body, at) values ('held', 7, 2, 'w', '', 1)"
+    return row, call, answer
+
+
+async def promoting(world: World) -> Any:
+    """The next of a key ends meanwhile."""
+    await world.publish("next_at = null")
+
+    async def call() -> list[str]:
+        await world.database.fetch("outbox_promote", ["held"])
+        return await world.ids("select outbox_id from romancy_outbox where next_at is not null")
+
+    return "update romancy_outbox set state = 'published'", call, []
+
+
 async def giving_back(world: World) -> Any:
     await world.begin()
     await world.post("held")
@@ -447,6 +477,8 @@ WAITED_FOR: dict[str, Callable[[World], Awaitable[Any]]] = {
     "a take of a message": dispatch(take, Spread.ONE, "delete from romancy_messages"),
     "a copy": dispatch(copy, Spread.EVERY, "delete from romancy_interests"),
     "a sweep that counts": sweeping,
+    "an instance that is freed": freeing,
+    "the next of a key": promoting,
     "what is given back": giving_back,
     "a life that replaces another": replacing,
     "a worker that is declared dead": dying,
@@ -495,6 +527,19 @@ async def test_a_script_locks_what_it_names(world: World, script: str) -> None:
         return len(await world.sql.fetch(free))
 
     assert await world.database.transaction(locks) == 1
+
+
+async def test_a_due_instance_that_was_passed_over_counts(world: World) -> None:
+    """Nobody announces that its row is free again. Code that the worker leaves to others does not count."""
+    await world.begin("owner = null, wake_at = 5")
+    hold = "select from romancy_instances where instance_id = 'held' for update"
+    request = ClaimRequest(worker=world.actor.token, codes=world.actor.workflows, limit=9, leave=("c9",), grace=2**52)
+
+    async with world.sql.transaction():
+        await world.sql.fetch(hold)
+        work = await world.store.claim(request)
+
+    assert ([one.instance_id for one in work.claimed], work.next_due) == (["free"], 5)
 
 
 async def beside(world: World, sql: str, call: Callable[[], Awaitable[Any]]) -> tuple[Any, int]:

@@ -29,7 +29,10 @@ _OTHERS: Final = (
     *(f"tests/backends/mysql/test_{subject}.py" for subject in ("conditions", "effects", "pages", "row_locks")),
     "tests/backends/postgres/test_order_of_keys.py",
     "tests/backends/postgres/test_held_by_others.py",
+    "tests/backends/postgres/test_scripts_of_claims.py",
+    "tests/backends/postgres/test_scripts_of_outbox.py",
     "tests/backends/postgres/test_scripts_of_routing.py",
+    "tests/backends/postgres/test_scripts_of_upkeep.py",
 )
 """Tests that use statements which the contract does not, or read what no other database shows."""
 _TO_BEGIN: Final = 300.0
