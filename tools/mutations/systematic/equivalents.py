@@ -197,6 +197,8 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
         "set to what it is",
         "The row would be given the value that it has. The server counts no row that stays the same.",
         ("mysql mark_dead conjunct d.dead = 0",),
+    ),
+    Equivalents(
         "only counted",
         "Rows that are counted come in the order of an index, so that the server reads no more of it than are counted.",
         (
