@@ -80,8 +80,8 @@ mail as materialized (
 
 -- name: part_deliver
 -- Messages for inboxes, given `message` and `receiver`, the locked rows of their receivers with a time after the locks:
--- `delivered` are those that are new. The counter moves in the same commit as the rows that it counts. Their numbers are
--- above the counter before, and not above the counter after.
+-- `delivered` are those that are new. No two are of one id for one inbox. The counter moves in the same commit as the rows
+-- that it counts. Their numbers are above the counter before, and not above the counter after.
 fitting as materialized (
     select distinct on (m.instance_id, coalesce(m.dedupe, ''), case when m.dedupe is null then m.n end)
            m.*, receiver.life, receiver.signals, receiver.now,
@@ -100,10 +100,9 @@ fitting as materialized (
     on conflict do nothing
     returning unit, dedupe
 ), fresh as materialized (
-    select distinct on (f.instance_id, f.delivery_id) f.*
+    select f.*
     from fitting f
     where f.dedupe is null or (f.instance_id, f.dedupe) in (select unit, dedupe from keyed)
-    order by f.instance_id, f.delivery_id, f.n
 ), delivered as (
     insert into romancy_inbox (instance_id, delivery_id, body, at, counted, number)
     select instance_id, delivery_id, body, now, true, signals + 1

@@ -179,10 +179,9 @@ with message as materialized (
     on conflict do nothing
     returning unit, dedupe
 ), fresh as materialized (
-    select distinct on (f.instance_id, f.delivery_id) f.*
+    select f.*
     from fitting f
     where f.dedupe is null or (f.instance_id, f.dedupe) in (select unit, dedupe from keyed)
-    order by f.instance_id, f.delivery_id, f.n
 ), taken as (
     insert into romancy_inbox (instance_id, delivery_id, body, at, counted)
     select instance_id, delivery_id, body, now, false

@@ -30,6 +30,7 @@ _OTHERS: Final = (
     "tests/backends/postgres/test_order_of_keys.py",
     "tests/backends/postgres/test_held_by_others.py",
     "tests/backends/postgres/test_scripts_of_claims.py",
+    "tests/backends/postgres/test_scripts_of_commits.py",
     "tests/backends/postgres/test_scripts_of_outbox.py",
     "tests/backends/postgres/test_scripts_of_routing.py",
     "tests/backends/postgres/test_scripts_of_upkeep.py",
