@@ -12,8 +12,11 @@ from romancy.storage.outbox import OutboxRow, OutboxState, Settled
 from romancy.storage.rebuilding import Rebuilt
 from romancy.storage.records import ClaimRequest, Former, Outcome, PruneRequest
 from romancy.storage.routing import OUTSIDE, Owner, Spread
-from romancy_conformance.contract.building import append, change, delivery, nonce, start
+from romancy_conformance.contract.building import append, change, delivery, nonce, start, step
 from romancy_conformance.contract.routing.scenes import copy, posting, take
+from romancy_postgres._columns import index_paths
+from romancy_postgres._effects import firsts_at_once, write_at_once
+from romancy_postgres._write import write_changes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -413,8 +416,7 @@ async def sweeping(world: World) -> Any:
 async def freeing(world: World) -> Any:
     """The place in the log is taken by another entry meanwhile."""
     _, call, answer = await freed(world)
-    row = "insert into romancy_log (instance_id, life, seq, writer, body, at) values ('held', 7, 2, 'w', '', 1)"
-    return row, call, answer
+    return A_ROW, call, answer
 
 
 async def promoting(world: World) -> Any:
@@ -463,7 +465,56 @@ async def rebuilding(world: World) -> Any:
     return "update romancy_instances set run_from = 5", lambda: room.rebuild([lost]), 0
 
 
+A_ROW = "insert into romancy_log (instance_id, life, seq, writer, body, at) values ('held', 7, 2, 'w', '', 1)"
+A_CHILD = (
+    "insert into romancy_instances (instance_id, life, workflow_name, code, input, index_paths, status, created_at, "
+    "updated_at) values ('child', 7, 'flow', 'c1', '', '', 'pending', 1, 1)"
+)
+NEW_INDEX = (("n", "1"),)
+
+
+async def steps(world: World) -> Any:
+    """A place is taken meanwhile."""
+    await world.begin()
+    items = [step(world.begun[name], 2) for name in NAMES]
+    return A_ROW, lambda: world.store.commit(items, worker=world.actor.token), [Outcome.ACCEPTED, Outcome.TAKEN]
+
+
+def parent(*, first: bool) -> Callable[[World], Awaitable[Any]]:
+    """Its child's id is taken meanwhile."""
+
+    async def prepared(world: World) -> Any:
+        await world.begin()
+        children = (start("child", delay=None),)
+        item = start(starts=children) if first else append(world.begun["held"], 2, starts=children)
+        return A_CHILD, lambda: world.store.commit([item], worker=world.actor.token), [Outcome.EXISTS]
+
+    return prepared
+
+
+def declaring(*, several: bool) -> Callable[[World], Awaitable[Any]]:
+    """A new run with paths that become known meanwhile."""
+
+    async def prepared(world: World) -> Any:
+        await world.begin()
+        run = change(run_from=2, input=b"2", index=NEW_INDEX)
+        mail = (delivery("child"),) if several else ()
+        item = append(world.begun["held"], 2, change=run, starts=(start("child", delay=None),), deliveries=mail)
+        workflow, paths = next(iter(world.actor.workflows)), index_paths(NEW_INDEX)
+        known = (
+            f"insert into romancy_index_sets (workflow_name, paths, members) values ('{workflow}', '{paths}', '{{n}}')"  # noqa: S608 - names of ours
+        )
+        return known, lambda: world.store.commit([item], worker=world.actor.token), [Outcome.ACCEPTED]
+
+    return prepared
+
+
 WAITED_FOR: dict[str, Callable[[World], Awaitable[Any]]] = {
+    "steps": steps,
+    "a child": parent(first=False),
+    "a child of a first append": parent(first=True),
+    "paths": declaring(several=False),
+    "paths of several statements": declaring(several=True),
     "an end": ending(),
     "an end that sends": ending(outbox=sent()),
     "an append that takes": taking(),
@@ -524,6 +575,24 @@ async def test_a_script_locks_what_it_names(world: World, script: str) -> None:
 
     async def locks(link: Link) -> int:
         await link.fetch(script, *values)
+        return len(await world.sql.fetch(free))
+
+    assert await world.database.transaction(locks) == 1
+
+
+@pytest.mark.parametrize("kind", ["a change", "effects", "a first append"])
+async def test_an_append_locks_what_it_names(world: World, kind: str) -> None:
+    """And tells nobody of an instance that is not due."""
+    await world.begin()
+    free = "select from romancy_instances where instance_id = 'free' for update skip locked"
+
+    async def locks(link: Link) -> int:
+        if kind == "a first append":
+            await link.fetch("append_first", *firsts_at_once([start("new", delay=None, outbox=sent())]))
+        else:
+            items = [append(world.begun["held"], 2, change=change(), outbox=sent() if kind == "effects" else ())]
+            write = write_at_once if kind == "effects" else write_changes
+            assert "held" not in (await write(link, items, world.actor.token)).stirred
         return len(await world.sql.fetch(free))
 
     assert await world.database.transaction(locks) == 1

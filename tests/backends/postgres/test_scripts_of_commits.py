@@ -196,6 +196,11 @@ async def send(actor: Actor, road: str, mail: Sequence[Any] = (), posts: Sequenc
             await actor.store.rooms.router.post(posts)
         return
     carried: dict[str, Any] = {"deliveries": tuple(mail), "postings": tuple(posts)}
+    if road == "in a session":
+        async with actor.store.rooms.sessions.begin() as session:
+            item = append(await actor.begin(), 2, **carried)
+            assert await session.commit(item, worker=actor.token) is Outcome.ACCEPTED
+        return
     item = start(delay=None, **carried) if "first" in road else append(await actor.begin(), 2, **carried)
     assert await committed(actor, item) == [Outcome.ACCEPTED]
 
@@ -218,12 +223,13 @@ async def test_messages_for_addresses(actor: Actor, scripts: Scripts, road: str)
             event("z", "c", "topic", dedupe="key"),
             event("y", "d", "topic", dedupe="key"),
             event("there", "a", "e", dedupe="free"),
+            event("v", "i", "e", dedupe="free"),
+            event("there", "b", "j"),
             event("x", "f", "t", dedupe="used"),
             event("w", "g", "e", dedupe="other"),
         ],
     )
     await send(actor, road, posts=[event("there", "h")])
-    await send(actor, road, posts=[event("v", "i", "e", dedupe="free")])
 
     assert await scripts.rows("messages", "message_id, address") == [
         ("there", "a"), ("there", "b"), ("there", "h"), ("v", "e"), ("v", "i"), ("w", "e"), ("w", "g"), ("z", "c"),
@@ -232,6 +238,36 @@ async def test_messages_for_addresses(actor: Actor, scripts: Scripts, road: str)
 
 
 @pytest.mark.parametrize("road", ROADS)
+async def test_the_first_of_each_key(actor: Actor, scripts: Scripts, road: str) -> None:
+    """Of many."""
+    keys = [f"{number:02}" for number in range(30, 0, -1)]
+
+    await send(actor, road, posts=[event(f"{one} {key}", key, dedupe=key) for key in keys for one in ("b", "a")])
+
+    assert await scripts.rows("messages", "message_id") == sorted((f"b {key}",) for key in keys)
+
+
+@pytest.mark.parametrize("script", ["deliver", "post"])
+async def test_each_message_gets_its_own_answer(actor: Actor, scripts: Scripts, script: str) -> None:
+    names = [f"{number:02}" for number in range(40)]
+    await begin(actor, *names[::3])
+    mixed = sorted(names, key=lambda name: name[::-1])
+
+    found = await scripts.ask(script, mixed, mixed, [b"1"] * 40, [None] * 40)
+
+    assert [there is not None for there, _ in found] == [int(name) % 3 == 0 for name in mixed]
+
+
+async def test_a_first_append_that_is_refused_wants_nothing(actor: Actor, scripts: Scripts) -> None:
+    """Beside one that is accepted."""
+    await begin(actor, "there")
+    items = [start(name, life=8, delay=None, interests=(take("here", None, "i"),)) for name in ("there", "new")]
+
+    assert await committed(actor, *items) == [Outcome.EXISTS, Outcome.ACCEPTED]
+    assert await scripts.rows("interests", "owner") == [("new",)]
+
+
+@pytest.mark.parametrize("road", [*ROADS, "in a session"])
 async def test_messages_for_inboxes(actor: Actor, scripts: Scripts, road: str) -> None:
     """Of one key the first arrives. One that has ended gets none, and one that is stuck is not woken."""
     await begin(actor, "a", "b", "ended", "stuck")
@@ -265,11 +301,13 @@ async def test_messages_for_inboxes(actor: Actor, scripts: Scripts, road: str) -
     ]
 
 
-@pytest.mark.parametrize("road", ROADS[1:])
+@pytest.mark.parametrize("road", [*ROADS[1:], "by several statements"])
 async def test_what_is_there_already(actor: Actor, scripts: Scripts, road: str) -> None:
     """A message for the outside that was sent before its instance was removed stays the first one."""
     await scripts.put("outbox", {"outbox_id": "o", "body": b"old"})
     carried: dict[str, Any] = {"outbox": (OutboxRow(outbox_id="o", topic="t", body=b"new"),)}
+    if "several" in road:
+        carried |= {"starts": (start("child", delay=None),), "deliveries": (delivery("child"),)}
 
     item = start(delay=None, **carried) if "first" in road else append(await actor.begin(), 2, **carried)
 

@@ -225,6 +225,9 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
         "A first append meets no interests of its own life. The text is that of every append.",
         (
             "postgres append_first conjunct i.interest_id = t.interest_id",
+            "postgres append_first conjunct i.life = t.life",
+            "postgres append_first conjunct case when t.owner in (select instance_id from logged) then true end",
+            "postgres append_first conjunct t.owner in (select instance_id from logged)",
             "postgres append_first conjunct i.address = excluded.address",
             "postgres append_first conjunct i.kind = excluded.kind",
             "postgres append_first conjunct i.address <> excluded.address or *",
