@@ -37,9 +37,10 @@ _NEEDED: Final[dict[str, dict[str, Any]]] = {
 
 _WITHOUT_INDEXES: Final = (
     "set local plan_cache_mode = force_custom_plan; set local enable_seqscan = on; set local enable_indexscan = off; "
-    "set local enable_indexonlyscan = off; set local enable_bitmapscan = off"
+    "set local enable_indexonlyscan = off; set local enable_bitmapscan = off; set local enable_hashjoin = off; "
+    "set local enable_nestloop = off"
 )
-"""Then the rows come in the order in which they were written, and not in that of an index."""
+"""Then rows come in the order in which they were written or joined, and not in that of an index or of a list."""
 
 
 class Scripts:
@@ -47,7 +48,7 @@ class Scripts:
 
     def __init__(self, store: PostgresStore, connection: asyncpg.Connection, *, by_index: bool = True) -> None:
         self._database = store.database
-        self._by_index = by_index
+        self.by_index = by_index
         self._connection = connection
 
     async def put(self, table: str, *rows: dict[str, Any]) -> None:
@@ -66,7 +67,7 @@ class Scripts:
             await link.control(_WITHOUT_INDEXES)
             return await link.fetch(name, *values)
 
-        found = self._database.fetch(name, *values) if self._by_index else self._database.transaction(plainly)
+        found = self._database.fetch(name, *values) if self.by_index else self._database.transaction(plainly)
         return [tuple(row) for row in await found]
 
     async def run(self, name: str, *values: object) -> int:

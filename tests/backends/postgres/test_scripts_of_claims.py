@@ -60,7 +60,8 @@ async def test_what_a_sweep_wakes(scripts: Scripts) -> None:
 
 async def claim(scripts: Scripts, limit: int = 10, *, recover: bool = False, **more: Any) -> list[tuple[Any, ...]]:
     """What a worker claims that knows two workflows: whether it has mail, and what it gets."""
-    given = {"worker": "alive", "leave": [], "grace": 0} | more
+    defaults: dict[str, Any] = {"worker": "alive", "leave": [], "grace": 0}
+    given = defaults | more
     return await scripts.ask(
         "claim", given["worker"], ["flow", "other"], ["c1", "c2"], limit, given["leave"], given["grace"], recover
     )
@@ -104,7 +105,8 @@ async def test_when_a_worker_asks_again(scripts: Scripts) -> None:
 
 async def boxes(scripts: Scripts, fresh: list[str], unknown: list[str], **more: Any) -> dict[str, tuple[Any, ...]]:
     """Mailboxes: whether it was just claimed, its size, the head of its log with the writer, and the log."""
-    given: dict[str, Any] = {"commits": 10, "bytes": 5, "kept": {}} | more
+    defaults: dict[str, Any] = {"commits": 10, "bytes": 5, "kept": {}}
+    given = defaults | more
     values = [given["commits"], given["bytes"], list(given["kept"]), list(given["kept"].values())]
     rows = await scripts.ask("mailboxes", "alive", fresh, unknown, *values)
     assert len(rows) == len({row[0] for row in rows})

@@ -91,15 +91,13 @@ async def test_a_change_is_held_against_the_row(actor: Actor, scripts: Scripts, 
     await scripts.sql("update romancy_instances set life = 8 where instance_id = 'reborn'")
     await scripts.sql("update romancy_instances set status = 'failed' where instance_id in ('ended', 'again')")
     await scripts.sql("update romancy_instances set signals = 1 where instance_id in ('unseen', 'fine')")
-    end = {"change": change(Status.COMPLETED, seen=0), **effects}
+    end, seen = change(Status.COMPLETED, seen=0), change(Status.COMPLETED, seen=1)
 
     assert await committed(actor, append(reborn, 2, change=change(), **effects)) == [Outcome.GONE]
     assert await committed(actor, append(ended, 2, change=change(), **effects)) == [Outcome.ENDED]
-    assert await committed(actor, append(unseen, 2, **end)) == [Outcome.UNSEEN]
+    assert await committed(actor, append(unseen, 2, change=end, **effects)) == [Outcome.UNSEEN]
     assert await committed(actor, append(again, 2, change=change(reopens=True), **effects)) == [Outcome.ACCEPTED]
-    assert await committed(actor, append(fine, 2, **(end | {"change": change(Status.COMPLETED, seen=1)}))) == [
-        "accepted"
-    ]
+    assert await committed(actor, append(fine, 2, change=seen, **effects)) == ["accepted"]
 
 
 @both
@@ -237,14 +235,18 @@ async def test_messages_for_addresses(actor: Actor, scripts: Scripts, road: str)
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("road", [*ROADS, "in a session"])
 async def test_the_first_of_each_key(actor: Actor, scripts: Scripts, road: str) -> None:
     """Of many."""
+    await begin(actor, "a")
     keys = [f"{number:02}" for number in range(30, 0, -1)]
+    both = [(f"{one} {key}", key) for key in keys for one in ("b", "a")]
+    posts = [event(one, key, dedupe=key) for one, key in both]
 
-    await send(actor, road, posts=[event(f"{one} {key}", key, dedupe=key) for key in keys for one in ("b", "a")])
+    await send(actor, road, [delivery("a", delivery_id=one, dedupe=key) for one, key in both], posts)
 
     assert await scripts.rows("messages", "message_id") == sorted((f"b {key}",) for key in keys)
+    assert await scripts.rows("inbox", "delivery_id") == sorted((f"b {key}",) for key in keys)
 
 
 @pytest.mark.parametrize("script", ["deliver", "post"])
@@ -253,6 +255,7 @@ async def test_each_message_gets_its_own_answer(actor: Actor, scripts: Scripts, 
     await begin(actor, *names[::3])
     mixed = sorted(names, key=lambda name: name[::-1])
 
+    scripts.by_index = False
     found = await scripts.ask(script, mixed, mixed, [b"1"] * 40, [None] * 40)
 
     assert [there is not None for there, _ in found] == [int(name) % 3 == 0 for name in mixed]

@@ -175,7 +175,7 @@ async def test_what_is_queued_again(scripts: Scripts) -> None:
 
     await scripts.ask("outbox_requeue", ["published"], *(False, ["a", "d", "e"]), 9)
     assert await pending(scripts) == {"a": True, "e": True}
-    await scripts.ask("outbox_requeue", ["published"], *(True, []), 2)
+    await scripts.ask("outbox_requeue", ["published"], *(True, [""]), 2)
     assert await pending(scripts) == dict.fromkeys(("a", "b", "e", "f"), True)
 
 

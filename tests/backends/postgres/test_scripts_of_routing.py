@@ -240,12 +240,12 @@ async def put_mail(scripts: Scripts) -> None:
 
 async def counted(scripts: Scripts) -> dict[str, tuple[int, bool, list[str]]]:
     """Of each instance: its counter, whether it is due, and what was numbered."""
-    mail = await scripts.rows("inbox", "instance_id, delivery_id, number, counted")
+    mail = await scripts.rows("inbox", "instance_id, delivery_id, number")
     return {
         name: (
             signals,
             wakes,
-            [f"{one}{number}" for owner, one, number, seen in mail if owner == name and number < LAST],
+            [f"{one}{number}" for owner, one, number in mail if owner == name and number < LAST],
         )
         for name, signals, wakes in await scripts.rows("instances", "instance_id, signals, wake_at is not null")
     }

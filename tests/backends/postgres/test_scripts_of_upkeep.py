@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from romancy.storage.query import build_query
+from romancy.storage.sqlkit.searches import Known, indexed_values
+from romancy_postgres._columns import stored_path
 from romancy_postgres._connection import PLANNING
+from romancy_postgres._find import compose
 from tests.backends.postgres.scripts import Scripts
 
 if TYPE_CHECKING:
@@ -262,13 +266,51 @@ async def test_pages_of_logs(scripts: Scripts) -> None:
 
 async def test_pages_of_instances(scripts: Scripts) -> None:
     """Newest first, and those of one moment by their ids."""
-    times = (("b", 5), ("a", 5), ("e", 1), ("d", 3), ("c", 4))
+    times = (("b", 5), ("a", 5), ("d", 3), ("e", 1), ("c", 4))
     await put_instances(scripts, **{one: {"created_at": at} for one, at in times})
 
     assert await scripts.ask("place_behind", 6, "", 2) == [(4, "c")]
     assert await scripts.ask("place_behind", 5, "b", 1) == [(4, "c")]
     found = await scripts.ask("tally_slice", 5, "b", 3, 2, 2)
     assert sorted(row[2:] for row in found) == [(2, 1, 3, "d"), (4, 2, 3, "d")]
+
+
+async def test_the_oldest_of_each_status(scripts: Scripts) -> None:
+    await put_instances(scripts, **{f"{at}": {"status": "running", "created_at": at} for at in (3, 2, 4)})
+
+    found = {row[1]: row[2:] for row in await scripts.ask("tally", 2, 0)}
+
+    assert found.pop("running") == (2, 2)
+    assert set(found.values()) == {(0, None)}
+
+
+SEARCHES: dict[str, tuple[dict[str, Any], Known]] = {
+    "all": ({}, Known(None, [])),
+    "by ids": ({"ids": [f"{number}" for number in range(5)]}, Known(None, [])),
+    "by status": ({"status": ["completed", "failed"]}, Known(None, [])),
+    "by a value": ({"filters": {"p": "v"}}, Known(None, [("flow", "")])),
+    "by end": ({"status": ["completed"], "ended_since": 0}, Known(None, [])),
+}
+
+
+@pytest.mark.parametrize("what", SEARCHES)
+async def test_a_search_reads_one_more_than_a_page(
+    store: PostgresStore, scripts: Scripts, connection: asyncpg.Connection, what: str
+) -> None:
+    """By which it knows that there are more, however many pages it is made of."""
+    fields, known = SEARCHES[what]
+    query = build_query(**fields, limit=2)
+    for number in range(12):
+        path = "p" if number % 2 else ""
+        row = {"status": "failed" if number % 3 else "completed", "projection": '{"p": "s:v"}', "index_paths": path}
+        await put_instances(scripts, **{f"{number}": row})
+        if path and (indexed := indexed_values(query)) is not None:
+            entry = {"instance_id": f"{number}", "path": stored_path(indexed[0]), "value": indexed[1][0]}
+            await scripts.put("index", entry)
+
+    text, values = compose(store.database.queries, query, known, by_end=what == "by end")
+
+    assert len(await connection.fetch(text, *values)) == 3
 
 
 async def test_the_newest_instances_since_a_time(scripts: Scripts) -> None:
