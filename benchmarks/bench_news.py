@@ -5,6 +5,9 @@ workers are apps in one process: each has its own store, listens by itself and i
 one workflow after the other and waits for its result.
 """
 
+# Nothing outside tells of a claim.
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import argparse

@@ -213,7 +213,7 @@ def turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """The turn of one of many comes later than a test takes."""
     monkeypatch.setattr("romancy.engine.worker.claims._TURN_PER_PEER", 3600.0)
     monkeypatch.setattr("romancy.engine.worker.claims._LONGEST_TURN", 3600.0)
-    monkeypatch.setattr("random.uniform", lambda _, longest: longest)
+    monkeypatch.setattr("random.uniform", max)
 
 
 @pytest.mark.usefixtures("turns")
@@ -256,7 +256,7 @@ async def test_one_of_many_claims_nothing_that_others_have_taken(
     monkeypatch: pytest.MonkeyPatch, news: str, claims: int
 ) -> None:
     """With a minus before it, an instance was taken by another worker. All this happens before the turn."""
-    monkeypatch.setattr("random.uniform", lambda *_: 0.0)
+    monkeypatch.setattr("random.uniform", min)
     async with at_work(has_peers=True) as worker:
         worker.peers *= MANY
         for one in news.split():
