@@ -105,7 +105,7 @@ test-tidb: $(READY) ## the suites on TiDB, which is built first, once, in some s
 
 # Likewise: `make test-vitess ARGS=-x`
 .PHONY: test-vitess
-test-vitess: $(READY) ## the suites on Vitess, which is built first, once, in some four minutes of two processors; needs Go
+test-vitess: $(READY) ## the suites on Vitess, which is built first, once, in some five minutes of two processors; needs Go
 	$(BIN)/python -m romancy_conformance.servers install vitess
 	ROMANCY_TEST_BACKENDS=vitess $(PYTEST) --tier all $(ARGS) conformance_tests tests/backends/mysql/test_vitess.py
 

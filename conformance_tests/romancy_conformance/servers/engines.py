@@ -37,7 +37,7 @@ _MINUTES: Final = "about six minutes of two idle processors, and 3 GB of Go's ca
 VITESS_VERSION: Final = "0.21.0"
 """That of its Go module: it is Vitess 21.0.0."""
 VITESS_ORIGIN: Final = "its gate and tablets in one process (vtcombo) over a MySQL of this suite"
-_VITESS_MINUTES: Final = "about four minutes of two idle processors, and 2 GB of Go's caches"
+_VITESS_MINUTES: Final = "about five minutes of two processors, and 2 GB of Go's caches"
 _ITERATOR: Final = "\titer := r.getReverseIter()\n"
 _SNAPSHOT: Final = "\tr.txn.SetReadTS(startTS)\n\tif r.RcCheckTS {\n\t\tr.txn.SetReadTS(math.MaxUint64)\n\t}\n"
 """The embedded store's descending scans ignore the snapshot: their iterator is made before its time is set."""

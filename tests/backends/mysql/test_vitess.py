@@ -18,6 +18,7 @@ from romancy.errors import StorageConfigurationError
 from romancy.storage.records import Outcome, PruneRequest
 from romancy_conformance.contract.building import append, delivery, start, step
 from romancy_conformance.contract.interleaving import leave, listen
+from romancy_conformance.servers.server import free_port
 from romancy_mysql._connection import Wire
 from romancy_mysql._scripts import texts
 from romancy_mysql._sql import Template
@@ -177,6 +178,15 @@ async def test_a_session_is_refused_that_writes_in_another_keyspace_too(
     assert await written() is (None if mended else Outcome.ACCEPTED)
     others = await ask(wire, f"select count(*) from whole.others where k = '{begun.instance_id}'")  # noqa: S608 - as above
     assert others == [(0 if mended else 1,)]
+
+
+async def test_several_gates_are_several_hosts(open_store: Open, storage_url: str) -> None:
+    """One of them is not there."""
+    account, _, rest = storage_url.rpartition("@")
+    gate, _, database = rest.partition("/")
+    store = await open_store(url=f"{account}@127.0.0.1:{free_port()},{gate}/{database}")
+
+    assert await store.commit([start()]) == [Outcome.ACCEPTED]
 
 
 # ── what it costs ───────────────────────────────────────────────────────────────────────────────────────────────────
