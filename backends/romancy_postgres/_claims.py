@@ -70,7 +70,7 @@ async def claim(database: Database, signals: Signals, request: ClaimRequest) -> 
 
 def _announce(signals: Signals, request: ClaimRequest, taken: Collection[str]) -> None:
     if request.announce:
-        signals.tell([TAKEN_NEWS + instance_id for instance_id in taken])
+        signals.announce(TAKEN_NEWS + instance_id for instance_id in taken)
 
 
 async def _sweep(database: Database, signals: Signals, worker: str, names: list[str], codes: list[str]) -> None:

@@ -116,6 +116,14 @@ class Signals:
         if not changed:
             return
         self._hear(changed)
+        self._tell_others(changed)
+
+    def announce(self, marks: Iterable[str]) -> None:
+        """Tell others alone. This store's own worker must not take its claim for one that spares it the next."""
+        if told := set(marks):
+            self._tell_others(told)
+
+    def _tell_others(self, changed: set[str]) -> None:
         self._outgoing |= changed
         if self._sender is None or self._sender.done():
             self._sender = asyncio.create_task(self._send())

@@ -149,6 +149,11 @@ async def test_a_claim_tells_what_it_brings_if_it_is_asked_to(actor: Actor, conn
 
     taken = {one for one in chain(*heard) if one.startswith(TAKEN_NEWS)}
     assert taken == {TAKEN_NEWS + told.instance_id, TAKEN_NEWS + mine.instance_id}
+    own = await actor.store.wait_for_work(LONG)
+    assert own is not None
+    assert not [one for one in own if one.startswith(TAKEN_NEWS)], (
+        "its next claim may be needed: more mail may have come"
+    )
 
 
 @pytest.mark.anyio
