@@ -466,11 +466,12 @@ where l.instance_id = :instance_id and l.life = :life and l.seq < :run_from
 delete from romancy_seen where at < :before limit :limit
 
 -- name: dead_workers (age) -> token
--- Dead workers that own nothing, and have been silent for so long that no claim of theirs can still commit.
+-- Dead workers that own nothing, and have been silent for so long that no claim of theirs can still commit. Without the
+-- hint, MySQL lists the owners of all instances, if it has not counted these yet.
 select w.token
 from romancy_workers w
 where w.dead = 1 and w.beat_at < timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) - :age
-    and not exists (select 1 from romancy_instances i where i.owner = w.token)
+    and not exists (select /*+ no_semijoin() */ 1 from romancy_instances i where i.owner = w.token)
 
 -- name: drop_workers (tokens)
 -- Remove their rows.
