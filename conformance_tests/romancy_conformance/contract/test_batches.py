@@ -121,6 +121,24 @@ async def test_who_lets_go_of_many_sleeps_only_where_all_mail_was_seen(actor: Ac
     assert {one.instance_id for one in owned[2:]} == {claimed.instance_id for claimed in await actor.claim()}
 
 
+async def test_texts_that_look_like_nothing_stay_what_they_are_among_many(actor: Actor) -> None:
+    """A store may send nothing in another form where it writes many rows: no text and no time is taken for it."""
+    texts = ("0", "", None)
+    owned = [await actor.begin() for _ in texts]
+    changes = [append(one, 2, change=change(error=text, code="0")) for one, text in zip(owned, texts, strict=True)]
+    firsts = [start(error=text, parent="0") for text in texts]
+
+    assert [Outcome.ACCEPTED] * 6 == await actor.store.commit([*changes, *firsts], worker=actor.token)
+
+    shown: list[tuple[str | None, str | None, str]] = []
+    for one in (*owned, *firsts):
+        history = await actor.store.read(one.instance_id)
+        assert history is not None
+        row = history.instance
+        shown.append((row.error, row.parent, row.code))
+    assert shown == [*((text, None, "0") for text in texts), *((text, "0", "c1") for text in texts)]
+
+
 HALF = "odd \ud800 text"
 NO_TEXT: dict[str, Callable[[Append], Item]] = {
     "error": lambda one: append(one, 2, change=change(error=HALF)),
