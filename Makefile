@@ -94,7 +94,7 @@ test-siblings: $(READY) ## the tests that the other tiers run on one of MySQL an
 # Most of the time is waited for locks and servers, so the processes are few.
 .PHONY: test-engines
 test-engines: $(READY) ## the tests on engines that are built or put together from several servers: some minutes each
-	$(BIN)/python -m pytest -n 1 --dist loadfile --durations=10 --tier engines $(or $(ARGS),tests/engines)
+	$(BIN)/python -m pytest -n 1 --dist loadfile --durations=10 -o silence=2400 --tier engines $(or $(ARGS),tests/engines)
 
 # It has no package, so it is built into the cache of servers, once. The suites then run on it: `make test-tidb ARGS=-x`
 .PHONY: test-tidb

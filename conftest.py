@@ -17,7 +17,7 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
-pytest_plugins = ["tools.tiers", "tools.hung_tests"]
+pytest_plugins = ["tools.tiers", "tools.hung_tests", "tools.silent_runs"]
 
 PYTHON: Final = "romancy python"
 _LONGEST: Final = 300

@@ -71,6 +71,21 @@ def test_passes(number):
     pass
 """
 
+FROZEN = """
+import os
+import signal
+import threading
+import pytest
+
+def test_is_frozen():
+    os.kill(os.getpid(), signal.SIGSTOP)
+    threading.Event().wait()
+
+@pytest.mark.parametrize("number", range(6))
+def test_passes(number):
+    pass
+"""
+
 
 @pytest.mark.long
 def test_what_failed_stands_behind_the_counts_of_several_processes(tmp_path: Path) -> None:
@@ -110,6 +125,21 @@ def test_the_process_of_a_test_that_hangs_is_ended_and_the_other_tests_run(tmp_p
         assert re.search(rf"FAILED test_some.py::{test} - worker 'gw.' crashed", said)
     assert " in test_waits\n" in said, "where it waits"
     assert "4 failed, 6 passed" in said
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform == "win32", reason="no process is frozen by a signal there")
+def test_a_run_that_reports_nothing_says_where_its_processes_are_and_goes_on(tmp_path: Path) -> None:
+    """A frozen process cannot end itself, and the distributing process would wait for it for ever."""
+    shutil.copy(ROOT / "conftest.py", tmp_path)
+    (tmp_path / "test_some.py").write_text(FROZEN, encoding="utf-8")
+
+    said = run(tmp_path, "-n", "2", "-o", "silence=5")
+
+    assert "no test began or ended for 5 s; the test processes end here:" in said
+    assert re.search(r"FAILED test_some.py::test_is_frozen - worker 'gw.' crashed", said)
+    assert " in test_is_frozen\n" in said, "where it is"
+    assert "1 failed, 6 passed" in said
 
 
 @pytest.mark.long

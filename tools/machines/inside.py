@@ -43,7 +43,7 @@ class Plan:
     """Each is run by a shell in the checkout."""
     mounts: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     """Folders of the cache, and where the root has them."""
-    limit: int = 3600
+    limit: int = 1800
     """Seconds for each command."""
 
 
