@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from romancy._logs import get_logger
 from romancy.engine import coded, uncoded
-from romancy.errors import StorageConfigurationError, StorageUnavailableError
+from romancy.errors import SchemaVersionError, StorageConfigurationError, StorageUnavailableError
 from romancy.storage.backends import create_store
 from romancy.storage.passing import PassingStore
 from romancy.storage.rooms import Room
@@ -43,16 +43,20 @@ class ReadLag(Struct, frozen=True, kw_only=True):
     seconds: float | None
     """0 if it has everything; else the age of the last transaction that it has. None: unknown, or it is away."""
     bytes: int | None
-    """How much of the primary's log it has not applied. None: unknown, or it is away."""
+    """How much of the primary's log it has not applied. None: the server does not tell, or it is away."""
+    transactions: int | None = None
+    """How many transactions of the primary it has not applied. None: the server does not tell, or it is away."""
     away: str = ""
     """Why it is not read now, and the primary in its place."""
 
     def __str__(self) -> str:
         if self.away:
             return "read from the primary, because the standby is away"
-        seconds = "by an unknown time" if self.seconds is None else f"{self.seconds:.1f} s"
-        size = "" if not self.bytes else f" ({self.bytes:,} bytes)"
-        return f"read from a standby, {seconds}{size} behind"
+        sizes = {"byte": self.bytes, "transaction": self.transactions}
+        size = "".join(f"{size:,} {unit}{'s'[size == 1 :]}" for unit, size in sizes.items() if size)
+        if self.seconds is None:
+            return f"read from a standby, {size or 'by an unknown time'} behind"
+        return f"read from a standby, {self.seconds:.1f} s{size and f' ({size})'} behind"
 
 
 class Standby:
@@ -90,7 +94,7 @@ class Standby:
                 raise StorageConfigurationError(
                     f"read_url={self._where}: this is no copy of the database of the app; name a standby of it"
                 )
-        except StorageUnavailableError as error:
+        except (StorageUnavailableError, SchemaVersionError) as error:  # its tables are still to come
             await store.close()
             self.lost(error)
         except BaseException:
@@ -99,7 +103,7 @@ class Standby:
         else:
             self._store = store
 
-    def lost(self, error: StorageUnavailableError) -> None:
+    def lost(self, error: StorageUnavailableError | SchemaVersionError) -> None:
         """Leave it alone for a while. The first time is logged."""
         self._again = asyncio.get_running_loop().time() + _LEFT_ALONE
         if not self.away:
@@ -159,8 +163,8 @@ class Lists:
         if theirs is None:
             return ReadLag(seconds=None, bytes=None, away=self._standby.away)
         ours = await self._primary.rooms.standby.standing()
-        behind = max(0, ours.position - theirs.position)
-        return ReadLag(seconds=theirs.age if behind else 0.0, bytes=behind)
+        lacks = size, transactions = theirs.lacks(ours)
+        return ReadLag(seconds=0.0 if 0 in lacks else theirs.age, bytes=size, transactions=transactions)
 
     async def close(self) -> None:
         if self._standby is not None:

@@ -19,7 +19,7 @@ from romancy_mysql._dialect import dialect_of
 if TYPE_CHECKING:
     from romancy_mysql._connection import Wire
 
-__all__ = ["Lineage"]
+__all__ = ["Lineage", "last_of_each"]
 
 _OF_MYSQL: Final = b"select @@global.gtid_executed, gtid_subset('%s', @@global.gtid_executed)"
 _OF_MARIADB: Final = (
@@ -67,10 +67,10 @@ class Lineage:
         return (text if _GTIDS.fullmatch(text := str(there)) else ""), not complete
 
     async def _of_mariadb(self, wire: Wire) -> tuple[str, bool]:
-        seen = _last_of_each(self._seen)
+        seen = last_of_each(self._seen)
         answer, cluster = await wire.run(_OF_MARIADB, "asking for its transactions")
         there = "" if cluster.rows else str(answer.rows[0][0])
-        last = _last_of_each(there)
+        last = last_of_each(there)
         return there, not cluster.rows and any(last.get(domain, 0) < number for domain, number in seen.items())
 
     def _end_all(self) -> None:
@@ -79,7 +79,7 @@ class Lineage:
             wire.abort()
 
 
-def _last_of_each(position: str) -> dict[str, int]:
+def last_of_each(position: str) -> dict[str, int]:
     """The number of the last transaction of each domain: `0-1-17,1-2-5` as {0: 17, 1: 5}."""
     parts = [gtid.strip().split("-") for gtid in position.split(",") if gtid.strip()]
     return {part[0]: int(part[2]) for part in parts}

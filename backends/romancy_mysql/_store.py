@@ -23,6 +23,7 @@ from romancy_mysql._posted import Posted
 from romancy_mysql._rebuilding import MySQLRebuilding
 from romancy_mysql._router import MySQLRouter
 from romancy_mysql._rows import read
+from romancy_mysql._standby import MySQLStandby
 from romancy_mysql._transactions import MySQLSessions
 from romancy_mysql._upkeep import MySQLUpkeep
 from romancy_mysql._wakeups import Wakeups
@@ -68,6 +69,7 @@ class MySQLStore:
             figures=SqlFigures(interpreter, interpreter),
             upkeep=MySQLUpkeep(self.database, interpreter, lambda: Database(settings)),
             rebuilding=MySQLRebuilding(self.database, self._wakeups.tell),
+            standby=MySQLStandby(self.database),
         )
 
     @property

@@ -20,4 +20,4 @@ class PostgresStandby:
 
     async def standing(self) -> Standing:
         ((database, copies, position, age),) = await self._database.fetch("standing")
-        return Standing(database=database, copies=copies, position=position, age=age)
+        return Standing(database=database, copies=copies, bytes=position, age=age)

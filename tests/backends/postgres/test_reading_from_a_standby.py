@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -55,6 +56,13 @@ class Copied:
             return state == "paused"
 
         await until(paused)
+
+    async def has_database(self, name: str) -> bool:
+        found = await self.cluster.ask(
+            self.cluster.standby,
+            f"select count(*) from pg_database where datname = '{name}'",  # noqa: S608 - our own
+        )
+        return bool(found)
 
     async def resume(self) -> None:
         await self.cluster.ask(self.cluster.standby, "select pg_wal_replay_resume()")
@@ -145,6 +153,22 @@ async def test_an_app_opens_while_the_standby_is_away(copied: Copied) -> None:
         async with copied.app(read_url=proxy.url(copied.read_url)) as app:
             await app.run(listed, 1)
             assert int(await app.count()) == 1
+
+
+async def test_an_app_opens_while_the_standby_has_no_tables_yet(copied: Copied) -> None:
+    """The first start of all makes the tables, and a standby gets them a moment later."""
+    fresh = await asyncio.to_thread(copied.cluster.primary.fresh_database)
+    name = urlsplit(fresh).path
+    read_url = urlsplit(copied.read_url)._replace(path=name).geturl()
+    await until(partial(copied.has_database, name[1:]))
+    await copied.pause()
+    async with Romancy(fresh, workflows=[listed], read_url=read_url) as app:
+        await app.run(listed, 1)
+        assert int(await app.count()) == 1
+        lag = await app.read_lag()
+        assert lag is not None
+        assert "no tables of Romancy yet" in lag.away
+        await copied.resume()
 
 
 async def test_what_is_no_copy_is_refused(copied: Copied) -> None:
