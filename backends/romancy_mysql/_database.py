@@ -86,6 +86,8 @@ class Database:
         self.tidb = self.vitess = False
         self.check = _CHECK
         """Fails if the rows touched are too few."""
+        self.select = b"select "
+        """How a search begins."""
         self._max_packet = _SMALLEST_PACKET
         self.heads = heads()
         self._queries = _templates(settings.database, settings.prefix)
@@ -128,6 +130,7 @@ class Database:
         self.dialect, self.tidb, self.vitess = dialect, dialect.tidb, dialect.vitess
         if dialect.vitess:
             self.heads = heads(vitess=True)
+            self.select = _vitess.SELECT
             self._queries = _templates(self.settings.database, self.settings.prefix, vitess=True)
         if dialect.tidb:
             self.check = _tidb.CHECK

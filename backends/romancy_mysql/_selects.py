@@ -37,7 +37,7 @@ _FOLDED_ON_TIDB: Final = reduce(
 def select(database: Database, query: Query, way: Way) -> Ask:
     """The rows of one access path, in the order of its index."""
     table = database.table("instances")
-    wanted = b"select " + columns(database) + b" from "
+    wanted = database.select + columns(database) + b" from "
     if way.looked_up:
         origin = _by_value(database) + b" straight_join " + table + b" i on i.instance_id = x.instance_id"
         return to_find(wanted + origin + _rest(database, query, way, b"x"))
@@ -57,7 +57,7 @@ def merged(database: Database, query: Query, ways: list[Way]) -> Ask:
     if len(places) > 1:
         page = b"(select u.instance_id from (" + b" union all ".join(places) + b") u" + _order(query, b"u") + b")"
     rest = b" k straight_join " + table + b" i on i.instance_id = k.instance_id"
-    return to_find(b"select " + columns(database) + b" from " + page + rest)
+    return to_find(database.select + columns(database) + b" from " + page + rest)
 
 
 def scan(database: Database, query: Query, ways: list[Way]) -> Ask:
@@ -68,15 +68,15 @@ def scan(database: Database, query: Query, ways: list[Way]) -> Ask:
     where = b" where " + b" and ".join([*one_of, *_filters(database, query, None, b"i")])
     page = b"(select i.instance_id from " + table + b" i use index ()" + where + _order(query, b"i") + b")"
     rest = b" k straight_join " + table + b" i on i.instance_id = k.instance_id"
-    return to_find(b"select " + columns(database) + b" from " + page + rest)
+    return to_find(database.select + columns(database) + b" from " + page + rest)
 
 
 def place(database: Database, query: Query, way: Way, behind: int) -> Ask:
     """The start time of the instance with that many newer ones before it in the index of this access path."""
     text = _where([*way.where, *_bounds(query, b"i")])
-    origin = database.table("instances") + b" i force index (" + way.index + b")" + text
+    origin = b"i.created_at from " + database.table("instances") + b" i force index (" + way.index + b")" + text
     order = _ordered(query, b"i") + b" limit 1 offset %d" % behind
-    return Ask("find_place", {}, composed=Composed(("created_at",), b"select i.created_at from " + origin + order))
+    return Ask("find_place", {}, composed=Composed(("created_at",), database.select + origin + order))
 
 
 def counted(database: Database, query: Query, ways: list[Way]) -> Ask:
@@ -96,8 +96,8 @@ def counted(database: Database, query: Query, ways: list[Way]) -> Ask:
         for way in ways if not way.looked_up
     ]  # fmt: skip
     union = b" union ".join(parts)
-    groups = b"select u.workflow_name, u.status, count(*) from (" + union + b") u group by u.workflow_name, u.status"
-    return to_count(groups)
+    groups = b"u.workflow_name, u.status, count(*) from (" + union + b") u group by u.workflow_name, u.status"
+    return to_count(database.select + groups)
 
 
 def _by_value(database: Database) -> bytes:

@@ -14,7 +14,7 @@ from romancy.errors import StorageConfigurationError
 if TYPE_CHECKING:
     from romancy_mysql._protocol import Answer
 
-__all__ = ["ASKED", "LEVEL", "SETTINGS", "check_gate", "check_target", "leaves_level", "written_for_vitess"]
+__all__ = ["ASKED", "LEVEL", "SELECT", "SETTINGS", "check_gate", "check_target", "leaves_level", "written_for_vitess"]
 
 LEVEL: Final = b"set session transaction isolation level "
 _USUAL_LEVEL: Final = LEVEL + b"read committed"
@@ -27,11 +27,14 @@ SETTINGS: Final = ", transaction_mode = 'single', ddl_strategy = 'direct', workl
 """A transaction over two shards or keyspaces is refused: its commit would be two. A change of the schema is made at
 once, and not queued.
 """
-_READS: Final = re.compile(r"^\(*select\b")
+_READS: Final = re.compile(r"^(?:\(*|with\b.*?\)\n)select\b", re.DOTALL)
+"""The statement's own SELECT, also behind what WITH has named."""
 _UNSHARED: Final = " /*vt+ CONSOLIDATOR=disabled */"
 """A tablet gives the answer to a read to all who ask the same meanwhile: one that began before a commit, also to who
 asks after it.
 """
+SELECT: Final = f"select{_UNSHARED} ".encode()
+"""How a search begins, which is no script."""
 _REMOVES: Final = re.compile(r"^delete from ")
 _LIMIT: Final = " limit "
 """A tablet lets a statement on one table change 10,000 rows at most, unless it has a limit of its own."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy.errors import StorageConfigurationError
+from romancy.storage.query import build_query
 from romancy.storage.records import Outcome, PruneRequest
 from romancy_conformance.contract.building import append, delivery, start, step
 from romancy_conformance.contract.interleaving import leave, listen
@@ -107,6 +108,24 @@ async def test_no_answer_is_older_than_its_question(
     other.abort()
 
     assert count == (1 if mended else 0)
+
+
+@mended
+async def test_no_search_is_older_than_its_question(store: MySQLStore, open_store: Open, *, mended: bool) -> None:
+    """As above. Searches and counts are composed, and no scripts."""
+    await store.commit([start()])
+    other = await open_store()
+    for one in (store, other):
+        rewrite(one, "instance_columns", f"{texts()['instance_columns']}, sleep(1)")
+        one.database.select = one.database.select if mended else b"select "
+    before = asyncio.create_task(other.rooms.reading.find(build_query()))
+    await asyncio.sleep(0.5)  # it has begun
+    await store.commit([start()])
+
+    found = await store.rooms.reading.find(build_query())
+    await before
+
+    assert len(found.rows) == (2 if mended else 1)
 
 
 # ── 3. A session of the gate keeps what a user has set ──────────────────────────────────────────────────────────────

@@ -26,7 +26,7 @@ def test_each_script_stands_for_one_of_mysql_with_the_same_parameters() -> None:
 
 def test_no_read_is_shared_and_no_removal_has_the_limit_of_a_tablet() -> None:
     for name, text in texts(vitess=True).items():
-        if text.startswith(("select", "(select")):
+        if text.startswith(("select", "(select", "with")):
             assert "select /*vt+ CONSOLIDATOR=disabled */" in text, name
         if text.startswith("delete from"):
             assert " limit " in text, name
