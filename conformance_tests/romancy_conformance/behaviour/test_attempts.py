@@ -319,6 +319,35 @@ async def goes_on_after_an_exit(ctx: WorkflowContext) -> str:
     return "nothing"
 
 
+@activity(retry=RetryPolicy.fixed(2, 0.01))
+async def closes_itself(*, waits: bool) -> None:
+    if waits:
+        await asyncio.sleep(0)
+    raise GeneratorExit
+
+
+@activity(retry=RetryPolicy.fixed(2, 0.01))
+def closes_itself_on_a_thread() -> None:
+    raise GeneratorExit
+
+
+@workflow
+async def goes_on_after_a_close(ctx: WorkflowContext, how: str) -> str:
+    try:
+        await (closes_itself_on_a_thread() if how == "on a thread" else closes_itself(waits=how == "later"))
+    except RetryExhaustedError as error:
+        return f"{error.attempts} attempts: {error}"
+    return "nothing"
+
+
+@pytest.mark.parametrize("how", ["at once", "later", "on a thread"])
+async def test_an_activity_that_raises_what_closes_a_coroutine_has_failed(app: Romancy, how: str) -> None:
+    """It looks like the end of the loop, after which nothing is recorded: the workflow would wait for ever."""
+    answer = await app.run(goes_on_after_a_close, how)
+    assert answer.startswith("2 attempts: activity closes_itself")
+    assert "raised GeneratorExit" in answer
+
+
 async def test_an_activity_that_would_end_its_worker_has_failed(app: Romancy) -> None:
     answer = await app.run(goes_on_after_an_exit)
     assert answer.startswith("2 attempts: activity exits_at_once:1 failed")

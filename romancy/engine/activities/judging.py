@@ -5,6 +5,7 @@ Only this module applies the retry policy, and only this module says that a call
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import traceback
 from inspect import unwrap
@@ -34,19 +35,30 @@ if TYPE_CHECKING:
 __all__ = ["ends_the_process", "failed_for_good", "judged"]
 
 
-def ends_the_process(error: BaseException) -> bool:
+def ends_the_process(error: BaseException, task: asyncio.Task[Any] | None) -> bool:
     """Whether the exception comes from outside the activity: its loop has ended, or a user has pressed Ctrl-C.
+
+    A GeneratorExit that the activity raises is met while its task runs. When its loop has ended, no task runs.
 
     Where Python's own handler of Ctrl-C is installed, its KeyboardInterrupt looks like one that the activity raises.
     """
+    if isinstance(error, GeneratorExit):
+        return not _runs(task)
     if not isinstance(error, KeyboardInterrupt):
-        return isinstance(error, GeneratorExit)
+        return False
     handler: Any = signal.getsignal(signal.SIGINT)
     if handler is signal.default_int_handler:
         return True
     frames = list(traceback.walk_tb(error.__traceback__))
     code = getattr(unwrap(getattr(handler, "func", handler)), "__code__", None)
     return bool(frames) and frames[-1][0].f_code is code
+
+
+def _runs(task: asyncio.Task[Any] | None) -> bool:
+    try:
+        return asyncio.current_task() is task
+    except RuntimeError:  # no loop runs
+        return False
 
 
 def _chance(attempt: Attempt) -> float:
@@ -71,7 +83,7 @@ def judged(
     if isinstance(error, RaisedElsewhereError):
         info, returned, error, raised = error.info, error.returned, error.cause, None
     else:
-        if isinstance(error, (SystemExit, KeyboardInterrupt)):
+        if isinstance(error, (SystemExit, KeyboardInterrupt, GeneratorExit)):
             error = raised = exit_refused(definition.name, error)
         info = describe_exception(error, getattr(definition, "raises", ()), named)
     verdict: Retry | GiveUp

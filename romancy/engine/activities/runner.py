@@ -418,7 +418,7 @@ class Attempts:
                 attempt.has_stopped()
                 event = await self._was_cancelled(attempt, error)
             except BaseException as error:
-                if ends_the_process(error):
+                if ends_the_process(error, task):
                     raise
                 attempt.has_stopped()
                 if await self._has_failed(attempt, error):

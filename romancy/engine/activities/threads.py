@@ -122,7 +122,7 @@ async def _end_of(begun: Future[Any], caller: Caller) -> Any:
                 raise
 
 
-def exit_refused(name: str, error: SystemExit | KeyboardInterrupt) -> ActivityError:
+def exit_refused(name: str, error: SystemExit | KeyboardInterrupt | GeneratorExit) -> ActivityError:
     """The error for an activity whose exception would end its process and everything that runs there."""
     cause = ActivityError(
         f"{name} raised {type(error).__name__}, which does not end its worker: let it return, or raise an exception "
