@@ -68,7 +68,8 @@ def weight_of(batch: Sequence[Item]) -> int:
 def row_of(item: Step | Append, at: int, worker: str | None) -> tuple[object, ...]:
     """The parameters of `append_log`."""
     instance_id, life, seq, behind = item.instance_id, item.life, item.seq, item.behind
-    return (instance_id, life, seq, item.writer, item.body, at, worker, behind, instance_id, life, seq - 1, behind)
+    body = bytearray(item.body)  # the driver asks its adapters for bytes
+    return (instance_id, life, seq, worker, behind, instance_id, life, seq - 1, behind, item.writer, body, at)
 
 
 def write_items(tx: Tx, batch: Sequence[Item], worker: str | None) -> list[Outcome]:

@@ -1,15 +1,21 @@
 -- name: append_log
 -- The fence: a row is written only if its key is free, the row before is by the writer that it names (null: any
--- writer), and its own writer's worker is alive.
-insert into romancy_log (instance_id, life, seq, writer, body, at)
-select ?, ?, ?, ?, ?, ?
-where
-    exists (select 1 from romancy_workers where token = ? and dead = 0)
-    and (
-        ? is null
-        or exists (select 1 from romancy_log where instance_id = ? and life = ? and seq = ? and writer = ?)
-    )
-on conflict do nothing;
+-- writer), and its own writer's worker is alive. Otherwise its writer is null, which is ignored. A query of the table
+-- that is written into, in the place of the values, would put its rows into another one first.
+insert or ignore into romancy_log (instance_id, life, seq, writer, body, at)
+values (
+    ?, ?, ?,
+    case
+        when
+            exists (select 1 from romancy_workers where token = ? and dead = 0)
+            and (
+                ? is null
+                or exists (select 1 from romancy_log where instance_id = ? and life = ? and seq = ? and writer = ?)
+            )
+        then ?
+    end,
+    ?, ?
+);
 
 -- name: append_logs
 -- The same for many rows at once. What is ignored (a taken key, a null that is not allowed) is missing in the count. A

@@ -16,8 +16,8 @@ MUTATIONS = (
     _mutation(
         name="sqlite: an append does not check that its writer is alive",
         pitfall="A4",
-        text="where\n    exists (select 1 from romancy_workers where token = ? and dead = 0)",
-        replacement="where\n    exists (select 1 from romancy_workers where token = ?)",
+        text="when\n            exists (select 1 from romancy_workers where token = ? and dead = 0)",
+        replacement="when\n            exists (select 1 from romancy_workers where token = ?)",
         tests="test_log.py dead_worker or thaw",
     ),
     _mutation(
