@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ANSWER_TIMEOUT",
+    "CITUS_PLANNING",
     "HANDLING",
     "IDLE",
     "PLANNING",
@@ -75,6 +76,8 @@ _CITUS: Final = {
     # It asks of each relation whether it is part of another: the driver's query for types takes minutes with that.
     "citus.override_table_visibility": "off",
 }
+CITUS_PLANNING: Final = {"plan_cache_mode": "auto"}
+"""Citus has no plan of `beat` for any values."""
 _CLOSE_TIMEOUT: Final = 2.0
 _SHORT: Final = 2
 """To check the elements of so short a list costs the driver no more than a `Flat`."""
@@ -122,8 +125,7 @@ HANDLING: Final = Handled()
 
 async def connect(settings: Settings) -> EngineConnection:
     """A connection for the engine's own statements. The driver's errors reach the caller."""
-    # Citus has no plan of `beat` for any values.
-    planned = {"plan_cache_mode": "auto"} if settings.citus else {}
+    planned = CITUS_PLANNING if settings.citus else {}
     return await asyncpg.connect(
         **settings.connect,
         server_settings=_startup(settings, ENGINE_SETTINGS | planned),
@@ -155,7 +157,8 @@ def _startup(settings: Settings, more: dict[str, str]) -> dict[str, str] | None:
 
 def local_settings(settings: Settings) -> str:
     """Settings for every transaction of the engine where the connection cannot keep them."""
-    return _LOCAL_SETTINGS + ("; set local synchronous_commit = on" if settings.durable else "")
+    more = (_DURABLE if settings.durable else {}) | (_CITUS if settings.citus else {})
+    return _LOCAL_SETTINGS + "".join(f"; set local {name} = {value}" for name, value in more.items())
 
 
 def as_connection(value: object) -> asyncpg.Connection:

@@ -23,6 +23,7 @@ from romancy.storage.sqlkit.pool import Pool
 from romancy.storage.sqlkit.primary import Primary
 from romancy_postgres._connection import (
     ANSWER_TIMEOUT,
+    CITUS_PLANNING,
     HANDLING,
     PLANNING,
     SEARCH_SETTINGS,
@@ -121,7 +122,11 @@ class Database:
     def speak_to_citus(self) -> None:
         """Send what Citus takes, over connections with its settings."""
         self.settings = replace(self.settings, citus=True)
+        for servers in (self._servers, self._listened):
+            servers.settings = replace(servers.settings, citus=True)
         self.queries = texts(self.settings.prefix, self.settings.schema, CITUS)
+        if self.settings.pooled:
+            self.alone = None
         self.work.drop_idle()
 
     async def close(self) -> None:
@@ -364,8 +369,8 @@ class Database:
         plain = "begin isolation level read committed"
         if not self.settings.pooled:
             return plain
-        planned = (SEARCH_SETTINGS if pool is self.search else PLANNING)["plan_cache_mode"]
-        return f"{plain}; {local_settings(self.settings)}; set local plan_cache_mode = {planned}"
+        planned = SEARCH_SETTINGS if pool is self.search else CITUS_PLANNING if self.settings.citus else PLANNING
+        return f"{plain}; {local_settings(self.settings)}; set local plan_cache_mode = {planned['plan_cache_mode']}"
 
     async def _connected(self, servers: _Servers, make: Callable[[Settings], Awaitable[C]]) -> C:
         settings = servers.settings

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from romancy.storage.url import parse_url
 from romancy_postgres import _connection, create_store
 from romancy_postgres._scripts import CITUS, texts
@@ -29,3 +31,36 @@ def test_a_store_on_citus_sends_its_scripts_over_connections_with_its_settings()
     assert plain is not None
     assert citus == plain | {"citus.override_table_visibility": "off"}
     assert store.database.queries == texts(schema="tenant", own=CITUS)
+
+
+@pytest.mark.backends("postgres")
+@pytest.mark.anyio
+async def test_every_connection_made_since_citus_was_found_has_its_settings(storage_url: str) -> None:
+    store = create_store(parse_url(storage_url))
+    await store.open()
+    database = store.database
+    database.speak_to_citus()
+    modes: list[str] = []
+    for pool in (database.work, database.heartbeats, database.search, database.sessions):
+        connection = await pool.take()
+        assert await connection.fetchval("select current_setting('citus.override_table_visibility', true)") == "off"
+        modes.append(await connection.fetchval("show plan_cache_mode"))
+        pool.give_back(connection)
+    await store.close()
+
+    assert "force_generic_plan" not in modes, "there is none of a heartbeat"
+
+
+@pytest.mark.backends("postgres")
+@pytest.mark.anyio
+async def test_behind_a_pooler_each_transaction_makes_the_settings_for_citus(storage_url: str) -> None:
+    store = create_store(parse_url(f"{storage_url}?pooler=transaction"))
+    await store.open()
+    database = store.database
+    database.speak_to_citus()
+    asked = "select current_setting('plan_cache_mode') || current_setting('citus.override_table_visibility', true)"
+    said = await database.single(lambda link: link.connection.fetchval(asked))
+    await store.close()
+
+    assert said == "autooff"
+    assert database.alone is None, "statements that carry their settings are not for Citus"
