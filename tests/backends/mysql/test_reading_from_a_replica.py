@@ -12,11 +12,14 @@ import pytest
 
 from romancy import ReadLag, Romancy, WorkflowContext, workflow
 from romancy.errors import StorageConfigurationError
+from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.waiting import until
 from romancy_conformance.proxy import Proxy
 from romancy_conformance.servers import Kind, ServerUnavailableError
 from romancy_conformance.servers.plugin import do_without
+from romancy_mysql._dialect import Dialect
 from romancy_mysql._standby import count_of_each
+from romancy_mysql._store import MySQLStore
 from tests.backends.mysql.replicas import Replicas
 
 if TYPE_CHECKING:
@@ -120,6 +123,17 @@ async def test_an_account_that_may_only_read_is_enough_for_lists(kind: Kind) -> 
             assert (lag.seconds, lag.away) == (None, "")
             assert lag.transactions is not None
             assert re.fullmatch(rf"read from a standby, {lag.transactions:,} transactions? behind", str(lag))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("product", ["TiDB", "Vitess"])
+async def test_what_keeps_copies_by_itself_is_refused_by_name(product: str) -> None:
+    store = create_store("mysql://me:secret@127.0.0.1:9/shop")
+    assert isinstance(store, MySQLStore)
+    store.database.dialect = Dialect(product, (8, 5, 0))
+    with pytest.raises(StorageConfigurationError, match=f"read_url= does not work on {product}") as refused:
+        await store.rooms.standby.standing()
+    assert "secret" not in str(refused.value)
 
 
 def test_transactions_are_counted_by_their_origin() -> None:
