@@ -5,11 +5,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
 
 from romancy.storage.url import parse_url
 from romancy_postgres import _connection, create_store
 from romancy_postgres._scripts import CITUS, texts
+
+if TYPE_CHECKING:
+    from romancy.storage.sqlkit.pool import Pool
 
 
 def test_a_script_for_citus_differs_only_in_the_rows_that_are_counted() -> None:
@@ -41,7 +46,8 @@ async def test_every_connection_made_since_citus_was_found_has_its_settings(stor
     database = store.database
     database.speak_to_citus()
     modes: list[str] = []
-    for pool in (database.work, database.heartbeats, database.search, database.sessions):
+    pools: tuple[Pool[Any], ...] = (database.work, database.heartbeats, database.search, database.sessions)
+    for pool in pools:
         connection = await pool.take()
         assert await connection.fetchval("select current_setting('citus.override_table_visibility', true)") == "off"
         modes.append(await connection.fetchval("show plan_cache_mode"))
