@@ -10,7 +10,7 @@ major=15
 mkdir -p "$folder/debs"
 cd "$folder/debs"
 apt-get download "postgresql-$major" "postgresql-client-$major" "postgresql-server-dev-$major" libpq5 libpq-dev \
-    libkrb5-dev krb5-multidev comerr-dev libpam0g-dev libxml2-dev
+    libkrb5-dev krb5-multidev comerr-dev libpam0g-dev libxml2-dev libzstd1 libzstd-dev
 rm -rf "$folder/pg.new"
 for package in *.deb; do dpkg-deb --extract "$package" "$folder/pg.new"; done
 rm -rf "$folder/debs" "$folder/pg"
@@ -32,6 +32,6 @@ fi
 headers="-I$folder/pg/usr/include -I$folder/pg/usr/include/mit-krb5 -I$folder/pg/usr/include/postgresql"
 ./configure PG_CONFIG="$folder/pg/usr/lib/postgresql/$major/bin/pg_config" CPPFLAGS="$headers" \
     LDFLAGS="-L$(dirname "$(find "$folder/pg/usr/lib" -name libpq.so | head -1)")" \
-    --without-libcurl --without-lz4 --without-zstd > configure.log
+    --without-libcurl --without-lz4 > configure.log
 make -s -j2 extension with_llvm=no
 make -s install-all with_llvm=no
