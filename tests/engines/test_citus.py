@@ -1,9 +1,13 @@
-"""A schema as the unit on Citus: the contract, what counts, and nodes and workers that are killed under load."""
+"""A schema as the unit on Citus: the contract, what counts, and nodes and workers that are killed under load.
+
+All of the suites: `ROMANCY_TEST_BACKENDS=citus make test ARGS=…`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,7 +26,7 @@ from romancy.storage.backends import create_store
 from romancy.storage.records import Outcome
 from romancy_conformance.behaviour.faults.field import Field
 from romancy_conformance.contract.building import Actor, append, change, delivery, step, unique
-from romancy_conformance.servers import ServerUnavailableError
+from romancy_conformance.servers import ServerUnavailableError, tenants
 from romancy_conformance.servers.citus import CitusCluster
 from romancy_conformance.servers.plugin import do_without
 from romancy_postgres._scripts import CITUS, texts
@@ -33,18 +37,12 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(1800)]
 
 COUNT, STEPS, WORKERS = 60, 3, 4
+ROOT: Final = Path(__file__).resolve().parents[2]
+_PASSED: Final = re.compile(r"^citus: .*: (\d+) tests$", re.MULTILINE)
+FEWEST: Final = 180
 MODULES: Final = (
     "fence", "carried", "batches", "inbox", "claims", "leases", "log", "outbox", "prune", "sessions", "mail", "find",
 )  # fmt: skip
-UNQUALIFIED: Final = (
-    "test_dedupe_keys_are_forgotten_in_portions",
-    "test_rows_of_a_life_that_was_lost_are_not_those_of_a_former_run",
-    "test_a_takeover_continues_the_log_of_the_new_life_after_one_was_lost",
-    "test_a_dead_worker_that_owns_nothing_loses_its_row",
-    "test_a_due_instance_that_another_transaction_holds_stays_due",
-    "test_what_was_left_to_another_code_for_long_stays_due_while_another_transaction_holds_it",
-)
-"""They name tables without a schema, which a URL with `schema=` does not allow."""
 COMPOSED: Final = {
     "find_any", "find_some", "find_branch", "find_by_end", "find_by_ids", "find_by_index", "count_any", "count_by_ids",
     "count_by_index",
@@ -237,16 +235,15 @@ async def test_the_node_of_the_schema_is_killed_under_load(cluster: CitusCluster
 def test_the_contract_holds(cluster: CitusCluster) -> None:
     folder = Path(romancy_conformance.contract.__file__).parent
     modules = [str(folder / f"test_{name}.py") for name in MODULES]
-    url = cluster.url("t_{unique}")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--storage-url", url, *modules]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    here = {"ROMANCY_TEST_BACKENDS": "citus", tenants.VARIABLE: cluster.coordinator.url("app")}
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "worksteal", "-p", "no:cacheprovider"]
     done = subprocess.run(
-        [*command, "-k", f"not ({' or '.join(UNQUALIFIED)})"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-    )
+        [*command, "--tier", "all", *modules],
+        cwd=ROOT, env=os.environ | here, capture_output=True, text=True, check=False,
+    )  # fmt: skip
 
     print("\n" + done.stdout.rpartition("romancy backends")[2])
     assert done.returncode == 0, done.stdout[-6000:]
+    found = _PASSED.search(done.stdout)
+    assert found is not None, done.stdout[-2000:]
+    assert int(found[1]) >= FEWEST

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -17,7 +17,7 @@ import pytest
 
 from romancy_conformance.stores import SOURCES, UNAVAILABLE, Source, chosen_backends
 
-from . import poolers
+from . import poolers, tenants
 from .databases import drop_spares, fresh_database, give_back, migrated_database, private_server, shared_server
 from .kinds import Kind, ServerUnavailableError
 from .programs import find_program, present_program
@@ -71,7 +71,7 @@ def _behind_pooler(folder: Path, migrated: bool) -> Generator[tuple[str, str]]: 
             pooler = poolers.of_this_process(shared_server(Kind.POSTGRES).access)
         except ServerUnavailableError as error:
             do_without("pgbouncer", error)
-        yield f"{pooler.url(url)}?pooler=transaction", f"{pooler} before {words}"
+        yield f"{poolers.let_in(pooler.url(url))}?pooler=transaction", f"{pooler} before {words}"
 
 
 SOURCES.update(
@@ -82,6 +82,19 @@ SOURCES.update(
         for kind in Kind
     }
 )
+
+
+@contextmanager
+def _in_a_schema_of_citus(folder: Path, migrated: bool) -> Generator[tuple[str, str]]:  # noqa: FBT001 - see `Source`
+    try:
+        url = tenants.migrated_schema() if migrated else tenants.fresh_schema()
+    except ServerUnavailableError as error:
+        do_without("citus", error)
+    yield url, "citus: a schema on one of two nodes"
+    tenants.give_back(url, migrated=migrated)
+
+
+SOURCES["citus"] = Source(_in_a_schema_of_citus, lambda: "a schema of Citus", by_name=True)
 SOURCES["pgbouncer"] = Source(_behind_pooler, lambda: "PgBouncer before PostgreSQL", by_name=True)
 
 
@@ -93,10 +106,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             current_run()
         except ServerUnavailableError:
             return  # each test that needs a server meets and reports the same
+    if session.config.pluginmanager.has_plugin("dsession") and "citus" in chosen_backends():
+        with suppress(ServerUnavailableError):
+            tenants.coordinator()
 
 
 def pytest_unconfigure() -> None:
     poolers.close()
+    tenants.close()
     drop_spares()
     close_run()
 
