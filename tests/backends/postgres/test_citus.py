@@ -15,6 +15,7 @@ from romancy_postgres._scripts import CITUS, texts
 
 if TYPE_CHECKING:
     from romancy.storage.sqlkit.pool import Pool
+    from romancy_postgres._database import Database
 
 
 def test_a_script_for_citus_differs_only_in_the_rows_that_are_counted() -> None:
@@ -46,8 +47,7 @@ async def test_every_connection_made_since_citus_was_found_has_its_settings(stor
     database = store.database
     database.speak_to_citus()
     modes: list[str] = []
-    pools: tuple[Pool[Any], ...] = (database.work, database.heartbeats, database.search, database.sessions)
-    for pool in pools:
+    for pool in _pools(database):
         connection = await pool.take()
         assert await connection.fetchval("select current_setting('citus.override_table_visibility', true)") == "off"
         modes.append(await connection.fetchval("show plan_cache_mode"))
@@ -55,6 +55,10 @@ async def test_every_connection_made_since_citus_was_found_has_its_settings(stor
     await store.close()
 
     assert "force_generic_plan" not in modes, "there is none of a heartbeat"
+
+
+def _pools(database: Database) -> list[Pool[Any]]:
+    return [database.work, database.heartbeats, database.search, database.sessions]
 
 
 @pytest.mark.backends("postgres")
