@@ -245,7 +245,9 @@ class Wire(aiomysql.Connection):
 
     async def reset(self) -> None:
         """Discard all changes of a user to the session: variables, temporary tables, locks, settings."""
-        if self.alters and not self.whole:  # the gate of a Vitess keeps them
+        # The gate of a Vitess keeps them. A node of Galera forgets that it has to wait for the others, whatever
+        # `wsrep_sync_wait` says then.
+        if (self.alters and not self.whole) or self.settings.cluster:
             self.abort()
             return
         try:

@@ -126,6 +126,37 @@ async def test_a_session_follows_a_row_that_another_node_has_committed(cluster: 
             await store.close()
 
 
+async def test_a_session_waits_for_other_nodes_over_a_connection_that_had_one_before(cluster: GaleraCluster) -> None:
+    """MariaDB forgets at COM_RESET_CONNECTION that it has to wait. The reader's node applies nothing meanwhile."""
+    first, second, _ = cluster.nodes
+    url = await asyncio.to_thread(first.fresh_database)
+    writer, reader = (create_store(at_port(url, node.port)) for node in (first, second))
+    for store in (writer, reader):
+        await store.open()
+    account = second.access
+    holder = await aiomysql.connect(
+        host="127.0.0.1", port=second.port, user=account.user, password=account.password, autocommit=True
+    )
+
+    async def seen(instance_id: str) -> int:
+        async with reader.rooms.sessions.begin() as session:
+            return len(await session.fetch_all(_INSTANCE, instance_id))
+
+    try:
+        for _ in range(3):
+            item = start()
+            await holder.query("flush tables with read lock")
+            assert await writer.commit([item]) == [Outcome.ACCEPTED]
+            seeing = asyncio.create_task(seen(item.instance_id))
+            await asyncio.wait([seeing], timeout=0.3)
+            await holder.query("unlock tables")
+            assert await seeing == 1
+    finally:
+        holder.close()
+        for store in (writer, reader):
+            await store.close()
+
+
 async def test_a_callers_connection_to_another_node_is_joined(cluster: GaleraCluster) -> None:
     """It is of the same cluster, and sees what was committed elsewhere before."""
     first, second, _ = cluster.nodes

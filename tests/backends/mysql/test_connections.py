@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import structs
 
 from romancy.errors import StorageConfigurationError, StorageUnavailableError
 from romancy.storage.records import Outcome
@@ -82,6 +83,16 @@ async def test_a_reset_forgets_what_a_user_did(wire: Wire) -> None:
     assert "STRICT_TRANS_TABLES" in await ask(wire, "select @@sql_mode")
     with pytest.raises(StorageConfigurationError, match="a table is missing"):
         await wire.run(b"select * from left_over", "test")
+
+
+async def test_a_connection_to_a_node_of_a_cluster_is_not_reset(wire: Wire) -> None:
+    """MariaDB would forget that it has to wait for the other nodes. `tests/engines/test_galera.py` has some."""
+    wire.settings = structs.replace(wire.settings, cluster=True)
+
+    await wire.reset()
+
+    assert wire.tainted, "it was dropped"
+    assert wire.gone
 
 
 async def test_the_next_session_meets_nothing_of_the_last_one(open_store: Open) -> None:
