@@ -118,7 +118,7 @@ class Database:
                 dialect = dialect_of(wire.server_version, self.settings.where, tidb=self.settings.tidb)
                 self._speak(await self._checked_product(wire, dialect))
                 await self._measure_packets(wire)
-                await self._look_for_cluster(wire)
+                await self.look_for_cluster(wire)
                 await bring_up_to_date(self, wire, dialect, allowed=migrate)
         except BaseException:
             await self.close()
@@ -331,7 +331,8 @@ class Database:
                 f"set it to {2 * _SMALLEST_PACKET:,} or more, so that the largest commit fits"
             )
 
-    async def _look_for_cluster(self, wire: Wire) -> None:
+    async def look_for_cluster(self, wire: Wire) -> None:
+        """Know a node of Galera, and let it wait for the others from here on."""
         (answer,) = await wire.run(b"show variables where variable_name = 'wsrep_on' and value = 'ON'", "open")
         if answer.rows:
             self.keep_whole()

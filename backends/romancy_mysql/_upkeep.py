@@ -33,6 +33,7 @@ class MySQLUpkeep:
         database = self._unopened()
         try:
             async with database.work.borrow() as wire:
+                await database.look_for_cluster(wire)  # its node may not have what was migrated on another one
                 settings = database.settings
                 dialect = dialect_of(wire.server_version, settings.where, tidb=settings.tidb)
                 return await plan_for(database, wire, dialect)

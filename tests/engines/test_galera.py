@@ -79,6 +79,18 @@ def at_port(url: str, port: int) -> str:
     return f"{account}@127.0.0.1:{port}/{rest.partition('/')[2]}"
 
 
+@asynccontextmanager
+async def behind(node: GaleraNode) -> AsyncGenerator[None]:
+    """Let a node apply nothing of what the others commit."""
+    account = node.access
+    holder = await aiomysql.connect(host="127.0.0.1", port=node.port, user=account.user, password=account.password)
+    try:
+        await holder.query("flush tables with read lock")
+        yield
+    finally:
+        holder.close()  # which unlocks them
+
+
 def conflicts(nodes: list[GaleraNode]) -> int:
     """How many transactions these nodes have refused or rolled back for another one."""
     return sum(int(node.access.fetch(_CONFLICTS) or 0) for node in nodes)
@@ -127,34 +139,42 @@ async def test_a_session_follows_a_row_that_another_node_has_committed(cluster: 
 
 
 async def test_a_session_waits_for_other_nodes_over_a_connection_that_had_one_before(cluster: GaleraCluster) -> None:
-    """MariaDB forgets at COM_RESET_CONNECTION that it has to wait. The reader's node applies nothing meanwhile."""
+    """MariaDB forgets at COM_RESET_CONNECTION that it has to wait."""
     first, second, _ = cluster.nodes
     url = await asyncio.to_thread(first.fresh_database)
     writer, reader = (create_store(at_port(url, node.port)) for node in (first, second))
     for store in (writer, reader):
         await store.open()
-    account = second.access
-    holder = await aiomysql.connect(
-        host="127.0.0.1", port=second.port, user=account.user, password=account.password, autocommit=True
-    )
 
     async def seen(instance_id: str) -> int:
         async with reader.rooms.sessions.begin() as session:
             return len(await session.fetch_all(_INSTANCE, instance_id))
 
-    try:
-        for _ in range(3):
-            item = start()
-            await holder.query("flush tables with read lock")
+    for _ in range(3):
+        item = start()
+        async with behind(second):
             assert await writer.commit([item]) == [Outcome.ACCEPTED]
             seeing = asyncio.create_task(seen(item.instance_id))
             await asyncio.wait([seeing], timeout=0.3)
-            await holder.query("unlock tables")
-            assert await seeing == 1
-    finally:
-        holder.close()
-        for store in (writer, reader):
-            await store.close()
+        assert await seeing == 1
+    for store in (writer, reader):
+        await store.close()
+
+
+async def test_a_plan_waits_for_what_was_migrated_on_another_node(cluster: GaleraCluster) -> None:
+    first, second, _ = cluster.nodes
+    url = await asyncio.to_thread(first.fresh_database)
+    store, other = (create_store(at_port(url, node.port)) for node in (first, second))
+    upkeep = other.rooms.upkeep
+    assert upkeep is not None
+    assert (await upkeep.plan()).steps
+    async with behind(second):
+        await store.open()
+        planning = asyncio.create_task(upkeep.plan())
+        await asyncio.wait([planning], timeout=0.3)
+    await store.close()
+
+    assert (await planning).steps == ()
 
 
 async def test_a_callers_connection_to_another_node_is_joined(cluster: GaleraCluster) -> None:
