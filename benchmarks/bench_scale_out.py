@@ -1,9 +1,12 @@
 """One program on set-ups beyond one machine: a network between, standbys, clusters, poolers and engines.
 
 `python -m benchmarks.bench_scale_out` measures PostgreSQL and MySQL as they are and behind a network whose round trip
-takes 0.5, 2 and 5 ms. Each set-up that this machine has not got by itself is given by its URL, of an empty database:
+takes 0.5, 2 and 5 ms. `--engines` measures standbys, clusters, poolers and other engines instead, beside plain servers.
+They are the suite's, started for each measurement; without names it is all of them. Others are given by their URLs, of
+empty databases:
 
-    python -m benchmarks.bench_scale_out --setup 'standby=postgresql://…' --setup 'TiDB=tidb://…'
+    python -m benchmarks.bench_scale_out --engines
+    python -m benchmarks.bench_scale_out --engines postgres citus --setup 'ours=postgresql://…'
 
 All set-ups take turns, round by round. The tables give the median of the rounds: the steps a second of one workflow,
 the milliseconds of a step, the steps a second of many workflows at once, and how many results were wrong.
@@ -23,7 +26,9 @@ from typing import TYPE_CHECKING, Final
 from benchmarks.contestants import BUILD, CONTESTANTS
 from benchmarks.databases import empty_database
 from benchmarks.process import DriverError, Process
+from benchmarks.several_servers import ENGINES
 from benchmarks.wire import slow_wire
+from romancy_conformance.servers import ServerUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
@@ -91,6 +96,8 @@ def measure(setup: SetUp) -> None:
                     figures.append(answer["count"] / answer["seconds"])
     except DriverError as error:
         setup.failed = f"{error} ({log})"
+    except ServerUnavailableError as error:
+        setup.failed = str(error).splitlines()[0]
 
 
 def table(setups: Iterable[SetUp]) -> str:
@@ -113,10 +120,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--setup", action="append", type=given, default=[], metavar="NAME=URL", help="one more set-up")
     parser.add_argument("--plain", action="append", choices=("postgres", "mysql", "mariadb"), help="only these servers")
+    parser.add_argument("--engines", nargs="*", choices=ENGINES, metavar="NAME", help=f"of {', '.join(ENGINES)}")
     parser.add_argument("--rounds", type=int, default=3)
     chosen = parser.parse_args()
     CONTESTANTS["romancy"].ready()
-    setups = [one for name in chosen.plain or ("postgres", "mysql") for one in plain(name)] + chosen.setup
+    servers = chosen.plain or (("postgres", "mysql") if chosen.engines is None else ())
+    setups = [one for name in servers for one in plain(name)]
+    if chosen.engines is not None:
+        setups += [SetUp(*ENGINES[name]) for name in chosen.engines or ENGINES]
+    setups += chosen.setup
     for number in range(1, chosen.rounds + 1):
         for setup in setups:
             if not setup.failed:
