@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from romancy.storage.sql import DEFAULT_PREFIX, heads_of, queries_of
 from romancy.storage.sqlkit.scripts import Pieces, shared_heads, shared_texts
-from romancy_mysql._tidb import CLOCK, THEIR_CLOCK
+from romancy_mysql._tidb import written_for_tidb
 from romancy_mysql._vitess import written_for_vitess
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def texts(prefix: str = DEFAULT_PREFIX, *, tidb: bool = False, vitess: bool = Fa
     if not tidb:
         return own
     own |= queries_of(_PACKAGE, OF_TIDB, prefix)
-    return {name: text.replace(THEIR_CLOCK, CLOCK) for name, text in own.items()}
+    return {name: written_for_tidb(text) for name, text in own.items()}
 
 
 def heads(*, tidb: bool = False, vitess: bool = False) -> dict[str, Head]:

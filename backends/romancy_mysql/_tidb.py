@@ -7,6 +7,7 @@ fails as a whole if one is held: then the keys are halved. The scripts are in `t
 from __future__ import annotations
 
 import random
+import re
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from romancy_mysql._errors import HeldError
@@ -17,19 +18,31 @@ if TYPE_CHECKING:
     from romancy_mysql._protocol import Answer
     from romancy_mysql._sql import Statement
 
-__all__ = ["CHECK", "CLOCK", "SESSION_BEGUN", "SESSION_ENDS", "SETTINGS", "THEIR_CLOCK", "lock_some", "unheld"]
+__all__ = [
+    "CHECK",
+    "CLOCK",
+    "MOMENT",
+    "SESSION_BEGUN",
+    "SESSION_ENDS",
+    "SETTINGS",
+    "THEIR_CLOCK",
+    "lock_some",
+    "unheld",
+    "written_for_tidb",
+]
 
 T = TypeVar("T")
 
 THEIR_CLOCK: Final = "timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))"
 """The time as the scripts of MySQL have it: on TiDB that of one of many servers."""
-CLOCK: Final = (
-    "cast((nullif(@@TIDB_CURRENT_TS, 0) >> 18) * 1000 + least(@@TIDB_CURRENT_TS & 262143, 999)"
-    " + coalesce(@LATE_BY, 0) as signed)"
-)
-"""The time of the cluster, which is when the transaction began: milliseconds, and a count within each. NULL outside a
-transaction, so that nothing is written with a wrong time. In capitals, which no prefix of tables has.
+_BEGUN: Final = "(nullif(@@TIDB_CURRENT_TS, 0) >> 18) * 1000 + least(@@TIDB_CURRENT_TS & 262143, 999)"
+MOMENT: Final = f"cast({_BEGUN} as signed)"
+"""When the transaction began, by the cluster: milliseconds, and a count within each. NULL outside a transaction, so
+that nothing is written with a wrong time. In capitals, which no prefix of tables has.
 """
+CLOCK: Final = f"cast({_BEGUN} + coalesce(@LATE_BY, 0) as signed)"
+"""The time of the cluster: the same, but also in a session that began long ago."""
+_COMPARED: Final = re.compile(rf"(?:(?<=[<>] )|(?<=[<>]= )){re.escape(THEIR_CLOCK)}")
 SESSION_BEGUN: Final = f"; set @LATE_BY = null, @BEGUN_AT = {THEIR_CLOCK}".encode()
 SESSION_ENDS: Final = f"; set @LATE_BY = {THEIR_CLOCK} - @BEGUN_AT".encode()
 """In a session, whose transaction may have begun long ago: how long ago, by the clock of its server."""
@@ -53,6 +66,15 @@ SETTINGS: Final[Mapping[str, str]] = {
 somebody may have changed.
 """
 _TRIES: Final = 32
+
+
+def written_for_tidb(text: str) -> str:
+    """A script with the time of the cluster.
+
+    What is compared is a constant to TiDB, so that it reads an index up to there. With a variable it would read on,
+    also through what is never due. No session runs such a script.
+    """
+    return _COMPARED.sub(MOMENT, text).replace(THEIR_CLOCK, CLOCK)
 
 
 async def unheld(

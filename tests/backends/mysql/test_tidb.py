@@ -22,7 +22,7 @@ from romancy_mysql import _database, _errors
 from romancy_mysql._connection import Wire
 from romancy_mysql._scripts import texts
 from romancy_mysql._sql import Template
-from romancy_mysql._tidb import CLOCK, SETTINGS, THEIR_CLOCK
+from romancy_mysql._tidb import CLOCK, MOMENT, SETTINGS, THEIR_CLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -304,6 +304,23 @@ async def test_a_step_is_one_round_trip_and_a_claim_one_more_than_on_mysql(
 
 
 # ── the session, the clock, the sizes ───────────────────────────────────────────────────────────────────────────────
+
+
+@mended
+@pytest.mark.parametrize("name", ["claim_due", "outbox_seen"])
+async def test_an_index_is_read_up_to_the_time(store: MySQLStore, wire: Wire, name: str, *, mended: bool) -> None:
+    """And not through all that is never due, as with the variable that long sessions have."""
+    if not mended:
+        rewrite(store, name, MOMENT, CLOCK)
+    values: dict[str, Any] = {"limit": 10}
+    if name == "claim_due":
+        values |= {"workflow_name": "w", "code": "c", "leaves": False, "leave": "", "grace": 0}
+    query = store.database.statement(name, **values).sql.decode()
+
+    plan = str(await rows(wire, f"explain {query}"))
+
+    assert "IndexRangeScan" in plan
+    assert ("-inf," in plan) is mended, plan
 
 
 async def test_a_session_has_the_settings_that_its_statements_rely_on(wire: Wire) -> None:

@@ -142,14 +142,15 @@ class _MySQL(Clock):
         self._wire: Any = import_module("romancy_mysql._connection").Wire
         self._now = 0
         tidb = import_module("romancy_mysql._tidb")
-        cluster, usual = tidb.CLOCK.encode(), tidb.THEIR_CLOCK.encode()
+        usual, *cluster = (one.encode() for one in (tidb.THEIR_CLOCK, tidb.CLOCK, tidb.MOMENT))
         self._sent, self._setup = self._wire._sent, self._wire.setup
         clock = self
 
         async def sent(wire: Any, command: int, packet: bytes) -> Any:
             gate = "Vitess" in wire.server_version
             if clock._now and (wire.whole or gate):
-                packet = packet.replace(usual if gate else cluster, b"%d" % clock._now)
+                for one in [usual] if gate else cluster:
+                    packet = packet.replace(one, b"%d" % clock._now)
             if clock._now and not gate and getattr(wire, "walked", 0) != clock._now:
                 wire.walked = clock._now
                 seconds, rest = divmod(clock._now, 1_000_000)
