@@ -86,13 +86,14 @@ def ways_to(query: Query, known: Known) -> list[Way]:
 
 
 def ways_to_count(query: Query, known: Known) -> list[Way]:
-    """The access paths of a declared path, if a condition has one; else one that leaves the index to the server."""
+    """The access paths of a declared path, if a condition has one; else one whose index is advice to TiDB alone."""
     ways, names = ways_to(query, known), known.names
     if any(way.looked_up for way in ways):
         return ways
     named = () if names is None else (b"i.workflow_name in (" + comma(names) + b")",)
     touched = () if query.ended_since is None else (b"i.touched_at >= " + literal(query.ended_since),)
-    return [Way(b"", also=(*named, *touched))]
+    index = ways[0].index if query.parent is not None or query.ids is not None else b"touched" if touched else b""
+    return [Way(index, also=(*named, *touched))]
 
 
 def by_end(query: Query, names: list[str] | None) -> Way:

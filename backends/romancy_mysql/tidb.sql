@@ -78,6 +78,16 @@ left join romancy_instances i on i.instance_id = u.instance_id and i.status not 
 where u.at < timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) - :age
 limit :limit
 
+-- name: find_parked
+-- Stuck instances of one workflow that this code has not refused. Before the instances are counted, TiDB takes another
+-- index, and reads all of the workflow.
+(select i.instance_id
+from romancy_instances i force index (by_status)
+where i.status = _binary'stuck' and i.owner is null and i.wake_at is null
+    and i.workflow_name = :workflow_name
+    and locate(:code, concat('\n', coalesce(i.refused, ''), '\n')) = 0
+limit :limit)
+
 -- name: mark_dead (worker, dead, beat)
 -- Declare a worker dead if its beat has not moved and the caller is alive. Only rows that are written are locked: without
 -- a lock on the caller's row, two workers could declare each other dead.
@@ -108,6 +118,24 @@ where instance_id in (:ids) and status in (:statuses)
     and status in (_binary'completed', _binary'failed', _binary'cancelled') and updated_at <= :until
 for update nowait
 
+-- name: former_runs (limit) -> instance_id, life, run_from
+-- Instances that continued as new and still have rows of earlier runs. Before the instances are counted, TiDB reads all.
+select i.instance_id, i.life, i.run_from
+from romancy_instances i force index (runs)
+where i.run_from > 1 and exists (
+    select /*+ no_decorrelate() */ 1 from romancy_log l
+    where l.instance_id = i.instance_id and l.life = i.life and l.seq < i.run_from
+)
+limit :limit
+
+-- name: dead_workers (age) -> token
+-- Dead workers that own nothing, and have been silent for so long that no claim of theirs can still commit. Without the
+-- hint, the owners of all instances are read and joined.
+select w.token
+from romancy_workers w
+where w.dead = 1 and w.beat_at < timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) - :age
+    and not exists (select /*+ no_decorrelate() */ 1 from romancy_instances i where i.owner = w.token)
+
 -- name: outbox_seen (limit) -> outbox_id
 -- Due messages, longest due first, not locked.
 select outbox_id from romancy_outbox force index (due)
@@ -121,6 +149,39 @@ select outbox_id, null from romancy_outbox
 where outbox_id in (:ids) and state = _binary'pending'
     and next_at <= timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
 for update nowait
+
+-- name: outbox_judge (ids) -> outbox_id, behind
+-- Of messages that this transaction has locked, those with an older pending one of the same key. An index is read up to
+-- the first older one, and no further than the message itself: the time is compared once more for that.
+select o.outbox_id, o.order_key is not null and exists (
+    select /*+ no_decorrelate() */ 1 from romancy_outbox older force index (by_order)
+    where older.order_key = o.order_key and older.state = _binary'pending' and older.at <= o.at
+        and (older.at < o.at or older.outbox_id < o.outbox_id)
+    limit 1
+)
+from romancy_outbox o force index (primary)
+where o.outbox_id in (:ids)
+order by o.next_at, o.at, o.outbox_id
+
+-- name: outbox_parked (limit) -> outbox_id
+-- Parked messages that have no pending one before them: the first of each key that has parked ones. A join would compare
+-- each with all of its key. The order has all columns of the index, of which TiDB then reads one entry.
+select /*+ inl_join(p) */ p.outbox_id
+from (
+    select (
+        select o.outbox_id from romancy_outbox o force index (by_order)
+        where o.order_key = k.order_key and o.state = _binary'pending'
+        order by o.order_key, o.state, o.at, o.outbox_id
+        limit 1
+    ) as outbox_id
+    from (
+        select distinct order_key from romancy_outbox force index (due)
+        where state = _binary'pending' and next_at is null
+    ) k
+) h
+join romancy_outbox p on p.outbox_id = h.outbox_id
+where p.next_at is null
+limit :limit
 
 -- name: drop_messages (messages(address, message_id))
 -- Remove messages without receivers. It waits for a dispatch that removes them too.

@@ -51,6 +51,9 @@ class Cost(Struct, frozen=True):
 class Watch(ABC):
     """Observes everything that is sent over connections made while it is on."""
 
+    ahead: int = 1
+    """How many times what it needs a call may read: portions of an index are read before the last one is judged."""
+
     def __init__(self) -> None:
         self._plans: list[str] = []
 
@@ -311,7 +314,15 @@ class _Tidb(_Mysql):
     the adapter's poll on theirs at any time.
     """
 
+    ahead = 6
     _own: Any = None
+
+    @contextmanager
+    def on(self) -> Generator[None]:
+        with super().on():
+            yield
+        if self._own is not None:
+            self._own.close()
 
     async def cost(self, store: Store, call: Awaitable[object]) -> Cost:
         self._sent.clear()

@@ -300,7 +300,7 @@ async def excesses(store: Store, worker: Actor, watch: Watch) -> dict[str, str]:
         if "ten due" in what:
             await fill(store, [start(workflow_name=WORKFLOWS[3]) for _ in range(10)])
         cost = await watch.cost(store, call())
-        if cost.rows > (SWEEP if "sweep" in what else ENOUGH):
+        if cost.rows > (SWEEP if "sweep" in what else ENOUGH * watch.ahead):
             found[what] = f"{cost.rows} rows\n{cost.plan}"
     return found
 
