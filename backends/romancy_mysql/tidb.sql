@@ -213,6 +213,10 @@ from (
     where i.address = :address and (i.life = 0 or n.instance_id is not null)
 ) k)
 
+-- name: some_lives
+-- The next ids that have a log. A recursive query that probes for one after the other does not end on TiDB.
+select distinct l.instance_id from romancy_log l where l.instance_id > :after order by l.instance_id limit :limit
+
 -- name: server_settings
 -- Settings that cost speed, or that refuse writes. What a cluster stores is durable by its own settings.
 show global variables where variable_name in (

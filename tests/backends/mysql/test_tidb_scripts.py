@@ -21,6 +21,7 @@ MEANS_ANOTHER_THING: Final = {
     "select 1 union all select 2": "it runs while the statement is planned",
     "into @": "it is refused",
     "json_table": "it is refused",
+    "with recursive": "one that probes a table for what comes next does not end",
     "utc_timestamp": "it is the clock of one server",
 }
 UNUSED: Final = {
