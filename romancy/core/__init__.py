@@ -174,7 +174,7 @@ from romancy.core._segments import (
 from romancy.core._shared_empty import (
     NO_DICT,
 )
-from romancy.core._thread_state import driving, is_in_a_workflow
+from romancy.core._thread_state import driving, is_in_a_workflow, threads
 from romancy.core._undo_events import UndoRegistered, UndoTakenBack
 
 __all__ = [
@@ -287,6 +287,7 @@ __all__ = [
     "own_classes",
     "replay",
     "run_of_child",
+    "threads",
     "wanted_by",
     "without_values",
 ]

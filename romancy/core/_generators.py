@@ -71,7 +71,10 @@ class Generators:
     def close(self) -> None:
         """Own no generator any more: the run is torn down."""
         self._forget(list(self._fading))
-        self._forget(begun.key for begun in list(self._begun.values()))
+        self._forget(key for key, generator in self._alive() if generator is None or generator.ag_frame is None)
+
+    def _alive(self) -> list[tuple[int, Any]]:
+        return [(begun.key, begun()) for begun in list(self._begun.values())]
 
     def _forget(self, keys: Iterable[int]) -> None:
         for key in keys:

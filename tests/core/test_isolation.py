@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import decimal
+import gc
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,7 @@ import pytest
 from romancy.context import WorkflowContext
 from romancy.core import CancelRequested, Run, driving
 from romancy.core import _stable as stable
+from romancy.core._thread_state import threads as states
 from romancy.status import Status
 from romancy.workflow import workflow
 from romancy_conformance.workflows import FAMILY, Scenario
@@ -22,7 +25,7 @@ from romancy_conformance.workflows.activities import echo
 from tests.core.driver import START, World, started
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable, Generator
 
     from tests.core.interpreters import Interpreter
 
@@ -182,6 +185,67 @@ def test_several_runs_in_one_go() -> None:
             group.create_task(asyncio.sleep(0))
 
     asyncio.run(host())
+
+
+@contextlib.contextmanager
+def turn() -> Generator[None]:
+    states.state.stays = True
+    try:
+        yield
+    finally:
+        states.state.give_back()
+
+
+async def numbers(closed: list[str]) -> AsyncGenerator[int]:
+    try:
+        yield 1
+    finally:
+        closed.append("closed")
+
+
+def test_between_the_drives_of_a_turn_the_hosts_generators_are_its_own() -> None:
+    """Hooks and seams stay exchanged, and do nothing for the host's code. Its loop finishes the generator."""
+
+    async def host() -> None:
+        before, closed = surroundings(), list[str]()
+        with turn():
+            World(FAMILY["generator_left_early"]).finish()
+            assert vars(asyncio.tasks)["set"] is not set
+            assert gc.isenabled()
+            generator = numbers(closed)
+            with contextlib.suppress(StopIteration):
+                anext(generator).send(None)
+            World(FAMILY["generator_left_early"]).finish()
+            del generator
+            assert sys.get_asyncgen_hooks() != before[2]
+        assert surroundings() == before
+        assert vars(asyncio.tasks)["set"] is set
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert closed == ["closed"]
+
+    asyncio.run(host())
+
+
+@pytest.mark.parametrize("restores", [False, True])
+def test_hooks_that_the_host_sets_in_a_turn_are_its_own(restores: bool) -> None:  # noqa: FBT001 - pytest's way
+    met: list[object] = []
+
+    async def host() -> None:
+        before = sys.get_asyncgen_hooks()
+        with turn():
+            World(FAMILY["generator_left_early"]).finish()
+            found = sys.get_asyncgen_hooks()
+            sys.set_asyncgen_hooks(met.append, met.append)
+            World(FAMILY["generator_left_early"]).finish()
+            if restores:
+                sys.set_asyncgen_hooks(*found)
+        after = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(*before)
+        assert after == (before if restores else (met.append, met.append))
+
+    asyncio.run(host())
+    assert met == []
 
 
 @pytest.mark.long

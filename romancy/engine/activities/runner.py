@@ -17,7 +17,7 @@ from msgspec import Raw
 from romancy._logs import about, get_logger, speaking
 from romancy._sizes import check_large
 from romancy.context import enter_activity
-from romancy.core import ActivityCancelled, ActivityCompleted, StartActivity, StartCompensation
+from romancy.core import ActivityCancelled, ActivityCompleted, StartActivity, StartCompensation, threads
 from romancy.engine.activities.attempt import Attempt, id_of
 from romancy.engine.activities.backoff import Backoff
 from romancy.engine.activities.calling import Calling
@@ -321,6 +321,8 @@ class Attempts:
         task_of = maker_of_tasks(loop)
         end = time.monotonic() + _TURN if self._observer is None else 0.0
         self._begins, waiting = True, len(self._to_begin)
+        thread = threads.state
+        thread.stays = True  # what the first drive exchanges serves those of the steps that follow
         try:
             while self._to_begin and (waiting > 0 or time.monotonic() < end):
                 waiting -= 1
@@ -331,7 +333,7 @@ class Attempts:
                     context = self._context.copy()
                     if attempt.effect.context is not None:
                         carry(attempt.effect.context, context)
-                    task = task_of(self._run(attempt), loop, attempt.id, context)
+                    task = task_of(self._run(attempt, loop), loop, attempt.id, context)
                     if not attempt.began:
                         attempt.task = task
                 else:
@@ -339,7 +341,9 @@ class Attempts:
                     self._queue.append(attempt)
                     self._one_free()
         finally:
-            self._begins = False
+            thread.stays = self._begins = False
+            if thread.is_in:
+                thread.give_back()
             if self._to_begin:  # time is up, or the process is ending by an exception of an activity
                 loop.call_soon(self._begin_all)
 
@@ -401,9 +405,9 @@ class Attempts:
         """Begin no further call on a thread, and kill the processes."""
         self._calling.close()
 
-    async def _run(self, attempt: Attempt) -> None:
+    async def _run(self, attempt: Attempt, loop: asyncio.AbstractEventLoop) -> None:
         attempt.began = True
-        task = attempt.task = asyncio.current_task()
+        task = attempt.task = asyncio.current_task(loop)
         try:
             try:
                 if self._observer is None or not attempt.asked:
