@@ -83,7 +83,7 @@ class Writer:
         self._tell = tell
         self._connection = connect(path)
         self._connection.execute(f"pragma cache_size = -{_CACHE}")
-        self._execute: Callable[[str, Any], sqlite3.Cursor] = self._connection.execute
+        self._execute: Callable[[str, Any], sqlite3.Cursor] = self._connection.cursor().execute
         self._checkpointer = connect(path)
         self._alone = threading.Lock()
         self._stop = stop
@@ -106,7 +106,7 @@ class Writer:
 
     def write_one(self, sql: str, row: Sequence[object], size: int) -> bool:
         """Commit one row of about this size on this thread. False if it was not written."""
-        if not (self.quick and self._queue.empty() and self._alone.acquire(blocking=False)):
+        if not (self.quick and self._queue.empty() and self._alone.acquire(False)):  # noqa: FBT003 - a name costs more
             return False  # commits are long, or it would have to wait
         started = time.perf_counter()
         try:
@@ -271,7 +271,8 @@ class Writer:
     # --- under the lock ---------------------------------------------------------------------------------------
 
     def _measure(self, seconds: float, weight: int) -> None:
-        seconds = min(seconds, _LONGEST_COUNTED)
+        if seconds > _LONGEST_COUNTED:  # noqa: PLR1730 - a call of `min` costs as much as all else here
+            seconds = _LONGEST_COUNTED
         self._pace = seconds if self._pace is None else 0.8 * self._pace + 0.2 * seconds
         self.quick = self._pace <= _INLINE_LIMIT
         self.wrote(weight)

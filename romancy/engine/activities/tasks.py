@@ -10,6 +10,7 @@ import asyncio
 import asyncio.tasks
 import sys
 from typing import TYPE_CHECKING, Any, Final
+from weakref import ref
 
 from romancy.core import FUTURE, BegunByHand, enter_task, leave_task
 
@@ -40,11 +41,13 @@ def _by_the_loop(
 def _eager(
     work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop, name: str, context: Context
 ) -> asyncio.Task[None]:
-    eager: dict[str, Any] = {"eager_start": True}
-    return asyncio.Task(work, loop=loop, name=name, context=context, **eager)
+    return _TASK(work, loop=loop, name=name, context=context, eager_start=True)  # type: ignore[no-any-return]
 
 
-_register_task: Any = getattr(asyncio.tasks, "_register_task")  # noqa: B009 - absent from the type stubs
+_TASK: Final[Any] = asyncio.Task
+"""Its stubs for Python 3.11 do not know eager tasks."""
+_LISTED: Final[set[Any]] = getattr(getattr(asyncio.tasks, "_all_tasks", None), "data", set())
+"""What `asyncio.all_tasks` lists, in Python 3.11: weak references to tasks. asyncio adds them by two functions."""
 _UNSHARED: Final = 3
 """What `sys.getrefcount` finds in the constructor of a task that nobody else has."""
 
@@ -64,17 +67,20 @@ class _EarlyTask(BegunByHand, asyncio.Task[None]):
         self._work, self._host, self._name = work, loop, name
         self._is_whole = False
         self._called = ()
-        _register_task(self)
+        listed = ref(self)
+        _LISTED.add(listed)
         enter_task(loop, self)
         try:
             awaited = context.run(work.send, None)
         except StopIteration:
             leave_task(loop, self)
+            _LISTED.discard(listed)
             if sys.getrefcount(self) > _UNSHARED or self._called:
                 self._ends(FUTURE.cancel) if self._must_cancel else self._ends(FUTURE.set_result, None)
             return
         except BaseException as error:
             leave_task(loop, self)
+            _LISTED.discard(listed)
             if isinstance(error, asyncio.CancelledError):
                 self._ends(FUTURE.cancel)
                 return
@@ -83,6 +89,7 @@ class _EarlyTask(BegunByHand, asyncio.Task[None]):
                 raise
             return
         leave_task(loop, self)
+        _LISTED.discard(listed)
         ready = self._host._ready  # noqa: SLF001 - asyncio has no other way to take a handle out
         place = len(ready)
         self._becomes_whole(awaited, context)
