@@ -44,6 +44,13 @@ _READ_ONLY = "25006"
 _DIVISION_BY_ZERO = "22012"
 _UNIQUE_VIOLATION = "23505"
 _KEY_OF_MESSAGES = "messages_pkey"
+_INTERNAL = "XX000"
+_AT_A_NODE = {
+    "duplicate key value violates unique constraint": _UNIQUE_VIOLATION,
+    "canceling statement due to lock timeout": _LOCK_NOT_AVAILABLE,
+    "deadlock detected": "40P01",
+}
+"""The states that Citus leaves out when it passes on what a node says of rows that are copied to it."""
 _AWAY_CLASSES = ("08", "53", "57", "58")
 _AWAY = frozenset({_READ_ONLY, "25P03"})
 _UNANSWERED = frozenset({"57P01", "57P02", "58030"})
@@ -83,7 +90,10 @@ class UnbornError(RefusedValueError):
 
 
 def _state(error: BaseException) -> str:
-    return getattr(error, "sqlstate", None) or ""
+    state = getattr(error, "sqlstate", None) or ""
+    if state == _INTERNAL:
+        return next((known for words, known in _AT_A_NODE.items() if str(error).startswith(words)), state)
+    return state
 
 
 def contended(error: BaseException) -> bool:

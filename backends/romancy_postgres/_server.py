@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from romancy.errors import StorageConfigurationError
-from romancy_postgres._connection import PROMISED
+from romancy_postgres._connection import CITUS_PLANNING, PROMISED
 
 if TYPE_CHECKING:
     from romancy_postgres._database import Database
@@ -28,7 +28,8 @@ class Server(NamedTuple):
 
 async def check_server(database: Database) -> Server:
     """Ask the server. `StorageConfigurationError` if it is too old, not in Unicode, or may lose commits."""
-    promised = {} if database.settings.pooled else PROMISED
+    planned = CITUS_PLANNING if database.settings.citus else {}
+    promised = {} if database.settings.pooled else PROMISED | planned
     answer = await database.fetch("server", list(promised), list(promised.values()))
     ((number, version, encoding, fsync, citus, settles, kept),) = answer
     where = database.settings.where

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
 import pytest
 
 from romancy.storage.url import parse_url
 from romancy_postgres import _connection, create_store
+from romancy_postgres._errors import contended, overtaken, waited_in_vain
 from romancy_postgres._scripts import CITUS, texts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from romancy.storage.sqlkit.pool import Pool
     from romancy_postgres._database import Database
 
@@ -74,3 +78,31 @@ async def test_behind_a_pooler_each_transaction_makes_the_settings_for_citus(sto
 
     assert said == "autooff"
     assert database.alone is None, "statements that carry their settings are not for Citus"
+
+
+@pytest.mark.backends("postgres")
+@pytest.mark.anyio
+async def test_a_store_that_found_citus_can_be_opened_again(storage_url: str) -> None:
+    store = create_store(parse_url(storage_url))
+    await store.open()
+    store.database.speak_to_citus()
+    await store.close()
+
+    await store.open()
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "judge"),
+    [
+        ('duplicate key value violates unique constraint "romancy_messages_pkey_102382"', overtaken),
+        ("canceling statement due to lock timeout", waited_in_vain),
+        ("deadlock detected", contended),
+    ],
+)
+def test_what_a_node_says_of_copied_rows_has_its_state_again(
+    words: str, judge: Callable[[BaseException], bool]
+) -> None:
+    """Citus passes it on as an internal error."""
+    assert judge(asyncpg.InternalServerError(words))
+    assert not judge(asyncpg.InternalServerError(f"a page is broken: {words}"))
