@@ -75,9 +75,12 @@ async def connect_to_postgres(url: StorageURL) -> Any:
 
 
 async def _postgres(url: StorageURL, script: str) -> None:
+    from romancy_postgres._migrations import each_statement  # noqa: PLC0415 - only the suite's own runs have it
+
     connection = await connect_to_postgres(url)
     try:
-        await connection.execute(script)
+        for statement in each_statement(script):  # as psql does
+            await connection.execute(statement)
     finally:
         await connection.close()
 
