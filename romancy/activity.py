@@ -192,7 +192,11 @@ class Activity(Generic[P, R_co]):
             if commands is None:
                 call = self._plainly(args, kwargs)
             else:
-                call = commands.calls.make(self._durably, self.name, commands, args, kwargs)
+                calls = commands.calls
+                calls.number += 1
+                call = self._durably(calls.number, commands, args, kwargs)
+                if calls.kept:
+                    calls.keep(call, self.name)
             call.__qualname__ = self.name
             return call
 
@@ -211,7 +215,7 @@ class Activity(Generic[P, R_co]):
         if len(encoded) > MEASURED_BYTES:
             check_large(encoded, self._arguments)
         del args, kwargs  # free the arguments: the call may wait for days
-        return await commands.activity(self, encoded, id=self._id, retry=self._retry, timeout=self._timeout)
+        return await commands.activity(self, encoded, self._id, self._retry, self._timeout)
 
     def options(
         self, *, id: str | None = None, retry: RetryPolicy | None = None, timeout: Duration | None = None

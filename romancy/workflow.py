@@ -138,7 +138,11 @@ class Workflow(Generic[P, R_co]):
         def __call__(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
             """Return a coroutine under the workflow's name, so that Python reports a forgotten `await` by that name."""
             commands = self._commands_of_the_parent()
-            call = commands.calls.make(self._as_a_child, self.name, commands, args, kwargs)
+            calls = commands.calls
+            calls.number += 1
+            call = self._as_a_child(calls.number, commands, args, kwargs)
+            if calls.kept:
+                calls.keep(call, self.name)
             call.__qualname__ = self.name
             return call
 

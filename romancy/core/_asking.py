@@ -84,7 +84,7 @@ class Asking:
 
     # ── asking ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def ask(self, command: C, *, chosen: bool = False, of: Definition | None = None) -> C:
+    def ask(self, command: C, of: Definition | None = None, chosen: bool = False) -> C:  # noqa: FBT001, FBT002 - cheaper
         """Record the command, or find it in the record. The returned command has the recorded id.
 
         `of` is the called definition, which decides whether a recorded call of an older version is the same call.

@@ -55,7 +55,7 @@ class Call(NamedTuple):
 class Calls:
     """The calls of one run, in the order in which they were made."""
 
-    __slots__ = ("_number", "all", "kept", "made")
+    __slots__ = ("all", "kept", "made", "number")
 
     def __init__(self) -> None:
         self.kept = False
@@ -67,23 +67,19 @@ class Calls:
 
         A call that begins takes itself out.
         """
-        self._number = 0
+        self.number = 0
+        """That of the call that was made last. Each call gets the next one, before its arguments."""
 
     def begins(self, rules: int) -> None:
         """The run begins under these rules."""
         self.kept, self.all = bool(rules), rules >= _ALL_CALLS
 
-    def make(self, method: Callable[..., Coroutine[Any, Any, Any]], name: str, *args: Any) -> Coroutine[Any, Any, Any]:
-        """Make a call, number it, and keep it. The number goes before its arguments. The caller's caller makes it."""
-        if not self.kept:
-            return method(0, *args)
-        self._number = number = self._number + 1
-        call = method(number, *args)
+    def keep(self, call: Coroutine[Any, Any, Any], name: str) -> None:
+        """Keep the call that has the last number. The caller's caller makes it."""
         if self.made is NO_DICT:
             self.made = {}
         frame = _frame_of_caller(2)  # no other way to find the caller is as cheap
-        self.made[number] = call, name, frame.f_code, frame.f_lasti
-        return call
+        self.made[self.number] = call, name, frame.f_code, frame.f_lasti
 
     def waiting(self) -> list[Call]:
         """The calls that have not begun."""
@@ -130,7 +126,9 @@ def kept(prefix: str) -> Callable[[F], F]:
             calls: Calls = self._commands.calls
             if not calls.all:
                 return method(self, *args, **kwargs)
-            made: Any = calls.make(begun, name, calls, method, self, args, kwargs)
+            calls.number += 1
+            made: Any = begun(calls.number, calls, method, self, args, kwargs)
+            calls.keep(made, name)
             made.__qualname__ = method.__qualname__
             return made
 

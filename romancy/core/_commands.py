@@ -46,7 +46,6 @@ class Commands(MessageCommands):
         self,
         definition: ActivityDefinition,
         args: Raw,
-        *,
         id: str | None = None,
         retry: RetryPolicy | None = None,
         timeout: float | None = None,
@@ -57,11 +56,12 @@ class Commands(MessageCommands):
             self._refuse()
         ids = self._ids
         command = ev.ActivityScheduled(ids.activity(name) if id is None else ids.choose(id), name, args)
-        if definition.undo is not None:
+        undo = definition.undo
+        if undo is not None:
             self._can_undo(definition)
         if self.state.memory is not None and self._remembers:
             command = self._with_key(definition, command)
-        scheduled = self.ask(command, chosen=id is not None, of=definition)
+        scheduled = self.ask(command, definition, id is not None)
         call = self.state.activities.get(scheduled.id)
         if call is None:
             return Answer(loop=self.loop)  # the run is torn down, and its code has caught every error
@@ -69,7 +69,7 @@ class Commands(MessageCommands):
         call.commands, call.definition, call.since = self, definition, self.activation
         call.retry, call.timeout = retry or definition.retry, timeout or definition.timeout
         call.context = context = copy_context() or None
-        if context is not None and definition.undo is not None:
+        if context is not None and undo is not None:
             self.keep(scheduled.id, context)
         return call
 
@@ -101,7 +101,7 @@ class Commands(MessageCommands):
                 former.id, definition.name, former.instance_id, input, microseconds, again=True, headers=headers,
                 limit=limit,
             )  # fmt: skip
-        started = self.ask(command, of=definition)
+        started = self.ask(command, definition)
         if self._children is NO_DICT:
             self._children = {}
         answer = self._children[started.id] = ChildAnswer(loop=self.loop)
@@ -139,7 +139,7 @@ class Commands(MessageCommands):
         self._require_open()
         self._can_undo(definition)
         id = f"undo:{self._ids.number('undo', definition.name)}"
-        registered = self.ask(un.UndoRegistered(id, definition.name, args, self.state.latest), of=definition)
+        registered = self.ask(un.UndoRegistered(id, definition.name, args, self.state.latest), definition)
         if context := copy_context():
             self.keep(registered.id, context)
         return registered.id

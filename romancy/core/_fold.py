@@ -43,6 +43,10 @@ _COMPLETED: Final = Status.COMPLETED
 """Python 3.11 calls a function for each `Status.RUNNING`."""
 
 
+_awaited: Final = AWAITED.get
+"""From CPython 3.12 on, a method of a name that was imported is looked up at each call."""
+
+
 class State:
     """The state of one run after the events applied so far."""
 
@@ -166,7 +170,7 @@ class State:
         """
         if self.terminal is not None:
             return False
-        awaited = AWAITED.get(type(event))
+        awaited = _awaited(type(event))
         if awaited is not None:
             return event.id in getattr(self, awaited)  # type: ignore[attr-defined]
         if isinstance(event, ev.WorkflowStarted):

@@ -265,10 +265,13 @@ class Run:
             return
         commands.activation += 1
         before = len(commands.asked)
-        deferred, self.deferred = self.deferred, ()
+        todo: tuple[tuple[ev.Input, ActivityCall | None], ...] = ((event, call),)
         try:
-            caught_up = commands.catches_up() if deferred else False
-            for each, its_call in (*deferred, (event, call)):
+            caught_up = False
+            if self.deferred:
+                todo, self.deferred = (*self.deferred, *todo), ()
+                caught_up = commands.catches_up()
+            for each, its_call in todo:
                 at = state.time if caught_up else each.at
                 loop.spent = 0
                 if each is state.started:
