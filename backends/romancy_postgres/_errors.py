@@ -196,6 +196,8 @@ def _fault_of_pooler(error: BaseException) -> str:
     mend = "add the option pooler=transaction to the URL, or name the server itself there"
     if _STATEMENT_MODE in str(error):
         return "the pooler is in statement mode, which takes no transactions; set its pool_mode to transaction"
+    if "authentication failed" in str(error):  # from PgBouncer, without a state for it
+        return _CONFIGURATION["28P01"]
     if _state(error) == "08P01":
         return f"a pooler refuses the settings of the connection, as PgBouncer does in every mode; {mend}"
     return f"a pooler in transaction mode does not keep prepared statements; {mend}"

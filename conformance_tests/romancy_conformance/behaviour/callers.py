@@ -113,8 +113,8 @@ class _Postgres:
     async def elsewhere(self) -> object:
         import asyncpg  # noqa: PLC0415 - only the suite's own runs have every driver
 
-        self._other = await asyncpg.connect(self._dsn, server_settings={"search_path": "pg_temp"})
-        await self._other.execute("begin")
+        self._other = await asyncpg.connect(self._dsn)
+        await self._other.execute("begin; set local search_path = pg_temp")
         return self._other
 
     async def close(self) -> None:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Final
 import asyncpg
 import pytest
 
+from romancy.errors import StorageConfigurationError
 from romancy.storage.records import Outcome
 from romancy_conformance.contract.building import Actor, step, unique
+from romancy_postgres._errors import translated
 from romancy_postgres._pooling import carrying
 from romancy_postgres._scripts import texts
 
@@ -101,3 +103,11 @@ async def test_a_lock_is_not_waited_for_longer_than_a_second(
             await connection.fetch(LONE["give_back"], begun.instance_id, begun.life, ["none"])
         assert 0.9 < loop.time() - since < 10
     assert await actor.write(step(begun, 2)) is Outcome.ACCEPTED
+
+
+async def test_a_pooler_that_refuses_a_password_is_believed() -> None:
+    """PgBouncer says it under the state of a refused setting."""
+    error = translated(asyncpg.ProtocolViolationError("SASL authentication failed"), "there")
+
+    assert isinstance(error, StorageConfigurationError)
+    assert "the password is wrong" in str(error)
