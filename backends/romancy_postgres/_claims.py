@@ -45,6 +45,8 @@ async def claim(database: Database, signals: Signals, request: ClaimRequest) -> 
     for row in rows:
         if row["instance_id"] is not None:
             fresh[row["instance_id"]] = row
+    if fresh:
+        signals.found_work()
     _announce(signals, request, fresh)
     heads: dict[str, asyncpg.Record] = {}
     mail: list[Mailbox] = []

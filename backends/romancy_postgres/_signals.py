@@ -39,6 +39,10 @@ _MOST_IDS = 1000
 _PAYLOAD_BYTES = 7000
 _LONGEST_CHANNEL = 63
 _LOOK_WITH_PUSH, _LOOK_WITHOUT_PUSH = 20.0, 1.0
+_LOOK_AGAIN = 0.2
+"""Seconds until the next look without notifications, after a claim that has brought something, and at first."""
+_AT_FIRST = 3.0
+"""Seconds in which a store without notifications looks often: others may hand over to a worker that has come."""
 _CHECK_LISTENER = 15.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 _ANSWER = 5.0
@@ -66,6 +70,9 @@ class Signals:
         self._deaf = False
         """Whether it was said that notifications are not heard."""
         self._looked, self._jitter = 0.0, _jitter()
+        self._settled_at = 0.0
+        self._again: asyncio.TimerHandle | None = None
+        """When callers look everywhere, without notifications, because a claim has brought something."""
         self._unfinished: set[asyncio.Task[None]] = set()
         """Tasks to finish before the store is closed."""
         self._closing = asyncio.Event()
@@ -73,6 +80,7 @@ class Signals:
     async def open(self) -> None:
         """Begin to listen. Commits after this are reported."""
         self._looked = asyncio.get_running_loop().time()
+        self._settled_at = self._looked + _AT_FIRST
         self._closing = asyncio.Event()
         if not self._database.settings.listen:
             return
@@ -87,6 +95,9 @@ class Signals:
     async def close(self) -> None:
         """Send pending notifications, stop listening, and release all waiting callers."""
         self._closing.set()
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
         if self._unfinished:
             await asyncio.wait(set(self._unfinished), timeout=_ANSWER)
         if self._sender is not None:
@@ -123,6 +134,15 @@ class Signals:
         if told := set(marks):
             self._tell_others(told)
 
+    def found_work(self) -> None:
+        """Without notifications, look again soon: who had something to hand over often has more."""
+        if self._again is None and not self._listening.is_set() and not self._closing.is_set():
+            self._again = asyncio.get_running_loop().call_later(_LOOK_AGAIN * _jitter(), self._look_again)
+
+    def _look_again(self) -> None:
+        self._again = None
+        self._hear(None)
+
     def _tell_others(self, changed: set[str]) -> None:
         self._outgoing |= changed
         if self._sender is None or self._sender.done():
@@ -132,7 +152,10 @@ class Signals:
         """As `Store.wait_for_work` promises. All callers that wait at a change get it."""
         self._database.check_open()
         loop = asyncio.get_running_loop()
-        interval = _LOOK_WITH_PUSH if self._listening.is_set() else _LOOK_WITHOUT_PUSH
+        if self._listening.is_set():
+            interval = _LOOK_WITH_PUSH
+        else:
+            interval = _LOOK_AGAIN if loop.time() < self._settled_at else _LOOK_WITHOUT_PUSH
         until_look = max(0.0, self._looked + interval * self._jitter - loop.time())
         heard = await self._news.wait(min(timeout, until_look))
         if heard != frozenset() or until_look > timeout or self._closing.is_set():

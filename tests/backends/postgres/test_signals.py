@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from romancy.status import Status
 from romancy.storage.marks import TAKEN_NEWS
+from romancy.storage.records import ClaimRequest
 from romancy.storage.sql import load_queries
 from romancy_conformance.contract import interleaving
 from romancy_conformance.contract.building import append, change, delivery, settle, start, step
@@ -218,8 +219,11 @@ async def test_many_commits_are_announced_together(store: PostgresStore, connect
 @pytest.mark.anyio
 @pytest.mark.backends("postgres")
 @pytest.mark.parametrize("options", ["", "listen=off"])
-async def test_a_store_at_rest_asks_next_to_nothing(open_store: Open, options: str) -> None:
-    """At most two statements a second, claims included; here without claims."""
+async def test_a_store_at_rest_asks_next_to_nothing(
+    open_store: Open, options: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At most two statements a second, claims included; here without claims, and after the first seconds."""
+    monkeypatch.setattr(_signals, "_AT_FIRST", 0)
     store = await open_store(options)
     await settle(store, 0.1)
     statements: list[str] = []
@@ -237,6 +241,39 @@ async def test_a_store_at_rest_asks_next_to_nothing(open_store: Open, options: s
     assert statements == []
     assert looks <= 3
     assert looks >= 1 or options == ""
+
+
+@pytest.mark.anyio
+@pytest.mark.backends("postgres")
+async def test_without_notifications_a_store_looks_often_at_first(
+    open_store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others may be about to hand over to a worker that has just come."""
+    monkeypatch.setattr(_signals, "_LOOK_WITHOUT_PUSH", 3600.0)
+    store = await open_store("listen=off")
+
+    assert await store.wait_for_work(LONG) is None
+    monkeypatch.setattr(_signals, "_AT_FIRST", 0)
+    other = await open_store("listen=off")
+    assert await other.wait_for_work(0.5) == frozenset()
+
+
+@pytest.mark.anyio
+@pytest.mark.backends("postgres")
+async def test_without_notifications_a_claim_that_brought_something_is_followed_by_a_look(
+    actor: Actor, open_store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who had something to hand over often has more."""
+    monkeypatch.setattr(_signals, "_LOOK_WITHOUT_PUSH", 3600.0)
+    monkeypatch.setattr(_signals, "_AT_FIRST", 0)
+    store = await open_store("listen=off")
+    await actor.store.commit([start(workflow_name=next(iter(actor.workflows)))])
+    request = ClaimRequest(worker=actor.token, codes=actor.workflows, limit=5)
+
+    assert (await store.claim(request)).claimed
+    assert await store.wait_for_work(LONG) is None
+    assert not (await store.claim(request)).claimed
+    assert await store.wait_for_work(0.5) == frozenset()
 
 
 @pytest.mark.anyio
