@@ -9,6 +9,8 @@ Shares and moves are read from the logs, so the load of the machine does not dec
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -211,9 +213,13 @@ async def test_quick_work_takes_few_claims(
 
 
 async def test_a_worker_alone_looks_at_no_others(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its own starts are more than it can run, and nobody has come."""
+    """It has started more than it can run, and nobody has come. Where nothing tells of that, it looks each second."""
     stores = wrap_stores(monkeypatch, Counting)
     app = await open_app(max_activities=2)
+    began = time.monotonic()
     await ended(await app.start_many([share_slowly.bind(0.02) for _ in range(100)]))
 
-    assert stores[0].looks <= 1, "the one of each app that opens"
+    capabilities = stores[0].capabilities
+    deaf = capabilities.name.startswith("PostgreSQL") and not capabilities.push  # behind a pooler
+    seconds = math.ceil(time.monotonic() - began) if deaf else 0
+    assert stores[0].looks <= 1 + seconds, "the one of each app that opens"
