@@ -64,7 +64,9 @@ class World:
         return self.store.rooms.outbox
 
     async def ids(self, sql: str) -> list[str]:
-        return [str(row[0]) for row in await self.sql.fetch(sql)]
+        """Ask over a connection of the store: the test's own may still be at the end of its transaction."""
+        async with self.database.work.borrow() as link:
+            return [str(row[0]) for row in await link.fetch(sql)]
 
     async def begin(self, state: str = "") -> None:
         """Two instances, in this state."""
