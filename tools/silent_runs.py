@@ -62,13 +62,14 @@ class _Listener:
         self._heard.set()
 
     def _listen(self) -> None:
-        while self._hears_something(self._silence):
-            pass
-        self._say(f"no test began or ended for {self._silence:.0f} s; the test processes end here")
-        for process in list(self._processes.values()):
-            _abort(process)
-        if self._hears_something(_TO_RECOVER):
-            self._listen()
+        while True:
+            while self._hears_something(self._silence):
+                pass
+            self._say(f"no test began or ended for {self._silence:.0f} s; the test processes end here")
+            for process in list(self._processes.values()):
+                _abort(process)
+            if not self._hears_something(_TO_RECOVER):
+                break
         self._say("nor since then; the run ends here")
         faulthandler.dump_traceback(self._stderr)
         os._exit(1)

@@ -141,7 +141,7 @@ class Signals:
 
     def _look_again(self) -> None:
         self._again = None
-        self._hear(None)
+        self._news.hear(None)
 
     def _tell_others(self, changed: set[str]) -> None:
         self._outgoing |= changed
