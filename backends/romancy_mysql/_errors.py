@@ -118,10 +118,10 @@ _PRIVATE: Mapping[int, type[Exception]] = {
     1243: UnpreparedError,  # a proxy now leads to another server
     1615: UnpreparedError,  # the tables changed again and again
 }
-_TRANSIENT = frozenset({1213, 1020, 3101, 1180, 1637, 3058, 8002, 8022, 8028, 9007})
+_TRANSIENT = frozenset({1213, 1020, 3101, 1180, 1637, 3058, 8002, 8005, 8022, 8028, 9007})
 """From 8000: conflicts of transactions, and of a transaction with a change of the schema (TiDB)."""
-_VALUE = frozenset({1153, 1264, 1265, 1292, 1300, 1366, 1406, 1690, 3140, 3141, 3157, 4025, 4038, 8004, 8025})
-"""From 8000: a transaction or an entry that is too large (TiDB)."""
+_VALUE = frozenset({1153, 1264, 1265, 1292, 1300, 1366, 1406, 1690, 3140, 3141, 3157, 4025, 4038, 8004, 8025, 8178})
+"""From 8000: a transaction, an entry or a key that is too large (TiDB)."""
 _UNSPECIFIC = 1105
 """The number of all errors that have none of their own (TiDB, Vitess)."""
 _OF_TABLET = "target: "
@@ -160,13 +160,22 @@ _UNAVAILABLE: Mapping[int, str] = {
     3024: "the server's max_execution_time cut the statement",
     1969: "the server's max_statement_time cut the statement",
     8027: "the server does not know the newest schema; can it reach its cluster?",
+    8120: "the cluster's placement driver gave no time",
+    8175: "the statement needs more memory than the server's tidb_mem_quota_query allows; raise it",
+    8176: "the server ran out of the memory that its tidb_server_memory_limit allows",
     8229: "the transaction was open for longer than the server's tidb_gc_life_time allows",
+    8252: "the account's resource group has used up its quota",
+    8253: "the account's resource group cut the statement as a runaway",
+    8254: "the account's resource group watches for this statement as a runaway",
     9001: "the cluster's placement driver does not answer",
     9002: "a storage node of the cluster does not answer",
     9003: "a storage node of the cluster is busy",
     9004: "rows stayed locked by other transactions",
     9005: "a region of the cluster is not available",
     9006: "the snapshot is older than the server's tidb_gc_life_time allows",
+    9008: "a storage node of the cluster takes no more requests at once",
+    9010: "a storage node of the cluster took the request for stale",
+    9011: "a storage node of the cluster does not know the newest time yet",
     1023: "the server could not write to its disk",
     1026: "the server could not write to its disk",
     1030: "the server's storage engine failed",
@@ -178,7 +187,7 @@ _REFUSALS: Mapping[int, type[ServerRefusalError]] = {
     1836: ReadOnlyServerError,
     _READ_ONLY_TRANSACTION: ReadOnlyTransactionError,
 }
-_OVERRUN = frozenset({3024, 1969})
+_OVERRUN = frozenset({3024, 1969, 8175, 8253, 8254})
 _CONFIGURATION: Mapping[int, str] = {
     1044: "this user may not use this database; GRANT it",
     1045: "user or password is wrong",
@@ -193,6 +202,7 @@ _CONFIGURATION: Mapping[int, str] = {
     1054: "a column is missing; open the store with migrations",
     1193: "the server lacks a setting that TiDB has; if it is no TiDB, write mysql:// or mariadb:// in the URL",
     8048: "the server has no such isolation level",
+    8249: "the account's resource group does not exist",
     1251: "the server asks for an authentication method the driver does not know",
     2054: "the server asks for an authentication method the driver does not know",
     2059: "the server asks for an authentication method the driver does not know",
@@ -220,7 +230,7 @@ def code_of(error: BaseException) -> int:
 
 
 def overran(error: BaseException) -> bool:
-    """Whether a statement exceeded the server's time limit, for which a user's statement is itself at fault."""
+    """Whether a statement exceeded a limit of time or memory, for which a user's statement is itself at fault."""
     return code_of(error) in _OVERRUN
 
 

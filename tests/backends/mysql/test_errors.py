@@ -20,6 +20,7 @@ from romancy_mysql._errors import (
     TransientError,
     already_there,
     code_of,
+    overran,
     translate,
 )
 
@@ -52,6 +53,16 @@ OPERATIONAL, DATA = pymysql.err.OperationalError, pymysql.err.DataError
         (1305, SavepointGoneError),
         (1064, InternalError),
         (1062, MismatchError),
+        (8005, TransientError),
+        (8120, ServerRefusalError),
+        (8175, ServerRefusalError),
+        (8176, ServerRefusalError),
+        (8178, RefusedValueError),
+        (8249, StorageConfigurationError),
+        (8252, ServerRefusalError),
+        (8253, ServerRefusalError),
+        (9008, ServerRefusalError),
+        (9011, ServerRefusalError),
     ],
 )
 def test_an_error_by_its_number(code: int, kind: type[Exception]) -> None:
@@ -80,6 +91,12 @@ def test_no_error_repeats_what_the_server_quotes(code: int) -> None:
     error = translate(DATA(code, "Duplicate entry 'tell nobody' for key"), "a_query", "here")
 
     assert "nobody" not in str(error)
+
+
+@pytest.mark.parametrize("code", [3024, 1969, 8175, 8253, 1290, 1213, 9003])
+def test_a_statement_over_a_limit_is_itself_at_fault(code: int) -> None:
+    """So the statement of a user raises the driver's error, and is not tried again."""
+    assert overran(OPERATIONAL(code, "")) is (code in {3024, 1969, 8175, 8253})
 
 
 def test_a_driver_that_is_not_connected_has_lost_its_connection() -> None:
