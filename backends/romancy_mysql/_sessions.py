@@ -247,10 +247,17 @@ async def open_session(
             database.sessions.give_back_after(wire, lambda lent: lent.reset())
 
 
+def _not_serializable(database: Database) -> str:
+    """Why the database has no such level, although it takes the word; empty if it has it."""
+    if database.tidb:
+        return "TiDB has no such level"
+    return "what a session reads is locked on one node of a Galera cluster alone" if database.settings.cluster else ""
+
+
 async def _begun(database: Database, isolation: IsolationLevel | None) -> Wire:
     """A connection with a transaction and the savepoint that guards it."""
-    if database.tidb and isolation == "serializable":
-        raise UsageError("isolation='serializable': TiDB has 'read committed' and 'repeatable read' only")
+    if isolation == "serializable" and (why := _not_serializable(database)):
+        raise UsageError(f"isolation='serializable': {why}; there are 'read committed' and 'repeatable read'")
     level = b"" if isolation is None else b"set transaction isolation level " + isolation.encode() + b"; "
     guard = _GUARD + SESSION_BEGUN if database.tidb else _GUARD
     while True:

@@ -85,7 +85,7 @@ class MySQLStore:
             sql=True,
             placeholder="%s",
             row_locks=not cluster,
-            serializable=not dialect.tidb,
+            serializable=not (dialect.tidb or cluster),
         )
 
     async def open(self, *, migrate: bool = True) -> None:

@@ -29,6 +29,7 @@ KILLS_ITSELF = {
     "mariadb": "kill connection_id()",
     "tidb": "kill connection_id()",
 }
+"""A node of a Galera cluster first commits the transaction in which KILL is said."""
 crossings: list[asyncio.Barrier] = []
 """The last one belongs to the running test."""
 calls: list[str] = []
@@ -143,8 +144,9 @@ async def test_a_deadlock_of_native_statements_is_no_failed_attempt(app: Romancy
 async def test_a_connection_lost_under_a_native_statement_is_no_failed_attempt(
     app: Romancy, accounts: Store, backend: str
 ) -> None:
-    if backend not in KILLS_ITSELF:
-        pytest.skip(f"capability: no statement of {backend} ends its own connection")
+    name = accounts.capabilities.name
+    if backend not in KILLS_ITSELF or name.endswith("Galera"):
+        pytest.skip(f"capability: no statement of {name} ends its own connection and nothing else")
     handle = await app.start(loses_its_connection.options(instance_id="lost"), KILLS_ITSELF[backend])
 
     assert [1] == await handle.result(timeout=100)

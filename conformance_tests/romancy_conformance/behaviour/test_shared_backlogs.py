@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 
+LOOKS = 4
+"""How often a second a worker looks for work where nothing tells of it, and some may come."""
+
+
 @pytest.fixture
 def workflows() -> list[Workflow[..., Any]]:
     return [share_slowly, share_plainly, share_twice, share_family, share_line]
@@ -191,24 +195,29 @@ async def test_what_needs_no_slot_does_not_wait_for_those_that_do(open_app: Open
 @pytest.mark.long
 @pytest.mark.parametrize(("workers", "most"), [(1, 40), (8, 200)], ids=["one", "eight"])
 async def test_quick_work_takes_few_claims(
-    open_app: Open, monkeypatch: pytest.MonkeyPatch, workers: int, most: int
+    open_app: Open, monkeypatch: pytest.MonkeyPatch, backend: str, workers: int, most: int
 ) -> None:
-    """As many as before work was bounded: a claim takes 50 to 200 instances, and few bring nothing."""
+    """As many as before work was bounded: a claim takes 50 to 200 instances, and few bring nothing.
+
+    Where a worker looks at intervals, a look is an empty claim. Where rows cannot be locked, claims that meet take parts.
+    """
     stores = wrap_stores(monkeypatch, Counting)
     front = await open_app(worker=False)
     await acquainted(*[await open_app(lease=6.0) for _ in range(workers)])
     await ended(await front.start_many([share_line.bind() for _ in range(100)]))
     before = sum(store.claims for store in stores), sum(store.empty for store in stores)
+    began = time.monotonic()
     handles = await front.start_many([share_line.bind() for _ in range(1600)])
     await ended(handles)
+    seconds = math.ceil(time.monotonic() - began) if backend in ("tidb", "vitess") else 0
     claims, empty = (
         sum(store.claims for store in stores) - before[0],
         sum(store.empty for store in stores) - before[1],
     )
     print(f"claims: {claims}, empty: {empty}, looks at other workers: {sum(store.looks for store in stores)}")
 
-    assert claims <= most
-    assert claims - empty <= 1600 / 50 + workers
+    assert claims <= most + LOOKS * seconds * workers
+    assert claims - empty <= 1600 / (50 if stores[0].capabilities.row_locks else 10) + workers
     assert sum(store.looks for store in stores) <= workers + workers * (workers - 1)
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-_ENDS_WITH_COMMIT = re.compile(rb"commit\s*;?\s*\0?$", re.IGNORECASE)
+_ENDS_WITH_COMMIT = re.compile(rb"commit\s*;?\s*(set autocommit = 1)?\s*\0?$", re.IGNORECASE)
 LEASE = 6.0
 """A machine that stands still for less makes no worker look dead."""
 SOAK = bool(os.environ.get("ROMANCY_SOAK"))
