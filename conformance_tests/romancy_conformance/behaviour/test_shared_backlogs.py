@@ -199,7 +199,7 @@ async def test_quick_work_takes_few_claims(
 ) -> None:
     """As many as before work was bounded: a claim takes 50 to 200 instances, and few bring nothing.
 
-    Where a worker looks at intervals, a look is an empty claim. Where rows cannot be locked, claims that meet take parts.
+    Where a worker looks at intervals, a look is an empty claim. Where rows are not locked, claims that meet take parts.
     """
     stores = wrap_stores(monkeypatch, Counting)
     front = await open_app(worker=False)
