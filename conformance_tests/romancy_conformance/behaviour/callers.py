@@ -89,9 +89,11 @@ class _Sqlite:
 class _Postgres:
     """The connection comes from a pool, as most do."""
 
-    def __init__(self, pool: asyncpg.Pool, connection: Any, dsn: str) -> None:
+    def __init__(self, pool: asyncpg.Pool, connection: Any, dsn: str, *, named: bool) -> None:
         self._pool = pool
         self._dsn = dsn
+        self._named = named
+        """Whether the app names its tables with their schema."""
         self.connection = connection
         self._other: asyncpg.Connection | None = None
 
@@ -111,6 +113,8 @@ class _Postgres:
         return [str(row["name"]) for row in await self.connection.fetch("select name from guests order by name")]
 
     async def elsewhere(self) -> object:
+        if self._named:
+            return None
         import asyncpg  # noqa: PLC0415 - only the suite's own runs have every driver
 
         self._other = await asyncpg.connect(self._dsn)
@@ -161,10 +165,11 @@ async def _postgres(url: StorageURL) -> Caller:
     import asyncpg  # noqa: PLC0415 - only the suite's own runs have every driver
 
     dsn = url.original.partition("?")[0]
+    named = "schema" in url.options
     pool = await asyncpg.create_pool(dsn, min_size=1, max_size=1)
     connection: Any = await pool.acquire()
     await connection.execute(_CREATE)
-    return _Postgres(pool, connection, dsn)
+    return _Postgres(pool, connection, dsn, named=named)
 
 
 async def _mysql(url: StorageURL) -> Caller:

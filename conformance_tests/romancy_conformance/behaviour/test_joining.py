@@ -281,7 +281,7 @@ async def test_a_connection_that_is_closed_is_refused(app: Romancy, caller: Call
 async def test_a_connection_to_another_place_is_refused(app: Romancy, caller: Caller) -> None:
     other = await caller.elsewhere()
     if other is None:
-        pytest.skip("capability: tables are named with their database")
+        pytest.skip("capability: tables are named with their database or schema")
 
     with pytest.raises(UsageError, match="to another database"):
         await app.start(greet, "ann", session=other)

@@ -24,12 +24,13 @@ VARIABLE: Final = "ROMANCY_TEST_CITUS_URL"
 _SESSIONS: Final = "select count(pg_terminate_backend(pid, 1000)) from pg_stat_activity where usename = '{name}'"
 _LEFT: Final = "select count(*) from pg_stat_activity where usename = '{name}'"
 _TABLES: Final = "select string_agg(tablename, ',' order by tablename) from pg_tables where schemaname = '{name}'"
+_VERSIONS: Final = "select string_agg(version || ' ' || name, ',' order by version) from {name}.romancy_schema"
 
 _running: list[CitusCluster] = []
 _spare: list[str] = []
 """URLs of schemas with tables and without rows, which tests have given back to this process."""
 _tables: list[str] = []
-"""The tables of a migrated schema, if one was given back."""
+"""The tables of a migrated schema and its migrations, if one was made."""
 
 
 def coordinator() -> str:
@@ -60,7 +61,7 @@ def migrated_schema() -> str:
     url = fresh_schema()
     migrate(url)
     if not _tables:
-        _tables.append(str(_ask(_TABLES, _name(url))))
+        _tables.extend(_shape(_name(url)))
     return url
 
 
@@ -68,7 +69,7 @@ def give_back(url: str, *, migrated: bool) -> None:
     """Take back a schema from this module, and end all sessions of its role."""
     name = _name(url)
     _ask(_SESSIONS, name)
-    if not migrated or [_ask(_TABLES, name)] != _tables:
+    if not migrated or _shape(name) != _tables:
         _drop(url)
         return
     kept = [f"{name}.{table}" for table in _tables[0].split(",") if table != "romancy_schema"]
@@ -85,6 +86,14 @@ def close() -> None:
     while _running:
         _running.pop().close()
         os.environ.pop(VARIABLE, None)
+
+
+def _shape(name: str) -> list[str]:
+    """What a test may have changed so that its schema serves no other: tables and recorded migrations."""
+    try:
+        return [str(_ask(_TABLES, name)), str(_ask(_VERSIONS, name))]
+    except AccessError:
+        return []
 
 
 def _drop(url: str) -> None:
