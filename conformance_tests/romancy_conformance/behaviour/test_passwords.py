@@ -96,7 +96,9 @@ async def test_what_is_no_password_is_refused(given: Given) -> None:
         await Romancy(given.url, password=nothing, worker=False, workflows=[passed]).__aenter__()
 
 
-async def test_a_wrong_password_is_named_and_not_shown(given: Given) -> None:
+async def test_a_wrong_password_is_named_and_not_shown(given: Given, backend: str) -> None:
+    if backend == "vitess":
+        pytest.skip("capability: the gate of the suite takes any password")
     with pytest.raises(StorageConfigurationError, match="password") as caught:
         await Romancy(given.url, password=lambda: "hunter2", worker=False, workflows=[passed]).__aenter__()
 

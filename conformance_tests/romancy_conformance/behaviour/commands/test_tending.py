@@ -137,10 +137,10 @@ def test_a_setting_that_costs_durability_is_a_problem_and_one_that_costs_speed_i
 @pytest.mark.parametrize(
     "command", [("doctor",), ("migrate",), ("migrate", "--plan"), ("list",), ("show", "x")], ids=str
 )
-def test_a_password_is_never_shown(command: tuple[str, ...], url: str, romancy: Command) -> None:
+def test_a_password_is_never_shown(command: tuple[str, ...], url: str, romancy: Command, backend: str) -> None:
     parsed = parse_url(url)
-    if parsed.host is None:
-        pytest.skip("capability: a file has no password")
+    if parsed.host is None or backend == "vitess":
+        pytest.skip("capability: a file has no password, and the gate of the suite takes any")
     wrong = f"{parsed.scheme}://nobody:hunter2@{parsed.host}:{parsed.port}{parsed.path}"
 
     answer = romancy(*command, "--url", wrong)
