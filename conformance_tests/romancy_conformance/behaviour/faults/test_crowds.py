@@ -44,7 +44,8 @@ async def test_every_worker_killed_at_once_with_many_instances(
         one.kill()
     killed = await field.now()
     proxy = None if field.store.capabilities.embedded else proxy_for(field.url)
-    url = field.url if proxy is None else f"{proxy.url(field.url)}?pool_size={POOL}"
+    mark = "&" if "?" in field.url else "?"
+    url = field.url if proxy is None else f"{proxy.url(field.url)}{mark}pool_size={POOL}"
     await asyncio.gather(*(field.worker("--lease", "600", url=url) for _ in range(3)))
     await field.all_ended(600)
 
