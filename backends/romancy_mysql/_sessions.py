@@ -213,8 +213,7 @@ class MySQLSession:
         return await self._database.send(self._guard, statements)
 
     def _try_again(self, what: str) -> StorageUnavailableError:
-        where = self._database.settings.where
-        return StorageUnavailableError(f"{where}: {what}; nothing was committed, it can be tried again")
+        return _again(self._database, what)
 
     def _refuse_if_done(self) -> None:
         if self.done:
@@ -270,9 +269,11 @@ async def _begun(database: Database, isolation: IsolationLevel | None) -> Wire:
             database.sessions.drop_idle()
             if fresh:
                 raise
-        except BaseException:
+        except BaseException as error:
             wire.tainted = True
             database.sessions.give_back(wire)
+            if isinstance(error, TransientError):  # a node of Galera has waited for the others, in vain
+                raise _again(database, f"the session's beginning {_why_not(error)}") from None
             raise
         else:
             return wire
@@ -287,6 +288,10 @@ async def _quietly(session: MySQLSession, guard: GuardedConnection) -> None:
     except asyncio.CancelledError:
         guard.abort()
         raise
+
+
+def _again(database: Database, what: str) -> StorageUnavailableError:
+    return StorageUnavailableError(f"{database.settings.where}: {what}; nothing was committed, it can be tried again")
 
 
 def _why_not(error: TransientError) -> str:

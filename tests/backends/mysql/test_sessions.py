@@ -12,6 +12,7 @@ import pytest
 from romancy.errors import StorageUnavailableError, UsageError
 from romancy.storage.records import Outcome
 from romancy_conformance.contract.building import full_log, step
+from romancy_mysql._sql import Statement
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -179,6 +180,20 @@ async def test_a_lock_that_is_waited_for_too_long_is_no_fault_of_the_activity(ac
 
     await wire.run(b"rollback", "test")
     assert await count(wire) == 2
+
+
+async def test_a_beginning_that_waits_too_long_is_no_fault_of_the_activity(actor: Actor) -> None:
+    """A node of Galera that is cut off waits there for what the others have committed."""
+    store: Any = actor.store
+    waits = Statement("begin", b"signal sqlstate 'HY000' set mysql_errno = 1205; start transaction")
+    begin, store.database.begin = store.database.begin, waits
+    with pytest.raises(StorageUnavailableError, match=r"beginning waited too long.*can be tried again"):
+        async with store.rooms.sessions.begin():
+            pass
+
+    store.database.begin = begin
+    async with store.rooms.sessions.begin() as session:
+        assert [{"one": 1}] == await session.fetch_all("select 1 as one")
 
 
 async def test_a_swallowed_deadlock_does_not_go_on_without_its_transaction(actor: Actor, wire: Wire) -> None:
