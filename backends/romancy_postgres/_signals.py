@@ -71,6 +71,7 @@ class Signals:
         """Whether it was said that notifications are not heard."""
         self._looked, self._jitter = 0.0, _jitter()
         self._settled_at = 0.0
+        """Until when it looks often; never where notifications are only away for a while, as the server may be."""
         self._again: asyncio.TimerHandle | None = None
         """When callers look everywhere, without notifications, because a claim has brought something."""
         self._unfinished: set[asyncio.Task[None]] = set()
@@ -80,9 +81,9 @@ class Signals:
     async def open(self) -> None:
         """Begin to listen. Commits after this are reported."""
         self._looked = asyncio.get_running_loop().time()
-        self._settled_at = self._looked + _AT_FIRST
         self._closing = asyncio.Event()
         if not self._database.settings.listen:
+            self._settled_at = self._looked + _AT_FIRST
             return
         await self._check_listener()
         self._listener = asyncio.create_task(self._listen())

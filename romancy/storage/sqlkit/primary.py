@@ -1,13 +1,15 @@
 """Connects to that one of several hosts which is the primary now.
 
 One search goes on at a time, and the other callers wait for what it finds. So when the primary is lost, the callers of
-all pools together try the other hosts once. The host that was found is the only one tried until that fails.
+all pools together try the other hosts once. The host that was found is the only one tried until that fails. A search
+that found none is followed by the next one after a pause: hundreds of callers may try again at once, and each server
+that is no primary would get a connection from each.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from romancy.errors import StorageConfigurationError, StorageError, StorageUnavailableError
 
@@ -20,6 +22,9 @@ __all__ = ["Primary"]
 
 C = TypeVar("C")
 
+_PAUSE: Final = 0.2
+"""Seconds between two searches that find no primary."""
+
 
 class Primary:
     """The primary among these hosts, as far as it is known."""
@@ -31,6 +36,8 @@ class Primary:
         self._found: Host | None = None
         self._search: asyncio.Future[StorageError | None] | None = None
         """The search that goes on. Its result is the error with which it ended. Cancelled: its caller has gone."""
+        self._not_before = 0.0
+        """When the next search may begin."""
 
     async def connect(self, make: Callable[[Host], Awaitable[C]]) -> C:
         """A connection to the primary. `make` raises StorageError for a host that cannot be used now.
@@ -62,11 +69,15 @@ class Primary:
             self._order.append(host)
 
     async def _look(self, make: Callable[[Host], Awaitable[C]]) -> C:
-        search = self._search = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        search = self._search = loop.create_future()
         try:
+            if (pause := self._not_before - loop.time()) > 0:
+                await asyncio.sleep(pause)
             connection = await self._first(make)
             search.set_result(None)
         except StorageError as error:
+            self._not_before = loop.time() + _PAUSE
             search.set_result(error)
             raise
         finally:

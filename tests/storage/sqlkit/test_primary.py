@@ -116,3 +116,25 @@ async def test_a_search_that_is_cancelled_is_taken_over() -> None:
 
     assert await asyncio.gather(*calls[1:]) == [B] * 3
     assert cluster.tried == [A, A, *[B] * 3]
+
+
+async def test_a_search_waits_after_one_that_found_none() -> None:
+    """However many ask again at once, a standby gets few connections."""
+    cluster = Cluster(A, B, primary=None)
+    loop = asyncio.get_running_loop()
+    ends: list[float] = []
+    for _ in range(3):
+        with pytest.raises(StorageUnavailableError):
+            await cluster.connection()
+        ends.append(loop.time())
+
+    assert min(ends[1] - ends[0], ends[2] - ends[1]) >= 0.19
+
+
+async def test_a_search_follows_a_loss_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asyncio, "sleep", None)
+    cluster = Cluster(A, B, primary=A)
+    await cluster.connection()
+    cluster.primary = B
+
+    assert await cluster.connection() == B
