@@ -429,13 +429,18 @@ class Live:
         return unused
 
     def keep_unless_fed(self, mails: Sequence[Mail], inputs: Sequence[Given]) -> None:
-        """Keep the mail that the previous run had kept, except messages in queued inputs."""
-        if not mails:
-            return
-        fed = {mail.delivery_id for _, mail in inputs if mail is not None}
+        """Keep the mail that the previous run had kept, except messages in queued inputs.
+
+        Such a message is kept later if it comes too late for its wait, before all mail that is read from now on.
+        """
+        fed = {mail.delivery_id: mail.number for _, mail in inputs if mail is not None}
         for mail in mails:
             if mail.delivery_id not in fed:
                 self.keep(mail)
+        if fed:
+            if self.inbox is EMPTY_INBOX:
+                self.inbox = Inbox()
+            self.inbox.read = max(self.inbox.read, *fed.values())
 
     def keep_dropped(self, inputs: Sequence[Given], dropped: Sequence[Input]) -> None:
         """Keep messages of users that came too late for their wait: the next fitting wait receives them."""

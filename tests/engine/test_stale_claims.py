@@ -13,8 +13,10 @@ from msgspec.structs import replace
 
 from romancy import Romancy, Status, WorkflowCancelledError, WorkflowContext, activity, workflow
 from romancy.checking import misfit_of
-from romancy.core import Message, Topic
+from romancy.core import Message, MessageAwaited, Topic, mode_of_wait
 from romancy.engine.decide import terminated
+from romancy.engine.inbox import Mail
+from romancy.engine.message_inputs import input_from_message
 from romancy.engine.messages import encode_message
 from romancy.engine.replay import load, load_log
 from romancy.registry import Registry
@@ -211,6 +213,28 @@ def live_end(live: Live, now: int) -> Append:
         after=live.writer,
         change=Change(status=Status.CANCELLED, seen=live.signals, error="over"),
     )
+
+
+async def test_mail_that_was_fed_again_stays_before_what_is_read_after_it(app: Romancy) -> None:
+    """Its append was refused, as newer mail had come, and the replayed run does not wait for it any more."""
+    store, row = await seen_before_it_was_continued(app, rounds=2, steps=0)
+    claimed = Claimed(
+        instance_id=row.instance_id, life=row.life, workflow_name=row.workflow_name, status=Status.RUNNING,
+        code=row.code, run_from=1, head=1, signals=0, seen=0, crashes=0,
+    )  # fmt: skip
+    live = await load(store, REGISTRY, claimed)
+    message = Message(Topic("go"), Raw(b"1"))
+    fed = Mail("d-1", 1, message, number=3)
+    event = input_from_message(message, fed.at, "former", None)
+    assert event is not None
+
+    live.keep_unless_fed((), [(event, fed)])
+    live.take_in([InboxRow("d-2", encode_message(message), 2)], signals=2)
+    live.keep_dropped([(event, fed)], [event])
+    live.wait(MessageAwaited("w", message.topic, mode_of_wait(message.topic)))
+
+    assert [(mail.delivery_id, wait) for mail, wait in live.inbox.match()] == [("d-1", "w")]
+    live.run.close()
 
 
 async def test_mail_in_an_old_answer_is_not_received_again(

@@ -132,7 +132,7 @@ class Recovery:
         except Exception as error:  # noqa: BLE001 - the instance is parked with it
             self.park(claimed, f"unexpected error during replay: {type(error).__name__}: {error}", cause=error)
         else:
-            if kept:
+            if kept or inputs:
                 live.keep_unless_fed(kept, inputs)
             self._go_on(live, inputs, box, given_up=given_up)
 
