@@ -1,5 +1,7 @@
 """An answer with a part of the mail is only for the run that keeps the rest."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 from types import SimpleNamespace
@@ -8,7 +10,9 @@ from typing import Any, cast
 import pytest
 
 from romancy.engine.worker.intake import Intake
-from romancy.storage.records import InboxRow, Mailbox, Work
+from romancy.engine.worker.recovery import Recovery
+from romancy.status import Status
+from romancy.storage.records import Claimed, InboxRow, Mailbox, Work
 
 pytestmark = pytest.mark.anyio
 
@@ -26,6 +30,7 @@ class World:
     def __init__(self) -> None:
         self.live: dict[str, Any] = {}
         self.received: list[tuple[Any, list[str]]] = []
+        self.taken_up: list[tuple[str, Mailbox | None]] = []
         world = cast("Any", self)
         self.intake = Intake(world, world, world, world, starting=frozenset(), bereft={})
 
@@ -38,6 +43,9 @@ class World:
 
     def receive(self, live: Any, box: Mailbox) -> None:
         self.received.append((live, [row.delivery_id for row in box.rows]))
+
+    async def take_up(self, claimed: Claimed, _inputs: object, box: Mailbox | None) -> None:
+        self.taken_up.append((claimed.instance_id, box))
 
     async def bring(self, signals: int, *ids: str, after: int = 0) -> bool:
         """Handle an answer with mail for the instance."""
@@ -82,3 +90,43 @@ async def test_a_part_of_the_mail_is_nothing_to_who_does_not_keep_the_rest(*, he
 
     assert world.received == []
     assert (world.intake.known(), world.intake.kept()) == ({}, {})
+
+
+CLAIMED = Claimed(
+    instance_id="i", life=1, workflow_name="w", status=Status.RUNNING, code="", run_from=1, head=1, signals=MUCH + 1,
+    seen=0, crashes=0,
+)  # fmt: skip
+
+
+async def test_a_claimed_instance_waits_for_all_of_its_mail_if_a_part_was_left_out() -> None:
+    """Its run had kept the rest, and was dropped while a claim went on that took it up again."""
+    world = World()
+    world.run()
+    await world.bring(MUCH, "old")
+    del world.live["i"]
+    part = Mailbox(instance_id="i", life=1, signals=MUCH + 1, rows=[InboxRow("new", b"{}", 1)], after=MUCH)
+
+    assert await world.intake.take_in(Work(claimed=[CLAIMED], mail=[part]))
+
+    assert world.taken_up == []
+    assert world.intake.known() == {"i": -1}
+    whole = Mailbox(instance_id="i", life=1, signals=MUCH + 1, rows=[InboxRow("old", b"{}", 1)])
+    assert not await world.intake.take_in(Work(claimed=[], mail=[whole]))
+    assert world.taken_up == [("i", whole)]
+
+
+async def test_an_instance_that_was_taken_up_beside_its_claim_gets_the_mail_of_the_claim() -> None:
+    """The claim counts it as brought, so no other claim would bring it."""
+    world = World()
+    there = world.run()
+    stub = cast("Any", world)
+    recovery = Recovery(stub, stub, stub, stub, parked=stub)
+    closed: list[bool] = []
+    run = SimpleNamespace(close=lambda: closed.append(True), state=SimpleNamespace(terminal=None))
+    live = cast("Any", SimpleNamespace(instance_id="i", life=1, run=run))
+    box = Mailbox(instance_id="i", life=1, signals=1, rows=[InboxRow("new", b"{}", 1)])
+
+    recovery._go_on(live, (), box, given_up=False)
+
+    assert closed == [True]
+    assert world.received == [(there, ["new"])]

@@ -111,7 +111,8 @@ class Intake:
         unread, self._unread = self._unread, {}
         new: list[Claimed] = []
         for instance_id, claimed in unread.items():
-            if work.more and instance_id not in mail:
+            box = mail.get(instance_id)
+            if work.more if box is None else self._lacks(box):
                 self._unread[instance_id] = claimed
             elif instance_id not in self._driver.live:
                 new.append(claimed)

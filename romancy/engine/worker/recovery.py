@@ -138,8 +138,11 @@ class Recovery:
 
     def _go_on(self, live: Live, inputs: Sequence[Given], box: Mailbox | None, *, given_up: bool) -> None:
         """Continue an instance that has followed its log."""
-        if live.instance_id in self._driver.live or live.run.state.terminal is not None:
-            live.run.close()  # it ended while the claim was being answered
+        there = self._driver.live.get(live.instance_id)
+        if there is not None or live.run.state.terminal is not None:
+            live.run.close()  # it ended, or was taken up beside this, while the claim was being answered
+            if there is not None and box is not None and there.life == live.life:
+                self._driver.receive(there, box)
             return
         if logger.isEnabledFor(DEBUG):
             logger.debug("instance %s: taken up at %d", live.instance_id, live.head, extra=about(live))
