@@ -2,14 +2,14 @@
 
 One search goes on at a time, and the other callers wait for what it finds. So when the primary is lost, the callers of
 all pools together try the other hosts once. The host that was found is the only one tried until that fails. A search
-that found none is followed by the next one after a pause: hundreds of callers may try again at once, and each server
-that is no primary would get a connection from each.
+that found none may be followed by the next one after a pause: hundreds of callers may try again at once, and each
+server that is no primary would get a connection from each.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from romancy.errors import StorageConfigurationError, StorageError, StorageUnavailableError
 
@@ -22,15 +22,14 @@ __all__ = ["Primary"]
 
 C = TypeVar("C")
 
-_PAUSE: Final = 0.2
-"""Seconds between two searches that find no primary."""
-
 
 class Primary:
     """The primary among these hosts, as far as it is known."""
 
-    def __init__(self, where: str, hosts: Sequence[Host]) -> None:
+    def __init__(self, where: str, hosts: Sequence[Host], *, pause: float = 0.0) -> None:
+        """`pause` is for searches that follow one which found none."""
         self._where = where
+        self._pause = pause
         self._order = list(hosts)
         """The hosts in the order of the next search. The one that was lost last is at the end."""
         self._found: Host | None = None
@@ -77,7 +76,7 @@ class Primary:
             connection = await self._first(make)
             search.set_result(None)
         except StorageError as error:
-            self._not_before = loop.time() + _PAUSE
+            self._not_before = loop.time() + self._pause
             search.set_result(error)
             raise
         finally:
