@@ -92,6 +92,7 @@ class Database:
         self.heads = heads()
         self._queries = _templates(settings.database, settings.prefix)
         self._qualified = qualifier(settings.database, settings.prefix)
+        # Without a pause between searches: connections made over some time tell `_lineage` more of the new primary.
         self._primary = Primary(settings.where, settings.hosts)
         self._lineage = Lineage()
         self._make_pools()

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from romancy_mysql._explain import Earlier
     from romancy_mysql._protocol import Answer
 
-__all__ = ["MySQLSession", "open_session"]
+__all__ = ["MySQLSession", "open_session", "why_not_serializable"]
 
 _GUARD = b"; savepoint romancy_session"
 # The user may have changed how statements are parsed. Romancy's must keep their meaning.
@@ -246,7 +246,7 @@ async def open_session(
             database.sessions.give_back_after(wire, lambda lent: lent.reset())
 
 
-def _not_serializable(database: Database) -> str:
+def why_not_serializable(database: Database) -> str:
     """Why the database has no such level, although it takes the word; empty if it has it."""
     if database.tidb:
         return "TiDB has no such level"
@@ -255,7 +255,7 @@ def _not_serializable(database: Database) -> str:
 
 async def _begun(database: Database, isolation: IsolationLevel | None) -> Wire:
     """A connection with a transaction and the savepoint that guards it."""
-    if isolation == "serializable" and (why := _not_serializable(database)):
+    if isolation == "serializable" and (why := why_not_serializable(database)):
         raise UsageError(f"isolation='serializable': {why}; there are 'read committed' and 'repeatable read'")
     level = b"" if isolation is None else b"set transaction isolation level " + isolation.encode() + b"; "
     guard = _GUARD + SESSION_BEGUN if database.tidb else _GUARD

@@ -23,6 +23,7 @@ from romancy_mysql._posted import Posted
 from romancy_mysql._rebuilding import MySQLRebuilding
 from romancy_mysql._router import MySQLRouter
 from romancy_mysql._rows import read
+from romancy_mysql._sessions import why_not_serializable
 from romancy_mysql._standby import MySQLStandby
 from romancy_mysql._transactions import MySQLSessions
 from romancy_mysql._upkeep import MySQLUpkeep
@@ -85,7 +86,7 @@ class MySQLStore:
             sql=True,
             placeholder="%s",
             row_locks=not cluster,
-            serializable=not (dialect.tidb or cluster),
+            serializable=not why_not_serializable(self.database),
         )
 
     async def open(self, *, migrate: bool = True) -> None:

@@ -29,8 +29,8 @@ _VERSIONS: Final = "select string_agg(version || ' ' || name, ',' order by versi
 _running: list[CitusCluster] = []
 _spare: list[str] = []
 """URLs of schemas with tables and without rows, which tests have given back to this process."""
-_tables: list[str] = []
-"""The tables of a migrated schema and its migrations, if one was made."""
+_clean: list[str] = []
+"""The shape of a migrated schema, if one was made: its tables, and its recorded migrations."""
 
 
 def coordinator() -> str:
@@ -60,8 +60,8 @@ def migrated_schema() -> str:
         _drop(url)
     url = fresh_schema()
     migrate(url)
-    if not _tables:
-        _tables.extend(_shape(_name(url)))
+    if not _clean:
+        _clean.extend(_shape(_name(url)))
     return url
 
 
@@ -69,10 +69,10 @@ def give_back(url: str, *, migrated: bool) -> None:
     """Take back a schema from this module, and end all sessions of its role."""
     name = _name(url)
     _ask(_SESSIONS, name)
-    if not migrated or _shape(name) != _tables:
+    if not migrated or _shape(name) != _clean:
         _drop(url)
         return
-    kept = [f"{name}.{table}" for table in _tables[0].split(",") if table != "romancy_schema"]
+    kept = [f"{name}.{table}" for table in _clean[0].split(",") if table != "romancy_schema"]
     try:
         _ask(f"truncate {', '.join(kept)}", name)
     except AccessError:

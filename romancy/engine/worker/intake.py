@@ -101,6 +101,10 @@ class Intake:
         told, signals = self._told.get(box.instance_id, (None, 0))
         return box.after > signals or (box.after > 0 and self._driver.live.get(box.instance_id) is not told)
 
+    def _has_to_wait(self, work: Work, box: Mailbox | None) -> bool:
+        """Whether an instance cannot be taken up before another claim, because its mail is not all here."""
+        return work.more if box is None else self._lacks(box)
+
     async def take_in(self, work: Work) -> bool:
         """Continue claimed instances and distribute the mail. Returns True if another claim must bring missing mail.
 
@@ -111,8 +115,7 @@ class Intake:
         unread, self._unread = self._unread, {}
         new: list[Claimed] = []
         for instance_id, claimed in unread.items():
-            box = mail.get(instance_id)
-            if work.more if box is None else self._lacks(box):
+            if self._has_to_wait(work, mail.get(instance_id)):
                 self._unread[instance_id] = claimed
             elif instance_id not in self._driver.live:
                 new.append(claimed)
@@ -135,8 +138,7 @@ class Intake:
         """Take up the instances whose mail was waited for, and has come."""
         after_mail, self._after_mail = self._after_mail, {}
         for instance_id, (claimed, inputs, kept) in after_mail.items():
-            box = mail.get(instance_id)
-            if work.more if box is None else self._lacks(box):
+            if self._has_to_wait(work, mail.get(instance_id)):
                 self._after_mail[instance_id] = (claimed, inputs, kept)
             elif instance_id not in self._driver.live:
                 await self._recovery.take_up(claimed, inputs, mail.pop(instance_id, None), kept=kept)
