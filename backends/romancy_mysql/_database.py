@@ -92,7 +92,6 @@ class Database:
         self.heads = heads()
         self._queries = _templates(settings.database, settings.prefix)
         self._qualified = qualifier(settings.database, settings.prefix)
-        # Without a pause between searches: connections made over some time tell `_lineage` more of the new primary.
         self._primary = Primary(settings.where, settings.hosts)
         self._lineage = Lineage()
         self._make_pools()
@@ -185,11 +184,7 @@ class Database:
         pool = pool or self.work
         waits, lost = 0, False
         for attempt in range(_TRIES):
-            try:
-                wire = pool.grab() or await pool.take()
-            except StorageUnavailableError as error:
-                error.maybe_written = lost
-                raise
+            wire = pool.grab() or await _taken(pool, written=lost)
             fresh = wire.fresh
             try:
                 return await work(wire)
@@ -207,7 +202,10 @@ class Database:
             except TransientError:
                 pass
             finally:
-                pool.give_back(wire)
+                if self._lineage.unsure:
+                    pool.give_back_after(wire, self._lineage.ask_again)
+                else:
+                    pool.give_back(wire)
             await pause(attempt)
         else:
             raise StorageUnavailableError(
@@ -384,6 +382,15 @@ class Database:
             patience=settings.pool_timeout,
             idle=settings.idle_timeout / 2,
         )
+
+
+async def _taken(pool: Pool[Wire], *, written: bool) -> Wire:
+    """Take a connection. `written`: if there is none, what was sent before may have been written."""
+    try:
+        return await pool.take()
+    except StorageUnavailableError as error:
+        error.maybe_written = written
+        raise
 
 
 def check_durability(settings: Settings, flushes: int) -> None:

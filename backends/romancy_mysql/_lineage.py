@@ -1,4 +1,7 @@
-"""Refuses a server that lacks transactions which another one had when this process last connected to it.
+"""Refuses a server that lacks transactions which another one had when this process last asked it.
+
+A process asks at each new connection. A replica that has just been promoted has written nothing of its own yet, so the
+process asks it again after each call until it has.
 
 A lost primary may come back as if nothing had happened, beside the replica that has taken its place. It is recognised
 by its transactions: MySQL lists their GTIDs where `gtid_mode` is on, and MariaDB tells the last one of each domain.
@@ -27,13 +30,18 @@ _OF_MARIADB: Final = (
 )
 _GTIDS: Final = re.compile(r"[\w:,\-\s]*")
 """A list of GTIDs. Nothing else is sent back to a server as part of a statement."""
+_MOST: Final = 1000
+"""How often a server is asked again at most. Without a binary log, one of MariaDB shows nothing that it writes."""
 
 
 class Lineage:
     """The transactions that the newest server had, and the connections to that server."""
 
     def __init__(self) -> None:
+        self.unsure = False
+        """Whether the newest server has shown nothing so far that the one before it cannot have: ask it again."""
         self._seen = ""
+        self._left = 0
         self._host = ""
         self._current: WeakSet[Wire] = WeakSet()
 
@@ -42,11 +50,34 @@ class Lineage:
 
         If it leads to another server than before, all connections to the one before are ended.
         """
-        where = wire.settings.where
-        dialect = dialect_of(wire.server_version, where, tidb=wire.settings.tidb)
+        dialect = dialect_of(wire.server_version, wire.settings.where, tidb=wire.settings.tidb)
         if dialect.tidb or dialect.vitess:
             return
-        ask = self._of_mysql if dialect.product == "MySQL" else self._of_mariadb
+        there = await self._asked(wire)
+        if wire.settings.where != self._host:
+            self._end_all()
+            self._host = wire.settings.where
+            self._seen, self.unsure, self._left = there, there != "", _MOST
+        self._learn(there)
+        self._current.add(wire)
+
+    async def ask_again(self, wire: Wire) -> None:
+        """Learn what the newest server has now. StorageUnavailableError if it lacks what it had."""
+        if wire.tainted or wire not in self._current:
+            return
+        there = await self._asked(wire)
+        if wire in self._current:
+            self._left -= 1
+            self._learn(there)
+
+    def _learn(self, there: str) -> None:
+        self.unsure = self.unsure and there == self._seen and self._left > 0
+        self._seen = there
+
+    async def _asked(self, wire: Wire) -> str:
+        """The transactions of its server. StorageUnavailableError if it is behind."""
+        where = wire.settings.where
+        ask = self._of_mysql if dialect_of(wire.server_version, where).product == "MySQL" else self._of_mariadb
         known, (there, behind) = self._seen, await ask(wire)
         while known != self._seen:  # the answer of another connection has come in meanwhile
             known, (there, behind) = self._seen, await ask(wire)
@@ -55,11 +86,7 @@ class Lineage:
                 f"{where}: it is behind {self._host}, which was used before, and lacks transactions of it; is it a "
                 "lost primary that came back? If they are lost for good, start this process again"
             )
-        if where != self._host:
-            self._end_all()
-            self._host = where
-        self._seen = there
-        self._current.add(wire)
+        return there
 
     async def _of_mysql(self, wire: Wire) -> tuple[str, bool]:
         (answer,) = await wire.run(_OF_MYSQL % self._seen.encode(), "asking for its transactions")

@@ -68,8 +68,6 @@ _LOCK_WAITS = 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.25
 _ENGINE_POOL = 4
 _SEARCH_POOL = 2
-_BETWEEN_SEARCHES = 0.2
-"""Seconds between two searches for a primary that find none."""
 _NOT_KEPT = (
     "%s: the pooler does not keep prepared statements, so each statement is a transaction of four round trips or more "
     "instead of one; PgBouncer keeps them from 1.21 on, in transaction mode, with max_prepared_statements above 0"
@@ -81,7 +79,7 @@ class _Servers:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.primary = Primary(settings.where, settings.hosts, pause=_BETWEEN_SEARCHES)
+        self.primary = Primary(settings.where, settings.hosts)
 
 
 class Database:

@@ -22,14 +22,15 @@ __all__ = ["Primary"]
 
 C = TypeVar("C")
 
+_BETWEEN_SEARCHES = 0.2
+"""Seconds after a search that found none, before the next one begins."""
+
 
 class Primary:
     """The primary among these hosts, as far as it is known."""
 
-    def __init__(self, where: str, hosts: Sequence[Host], *, pause: float = 0.0) -> None:
-        """`pause` is for searches that follow one which found none."""
+    def __init__(self, where: str, hosts: Sequence[Host]) -> None:
         self._where = where
-        self._pause = pause
         self._order = list(hosts)
         """The hosts in the order of the next search. The one that was lost last is at the end."""
         self._found: Host | None = None
@@ -76,7 +77,7 @@ class Primary:
             connection = await self._first(make)
             search.set_result(None)
         except StorageError as error:
-            self._not_before = loop.time() + self._pause
+            self._not_before = loop.time() + _BETWEEN_SEARCHES
             search.set_result(error)
             raise
         finally:

@@ -33,6 +33,7 @@ class Answering:
         self.open = asyncio.Event()
         self.asked = 0
         self.aborted = False
+        self.tainted = False
 
     async def run(self, packet: bytes, what: str) -> list[Answer]:
         self.asked += 1
@@ -109,3 +110,85 @@ async def test_the_connections_to_the_server_before_are_ended(make: Callable[[st
     await admit(lineage, new)
 
     assert (old.aborted, new.aborted) == (True, False)
+
+
+async def admitted(lineage: Lineage, connection: Answering) -> Answering:
+    connection.open.set()
+    await admit(lineage, connection)
+    return connection
+
+
+async def ask_again(lineage: Lineage, connection: Answering) -> None:
+    await lineage.ask_again(cast("Wire", connection))
+
+
+async def test_a_promoted_server_is_asked_again_until_it_has_something_new(
+    make: Callable[[str, int], Answering],
+) -> None:
+    """All connections were made before it had written anything, so the lost one lacked nothing."""
+    lineage = Lineage()
+    await admitted(lineage, make("old", 50))
+    new = await admitted(lineage, make("new", 50))
+    await ask_again(lineage, new)
+    before = lineage.unsure
+    new.transactions += 1
+
+    await ask_again(lineage, new)
+
+    assert (before, lineage.unsure) == (True, False)
+    with pytest.raises(StorageUnavailableError, match="old: it is behind new"):
+        await admitted(lineage, make("old", 50))
+
+
+async def test_a_later_connection_that_shows_something_new_is_enough(make: Callable[[str, int], Answering]) -> None:
+    lineage = Lineage()
+    await admitted(lineage, make("a", 50))
+    before = lineage.unsure
+
+    await admitted(lineage, make("a", 51))
+
+    assert (before, lineage.unsure) == (True, False)
+
+
+async def test_a_server_that_shows_nothing_is_not_asked_for_ever(make: Callable[[str, int], Answering]) -> None:
+    lineage = Lineage()
+    a = await admitted(lineage, make("a", 50))
+
+    asked = 0
+    while lineage.unsure:
+        await ask_again(lineage, a)
+        asked += 1
+
+    assert 100 < asked < 10_000
+
+
+async def test_what_a_server_says_after_another_has_taken_its_place_counts_for_nothing(
+    make: Callable[[str, int], Answering],
+) -> None:
+    lineage = Lineage()
+    old = await admitted(lineage, make("old", 50))
+    old.open.clear()
+    asking = asyncio.create_task(ask_again(lineage, old))
+    await asyncio.sleep(0)
+    new = await admitted(lineage, make("new", 50))
+    old.open.set()
+    await asking
+    await ask_again(lineage, old)
+
+    new.transactions = 51
+    await ask_again(lineage, new)
+
+    assert not new.aborted
+    with pytest.raises(StorageUnavailableError, match="old: it is behind new"):
+        await admitted(lineage, make("old", 50))
+
+
+async def test_a_server_that_has_lost_transactions_is_refused_when_it_is_asked_again(
+    make: Callable[[str, int], Answering],
+) -> None:
+    lineage = Lineage()
+    a = await admitted(lineage, make("a", 50))
+    a.transactions = 40
+
+    with pytest.raises(StorageUnavailableError, match="a: it is behind a"):
+        await ask_again(lineage, a)

@@ -30,7 +30,7 @@ class Cluster:
         self.refusal: type[StorageError] = StorageUnavailableError
         self.open = asyncio.Event()
         self.open.set()
-        self._search = Primary("storage x", hosts, pause=0.2)
+        self._search = Primary("storage x", hosts)
 
     async def connection(self) -> Host:
         return await self._search.connect(self._make)
