@@ -346,8 +346,21 @@ class Live:
         self.inputs += inputs
 
     def sort_inputs(self) -> None:
-        """Put the waiting inputs in the order of their times."""
-        self.inputs.sort(key=_time)
+        """Put the waiting inputs in the order of their times, and leave messages in the order in which they came.
+
+        A message that is fed again has a later time than when it came, and the clocks of senders differ.
+        """
+        inputs = self.inputs
+        if len(inputs) < 2:  # noqa: PLR2004 - one is in order
+            return
+        latest, places = 0, list[tuple[int, int]]()
+        for place, (event, mail) in enumerate(inputs):
+            at = event.at
+            if mail is not None:
+                latest = at = max(at, latest)
+            places.append((at, place))
+        places.sort()
+        self.inputs = [inputs[place] for _, place in places]
 
     def take_inputs(self, first: int = 0, end: int | None = None) -> list[Given]:
         """Take waiting inputs, from the `first` to the one before `end`."""
@@ -543,7 +556,3 @@ def _new_run(
     return Run(
         definition, instance_id=instance_id, code=definition.code, runtime=RUNTIME, stored=stored, hides=hides, **known
     )
-
-
-def _time(given: Given) -> int:
-    return given[0].at

@@ -1,4 +1,4 @@
-"""The inputs that report how attempts ended."""
+"""The inputs that report how attempts ended, and the effects that inputs answer."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from romancy.core import (
     CompensationAttemptFailed,
     CompensationCompleted,
     CompensationFailed,
+    MessageAwaited,
+    MessageReceived,
     StartActivity,
     StartCompensation,
 )
 from romancy.engine.activities.attempt import id_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Container
 
     from romancy.core import Effect
     from romancy.engine.inbox import Given
@@ -35,12 +37,22 @@ ENDS: Final = tuple(end for ends in _ENDS.values() for end in ends)
 
 
 def unanswered(effects: list[Effect], inputs: Collection[Given]) -> list[Effect]:
-    """The effects, without attempts whose ends are among the inputs: the engine does not repeat finished work."""
+    """The effects, without those whose ends are among the inputs.
+
+    The engine does not repeat an attempt that has ended, and finds no other message for a wait that has one.
+    """
     if not inputs:
         return effects
     answered = {(kind, event.id) for event, _ in inputs for kind, ends in _ENDS.items() if isinstance(event, ends)}
-    return [
-        effect
-        for effect in effects
-        if not (isinstance(effect, StartActivity | StartCompensation) and (type(effect), id_of(effect)) in answered)
-    ]
+    received = {event.id for event, _ in inputs if isinstance(event, MessageReceived)}
+    return [effect for effect in effects if not _is_answered(effect, answered, received)]
+
+
+def _is_answered(effect: Effect, answered: Container[tuple[type, str]], received: Container[str]) -> bool:
+    match effect:
+        case StartActivity() | StartCompensation():
+            return (type(effect), id_of(effect)) in answered
+        case MessageAwaited():
+            return effect.id in received
+        case _:
+            return False
