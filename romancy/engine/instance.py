@@ -348,7 +348,7 @@ class Live:
     def sort_inputs(self) -> None:
         """Put the waiting inputs in the order of their times, and leave messages in the order in which they came.
 
-        A message that is fed again has a later time than when it came, and the clocks of senders differ.
+        A message that is fed again has a later time than when it came, and the clock of a database may go back.
         """
         inputs = self.inputs
         if len(inputs) < 2:  # noqa: PLR2004 - one is in order
