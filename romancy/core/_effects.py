@@ -72,11 +72,12 @@ class StartActivity(Struct, frozen=True, gc=False):
 class CancelActivity(Struct, frozen=True, gc=False):
     """Stop the activity and record how it ended. A result that comes anyway is recorded as a result.
 
-    `lost`: if it does not run here, nobody knows how it ended, because it may have run at a former owner.
+    `idle`: it waited for its next attempt when it was asked, so no attempt was at work. Otherwise one may have begun:
+    if it does not run here now, nobody knows how it ended.
     """
 
     activity_id: str
-    lost: bool = False
+    idle: bool = False
 
 
 class StartTimer(Struct, frozen=True, gc=False):

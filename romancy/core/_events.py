@@ -18,7 +18,7 @@ __all__ = [
     "NULL", "TERMINAL", "ActivityAttemptFailed", "ActivityCancelRequested", "ActivityCancelled", "ActivityCompleted",
     "ActivityFailed", "ActivityScheduled", "CancelRequested", "ChildCancelRequested", "ChildCancelled",
     "ChildCompleted", "ChildFailed", "ChildStarted", "Command", "CompensationAttemptFailed", "CompensationCompleted",
-    "CompensationFailed", "CompensationScheduled", "DefaultTaken", "Departure", "Input", "LogEvent",
+    "CompensationFailed", "CompensationScheduled", "DefaultTaken", "Departure", "Input", "InputDeferred", "LogEvent",
     "MessagePublished", "OwnerChanged", "Parent", "PatchMarked", "ProgressReported", "TimerCancelled", "TimerFired",
     "TimerStarted", "WorkflowAbandoned", "WorkflowCancelled", "WorkflowCaughtUp", "WorkflowCompleted",
     "WorkflowContinued", "WorkflowFailed", "WorkflowParked", "WorkflowResumed", "WorkflowRetried", "WorkflowStarted",
@@ -359,6 +359,13 @@ class WorkflowParked(Command, frozen=True, tag=True, omit_defaults=True, gc=Fals
     """The run could not act on the preceding input. It tries again when the next input comes."""
 
     reason: str
+
+
+class InputDeferred(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The preceding input is recorded, and the run acts on it when the next input comes.
+
+    The log has refused what the run had decided from the input. What happened stands all the same.
+    """
 
 
 class WorkflowCaughtUp(Command, frozen=True, tag=True, omit_defaults=True, gc=False):

@@ -355,6 +355,15 @@ COMMANDS: Final[Mapping[type[ev.Command], CommandKind]] = {
     ev.WorkflowParked: CommandKind(
         folds=run.parked, recalls=None, role=None, note=None, words=_named, fits=None, acts=False
     ),
+    ev.InputDeferred: CommandKind(
+        folds=run.nothing,
+        recalls=None,
+        role=None,
+        note=None,
+        words=lambda _: "putting off of an input",
+        fits=None,
+        acts=False,
+    ),
     ev.WorkflowCaughtUp: CommandKind(
         folds=run.nothing,
         recalls=None,

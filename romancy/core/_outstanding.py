@@ -100,11 +100,10 @@ def _stop_child(commands: Commands, event: ev.ChildStarted) -> fx.CancelChild:
 
 
 def _cancel_activity(commands: Commands, event: ev.ActivityCancelRequested) -> fx.CancelActivity | None:
-    if event.never_started or not _is_open(commands, "activities", event):
-        return None  # it does not run; its completion in a former run is still reported
-    state, activity = commands.state, commands.state.activities.get(event.id)
-    lost = activity is not None and (activity.lost or state.abandoned) and not activity.idle
-    return fx.CancelActivity(event.id, lost=lost)
+    activity = commands.state.activities.get(event.id)
+    if activity is None or event.never_started or not _is_open(commands, "activities", event):
+        return None  # it has ended, or does not run; its completion in a former run is still reported
+    return fx.CancelActivity(event.id, idle=activity.idle)
 
 
 def _is_open(commands: Commands, kind: Kind, event: Any) -> bool:
@@ -147,9 +146,8 @@ def effects_of(events: Iterable[ev.LogEvent], commands: Commands) -> list[fx.Eff
 def outstanding(commands: Commands) -> list[fx.Effect]:
     """Everything that the run still waits for, as the effects that bring it about; nothing once it has ended.
 
-    A `CancelActivity` stands for an activity that was asked to stop and has no recorded outcome. It does not run now,
-    so its end can be written at once: how it ended is unknown, unless no attempt ran when it was asked. A run without
-    code starts no activity.
+    A `CancelActivity` stands for an activity that was asked to stop and has no recorded outcome. A run without code
+    starts no activity.
     """
     state = commands.state
     if state.terminal is not None:
@@ -160,7 +158,7 @@ def outstanding(commands: Commands) -> list[fx.Effect]:
         if ("activities", id) in remembered:
             continue
         if activity.cancel_requested:
-            effects.append(fx.CancelActivity(id, lost=not activity.idle))
+            effects.append(fx.CancelActivity(id, idle=activity.idle))
         elif activity.definition is not None and (start := _start_activity(commands, activity.scheduled)) is not None:
             effects.append(start)
     _add_waits(effects, state, remembered)

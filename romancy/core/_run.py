@@ -60,6 +60,7 @@ class Run:
         "_position",
         "_runtime",
         "_stop_at",
+        "_was_parked",
         "deferred",
         "instance_id",
         "parked",
@@ -99,7 +100,9 @@ class Run:
         self._ending = Ending(workflow, self._commands)
         self._body: BodyTask | None = None
         self.deferred: tuple[tuple[ev.Input, ActivityCall | None], ...] = ()
-        """Inputs that a parked run could not act on, each with the call that it answers."""
+        """Inputs that the run has not acted on, each with the call that it answers."""
+        self._was_parked = False
+        """Whether it could not act on some of them."""
         self._position = 0
         self._stop_at: StopAt | None = None
         """The limit of the instance, from when the body begins until the engine is told of it."""
@@ -116,8 +119,17 @@ class Run:
 
     @property
     def resumable(self) -> bool:
-        """Whether inputs wait that a parked run could not act on. Feed `WorkflowResumed` to try again."""
+        """Whether inputs wait that the run has not acted on. Feed `WorkflowResumed` to have it act on them."""
         return bool(self.deferred)
+
+    @property
+    def acts_late(self) -> bool:
+        """Whether these are inputs for which the log has refused what the run had decided (`InputDeferred`).
+
+        The next input should be `WorkflowResumed`, or a request to cancel, which the run heeds before it acts on them:
+        somebody was promised that it would stop, and nobody was told what it had decided.
+        """
+        return bool(self.deferred) and not self._was_parked and self._body is not None
 
     def activate(self, inputs: Sequence[ev.Input]) -> Activation:
         """Feed inputs, in the order of their times. Returns what to append and what to do once it is durable.
@@ -269,7 +281,7 @@ class Run:
         try:
             caught_up = False
             if self.deferred:
-                todo, self.deferred = (*self.deferred, *todo), ()
+                todo = self._with_deferred(event, call)
                 caught_up = commands.catches_up()
             for each, its_call in todo:
                 at = state.time if caught_up else each.at
@@ -307,6 +319,14 @@ class Run:
                 raise
             commands.asked[before:] = [self._park(str(error))]
 
+    def _with_deferred(
+        self, event: ev.Input, call: ActivityCall | None
+    ) -> tuple[tuple[ev.Input, ActivityCall | None], ...]:
+        """The input and those deferred before it, in the order in which the run acts on them."""
+        cancels = self.acts_late and type(event) is ev.CancelRequested and not event.limit
+        deferred, self.deferred, self._was_parked = self.deferred, (), False
+        return ((event, call), *deferred) if cancels else (*deferred, (event, call))
+
     def _keep(self, event: ev.Input) -> None:
         """Record that the run cannot act on the input now, or end a run without code."""
         if type(event) is ev.OwnerChanged:
@@ -332,6 +352,7 @@ class Run:
             self.state.apply(parked)
             commands.asked.append(parked)
             return
+        self.deferred = ()  # the log has them, and only code could act on them
         self._ending.advance()
 
     def _park(self, reason: str) -> ev.WorkflowParked:
@@ -351,9 +372,10 @@ class Run:
             # Written by a process without a worker: nothing was decided yet. `WorkflowResumed` drives it.
             self.deferred += ((event, call),)
             return
-        if recorded and type(recorded[0]) is ev.WorkflowParked:
+        if recorded and type(recorded[0]) in _NOT_ACTED_ON:
             self.state.apply(recorded[0])
             self.deferred += ((event, call),)
+            self._was_parked |= type(recorded[0]) is ev.WorkflowParked
             self._position += 1
             return
         if not self._has_code or self.state.abandoned or (recorded and type(recorded[0]) is ev.WorkflowAbandoned):
@@ -485,6 +507,7 @@ class Run:
         )
 
 
+_NOT_ACTED_ON: Final = (ev.WorkflowParked, ev.InputDeferred)
 _PAGE: Final = 256
 _ROOM: Final = 1024 * 1024
 """Approximate bytes of answers from former runs in one commit. The commands that follow need room as well."""

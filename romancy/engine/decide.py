@@ -47,11 +47,12 @@ from romancy.storage.steps import behind
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from romancy.core import Effect, Input
+    from romancy.core import Effect, Input, LogEvent
     from romancy.engine.inbox import Mail
     from romancy.engine.incarnation import Incarnation
     from romancy.engine.instance import Live
     from romancy.engine.observer import Observer
+    from romancy.engine.unwritten import Happened
     from romancy.storage.records import Claimed, Item
     from romancy.storage.routing import Posting
 
@@ -312,28 +313,34 @@ def handing_back(live: Live, now: int, writer: str, *, interrupted: bool) -> Ite
 
 
 def termination(
-    live: Live, now: int, reason: str, delivery_id: str, incarnation: Incarnation
+    live: Live, ended: Happened, now: int, reason: str, delivery_id: str, incarnation: Incarnation
 ) -> tuple[Item, Activation]:
-    """The append that terminates the instance and consumes the request to terminate, with the outcome."""
+    """The append that terminates the instance and consumes the request to terminate, with the outcome.
+
+    It begins with what happened and the run was not fed.
+    """
     reason = reason or "terminated"
     end = RunEnd(Status.CANCELLED, reason=reason)
-    deliveries = side_effects((), end, live, incarnation).deliveries
+    sent = ended.sends()
+    deliveries = side_effects((), end, live, incarnation).deliveries + sent.deliveries
     change = Change(status=Status.CANCELLED, seen=live.signals, error=short(reason))
     routing = nothing_more(live)
     item = live.append(
         incarnation.nonce(),
-        terminated(now, reason),
+        terminated(now, reason, ended.events),
         change,
         consumed=(delivery_id,),
+        outbox=sent.outbox,
         deliveries=deliveries,
         routing=routing,
+        postings=sent.postings,
     )
-    return item, Activation(events=[], effects=[], status=Status.CANCELLED, outcome=end)
+    return item, Activation(events=list(ended.events), effects=[], status=Status.CANCELLED, outcome=end)
 
 
-def terminated(now: int, reason: str) -> bytes:
-    """The commit that terminates an instance."""
-    return encode_commit([OwnerChanged(at=now), WorkflowCancelled(reason=reason)])
+def terminated(now: int, reason: str, happened: Sequence[LogEvent] = ()) -> bytes:
+    """The commit that terminates an instance, behind what happened and nothing follows from any more."""
+    return encode_commit([*happened, OwnerChanged(at=now), WorkflowCancelled(reason=reason)])
 
 
 def owner_changed(

@@ -36,7 +36,6 @@ from romancy.core import (
     encode_commit,
 )
 from romancy.engine.activities.attempt import id_of
-from romancy.engine.activities.ends import ENDS, unanswered
 from romancy.engine.activities.runner import Attempts
 from romancy.engine.admission import Admission
 from romancy.engine.aftermath import aftermath_of
@@ -51,16 +50,19 @@ from romancy.engine.decide import (
     termination,
 )
 from romancy.engine.ended_attempts import Ports
+from romancy.engine.ends import ENDS
 from romancy.engine.held_back import hold_back, may_wait
 from romancy.engine.inbox import EMPTY_INBOX, ConsumedMail, in_order_of_arrival
 from romancy.engine.log_lines import say_complaints
 from romancy.engine.message_inputs import input_from_message
 from romancy.engine.messages import TerminateMessage
-from romancy.engine.pending_append import NO_PORTS, PendingAppend
+from romancy.engine.pending_append import PendingAppend
 from romancy.engine.recur import continue_as_new
+from romancy.engine.replay import resumption
 from romancy.engine.returning import give_strays_back
 from romancy.engine.slot import FREE, GATHERING, GONE, TAKEN
 from romancy.engine.timers import Timers, rings_with
+from romancy.engine.unwritten import NO_PORTS, Happened, Unwritten
 from romancy.errors import CodecError
 from romancy.storage.records import Append, Outcome
 
@@ -80,6 +82,7 @@ if TYPE_CHECKING:
     from romancy.engine.observer import Observer
     from romancy.engine.reports import Reports, Revives
     from romancy.engine.settings import Settings
+    from romancy.engine.slot import HeldBack
     from romancy.registry import Registry
     from romancy.storage.protocol import Store
     from romancy.storage.records import Item, Mailbox
@@ -226,9 +229,23 @@ class Driver:
             give_strays_back(self, live)
 
     def _terminate(self, live: Live, delivery_id: str, reason: str) -> None:
-        """End the instance at once: stop all its work and compensate nothing."""
+        """End the instance at once: stop all its work and compensate nothing. What has ended is recorded."""
+        ended = self.take_ended(live)
         self._stop(live)
-        self.write(live, *termination(live, self.clock.now(), reason, delivery_id, self.incarnation))
+        item, end = termination(live, ended, self.clock.now(), reason, delivery_id, self.incarnation)
+        worker, fed, ports = self.incarnation.token, [(event, None) for event in ended.ends], ended.by_end()
+        self.writer.put(PendingAppend(self.settle, live, item, worker, end, fed, ports, None, aftermath_of(item)))
+
+    def take_ended(self, live: Live) -> Happened:
+        """Take the ends of attempts that were not fed, without those whose sessions are rolled back."""
+        happened = Happened()
+        for event in live.take_ends():
+            port = self.ports.take_of(event)
+            if port is not None and port.opened is not None:
+                self.ports.give_up([port])
+            else:
+                happened.add(event, port)
+        return happened
 
     # ── one append ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -247,7 +264,7 @@ class Driver:
             return None
         if self.admission.only is not None and self.admission.only != live.instance_id:
             return None  # the end of the trial feeds this instance again
-        ports = NO_PORTS
+        ports, held = NO_PORTS, None
         if len(live.inputs) == 1 and not self.ports.of:
             inputs = live.take_inputs()
         else:
@@ -261,29 +278,49 @@ class Driver:
                 hold_back(live, activation, inputs, self._write_held_back)
                 return self._prepare(live)
             if live.slot is GATHERING:
-                activation, inputs, ports = live.gathered().before(activation, inputs, ports)
-            if live.run is before and not ports and is_step(live, activation, inputs):
+                held = live.gathered()
+                activation, inputs, ports = held.before(activation, inputs, ports)
+            if live.run is before and not ports and held is None and is_step(live, activation, inputs):
                 item = live.step(self.incarnation.nonce(), encode_commit(activation.events))
                 return PendingAppend(self.settle, live, item, self.incarnation.token, activation, inputs)
-            return self._prepare_more(live, before, activation, inputs, ports)
+            return self._prepare_more(live, before, activation, inputs, ports, 0 if held is None else len(held.events))
         except Exception as error:  # noqa: BLE001 - the instance is parked with it
-            self.ports.give_up(ports.values())
-            self.reports.broken(live, error)
+            self.reports.broken(live, error, self._unwritten(live, inputs, ports, held))
             return None
+
+    def _unwritten(
+        self, live: Live, inputs: Sequence[Given], ports: Mapping[int, Port], held: HeldBack | None
+    ) -> Unwritten:
+        """What an append that could not be made was to write. Sessions are rolled back."""
+        sessions = [port for port in ports.values() if port.opened is not None]
+        self.ports.give_up(sessions)
+        if live.slot is GATHERING:
+            held = live.gathered()
+        return Unwritten(live, inputs, ports, next(iter(sessions), None), () if held is None else held.events)
 
     def is_taken(self, child_id: str, why: str) -> None:
         """Record why a child cannot have this id. It is refused instead of started."""
         self._taken[child_id] = why
 
     def _prepare_more(
-        self, live: Live, before: Run, activation: Activation, inputs: list[Given], ports: Mapping[int, Port]
+        self,
+        live: Live,
+        before: Run,
+        activation: Activation,
+        inputs: list[Given],
+        ports: Mapping[int, Port],
+        settled: int = 0,
     ) -> PendingAppend | None:
-        """Prepare an append that changes more than the log, or that a session writes."""
+        """Prepare an append that changes more than the log, or that a session writes.
+
+        The effects of the first `settled` events are carried out already.
+        """
+        unwanted = NO_PORTS
         if activation.effects:
             now = max(self.clock.now(), live.run.last_time)
             activation = with_refusals(live, activation, inputs, self._taken, now, self._activate)
         if activation.dropped:
-            ports = self.ports.of_fed(inputs, ports, activation.dropped)
+            ports, unwanted = self.ports.of_fed(inputs, ports, activation.dropped)
         if not activation.events:
             return self._prepare(live)
         item = append_of(
@@ -299,7 +336,9 @@ class Driver:
         )
         session = next((port for port in ports.values() if port.opened is not None), None) if ports else None
         worker, after = self.incarnation.token, aftermath_of(item)
-        prepared = PendingAppend(self.settle, live, item, worker, activation, inputs, ports, session, after)
+        prepared = PendingAppend(
+            self.settle, live, item, worker, activation, inputs, ports, session, after, settled, unwanted
+        )
         if session is None:
             return prepared
         self.reports.in_session(prepared, session)
@@ -356,7 +395,7 @@ class Driver:
         try:
             self._carry_out(live, prepared)
         except Exception as error:  # noqa: BLE001 - the instance is parked with it
-            self.reports.broken(live, error)
+            self.reports.broken(live, error, Unwritten(live))
             return
         live.free_slot()
         if live.inputs or live.wanting or live.inbox is not EMPTY_INBOX:
@@ -383,7 +422,7 @@ class Driver:
             case StartActivity() | StartCompensation():
                 self.attempts.start(live, effect)
             case CancelActivity():
-                self.attempts.cancel(live, effect.activity_id, lost=effect.lost)
+                self.attempts.cancel(live, effect.activity_id, idle=effect.idle)
             case StartTimer() | StopAt():
                 self._arm_timer(live, effect.timer_id, effect.due, rings_with(effect))
             case MessageAwaited():
@@ -414,36 +453,58 @@ class Driver:
             if isinstance(effect, StartActivity | StartCompensation) and id_of(effect) == attempt_id:
                 self.attempts.start(live, effect)
             elif isinstance(effect, CancelActivity) and effect.activity_id == attempt_id:
-                self.attempts.cancel(live, attempt_id, lost=effect.lost)
+                self.attempts.cancel(live, attempt_id, idle=effect.idle)
 
-    def resume(
-        self,
-        live: Live,
-        inputs: Sequence[Given] = (),
-        mailbox: Mailbox | None = None,
-        *,
-        without_code: bool = False,
-    ) -> None:
-        """After a replay, carry out what the run still waits for and feed inputs that arrived meanwhile.
+    def resume(self, live: Live, mailbox: Mailbox | None = None, *, without_code: bool = False) -> None:
+        """Load an instance that has followed its log.
 
         Timers that fell due and messages that arrived meanwhile are fed together, in the order of their times. Of a
         run `without_code`, only the compensations that were under way go on.
         """
-        effects = unanswered(live.run.outstanding(), inputs)
-        if without_code:
-            effects = [effect for effect in effects if isinstance(effect, StartCompensation)]
-        elif self.observer is not None:
+        if self.observer is not None and not without_code:
             self.observer.taken_up(live)
         self.live[live.instance_id] = live
         live.take_slot()
-        live.give_all(inputs)
-        for effect in effects:
-            self._do(live, effect)
-        live.free_slot()
+        self._wait_again(live, without_code=without_code)
         if mailbox is not None:
             self.receive(live, mailbox)
         else:
             self.go_on(live)
+
+    def follow(self, live: Live, fresh: Live, *, without_code: bool = False) -> None:
+        """Go on with the run of `fresh`, which has followed the log of this loaded instance."""
+        self.timers.clear_all(live)
+        live.adopts(fresh)
+        self._wait_again(live, without_code=without_code)
+        if live.to_revive:
+            self._revivals.look_again(self, live)
+        self.go_on(live)
+
+    def _wait_again(self, live: Live, *, without_code: bool) -> None:
+        """Carry out what the run waits for, except attempts that are at work here or have ended. Frees the slot."""
+        if not without_code and (resumed := resumption(live, self.clock)) is not None:
+            live.give(resumed)
+        for effect in live.run.outstanding():
+            if without_code and type(effect) is not StartCompensation:
+                continue
+            if not (isinstance(effect, StartActivity | StartCompensation) and live.is_at(id_of(effect))):
+                self._do(live, effect)
+        live.free_slot()
+
+    def take_back(self, unwritten: Unwritten) -> None:
+        """Take back what was to be written: mail is kept again, and ends that the run did not take wait again.
+
+        The end of an attempt whose session was rolled back does not: the attempt is made again.
+        """
+        live = unwritten.live
+        live.take_back(unwritten.inputs, unwritten.consumed)
+        unwanted = {id(event) for event in unwritten.unwanted}
+        for index, (event, _) in enumerate(unwritten.inputs):
+            port = unwritten.ports_of_unwanted.get(index)
+            if isinstance(event, ENDS) and id(event) in unwanted and not (port is not None and port.transacted):
+                live.give(event)
+                if port is not None:
+                    self.ports.put(event, port)
 
     def prepare_first(self, live: Live, started: Input) -> PendingAppend | None:
         """Feed a new run its start. The append that creates the instance and carries what its code decides.
@@ -494,18 +555,17 @@ class Driver:
         if live.slot is not FREE:
             return
         now, writer = self.clock.now(), self.incarnation.nonce()
-        if unfinished:
+        if unfinished and live.has_ends:
+            self.advance((live,))  # they are nowhere else; the instance is released after that
+        elif unfinished:
             self.attempts.stop_all(live)
             self.write(live, handing_back(live, now, writer, interrupted=self.attempts.interrupted.of(live)))
         elif not live.inputs and (item := idle_release(live, now, writer)) is not None:
             self.write(live, item)
 
-    def drop(self, live: Live, carried: Sequence[Given] = ()) -> None:
-        """Let go of the instance and close its run. The log says nothing of it.
-
-        Only a replay brings the run back, which is fed what is `carried` over.
-        """
-        self._let_go(live, carried)
+    def drop(self, live: Live) -> None:
+        """Let go of the instance and close its run. The log says nothing of it, and only a replay brings it back."""
+        self._let_go(live)
         live.run.close()
         self.reports.dropped(live)
 
@@ -518,10 +578,10 @@ class Driver:
         self._let_go(live)
         self.reports.finished(live, activation)
 
-    def _let_go(self, live: Live, carried: Sequence[Given] = ()) -> None:
+    def _let_go(self, live: Live) -> None:
         live.let_go()
         if self.observer is not None:
-            self.observer.let_go(live, [event.id for event, _ in carried if isinstance(event, ENDS)])
+            self.observer.let_go(live)
         if self.live.get(live.instance_id) is live:
             del self.live[live.instance_id]
         self._stop(live)

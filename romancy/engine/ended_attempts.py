@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from romancy.engine.activities.ends import ENDS
 from romancy.engine.decide import how_many_fit
-from romancy.engine.pending_append import NO_PORTS
+from romancy.engine.unwritten import NO_PORTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -46,11 +45,6 @@ class Ports:
         """Keep the port until its input is fed."""
         self.of[id(event)] = event, port
 
-    def keep(self, inputs: Sequence[Given], ports: Mapping[int, Port]) -> None:
-        """Keep the ports of inputs that will be fed again."""
-        for index, port in ports.items():
-            self.put(inputs[index][0], port)
-
     def take(self, live: Live) -> tuple[list[Given], Mapping[int, Port]]:
         """Take the inputs of the next append, in the order of their times, and their ports by position.
 
@@ -73,28 +67,19 @@ class Ports:
 
     def of_fed(
         self, inputs: Sequence[Given], ports: Mapping[int, Port], dropped: Iterable[Input]
-    ) -> Mapping[int, Port]:
-        """The ports of the inputs that the run took.
+    ) -> tuple[Mapping[int, Port], Mapping[int, Port]]:
+        """The ports of the inputs that the run took, and those of the others.
 
-        The log does not record the end of an unwanted attempt, so its port is given up.
+        The log does not record the end of an unwanted attempt, so its session is rolled back.
         """
         unwanted = {id(event) for event in dropped}
-        lost = {index for index in ports if id(inputs[index][0]) in unwanted}
-        self.give_up([ports[index] for index in lost])
-        return {index: port for index, port in ports.items() if index not in lost}
+        lost = {index: port for index, port in ports.items() if id(inputs[index][0]) in unwanted}
+        self.give_up([port for port in lost.values() if port.opened is not None])
+        return {index: port for index, port in ports.items() if index not in lost}, lost
 
-    def carry_over(self, live: Live) -> list[Given]:
-        """Take the ends of attempts that were not fed yet, for the run that a replay creates instead of this one.
-
-        The engine does not repeat their work. It repeats an attempt with an open session, whose transaction ends with
-        the run.
-        """
-        ends = {id(event) for event, _ in live.inputs if isinstance(event, ENDS) and not self._has_session(event)}
-        return live.take_ends(ends)
-
-    def _has_session(self, event: Input) -> bool:
-        kept = self.of.get(id(event))
-        return kept is not None and kept[1].opened is not None
+    def take_of(self, event: Input) -> Port | None:
+        """Take the port that is kept for this input, if there is one."""
+        return self.of.pop(id(event), (None, None))[1]
 
     def forget(self, inputs: Iterable[Given]) -> None:
         """Discard the ports of inputs that will not be fed.

@@ -10,12 +10,13 @@ import asyncio
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 from romancy._logs import about, get_logger, working
-from romancy.core import NO_DICT, Message, Parent, Run
+from romancy.core import NO_DICT, CancelRequested, Message, Parent, Run, WorkflowResumed
+from romancy.engine.ends import ENDS
 from romancy.engine.family import is_for, is_of_another_run
 from romancy.engine.inbox import EMPTY_INBOX, Inbox, Mail
 from romancy.engine.incarnation import RUNTIME
 from romancy.engine.interests import NO_DIFFERENCE, interests_of
-from romancy.engine.messages import ChildEnded, decode_message
+from romancy.engine.messages import CancelMessage, ChildEnded, decode_message
 from romancy.engine.slot import FREE, GATHERING, GONE, TAKEN, Slot
 from romancy.errors import HistoryVersionError, InternalError
 from romancy.status import TERMINAL_STATUSES, Status
@@ -197,6 +198,13 @@ class Live:
         self.run = _new_run(self.instance_id, self.definition)
         return self.run
 
+    def adopts(self, fresh: Live) -> None:
+        """Go on with the run of `fresh`, which has followed the log up to the same row."""
+        self.run, self.interests = fresh.run, fresh.interests
+        self.run_from, self.parent = fresh.run_from, fresh.parent
+        if self.inbox is not EMPTY_INBOX:
+            self.inbox.stop_all()
+
     def registers(self, interests: Interests) -> None:
         """Set the interests that the next appends update."""
         self.interests = interests
@@ -315,6 +323,14 @@ class Live:
         self.inputs.append((event, None))
         return True
 
+    def has_ended(self, attempt_id: str) -> bool:
+        """Whether the end of an attempt at this work is among the waiting inputs."""
+        return any(isinstance(event, ENDS) and event.id == attempt_id for event, _ in self.inputs)
+
+    def is_at(self, attempt_id: str) -> bool:
+        """Whether an attempt at this work runs or waits to run here, or has ended and was not fed."""
+        return attempt_id in self.attempts or self.has_ended(attempt_id)
+
     def goes_on_without(self, activity_id: str) -> None:
         """Let go of the attempt at one activity, if there is one."""
         self.attempts.pop(activity_id, None)
@@ -348,7 +364,7 @@ class Live:
     def sort_inputs(self) -> None:
         """Put the waiting inputs in the order of their times, and leave messages in the order in which they came.
 
-        A message that is fed again has a later time than when it came, and the clock of a database may go back.
+        The clock of a database may go back. A run that acts late first gets what has it act (`Run.acts_late`).
         """
         inputs = self.inputs
         if len(inputs) < 2:  # noqa: PLR2004 - one is in order
@@ -360,6 +376,8 @@ class Live:
                 latest = at = max(at, latest)
             places.append((at, place))
         places.sort()
+        if self.run.deferred and self.run.acts_late:
+            places.sort(key=lambda one: _has_it_act(inputs[one[1]][0]))
         self.inputs = [inputs[place] for _, place in places]
 
     def take_inputs(self, first: int = 0, end: int | None = None) -> list[Given]:
@@ -371,11 +389,30 @@ class Live:
             del self.inputs[first:end]
         return taken
 
-    def take_ends(self, taken: Collection[int]) -> list[Given]:
-        """Take the waiting inputs with these `id()`s."""
-        ends = [given for given in self.inputs if id(given[0]) in taken]
-        self.inputs = [given for given in self.inputs if id(given[0]) not in taken]
+    @property
+    def has_ends(self) -> bool:
+        """Whether ends of attempts are among the waiting inputs. They are nowhere else."""
+        return any(isinstance(event, ENDS) for event, _ in self.inputs)
+
+    def take_ends(self) -> list[Input]:
+        """Take the ends of attempts among the waiting inputs."""
+        ends: list[Input] = [event for event, _ in self.inputs if isinstance(event, ENDS)]
+        self.inputs = [given for given in self.inputs if not isinstance(given[0], ENDS)]
         return ends
+
+    def take_back(self, fed: Iterable[Given], consumed: Iterable[str]) -> None:
+        """The log has refused an append of these inputs: keep the mail that it was to remove, in the order of arrival.
+
+        Of the waiting inputs, only the ends of attempts stay. All others follow from the mail, or from the log.
+        """
+        self.taking = _NOBODY
+        waiting, self.inputs = self.inputs, []
+        for _, mail in (*fed, *waiting):
+            if mail is not None and mail.delivery_id not in self.inbox:
+                self.keep(mail)
+        self.inputs = [given for given in waiting if isinstance(given[0], ENDS)]
+        unused = dict.fromkeys((*self.unused, *consumed))
+        self.unused = tuple(one for one in unused if one not in self.inbox)
 
     def stop(self) -> list[Given]:
         """Discard the waits and queued inputs of the present run. Returns the inputs that will not be fed."""
@@ -386,6 +423,11 @@ class Live:
         return inputs
 
     # ── mail ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether a cancellation is kept here that was sent while the instance was stuck."""
+        return any(isinstance(mail.message, CancelMessage) and mail.message.stuck for mail in self.inbox.mail())
 
     def returns(self, mail: Mail) -> None:
         """Record that a message is being given back to its address."""
@@ -440,20 +482,6 @@ class Live:
         """Take the ids of messages that no run of the instance can use."""
         unused, self.unused = self.unused, ()
         return unused
-
-    def keep_unless_fed(self, mails: Sequence[Mail], inputs: Sequence[Given]) -> None:
-        """Keep the mail that the previous run had kept, except messages in queued inputs.
-
-        Such a message is kept later if it comes too late for its wait, before all mail that is read from now on.
-        """
-        fed = {mail.delivery_id: mail.number for _, mail in inputs if mail is not None}
-        for mail in mails:
-            if mail.delivery_id not in fed:
-                self.keep(mail)
-        if fed:
-            if self.inbox is EMPTY_INBOX:
-                self.inbox = Inbox()
-            self.inbox.read = max(self.inbox.read, *fed.values())
 
     def keep_dropped(self, inputs: Sequence[Given], dropped: Sequence[Input]) -> None:
         """Keep messages of users that came too late for their wait: the next fitting wait receives them."""
@@ -534,6 +562,19 @@ class Live:
             postings=postings,
         )
 
+    def append_again(
+        self,
+        writer: str,
+        body: bytes,
+        *,
+        outbox: tuple[OutboxRow, ...],
+        deliveries: tuple[Delivery, ...],
+        postings: tuple[Posting, ...],
+    ) -> Step | Append:
+        """The row at the place of a refused append, whose slot it keeps."""
+        self.free_slot()
+        return self.append(writer, body, outbox=outbox, deliveries=deliveries, postings=postings)
+
     def written(self, item: Item) -> None:
         """Record that this item is in the log."""
         self.head, self.writer, self.creates = item.seq, item.writer, None
@@ -546,6 +587,13 @@ class Live:
             self.slot = GONE
             return True
         return False
+
+
+def _has_it_act(event: Input) -> int:
+    """The rank of an input for a run that acts late: first a request to cancel, then what resumes it, then all else."""
+    if type(event) is CancelRequested and not event.limit:
+        return 0
+    return 1 if type(event) is WorkflowResumed else 2
 
 
 def _new_run(

@@ -10,15 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from romancy.core import Input
-    from romancy.engine.inbox import Given, Mail
+    from romancy.engine.inbox import Given
     from romancy.engine.instance import Live
 
-__all__ = ["too_late", "unread"]
-
-
-def unread(live: Live) -> tuple[Mail, ...]:
-    """Mail that was read here and is still in the inbox: no wait fits it, or its input was not fed yet."""
-    return (*live.inbox.mail(), *(mail for _, mail in live.inputs if mail is not None))
+__all__ = ["too_late"]
 
 
 def too_late(live: Live, inputs: Sequence[Given], dropped: Sequence[Input]) -> tuple[str, ...]:

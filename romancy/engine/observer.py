@@ -192,18 +192,13 @@ class Observer:
             )
         )
 
-    def let_go(self, live: Live, ended: Collection[str] = ()) -> None:
-        """Forget the attempts of a released instance, except those that have `ended`.
-
-        Their ends will not be seen here.
-        """
+    def let_go(self, live: Live) -> None:
+        """Forget the attempts of a released instance: their ends will not be seen here."""
         instance_id = live.instance_id
         self._fresh.discard(instance_id)
         self._waits.put_aside(instance_id, live.life)
         self.not_sent(live)
-        running = self._running.pop(instance_id, {})
-        if still := {attempt_id: running[attempt_id] for attempt_id in ended if attempt_id in running}:
-            self._running[instance_id] = still
+        self._running.pop(instance_id, None)
 
     def not_sent(self, live: Live) -> None:
         """Forget what an append would have sent that was not written, or is nobody's here."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -13,15 +12,14 @@ from romancy.engine.activities.port import Port
 from romancy.engine.aftermath import Aftermath, Sent
 from romancy.engine.inbox import Given
 from romancy.engine.instance import Live
+from romancy.engine.unwritten import NO_PORTS, Unwritten
 from romancy.storage.records import Append, Item, Outcome
 
 if TYPE_CHECKING:
     from romancy.engine.dispatcher import Dispatcher
     from romancy.engine.observer import Observer
 
-__all__ = ["NO_PORTS", "PendingAppend"]
-
-NO_PORTS: Final[Mapping[int, Port]] = MappingProxyType({})
+__all__ = ["PendingAppend"]
 
 
 class PendingAppend(Struct, frozen=True, gc=False):
@@ -40,6 +38,23 @@ class PendingAppend(Struct, frozen=True, gc=False):
     """The port that holds a session."""
     aftermath: Aftermath | None = None
     """What remains to be done for receivers once the item is in the log."""
+    settled: int = 0
+    """With how many events it begins whose effects are carried out already: those that were held back."""
+    unwanted: Mapping[int, Port] = NO_PORTS
+    """Likewise the ports of attempts whose ends the run did not take."""
+
+    def unwritten(self) -> Unwritten:
+        """What the log does not have if it refuses this."""
+        return Unwritten(
+            self.live,
+            self.inputs,
+            self.ports,
+            self.session,
+            self.activation.events[: self.settled],
+            self.activation.dropped,
+            self.unwanted,
+            self.item.consumed if isinstance(self.item, Append) else (),
+        )
 
     def tell_committed(self, observer: Observer | None, dispatcher: Dispatcher) -> None:
         """Inform the ports, the dispatcher and the observer that the item is in the log."""

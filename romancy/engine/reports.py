@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from romancy.engine.instance import Live
     from romancy.engine.observer import Observer
     from romancy.engine.pending_append import PendingAppend
+    from romancy.engine.unwritten import Unwritten
     from romancy.registry import Registry
     from romancy.storage.records import Outcome
 
@@ -91,8 +92,11 @@ class Reports(Protocol):
         """The database refused the append. The run's memory may be wrong."""
         ...
 
-    def broken(self, live: Live, error: Exception) -> None:
-        """The instance raised an error that no code expects. It cannot continue here."""
+    def broken(self, live: Live, error: Exception, unwritten: Unwritten | None = None) -> None:
+        """The instance raised an error that no code expects. It cannot continue here.
+
+        What has happened is recorded before it is let go, unless an append is in flight. `unwritten`: what was fed.
+        """
         ...
 
     def in_session(self, prepared: PendingAppend, port: Port) -> None:

@@ -72,7 +72,10 @@ class HeldBack:
     def before(
         self, activation: Activation, inputs: list[Given], ports: Mapping[int, P]
     ) -> tuple[Activation, list[Given], Mapping[int, P]]:
-        """The activation preceded by the held-back events, its inputs, and its ports by their new positions."""
+        """The activation preceded by the held-back events, its inputs, and its ports by their new positions.
+
+        The caller has to record how many events these are (`PendingAppend.settled`).
+        """
         shift = len(self.inputs)
         joined = replace(activation, events=self.events + activation.events)
         return joined, self.inputs + inputs, {index + shift: port for index, port in ports.items()}

@@ -214,7 +214,7 @@ def test_what_was_asked_to_stop_and_ran_elsewhere_is_unknown() -> None:
     commits = history(CancelRequested(START + 1))
     assert isinstance(commits[-1][-1], ActivityCancelRequested)
     run = resumed(*commits)
-    assert run.outstanding() == [CancelActivity("ship:1", lost=True)]
+    assert run.outstanding() == [CancelActivity("ship:1", idle=False)]
     ended = run.activate([ActivityCancelled(START + 2, "ship:1", unknown=True)])
     assert isinstance(ended.events[-1], WorkflowCancelled)
     assert ended.events[-1].unknown == ("ship:1",)
@@ -222,7 +222,7 @@ def test_what_was_asked_to_stop_and_ran_elsewhere_is_unknown() -> None:
 
 def test_what_waited_for_its_next_attempt_when_it_was_asked_did_nothing() -> None:
     run = resumed(*history(failed(START + 1, unknown=False), CancelRequested(START + 2)))
-    assert run.outstanding() == [CancelActivity("ship:1", lost=False)]
+    assert run.outstanding() == [CancelActivity("ship:1", idle=True)]
 
 
 def test_an_attempt_of_a_former_owner_may_have_begun() -> None:

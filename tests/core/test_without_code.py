@@ -72,7 +72,7 @@ def test_cancel_settles_and_compensates_from_the_log_alone(history: list[list[An
     now = run.last_time
     first = run.activate([CancelRequested(at=now, reason="hopeless")])
     assert names(first) == ["CancelRequested", "WorkflowAbandoned", "ActivityCancelRequested"]
-    assert first.effects == [CancelActivity("slow:1", lost=True)]
+    assert first.effects == [CancelActivity("slow:1", idle=False)]
     second = run.activate([ActivityCancelled(at=now, id="slow:1")])
     (undo,) = second.effects
     assert isinstance(undo, StartCompensation)
@@ -125,7 +125,7 @@ def test_what_was_being_cancelled_already_is_ended_by_another_cancellation() -> 
     history = [decode_commit(body) for _, body in world.commits]
     run = without_code(history)
     assert run.status() is Status.CANCELLING
-    assert run.outstanding() == [CancelActivity("slow:1", lost=True)]
+    assert run.outstanding() == [CancelActivity("slow:1", idle=False)]
 
     again = run.activate([CancelRequested(at=run.last_time, reason="again")])
 

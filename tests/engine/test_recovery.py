@@ -44,7 +44,7 @@ class World:
     def receive(self, live: Any, box: Mailbox) -> None:
         self.received.append((live, [row.delivery_id for row in box.rows]))
 
-    async def take_up(self, claimed: Claimed, _inputs: object, box: Mailbox | None) -> None:
+    async def take_up(self, claimed: Claimed, box: Mailbox | None) -> None:
         self.taken_up.append((claimed.instance_id, box))
 
     async def bring(self, signals: int, *ids: str, after: int = 0) -> bool:
@@ -126,7 +126,7 @@ async def test_an_instance_that_was_taken_up_beside_its_claim_gets_the_mail_of_t
     live = cast("Any", SimpleNamespace(instance_id="i", life=1, run=run))
     box = Mailbox(instance_id="i", life=1, signals=1, rows=[InboxRow("new", b"{}", 1)])
 
-    recovery._go_on(live, (), box, given_up=False)
+    recovery._go_on(live, box, given_up=False)
 
     assert closed == [True]
     assert world.received == [(there, ["new"])]

@@ -15,7 +15,6 @@ from romancy import Romancy, Status, WorkflowCancelledError, WorkflowContext, ac
 from romancy.checking import misfit_of
 from romancy.core import Message, MessageAwaited, Topic, mode_of_wait
 from romancy.engine.decide import terminated
-from romancy.engine.inbox import Mail
 from romancy.engine.message_inputs import input_from_message
 from romancy.engine.messages import encode_message
 from romancy.engine.replay import load, load_log
@@ -215,8 +214,8 @@ def live_end(live: Live, now: int) -> Append:
     )
 
 
-async def test_mail_that_was_fed_again_stays_before_what_is_read_after_it(app: Romancy) -> None:
-    """Its append was refused, as newer mail had come, and the replayed run does not wait for it any more."""
+async def test_mail_of_a_refused_append_stays_before_what_is_read_after_it(app: Romancy) -> None:
+    """It was refused as newer mail had come."""
     store, row = await seen_before_it_was_continued(app, rounds=2, steps=0)
     claimed = Claimed(
         instance_id=row.instance_id, life=row.life, workflow_name=row.workflow_name, status=Status.RUNNING,
@@ -224,13 +223,14 @@ async def test_mail_that_was_fed_again_stays_before_what_is_read_after_it(app: R
     )  # fmt: skip
     live = await load(store, REGISTRY, claimed)
     message = Message(Topic("go"), Raw(b"1"))
-    fed = Mail("d-1", 1, message, number=3)
+    live.wait(MessageAwaited("former", message.topic, mode_of_wait(message.topic)))
+    live.take_in([InboxRow("d-1", encode_message(message), 1)], signals=1)
+    ((fed, _),) = live.inbox.match()
     event = input_from_message(message, fed.at, "former", None)
     assert event is not None
 
-    live.keep_unless_fed((), [(event, fed)])
     live.take_in([InboxRow("d-2", encode_message(message), 2)], signals=2)
-    live.keep_dropped([(event, fed)], [event])
+    live.take_back([(event, fed)], ["d-1"])
     live.wait(MessageAwaited("w", message.topic, mode_of_wait(message.topic)))
 
     assert [(mail.delivery_id, wait) for mail, wait in live.inbox.match()] == [("d-1", "w")]

@@ -92,4 +92,4 @@ def _end(commits: list[list[LogEvent]]) -> Any:
 
 def _by_force(commits: list[list[LogEvent]]) -> bool:
     """Whether an operator ended it, which is independent of the code."""
-    return [type(event).__name__ for event in commits[-1]] == ["OwnerChanged", "WorkflowCancelled"]
+    return [type(event).__name__ for event in commits[-1]][-2:] == ["OwnerChanged", "WorkflowCancelled"]

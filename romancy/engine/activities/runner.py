@@ -134,16 +134,20 @@ class Attempts:
         else:
             self._begin(attempt)
 
-    def cancel(self, live: Live, activity_id: str, *, lost: bool = False) -> None:
-        """Ask an attempt to stop that the workflow no longer wants. Its end is still reported.
+    def cancel(self, live: Live, activity_id: str, *, idle: bool = False) -> None:
+        """Ask an attempt to stop that the workflow no longer wants. Its end is still reported, once.
 
-        `lost`: if it does not run here, it may have run elsewhere, so that nobody knows how it ended.
+        Without an attempt here, its outcome is unknown, unless none was at work (`idle`).
         """
         attempt = live.attempts.get(activity_id)
         if attempt is None:
-            self._cancelled(live, activity_id, unknown=lost or self.interrupted.has(live, activity_id))
+            if not live.has_ended(activity_id):
+                self._cancelled(live, activity_id, unknown=not idle or self.interrupted.has(live, activity_id))
             return
-        attempt.asks_to_stop().cancelled = True
+        stop = attempt.asks_to_stop()
+        if stop.cancelled:
+            return  # it was asked before
+        stop.cancelled = True
         if attempt.ending:
             return
         if self._stop(attempt):
@@ -168,6 +172,7 @@ class Attempts:
         try:
             event = self._unknown_end(attempt)
         except Exception as error:  # noqa: BLE001 - as in `_run`
+            self.interrupted.note(live, attempt.id)
             self._driver.reports.broken(live, error)
             return
         live.goes_on_without(attempt.id)
@@ -453,6 +458,7 @@ class Attempts:
         )  # fmt: skip
         await attempt.give_up()
         if live.attempts.get(attempt.id) is attempt:
+            self.interrupted.note(live, attempt.id)
             self._driver.reports.broken(live, error)
 
     def _plain_call(self, attempt: Attempt) -> Awaitable[Any] | None:

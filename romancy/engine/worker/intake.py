@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from romancy._logs import about, get_logger
 from romancy.engine.log_lines import say_refused
 from romancy.engine.slot import FREE
-from romancy.engine.worker.recovery import claimed_again, is_given_up
+from romancy.engine.worker.recovery import is_given_up
 from romancy.errors import StorageError, StorageUnavailableError
 from romancy.storage.records import Outcome
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from romancy.engine.driver import Driver
-    from romancy.engine.inbox import Given, Mail
     from romancy.engine.instance import Live
     from romancy.engine.worker.next_claim import NextClaim
     from romancy.engine.worker.quarantine import Quarantine
@@ -57,7 +56,6 @@ class Intake:
         self._recovery = recovery
         self._quarantine = quarantine
         self._next_claim = next_claim
-        self._after_mail: dict[str, tuple[Claimed, Sequence[Given], Sequence[Mail]]] = {}
         self._told: dict[str, tuple[Live, int]] = {}
         """The mailbox counter up to which each instance got its mail, as long as that very `Live` is loaded."""
         self._unread: dict[str, Claimed] = {}
@@ -73,12 +71,12 @@ class Intake:
     @property
     def beside(self) -> int:
         """How many instances are starting here or were claimed, and are not loaded yet."""
-        return len(self.starting) + len(self._unread) + len(self._after_mail)
+        return len(self.starting) + len(self._unread)
 
     @property
     def is_idle(self) -> bool:
         """Whether no instance waits for its mail before it is taken up."""
-        return not (self._unread or self._after_mail)
+        return not self._unread
 
     def known(self) -> dict[str, int]:
         """The mail that the next claim need not bring again (`ClaimRequest.known`)."""
@@ -87,19 +85,19 @@ class Intake:
             live = self._driver.live
             told = self._told = {one: known for one, known in told.items() if live.get(one) is known[0]}
         counters = {one: signals for one, (_, signals) in told.items()} if told else {}
-        return counters | dict.fromkeys([*self._unread, *self._after_mail], -1)
+        return counters | dict.fromkeys(self._unread, -1)
 
     def kept(self) -> dict[str, int]:
         """The part of `known` with much mail held here: a claim need bring only new mail (`ClaimRequest.kept`)."""
         if not self._told:
             return {}
-        much = {one: told for one, told in self._told.items() if len(told[0].inbox) >= _MUCH}
+        much = {one: told for one, told in self._told.items() if told[1] >= 0 and len(told[0].inbox) >= _MUCH}
         return {one: signals for one, (live, signals) in much.items() if not live.passed_over}
 
     def _lacks(self, box: Mailbox) -> bool:
         """Whether this mailbox leaves out mail that is missing here, because the run that kept it was dropped."""
         told, signals = self._told.get(box.instance_id, (None, 0))
-        return box.after > signals or (box.after > 0 and self._driver.live.get(box.instance_id) is not told)
+        return box.after > max(signals, 0) or (box.after > 0 and self._driver.live.get(box.instance_id) is not told)
 
     def _has_to_wait(self, work: Work, box: Mailbox | None) -> bool:
         """Whether an instance cannot be taken up before another claim, because its mail is not all here."""
@@ -123,8 +121,6 @@ class Intake:
             await self._admit(new[0], mail.pop(new[0].instance_id, None))
         elif new:
             await self._admit_all(new, mail)
-        if self._after_mail:
-            await self._take_up_after_mail(work, mail)
         late = self._hand_out(work, mail)
         for claimed in work.claimed:
             unread[claimed.instance_id] = claimed
@@ -133,15 +129,6 @@ class Intake:
             if mine is not None:
                 self._driver.release(mine)
         return work.more or late
-
-    async def _take_up_after_mail(self, work: Work, mail: dict[str, Mailbox]) -> None:
-        """Take up the instances whose mail was waited for, and has come."""
-        after_mail, self._after_mail = self._after_mail, {}
-        for instance_id, (claimed, inputs, kept) in after_mail.items():
-            if self._has_to_wait(work, mail.get(instance_id)):
-                self._after_mail[instance_id] = (claimed, inputs, kept)
-            elif instance_id not in self._driver.live:
-                await self._recovery.take_up(claimed, inputs, mail.pop(instance_id, None), kept=kept)
 
     def standing(self) -> dict[str, tuple[Live, int]]:
         """The loaded instances that have no append in flight, with the ends of their logs."""
@@ -169,7 +156,6 @@ class Intake:
                 self._driver.drop(mine)  # its id has a new life, so this one has ended
                 mine = None
             if mine is None and claimed.instance_id not in self.starting:
-                self._after_mail.pop(claimed.instance_id, None)
                 self._unread[claimed.instance_id] = claimed
             elif mine is None or mine.life != claimed.life or claimed.head > mine.head:
                 # Claimed between our own commit and its acknowledgement: ask again after it.
@@ -214,18 +200,19 @@ class Intake:
             return
         except StorageError as error:
             logger.warning("instance %s: %s", claimed.instance_id, error, extra=about(claimed))
-        await self._recovery.take_up(claimed, (), box)
+        await self._recovery.take_up(claimed, box)
+
+    def reads_again(self, live: Live) -> None:
+        """Have the next claim bring all mail of this instance, also if the database has lost some that was read."""
+        self._told[live.instance_id] = live, -1
+
+    def has_read(self, live: Live) -> bool:
+        """Whether a claim has brought its mail since."""
+        told, signals = self._told.get(live.instance_id, (None, 0))
+        return told is not live or signals >= 0
 
     def forget(self) -> None:
         """Forget the instances to be taken up: other workers own them now."""
-        self._after_mail.clear()
         self._told.clear()
         self._unread.clear()
         self._quarantine.forget()
-
-    def after_mail(self, live: Live, inputs: Sequence[Given], kept: Sequence[Mail]) -> None:
-        """Take the instance up once its mail was read: it cannot end earlier.
-
-        A claim that is under way reports the mail in `kept` as read, and so does not bring it again.
-        """
-        self._after_mail[live.instance_id] = (claimed_again(live), inputs, kept)

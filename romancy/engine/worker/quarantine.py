@@ -241,7 +241,7 @@ class Quarantine:
                 extra=about(claimed),
             )
             self._driver.admission.end()
-            await self._recovery.take_up(claimed, (), box)
+            await self._recovery.take_up(claimed, box)
             return
         if not self._is_held(claimed):
             return  # others own it now
@@ -304,7 +304,7 @@ class Quarantine:
             self._next_claim.look_for_own()
             return None
         marked = msgspec.structs.replace(claimed, head=claimed.head + 1, head_writer=nonce)
-        await self._recovery.take_up(marked, (), box)
+        await self._recovery.take_up(marked, box)
         live = self._driver.live.get(claimed.instance_id)
         if live is None or live.head != marked.head:
             return None

@@ -17,7 +17,8 @@ from romancy.core import DivergedError
 from romancy.engine.decide import append_behind, owner_changed, short
 from romancy.engine.log_lines import say_stuck
 from romancy.engine.messages import CancelMessage, decode_message
-from romancy.engine.replay import load, load_log, resumption
+from romancy.engine.replay import load, load_log
+from romancy.engine.slot import GONE
 from romancy.errors import (
     CodecError,
     HistoryCorruptError,
@@ -32,11 +33,10 @@ from romancy.status import Status
 from romancy.storage.records import Change, Claimed, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from romancy.core import Departure
     from romancy.engine.driver import Driver
-    from romancy.engine.inbox import Given, Mail
     from romancy.engine.instance import Live
     from romancy.engine.worker.next_claim import NextClaim
     from romancy.engine.worker.resting import Resting
@@ -99,44 +99,74 @@ class Recovery:
         self._next_claim = next_claim
         self._tell_parked = parked
 
-    async def take_up(
-        self,
-        claimed: Claimed,
-        inputs: Sequence[Given] = (),
-        box: Mailbox | None = None,
-        *,
-        kept: Sequence[Mail] = (),
-    ) -> None:
-        """Replay a claimed instance from its log and continue it; park it if that is impossible.
-
-        `kept` are messages that no wait fitted when the instance was last loaded. The store has counted them, and no
-        claim brings them again.
-        """
-        admission, given_up = self._driver.admission, False
+    async def take_up(self, claimed: Claimed, box: Mailbox | None = None) -> None:
+        """Replay a claimed instance from its log and continue it; park it if that is impossible."""
+        admission = self._driver.admission
         if admission.only is not None:
             await admission.turn_of(claimed.instance_id)
+        if (live := self._resting.take(claimed)) is not None:
+            self._go_on(live, box, given_up=False)
+            return
         try:
-            if (live := self._resting.take(claimed)) is None:
-                with admission.replaying():
-                    live, given_up = await self._load(claimed, box)
-        except InstanceNotFoundError:
-            logger.info("instance %s was removed", claimed.instance_id, extra=about(claimed))
-            self._next_claim.look_for_own()  # the id may have a new life, which was dropped in favour of this one
-        except HistoryCorruptError as error:
-            self.park(replace(claimed, head_writer=None), str(error))  # perhaps its predecessor is missing
-        except (NonDeterminismError, HistoryVersionError, CodecError, UsageError) as error:
-            self.park(claimed, str(error), error.departure if isinstance(error, DivergedError) else None)
+            found = await self._replayed(claimed, given_up=is_given_up(box))
         except StorageUnavailableError as error:
             logger.warning("instance %s: cannot be read: %s", claimed.instance_id, error, extra=about(claimed))
             self._next_claim.look_for_own()
-        except Exception as error:  # noqa: BLE001 - the instance is parked with it
-            self.park(claimed, f"unexpected error during replay: {type(error).__name__}: {error}", cause=error)
-        else:
-            if kept or inputs:
-                live.keep_unless_fed(kept, inputs)
-            self._go_on(live, inputs, box, given_up=given_up)
+            return
+        if found is not None:
+            self._go_on(found[0], box, given_up=found[1])
 
-    def _go_on(self, live: Live, inputs: Sequence[Given], box: Mailbox | None, *, given_up: bool) -> None:
+    async def follow(self, live: Live) -> None:
+        """Put a run that has followed the log in the place of the run of this loaded instance, and continue it.
+
+        It is parked if that is impossible, and dropped if another worker has written to its log.
+        Raises StorageUnavailableError.
+        """
+        admission = self._driver.admission
+        if admission.only is not None:
+            await admission.turn_of(live.instance_id)
+        claimed = claimed_again(live)
+        found = await self._replayed(claimed, given_up=live.is_given_up, loaded=live)
+        if found is None:
+            return
+        fresh, given_up = found
+        if live.slot is GONE or (fresh.head, fresh.writer) != (live.head, live.writer):
+            fresh.run.close()
+            if live.slot is not GONE:
+                self._driver.drop(live)
+                self._next_claim.look_for_own()
+            return
+        self._driver.follow(live, fresh, without_code=given_up)
+
+    async def _replayed(
+        self, claimed: Claimed, *, given_up: bool, loaded: Live | None = None
+    ) -> tuple[Live, bool] | None:
+        """The instance, as `_load` returns it. None: it was removed or is parked, and a `loaded` one is dropped.
+
+        Raises StorageUnavailableError.
+        """
+        try:
+            with self._driver.admission.replaying():
+                return await self._load(claimed, given_up=given_up)
+        except InstanceNotFoundError:
+            logger.info("instance %s was removed", claimed.instance_id, extra=about(claimed))
+            if loaded is not None:
+                self._driver.drop(loaded)
+            self._next_claim.look_for_own()  # the id may have a new life, which was dropped in favour of this one
+        except HistoryCorruptError as error:
+            # Perhaps its predecessor is missing.
+            self.park(replace(claimed, head_writer=None), str(error), loaded=loaded)
+        except (NonDeterminismError, HistoryVersionError, CodecError, UsageError) as error:
+            departure = error.departure if isinstance(error, DivergedError) else None
+            self.park(claimed, str(error), departure, loaded=loaded)
+        except StorageUnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the instance is parked with it
+            reason = f"unexpected error during replay: {type(error).__name__}: {error}"
+            self.park(claimed, reason, cause=error, loaded=loaded)
+        return None
+
+    def _go_on(self, live: Live, box: Mailbox | None, *, given_up: bool) -> None:
         """Continue an instance that has followed its log."""
         there = self._driver.live.get(live.instance_id)
         if there is not None or live.run.state.terminal is not None:
@@ -146,17 +176,13 @@ class Recovery:
             return
         if logger.isEnabledFor(DEBUG):
             logger.debug("instance %s: taken up at %d", live.instance_id, live.head, extra=about(live))
-        if given_up:
-            self._driver.resume(live, inputs, box, without_code=True)
-            return
-        resumed = resumption(live, self._driver.clock)
-        self._driver.resume(live, inputs if resumed is None else [*inputs, (resumed, None)], box)
+        self._driver.resume(live, box, without_code=given_up)
 
-    async def _load(self, claimed: Claimed, box: Mailbox | None) -> tuple[Live, bool]:
+    async def _load(self, claimed: Claimed, *, given_up: bool) -> tuple[Live, bool]:
         """The instance, and whether to wind it up without its code, because it was cancelled while it was stuck."""
         registry = self._driver.registry
         misfit: NonDeterminismError | None = None
-        if not is_given_up(box):
+        if not given_up:
             try:
                 return await load(self._store, registry, claimed), False
             except NonDeterminismError as error:
@@ -175,14 +201,26 @@ class Recovery:
         return live, not live.run.state.abandoned
 
     def park(
-        self, claimed: Claimed, reason: str, departure: Departure | None = None, *, cause: Exception | None = None
+        self,
+        claimed: Claimed,
+        reason: str,
+        departure: Departure | None = None,
+        *,
+        cause: Exception | None = None,
+        loaded: Live | None = None,
     ) -> None:
         """Make the instance stuck, until other code or a person resumes it. Other instances are not affected.
 
-        The place where its code left the log is recorded as data, beside the reason for people.
+        The place where its code left the log is recorded as data, beside the reason for people. A `loaded` instance is
+        dropped first; the record says whether attempts were at work, of which nobody knows what they did.
         """
+        interrupted = False
+        if loaded is not None:
+            self._driver.drop(loaded)
+            interrupted = self._driver.attempts.interrupted.of(loaded)
         code = self._driver.registry.workflows[claimed.workflow_name].code
-        body = owner_changed(self._driver.clock.now(), "", code, departure=departure)
+        now = self._driver.clock.now()
+        body = owner_changed(now, "", code, departure=departure, interrupted=interrupted)
         change = Change(status=Status.STUCK, seen=claimed.seen, release=True, refused_by=code, error=short(reason))
         item = append_behind(claimed, self._driver.incarnation.nonce(), body, change)
         self._driver.writer.submit(item, functools.partial(self._parked, claimed, reason, cause))

@@ -11,12 +11,12 @@ from romancy.engine.clock import DatabaseClock
 from romancy.engine.driver import Driver
 from romancy.engine.incarnation import Incarnation
 from romancy.engine.joining import Joining
-from romancy.engine.leftover_mail import unread
 from romancy.engine.log_lines import say_end, say_interrupted, say_refused, say_stuck
 from romancy.engine.log_writer import LogWriter
 from romancy.engine.observer import Observer
 from romancy.engine.outage import Outage
-from romancy.engine.slot import GONE
+from romancy.engine.slot import FREE, GONE
+from romancy.engine.unwritten import Unwritten
 from romancy.engine.worker.backlog import Backlog
 from romancy.engine.worker.claims import Claiming
 from romancy.engine.worker.handing_over import HandingOver, is_untouched
@@ -30,6 +30,7 @@ from romancy.engine.worker.quarantine import Quarantine
 from romancy.engine.worker.recovery import Recovery, claimed_again
 from romancy.engine.worker.resting import Resting
 from romancy.engine.worker.retrying import Revivals
+from romancy.engine.worker.rewinding import Rewinding
 from romancy.engine.worker.starts import Starts
 from romancy.engine.worker.stock import Stock
 from romancy.engine.worker.tasks import Tasks
@@ -38,14 +39,13 @@ from romancy.errors import DatabaseReplacedError, StorageUnavailableError
 from romancy.storage.records import Append, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine
     from typing import Any
 
     from romancy.core import Activation
     from romancy.depends import Dependencies
     from romancy.engine.activities.port import Port
     from romancy.engine.dispatcher import Dispatcher
-    from romancy.engine.inbox import Given, Mail
     from romancy.engine.instance import Live
     from romancy.engine.pending_append import PendingAppend
     from romancy.engine.settings import Settings
@@ -98,6 +98,7 @@ class Worker:
         self.driver = self._new_driver(dependencies, dispatcher)
         self._resting = Resting(settings.sticky)
         self._recovery = Recovery(store, self.driver, self._resting, self._next_claim, parked=ended)
+        self._rewinding = Rewinding(self.driver, self._recovery, self.tasks.spawn)
         self._quarantine = Quarantine(
             store,
             self.driver,
@@ -367,48 +368,52 @@ class Worker:
         self._ended(live.instance_id, live.life, None)
 
     def lost(self, prepared: PendingAppend, outcome: Outcome) -> None:
-        """`Reports`: drop the run, and replay it if this worker still owns the instance."""
-        live, inputs, kept = prepared.live, list(prepared.inputs), unread(prepared.live)
-        still_ours = outcome is Outcome.UNSEEN or outcome is Outcome.EXISTS
-        if prepared.session is not None:
-            inputs = []  # the session was rolled back: the attempt is repeated
-        elif still_ours:
-            self.driver.ports.keep(inputs, prepared.ports)
-        if still_ours:
-            inputs += self.driver.ports.carry_over(live)
-        self.driver.drop(live, inputs if still_ours else ())
+        """`Reports`: take the instance back to its log, unless another worker has it."""
+        live = prepared.live
         if outcome is Outcome.UNSEEN:
-            self._intake.after_mail(live, inputs, kept)
-            self._next_claim.look()
+            self._rewinding.go_back(prepared.unwritten(), first=lambda: self._until_mail_is_read(prepared))
         elif outcome is Outcome.EXISTS:
-            self.tasks.spawn(self._without_taken_children(prepared, inputs, kept))
+            self._rewinding.go_back(prepared.unwritten(), first=lambda: self._find_taken_children(prepared))
         elif outcome is Outcome.INVALID:
             error = self.writer.refusal(live.instance_id)
             reason = f"its commit cannot be written: {type(error).__name__}: {error}"
-            self._recovery.park(claimed_again(live), reason)
+            self._rewinding.park(prepared.unwritten(), reason)
         else:
+            self.driver.drop(live)
             say_refused(live, outcome)
             self._next_claim.look_for_own()
 
-    async def _without_taken_children(
-        self, prepared: PendingAppend, inputs: Sequence[Given], kept: Sequence[Mail]
-    ) -> None:
-        """Find the children that cannot be started, and refuse them to the run that asked for them."""
-        starts = prepared.item.starts if isinstance(prepared.item, Append) else ()
-        try:
-            for start, create in [(one, one.create) for one in starts if one.create is not None]:
-                if (why := await make_way(self.store, start.instance_id, create.workflow_name)) is not None:
-                    self.driver.is_taken(start.instance_id, why)
-        except StorageUnavailableError:
-            self._next_claim.look_for_own()
+    async def _until_mail_is_read(self, refused: PendingAppend) -> None:
+        """Let claims bring the mail for which the end of the instance was refused: it cannot end earlier."""
+        live, change = refused.live, refused.item.change if isinstance(refused.item, Append) else None
+        if change is None or live.signals != change.seen:
             return
-        await self._recovery.take_up(claimed_again(prepared.live), inputs, kept=kept)
+        self._intake.reads_again(live)
+        pause = _A_MOMENT
+        while live.slot is not GONE and not self.claiming.has_stopped:
+            self._next_claim.look()
+            await self.claiming.answered()
+            if self._intake.has_read(live):
+                return
+            await asyncio.sleep(pause)  # the claim has failed, or mail of others went first
+            pause = min(2 * pause, 1.0)
 
-    def broken(self, live: Live, error: Exception) -> None:
-        """`Reports`: drop the run and park the instance."""
-        self.driver.drop(live)
+    async def _find_taken_children(self, prepared: PendingAppend) -> None:
+        """Find the children that cannot be started: they will be refused to the run that asks for them."""
+        starts = prepared.item.starts if isinstance(prepared.item, Append) else ()
+        for start, create in [(one, one.create) for one in starts if one.create is not None]:
+            if (why := await make_way(self.store, start.instance_id, create.workflow_name)) is not None:
+                self.driver.is_taken(start.instance_id, why)
+
+    def broken(self, live: Live, error: Exception, unwritten: Unwritten | None = None) -> None:
+        """`Reports`: record what happened, if that can be done, and park the instance."""
         reason = f"unexpected {type(error).__name__} while driving: {error}"
-        self._recovery.park(claimed_again(live), reason, cause=error)
+        if unwritten is None and live.slot is FREE:
+            unwritten = Unwritten(live)
+        if unwritten is None:
+            self._recovery.park(claimed_again(live), reason, cause=error, loaded=live)
+        else:
+            self._rewinding.park(unwritten, reason, cause=error)
 
     def in_session(self, prepared: PendingAppend, port: Port) -> None:
         """`Reports`: commit in the session, and settle the outcome."""
@@ -430,8 +435,4 @@ class Worker:
         if instead is None:
             await asyncio.sleep(self.driver.attempts.patience.lost())
         if prepared.live.slot is not GONE:
-            kept = unread(prepared.live)
-            told: list[Given] = [] if instead is None else [(instead, None)]
-            inputs = [*told, *self.driver.ports.carry_over(prepared.live)]
-            self.driver.drop(prepared.live, inputs)
-            await self._recovery.take_up(claimed_again(prepared.live), inputs, kept=kept)
+            self._rewinding.go_back(prepared.unwritten(), instead=instead)
