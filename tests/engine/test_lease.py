@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from msgspec.structs import replace
@@ -10,7 +11,7 @@ from msgspec.structs import replace
 from romancy.engine.clock import DatabaseClock
 from romancy.engine.worker import lease
 from romancy.engine.worker.lease import Leases
-from romancy.storage.records import Host, Peer, Pulse
+from romancy.storage.records import Host, Peer, Pulse, Worker
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
@@ -237,3 +238,167 @@ async def test_a_beat_that_had_to_wait_for_the_file_finds_nobody_silent(monkeypa
     assert [] == await lost_at(own, monkeypatch, 10)
     assert [] == await lost_at(own, monkeypatch, 18)
     assert ["other"] == await lost_at(own, monkeypatch, 19)
+
+
+async def test_the_lease_counts_from_before_the_beat_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store may have written it as soon as that. A peer that saw it then waits no longer than a lease."""
+    ward = Slow(monkeypatch)
+    own = Leases(cast("Store", ward), DatabaseClock(), worker_id="w", lease=LEASE, codes=())
+    ward.answered_at = 6
+    await lost_at(own, monkeypatch, 0)
+
+    at(monkeypatch, 9)
+    assert (own.fresh(), own.left()) == (True, 1e-6)
+    at(monkeypatch, 10)
+    assert (own.fresh(), own.left()) == (False, 0.0)
+
+
+async def test_so_does_one_through_another_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    ward = Slow(monkeypatch)
+    own = Leases(cast("Store", ward), DatabaseClock(), worker_id="w", lease=LEASE, codes=())
+    at(monkeypatch, 0)
+    ward.answered_at = 6
+    assert await own.renew_through(cast("Store", ward))
+
+    at(monkeypatch, 9)
+    assert own.fresh()
+    at(monkeypatch, 10)
+    assert not own.fresh()
+
+
+@pytest.mark.parametrize("through", [False, True])
+async def test_a_beat_that_is_answered_late_takes_nothing_from_a_later_one(
+    monkeypatch: pytest.MonkeyPatch, *, through: bool
+) -> None:
+    """A watchdog may beat through another store meanwhile."""
+    crossed: list[bool] = []
+
+    class Crossing(Ward):
+        async def heartbeat(self, worker: object) -> Pulse:
+            if not crossed:
+                crossed.append(True)
+                await lost_at(own, monkeypatch, 8)
+            return await super().heartbeat(worker)
+
+    store = cast("Store", Crossing())
+    own = Leases(store, DatabaseClock(), worker_id="w", lease=LEASE, codes=())
+    at(monkeypatch, 0)
+    assert await (own.renew_through(store) if through else own.renew())
+
+    at(monkeypatch, 17)
+    assert own.fresh()
+
+
+class Registry(Ward):
+    """A store whose answers the test writes, and which notes what it is told."""
+
+    def __init__(self, *peers: Peer, now: int = 1, alive: bool = True) -> None:
+        super().__init__()
+        self.pulse = Pulse(now=now, alive=alive, peers=list(peers))
+        self.told: list[Worker] = []
+
+    async def heartbeat(self, worker: object) -> Pulse:
+        assert isinstance(worker, Worker)
+        self.told.append(worker)
+        return self.pulse
+
+
+ELSEWHERE = Host(boot_id="another machine", pid_namespace="1", pid=1, pid_start=1)
+PEER = Peer(
+    token="other", worker_id="other", lease=LEASE, beat=1, dead=False, codes=("c1",), host=ELSEWHERE, started_at=0
+)
+
+
+def leases_of(store: object, clock: DatabaseClock | None = None, **options: Any) -> Leases:
+    given: dict[str, Any] = {"worker_id": "w", "lease": LEASE, "codes": ("c1",)} | options
+    return Leases(cast("Store", store), clock or DatabaseClock(), **given)
+
+
+async def test_a_peer_may_be_silent_for_its_own_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = leases_of(Registry(replace(PEER, lease=3 * LEASE), replace(PEER, token="brief", lease=LEASE // 2)))
+
+    seen = {time: await lost_at(own, monkeypatch, time) for time in (0, 4, 5, 12, 20, 29, 30)}
+
+    assert seen == {time: ["brief"] if 5 <= time < 30 else [] for time in seen} | {30: ["other", "brief"]}
+
+
+async def test_the_dead_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are taken over at once; the next expiry is that of a live one, or a lease."""
+    store = Registry(replace(PEER, dead=True))
+    own = leases_of(store, lease=100)
+    await lost_at(own, monkeypatch, 0)
+    assert own.next_expiry() == pytest.approx(100e-6)
+    store.pulse.peers.append(replace(PEER, token="live", lease=50))
+    await lost_at(own, monkeypatch, 10)
+    at(monkeypatch, 20)
+
+    assert own.next_expiry() == pytest.approx(40e-6)
+
+
+async def test_a_dead_one_of_the_same_id_is_no_rival() -> None:
+    """The worker before this one with its id, which has left or was declared dead."""
+    store = Registry(replace(PEER, worker_id="w"))
+    own = leases_of(store, named=True)
+    assert await own.renew()
+    store.pulse = Pulse(now=1, alive=True, peers=[replace(PEER, worker_id="w", beat=2, dead=True)])
+    assert await own.renew()
+
+    assert own.rival() is None
+
+
+async def test_each_beat_tells_the_room_of_now() -> None:
+    store, rooms = Registry(), ["room 1", "room 2", ""]
+    own = leases_of(store, room=lambda: rooms.pop(0))
+    for _ in range(3):
+        assert await own.renew()
+
+    assert [("c1", "room 1"), ("c1", "room 2"), ("c1", "room 2")] == [worker.codes for worker in store.told]
+
+
+@pytest.mark.parametrize(
+    ("peers", "has"),
+    [
+        ([PEER], True),
+        ([replace(PEER, codes=("c0", "c1"))], True),
+        ([replace(PEER, codes=("c2",))], False),
+        ([replace(PEER, dead=True)], False),
+        ([], False),
+    ],
+)
+async def test_a_peer_is_who_knows_the_same_workflows(peers: list[Peer], *, has: bool) -> None:
+    own = leases_of(Registry(*peers))
+    assert await own.renew()
+
+    assert own.has_peers() is has
+
+
+async def test_the_dead_are_not_revived_by_a_beat(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Registry(alive=False)
+    own = leases_of(store)
+    at(monkeypatch, 0)
+
+    assert [False, False] == [await own.renew(), await own.renew_through(cast("Store", store))]
+    assert not own.fresh()
+
+
+async def test_a_beat_sets_the_clock() -> None:
+    clock = DatabaseClock(lambda: 0)
+    assert await leases_of(Registry(now=77_000_000), clock).renew()
+
+    assert 77_000_000 == clock.now()
+
+
+async def test_who_looks_around_without_a_beat_does_not_see_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Counted(Registry):
+        rooms = SimpleNamespace()
+
+        async def census(self) -> object:
+            return SimpleNamespace(workers=[PEER, replace(PEER, token=own.token)])
+
+    store = Counted()
+    own = leases_of(store)
+    store.rooms.reading = store
+    await lost_at(own, monkeypatch, 0)
+    await own.meet()
+
+    assert [PEER] == own.peers
