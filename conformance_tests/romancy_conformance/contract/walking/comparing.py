@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from romancy_conformance.contract.walking.model import Model
     from romancy_conformance.contract.walking.step import Step
 
-__all__ = ["tables_of", "tables_of_model", "told"]
+__all__ = ["columns_of", "tables_of", "tables_of_model", "told"]
 
 
 def told(step: Step, answer: Any, expected: Any) -> tuple[Any, Any]:
@@ -99,6 +99,11 @@ _QUERIES = {
     "letters": "select subscriber, letter_id, address, at, message_id, spread, posted_at from romancy_letters",
     "index": "select instance_id, path, value, created_at from romancy_index",
 }
+
+
+def columns_of(table: str) -> list[str]:
+    """The columns of a table that are compared, in their order."""
+    return _QUERIES[table].removeprefix("select ").partition(" from ")[0].split(", ")
 
 
 async def tables_of(store: Store) -> Tables | None:

@@ -13,10 +13,11 @@ from romancy.storage.backends import create_store
 from romancy.storage.records import Outcome
 from romancy_conformance.contract.building import full_log
 from romancy_conformance.contract.walking.clock import BEGINNING, clock_of
-from romancy_conformance.contract.walking.comparing import tables_of, tables_of_model, told
+from romancy_conformance.contract.walking.comparing import columns_of, tables_of, tables_of_model, told
+from romancy_conformance.contract.walking.differing import require_same, rows_that_differ
 from romancy_conformance.contract.walking.drawing import ADDRESSES, OUTSIDERS
 from romancy_conformance.contract.walking.model import Model
-from romancy_conformance.contract.walking.step import Step, shown
+from romancy_conformance.contract.walking.step import Step
 from romancy_conformance.contract.walking.steps import KINDS, Chooser
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ async def follow(ground: Ground, steps: Callable[[Model], Iterator[Step]]) -> li
             ground.ids = list(model.state.instances)
             given = await ground.make(step)
             answer, expected = told(step, given, expect(model, step, given))
-            assert expected == answer, f"the model answers\n    {shown(expected)}\nand the store\n    {shown(answer)}"
+            require_same("the answers differ", expected, answer)
         await _look_at_all(ground.store, model)
     except Exception as error:
         raise PartedError(f"{type(error).__name__}: {error}", made) from error
@@ -158,21 +159,26 @@ async def _look_at_all(store: Store, model: Model) -> None:
     for found in list(state.instances.values()):
         page = await store.read(found.instance_id, limit=0)
         assert page is not None, f"{found.instance_id} is gone"
-        assert found.row == page.instance
-        assert [found.log[seq] for seq in sorted(found.log)] == await full_log(store, found.instance_id)
+        require_same(f"the row of {found.instance_id}", found.row, page.instance)
+        log = [found.log[seq] for seq in sorted(found.log)]
+        require_same(f"the log of {found.instance_id}", log, await full_log(store, found.instance_id))
+    rooms = store.rooms
     for address in ADDRESSES:
-        assert model.router.interests(address) == await store.rooms.router.interests(address)
-    assert model.router.kept(limit=10_000) == await store.rooms.router.kept(limit=10_000)
+        interests = model.router.interests(address)
+        require_same(f"the interests in {address}", interests, await rooms.router.interests(address))
+    require_same("what is kept", model.router.kept(limit=10_000), await rooms.router.kept(limit=10_000))
     for name in OUTSIDERS:
-        assert model.router.letters(name, limit=10_000) == await store.rooms.router.letters(name, limit=10_000)
-    assert model.outbox.entries(limit=10_000) == await store.rooms.outbox.entries(limit=10_000)
+        letters = model.router.letters(name, limit=10_000)
+        require_same(f"the letters of {name}", letters, await rooms.router.letters(name, limit=10_000))
+    require_same("the outbox", model.outbox.entries(limit=10_000), await rooms.outbox.entries(limit=10_000))
     tables = await tables_of(store)
     if tables is not None:
         expected = tables_of_model(model, tables)
         for name, rows in tables.items():
             missing = [row for row in expected[name] if row not in rows]
             more = [row for row in rows if row not in expected[name]]
-            assert (missing, more) == ([], []), f"table {name}: the store lacks {missing} and has {more}"
+            if missing or more:
+                raise AssertionError(f"table {name}:\n{rows_that_differ(columns_of(name), missing, more)}")
 
 
 async def walk(ground: Ground, seed: int, count: int, kinds: Counter[str], among: Collection[str] = ()) -> None:
