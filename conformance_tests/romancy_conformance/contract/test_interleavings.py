@@ -11,7 +11,8 @@ from romancy.status import Status
 from romancy.storage.records import ClaimRequest, Delivered, Outcome, PruneRequest, Takeover
 from romancy_conformance.contract.building import append, change, created, delivery, full_log, nonce, start, step
 from romancy_conformance.contract.fire.contention import needs_row_locks
-from romancy_conformance.contract.interleaving import Hold, held_at, leave, listen, play, run
+from romancy_conformance.contract.interleaving import Hold, HoldAt, held_at, leave, listen, play, run
+from romancy_conformance.taps import tap_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -97,6 +98,34 @@ async def test_an_end_held_open_agrees_with_a_delivery(store: Store, actor: Acto
         return actor.write(last), other.store.deliver([delivery(begun)]), check
 
     await play(store, scenario)
+
+
+async def test_who_is_declared_dead_amid_a_claim_takes_nothing_more(store: Store, hire: Hire) -> None:
+    """D2: it is held before the statement that takes, with what it has found. The takeover has looked before."""
+    survivor, victim = await hire(), await hire()
+    (name,) = survivor.workflows
+    item = start(workflow_name=name)
+    assert await survivor.store.commit([item]) == [Outcome.ACCEPTED]
+    peer = await survivor.see(victim)
+    hold = HoldAt("take_claimed", "take", "claim")
+    listen(store, hold)
+    claiming = run(store, store.claim(ClaimRequest(worker=victim.token, codes=victim.workflows, limit=5)))
+    assert await held_at(hold, claiming) is not tap_of(store).atomic
+    takeover = survivor.store.takeover(survivor.token, peer, b'["owner"]', nonce())
+    taking_over = asyncio.ensure_future(takeover)
+    await asyncio.wait({taking_over}, timeout=1)
+    in_time = taking_over.done()  # it is not where a claim keeps all others from writing
+    hold.go.set()
+    work, answer = await asyncio.gather(claiming, taking_over)
+    leave(store)
+    while answer.left:
+        answer = await survivor.store.takeover(survivor.token, peer, b'["owner"]', nonce())
+    (claimed,) = await survivor.claim()
+
+    assert not answer.refused
+    assert item.instance_id == claimed.instance_id
+    if in_time and not tap_of(store).atomic:
+        assert [] == work.claimed
 
 
 @pytest.mark.parametrize("by", ["batch", "session"])
