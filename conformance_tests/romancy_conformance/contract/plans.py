@@ -8,6 +8,7 @@ machine, some twenty for each row.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sqlite3
 import warnings
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from romancy.storage.protocol import Store
 
-__all__ = ["Cost", "Watch", "watch_for"]
+__all__ = ["Cost", "Orders", "Watch", "watch_for"]
 
 _DATA = re.compile(r"\s*(?:--[^\n]*\n|\s)*\(?(?:select|with|insert|update|delete)\b", re.IGNORECASE)
 
@@ -48,11 +49,27 @@ class Cost(Struct, frozen=True):
     """The plan of every statement, in the database's words."""
 
 
+class Orders(Struct):
+    """How a call reads the instances that fall due, as the plans of the statements that it sends say.
+
+    A plan is that of the statement as it is sent. With few rows, a database may sort although it need not: see
+    `sorts_in_need`.
+    """
+
+    in_order: list[str] = []
+    """Plans of statements that read an index in its order, up to their limit."""
+    sorts: list[str] = []
+    """Plans of statements that read everything that is due, and sort it, before they take what is asked for."""
+
+
 class Watch(ABC):
     """Observes everything that is sent over connections made while it is on."""
 
     ahead: int = 1
     """How many times what it needs a call may read: portions of an index are read before the last one is judged."""
+
+    sorts_in_need: bool = False
+    """Whether plans sort only where no index has the order, also those of few rows. Set it before `on`."""
 
     def __init__(self) -> None:
         self._plans: list[str] = []
@@ -64,6 +81,10 @@ class Watch(ABC):
     @abstractmethod
     async def cost(self, store: Store, call: Awaitable[object]) -> Cost:
         """Make the call and return its cost."""
+
+    @abstractmethod
+    async def orders(self, store: Store, call: Awaitable[object]) -> Orders:
+        """Make the call, and return how it reads what is due."""
 
     async def leave_uncounted(self) -> None:  # noqa: B027 - most databases do not count while a test fills them
         """Keep the database from updating its statistics until `analyze`."""
@@ -88,6 +109,7 @@ def watch_for(url: str) -> Watch:
 # --- SQLite -------------------------------------------------------------------------------------------------------
 
 _STEPS_A_ROW = 20
+_DUE_IN_SQLITE = re.compile(r"USING (?:COVERING )?INDEX \S+ \(.*wake_at<")
 _connect = sqlite3.connect
 
 
@@ -121,6 +143,19 @@ class _Sqlite(Watch):
         with self._unwatched() as connection:
             plans = [_sqlite_plan(connection, sql) for sql in dict.fromkeys(sent)]
         return Cost(rows, "\n".join(plans))
+
+    async def orders(self, store: Store, call: Awaitable[object]) -> Orders:
+        self._sent.clear()
+        await call
+        found = Orders()
+        with self._unwatched() as connection:
+            for sql in filter(_DATA.match, dict.fromkeys(self._sent)):
+                lines = connection.execute(f"explain query plan {sql}").fetchall()
+                due = {parent for _, parent, _, detail in lines if _DUE_IN_SQLITE.search(detail)}
+                sorts = any(parent in due and "ORDER BY" in detail for _, parent, _, detail in lines)
+                if due and "limit" in sql:
+                    (found.sorts if sorts else found.in_order).append(_sqlite_plan(connection, sql))
+        return found
 
     def _unwatched(self) -> closing[sqlite3.Connection]:
         return closing(_connect(self._path, uri=self._path.startswith("file:"), isolation_level=None))
@@ -159,6 +194,11 @@ set auto_explain.log_level = notice;
 """
 
 
+_ONLY_WITHOUT_INDEX = "set enable_seqscan = off; set enable_bitmapscan = off; set enable_sort = off"
+_DUE_IN_POSTGRES = re.compile(r"Index (?:Only )?Scan using \S+ on romancy_instances\b")
+_NODE = re.compile(r"^( *)(?:->  )?(\S.*?)  \(cost=|^( *)(?:CTE|InitPlan|SubPlan)\b")
+
+
 class _Postgres(Watch):
     def __init__(self) -> None:
         super().__init__()
@@ -173,7 +213,7 @@ class _Postgres(Watch):
         async def watched(*arguments: Any, **options: Any) -> asyncpg.Connection:
             connection: asyncpg.Connection = await connect(*arguments, **options)
             try:
-                await connection.execute(_EXPLAINING)
+                await connection.execute(_EXPLAINING + (_ONLY_WITHOUT_INDEX if self.sorts_in_need else ""))
             except asyncpg.PostgresError as error:
                 pytest.skip(f"capability: this account cannot load auto_explain ({error})")
             if await connection.fetchval(_IS_CITUS):
@@ -197,6 +237,17 @@ class _Postgres(Watch):
         plans = list(self._plans)
         return Cost(sum(map(_scanned, plans)), "\n".join(_postgres_plan(plan) for plan in plans))
 
+    async def orders(self, store: Store, call: Awaitable[object]) -> Orders:
+        self._plans.clear()
+        await call
+        found = Orders()
+        for plan in self._plans:
+            bounded = [under for under in _above_reads_of_due(plan) if "Limit" in under]
+            sorts = any("Sort" in node for under in bounded for node in under)
+            if bounded and "for no key update" in plan:
+                (found.sorts if sorts else found.in_order).append(_postgres_plan(plan))
+        return found
+
     async def leave_uncounted(self) -> None:
         connection = await self._connect()
         await connection.execute(_LEFT_UNCOUNTED)
@@ -218,6 +269,27 @@ def _scanned(plan: str) -> int:
         elif found := _REMOVED.search(line):
             rows += int(found[1]) * loops
     return rows
+
+
+def _above_reads_of_due(plan: str) -> list[list[str]]:
+    """For each read of what is due by an index, the operators above it, up to a limit or the end of its query."""
+    found: list[list[str]] = []
+    above: list[tuple[int, str]] = []
+    lines = plan.splitlines()
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        if (node := _NODE.match(line)) is None:
+            continue
+        depth, name = len(node[1] or node[3] or ""), node[2] or ""
+        above = [each for each in above if each[0] < depth]
+        if _DUE_IN_POSTGRES.match(name) and "wake_at <=" in following:
+            path: list[str] = []
+            for _, other in reversed(above):
+                path.append(other)
+                if other in ("", "Limit"):
+                    break
+            found.append(path)
+        above.append((depth, name))
+    return found
 
 
 def _postgres_plan(text: str) -> str:
@@ -271,6 +343,25 @@ class _Mysql(Watch):
         rows = await self._read() - before - 2 * own
         plans = [await self._explained(connection, sql) for connection, sql in sent if _DATA.match(_text(sql))]
         return Cost(max(rows, 0), "\n".join(plans))
+
+    async def orders(self, store: Store, call: Awaitable[object]) -> Orders:
+        _only_of_sessions(store, call)
+        self._sent.clear()
+        listen(store, _one_by_one)
+        try:
+            with mock.patch("romancy_mysql._connection.Wire.prepares", new=False):
+                await call
+        finally:
+            leave(store)
+        found = Orders()
+        for connection, sql in [each for each in self._sent if _DATA.match(_text(each[1]))]:
+            lines = await self._ask(connection, f"explain format=traditional {_text(sql)}")
+            due = [line for line in lines if "claim" in line and b"limit" in sql]
+            sorts = any("filesort" in str(line[-1]) for line in lines)
+            if due:
+                shown = "\n".join(" ".join(map(str, line)) for line in lines)
+                (found.sorts if sorts else found.in_order).append(f"{_short(_text(sql))}\n{shown}")
+        return found
 
     async def _read(self) -> int:
         """Return the number of rows that the open sessions have read so far."""
@@ -344,6 +435,10 @@ class _Tidb(_Mysql):
             rows += sum(int(actual) for name, _, actual, *_ in lines if _READS.search(name))
             plans.append("\n".join([_short(sql), *("  " + " ".join(map(str, line[:6])) for line in lines)]))
         return Cost(rows, "\n".join(plans))
+
+    async def orders(self, store: Store, call: Awaitable[object]) -> Orders:
+        asyncio.ensure_future(call).cancel()  # it will not be awaited
+        pytest.skip("capability: TiDB reads parts of an index on several nodes, and merges them")
 
     async def _connection(self) -> Any:
         import aiomysql  # noqa: PLC0415 - only the suite's own runs have every driver
