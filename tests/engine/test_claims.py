@@ -13,9 +13,11 @@ from romancy.engine.activities.places import Kind
 from romancy.engine.clock import DatabaseClock
 from romancy.engine.inbox import ConsumedMail
 from romancy.engine.outage import Outage
+from romancy.engine.worker import next_claim
 from romancy.engine.worker.backlog import Backlog
 from romancy.engine.worker.claims import Claiming
 from romancy.engine.worker.next_claim import NextClaim
+from romancy.errors import StorageUnavailableError
 from romancy.storage.marks import TAKEN_NEWS
 from romancy.storage.records import Work
 
@@ -76,24 +78,32 @@ class Worker:
         self.stock = Roomy()
         self.limits: list[int] = []
         self.announced: list[bool] = []
+        self.requests: list[ClaimRequest] = []
+        self.errors: list[Exception] = []
+        """What the next claims raise."""
+        self.swept: list[bool] = []
+        self.is_fresh = True
+        self.clock = DatabaseClock()
+        self.quarantine = SimpleNamespace(busy=False)
+        self.handing_over = SimpleNamespace(in_doubt=False, look=bool, workers_came=list)
         self.driver = SimpleNamespace(
             live=dict.fromkeys(["mine", *map(str, range(MUCH))]),
             to_write=0,
             writer=SimpleNamespace(written=0),
             used=ConsumedMail(),
-            dispatcher=SimpleNamespace(sweep=bool),
+            dispatcher=SimpleNamespace(sweep=lambda: self.swept.append(True)),
         )
         self.claiming = Claiming(
             cast("Any", self),
-            DatabaseClock(),
+            self.clock,
             cast("Any", self.driver),
             cast("Any", self),
-            cast("Any", SimpleNamespace(busy=False)),
+            cast("Any", self.quarantine),
             keeper=cast("Any", SimpleNamespace(leases=self, outage=Outage())),
             next_claim=NextClaim(),
             backlog=Backlog(cast("Any", self.stock), DatabaseClock(), {"flow": "c1", "other": "c1"}),
             max_live=1000,
-            handing_over=cast("Any", SimpleNamespace(in_doubt=False, look=bool, workers_came=list)),
+            handing_over=cast("Any", self.handing_over),
         )
         self.token = "w"
         self._has_peers = has_peers
@@ -102,7 +112,13 @@ class Worker:
         self.starting = set[str]()
 
     def fresh(self) -> bool:
-        return True
+        return self.is_fresh
+
+    def standing(self) -> dict[str, object]:
+        return {}
+
+    def drop_lost(self, work: Work, before: object) -> None:
+        """Nothing is lost here."""
 
     def has_peers(self) -> bool:
         return self._has_peers
@@ -112,6 +128,9 @@ class Worker:
         self.claims += 1
         self.limits.append(request.limit)
         self.announced.append(request.announce)
+        self.requests.append(request)
+        if self.errors:
+            raise self.errors.pop(0)
         due = min((self.due[name] for name in request.codes if name in self.due), default=None)
         return Work(claimed=[], mail=[], now=1, next_due=due if self.due else self.next_due)
 
@@ -385,3 +404,76 @@ def test_a_look_that_is_put_off_by_nothing_is_no_last_one(loop: str) -> None:
 
     with asyncio.Runner(loop_factory=make) as runner:
         assert runner.run(put_off_twice()) >= 1
+
+
+async def test_nothing_is_claimed_while_the_lease_is_in_doubt() -> None:
+    """Others may take over what it would claim."""
+    async with at_work(has_peers=False) as worker:
+        worker.is_fresh = False
+        assert await worker.claims_after(frozenset({"theirs"})) == 0
+        worker.is_fresh = True
+        assert await worker.claims_after(frozenset({"theirs"})) == 1
+
+
+async def test_a_claim_that_failed_is_made_again_for_what_it_may_have_brought(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also its sweep, which may not have been made."""
+    monkeypatch.setattr(next_claim, "_PAUSE", 0.0)
+    async with at_work(has_peers=False) as worker:
+        worker.errors = [StorageUnavailableError("away"), RuntimeError("a fault")]
+        worker.claiming.look()
+        async with asyncio.timeout(60):
+            while worker.claims < 3:
+                await a_few_turns()
+        await worker.claims_after(frozenset({"theirs"}))
+
+    asked = [(request.sweep, request.recover) for request in worker.requests]
+    assert [(True, True), (True, True), (False, False)] == asked[1:]
+    assert [True] == worker.swept
+
+
+@pytest.mark.parametrize("why", ["only mail", "quarantine", "waits for mail"])
+async def test_a_worker_that_may_take_nothing_asks_for_its_mail(why: str) -> None:
+    async with at_work(has_peers=False) as worker:
+        await worker.claims_after(frozenset({"theirs"}))
+        worker.quarantine.busy = why == "quarantine"
+        worker.waits_for_mail = why == "waits for mail"
+        if why == "only mail":
+            worker.claiming.only_mail()
+        worker.claiming.look()
+        await a_few_turns()
+
+    assert worker.limits[0] > 0
+    assert worker.limits[1:] == [0]
+
+
+async def test_what_is_being_started_takes_room() -> None:
+    async with at_work(has_peers=False) as worker:
+        worker.starting = {str(number) for number in range(1000 - len(worker.driver.live) - 9)}
+        await worker.claims_after(frozenset({"theirs"}))
+
+    assert [9] == worker.limits
+
+
+async def test_a_claim_sets_the_clock_and_leaves_the_worker_at_rest() -> None:
+    async with at_work(has_peers=False) as worker:
+        await worker.claims_after(frozenset({"theirs"}))
+        assert worker.claiming.at_rest
+
+    assert worker.clock.now() < FAR // 3000, "the store said that it is 1"
+
+
+async def test_after_news_of_anything_peers_are_in_doubt() -> None:
+    async with at_work(has_peers=False) as worker:
+        await worker.claims_after(frozenset({"theirs"}))
+        assert not worker.handing_over.in_doubt
+        await worker.claims_after(None)
+        assert worker.handing_over.in_doubt
+
+
+async def test_of_the_ends_here_the_last_ten_thousand_are_remembered() -> None:
+    """A worker that is up for weeks would remember millions."""
+    async with at_work(has_peers=False) as worker:
+        for number in range(10_001):
+            worker.claiming.ended_here(f"ended {number}")
+        assert await worker.claims_after(frozenset({"ended 1", "ended 10000"})) == 0
+        assert await worker.claims_after(frozenset({"ended 0"})) == 1
