@@ -61,7 +61,7 @@ async def measure(name: str, url: str, events: int, instances: int) -> bool:
     others = f", {instances:,} other instances" if instances else ""
     print(f"\n### {name}: a log of {events:,} events{others}; load {os.getloadavg()[0]:.1f}\n")
     print("| page | ms | first | kB |\n|---|--:|--:|--:|")
-    dashboard = asgi(url)
+    dashboard = asgi(url, auth="local")
     browser, good = Browser(dashboard), True
     await browser.get("/static/dashboard.css")
     try:

@@ -33,7 +33,8 @@ __all__ = ["serve"]
 def serve(target: str, host: str, port: int, drain: timedelta | None, quiet: bool) -> None:  # noqa: FBT001 - by name
     """Serve an app over HTTP until SIGTERM or Ctrl-C.
 
-    APP is an app, or what romancy.http.asgi(app) has returned. Without an auth= it is served to this machine alone.
+    APP is an app, or what romancy.http.asgi(app, auth=…) has returned. An app, or auth="local", is served to this
+    machine alone: no proxy may stand in front of it.
     When it is told to stop, it refuses new requests, ends those that wait, and then drains its worker, if the app has
     one. A second signal ends it at once.
     """
@@ -52,18 +53,23 @@ def _load(target: str) -> Ingress:
     except ModuleNotFoundError as error:
         raise click.ClickException(str(error)) from None
     found: Ingress | Romancy = load(target, {Ingress: "http", Romancy: "app"})
-    return found if isinstance(found, Ingress) else asgi(found)
+    return found if isinstance(found, Ingress) else asgi(found, auth="local")
 
 
 def _check_place(http: Ingress, target: str, host: str) -> None:
     """Refuse to listen on other addresses than loopback with an app that answers this machine alone."""
-    from romancy.http._auth import local  # noqa: PLC0415 - needs the extra http
-
-    if http.auth is local and not is_loopback(host):
+    if _is_local(http) and not is_loopback(host):
         raise click.UsageError(
-            f"{host} can be reached from other machines, and {target} has no auth=: make it with "
+            f"{host} can be reached from other machines, and {target} is for this machine alone: make it with "
             "asgi(app, auth=bearer(token)), or with auth=anyone if something in front of it protects it"
         )
+
+
+def _is_local(http: Ingress) -> bool:
+    """Whether it answers this machine alone."""
+    from romancy.http._auth import local  # noqa: PLC0415 - needs the extra http
+
+    return http.auth is local
 
 
 async def _serve(http: Ingress, listener: socket.socket, grace: float) -> None:
@@ -72,14 +78,17 @@ async def _serve(http: Ingress, listener: socket.socket, grace: float) -> None:
     except ModuleNotFoundError as error:
         raise click.ClickException(f"serve needs {error.name}: pip install uvicorn") from None
 
+    def began() -> None:
+        say(f"serves at {address_of(listener)}")
+        if _is_local(http):
+            say("for programs on this machine: before a proxy gets it, make it with asgi(app, auth=bearer(token))")
+
     async def ending(told: bool) -> None:  # noqa: FBT001 - as it is called
         if told:
             say(f"told to stop: requests and activities have {grace:g} s to end")
         http.drain()
 
     async with http.app as app:
-        await serve_until_told(
-            http, listener, grace, began=lambda: say(f"serves at {address_of(listener)}"), ending=ending
-        )
+        await serve_until_told(http, listener, grace, began=began, ending=ending)
         await app.drain(grace)
     say("server has stopped")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 try:
     from romancy.dashboard._application import Dashboard, asgi
-    from romancy.dashboard._auth import Auth, Visitor, anyone
+    from romancy.dashboard._auth import Auth, anyone
+    from romancy.web.visitor import Visitor
 except ModuleNotFoundError as error:
     if error.name is None or error.name.partition(".")[0] not in {"jinja2", "starlette"}:
         raise

@@ -12,8 +12,9 @@ from starlette.responses import RedirectResponse
 from romancy._outgoing import signal_message
 from romancy.dashboard._event_types import plain_form, signalling, typed_events
 from romancy.dashboard._pages import render
-from romancy.dashboard._refused import RefusedError, bad_request, not_found
+from romancy.dashboard._refused import RefusedError, bad_request, forbidden, not_found
 from romancy.dashboard._visit import visit_of
+from romancy.dashboard.bulk._matching import NAME
 from romancy.errors import CodecError, InstanceNotFoundError, RomancyError, StorageError
 from romancy.instance import Instance
 from romancy.managing.waits import instance_with_waits, untaken_by
@@ -31,10 +32,12 @@ if TYPE_CHECKING:
     from romancy.dashboard._reader import Actor, Reader
     from romancy.instance import Untaken, Wait
 
-__all__ = ["ACTIONS", "Action", "act_page", "actions_for", "audit", "field_of"]
+__all__ = ["ACTIONS", "Action", "act_page", "actions_for", "audit", "field_of", "permit"]
 
 _audit: Final = logging.getLogger("romancy.dashboard.audit")
 _OPEN: Final = frozenset(status for status in Status if status not in TERMINAL_STATUSES)
+_MOVE_JOBS: Final = frozenset({"signal", "resume", "retry"})
+"""Actions by which a job goes on with its own action, which may be another one than the visitor's."""
 
 
 class Action(NamedTuple):
@@ -151,8 +154,12 @@ async def act_page(request: Request, reader: Reader, verb: str, instance_id: str
     action = ACTIONS.get(verb)
     if action is None:
         raise not_found("There is no such action.")
+    permit(request, verb, instance_id)
     form: Form | None = request.state.form if request.method == "POST" else None
     shown = await _shown(reader, instance_id, verb)
+    if verb in _MOVE_JOBS and shown.instance.workflow_name == NAME and not visit_of(request).may_all:
+        audit(request, verb, instance_id, "refused (not allowed)")
+        raise forbidden("Only a visitor who may do everything may let a job of the dashboard go on.")
     if form is None or shown.asked is not None:
         return _ask(request, action, shown, {}, None)
     try:
@@ -170,6 +177,13 @@ async def act_page(request: Request, reader: Reader, verb: str, instance_id: str
     visit = visit_of(request)
     target = visit.url("/instances") if verb == "purge" else visit.instance_url(instance_id)
     return RedirectResponse(f"{target}{'&' if '?' in target else '?'}done={verb}", HTTPStatus.SEE_OTHER)
+
+
+def permit(request: Request, verb: str, what: str) -> None:
+    """Raise RefusedError unless the visitor may do this."""
+    if not visit_of(request).may(verb):
+        audit(request, verb, what, "refused (not allowed)")
+        raise forbidden(f"You may not {verb}: auth= has let you in without this action.")
 
 
 def audit(request: Request, verb: str, what: str, outcome: str) -> None:

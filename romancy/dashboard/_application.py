@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, Router
 
 from romancy.dashboard._acting import act_page
-from romancy.dashboard._auth import OneTimeToken, admitted, check_hook, local
+from romancy.dashboard._auth import OneTimeToken, admitted, hook_of, local
 from romancy.dashboard._guard import HEADERS, check_host, check_origin, csrf_of, read_form
 from romancy.dashboard._instance_page import instance_page, instance_question
 from romancy.dashboard._instances_page import instances_page, instances_question
@@ -54,7 +54,11 @@ _WORDS: Final = {
 
 
 def asgi(
-    app_or_url: Romancy | str, *, auth: Auth | None = None, read_only: bool = False, hosts: Iterable[str] = ()
+    app_or_url: Romancy | str,
+    *,
+    auth: Auth | Literal["local"] | None = None,
+    read_only: bool = False,
+    hosts: Iterable[str] = (),
 ) -> Dashboard:
     """The dashboard of an app, or of the database at a URL, as an ASGI application to mount or to run.
 
@@ -63,11 +67,11 @@ def asgi(
     cannot be started.
 
     `auth` is called with each request, and returns who asks, as a name or a `Visitor`, or raises PermissionError (or
-    Starlette's HTTPException, as for a redirect to a login). Without it, only this machine is answered. `read_only`
-    removes every action. With `hosts`, only these names and loopback are answered.
+    Starlette's HTTPException, as for a redirect to a login). `auth="local"` answers this machine alone, as far as a
+    request shows: peer and Host are loopback, and no header says that a proxy passed it on. So it trusts each program
+    on this machine, also a proxy that adds no header, and everybody who reaches that. Without `auth` it raises
+    UsageError. `read_only` removes every action. With `hosts`, only these names and loopback are answered.
     """
-    if auth is not None:
-        check_hook(auth)
     if isinstance(hosts, str):
         raise UsageError("hosts= takes a list of names, as in hosts=['romancy.example.com']")
     return Dashboard(app_or_url, auth=auth, read_only=read_only, hosts=hosts)
@@ -76,8 +80,15 @@ def asgi(
 class Dashboard:
     """The dashboard, as an ASGI application. `asgi` makes it."""
 
-    def __init__(self, app_or_url: Romancy | str, *, auth: Auth | None, read_only: bool, hosts: Iterable[str]) -> None:
-        self.auth = local if auth is None else auth
+    def __init__(
+        self,
+        app_or_url: Romancy | str,
+        *,
+        auth: Auth | Literal["local"] | None,
+        read_only: bool,
+        hosts: Iterable[str],
+    ) -> None:
+        self.auth = hook_of(auth)
         self._source = Source(app_or_url)
         self._live = OpenPages()
         self._rollups = Rollups()
@@ -90,7 +101,7 @@ class Dashboard:
 
     @property
     def guarded(self) -> bool:
-        """Whether there is an `auth=`. Without it, only requests from this machine are answered."""
+        """Whether `auth=` is a function, and not `"local"`."""
         return self.auth is not local
 
     async def open(self) -> None:
@@ -228,7 +239,8 @@ class Dashboard:
             payloads=visitor.payloads,
             csrf=csrf,
             cookie=cookie,
-            read_only=self._read_only,
+            read_only=self._read_only or not visitor.actions,
+            actions=visitor.actions,
             has_app=self._source.app is not None,
             place=self._source.place,
         )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import inspect
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hmac import compare_digest
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
@@ -16,13 +16,14 @@ from starlette.responses import HTMLResponse
 from romancy.dashboard._refused import InsteadError, RefusedError, forbidden
 from romancy.errors import UsageError
 from romancy.web.loopback import stranger
+from romancy.web.visitor import Visitor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from starlette.requests import Request
 
-__all__ = ["Auth", "LastingToken", "OneTimeToken", "Visitor", "admitted", "anyone", "check_hook", "local"]
+__all__ = ["Auth", "LastingToken", "OneTimeToken", "Visitor", "admitted", "anyone", "hook_of", "local"]
 
 Auth: TypeAlias = "Callable[[Request], Any]"
 """Gets the request. It returns the visitor, as a name (for the audit log) or a `Visitor`, or nothing, or raises.
@@ -31,17 +32,14 @@ It may be `async`.
 """
 
 _LASTS: Final = 12 * 3600
+_CLOSED: Final = (
+    "a dashboard shows every workflow and acts on it, so it is closed until you say who may look: write asgi(…, "
+    "auth=admins), where admins(request) returns the name of the visitor or raises PermissionError. "
+    'asgi(…, auth="local") admits every program on this machine, and with it everybody who reaches a proxy on this '
+    "machine that adds no header"
+)
 _ENTER: Final = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Romancy</title>
 <meta http-equiv="refresh" content="0;url=./"></head><body><p><a href="./">Open the dashboard</a></p></body></html>"""
-
-
-@dataclass(frozen=True, slots=True)
-class Visitor:
-    """The visitor's name, and what they may see."""
-
-    name: str
-    payloads: bool = True
-    """Whether they see payloads that the app's codecs have sealed. Otherwise these stay sealed."""
 
 
 async def admitted(auth: Auth, request: Request) -> Visitor:
@@ -54,6 +52,8 @@ async def admitted(auth: Auth, request: Request) -> Visitor:
         raise RefusedError(HTTPStatus.UNAUTHORIZED, str(error) or "You may not look at this.") from None
     except HTTPException as error:
         raise RefusedError(error.status_code, str(error.detail), error.headers) from None
+    except UsageError as error:  # of `Visitor(…)`: who asks has done nothing wrong
+        raise RuntimeError("auth= has made a mistake") from error
     if answer is False:
         raise RefusedError(HTTPStatus.UNAUTHORIZED, "You may not look at this.")
     somebody = request.client.host if request.client is not None else "somebody on this machine"
@@ -62,12 +62,19 @@ async def admitted(auth: Auth, request: Request) -> Visitor:
     return Visitor(answer if isinstance(answer, str) and answer else somebody)
 
 
-def check_hook(auth: Any) -> None:
-    """Raise UsageError for a value that is no hook."""
-    if not callable(auth) or isinstance(auth, type):
+def hook_of(auth: Auth | Literal["local"] | None) -> Auth:
+    """The hook that `auth=` gives or names. Raises UsageError without one, and for a value that is none."""
+    given: Any = auth
+    if given is None:
+        raise UsageError(_CLOSED)
+    if isinstance(given, str) and given == "local":
+        return local
+    if not callable(given) or isinstance(given, type):
         raise UsageError(
-            f"auth= takes a function of the request, not {auth!r:.60}; it raises PermissionError or returns"
+            f"auth= takes a function of the request, not {given!r:.60}; it raises PermissionError or returns who asks. "
+            'auth="local" is for programs on this machine'
         )
+    return cast("Auth", given)
 
 
 def anyone(_request: Request) -> None:
@@ -75,17 +82,20 @@ def anyone(_request: Request) -> None:
 
 
 def local(request: Request) -> None:
-    """Admit only this machine: the peer is loopback, and no proxy has forwarded the request.
+    """Admit only this machine: peer and Host are loopback, and no header says that a proxy passed the request on.
 
-    This is the hook of a dashboard without `auth=`. The Host is checked to be loopback before any hook.
+    This is `auth="local"`. The Host is checked to be loopback before any hook.
     """
-    match stranger(None if request.client is None else request.client.host, request.headers.items()):
+    peer = None if request.client is None else request.client.host
+    match stranger(peer, request.headers.items(), request.scope.get("http_version", "")):
         case "peer":
-            raise forbidden("Without auth= this dashboard answers to loopback addresses alone.")
+            raise forbidden('With auth="local" this dashboard answers to loopback addresses alone.')
         case "proxy":
-            raise forbidden("Without auth= this dashboard answers to no proxy: it cannot know who asks.")
+            raise forbidden('With auth="local" this dashboard answers to no proxy: it cannot know who asks.')
+        case "version":
+            raise forbidden('With auth="local" this dashboard does not answer HTTP/1.0, which proxies speak.')
         case "host":
-            raise forbidden("Without auth= this dashboard answers under loopback names alone.")
+            raise forbidden('With auth="local" this dashboard answers under loopback names alone.')
         case _:
             """A page of another site may lead here. It can neither read the answer nor send a form."""
 

@@ -60,13 +60,14 @@ async def instance_page(request: Request, reader: Reader, instance_id: str) -> R
 def _head(request: Request, found: History, view: str) -> dict[str, Any]:
     """The content of each view. An open page that is told of a change requests only its part."""
     row = found.instance
+    visit = visit_of(request)
     sealed = is_sealed(row.input, "input")
-    instance, page = Instance.begun(found), visit_of(request).instance_url(row.instance_id)
+    instance, page = Instance.begun(found), visit.instance_url(row.instance_id)
     query = request.url.query
     return {
         "layout": "instance/part.html" if "hx-request" in request.headers else "base.html",
         "instance": instance,
-        "actions": actions_for(instance, request.state.untaken),
+        "actions": [one for one in actions_for(instance, request.state.untaken) if visit.may(one.verb)],
         "follows": view in _LIVE and row.status not in TERMINAL_STATUSES and not request.query_params.get("row"),
         "part": page.partition("?")[0] + (f"?{query}" if query else ""),
         "row": row,

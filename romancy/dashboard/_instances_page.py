@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from romancy.dashboard._gone import unless_gone
 from romancy.dashboard._pages import render
 from romancy.dashboard._search import WITHIN, Search
+from romancy.dashboard._visit import visit_of
 from romancy.dashboard.bulk._bulk_page import bulk_actions
 from romancy.errors import QueryError
 from romancy.instance import Instance
@@ -56,7 +57,7 @@ async def instances_page(request: Request, reader: Reader) -> Response:
         "_list.html" if "hx-request" in request.headers else "instances.html",
         status=200 if fault is None else 400,
         search=search,
-        bulk=[] if fault else bulk_actions(search),
+        bulk=[] if fault else [one for one in bulk_actions(search) if visit_of(request).may(one.verb)],
         found=found,
         lines=lines_of(found.rows),
         older=found.next_token,

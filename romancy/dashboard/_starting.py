@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 from starlette.responses import RedirectResponse
 
-from romancy.dashboard._acting import audit, field_of
+from romancy.dashboard._acting import audit, field_of, permit
 from romancy.dashboard._fields import Field, field_for, members_of, object_of
 from romancy.dashboard._pages import render
 from romancy.dashboard._refused import RefusedError, not_found
@@ -39,9 +39,10 @@ class _Asked(NamedTuple):
 
 async def start_page(request: Request, app: Romancy | None) -> Response:
     """The form of the workflow that the URL names, or the names of all; a POST starts it."""
+    name = request.query_params.get("workflow", "")
+    permit(request, "start", name)
     if app is None:
         raise not_found("A URL alone brings no workflows: run `romancy ui MODULE:APP` to start some.")
-    name = request.query_params.get("workflow", "")
     if not name:
         return render(request, "start.html", names=sorted(app.workflows), workflow=None, fields=[], form={}, fault=None)
     workflow = app.workflows.get(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
@@ -28,6 +29,9 @@ class Visit:
     cookie: str | None
     """A new value for the cookie that `csrf` belongs to; None: the browser has one."""
     read_only: bool
+    """Whether nothing can be done: by nobody, or not by this visitor."""
+    actions: bool | Collection[str] = True
+    """What this visitor may do, as `Visitor` has it."""
     has_app: bool
     """Whether there is an app, with the code and the codecs of the workflows."""
     payloads: bool
@@ -38,6 +42,15 @@ class Visit:
     def keep(self, request: Request) -> None:
         """Let `visit_of` find this."""
         request.scope[_KEY] = self
+
+    @property
+    def may_all(self) -> bool:
+        """Whether this visitor may do everything that the dashboard can do."""
+        return self.actions is True and not self.read_only
+
+    def may(self, action: str) -> bool:
+        """Whether this visitor may do this."""
+        return not self.read_only and (self.actions if isinstance(self.actions, bool) else action in self.actions)
 
     def url(self, path: str = "/") -> str:
         """A path of the dashboard, as links name it."""

@@ -11,6 +11,7 @@ try:
     from romancy.http._ingress import Ingress, asgi
     from romancy.http._signatures import GitHub, StandardWebhooks, Stripe
     from romancy.http._webhooks import Delivery, VerificationError, Verified, Verifier, Webhook
+    from romancy.web.visitor import Visitor
 except ModuleNotFoundError as error:
     if error.name is None or error.name.partition(".")[0] not in {"cloudevents", "starlette"}:
         raise
@@ -28,6 +29,7 @@ __all__ = [
     "VerificationError",
     "Verified",
     "Verifier",
+    "Visitor",
     "Webhook",
     "anyone",
     "asgi",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import inspect
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 from starlette.exceptions import HTTPException
 
@@ -13,28 +13,37 @@ from romancy.errors import UsageError
 from romancy.http._given import check_texts, kind_of
 from romancy.http._refusal import Refused, refusal_of_status
 from romancy.web.loopback import stranger
+from romancy.web.visitor import Visitor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from starlette.requests import Request
 
-__all__ = ["Auth", "admit", "anyone", "bearer", "check_hook", "local"]
+__all__ = ["Auth", "admit", "anyone", "bearer", "hook_of", "local"]
 
 Auth: TypeAlias = "Callable[[Request], Any]"
-"""Gets the request before its body is read. It returns, or raises; it may be an `async def`."""
+"""Gets the request before its body is read. It returns anything, or a `Visitor`, or raises; it may be `async`."""
 
 _SHORTEST: Final = 16
 _ALONE: Final = {
     "peer": "to loopback addresses alone",
     "proxy": "to no proxy: it cannot know who asks",
+    "version": "over HTTP/1.1 or newer: proxies speak HTTP/1.0",
     "host": "as localhost alone",
     "page": "to no web page of another origin",
 }
+_CLOSED: Final = (
+    "an app over HTTP starts, cancels and shows workflows, so it is closed until you say who may send requests: write "
+    "asgi(app, auth=bearer(token)), or auth= with a function of the request that raises PermissionError. "
+    'asgi(app, auth="local") admits every program on this machine, and with it everybody who reaches a proxy on this '
+    "machine that adds no header"
+)
+_SOMEBODY: Final = Visitor("somebody")
 
 
-async def admit(auth: Auth, request: Request) -> None:
-    """Ask the hook. Raises Refused if it raises PermissionError or Starlette's HTTPException, or returns False."""
+async def admit(auth: Auth, request: Request) -> Visitor:
+    """Ask the hook who this is. Raises Refused if it raises PermissionError or HTTPException, or returns False."""
     try:
         answer = auth(request)
         if inspect.isawaitable(answer):
@@ -45,15 +54,27 @@ async def admit(auth: Auth, request: Request) -> None:
         refused = refusal_of_status(error.status_code)
         refused.headers = dict(error.headers or {})
         raise refused from None
+    except UsageError as error:  # of `Visitor(…)`: who asks has done nothing wrong
+        raise RuntimeError("auth= has made a mistake") from error
     if answer is False:
         raise _unauthorized("not allowed")
+    return answer if isinstance(answer, Visitor) else _SOMEBODY
 
 
-def check_hook(auth: Any) -> None:
-    """Raise UsageError for a value that is no hook. A class, or `bearer` itself, would take any request."""
-    if not callable(auth) or isinstance(auth, type) or auth is bearer:
-        given = "bearer without its tokens" if auth is bearer else kind_of(auth)
-        raise UsageError(f"auth= takes a function of the request, not {given}; write auth=bearer(token), for example")
+def hook_of(auth: Auth | Literal["local"] | None) -> Auth:
+    """The hook that `auth=` gives or names. Raises UsageError without one, and for a value that is none.
+
+    A class, or `bearer` itself, would take any request.
+    """
+    given: Any = auth
+    if given is None:
+        raise UsageError(_CLOSED)
+    if isinstance(given, str) and given == "local":
+        return local
+    if not callable(given) or isinstance(given, type) or given is bearer:
+        kind = "bearer without its tokens" if given is bearer else kind_of(given)
+        raise UsageError(f"auth= takes a function of the request, not {kind}; write auth=bearer(token), for example")
+    return cast("Auth", given)
 
 
 def _unauthorized(error: str) -> Refused:
@@ -84,9 +105,11 @@ def bearer(*tokens: str) -> Auth:
 def local(request: Request) -> None:
     """Admit only programs on this machine: peer and Host are loopback, no proxy and no web page of another origin asks.
 
-    This is the hook of an app without `auth=`.
+    This is `auth="local"`. It trusts what a request shows: a proxy on this machine that adds no header is a program on
+    this machine, and everybody who reaches it is admitted.
     """
     client = request.client
-    found = stranger(None if client is None else client.host, request.headers.items())
+    peer = None if client is None else client.host
+    found = stranger(peer, request.headers.items(), request.scope.get("http_version", ""))
     if found is not None:
-        raise Refused(HTTPStatus.FORBIDDEN, f"without auth= this app answers {_ALONE[found]}", "Forbidden")
+        raise Refused(HTTPStatus.FORBIDDEN, f'with auth="local" this app answers {_ALONE[found]}', "Forbidden")

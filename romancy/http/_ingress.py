@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -18,7 +18,7 @@ from romancy.errors import RegistrationError, UsageError
 from romancy.event import EventType
 from romancy.http._accepting import Accepting, serving
 from romancy.http._answers import answer, answer_of
-from romancy.http._auth import admit, check_hook, local
+from romancy.http._auth import admit, hook_of
 from romancy.http._bodies import Bodies
 from romancy.http._decisions import Known, decide
 from romancy.http._fields import Fields
@@ -27,6 +27,7 @@ from romancy.http._handlers import check_handler
 from romancy.http._incoming import events_of
 from romancy.http._management import Management
 from romancy.http._openapi import document
+from romancy.http._permits import check_topic, let_in
 from romancy.http._refusal import refusal_of_status, unavailable
 from romancy.http._waits import Waits
 from romancy.http._webhooks import Webhook
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from romancy.http._auth import Auth
     from romancy.http._decisions import Handler
     from romancy.http._webhooks import Delivery, Verifier
+    from romancy.web.visitor import Action
 
 __all__ = ["Ingress", "asgi"]
 
@@ -56,7 +58,7 @@ def asgi(
     app: Romancy,
     *,
     path: str = "/",
-    auth: Auth | None = None,
+    auth: Auth | Literal["local"] | None = None,
     events: Iterable[EventType[Any]] = (),
     max_body: int = 1024 * 1024,
     max_batch: int = 1000,
@@ -67,21 +69,23 @@ def asgi(
 ) -> Ingress:
     """An ASGI application for this app: CloudEvents at `path`, and the other routes below it.
 
-    Mount it in an application that opens the app (`Mount("/romancy", asgi(app))`), or run it alone: then its lifespan
-    opens the app. `auth` is called with each request but those for liveness and webhooks; without it, only requests
-    from this machine are answered. `events` are the types whose data is checked before it is accepted.
+    Mount it in an application that opens the app (`Mount("/romancy", asgi(app, auth=…))`), or run it alone: then its
+    lifespan opens the app. `auth` is called with each request but those for liveness and webhooks. It raises
+    PermissionError to refuse; a `Visitor` that it returns says what this one may do. `auth="local"` answers this
+    machine alone, as far as a request shows: peer and Host are loopback, no header says that a proxy passed it on, and
+    no web page of another origin asks. So it trusts each program on this machine, also a proxy that adds no header, and
+    everybody who reaches that. Without `auth` it raises UsageError. `events` are the types whose data is checked before
+    it is accepted.
 
     Limits: `max_body` bytes in a body, which has to be complete within `body_timeout` seconds; `max_batch` events in a
     batch; `max_waiting` requests that wait for a result or a progress at the same time, a result for at most `max_wait`
     seconds. A write that takes longer than `write_timeout` seconds is answered with 503.
     """
     _check_app(app)
-    if auth is not None:
-        check_hook(auth)
     return Ingress(
         app,
         path=path,
-        auth=local if auth is None else auth,
+        auth=hook_of(auth),
         types=_types_of(events),
         bodies=Bodies(max_body, 64 * max_body, body_timeout),
         waits=Waits(max_waiting),
@@ -122,23 +126,39 @@ class Ingress:
     def _routes(self, management: Management) -> list[Route]:
         prefix = self._prefix
         return [
-            *(self._route(each, self._receive, "POST") for each in dict.fromkeys((prefix or "/", f"{prefix}/"))),
+            *(
+                self._route(each, self._receive, "POST", needs="send")
+                for each in dict.fromkeys((prefix or "/", f"{prefix}/"))
+            ),
             self._route(f"{prefix}/health/live", self._live, "GET", asks=False),
             self._route(f"{prefix}/health/ready", self._ready, "GET"),
             self._route(f"{prefix}/openapi.json", self._described, "GET"),
-            *(self._route(f"{prefix}{each.path}", each.endpoint, each.method) for each in management.routes()),
+            *(
+                self._route(f"{prefix}{each.path}", each.endpoint, each.method, needs=each.needs)
+                for each in management.routes()
+            ),
         ]
 
     def _route(
-        self, path: str, endpoint: Callable[[Request], Awaitable[Response]], method: str, *, asks: bool = True
+        self,
+        path: str,
+        endpoint: Callable[[Request], Awaitable[Response]],
+        method: str,
+        *,
+        asks: bool = True,
+        needs: Action | Literal["payloads"] | None = None,
     ) -> Route:
-        """A route that turns refusals and faults into answers. `asks`: the hook is called first."""
+        """A route that turns refusals and faults into answers.
+
+        `asks`: the hook is called first. `needs`: what the visitor has to be allowed.
+        """
 
         async def answering(request: Request) -> Response:
             serving.set(f"{method} {path}")  # each request of a server runs in a context of its own
             try:
                 if asks:
-                    await admit(self.auth, request)
+                    visitor = await admit(self.auth, request)
+                    let_in(request, visitor, needs, self.app)
                 self._check_condition(path, method)
                 with bringing(trace_of(request.headers)):
                     return await endpoint(request)
@@ -234,6 +254,8 @@ class Ingress:
         async with self._bodies.read(request) as body:
             found, is_batch = events_of(Fields(request.headers.raw), body, most=self._max_batch)
             known = Known(self.app.workflows, self._types, self._handlers, self.app.codecs.stored_size)
+            for event in found:
+                check_topic(request, event.type)
             decisions = [decide(event, known) for event in found]
             if is_batch:
                 return await self._accepting.all_of(decisions)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Raw
@@ -15,6 +15,7 @@ from romancy.http._asking import Asked
 from romancy.http._choosing import NAMES, SEVERAL, SINGLE, chosen
 from romancy.http._decisions import call_of, typed
 from romancy.http._json import checked
+from romancy.http._permits import check_choosing, check_topic, sees_payloads
 from romancy.http._progress import stream_of
 from romancy.http._refusal import Refused, not_an_event
 from romancy.managing.lists import headers_of_instance, result_of
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from romancy.instance import Instance, InstancePage, Untaken
     from romancy.log import LogEntry
     from romancy.status import Status
+    from romancy.web.visitor import Action
 
 __all__ = ["Management", "ManagementRoute"]
 
@@ -46,11 +48,12 @@ _NOT_FOUND = "there is no instance with this id"
 
 
 class ManagementRoute(NamedTuple):
-    """A method, a path and an endpoint."""
+    """A method, a path and an endpoint, with what a visitor has to be allowed."""
 
     method: str
     path: str
     endpoint: Callable[[Request], Awaitable[Response]]
+    needs: Action | Literal["payloads"] | None = None
 
 
 class Management:
@@ -79,11 +82,11 @@ class Management:
         """The routes, the more specific ones first."""
         instance = "/instances/{instance_id:path}"
         return [
-            ManagementRoute("POST", "/workflows/{name}", self.start),
-            ManagementRoute("POST", "/cancel/{instance_id:path}", self.cancel),
-            ManagementRoute("POST", f"{instance}/signals/{{type}}", self.signal),
-            ManagementRoute("GET", f"{instance}/result", self.result),
-            ManagementRoute("GET", f"{instance}/progress", self.progress),
+            ManagementRoute("POST", "/workflows/{name}", self.start, "start"),
+            ManagementRoute("POST", "/cancel/{instance_id:path}", self.cancel, "cancel"),
+            ManagementRoute("POST", f"{instance}/signals/{{type}}", self.signal, "signal"),
+            ManagementRoute("GET", f"{instance}/result", self.result, "payloads"),
+            ManagementRoute("GET", f"{instance}/progress", self.progress, "payloads"),
             ManagementRoute("GET", instance, self.status),
             ManagementRoute("GET", "/instances", self.list),
             ManagementRoute("GET", "/count", self.count),
@@ -107,6 +110,7 @@ class Management:
         """`POST /instances/{id}/signals/{type}?key=&id=`: the body is the data."""
         asked = Asked(request, ("key", "id"))
         instance_id, name = request.path_params["instance_id"], request.path_params["type"]
+        check_topic(request, name)
         declared = self._types.get(name)
         async with self._bodies.read(request) as body:
             raw = self._data(request, body, "the data")
@@ -132,7 +136,8 @@ class Management:
         """`GET /instances/{id}`."""
         Asked(request, ())
         found, untaken = await self._accepting.in_time(self._looked(request.path_params["instance_id"]))
-        return answer({**_shown(found), **headers_of_instance(found), "untaken": untaken})
+        headers = headers_of_instance(found) if sees_payloads(request, self._app) else {}
+        return answer({**_shown(found), **headers, "untaken": untaken})
 
     async def _looked(self, instance_id: str) -> tuple[Instance, tuple[Untaken, ...]]:
         """The instance, with what was sent to it and not taken. Of its log, the first commit is read."""
@@ -145,6 +150,7 @@ class Management:
         """`GET /instances?workflow=&status=&id=&…&limit=&page=&results=&headers=`: a page, newest or oldest first."""
         asked = Asked(request, (*SINGLE, "oldest_first", "limit", "page", "results", "headers"), SEVERAL)
         results, headers = asked.flag("results"), asked.flag("headers")
+        check_choosing(request, self._app)
 
         async def read() -> InstancePage:
             with told_as(NAMES):
@@ -166,6 +172,7 @@ class Management:
 
     async def count(self, request: Request) -> Response:
         """`GET /count`, with the filters of `GET /instances`: how many there are, by status and by workflow."""
+        check_choosing(request, self._app)
         counts = await self._accepting.in_time(self._app.count(chosen(Asked(request, SINGLE, SEVERAL))))
         by_status = {str(status): number for status, number in counts.by_status.items()}
         body = {"count": int(counts), "by_status": by_status, "by_workflow": counts.by_workflow}

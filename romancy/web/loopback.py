@@ -1,7 +1,11 @@
-"""Recognises this machine, for HTTP servers without `auth=`: loopback names, proxies, foreign pages. Pure.
+"""Recognises this machine, for HTTP servers with `auth="local"`: loopback names, proxies, foreign pages. Pure.
 
 Any program on this machine may ask. A proxy may not, since it asks for others; and a web page may not, unless it is one
 of the server itself: a browser sends requests for any page that somebody visits.
+
+A proxy on this machine that adds no header and sends a local Host is a program on this machine like any other: whoever
+reaches it is taken for one. HTTP/1.0 is refused because nginx speaks it to the servers behind it unless told otherwise,
+and hardly any program does; that is a second line, and no way to recognise proxies.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Stranger", "host_of", "is_loopback", "is_of_another_page", "only_host", "stranger"]
 
-Stranger: TypeAlias = Literal["peer", "proxy", "host", "page"]
+Stranger: TypeAlias = Literal["peer", "proxy", "version", "host", "page"]
 """What shows that a request does not come from this machine."""
 
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
@@ -30,8 +34,8 @@ _PROXIES: Final = frozenset(
 """Headers that only proxies send, beside all that begin with `x-forwarded`."""
 
 
-def stranger(peer: str | None, given: Iterable[tuple[str, str]]) -> Stranger | None:
-    """Why this is not a request of a program on this machine; None if it is.
+def stranger(peer: str | None, given: Iterable[tuple[str, str]], version: str) -> Stranger | None:
+    """Why this is not a request of a program on this machine; None if it is. `version` is that of HTTP.
 
     Without a peer, the request came over a socket that only this machine has.
     """
@@ -40,6 +44,8 @@ def stranger(peer: str | None, given: Iterable[tuple[str, str]]) -> Stranger | N
         return "peer"
     if any(name in _PROXIES or name.startswith("x-forwarded") for name, _ in headers):
         return "proxy"
+    if version == "1.0":
+        return "version"
     host = only_host([value for name, value in headers if name == "host"])
     if host is None or not is_loopback(host_of(f"//{host}")):
         return "host"

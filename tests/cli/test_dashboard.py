@@ -28,7 +28,7 @@ async def place_order(ctx, item: str) -> str:
     return item
 
 app = Romancy("sqlite:///shop.db", workflows=[place_order])
-mine = asgi(app)
+mine = asgi(app, auth="local")
 guarded = asgi(app, auth=anyone)
 """
 

@@ -34,7 +34,7 @@ async def place_order(ctx: WorkflowContext, item: str) -> str:
     return (await ctx.wait_event("paid")).type
 
 app = Romancy("sqlite:///shop.db", workflows=[place_order])
-http = asgi(app, path="/events")
+http = asgi(app, auth="local", path="/events")
 """
 EVENT: Final = {"specversion": "1.0", "id": "e-1", "source": "/web", "type": "place_order", "data": "lamp"}
 STRUCTURED: Final = {"content-type": "application/cloudevents+json"}
@@ -74,12 +74,12 @@ def test_a_server_that_is_told_to_stop_ends_the_requests_that_wait(tmp_path: Pat
 def test_it_is_served_elsewhere_with_a_hook_alone() -> None:
     app = Romancy("memory://", workflows=[])
     for host in ("127.0.0.1", "localhost", "::1"):
-        _check_place(asgi(app), "shop:app", host)
+        _check_place(asgi(app, auth="local"), "shop:app", host)
     for auth in (anyone, bearer("t" * 16)):
         _check_place(asgi(app, auth=auth), "shop:app", "0.0.0.0")  # noqa: S104
     for host in ("0.0.0.0", "::", "", "192.0.2.1", "shop.example"):  # noqa: S104
-        with pytest.raises(click.UsageError, match="has no auth="):
-            _check_place(asgi(app), "shop:app", host)
+        with pytest.raises(click.UsageError, match="is for this machine alone"):
+            _check_place(asgi(app, auth="local"), "shop:app", host)
 
 
 def test_a_port_that_is_taken_is_said_in_a_line() -> None:
@@ -96,7 +96,7 @@ async def place() -> AsyncGenerator[tuple[str, int]]:
 
     app = Romancy("memory://", workflows=[])
     with closing(listener_at("127.0.0.1", 0)) as listener:
-        server = server_of(asgi(app, body_timeout=0.5), grace=5, patience=0.2)
+        server = server_of(asgi(app, auth="local", body_timeout=0.5), grace=5, patience=0.2)
         async with app:
             serving = asyncio.create_task(server.serve([listener]))
             yield listener.getsockname()

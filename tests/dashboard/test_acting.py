@@ -97,7 +97,7 @@ async def status(app: Romancy, instance_id: str = "w/1 &?#") -> Status | None:
 
 
 async def test_a_signal_is_sent_with_the_fields_of_its_form(app: Romancy, waiting: str) -> None:
-    browser = Browser(asgi(app))
+    browser = Browser(asgi(app, auth="local"))
 
     done = await browser.submit(waiting.format("signal"), {"event": "paid", "data": '{"cents": 5}', "key": "k-1"})
 
@@ -107,7 +107,7 @@ async def test_a_signal_is_sent_with_the_fields_of_its_form(app: Romancy, waitin
 
 
 async def test_cancel_and_purge(app: Romancy, waiting: str) -> None:
-    browser = Browser(asgi(app))
+    browser = Browser(asgi(app, auth="local"))
 
     assert 409 == (await browser.get(waiting.format("purge"))).status
     assert 303 == (await browser.submit(waiting.format("cancel"), {"reason": "asked for"})).status
@@ -121,7 +121,7 @@ async def test_cancel_and_purge(app: Romancy, waiting: str) -> None:
 
 
 async def test_terminate_and_retry(app: Romancy, waiting: str) -> None:
-    browser = Browser(asgi(app))
+    browser = Browser(asgi(app, auth="local"))
     tries["left"] = 1
     failed = await app.start(place_order.options(instance_id="o-1"))
     with pytest.raises(WorkflowFailedError):
@@ -149,7 +149,7 @@ async def test_each_action_leaves_a_line_without_payloads(
 
 
 async def test_what_a_form_holds_beyond_its_fields_is_ignored(app: Romancy, waiting: str) -> None:
-    browser = Browser(asgi(app))
+    browser = Browser(asgi(app, auth="local"))
 
     await browser.submit(
         waiting.format("signal"),
@@ -173,7 +173,7 @@ async def test_what_a_form_holds_beyond_its_fields_is_ignored(app: Romancy, wait
 async def test_a_signal_that_cannot_be_sent_is_asked_for_again(
     app: Romancy, waiting: str, fields: dict[str, str | list[str]], words: str
 ) -> None:
-    browser = Browser(asgi(app))
+    browser = Browser(asgi(app, auth="local"))
 
     refused = await browser.submit(waiting.format("signal"), fields)
 
@@ -201,7 +201,7 @@ async def test_a_signal_that_cannot_be_sent_is_asked_for_again(
     ids=str,
 )
 async def test_no_other_page_acts(app: Romancy, waiting: str, headers: dict[str, str]) -> None:
-    browser = Browser(asgi(app))
+    browser = Browser(asgi(app, auth="local"))
     token = await browser.token(waiting.format("terminate"))
 
     refused = await browser.post(waiting.format("terminate"), {"csrf": token}, **headers)
@@ -212,7 +212,7 @@ async def test_no_other_page_acts(app: Romancy, waiting: str, headers: dict[str,
 
 @pytest.mark.dealt("sqlite")
 async def test_a_form_is_good_for_its_browser_alone(app: Romancy, waiting: str) -> None:
-    dashboard = asgi(app)
+    dashboard = asgi(app, auth="local")
     mine, theirs = Browser(dashboard), Browser(dashboard)
     token = await theirs.token(waiting.format("terminate"))
     await mine.get("/")
@@ -227,7 +227,7 @@ async def test_a_form_is_good_for_its_browser_alone(app: Romancy, waiting: str) 
 
 @pytest.mark.dealt("sqlite")
 async def test_a_form_is_bounded(app: Romancy, waiting: str) -> None:
-    browser = Browser(asgi(app))
+    browser = Browser(asgi(app, auth="local"))
     token = await browser.token(waiting.format("signal"))
 
     large = await browser.post(waiting.format("signal"), {"csrf": token, "event": "e", "data": "x" * 2_000_000})
@@ -238,7 +238,7 @@ async def test_a_form_is_bounded(app: Romancy, waiting: str) -> None:
 
 @pytest.mark.dealt("sqlite")
 async def test_a_read_does_nothing(app: Romancy, waiting: str) -> None:
-    browser = Browser(asgi(app))
+    browser = Browser(asgi(app, auth="local"))
 
     assert 200 == (await browser.get(f"{waiting.format('terminate')}?reason=x")).status
     assert 404 == (await browser.get("/act/drop/x")).status
@@ -247,7 +247,7 @@ async def test_a_read_does_nothing(app: Romancy, waiting: str) -> None:
 
 @pytest.mark.dealt("sqlite")
 async def test_read_only_hides_and_refuses_everything(app: Romancy, waiting: str) -> None:
-    open_, closed = Browser(asgi(app)), Browser(asgi(app, read_only=True))
+    open_, closed = Browser(asgi(app, auth="local")), Browser(asgi(app, auth="local", read_only=True))
     token = await open_.token(waiting.format("terminate"))
     closed.cookies |= open_.cookies
 
@@ -264,7 +264,7 @@ async def test_read_only_hides_and_refuses_everything(app: Romancy, waiting: str
 
 
 async def test_a_workflow_is_started_with_a_form_of_its_types(app: Romancy) -> None:
-    browser = Browser(asgi(app))
+    browser = Browser(asgi(app, auth="local"))
     assert "pack" in browser.text(await browser.get("/start"))
 
     fields = {"in-item": "lamp", "in-count": "2", "in-fast": "true", "in-labels": '["a"]', "romancy-id": "p-1"}
@@ -280,7 +280,7 @@ async def test_a_workflow_is_started_with_a_form_of_its_types(app: Romancy) -> N
 
 
 async def test_a_signal_has_a_form_of_its_event_type(app: Romancy) -> None:
-    browser = Browser(asgi(app))
+    browser = Browser(asgi(app, auth="local"))
     fields = {"in-order": "o-1", "in-cents": "500", "romancy-id": "s-1"}  # of the only parameter, a dataclass
     assert 303 == (await browser.submit("/start?workflow=settle", fields)).status
     handle = app.handle("s-1", settle)
@@ -306,7 +306,7 @@ async def test_a_signal_has_a_form_of_its_event_type(app: Romancy) -> None:
 
 
 async def test_a_workflow_of_one_parameter_is_started(app: Romancy) -> None:
-    browser = Browser(asgi(app))
+    browser = Browser(asgi(app, auth="local"))
 
     await browser.submit("/start?workflow=greet", {"in-name": '5"</script>', "romancy-id": "g-1"})
 
@@ -325,7 +325,7 @@ async def test_a_workflow_of_one_parameter_is_started(app: Romancy) -> None:
     ],
 )
 async def test_an_input_that_does_not_fit_starts_nothing(app: Romancy, fields: dict[str, str], words: str) -> None:
-    browser = Browser(asgi(app))
+    browser = Browser(asgi(app, auth="local"))
 
     refused = await browser.submit("/start?workflow=pack", fields)
 
@@ -337,7 +337,7 @@ async def test_an_input_that_does_not_fit_starts_nothing(app: Romancy, fields: d
 @pytest.mark.dealt("sqlite")
 async def test_without_an_app_nothing_is_started(storage_url: str, app: Romancy) -> None:
     await app.start(wait.options(instance_id="w-1"))
-    dashboard = asgi(storage_url)
+    dashboard = asgi(storage_url, auth="local")
     browser = Browser(dashboard)
 
     assert 404 == (await browser.get("/start?workflow=greet")).status

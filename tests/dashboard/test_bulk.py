@@ -217,7 +217,7 @@ async def test_a_job_goes_on_in_the_next_dashboard(app: Romancy, dashboard: Dash
     await awaits_an_event(app, job)
     await dashboard.close()
 
-    other = asgi(app)
+    other = asgi(app, auth="local")
     next_browser = Browser(other)
     form = dict(HIDDEN.findall((await next_browser.get(f"/job?id={job}")).body.decode()))
     assert 303 == (await next_browser.post(f"/confirm?id={job}", form)).status
@@ -227,7 +227,7 @@ async def test_a_job_goes_on_in_the_next_dashboard(app: Romancy, dashboard: Dash
 
 @pytest.mark.dealt("sqlite")
 async def test_two_dashboards_do_a_job_once(app: Romancy, dashboard: Dashboard) -> None:
-    browser, other = Browser(dashboard), asgi(app)
+    browser, other = Browser(dashboard), asgi(app, auth="local")
     next_browser = Browser(other)
     await waiting(app, "w-1", "w-2")
     job = await begun(browser, "/bulk/cancel?workflow=wait", {"expected": "7"})
@@ -297,7 +297,7 @@ async def test_a_job_is_for_the_instances_with_a_header(app: Romancy, dashboard:
 
 @pytest.mark.dealt("sqlite")
 async def test_what_no_job_is_for_is_refused(app: Romancy, dashboard: Dashboard, storage_url: str) -> None:
-    browser, closed = Browser(dashboard), Browser(asgi(app, read_only=True))
+    browser, closed = Browser(dashboard), Browser(asgi(app, auth="local", read_only=True))
     await waiting(app, "w-1")
 
     assert 400 == (await browser.get("/bulk/cancel")).status
@@ -322,7 +322,7 @@ async def test_what_no_job_is_for_is_refused(app: Romancy, dashboard: Dashboard,
 async def test_an_app_in_private_memory_is_told_to_take_a_name() -> None:
     async with Romancy("memory://", workflows=[wait]) as app:
         await waiting(app, "w-1")
-        browser = Browser(asgi(app))
+        browser = Browser(asgi(app, auth="local"))
         page = "/bulk/cancel?workflow=wait"
 
         refused = await browser.post(page, await form_of(browser, page))

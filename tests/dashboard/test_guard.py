@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Mount
 
 from romancy import Romancy, WorkflowContext, workflow
-from romancy.dashboard import anyone, asgi
+from romancy.dashboard import Dashboard, anyone, asgi
 from romancy.dashboard._auth import OneTimeToken
 from romancy.dashboard._guard import read_form
 from romancy.errors import UsageError
@@ -39,7 +39,7 @@ async def app() -> AsyncGenerator[Romancy]:
 
 
 async def test_the_pages_answer_and_unknown_ones_are_refused(app: Romancy) -> None:
-    browser = Browser(asgi(app))
+    browser = Browser(asgi(app, auth="local"))
 
     pages = [await browser.get(path) for path in ("/", "/instances", "/instances/first")]
 
@@ -52,7 +52,7 @@ async def test_the_pages_answer_and_unknown_ones_are_refused(app: Romancy) -> No
 
 
 async def test_links_know_where_it_is_mounted(app: Romancy) -> None:
-    browser = Browser(Starlette(routes=[Mount("/admin/flows", asgi(app))]))
+    browser = Browser(Starlette(routes=[Mount("/admin/flows", asgi(app, auth="local"))]))
 
     page = await browser.get("/admin/flows/instances")
 
@@ -60,14 +60,14 @@ async def test_links_know_where_it_is_mounted(app: Romancy) -> None:
     assert 'href="/admin/flows/instances/first"' in page.body.decode()
     assert 'href="/admin/flows/static/dashboard.css?v=' in page.body.decode()
     assert "Path=/admin/flows/" in page.headers["set-cookie"]
-    assert "admin/flows" not in (await Browser(asgi(app)).get("/instances")).body.decode()
+    assert "admin/flows" not in (await Browser(asgi(app, auth="local")).get("/instances")).body.decode()
 
 
 @pytest.mark.parametrize(
     "path", ["/", "/instances", "/instances/first", "/nowhere", "/static/dashboard.css", "/static/nothing"]
 )
 async def test_every_answer_bears_the_headers(app: Romancy, path: str) -> None:
-    headers = (await Browser(asgi(app)).get(path)).headers
+    headers = (await Browser(asgi(app, auth="local")).get(path)).headers
     policy = headers["content-security-policy"]
 
     assert "default-src 'none'" in policy
@@ -82,7 +82,7 @@ async def test_every_answer_bears_the_headers(app: Romancy, path: str) -> None:
 
 
 async def test_a_refusal_bears_the_headers_and_names_no_database(app: Romancy) -> None:
-    browser = Browser(asgi(app), peer=("203.0.113.7", 4711))
+    browser = Browser(asgi(app, auth="local"), peer=("203.0.113.7", 4711))
 
     refused = await browser.get("/")
 
@@ -96,7 +96,7 @@ async def test_a_refusal_bears_the_headers_and_names_no_database(app: Romancy) -
     "host", ["evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.evil.example", "[::2]"]
 )
 async def test_another_name_for_this_machine_is_refused(app: Romancy, host: str) -> None:
-    browser = Browser(asgi(app))
+    browser = Browser(asgi(app, auth="local"))
     browser.client.host = host.encode()
 
     assert 403 == (await browser.get("/")).status
@@ -105,19 +105,19 @@ async def test_another_name_for_this_machine_is_refused(app: Romancy, host: str)
 
 @pytest.mark.parametrize("host", ["", "a b", "localhost@evil.example", "localhost/evil", "localhost:80:80", "ä", "l,e"])
 async def test_a_host_that_is_none_is_refused(app: Romancy, host: str) -> None:
-    browser = Browser(asgi(app))
+    browser = Browser(asgi(app, auth="local"))
     browser.client.host = host.encode("latin-1")
 
     assert 400 == (await browser.get("/")).status
 
 
 async def test_two_hosts_are_refused(app: Romancy) -> None:
-    assert 400 == (await Browser(asgi(app)).get("/", host="localhost")).status
+    assert 400 == (await Browser(asgi(app, auth="local")).get("/", host="localhost")).status
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8080", "[::1]:8080", "shop.localhost"])
 async def test_names_of_this_machine_are_answered(app: Romancy, host: str) -> None:
-    browser = Browser(asgi(app))
+    browser = Browser(asgi(app, auth="local"))
     browser.client.host = host.encode()
 
     assert 200 == (await browser.get("/")).status
@@ -135,15 +135,15 @@ async def test_hosts_are_allowed_by_name(app: Romancy) -> None:
 @pytest.mark.parametrize(
     "name", ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"]
 )
-async def test_without_a_hook_no_proxy_is_answered(app: Romancy, name: str) -> None:
-    assert 403 == (await Browser(asgi(app)).get("/", **{name: "127.0.0.1"})).status
+async def test_local_answers_no_proxy(app: Romancy, name: str) -> None:
+    assert 403 == (await Browser(asgi(app, auth="local")).get("/", **{name: "127.0.0.1"})).status
     assert 200 == (await Browser(asgi(app, auth=anyone)).get("/", **{name: "127.0.0.1"})).status
 
 
 async def test_a_form_has_a_time_limit(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
     """An admitted visitor sends the beginning of a form, and nothing more."""
     monkeypatch.setattr("romancy.dashboard._application.read_form", partial(read_form, seconds=0.05))
-    dashboard, sent = asgi(app), list[Any]()
+    dashboard, sent = asgi(app, auth="local"), list[Any]()
     pieces = iter([{"type": "http.request", "body": b"a=", "more_body": True}])
     headers = {"host": "localhost", "origin": "http://localhost", "content-type": "application/x-www-form-urlencoded"}
     scope = {
@@ -194,7 +194,14 @@ async def test_a_hook_decides(app: Romancy) -> None:
     assert 200 == (await Browser(asgi(app, auth=anyone), peer=("203.0.113.7", 1)).get("/")).status
 
 
-@pytest.mark.parametrize("auth", ["secret", OneTimeToken, 5])
+@pytest.mark.parametrize("made", [asgi, partial(Dashboard, auth=None, read_only=True, hosts=())], ids=["asgi", "class"])
+def test_it_is_closed_until_it_is_told_who_may_look(made: Any) -> None:
+    for given in ("memory://", Romancy("memory://", workflows=[greet])):
+        with pytest.raises(UsageError, match=r"write asgi\(…, auth=admins\).*asgi\(…, auth=\"local\"\)"):
+            made(given)
+
+
+@pytest.mark.parametrize("auth", ["secret", "Local", OneTimeToken, 5])
 def test_what_is_no_hook_is_refused(auth: Any) -> None:
     with pytest.raises(UsageError, match="auth= takes a function"):
         asgi("memory://", auth=auth)
@@ -202,9 +209,9 @@ def test_what_is_no_hook_is_refused(auth: Any) -> None:
 
 async def test_what_is_no_app_is_refused() -> None:
     with pytest.raises(UsageError, match="an app or the URL"):
-        asgi(None)  # type: ignore[arg-type]
+        asgi(None, auth="local")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="a list of names"):
-        asgi("memory://", hosts="localhost")
+        asgi("memory://", auth="local", hosts="localhost")
 
 
 async def test_a_token_opens_one_session(app: Romancy) -> None:
@@ -261,16 +268,16 @@ async def test_a_session_is_not_guessed_from_an_empty_cookie(app: Romancy) -> No
     ],
 )
 async def test_no_path_leads_to_another_file(app: Romancy, path: str) -> None:
-    assert 404 == (await Browser(asgi(app)).get(path)).status
+    assert 404 == (await Browser(asgi(app, auth="local")).get(path)).status
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
 async def test_pages_take_only_reads(app: Romancy, method: str) -> None:
-    assert 405 == (await Browser(asgi(app)).ask(method, "/instances", b"", [])).status
+    assert 405 == (await Browser(asgi(app, auth="local")).ask(method, "/instances", b"", [])).status
 
 
 async def test_a_database_that_is_not_there_is_a_page() -> None:
-    browser = Browser(asgi("sqlite:///nowhere/at/all.db"))
+    browser = Browser(asgi("sqlite:///nowhere/at/all.db", auth="local"))
 
     page = await browser.get("/")
 

@@ -41,7 +41,7 @@ async def app() -> AsyncGenerator[Romancy]:
 
 async def shown(app: Romancy, instance_id: str) -> str:
     """All pages that show the instance."""
-    browser = Browser(asgi(app))
+    browser = Browser(asgi(app, auth="local"))
     texts: list[str] = []
     for page in PAGES:
         answer = await browser.get(page.replace("{}", quote(instance_id, safe="")))
@@ -79,7 +79,7 @@ async def test_hostile_text_is_shown_as_text(app: Romancy, text: str) -> None:
 )
 async def test_any_id_has_its_page(app: Romancy, id: str) -> None:
     await app.start(named.options(instance_id=id), 1)
-    browser = Browser(asgi(app))
+    browser = Browser(asgi(app, auth="local"))
 
     listed = (await browser.get("/instances")).body.decode()
     (link,) = re.findall(r'<a class="id"[^>]* href="([^"]+)"', listed)

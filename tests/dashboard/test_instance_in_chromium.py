@@ -36,7 +36,7 @@ async def site(tmp_path: Path) -> AsyncGenerator[str]:
         await (await app.start(shop.options(instance_id="lamp"), "lamp")).result(timeout=60)
         with pytest.raises(WorkflowFailedError):
             await (await app.start(shop.options(instance_id="lost"), "lost")).result(timeout=60)
-        async with serving(asgi(app)) as port:
+        async with serving(asgi(app, auth="local")) as port:
             yield f"http://127.0.0.1:{port}"
 
 
@@ -145,7 +145,7 @@ async def two_waits(ctx: WorkflowContext, order: dict[str, Any]) -> str:
 
 async def test_what_a_reader_has_opened_stays_open(tmp_path: Path, browser: Browser) -> None:
     async with Romancy(f"sqlite:///{tmp_path / 'shop.db'}", workflows=[two_waits]) as app:
-        dashboard = asgi(app)
+        dashboard = asgi(app, auth="local")
         dashboard._live = OpenPages(every=0.05)
         given = {"lines": [{"sku": f"sku-{number}", "note": "x" * 90} for number in range(40)]}
         await app.start(two_waits.options(instance_id="open"), given)

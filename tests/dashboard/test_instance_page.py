@@ -85,7 +85,7 @@ async def app(storage_url: str) -> AsyncGenerator[Romancy]:
 
 @pytest.fixture
 def browser(app: Romancy) -> Browser:
-    return Browser(asgi(app))
+    return Browser(asgi(app, auth="local"))
 
 
 async def page(browser: Browser, target: str) -> str:
@@ -243,7 +243,7 @@ async def test_a_page_costs_the_same_however_long_the_log_is(storage_url: str) -
             return await read(instance_id, after=after, limit=limit)
 
         store.read = counted  # type: ignore[method-assign]
-        browser = Browser(asgi(app))
+        browser = Browser(asgi(app, auth="local"))
         for view in ("", "?row=1200", "?row=2400", "?view=log&row=2000", "?view=graph&row=700", "?view=state&at=2450"):
             asked.clear()
             html = await page(browser, f"/instances/long{view}")
@@ -299,7 +299,7 @@ async def test_a_stuck_instance_shows_both_sides_of_its_divergence(
         await app.handle("t-1").signal("never", None)
         await status_is(app, "t-1", Status.STUCK)
 
-        html = await page(Browser(asgi(app)), "/instances/t-1")
+        html = await page(Browser(asgi(app, auth="local")), "/instances/t-1")
 
     assert "Where the code left the log" in html
     assert told == re.findall(r"<del><bdi>([^<]*)</bdi></del>", html)
@@ -313,13 +313,13 @@ async def test_sealed_inputs_are_searched_with_the_codec_alone(storage_url: str)
     declared = workflow(name=shop.name, index=["item"])(shop.fn)
     async with Romancy(storage_url, workflows=[declared], codecs=[Masking()], worker=False) as app:
         await app.start(declared.options(instance_id="sealed"), "lamp")
-        found = await page(Browser(asgi(app)), search)
-        newest = asgi(storage_url)
+        found = await page(Browser(asgi(app, auth="local")), search)
+        newest = asgi(storage_url, auth="local")
         refused = await Browser(newest).get(search)
         of_others = await Browser(newest).get("/instances?where=item%3Dchair")
     async with Romancy(storage_url, workflows=[shop], worker=False) as plain:
         await plain.start_many([shop.options(instance_id=f"plain-{number}").bind("chair") for number in range(201)])
-    behind = asgi(storage_url)
+    behind = asgi(storage_url, auth="local")
     without = Browser(behind)
     chairs = await page(without, "/instances?where=item%3Dchair")
     hit, bulk = await without.get(search), await without.get("/bulk/cancel?where=item%3Dlamp")
@@ -345,8 +345,8 @@ async def test_sealed_payloads_are_shown_with_the_codec_alone(storage_url: str) 
         await (await app.start(bill.options(instance_id="s-1"), "a secret lamp")).result(timeout=60)
         await app.start(bill.options(instance_id="later", delay=3600), "a secret chair")
         for target in ("/instances", "/instances/s-1"):
-            assert "a secret lamp" in await page(Browser(asgi(app)), target)
-        sealed = asgi(storage_url)
+            assert "a secret lamp" in await page(Browser(asgi(app, auth="local")), target)
+        sealed = asgi(storage_url, auth="local")
         without = Browser(sealed)
         for view in ("timeline", "graph", "family", "state&at=1.0", "log", "compare&with=s-1"):
             html = await page(without, f"/instances/s-1?view={view}")

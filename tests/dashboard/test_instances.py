@@ -81,14 +81,14 @@ def shown(page: Any) -> list[str]:
     ],
 )
 async def test_a_search_is_in_the_url(app: Romancy, search: str, found: list[str]) -> None:
-    page = await Browser(asgi(app)).get(f"/instances?{search}")
+    page = await Browser(asgi(app, auth="local")).get(f"/instances?{search}")
 
     assert (200, found) == (page.status, shown(page))
 
 
 async def test_the_children_of_an_instance_are_listed(app: Romancy) -> None:
     await app.run(greets.options(instance_id="trunk/é"), 2)
-    browser, target = Browser(asgi(app)), quote("trunk/é")
+    browser, target = Browser(asgi(app, auth="local")), quote("trunk/é")
 
     assert ["trunk%2F%C3%A9-1", "trunk%2F%C3%A9-0"] == shown(await browser.get(f"/instances?parent={target}"))
     assert ["trunk%2F%C3%A9-0"] == shown(await browser.get(f"/instances?parent={target}&id=-0&status=completed"))
@@ -99,7 +99,7 @@ async def test_the_children_of_an_instance_are_listed(app: Romancy) -> None:
 
 async def test_pages_follow_each_other_and_keep_the_search(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("romancy.dashboard._instances_page._EACH", 3)
-    browser, target, pages = Browser(asgi(app)), "/instances?status=completed", list[list[str]]()
+    browser, target, pages = Browser(asgi(app, auth="local")), "/instances?status=completed", list[list[str]]()
     while True:
         page = await browser.get(target)
         pages.append(shown(page))
@@ -143,7 +143,7 @@ async def test_pages_follow_each_other_and_keep_the_search(app: Romancy, monkeyp
     ],
 )
 async def test_what_cannot_be_searched_for_is_said_on_the_page(app: Romancy, search: str, words: str) -> None:
-    browser = Browser(asgi(app))
+    browser = Browser(asgi(app, auth="local"))
 
     page = await browser.get(f"/instances?{search}")
 
@@ -153,7 +153,7 @@ async def test_what_cannot_be_searched_for_is_said_on_the_page(app: Romancy, sea
 
 
 async def test_htmx_gets_the_list_alone(app: Romancy) -> None:
-    part = await Browser(asgi(app)).get("/instances?id=order-1", hx_request="true")
+    part = await Browser(asgi(app, auth="local")).get("/instances?id=order-1", hx_request="true")
 
     assert ["order-1"] == shown(part)
     assert "<html" not in part.body.decode()

@@ -66,7 +66,7 @@ class Page:
 
 
 async def test_a_page_hears_of_a_change(app: Romancy) -> None:
-    dashboard = asgi(app)
+    dashboard = asgi(app, auth="local")
     dashboard._live = OpenPages(every=0.05)
     page, other = Page(dashboard, "/changes/instances"), Page(dashboard, "/changes/instances?id=nobody")
     await page.answer.say(b"event: known")
@@ -84,7 +84,7 @@ async def test_a_page_hears_of_a_change(app: Romancy) -> None:
 
 
 async def test_what_changed_before_it_listened_is_heard_of(app: Romancy) -> None:
-    dashboard = asgi(app)
+    dashboard = asgi(app, auth="local")
     page = Page(dashboard, "/changes/instances?seen=0123456789abcdef")
 
     await page.answer.say(b"event: changed")
@@ -93,7 +93,7 @@ async def test_what_changed_before_it_listened_is_heard_of(app: Romancy) -> None
 
 
 async def test_a_hundred_pages_cost_less_than_a_query_a_second(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
-    dashboard = asgi(app)
+    dashboard = asgi(app, auth="local")
     assert dashboard._live._every > 2  # seconds between two looks
     dashboard._live = OpenPages(every=0.2)
     asked: list[object] = []
@@ -180,7 +180,7 @@ async def test_a_stream_has_no_beat_while_a_look_hangs(app: Romancy) -> None:
 
 
 async def test_streams_end_when_the_dashboard_closes(app: Romancy) -> None:
-    dashboard = asgi(app)
+    dashboard = asgi(app, auth="local")
     page = Page(dashboard, "/changes/instances")
     await page.answer.say(b"event: known")
 
@@ -192,7 +192,7 @@ async def test_streams_end_when_the_dashboard_closes(app: Romancy) -> None:
 
 async def test_a_stream_ends_by_itself(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("romancy.dashboard._live._LASTS", 0.05)
-    page = Page(asgi(app), "/changes/instances")
+    page = Page(asgi(app, auth="local"), "/changes/instances")
 
     await page.task
 
@@ -202,4 +202,4 @@ async def test_a_stream_ends_by_itself(app: Romancy, monkeypatch: pytest.MonkeyP
 async def test_too_many_pages_are_refused(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("romancy.dashboard._live._MOST", 0)
 
-    assert 503 == (await Browser(asgi(app)).get("/changes/instances")).status
+    assert 503 == (await Browser(asgi(app, auth="local")).get("/changes/instances")).status

@@ -29,7 +29,7 @@ WITHIN: Final = 5_000
 SERVER: Final = """
 import sys, uvicorn
 from romancy.dashboard import asgi
-uvicorn.run(asgi(sys.argv[1]), port=int(sys.argv[2]), log_level="error")
+uvicorn.run(asgi(sys.argv[1], auth="local"), port=int(sys.argv[2]), log_level="error")
 """
 
 

@@ -58,7 +58,7 @@ async def test_a_page_of_a_long_log_takes_no_more_memory(storage_url: str) -> No
     async with Romancy(storage_url, workflows=[], worker=False):
         await plant(storage_url, few, "short")
         await plant(storage_url, many, "long")
-    dashboard = asgi(storage_url)
+    dashboard = asgi(storage_url, auth="local")
     browser, found = Browser(dashboard), dict[str, tuple[int, int]]()
 
     async def asked(target: str) -> None:
@@ -80,7 +80,7 @@ async def test_searches_and_counts_of_many_take_no_more_memory(storage_url: str)
     peaks = list[dict[str, int]]()
     async with Romancy(storage_url, workflows=[order], worker=False) as app:
         store = app._access.opened()  # pyright: ignore[reportPrivateUsage] - what is searched
-        browser = Browser(asgi(app))
+        browser = Browser(asgi(app, auth="local"))
 
         async def searched() -> None:
             assert [] == (await find_in_slices(store, build_query({"city": "Wien"}), within=600, first=200)).rows

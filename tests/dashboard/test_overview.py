@@ -46,7 +46,7 @@ async def app(storage_url: str) -> AsyncGenerator[Romancy]:
 
 
 async def test_an_empty_database_has_an_overview(app: Romancy) -> None:
-    browser = Browser(asgi(app))
+    browser = Browser(asgi(app, auth="local"))
 
     page = await browser.get("/")
     text = browser.text(page)
@@ -65,7 +65,7 @@ async def test_it_counts_and_names_what_needs_somebody(app: Romancy) -> None:
             await handle.result()
     await app.start(wait.options(instance_id="w-1"))
     await app.send("gone", {"a": 1}, key="nobody")
-    browser = Browser(asgi(app))
+    browser = Browser(asgi(app, auth="local"))
 
     text = browser.text(await browser.get("/"))
 
@@ -84,7 +84,7 @@ async def test_it_shows_what_is_open_by_workflow(app: Romancy, monkeypatch: pyte
         await status_is(app, f"w-{number}", Status.WAITING)
     with pytest.raises(WorkflowFailedError):
         await app.run(fail, 1)
-    browser = Browser(asgi(app))
+    browser = Browser(asgi(app, auth="local"))
 
     whole = browser.text(await browser.get("/"))
     monkeypatch.setattr("romancy.dashboard._overview_page.OLDEST", 2)
@@ -102,7 +102,7 @@ async def test_it_shows_what_was_started_over_time(app: Romancy) -> None:
     with pytest.raises(WorkflowFailedError):
         await app.run(fail, 1)
     await status_is(app, "w-1", Status.WAITING)
-    browser = Browser(asgi(app))
+    browser = Browser(asgi(app, auth="local"))
 
     day = await browser.get("/")
     week = browser.text(await browser.get("/?over=7d"))
@@ -120,7 +120,7 @@ async def test_it_takes_a_bounded_number_of_calls(app: Romancy, monkeypatch: pyt
     monkeypatch.setattr(app._access, "opened", lambda: counting)
     with pytest.raises(WorkflowFailedError):
         await app.run(fail, 1)
-    dashboard = asgi(app)
+    dashboard = asgi(app, auth="local")
     browser = Browser(dashboard)
     await browser.get("/jobs")
     await dashboard._jobs.looked()  # the first page of all has a job looked for that is open
@@ -133,7 +133,7 @@ async def test_it_takes_a_bounded_number_of_calls(app: Romancy, monkeypatch: pyt
 
 
 async def test_htmx_gets_the_changing_part_alone(app: Romancy) -> None:
-    part = await Browser(asgi(app)).get("/", hx_request="true")
+    part = await Browser(asgi(app, auth="local")).get("/", hx_request="true")
 
     assert part.body.decode().strip().startswith('<div id="overview"')
 
@@ -151,7 +151,7 @@ async def test_no_page_waits_for_the_look_for_jobs(app: Romancy, monkeypatch: py
     slow = PassingStore(store)
     slow.rooms = store.rooms.wrapped(reading=lambda reading: changed(reading, find=find))
     monkeypatch.setattr(app._access, "opened", lambda: slow)
-    dashboard = asgi(app)
+    dashboard = asgi(app, auth="local")
 
     page = await Browser(dashboard).get("/")
     before = list(looked)

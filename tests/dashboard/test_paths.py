@@ -54,7 +54,7 @@ def test_paths_are_bounded() -> None:
 async def test_the_paths_that_exist_are_offered() -> None:
     async with Romancy("memory://", workflows=[order]) as app:
         await app.start(order, {"customer": {"id": "<c-1>", "<city>": "Paris"}, "total": 5})
-        browser = Browser(asgi(app))
+        browser = Browser(asgi(app, auth="local"))
 
         assert 'hx-get="/paths?status=waiting"' in (await browser.get("/instances?status=waiting")).body.decode()
         offered = await browser.get("/paths")

@@ -39,7 +39,7 @@ async def app(storage_url: str) -> AsyncGenerator[Romancy]:
 
 @pytest.fixture
 async def browser(app: Romancy) -> AsyncGenerator[Browser]:
-    dashboard = asgi(app)
+    dashboard = asgi(app, auth="local")
     yield Browser(dashboard)
     await dashboard.close()
 
@@ -84,7 +84,7 @@ async def test_the_page_tells_an_event_that_fits_no_wait(app: Romancy, browser: 
 
 
 async def test_http_tells_what_was_requested(app: Romancy) -> None:
-    client = Client(http(app))
+    client = Client(http(app, auth="local"))
 
     cancelled = await client.post("/cancel/o-1", b'{"reason": "sold out"}')
     await app.signal("o-1", "payed", "secret", id="s-1")

@@ -112,7 +112,7 @@ async def test_an_open_page_counts_all_and_then_shows_it(app: Romancy, monkeypat
     await page.answer.say(b"event: changed")
     await page.leave()
     after = browser.text(await browser.get("/"))
-    other = Browser(asgi(app))
+    other = Browser(asgi(app, auth="local"))
 
     assert "pending 2+" in before
     assert "Counting the others, while this page is open." in before
@@ -128,7 +128,7 @@ async def test_without_an_open_page_nothing_is_counted(app: Romancy, monkeypatch
     store = CountingStore(app._access.opened())
     monkeypatch.setattr(app._access, "opened", lambda: store)
 
-    assert 200 == (await Browser(asgi(app)).get("/")).status
+    assert 200 == (await Browser(asgi(app, auth="local")).get("/")).status
 
     assert "tally" in store.calls
     assert "tally_slice" not in store.calls
@@ -194,7 +194,7 @@ async def test_slices_wait_for_each_other_and_counts_rest(app: Romancy) -> None:
 
 
 async def test_old_counts_and_those_of_a_closed_dashboard_are_not_shown(app: Romancy) -> None:
-    dashboard = asgi(app)
+    dashboard = asgi(app, auth="local")
     dashboard._rollups = rollups = eager()
     await counted(rollups, app)
     now = await now_of(app)

@@ -56,7 +56,7 @@ async def test_a_search_goes_on_until_it_has_found_something(app: Romancy, monke
     rooms_with(Room.LOOKUPS, app._access.opened())
     sliced = partial(find_in_slices, within=0, first=4, largest=4)
     monkeypatch.setattr("romancy.dashboard._instances_page.find_in_slices", sliced)
-    browser, target, seen, found = Browser(asgi(app)), "/instances?where=city%3DGraz", 0, list[str]()
+    browser, target, seen, found = Browser(asgi(app, auth="local")), "/instances?where=city%3DGraz", 0, list[str]()
     while target:
         page = await browser.get(target)
         seen += 1
@@ -75,13 +75,13 @@ async def test_a_whole_id_is_found_at_once(app: Romancy, monkeypatch: pytest.Mon
     sliced = partial(find_in_slices, within=0, first=1, largest=1)
     monkeypatch.setattr("romancy.dashboard._instances_page.find_in_slices", sliced)
 
-    page = await Browser(asgi(app)).get("/instances?id=i-00")
+    page = await Browser(asgi(app, auth="local")).get("/instances?id=i-00")
 
     assert ["i-00"] == re.findall(r'href="/instances/(i-[^"]+)"><bdi>', page.body.decode())
 
 
 async def test_a_search_that_an_index_answers_names_no_path(app: Romancy) -> None:
-    page = await Browser(asgi(app)).get("/instances?where=city%3DGraz&workflow=trip")
+    page = await Browser(asgi(app, auth="local")).get("/instances?where=city%3DGraz&workflow=trip")
 
     assert ["i-01"] == re.findall(r'href="/instances/(i-[^"]+)"><bdi>', page.body.decode())
     assert "No index" not in page.body.decode()
@@ -103,7 +103,7 @@ async def test_a_search_ends_with_its_request(app: Romancy, monkeypatch: pytest.
             cancelled.set()
 
     monkeypatch.setattr(app._access.opened().rooms.reading, "find", never)
-    browser = Browser(asgi(app))
+    browser = Browser(asgi(app, auth="local"))
     request = asyncio.create_task(browser.client.ask("GET", "/instances?where=total%3D1", b"", [], left=left))
     await begun.wait()
     left.set()
@@ -154,7 +154,7 @@ async def test_a_client_that_hangs_up_ends_its_search(app: Romancy, monkeypatch:
     watched = Watched(app._access.opened())
     monkeypatch.setattr(app._access, "opened", lambda: watched)
     monkeypatch.setattr("romancy.dashboard._instances_page.find_in_slices", watched.search)
-    dashboard = asgi(app)
+    dashboard = asgi(app, auth="local")
     async with serving(dashboard) as port:
         _, client = await asyncio.open_connection("127.0.0.1", port)
         client.write(f"GET /instances?where=city%3DGraz HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n".encode())

@@ -61,7 +61,7 @@ def logged(page: str) -> list[tuple[str, str]]:
 
 
 async def test_table_and_log_count_from_one_zero(app: Romancy) -> None:
-    browser = Browser(asgi(app))
+    browser = Browser(asgi(app, auth="local"))
 
     page = (await browser.get("/instances/late")).body.decode()
     log = logged((await browser.get("/instances/late?view=log")).body.decode())
@@ -71,7 +71,7 @@ async def test_table_and_log_count_from_one_zero(app: Romancy) -> None:
 
 
 async def test_what_no_worker_started_does_not_begin_in_1970(app: Romancy) -> None:
-    browser = Browser(asgi(app))
+    browser = Browser(asgi(app, auth="local"))
 
     for view in ("timeline", "graph", "log", "state&at=1.0", "state&at=latest"):
         page = (await browser.get(f"/instances/late?view={view}")).body.decode()
@@ -81,7 +81,7 @@ async def test_what_no_worker_started_does_not_begin_in_1970(app: Romancy) -> No
 async def test_pages_and_entries_agree(app: Romancy) -> None:
     entries = [entry async for entry in app.entries_of("late")]
 
-    browser = Browser(asgi(app))
+    browser = Browser(asgi(app, auth="local"))
     raw = (await browser.get("/instances/late?view=raw&at=1.0")).body.decode()
 
     assert getattr(entries[0].event, "at", 0) == at_of(entries[0].at)

@@ -41,7 +41,7 @@ app = Romancy(
     workflows=[place_order, collect],
     worker="ROMANCY_NO_WORKER" not in os.environ,
 )
-http = asgi(app, events=[paid, packed], body_timeout=2.0, max_wait=1.0)
+http = asgi(app, auth="local", events=[paid, packed], body_timeout=2.0, max_wait=1.0)
 http.webhook("/hooks/mail", verify=StandardWebhooks(MAIL_SECRET))
 http.webhook("/hooks/stripe", verify=Stripe("whsec_former", STRIPE_SECRET))
 http.webhook("/hooks/github", verify=GitHub(GITHUB_SECRET))

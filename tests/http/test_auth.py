@@ -1,4 +1,4 @@
-"""Access: the hook runs before the body is read, a failing hook refuses, without a hook only this machine may ask."""
+"""Access: the hook runs before the body is read, a failing hook refuses, without a hook there is no app at all."""
 
 # Only private state shows the list of routes.
 # pyright: reportPrivateUsage=false
@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from romancy import Romancy, WorkflowContext, workflow
 from romancy.errors import UsageError
-from romancy.http import Ingress, VerificationError, anyone, asgi, bearer
+from romancy.http import Ingress, VerificationError, anyone, asgi, bearer, local
 from tests.http.client import Client
 
 if TYPE_CHECKING:
@@ -114,6 +114,15 @@ async def test_what_is_no_hook_is_refused_and_not_shown(app: Romancy, wrong: Any
     assert FIRST not in str(caught.value)
 
 
+async def test_it_is_closed_until_it_is_told_who_may_send(app: Romancy) -> None:
+    with pytest.raises(UsageError, match=r"write asgi\(app, auth=bearer\(token\)\).*asgi\(app, auth=\"local\"\)"):
+        asgi(app)
+
+
+async def test_local_is_a_name_of_its_hook(app: Romancy) -> None:
+    assert asgi(app, auth="local").auth is asgi(app, auth=local).auth is local
+
+
 async def test_an_auth_hook_decides_who_is_admitted(app: Romancy) -> None:
     async def forbids(request: Request) -> None:
         raise HTTPException(403, headers={"x-why": "not you"})
@@ -152,10 +161,10 @@ async def test_an_auth_hook_decides_who_is_admitted(app: Romancy) -> None:
         ("127.0.0.1", "localhost", "http://evil.example", 403), ("127.0.0.1", "localhost", "null", 403),
     ],
 )  # fmt: skip
-async def test_without_a_hook_only_this_machine_is_answered(
+async def test_local_answers_only_this_machine_is_answered(
     app: Romancy, peer: str | None, host: str, origin: str | None, status: int
 ) -> None:
-    client = Client(asgi(app), peer=None if peer is None else (peer, 5))
+    client = Client(asgi(app, auth="local"), peer=None if peer is None else (peer, 5))
     client.host = host.encode()
 
     assert status == (await client.get("/health/ready", **({"origin": origin} if origin else {}))).status
@@ -174,18 +183,18 @@ async def test_without_a_hook_only_this_machine_is_answered(
         "x-client-ip",
     ],
 )
-async def test_without_a_hook_no_proxy_is_answered(app: Romancy, name: str) -> None:
+async def test_local_answers_no_proxy_is_answered(app: Romancy, name: str) -> None:
     passed = [(name.encode(), b"127.0.0.1")]
 
-    assert 403 == (await Client(asgi(app)).ask("GET", "/health/ready", b"", passed)).status
+    assert 403 == (await Client(asgi(app, auth="local")).ask("GET", "/health/ready", b"", passed)).status
     assert 200 == (await Client(asgi(app, auth=anyone)).ask("GET", "/health/ready", b"", passed)).status
 
 
 @pytest.mark.parametrize(
     ("site", "status"), [("same-origin", 202), ("none", 202), ("same-site", 403), ("cross-site", 403)]
 )
-async def test_without_a_hook_no_page_of_another_port_is_answered(app: Romancy, site: str, status: int) -> None:
-    client = Client(asgi(app))
+async def test_local_answers_no_page_of_another_port_is_answered(app: Romancy, site: str, status: int) -> None:
+    client = Client(asgi(app, auth="local"))
 
     assert status == (await client.post("/workflows/tick", sec_fetch_site=site)).status
     ready = await client.get("/health/ready", sec_fetch_site=site)
@@ -197,7 +206,7 @@ async def test_without_a_hook_no_page_of_another_port_is_answered(app: Romancy, 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/instances/x", "/nowhere", "/workflows/tick"])
 async def test_every_answer_is_inert_in_a_browser(app: Romancy, path: str) -> None:
-    headers = (await Client(asgi(app)).get(path)).headers
+    headers = (await Client(asgi(app, auth="local")).get(path)).headers
 
     assert ("nosniff", "same-origin") == (headers["x-content-type-options"], headers["cross-origin-resource-policy"])
 

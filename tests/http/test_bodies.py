@@ -39,7 +39,7 @@ async def test_a_body_that_says_how_long_it_is_is_not_read(app: Romancy) -> None
     def unread() -> Iterator[bytes]:
         yield pytest.fail("it was read")
 
-    client = Client(asgi(app, max_body=MOST))
+    client = Client(asgi(app, auth="local", max_body=MOST))
     for length in (b"10001", b"9" * 5000):
         answer = await client.ask("POST", "/", unread(), [*HEADERS, (b"content-length", length)])
         assert (413, "PayloadTooLarge", "close") == (
@@ -58,7 +58,7 @@ async def test_an_endless_body_is_read_up_to_the_limit(app: Romancy) -> None:
             read += 1000
             yield b"x" * 1000
 
-    client = Client(asgi(app, max_body=MOST))
+    client = Client(asgi(app, auth="local", max_body=MOST))
     tracemalloc.start()
     answer = await client.ask("POST", "/", endless(), HEADERS)
     _, peak = tracemalloc.get_traced_memory()
@@ -84,7 +84,7 @@ async def test_a_body_that_stops_coming_is_answered_in_time(app: Romancy) -> Non
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await asgi(app, body_timeout=0.01)({**SCOPE}, receive, send)
+    await asgi(app, auth="local", body_timeout=0.01)({**SCOPE}, receive, send)
 
     assert 408 == sent[0]["status"]
     assert (b"connection", b"close") in sent[0]["headers"]
@@ -92,7 +92,7 @@ async def test_a_body_that_stops_coming_is_answered_in_time(app: Romancy) -> Non
 
 async def test_a_client_that_leaves_in_the_middle(app: Romancy) -> None:
     """The loop that ignores a disconnect never ends; this one ends with the client."""
-    http = asgi(app)
+    http = asgi(app, auth="local")
     asked = 0
 
     async def receive() -> Any:
@@ -110,7 +110,7 @@ async def test_a_client_that_leaves_in_the_middle(app: Romancy) -> None:
 
 
 async def test_all_bodies_together_have_a_limit(app: Romancy) -> None:
-    http = asgi(app, max_body=MOST)
+    http = asgi(app, auth="local", max_body=MOST)
     held = [asyncio.Event() for _ in range(64)]
     got = [Answer() for _ in held]
 
@@ -147,13 +147,15 @@ async def test_all_bodies_together_have_a_limit(app: Romancy) -> None:
     ("encoding", "status"), [(b"gzip", 415), (b"br, identity", 415), (b"identity", 400), (b"", 400)]
 )
 async def test_a_compressed_body_is_not_unpacked(app: Romancy, encoding: bytes, status: int) -> None:
-    answer = await Client(asgi(app)).ask("POST", "/", b"\x1f\x8b", [*HEADERS, (b"content-encoding", encoding)])
+    answer = await Client(asgi(app, auth="local")).ask(
+        "POST", "/", b"\x1f\x8b", [*HEADERS, (b"content-encoding", encoding)]
+    )
 
     assert status == answer.status
 
 
 async def test_only_so_many_wait(app: Romancy) -> None:
-    http = asgi(app, max_waiting=1)
+    http = asgi(app, auth="local", max_waiting=1)
     with http._waits.place(), pytest.MonkeyPatch.context() as patch:
 
         async def waiting(*_: object) -> Status:

@@ -42,7 +42,7 @@ async def waits(ctx: WorkflowContext, name: str = "") -> Any:
 @pytest.fixture
 async def client(storage_url: str) -> AsyncGenerator[Client]:
     async with Romancy(storage_url, workflows=[waits]) as app:
-        yield Client(asgi(app, max_body=4 * 1024 * 1024))
+        yield Client(asgi(app, auth="local", max_body=4 * 1024 * 1024))
 
 
 @pytest.mark.parametrize("what", LONG)
@@ -68,7 +68,7 @@ async def test_a_database_that_goes_away_and_comes_back(storage_url: str, proxy_
     proxy = proxy_for(storage_url)
     body = json.dumps({**EVENT, "type": "waits"}).encode()
     async with Romancy(proxy.url(storage_url), workflows=[waits]) as app:
-        client = Client(asgi(app, write_timeout=0.5))
+        client = Client(asgi(app, auth="local", write_timeout=0.5))
 
         async def asked() -> list[int]:
             answers = [

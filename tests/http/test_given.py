@@ -20,7 +20,7 @@ async def tick(ctx: WorkflowContext) -> None: ...
 @pytest.mark.parametrize("wrong", ["sqlite:///x.db", "postgresql://u:hush@h/d", None, Romancy, tick], ids=repr)
 def test_what_is_no_app_is_refused_and_not_shown(wrong: Any) -> None:
     with pytest.raises(UsageError, match=r"asgi\(app\)") as caught:
-        asgi(wrong)
+        asgi(wrong, auth="local")
 
     assert "hush" not in str(caught.value)
 
@@ -28,4 +28,4 @@ def test_what_is_no_app_is_refused_and_not_shown(wrong: Any) -> None:
 @pytest.mark.parametrize("wrong", [["paid"], [PAID, dict], "paid", PAID, None, 5], ids=repr)
 def test_what_is_no_type_of_an_event_is_refused(wrong: Any) -> None:
     with pytest.raises(UsageError, match=r'events=\[EventType\("paid", Paid\)\]'):
-        asgi(Romancy("memory://"), events=wrong)
+        asgi(Romancy("memory://"), auth="local", events=wrong)

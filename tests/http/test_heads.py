@@ -47,7 +47,7 @@ async def app() -> AsyncGenerator[Romancy]:
     ],
 )
 async def test_a_head_is_answered_at_once(app: Romancy, path: str, status: int, kind: str) -> None:
-    client = Client(asgi(app, max_waiting=0))
+    client = Client(asgi(app, auth="local", max_waiting=0))
 
     answer = await client.ask("HEAD", path, b"", [])
 
@@ -56,7 +56,7 @@ async def test_a_head_is_answered_at_once(app: Romancy, path: str, status: int, 
 
 @pytest.mark.parametrize("path", ["/changes/instances", "/changes/overview", "/changes/instance?id=open"])
 async def test_a_head_opens_no_stream_of_the_dashboard(app: Romancy, path: str) -> None:
-    answer = await Client(dashboard_of(app)).ask("HEAD", path, b"", [])
+    answer = await Client(dashboard_of(app, auth="local")).ask("HEAD", path, b"", [])
 
     assert (200, "text/event-stream") == (answer.status, answer.headers["content-type"].partition(";")[0])
     assert b"" == answer.body

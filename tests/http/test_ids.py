@@ -32,7 +32,7 @@ async def echo(ctx: WorkflowContext, name: str) -> str:
 @pytest.fixture
 async def client(storage_url: str) -> AsyncGenerator[Client]:
     async with Romancy(storage_url, workflows=[echo]) as app:
-        http = asgi(app)
+        http = asgi(app, auth="local")
 
         async def served(scope: Scope, receive: Receive, send: Send) -> None:
             raw = scope["path"].encode()

@@ -59,7 +59,7 @@ async def app() -> AsyncGenerator[Romancy]:
 
 @pytest.fixture
 def http(app: Romancy) -> Ingress:
-    return asgi(app, events=[Paid], max_batch=3)
+    return asgi(app, auth="local", events=[Paid], max_batch=3)
 
 
 @pytest.fixture
@@ -417,7 +417,7 @@ async def test_a_client_that_leaves_holds_no_place(http: Ingress, client: Client
 async def test_an_app_that_drains_or_is_closed(app: Romancy, client: Client) -> None:
     await app.drain()
     draining = await client.post("/", event(data=ORDER), content_type=STRUCTURED)
-    closed = Client(asgi(Romancy("memory://", workflows=[])))
+    closed = Client(asgi(Romancy("memory://", workflows=[]), auth="local"))
 
     answers = [await closed.post("/", event(), content_type=STRUCTURED), await closed.get("/instances/x")]
     assert [503, 503, 503] == [each.status for each in (draining, *answers, await closed.get("/health/ready"))][:3]
@@ -448,7 +448,9 @@ async def test_a_write_that_takes_too_long(app: Romancy, monkeypatch: pytest.Mon
         await asyncio.Event().wait()
 
     monkeypatch.setattr(app, "start_many", hangs)
-    answer = await Client(asgi(app, write_timeout=0.01)).post("/", event(data=ORDER), content_type=STRUCTURED)
+    answer = await Client(asgi(app, auth="local", write_timeout=0.01)).post(
+        "/", event(data=ORDER), content_type=STRUCTURED
+    )
 
     assert (503, True) == (answer.status, answer.json["retryable"])
 
@@ -457,7 +459,7 @@ async def test_a_write_that_takes_too_long(app: Romancy, monkeypatch: pytest.Mon
 
 
 async def test_a_path_of_its_own(app: Romancy) -> None:
-    client = Client(asgi(app, path="/events/"))
+    client = Client(asgi(app, auth="local", path="/events/"))
 
     answers = [
         await client.post(path, event(data=ORDER), content_type=STRUCTURED) for path in ("/events", "/events/", "/")
@@ -466,7 +468,7 @@ async def test_a_path_of_its_own(app: Romancy) -> None:
     assert [202, 202, 404] == [answer.status for answer in answers]
     assert 200 == (await client.get("/events/health/live")).status
     with pytest.raises(UsageError, match="slash"):
-        asgi(app, path="events")
+        asgi(app, auth="local", path="events")
 
 
 async def test_mounted_in_fastapi_and_in_starlette(app: Romancy) -> None:
@@ -491,7 +493,7 @@ async def test_its_lifespan_opens_the_app_unless_that_is_open(app: Romancy) -> N
     for one, after in ((other, False), (app, True)):
         messages: asyncio.Queue[dict[str, str]] = asyncio.Queue()
         sent: asyncio.Queue[Any] = asyncio.Queue()
-        running = asyncio.create_task(asgi(one)({"type": "lifespan"}, messages.get, sent.put))
+        running = asyncio.create_task(asgi(one, auth="local")({"type": "lifespan"}, messages.get, sent.put))
         messages.put_nowait({"type": "lifespan.startup"})
         assert "lifespan.startup.complete" == (await sent.get())["type"]
         assert one.is_open

@@ -40,7 +40,7 @@ async def app() -> AsyncGenerator[Romancy]:
 
 @pytest.fixture
 def client(app: Romancy) -> Client:
-    return Client(asgi(app))
+    return Client(asgi(app, auth="local"))
 
 
 async def test_instances_are_listed_page_by_page(client: Client) -> None:

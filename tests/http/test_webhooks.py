@@ -55,7 +55,7 @@ async def app() -> AsyncGenerator[Romancy]:
 
 @pytest.fixture
 def http(app: Romancy) -> Ingress:
-    return asgi(app)
+    return asgi(app, auth="local")
 
 
 async def github(client: Client, body: bytes, *, guid: str = "guid-1", event: str = "push", **more: str) -> Answer:

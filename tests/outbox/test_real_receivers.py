@@ -106,7 +106,7 @@ async def test_another_app_is_woken_and_started_once(mode: Any) -> None:
             return (await other.list_instances(workflow_name="hears")).instances
 
         waiting = await other.start(waits, "o-1")
-        client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=asgi(other)))
+        client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=asgi(other, auth="local")))
         sender = HttpSender("http://localhost/", mode=mode, client=client)
         async with Romancy(f"memory://tells-{mode}", workflows=[tells], relay=Relay(sender, source="/one")) as app:
             await app.run(tells, "o-1")

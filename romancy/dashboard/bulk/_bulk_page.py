@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import RedirectResponse
 
-from romancy.dashboard._acting import ACTIONS, audit, field_of
+from romancy.dashboard._acting import ACTIONS, audit, field_of, permit
 from romancy.dashboard._event_types import plain_form, signalling, typed_events
 from romancy.dashboard._guard import COOKIE
 from romancy.dashboard._pages import render
@@ -51,6 +51,7 @@ async def bulk_page(request: Request, reader: Reader, jobs: Jobs, verb: str) -> 
     if action is None:
         raise not_found("There is no such action.")
     search = Search.of(request.query_params.multi_items())._replace(page="")
+    permit(request, verb, search.without_values())
     if search.is_empty:
         raise bad_request("Choose the instances first: by id, workflow, status, time, input or headers.")
     form: Form | None = request.state.form if request.method == "POST" else None

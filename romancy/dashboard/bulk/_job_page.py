@@ -9,9 +9,9 @@ import msgspec
 from starlette.responses import RedirectResponse
 
 from romancy.core import ProgressReported
-from romancy.dashboard._acting import audit, field_of
+from romancy.dashboard._acting import audit, field_of, permit
 from romancy.dashboard._pages import render
-from romancy.dashboard._refused import RefusedError, not_found
+from romancy.dashboard._refused import RefusedError, forbidden, not_found
 from romancy.dashboard._visit import visit_of
 from romancy.dashboard.bulk._job import CONFIRMED, MOST, job_in
 from romancy.dashboard.bulk._jobs import newest
@@ -75,6 +75,10 @@ async def confirm_page(request: Request, reader: Reader, jobs: Jobs, job_id: str
     if request.method != "POST":
         return RedirectResponse(target, HTTPStatus.SEE_OTHER)
     shown, number = await _shown(reader.store, row), field_of(request.state.form, "number")
+    if shown.job is not None:
+        permit(request, shown.job.verb, job_id)
+    elif not visit_of(request).may_all:
+        raise forbidden("The job is sealed: only a visitor who may do everything may confirm it.")
     progress = shown.progress
     if shown.ended or progress is None or progress.phase != "asking" or number != str(progress.total):
         audit(request, "confirm", job_id, "refused (it does not ask for this)")

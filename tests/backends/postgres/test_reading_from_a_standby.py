@@ -194,11 +194,15 @@ async def test_pages_commands_and_http_say_it(copied: Copied, tmp_path: Path, mo
         await copied.pause()
         await app.run(listed, 2)
         for page in ("/", "/instances"):
-            async with httpx.AsyncClient(transport=httpx.ASGITransport(asgi(app)), base_url="http://localhost") as web:
+            async with httpx.AsyncClient(
+                transport=httpx.ASGITransport(asgi(app, auth="local")), base_url="http://localhost"
+            ) as web:
                 shown = await web.get(page)
             assert shown.status_code == 200
             assert re.search(r"read from a standby, [\d.]+ s \([\d,]+ bytes\) behind", shown.text), page
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(http.asgi(app)), base_url="http://localhost") as web:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(http.asgi(app, auth="local")), base_url="http://localhost"
+        ) as web:
             for path in ("/instances", "/count"):
                 answer = await web.get(path)
                 assert float(answer.headers["romancy-read-lag"]) > 0, path

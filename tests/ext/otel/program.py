@@ -88,4 +88,4 @@ async def work() -> None:
 if __name__ == "__main__":
     asyncio.run(work())
 elif "uvicorn" in sys.modules:
-    http = asgi(app_of("web", worker=False))
+    http = asgi(app_of("web", worker=False), auth="local")

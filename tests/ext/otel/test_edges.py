@@ -49,7 +49,7 @@ async def listens(ctx: WorkflowContext) -> dict[str, str]:
 
 async def over_http(app: Romancy, path: str, headers: dict[str, str], body: object = None) -> dict[str, str]:
     """Start an instance, and return the headers that it got."""
-    answer = await Client(asgi(app)).post(path, json.dumps(body).encode(), **headers)
+    answer = await Client(asgi(app, auth="local")).post(path, json.dumps(body).encode(), **headers)
     assert answer.status == 202, answer.body
     return dict(await app.handle(answer.json["instance_id"]).result(timeout=60))
 
@@ -63,7 +63,7 @@ async def test_the_trace_of_a_request(storage_url: str) -> None:
             assert await over_http(app, "/workflows/seen", {"traceparent": wrong}) == {}
 
         handle = await app.start(listens)
-        await Client(asgi(app)).post(f"/instances/{handle.instance_id}/signals/go", traceparent=HOP)
+        await Client(asgi(app, auth="local")).post(f"/instances/{handle.instance_id}/signals/go", traceparent=HOP)
         assert await handle.result(timeout=60) == {"traceparent": HOP}
 
 

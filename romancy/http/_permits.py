@@ -1,0 +1,67 @@
+"""What an admitted visitor may do and see: each refusal is a 403 that names it.
+
+A visitor without payloads gets none of those that the app's codecs open: no results, no reports, no headers, and no
+search by what is in them. An app without codecs has none to hide.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, Literal
+
+from romancy.http._refusal import Refused
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from romancy.app import Romancy
+    from romancy.web.visitor import Action, Visitor
+
+__all__ = ["check_choosing", "check_topic", "let_in", "sees_payloads"]
+
+_KEY: Final = "romancy.http"
+_OURS: Final = "romancy."
+"""How the names of events begin by which the dashboard's own jobs go on."""
+_OPENING: Final = ("where", "header", "results", "headers")
+"""Parameters of lists that show payloads or search in them."""
+
+
+def let_in(request: Request, visitor: Visitor, needs: Action | Literal["payloads"] | None, app: Romancy) -> None:
+    """Keep who asks. Raises Refused unless the visitor may do, or see, what the route needs."""
+    request.scope[_KEY] = visitor
+    if needs == "payloads":
+        _check_payloads(request, app, "results and reports")
+    elif needs is not None and not visitor.may(needs):
+        raise _forbidden(f"you may not {needs}: auth= has let you in without this action")
+
+
+def check_topic(request: Request, name: str) -> None:
+    """Raise Refused for an event of Romancy's own, unless the visitor may do everything."""
+    if name.startswith(_OURS) and _visitor(request).actions is not True:
+        raise _forbidden(f"only a visitor who may do everything sends events whose type begins with {_OURS}")
+
+
+def sees_payloads(request: Request, app: Romancy) -> bool:
+    """Whether the visitor may see what the app's codecs open."""
+    return _visitor(request).payloads or not app.codecs.ids
+
+
+def check_choosing(request: Request, app: Romancy) -> None:
+    """Raise Refused if the parameters of a list show payloads, or search in them, and the visitor may not see them."""
+    given = [name for name in _OPENING if name in request.query_params]
+    if given:
+        _check_payloads(request, app, " and ".join(given))
+
+
+def _check_payloads(request: Request, app: Romancy, what: str) -> None:
+    if not sees_payloads(request, app):
+        raise _forbidden(f"you may not see payloads, and so not {what}")
+
+
+def _visitor(request: Request) -> Visitor:
+    visitor: Visitor = request.scope[_KEY]
+    return visitor
+
+
+def _forbidden(error: str) -> Refused:
+    return Refused(HTTPStatus.FORBIDDEN, error, "Forbidden")
