@@ -205,12 +205,13 @@ def release(shared: SharedFile) -> None:
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    """Device and inode of the file, which is made if it does not exist.
+    """Device and inode of the file, which is made if it does not exist: for its owner alone.
 
+    SQLite gives the files beside it the same mode. The mode of an existing file is left as it is.
     An existing file is never opened here: closing it again would drop the locks that SQLite holds for this process.
     """
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666))
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except FileExistsError:
         pass
     except FileNotFoundError:
@@ -226,7 +227,8 @@ def _identity(path: Path) -> tuple[int, int]:
         raise StorageConfigurationError(f"SQLite file {path}: this is a folder; name a file in it")
     if not (os.access(path, os.R_OK | os.W_OK) and os.access(path.parent, os.W_OK)):
         raise StorageConfigurationError(
-            f"SQLite file {path}: this user may not write to the file or its folder; Romancy needs both"
+            f"SQLite file {path}: this user may not write to the file or its folder; Romancy needs both. A file that "
+            "Romancy makes is for its own user alone; `chmod 660` shares it with its group"
         )
     status = path.stat()
     return status.st_dev, status.st_ino

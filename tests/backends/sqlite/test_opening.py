@@ -94,6 +94,7 @@ def test_a_file_without_permission_is_refused(public_folder: Path, mode: int) ->
     answer = open_as_nobody(file)
 
     assert answer.startswith(f"StorageConfigurationError: SQLite file {file}: this user may not write")
+    assert "`chmod 660` shares it with its group" in answer
     assert file.read_bytes() == b""
 
 
