@@ -101,7 +101,9 @@ async def main() -> None:
             handle = await app.start(order.options(instance_id="order-42"), "lamp", "card 1")
             with contextlib.suppress(WorkflowFailedError):
                 await handle.result()
-            server = uvicorn.Server(uvicorn.Config(asgi(app, auth="local"), log_level="warning", timeout_graceful_shutdown=1))
+            server = uvicorn.Server(
+                uvicorn.Config(asgi(app, auth="local"), log_level="warning", timeout_graceful_shutdown=1)
+            )
             serving = asyncio.create_task(server.serve(sockets=[place]))
             try:
                 await draw(f"http://127.0.0.1:{place.getsockname()[1]}")

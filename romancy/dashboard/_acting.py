@@ -183,7 +183,7 @@ def permit(request: Request, verb: str, what: str) -> None:
     """Raise RefusedError unless the visitor may do this."""
     if not visit_of(request).may(verb):
         audit(request, verb, what, "refused (not allowed)")
-        raise forbidden(f"You may not {verb}: auth= has let you in without this action.")
+        raise forbidden(f"You may not {verb}: the auth= of this dashboard does not allow you this action.")
 
 
 def audit(request: Request, verb: str, what: str, outcome: str) -> None:

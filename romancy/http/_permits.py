@@ -32,7 +32,7 @@ def let_in(request: Request, visitor: Visitor, needs: Action | Literal["payloads
     if needs == "payloads":
         _check_payloads(request, app, "results and reports")
     elif needs is not None and not visitor.may(needs):
-        raise _forbidden(f"you may not {needs}: auth= has let you in without this action")
+        raise _forbidden(f"you may not {needs}: the auth= of this app does not allow you this action")
 
 
 def check_topic(request: Request, name: str) -> None:

@@ -14,7 +14,8 @@
 if these lines are exported. In pytest, `-p romancy_conformance.servers.plugin` provides the fixtures.
 
 `ROMANCY_TEST_BACKENDS=pgbouncer` runs the suites on PostgreSQL behind a PgBouncer (`pgbouncer.py`),
-`ROMANCY_TEST_BACKENDS=citus` on a schema of Citus for each test (`tenants.py`).
+`ROMANCY_TEST_BACKENDS=citus` on a schema of Citus for each test (`tenants.py`). `web_proxies.py` has nginx, HAProxy and
+Caddy before an HTTP server.
 
 The environment may name a server (ROMANCY_TEST_POSTGRES_URL, …MYSQL_URL, …MARIADB_URL). Otherwise this package uses a
 program found on the machine, or unpacks one from Debian packages into a cache; ROMANCY_TEST_POSTGRES_SUITE=sid selects
