@@ -19,13 +19,27 @@ from tests.web.served import KEY, SECRET, Served, serving
 from tests.web.strangers import Answered, Asked, ask, tries
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Iterator
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 
 pytestmark = pytest.mark.anyio
 
 REFUSED: Final = {400, 401, 403, 404}
 SHOP: Final = "shop.example.com"
-each_arrangement = pytest.mark.parametrize("arrangement", ARRANGEMENTS, ids=str)
+OFTEN: Final = {
+    "nginx, plain proxy_pass", "nginx, with the Host", "nginx, as its guides have it", "haproxy, by itself",
+    "caddy, by itself",
+}  # fmt: skip
+"""The arrangements of the short tier: the first ones that people try."""
+
+
+def arranged(chosen: Callable[[Arrangement], bool] = lambda _: True) -> pytest.MarkDecorator:
+    """Run the test with these arrangements."""
+    each = [
+        pytest.param(one, id=str(one), marks=[] if str(one) in OFTEN else pytest.mark.long)
+        for one in ARRANGEMENTS
+        if chosen(one)
+    ]
+    return pytest.mark.parametrize("arrangement", each)
 
 
 @pytest.fixture
@@ -82,7 +96,7 @@ async def is_untouched(served: Served) -> bool:
     return await served.app.handle("o-1").status() not in {Status.CANCELLED, Status.CANCELLING}
 
 
-@each_arrangement
+@arranged()
 @pytest.mark.parametrize("prefix", ["/hook/dashboard", "/hook/http", "/ui"])
 async def test_a_stranger_gets_nothing(proxy: WebProxy, served: Served, prefix: str) -> None:
     """Neither where `auth=` is a function, nor from `romancy ui`, whose token is printed for one browser."""
@@ -93,7 +107,7 @@ async def test_a_stranger_gets_nothing(proxy: WebProxy, served: Served, prefix: 
     assert served.token.token is not None
 
 
-@pytest.mark.parametrize("arrangement", [one for one in ARRANGEMENTS if one.tells or one.http_1_0], ids=str)
+@arranged(lambda one: one.tells or one.http_1_0)
 @pytest.mark.parametrize("kind", ["dashboard", "http"])
 async def test_local_refuses_a_proxy_that_shows(proxy: WebProxy, served: Served, kind: str) -> None:
     assert [] == await let_in(proxy, served, f"/local/{kind}", kind)
@@ -101,7 +115,7 @@ async def test_local_refuses_a_proxy_that_shows(proxy: WebProxy, served: Served,
     assert 200 == (await directly(served, page(f"/local/{kind}/instances", "localhost"))).status
 
 
-@pytest.mark.parametrize("arrangement", [one for one in ARRANGEMENTS if not one.tells and not one.http_1_0], ids=str)
+@arranged(lambda one: not one.tells and not one.http_1_0)
 @pytest.mark.parametrize("kind", ["dashboard", "http"])
 async def test_local_trusts_a_proxy_that_adds_nothing(proxy: WebProxy, served: Served, kind: str) -> None:
     """As its docs say: nothing distinguishes these requests from those of this machine. So nobody gets it unasked."""
@@ -112,7 +126,7 @@ async def test_local_trusts_a_proxy_that_adds_nothing(proxy: WebProxy, served: S
     assert (SHOP in found) != proxy.arrangement.passes_host
 
 
-@each_arrangement
+@arranged()
 async def test_the_owner_uses_http_through_it(proxy: WebProxy, served: Served) -> None:
     key = {KEY: SECRET}
 
@@ -128,7 +142,7 @@ async def test_the_owner_uses_http_through_it(proxy: WebProxy, served: Served) -
         await served.app.handle("o-1").result(timeout=30)
 
 
-@each_arrangement
+@arranged()
 async def test_the_owner_uses_the_dashboard_through_it(proxy: WebProxy, served: Served) -> None:
     """A form needs the Host that the browser sent: without it, its page would be one of another site."""
     key = {KEY: SECRET}
@@ -153,7 +167,7 @@ async def test_the_owner_uses_the_dashboard_through_it(proxy: WebProxy, served: 
         assert "was not sent by a page of this dashboard" in acted.text
 
 
-@pytest.mark.parametrize("arrangement", ARRANGEMENTS[:1], ids=str)
+@arranged(lambda one: one.name == "plain proxy_pass")
 async def test_the_owner_opens_the_link_of_romancy_ui(proxy: WebProxy, served: Served) -> None:
     assert 401 == (await through(proxy, page("/ui/?token=guessed", str(served.upstream)))).status
 
@@ -164,9 +178,7 @@ async def test_the_owner_opens_the_link_of_romancy_ui(proxy: WebProxy, served: S
     assert "proxied_order" in (await directly(served, page("/ui/instances", "localhost", **session))).text
 
 
-@pytest.mark.parametrize(
-    "arrangement", [one for one in ARRANGEMENTS if one.name in {"plain proxy_pass", "as its guides have it"}], ids=str
-)
+@arranged(lambda one: one.name in {"plain proxy_pass", "as its guides have it"})
 async def test_a_server_at_an_address_of_ipv6(arrangement: Arrangement) -> None:
     if not socket.has_ipv6:
         pytest.skip("this machine has no IPv6")

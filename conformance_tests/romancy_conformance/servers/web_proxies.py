@@ -12,6 +12,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,6 +136,8 @@ class WebProxy:
 
 def find_web_proxy(name: str) -> Path:
     """The program; it is unpacked into the cache if the machine has none."""
+    if sys.platform != "linux":
+        raise ServerUnavailableError("private servers need Linux")
     suite = os.environ.get(f"ROMANCY_TEST_{name.upper()}_SUITE")
     found = None if suite else shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
     if found:
