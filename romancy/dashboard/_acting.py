@@ -11,10 +11,10 @@ from starlette.responses import RedirectResponse
 
 from romancy._outgoing import signal_message
 from romancy.dashboard._event_types import plain_form, signalling, typed_events
+from romancy.dashboard._job_name import NAME
 from romancy.dashboard._pages import render
 from romancy.dashboard._refused import RefusedError, bad_request, forbidden, not_found
 from romancy.dashboard._visit import visit_of
-from romancy.dashboard.bulk._matching import NAME
 from romancy.errors import CodecError, InstanceNotFoundError, RomancyError, StorageError
 from romancy.instance import Instance
 from romancy.managing.waits import instance_with_waits, untaken_by

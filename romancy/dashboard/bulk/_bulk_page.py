@@ -12,12 +12,13 @@ from starlette.responses import RedirectResponse
 from romancy.dashboard._acting import ACTIONS, audit, field_of, permit
 from romancy.dashboard._event_types import plain_form, signalling, typed_events
 from romancy.dashboard._guard import COOKIE
+from romancy.dashboard._job_name import NAME
 from romancy.dashboard._pages import render
 from romancy.dashboard._refused import RefusedError, bad_request, not_found
 from romancy.dashboard._search import Search
 from romancy.dashboard._visit import visit_of
 from romancy.dashboard.bulk._job import BULK, MOST
-from romancy.dashboard.bulk._matching import COUNTED, NAME, count, statuses_for
+from romancy.dashboard.bulk._matching import COUNTED, count, statuses_for
 from romancy.dashboard.bulk._records import Job
 from romancy.errors import InstanceConflictError, RomancyError, StorageError
 

@@ -6,8 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from romancy.dashboard._acting import ACTIONS
+from romancy.dashboard._job_name import NAME
 from romancy.dashboard._refused import RefusedError
-from romancy.dashboard.bulk._matching import NAME, statuses_for
+from romancy.dashboard.bulk._matching import statuses_for
 from romancy.dashboard.bulk._records import search_of
 from romancy.errors import RomancyError, StorageError
 from romancy.instance import Instance

@@ -17,8 +17,9 @@ from romancy._desk import Desk  # noqa: TC001 - signatures of activities are rea
 from romancy.activity import Activity
 from romancy.context import ActivityContext, WorkflowContext  # noqa: TC001 - the same
 from romancy.dashboard._acting import ACTIONS
+from romancy.dashboard._job_name import NAME
 from romancy.dashboard.bulk._doing import act_on_each
-from romancy.dashboard.bulk._matching import NAME, matching
+from romancy.dashboard.bulk._matching import matching
 from romancy.dashboard.bulk._records import Job, Progress, search_of
 from romancy.depends import Depends
 from romancy.errors import EventTimeoutError, TerminalError

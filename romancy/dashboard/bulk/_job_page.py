@@ -10,13 +10,13 @@ from starlette.responses import RedirectResponse
 
 from romancy.core import ProgressReported
 from romancy.dashboard._acting import audit, field_of, permit
+from romancy.dashboard._job_name import NAME
 from romancy.dashboard._pages import render
 from romancy.dashboard._refused import RefusedError, forbidden, not_found
 from romancy.dashboard._visit import visit_of
 from romancy.dashboard.bulk._job import CONFIRMED, MOST, job_in
 from romancy.dashboard.bulk._jobs import newest
 from romancy.dashboard.bulk._left import REQUESTS, left_of
-from romancy.dashboard.bulk._matching import NAME
 from romancy.dashboard.bulk._records import Job, Progress, search_of
 from romancy.dashboard.instance._window import near_the_end, read_window
 from romancy.errors import CodecError

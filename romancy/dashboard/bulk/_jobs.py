@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from romancy._desk import Desk
 from romancy.app import Romancy
+from romancy.dashboard._job_name import NAME
 from romancy.dashboard._refused import RefusedError
 from romancy.dashboard.bulk._job import BULK, desk_of_the_dashboard
-from romancy.dashboard.bulk._matching import NAME
 from romancy.errors import RomancyError
 from romancy.status import TERMINAL_STATUSES
 from romancy.storage.query import build_query

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from romancy.dashboard._job_name import NAME
 from romancy.dashboard._refused import bad_request
 from romancy.serialization import is_sealed
 from romancy.status import Status
@@ -14,10 +15,8 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
 
-__all__ = ["COUNTED", "NAME", "Counted", "count", "matching", "statuses_for"]
+__all__ = ["COUNTED", "Counted", "count", "matching", "statuses_for"]
 
-NAME: Final = "romancy.dashboard.bulk"
-"""The name of the workflow that acts on many. Its instances are never among the many."""
 COUNTED: Final = 10_000
 """Upper bound on the count of a page. The job counts the rest."""
 _EACH: Final = 500
