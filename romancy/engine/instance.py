@@ -84,6 +84,7 @@ class Live:
         "slot",
         "taking",
         "to_revive",
+        "unbegun",
         "unused",
         "wanting",
         "writer",
@@ -139,6 +140,8 @@ class Live:
         """Messages that were taken for the instance and are being given back, because no wait fits them."""
         self.attempts: dict[str, Attempt] = {}
         """Activities and compensations that run or wait to run in this process."""
+        self.unbegun = _NOBODY
+        """Attempts that were dropped, and certainly have not begun."""
         self.reviving: frozenset[object] = _NOBODY
         """One mark for each child of a former run that is being looked at and, if it failed, retried."""
         self.to_revive = _NOBODY
@@ -339,6 +342,10 @@ class Live:
         """Let go of all attempts."""
         attempts, self.attempts = self.attempts, {}
         return attempts.values()
+
+    def never_began(self, attempt_id: str) -> None:
+        """Record that an attempt was dropped before it began, and that none at this work may have begun elsewhere."""
+        self.unbegun |= {attempt_id}
 
     def completed_lazily(self, activity_id: str) -> None:
         """Record that a lazy activity has completed."""

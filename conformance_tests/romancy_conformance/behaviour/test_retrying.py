@@ -310,12 +310,19 @@ async def ships(ctx: WorkflowContext) -> str:
     return await act("ship")
 
 
-async def test_a_cancellation_that_came_too_late_for_a_run_is_not_for_its_retry(
+async def test_a_cancellation_that_came_just_before_a_run_failed_is_not_for_its_retry(
     monkeypatch: pytest.MonkeyPatch, open_app: Open
 ) -> None:
+    """The run heeds it: it had not failed as far as anybody could know."""
     wrap_stores(monkeypatch, LateCancellation)
     app = await open_app()
-    instance_id = await failed(app, ships)
+    broken.add("ship")
+    handle = await app.start(ships)
+    with pytest.raises(WorkflowCancelledError):
+        await handle.result(timeout=60)
+    broken.clear()
+    instance_id = handle.instance_id
+    assert names() == ["ship"]
 
     await app.retry(instance_id)
 

@@ -137,12 +137,13 @@ class Attempts:
     def cancel(self, live: Live, activity_id: str, *, idle: bool = False) -> None:
         """Ask an attempt to stop that the workflow no longer wants. Its end is still reported, once.
 
-        Without an attempt here, its outcome is unknown, unless none was at work (`idle`).
+        Without an attempt here, its outcome is unknown, unless none was at work (`idle`, or `Live.unbegun`).
         """
         attempt = live.attempts.get(activity_id)
         if attempt is None:
             if not live.has_ended(activity_id):
-                self._cancelled(live, activity_id, unknown=not idle or self.interrupted.has(live, activity_id))
+                known = idle or activity_id in live.unbegun
+                self._cancelled(live, activity_id, unknown=not known or self.interrupted.has(live, activity_id))
             return
         stop = attempt.asks_to_stop()
         if stop.cancelled:
@@ -207,6 +208,8 @@ class Attempts:
             waited = attempt.task is not None and self.waits_for_place(attempt.task)
             if self._stop(attempt) and not waited:
                 self.interrupted.note(live, attempt.id)
+            elif not self._may_have_run(attempt):
+                live.never_began(attempt.id)
 
     def forget_stopped(self) -> None:
         """Remove the attempts from the queue that nothing waits for any more."""
